@@ -1,0 +1,33 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Tests mostly wait for real processes; a file stays together because some tell one story.
+WORKERS ?= 3
+
+.PHONY: demo test lint format lock clean
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(VENV)/.ready  ## the app on an embedded demo cluster
+	$(BIN)/dsv4-console demo
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint  ## everything the CI runs
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+
+lock:  ## renew requirements.lock from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	printf 'hatchling==1.27.0\neditables==0.5\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml - -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache
