@@ -1,0 +1,64 @@
+"""Append-only JSON lines of who did what and how it ended. Nothing reads it to decide; it is for people."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from console.model.errors import ConsoleError
+
+
+def operator_name() -> str:
+    """`user@host` of the person at this console; sudo and su are looked through."""
+    user = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME") or getpass.getuser()
+    return f"{user}@{socket.gethostname()}"
+
+
+class Journal:
+    """One file per cluster; every record is one `write` of one line, so that two consoles never mix theirs."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._clock = clock
+        self._who = operator_name()
+
+    def record(self, what: str, **facts: JsonValue) -> None:
+        """Append one record. Raises ConsoleError when the file cannot be written: an act without a trace must not pass."""
+        entry: Mapping[str, JsonValue] = {"at": round(self._clock(), 3), "who": self._who, "what": what, **facts}
+        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self.path, flags, 0o600)
+            try:
+                os.write(descriptor, line.encode("utf-8", "replace"))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise ConsoleError(
+                f"the journal {self.path} cannot be written: {error.strerror}",
+                hint="free the disk or mend its permissions; acts are refused while they leave no trace",
+            ) from error
+
+    def tail(self, count: int) -> tuple[Mapping[str, JsonValue], ...]:
+        """The newest records, oldest first; lines that are not ours are left out."""
+        try:
+            lines = self.path.read_bytes().splitlines()[-count:]
+        except OSError:
+            return ()
+        found: list[Mapping[str, JsonValue]] = []
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict):
+                found.append(entry)
+        return tuple(found)

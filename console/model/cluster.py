@@ -1,0 +1,171 @@
+"""A cluster as its operator writes it down: nodes, how to reach them, what hardware they have, how engines run on them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from console.model.source import Source
+
+
+class Written(BaseModel):
+    """Base of everything an operator writes: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Hardware(Written):
+    """A kind of machine. A device is what `ASCEND_RT_VISIBLE_DEVICES` counts: a chip on A2, a die on A3."""
+
+    name: str
+    devices: int = Field(ge=0, le=1024)
+    """Devices of one node; 0 for a plain machine without NPUs."""
+    hbm_mib: int = Field(ge=0)
+    """HBM of one device in MiB."""
+    dies_per_card: int = Field(default=1, ge=1)
+
+
+HARDWARE = {
+    "a2": Hardware(name="a2", devices=8, hbm_mib=65536),
+    "a3": Hardware(name="a3", devices=16, hbm_mib=65536, dies_per_card=2),
+}
+"""Atlas 800 A2: 8 NPUs; Atlas 800 A3: 8 cards of 2 dies. 64 GiB each (reference: the tutorial, section 3.1)."""
+
+
+def _named_hardware(value: object) -> object:
+    if isinstance(value, str):
+        if value not in HARDWARE:
+            raise ValueError(f"unknown hardware {value!r}; expected {', '.join(HARDWARE)} or a mapping")
+        return HARDWARE[value]
+    return value
+
+
+class Runtime(Written):
+    """How an engine is run on a node: in a container that is already there, or on the host itself."""
+
+    kind: Literal["docker", "podman", "host"] = "host"
+    container: str = "vllm-ascend"
+    image: str = ""
+    command: tuple[str, ...] = ()
+    """Words that run the container tool; empty means the kind's own name. For odd installs: `[sudo, podman, --runtime, runc]`."""
+    run_flags: tuple[str, ...] = ()
+    """Further flags of `docker run` when we create the container."""
+
+    @field_validator("command", "run_flags", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        return tuple(value.split()) if isinstance(value, str) else value
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The container tool as argv; empty on a host runtime."""
+        return self.command or (() if self.kind == "host" else (self.kind,))
+
+
+class Node(Written):
+    """One machine and the way to it."""
+
+    name: str = ""
+    """Filled from its key."""
+    host: str = ""
+    """Address or name to dial; anything `~/.ssh/config` knows works. Defaults to the node's name."""
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """SSH port; unset leaves it to the SSH configuration, then 22."""
+    user: str | None = None
+    identity: str | None = None
+    """Path of a private key on the jump host."""
+    jump: str | None = None
+    """A node name of this file, or anything SSH configuration knows."""
+    ip: str | None = None
+    """Service address the engines bind to and advertise; defaults to `host`."""
+    nic: str | None = None
+    """Interface that holds `ip`."""
+    hardware: Hardware = HARDWARE["a3"]
+    runtime: Runtime = Runtime()
+    sudo: bool = False
+    python: str = "python3"
+    """Interpreter for the helper (3.7 or later)."""
+    base: str = "/var/tmp/dsv4-console"
+    """Root of the run directories on the node."""
+    env_file: str | None = None
+    """File sourced before an engine; unset means the CANN environment where it exists."""
+    http: Literal["tunnel", "direct"] = "tunnel"
+    """How the console speaks HTTP to engines: through the SSH connection, or straight from the jump host."""
+
+    @field_validator("hardware", mode="before")
+    @classmethod
+    def _hardware(cls, value: object) -> object:
+        return _named_hardware(value)
+
+    @field_validator("ip")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValueError(f"{value!r} is no IP address; a name belongs into host") from None
+
+    @field_validator("base")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if not value.startswith("/") or not value.isprintable():
+            raise ValueError(f"{value!r} is no absolute path")
+        return value
+
+
+class SshFiles(Written):
+    """Which SSH files of the jump host are read."""
+
+    config: str = "~/.ssh/config"
+    known_hosts: str = "~/.ssh/known_hosts"
+
+
+class Cluster(Written):
+    """A named set of nodes."""
+
+    name: str
+    nodes: dict[str, Node]
+    ssh: SshFiles = SshFiles()
+    tags: tuple[str, ...] = ()
+    defaults: dict[str, object] = Field(default_factory=dict)
+    """Values every node starts from; `runtime` is merged key by key, all others are replaced."""
+    source: Source | None = Field(default=None, exclude=True, repr=False)
+    """Where each key stands in its file; set by the loader, never written."""
+
+    @field_validator("nodes")
+    @classmethod
+    def _node_names(cls, value: dict[str, Node]) -> dict[str, Node]:
+        for name in value:
+            if not re.fullmatch(r"[^\W_][\w.@:-]{0,63}", name):
+                raise ValueError(f"{name!r} is no name for a node (letters, digits and . _ - : @, at most 64)")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _merge_defaults(cls, data: object) -> object:
+        if not isinstance(data, dict) or not isinstance(data.get("nodes"), dict):
+            return data
+        defaults = data.get("defaults") or {}
+        if not isinstance(defaults, dict):
+            return data
+        nodes = {}
+        for name, own in data["nodes"].items():
+            own = {} if own is None else own
+            if not isinstance(own, dict):
+                nodes[name] = own
+                continue
+            merged = {**defaults, **own, "name": str(name)}
+            both = (defaults.get("runtime"), own.get("runtime"))
+            if all(isinstance(each, dict) for each in both):
+                merged["runtime"] = {**both[0], **both[1]}  # type: ignore[dict-item]
+            merged.setdefault("host", str(name))
+            nodes[str(name)] = merged
+        return {**data, "nodes": nodes}
+
+    @property
+    def read_only(self) -> bool:
+        """Whether acts need `--write`: true for clusters tagged production."""
+        return "production" in self.tags

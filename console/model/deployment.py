@@ -1,0 +1,167 @@
+"""A deployment: a cluster, a layout and who carries what, and the data-parallel ranks that follow from it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from console.model.cluster import Cluster, Node
+from console.model.layout import Group, Layout, Shape
+
+RankRole = Literal["prefill", "decode", "mixed", "proxy"]
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is an IP address, not a name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which nodes carry which group, in rank order; a group may have fewer nodes than it needs while the operator works."""
+
+    nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """Groups the operator gave another size than their layout says."""
+
+    def of(self, group: str) -> tuple[str, ...]:
+        """The nodes of a group, rank 0's node first."""
+        return self.nodes.get(group, ())
+
+    def group_of(self, node: str) -> str | None:
+        """The first group that has the node, or None."""
+        return next((group for group, members in self.nodes.items() if node in members), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One `vllm serve` process: where it runs and which part of its group it is.
+
+    With internal balance and several ranks per node one process carries `local_size` data-parallel ranks from `dp_rank` on.
+    """
+
+    id: str
+    """`GROUP-DPRANK`."""
+    node: str
+    group: str
+    role: RankRole
+    dp_rank: int
+    local_rank: int
+    """Index of this process among the group's processes on its node."""
+    local_size: int
+    dp_size: int
+    devices: tuple[int, ...]
+    port: int | None
+    """HTTP port; None when headless."""
+    headless: bool
+    address: str
+    """Service address of its node; may be empty while unknown."""
+    dp_address: str
+    """Service address of the node that carries rank 0 of the group."""
+    rpc_port: int
+    position: int = 0
+    """Of its node in the group, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is run for one rank: the variables exported before it and its words."""
+
+    env: Mapping[str, str]
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Cluster + layout + assignment; everything else is computed from it."""
+
+    cluster: Cluster
+    layout: Layout
+    """Its groups in the shapes the assignment gives them."""
+    assignment: Assignment
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layout", self.layout.shaped(self.assignment.shapes))
+
+    @property
+    def name(self) -> str:
+        """Name of the deployment and of its directory under `$BASE` on the nodes."""
+        return self.layout.name
+
+    def node(self, name: str) -> Node:
+        """The node of that name; KeyError when the cluster has none."""
+        return self.cluster.nodes[name]
+
+    def address(self, node: str) -> str:
+        """Service address of a node: `ip`, else `host`."""
+        found = self.cluster.nodes.get(node)
+        return (found.ip or found.host) if found else ""
+
+    def complete(self) -> bool:
+        """Whether every group has all its nodes."""
+        return all(len(self.assignment.of(name)) == group.nodes for name, group in self.layout.groups.items())
+
+    def ranks(self) -> tuple[Rank, ...]:
+        """Every rank of every group that has nodes, in layout order then rank order."""
+        return tuple(rank for name, group in self.layout.groups.items() for rank in self._group_ranks(name, group))
+
+    def proxy_rank(self) -> Rank | None:
+        """The proxy as something to launch, stop and log like an engine; None without one or before its node is known."""
+        proxy = self.layout.proxy
+        node = self._proxy_node() if proxy else None
+        if proxy is None or node is None:
+            return None
+        address = self.address(node)
+        return Rank("proxy", node, "proxy", "proxy", 0, 0, 1, 1, (), proxy.port, False, address, address, 0)
+
+    def _proxy_node(self) -> str | None:
+        wanted = self.layout.proxy.node if self.layout.proxy else ""
+        if wanted in self.cluster.nodes:
+            return wanted
+        group, _, index = (wanted or next(iter(self.layout.groups))).partition("/")
+        members = self.assignment.of(group)
+        position = int(index) if index.isdecimal() else 0
+        return members[position] if position < len(members) else None
+
+    def _group_ranks(self, name: str, group: Group) -> Iterator[Rank]:
+        members = self.assignment.of(name)
+        if not members:
+            return
+        parallel = group.data_parallel
+        external = parallel.balance == "external"
+        processes = parallel.per_node if external else 1
+        local_size = 1 if external else parallel.per_node
+        width = group.devices_per_rank * local_size
+        head = self.address(members[0])
+        for position, node in enumerate(members):
+            for local in range(processes):
+                dp_rank = position * parallel.per_node + local
+                first = group.first_device + local * width
+                headless = parallel.balance == "internal" and position > 0
+                yield Rank(
+                    id=f"{name}-{dp_rank}",
+                    node=node,
+                    group=name,
+                    role=group.role,
+                    dp_rank=dp_rank,
+                    local_rank=local,
+                    local_size=local_size,
+                    dp_size=parallel.size,
+                    devices=tuple(range(first, first + width)) if self._has_devices(node) else (),
+                    port=None if headless else group.port + local,
+                    headless=headless,
+                    address=self.address(node),
+                    dp_address=head,
+                    rpc_port=parallel.rpc_port,
+                    position=position,
+                )
+
+    def _has_devices(self, node: str) -> bool:
+        found = self.cluster.nodes.get(node)
+        return found is None or found.hardware.devices > 0

@@ -1,0 +1,296 @@
+"""A layout: which groups of engines serve the model, and with which flags. What can be computed is not in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
+
+from console.model.cluster import Hardware, Written, _named_hardware
+from console.model.source import Source
+
+Role = Literal["prefill", "decode", "mixed"]
+Balance = Literal["internal", "external", "hybrid"]
+MOST = 4096
+"""No group has more nodes or ranks; a larger number is a slip, and would only be found out by waiting."""
+Fact = Literal["address", "dp_address", "first_address", "nic", "port", "dp_rank", "local_rank", "devices"]
+"""What a variable can be filled with for each rank; `first_address` is that of the layout's first node."""
+KV_ROLES: Mapping[Role, str] = {"prefill": "kv_producer", "decode": "kv_consumer", "mixed": "kv_both"}
+"""What each role is called in `--kv-transfer-config` (vLLM 0.21 config/kv_transfer.py)."""
+
+
+def flag_name(key: str) -> str:
+    """A key of `args` in the spelling vLLM's parser compares by: no leading dashes, `-` for `_` before any dot."""
+    head, dot, tail = key.lstrip("-").partition(".")
+    return head.replace("_", "-") + dot + tail
+
+
+class Model(Written):
+    """The weights and the name they are served under."""
+
+    path: str
+    served_name: str = ""
+    """What `/v1/models` lists; empty means vLLM's default, the path itself."""
+    weights_gib: float | None = Field(default=None, gt=0)
+    """Size of the weights on disk, for the estimate of what they take of HBM."""
+
+
+class DataParallel(Written):
+    """How one group is spread over data-parallel ranks."""
+
+    size: int = Field(ge=1, le=MOST)
+    """Ranks of the whole group."""
+    per_node: int = Field(ge=1, le=MOST)
+    """Ranks on each node (`--data-parallel-size-local`)."""
+    balance: Balance = "internal"
+    """internal: rank 0's API server spreads requests, other nodes are headless.
+    external: every rank is an HTTP server of its own.
+    hybrid: each node serves its own ranks."""
+    rpc_port: int = Field(default=29550, ge=1, le=65535)
+    """vLLM's default when the flag is absent (vllm/config/parallel.py, 0.21)."""
+
+
+class KvTransfer(Written):
+    """The KV connector of a prefill or decode group; role and sizes are computed."""
+
+    connector: str
+    port: int = Field(ge=1, le=65535)
+    engine_id: str | tuple[str, ...] | None = None
+    """One for the group, or a list with one for each of its nodes."""
+    extra: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further keys of `kv_connector_extra_config`, merged over the computed prefill and decode sizes."""
+    further: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further keys beside it, for example `kv_buffer_device`."""
+
+    @field_validator("engine_id", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        if isinstance(value, list):
+            return tuple(cls._text(item) for item in value)
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    def engine_id_of(self, position: int) -> str | None:
+        """The engine id on the group's node at `position`; None beyond the list."""
+        if isinstance(self.engine_id, tuple):
+            return self.engine_id[position] if position < len(self.engine_id) else None
+        return self.engine_id
+
+
+class NodeChange(Written):
+    """What is different on one node of a group."""
+
+    env: dict[str, str | None] = Field(default_factory=dict)
+    """Variables over the group's; null takes one away."""
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    """Flags over the group's; null takes one away, a computed one too."""
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _env(cls, value: object) -> object:
+        return env_text(value)
+
+
+class Group(Written):
+    """One data-parallel group: it starts, fails and stops as one."""
+
+    role: Role
+    nodes: int = Field(ge=1, le=MOST)
+    """How many nodes carry it."""
+    tensor_parallel: int = Field(ge=1, le=MOST)
+    pipeline_parallel: int = Field(default=1, ge=1, le=MOST)
+    prefill_context_parallel: int = Field(default=1, ge=1, le=MOST)
+    data_parallel: DataParallel
+    port: int = Field(ge=1, le=65535)
+    """HTTP port of the first engine on a node; each further one takes the next."""
+    first_device: int = Field(default=0, ge=0, le=MOST)
+    """First device of the node this group may use; for two groups on one node."""
+    kv_transfer: KvTransfer | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    env_from: dict[str, str] = Field(default_factory=dict)
+    """Variables whose value differs from rank to rank: name → a fact, or a text with facts in braces (`tcp://{address}:80`)."""
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    by_node: dict[int, NodeChange] = Field(default_factory=dict)
+    """Position of a node in the group, from 0 → what is different there. Rarely wise: ranks of a group should be equal."""
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _env(cls, value: object) -> object:
+        return env_text(value)
+
+    @field_validator("env", "env_from")
+    @classmethod
+    def _env_names(cls, value: dict[str, str]) -> dict[str, str]:
+        return env_names(value)
+
+    @field_validator("env_from")
+    @classmethod
+    def _known_facts(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if text not in get_args(Fact) and not any(f"{{{fact}}}" in text for fact in get_args(Fact)):
+                raise ValueError(f"{name}: {text!r} names no fact (facts: {', '.join(get_args(Fact))})")
+        return value
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Group:
+        ranks, devices = self.nodes * self.data_parallel.per_node, self.data_parallel.per_node * self.devices_per_rank
+        if max(ranks, devices) > MOST:
+            raise ValueError(f"{ranks} ranks in all and {devices} devices on a node; at most {MOST} are planned")
+        return self
+
+    @property
+    def devices_per_rank(self) -> int:
+        """Devices one data-parallel rank occupies."""
+        return self.tensor_parallel * self.pipeline_parallel * self.prefill_context_parallel
+
+
+def env_text(value: object) -> object:
+    """YAML scalars as the text a shell would see: 10 → "10", True → "true"; anything else is left for validation to refuse."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: str(item).lower() if isinstance(item, bool) else str(item) if isinstance(item, int | float) else item
+        for key, item in value.items()
+    }
+
+
+def env_names(value: dict[str, str]) -> dict[str, str]:
+    """The same variables; ValueError when a name is none a shell can export."""
+    for name in value:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{name!r} is no name for a variable (letters, digits and _, no digit first)")
+    return value
+
+
+def plain_name(value: str) -> str:
+    """The same text; ValueError when it cannot be part of an engine's name and a directory's on every node."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError(f"{value!r} is no plain name (letters, digits, dot, dash and _, at most 64)")
+    return value
+
+
+class Shape(Written):
+    """A group's size as an operator changed it, over what the layout says."""
+
+    nodes: int = Field(ge=1, le=MOST)
+    size: int = Field(ge=1, le=MOST)
+    per_node: int = Field(ge=1, le=MOST)
+    tensor_parallel: int = Field(ge=1, le=MOST)
+
+
+class Proxy(Written):
+    """The router in front of prefill and decode groups (vllm-ascend's example proxies)."""
+
+    kind: Literal["load-balance", "layerwise", "dp"] = "load-balance"
+    node: str = ""
+    """`GROUP/INDEX` of the layout, or a node name; empty means the first node of the first group."""
+    host: str = "0.0.0.0"
+    port: int = Field(default=8000, ge=1, le=65535)
+    script: str = ""
+    """Path of the proxy's Python file on the node; empty means where the vllm-ascend image keeps it."""
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Layout(Written):
+    """A whole deployment without its nodes' names."""
+
+    name: str
+    title: str = ""
+    hardware: Hardware
+    version: str = ""
+    """The vllm-ascend release it is made for, for example v0.21.0rc1; rules that differ by version ask it."""
+    image: str = ""
+    model: Model
+    env: dict[str, str] = Field(default_factory=dict)
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    """Flags of every engine: true = bare flag, false = `--no-…`, a mapping = JSON, a list = repeated words."""
+    groups: dict[str, Group]
+    proxy: Proxy | None = None
+    assign: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    source: Source | None = Field(default=None, exclude=True, repr=False)
+    written: Layout | None = Field(default=None, exclude=True, repr=False)
+    """The layout as its file has it, when groups were given other shapes since."""
+
+    @field_validator("hardware", mode="before")
+    @classmethod
+    def _hardware(cls, value: object) -> object:
+        return _named_hardware(value)
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _env(cls, value: object) -> object:
+        return env_text(value)
+
+    @field_validator("env")
+    @classmethod
+    def _env_names(cls, value: dict[str, str]) -> dict[str, str]:
+        return env_names(value)
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        return plain_name(value)
+
+    @field_validator("groups")
+    @classmethod
+    def _groups(cls, value: dict[str, Group]) -> dict[str, Group]:
+        if not value:
+            raise ValueError("a layout has at least one group")
+        for name in value:
+            if plain_name(name) == "proxy":
+                raise ValueError("a group cannot be called proxy: that is the proxy's own name")
+        return value
+
+    @field_validator("assign")
+    @classmethod
+    def _assigned(cls, value: dict[str, tuple[str, ...]], info: ValidationInfo) -> dict[str, tuple[str, ...]]:
+        groups = info.data.get("groups")
+        for name in value:
+            if groups is not None and name not in groups:
+                raise ValueError(f"there is no group {name!r} (groups: {', '.join(groups)})")
+        return value
+
+    def shaped(self, shapes: Mapping[str, Shape]) -> Layout:
+        """The layout as written, its groups in these shapes; shapes of groups it has not are left out."""
+        written = self.written or self
+        known = {name: shape for name, shape in shapes.items() if name in written.groups}
+        if not known:
+            return written
+        groups = dict(written.groups)
+        for name, shape in known.items():
+            parallel = groups[name].data_parallel.model_copy(update={"size": shape.size, "per_node": shape.per_node})
+            change = {"nodes": shape.nodes, "tensor_parallel": shape.tensor_parallel, "data_parallel": parallel}
+            groups[name] = groups[name].model_copy(update=change)
+        return written.model_copy(update={"groups": groups, "written": written})
+
+    def kv_transfer_config(self, name: str, position: int = 0) -> dict[str, JsonValue] | None:
+        """What `--kv-transfer-config` says on a group's node at `position`, role and sizes computed; None without a connector."""
+        group = self.groups[name]
+        transfer = group.kv_transfer
+        if transfer is None:
+            return None
+        config: dict[str, JsonValue] = {
+            "kv_connector": transfer.connector,
+            "kv_role": KV_ROLES[group.role],
+            "kv_port": str(transfer.port),
+        }
+        engine_id = transfer.engine_id_of(position)
+        if engine_id is not None:
+            config["engine_id"] = engine_id
+        extra = {**self._kv_sizes(group), **transfer.extra}
+        if extra:
+            config["kv_connector_extra_config"] = extra
+        return {**config, **transfer.further}
+
+    def _kv_sizes(self, group: Group) -> dict[str, JsonValue]:
+        sizes: dict[str, JsonValue] = {}
+        for role in ("prefill", "decode") if group.role != "mixed" else ():
+            peer = (
+                group
+                if group.role == role
+                else next((each for each in self.groups.values() if each.role == role), None)
+            )
+            if peer is not None:
+                sizes[role] = {"dp_size": peer.data_parallel.size, "tp_size": peer.tensor_parallel}
+        return sizes

@@ -1,0 +1,347 @@
+"""What is known about a cluster at one moment, frozen: the only thing a screen or `status` ever draws.
+
+None means unknown and is never replaced by 0. Times are seconds since the epoch on the jump host's clock unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from console.model.deployment import RankRole
+
+
+class LinkState(StrEnum):
+    """State of the one connection to a node."""
+
+    CONNECTING = "connecting"
+    UP = "up"
+    STALE = "stale"
+    """Connected, but no byte for two intervals."""
+    LOST = "lost"
+    """Not connected; dialled again with back-off."""
+    BLOCKED = "blocked"
+    """Stopped until the operator acts: authentication, host key, or a node that cannot run the helper."""
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a node is reached, or why not."""
+
+    state: LinkState = LinkState.CONNECTING
+    since: float = 0.0
+    reason: str = ""
+    """One line for the operator; empty while up."""
+    hint: str = ""
+    round_trip_s: float | None = None
+    retry_at: float | None = None
+
+
+class EngineState(StrEnum):
+    """State of an engine; the words are a contract of `status -o json`."""
+
+    IDLE = "idle"
+    LAUNCHING = "launching"
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    STOPPING = "stopping"
+    EXITED = "exited"
+    FAILED = "failed"
+    LOST = "lost"
+    STUCK = "stuck"
+    UNMANAGED = "unmanaged"
+    UNREACHABLE = "unreachable"
+
+    @property
+    def alive(self) -> bool:
+        """Whether processes of the engine are known to run, or may still run."""
+        return self in _ALIVE
+
+    @property
+    def bad(self) -> bool:
+        """Whether an operator must look."""
+        return self in _BAD
+
+
+_ALIVE = {
+    EngineState.LAUNCHING,
+    EngineState.STARTING,
+    EngineState.READY,
+    EngineState.DEGRADED,
+    EngineState.STOPPING,
+    EngineState.STUCK,
+    EngineState.UNMANAGED,
+    EngineState.UNREACHABLE,
+}
+_BAD = {
+    EngineState.DEGRADED,
+    EngineState.FAILED,
+    EngineState.LOST,
+    EngineState.STUCK,
+    EngineState.UNREACHABLE,
+    EngineState.UNMANAGED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process on a device, as npu-smi names it: host pid, at most 15 characters of name, empty when it cannot see it."""
+
+    pid: int
+    name: str
+    mib: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device: a chip on A2, a die on A3."""
+
+    id: int
+    """What `ASCEND_RT_VISIBLE_DEVICES` and `hccn_tool -i` call it."""
+    card: int
+    die: int = 0
+    name: str = ""
+    bus_id: str = ""
+    health: str | None = None
+    aicore_percent: int | None = None
+    hbm_used_mib: int | None = None
+    hbm_total_mib: int | None = None
+    temperature_c: int | None = None
+    power_w: float | None = None
+    """Of the whole card, reported on its first die only (A3)."""
+    processes: tuple[Process, ...] = ()
+    processes_known: bool = True
+    """False when the process table was missing or cut, so that an empty list proves nothing."""
+    rank: str | None = None
+    """Engine of ours that the device is given to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The machine itself; MiB and counts."""
+
+    hostname: str = ""
+    load_1m: float | None = None
+    cores: int | None = None
+    memory_total_mib: int | None = None
+    memory_available_mib: int | None = None
+    clock_offset_s: float | None = None
+    """Node clock minus jump host clock."""
+    boot_id: str = ""
+    ssh_address: str = ""
+    """The node's own address of the SSH connection; empty when it does not tell."""
+    addresses: tuple[tuple[str, str], ...] = ()
+    """(IPv4 address, interface) without loopback; the interface is empty where it cannot be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSnapshot:
+    """Everything known about one node, with the age of what is shown."""
+
+    name: str
+    host: str
+    hardware: str
+    expected_devices: int
+    link: Link = Link()
+    sampled_at: float | None = None
+    """When the NPU data was taken; None when never."""
+    devices: tuple[Device, ...] = ()
+    devices_error: str = ""
+    """Why there is no fresh NPU data."""
+    system: Host = Host()
+    group: str | None = None
+    role: RankRole | None = None
+    ranks: tuple[str, ...] = ()
+    """Ids of the ranks the assignment gives it."""
+    unmanaged: tuple[Process, ...] = ()
+    """vLLM processes that are not ours."""
+
+    def age_s(self, now: float) -> float | None:
+        """Seconds since the NPU data was taken."""
+        return None if self.sampled_at is None else max(0.0, now - self.sampled_at)
+
+
+class Grade(StrEnum):
+    """Verdict of one rung of the health ladder."""
+
+    OK = "ok"
+    WAIT = "wait"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One rung of the health ladder, with what was seen and when."""
+
+    name: str
+    """link, process, log, http, model, works (a one-token completion, or why it hangs)."""
+    grade: Grade
+    evidence: str = ""
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How an engine's main process ended."""
+
+    code: int | None
+    signal: int | None = None
+    at: float | None = None
+
+    def __str__(self) -> str:
+        return f"signal {self.signal}" if self.signal else "unknown" if self.code is None else str(self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How busy, full and fast an engine, a group or the deployment is, from its metrics. None is unknown."""
+
+    at: float
+    """When the oldest part of it was read."""
+    running: int | None = None
+    waiting: int | None = None
+    deferred: int | None = None
+    """Waiting for KV from a prefill engine."""
+    kv_usage: float | None = None
+    """0-1, of several engines the fullest."""
+    prompt_tokens_s: float | None = None
+    generation_tokens_s: float | None = None
+    requests_s: float | None = None
+    failed_s: float | None = None
+    preemptions_s: float | None = None
+    prefix_hit: float | None = None
+    acceptance: float | None = None
+    """Share of the speculated tokens that were right, 0-1."""
+    ttft_s: tuple[float | None, float | None, float | None] = (None, None, None)
+    """Time to first token in the last interval: p50, p90, p99, seconds."""
+    itl_s: tuple[float | None, float | None, float | None] = (None, None, None)
+    """Between tokens: p50, p90, p99, seconds."""
+    history: tuple[float | None, ...] = ()
+    """Generated tokens per second of the last intervals, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A known failure that was seen, with what to do about it."""
+
+    signature: str
+    """Id in the table of signatures, for example `A11`."""
+    severity: str
+    """fatal, running or advice."""
+    title: str
+    cause: str
+    remedy: str
+    source: str
+    engine: str
+    node: str
+    text: str
+    """The log line, or what the console saw; untrusted."""
+    at: float
+    exact: bool
+    """False when the time is that of the arrival here, not one from the log."""
+    count: int = 1
+    first: bool = False
+    """Whether it explains the others: the first cause over all ranks."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSnapshot:
+    """One engine: what it should be (from the plan) and what its node says it is."""
+
+    id: str
+    node: str
+    group: str
+    role: RankRole
+    state: EngineState
+    dp_rank: int = 0
+    devices: tuple[int, ...] = ()
+    port: int | None = None
+    headless: bool = False
+    phase: str = ""
+    """Where the start is, as the log says: config, distributed, load, memory, graph, ready …"""
+    progress: float | None = None
+    """0–1 inside the whole start; None when it cannot be told."""
+    progress_text: str = ""
+    """For example `shard 12/64`."""
+    health: tuple[Rung, ...] = ()
+    run: str | None = None
+    pid: int | None = None
+    started_at: float | None = None
+    """Node clock."""
+    exit: Exit | None = None
+    cause: str = ""
+    """The log line or fact that explains a bad state."""
+    log_bytes: int | None = None
+    """Size of the log on the node."""
+    log_copied: int = 0
+    """Bytes of it in the local copy."""
+    log_line_at: float | None = None
+    """When the last log bytes arrived."""
+    age_s: float | None = None
+    """Seconds since the node last reported on it; None when never."""
+    stuck_pids: tuple[int, ...] = ()
+    stale_of: EngineState | None = None
+    """Last known state while the node is unreachable."""
+    serving: Serving | None = None
+    """None while no metrics were read lately."""
+    serving_error: str = ""
+    """Why its metrics could not be read."""
+    signature: str = ""
+    """Id of the known failure that its own log shows first."""
+
+
+class EventLevel(StrEnum):
+    """How loud an event is."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, for the events pane and the journal."""
+
+    seq: int
+    at: float
+    level: EventLevel
+    text: str
+    node: str = ""
+    engine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSnapshot:
+    """The whole picture at one moment."""
+
+    at: float
+    cluster: str
+    deployment: str
+    read_only: bool = False
+    holder: str = ""
+    """Who is at work on the deployment, for example `ann@jump: start, 40 s`; empty when nobody is."""
+    nodes: Mapping[str, NodeSnapshot] = field(default_factory=dict)
+    engines: Mapping[str, EngineSnapshot] = field(default_factory=dict)
+    """By engine id, in layout order, the proxy last; engines found on nodes but not in the plan follow."""
+    events: tuple[Event, ...] = ()
+    """The newest few hundred, oldest first."""
+    serving: Mapping[str, Serving] = field(default_factory=dict)
+    """By group; the whole deployment is under the empty name."""
+    diagnoses: tuple[Diagnosis, ...] = ()
+    """Known failures that current runs show, in the order in which they happened."""
+
+    def engines_on(self, node: str) -> tuple[EngineSnapshot, ...]:
+        """Engines of one node, in order."""
+        return tuple(engine for engine in self.engines.values() if engine.node == node)
+
+    def count(self) -> dict[EngineState, int]:
+        """How many engines are in each state."""
+        counts: dict[EngineState, int] = {}
+        for engine in self.engines.values():
+            counts[engine.state] = counts.get(engine.state, 0) + 1
+        return counts
