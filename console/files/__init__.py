@@ -1,0 +1,36 @@
+"""Files an operator writes, as model values: cluster, layout, assignment. Every fault is told with file, line, key and fix.
+
+The only door of the YAML library for configuration. What a layout means (ranks, commands, rules) must not enter.
+"""
+
+from __future__ import annotations
+
+from console.files.documents import Document, read_document
+from console.files.loading import (
+    load_assignment,
+    load_cluster,
+    load_document,
+    load_keys,
+    load_layout,
+    parse_layout,
+    shipped_layouts,
+    shipped_text,
+)
+from console.files.saving import layout_text, save_assignment, save_text, yaml_text
+
+__all__ = [
+    "Document",
+    "layout_text",
+    "load_assignment",
+    "load_cluster",
+    "load_document",
+    "load_keys",
+    "load_layout",
+    "parse_layout",
+    "read_document",
+    "save_assignment",
+    "save_text",
+    "shipped_layouts",
+    "shipped_text",
+    "yaml_text",
+]

@@ -1,0 +1,136 @@
+"""From a file to a checked model value. Finding files and validating them; the YAML itself is read in `documents`."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from console.files.documents import Document, Schema, read_document, shown
+from console.files.problems import nearest, problems
+from console.model.cluster import Cluster, Written
+from console.model.deployment import Assignment
+from console.model.errors import FileError, Problem, UsageError
+from console.model.layout import Layout, Shape
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class AssignmentFile(Written):
+    """What an assignment file holds."""
+
+    assign: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    shapes: dict[str, Shape] = Field(default_factory=dict)
+
+
+def load_cluster(path: Path) -> Cluster:
+    """The cluster in a file, with `source` set. Raises FileError that lists every problem."""
+    document = load_document(path)
+    cluster = _validated(Cluster, document)
+    if not cluster.nodes:
+        mark = document.source.mark("nodes")
+        raise FileError((Problem(str(path), mark.line if mark else 0, 0, "nodes", "a cluster has at least one node"),))
+    return cluster.model_copy(update={"source": document.source})
+
+
+def load_layout(name_or_path: str) -> Layout:
+    """A shipped layout by its name, else the layout in a file; `source` is set.
+
+    Raises FileError, and UsageError for an unknown name.
+    """
+    if name_or_path in shipped_layouts():
+        found = resources.files("layouts").joinpath(f"{name_or_path}.yaml")
+        return _layout(read_document(found.read_bytes(), str(found)))
+    path = Path(name_or_path)
+    if "/" not in name_or_path and path.suffix not in (".yaml", ".yml") and not os.path.exists(path):
+        raise _no_layout(name_or_path)
+    return _layout(load_document(path))
+
+
+def shipped_text(name: str) -> str:
+    """The file of a shipped layout as it was written. Raises UsageError for another name."""
+    if name not in shipped_layouts():
+        raise _no_layout(name)
+    return resources.files("layouts").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _no_layout(name: str) -> UsageError:
+    near = nearest(name, shipped_layouts())
+    hint = f"did you mean {near}?" if near else "give the path of a file, or one of: " + ", ".join(shipped_layouts())
+    return UsageError(f"there is no layout {shown(name)}", hint=hint)
+
+
+def parse_layout(data: bytes, path: str) -> Layout:
+    """The layout in `data`; `path` names it in messages. Raises FileError."""
+    return _layout(read_document(data, path))
+
+
+def shipped_layouts() -> tuple[str, ...]:
+    """Names of the layouts we ship, sorted."""
+    files = (entry.name for entry in resources.files("layouts").iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml")))
+
+
+def load_assignment(path: Path) -> Assignment:
+    """The assignment in a file the console wrote. Raises FileError."""
+    held = _validated(AssignmentFile, load_document(path))
+    return Assignment(held.assign, held.shapes)
+
+
+def load_document(path: Path, *, schema: Schema = "core") -> Document:
+    """The YAML document in a file. Raises FileError, also when the file cannot be read."""
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise FileError((Problem(shown(str(path), 300), 0, 0, "", f"cannot be read: {reason}"),)) from error
+    return read_document(data, str(path), schema=schema)
+
+
+def _layout(document: Document) -> Layout:
+    return _validated(Layout, document).model_copy(update={"source": document.source})
+
+
+def _validated(model: type[Model], document: Document) -> Model:
+    source = document.source
+    faults = list(document.doubts)
+    if not isinstance(document.value, dict):
+        raise FileError((*faults, Problem(source.path, 1, 1, "", "the file must be a mapping of keys to values")))
+    for ours in ("source", "written"):
+        if ours in document.value and ours in model.model_fields:
+            mark = source.mark(ours)
+            faults.append(Problem(source.path, mark.line if mark else 0, 1, ours, "is not a key here"))
+            document.value.pop(ours)
+    try:
+        value = model.model_validate(document.value)
+    except ValidationError as error:
+        faults.extend(problems(error, model, source))
+        raise FileError(tuple(faults)) from None
+    if faults:
+        raise FileError(tuple(faults))
+    return value
+
+
+def load_keys(path: Path) -> dict[str, tuple[str, ...]]:
+    """Action id → keys, from a mapping of ids to one key or a list of keys. Raises FileError naming the line."""
+    document = load_document(path)
+    content = document.value
+    if not isinstance(content, dict):
+        problem = Problem(str(path), 1, 1, "", "this is no mapping", "action ids and their keys, for example stop: [x]")
+        raise FileError((problem,))
+    found: dict[str, tuple[str, ...]] = {}
+    wrong: list[Problem] = []
+    for name, value in content.items():
+        keys = [value] if isinstance(value, str) else value
+        if isinstance(keys, list) and all(isinstance(key, str) for key in keys):
+            found[str(name)] = tuple(str(key) for key in keys)
+            continue
+        mark = document.source.mark(str(name))
+        line, column = (mark.line, mark.column) if mark else (0, 0)
+        wrong.append(Problem(str(path), line, column, str(name), "these are no keys", "a key or a list of keys"))
+    if wrong:
+        raise FileError(tuple(wrong))
+    return found

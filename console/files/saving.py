@@ -1,0 +1,116 @@
+"""Writing files so that a reader sees the old text or the new one, never half of either. What an operator wrote stays."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from console.model.cluster import HARDWARE, Hardware
+from console.model.deployment import Assignment
+from console.model.errors import ConsoleError
+from console.model.layout import Layout
+
+_ASSIGNMENT_HEAD = "# Written by dsv4-console: which nodes carry which group, rank 0's node first.\n"
+
+
+def save_assignment(path: Path, assignment: Assignment) -> None:
+    """Write an assignment file (mode 0600, replaced in one step). Raises ConsoleError when it cannot be written."""
+    data: dict[str, object] = {"assign": {group: list(nodes) for group, nodes in assignment.nodes.items()}}
+    if assignment.shapes:
+        data["shapes"] = {group: shape.model_dump(mode="json") for group, shape in assignment.shapes.items()}
+    save_text(path, _ASSIGNMENT_HEAD + _yaml(data))
+
+
+def layout_text(layout: Layout) -> str:
+    """A layout as YAML that `load_layout` reads back to an equal value; what has its default is left out."""
+    data = layout.model_dump(mode="json", exclude_defaults=True)
+    data["hardware"] = _hardware(layout.hardware)
+    return _yaml(data)
+
+
+def yaml_text(data: object) -> str:
+    """Plain data as YAML, laid out for a person."""
+    return _yaml(data)
+
+
+def save_text(path: Path, text: str) -> None:
+    """Replace a file by `text`: written beside it, synced, renamed; mode 0600. Raises ConsoleError."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise ConsoleError(
+            f"{path} cannot be written: {error.strerror}",
+            hint="the file is as it was before; free the disk or mend its permissions",
+        ) from error
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _hardware(hardware: Hardware) -> object:
+    named = next((name for name, known in HARDWARE.items() if known == hardware), None)
+    return named or hardware.model_dump(mode="json", exclude_defaults=True)
+
+
+_BLOCK_KEYS = ("env", "env_from", "args")
+_FLOW_ITEMS = 4
+
+
+class _Dumper(yaml.SafeDumper):
+    """Never writes aliases; texts that a reader could take for something else are quoted."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _yaml(data: object) -> str:
+    """YAML as a person would lay it out: small mappings on one line, variables and flags one per line."""
+    stream = io.StringIO()
+    dumper = _Dumper(stream, sort_keys=False, allow_unicode=True, width=120)
+    try:
+        dumper.open()
+        node = dumper.represent_data(data)
+        _lay_out(node, "")
+        dumper.serialize(node)
+        dumper.close()
+    finally:
+        dumper.dispose()
+    return stream.getvalue()
+
+
+def _lay_out(node: yaml.Node, key: str) -> int:
+    """Choose each collection's style; gives how many scalars it holds."""
+    if isinstance(node, yaml.MappingNode):
+        count = sum(_lay_out(value, str(name.value)) for name, value in node.value)
+        node.flow_style = (count <= _FLOW_ITEMS and key not in ("", *_BLOCK_KEYS)) or not node.value
+        return count
+    if isinstance(node, yaml.SequenceNode):
+        count = sum(_lay_out(value, "item") for value in node.value)
+        node.flow_style = all(isinstance(value, yaml.ScalarNode) for value in node.value)
+        return count
+    if isinstance(node, yaml.ScalarNode) and not node.value.isprintable():
+        plain_lines = all(line.isprintable() for line in node.value.split("\n"))
+        node.style = "|" if plain_lines else '"'
+        return _FLOW_ITEMS + 1
+    return 1
