@@ -1,0 +1,71 @@
+"""The command that makes a node's container: devices, driver mounts and weights as vllm-ascend wants them. It runs nothing."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from console.model.cluster import Node
+from console.model.deployment import Deployment
+from console.model.errors import UsageError
+
+SHM_SIZE = "512g"
+_DEVICES = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
+DRIVER_MOUNTS = (
+    "/usr/local/dcmi",
+    "/usr/local/Ascend/driver/tools/hccn_tool",
+    "/usr/local/bin/npu-smi",
+    "/usr/local/Ascend/driver/lib64",
+    "/usr/local/Ascend/driver/version.info",
+    "/etc/ascend_install.info",
+    "/etc/hccn.conf",
+)
+"""What the driver on the host gives to the container (the tutorial, section 4.1)."""
+_CACHE = PurePosixPath("/root/.cache")
+
+
+def image_of(deployment: Deployment, node: Node) -> str:
+    """The node's image, else the layout's. Raises UsageError when neither is named."""
+    image = node.runtime.image or deployment.layout.image
+    if not image:
+        raise UsageError(
+            f"no image is named for {node.name}", hint="write runtime.image in the cluster file, or image in the layout"
+        )
+    return image
+
+
+def weights_mount(path: str) -> str:
+    """The directory of the host that must be visible for the weights; empty for a hub name, which is no path."""
+    place = PurePosixPath(path)
+    if not place.is_absolute():
+        return ""
+    return str(_CACHE) if _CACHE in place.parents else str(place)
+
+
+def wanted_mounts(deployment: Deployment, node: Node) -> tuple[str, ...]:
+    """Paths of the host that must be the same inside the node's container; empty on a host runtime."""
+    if not node.runtime.words:
+        return ()
+    driver = DRIVER_MOUNTS if node.hardware.devices else ()
+    return tuple(each for each in (*driver, weights_mount(deployment.layout.model.path)) if each)
+
+
+def run_container(
+    deployment: Deployment, node: Node, *, name: str = "", mounts: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Words up to and with the image: a detached container on the host's network that sees all devices.
+
+    Corrects the tutorial where it fails in practice: detached instead of tied to a terminal, privileged, weights mounted.
+    """
+    words = [*(node.runtime.words or ("docker",)), "run", "-d", "--name", name or node.runtime.container]
+    words += ["--net=host", "--privileged=true", f"--shm-size={SHM_SIZE}"]
+    for device in range(node.hardware.devices):
+        words += ["--device", f"/dev/davinci{device}"]
+    if node.hardware.devices:
+        for each in _DEVICES:
+            words += ["--device", each]
+        for each in DRIVER_MOUNTS:
+            words += ["-v", f"{each}:{each}"]
+    for each in dict.fromkeys((weights_mount(deployment.layout.model.path), *mounts)):
+        if each:
+            words += ["-v", f"{each}:{each}"]
+    return (*words, *node.runtime.run_flags, image_of(deployment, node))

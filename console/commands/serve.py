@@ -1,0 +1,163 @@
+"""From a rank to the environment and words of its engine, and from a deployment to those of its proxy.
+
+Whatever follows from the assignment is computed here and nowhere else. How it becomes a script is `script`'s job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from console.commands.flags import flag_words, json_text
+from console.model.deployment import Command, Deployment, Rank, is_address
+from console.model.layout import Fact, Group, NodeChange, flag_name
+
+INTERFACE_NAMES = ("HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
+"""Variables that name the interface of the service address (the tutorial, section 5.1)."""
+
+_EXAMPLES = "/vllm-workspace/vllm-ascend/examples"
+PROXY_SCRIPTS: Mapping[str, str] = {
+    "load-balance": f"{_EXAMPLES}/disaggregated_prefill_v1/load_balance_proxy_server_example.py",
+    "layerwise": f"{_EXAMPLES}/disaggregated_prefill_v1/load_balance_proxy_layerwise_server_example.py",
+    "dp": f"{_EXAMPLES}/external_online_dp/dp_load_balance_proxy_server.py",
+}
+"""Where the vllm-ascend image keeps its example proxies."""
+
+
+def serve_command(deployment: Deployment, rank: Rank) -> Command:
+    """Environment and argv of an engine; `argv[0]` is `vllm`. KeyError when the rank's group is not in the layout."""
+    layout = deployment.layout
+    group = layout.groups[rank.group]
+    change = group.by_node.get(rank.position, NodeChange())
+    args = {**layout.args, **group.args, **change.args}
+    owned = _owned_flags(deployment, rank, group)
+    names = {flag_name(key) for key in args}
+    computed = {key: value for key, value in owned.items() if key not in names}
+    transfer = computed.pop("kv-transfer-config", None)
+    words = ["vllm", "serve", layout.model.path, *flag_words(computed), *flag_words(args)]
+    if transfer is not None:
+        words += ["--kv-transfer-config", json_text(transfer)]
+    return Command(_environment(deployment, rank, group, change), tuple(words))
+
+
+def computed_flags(deployment: Deployment, rank: Rank) -> Mapping[str, JsonValue]:
+    """The flags that follow from the assignment, by name without dashes; writing one by hand in `args` replaces it."""
+    return _owned_flags(deployment, rank, deployment.layout.groups[rank.group])
+
+
+def proxy_command(deployment: Deployment) -> Command | None:
+    """The proxy's environment and argv; None without a proxy, before its node is known, or while it has nothing to list."""
+    proxy = deployment.layout.proxy
+    place = deployment.proxy_rank()
+    if proxy is None or place is None:
+        return None
+    serving = [rank for rank in deployment.ranks() if rank.port is not None]
+    lists: dict[str, JsonValue] = {}
+    if proxy.kind == "dp":
+        lists |= _endpoints("dp", serving)
+    else:
+        lists |= _endpoints("prefiller", [rank for rank in serving if rank.role == "prefill"])
+        lists |= _endpoints("decoder", [rank for rank in serving if rank.role == "decode"])
+    if not all(lists.values()):
+        return None
+    host = proxy.host
+    if proxy.kind == "layerwise" and host in ("0.0.0.0", "::"):
+        host = place.address
+    script = proxy.script or PROXY_SCRIPTS[proxy.kind]
+    args: dict[str, JsonValue] = {"host": host, "port": proxy.port, **lists, **proxy.args}
+    return Command({}, ("python", script, *flag_words(args)))
+
+
+def _endpoints(side: str, ranks: list[Rank]) -> dict[str, JsonValue]:
+    return {f"{side}-hosts": [rank.address for rank in ranks], f"{side}-ports": [str(rank.port) for rank in ranks]}
+
+
+def _owned_flags(deployment: Deployment, rank: Rank, group: Group) -> dict[str, JsonValue]:
+    layout = deployment.layout
+    flags: dict[str, JsonValue] = {}
+    if rank.headless:
+        flags["headless"] = True
+    else:
+        flags |= {"host": "0.0.0.0", "port": rank.port}
+    flags |= _data_parallel(rank, group)
+    flags["tensor-parallel-size"] = group.tensor_parallel
+    if group.pipeline_parallel > 1:
+        flags["pipeline-parallel-size"] = group.pipeline_parallel
+    if group.prefill_context_parallel > 1:
+        flags["prefill-context-parallel-size"] = group.prefill_context_parallel
+    if layout.model.served_name:
+        flags["served-model-name"] = layout.model.served_name
+    transfer = layout.kv_transfer_config(rank.group, rank.position)
+    if transfer is not None:
+        flags["kv-transfer-config"] = transfer
+    return flags
+
+
+def _data_parallel(rank: Rank, group: Group) -> dict[str, JsonValue]:
+    """Flags that place the engine in its group (vLLM 0.21 engine/arg_utils.py and entrypoints/cli/serve.py)."""
+    parallel = group.data_parallel
+    if parallel.size == 1 and parallel.balance == "internal":
+        return {}
+    meeting: dict[str, JsonValue] = {
+        "data-parallel-address": rank.dp_address,
+        "data-parallel-rpc-port": rank.rpc_port,
+    }
+    if parallel.balance == "external":
+        return {"data-parallel-size": parallel.size, "data-parallel-rank": rank.dp_rank, **meeting}
+    return {
+        "data-parallel-size": parallel.size,
+        "data-parallel-size-local": rank.local_size,
+        **({"data-parallel-hybrid-lb": True} if parallel.balance == "hybrid" else {}),
+        "data-parallel-start-rank": rank.dp_rank,
+        **meeting,
+    }
+
+
+def _environment(deployment: Deployment, rank: Rank, group: Group, change: NodeChange) -> dict[str, str]:
+    node = deployment.cluster.nodes.get(rank.node)
+    nic = node.nic if node else None
+    own: dict[str, str] = {}
+    if is_address(rank.address):
+        own["VLLM_HOST_IP"] = rank.address
+        if rank.devices:
+            own["HCCL_IF_IP"] = rank.address
+    if rank.devices:
+        own["ASCEND_RT_VISIBLE_DEVICES"] = _listed(rank.devices)
+    filled = {name: rank_fact(deployment, rank, fact) for name, fact in group.env_from.items()}
+    written = {**deployment.layout.env, **group.env, **filled, **change.env}
+    interfaces = {name: nic for name in INTERFACE_NAMES if nic and (rank.devices or not name.startswith("HCCL"))}
+    every = {**interfaces, **written, **own}
+    return {name: value for name, value in every.items() if value is not None}
+
+
+def rank_fact(deployment: Deployment, rank: Rank, text: str) -> str | None:
+    """What a variable of `env_from` is filled with for a rank; None when a fact in it is not known."""
+    node = deployment.cluster.nodes.get(rank.node)
+    facts: dict[Fact, str | None] = {
+        "address": rank.address,
+        "dp_address": rank.dp_address,
+        "first_address": _first_address(deployment),
+        "nic": node.nic if node else None,
+        "port": None if rank.port is None else str(rank.port),
+        "dp_rank": str(rank.dp_rank),
+        "local_rank": str(rank.local_rank),
+        "devices": _listed(rank.devices),
+    }
+    for fact, value in facts.items():
+        if text == fact:
+            return value
+        if f"{{{fact}}}" in text:
+            if value is None:
+                return None
+            text = text.replace(f"{{{fact}}}", value)
+    return text
+
+
+def _first_address(deployment: Deployment) -> str | None:
+    members = deployment.assignment.of(next(iter(deployment.layout.groups)))
+    return deployment.address(members[0]) if members else None
+
+
+def _listed(devices: tuple[int, ...]) -> str:
+    return ",".join(str(device) for device in devices)
