@@ -1,0 +1,177 @@
+"""What a rule is, and the scene rules look at: one deployment with its ranks and the flags and variables of each group."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydantic import JsonValue
+
+from console.model.deployment import Deployment, Rank
+from console.model.findings import Finding, Severity
+from console.model.layout import KV_ROLES, Group, Layout, flag_name
+from console.model.source import Source
+
+MAIN = (999, 0, 0)
+"""A version after every release: the development branch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A place where a rule does not hold."""
+
+    message: str
+    where: str
+    severity: Severity | None = None
+    """When it differs from the rule's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing that must hold, why, and what to do when it does not."""
+
+    id: str
+    title: str
+    severity: Severity
+    why: str
+    fix: str
+    source: str
+    check: Callable[[Scene], Iterator[Hit]]
+
+    def findings(self, scene: Scene) -> Iterator[Finding]:
+        """A finding for every hit."""
+        for hit in self.check(scene):
+            severity = hit.severity or self.severity
+            yield Finding(self.id, severity, hit.message, hit.where, self.why, self.fix, self.source)
+
+
+class Scene:
+    """A deployment as rules ask for it. Computed once per check, never kept."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.layout: Layout = deployment.layout
+        self.groups: Mapping[str, Group] = deployment.layout.groups
+        self.source = deployment.layout.source or Source("")
+
+    @cached_property
+    def ranks(self) -> tuple[Rank, ...]:
+        """Every rank that has a node."""
+        return self.deployment.ranks()
+
+    @cached_property
+    def ranks_of(self) -> Mapping[str, tuple[Rank, ...]]:
+        """Ranks by group."""
+        found: dict[str, list[Rank]] = {name: [] for name in self.groups}
+        for rank in self.ranks:
+            found[rank.group].append(rank)
+        return {name: tuple(ranks) for name, ranks in found.items()}
+
+    @cached_property
+    def _args(self) -> Mapping[str, Mapping[str, JsonValue]]:
+        return {
+            name: {flag_name(key): value for key, value in {**self.layout.args, **group.args}.items()}
+            for name, group in self.groups.items()
+        }
+
+    def args(self, group: str) -> Mapping[str, JsonValue]:
+        """Flags of a group as written, by name without dashes."""
+        return self._args[group]
+
+    def written(self, group: str) -> Iterator[tuple[str, JsonValue, str]]:
+        """(flag, value, place) for every flag of a group that is written and not taken away, those of single nodes too."""
+        for flag, value in self.args(group).items():
+            if value is not None:
+                yield flag, value, self.at_flag(group, flag)
+        for flag, value, where in self.written_by_node(group):
+            if value is not None:
+                yield flag, value, where
+
+    def written_by_node(self, group: str) -> Iterator[tuple[str, JsonValue, str]]:
+        """(flag, value, place) for what is written for single nodes of a group."""
+        for position, change in self.groups[group].by_node.items():
+            for key, value in change.args.items():
+                yield flag_name(key), value, self.at(group, "by_node", str(position), "args", key)
+
+    def env(self, group: str) -> Mapping[str, str]:
+        """Variables of a group as written."""
+        return {**self.layout.env, **self.groups[group].env}
+
+    def setting(self, group: str, flag: str, key: str) -> JsonValue:
+        """A key of a flag that holds a mapping, for example `additional-config` `enable_dsa_cp`; None when absent."""
+        value = self.args(group).get(flag)
+        dotted = self.args(group).get(f"{flag}.{key}")
+        return value.get(key, dotted) if isinstance(value, dict) else dotted
+
+    def number(self, group: str, flag: str) -> int | None:
+        """A flag's whole number, None when it is absent or something else."""
+        return whole(self.args(group).get(flag))
+
+    def with_role(self, role: str) -> Iterator[tuple[str, Group]]:
+        """Groups of a role."""
+        return ((name, group) for name, group in self.groups.items() if group.role == role)
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Every prefill group with every decode group."""
+        return ((prefill, decode) for prefill, _ in self.with_role("prefill") for decode, _ in self.with_role("decode"))
+
+    def transfer(self, group: str) -> Mapping[str, JsonValue]:
+        """What the group's `--kv-transfer-config` will say; empty without one."""
+        written = self.args(group).get("kv-transfer-config")
+        if isinstance(written, dict):
+            return written
+        return self.layout.kv_transfer_config(group) or {}
+
+    def kv_role(self, group: str) -> str:
+        """The role the engines of a group will have in KV transfer; empty without a connector."""
+        transfer = self.transfer(group)
+        return str(transfer.get("kv_role", KV_ROLES[self.groups[group].role])) if transfer else ""
+
+    def is_v4(self) -> bool:
+        """Whether the model is a DeepSeek-V4."""
+        named = f"{self.layout.model.path} {self.layout.model.served_name} {self.layout.args.get('tokenizer-mode', '')}"
+        return re.search(r"deepseek[-_.]?v4", named, re.IGNORECASE) is not None
+
+    @cached_property
+    def version(self) -> tuple[int, int, int] | None:
+        """The vllm-ascend release of the layout, from `version`, else the image's tag; None when neither says."""
+        return version_of(self.layout.version) or version_of(self.layout.image.rpartition(":")[2])
+
+    def at(self, group: str, *keys: str) -> str:
+        """`FILE:LINE` of a group's key, of the layout's key of that name, or of the group; `group NAME` without a file."""
+        if not self.source.marks:
+            return f"group {group}"
+        for path in (("groups", group, *keys), keys):
+            if keys and path in self.source.marks:
+                return self.source.where(*path)
+        return self.source.where("groups", group, *keys)
+
+    def at_flag(self, group: str, flag: str) -> str:
+        """The place of a flag, however it is spelt."""
+        for written in (*self.groups[group].args, *self.layout.args):
+            if flag_name(written) == flag:
+                return self.at(group, "args", written)
+        return self.at(group, "args")
+
+    def at_top(self, *keys: str) -> str:
+        """`FILE:LINE` of a key of the layout; `layout NAME` without a file."""
+        return self.source.where(*keys) if self.source.marks else f"layout {self.layout.name}"
+
+
+def whole(value: JsonValue) -> int | None:
+    """A whole number from what a file holds: 60 or "60"; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value) else None
+
+
+def version_of(text: str) -> tuple[int, int, int] | None:
+    """`v0.21.0rc1` or `v0.21.0rc1-a3` → (0, 21, 0); `main` → later than all; None when it names no release."""
+    if re.match(r"main\b|nightly|latest", text):
+        return MAIN
+    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None

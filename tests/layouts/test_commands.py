@@ -1,0 +1,173 @@
+"""Commands reach a process exactly as they were computed, and hold what follows from the assignment."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from console.commands.bundle import shell_bundle
+from console.commands.flags import flag_words
+from console.commands.quoting import join, quote
+from console.commands.script import SHELL_OWNED, cmd_sh
+from console.commands.serve import proxy_command, serve_command
+from console.files import load_layout, shipped_layouts
+from console.model.cluster import Cluster, Node
+from console.model.deployment import Command, Deployment
+from console.model.errors import UsageError
+from console.services.assignment import example
+from tests.layouts.dumper import run_script
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True).filter(
+    lambda name: name not in SHELL_OWNED and name not in ("LD_PRELOAD", "PATH", "DSV4_DUMP", "IFS", "POSIXLY_CORRECT")
+)
+PLAIN = Node(name="n", host="h")
+
+
+@given(st.lists(TEXT, max_size=6))
+def test_quoted_words_split_into_the_same_words(words: list[str]) -> None:
+    assert shlex.split(join(words)) == words
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_text_no_process_can_be_given_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        quote(text)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(env=st.dictionaries(NAMES, TEXT, max_size=4), words=st.lists(TEXT, max_size=5))
+def test_any_text_reaches_the_process_byte_for_byte(env: dict[str, str], words: list[str]) -> None:
+    with TemporaryDirectory() as directory:
+        seen = run_script(cmd_sh(Command(env, ("vllm", "serve", *words)), PLAIN), Path(directory))
+    assert seen.argv == [b"vllm", b"serve", *(word.encode() for word in words)]
+    for name, value in env.items():
+        assert seen.env[name.encode()] == value.encode()
+
+
+@pytest.mark.parametrize("name", shipped_layouts())
+def test_every_shipped_rank_reaches_the_process_as_computed(name: str, tmp_path: Path) -> None:
+    deployment = example(load_layout(name))
+    for rank in (deployment.ranks()[0], deployment.ranks()[-1]):
+        command = serve_command(deployment, rank)
+        seen = run_script(cmd_sh(command, deployment.node(rank.node)), tmp_path)
+        assert [word.decode() for word in seen.argv] == list(command.argv)
+        wanted = {key: value for key, value in command.env.items() if key != "LD_PRELOAD"}
+        assert wanted.items() <= {key.decode(): value.decode() for key, value in seen.env.items()}.items()
+
+
+def test_one_script_becomes_the_engine_that_is_named(tmp_path: Path) -> None:
+    deployment = example(load_layout("a3-pd"))
+    proxy = deployment.proxy_rank()
+    assert proxy is not None
+    script = shell_bundle(deployment, (*deployment.ranks(), proxy))
+    for rank in (deployment.ranks()[7], proxy):
+        command = proxy_command(deployment) if rank is proxy else serve_command(deployment, rank)
+        assert command is not None
+        assert [word.decode() for word in run_script(script, tmp_path, rank.id).argv] == list(command.argv)
+
+
+def test_a_preloaded_library_is_put_before_others_and_left_out_when_absent(tmp_path: Path) -> None:
+    there = tmp_path / "libthere.so"
+    there.write_bytes(b"")
+    script = cmd_sh(Command({"LD_PRELOAD": f"{there}:/no/such.so"}, ("vllm",)), PLAIN)
+    assert (
+        run_script("export LD_PRELOAD=/other.so\n" + script, tmp_path).env[b"LD_PRELOAD"]
+        == f"{there}:/other.so".encode()
+    )
+    assert run_script(script, tmp_path).env[b"LD_PRELOAD"] == str(there).encode()
+
+
+def test_an_environment_file_that_breaks_under_strict_shells_is_sourced(tmp_path: Path) -> None:
+    file = tmp_path / "env with blank.sh"
+    file.write_text("export FROM_FILE=$UNSET_VARIABLE/x\nfalse\nreturn 1\n")
+    seen = run_script(cmd_sh(Command({"A": "b"}, ("vllm",)), Node(env_file=str(file))), tmp_path)
+    assert (seen.env[b"FROM_FILE"], seen.env[b"A"]) == (b"/x", b"b")
+
+
+def test_a_missing_environment_file_ends_the_start_with_its_name(tmp_path: Path) -> None:
+    script = cmd_sh(Command({}, ("vllm",)), Node(env_file="/no/such/env.sh"))
+    with pytest.raises(AssertionError, match=r"/no/such/env\.sh"):
+        run_script(script, tmp_path)
+
+
+def test_a_variable_of_the_shell_itself_is_refused() -> None:
+    with pytest.raises(UsageError, match="UID"):
+        cmd_sh(Command({"UID": "0"}, ("vllm",)), PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({"a": True}, ["--a"]),
+        ({"a": False}, ["--no-a"]),
+        ({"a": None}, []),
+        ({"a": 0}, ["--a", "0"]),
+        ({"a": 0.9}, ["--a", "0.9"]),
+        ({"a": ""}, ["--a", ""]),
+        ({"a": "-x"}, ["--a=-x"]),
+        ({"a": -1}, ["--a", "-1"]),
+        ({"a": {"k": [1, "ü"]}}, ["--a", '{"k":[1,"ü"]}']),
+        ({"a": ["x", 1, {"k": 1}]}, ["--a", "x", "1", '{"k":1}']),
+        ({"-O": "3"}, ["-O", "3"]),
+    ],
+)
+def test_args_become_words(args: dict[str, JsonValue], words: list[str]) -> None:
+    assert list(flag_words(args)) == words
+
+
+def _on(hardware: dict[str, object] | str, name: str, **node: object) -> Deployment:
+    made = example(load_layout(name))
+    nodes = {key: {"host": value.host, "hardware": hardware, **node} for key, value in made.cluster.nodes.items()}
+    return Deployment(Cluster.model_validate({"name": "lab", "nodes": nodes}), made.layout, made.assignment)
+
+
+def test_a_machine_without_npus_gets_no_npu_variables() -> None:
+    deployment = _on({"name": "plain", "devices": 0, "hbm_mib": 0}, "a3-pd", nic="eth0")
+    env = serve_command(deployment, deployment.ranks()[3]).env
+    assert {"HCCL_IF_IP", "ASCEND_RT_VISIBLE_DEVICES", "HCCL_SOCKET_IFNAME"}.isdisjoint(env)
+    assert env["GLOO_SOCKET_IFNAME"] == "eth0"
+
+
+def test_the_interface_is_asked_of_the_node_when_no_file_names_it(tmp_path: Path) -> None:
+    made = example(load_layout("a3-mixed"))
+    tool = tmp_path / "tools" / "ip"
+    command = serve_command(made, made.ranks()[0])
+    run_script(cmd_sh(command, PLAIN), tmp_path)
+    tool.write_text(
+        "#!/bin/sh\n[ \"$*\" = '-o -4 addr show to 192.0.2.1' ] && echo '2: bond0.7@if5 inet 192.0.2.1/24 x'\n"
+    )
+    tool.chmod(0o755)
+    seen = run_script(cmd_sh(command, PLAIN), tmp_path)
+    names = (b"HCCL_SOCKET_IFNAME", b"GLOO_SOCKET_IFNAME", b"TP_SOCKET_IFNAME")
+    assert {seen.env.get(name) for name in names} == {b"bond0.7"}
+
+
+def test_a_name_for_an_address_is_not_exported_as_one() -> None:
+    made = example(load_layout("a3-mixed"))
+    nodes = {name: {"host": f"{name}.lab"} for name in made.cluster.nodes}
+    deployment = Deployment(Cluster.model_validate({"name": "lab", "nodes": nodes}), made.layout, made.assignment)
+    env = serve_command(deployment, deployment.ranks()[0]).env
+    assert {"VLLM_HOST_IP", "HCCL_IF_IP"}.isdisjoint(env)
+
+
+def test_the_proxy_lists_every_serving_rank_by_position() -> None:
+    command = proxy_command(example(load_layout("a2-pd")))
+    assert command is not None
+    words = list(command.argv)
+    decoders = words[words.index("--decoder-hosts") + 1 : words.index("--decoder-ports")]
+    ports = words[words.index("--decoder-ports") + 1 :]
+    assert decoders == [f"192.0.2.{last}" for last in (5, 5, 6, 6, 7, 7, 8, 8)]
+    assert ports == ["7100", "7101"] * 4
+
+
+def test_there_is_no_proxy_command_before_both_sides_have_nodes() -> None:
+    made = example(load_layout("a3-pd"))
+    half = Deployment(made.cluster, made.layout, type(made.assignment)({"prefill": made.assignment.of("prefill")}))
+    assert proxy_command(half) is None
