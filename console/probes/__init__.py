@@ -1,0 +1,1 @@
+"""Text from a node → facts. Pure parsers over untrusted bytes; no I/O."""

@@ -1,0 +1,303 @@
+"""Preflight of the machine: its network (checks 26 to 35), limits and tuning (41 to 49).
+
+Tuning is advice and never blocks. Reading ports and addresses is the job of `listeners` and `host`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from console.probes.checks import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown, warned
+from console.probes.listeners import listens, parse_listeners
+
+_ADDRESSES = "ip -o -4 addr show || exit 1; echo '== end'"
+_ROUTE = "ip route get 8.8.8.8 2>&1"
+_REACH = """for peer in "$@"; do ( ping -c 1 -W 2 "$peer" >/dev/null 2>&1 && echo "$peer reached" || echo "$peer silent" ) & done
+wait; echo '== end'"""
+_NAME = """echo "== name"; uname -n; echo "== address"; getent hosts "$(uname -n)"; echo '== end'"""
+_LISTENERS = "cat /proc/net/tcp /proc/net/tcp6; echo '== end'"
+_SETTINGS = """for name in net/ipv4/ip_local_port_range net/ipv4/ip_local_reserved_ports vm/swappiness kernel/numa_balancing \
+kernel/sched_migration_cost_ns; do echo "== $name"; cat "/proc/sys/$name" 2>/dev/null; done
+echo "== governor"; cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor 2>/dev/null
+echo "== memory"; cat /proc/meminfo; echo "== cores"; nproc; echo "== taskset"; command -v taskset; echo '== end'"""
+_FIREWALL = """echo "== firewalld"; firewall-cmd --state 2>&1 | head -n 1
+echo "== iptables"; iptables -S INPUT 2>/dev/null
+echo "== nftables"; nft list ruleset 2>/dev/null | head -n 400; echo '== end'"""
+_LIMITS = """echo "== files"; ulimit -n; echo "== locked"; ulimit -l; echo "== shm"; df -Pk /dev/shm 2>/dev/null | tail -n 1
+echo '== end'"""
+_ROOM = """place="$1"; while [ ! -d "$place" ] && [ "$place" != / ]; do place="$(dirname "$place")"; done
+df -Pk "$place" | tail -n 1; echo '== end'"""
+
+EPHEMERAL = (32768, 60999)
+"""The kernel's default for ports of outgoing connections."""
+RESERVED = (60000, 60031)
+"""HCCL listens there on the host."""
+FILES = 65535
+CLOCK_S = 2.0
+ROOM_KIB = 10 * 1024 * 1024
+
+INQUIRIES = (
+    Inquiry("addresses", "host", _ADDRESSES),
+    Inquiry("route", "container", _ROUTE),
+    Inquiry("reach", "host", _REACH, lambda wanted: wanted.peers, 10.0, lambda wanted: bool(wanted.peers)),
+    Inquiry("name", "container", _NAME),
+    Inquiry("listeners", "host", _LISTENERS),
+    Inquiry("settings", "host", _SETTINGS),
+    Inquiry("firewall", "host", _FIREWALL),
+    Inquiry("limits", "container", _LIMITS),
+    Inquiry("room", "host", _ROOM, lambda wanted: (wanted.log_dir,)),
+)
+
+
+def _held(answer: Answer) -> dict[str, str] | None:
+    """Address → interface; None when the list did not come whole."""
+    if "== end" not in answer.lines:
+        return None
+    rows = (re.match(r"^\d+:\s+(\S+)\s+inet (\d+\.\d+\.\d+\.\d+)/", line) for line in answer.lines)
+    return {row[2]: row[1].partition("@")[0] for row in rows if row}
+
+
+def _address(answer: Answer, wanted: Wanted) -> Judgement:
+    found = _held(answer)
+    if found is None:
+        return unknown("no list of addresses", "install iproute2")
+    if wanted.address not in found:
+        return failed(f"{wanted.address} is on no interface here")
+    if wanted.nic and found[wanted.address] != wanted.nic:
+        return failed(
+            f"{wanted.address} is on {found[wanted.address]}, not on {wanted.nic}", f"set nic: {found[wanted.address]}"
+        )
+    return passed(f"{wanted.address} on {found[wanted.address]}")
+
+
+def _dp_address(answer: Answer, wanted: Wanted) -> Judgement:
+    found = _held(answer)
+    if found is None:
+        return unknown("no list of addresses", "install iproute2")
+    absent = [each for each in wanted.dp_addresses if each not in found]
+    return failed(f"{', '.join(absent)} is not here") if absent else passed(", ".join(wanted.dp_addresses))
+
+
+def _route(answer: Answer, wanted: Wanted) -> Judgement:
+    source = re.search(r"\bsrc (\d+\.\d+\.\d+\.\d+)", answer.stdout.decode("ascii", "replace"))
+    if source is None:
+        return warned(
+            "no default route; engines may advertise a wrong address", f"export VLLM_HOST_IP={wanted.address}"
+        )
+    if source[1] == wanted.address:
+        return passed(source[1])
+    return warned(f"outgoing connections use {source[1]}", f"export VLLM_HOST_IP={wanted.address}")
+
+
+def _reach(answer: Answer, wanted: Wanted) -> Judgement:
+    said = dict(words for line in answer.lines if len(words := line.split()) == 2 and words[0] != "==")
+    silent = [peer for peer in wanted.peers if said.get(peer) == "silent"]
+    if silent:
+        return failed("no answer from " + ", ".join(silent))
+    untold = [peer for peer in wanted.peers if peer not in said]
+    return unknown("not told: " + ", ".join(untold)) if untold else passed(f"{len(wanted.peers)} nodes answer")
+
+
+def _name(answer: Answer, wanted: Wanted) -> Judgement:
+    found = answer.sections
+    if "address" not in found:
+        return unknown("not told")
+    words = found["address"].split()
+    if not words:
+        return warned(f"{found.get('name')} resolves to nothing")
+    loopback = words[0].startswith("127.") or words[0] == "::1"
+    return failed(f"{found.get('name')} resolves to {words[0]}") if loopback else passed(words[0])
+
+
+def _ports(answer: Answer, wanted: Wanted) -> Judgement:
+    if "== end" not in answer.lines:
+        return unknown("no list of listeners")
+    found = parse_listeners(answer.stdout)
+    taken = [f"{port} ({what})" for port, what in wanted.ports if listens(found, wanted.address, port)]
+    return (
+        failed("taken: " + ", ".join(taken[:6]) + (" …" if len(taken) > 6 else ""))
+        if taken
+        else passed(f"{len(wanted.ports)} ports free")
+    )
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    pairs = re.findall(r"(\d{1,5})(?:-(\d{1,5}))?", text)
+    return [(int(low), int(high or low)) for low, high in pairs]
+
+
+def _ephemeral(answer: Answer, wanted: Wanted) -> Judgement:
+    found = answer.sections
+    words = found.get("net/ipv4/ip_local_port_range", "").split()
+    if len(words) != 2 or not all(word.isdecimal() for word in words):
+        return unknown("the kernel's port range is not told")
+    low, high = int(words[0]), int(words[1])
+    reserved = _spans(found.get("net/ipv4/ip_local_reserved_ports", ""))
+    fixed = {port for port, _ in wanted.ports} | (set(range(RESERVED[0], RESERVED[1] + 1)) if wanted.devices else set())
+    loose = sorted(
+        port for port in fixed if low <= port <= high and not any(one <= port <= other for one, other in reserved)
+    )
+    if not loose:
+        return passed(f"outgoing connections use {low}-{high}")
+    names = ",".join(str(each) for each in loose[:4]) + (f" and {len(loose) - 4} more" if len(loose) > 4 else "")
+    return warned(
+        f"{names} may be taken by an outgoing connection",
+        f"sysctl -w net.ipv4.ip_local_reserved_ports={_joined(loose)}",
+    )
+
+
+def _joined(ports: list[int]) -> str:
+    """Ports as the kernel writes them: 7100-7107,60000-60031."""
+    spans: list[list[int]] = []
+    for port in ports:
+        if spans and port == spans[-1][1] + 1:
+            spans[-1][1] = port
+        else:
+            spans.append([port, port])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+
+
+def _firewall(answer: Answer, wanted: Wanted) -> Judgement:
+    found = answer.sections
+    if "nftables" not in found:
+        return unknown("not told; it needs root")
+    if found.get("firewalld") == "running":
+        return warned("firewalld is running")
+    closed = re.search(
+        r"^-P INPUT (?:DROP|REJECT)|^-A INPUT .*-j (?:DROP|REJECT)$", found.get("iptables", ""), re.MULTILINE
+    )
+    closed = closed or re.search(r"hook input .*policy drop", found["nftables"])
+    return warned("a packet filter drops input") if closed else passed("no filter drops input")
+
+
+def _clock(answer: Answer, wanted: Wanted) -> Judgement:
+    offset = wanted.clock_offset_s
+    if offset is None:
+        return unknown("not measured")
+    text = f"{offset:+.1f} s to this machine"
+    return warned(text) if abs(offset) > CLOCK_S else passed(text)
+
+
+def _files(answer: Answer, wanted: Wanted) -> Judgement:
+    text = answer.sections.get("files", "")
+    if text == "unlimited":
+        return passed(text)
+    if not text.isdecimal():
+        return unknown("not told")
+    return passed(text) if int(text) >= FILES else failed(f"{text}, wanted {FILES}")
+
+
+def _locked(answer: Answer, wanted: Wanted) -> Judgement:
+    text = answer.sections.get("locked", "")
+    return passed(text) if text == "unlimited" else warned(f"{text} KiB") if text.isdecimal() else unknown("not told")
+
+
+def _free_kib(text: str) -> int | None:
+    words = text.split()
+    return int(words[3]) if len(words) >= 6 and words[3].isdecimal() else None
+
+
+def _shared_memory(answer: Answer, wanted: Wanted) -> Judgement:
+    free = _free_kib(answer.sections.get("shm", ""))
+    if free is None:
+        return unknown("df /dev/shm gave nothing")
+    text = f"{free / 2**20:.1f} GiB free for {wanted.engines} engines"
+    return failed(text) if free < wanted.engines * 2**20 else passed(text)
+
+
+def _memory(answer: Answer, wanted: Wanted) -> Judgement:
+    found = re.search(r"^MemAvailable:\s+(\d{1,12}) kB$", answer.sections.get("memory", ""), re.MULTILINE)
+    if found is None:
+        return unknown("not told")
+    text = f"{int(found[1]) / 2**20:.0f} GiB available"
+    return warned(text) if int(found[1]) < wanted.devices * 8 * 2**20 else passed(text)
+
+
+def _room(answer: Answer, wanted: Wanted) -> Judgement:
+    free = _free_kib(answer.lines[0]) if answer.lines and "== end" in answer.lines else None
+    if free is None:
+        return unknown("df gave nothing")
+    text = f"{free / 2**20:.1f} GiB free for logs"
+    return failed(text) if free < 2**20 else warned(text) if free < ROOM_KIB else passed(text)
+
+
+def _tuned(answer: Answer, wanted: Wanted) -> Judgement:
+    found = answer.sections
+    drift = [
+        f"{name.replace('/', '.')}={found[name]}"
+        for name in ("vm/swappiness", "kernel/numa_balancing")
+        if found.get(name, "0") != "0"
+    ]
+    return warned(", ".join(drift)) if drift else passed("0 and 0")
+
+
+def _migration(answer: Answer, wanted: Wanted) -> Judgement:
+    text = answer.sections.get("kernel/sched_migration_cost_ns", "")
+    return passed(text or "not of this kernel") if text in ("", "50000") else warned(text)
+
+
+def _governor(answer: Answer, wanted: Wanted) -> Judgement:
+    text = answer.sections.get("governor", "")
+    return passed(text or "no frequency control") if text in ("", "performance") else warned(text)
+
+
+def _cores(answer: Answer, wanted: Wanted) -> Judgement:
+    text = answer.sections.get("cores", "")
+    if not text.isdecimal():
+        return unknown("not told")
+    if int(text) < 2 * wanted.devices:
+        return warned(f"{text} cores for {wanted.devices} devices")
+    return passed(f"{text} cores") if answer.sections.get("taskset") else warned("no taskset for binding")
+
+
+def valid_address(text: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address, so that it can be asked for on a node."""
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
+
+
+_TUNE = "sysctl -w vm.swappiness=0 kernel.numa_balancing=0 kernel.sched_migration_cost_ns=50000"
+
+CHECKS = (
+    Check("26", "service address", "addresses", _address, "Engines bind to it and advertise it.",
+          "correct ip and nic of the node",
+          applies=lambda wanted: valid_address(wanted.address)),
+    Check("27", "address of outgoing connections", "route", _route, "A connector may advertise it (E8).", "export VLLM_HOST_IP",
+          blocks=False, applies=lambda wanted: valid_address(wanted.address)),
+    Check("28", "data-parallel address", "addresses", _dp_address, "Rank 0 binds to it (A6).",
+          "put rank 0 on the node that has it",
+          applies=lambda wanted: any(valid_address(each) for each in wanted.dp_addresses)),
+    Check("29", "other nodes", "reach", _reach, "Ranks of all nodes talk to each other.",
+          "see routes and cables of the service network",
+          blocks=False, applies=lambda wanted: bool(wanted.peers)),
+    Check("30", "host name", "name", _name, "gloo may bind to what the name resolves to (B10).",
+          "give the name its address in /etc/hosts",
+          blocks=False),
+    Check("31", "ports", "listeners", _ports, "A taken port ends the start, or splits the traffic silently (A11, A12).",
+          "find the holder with ss -ltnp and stop it", applies=lambda wanted: bool(wanted.ports)),
+    Check("32", "ports of outgoing connections", "settings", _ephemeral, "An outgoing connection may take a port first.",
+          "reserve the layout's ports", blocks=False),
+    Check("33", "packet filter", "firewall", _firewall, "Nodes use many ports among themselves (B1, B5).",
+          "open the nodes to each other", blocks=False),
+    Check("35", "clock", "settings", _clock, "Logs of several nodes are put in order by it.", "run chrony or ntpd", blocks=False),
+    Check("41", "open files", "limits", _files, "Many connections need many descriptors (C17).",
+          "create the container with --ulimit nofile=65535:65535", blocks=False),
+    Check("42", "locked memory", "limits", _locked, "Pinned buffers need it.", "--ulimit memlock=-1:-1", blocks=False,
+          applies=lambda wanted: wanted.devices > 0),
+    Check("43", "shared memory", "limits", _shared_memory, "Engine and workers exchange data there (C16).",
+          "create the container with a larger --shm-size", applies=lambda wanted: wanted.devices > 0),
+    Check("44", "host memory", "settings", _memory, "Loading uses the page cache for the weights.", "free memory", blocks=False,
+          applies=lambda wanted: wanted.devices > 0),
+    Check("45", "room for logs", "room", _room, "A full disk stops the log and may stop the engine.",
+          "free some or set base of the node"),
+    Check("46", "swapping and NUMA balancing", "settings", _tuned, "They cost latency.", _TUNE, blocks=False),
+    Check("47", "migration cost", "settings", _migration, "A lower value moves threads too often.", _TUNE, blocks=False),
+    Check("48", "frequency governor", "settings", _governor, "Slower cores slow every step.",
+          "cpupower frequency-set -g performance", blocks=False),
+    Check("49", "cores", "settings", _cores, "Workers are bound to cores.",
+          "give the container more cores and taskset", blocks=False,
+          applies=lambda wanted: wanted.devices > 0),
+)  # fmt: skip

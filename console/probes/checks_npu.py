@@ -1,0 +1,348 @@
+"""Preflight of the NPUs: their own network (checks 1 to 10) and the devices with their memory (11 to 14).
+
+Known false alarms are judged as such: `link DOWN` and `net_health Init` alone do not fail a device. Parsing is `hccn`'s and
+`npu_smi`'s job.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from console.probes.checks import (
+    Answer,
+    Check,
+    Inquiry,
+    Judgement,
+    Result,
+    Verdict,
+    Wanted,
+    failed,
+    passed,
+    unknown,
+    warned,
+)
+from console.probes.hccn import QUERIES, DeviceNet, Ping, parse_conf, parse_survey, survey_probe
+from console.probes.npu_details import parse_super_pod
+from console.probes.npu_smi import SEARCH_PATH, info_probe, parse_info
+
+IDLE_MIB = {"a2": 3600, "a3": 3600}
+"""HBM in use on an idle device: A2 3300–3450, A3 2860–3420 of 65536 MiB were captured; the rest is room for other drivers."""
+
+_ENGINE = re.compile(r"VLLM::|\bvllm(?:\.entrypoints\S*)? serve\b|\bvllm serve\b|launch_online_dp\.py")
+_ASKING = "vllm serve --help"
+"""What preflight itself runs, this one or another operator's: no engine."""
+_CONF = "cat /etc/hccn.conf"
+_SUPER_POD = f"""export LC_ALL=C; PATH="$PATH:{SEARCH_PATH}"
+card=0; while [ "$card" -lt "$1" ]; do die=0; while [ "$die" -lt "$2" ]; do
+echo "== $card $die"; timeout -k 1 5 npu-smi info -t spod-info -i "$card" -c "$die"; die=$((die + 1))
+done; card=$((card + 1)); done; echo "== end\""""
+_NODES = "ls -1 /dev/davinci[0-9]* /dev/davinci_manager /dev/devmm_svm /dev/hisi_hdc 2>/dev/null; echo '== end'"
+_PROCESSES = "ps -eo pid,ppid,user,etimes,args"
+
+
+def _cards(wanted: Wanted) -> int:
+    return max(1, wanted.devices // max(1, wanted.dies_per_card))
+
+
+def _has_npus(wanted: Wanted) -> bool:
+    return wanted.devices > 0
+
+
+def _is(hardware: str) -> Callable[[Wanted], bool]:
+    return lambda wanted: wanted.devices > 0 and wanted.hardware == hardware
+
+
+def _inquiries_hccn(hardware: str) -> Inquiry:
+    devices = {"a2": 8, "a3": 16}[hardware]
+    probe = survey_probe(range(devices), QUERIES[hardware])
+    return Inquiry(
+        f"hccn-{hardware}", "host", probe.argv[2], timeout_s=probe.timeout_s, needed=_is(hardware), lane="driver"
+    )
+
+
+INQUIRIES = (
+    _inquiries_hccn("a2"),
+    _inquiries_hccn("a3"),
+    Inquiry("hccn-conf", "host", _CONF, needed=_has_npus),
+    Inquiry("hccn-conf-container", "container", _CONF, needed=_has_npus),
+    Inquiry(
+        "super-pod",
+        "host",
+        _SUPER_POD,
+        lambda wanted: (str(_cards(wanted)), str(wanted.dies_per_card)),
+        60.0,
+        _is("a3"),
+        "driver",
+    ),
+    Inquiry("npu", "host", info_probe().argv[2], timeout_s=12.0, needed=_has_npus, lane="driver"),
+    Inquiry("processes", "host", _PROCESSES),
+    Inquiry("device-nodes", "container", _NODES, needed=_has_npus),
+)
+
+
+def _each(answer: Answer, wanted: Wanted, wrong: Callable[[DeviceNet], str]) -> tuple[list[str], list[str]]:
+    """(what is wrong, device by device; devices without an answer)."""
+    found = parse_survey(answer.stdout)
+    absent = [str(device) for device in range(wanted.devices) if device not in found]
+    return [f"{device}: {text}" for device, net in sorted(found.items()) if (text := wrong(net))], absent
+
+
+def _net(wrong: Callable[[DeviceNet], str], good: str) -> Callable[[Answer, Wanted], Judgement]:
+    def judge(answer: Answer, wanted: Wanted) -> Judgement:
+        if b"command not found" in answer.stdout and b"== " not in answer.stdout:
+            return unknown("hccn_tool is not installed", f"install the driver tools; looked in PATH:{SEARCH_PATH}")
+        bad, absent = _each(answer, wanted, wrong)
+        if bad:
+            return failed("device " + ", ".join(bad[:8]) + (" …" if len(bad) > 8 else ""))
+        if absent:
+            return unknown(f"no answer of device {', '.join(absent)}")
+        return passed(f"{wanted.devices} devices {good}")
+
+    return judge
+
+
+def _missing(net: DeviceNet, field: str, query: str, what: str) -> str:
+    return "" if getattr(net, field) else net.failures.get(query, what)
+
+
+def _link(answer: Answer, wanted: Wanted) -> Judgement:
+    found = _net(lambda net: "" if net.link == "UP" else net.link or net.failures.get("link", "unknown"), "UP")(
+        answer, wanted
+    )
+    whole = [net.link for net in parse_survey(answer.stdout).values()]
+    if wanted.hardware == "a3" and len(whole) == wanted.devices and set(whole) == {"DOWN"}:
+        return warned("all links DOWN, a known false alarm on A3", "ping over the vNIC plane (8b) decides")
+    return found
+
+
+def _health(net: DeviceNet) -> str:
+    if net.net_health == "Success" or (net.net_health == "Init" and net.netdetect in (None, "0.0.0.0")):
+        return ""
+    return net.net_health or net.failures.get("net_health", "unknown")
+
+
+def _tls(answer: Answer, wanted: Wanted) -> Judgement:
+    found = parse_survey(answer.stdout)
+    switches = Counter(net.tls for net in found.values())
+    if len(found) < wanted.devices or None in switches:
+        return unknown(
+            f"{sum(net.tls is not None for net in found.values())} of {wanted.devices} devices say their switch"
+        )
+    if len(switches) > 1:
+        odd = switches.most_common()[-1][0]
+        return failed(
+            f"device {', '.join(str(each) for each, net in sorted(found.items()) if net.tls == odd)} has TLS {odd}"
+        )
+    (switch,) = switches
+    return passed(f"TLS {'on' if switch else 'off'} everywhere", value=str(switch))
+
+
+def _addresses(field: str) -> Callable[[Answer, Wanted], Judgement]:
+    def judge(answer: Answer, wanted: Wanted) -> Judgement:
+        found = parse_survey(answer.stdout)
+        values = [getattr(net, field) for _, net in sorted(found.items())]
+        twice = [value for value, count in Counter(values).items() if value and count > 1]
+        if twice:
+            return failed(f"{twice[0]} is on two devices")
+        if None in values or len(values) < wanted.devices:
+            return failed(
+                f"{wanted.devices - sum(value is not None for value in values)} of {wanted.devices} devices have none"
+            )
+        return passed(f"{values[0]} … {values[-1]}")
+
+    return judge
+
+
+def _conf(answer: Answer, wanted: Wanted) -> Judgement:
+    found = parse_conf(answer.stdout)
+    if b"No such file" in answer.stderr:
+        return failed("there is none")
+    if answer.exit_code and not found:
+        return unknown("it cannot be read")
+    lacking = [
+        str(device) for device in range(wanted.devices) if not _is_address(found.get(device, {}).get("address", ""))
+    ]
+    return (
+        failed(f"no address_{lacking[0]} and {len(lacking) - 1} others" if lacking[1:] else f"no address_{lacking[0]}")
+        if lacking
+        else (passed(f"{wanted.devices} addresses"))
+    )
+
+
+def _super_pod(answer: Answer, wanted: Wanted) -> Judgement:
+    pods = {name: parse_super_pod(text.encode() + b"\n") for name, text in answer.sections.items() if name != "end"}
+    known = {name: pod for name, pod in pods.items() if pod is not None and pod.pod is not None}
+    if len(known) < wanted.devices:
+        return unknown(f"{len(known)} of {wanted.devices} chips say their super pod")
+    numbers = {pod.pod for pod in known.values()}
+    twice = [sdid for sdid, count in Counter(pod.sdid for pod in known.values()).items() if count > 1]
+    if len(numbers) > 1 or twice:
+        return failed(
+            f"super pods {sorted(str(each) for each in numbers)}"
+            if len(numbers) > 1
+            else f"SDID {twice[0]} is there twice"
+        )
+    return passed(f"super pod {next(iter(numbers))}", value=str(next(iter(numbers))))
+
+
+def pinged(pings: Iterable[Ping], wanted: Wanted) -> Result:
+    """Check 8 (RoCE) or 8b (the A3 vNIC plane): what a round of pings from this node says about its ways to the others."""
+    found = tuple(pings)
+    bad = [ping for ping in found if ping.ok is False]
+    lost = [f"device {ping.device} to {ping.peer}: {ping.received} of {ping.sent} came back" for ping in bad]
+    untold = [ping for ping in found if ping.ok is None]
+    check = PINGS["8b" if wanted.hardware == "a3" else "8"]
+    if lost:
+        verdict, seen = Verdict.FAIL, "; ".join(lost[:4]) + (f" and {len(lost) - 4} more" if len(lost) > 4 else "")
+    elif untold or not found:
+        why = f" ({untold[0].failure})" if untold and untold[0].failure else ""
+        verdict, seen = Verdict.UNKNOWN, f"{len(untold)} of {len(found)} pings without a result{why}"
+    else:
+        slowest = max((time for ping in found for time in ping.times_ms), default=0.0)
+        return Result(check.id, check.title, wanted.node, Verdict.PASS, f"{len(found)} ways, at most {slowest:.3f} ms")
+    return Result(check.id, check.title, wanted.node, verdict, seen, check.why, check.remedy)
+
+
+def _devices(answer: Answer, wanted: Wanted) -> Judgement:
+    table = parse_info(answer.stdout)
+    if not table.complete:
+        return unknown(table.error or "the table is not whole", table.hint)
+    if len(table.devices) != wanted.devices:
+        here = {device.id for device in table.devices}
+        lost = [str(each) for each in range(wanted.devices) if each not in here]
+        return failed(
+            f"{len(table.devices)} of {wanted.devices} devices" + (f", {', '.join(lost)} missing" if lost else "")
+        )
+    sick = [f"{device.id} is {device.health or 'unknown'}" for device in table.devices if device.health != "OK"]
+    if sick:
+        return failed("device " + ", ".join(sick))
+    strangers = {
+        process.pid: f"{process.name or 'pid'} {process.pid} on device {device.id}"
+        for device in table.devices
+        for process in device.processes
+        if process.pid not in wanted.own_pids
+    }
+    if strangers:
+        return failed(
+            ", ".join(list(strangers.values())[:4]) + (f" and {len(strangers) - 4} more" if len(strangers) > 4 else "")
+        )
+    return passed(f"{wanted.devices} devices OK, no process")
+
+
+def _memory(answer: Answer, wanted: Wanted) -> Judgement:
+    table = parse_info(answer.stdout)
+    used = {device.id: device.hbm_used_mib for device in table.devices}
+    if not table.complete or None in used.values():
+        return unknown(table.error or "HBM in use is not known", table.hint)
+    limit = IDLE_MIB.get(wanted.hardware, 4096)
+    full = [f"{each}: {mib} MiB" for each, mib in used.items() if mib is not None and mib > limit]
+    small = [
+        device.id
+        for device in table.devices
+        if device.hbm_total_mib is not None and device.hbm_total_mib < wanted.hbm_mib
+    ]
+    if full:
+        return failed("device " + ", ".join(full[:8]) + (" …" if len(full) > 8 else ""))
+    if small:
+        return failed(f"device {small[0]} has less than {wanted.hbm_mib} MiB")
+    return passed(f"at most {max((mib for mib in used.values() if mib is not None), default=0)} MiB in use")
+
+
+def _left_over(answer: Answer, wanted: Wanted) -> Judgement:
+    rows = [line.split(None, 4) for line in answer.lines[1:]]
+    if not any(row[0].isdecimal() for row in rows if row):
+        return unknown("no process list")
+    found = [
+        f"{row[0]} {row[4][:60]}"
+        for row in rows
+        if len(row) == 5 and row[0].isdecimal() and int(row[0]) not in wanted.own_pids and _is_engine(row[4])
+    ]
+    return (
+        failed("; ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else ""))
+        if found
+        else passed("none")
+    )
+
+
+def _is_engine(args: str) -> bool:
+    return _ASKING not in args and _ENGINE.search(args) is not None
+
+
+def _nodes(answer: Answer, wanted: Wanted) -> Judgement:
+    text = "\n".join(answer.lines)
+    if "== end" not in text:
+        return unknown("no list of device nodes")
+    here = {int(number) for number in re.findall(r"/dev/davinci(\d{1,3})$", text, re.MULTILINE)}
+    lacking = [f"davinci{each}" for each in range(wanted.devices) if each not in here]
+    lacking += [each for each in ("davinci_manager", "devmm_svm", "hisi_hdc") if f"/dev/{each}" not in text]
+    return (
+        failed("missing " + ", ".join(lacking[:6]) + (" …" if len(lacking) > 6 else ""))
+        if lacking
+        else passed(f"{len(here)} devices")
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ipaddress.IPv4Address(text))
+    except ValueError:
+        return False
+
+
+_TALK = "The ranks of all nodes exchange data over the NPUs' own network."
+_HW = "have the cable, optic and switch port of the named device checked"
+
+
+def _of_both(
+    id: str, title: str, judge: Callable[[Answer, Wanted], Judgement], why: str, remedy: str, same: bool = False
+) -> list[Check]:
+    return [
+        Check(id, title, f"hccn-{each}", judge, why, remedy, same=same, network=True, applies=_is(each))
+        for each in ("a2", "a3")
+    ]
+
+
+def _a2(id: str, title: str, judge: Callable[[Answer, Wanted], Judgement], remedy: str, blocks: bool = True) -> Check:
+    return Check(id, title, "hccn-a2", judge, _TALK, remedy, blocks, network=True, applies=_is("a2"))
+
+
+PINGS = {
+    id: Check(
+        id, title, "pings", lambda answer, wanted: unknown("judged by the round of pings"), _TALK, _HW, network=True
+    )
+    for id, title in (("8", "pings between NPUs"), ("8b", "pings between NPUs over HCCS"))
+}
+"""Judged by `pinged`, because the targets are known only after a first round over all nodes."""
+
+CHECKS = (
+    _a2("1", "switch port of every NPU", _net(lambda net: _missing(net, "switch_port", "lldp", "none"), "see a switch"),
+        _HW, False),
+    *_of_both("2", "links of the NPUs", _link, _TALK, _HW),
+    _a2("3", "network health of the NPUs", _net(_health, "healthy"), _HW),
+    _a2("4", "netdetect address", _net(lambda net: _missing(net, "netdetect", "netdetect", "unset"), "have one"),
+        "hccn_tool -i N -netdetect -s address GATEWAY", False),
+    _a2("5", "gateway of the NPUs", _net(lambda net: _missing(net, "gateway", "gateway", "none"), "have one"),
+        "hccn_tool -i N -gateway -s gateway ADDRESS"),
+    *_of_both("6", "TLS of the NPUs", _tls, "Devices with TLS on and off do not talk to each other (EI0006).",
+              "hccn_tool -i N -tls -s enable 0 on every device of every node", same=True),
+    _a2("7", "addresses of the NPUs", _addresses("address"), "hccn_tool -i N -ip -s address A netmask M"),
+    Check("7b", "vNIC addresses", "hccn-a3", _addresses("vnic_address"), _TALK, "the vNIC plane comes with the driver; see dmesg",
+          network=True, applies=_is("a3")),
+    Check("9", "hccn.conf of the host", "hccn-conf", _conf, "HCCL reads the devices' addresses there.",
+          "write address_N and netmask_N for each device", blocks=False, network=True, applies=_is("a2")),
+    Check("9c", "hccn.conf in the container", "hccn-conf-container", _conf, "HCCL reads the devices' addresses there.",
+          "mount /etc/hccn.conf into the container", network=True, applies=_is("a2")),
+    Check("10", "super pod", "super-pod", _super_pod, "HCCS reaches only inside one super pod.",
+          "use nodes of one super pod, or RoCE between them", same=True, network=True, applies=_is("a3")),
+    Check("11", "devices, health, strangers", "npu", _devices, "Every device of the layout must be there, well and free.",
+          "reset a sick or lost card; stop the named processes", applies=_has_npus),
+    Check("12", "HBM is idle", "npu", _memory, "What is in use before the start is missing for the KV cache.",
+          "stop what is left over; the NPU pane names the pids", applies=_has_npus),
+    Check("13", "no engine left over", "processes", _left_over, "An old engine holds devices and ports.",
+          "stop it: adopt it in the console, or kill the named pids"),
+    Check("14", "device nodes in the container", "device-nodes", _nodes, "The runtime opens /dev/davinciN.",
+          "create the container with all --device flags", applies=_has_npus),
+)  # fmt: skip

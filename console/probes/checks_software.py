@@ -1,0 +1,277 @@
+"""Preflight of the software (checks 15 to 25, 34): versions, packages, environment, container, flags.
+
+What must only be the same on all nodes is told as a value; comparing the nodes is `checks`' job, weights are `checks_weights`'.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from pydantic import JsonValue
+
+from console.probes.checks import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown
+
+SOURCED = """for file in /usr/local/Ascend/ascend-toolkit/set_env.sh /usr/local/Ascend/cann/set_env.sh \
+/usr/local/Ascend/nnal/atb/set_env.sh; do [ -r "$file" ] && . "$file" >/dev/null 2>&1; done"""
+"""A command over SSH or `docker exec` reads no profile, so the CANN environment must be sourced by hand."""
+
+_CANN = """for file in /usr/local/Ascend/ascend-toolkit/latest/*-linux/ascend_toolkit_install.info \
+/usr/local/Ascend/cann/*-linux/ascend_toolkit_install.info /usr/local/Ascend/cann/latest/*-linux/ascend_toolkit_install.info; do
+[ -r "$file" ] && { cat "$file"; break; }; done; echo '== end'"""
+_PACKAGES = """exec python3 - "$@" <<'END'
+import sys
+from importlib import metadata
+for name in sys.argv[1:]:
+    try:
+        print(name + "==" + metadata.version(name))
+    except metadata.PackageNotFoundError:
+        print(name + "==")
+print("== end")
+END"""
+_TORCH = f"""{SOURCED}
+timeout -k 1 50 python3 -c 'import torch, torch_npu
+print("torch", torch.__version__); print("torch_npu", torch_npu.__version__); print("devices", torch.npu.device_count())' 2>&1"""
+_IMPORTS = f"""{SOURCED}
+for module in "$@"; do timeout -k 1 50 python3 -c "import importlib, sys; importlib.import_module(sys.argv[1])" "$module" \
+>/dev/null 2>/tmp/.dsv4-import.$$ && echo "$module ok" || {{ echo "$module $(tail -n 1 /tmp/.dsv4-import.$$)"; }}
+rm -f /tmp/.dsv4-import.$$; done; echo '== end'"""
+_ENVIRONMENT = f"""{SOURCED}
+echo "== ASCEND_HOME_PATH"; echo "$ASCEND_HOME_PATH"; echo "== ATB_HOME_PATH"; echo "$ATB_HOME_PATH"
+echo "== LD_LIBRARY_PATH"; echo "$LD_LIBRARY_PATH"; echo "== proxies"; env | grep -i '_proxy=' ; echo "== end\""""
+_PRELOAD = """for file in $(echo "$1" | tr ':' ' '); do [ -e "$file" ] && echo "here $file" || echo "missing $file"; done
+ls /usr/lib/*/libjemalloc.so.2 /usr/lib64/libjemalloc.so.2 2>/dev/null; echo '== end'"""
+_INSPECT = (
+    """for tool in docker podman; do command -v "$tool" >/dev/null 2>&1 && exec "$tool" inspect "$1"; done; exit 127"""
+)
+_HELP = f"{SOURCED}\ntimeout -k 1 90 vllm serve --help=all 2>/dev/null || timeout -k 1 90 vllm serve --help 2>/dev/null"
+DISTRIBUTIONS = (
+    "vllm",
+    "vllm-ascend",
+    "torch",
+    "torch-npu",
+    "mooncake-transfer-engine",
+    "triton-ascend",
+    "transformers",
+)
+
+
+def _in_container(wanted: Wanted) -> bool:
+    return bool(wanted.container)
+
+
+def _modules(wanted: Wanted) -> tuple[str, ...]:
+    return ("vllm_ascend", "mooncake.engine") if wanted.connector else ("vllm_ascend",)
+
+
+INQUIRIES = (
+    Inquiry("driver", "host", "cat /usr/local/Ascend/driver/version.info", needed=lambda wanted: wanted.devices > 0),
+    Inquiry("cann", "container", _CANN, needed=lambda wanted: wanted.devices > 0),
+    Inquiry("torch", "container", _TORCH, timeout_s=60.0, needed=lambda wanted: wanted.devices > 0),
+    Inquiry("packages", "container", _PACKAGES, lambda wanted: DISTRIBUTIONS, 30.0),
+    Inquiry("imports", "container", _IMPORTS, _modules, 120.0, lambda wanted: wanted.devices > 0),
+    Inquiry("environment", "container", _ENVIRONMENT),
+    Inquiry(
+        "preload", "container", _PRELOAD, lambda wanted: (wanted.preload,), needed=lambda wanted: bool(wanted.preload)
+    ),
+    Inquiry("inspect", "host", _INSPECT, lambda wanted: (wanted.container,), needed=_in_container),
+    Inquiry("help", "container", _HELP, timeout_s=200.0, needed=lambda wanted: bool(wanted.flags)),
+)
+
+
+def _value(key: str, what: str) -> Callable[[Answer, Wanted], Judgement]:
+    """The value of a `key=value` file, to be the same everywhere."""
+
+    def judge(answer: Answer, wanted: Wanted) -> Judgement:
+        found = dict(line.split("=", 1) for line in answer.lines if "=" in line and not line.startswith("== "))
+        return passed(f"{what} {found[key]}", found[key]) if found.get(key) else unknown(f"no {key} in the file")
+
+    return judge
+
+
+def _torch(answer: Answer, wanted: Wanted) -> Judgement:
+    found = {words[0]: words[1] for line in answer.lines if len(words := line.split()) == 2}
+    if answer.exit_code or "devices" not in found:
+        return failed(next((line for line in reversed(answer.lines) if line.strip()), "no answer")[:160])
+    text = f"torch {found.get('torch')}, torch_npu {found.get('torch_npu')}, {found['devices']} devices"
+    return passed(text, text) if found["devices"] == str(wanted.devices) else failed(text)
+
+
+def _packages(answer: Answer, wanted: Wanted) -> Judgement:
+    found = dict(line.split("==", 1) for line in answer.lines if "==" in line and not line.startswith("== "))
+    if not found:
+        return unknown("no list of packages")
+    needed = [
+        "vllm",
+        *(["vllm-ascend"] if wanted.devices else []),
+        *(["mooncake-transfer-engine"] if wanted.connector else []),
+    ]
+    absent = [name for name in needed if not found.get(name)]
+    wrong = [
+        f"{name} {found.get(name) or 'none'} (wanted {version})"
+        for name, version in wanted.packages.items()
+        if not _same_release(found.get(name, ""), version)
+    ]
+    value = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+    if absent or wrong:
+        return failed("; ".join([*(f"{name} is not installed" for name in absent), *wrong]), value=value)
+    return passed(value, value)
+
+
+def _same_release(found: str, wanted: str) -> bool:
+    """0.21.0 and 0.21.0+empty and v0.21.0rc1 against 0.21.0rc1: local parts and a leading v do not count."""
+    return found.split("+")[0].removeprefix("v") == wanted.split("+")[0].removeprefix("v")
+
+
+def _imports(answer: Answer, wanted: Wanted) -> Judgement:
+    rows = {words[0]: words[1] for line in answer.lines if len(words := line.split(None, 1)) == 2 and words[0] != "=="}
+    if set(_modules(wanted)) - set(rows):
+        return unknown("no answer for " + ", ".join(sorted(set(_modules(wanted)) - set(rows))))
+    bad = [f"{name}: {text[:120]}" for name, text in rows.items() if text != "ok"]
+    return failed("; ".join(bad)) if bad else passed("importable: " + ", ".join(rows))
+
+
+def _environment(answer: Answer, wanted: Wanted) -> Judgement:
+    found = answer.sections
+    unset = [name for name in ("ASCEND_HOME_PATH", "ATB_HOME_PATH") if not found.get(name)]
+    if "proxies" not in found:
+        return unknown("the environment was not told")
+    return (
+        failed(f"{' and '.join(unset)} not set even after set_env.sh") if unset else passed(found["ASCEND_HOME_PATH"])
+    )
+
+
+def _library_path(answer: Answer, wanted: Wanted) -> Judgement:
+    text = answer.sections.get("LD_LIBRARY_PATH")
+    if text is None:
+        return unknown("the environment was not told")
+    return passed("has /usr/local/lib") if "/usr/local/lib" in text.split(":") else failed("lacks /usr/local/lib")
+
+
+def _proxies(answer: Answer, wanted: Wanted) -> Judgement:
+    text = answer.sections.get("proxies")
+    if text is None:
+        return unknown("the environment was not told")
+    rows = dict(line.lower().split("=", 1) for line in text.split("\n") if "=" in line)
+    if not any(rows.get(name) for name in ("http_proxy", "https_proxy", "all_proxy")):
+        return passed("none")
+    past = [each for each in (wanted.address, *wanted.peers) if each and each not in rows.get("no_proxy", "")]
+    return (
+        failed(f"set, and no_proxy lacks {', '.join(past[:4])}") if past else passed("set, no_proxy covers the nodes")
+    )
+
+
+def _preload(answer: Answer, wanted: Wanted) -> Judgement:
+    missing = [line.removeprefix("missing ") for line in answer.lines if line.startswith("missing ")]
+    there = [line for line in answer.lines if line.startswith("/usr/lib")]
+    if "== end" not in answer.lines:
+        return unknown("not told")
+    hint = f"set LD_PRELOAD to {there[0]}" if there else ""
+    return failed(f"{', '.join(missing)} is not there", hint) if missing else passed(wanted.preload)
+
+
+def _container(answer: Answer) -> Mapping[str, JsonValue] | None:
+    try:
+        data = json.loads(answer.stdout)
+    except (ValueError, RecursionError):
+        return None
+    return data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else None
+
+
+def _part(data: JsonValue | Mapping[str, JsonValue], *keys: str) -> JsonValue:
+    for key in keys:
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data  # type: ignore[return-value]
+
+
+def _settings(answer: Answer, wanted: Wanted) -> Judgement:
+    found = _container(answer)
+    if found is None:
+        return failed(f"no container {wanted.container}", "create it from the plan")
+    wrong = list(_wrong_settings(found, wanted))
+    digest = str(_part(found, "Image") or "")
+    running = _part(found, "State", "Running")
+    if running is False:
+        return failed(f"container {wanted.container} is not running", f"start {wanted.container}", digest)
+    return failed("; ".join(wrong), value=digest) if wrong else passed(str(_part(found, "Config", "Image")), digest)
+
+
+def _wrong_settings(found: Mapping[str, JsonValue], wanted: Wanted) -> Iterator[str]:
+    if (network := _part(found, "HostConfig", "NetworkMode")) != "host":
+        yield f"network is {network}, not host"
+    if wanted.devices and _part(found, "HostConfig", "Privileged") is not True:
+        yield "not privileged"
+    shared = _part(found, "HostConfig", "ShmSize")
+    if isinstance(shared, int) and shared < wanted.engines * 2**30:
+        yield f"shm is {shared / 2**30:.1f} GiB for {wanted.engines} engines"
+    image = str(_part(found, "Config", "Image") or "")
+    if wanted.image and image != wanted.image:
+        yield f"image is {image}, not {wanted.image}"
+    if (
+        wanted.hardware == "a3"
+        and not wanted.image
+        and re.search(r"vllm-ascend:[\w.]+$", image)
+        and not image.endswith("-a3")
+    ):
+        yield f"image {image} has no -a3 suffix"
+
+
+def _mounts(answer: Answer, wanted: Wanted) -> Judgement:
+    found = _container(answer)
+    if found is None:
+        return failed(f"no container {wanted.container}", "create it from the plan")
+    rows = _part(found, "Mounts")
+    paths = [str(_part(row, "Destination")) for row in rows] if isinstance(rows, list) else []
+    absent = [
+        each
+        for each in wanted.mounts
+        if not any(each == path or each.startswith(path.rstrip("/") + "/") for path in paths)
+    ]
+    return (
+        failed("not mounted: " + ", ".join(absent))
+        if absent
+        else passed(f"{len(wanted.mounts)} wanted mounts are there")
+    )
+
+
+def _flags(answer: Answer, wanted: Wanted) -> Judgement:
+    text = answer.stdout.decode("utf-8", "replace")
+    if answer.exit_code or "--" not in text:
+        return unknown("vllm serve --help gave nothing")
+    known = {each.replace("_", "-") for each in re.findall(r"--((?:no-)?[A-Za-z][\w.-]*)", text)}
+    strange = [flag for flag in wanted.flags if flag.replace("_", "-") not in known and f"no-{flag}" not in known]
+    return (
+        failed("unknown: " + ", ".join(f"--{each}" for each in strange))
+        if strange
+        else passed(f"{len(wanted.flags)} flags known")
+    )
+
+
+_PAIR = "All nodes must run the same software, or ranks refuse each other (A8)."
+
+CHECKS = (
+    Check("15", "driver version", "driver", _value("Version", "driver"), _PAIR, "install one driver on all nodes", blocks=False,
+          same=True, applies=lambda wanted: wanted.devices > 0),
+    Check("16", "CANN version", "cann", _value("version", "CANN"), _PAIR, "use one image on all nodes", same=True,
+          applies=lambda wanted: wanted.devices > 0),
+    Check("17", "torch and its devices", "torch", _torch, "The engine sees what torch_npu sees.",
+          "source the CANN environment; give the container all devices", same=True, applies=lambda wanted: wanted.devices > 0),
+    Check("18", "packages", "packages", _packages, _PAIR, "use the image the layout was made for", same=True),
+    Check("19", "imports", "imports", _imports, "What cannot be imported now fails at the start.", "use an image that has it",
+          applies=lambda wanted: wanted.devices > 0),
+    Check("20", "CANN environment", "environment", _environment, "Without it torch_npu finds no library (D2, D4).",
+          "set env_file of the node to the right set_env.sh", applies=lambda wanted: wanted.devices > 0),
+    Check("21", "preloaded allocator", "preload", _preload, "Its path differs by distribution and processor (D1).",
+          "install jemalloc or correct LD_PRELOAD", blocks=False, applies=lambda wanted: bool(wanted.preload)),
+    Check("22", "library path", "environment", _library_path, "Mooncake's transport is in /usr/local/lib (D6).",
+          "add /usr/local/lib to LD_LIBRARY_PATH", applies=lambda wanted: wanted.connector and wanted.devices > 0),
+    Check("23", "container", "inspect", _settings, "Host network, privileges and shared memory are needed.",
+          "create the container anew from the plan", same=True, applies=_in_container, of_container=True),
+    Check("24", "mounts", "inspect", _mounts, "Tools, driver and weights must be visible inside.",
+          "create the container anew from the plan", applies=_in_container, of_container=True),
+    Check("25", "flags", "help", _flags, "vLLM refuses a flag it does not know, after a long import (A20).",
+          "match image and layout", applies=lambda wanted: bool(wanted.flags)),
+    Check("34", "proxies in the environment", "environment", _proxies, "Requests between nodes would go to the proxy (B16).",
+          "unset them for the engines or extend no_proxy"),
+)  # fmt: skip

@@ -1,0 +1,148 @@
+"""Preflight of the weights (checks 36 to 40): configuration, every shard of the index, equality over nodes, where they lie.
+
+One script reads the directory once and prints what it found; the judges only look at that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from pydantic import JsonValue
+
+from console.probes.checks import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown, warned
+
+_WEIGHTS = """exec python3 - "$1" <<'END'
+import hashlib, json, os, sys
+root = sys.argv[1]
+found = {"config": None, "model_type": None, "index": 0, "missing": [], "empty": []}
+try:
+    names = sorted(os.listdir(root))
+except OSError as problem:
+    print(json.dumps({"error": str(problem)})); sys.exit(0)
+try:
+    with open(os.path.join(root, "config.json"), "rb") as file:
+        text = file.read()
+    found["config"] = hashlib.sha256(text).hexdigest()[:16]
+    found["model_type"] = json.loads(text.decode("utf-8")).get("model_type")
+except (OSError, ValueError) as problem:
+    found["config_error"] = str(problem)
+found["quantization"] = [name for name in names if name.startswith("quant_model_description") and name.endswith(".json")]
+found["tokenizer"] = [name for name in names if name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")]
+found["partial"] = [name for name in names if name.endswith((".incomplete", ".part", ".lock", ".tmp"))]
+shards = set()
+for index in [name for name in names if name.endswith(".safetensors.index.json")]:
+    try:
+        with open(os.path.join(root, index)) as file:
+            shards |= set(json.load(file)["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError) as problem:
+        found["index_error"] = index + ": " + str(problem)
+found["index"] = len(shards)
+sizes = []
+for name in sorted(shards):
+    try:
+        size = os.stat(os.path.join(root, name)).st_size
+    except OSError:
+        found["missing"].append(name)
+        continue
+    if size == 0:
+        found["empty"].append(name)
+    sizes.append([name, size])
+found["bytes"] = sum(size for _, size in sizes)
+found["manifest"] = hashlib.sha256(json.dumps([found["config"], sizes]).encode()).hexdigest()[:16]
+print(json.dumps(found))
+END"""
+_PLACE = """df -PTk "$1" | tail -n 1; echo '== end'"""
+
+SHARED_TYPES = ("nfs", "nfs4", "lustre", "cifs", "fuse.glusterfs", "ceph", "gpfs", "beegfs", "fuse.juicefs")
+
+
+def _has_model(wanted: Wanted) -> bool:
+    return bool(wanted.model)
+
+
+INQUIRIES = (
+    Inquiry("weights", "container", _WEIGHTS, lambda wanted: (wanted.model,), 60.0, _has_model),
+    Inquiry("weights-place", "container", _PLACE, lambda wanted: (wanted.model,), needed=_has_model),
+)
+
+
+def _weights(answer: Answer) -> Mapping[str, JsonValue]:
+    try:
+        data = json.loads(answer.stdout)
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _names(data: Mapping[str, JsonValue], key: str) -> list[str]:
+    value = data.get(key)
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
+def _of_weights(judge: Callable[[Mapping[str, JsonValue], Wanted], Judgement]) -> Callable[[Answer, Wanted], Judgement]:
+    def outer(answer: Answer, wanted: Wanted) -> Judgement:
+        data = _weights(answer)
+        if not data:
+            return unknown("the weights were not read")
+        return failed(str(data["error"])[:160]) if data.get("error") else judge(data, wanted)
+
+    return outer
+
+
+def _config(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
+    if data.get("config_error") or not data.get("config"):
+        return failed(f"config.json: {data.get('config_error', 'missing')}"[:160])
+    if data.get("model_type") != "deepseek_v4":
+        return warned(f"model_type is {data.get('model_type')}")
+    return passed("deepseek_v4") if _names(data, "quantization") else warned("no quant_model_description*.json")
+
+
+def _shards(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
+    if data.get("index_error"):
+        return failed(str(data["index_error"])[:160])
+    bad = [
+        *(f"{each} is missing" for each in _names(data, "missing")),
+        *(f"{each} is empty" for each in _names(data, "empty")),
+    ]
+    bad += [f"{each} is left of a download" for each in _names(data, "partial")]
+    if bad:
+        return failed("; ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else ""))
+    return passed(f"{data.get('index')} shards") if data.get("index") else failed("no *.safetensors.index.json")
+
+
+def _manifest(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
+    if _names(data, "missing") or _names(data, "empty"):
+        return unknown("not compared: shards are missing", "mend check 37 first")
+    size = data.get("bytes")
+    value = str(data.get("manifest") or "")
+    return passed(f"{size / 2**30:.1f} GiB", value) if isinstance(size, int) and value else unknown("no list of sizes")
+
+
+def _tokenizer(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
+    found = _names(data, "tokenizer")
+    return (
+        passed(", ".join(found)) if {"tokenizer.json", "tokenizer.model"} & set(found) else failed("no tokenizer.json")
+    )
+
+
+def _place(answer: Answer, wanted: Wanted) -> Judgement:
+    words = answer.lines[0].split() if answer.lines else []
+    if len(words) < 7:
+        return unknown("df gave nothing")
+    return warned(f"{words[1]} ({words[0]})") if words[1] in SHARED_TYPES else passed(f"{words[1]} ({words[0]})")
+
+
+_GROUP = "A missing or cut file shows after many minutes of loading."
+
+CHECKS = (
+    Check("36", "model configuration", "weights", _of_weights(_config), "Another model needs another layout.",
+          "check the path and its mount", applies=_has_model),
+    Check("37", "every shard", "weights", _of_weights(_shards), _GROUP, "copy or download the named files again",
+          applies=_has_model),
+    Check("38", "same weights everywhere", "weights", _of_weights(_manifest), "Different weights answer nonsense (E9).",
+          "copy the weights from one node to the others", same=True, applies=_has_model),
+    Check("39", "where the weights are", "weights-place", _place, "Sixteen readers per node make a shared file system slow.",
+          "keep the weights on local NVMe", blocks=False, applies=_has_model),
+    Check("40", "tokenizer", "weights", _of_weights(_tokenizer), _GROUP, "copy the tokenizer files", applies=_has_model),
+)  # fmt: skip

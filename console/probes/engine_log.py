@@ -1,0 +1,392 @@
+"""An engine's log as it streams in → where its start is, whether it serves, what it says went wrong, how busy it is.
+
+Bytes arrive in any pieces; lines without a known mark cost almost nothing. The patterns are those of vLLM 0.21 and vllm-ascend
+v0.21.0rc1; matching never depends on file names or line numbers, which move between versions. Which error pages to consult is the
+advice room's job, keeping the bytes is the log store's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from console.probes.log_errors import ErrorFinder, LogLine
+from console.probes.sanitize import clean, strip_escapes
+
+LINE_BYTES = 16 * 1024
+"""Of a longer line only this much is looked at."""
+SURVIVED_S = 60.0
+"""An error after which an engine went on serving for so long explains no later end: it was one request's."""
+TEXT_CHARS = 600
+"""Of an error line at most this much is shown."""
+
+
+class Phase(StrEnum):
+    """Where a start is, in order. A phase is never left backwards."""
+
+    START = "start"
+    PLUGIN = "plugin"
+    CONFIG = "config"
+    PEERS = "peers"
+    """Waiting for the other engines of the data-parallel group; vLLM says nothing more at INFO meanwhile."""
+    ENGINE = "engine"
+    DISTRIBUTED = "distributed"
+    LOAD = "load"
+    MEMORY = "memory"
+    KV = "kv"
+    GRAPH = "graph"
+    ENGINE_READY = "engine-ready"
+    """All that a headless engine ever says."""
+    SERVING = "serving"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+    @property
+    def order(self) -> int:
+        """Position, for comparison."""
+        return _ORDER[self]
+
+
+_ORDER = {phase: at for at, phase in enumerate(Phase)}
+
+_SHARE = {
+    Phase.START: 0.0, Phase.PLUGIN: 0.01, Phase.CONFIG: 0.02, Phase.PEERS: 0.04, Phase.ENGINE: 0.05, Phase.DISTRIBUTED: 0.08,
+    Phase.LOAD: 0.12, Phase.MEMORY: 0.70, Phase.KV: 0.75, Phase.GRAPH: 0.78, Phase.ENGINE_READY: 0.96, Phase.SERVING: 1.0,
+}  # fmt: skip
+"""Share of the whole start that is over when a phase begins. Loading dominates: 361 s of 8 to 20 minutes were published."""
+
+_MARKS: tuple[tuple[bytes, Phase], ...] = (
+    (b"Available plugins for group vllm.platform_plugins", Phase.PLUGIN),
+    (b"Platform plugin", Phase.PLUGIN),
+    (b"non-default args:", Phase.CONFIG),
+    (b"Resolved architecture:", Phase.CONFIG),
+    (b"Started DP Coordinator process", Phase.PEERS),
+    (b"data parallel engine(s) in headless mode", Phase.PEERS),
+    (b"Initializing a V1 LLM engine", Phase.ENGINE),
+    (b"distributed_init_method=", Phase.DISTRIBUTED),
+    (b"Starting to load model", Phase.LOAD),
+    (b"Prefetching checkpoint files", Phase.LOAD),
+    (b"checkpoint shards:", Phase.LOAD),
+    (b"loading shards:", Phase.LOAD),
+    (b"Loading weights took", Phase.LOAD),
+    (b"Available KV cache memory", Phase.MEMORY),
+    (b"KV cache size:", Phase.KV),
+    (b"Capturing ", Phase.GRAPH),
+    (b"Graph capturing finished", Phase.GRAPH),
+    (b"init engine (profile", Phase.ENGINE_READY),
+    (b"Application startup complete", Phase.SERVING),
+    (b"Shutdown initiated", Phase.STOPPING),
+    (b"Shutting down", Phase.STOPPING),
+    (b"processes to exit", Phase.STOPPING),
+    (
+        b"] Shutting down.",
+        Phase.ENDED,
+    ),  # a headless node's last line; the servers' own have no full stop and come first
+    (b"Application shutdown complete", Phase.ENDED),
+    (b"Finished server process", Phase.ENDED),
+)
+_FACTS = (b"version ", b"Starting vLLM ", b"Uvicorn running on", b"throughput: ")
+_NEEDLES = {
+    now: tuple(mark for mark, phase in _MARKS if phase.order > now.order or phase is Phase.ENGINE_READY)
+    + ((b"throughput: ",) if now.order >= Phase.SERVING.order else _FACTS)
+    + ((b"shards:",) if now is Phase.LOAD else ())
+    for now in Phase
+}
+"""What to look for: nothing of a phase that is over."""
+
+_HEAD = re.compile(
+    r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)*"
+    r"(?:(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) \[[^\]]*\] ?|:\s+))?"
+)
+_BAR = re.compile(
+    r"(?P<what>Prefetching checkpoint files|shards|Capturing [^:]*):.*?(?P<percent>\d+)%.*?(?P<done>\d+)/(?P<all>\d+)"
+)
+_VERSION = re.compile(r"(?:[▀▄█] +version |API server version |LLM engine \(v)(\d+\.\d+[\w.+-]*)")
+_ADDRESS = re.compile(r"(?:Starting vLLM (?:API )?server(?: \d+)?|Uvicorn running) on https?://\S*?:(\d{1,5})\b")
+_ARG_PORT = re.compile(r"'port': (\d{1,5})\b")
+_ARG_NAME = re.compile(r"'served_model_name': \['([^']*)'")
+_ARG_MODEL = re.compile(r"'model': '([^']*)'")
+_HEADLESS = re.compile(r"Launching (\d+) data parallel engine\(s\) in headless mode")
+_STATS = re.compile(
+    r"(?:Engine (\d+)|\d+ Engines Aggregated): Avg prompt throughput: (\d+\.?\d*) tokens/s, "
+    r"Avg generation throughput: (\d+\.?\d*) tokens/s, "
+    r"Running: (\d+) reqs, Waiting: (\d+) reqs,.*?KV cache usage: (\d+\.?\d*)%"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """The last statistics line of a log. An idle engine prints none, so its age matters."""
+
+    at: float
+    """When it arrived, the caller's clock."""
+    prompt_tokens_s: float
+    generation_tokens_s: float
+    running: int
+    waiting: int
+    kv_percent: float
+    """The fullest engine's KV cache."""
+    stalled_since: float | None = None
+    """Since when every such line had running requests and no generated token: the sign of a hang."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """What a log has told so far."""
+
+    phase: Phase = Phase.START
+    progress: float | None = None
+    """0–1 of the whole start; None before the first line."""
+    progress_text: str = ""
+    """For example `shard 12/64`."""
+    ready: bool = False
+    """An API server serves; a headless node's engines are all up. False again once it stops or dies."""
+    headless: bool = False
+    dead: str = ""
+    """The line by which the engine said that it does not serve any more."""
+    first_error: str = ""
+    """The line that explains a failure: the first cause, else a wrapper."""
+    first_error_at: str = ""
+    """Its `MM-DD HH:MM:SS`, container clock; empty when it has none."""
+    first_error_offset: int | None = None
+    """Where it stands in the log, bytes."""
+    first_error_process: str = ""
+    port: int | None = None
+    version: str = ""
+    model: str = ""
+    """Served name, else the path."""
+    throughput: Throughput | None = None
+    last_line_at: float | None = None
+
+
+@dataclass(slots=True)
+class LaunchLog:
+    """Feed it the bytes of one run's log in order; read `state` at any time."""
+
+    _tail: bytes = b""
+    _skipping: bool = False
+    _offset: int = 0
+    """Of the first byte of the tail."""
+    _phase: Phase = Phase.START
+    _progress: float | None = None
+    _text: str = ""
+    _serving: bool = False
+    _engines: int = 0
+    _wanted: int | None = None
+    """Engines a headless node announced."""
+    _facts: dict[str, str] = field(default_factory=dict)
+    _stats: dict[str, Throughput] = field(default_factory=dict)
+    _errors: ErrorFinder = field(default_factory=ErrorFinder)
+    _at: float | None = None
+    _cause_at: float | None = None
+
+    def feed(self, data: bytes, at: float) -> None:
+        """Take the next bytes of the log; `at` is when they came, on the caller's clock."""
+        if not data:
+            return
+        self._at = at
+        if self._progress is None:
+            self._progress = 0.0
+        if self._cause_at is not None and self._phase is Phase.SERVING and at - self._cause_at > SURVIVED_S:
+            self._errors.survived()
+            self._cause_at = None
+        block = self._tail + data
+        if self._skipping:
+            end = block.find(b"\n")
+            self._offset += len(block) if end < 0 else end + 1
+            self._tail, block = b"", b"" if end < 0 else block[end + 1 :]
+            self._skipping = end < 0
+        end = block.rfind(b"\n") + 1
+        self._scan(block[:end], self._offset)
+        self._offset += end
+        self._keep(block[end:])
+        if self._errors.best is None:
+            self._cause_at = None
+        elif self._cause_at is None:
+            self._cause_at = at
+
+    @property
+    def state(self) -> LogState:
+        """What is known now."""
+        error, deadly = self._errors.best, self._errors.deadly
+        stopped = self._phase.order >= Phase.STOPPING.order
+        headless = self._wanted is not None
+        up = self._engines >= self._wanted if self._wanted is not None else self._serving
+        facts = self._facts
+        return LogState(
+            phase=self._phase,
+            progress=self._progress,
+            progress_text=self._text,
+            ready=up and not stopped and deadly is None,
+            headless=headless,
+            dead=_shown((error or deadly).text) if deadly and error else "",
+            first_error=_shown(error.text) if error else "",
+            first_error_at=error.time if error else "",
+            first_error_offset=error.offset if error else None,
+            first_error_process=_shown(error.process) if error else "",
+            port=int(facts["port"]) if "port" in facts else None,
+            version=facts.get("version", ""),
+            model=_shown(facts.get("model", "")),
+            throughput=self._total(),
+            last_line_at=self._at,
+        )
+
+    def _keep(self, tail: bytes) -> None:
+        """Hold an unfinished line; of a progress bar only its newest state, of an endless line only its start."""
+        at = tail.rfind(b"\r", 0, -1)
+        if at > 0:
+            head = tail[: tail.find(b")") + 1] if tail.startswith(b"(") else b""
+            self._offset += at - len(head)
+            tail = head + tail[at:]
+            if b"%" in tail:
+                self._bar(_text(tail))
+        if len(tail) > 4 * LINE_BYTES:
+            self._scan(tail, self._offset)
+            self._offset += len(tail)
+            self._skipping, tail = True, b""
+        self._tail = tail
+
+    def _scan(self, block: bytes, offset: int) -> None:
+        position, hits = 0, self._hits(block)
+        while position < len(block):
+            start = position if self._errors.hungry else next((each for each in hits if each >= position), -1)
+            if start < 0:
+                return
+            end = block.find(b"\n", start)
+            end = len(block) if end < 0 else end
+            self._line(block[start : min(end, start + LINE_BYTES)], offset + start)
+            position = end + 1
+
+    def _hits(self, block: bytes) -> Iterator[int]:
+        """Starts of the lines that may matter, in order: searching a block for some words is far cheaper than cutting it."""
+        needles = _NEEDLES[self._phase]
+        if self._phase is Phase.SERVING and "port" not in self._facts:
+            needles += (b"Uvicorn running on",)
+        if self._phase.order < Phase.STOPPING.order:
+            needles += self._errors.needles
+        starts = set()
+        for needle in needles:
+            at = block.find(needle)
+            while at >= 0:
+                starts.add(block.rfind(b"\n", 0, at) + 1)
+                after = block.find(b"\n", at)
+                at = block.find(needle, after) if after >= 0 else -1
+        return iter(sorted(starts))
+
+    def _line(self, raw: bytes, offset: int) -> None:
+        line = _parse(raw, offset)
+        if self._phase.order < Phase.STOPPING.order:
+            self._errors.line(line)
+        if line.level in ("ERROR", "WARNING", "CRITICAL"):
+            return
+        if "throughput: " in line.text:
+            self._statistics(line.text)
+        elif self._phase.order <= Phase.SERVING.order:
+            self._learn(line.text)
+        for mark, phase in _MARKS:
+            if mark in raw:
+                self._reach(phase, line)
+
+    def _learn(self, text: str) -> None:
+        if found := _VERSION.search(text):
+            self._facts.setdefault("version", found[1])
+        if found := _ADDRESS.search(text):
+            self._facts["port"] = found[1]
+        if found := _HEADLESS.search(text):
+            self._wanted = int(found[1])
+        if "non-default args:" in text:
+            if found := _ARG_PORT.search(text):
+                self._facts["port"] = found[1]
+            if found := _ARG_NAME.search(text) or _ARG_MODEL.search(text):
+                self._facts["model"] = found[1]
+        if "%" in text:
+            self._bar(text)
+
+    def _reach(self, phase: Phase, line: LogLine) -> None:
+        if phase is Phase.GRAPH and "%" not in line.text and "finished" not in line.text:
+            return
+        if phase is Phase.ENGINE_READY:
+            self._engines += 1
+        self._serving |= phase is Phase.SERVING
+        if phase.order <= self._phase.order:
+            return
+        if phase is Phase.SERVING:
+            self._errors.survived()
+        self._phase, self._text = phase, ""
+        self._advance(_SHARE.get(phase, 0.0))
+
+    def _bar(self, text: str) -> None:
+        found = _BAR.search(text)
+        if found is None or self._phase.order > Phase.GRAPH.order:
+            return
+        graph = found["what"].startswith("Capturing")
+        if graph and self._phase.order < Phase.GRAPH.order:
+            self._phase = Phase.GRAPH
+        elif not graph and self._phase.order > Phase.LOAD.order:
+            return
+        done, whole = int(found["done"]), max(1, int(found["all"]))
+        word = "graph" if graph else "shard" if found["what"] == "shards" else "prefetch"
+        self._text = f"{word} {done}/{whole}"
+        begin, end = (
+            (_SHARE[Phase.GRAPH], _SHARE[Phase.ENGINE_READY]) if graph else (_SHARE[Phase.LOAD], _SHARE[Phase.MEMORY])
+        )
+        if word != "prefetch":
+            self._advance(begin + (end - begin) * min(1.0, done / whole))
+
+    def _advance(self, progress: float) -> None:
+        self._progress = max(self._progress or 0.0, round(progress, 4))
+
+    def _statistics(self, text: str) -> None:
+        found = _STATS.search(text)
+        if found is None or self._at is None:
+            return
+        name = found[1] or "all"
+        before = self._stats.get(name)
+        running, generated = int(found[4]), float(found[3])
+        stalled = None
+        if running and not generated:
+            stalled = before.stalled_since if before and before.stalled_since is not None else self._at
+        self._stats[name] = Throughput(
+            self._at, float(found[2]), generated, running, int(found[5]), float(found[6]), stalled
+        )
+
+    def _total(self) -> Throughput | None:
+        """All engines of this process as one; lines more than a statistics interval older than the newest do not count."""
+        newest = max((each.at for each in self._stats.values()), default=0.0)
+        lines = [each for each in self._stats.values() if newest - each.at < 15.0]
+        if not lines:
+            return None
+        stalls = [each.stalled_since for each in lines if each.stalled_since is not None]
+        return Throughput(
+            newest,
+            sum(each.prompt_tokens_s for each in lines),
+            sum(each.generation_tokens_s for each in lines),
+            sum(each.running for each in lines),
+            sum(each.waiting for each in lines),
+            max(each.kv_percent for each in lines),
+            max(stalls) if stalls and not any(each.generation_tokens_s for each in lines) else None,
+        )
+
+
+def _text(raw: bytes) -> str:
+    """A line as text: escapes gone; of what carriage returns rewrote, the prefix and the last state."""
+    text = strip_escapes(raw.decode("utf-8", "replace")).rstrip("\r\n")
+    if "\r" not in text:
+        return text
+    first, *_, last = text.split("\r")
+    prefix = _HEAD.match(first)
+    return (prefix[0] if prefix else "") + last
+
+
+def _parse(raw: bytes, offset: int) -> LogLine:
+    text = _text(raw)
+    head = _HEAD.match(text)
+    if head is None:
+        return LogLine(text, offset=offset)
+    return LogLine(text[head.end() :], head["process"] or "", head["level"] or "", head["time"] or "", offset)
+
+
+def _shown(text: str) -> str:
+    return clean(text[:TEXT_CHARS])

@@ -1,0 +1,318 @@
+"""`npu-smi info` → devices: one call gives health, power, temperature, AICore, HBM and processes of every device of a node.
+
+The table is read by its headers and its `|` cells, never by column offsets: widths differ from driver to driver (80 to 116 seen).
+What did not arrive whole is unknown, never idle. Detail queries (`-m`, `-t …`) live in `npu_details`; running the command is not
+its job.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from console.model.run import Probe, Sample
+from console.model.snapshot import Device, Process
+from console.probes.sanitize import decode
+
+PROCESS_ROWS = 8
+"""npu-smi prints at most this many process rows per device (constant of its source); a full list may hide the owner."""
+
+SEARCH_PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/Ascend/driver/tools"
+"""Where the driver puts its tools; a non-login SSH shell has none of it in PATH on many nodes."""
+
+_SCRIPT = """export LC_ALL=C
+PATH="$PATH:{search}"
+command -v {tool} >/dev/null 2>&1 || {{ echo "{tool}: command not found"; exit 127; }}
+command -v timeout >/dev/null 2>&1 || exec {tool} {words}
+exec timeout -k 1 {limit} {tool} {words}"""
+
+_PCI = re.compile(r"^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]$")
+_PAIR = re.compile(r"(\d+)\s*/\s*(\d+)")
+_TITLE = re.compile(r"npu-smi\s+(\S+)\s+Version:\s*(\S+)")
+_NO_PROCESS = re.compile(r"No running processes found in NPU (\d+)")
+_HEALTH = {"OK", "WARNING", "ALARM", "CRITICAL", "UNKNOWN"}
+
+_ROOT = "run as root or as a member of HwHiAiUser"
+_ERRORS = (
+    ("ret is -8005", "the driver does not answer (dcmi -8005)", f"reboot after a driver upgrade, or {_ROOT}"),
+    ("ret is -8020", "another container owns the devices (dcmi -8020)", "stop that container, or run it --privileged"),
+    ("ret is -8002", "npu-smi is not permitted (dcmi -8002)", _ROOT),
+    ("ermission denied", "npu-smi is not permitted", _ROOT),
+    ("command not found", "npu-smi is not installed", f"install the driver tools; looked in PATH:{SEARCH_PATH}"),
+    ("There is no NPU card", "the driver sees no NPU", "compare with lspci -d 19e5: and see dmesg"),
+    ("Invalid card id", "the card does not exist or was lost", "compare npu-smi info -l with lspci -d 19e5:"),
+    (
+        "shared libraries",
+        "npu-smi cannot load its libraries",
+        "put the driver's lib64 into LD_LIBRARY_PATH, or mount it",
+    ),
+)
+"""Text → what it means, what to do. Codes as in the DCMI header of the CANN driver."""
+_ODD = (
+    "a device has only one of its two rows: the driver could not ask it",
+    "compare npu-smi info -l with lspci -d 19e5:",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NpuTable:
+    """What one `npu-smi info` says."""
+
+    devices: tuple[Device, ...] = ()
+    """In table order."""
+    tool_version: str = ""
+    driver_version: str = ""
+    generation: str = ""
+    """`a3` (two dies per card), `a2`, `other`, or empty when no table came."""
+    complete: bool = False
+    """Whether the device table and the process table both arrived whole; only then does a missing device mean a lost one."""
+    error: str = ""
+    """Why there is no table or only a part of it; also what is odd in a whole one."""
+    hint: str = ""
+
+    @property
+    def processes_known(self) -> bool:
+        """Whether the process list of every device is whole."""
+        return bool(self.devices) and all(device.processes_known for device in self.devices)
+
+
+def tool_probe(name: str, tool: str, words: str, every_s: float, limit_s: int = 10) -> Probe:
+    """A probe that runs a driver tool wherever it is installed, killed after `limit_s`: a sick card makes these tools hang."""
+    script = _SCRIPT.format(search=SEARCH_PATH, tool=tool, words=words, limit=limit_s)
+    return Probe(name, ("sh", "-c", script), every_s=every_s, timeout_s=limit_s + 2.0)
+
+
+def info_probe(every_s: float = 5.0) -> Probe:
+    """The command behind the NPU table. npu-smi must not run twice at once on a node; the helper never overlaps a probe."""
+    return tool_probe("npu", "npu-smi", "info", every_s)
+
+
+def read_info(sample: Sample) -> NpuTable:
+    """The table of a sample, with the reason when the command was cut off or printed no table."""
+    table = parse_info(sample.stdout + (b"\n" + sample.stderr if not sample.stdout.strip() else b""))
+    if sample.exit_code in (None, 124, 137):
+        reason = f"npu-smi gave no answer in {sample.took_s:.0f} s"
+        return replace(
+            table, complete=False, error=reason, hint="a hanging driver often means a lost card; see dmesg and lspci"
+        )
+    if sample.truncated:
+        return replace(table, complete=False, error="npu-smi printed more than is read")
+    if sample.exit_code and not table.error:
+        return replace(table, error=f"npu-smi ended with {sample.exit_code}")
+    return table
+
+
+def parse_info(data: bytes) -> NpuTable:
+    """The table in any bytes; never raises. What is missing, cut or contradictory is None, and the table is then not complete."""
+    reader = _Reader()
+    for line in data.split(b"\n"):
+        reader.line(decode(line).strip())
+    return reader.table()
+
+
+def owners(devices: Iterable[Device]) -> dict[int, int]:
+    """Host pid → id of the device it occupies.
+
+    Every worker also touches the first device with some 100 MiB, so its largest share counts.
+    """
+    best: dict[int, tuple[int, int]] = {}
+    for device in devices:
+        for process in device.processes:
+            share = (process.mib or 0, -device.id)
+            best[process.pid] = max(best.get(process.pid, (-1, 0)), share)
+    return {pid: -share[1] for pid, share in best.items()}
+
+
+@dataclass(slots=True)
+class _Card:
+    """First line of a pair, waiting for its second."""
+
+    card: int
+    name: str
+    health: str
+    power: float | None
+    temperature: int | None
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Line by line through the table; rows before a header are not understood and not guessed."""
+
+    versions: tuple[str, str] = ("", "")
+    second: str | None = None
+    """Name of the second number of a chip row (`Phy-ID`, `Device`, empty); None until that header came."""
+    usages: int = 0
+    has_hbm: bool = False
+    columns: int = 0
+    """Columns of the process table; 0 until its header came."""
+    waiting: _Card | None = None
+    devices: dict[tuple[int, int], Device] = field(default_factory=dict)
+    processes: dict[tuple[int, int], list[Process]] = field(default_factory=dict)
+    open: set[int] = field(default_factory=set)
+    """Cards with process rows not yet closed by a border."""
+    closed: set[int] = field(default_factory=set)
+    torn: bool = False
+    """A row could not be read."""
+    odd: bool = False
+    """A device has only one of its two rows: the driver could not ask it. The table is whole all the same."""
+    loose: list[str] = field(default_factory=list)
+    """Text outside the frame."""
+
+    def line(self, line: str) -> None:
+        if line.startswith("+"):
+            self._border()
+        elif line.startswith("|") and line.endswith("|") and len(line) > 1:
+            self._row([cell.strip() for cell in line[1:-1].split("|")])
+        elif line.startswith("|"):
+            self.torn = True
+        elif line:
+            self.loose.append(line)
+            self.torn |= self.second is not None and not self.closed
+
+    def _border(self) -> None:
+        self._alone()
+        self.closed |= self.open
+        self.open.clear()
+
+    def _row(self, cells: list[str]) -> None:
+        if title := _TITLE.match(cells[0]):
+            self.versions = (title[1], title[2])
+        elif empty := _NO_PROCESS.match(cells[0]):
+            self.open.add(int(empty[1]))
+        elif cells[0].startswith(("NPU", "Chip")):
+            self._header(cells)
+        elif self.columns:
+            self._process(cells)
+        elif self.second is not None and len(cells) == 3:
+            self._device(cells)
+        else:
+            self.torn = True
+
+    def _header(self, cells: list[str]) -> None:
+        words = cells[0].split()
+        if words == ["NPU", "Chip"]:
+            self.columns = len(cells)
+        elif words[0] == "Chip" and len(cells) == 3:
+            self.second = words[1] if len(words) > 1 else ""
+            self.usages = cells[2].count("-Usage(")
+            self.has_hbm = "HBM-Usage" in cells[2]
+
+    def _device(self, cells: list[str]) -> None:
+        first_line = cells[1].upper() in _HEALTH or (self.waiting is None and not _PCI.match(cells[1]))
+        if first_line:
+            self._alone()
+            self._card_line(cells)
+        else:
+            self._chip_line(cells)
+
+    def _card_line(self, cells: list[str]) -> None:
+        number, _, name = cells[0].partition(" ")
+        if not number.isdecimal():
+            self.torn = True
+            return
+        power, temperature = [*cells[2].split(), "", ""][:2]
+        self.waiting = _Card(int(number), name.strip(), cells[1], _power(power, cells[1]), _whole(temperature) or None)
+
+    def _chip_line(self, cells: list[str]) -> None:
+        above, self.waiting = self.waiting, None
+        ids = [_whole(word) for word in cells[0].split()]
+        chip, second = ids[0], (ids[1] if len(ids) > 1 else None)
+        number = second if self.second else (above.card if above else None)
+        if above is None and self.second == "Phy-ID" and second is not None and chip is not None:
+            above = _Card((second - chip) // 2, "", "", None, None)
+        self.odd |= above is None or not above.health
+        if above is None or chip is None or number is None:
+            self.torn |= above is not None
+            return
+        pairs = _PAIR.findall(cells[2])
+        used, total = (
+            (int(pairs[-1][0]), int(pairs[-1][1])) if self.has_hbm and len(pairs) == self.usages else (None, None)
+        )
+        failed = total == 0 or above.temperature is None
+        self.devices[above.card, chip] = Device(
+            id=number,
+            card=above.card,
+            die=chip,
+            name=above.name,
+            bus_id=cells[1] if _PCI.match(cells[1]) else "",
+            health=None if failed and above.health == "OK" else above.health or None,
+            aicore_percent=None if total == 0 else _percent([*cells[2].split(), ""][0]),
+            hbm_used_mib=used if total else None,
+            hbm_total_mib=total or None,
+            temperature_c=above.temperature,
+            power_w=above.power,
+        )
+
+    def _alone(self) -> None:
+        """A card line whose chip line did not come: the driver could not ask the chip. On A3 its number cannot be told then."""
+        above, self.waiting = self.waiting, None
+        if above is None:
+            return
+        self.odd = True
+        if self.second == "":
+            self.devices[above.card, 0] = Device(
+                above.card,
+                above.card,
+                0,
+                above.name,
+                health=None if above.health == "OK" else above.health,
+                temperature_c=above.temperature,
+                power_w=above.power,
+            )
+
+    def _process(self, cells: list[str]) -> None:
+        place = [_whole(word) for word in cells[0].split()]
+        pid = _whole(cells[1]) if len(cells) == self.columns and self.columns >= 4 else None
+        if len(place) != 2 or place[0] is None or place[1] is None or pid is None:
+            self.torn = True
+            return
+        self.processes.setdefault((place[0], place[1]), []).append(Process(pid, cells[2], _whole(cells[3])))
+        self.open.add(place[0])
+
+    def table(self) -> NpuTable:
+        devices = tuple(self._with_processes(key, device) for key, device in self.devices.items())
+        cards = {device.card for device in devices}
+        complete = bool(devices) and not self.torn and not self.open and cards <= self.closed
+        error, hint = (_ODD if self.odd else ("", "")) if complete else self._why(bool(devices))
+        return NpuTable(devices, *self.versions, self._generation(devices), complete, error, hint)
+
+    def _with_processes(self, key: tuple[int, int], device: Device) -> Device:
+        found = tuple(self.processes.get(key, ()))
+        known = device.card in self.closed and not self.torn and len(found) < PROCESS_ROWS
+        return replace(device, processes=found, processes_known=known)
+
+    def _generation(self, devices: tuple[Device, ...]) -> str:
+        if not devices:
+            return ""
+        if self.second == "Phy-ID":
+            return "a3"
+        return (
+            "a2" if not self.second and all("910B" in device.name or not device.name for device in devices) else "other"
+        )
+
+    def _why(self, some: bool) -> tuple[str, str]:
+        text = "\n".join(self.loose)
+        for mark, error, hint in _ERRORS:
+            if mark in text:
+                return error, hint
+        if some and not self.columns:
+            return "npu-smi printed no process table", "it was cut, or the driver is older than 23.0"
+        if some:
+            return "npu-smi printed only a part of its table", ""
+        return f"npu-smi printed no table{': ' + self.loose[0][:200] if self.loose else ''}", ""
+
+
+def _whole(word: str) -> int | None:
+    return int(word) if word.isascii() and word.isdecimal() and len(word) < 19 else None
+
+
+def _percent(word: str) -> int | None:
+    number = _whole(word)
+    return number if number is not None and number <= 100 else None
+
+
+def _power(word: str, health: str) -> float | None:
+    """Watts; a device that is OK and draws nothing is one whose query failed (npu-smi prints zero then)."""
+    power = float(word) if word.isascii() and re.fullmatch(r"\d{1,9}(\.\d{1,6})?", word) else None
+    return None if power == 0 and health == "OK" else power

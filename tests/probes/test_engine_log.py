@@ -1,0 +1,440 @@
+"""Real and composed engine logs: phase, progress, readiness and the first cause are what a person reads in them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from console.probes.engine_log import LINE_BYTES, LaunchLog, LogState, Phase
+from tests.probes.captures import capture
+
+
+def _state(data: bytes, at: float = 100.0) -> LogState:
+    log = LaunchLog()
+    log.feed(data, at)
+    return log.state
+
+
+def _read(name: str) -> LogState:
+    folder, _, file = name.rpartition("/")
+    return _state(capture(f"vllm/engine/{folder}".rstrip("/"), file))
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("fail/bad_flag.log", "vllm: error: unrecognized arguments: --no-such-flag 1"),
+        (
+            "fail/bad_json.log",
+            "vllm serve: error: argument --speculative-config/-sc: Value {num:1} cannot be converted",
+        ),
+        ("fail/dp2_worker_segfault_on_request.log", "Segfault encountered"),
+        ("fail/external_lb_nonmoe.log", "ValueError: Non-MoE models do not support external data parallel mode."),
+        ("fail/kv_connector_unknown.log", "ValueError: Unsupported connector type: MooncakeHybridConnector"),
+        (
+            "fail/max_model_len_too_long.log",
+            "Value error, User-specified max_model_len (135000) is greater than the derived",
+        ),
+        (
+            "fail/missing_model_path.log",
+            "HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name'",
+        ),
+        ("fail/model_dir_without_config.log", "Value error, Invalid repository ID or local directory specified"),
+        ("fail/port_in_use_by_other.log", "OSError: [Errno 98] Address already in use"),
+        ("fail/quantization_ascend_without_plugin.log", "Value error, Unknown quantization method: ascend."),
+        (
+            "fail/rank_and_start_rank.log",
+            "ValueError: Cannot use both external and hybrid data parallel load balancing modes.",
+        ),
+        ("fail/reasoning_parser_unknown.log", "Reasoning parser 'nope' not found."),
+        ("fail/tool_parser_unknown.log", "invalid tool call parser: nope"),
+        (
+            "fail/tp2_odd_heads.log",
+            "Total number of attention heads (4) must be divisible by tensor parallel size (3).",
+        ),
+        (
+            "dp/a3_node0.log",
+            "RuntimeError: Remote engine 1 must use --headless unless in external or hybrid dp lb mode",
+        ),
+        ("dp/a3_node1.log", "Killed"),
+        ("dp/ext_rank0.log", "Connection closed by peer [127.0.0.1]:25482."),
+        ("dp/ext_rank1.log", "Killed"),
+        ("dp/hl_node0.log", "Connection closed by peer [127.0.0.1]:9095."),
+        ("engine_dead_on_first_request.log", "RuntimeError: _C::get_scheduler_metadata() is missing value"),
+        ("kill9_enginecore.log", "EngineDeadError: EngineCore encountered an issue."),
+    ],
+)
+def test_the_first_cause(name: str, cause: str) -> None:
+    state = _read(name)
+    assert cause in state.first_error
+    assert not state.ready or name == "dp/ext_rank1.log", "the log of a killed process ends without a word"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dp/hl_node1.log",
+        "dp/internal_dp2.log",
+        "fail/tokenizer_mode_deepseek_v4_wrong_model.log",
+        "kill9_apiserver.log",
+        "port_shared_with_other_vllm_SO_REUSEPORT.log",
+        "sigint_inflight.log",
+        "sigterm_inflight.log",
+        "start_requests_sigterm.log",
+    ],
+)
+def test_clean_runs_and_requests_gone_wrong_are_no_failure(name: str) -> None:
+    state = _read(name)
+    assert (state.first_error, state.dead) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "phase"),
+    [
+        ("fail/bad_flag.log", Phase.START),
+        ("fail/missing_model_path.log", Phase.CONFIG),
+        ("dp/a3_node0.log", Phase.PEERS),
+        ("fail/kv_connector_unknown.log", Phase.KV),
+        ("kill9_apiserver.log", Phase.SERVING),
+        ("dp/hl_node1.log", Phase.ENDED),
+        ("start_requests_sigterm.log", Phase.ENDED),
+    ],
+)
+def test_the_last_phase(name: str, phase: Phase) -> None:
+    assert _read(name).phase is phase
+
+
+def test_facts_of_a_real_start() -> None:
+    log = LaunchLog()
+    seen: list[Phase] = []
+    ready = []
+    lines = capture("vllm/engine", "start_requests_sigterm.log").splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        log.feed(line, float(number))
+        if log.state.phase not in seen:
+            seen.append(log.state.phase)
+        ready.append(log.state.ready)
+    assert seen == [
+        Phase.START, Phase.CONFIG, Phase.ENGINE, Phase.DISTRIBUTED, Phase.LOAD, Phase.KV, Phase.ENGINE_READY, Phase.SERVING,
+        Phase.STOPPING, Phase.ENDED,
+    ]  # fmt: skip
+    state = log.state
+    assert (state.port, state.version, state.model) == (8100, "0.21.0", "tiny")
+    assert b"Application startup complete" in lines[ready.index(True)]
+    assert not ready[-1]
+
+
+def test_a_headless_node_is_ready_by_its_own_line_and_has_no_port() -> None:
+    data = capture("vllm/engine/dp", "hl_node1.log")
+    before, line, _ = data.partition(b"INFO 11-23 21:16:42 [serve.py:226]")
+    assert line
+    state = _state(before)
+    assert (state.headless, state.ready, state.phase, state.port) == (True, True, Phase.ENGINE_READY, None)
+    cut = before[: before.find(b"init engine (profile")]
+    assert not _state(cut).ready
+
+
+def test_a_headless_node_with_two_engines_waits_for_both() -> None:
+    head = b"INFO 11-23 21:16:03 [serve.py:201] Launching 2 data parallel engine(s) in headless mode, with head node address x.\n"
+    one = (
+        b"(EngineCore_DP2 pid=7) INFO 11-23 21:16:24 [core.py:306] init engine (profile, create kv cache) took 4.93 s\n"
+    )
+    assert not _state(head + one).ready
+    assert _state(head + one + one.replace(b"DP2", b"DP3")).ready
+
+
+ASCEND = """\
+INFO 11-23 20:00:01 [__init__.py:36] Available plugins for group vllm.platform_plugins:
+INFO 11-23 20:00:01 [__init__.py:38] - ascend -> vllm_ascend:register
+INFO 11-23 20:00:01 [__init__.py:232] Platform plugin ascend is activated
+(APIServer pid=10) INFO 11-23 20:00:20 [utils.py:306]  ▄▄ ▄█ █     █     █ ▀▄▀ █  version 0.21.0
+(APIServer pid=10) INFO 11-23 20:00:20 [utils.py:240] non-default args: {'port': 7100, 'model': '/w/DeepSeek-V4-Pro-w4a8-mtp', 'served_model_name': ['dsv4']}
+(APIServer pid=10) INFO 11-23 20:00:21 [model.py:568] Resolved architecture: DeepseekV4ForCausalLM
+(APIServer pid=10) INFO 11-23 20:00:40 [utils.py:1044] Started DP Coordinator process (PID: 20)
+(EngineCore_DP0 pid=21) INFO 11-23 20:01:00 [core.py:110] Initializing a V1 LLM engine (v0.21.0) with config: model='/w'
+(Worker_DP0_TP0_EP0 pid=30) INFO 11-23 20:01:20 [parallel_state.py:1410] world_size=32 rank=0 local_rank=0 distributed_init_method=tcp://10.0.0.1:1 backend=hccl
+(Worker_DP0_TP0_EP0 pid=30) INFO 11-23 20:01:30 [model_runner_v1.py:3001] [vllm-ascend] [worker] - Starting to load model /w...
+(Worker_DP0_TP0_EP0 pid=30) \rLoading safetensors checkpoint shards:   0% Completed | 0/64 [00:00<?, ?it/s]
+(Worker_DP0_TP0_EP0 pid=30) \rLoading safetensors checkpoint shards:  50% Completed | 32/64 [02:00<02:00,  3.75s/it]
+(Worker_DP0_TP0_EP0 pid=30) \rLoading safetensors checkpoint shards: 100% Completed | 64/64 [04:00<00:00,  3.75s/it]
+(Worker_DP0_TP0_EP0 pid=30) INFO 11-23 20:06:00 [default_loader.py:397] Loading weights took 270.00 seconds
+(Worker_DP0_TP0_EP0 pid=30) INFO 11-23 20:06:30 [worker.py:300] [vllm-ascend] [worker] - Available KV cache memory: 15.10 GiB
+(EngineCore_DP0 pid=21) INFO 11-23 20:06:31 [kv_cache_utils.py:1710] GPU KV cache size: 524,288 tokens
+(Worker_DP0_TP0_EP0 pid=30) \rCapturing CUDA graphs (decode, FULL):  40%|████      | 2/5 [00:05<00:07,  2.50s/it]
+(Worker_DP0_TP0_EP0 pid=30) INFO 11-23 20:07:00 [model_runner_v1.py:4001] Graph capturing finished in 29 secs, took 1.10 GiB
+(EngineCore_DP0 pid=21) INFO 11-23 20:07:01 [core.py:306] init engine (profile, create kv cache, warmup model) took 60.10 s
+(APIServer pid=10) INFO 11-23 20:07:05 [api_server.py:617] Starting vLLM server on http://0.0.0.0:7100
+(APIServer pid=10) INFO:     Application startup complete.
+""".encode()  # noqa: E501
+
+
+def test_an_ascend_start_goes_through_all_phases_with_growing_progress() -> None:
+    log = LaunchLog()
+    phases, progress, texts = [], [], []
+    for line in ASCEND.splitlines(keepends=True):
+        log.feed(line, 1.0)
+        phases.append(log.state.phase)
+        progress.append(log.state.progress or 0.0)
+        texts.append(log.state.progress_text)
+    assert list(dict.fromkeys(phases)) == [
+        phase for phase in Phase if phase not in (Phase.START, Phase.STOPPING, Phase.ENDED)
+    ]
+    assert progress == sorted(progress)
+    assert progress[-1] == 1.0
+    assert [each for each in dict.fromkeys(texts) if each] == ["shard 0/64", "shard 32/64", "shard 64/64", "graph 2/5"]
+    assert (log.state.model, log.state.port, log.state.ready) == ("dsv4", 7100, True)
+
+
+def test_a_bar_that_only_rewrites_its_line_is_seen_while_it_grows() -> None:
+    log = LaunchLog()
+    log.feed(ASCEND[: ASCEND.find(b"(Worker_DP0_TP0_EP0 pid=30) \rLoading")], 1.0)
+    log.feed(b"(Worker_DP0_TP0_EP0 pid=30) ", 1.0)
+    for done in range(65):
+        bar = b"\rLoading safetensors checkpoint shards: %3d%% Completed | %d/64 [00:00<00:00, 3.75s/it]" % (
+            done * 100 // 64,
+            done,
+        )
+        log.feed(bar[:40], 1.0)
+        log.feed(bar[40:], 1.0)
+    assert log.state.progress_text in ("shard 63/64", "shard 64/64")
+    assert [log.state.phase] == [Phase.LOAD]
+    log.feed(b"\n(EngineCore pid=1) INFO 11-23 20:06:31 [k.py:1] GPU KV cache size: 5 tokens\n", 2.0)
+    assert log.state.phase is Phase.KV
+
+
+def test_the_cause_says_when_where_and_by_whom() -> None:
+    data = capture("vllm/engine/fail", "kv_connector_unknown.log")
+    state = _state(data)
+    assert state.first_error_at == "11-23 20:59:05"
+    assert state.first_error_process == "Worker"
+    assert state.first_error_offset is not None
+    assert b"ValueError: Unsupported connector type" in data[state.first_error_offset :].split(b"\n")[0]
+
+
+WRAPPED = b"""(EngineCore_DP0 pid=1) ERROR 11-23 20:59:05 [core.py:1140] EngineCore failed to start.
+(EngineCore_DP0 pid=1) ERROR 11-23 20:59:05 [core.py:1140] Traceback (most recent call last):
+(EngineCore_DP0 pid=1) ERROR 11-23 20:59:05 [core.py:1140]   File "x.py", line 1, in x
+(EngineCore_DP0 pid=1) INFO 11-23 20:59:05 [other.py:1] a thread goes on talking
+(EngineCore_DP0 pid=1) ERROR 11-23 20:59:05 [core.py:1140] RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB
+(APIServer pid=2) Traceback (most recent call last):
+(APIServer pid=2) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+"""
+
+
+def test_wrappers_are_shown_only_when_nothing_better_was_said() -> None:
+    assert _state(WRAPPED).first_error == "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB"
+    assert _state(WRAPPED).dead == "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB"
+    only = WRAPPED[WRAPPED.find(b"(APIServer") :]
+    assert _state(only).first_error.startswith("RuntimeError: Engine core initialization failed.")
+
+
+def test_canns_own_words_below_the_error_belong_to_the_cause() -> None:
+    head = b"(Worker pid=7) ERROR 11-23 20:59:05 [m.py:962] "
+    lines = [
+        b"Traceback (most recent call last):",
+        b"RuntimeError: hcclCommInitRootInfoConfig failed, error code is 6",
+        b"[ERROR] 2026-11-23-20:59:05 (PID:7, Device:0, RankID:1) ERR02200 DIST call hccl api failed.",
+        b"EI0006: Getting socket times out. Reason: 1. The remote does not connect.",
+    ]
+    data = b"".join(head + line + b"\n" for line in lines)
+    other = b"(Worker pid=7) INFO 11-23 20:59:06 [m.py:1] a thread talks\n"
+    want = "RuntimeError: hcclCommInitRootInfoConfig failed, error code is 6: EI0006: Getting socket times out."
+    assert _state(data).first_error.startswith(want)
+    assert _state(data.replace(head + b"EI", other + head + b"EI")).first_error.startswith(want)
+    late = data.replace(head + b"EI", other * 9 + head + b"EI")
+    assert _state(late).first_error == "RuntimeError: hcclCommInitRootInfoConfig failed, error code is 6"
+
+
+def test_interleaved_tracebacks_are_told_apart_and_the_first_to_end_wins() -> None:
+    lines = [
+        b"(Worker_TP0 pid=1) ERROR 11-23 20:59:05 [m.py:962] Traceback (most recent call last):",
+        b"(Worker_TP1 pid=2) ERROR 11-23 20:59:05 [m.py:962] Traceback (most recent call last):",
+        b'(Worker_TP0 pid=1) ERROR 11-23 20:59:05 [m.py:962]   File "a.py", line 1, in a',
+        b"(Worker_TP1 pid=2) ERROR 11-23 20:59:05 [m.py:962] ValueError: from one",
+        b"(Worker_TP0 pid=1) ERROR 11-23 20:59:05 [m.py:962] ValueError: from zero",
+    ]
+    assert _state(b"\n".join(lines) + b"\n").first_error == "ValueError: from one"
+
+
+def test_a_plain_error_line_gives_way_to_the_traceback_right_after_it() -> None:
+    head = b"(Worker pid=1) ERROR 11-23 20:59:05 [w.py:1] Something failed\n"
+    trace = b"Traceback (most recent call last):\n  File \"a.py\", line 1, in a\nKeyError: 'x'\n"
+    same = b"".join(b"(Worker pid=1) " + line + b"\n" for line in trace.splitlines())
+    assert _state(head).first_error == "Something failed"
+    assert _state(head + same).first_error == "KeyError: 'x'"
+    assert _state(head + b"chatter\n" * 2000 + same).first_error == "Something failed"
+
+
+REQUEST = b"(APIServer pid=1) Traceback (most recent call last):\n(APIServer pid=1) ValueError: one request was odd\n"
+SERVING = b"(APIServer pid=1) INFO:     Application startup complete.\n"
+FATAL = b"(EngineCore pid=2) ERROR 11-23 20:59:05 [core.py:1142] EngineCore encountered a fatal error.\n"
+
+
+def test_an_error_the_engine_went_on_after_explains_no_later_end() -> None:
+    log = LaunchLog()
+    log.feed(SERVING + REQUEST, 100.0)
+    assert log.state.first_error == "ValueError: one request was odd"
+    log.feed(b"(APIServer pid=1) INFO:     10.0.0.1:1 - ok\n", 150.0)
+    assert log.state.first_error
+    log.feed(b"(APIServer pid=1) INFO:     10.0.0.1:1 - ok\n", 161.0)
+    assert log.state.first_error == ""
+    log.feed(REQUEST, 162.0)
+    log.feed(b"(APIServer pid=1) INFO:     10.0.0.1:1 - ok\n", 169.0)
+    assert log.state.first_error == "ValueError: one request was odd", "the minute begins anew with each error"
+    log.feed(b"(APIServer pid=1) INFO:     10.0.0.1:1 - ok\n", 230.0)
+    log.feed(b"(Worker pid=3) ERROR 11-23 20:59:05 [w.py:1] device lost\n" + FATAL, 231.0)
+    log.feed(b"(APIServer pid=1) INFO:     10.0.0.1:1 - ok\n", 900.0)
+    assert (log.state.first_error, log.state.dead, log.state.ready) == ("device lost", "device lost", False)
+
+
+def test_an_error_of_the_start_is_forgotten_once_it_serves() -> None:
+    assert _state(b"(Worker pid=3) ERROR 11-23 20:59:05 [w.py:1] a probe failed\n" + SERVING).first_error == ""
+
+
+def test_a_proxys_port_comes_after_its_start() -> None:
+    state = _state(
+        b"INFO:     Application startup complete.\nINFO:     Uvicorn running on http://0.0.0.0:8000 (Press CTRL+C to quit)\n"
+    )
+    assert (state.ready, state.port) == (True, 8000)
+
+
+def test_errors_after_an_orderly_stop_are_echoes() -> None:
+    stop = b"(APIServer pid=1) INFO:     Shutting down\n"
+    state = _state(
+        stop + b"(APIServer pid=1) ERROR 11-23 20:59:05 [u.py:1] Engine core proc EngineCore died unexpectedly\n"
+    )
+    assert (state.first_error, state.dead, state.phase) == ("", "", Phase.STOPPING)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"ERROR: ld.so: object '/usr/lib/libjemalloc.so.2' from LD_PRELOAD cannot be preloaded: ignored.",
+        b"(APIServer pid=1) WARNING 11-23 20:39:21 [s.py:1] like `OSError: [Errno 24] Too many open files`. Consider increasing",
+        b"(APIServer pid=1) ERROR 11-23 20:39:57 [serving.py:214] Error with model error=ErrorInfo(message='x', code=404)",
+        b"(APIServer pid=1) KeyboardInterrupt: terminated",
+        b'(APIServer pid=1) INFO:     10.0.0.1:1 - "GET /Traceback HTTP/1.1" 404 Not Found',
+    ],
+)
+def test_harmless_lines_are_no_cause(line: bytes) -> None:
+    assert _state(line + b"\n").first_error == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        (b"cmd.sh: line 9: vllm: command not found", "cmd.sh: line 9: vllm: command not found"),
+        (
+            b"[ERROR] RUNTIME(12,python3):2026-11-23-20:59:05.1 device lost",
+            "[ERROR] RUNTIME(12,python3):2026-11-23-20:59:05.1 device lost",
+        ),
+        (b"Bus error (core dumped)", "Bus error (core dumped)"),
+        (
+            b"[rank3]:[E1123] Watchdog caught collective operation timeout: WorkHCCL",
+            "Watchdog caught collective operation timeout: WorkHCCL",
+        ),
+        (b"\x1b[31mERROR\x1b[0m 11-23 20:59:05 [a.py:1] boom \x1b]0;title\x07", "boom"),
+    ],
+)
+def test_errors_outside_of_vllms_format(line: bytes, cause: str) -> None:
+    assert cause in _state(line + b"\n").first_error
+
+
+def test_a_hang_is_seen_in_the_statistics() -> None:
+    line = (
+        b"(APIServer pid=1) INFO 11-23 20:40:03 [loggers.py:271] Engine 000: Avg prompt throughput: %s tokens/s, "
+        b"Avg generation throughput: %s tokens/s, Running: %d reqs, Waiting: %d reqs, "
+        b"GPU KV cache usage: 3.5%%, Prefix cache hit rate: 0.0%%\n"
+    )
+    log = LaunchLog()
+    log.feed(line % (b"5.9", b"33.5", 4, 2), 10.0)
+    found = log.state.throughput
+    assert found is not None
+    assert (found.prompt_tokens_s, found.generation_tokens_s, found.running, found.waiting, found.kv_percent) == (
+        5.9,
+        33.5,
+        4,
+        2,
+        3.5,
+    )
+    assert found.stalled_since is None
+    for at in (20.0, 30.0, 40.0):
+        log.feed(line % (b"0.0", b"0.0", 4, 2), at)
+    found = log.state.throughput
+    assert found is not None
+    assert (found.at, found.stalled_since) == (40.0, 20.0)
+    log.feed(line.replace(b"Engine 000", b"Engine 001") % (b"0.0", b"7.5", 1, 0), 41.0)
+    found = log.state.throughput
+    assert found is not None
+    assert (found.running, found.generation_tokens_s, found.stalled_since) == (5, 7.5, None)
+
+
+def test_an_endless_line_is_bounded_and_the_next_one_is_read() -> None:
+    log = LaunchLog()
+    for _ in range(160):
+        log.feed(b"x" * 65536, 1.0)
+        assert len(log._tail) <= 5 * LINE_BYTES
+    log.feed(b"ERROR in the middle of it" * 10 + b"\n(Worker pid=1) ERROR 11-23 20:59:05 [w.py:1] after it\n", 2.0)
+    assert log.state.first_error == "after it"
+    assert log.state.first_error_offset == 160 * 65536 + 251
+
+
+def test_only_vllms_own_version_is_its_version() -> None:
+    other = b"INFO 11-23 20:00:01 [a.py:1] found CANN version 9.0.0\n"
+    assert _state(other).version == ""
+    assert _state(other + ASCEND).version == "0.21.0"
+
+
+def test_nothing_heard_is_unknown_not_zero() -> None:
+    assert LaunchLog().state == LogState()
+    assert LaunchLog().state.progress is None
+
+
+def test_a_shown_line_carries_no_control_codes() -> None:
+    state = _state(b"(Worker pid=1) ERROR 11-23 20:59:05 [w.py:1] bad\x1b[2J \x07bell \xe2\x80\xaeevil\n")
+    assert state.first_error == "bad \u2407bell <U+202E>evil"
+
+
+WHOLE = [
+    ASCEND + WRAPPED,
+    WRAPPED.replace(b"\n", b"\r\n"),
+    "(APIServer pid=1) ERROR 11-23 20:59:05 [a.py:1] 温度过高 error\n".encode() * 3,
+]
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.sampled_from(WHOLE), st.lists(st.integers(0, 4000), max_size=12))
+def test_chunks_may_be_cut_anywhere(data: bytes, cuts: list[int]) -> None:
+    log = LaunchLog()
+    places = [0, *sorted(each for each in cuts if each < len(data)), len(data)]
+    for start, end in pairwise(places):
+        log.feed(data[start:end], 100.0)
+    assert log.state == _state(data)
+
+
+def test_byte_by_byte_is_the_same() -> None:
+    data = ASCEND + WRAPPED
+    log = LaunchLog()
+    for at in range(len(data)):
+        log.feed(data[at : at + 1], 100.0)
+    assert log.state == _state(data)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=80),
+            st.sampled_from(ASCEND.splitlines(keepends=True) + WRAPPED.splitlines(keepends=True)),
+        )
+    )
+)
+def test_any_bytes_give_a_state(chunks: list[bytes]) -> None:
+    log = LaunchLog()
+    for chunk in chunks:
+        log.feed(chunk, 1.0)
+        state = log.state
+        assert state.progress is None or 0.0 <= state.progress <= 1.0
