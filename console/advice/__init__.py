@@ -1,0 +1,1 @@
+"""Failure signatures as data and the matcher over log lines."""

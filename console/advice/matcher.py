@@ -1,0 +1,193 @@
+"""Log bytes as they stream in → which known failures they show, each at the line that shows it first.
+
+One matcher follows one log. A log that is written calmly is looked at line by line; in a flood only lines with an error or a
+warning are, so that the cost stays far below that of moving the bytes. Who broke first over all ranks is `timeline`'s job.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from console.advice.signatures import Signature
+
+CALM_BYTES = 256 * 1024
+"""In one second of a log so many bytes are looked at line by line; a flood is what exceeds it."""
+CALM_START = 1024 * 1024
+"""The first bytes of a log are always looked at line by line; a whole start fits in."""
+FLOOD_LINES = 5000
+"""Of a flood at most so many suspicious lines are looked at in one second."""
+DULL_LINES = 2048
+"""So many messages that show nothing are remembered, because tracebacks and floods repeat themselves."""
+LINE_BYTES = 8 * 1024
+
+_SUSPECT = (
+    re.compile(rb"R(?:ROR|N)"),
+    re.compile(rb"E(?=[rRILZJE3n])(?:rror|RR|I0|L0|Z9|J0|E1|3000|ngine \d+: A|ngines Agg)"),
+)
+"""What a flood is searched for. Each begins with one letter that is rare in chatter: such a search runs at memory speed."""
+_ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_HEAD = re.compile(
+    r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)*(?:(?P<level>[A-Z]+) (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) \[[^\]]*\] ?)?"
+)
+_TIME = re.compile(rb"\b\d\d-\d\d \d\d:\d\d:\d\d\b")
+_INFO = b" INFO"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A signature seen in one log."""
+
+    signature: Signature
+    text: str
+    """The line that showed it first; untrusted, clean it before drawing."""
+    offset: int
+    """Where that line starts in the log, bytes."""
+    time: str
+    """Its `MM-DD HH:MM:SS`, or that of the last line before it that has one; container clock."""
+    at: float
+    """When it arrived, the caller's clock."""
+    process: str = ""
+    count: int = 1
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far one signature is on its way to a hit."""
+
+    first: Hit | None = None
+    row: int = 0
+    count: int = 0
+    also: set[str] = field(default_factory=set)
+
+
+class Matcher:
+    """Feed it the bytes of one log in order; read `hits` at any time."""
+
+    def __init__(self, signatures: Iterable[Signature]) -> None:
+        self._signatures = tuple(each for each in signatures if each.find)
+        self._states = {each.id: _Progress() for each in self._signatures}
+        self._words = tuple({word for each in self._signatures for word in (*each.find, *each.also)})
+        self._by_word = {
+            word: tuple(each for each in self._signatures if word in (*each.find, *each.also)) for word in self._words
+        }
+        info = {word for each in self._signatures if each.info for word in each.find}
+        self._info_words = tuple(word.encode() for word in info)
+        self._tail = b""
+        self._offset = 0
+        self._second = (0, 0, 0)
+        self._time = ""
+        self._last = b""
+        self._last_at = 0.0
+        self._dull: set[bytes] = set()
+
+    @property
+    def hits(self) -> tuple[Hit, ...]:
+        """What was seen, in the order in which it was shown first."""
+        found = [hit for each in self._signatures if (hit := self._hit(each)) is not None]
+        return tuple(sorted(found, key=lambda hit: hit.offset))
+
+    def silent(self, now: float) -> tuple[Hit, ...]:
+        """Signatures of a log that went silent: their line is the last one and has been for long enough."""
+        last = self._last.decode("utf-8", "replace")
+        return tuple(
+            Hit(each, last, self._offset - len(self._last), self._time, self._last_at)
+            for each in self._signatures
+            if each.silence_s is not None and now - self._last_at >= each.silence_s and each.matches(last)
+        )
+
+    def feed(self, data: bytes, at: float) -> None:
+        """Take the next bytes of the log; `at` is when they came, on the caller's clock."""
+        if not data:
+            return
+        block = self._tail + data
+        end = block.rfind(b"\n") + 1
+        if end == 0 and len(block) > 8 * LINE_BYTES:
+            end = len(block)
+        whole = block[:end]
+        if whole:
+            for start, line in self._suspects(whole, int(at)):
+                self._line(whole, line, start, at)
+            self._last, self._last_at = whole[-LINE_BYTES:].rstrip().rsplit(b"\n", 1)[-1], at
+        self._offset += end
+        self._tail = block[end:]
+
+    def _suspects(self, block: bytes, second: int) -> Iterator[tuple[int, bytes]]:
+        """(start in the block, line) of what must be looked at."""
+        then, size, lines = self._second if self._second[0] == second else (second, 0, 0)
+        calm = self._offset < CALM_START or size + len(block) <= CALM_BYTES
+        starts = [] if calm else _starts(block, FLOOD_LINES - lines)
+        self._second = (then, size + len(block), lines + len(starts))
+        if calm:
+            yield from self._calm(block)
+        for start in starts:
+            yield start, block[start : start + LINE_BYTES].split(b"\n", 1)[0]
+
+    def _calm(self, block: bytes) -> Iterator[tuple[int, bytes]]:
+        start, words = 0, [word for word in self._info_words if word in block]
+        for line in block.split(b"\n"):
+            if _INFO not in line[:80] or (words and any(word in line for word in words)):
+                yield start, line[:LINE_BYTES]
+            start += len(line) + 1
+
+    def _line(self, block: bytes, raw: bytes, start: int, at: float) -> None:
+        message = raw[raw.find(b"] ", 0, 160) + 1 :]
+        if message in self._dull:
+            return
+        text = _text(raw)
+        words = [word for word in self._words if word in text]
+        if not words:
+            if len(self._dull) >= DULL_LINES:
+                self._dull.clear()
+            self._dull.add(message)
+            return
+        head = _HEAD.match(text)
+        time = (head and head["time"]) or self._time_before(block, start)
+        self._time = time or self._time
+        hit = dict.fromkeys(signature for word in words for signature in self._by_word[word])
+        for signature in hit:
+            state = self._states[signature.id]
+            state.also.update(word for word in signature.also if word in text)
+            if not any(word in text for word in signature.find):
+                continue
+            if signature.pattern is not None and not signature.pattern.search(text):
+                state.row = state.row if self._hit(signature) or signature.repeat == 1 else 0
+                continue
+            if state.row == 0:
+                process = (head["process"] or "") if head else ""
+                state.first = Hit(signature, text.strip()[:2000], self._offset + start, time, at, process)
+            state.row, state.count = state.row + 1, state.count + 1
+
+    def _time_before(self, block: bytes, start: int) -> str:
+        found = _TIME.findall(block[max(0, start - 16384) : start])
+        return found[-1].decode() if found else self._time
+
+    def _hit(self, signature: Signature) -> Hit | None:
+        state = self._states[signature.id]
+        if state.first is None or state.row < signature.repeat or (signature.also and not state.also):
+            return None
+        if signature.silence_s is not None:
+            return None
+        first = state.first
+        return Hit(signature, first.text, first.offset, first.time, first.at, first.process, state.count)
+
+
+def _text(raw: bytes) -> str:
+    """A line as text: escapes gone; of what carriage returns rewrote, the last state."""
+    text = raw.decode("utf-8", "replace").rstrip("\r")
+    text = text.rsplit("\r", 1)[-1] if "\r" in text else text
+    return _ESCAPE.sub("", text) if "\x1b" in text else text
+
+
+def _starts(block: bytes, limit: int) -> list[int]:
+    """Starts of the first lines of a flood that hold an error, a warning or a code of the driver."""
+    starts: set[int] = set()
+    for pattern in _SUSPECT:
+        at = 0
+        while len(starts) < limit and (found := pattern.search(block, at)) is not None:
+            starts.add(block.rfind(b"\n", 0, found.start()) + 1)
+            at = block.find(b"\n", found.end())
+            if at < 0:
+                break
+    return sorted(starts)

@@ -1,0 +1,169 @@
+"""The matcher finds the same however the bytes are cut, keeps its cost in a flood, and the timeline names who broke first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from console.advice.matcher import CALM_START, LINE_BYTES, Hit, Matcher
+from console.advice.signatures import load_signatures
+from console.advice.timeline import RankHits, first_cause, timeline
+
+SIGNATURES = load_signatures()
+BY_ID = {each.id: each for each in SIGNATURES}
+LOG = (
+    b"(APIServer pid=1) INFO 11-23 20:39:21 [a.py:1] Using max model len 512\n"
+    b"(Worker_TP0 pid=2) ERROR 11-23 20:39:30 [m.py:1] Traceback (most recent call last):\r\n"
+    b"(Worker_TP0 pid=2) ERROR 11-23 20:39:30 [m.py:1] RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB\n"
+    b"\x1b[36m(Worker_TP1 pid=3)\x1b[0m RuntimeError: EI0006: Getting socket times out\n"
+    b"(Worker_TP2 pid=4) ERROR 11-23 20:41:00 [m.py:1] RuntimeError: EI0006: Getting socket times out\n"
+    b"(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above.\n"
+)
+
+
+def _matcher(*chunks: bytes, at: float = 100.0) -> Matcher:
+    matcher = Matcher(SIGNATURES)
+    for chunk in chunks:
+        matcher.feed(chunk, at)
+    return matcher
+
+
+def test_a_hit_says_where_when_by_whom_and_how_often() -> None:
+    oom, socket, wrapper = _matcher(LOG).hits
+    assert (oom.signature.id, oom.time, oom.process, oom.count) == ("C1", "11-23 20:39:30", "Worker_TP0", 1)
+    assert LOG[oom.offset :].startswith(b"(Worker_TP0 pid=2) ERROR 11-23 20:39:30 [m.py:1] RuntimeError: NPU")
+    assert (socket.signature.id, socket.count, socket.process) == ("B1", 2, "Worker_TP1")
+    assert socket.time == "11-23 20:39:30", "a line without a time has that of the line before it"
+    assert (wrapper.signature.id, wrapper.signature.wrapper, wrapper.time) == ("A23", True, "11-23 20:41:00")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, len(LOG)), max_size=10))
+def test_chunks_may_be_cut_anywhere(cuts: list[int]) -> None:
+    places = [0, *sorted(cuts), len(LOG)]
+    assert _matcher(*(LOG[start:end] for start, end in pairwise(places))).hits == _matcher(LOG).hits
+
+
+@given(st.lists(st.binary(max_size=120), max_size=8))
+def test_any_bytes_are_taken(chunks: list[bytes]) -> None:
+    matcher = _matcher(*chunks)
+    assert isinstance(matcher.hits, tuple)
+    assert matcher.silent(1e9) is not None
+
+
+def test_a_row_is_broken_by_a_line_that_shows_the_contrary() -> None:
+    def stats(tokens: str) -> bytes:
+        return f"Engine 000: Avg generation throughput: {tokens} tokens/s, Running: 4 reqs\n".encode()
+
+    assert _matcher(stats("0.0") * 3, stats("5.0"), stats("0.0") * 3).hits == ()
+    (hang,) = _matcher(stats("0.0") * 3, stats("5.0"), stats("0.0") * 4).hits
+    assert hang.signature.id == "F5"
+
+
+CALM = b'(APIServer pid=1) INFO:     10.0.0.7:41130 - "POST /v1/completions HTTP/1.1" 200 OK\n'
+
+
+def test_a_flood_hides_no_error() -> None:
+    matcher = Matcher(SIGNATURES)
+    block = CALM * 700
+    for _ in range(2 * CALM_START // len(block)):
+        matcher.feed(block, 100.0)
+    matcher.feed(block + LOG + block, 100.0)
+    assert [hit.signature.id for hit in matcher.hits] == ["C1", "B1", "A23"]
+
+
+def test_an_endless_line_is_bounded() -> None:
+    matcher = Matcher(SIGNATURES)
+    for _ in range(50):
+        matcher.feed(b"x" * 65536, 100.0)
+        assert len(matcher._tail) <= 8 * LINE_BYTES
+    matcher.feed(b"\n" + LOG, 100.0)
+    assert [hit.signature.id for hit in matcher.hits] == ["C1", "B1", "A23"]
+    assert matcher.hits[0].offset == 50 * 65536 + 1 + LOG.find(
+        b"(Worker_TP0 pid=2) ERROR 11-23 20:39:30 [m.py:1] RuntimeError"
+    )
+
+
+NOW = 1795466400.0  # 2026-11-23 20:40:00 UTC
+
+
+def _hit(id: str, time: str, at: float = NOW, offset: int = 0) -> Hit:
+    return Hit(BY_ID[id], f"line of {id}", offset, time, at)
+
+
+def _cause(*logs: RankHits) -> tuple[str, str] | None:
+    found = first_cause(timeline(logs))
+    return (found.rank, found.hit.signature.id) if found else None
+
+
+@pytest.mark.parametrize(
+    ("logs", "cause"),
+    [
+        ([], None),
+        ([RankHits("d-0", "n0", (_hit("A17", "11-23 20:39:00"),))], None),
+        ([RankHits("d-0", "n0", (_hit("A23", "11-23 20:39:00"),))], ("d-0", "A23")),
+        (
+            [
+                RankHits("d-0", "n0", (_hit("B1", "11-23 20:41:00"), _hit("A23", "11-23 20:41:10"))),
+                RankHits("d-8", "n1", (_hit("C1", "11-23 20:39:30"), _hit("A23", "11-23 20:39:40"))),
+            ],
+            ("d-8", "C1"),
+        ),
+        (
+            [
+                RankHits("d-0", "n0", (_hit("B1", "11-23 20:39:00"),)),
+                RankHits("d-8", "n1", (_hit("C1", "11-23 20:39:01"),)),
+            ],
+            ("d-8", "C1"),
+        ),
+        (
+            [
+                RankHits("d-0", "n0", (_hit("B1", "11-23 20:39:00"),), clock_offset_s=120.0),
+                RankHits("d-8", "n1", (_hit("C1", "11-23 20:38:30"),)),
+            ],
+            ("d-0", "B1"),
+        ),
+        (
+            [
+                RankHits("d-0", "n0", (_hit("C1", "11-24 04:39:00"),), utc_offset_s=8 * 3600.0),
+                RankHits("d-8", "n1", (_hit("C2", "11-23 20:39:30"),)),
+            ],
+            ("d-0", "C1"),
+        ),
+        (
+            [
+                RankHits("d-0", "n0", (_hit("D2", "", NOW - 100),)),
+                RankHits("d-8", "n1", (_hit("C2", "11-23 20:39:30"),)),
+            ],
+            ("d-0", "D2"),
+        ),
+    ],
+    ids=[
+        "nothing",
+        "advice",
+        "only a wrapper",
+        "cause before echo",
+        "echo at once",
+        "clocks differ",
+        "time zones",
+        "no time in the log",
+    ],
+)
+def test_who_broke_first(logs: list[RankHits], cause: tuple[str, str] | None) -> None:
+    assert _cause(*logs) == cause
+
+
+def test_the_year_is_the_one_closest_to_the_arrival() -> None:
+    new_year = 1798761605.0  # 2027-01-01 00:00:05 UTC
+    (witness,) = timeline([RankHits("p-0", "n0", (_hit("C1", "12-31 23:59:58", new_year),))])
+    assert witness.when == new_year - 7.0
+    assert witness.exact
+
+
+def test_a_wrong_stamp_falls_back_to_the_arrival() -> None:
+    (witness,) = timeline([RankHits("p-0", "n0", (replace(_hit("C1", "13-99 99:99:99")),))])
+    assert (witness.when, witness.exact) == (NOW, False)
