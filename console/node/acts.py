@@ -1,0 +1,113 @@
+"""What is done to runs at a console's request: prepare, launch, discard, stop, and the lease that says who does so.
+
+Reading requests off the link does not enter here; neither does how a run is judged, launched or ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any, Callable, Dict, List, Tuple
+
+from console.node import lease
+from console.node.frames import Header
+from console.node.launching import launch
+from console.node.places import NAME, Base, Key, key_of, read_json
+from console.node.refusal import Refusal
+from console.node.runs import SPEC, discard, prepare, prune
+from console.node.runtimes import Runtime
+from console.node.stopping import force, living_names, stop
+from console.node.verdicts import Judged, as_state, settled
+from console.node.watching import RunsWatch
+
+Reply = Tuple[Dict[str, Any], bytes]
+Push = Callable[[Dict[str, Any], bytes], None]
+
+
+class Acts:
+    """The acts of one console on this node's runs."""
+
+    def __init__(self, runtime: Runtime, watching: RunsWatch, push: Push, sources: Dict[str, str]) -> None:
+        self._runtime = runtime
+        self._watching = watching
+        self._push = push
+        self._sources = sources
+        self.ops: Dict[str, Callable[[Header, bytes], Reply]] = {
+            "prepare": self._prepare,
+            "commit": self._commit,
+            "discard": self._discard,
+            "stop": self._stop,
+            "force": self._stop,
+            "lease": self._lease,
+        }
+
+    def _judged(self) -> List[Judged]:
+        return self._watching.judged(thorough=True)
+
+    def _prepare(self, header: Header, payload: bytes) -> Reply:
+        spec = header["spec"]
+        if not isinstance(spec, dict):
+            raise Refusal("bad-request", "the spec is no object")
+        expected = header.get("expect_run")
+        prepare(
+            self._runtime.make_base(), key_of(header["key"]), spec, payload, None if expected is None else str(expected)
+        )
+        self._watching.look_again()
+        return {}, b""
+
+    def _commit(self, header: Header, _payload: bytes) -> Reply:
+        key, base = key_of(header["key"]), self._runtime.base()
+        path = base.check(key)
+        record = read_json(os.path.join(path, SPEC))
+        if record is None:
+            raise Refusal("not-found", "%s has no readable %s" % (path, SPEC))
+        self._refuse_leftovers(base, key)
+        try:
+            launch(self._runtime, self._sources, Base(self._runtime.path).run(key), str(record["token"]))
+        finally:
+            self._watching.look_again()
+        state = as_state(settled(base, key))
+        with contextlib.suppress(OSError, Refusal):  # the engine runs: old runs that cannot go are no failure of it
+            prune(base, key, living_names(self._judged(), key))
+        return {"state": state}, b""
+
+    def _refuse_leftovers(self, base: Base, key: Key) -> None:
+        """A run that closed its lock's descriptor but still lives would not be noticed by the lock."""
+        living = living_names(self._judged(), key)
+        if not living:
+            return
+        record = read_json(base.file(Key(key.deployment, key.engine, living[-1]), SPEC)) or {}
+        who = record.get("owner") or "somebody"
+        raise Refusal("busy", "the engine is held by run %s, launched by %s" % (living[-1], who), "stop that run first")
+
+    def _discard(self, header: Header, _payload: bytes) -> Reply:
+        discard(self._runtime.base(), key_of(header["key"]))
+        self._watching.look_again()
+        return {}, b""
+
+    def _stop(self, header: Header, _payload: bytes) -> Reply:
+        base, by = self._runtime.base(), str(header.get("by", ""))
+        keys = [key_of(each) for each in header["keys"]]
+        kill_s = float(header["kill_s"])
+        if header["op"] == "force":
+            results = force(base, keys, kill_s, by, self._say_stop)
+        else:
+            results = stop(base, keys, float(header["grace_s"]), kill_s, by, self._say_stop)
+        self._watching.look_again()
+        return {"results": results}, b""
+
+    def _say_stop(self, key: Key, stage: str) -> None:
+        self._push({"push": "stop", "key": list(key), "stage": stage}, b"")
+        self._watching.look_again()
+
+    def _lease(self, header: Header, _payload: bytes) -> Reply:
+        base, deployment, act = self._runtime.base(), str(header["deployment"]), str(header["act"])
+        if not NAME.match(deployment):
+            raise Refusal("bad-request", "%r cannot be a directory name" % deployment)
+        if act == "look":
+            return {"lease": lease.look(base, deployment)}, b""
+        token = str(header["token"])
+        if act == "give-back":
+            return {"given": lease.give_back(base, deployment, token)}, b""
+        holder, verb, takeover = str(header["holder"]), str(header["verb"]), bool(header.get("takeover"))
+        return {"lease": lease.take(base, deployment, holder, verb, token, takeover)}, b""

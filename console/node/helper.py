@@ -1,0 +1,111 @@
+"""Our one long-lived process on a node: takes requests, answers them, pushes what is new, and ends when its stdin closes.
+
+It holds no state that matters: killing it loses nothing. Requests that take time get a thread each; writing is one at a
+time. What a request means is told in `requests`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import pwd
+import socket
+import sys
+import threading
+import time
+from typing import Any, BinaryIO, Dict
+
+from console.node.frames import MARKER, FrameError, Header, pack, read_frame
+from console.node.processes import boot_id
+from console.node.refusal import Refusal
+from console.node.requests import Requests
+from console.node.threads import start
+
+MAX_AT_ONCE = 64
+"""Requests in work; more are refused instead of piling up threads."""
+
+
+def main(sources: Dict[str, str]) -> None:
+    """Serve the console at the other end of stdin and stdout. Never returns."""
+    Helper(sys.stdin.buffer, sys.stdout.buffer, sources).serve()
+
+
+class Helper:
+    """One helper on its two streams."""
+
+    def __init__(self, incoming: BinaryIO, outgoing: BinaryIO, sources: Dict[str, str]) -> None:
+        self._in = incoming
+        self._out = outgoing
+        self._writing = threading.Lock()
+        self._at_once = threading.Semaphore(MAX_AT_ONCE)
+        self._requests = Requests(self.push, sources)
+
+    def serve(self) -> None:
+        """Until stdin closes or says nonsense. Never returns: threads are not waited for, commands are killed."""
+        self._write(MARKER)
+        self.push(hello(), b"")
+        status = 0
+        try:
+            while True:
+                frame = read_frame(self._in)
+                if frame is None:
+                    break
+                self._take(*frame)
+        except FrameError as error:
+            sys.stderr.write("dsv4-console helper: %s\n" % error)
+            status = 1
+        finally:
+            self._requests.close()
+            os._exit(status)
+
+    def push(self, header: Dict[str, Any], payload: bytes) -> None:
+        """Send a frame. A reader that went away ends the helper."""
+        self._write(pack(header, payload))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            with self._writing:
+                self._out.write(data)
+                self._out.flush()
+        except OSError:
+            self._requests.close()
+            os._exit(0)
+
+    def _take(self, header: Header, payload: bytes) -> None:
+        """Notices, and `watch` before them, are done at once and in order; other requests in a thread each."""
+        if self._requests.notice(header, payload):
+            return
+        if header.get("op") == "watch":
+            reply, data = self._requests.reply(header, payload)
+            if not reply["ok"]:
+                self.push(dict(reply, push="refused"), data)
+            return
+        if not self._at_once.acquire(blocking=False):
+            full = Refusal("busy", "the helper has %d requests in work" % MAX_AT_ONCE)
+            self.push(dict(full.reply(), id=header.get("id")), b"")
+            return
+        start("request", self._answer, header, payload)
+
+    def _answer(self, header: Header, payload: bytes) -> None:
+        try:
+            reply, data = self._requests.reply(header, payload)
+        finally:
+            self._at_once.release()
+        self.push(dict(reply, id=header.get("id")), data)
+
+
+def hello() -> Dict[str, Any]:
+    """The first frame."""
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = str(os.geteuid())
+    return {
+        "push": "hello",
+        "hostname": socket.gethostname(),
+        "boot_id": boot_id(),
+        "uid": os.geteuid(),
+        "user": user,
+        "python": platform.python_version(),
+        "clock": time.time(),
+    }

@@ -1,0 +1,104 @@
+"""Who acts on a deployment: one small file on its first node, taken, renewed and given back under a lock.
+
+The lease only says who is at work, so that two operators do not pull in two directions. What may run at once is decided
+by the lock of each run, never here. All times are this node's clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from typing import Any, Dict, Iterator, Optional
+
+from console.node.places import Base, read_json, write_json
+from console.node.processes import alive, read_stat
+from console.node.refusal import Refusal, of_os
+
+TTL_S = 90.0
+"""A lease that was not renewed for this long belongs to a console that is gone."""
+GONE_S = 20.0
+"""The same for one whose helper has ended here: the console was killed, or its link was cut and may come back."""
+
+
+def look(base: Base, deployment: str) -> Optional[Dict[str, Any]]:
+    """The lease as it stands, with its `age_s`, whether its helper is `gone` and whether it is `expired`; None without one."""
+    found = read_json(os.path.join(base.path, deployment, "lease.json"))
+    if not isinstance(found, dict) or not isinstance(found.get("token"), str):
+        return None
+    now = time.time()
+    renewed = found.get("renewed")
+    idle = now - renewed if isinstance(renewed, (int, float)) else TTL_S + 1
+    gone = not _lives(found.get("pid"), found.get("started"))
+    limit = GONE_S if gone else TTL_S
+    age = now - float(found.get("since") or now)
+    return dict(found, age_s=age, gone=gone, expired=idle > limit or idle < -limit)
+
+
+def take(base: Base, deployment: str, holder: str, verb: str, token: str, takeover: bool) -> Dict[str, Any]:
+    """Take the lease, or renew it when the token is ours already. Raises Refusal `busy` naming the holder."""
+    with _locked(base, deployment):
+        found = look(base, deployment)
+        now = time.time()
+        if found is not None and found["token"] != token and not _free(found, holder) and not takeover:
+            text = "%s is at work on %s (%s, for %d s)" % (
+                found.get("holder"),
+                deployment,
+                found.get("verb"),
+                found["age_s"],
+            )
+            raise Refusal("busy", text, "ask them, or take over")
+        ours = found is not None and found["token"] == token
+        since = found["since"] if found is not None and ours else now
+        pid = os.getpid()
+        lease = {"holder": holder, "verb": verb, "token": token, "since": since, "renewed": now}
+        own = read_stat(pid)
+        lease.update(pid=pid, started=own.start if own else 0)
+        write_json(os.path.join(base.path, deployment, "lease.json"), lease)
+        before = found.get("holder") if found is not None and not ours else None
+        return dict(lease, taken_from=before)
+
+
+def give_back(base: Base, deployment: str, token: str) -> bool:
+    """Give the lease back; False when it is no longer ours."""
+    with _locked(base, deployment):
+        found = look(base, deployment)
+        if found is None or found["token"] != token:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(base.path, deployment, "lease.json"))
+        return True
+
+
+def _free(found: Dict[str, Any], holder: str) -> bool:
+    """Whether the lease may be had without a takeover: it has run out, or it is one's own from a console that was killed."""
+    return bool(found["expired"]) or (bool(found["gone"]) and found.get("holder") == holder)
+
+
+def _lives(pid: object, started: object) -> bool:
+    return isinstance(pid, int) and isinstance(started, int) and alive(pid, started)
+
+
+@contextlib.contextmanager
+def _locked(base: Base, deployment: str) -> Iterator[None]:
+    directory = base.make_dirs(deployment)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(os.path.join(directory, "lease.lock"), flags, 0o600)
+    except OSError as error:
+        raise of_os(error, "lease") from error
+    try:
+        deadline = time.monotonic() + 5.0
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES) or time.monotonic() > deadline:
+                    raise of_os(error, "lease") from error
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)

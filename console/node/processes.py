@@ -1,0 +1,207 @@
+"""Processes of this machine as /proc shows them: identities, cookies, vLLM processes of others, signals that hit no stranger.
+
+A pid alone is never an identity: it is always taken with its start time. Nothing here is ever found by name, except to
+be reported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Dict, List, NamedTuple, Optional
+
+COOKIE = b"DSV4_RUN="
+KEEPER = b"DSV4_SUPERVISOR="
+"""Environment variables that carry a run's token: in every process of the engine, and in its supervisor only."""
+TITLE_CHARS = 300
+
+
+class Stat(NamedTuple):
+    """What /proc/PID/stat says."""
+
+    pid: int
+    start: int
+    """Clock ticks after boot; the same in every pid namespace."""
+    parent: int
+    state: str
+    name: str
+
+
+class Foreign(NamedTuple):
+    """A vLLM process without a cookie of ours."""
+
+    pid: int
+    user: str
+    title: str
+
+
+class Scan:
+    """One walk over /proc."""
+
+    def __init__(self) -> None:
+        self.members: Dict[str, List[Stat]] = {}
+        """Token → processes of that run."""
+        self.keepers: Dict[str, Stat] = {}
+        """Token → supervisor."""
+        self.inner: Dict[int, int] = {}
+        """Host pid → pid in its own namespace, for the processes above."""
+        self.foreign: List[Foreign] = []
+
+
+def boot_id() -> str:
+    """Changes with every boot of the machine; the same in its containers."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def read_stat(pid: int) -> Optional[Stat]:
+    """None when there is no such process."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    begin, end = text.find(b"("), text.rfind(b")")
+    rest = text[end + 1 :].split()
+    if begin < 0 or len(rest) < 20:
+        return None
+    name = text[begin + 1 : end].decode("utf-8", "replace")
+    return Stat(pid, int(rest[19]), int(rest[1]), rest[0].decode("ascii"), name)
+
+
+def alive(pid: int, start: int) -> bool:
+    """Whether exactly that process lives; a zombie does not."""
+    found = read_stat(pid)
+    return found is not None and found.start == start and found.state not in "ZX"
+
+
+def token_of(pid: int, variable: bytes = COOKIE) -> Optional[str]:
+    """The token in a process's environment; None when it has none or we may not look."""
+    return _token(_read("/proc/%d/environ" % pid), variable)
+
+
+def scan() -> Scan:
+    """Look at every process once."""
+    found = Scan()
+    own = os.getpid()
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == own:
+            continue
+        pid = int(name)
+        environ = _read("/proc/%d/environ" % pid)
+        member, keeper = _token(environ, COOKIE), _token(environ, KEEPER)
+        if member is None and keeper is None:
+            _note_foreign(pid, found)
+            continue
+        stat = read_stat(pid)
+        if stat is None or stat.state in "ZX":
+            continue
+        found.inner[pid] = _inner_pid(pid)
+        if member is not None:
+            found.members.setdefault(member, []).append(stat)
+        elif keeper is not None:
+            found.keepers[keeper] = stat
+    return found
+
+
+class Family:
+    """Who is whose child, at one moment."""
+
+    def __init__(self) -> None:
+        self.children: Dict[int, List[Stat]] = {}
+        for name in os.listdir("/proc"):
+            stat = read_stat(int(name)) if name.isdigit() else None
+            if stat is not None:
+                self.children.setdefault(stat.parent, []).append(stat)
+
+    def below(self, root: int) -> List[Stat]:
+        """Every process below the given one, at any depth."""
+        found: List[Stat] = []
+        left = [root]
+        while left:
+            for child in self.children.get(left.pop(), []):
+                found.append(child)
+                left.append(child.pid)
+        return found
+
+
+def send(target: Stat, number: int, token: Optional[str] = None) -> bool:
+    """Signal exactly that process: start time, and cookie when given, are checked in the same step. False when it is gone."""
+    opener = getattr(os, "pidfd_open", None)
+    descriptor = -1
+    try:
+        if opener is not None:
+            try:
+                descriptor = opener(target.pid)
+            except ProcessLookupError:
+                return False
+            except OSError:
+                descriptor = -1
+        if not alive(target.pid, target.start) or (token is not None and token_of(target.pid) != token):
+            return False
+        if descriptor >= 0:
+            signal.pidfd_send_signal(descriptor, number)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            os.kill(target.pid, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return True
+
+
+def _note_foreign(pid: int, found: Scan) -> None:
+    title = _read("/proc/%d/cmdline" % pid)
+    if not (title.startswith(b"VLLM::") or _is_vllm_serve(title)):
+        return
+    text = title.rstrip(b"\0 ").replace(b"\0", b" ").decode("utf-8", "replace")[:TITLE_CHARS]
+    found.foreign.append(Foreign(pid, _user(pid), text))
+
+
+def _is_vllm_serve(title: bytes) -> bool:
+    words = title.split(b"\0")
+    for at, word in enumerate(words[:4]):
+        if word.rpartition(b"/")[2] == b"vllm" and words[at + 1 : at + 2] == [b"serve"]:
+            return True
+    return b"vllm.entrypoints.openai.api_server" in words
+
+
+def _user(pid: int) -> str:
+    try:
+        uid = os.stat("/proc/%d" % pid).st_uid
+    except OSError:
+        return "?"
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _token(environ: bytes, variable: bytes) -> Optional[str]:
+    at = (b"\0" + environ).find(b"\0" + variable)
+    if at < 0:
+        return None
+    begin = at + len(variable)
+    end = environ.find(b"\0", begin)
+    return environ[begin : end if end >= 0 else None].decode("ascii", "replace") or None
+
+
+def _inner_pid(pid: int) -> int:
+    for line in _read("/proc/%d/status" % pid).splitlines():
+        if line.startswith(b"NSpid:"):
+            return int(line.split()[-1])
+    return pid
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""

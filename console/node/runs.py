@@ -1,0 +1,154 @@
+"""Run directories: written in one step, named current by the launch, thrown away by count and size.
+
+What state a run is in is judged in `verdicts`; processes do not enter here.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from typing import Any, Dict, List, Optional
+
+from console.node.places import Base, Key, plain_dir, read_file, read_json, sync_dir, write_file, write_json
+from console.node.refusal import Refusal, of_os
+
+SPEC = "spec.json"
+SCRIPT = "cmd.sh"
+RUN = "run.json"
+EXIT = "exit.json"
+LOG = "out.log"
+STOP = "stop.json"
+LOCK = "lock"
+CURRENT = "current"
+
+KEPT_RUNS = 10
+KEPT_BYTES = 2 * 1024**3
+"""Of one engine; the current run, living runs and the newest failed one are kept whatever this says."""
+
+
+def current(engine_dir: str) -> Optional[str]:
+    """Run that was launched last; None when there was none."""
+    try:
+        return read_file(os.path.join(engine_dir, CURRENT), 200).decode("ascii", "replace").strip() or None
+    except OSError:
+        return None
+
+
+def check_expected(engine_dir: str, expected: Optional[str]) -> None:
+    """Refuse when the engine was launched by somebody since the plan was made.
+
+    A plan may also have been made from a newer run that was prepared and never launched: that one says nothing.
+    """
+    now = current(engine_dir)
+    if now == expected:
+        return
+    path = os.path.join(engine_dir, "runs", expected or "")
+    launched = expected is None or os.path.exists(os.path.join(path, RUN)) or not os.path.isdir(path)
+    if not launched and (now is None or now < str(expected)):
+        return
+    record = read_json(os.path.join(engine_dir, "runs", now or "", SPEC)) or {}
+    who = record.get("owner") or "somebody"
+    raise Refusal(
+        "changed",
+        "the engine was launched by %s since this plan was made (run %s, expected %s)" % (who, now, expected or "none"),
+        "look at it as it is now and make the plan again",
+    )
+
+
+def prepare(base: Base, key: Key, spec: Dict[str, Any], script: bytes, expected: Optional[str]) -> None:
+    """Write the directory of a run that may be launched later. Whole or not at all. Raises Refusal."""
+    runs = base.make_dirs(key.deployment, key.engine, "runs")
+    check_expected(base.engine(key), expected)
+    final = os.path.join(runs, key.run)
+    if os.path.lexists(final):
+        raise Refusal("changed", "run %s exists already" % key.run, "make the plan again")
+    draft = os.path.join(runs, ".%s.%s" % (key.run, secrets.token_hex(4)))
+    owner = spec.get("by")
+    record = {
+        "key": list(key),
+        "token": secrets.token_hex(16),
+        "expected": expected,
+        "owner": owner if isinstance(owner, str) else "",
+        "prepared_at": time.time(),
+        "spec": spec,
+    }
+    try:
+        os.mkdir(draft, 0o700)
+        try:
+            os.mkdir(os.path.join(draft, "work"), 0o700)
+            write_json(os.path.join(draft, SPEC), record)
+            write_file(os.path.join(draft, SCRIPT), script, 0o700)
+            os.rename(draft, final)
+        except OSError:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        sync_dir(runs)
+    except OSError as error:
+        raise of_os(error, "preparing the run") from error
+
+
+def discard(base: Base, key: Key) -> None:
+    """Take back a run that was never launched. Raises Refusal when it was, not-found when there is none."""
+    path = base.check(key)
+    if os.path.lexists(os.path.join(path, RUN)) or current(base.engine(key)) == key.run:
+        raise Refusal("refused", "run %s was launched; it is kept" % key.run)
+    gone = os.path.join(os.path.dirname(path), ".%s.gone" % key.run)
+    try:
+        os.rename(path, gone)
+    except OSError as error:
+        raise of_os(error, "discarding the run") from error
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def failed(run_dir: str) -> bool:
+    """Whether a run that ended did so in a way somebody may want to read about."""
+    record = read_json(os.path.join(run_dir, EXIT))
+    stopped = os.path.exists(os.path.join(run_dir, STOP))
+    if record is None:
+        return os.path.exists(os.path.join(run_dir, RUN))
+    return bool(record.get("error")) or not stopped
+
+
+def prune(base: Base, key: Key, living: List[str]) -> List[str]:
+    """Throw away old runs of an engine over the limits; gives their names. `living` are never touched."""
+    engine_dir = base.engine(key)
+    names = base.names(key.deployment, key.engine, "runs")
+    keep = set(living) | {current(engine_dir) or "", key.run}
+    keep.update([name for name in names if failed(os.path.join(engine_dir, "runs", name))][-1:])
+    gone: List[str] = []
+    total = 0
+    for place, name in enumerate(reversed(names)):
+        path = os.path.join(engine_dir, "runs", name)
+        total += _size(path)
+        if name in keep or (place < KEPT_RUNS and total <= KEPT_BYTES):
+            continue
+        plain_dir(path)
+        shutil.rmtree(path, ignore_errors=True)
+        gone.append(name)
+    for name in _drafts(os.path.join(engine_dir, "runs")):
+        shutil.rmtree(name, ignore_errors=True)
+    return gone
+
+
+def _size(path: str) -> int:
+    total = 0
+    for root, _dirs, files in os.walk(path):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(root, name)).st_blocks * 512
+            except OSError:
+                continue
+    return total
+
+
+def _drafts(path: str) -> List[str]:
+    """Leavings of a helper that was killed while it wrote or removed a run."""
+    old = time.time() - 3600
+    with os.scandir(path) as entries:
+        return [
+            each.path
+            for each in entries
+            if each.name.startswith(".") and each.is_dir(follow_symlinks=False) and each.stat().st_mtime < old
+        ]

@@ -1,0 +1,109 @@
+"""Where engines of this node run, on the host or in a container that is already there, and where their files are seen from here.
+
+A run directory is the same path inside and outside when the base is bind-mounted; otherwise it is reached through the
+root directory of the container's main process. What is launched there does not enter here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from typing import List, Optional
+
+from console.node.parcel import FLAGS
+from console.node.places import Base
+from console.node.processes import Stat, alive, read_stat
+from console.node.refusal import Refusal
+
+ASK_S = 10.0
+AGAIN_S = 5.0
+"""How often a container that does not run is asked for."""
+
+
+class Runtime:
+    """From the console's `watch` request: `words` run the container tool, none on a host runtime."""
+
+    def __init__(self, words: List[str], container: str, python: str, base: str) -> None:
+        self.words = words
+        self.container = container
+        self.python = python
+        self.path = Base(base).path
+        self._main: Optional[Stat] = None
+        self._asked_at = float("-inf")
+        self._lock = threading.Lock()
+
+    def command(self, token: str, run_dir: str) -> List[str]:
+        """argv of the interpreter that becomes the supervisor of a run; the last words only tell `ps` what it is."""
+        python = [self.python, *FLAGS, "dsv4-console", "supervise", run_dir]
+        if not self.words:
+            return python
+        return [*self.words, "exec", "-i", "-e", "DSV4_SUPERVISOR=" + token, self.container, *python]
+
+    def base(self) -> Base:
+        """The base directory as seen from here. Raises Refusal when a link stands in its path inside the container."""
+        main = self._container_main() if self.words else None
+        if main is None:
+            return Base(self.path)
+        inside = "/proc/%d/root%s" % (main.pid, self.path)
+        if _same(self.path, inside):
+            return Base(self.path)
+        _refuse_links("/proc/%d/root" % main.pid, self.path)
+        return Base(inside)
+
+    def make_base(self) -> Base:
+        """The base directory where engines see it, made when missing. Raises Refusal when the container does not run."""
+        if self.words and self._container_main(ask=True) is None:
+            raise Refusal("refused", "container %s does not run" % self.container, "start it, then try again")
+        self.base().make()
+        return self.base()
+
+    def _container_main(self, ask: bool = False) -> Optional[Stat]:
+        """The container's first process, asked for only when it is not the known one."""
+        with self._lock:
+            if self._main is not None and alive(self._main.pid, self._main.start):
+                return self._main
+            if not ask and time.monotonic() - self._asked_at < AGAIN_S:
+                return None
+            self._asked_at = time.monotonic()
+            pid = self._inspect()
+            self._main = read_stat(pid) if pid else None
+            return self._main
+
+    def _inspect(self) -> int:
+        """Its pid on the host; 0 when it does not run. Raises Refusal when the tool cannot be asked."""
+        argv = [*self.words, "inspect", "--format", "{{.State.Pid}}", self.container]
+        try:
+            done = subprocess.run(
+                argv,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                timeout=ASK_S,
+            )
+        except OSError as error:
+            hint = "set `runtime` of the node: kind, command"
+            raise Refusal("os", "%s cannot be run: %s" % (argv[0], error.strerror), hint) from error
+        except subprocess.TimeoutExpired:
+            raise Refusal("timeout", "%s gave no answer in %d s" % (" ".join(argv[:-3]), ASK_S)) from None
+        text = done.stdout.strip()
+        return int(text) if done.returncode == 0 and text.isdigit() else 0
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except OSError:
+        return False
+
+
+def _refuse_links(root: str, path: str) -> None:
+    """A link inside would be followed from our root, not from the container's."""
+    here = root
+    for part in path.strip("/").split("/"):
+        here = os.path.join(here, part)
+        if os.path.islink(here):
+            text = "%s is a symbolic link inside the container" % here[len(root) :]
+            raise Refusal("refused", text, "set `base` of the node to its real path")

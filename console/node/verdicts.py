@@ -1,0 +1,238 @@
+"""The state of every run, judged on the node from lock, exit file and process identities in one step.
+
+Liveness is the lock and the cookie, never a pid alone. Looking at all processes costs time, so it is done rarely: when
+something changed, when it is asked for, and otherwise at most a hundredth of the time. Acting on a verdict does not
+enter here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from console.node.places import Base, Key, read_json
+from console.node.processes import Foreign, Scan, Stat, alive, boot_id, read_stat, scan
+from console.node.runs import EXIT, LOCK, LOG, RUN, SPEC, STOP
+
+PREPARED, RUNNING, ORPHANS, FOREIGN, EXITED, LOST = "prepared", "running", "orphans", "foreign", "exited", "lost"
+SCAN_SHARE = 100
+"""A look at all processes may take one hundredth of the time."""
+SETTLE_S = 0.3
+"""How long the supervisor is given to record an exit before its absence is reported."""
+
+
+class Evidence(NamedTuple):
+    """What a verdict is made of."""
+
+    launched: bool
+    held: bool
+    exited: bool
+    main_alive: bool
+    members: bool
+    keeper_alive: bool
+
+
+def verdict(seen: Evidence) -> str:
+    """The state table. A cookie counts as much as the lock: spawned workers close the lock's descriptor."""
+    if not seen.launched:
+        return PREPARED
+    if not (seen.held or seen.members):
+        return EXITED if seen.exited else LOST
+    if seen.main_alive:
+        return RUNNING
+    if seen.members or seen.keeper_alive:
+        return ORPHANS
+    return FOREIGN
+
+
+class Judged(NamedTuple):
+    """A run with all that is known of it."""
+
+    key: Key
+    verdict: str
+    record: Dict[str, Any]
+    """spec.json"""
+    run: Dict[str, Any]
+    exit: Optional[Dict[str, Any]]
+    main: Optional[Stat]
+    keeper: Optional[Stat]
+    members: List[Stat]
+    log_size: int
+    stopping: bool
+
+    @property
+    def token(self) -> str:
+        """The run's cookie."""
+        return str(self.record.get("token", ""))
+
+
+def log_size(base: Base, key: Key) -> int:
+    """Bytes of a run's log; 0 before there is one."""
+    try:
+        return os.lstat(base.file(key, LOG)).st_size
+    except OSError:
+        return 0
+
+
+def held(path: str) -> bool:
+    """Whether somebody holds the lock of a run."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def judge(base: Base, key: Key, seen: Scan) -> Judged:
+    """One run, by what its directory says and who lives."""
+    path = base.run(key)
+    record = read_json(os.path.join(path, SPEC)) or {}
+    run = read_json(os.path.join(path, RUN)) or {}
+    token = str(record.get("token", ""))
+    members = seen.members.get(token, [])
+    main, keeper = _main(run, members, seen), _keeper(run, seen.keepers.get(token))
+    locked = bool(run) and held(os.path.join(path, LOCK))
+    exited = read_json(os.path.join(path, EXIT))
+    living = [each for each in members if alive(each.pid, each.start)]
+    evidence = Evidence(bool(run), locked, exited is not None, main is not None, bool(living), keeper is not None)
+    stopping = os.path.exists(os.path.join(path, STOP))
+    return Judged(key, verdict(evidence), record, run, exited, main, keeper, living, log_size(base, key), stopping)
+
+
+def settled(base: Base, key: Key) -> Judged:
+    """A fresh verdict; a supervisor that has just lost its engine is given a moment to say how."""
+    end = time.monotonic() + SETTLE_S
+    while True:
+        found = judge(base, key, scan())
+        closing = found.verdict == ORPHANS and not found.members and found.keeper is not None
+        if not closing or time.monotonic() > end:
+            return found
+        time.sleep(0.02)
+
+
+def reason(judged: Judged) -> str:
+    """What is known about an end that is not a plain exit."""
+    if judged.exit is not None and judged.exit.get("error"):
+        return str(judged.exit["error"])
+    if judged.verdict == LOST:
+        if judged.run.get("boot_id") != boot_id():
+            return "the node was rebooted"
+        return "it ended and its supervisor was gone before it could record how"
+    if judged.verdict == ORPHANS and judged.exit is None:
+        return "the main process ended; how is not recorded yet" if judged.keeper else "the main process ended unseen"
+    if judged.verdict == FOREIGN:
+        return "its lock is held by a process that carries no cookie of it"
+    return ""
+
+
+def as_state(judged: Judged, with_spec: bool = True) -> Dict[str, Any]:
+    """As the console reads it; old runs go without their spec, which makes most of the list."""
+    return {
+        "key": list(judged.key),
+        "verdict": judged.verdict,
+        "pid": judged.main.pid if judged.main else None,
+        "supervisor": judged.keeper.pid if judged.keeper else None,
+        "token": judged.token,
+        "started_at": judged.run.get("started_at"),
+        "exit": judged.exit,
+        "pids": sorted(each.pid for each in judged.members),
+        "log_size": judged.log_size,
+        "stopping": judged.stopping,
+        "reason": reason(judged),
+        "spec": judged.record.get("spec", {}) if with_spec else {},
+    }
+
+
+class Observer:
+    """Keeps the verdicts of all runs up to date at little cost. One thread uses it at a time."""
+
+    def __init__(self) -> None:
+        self.seen = Scan()
+        self.scanned_at = 0.0
+        self.scan_took = 0.0
+        self._known: Dict[Key, Tuple[Tuple[object, ...], Judged]] = {}
+        """Each run's verdict, with the signature that was taken before it: what changes meanwhile shows in the next round."""
+        self._final: Dict[Key, Judged] = {}
+
+    def look(
+        self, base: Base, deployments: Optional[List[str]], every_s: float, thorough: bool = False
+    ) -> List[Judged]:
+        """All runs, oldest first within an engine. Processes are looked at when a run changed, else every few rounds."""
+        keys = base.keys(deployments)
+        open_keys = [key for key in keys if key not in self._final]
+        quick = {key: self._signature(base, key) for key in open_keys}
+        age = time.monotonic() - self.scanned_at
+        due = age > max(5 * every_s, SCAN_SHARE * self.scan_took)
+        if thorough or due or quick != {key: self._known[key][0] for key in open_keys if key in self._known}:
+            self._scan()
+            quick = {key: self._signature(base, key) for key in open_keys}
+            self._known.clear()
+        found = [self._final.get(key) or self._judged(base, key, quick[key]) for key in keys]
+        self._final = {each.key: each for each in found if each.verdict in (EXITED, LOST)}
+        return found
+
+    def _judged(self, base: Base, key: Key, signature: Tuple[object, ...]) -> Judged:
+        """The verdict on a run; the one of the last round when nothing but its log has changed."""
+        known = self._known.get(key)
+        if known is not None:
+            return known[1]._replace(log_size=log_size(base, key))
+        judged = judge(base, key, self.seen)
+        if judged.verdict == ORPHANS and not judged.members:
+            judged = settled(base, key)
+        self._known[key] = (signature, judged)
+        return judged
+
+    def foreign(self, judged: List[Judged]) -> List[Foreign]:
+        """vLLM processes that belong to none of the runs."""
+        return self.seen.foreign
+
+    def _scan(self) -> None:
+        began = time.monotonic()
+        self.seen = scan()
+        self.scanned_at = time.monotonic()
+        self.scan_took = self.scanned_at - began
+
+    def _signature(self, base: Base, key: Key) -> Tuple[object, ...]:
+        """What can be told of a run without looking at all processes."""
+        path = base.run(key)
+        files = tuple(os.path.lexists(os.path.join(path, name)) for name in (RUN, EXIT, STOP))
+        locked = files[0] and held(os.path.join(path, LOCK))
+        known = self._known.get(key)
+        token = known[1].token if known else str((read_json(os.path.join(path, SPEC)) or {}).get("token", ""))
+        members = tuple(alive(each.pid, each.start) for each in self.seen.members.get(token, []))
+        return (*files, locked, members)
+
+
+def _main(run: Dict[str, Any], members: List[Stat], seen: Scan) -> Optional[Stat]:
+    """The main process on our side of any pid namespace, when exactly it lives."""
+    pid, start = run.get("pid"), run.get("start")
+    if not isinstance(pid, int) or not isinstance(start, int) or run.get("boot_id") != boot_id():
+        return None
+    for each in members:
+        if each.start == start and seen.inner.get(each.pid) == pid:
+            return read_stat(each.pid) if alive(each.pid, start) else None
+    if run.get("pid_ns") == _own_pid_ns() and alive(pid, start):
+        return read_stat(pid)
+    return None
+
+
+def _keeper(run: Dict[str, Any], marked: Optional[Stat]) -> Optional[Stat]:
+    if marked is not None and alive(marked.pid, marked.start):
+        return marked
+    pid, start = run.get("supervisor"), run.get("supervisor_start")
+    same = run.get("boot_id") == boot_id() and run.get("pid_ns") == _own_pid_ns()
+    if same and isinstance(pid, int) and isinstance(start, int) and alive(pid, start):
+        return read_stat(pid)
+    return None
+
+
+def _own_pid_ns() -> str:
+    return os.readlink("/proc/self/ns/pid")

@@ -1,0 +1,104 @@
+"""Engines inside a real container: launched, seen, followed and stopped, with its own processes and its own files."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.node.driver import Driver, Key, Refused, carriers, helper
+from tests.waiting import until_blocking
+
+WORDS = ["podman", "--runtime", "runc"]
+KEY: Key = ("dep", "decode-5", "r1")
+pytestmark = pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
+
+
+def podman(*words: str, check: bool = True) -> str:
+    done = subprocess.run([*WORDS, *words], capture_output=True, text=True, check=False, timeout=60)
+    if check and done.returncode != 0:
+        pytest.skip(f"podman does not work here: {done.stderr.strip()[-200:]}")
+    return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def container(*flags: str) -> Iterator[str]:
+    """A running container on a copy-on-write view of this machine's own files; processes of its own."""
+    name = f"dsv4-test-{uuid.uuid4().hex[:8]}"
+    limits = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
+    try:
+        podman("run", "-d", "--name", name, *limits, "--net=host", *flags, "--rootfs", "/:O", "sleep", "1000")
+        yield name
+    finally:
+        podman("rm", "-f", "-t", "0", name, check=False)
+
+
+@pytest.fixture(params=["bind-mounted", "inside only"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A container and a base directory that both sides share, or that only the container has."""
+    if request.param == "bind-mounted":
+        (tmp_path / "shared").mkdir()
+        with container("-v", f"{tmp_path / 'shared'}:{tmp_path / 'shared'}") as name:
+            yield name, tmp_path / "shared" / "base"
+    else:
+        with container() as name:
+            yield name, Path(f"/var/tmp/dsv4-test-{uuid.uuid4().hex[:8]}")
+
+
+def inside(name: str, base: Path) -> Driver:
+    return Driver(base, runtime={"words": WORDS, "container": name, "python": "python3"})
+
+
+@contextlib.contextmanager
+def helper_in(name: str, base: Path) -> Iterator[Driver]:
+    driver = inside(name, base)
+    try:
+        yield driver
+    finally:
+        driver.close()
+
+
+def test_an_engine_in_a_container_lives_and_ends_like_any_other(place: tuple[str, Path]) -> None:
+    name, base = place
+    tree = "echo pid $$\n(sleep 1000 & echo worker; wait) &\nwait"
+    with helper_in(name, base) as node:
+        state = node.launch(KEY, tree)
+        assert state["verdict"] == "running"
+        assert state["pid"] in carriers(state["token"]), "the pid is the host's"
+        node.notify("follow", key=KEY, offset=0)
+        until_blocking(lambda: bytes(node.logs.get(KEY, b"")).count(b"\n") == 2)
+        inner = int(bytes(node.logs[KEY]).split()[1])
+        assert inner != state["pid"], "the container has pids of its own"
+        with pytest.raises(Refused, match="busy: the engine is held by run r1"):
+            node.launch(("dep", "decode-5", "r2"), "exit 0", "r1")
+    with helper_in(name, base) as later:
+        adopted = later.until(KEY, "running")
+        assert (adopted["pid"], adopted["token"]) == (state["pid"], state["token"])
+        result = later.stop(KEY, grace_s=2)[0]
+        assert result["outcome"] == "stopped", result
+        assert not carriers(state["token"])
+        ended = later.until(KEY, "exited")
+        assert ended["exit"]["signal"] == 15
+
+
+def test_a_container_that_is_removed_leaves_a_lost_run(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    base = tmp_path / "shared" / "base"
+    with container("-v", f"{tmp_path / 'shared'}:{tmp_path / 'shared'}") as name, helper_in(name, base) as node:
+        state = node.launch(KEY, "exec sleep 1000")
+        podman("rm", "-f", "-t", "0", name)
+        node.until(KEY, "lost")
+        assert not carriers(state["token"])
+        with pytest.raises(Refused, match="does not run"):
+            node.prepare(("dep", "decode-5", "r2"), "exit 0", "r1")
+
+
+def test_a_container_tool_that_is_missing_says_so(tmp_path: Path) -> None:
+    runtime = {"words": ["no-such-docker"], "container": "x", "python": "python3"}
+    with helper(tmp_path / "base", runtime=runtime) as node:
+        until_blocking(lambda: "no-such-docker cannot be run" in node.error)

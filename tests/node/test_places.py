@@ -1,0 +1,163 @@
+"""What is refused below the base directory, what is kept and thrown away, and that nothing leaves it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from console.node import places, runs
+from console.node.places import Base, Key, key_of
+from console.node.reading import read_part
+from console.node.refusal import Refusal
+from tests.node.driver import Refused, helper
+from tests.waiting import until_blocking
+
+KEY = ("dep", "decode-5", "r1")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ("..", "e", "r"),
+        ("d", "../e", "r"),
+        ("d", "e", ""),
+        ("d", "e", ".r"),
+        ("d", "e"),
+        "d/e/r",
+        ("d", "e", "r\n"),
+        ("d", 1, "r"),
+    ],
+    ids=repr,
+)
+def test_a_run_has_plain_names(value: object) -> None:
+    with pytest.raises(Refusal) as refused:
+        key_of(value)
+    assert refused.value.kind == "bad-request"
+
+
+def test_a_base_of_another_user_is_refused_in_words(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir(mode=0o700)
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory away")
+    os.chown(base, 12345, -1)
+    with helper(base) as node:
+        with pytest.raises(Refused, match=r"refused: .*belongs to uid 12345"):
+            node.prepare(KEY, "exit 0")
+        until_blocking(lambda: "belongs to uid 12345" in node.error)
+
+
+def test_a_base_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    base.chmod(0o777)
+    with helper(base) as node, pytest.raises(Refused, match=r"refused: .*can be written by others"):
+        node.prepare(KEY, "exit 0")
+
+
+@pytest.mark.parametrize("level", ["", "dep", "dep/decode-5", "dep/decode-5/runs"])
+def test_a_link_in_the_path_is_refused(tmp_path: Path, level: str) -> None:
+    base, elsewhere = tmp_path / "base", tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    link = base / level if level else base
+    link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    link.symlink_to(elsewhere)
+    with helper(base) as node, pytest.raises(Refused, match=r"refused: .*symbolic link"):
+        node.prepare(KEY, "exit 0")
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_linked_run_is_not_launched_from(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    with helper(base) as node:
+        node.prepare(KEY, "touch " + str(tmp_path / "ran"))
+        run = base / "dep/decode-5/runs/r1"
+        run.rename(tmp_path / "moved")
+        run.symlink_to(tmp_path / "moved")
+        with pytest.raises(Refused, match="refused"):
+            node.ask("commit", key=KEY)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_base_is_made_private(tmp_path: Path) -> None:
+    with helper(tmp_path / "some/where/base") as node:
+        node.prepare(KEY, "exit 0")
+    assert (tmp_path / "some/where/base").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "some/where/base/dep/decode-5/runs/r1/spec.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "dep/../../secret", "link", "dep/link/secret", ""])
+def test_reading_never_leaves_the_base(tmp_path: Path, path: str) -> None:
+    (tmp_path / "secret").write_text("secret")
+    base = tmp_path / "base"
+    (base / "dep").mkdir(parents=True)
+    base.chmod(0o700)
+    (base / "link").symlink_to(tmp_path / "secret")
+    (base / "dep/link").symlink_to(tmp_path)
+    with pytest.raises(Refusal):
+        read_part(Base(str(base)), None, path, 0, 100)
+
+
+def test_reading_gives_a_part_and_the_size(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir(mode=0o700)
+    (base / "file").write_bytes(b"0123456789")
+    assert read_part(Base(str(base)), None, "file", 3, 4) == (b"3456", 10)
+
+
+def ended(base: Base, run: str, *, failed: bool, size: int = 0) -> None:
+    """An old run of the engine, as a supervisor leaves it."""
+    key = Key("dep", "decode-5", run)
+    runs.prepare(base, key, {}, b"", None)
+    places.write_json(base.file(key, runs.RUN), {"pid": 1})
+    places.write_json(base.file(key, runs.EXIT), {"code": 1})
+    places.write_file(base.file(key, runs.LOG), b"x" * size)
+    if not failed:
+        places.write_json(base.file(key, runs.STOP), {})
+
+
+def test_old_runs_go_by_count_but_never_the_newest_failed_or_a_living_one(tmp_path: Path) -> None:
+    base = Base(str(tmp_path / "base"))
+    for number in range(20):
+        ended(base, f"r{number:02}", failed=number in (1, 3))
+    gone = runs.prune(base, Key("dep", "decode-5", "r19"), ["r05"])
+    assert gone == ["r09", "r08", "r07", "r06", "r04", "r02", "r01", "r00"]
+    assert base.names("dep", "decode-5", "runs")[:3] == ["r03", "r05", "r10"]
+
+
+def test_old_runs_go_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "KEPT_BYTES", 2_500_000)
+    base = Base(str(tmp_path / "base"))
+    for number in range(5):
+        ended(base, f"r{number}", failed=False, size=1_000_000)
+    assert runs.prune(base, Key("dep", "decode-5", "r4"), []) == ["r2", "r1", "r0"]
+    assert base.names("dep", "decode-5", "runs") == ["r3", "r4"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        places.write_file(str(path), b"new")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_drafts_of_a_killed_helper_are_thrown_away_later(tmp_path: Path) -> None:
+    base = Base(str(tmp_path / "base"))
+    ended(base, "r1", failed=False)
+    draft = tmp_path / "base/dep/decode-5/runs/.r2.abcd"
+    shutil.copytree(tmp_path / "base/dep/decode-5/runs/r1", draft)
+    runs.prune(base, Key("dep", "decode-5", "r1"), [])
+    assert draft.exists(), "somebody may be writing it now"
+    os.utime(draft, (1, 1))
+    runs.prune(base, Key("dep", "decode-5", "r1"), [])
+    assert not draft.exists()
