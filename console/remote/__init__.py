@@ -1,0 +1,1 @@
+"""asyncssh and httpx live here and nowhere else in the product: connections, the framed link, HTTP through SSH."""

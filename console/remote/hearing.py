@@ -1,0 +1,112 @@
+"""What a helper pushes → the watcher's calls, and the one request that has it begin.
+
+No I/O: bytes come from the channel, the state of the link is told to `Standing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from console.model.cluster import Node
+from console.model.run import Hello, LogChunk, Probe, RunKey, RunState, Sample
+from console.model.snapshot import Link, LinkState, Process
+from console.node.frames import Header
+from console.remote import wire
+from console.remote.standing import Standing
+
+
+class Watcher(Protocol):
+    """Who is told. Every call is made on the event loop and must return at once."""
+
+    def on_link(self, node: str, link: Link) -> None:
+        """The link changed."""
+
+    def on_hello(self, node: str, hello: Hello) -> None:
+        """A helper started; logs must be followed anew."""
+
+    def on_sample(self, node: str, sample: Sample) -> None:
+        """A probe answered."""
+
+    def on_runs(self, node: str, runs: tuple[RunState, ...], foreign: tuple[Process, ...], clock: float) -> None:
+        """The node listed its runs."""
+
+    def on_log(self, node: str, chunk: LogChunk) -> None:
+        """Bytes of a followed log; give them back with `credit` when they are stored."""
+
+    def on_log_error(self, node: str, key: RunKey, message: str) -> None:
+        """A followed log cannot be read on the node; it is tried again by itself."""
+
+    def on_stop(self, node: str, key: RunKey, stage: str) -> None:
+        """A stop went on."""
+
+
+class Hearing:
+    """Takes the pushes of one node."""
+
+    def __init__(self, node: Node, watcher: Watcher, standing: Standing) -> None:
+        self._node = node
+        self._watcher = watcher
+        self._standing = standing
+        self.said_hello = False
+        self._pushes = {
+            "hello": self._on_hello,
+            "refused": self._on_refused,
+            "runs": self._on_runs,
+            "sample": self._on_sample,
+            "log": self._on_log,
+            "log-error": self._on_log_error,
+            "stop": self._on_stop,
+        }
+
+    def take(self, header: Header, payload: bytes) -> None:
+        """One push. Raises WireError when it makes no sense."""
+        push = self._pushes.get(str(header.get("push")))
+        if push is not None:
+            push(header, payload)
+
+    def _on_hello(self, header: Header, _payload: bytes) -> None:
+        hello = wire.hello(header)
+        self.said_hello = True
+        self._watcher.on_hello(self._node.name, hello)
+
+    def _on_refused(self, header: Header, _payload: bytes) -> None:
+        """The node will not be watched: nothing can be known of its runs until its settings change."""
+        self._standing.set(LinkState.BLOCKED, str(header.get("message")), str(header.get("hint")))
+
+    def _on_runs(self, header: Header, _payload: bytes) -> None:
+        seen = wire.runs(header)
+        if seen.error:
+            if (self._standing.link.state, self._standing.link.reason) != (LinkState.BLOCKED, seen.error):
+                self._standing.set(LinkState.BLOCKED, seen.error, seen.hint)
+            return
+        if self._standing.link.state is not LinkState.UP:
+            self._standing.set(LinkState.UP)
+        self._watcher.on_runs(self._node.name, seen.runs, seen.foreign, seen.clock)
+
+    def _on_sample(self, header: Header, payload: bytes) -> None:
+        self._watcher.on_sample(self._node.name, wire.sample(str(header.get("probe")), header, payload))
+
+    def _on_log(self, header: Header, payload: bytes) -> None:
+        self._watcher.on_log(self._node.name, wire.log(header, payload))
+
+    def _on_log_error(self, header: Header, _payload: bytes) -> None:
+        self._watcher.on_log_error(self._node.name, wire.key(header.get("key")), str(header.get("message"))[:500])
+
+    def _on_stop(self, header: Header, _payload: bytes) -> None:
+        self._watcher.on_stop(self._node.name, wire.key(header.get("key")), str(header.get("stage")))
+
+
+def watch_body(node: Node, probes: Sequence[Probe], runs_every_s: float) -> dict[str, object]:
+    """The request that has a helper watch its node."""
+    runtime = node.runtime
+    return {
+        "base": node.base,
+        "runtime": {"words": list(runtime.words), "container": runtime.container, "python": node.python},
+        "deployments": None,
+        "runs_every_s": runs_every_s,
+        "probes": [
+            {"name": each.name, "argv": list(each.argv), "every_s": each.every_s, "timeout_s": each.timeout_s}
+            for each in probes
+        ],
+    }

@@ -1,0 +1,57 @@
+"""Which host keys are trusted: the operator's known_hosts and our own, which only ever grows by an accepted question.
+
+Connecting is not its job.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import asyncssh
+
+from console.model.errors import ConsoleError
+
+
+class KnownHosts:
+    """The two files. Our own is made with mode 0600 when the first key is accepted."""
+
+    def __init__(self, own: Path, users: Path) -> None:
+        self.own = own
+        self.users = users
+
+    def load(self) -> asyncssh.SSHKnownHosts:
+        """All trusted keys. Raises ConsoleError when a file cannot be read as such."""
+        text = ""
+        for path in (self.own, self.users):
+            try:
+                text += path.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n"
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise ConsoleError(f"{path}: {error.strerror}", hint="known hosts must be readable") from error
+        try:
+            return asyncssh.import_known_hosts(text)
+        except ValueError as error:
+            raise ConsoleError(f"{self.own} or {self.users}: {error}", hint="correct or remove that line") from error
+
+    def knows(self, host: str, address: str, port: int) -> bool:
+        """Whether any key is trusted for a host, so that another one means a change and not a first meeting."""
+        trusted, authorities, *_ = asyncssh.match_known_hosts(self.load(), host, address, port)
+        return bool(trusted or authorities)
+
+    def add(self, host: str, port: int, key: asyncssh.SSHKey) -> None:
+        """Trust a key for a host from now on. Raises ConsoleError when it cannot be written."""
+        name = host if port == 22 else f"[{host}]:{port}"
+        line = f"{name} {key.export_public_key().decode('ascii').strip()}\n"
+        try:
+            self.own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+            descriptor = os.open(self.own, flags, 0o600)
+            try:
+                os.write(descriptor, line.encode("utf-8"))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise ConsoleError(f"{self.own}: {error.strerror}", hint="the host key was not stored") from error

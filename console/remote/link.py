@@ -1,0 +1,212 @@
+"""The link to one node: keeps it up, tells how it is, carries requests and hands on what the node pushes.
+
+It knows nothing of deployments. A lost link says nothing about the engines on its node: requests that were under way end
+as LinkLost, and nothing is ever sent twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Mapping, Sequence
+
+import asyncssh
+
+from console.model.cluster import Node
+from console.model.errors import Unreachable
+from console.model.run import Probe, RunKey
+from console.model.snapshot import Link, LinkState
+from console.node.frames import Header
+from console.remote.channel import START_S, HelperChannel
+from console.remote.hearing import Hearing, Watcher, watch_body
+from console.remote.http import AsyncHttp
+from console.remote.requests import Requests
+from console.remote.ssh import Dialer, DialError, end_connection
+from console.remote.standing import Standing
+
+PING_S = 5.0
+STALE_S = 12.0
+"""No byte for this long: the helper says something at least every 4 s."""
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 30.0
+HEALTHY_S = 60.0
+"""A link that was up this long starts its back-off anew."""
+CREDIT_BYTES = 256 * 1024
+"""Credit is given back in lumps of a quarter of the helper's window."""
+
+
+class NodeLink(Requests):
+    """The link to one node."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        dialer: Dialer,
+        watcher: Watcher,
+        probes: Sequence[Probe],
+        runs_every_s: float = 2.0,
+    ) -> None:
+        self.node = node
+        self._standing = Standing(lambda link: watcher.on_link(node.name, link))
+        self._hearing = Hearing(node, watcher, self._standing)
+        self._dialer = dialer
+        self._probes = probes
+        self._runs_every_s = runs_every_s
+        self._task: asyncio.Task[None] | None = None
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._channel: HelperChannel | None = None
+        self._retry = asyncio.Event()
+        self._owed: dict[RunKey, int] = {}
+
+    @property
+    def link(self) -> Link:
+        """How the node is reached, or why not."""
+        return self._standing.link
+
+    def start(self) -> None:
+        """Begin to connect, and stay connected until `close`."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"link {self.node.name}")
+
+    async def close(self) -> None:
+        """End the helper, the connection and the task; a bug that ended the task is raised here."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._standing.set(LinkState.CLOSED)
+
+    async def wait_up(self, timeout_s: float) -> bool:
+        """Whether the link is up within the time."""
+        return await self._standing.wait_up(timeout_s)
+
+    def retry_now(self) -> None:
+        """Dial at once instead of waiting; also after BLOCKED."""
+        self._retry.set()
+
+    def follow(self, key: RunKey, offset: int, fingerprint: bytes = b"") -> None:
+        """Have a log pushed from `offset` on; `fingerprint` is the head (up to 1024 bytes) of the copy it is for.
+
+        Lasts as long as this helper: call again after `on_hello`.
+        """
+        self._owed[key] = 0
+        self._notify("follow", {"key": _words(key), "offset": offset}, fingerprint)
+
+    def unfollow(self, key: RunKey) -> None:
+        """Have it pushed no more."""
+        self._owed.pop(key, None)
+        self._notify("unfollow", {"key": _words(key)})
+
+    def credit(self, key: RunKey, count: int) -> None:
+        """That many bytes of a log are stored; the node may send as many more."""
+        owed = self._owed.get(key, 0) + count
+        if owed >= CREDIT_BYTES:
+            self._notify("credit", {"key": _words(key), "bytes": owed})
+            owed = 0
+        self._owed[key] = owed
+
+    def http(self) -> AsyncHttp:
+        """HTTP to the engines of this node."""
+        return AsyncHttp(self if self.node.http == "tunnel" else None)
+
+    def connection(self) -> asyncssh.SSHClientConnection | None:
+        """The SSH connection while there is one."""
+        return self._connection
+
+    async def _ask(
+        self, op: str, body: Mapping[str, object], payload: bytes = b"", *, timeout_s: float
+    ) -> tuple[Header, bytes]:
+        channel = self._channel
+        if channel is None or not self._hearing.said_hello:
+            text = f"{self.node.name} is not connected: {self.link.reason or self.link.state}"
+            raise Unreachable(f"{text}; {op} was not sent", hint=self.link.hint)
+        return await channel.request(op, body, payload, timeout_s=timeout_s)
+
+    def _notify(self, op: str, body: Mapping[str, object], payload: bytes = b"") -> None:
+        if self._channel is not None:
+            self._channel.notify(op, body, payload)
+
+    async def _run(self) -> None:
+        """Connect, serve, wait, again."""
+        wait_s = FIRST_WAIT_S
+        while True:
+            self._retry.clear()
+            self._standing.set(LinkState.CONNECTING)
+            accepted = self._dialer.accepted
+            began = time.monotonic()
+            try:
+                error = await self._serve()
+            except DialError as failed:
+                error = failed
+            if error.blocked:
+                self._standing.set(LinkState.BLOCKED, str(error), error.hint)
+                await self._first(self._retry, accepted)
+                continue
+            wait_s = FIRST_WAIT_S if time.monotonic() - began > HEALTHY_S else wait_s
+            pause = wait_s * random.uniform(0.5, 1.0)
+            wait_s = min(LONGEST_WAIT_S, wait_s * 2)
+            self._standing.set(LinkState.LOST, str(error), error.hint, retry_at=time.time() + pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._retry.wait(), pause)
+
+    async def _first(self, *events: asyncio.Event) -> None:
+        tasks = [asyncio.create_task(event.wait()) for event in events]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self) -> DialError:
+        """One connection from dialling to its end; gives why it ended."""
+        connection = await self._dialer.connect(self.node)
+        channel = None
+        self._hearing.said_hello = False
+        try:
+            channel = await HelperChannel.open(connection, self.node, self._take)
+            self._connection, self._channel = connection, channel
+            return await self._attend(channel)
+        finally:
+            self._channel = self._connection = None
+            self._owed.clear()
+            if channel is not None:
+                await channel.close()
+            await end_connection(connection)
+
+    async def _attend(self, channel: HelperChannel) -> DialError:
+        """Until the helper ends: measure the round trip, notice silence."""
+        began = time.monotonic()
+        while not await channel.wait_ended(PING_S if self._hearing.said_hello else 0.05):
+            if not self._hearing.said_hello:
+                if time.monotonic() - began > START_S:
+                    text = f"{self.node.name}: the helper has said nothing in {START_S:.0f} s"
+                    return DialError(text, blocked=False, hint="its login shell may wait for input")
+                continue
+            await self._ping(channel)
+        return channel.why(self._hearing.said_hello)
+
+    async def _ping(self, channel: HelperChannel) -> None:
+        sent = time.monotonic()
+        try:
+            await channel.request("ping", {}, timeout_s=PING_S)
+        except Unreachable:
+            silent_s = time.monotonic() - channel.heard_at
+            if not channel.ended and silent_s > STALE_S and self.link.state is LinkState.UP:
+                self._standing.set(LinkState.STALE, f"{self.node.name} has been silent for {silent_s:.0f} s")
+            return
+        self._standing.answered(time.monotonic() - sent)
+
+    def _take(self, header: Header, payload: bytes) -> None:
+        """A push; after the helper's hello it is told what to watch, before anybody can ask for more."""
+        if header.get("push") == "hello":
+            self._notify("watch", watch_body(self.node, self._probes, self._runs_every_s))
+        self._hearing.take(header, payload)
+
+
+def _words(key: RunKey) -> list[str]:
+    return [key.deployment, key.engine, key.run]

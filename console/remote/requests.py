@@ -1,0 +1,107 @@
+"""What can be asked of a node, as methods: each one request of the helper, with a time limit, sent once.
+
+How requests travel does not enter here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from pydantic import JsonValue
+
+from console.model.cluster import Node
+from console.model.errors import NodeError
+from console.model.run import RunKey, RunState, Sample, StopResult
+from console.node.frames import Header
+from console.remote import wire
+
+QUICK_S = 20.0
+LAUNCH_S = 90.0
+"""Longer than the node itself waits for a supervisor's answer."""
+MARGIN_S = 15.0
+"""What the way there and back may add to a time limit the node keeps."""
+READ_BYTES = 1024 * 1024
+
+T = TypeVar("T")
+
+
+class Requests(ABC):
+    """The requests of one node. They raise NodeError (refused), Unreachable (not sent) or LinkLost (nobody knows)."""
+
+    node: Node
+
+    @abstractmethod
+    async def _ask(
+        self, op: str, body: Mapping[str, object], payload: bytes = b"", *, timeout_s: float
+    ) -> tuple[Header, bytes]:
+        """Send one request and wait for its reply."""
+
+    async def prepare(self, key: RunKey, spec: Mapping[str, object], script: str, expect_run: str | None) -> None:
+        """Write a run's directory; nothing is started. Refused (`changed`) when the engine's current run is not `expect_run`."""
+        body = {"key": _words(key), "spec": dict(spec), "expect_run": expect_run}
+        await self._ask("prepare", body, script.encode("utf-8"), timeout_s=QUICK_S)
+
+    async def commit(self, key: RunKey) -> RunState:
+        """Launch a prepared run; returns once its program runs. Refused as `busy` (naming the holder), `changed`, `os`."""
+        header, _ = await self._ask("commit", {"key": _words(key)}, timeout_s=LAUNCH_S)
+        return self._sensible(lambda: wire.run(header.get("state")))
+
+    async def discard(self, key: RunKey) -> None:
+        """Take back a run that was prepared and not launched."""
+        await self._ask("discard", {"key": _words(key)}, timeout_s=QUICK_S)
+
+    async def stop(
+        self, keys: Iterable[RunKey], grace_s: float, kill_s: float, by: str = ""
+    ) -> Mapping[RunKey, StopResult]:
+        """TERM for all, `grace_s` to end, KILL for what is left, `kill_s` for it to go."""
+        body = {"keys": [_words(key) for key in keys], "grace_s": grace_s, "kill_s": kill_s, "by": by}
+        header, _ = await self._ask("stop", body, timeout_s=grace_s + kill_s + MARGIN_S)
+        return self._sensible(lambda: wire.stop_results(header.get("results")))
+
+    async def force(self, keys: Iterable[RunKey], kill_s: float = 15.0, by: str = "") -> Mapping[RunKey, StopResult]:
+        """KILL for all at once."""
+        body = {"keys": [_words(key) for key in keys], "kill_s": kill_s, "by": by}
+        header, _ = await self._ask("force", body, timeout_s=kill_s + MARGIN_S)
+        return self._sensible(lambda: wire.stop_results(header.get("results")))
+
+    async def read(self, what: RunKey | str, offset: int, length: int) -> bytes:
+        """Bytes of a run's log, or of a file given by its path below the base directory; fewer at its end."""
+        where: dict[str, object] = {"path": what} if isinstance(what, str) else {"key": _words(what)}
+        taken = bytearray()
+        while len(taken) < length:
+            body = {**where, "offset": offset + len(taken), "length": min(READ_BYTES, length - len(taken))}
+            _, data = await self._ask("read", body, timeout_s=QUICK_S)
+            taken += data
+            if not data:
+                break
+        return bytes(taken)
+
+    async def run_command(
+        self, argv: Iterable[str], timeout_s: float, stdin: bytes = b"", max_bytes: int = 1024 * 1024
+    ) -> Sample:
+        """Run a command on the node; it and its children are killed at the deadline (`exit_code` None then)."""
+        body = {"argv": list(argv), "timeout_s": timeout_s, "max_bytes": max_bytes}
+        header, payload = await self._ask("exec", body, stdin, timeout_s=timeout_s + MARGIN_S)
+        return self._sensible(lambda: wire.sample("", header, payload))
+
+    async def probe_now(self, name: str) -> None:
+        """Have a probe run at once; its answer comes as any sample."""
+        await self._ask("probe", {"name": name}, timeout_s=QUICK_S)
+
+    async def lease(self, deployment: str, act: str, **fields: JsonValue) -> Mapping[str, JsonValue]:
+        """`look`, `take` (holder, verb, token, takeover) or `give-back` (token) the lease of a deployment."""
+        header, _ = await self._ask("lease", {**fields, "deployment": deployment, "act": act}, timeout_s=QUICK_S)
+        return header
+
+    def _sensible(self, read: Callable[[], T]) -> T:
+        """A reply that makes no sense is a node's error."""
+        try:
+            return read()
+        except wire.WireError as error:
+            raise NodeError(f"{self.node.name}: {error}", kind="os", node=self.node.name) from error
+
+
+def _words(key: RunKey) -> list[str]:
+    return [key.deployment, key.engine, key.run]

@@ -1,0 +1,266 @@
+"""Dials nodes: one place that makes SSH connections, so that no sshd ever sees a storm.
+
+Host keys are checked strictly; an unknown one becomes a question, never a default. What runs over a connection does not
+enter here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+from console.model.cluster import Cluster, Node
+from console.model.errors import ConsoleError, UsageError
+from console.remote.known_hosts import KnownHosts
+
+CONNECT_S = 15.0
+LOGIN_S = 20.0
+KEEPALIVE_S = 10
+KEEPALIVE_COUNT = 3
+HANDSHAKES_PER_SERVER = 4
+"""sshd begins to drop connections at 10 that have not logged in (MaxStartups 10:30:100)."""
+HANDSHAKES = 16
+CIPHERS = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes256-ctr",
+)
+"""AES-GCM first: aarch64 and x86 have instructions for it, and it is the fastest in asyncssh."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownKey:
+    """A host key nobody has accepted yet."""
+
+    host: str
+    port: int
+    key: asyncssh.SSHKey
+    changed: bool
+    """Another key is trusted for this host: perhaps a new installation, perhaps somebody in between."""
+
+    @property
+    def fingerprint(self) -> str:
+        """As `ssh` shows it."""
+        return f"{self.key.get_algorithm()} {self.key.get_fingerprint()}"
+
+
+class DialError(ConsoleError):
+    """A node could not be reached. `blocked` says that trying again changes nothing until somebody acts."""
+
+    def __init__(self, message: str, *, blocked: bool, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.blocked = blocked
+
+
+class _Client(asyncssh.SSHClient):
+    """Hears of host keys that are not in the known hosts, and remembers them for the question."""
+
+    def __init__(self) -> None:
+        self.shown: tuple[str, int, asyncssh.SSHKey] | None = None
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        self.shown = (host, port, key)
+        return False
+
+
+class Dialer:
+    """Makes the connections of one cluster; jump hosts are connected once and shared."""
+
+    def __init__(self, cluster: Cluster, *, known_hosts: Path) -> None:
+        self._cluster = cluster
+        users = Path(cluster.ssh.known_hosts).expanduser()
+        self.known_hosts = KnownHosts(known_hosts, users)
+        self._shown: dict[str, ShownKey] = {}
+        self._gate = asyncio.Semaphore(HANDSHAKES)
+        self._gates: dict[tuple[str, int], asyncio.Semaphore] = {}
+        self._jumps: dict[str, asyncssh.SSHClientConnection] = {}
+        self._dialling: dict[str, asyncio.Task[asyncssh.SSHClientConnection]] = {}
+        self.accepted = asyncio.Event()
+        """Set, and replaced by a new one, whenever a host key is accepted: others may wait for the same one."""
+
+    async def connect(self, node: Node) -> asyncssh.SSHClientConnection:
+        """A connection to a node. Raises DialError with what to do about it."""
+        try:
+            return await self._dial(node.name, node, frozenset({node.name}))
+        except DialError:
+            raise
+        except ConsoleError as error:
+            raise DialError(str(error), blocked=True, hint=error.hint) from error
+
+    def shown_key(self, node: str) -> ShownKey | None:
+        """The key a node (or a jump host before it) showed and nobody has accepted."""
+        return self._shown.get(node)
+
+    async def accept_host_key(self, node: str) -> str:
+        """Trust the key that was shown for a node; gives its fingerprint. Raises UsageError when there is none to accept."""
+        shown = self._shown.pop(node, None)
+        if shown is None:
+            raise UsageError(f"{node} has shown no unknown host key", hint="connect to it first")
+        if shown.changed:
+            self._shown[node] = shown
+            raise UsageError(
+                f"the host key of {node} has changed; it is not replaced from here",
+                hint=f"when the machine was reinstalled: ssh-keygen -R '{_entry(shown.host, shown.port)}'"
+                f" -f {self.known_hosts.users} (and -f {self.known_hosts.own})",
+            )
+        self.known_hosts.add(shown.host, shown.port, shown.key)
+        self.accepted.set()
+        self.accepted = asyncio.Event()
+        return shown.fingerprint
+
+    async def close(self) -> None:
+        """Close the shared jump connections. Those of nodes belong to their links."""
+        for task in self._dialling.values():
+            task.cancel()
+        await asyncio.gather(*self._dialling.values(), return_exceptions=True)
+        jumps, self._jumps = list(self._jumps.values()), {}
+        for jump in jumps:
+            await end_connection(jump)
+
+    async def _dial(self, asked_for: str, node: Node, path: frozenset[str]) -> asyncssh.SSHClientConnection:
+        options = await self._options(node)
+        via = node.jump or (options.tunnel if isinstance(options.tunnel, str) else None)
+        via = None if via is None or via.lower() == "none" else via
+        tunnel = await self._jump(asked_for, via, path) if via else None
+        host, port = str(options.host or node.host), int(options.port or 22)
+        client = _Client()
+        async with self._gate, self._gates.setdefault((host, port), asyncio.Semaphore(HANDSHAKES_PER_SERVER)):
+            connecting = asyncssh.connect(
+                host=node.host, options=options, config=None, tunnel=tunnel, client_factory=lambda: client
+            )
+            return await self._explain(asked_for, host, port, client, connecting)
+
+    async def _jump(self, asked_for: str, via: str, path: frozenset[str]) -> asyncssh.SSHClientConnection:
+        """The shared connection to a jump host: a node of the cluster, or whatever SSH configuration knows by that name."""
+        if via in path:
+            raise DialError(f"the way to {asked_for} runs in a circle at {via}", blocked=True, hint="correct `jump`")
+        found = self._jumps.get(via)
+        if found is not None and not found.is_closed():
+            return found
+        task = self._dialling.get(via)
+        if task is None:
+            task = self._dialling[via] = asyncio.create_task(self._dial_jump(via, path), name=f"jump {via}")
+            task.add_done_callback(lambda _: self._dialling.pop(via, None))
+        try:
+            return await asyncio.shield(task)
+        except DialError as error:
+            if (shown := self._shown.get(via)) is not None:
+                self._shown[asked_for] = shown
+            raise DialError(f"jump host {via}: {error}", blocked=error.blocked, hint=error.hint) from error
+
+    async def _dial_jump(self, via: str, path: frozenset[str]) -> asyncssh.SSHClientConnection:
+        *before, last = via.split(",")
+        node = self._cluster.nodes.get(last) or _jump_node(last, ",".join(before) or None)
+        made = await self._dial(via, node, path | {via})
+        self._jumps[via] = made
+        return made
+
+    async def _options(self, node: Node) -> asyncssh.SSHClientConnectionOptions:
+        """Options of ours over the operator's SSH configuration."""
+        config = Path(self._cluster.ssh.config).expanduser()
+        extra: dict[str, object] = {}
+        if node.user is not None:
+            extra["username"] = node.user
+        if node.port is not None:
+            extra["port"] = node.port
+        if node.identity is not None:
+            extra["client_keys"] = [str(Path(node.identity).expanduser())]
+        try:
+            made: asyncssh.SSHClientConnectionOptions = await asyncssh.SSHClientConnectionOptions.construct(
+                host=node.host,
+                config=[str(config)] if config.is_file() else [],
+                known_hosts=self.known_hosts.load(),
+                encryption_algs=CIPHERS,
+                compression_algs=None,
+                connect_timeout=CONNECT_S,
+                login_timeout=LOGIN_S,
+                keepalive_interval=KEEPALIVE_S,
+                keepalive_count_max=KEEPALIVE_COUNT,
+                agent_forwarding=False,
+                disable_trivial_auth=True,
+                client_version="dsv4-console",
+                **extra,
+            )
+            return made
+        except asyncssh.ConfigParseError as error:
+            raise DialError(f"{config}: {error}", blocked=True, hint="correct the SSH configuration") from error
+        except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, OSError) as error:
+            text = f"identity of {node.name}: {error}"
+            raise DialError(
+                text, blocked=True, hint="set `identity` to a readable private key, or use an agent"
+            ) from error
+
+    async def _explain(
+        self,
+        asked_for: str,
+        host: str,
+        port: int,
+        client: _Client,
+        connecting: Awaitable[asyncssh.SSHClientConnection],
+    ) -> asyncssh.SSHClientConnection:
+        """Await a connection; turn every failure into what an operator can do about it."""
+        try:
+            made = await connecting
+        except asyncssh.HostKeyNotVerifiable as error:
+            raise self._host_key_error(asked_for, host, port, client, str(error)) from error
+        except asyncssh.PermissionDenied as error:
+            hint = "check user, identity and agent: ssh " + host
+            raise DialError(f"{host} refused the login: {error.reason}", blocked=True, hint=hint) from error
+        except asyncssh.KeyExchangeFailed as error:
+            raise DialError(f"{host}: {error.reason}", blocked=True, hint="its SSH algorithms are too old") from error
+        except asyncssh.Error as error:
+            raise DialError(f"{host}: {error.reason or type(error).__name__}", blocked=False) from error
+        except TimeoutError as error:
+            raise DialError(f"{host}: no answer in {CONNECT_S:.0f} s", blocked=False) from error
+        except socket.gaierror as error:
+            raise DialError(f"{host}: {error.strerror}", blocked=False, hint="check `host` of the node") from error
+        except OSError as error:
+            raise DialError(f"{host} port {port}: {error.strerror or error}", blocked=False) from error
+        self._shown.pop(asked_for, None)
+        return made
+
+    def _host_key_error(self, asked_for: str, host: str, port: int, client: _Client, text: str) -> DialError:
+        if client.shown is None:
+            return DialError(f"{host}: {text}", blocked=True, hint="its host key or certificate is not trusted")
+        name, at, key = client.shown
+        shown = ShownKey(name, at, key, self.known_hosts.knows(name, "", at))
+        self._shown[asked_for] = shown
+        if shown.changed:
+            return DialError(
+                f"the host key of {_entry(name, at)} is not the known one: {shown.fingerprint}",
+                blocked=True,
+                hint="a new installation, or somebody in between: find out before you remove the old key",
+            )
+        return DialError(
+            f"unknown host key of {_entry(name, at)}: {shown.fingerprint}",
+            blocked=True,
+            hint="compare it with the node's own (ssh-keygen -lf), then accept it",
+        )
+
+
+def _entry(host: str, port: int) -> str:
+    return host if port == 22 else f"[{host}]:{port}"
+
+
+def _jump_node(words: str, before: str | None) -> Node:
+    """`[user@]host[:port]` as a node."""
+    user, _, rest = words.rpartition("@")
+    host, _, port = rest.partition(":")
+    return Node(name=words, host=host, user=user or None, port=int(port) if port.isdigit() else None, jump=before)
+
+
+async def end_connection(connection: asyncssh.SSHClientConnection, within_s: float = 2.0) -> None:
+    """Close a connection and see it gone, whatever the other side does."""
+    connection.close()
+    with contextlib.suppress(TimeoutError, asyncssh.Error, OSError):
+        async with asyncio.timeout(within_s):
+            await connection.wait_closed()
+            return
+    connection.abort()

@@ -1,0 +1,46 @@
+"""How a link stands: its state with reason and hint, told to whoever listens, and waited for.
+
+What changes it is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from console.model.snapshot import Link, LinkState
+
+
+class Standing:
+    """The state of one link."""
+
+    def __init__(self, tell: Callable[[Link], None]) -> None:
+        self.link = Link(since=time.time())
+        self._tell = tell
+        self._changed = asyncio.Event()
+
+    def set(self, state: LinkState, reason: str = "", hint: str = "", retry_at: float | None = None) -> None:
+        """A new state; `retry_at` in seconds since the epoch."""
+        self._take(Link(state, time.time(), reason, hint, None, retry_at))
+
+    def answered(self, round_trip_s: float) -> None:
+        """The node answered a ping: a silent link is up again."""
+        if self.link.state in (LinkState.UP, LinkState.STALE):
+            since = self.link.since if self.link.state is LinkState.UP else time.time()
+            self._take(Link(LinkState.UP, since, round_trip_s=round_trip_s))
+
+    async def wait_up(self, timeout_s: float) -> bool:
+        """Whether it is up within the time; at once when it is closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.link.state not in (LinkState.UP, LinkState.CLOSED):
+                    await self._changed.wait()
+        return self.link.state is LinkState.UP
+
+    def _take(self, link: Link) -> None:
+        self.link = link
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        self._tell(link)
