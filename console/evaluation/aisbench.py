@@ -1,0 +1,171 @@
+"""AISBench's files: the accuracy summary, the two performance tables, and the lines of its log that say where they are.
+
+Formats: AISBench benchmark, summarizers/default.py, summarizers/default_perf.py, calculators/base_perf_metric_calculator.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+from console.evaluation.readings import Reading, ResultError, csv_rows, figure
+from console.evaluation.records import Figure
+
+_LATENCIES = {"E2EL": "e2el", "TTFT": "ttft", "TPOT": "tpot", "ITL": "itl"}
+_STATISTICS = {"Average": "mean", "Min": "min", "Max": "max", "Median": "p50"}
+_COMMON = {
+    "benchmark duration": "duration",
+    "request throughput": "request_throughput",
+    "total input tokens": "input_tokens",
+    "total generated tokens": "output_tokens",
+    "total output tokens": "output_tokens",
+    "prefill token throughput": "prefill_throughput",
+    "input token throughput": "input_throughput",
+    "output token throughput": "output_throughput",
+    "total token throughput": "total_throughput",
+    "concurrency": "concurrency",
+    "max concurrency": "max_concurrency",
+}
+
+_EXP_FOLDER = re.compile(r"Current exp folder: (\S.*?)\s*$")
+_SUMMARY = re.compile(r"write csv to (\S.*?)\s*$")
+_PERFORMANCE = re.compile(r"Performance Result files locate[d]? in (\S.*?)\.?\s*$")
+_ERROR = re.compile(r"(?:\[ERROR\]|\bERROR\b|AISBench - ERROR|Traceback \(most recent call last\))")
+_NO_DATA = re.compile(r"FileNotFoundError.*?(?:'([^']+)'|(\S+))\s*$")
+
+
+class AisbenchLog:
+    """Where one run of AISBench is, line by line."""
+
+    def __init__(self) -> None:
+        self.folder = ""
+        """Its directory of this run, as it printed it."""
+        self.summary = ""
+        """The accuracy csv, as it printed it."""
+        self.performance = ""
+        """The directory of the performance files, as it printed it."""
+        self.first_error = ""
+
+    def feed(self, line: str) -> None:
+        """Take one line of its output."""
+        if (found := _EXP_FOLDER.search(line)) is not None:
+            self.folder = found.group(1)
+        elif (found := _SUMMARY.search(line)) is not None:
+            self.summary = found.group(1)
+        elif (found := _PERFORMANCE.search(line)) is not None:
+            self.performance = found.group(1)
+        elif (found := _NO_DATA.search(line)) is not None:
+            self.first_error = f"a file of the dataset is missing: {found.group(1) or found.group(2)}"
+        elif not self.first_error and _ERROR.search(line):
+            self.first_error = line.strip()[:400]
+
+
+def read_accuracy(text: str, dataset: str) -> Reading:
+    """The summary csv (`dataset,version,metric,mode,ABBR`): the accuracy of a dataset in percent.
+
+    `dataset` is a word the row's name begins with, without regard to case (`gsm8k`, `gpqa`). Raises ResultError.
+    """
+    rows = csv_rows(text)
+    if not rows or [cell.strip() for cell in rows[0][:4]] != ["dataset", "version", "metric", "mode"]:
+        raise ResultError(
+            "the summary is no AISBench summary", hint="its first line is `dataset,version,metric,mode,…`"
+        )
+    if not text.endswith("\n"):
+        raise ResultError("the summary was cut off while it was written")
+    named = [row for row in rows[1:] if row[0].lower().startswith(dataset.lower())]
+    if not named:
+        have = ", ".join(sorted({row[0] for row in rows[1:]})) or "no dataset"
+        raise ResultError(f"the summary has no row of {dataset}", hint=f"it has {have}")
+    chosen = next((row for row in named if len(row) > 4 and "accuracy" in row[2]), named[0])
+    if len(chosen) < 5:
+        raise ResultError(f"the row of {dataset} in the summary is incomplete")
+    found = figure(chosen[4])
+    if found is None or found.unit not in ("", "%") or not 0 <= found.value <= 100:
+        raise ResultError(
+            f"the summary has no number for {dataset}: {chosen[4]!r}",
+            hint="AISBench writes `-` when the inference or the evaluation of the dataset failed; see its log",
+        )
+    facts = {"metric": chosen[2], "mode": chosen[3], "dataset_version": chosen[1], "row": chosen[0]}
+    return Reading(numbers={"accuracy": Figure(found.value, "%")}, parameters=facts)
+
+
+def read_performance(table: str, common: str) -> Reading:
+    """`DATASET.csv` and `DATASET.json` of a performance run. Raises ResultError when either does not hold whole figures."""
+    counts = _common(common)
+    failed, total = counts.pop("failed requests", None), counts.pop("total requests", None)
+    success = counts.pop("success requests", None)
+    if total is None or failed is None:
+        raise ResultError(
+            "the json has no Total Requests or no Failed Requests", hint="the run did not come to its end"
+        )
+    all_failed = failed.value >= total.value or (success is not None and success.value == 0)
+    if all_failed:
+        raise ResultError(
+            f"all {total.value:.0f} requests failed", hint="is the endpoint right? see the first error in the log"
+        )
+    numbers: dict[str, Figure] = {}
+    for name, key in _COMMON.items():
+        found = counts.get(name)
+        if found is not None:
+            numbers[key] = _in_our_unit(key, found)
+    numbers |= _table(table)
+    if "output_throughput" not in numbers:
+        raise ResultError("the json has no Output Token Throughput", hint="the run did not come to its end")
+    if not numbers["output_throughput"].value:
+        raise ResultError("no token was generated", hint="the engine answers, but with nothing")
+    warnings: tuple[str, ...] = ()
+    if "ttft_mean" not in numbers:
+        warnings = ("no TTFT: the run used a configuration that does not stream (use vllm_api_stream_chat)",)
+    return Reading(numbers, int(failed.value), int(total.value), warnings=warnings)
+
+
+def _common(text: str) -> dict[str, Figure]:
+    """`{"Total Requests": {"total": 8}, …}`, names in lower case (releases differ in their capitals)."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ResultError(f"the json of the performance run cannot be read: {error}", hint="half-written?") from error
+    if not isinstance(data, dict):
+        raise ResultError("the json of the performance run is no object")
+    found: dict[str, Figure] = {}
+    for name, stages in data.items():
+        value = next(iter(stages.values()), None) if isinstance(stages, Mapping) else stages
+        one = figure(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+        if one is not None:
+            found[str(name).lower()] = one
+    return found
+
+
+def _in_our_unit(key: str, found: Figure) -> Figure:
+    if key == "duration":
+        return Figure(found.value / 1000.0 if found.unit == "ms" else found.value, "s")
+    return Figure(found.value, "token") if key.endswith("_tokens") else found
+
+
+def _table(text: str) -> dict[str, Figure]:
+    rows = csv_rows(text)
+    if not rows or rows[0][0].strip() != "Performance Parameters":
+        raise ResultError("the csv of the performance run has no header", hint="half-written?")
+    header = [cell.strip() for cell in rows[0]]
+    numbers: dict[str, Figure] = {}
+    for row in rows[1:]:
+        key = _LATENCIES.get(row[0].strip())
+        if key is None:
+            continue
+        if len(row) < len(header):
+            raise ResultError(f"the csv ends in the middle of {row[0]}", hint="half-written?")
+        numbers |= _row(key, header, row)
+    if "e2el_mean" not in numbers:
+        raise ResultError("the csv has no E2EL", hint="the run did not come to its end")
+    return numbers
+
+
+def _row(key: str, header: list[str], row: Iterable[str]) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+    for column, cell in zip(header, row, strict=False):
+        statistic = _STATISTICS.get(column) or (column.lower() if re.fullmatch(r"P\d{1,2}", column) else None)
+        one = figure(cell) if statistic else None
+        if statistic and one is not None and one.unit == "ms":
+            found[f"{key}_{statistic}"] = one
+    return found

@@ -1,0 +1,203 @@
+"""Two results side by side, a sweep and its knee, and how a result is judged. Pure; drawing does not enter here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from console.evaluation.records import Figure, Kind, Record, base_name, higher_is_better
+
+Verdict = Literal["better", "worse", "same", "unsure"]
+
+TOLERANCE = {"mean": 0.05, "p50": 0.05, "p90": 0.10, "p99": 0.15, "": 0.03}
+"""Relative difference that counts, by statistic: tails spread more from run to run than means. 3 % for throughputs is what
+vllm-ascend's CI grants (tools/aisbench.py, threshold 0.97)."""
+ACCURACY_POINTS = 1.0
+"""Points of accuracy that count (vllm-ascend's CI, tools/aisbench.py, default threshold)."""
+QUESTIONS: Mapping[str, int] = {"gsm8k": 1319, "gpqa": 198}
+"""Questions of a dataset: GSM8K's test set, GPQA's diamond set. The fewer, the more an accuracy moves by chance."""
+
+TUTORIAL_ACCURACY: Mapping[str, float] = {"gpqa": 89.90, "gsm8k": 96.21}
+"""DeepSeek-V4-Pro on vllm-ascend v0.21.0rc1, percent (the tutorial, section on accuracy)."""
+THROUGHPUT_SHARE = 0.97
+"""Share of a baseline's output throughput that passes in vllm-ascend's CI."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One number of two results."""
+
+    name: str
+    before: Figure | None
+    after: Figure | None
+    change: float | None
+    """After / before − 1; for accuracy the difference in points; None when either is missing."""
+    verdict: Verdict
+    matters: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two results: what must be known before comparing, and every number."""
+
+    before: Record
+    after: Record
+    cautions: tuple[str, ...]
+    """What makes them hard to compare: failures first, then whatever was not the same."""
+    differences: tuple[Difference, ...]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether nothing but the deployment differs, as far as is known."""
+        return not self.cautions
+
+
+def compare(before: Record, after: Record) -> Comparison:
+    """Every number of either, with what matters marked."""
+    names = tuple(dict.fromkeys([*before.numbers, *after.numbers]))
+    return Comparison(
+        before, after, tuple(_cautions(before, after)), tuple(_difference(before, after, name) for name in names)
+    )
+
+
+def _cautions(before: Record, after: Record) -> Sequence[str]:
+    found: list[str] = []
+    for record in (before, after):
+        if record.failed_requests:
+            found.append(f"{record.run}: {record.failed_requests} of {record.total_requests or '?'} requests failed")
+        if record.empty_answers:
+            found.append(f"{record.run}: {record.empty_answers} answers were empty")
+        if record.error:
+            found.append(f"{record.run}: {record.error}")
+    for what, first, second in (
+        ("tool", before.tool, after.tool),
+        ("subject", before.subject, after.subject),
+        ("model", before.model, after.model),
+        ("layout", before.layout_hash, after.layout_hash),
+    ):
+        if first != second:
+            found.append(f"{what} differs: {first} and {second}")
+    for what, one, two in (
+        ("parameter", before.parameters, after.parameters),
+        ("version of", before.versions, after.versions),
+    ):
+        found += [
+            f"{what} {name} differs: {one.get(name, 'unknown')} and {two.get(name, 'unknown')}"
+            for name in sorted({*one, *two})
+            if one.get(name) != two.get(name)
+        ]
+    return found
+
+
+def _difference(before: Record, after: Record, name: str) -> Difference:
+    first, second = before.numbers.get(name), after.numbers.get(name)
+    if first is None or second is None or first.unit != second.unit:
+        return Difference(name, first, second, None, "unsure", False)
+    direction = higher_is_better(name)
+    if name == "accuracy":
+        change = second.value - first.value
+        counts = abs(change) > _accuracy_margin(first.value, second.value, after.subject)
+    elif first.value:
+        change = second.value / first.value - 1.0
+        counts = abs(change) > TOLERANCE.get(_statistic(name), TOLERANCE["p99"])
+    else:
+        return Difference(name, first, second, None, "unsure" if second.value else "same", False)
+    if direction is None or not counts:
+        return Difference(name, first, second, change, "same" if not counts else "unsure", False)
+    return Difference(name, first, second, change, "better" if (change > 0) is direction else "worse", True)
+
+
+def _statistic(name: str) -> str:
+    return name[len(base_name(name)) + 1 :]
+
+
+def _accuracy_margin(first: float, second: float, subject: str) -> float:
+    """Points below which a difference is chance (95 %), never less than what CI grants."""
+    questions = QUESTIONS.get(subject)
+    if questions is None:
+        return ACCURACY_POINTS
+    variance = sum(share * (1.0 - share) / questions for share in (first / 100.0, second / 100.0))
+    return max(ACCURACY_POINTS, 196.0 * math.sqrt(variance))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether a result passes against a figure, in words."""
+
+    passed: bool
+    text: str
+
+
+def judge(record: Record, baseline: float | None = None, threshold: float | None = None) -> Judgement | None:
+    """As vllm-ascend's CI judges: accuracy within ± threshold points of the baseline, output throughput at least
+    threshold × baseline. Without a baseline the tutorial's accuracy is taken; None when there is nothing to judge by.
+
+    A result with failed requests or empty answers never passes.
+    """
+    if record.kind is Kind.ACCURACY:
+        goal = TUTORIAL_ACCURACY.get(record.subject) if baseline is None else baseline
+        value, name, unit = record.number("accuracy"), "accuracy", "%"
+    else:
+        goal, value, name, unit = baseline, record.number("output_throughput"), "output throughput", " token/s"
+    if goal is None:
+        return None
+    if not record.clean or value is None:
+        return Judgement(False, f"no judgement: {_unclean(record)}")
+    if record.kind is Kind.ACCURACY:
+        limit = ACCURACY_POINTS if threshold is None else threshold
+        passed = abs(value - goal) <= limit
+        return Judgement(passed, f"{name} {value:.2f}{unit}, expected {goal:.2f} ± {limit:g}")
+    share = THROUGHPUT_SHARE if threshold is None else threshold
+    return Judgement(value >= share * goal, f"{name} {value:.2f}{unit}, expected at least {share:g} × {goal:.2f}")
+
+
+def _unclean(record: Record) -> str:
+    if record.failed_requests:
+        return f"{record.failed_requests} requests failed"
+    if record.empty_answers:
+        return f"{record.empty_answers} answers were empty"
+    return record.error or f"the run {record.ending}"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPoint:
+    """One load of a sweep."""
+
+    load: float
+    """Concurrency, or requests per second."""
+    throughput: float
+    """Output token/s."""
+    latency_ms: float
+    """Mean end-to-end latency."""
+    run: str = ""
+    failed: int = 0
+
+
+def sweep_points(records: Sequence[Record], parameter: str) -> tuple[SweepPoint, ...]:
+    """The points of a sweep over a parameter, by load; results without figures are left out."""
+    found = []
+    for record in records:
+        load = record.parameters.get(parameter)
+        throughput, latency = record.number("output_throughput"), record.number("e2el_mean")
+        if isinstance(load, int | float) and not isinstance(load, bool) and throughput is not None and latency:
+            found.append(SweepPoint(float(load), throughput, latency, record.run, record.failed_requests or 0))
+    return tuple(sorted(found, key=lambda point: point.load))
+
+
+@dataclass(frozen=True, slots=True)
+class Knee:
+    """Where more load begins to cost more latency than it brings throughput."""
+
+    point: SweepPoint
+    inside: bool
+    """False when it is the smallest or the largest load tried: the knee may lie beyond."""
+
+
+def knee(points: Sequence[SweepPoint]) -> Knee | None:
+    """The point of most throughput per latency (Kleinrock's power); None for less than three points, or when any failed."""
+    if len(points) < 3 or any(point.failed or point.latency_ms <= 0 for point in points):
+        return None
+    best = max(points, key=lambda point: point.throughput / point.latency_ms)
+    return Knee(best, points[0].load < best.load < points[-1].load)

@@ -1,0 +1,74 @@
+"""The built-in load generator: a quick look where neither `vllm bench serve` nor AISBench is installed.
+
+It sends on time whatever the server does (open loop) or keeps so many requests going (closed loop). How one request is sent
+is given to it; what the times mean is in `statistics`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from console.evaluation.schedule import ClosedLoop, Load, OpenLoop
+from console.evaluation.statistics import Timed
+
+Send = Callable[[str, float], Awaitable[Timed]]
+"""(prompt, when it was due on the monotonic clock) → how it went; never raises for what the server does."""
+Told = Callable[[int, int], None]
+"""(requests that ended, of those failed)."""
+
+
+async def generate(load: Load, prompts: Sequence[str], send: Send, told: Told | None = None) -> tuple[Timed, ...]:
+    """Send every prompt once and give how each went, in the order they were due. Cancelling it cancels all requests."""
+    run = _Run(send, told)
+    if isinstance(load, OpenLoop):
+        return await run.open_loop(load, prompts)
+    return await run.closed_loop(load, prompts)
+
+
+class _Run:
+    """One run."""
+
+    def __init__(self, send: Send, told: Told | None) -> None:
+        self._send = send
+        self._told = told
+        self._ended = 0
+        self._failed = 0
+
+    async def open_loop(self, load: OpenLoop, prompts: Sequence[str]) -> tuple[Timed, ...]:
+        """Each at its own time."""
+        gate = asyncio.Semaphore(load.max_in_flight) if load.max_in_flight else None
+        began = time.monotonic()
+        tasks = []
+        async with asyncio.TaskGroup() as group:
+            for prompt, after in zip(prompts, load.due(), strict=True):
+                await asyncio.sleep(max(0.0, began + after - time.monotonic()))
+                tasks.append(group.create_task(self._one(prompt, began + after, gate)))
+        return tuple(task.result() for task in tasks)
+
+    async def closed_loop(self, load: ClosedLoop, prompts: Sequence[str]) -> tuple[Timed, ...]:
+        """So many users, each with its next prompt as soon as it has an answer."""
+        waiting = iter(enumerate(prompts))
+        done: dict[int, Timed] = {}
+
+        async def user() -> None:
+            for index, prompt in waiting:
+                done[index] = await self._one(prompt, time.monotonic(), None)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(load.concurrency, len(prompts))):
+                group.create_task(user())
+        return tuple(done[index] for index in sorted(done))
+
+    async def _one(self, prompt: str, due: float, gate: asyncio.Semaphore | None) -> Timed:
+        if gate is None:
+            timed = await self._send(prompt, due)
+        else:
+            async with gate:
+                timed = await self._send(prompt, due)
+        self._ended += 1
+        self._failed += bool(timed.error)
+        if self._told is not None:
+            self._told(self._ended, self._failed)
+        return timed

@@ -1,0 +1,51 @@
+"""What the readers of tools' files give, and how a figure with a unit is read. Every doubt is an error, never a number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from console.evaluation.records import Figure, TimePoint
+from console.model.errors import ConsoleError
+
+_FIGURE = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z%][A-Za-z/%]*)?\s*")
+_UNITS = {"token/s": "token/s", "tok/s": "token/s", "req/s": "req/s", "ms": "ms", "s": "s", "%": "%", "": ""}
+
+
+class ResultError(ConsoleError):
+    """A result cannot be used: missing, half-written, or without anything in it. There is no number then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one tool's files say."""
+
+    numbers: Mapping[str, Figure] = field(default_factory=dict)
+    failed_requests: int | None = None
+    total_requests: int | None = None
+    timeline: tuple[TimePoint, ...] = ()
+    warnings: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What the file itself says about how it was made."""
+
+
+def figure(text: str) -> Figure | None:
+    """`123.4 ms` as a figure; None for text that is no finite number with a unit we know."""
+    found = _FIGURE.fullmatch(text)
+    unit = _UNITS.get(found.group(2) or "") if found else None
+    if found is None or unit is None:
+        return None
+    value = float(found.group(1))
+    return Figure(value, unit) if math.isfinite(value) else None
+
+
+def csv_rows(text: str) -> list[list[str]]:
+    """The rows of a csv file that are not empty. Raises ResultError when it is none."""
+    try:
+        return [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:
+        raise ResultError(f"the csv cannot be read: {error}", hint="half-written?") from error
