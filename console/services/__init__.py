@@ -1,0 +1,1 @@
+"""Async joints of the rooms below; they speak model types only."""

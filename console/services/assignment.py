@@ -1,0 +1,205 @@
+"""Changing who carries what: pure operations on assignments and deployments. Nothing here reads files or asks nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from console.model.cluster import Cluster, Node
+from console.model.deployment import Assignment, Deployment
+from console.model.errors import Refused, UsageError
+from console.model.layout import MOST, Group, Layout, Shape
+
+PLACEHOLDER = "placeholder"
+"""Tag of a cluster that was made up to show a layout."""
+
+
+def example(layout: Layout) -> Deployment:
+    """A layout on made-up nodes `GROUP-0`, `GROUP-1` …, for reading it without a cluster.
+
+    Their addresses are 192.0.2.N (then 198.51.100.N, 203.0.113.N, 198.18.N.N), which RFC 5737 and 2544 keep for examples.
+    """
+    assignment = {
+        name: tuple(f"{name}-{index}" for index in range(group.nodes)) for name, group in layout.groups.items()
+    }
+    names = [node for nodes in assignment.values() for node in nodes]
+    nodes = {
+        name: Node(name=name, host=example_address(index), hardware=layout.hardware) for index, name in enumerate(names)
+    }
+    return Deployment(Cluster(name="example", nodes=nodes, tags=(PLACEHOLDER,)), layout, Assignment(assignment))
+
+
+def example_address(index: int) -> str:
+    """The `index`-th address that is kept for examples and leads nowhere."""
+    blocks = ("192.0.2", "198.51.100", "203.0.113")
+    block, last = divmod(index, 254)
+    if block < len(blocks):
+        return f"{blocks[block]}.{last + 1}"
+    high, low = divmod(index - 254 * len(blocks), 254)
+    return f"198.{18 + high // 256}.{high % 256}.{low + 1}"
+
+
+def assign(deployment: Deployment, group: str, nodes: Sequence[str], *, at: int | None = None) -> Deployment:
+    """Give nodes to a group, at a position or after those it has; they leave the groups they were in.
+
+    Raises UsageError for unknown names, Refused when the group would have more nodes than it takes.
+    """
+    wanted = _group(deployment, group)
+    new = tuple(dict.fromkeys(_node(deployment, node) for node in nodes))
+    members = {
+        name: tuple(each for each in deployment.assignment.of(name) if each not in new) for name in _names(deployment)
+    }
+    place = len(members[group]) if at is None else max(0, at)
+    members[group] = (*members[group][:place], *new, *members[group][place:])
+    if len(members[group]) > wanted.nodes:
+        message = f"{group} takes {wanted.nodes} nodes and would have {len(members[group])}"
+        raise Refused(message, hint="take a node away first, or make the group larger")
+    return _with(deployment, members)
+
+
+def unassign(deployment: Deployment, nodes: Sequence[str]) -> Deployment:
+    """Take nodes away from their groups; the ranks after them move up. Raises UsageError for unknown names."""
+    gone = {_node(deployment, node) for node in nodes}
+    return _with(
+        deployment,
+        {
+            name: tuple(each for each in deployment.assignment.of(name) if each not in gone)
+            for name in _names(deployment)
+        },
+    )
+
+
+def move(deployment: Deployment, node: str, at: int) -> Deployment:
+    """Give a node another place in its group: 0 makes it carry rank 0. Raises UsageError when it is in no group."""
+    group = deployment.assignment.group_of(_node(deployment, node))
+    if group is None or group not in deployment.layout.groups:
+        raise UsageError(f"{node} is in no group", hint="assign it first")
+    return assign(deployment, group, (node,), at=at)
+
+
+def swap(deployment: Deployment, one: str, other: str) -> Deployment:
+    """Let two nodes take each other's places, in the same group or in two; one may be in none. UsageError for unknown names."""
+    exchange = {_node(deployment, one): _node(deployment, other), other: one}
+    return _with(
+        deployment,
+        {
+            name: tuple(exchange.get(each, each) for each in deployment.assignment.of(name))
+            for name in _names(deployment)
+        },
+    )
+
+
+def auto_assign(deployment: Deployment, free: Mapping[str, int] | None = None) -> Deployment:
+    """Fill every group that lacks nodes, in layout order, rank 0 first; nodes that have a group keep it.
+
+    Only nodes of the layout's hardware with enough devices are taken, in the order of the cluster file. `free` says how many
+    devices of a node nobody uses; a node that is not in it counts as unknown and is taken after those known to be free.
+    Groups may stay short: the rules say so.
+    """
+    taken = {node for name in _names(deployment) for node in deployment.assignment.of(name)}
+    members = {name: deployment.assignment.of(name)[: group.nodes] for name, group in deployment.layout.groups.items()}
+    for name, group in deployment.layout.groups.items():
+        wanted = group.first_device + group.data_parallel.per_node * group.devices_per_rank
+        fitting = [
+            node
+            for node in deployment.cluster.nodes.values()
+            if node.name not in taken
+            and node.hardware.name == deployment.layout.hardware.name
+            and (node.hardware.devices >= wanted or node.hardware.devices == 0)
+            and (free is None or free.get(node.name, wanted) >= wanted or node.hardware.devices == 0)
+        ]
+        fitting.sort(key=lambda node: free is not None and node.name not in free)
+        chosen = tuple(node.name for node in fitting[: group.nodes - len(members[name])])
+        members[name] += chosen
+        taken.update(chosen)
+    return _with(deployment, members)
+
+
+def resize(
+    deployment: Deployment,
+    group: str,
+    *,
+    nodes: int | None = None,
+    per_node: int | None = None,
+    tensor_parallel: int | None = None,
+) -> Deployment:
+    """Change how many nodes a group has, how many ranks each carries, or how wide a rank is; the group's size follows.
+
+    With only `tensor_parallel`, the ranks of a node change so that they fill the devices they filled before. Nodes beyond
+    the new count are taken away from the end. Raises UsageError for an unknown group or a number below 1.
+    """
+    old = _group(deployment, group)
+    parallel = old.data_parallel
+    for number in (nodes, per_node, tensor_parallel):
+        if number is not None and not 1 <= number <= MOST:
+            raise UsageError(f"{group}: {number} is no size", hint=f"give a whole number from 1 to {MOST}")
+    width = tensor_parallel or old.tensor_parallel
+    ranks = per_node or max(1, parallel.per_node * old.tensor_parallel // width)
+    count = nodes or old.nodes
+    if count * ranks > MOST:
+        raise UsageError(f"{group} would have {count * ranks} ranks", hint=f"at most {MOST} are planned")
+    shape = Shape(nodes=count, size=count * ranks, per_node=ranks, tensor_parallel=width)
+    members = {name: deployment.assignment.of(name) for name in _names(deployment)}
+    members[group] = members[group][:count]
+    return _with(deployment, members, {**deployment.assignment.shapes, group: shape})
+
+
+def reset_shape(deployment: Deployment, group: str) -> Deployment:
+    """Give a group the size its layout says again. Raises UsageError for an unknown group."""
+    _group(deployment, group)
+    shapes = {name: shape for name, shape in deployment.assignment.shapes.items() if name != group}
+    written = (deployment.layout.written or deployment.layout).groups[group]
+    members = {name: deployment.assignment.of(name) for name in _names(deployment)}
+    members[group] = members[group][: written.nodes]
+    return _with(deployment, members, shapes)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Assignments that were, are and were taken back; a value of its own, so that it cannot be half changed."""
+
+    now: Assignment
+    past: tuple[Assignment, ...] = ()
+    future: tuple[Assignment, ...] = ()
+
+    def changed(self, assignment: Assignment, depth: int = 100) -> History:
+        """After a change: what was taken back is forgotten. The same assignment again is no change."""
+        if assignment == self.now:
+            return self
+        return History(assignment, (*self.past, self.now)[-depth:])
+
+    def undone(self) -> History:
+        """One change back; the same when there is none."""
+        if not self.past:
+            return self
+        return History(self.past[-1], self.past[:-1], (self.now, *self.future))
+
+    def redone(self) -> History:
+        """One change forth again; the same when there is none."""
+        if not self.future:
+            return self
+        return History(self.future[0], (*self.past, self.now), self.future[1:])
+
+
+def _names(deployment: Deployment) -> tuple[str, ...]:
+    return tuple(deployment.layout.groups)
+
+
+def _group(deployment: Deployment, name: str) -> Group:
+    found = deployment.layout.groups.get(name)
+    if found is None:
+        raise UsageError(f"the layout has no group {name!r}", hint=f"groups: {', '.join(deployment.layout.groups)}")
+    return found
+
+
+def _node(deployment: Deployment, name: str) -> str:
+    if name not in deployment.cluster.nodes:
+        raise UsageError(f"the cluster has no node {name!r}", hint=f"nodes: {', '.join(deployment.cluster.nodes)}")
+    return name
+
+
+def _with(
+    deployment: Deployment, members: Mapping[str, tuple[str, ...]], shapes: Mapping[str, Shape] | None = None
+) -> Deployment:
+    kept = deployment.assignment.shapes if shapes is None else shapes
+    return replace(deployment, assignment=Assignment(members, kept))

@@ -1,0 +1,24 @@
+"""How often engines are asked, and for how long a silence is believed. Only numbers enter here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Cadences:
+    """Seconds between questions to one engine; tests give shorter ones."""
+
+    metrics_s: float = 10.0
+    works_s: float = 60.0
+    """Between one-token completions: each is work for the NPUs."""
+    works_first_s: float = 10.0
+    """After an engine was first seen ready, so that a look of a few seconds asks for no tokens."""
+    works_timeout_s: float = 30.0
+    works_again_s: float = 5.0
+    """After a completion that failed once: only the second failure counts."""
+    hang_s: float = 30.0
+    """Without a token while requests run and the NPUs rest."""
+    hang_busy_s: float = 300.0
+    """The same while the NPUs compute: the prefill of a very long prompt shows no token for minutes."""
+    diagnosis_s: float = 1.0

@@ -1,0 +1,101 @@
+"""What the console itself sees of serving engines, as facts of the table of signatures. Pure; logs are `diagnosis`' job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from console.advice.signatures import Signature
+from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade, Rung
+
+KV_FULL, KV_FREE = 0.95, 0.90
+"""A cache counts as full from the first until it is below the second, and only while requests wait for room."""
+STORM_S, CALM_S = 1.0, 0.2
+"""Preemptions per second, in the same way."""
+
+OWN = (
+    Signature(
+        "S1", "running", "the engine hangs",
+        "Requests run, no token comes, and /health looks only at the error flag of the engine.",
+        "Read the logs of all ranks of the group for the first error, take a stack of a worker (py-spy dump), restart the group.",
+        "vllm-ascend issues 13648, 13964", where="console", fact="hang",
+    ),
+    Signature(
+        "S2", "running", "the KV cache is full", "More tokens are in flight than the cache holds, so requests wait.",
+        "Send fewer or shorter requests at once, add decode engines, or lower --max-num-seqs.",
+        "vLLM 0.21 metric vllm:kv_cache_usage_perc", where="console", fact="kv-full",
+    ),
+    Signature(
+        "S3", "running", "requests are preempted again and again",
+        "Running requests are thrown out for want of KV cache and computed anew, which costs throughput.",
+        "Lower --max-num-seqs, or give more memory with --gpu-memory-utilization.",
+        "vLLM 0.21 metric vllm:num_preemptions_total", where="console", fact="preemption-storm",
+    ),
+    Signature(
+        "S4", "running", "the engine serves another model name",
+        "/v1/models does not list the name of the layout, so requests with that name are answered 404.",
+        "Set --served-model-name to the same word on every engine, then restart the engine.",
+        "vLLM 0.21 entrypoints/openai", where="console", fact="wrong-model",
+    ),
+)  # fmt: skip
+"""Conditions that no log line shows."""
+
+_GONE = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.EXITED, EngineState.IDLE)
+_BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
+_COUNT = re.compile(r'"(prefill|decode|dp)_instances": ?(\d{1,6})')
+
+
+def facts_of(snapshot: ClusterSnapshot, before: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+    """(fact, engine, what was seen) of everything that holds now; `before` are the (fact, engine) that held last."""
+    for engine in snapshot.engines.values():
+        if engine.state not in (EngineState.READY, EngineState.DEGRADED):
+            continue
+        rungs = {rung.name: rung for rung in engine.health}
+        yield from _rungs(engine, rungs)
+        yield from _load(engine, before)
+        if engine.role == "proxy" and "http" in rungs and rungs["http"].grade is Grade.OK:
+            yield from _listed(snapshot, engine, rungs["http"])
+    yield from _groups(snapshot)
+
+
+def _rungs(engine: EngineSnapshot, rungs: Mapping[str, Rung]) -> Iterator[tuple[str, str, str]]:
+    works, model = rungs.get("works"), rungs.get("model")
+    if works is not None and works.evidence.startswith("hangs: "):
+        yield "hang", engine.id, works.evidence
+    if model is not None and model.grade is Grade.FAIL and model.evidence.startswith("serves "):
+        yield "wrong-model", engine.id, model.evidence
+
+
+def _load(engine: EngineSnapshot, before: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+    serving = engine.serving
+    if serving is None:
+        return
+    limit = KV_FREE if ("kv-full", engine.id) in before else KV_FULL
+    if serving.kv_usage is not None and serving.kv_usage >= limit and serving.waiting:
+        yield "kv-full", engine.id, f"KV cache {serving.kv_usage:.0%} used, {serving.waiting} requests wait"
+    limit = CALM_S if ("preemption-storm", engine.id) in before else STORM_S
+    if serving.preemptions_s is not None and serving.preemptions_s >= limit:
+        yield "preemption-storm", engine.id, f"{serving.preemptions_s:.1f} preemptions/s"
+
+
+def _listed(snapshot: ClusterSnapshot, proxy: EngineSnapshot, rung: Rung) -> Iterator[tuple[str, str, str]]:
+    """The proxy was given every engine with a port; its `/healthcheck` counts those it still has and probes none."""
+    counts = {kind: int(number) for kind, number in _COUNT.findall(rung.evidence)}
+    for role, kind in (("prefill", "prefill"), ("decode", "decode"), ("mixed", "dp")):
+        mine = [
+            each
+            for each in snapshot.engines.values()
+            if each.role == role and each.port is not None and "@" not in each.id
+        ]
+        gone = [each.id for each in mine if each.state in _GONE]
+        if gone and counts.get(kind, len(mine)) > len(mine) - len(gone):
+            yield "proxy-lists-dead", proxy.id, f"it still sends requests to {', '.join(gone)}"
+
+
+def _groups(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
+    for group in dict.fromkeys(each.group for each in snapshot.engines.values() if each.role != "proxy" and each.group):
+        members = [each for each in snapshot.engines.values() if each.group == group]
+        broken = [each for each in members if each.state in _BROKEN]
+        alive = [each for each in members if each.state is EngineState.DEGRADED]
+        for each in broken if alive else ():
+            yield "peer-dead", each.id, f"{each.id} {each.state} while {len(alive)} ranks of {group} still run"

@@ -1,0 +1,139 @@
+"""One file to hand to someone else when something is wrong: what is configured, found, checked and logged, secrets masked.
+
+It gathers and packs; nothing on a node changes, and nothing leaves this machine.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import tarfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from console import __version__
+from console.commands.bundle import rank_command
+from console.commands.masking import MASK, is_secret, masked_text
+from console.model.errors import ConsoleError
+from console.probes.sanitize import clean
+from console.services.plans import command_text
+from console.services.preflight import Report
+from console.services.session import Session
+
+LOG_LINES = 2000
+"""Of each engine's log, from its end."""
+LOG_BYTES = 4 * 1024 * 1024
+JOURNAL_LINES = 500
+LEFT_BEHIND = """echo "== plog"; logs="${ASCEND_PROCESS_LOG_PATH:-$HOME/ascend/log}"
+find "$logs" -type f -printf '%TY-%Tm-%Td %TH:%TM %s %p\\n' 2>/dev/null | sort -r | head -n 200
+echo "== core_pattern"; cat /proc/sys/kernel/core_pattern
+echo "== cores"; find /var/lib/systemd/coredump /var/crash /tmp "$PWD" -maxdepth 1 -name 'core*' -type f \
+-printf '%TY-%Tm-%Td %TH:%TM %s %p\\n' 2>/dev/null | sort -ru | head -n 100; echo '== end'"""
+"""Lists the process logs of CANN and the core files of a node; their contents stay there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One file of the bundle."""
+
+    name: str
+    text: str
+
+
+async def gather(session: Session, *, lines: int = LOG_LINES) -> tuple[Piece, ...]:
+    """Everything there is to hand over, masked. Of a node that does not answer that is said.
+
+    Raises UsageError when no node carries anything.
+    """
+    report = await session.preflight.run()
+    left = await session.preflight.look(("sh", "-c", LEFT_BEHIND))
+    return (
+        Piece("about.json", _json(_about(session, report))),
+        Piece("cluster.json", _json(session.cluster.model_dump(mode="json"))),
+        Piece("layout.json", _json(session.deployment.layout.model_dump(mode="json"))),
+        Piece("assignment.json", _json({group: list(each) for group, each in session.deployment.assignment.nodes.items()})),
+        Piece("findings.json", _json([asdict(each) for each in session.findings])),
+        Piece("preflight.json", _json([asdict(each) for each in report.results])),
+        Piece("events.json", _json([asdict(each) for each in session.snapshot.events])),
+        Piece("journal.jsonl", "".join(_json(dict(each), None) + "\n" for each in session.journal.tail(JOURNAL_LINES))),
+        *(Piece(f"nodes/{node}/left-behind.txt", masked_text(text) + "\n") for node, text in left.items()),
+        *_commands(session),
+        *_logs(session, lines),
+    )  # fmt: skip
+
+
+def pack(pieces: tuple[Piece, ...], path: Path, *, now: float | None = None) -> None:
+    """Write a tar.gz that only its owner may read. Raises ConsoleError when it cannot be written or is there already."""
+    top = path.name.removesuffix(".tar.gz")
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+            for piece in pieces:
+                data = piece.text.encode("utf-8", "replace")
+                entry = tarfile.TarInfo(f"{top}/{piece.name}")
+                entry.size, entry.mtime, entry.mode = len(data), int(time.time() if now is None else now), 0o600
+                archive.addfile(entry, io.BytesIO(data))
+    except FileExistsError as error:
+        raise ConsoleError(f"{path} is there already", hint="give another name with --output") from error
+    except OSError as error:
+        raise ConsoleError(f"{path} cannot be written: {error.strerror}", hint="give a place with --output") from error
+
+
+def hidden(value: object) -> object:
+    """The same data with the values of secret names hidden, however deep they lie, and what looks like a secret in texts."""
+    if isinstance(value, dict):
+        return {key: MASK if each and is_secret(str(key)) else hidden(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [hidden(each) for each in value]
+    return masked_text(value) if isinstance(value, str) else value
+
+
+def _about(session: Session, report: Report) -> Mapping[str, object]:
+    snapshot = session.snapshot
+    return {
+        "console": __version__,
+        "python": platform.python_version(),
+        "jump_host": platform.platform(),
+        "at": _clock(time.time()),
+        "cluster": session.cluster.name,
+        "deployment": session.deployment.name,
+        "nodes": {
+            name: {"link": str(node.link.state), "reason": node.link.reason, "hostname": node.system.hostname}
+            for name, node in snapshot.nodes.items()
+        },
+        "engines": {
+            engine.id: {"node": engine.node, "state": str(engine.state), "phase": engine.phase, "cause": engine.cause}
+            for engine in snapshot.engines.values()
+        },
+        "versions": {
+            f"{each.node} {each.title}": each.seen for each in report.results if each.check in ("15", "16", "17", "18")
+        },
+    }
+
+
+def _commands(session: Session) -> Iterator[Piece]:
+    for rank in session.deployment.ranks():
+        yield Piece(f"engines/{rank.id}/command.txt", command_text(rank_command(session.deployment, rank)) + "\n")
+
+
+def _logs(session: Session, lines: int) -> Iterator[Piece]:
+    for engine in session.snapshot.engines:
+        copy = session.logs.copy(engine)
+        if copy is None or not copy.size:
+            continue
+        begin = max(0, copy.size - LOG_BYTES)
+        kept = copy.read(begin, copy.size - begin).split(b"\n")[-lines - 1 :]
+        text = "\n".join(clean(line.decode("utf-8", "replace")) for line in kept)
+        yield Piece(f"engines/{clean(engine)}/out.log", masked_text(text))
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def _json(value: object, indent: int | None = 2) -> str:
+    return json.dumps(hidden(value), indent=indent, ensure_ascii=False, default=str)

@@ -1,0 +1,181 @@
+"""What is asked before an evaluation begins: is the tool there, the dataset, does the endpoint answer. Changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from console.commands.evaluation import AccuracyLoad, BenchLoad, Endpoint, Presence, presence, presence_argv
+from console.model.cluster import Node
+from console.model.deployment import Deployment, Rank
+from console.model.findings import Finding, Severity
+from console.probes.sanitize import clean, decode
+from console.remote.http import AsyncHttp, HttpAnswer
+from console.remote.link import NodeLink
+
+TIMEOUT_S = 10.0
+SMOKE_S = 120.0
+"""A first request may wait for graphs to be compiled."""
+PRESENCE_S = 60.0
+MOST_SMOKE = 16
+INSTALL = "git clone https://github.com/AISBench/benchmark, then pip3 install -e ./ --use-pep517 in a venv of its own"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What an engine says it serves."""
+
+    id: str = ""
+    max_model_len: int | None = None
+    version: str = ""
+    """Of vLLM."""
+    error: str = ""
+    """Why the id is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The outcome of all checks."""
+
+    model: ModelFacts = ModelFacts()
+    tool: Presence = field(default_factory=Presence)
+    findings: tuple[Finding, ...] = ()
+
+
+async def ask_model(http: AsyncHttp, host: str, port: int) -> ModelFacts:
+    """The first model of `/v1/models`, and `/version`."""
+    listed, version = await asyncio.gather(
+        http.get(host, port, "/v1/models", TIMEOUT_S), http.get(host, port, "/version", TIMEOUT_S)
+    )
+    body = _json(listed)
+    models = body.get("data") if isinstance(body, dict) else None
+    first = models[0] if isinstance(models, list) and models else None
+    if not isinstance(first, dict) or not isinstance(first.get("id"), str):
+        return ModelFacts(error=f"/v1/models of {host}:{port}: {_said(listed)}")
+    length = first.get("max_model_len")
+    said = _json(version)
+    number = str(said.get("version", "")) if isinstance(said, dict) else ""
+    return ModelFacts(clean(str(first["id"])), length if isinstance(length, int) else None, clean(number))
+
+
+async def smoke(http: AsyncHttp, where: Endpoint, model: str, times: int) -> str:
+    """Ask the endpoint who it is; empty when every answer had words in it, else what was wrong with the first that had not.
+
+    A proxy that lost its decoder answers 200 with nothing, which is a failure here; several requests meet several P/D pairs.
+    """
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": "Who are you?"}],
+        "max_tokens": 256,
+        "temperature": 0,
+    }
+    count = max(1, min(times, MOST_SMOKE))
+    answers = await asyncio.gather(
+        *(http.post_json(where.host, where.port, "/v1/chat/completions", body, SMOKE_S) for _ in range(count))
+    )
+    bad = [fault for answer in answers if (fault := _fault(answer))]
+    return f"{len(bad)} of {count} test requests failed: {bad[0]}" if bad else ""
+
+
+def _fault(answer: HttpAnswer) -> str:
+    if answer.error or answer.status != 200:
+        return _said(answer)
+    body = _json(answer)
+    choices = body.get("choices") if isinstance(body, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    if not isinstance(message, dict):
+        return "HTTP 200 with nothing in it" if not answer.body.strip() else "HTTP 200 without a message"
+    words = (message.get(name) for name in ("content", "reasoning_content", "reasoning"))
+    return "" if any(isinstance(each, str) and each.strip() for each in words) else "HTTP 200 with an empty message"
+
+
+def _said(answer: HttpAnswer) -> str:
+    if answer.error:
+        return clean(answer.error)
+    return f"HTTP {answer.status} {' '.join(decode(answer.body[:300]).split())[:200]}".rstrip()
+
+
+def _json(answer: HttpAnswer) -> JsonValue:
+    if answer.error or answer.status != 200:
+        return None
+    try:
+        value: JsonValue = json.loads(answer.body)
+    except ValueError:
+        return None
+    return value
+
+
+async def ask_presence(link: NodeLink, node: Node, program: str, distribution: str, files: tuple[str, ...]) -> Presence:
+    """Whether the tool and the dataset's files are on the node. Raises what the link raises."""
+    sample = await link.run_command(presence_argv(node, program, distribution, files), PRESENCE_S)
+    if sample.exit_code is None:
+        return Presence(trouble=f"no answer in {PRESENCE_S:.0f} s")
+    if sample.exit_code:
+        return Presence(trouble=decode(sample.stderr.strip())[:300] or f"exit code {sample.exit_code}")
+    return presence("\n".join(decode(line) for line in sample.stdout.splitlines()))
+
+
+def tool_findings(found: Presence, node: str, program: str, dataset: str) -> Iterator[Finding]:
+    """What the presence of the tool comes to."""
+    if found.trouble:
+        yield _error("EVAL-TOOL", f"{program} cannot be looked for: {found.trouble}", node, "look at the node")
+    elif not found.program:
+        fix = INSTALL if "ais_bench" in program else "run it on a node whose container has vLLM, or give --program"
+        yield _error("EVAL-TOOL", f"{program} is not installed on {node}", node, fix)
+    if found.missing:
+        names = ", ".join(clean(name) for name in found.missing)
+        fix = f"unzip {dataset}.zip of OpenCompass's data there"
+        yield _error("EVAL-DATA", f"files of the dataset {dataset} are missing: {names}", node, fix)
+
+
+def model_findings(facts: ModelFacts, given: str, endpoint: str) -> Iterator[Finding]:
+    """What the engine's own model list comes to."""
+    if facts.error and not given:
+        yield _error(
+            "EVAL-MODEL", f"the model id is not known: {facts.error}", endpoint, "start the engines, or give --model"
+        )
+    elif not facts.error and given and facts.id != given:
+        yield Finding(
+            "EVAL-MODEL", Severity.WARNING, f"the engine serves {facts.id!r}, requests will name {given!r}", endpoint
+        )
+
+
+def length_findings(load: BenchLoad | AccuracyLoad, longest: int | None, where: str) -> Iterator[Finding]:
+    """Requests that cannot fit the context are refused by every engine."""
+    if longest is None:
+        return
+    if isinstance(load, BenchLoad) and load.input_tokens + load.output_tokens > longest:
+        text = f"{load.input_tokens} input and {load.output_tokens} output tokens do not fit max_model_len {longest}"
+        yield _error("EVAL-LEN", text, where, "ask for less")
+    if isinstance(load, AccuracyLoad) and load.max_out_tokens >= longest:
+        text = f"{load.max_out_tokens} output tokens and a prompt do not fit max_model_len {longest}"
+        yield _error("EVAL-LEN", text, where, "give a smaller --max-out-tokens")
+
+
+def smoke_finding(fault: str, endpoint: str) -> Finding:
+    """The test request's failure."""
+    return _error("EVAL-SMOKE", fault, endpoint, "see the endpoint's log; `verify` shows which rung fails")
+
+
+def smoke_times(deployment: Deployment) -> int:
+    """As many as the largest data-parallel group has ranks where prefill and decode are apart, else one."""
+    groups: Mapping[str, int] = {
+        name: group.data_parallel.size for name, group in deployment.layout.groups.items() if group.role != "mixed"
+    }
+    return max(groups.values(), default=1)
+
+
+def asked_rank(deployment: Deployment, where: Endpoint) -> Rank | None:
+    """The engine that can be asked for its model: the endpoint itself, or behind a proxy the first that decodes."""
+    serving = [rank for rank in deployment.ranks() if rank.port is not None]
+    own = next((rank for rank in serving if rank.id == where.engine), None)
+    return own or next((rank for rank in serving if rank.role != "prefill"), next(iter(serving), None))
+
+
+def _error(rule: str, message: str, where: str, fix: str) -> Finding:
+    return Finding(rule, Severity.ERROR, message, where, fix=fix)

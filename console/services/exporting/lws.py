@@ -1,0 +1,215 @@
+"""Kubernetes LeaderWorkerSet manifests: one set per group, one pod per node of it, all ranks of the node in the pod.
+
+For those who outgrow one jump host. A pod learns its place from LWS_WORKER_INDEX and the leader's address from
+LWS_LEADER_ADDRESS, so nothing of the cluster file is in the manifests. The scripts are in a ConfigMap, because Kubernetes
+rewrites `$$` in a command. Source: LeaderWorkerSet API leaderworkerset.x-k8s.io/v1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pydantic import JsonValue
+
+from console.commands.container import SHM_SIZE, weights_mount
+from console.commands.flags import flag_words
+from console.commands.quoting import quote
+from console.commands.script import environment_lines, sourcing_lines
+from console.commands.serve import PROXY_SCRIPTS, serve_command
+from console.files import yaml_text
+from console.model.cluster import Node
+from console.model.deployment import Deployment, Rank
+from console.model.errors import UsageError
+from console.model.layout import Group, Layout
+from console.services.assignment import example
+from console.services.exporting.folders import ExportedFile
+
+NPU_RESOURCE = "huawei.com/Ascend910"
+"""What Huawei's device plugin calls a device; some clouds say huawei.com/ascend-1980."""
+
+SCRIPTS = "/dsv4"
+"""Where a pod finds its scripts."""
+
+_HEAD = "192.0.2.254"
+_SELF = "192.0.2.253"
+_COMPUTED = ("HCCL_IF_IP", "VLLM_HOST_IP", "HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
+
+
+def lws_manifests(deployment: Deployment) -> tuple[ExportedFile, ...]:
+    """`GROUP.yaml` for every group and `proxy.yaml`. Raises UsageError when the layout names no image."""
+    layout = deployment.layout
+    if not layout.image:
+        raise UsageError(f"the layout {layout.name} names no image", hint="write `image:` in the layout")
+    files = [
+        ExportedFile(f"{_name(layout, name)}.yaml", _scripts_text(layout, name) + "---\n" + _group_text(layout, name))
+        for name in layout.groups
+    ]
+    if layout.proxy is not None:
+        files.append(ExportedFile(f"{_name(layout, 'proxy')}.yaml", "---\n".join(_proxy_texts(layout))))
+    return tuple(files)
+
+
+def _name(layout: Layout, part: str) -> str:
+    """A DNS label of at most 50 characters: pods append their place to it."""
+    return re.sub(r"[^a-z0-9-]+", "-", f"{layout.name}-{part}".lower()).strip("-")[:50].strip("-")
+
+
+def _scripts_text(layout: Layout, name: str) -> str:
+    last = min(1, layout.groups[name].nodes - 1)
+    scripts = {"leader.sh": pod_script(layout, name, 0), "worker.sh": pod_script(layout, name, last)}
+    metadata = {"name": _name(layout, name), "labels": _labels(layout, name)}
+    return yaml_text({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": scripts})
+
+
+def _group_text(layout: Layout, name: str) -> str:
+    group = layout.groups[name]
+    template: dict[str, object] = {
+        "size": group.nodes,
+        "restartPolicy": "RecreateGroupOnPodRestart",
+        "leaderTemplate": _pod(layout, name, 0),
+        "workerTemplate": _pod(layout, name, min(1, group.nodes - 1)),
+    }
+    return yaml_text(
+        {
+            "apiVersion": "leaderworkerset.x-k8s.io/v1",
+            "kind": "LeaderWorkerSet",
+            "metadata": {"name": _name(layout, name), "labels": _labels(layout, name)},
+            "spec": {"replicas": 1, "startupPolicy": "LeaderCreated", "leaderWorkerTemplate": template},
+        }
+    )
+
+
+def _labels(layout: Layout, part: str) -> dict[str, str]:
+    return {"app.kubernetes.io/name": _name(layout, part), "app.kubernetes.io/part-of": _name(layout, "all")}
+
+
+def _pod(layout: Layout, name: str, position: int) -> dict[str, object]:
+    group = layout.groups[name]
+    ranks = _ranks(layout, name, position)
+    used = group.data_parallel.per_node * group.devices_per_rank
+    container: dict[str, object] = {
+        "name": "engines",
+        "image": layout.image,
+        "command": ["/bin/bash", f"{SCRIPTS}/{'worker' if position else 'leader'}.sh"],
+        "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "securityContext": {"privileged": True},
+        "resources": {"limits": {NPU_RESOURCE: str(used)}, "requests": {NPU_RESOURCE: str(used)}},
+        "volumeMounts": [{"name": each, "mountPath": path} for each, path, _ in _volumes(layout, name)],
+    }
+    port = next((rank.port for rank in ranks if rank.port is not None), None)
+    if port is not None:
+        container["ports"] = [{"containerPort": rank.port} for rank in ranks if rank.port is not None]
+        probe = {"path": "/health", "port": port}
+        container["readinessProbe"] = {"httpGet": probe, "periodSeconds": 10, "failureThreshold": 3}
+    spec: dict[str, object] = {
+        "hostNetwork": True,
+        "dnsPolicy": "ClusterFirstWithHostNet",
+        "terminationGracePeriodSeconds": 60,
+        "containers": [container],
+        "volumes": [{"name": each, **source} for each, _, source in _volumes(layout, name)],
+    }
+    return {"metadata": {"labels": _labels(layout, name)}, "spec": spec}
+
+
+def _volumes(layout: Layout, name: str) -> Iterator[tuple[str, str, dict[str, object]]]:
+    yield "scripts", SCRIPTS, {"configMap": {"name": _name(layout, name)}}
+    yield "dshm", "/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": f"{SHM_SIZE[:-1]}Gi"}}
+    places = ("/usr/local/dcmi", "/usr/local/Ascend/driver", "/etc/ascend_install.info", "/etc/hccn.conf")
+    for place in (*places, weights_mount(layout.model.path)):
+        if place:
+            yield re.sub(r"[^a-z0-9]+", "-", place.lower()).strip("-")[:60], place, {"hostPath": {"path": place}}
+
+
+def _ranks(layout: Layout, name: str, position: int) -> list[Rank]:
+    made = example(layout)
+    ranks = [rank for rank in made.ranks() if (rank.group, rank.position) == (name, position)]
+    return [replace(rank, address=_SELF, dp_address=_HEAD) for rank in ranks]
+
+
+def pod_script(layout: Layout, name: str, position: int) -> str:
+    """What a pod of a group runs: every rank of its node. It ends when one of them does; then the group starts again."""
+    group = layout.groups[name]
+    lines = [
+        *sourcing_lines(Node(name=name)),
+        'if [ "${LWS_WORKER_INDEX:-0}" = 0 ]; then leader="$POD_IP"',
+        'else leader="$(getent ahostsv4 "$LWS_LEADER_ADDRESS" | while read -r ip _; do echo "$ip"; break; done)"; fi',
+        'read -r _ nic _ <<<"$(ip -o -4 addr show to "$POD_IP" 2>/dev/null)"',
+        'nic="${nic%%@*}"',
+        'export HCCL_IF_IP="$POD_IP" VLLM_HOST_IP="$POD_IP"',
+        'export HCCL_SOCKET_IFNAME="$nic" GLOO_SOCKET_IFNAME="$nic" TP_SOCKET_IFNAME="$nic"',
+    ]
+    for rank in _ranks(layout, name, position):
+        command = serve_command(example(layout), rank)
+        env = {key: value for key, value in command.env.items() if key not in _COMPUTED}
+        lines += ["(", *environment_lines(env), "exec " + " ".join(_words(command.argv, group, rank)), ") &"]
+    return "\n".join([*lines, "wait -n", "exit 1", ""])
+
+
+def _words(argv: tuple[str, ...], group: Group, rank: Rank) -> Iterator[str]:
+    """The words, quoted; what depends on the pod's place is left to its shell."""
+    before = ""
+    for word in argv:
+        if before in ("--data-parallel-rank", "--data-parallel-start-rank"):
+            yield f'"$((LWS_WORKER_INDEX * {group.data_parallel.per_node} + {rank.local_rank}))"'
+        elif word == _HEAD and before == "--data-parallel-address":
+            yield '"$leader"'
+        else:
+            yield quote(word)
+        before = word
+
+
+def _proxy_texts(layout: Layout) -> Iterator[str]:
+    proxy = layout.proxy
+    assert proxy is not None
+    name = _name(layout, "proxy")
+    args: dict[str, JsonValue] = {"host": "0.0.0.0", "port": proxy.port}
+    if proxy.kind == "dp":
+        args |= _endpoints(layout, "dp", tuple(layout.groups))
+    else:
+        for side, role in (("prefiller", "prefill"), ("decoder", "decode")):
+            args |= _endpoints(layout, side, tuple(key for key, group in layout.groups.items() if group.role == role))
+    words = ["python", proxy.script or PROXY_SCRIPTS[proxy.kind], *flag_words({**args, **proxy.args})]
+    container: dict[str, object] = {
+        "name": "proxy",
+        "image": layout.image,
+        "command": words,
+        "ports": [{"containerPort": proxy.port}],
+        "readinessProbe": {"httpGet": {"path": "/healthcheck", "port": proxy.port}},
+    }
+    labels = _labels(layout, "proxy")
+    yield yaml_text(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            },
+        }
+    )
+    yield yaml_text(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"selector": labels, "ports": [{"port": proxy.port, "targetPort": proxy.port}]},
+        }
+    )
+
+
+def _endpoints(layout: Layout, side: str, groups: tuple[str, ...]) -> dict[str, JsonValue]:
+    """Host names that LeaderWorkerSet gives its pods, position by position with their ports."""
+    hosts: list[JsonValue] = []
+    ports: list[JsonValue] = []
+    for name in groups:
+        pods = _name(layout, name)
+        for rank in example(layout).ranks():
+            if rank.group == name and rank.port is not None:
+                pod = f"{pods}-0" if rank.position == 0 else f"{pods}-0-{rank.position}"
+                hosts.append(f"{pod}.{pods}")
+                ports.append(str(rank.port))
+    return {f"{side}-hosts": hosts, f"{side}-ports": ports}

@@ -1,0 +1,67 @@
+"""The preflight before a launch: asked once for all nodes of a plan, refused node by node unless the operator overrode it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from console.model.errors import ConsoleError, UsageError
+from console.model.snapshot import EventLevel
+from console.probes.checks import Result, Verdict
+from console.probes.preflight import CHECKS
+from console.services.monitor import Monitor
+from console.services.preflight import Ask, Preflight, Report
+
+
+def overrides(ids: Sequence[str]) -> frozenset[str]:
+    """The checks an operator wants to pass over. Raises UsageError for one that stops no launch."""
+    known = {check.id: check.title for check in CHECKS if check.blocks and not check.network}
+    for each in ids:
+        if each not in known:
+            shown = ", ".join(f"{id} {title}" for id, title in known.items())
+            raise UsageError(f"no check {each!r} stops a launch", hint=f"these do: {shown}")
+    return frozenset(ids)
+
+
+class Gate:
+    """What stands between one plan and its launch. Machines without NPUs have no preflight here: they only try things out."""
+
+    def __init__(
+        self, preflight: Preflight, monitor: Monitor, nodes: Sequence[str], overridden: frozenset[str] = frozenset()
+    ) -> None:
+        self._preflight = preflight
+        self._monitor = monitor
+        self._nodes = tuple(node for node in nodes if monitor.deployment.node(node).hardware.devices)
+        self._overridden = overridden
+        self._asked: asyncio.Task[Report] | None = None
+
+    async def ask(self, node: str) -> str:
+        """Wait for the preflight; one line on what this node came to, empty when nothing is asked of it.
+
+        Raises ConsoleError naming every check that fails and is not overridden.
+        """
+        if node not in self._nodes:
+            return ""
+        if self._asked is None:
+            self._asked = asyncio.create_task(self._preflight.run(self._nodes, Ask(blocking=True)), name="preflight")
+        report = await asyncio.shield(self._asked)
+        failed = report.failures(node)
+        stopping = [each for each in failed if each.check not in self._overridden]
+        if stopping:
+            raise ConsoleError(f"{node}: {_words(stopping)}", hint=_hint(stopping))
+        for each in failed:
+            self._monitor.note(EventLevel.WARNING, f"overridden: {_words([each])}", node=node)
+        mine = [each for each in report.results if each.node == node]
+        unknown = sum(each.verdict is Verdict.UNKNOWN for each in mine)
+        told = [f"{len(mine)} checks", *([f"{len(failed)} overridden"] if failed else [])]
+        return ", ".join([*told, *([f"{unknown} unknown"] if unknown else [])])
+
+
+def _words(results: Sequence[Result]) -> str:
+    return "; ".join(f"check {each.check}, {each.title}: {each.seen}" for each in results)
+
+
+def _hint(results: Sequence[Result]) -> str:
+    mend = "; ".join(dict.fromkeys(each.remedy for each in results if each.remedy))
+    words = " ".join(f"--override {each}" for each in dict.fromkeys(result.check for result in results))
+    return f"{mend}. To start all the same: {words}"

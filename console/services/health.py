@@ -1,0 +1,146 @@
+"""Asks engines over HTTP whether they answer: `/health`, then the model id in `/v1/models`; the proxy its `/healthcheck`.
+
+Headless engines are never asked. A refused connection while an engine still starts is waiting, not failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+
+from console.model.deployment import Deployment
+from console.model.run import RunKey
+from console.model.snapshot import EngineSnapshot, EngineState, Grade, LinkState, Rung
+from console.probes.sanitize import clean
+from console.remote.http import HttpAnswer
+from console.remote.link import NodeLink
+from console.services.monitor import Monitor
+from console.services.records import RunRecord
+
+EVERY_S = 10.0
+"""Each question is a line in the engine's access log, which an operator has to read: not more often than needed."""
+STARTING_S = 2.0
+MODEL_EVERY_S = 60.0
+TIMEOUT_S = 5.0
+FAILURES = 2
+"""Answers in a row that must fail before an engine that was ready is called degraded."""
+AT_ONCE = 8
+
+_ASKED = (EngineState.STARTING, EngineState.READY, EngineState.DEGRADED)
+
+
+class HealthWatch:
+    """Climbs the HTTP rungs of every engine on a cadence, never two at once for one engine."""
+
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:
+        self._monitor = monitor
+        self._links = links
+        self._due: dict[RunKey, float] = {}
+        self._busy: dict[RunKey, asyncio.Task[None]] = {}
+        self._gate = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self) -> None:
+        """Ask until cancelled; leaves no question open."""
+        try:
+            while True:
+                for engine in self._monitor.snapshot.engines.values():
+                    self._ask(engine)
+                await asyncio.sleep(0.5)
+        finally:
+            for task in self._busy.values():
+                task.cancel()
+            await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    def _ask(self, engine: EngineSnapshot) -> None:
+        key = self._monitor.current(engine.id)
+        if key is None or engine.headless or engine.port is None or engine.state not in _ASKED or key in self._busy:
+            return
+        link = self._links[engine.node]
+        if link.link.state is not LinkState.UP or time.monotonic() < self._due.get(key, 0.0):
+            return
+        task = asyncio.create_task(self._climb(engine, key, link), name=f"health {engine.id}")
+        self._busy[key] = task
+        task.add_done_callback(lambda _: self._busy.pop(key, None))
+
+    async def _climb(self, engine: EngineSnapshot, key: RunKey, link: NodeLink) -> None:
+        async with self._gate:
+            learnt = self._monitor.learnt(key)
+            deployment = self._monitor.deployment
+            address = deployment.address(engine.node) or "127.0.0.1"
+            port = engine.port or 0
+            http = link.http()
+            if engine.role == "proxy":
+                rungs: tuple[Rung, ...] = (_proxy_rung(await http.get(address, port, "/healthcheck", TIMEOUT_S)),)
+                rungs = (*rungs, Rung("model", Grade.SKIPPED, "the proxy has no model list", time.time()))
+            else:
+                health = await http.get(address, port, "/health", TIMEOUT_S)
+                rungs = (_health_rung(health),)
+                known = next((rung for rung in learnt.rungs if rung.name == "model" and rung.grade is Grade.OK), None)
+                if rungs[0].grade is Grade.OK and known is not None and time.time() - (known.at or 0.0) < MODEL_EVERY_S:
+                    rungs = (*rungs, known)
+                elif rungs[0].grade is Grade.OK:
+                    models = await http.get(address, port, "/v1/models", TIMEOUT_S)
+                    rungs = (*rungs, _model_rung(models, expected_model(deployment)))
+            self._settle(learnt, rungs)
+            self._due[key] = time.monotonic() + (EVERY_S if learnt.rungs and _all_ok(learnt.rungs) else STARTING_S)
+            self._monitor.touch()
+
+    def _settle(self, learnt: RunRecord, rungs: tuple[Rung, ...]) -> None:
+        """Failures count only when they repeat; before an engine ever was ready they are waiting."""
+        if _all_ok(rungs):
+            learnt.http_failures = 0
+            learnt.rungs = rungs
+            return
+        learnt.http_failures += 1
+        started = learnt.ready_at is not None or learnt.log_state.ready
+        if started and learnt.http_failures >= FAILURES:
+            learnt.rungs = rungs
+        elif not started:
+            learnt.rungs = tuple(
+                Rung(rung.name, Grade.WAIT if rung.grade is Grade.FAIL else rung.grade, rung.evidence, rung.at)
+                for rung in rungs
+            )
+
+
+def expected_model(deployment: Deployment) -> str:
+    """The id `/v1/models` must list: the served name, else the model path (vLLM's default)."""
+    return deployment.layout.model.served_name or deployment.layout.model.path
+
+
+def _all_ok(rungs: tuple[Rung, ...]) -> bool:
+    return all(rung.grade in (Grade.OK, Grade.SKIPPED) for rung in rungs)
+
+
+def _health_rung(answer: HttpAnswer) -> Rung:
+    now = time.time()
+    if answer.error:
+        return Rung("http", Grade.FAIL, clean(answer.error), now)
+    if answer.status == 200:
+        return Rung("http", Grade.OK, f"/health 200 in {answer.took_s * 1000:.0f} ms", now)
+    meaning = "; the engine behind the server is dead" if answer.status == 503 else ""
+    return Rung("http", Grade.FAIL, f"/health {answer.status}{meaning}", now)
+
+
+def _proxy_rung(answer: HttpAnswer) -> Rung:
+    now = time.time()
+    if answer.error:
+        return Rung("http", Grade.FAIL, clean(answer.error), now)
+    counts = clean(answer.body.decode("utf-8", "replace"))[:120]
+    grade = Grade.OK if answer.status == 200 else Grade.FAIL
+    return Rung("http", grade, f"/healthcheck {answer.status} {counts}", now)
+
+
+def _model_rung(answer: HttpAnswer, expected: str) -> Rung:
+    now = time.time()
+    if answer.error or answer.status != 200:
+        return Rung("model", Grade.FAIL, clean(answer.error) or f"/v1/models {answer.status}", now)
+    try:
+        listed = [str(model["id"]) for model in json.loads(answer.body)["data"]]
+    except (ValueError, KeyError, TypeError):
+        return Rung("model", Grade.FAIL, "/v1/models is not a list of models", now)
+    shown = clean(", ".join(listed))[:120]
+    if expected in listed:
+        return Rung("model", Grade.OK, shown, now)
+    return Rung("model", Grade.FAIL, f"serves {shown or 'nothing'}, not {clean(expected)}", now)

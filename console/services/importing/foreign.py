@@ -1,0 +1,141 @@
+"""What a foreign file starts, before it is a layout: per node its role, per rank its words and variables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from console.model.layout import Role, flag_name
+from console.services.assignment import example_address
+
+NIC = "nic0"
+"""Stands for the interface of every node while a file is read."""
+
+_SHORT = {
+    "-tp": "tensor-parallel-size",
+    "-pp": "pipeline-parallel-size",
+    "-pcp": "prefill-context-parallel-size",
+    "-dcp": "decode-context-parallel-size",
+    "-dp": "data-parallel-size",
+    "-dpn": "data-parallel-rank",
+    "-dpr": "data-parallel-start-rank",
+    "-dpl": "data-parallel-size-local",
+    "-dpa": "data-parallel-address",
+    "-dpp": "data-parallel-rpc-port",
+    "-dph": "data-parallel-hybrid-lb",
+    "-dpe": "data-parallel-external-lb",
+    "-ep": "enable-expert-parallel",
+    "-q": "quantization",
+    "-sc": "speculative-config",
+    "-cc": "compilation-config",
+}
+"""Short flags of `vllm serve` (vLLM 0.21 engine/arg_utils.py) that a layout must understand."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRank:
+    """One `vllm serve` as its file would start it, on made-up addresses (`address_of`)."""
+
+    args: Mapping[str, JsonValue]
+    env: Mapping[str, str]
+    templated: frozenset[str] = frozenset()
+    """Variables whose value was written with a placeholder."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignNode:
+    """One node of a foreign file."""
+
+    index: int
+    role: Role
+    ranks: tuple[ForeignRank, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A whole foreign deployment."""
+
+    name: str
+    title: str
+    model: str
+    devices: int
+    """Devices of one node."""
+    nodes: tuple[ForeignNode, ...]
+    warnings: tuple[str, ...] = ()
+    proxy_port: int | None = None
+    """None when the file starts no proxy."""
+    copies: bool = False
+    """One node stands for all of its group: its own place in the group is not taken."""
+
+
+def address_of(index: int) -> str:
+    """The made-up address of a file's node."""
+    return example_address(index)
+
+
+def parse_words(words: Sequence[str]) -> tuple[dict[str, JsonValue], list[str]]:
+    """Words after `vllm serve MODEL` as `args` of a layout, and what could not be kept."""
+    args: dict[str, JsonValue] = {}
+    doubts: list[str] = []
+    for key, values in _flags(words):
+        name, value = _arg(key, values)
+        old = next((each for each in args if flag_name(each) == flag_name(name)), None)
+        if old is not None:
+            doubts.append(f"--{flag_name(name)} is given twice; the last one counts")
+            del args[old]
+        if not key:
+            doubts.append(f"the words {' '.join(values)!r} belong to no flag and are left out")
+            continue
+        args[name] = value
+    return args, doubts
+
+
+def _flags(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    key, values = "", list[str]()
+    for word in words:
+        if word.startswith("--") or (word.startswith("-") and word[1:2].isalpha()):
+            if key or values:
+                yield key, values
+            head, equals, tail = word.partition("=")
+            key, values = head, [tail] if equals else []
+        else:
+            values.append(word)
+    if key or values:
+        yield key, values
+
+
+def _arg(key: str, values: list[str]) -> tuple[str, JsonValue]:
+    name = _SHORT.get(key, key.removeprefix("--"))
+    if not values:
+        return (name.removeprefix("no-"), False) if name.startswith("no-") else (name, True)
+    return name, value_of(values[0]) if len(values) == 1 else [value_of(each, plain=True) for each in values]
+
+
+def value_of(word: str, *, plain: bool = False) -> JsonValue:
+    """A word as the value that renders back to an equal word: a number, a mapping, else the text itself."""
+    if plain:
+        return word
+    if word.isdecimal() and str(int(word)) == word:
+        return int(word)
+    try:
+        if repr(float(word)) == word and word[-1:].isdecimal():
+            return float(word)
+    except ValueError:
+        pass
+    if word.lstrip().startswith("{"):
+        try:
+            value: JsonValue = json.loads(word)
+        except ValueError:
+            return word
+        return value
+    return word
+
+
+def same(one: JsonValue, other: JsonValue) -> bool:
+    """Whether two values render to words of one meaning: 8 and "8" are the same."""
+    if isinstance(one, dict | list) or isinstance(other, dict | list):
+        return one == other
+    return one is other if isinstance(one, bool) or isinstance(other, bool) else str(one) == str(other)

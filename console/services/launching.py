@@ -1,0 +1,175 @@
+"""The steps of a start: look that the ground is free, write all runs, launch all at once, wait until ready."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from console.commands.bundle import rank_command
+from console.commands.masking import masked_argv, masked_env
+from console.commands.script import cmd_sh
+from console.model.deployment import Rank
+from console.model.errors import ConsoleError, LinkLost, NodeError, Unreachable
+from console.model.plan import Step
+from console.model.run import RunState
+from console.model.snapshot import EngineSnapshot, EngineState, LinkState
+from console.probes.listeners import listeners_probe, listens, parse_listeners
+from console.services.scope import Say, Scope
+
+READY_LIMIT_S = 3600.0
+"""How long a start may take before the console stops waiting; the engines are left alone (vllm-ascend's CI waits as long)."""
+
+
+class Launching:
+    """Does the steps of one plan that bring engines up."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._launched: dict[str, float] = {}
+
+    async def check(self, step: Step, say: Say) -> str:
+        """The node answers, nothing of it runs yet, nobody listens on its ports, and its preflight stops nothing."""
+        link = self._scope.link(step)
+        if link.link.state is not LinkState.UP:
+            raise Unreachable(
+                f"{step.node} is not connected: {link.link.reason or link.link.state}", hint=link.link.hint
+            )
+        busy = [engine for engine in step.engines if self._scope.runs_now(engine) and self._scope.plan.verb == "start"]
+        if busy:
+            raise ConsoleError(f"{', '.join(busy)} already runs", hint="stop it first")
+        ports = {
+            self._scope.ranks[engine].port: engine
+            for engine in step.engines
+            if self._scope.ranks[engine].port is not None
+        }
+        if not ports:
+            return await self._preflight(step, say, "idle")
+        probe = listeners_probe()
+        sample = await link.run_command(probe.argv, probe.timeout_s)
+        found = parse_listeners(sample.stdout)
+        address = self._scope.address(step)
+        taken = [f"{port} ({engine})" for port, engine in ports.items() if port and listens(found, address, port)]
+        if taken:
+            raise ConsoleError(
+                f"{step.node}: port {', '.join(taken)} already has a listener",
+                hint="vLLM would share the port silently (SO_REUSEPORT); find the owner with: ss -ltnp",
+            )
+        return await self._preflight(step, say, f"idle, {len(ports)} ports free")
+
+    async def _preflight(self, step: Step, say: Say, seen: str) -> str:
+        """For engines only: the proxy starts when they run already."""
+        if self._scope.gate is None or all(self._scope.ranks[engine].role == "proxy" for engine in step.engines):
+            return seen
+        say(f"{seen}; preflight, up to a few minutes")
+        found = await self._scope.gate.ask(step.node)
+        return f"{seen}; {found}" if found else seen
+
+    async def prepare(self, step: Step, say: Say) -> str:
+        """Write every run directory of the node; nothing is started."""
+        link = self._scope.link(step)
+        deployment = self._scope.monitor.deployment
+        written = [
+            (rank, cmd_sh(rank_command(deployment, rank), deployment.node(rank.node)))
+            for rank in (self._scope.ranks[engine] for engine in step.engines)
+        ]
+        answers = await asyncio.gather(
+            *(
+                link.prepare(self._scope.key(rank.id), self._spec(rank), script, self._scope.plan.basis.get(rank.id))
+                for rank, script in written
+            ),
+            return_exceptions=True,
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return f"{len(step.engines)} written"
+
+    def _spec(self, rank: Rank) -> dict[str, object]:
+        command = rank_command(self._scope.monitor.deployment, rank)
+        return {
+            "cluster": self._scope.plan.cluster,
+            "group": rank.group,
+            "role": rank.role,
+            "dp_rank": rank.dp_rank,
+            "devices": list(rank.devices),
+            "port": rank.port,
+            "headless": rank.headless,
+            "argv": list(masked_argv(command.argv)),
+            "env": masked_env(command.env),
+            "by": self._scope.who,
+        }
+
+    async def launch(self, step: Step, say: Say) -> str:
+        """Start what was written, all of the node at once."""
+        link = self._scope.link(step)
+        done = await asyncio.gather(
+            *(link.commit(self._scope.key(engine)) for engine in step.engines), return_exceptions=True
+        )
+        offset = self._scope.monitor.nodes[step.node].clock_offset_s or 0.0
+        failed: list[str] = []
+        lost: LinkLost | None = None
+        for engine, answer in zip(step.engines, done, strict=True):
+            if isinstance(answer, RunState):
+                self._launched[engine] = (answer.started_at or time.time()) - offset
+            elif isinstance(answer, LinkLost):
+                lost = answer
+            elif isinstance(answer, ConsoleError):
+                failed.append(f"{engine}: {answer}")
+            else:
+                raise answer
+        if failed:
+            hint = "ranks that did start wait for the others: stop their group, mend the cause, start it again"
+            raise NodeError("; ".join(failed), kind="refused", node=step.node, hint=hint)
+        if lost is not None:
+            raise lost
+        return f"{len(step.engines)} started{self._skew(step)}"
+
+    def _skew(self, step: Step) -> str:
+        """How far apart the ranks of each group of this step were started so far, clocks of the nodes compared."""
+        groups = dict.fromkeys(self._scope.ranks[engine].group for engine in step.engines)
+        told = []
+        for group in groups:
+            times = [at for engine, at in self._launched.items() if self._scope.ranks[engine].group == group]
+            if len(times) > 1:
+                told.append(f"start skew of {group} {max(times) - min(times):.1f} s")
+        return "".join(f"; {text}" for text in told)
+
+    async def wait_ready(self, step: Step, say: Say) -> str:
+        """Until every engine of the step is ready, one has failed, or the operator stops waiting."""
+        began = time.monotonic()
+        told = ""
+        while time.monotonic() - began < READY_LIMIT_S:
+            if self._scope.cancelled.is_set():
+                return "not waited for any longer; the engines go on"
+            mine = self._mine(step)
+            if (end := _ended(mine)) is not None:
+                raise end
+            ready = sum(each.state is EngineState.READY for each in mine)
+            if ready == len(step.engines):
+                return f"{ready} ready after {time.monotonic() - began:.0f} s"
+            text = f"{ready}/{len(step.engines)} ready"
+            if text != told:
+                say(text)
+                told = text
+            await self._scope.next_picture()
+        raise ConsoleError(
+            f"not ready after {READY_LIMIT_S:.0f} s; the engines are left running", hint="read their logs"
+        )
+
+    def _mine(self, step: Step) -> list[EngineSnapshot]:
+        """The engines of the step as far as the picture shows the runs of this plan, or what took their place."""
+        runs = self._scope.plan.runs
+        seen = [self._scope.monitor.snapshot.engines.get(name) for name in step.engines]
+        return [engine for engine in seen if engine is not None and (engine.run or "") >= runs[engine.id]]
+
+
+def _ended(engines: Sequence[EngineSnapshot]) -> ConsoleError | None:
+    """Why waiting for these is of no use any more, by the first of them that ended; None while it is."""
+    for engine in engines:
+        if engine.state in (EngineState.FAILED, EngineState.LOST, EngineState.STUCK):
+            text = f"{engine.id} on {engine.node} {engine.state}: {engine.cause}"
+            return ConsoleError(text, hint=f"see logs {engine.id}")
+        if engine.state is EngineState.EXITED:
+            return ConsoleError(f"{engine.id} on {engine.node} was stopped meanwhile", hint="somebody else is at work")
+    return None

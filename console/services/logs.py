@@ -1,0 +1,163 @@
+"""Local copies of engine logs: each a byte-exact prefix of the node's out.log, whose size is the place to resume from.
+
+Bytes are written where they belong by offset, so two consoles of one user that follow the same run write the same file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.model.errors import ConsoleError
+from console.model.run import LogChunk, RunKey
+from console.services.places import file_name, private
+
+FINGERPRINT_BYTES = 1024
+"""How much of the head of a log tells one file from another; inodes are reused, contents are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogNote:
+    """Something to show between the bytes of a log: a gap, a truncation."""
+
+    offset: int
+    text: str
+
+
+class LogCopy:
+    """The copy of one run's log."""
+
+    def __init__(self, key: RunKey, path: Path) -> None:
+        self.key = key
+        self.path = path
+        self.remote_size: int | None = None
+        self.error = ""
+        """Why bytes cannot be stored now (disk full); empty when all is well."""
+        self._notes_path = path.with_suffix(".notes")
+        self._notes = self._read_notes()
+        self._size = path.stat().st_size if path.exists() else 0
+        self._descriptor: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes in the copy."""
+        return self._size
+
+    @property
+    def complete(self) -> bool:
+        """Whether the copy has all the bytes the node was last seen to have."""
+        return self.remote_size is not None and self._size >= self.remote_size
+
+    @property
+    def notes(self) -> tuple[LogNote, ...]:
+        """Gaps and truncations, in order."""
+        return self._notes
+
+    def fingerprint(self) -> bytes:
+        """The head of the copy, for the node to compare with its file."""
+        return self.read(0, FINGERPRINT_BYTES)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of the copy; fewer at its end."""
+        if not self._size:
+            return b""
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def store(self, chunk: LogChunk) -> int:
+        """Write a chunk; gives how many bytes were new. Raises ConsoleError when the disk refuses: then nothing has moved."""
+        if chunk.restarted:
+            self._restart(chunk.restarted)
+        self.remote_size = max(chunk.size, chunk.offset + len(chunk.data))
+        if chunk.offset > self._size:
+            raise ConsoleError(f"log of {self.key.engine}: bytes {self._size}–{chunk.offset} have not arrived yet")
+        fresh = chunk.data[self._size - chunk.offset :]
+        if fresh:
+            self._write(fresh)
+        self.error = ""
+        return len(fresh)
+
+    def close(self) -> None:
+        """Let the file go; a later store opens it again."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _write(self, data: bytes) -> None:
+        try:
+            if self._descriptor is None:
+                private(self.path.parent)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._descriptor = os.open(self.path, flags, 0o600)
+            view = memoryview(data)
+            done = 0
+            while done < len(view):
+                done += os.pwrite(self._descriptor, view[done:], self._size + done)
+        except OSError as error:
+            self.error = f"log copy {self.path}: {error.strerror}"
+            raise ConsoleError(self.error, hint="free space on this machine; copying goes on by itself") from error
+        self._size += len(data)
+
+    def _restart(self, why: str) -> None:
+        self.close()
+        if self._size:
+            count = 1 + sum(1 for _ in self.path.parent.glob(f"{self.path.name}.*"))
+            self.path.rename(self.path.with_name(f"{self.path.name}.{count}"))
+        self._size = 0
+        self._note(0, f"the log on the node was {why}; the earlier copy is kept beside this one")
+
+    def _note(self, offset: int, text: str) -> None:
+        self._notes = (*self._notes, LogNote(offset, text))
+        private(self.path.parent)
+        with self._notes_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"offset": offset, "text": text}) + "\n")
+
+    def _read_notes(self) -> tuple[LogNote, ...]:
+        if not self._notes_path.exists():
+            return ()
+        found = []
+        for line in self._notes_path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+                found.append(LogNote(int(entry["offset"]), str(entry["text"])))
+            except (ValueError, KeyError, TypeError):
+                continue
+        return tuple(found)
+
+
+class LogBook:
+    """All copies of one deployment, by engine and run."""
+
+    def __init__(self, root: Path, current: Callable[[str], RunKey | None]) -> None:
+        self._root = root
+        self._current = current
+        self._copies: dict[RunKey, LogCopy] = {}
+
+    def copy(self, engine: str, run: str | None = None) -> LogCopy | None:
+        """The copy of an engine's current run, or of an earlier one; None when there is nothing of it here."""
+        key = self._current(engine)
+        if run is None or (key is not None and key.run == run):
+            return self.of(key) if key else None
+        found = next((path for path in self._root.glob(f"*/{file_name(engine)}/{file_name(run)}.log")), None)
+        return self.of(RunKey(found.parent.parent.name, engine, run)) if found else None
+
+    def of(self, key: RunKey) -> LogCopy:
+        """The copy of a run, made when first asked for."""
+        if (copy := self._copies.get(key)) is None:
+            path = self._root / file_name(key.deployment) / file_name(key.engine) / f"{file_name(key.run)}.log"
+            copy = self._copies[key] = LogCopy(key, path)
+        return copy
+
+    def runs(self, engine: str) -> tuple[str, ...]:
+        """Run ids with a copy here, newest first."""
+        names = {path.stem for path in self._root.glob(f"*/{file_name(engine)}/*.log")}
+        return tuple(sorted(names, reverse=True))
+
+    def close(self) -> None:
+        """Let all files go."""
+        for copy in self._copies.values():
+            copy.close()

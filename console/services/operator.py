@@ -1,0 +1,171 @@
+"""Prepares plans and runs them, step by step, with an outcome for each. The one place that changes anything on a node.
+
+Nothing is retried blindly: when a link is lost under a step its outcome is unknown until the node's own list
+of runs has been read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from pydantic import JsonValue
+
+from console.journal import Journal
+from console.model.errors import ConsoleError, LinkLost, Refused
+from console.model.plan import Outcome, Plan, PlanResult, Stage, Step, StepEvent, Verb
+from console.model.snapshot import EventLevel
+from console.remote.link import NodeLink
+from console.services.gate import Gate
+from console.services.lease import held, keeper
+from console.services.monitor import Monitor
+from console.services.plans import PlanMaker
+from console.services.preflight import Preflight
+from console.services.scope import Scope
+from console.services.steps import StepRunner
+
+Notice = Callable[[StepEvent], None]
+
+
+class Operator:
+    """Acts on one session's cluster, one plan at a time."""
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        links: Mapping[str, NodeLink],
+        journal: Journal,
+        *,
+        who: str,
+        preflight: Preflight | None = None,
+    ) -> None:
+        self._monitor = monitor
+        self._links = links
+        self._journal = journal
+        self._who = who
+        self._preflight = preflight
+        self._cancelled = asyncio.Event()
+        self.running: Plan | None = None
+
+    async def prepare(self, verb: Verb, engines: Sequence[str]) -> Plan:
+        """The plan of a verb on these engines, all when empty.
+
+        Raises Refused in read-only mode and when there is nothing to do, UsageError for unknown names.
+        """
+        self._must_be_armed()
+        plan = PlanMaker(self._monitor.deployment, self._monitor.snapshot).make(verb, engines)
+        if not plan.stages:
+            raise self._nothing(verb)
+        return plan
+
+    def _nothing(self, verb: Verb) -> Refused:
+        if verb in ("start", "restart") and not self._monitor.deployment.ranks():
+            hint = "give nodes to groups: key a on the screen, or --assign GROUP=NODE,NODE"
+            return Refused(f"nothing to {verb}: no node is assigned to a group", hint=hint)
+        why = "every engine of it runs already" if verb == "start" else "nothing of it runs"
+        return Refused(f"nothing to {verb}: {why}")
+
+    async def run(
+        self,
+        plan: Plan,
+        notice: Notice,
+        *,
+        confirmed: str,
+        takeover: bool = False,
+        override: frozenset[str] = frozenset(),
+    ) -> PlanResult:
+        """Run a plan to its end; each change of a step goes to `notice`. Failures of the checks in `override` stop nothing.
+
+        Raises Refused when it is not confirmed as the plan asks, blocked by a finding, another plan runs here, or
+        another operator holds the deployment's lease and `takeover` is not given.
+        """
+        self._must_be_armed()
+        if confirmed != plan.confirm.expected:
+            raise Refused(f"not confirmed: expected {plan.confirm.expected!r}")
+        if plan.blocked:
+            first = next(finding for finding in plan.findings if finding.severity == "error")
+            raise Refused(f"{first.rule}: {first.message}", hint=first.fix)
+        if self.running is not None:
+            raise Refused(f"a plan to {self.running.verb} is still running", hint="wait for it, or stop it first")
+        self.running = plan
+        self._cancelled.clear()
+        try:
+            async with held(self._keeper(), plan, self._who, takeover=takeover, tell=self._tell):
+                self._journal.record("begin", takeover=takeover, override=[*sorted(override)], **self._facts(plan))
+                result = await self._stages(plan, notice, self._gate(plan, override))
+        finally:
+            self.running = None
+            self._monitor.holder = ""
+        outcomes = {step: str(outcome) for step, outcome in result.outcomes.items()}
+        self._journal.record("end", outcomes=dict(outcomes), messages=dict(result.messages), **self._facts(plan))
+        return result
+
+    def cancel(self) -> None:
+        """Begin no further step. What has been started is left as it is: cancelling never kills."""
+        self._cancelled.set()
+
+    def _gate(self, plan: Plan, override: frozenset[str]) -> Gate | None:
+        if self._preflight is None:
+            return None
+        nodes = tuple(dict.fromkeys(step.node for step in plan.steps if step.act == "launch"))
+        return Gate(self._preflight, self._monitor, nodes, override)
+
+    def _keeper(self) -> NodeLink | None:
+        return keeper(tuple(rank.node for rank in self._monitor.deployment.ranks()), self._links)
+
+    def _tell(self, text: str) -> None:
+        self._monitor.note(EventLevel.WARNING, text)
+
+    def _must_be_armed(self) -> None:
+        if self._monitor.read_only:
+            raise Refused("this session is read-only", hint="start the console with --write to act on this cluster")
+
+    def _facts(self, plan: Plan) -> dict[str, JsonValue]:
+        return {
+            "verb": plan.verb,
+            "cluster": plan.cluster,
+            "deployment": plan.deployment,
+            "engines": list(plan.engines),
+        }
+
+    async def _stages(self, plan: Plan, notice: Notice, gate: Gate | None) -> PlanResult:
+        outcomes = {step.id: Outcome.PENDING for step in plan.steps}
+        messages: dict[str, str] = {}
+
+        def tell(step: str, outcome: Outcome, message: str = "") -> None:
+            outcomes[step] = outcome
+            if message:
+                messages[step] = message
+            notice(StepEvent(step, outcome, message, time.time()))
+
+        runner = StepRunner(Scope(plan, self._monitor, self._links, self._who, self._cancelled, gate))
+        going = True
+        for stage in plan.stages:
+            if not going or self._cancelled.is_set():
+                for step in stage.steps:
+                    tell(step.id, Outcome.SKIPPED)
+                continue
+            await self._stage(stage, runner, tell)
+            going = all(outcomes[step.id] is Outcome.DONE for step in stage.steps)
+            if not going and stage.steps[0].act == "prepare":
+                await runner.discard(stage)
+        return PlanResult(dict(outcomes), messages, cancelled=self._cancelled.is_set())
+
+    async def _stage(self, stage: Stage, runner: StepRunner, tell: Callable[..., None]) -> None:
+        async def one(step: Step) -> None:
+            tell(step.id, Outcome.RUNNING)
+            try:
+                message = await runner.run(step, lambda text: tell(step.id, Outcome.RUNNING, text))
+            except LinkLost as error:
+                outcome, message = await runner.settle(step, error)
+                tell(step.id, outcome, message)
+            except ConsoleError as error:
+                tell(step.id, Outcome.FAILED, f"{error}" + (f" — {error.hint}" if error.hint else ""))
+            else:
+                skipped = self._cancelled.is_set() and step.act == "wait-ready" and message.startswith("not waited")
+                tell(step.id, Outcome.SKIPPED if skipped else Outcome.DONE, message)
+
+        async with asyncio.TaskGroup() as group:
+            for step in stage.steps:
+                group.create_task(one(step), name=f"step {step.id}")

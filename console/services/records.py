@@ -1,0 +1,106 @@
+"""What the monitor remembers of each node and run between two pictures. Mutable, owned by the event loop, never handed out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from console.model.cluster import Node
+from console.model.run import Hello, RunKey, RunState
+from console.model.snapshot import Grade, Host, Link, Process, Rung
+from console.probes.engine_log import LaunchLog, LogState
+from console.probes.metrics import Load, Scrape
+from console.probes.npu_smi import NpuTable
+
+HISTORY = 60
+"""Intervals kept for sparklines."""
+
+
+@dataclass(slots=True)
+class NodeRecord:
+    """The newest word of one node."""
+
+    node: Node
+    link: Link = field(default_factory=Link)
+    hello: Hello | None = None
+    clock_offset_s: float | None = None
+    """Node clock minus ours."""
+    runs: dict[RunKey, RunState] = field(default_factory=dict)
+    runs_at: float | None = None
+    """When its list of runs last arrived, our clock."""
+    table: NpuTable | None = None
+    """The last complete NPU table."""
+    table_at: float | None = None
+    table_error: str = ""
+    host: Host = field(default_factory=Host)
+    foreign: tuple[Process, ...] = ()
+
+
+@dataclass(slots=True)
+class MetricsRecord:
+    """The newest metrics of one API server."""
+
+    scrape: Scrape | None = None
+    loads: Mapping[str, Load] = field(default_factory=dict)
+    """By label `engine`, the global data-parallel rank."""
+    error: str = ""
+    history: dict[str, deque[float | None]] = field(default_factory=dict)
+    stalled_since: dict[str, float] = field(default_factory=dict)
+    """Label -> since when it has had running requests and moved no token."""
+    moved_at: float | None = None
+    """When tokens were last seen to move."""
+
+    def keep(self, scrape: Scrape, loads: Mapping[str, Load]) -> None:
+        """Take a scrape that could be read, and the loads since the one before it."""
+        before = self.scrape
+        self.scrape, self.loads, self.error = scrape, loads, ""
+        for label, load in loads.items():
+            self.history.setdefault(label, deque(maxlen=HISTORY)).append(load.generation_tokens_s)
+            moved = (load.generation_tokens_s or 0.0) + (load.prompt_tokens_s or 0.0) > 0
+            if moved:
+                self.moved_at = scrape.at
+            if before is None or load.generation_tokens_s is None or moved or not load.running:
+                self.stalled_since.pop(label, None)
+            else:
+                self.stalled_since.setdefault(label, before.at)
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """What was learnt about one run beyond its node's verdict."""
+
+    key: RunKey
+    log: LaunchLog = field(default_factory=LaunchLog)
+    fed: int = 0
+    """Bytes of the local copy that `log` has seen."""
+    log_line_at: float | None = None
+    rungs: tuple[Rung, ...] = ()
+    http_failures: int = 0
+    ready_at: float | None = None
+    stuck: bool = False
+    metrics: MetricsRecord = field(default_factory=MetricsRecord)
+    works: Rung | None = None
+    """The last one-token completion."""
+    works_failures: int = 0
+    hang: Rung | None = None
+    """Why it is called hanging; None while it is not."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """Facts of the table of signatures that the console itself saw -> what it saw."""
+    signature: str = ""
+
+    @property
+    def answers(self) -> tuple[Rung, ...]:
+        """The rungs above the log: http, model, works."""
+        works = self.hang or self.works
+        return self.rungs if works is None or not self.rungs else (*self.rungs, works)
+
+    @property
+    def answering(self) -> bool:
+        """Whether the HTTP rungs hold."""
+        return bool(self.rungs) and all(rung.grade in (Grade.OK, Grade.SKIPPED) for rung in self.rungs)
+
+    @property
+    def log_state(self) -> LogState:
+        """The start as its log tells it."""
+        return self.log.state

@@ -1,0 +1,82 @@
+"""What every step of a running plan needs: the plan, the picture, the way to a node, and how to wait for the next picture."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from console.model.deployment import Rank
+from console.model.plan import Plan, Step
+from console.model.run import RunKey, RunState
+from console.model.snapshot import EngineState
+from console.remote.link import NodeLink
+from console.services.gate import Gate
+from console.services.monitor import Monitor
+from console.services.plans import PlanMaker
+
+Say = Callable[[str], None]
+"""Takes a line of news on a step that runs."""
+
+
+class Scope:
+    """One running plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        monitor: Monitor,
+        links: Mapping[str, NodeLink],
+        who: str,
+        cancelled: asyncio.Event,
+        gate: Gate | None = None,
+    ) -> None:
+        self.plan = plan
+        self.monitor = monitor
+        self.who = who
+        self.cancelled = cancelled
+        self.gate = gate
+        self.ranks: dict[str, Rank] = PlanMaker(monitor.deployment, monitor.snapshot).ranks
+        self._links = links
+
+    def link(self, step: Step) -> NodeLink:
+        """The way to the step's node."""
+        return self._links[step.node]
+
+    def address(self, step: Step) -> str:
+        """Service address of the step's node."""
+        return self.monitor.deployment.address(step.node)
+
+    def key(self, engine: str) -> RunKey:
+        """The run this plan makes for an engine."""
+        return RunKey(self.plan.deployment, engine, self.plan.runs[engine])
+
+    def run_state(self, engine: str, node: str) -> RunState | None:
+        """What the node last said of that run."""
+        return self.monitor.run_state(self.key(engine), node)
+
+    def runs_now(self, engine: str) -> bool:
+        """Whether the engine is known to run."""
+        seen = self.monitor.snapshot.engines.get(engine)
+        return seen is not None and seen.state.alive and seen.state is not EngineState.UNREACHABLE
+
+    async def until(self, condition: Callable[[], bool], limit_s: float) -> bool:
+        """Wait for a condition over the pictures; False when it did not come true in time."""
+        end = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() >= end:
+                return False
+            await self.next_picture()
+        return True
+
+    async def next_picture(self) -> None:
+        """Wait for the next picture, or for the operator to cancel."""
+        arrived = asyncio.Event()
+        leave = self.monitor.subscribe(lambda _: arrived.set())
+        try:
+            async with asyncio.timeout(2.0):
+                await arrived.wait()
+        except TimeoutError:
+            return
+        finally:
+            leave()

@@ -1,0 +1,200 @@
+"""One opened cluster: the thing a face holds. It joins links, monitor, logs and operator, and owns their life."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from console.commands.bundle import rank_command
+from console.commands.script import cmd_sh
+from console.evaluation.store import ResultStore
+from console.journal import Journal, operator_name
+from console.model.cluster import Cluster
+from console.model.deployment import Assignment, Deployment, is_address
+from console.model.errors import NodeError, Unreachable, UsageError
+from console.model.findings import Finding
+from console.model.layout import Layout
+from console.model.run import RunKey
+from console.model.snapshot import ClusterSnapshot, LinkState
+from console.probes.host import host_probe
+from console.probes.npu_smi import info_probe
+from console.remote.link import NodeLink
+from console.remote.ssh import Dialer
+from console.rules import check
+from console.services import assignment as operations
+from console.services.cadences import Cadences
+from console.services.diagnosis import DiagnosisWatch
+from console.services.evaluation import Evaluator
+from console.services.health import HealthWatch
+from console.services.lease import keeper, said
+from console.services.logs import LogBook
+from console.services.metrics import MetricsWatch
+from console.services.monitor import Monitor
+from console.services.operator import Operator
+from console.services.places import assignment_path, file_name, private, state_home
+from console.services.plans import PlanMaker, command_text
+from console.services.preflight import Preflight
+from console.services.roles import Change, Roles
+from console.services.verification import Verifier
+from console.services.works import WorksWatch
+
+LEASE_EVERY_S = 5.0
+
+
+class Session:
+    """A cluster with one deployment on it, live from `open` to `close`."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        layout: Layout,
+        assignment: Assignment,
+        *,
+        read_only: bool = False,
+        state_dir: Path | None = None,
+        cadences: Cadences | None = None,
+    ) -> None:
+        self.cluster = cluster
+        self.read_only = read_only
+        self.state_dir = private(state_dir or state_home())
+        deployment = Deployment(cluster, layout, assignment)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._links: dict[str, NodeLink] = {}
+        self.logs = LogBook(self.state_dir / "logs" / file_name(cluster.name), self._current)
+        self._monitor = Monitor(deployment, self.logs, self._links, read_only=read_only)
+        self._roles = Roles(self._monitor, assignment_path(self.state_dir, cluster.name, layout.name))
+        self._dialer = Dialer(cluster, known_hosts=self.state_dir / "known_hosts")
+        for node in cluster.nodes.values():
+            probes = [host_probe(), *([info_probe()] if node.hardware.devices else [])]
+            self._links[node.name] = NodeLink(node, dialer=self._dialer, watcher=self._monitor, probes=probes)
+        self.journal = Journal(self.state_dir / "journal" / f"{file_name(cluster.name)}.jsonl")
+        self.preflight = Preflight(self._monitor, self._links)
+        self.operator = Operator(
+            self._monitor, self._links, self.journal, who=operator_name(), preflight=self.preflight
+        )
+        results = ResultStore(self.state_dir / "results.sqlite")
+        self.evaluator = Evaluator(self._monitor, self._links, self.logs, self.journal, results, who=operator_name())
+        self._health = HealthWatch(self._monitor, self._links)
+        self._metrics = MetricsWatch(self._monitor, self._links, cadences)
+        self._works = WorksWatch(self._monitor, self._links, cadences)
+        self.verifier = Verifier(self._monitor, self._links)
+        own = self.state_dir / "signatures.yaml"
+        self._diagnosis = DiagnosisWatch(self._monitor, self.logs, cadences, own=own)
+        self._findings: tuple[Deployment, tuple[Finding, ...]] | None = None
+
+    async def open(self) -> None:
+        """Begin to connect and to publish; returns at once, whatever the nodes do."""
+        for link in self._links.values():
+            link.start()
+        self._monitor.subscribe(self.evaluator.watch.attend)
+        self._tasks = [
+            asyncio.create_task(self._monitor.run(), name="monitor"),
+            asyncio.create_task(self._monitor.following.run(), name="following"),
+            asyncio.create_task(self._health.run(), name="health"),
+            asyncio.create_task(self._metrics.run(), name="metrics"),
+            asyncio.create_task(self._works.run(), name="works"),
+            asyncio.create_task(self._diagnosis.run(), name="diagnosis"),
+            asyncio.create_task(self._watch_lease(), name="lease"),
+        ]
+
+    async def close(self) -> None:
+        """Let go of everything here; nothing on a node changes."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(link.close() for link in self._links.values()))
+        await self._dialer.close()
+        self.logs.close()
+
+    @property
+    def deployment(self) -> Deployment:
+        """Cluster, layout and assignment as they are now."""
+        return self._monitor.deployment
+
+    @property
+    def snapshot(self) -> ClusterSnapshot:
+        """The newest picture."""
+        return self._monitor.snapshot
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the rules say about the deployment."""
+        if self._findings is None or self._findings[0] is not self.deployment:
+            self._findings = (self.deployment, check(self.deployment))
+        return self._findings[1]
+
+    def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
+        """Call `listener` with each new picture, at most four a second; gives the call that ends it."""
+        return self._monitor.subscribe(listener)
+
+    def assign(self, group: str | None, nodes: Sequence[str]) -> None:
+        """Give nodes to a group, after those it has, in this order; None takes them away. Saved at once.
+
+        Raises UsageError for names that do not exist and Refused while engines of ours run on a node that would change.
+        """
+        if group is None:
+            self.change(lambda now: operations.unassign(now, nodes))
+        else:
+            self.change(lambda now: operations.assign(now, group, nodes))
+
+    def change(self, operation: Change) -> None:
+        """Do one operation of `console.services.assignment` (move, swap, resize …) as one step that can be taken back."""
+        self._roles.change(operation)
+
+    def fill(self) -> None:
+        """Give every group the nodes it lacks, from those known to be free first."""
+        free = self._roles.free_devices()
+        self.change(lambda now: operations.auto_assign(now, free))
+
+    def undo(self) -> bool:
+        """Take the last change of the assignment back; False when there is none."""
+        return self._roles.undo()
+
+    def redo(self) -> bool:
+        """Make a change again that was taken back; False when there is none."""
+        return self._roles.redo()
+
+    def command_text(self, engine: str) -> str:
+        """What a person would run for this engine: the script, secrets masked. Raises UsageError for an unknown engine."""
+        ranks = PlanMaker(self.deployment, self.snapshot).ranks
+        if engine not in ranks:
+            raise UsageError(f"the plan has no engine {engine!r}")
+        rank = ranks[engine]
+        command = rank_command(self.deployment, rank)
+        if "********" in command_text(command):
+            return command_text(command)
+        return cmd_sh(command, self.deployment.node(rank.node))
+
+    def heard(self, node: str) -> bool:
+        """Whether a node has reported its runs, and the address it serves at where the cluster file does not say."""
+        record = self._monitor.nodes[node]
+        known = record.node.ip is not None or is_address(record.node.host) or bool(record.host.hostname)
+        return record.runs_at is not None and known
+
+    def retry(self, node: str) -> None:
+        """Dial a node again now."""
+        self._links[node].retry_now()
+
+    async def accept_host_key(self, node: str) -> None:
+        """Trust the key a node showed, write it to our own known hosts, and dial again."""
+        await self._dialer.accept_host_key(node)
+        self.journal.record("accept-host-key", cluster=self.cluster.name, node=node)
+        self._links[node].retry_now()
+
+    def _current(self, engine: str) -> RunKey | None:
+        return self._monitor.current(engine)
+
+    async def _watch_lease(self) -> None:
+        """Keep the picture's word on who is at work fresh."""
+        while True:
+            await asyncio.sleep(LEASE_EVERY_S)
+            link = keeper(tuple(rank.node for rank in self.deployment.ranks()), self._links)
+            holder = ""
+            if link is not None and link.link.state is LinkState.UP:
+                with contextlib.suppress(NodeError, Unreachable):
+                    holder = said(await link.lease(self.deployment.name, "look"))
+            if holder != self._monitor.holder:
+                self._monitor.holder = holder
+                self._monitor.touch()

@@ -1,0 +1,161 @@
+"""From what a node, a log and HTTP say to the one word an operator reads. Pure: evidence in, verdict out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from console.model.run import RunState, RunVerdict
+from console.model.snapshot import EngineSnapshot, EngineState, Grade, Link, LinkState, Rung
+
+CLEAN_CODES = frozenset({0, 130, 143})
+"""Exit codes of a stop that was asked for (vLLM 0.21: 0; a signal before its signal code is in place: 130 or 143)."""
+
+PREPARED_FOR_S = 120.0
+"""A run that was written but not launched within this time was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything the verdict on one engine rests on."""
+
+    link: Link
+    heard: bool
+    """Whether the node has ever reported its runs to this console."""
+    run: RunState | None
+    headless: bool
+    log_ready: bool = False
+    log_current: bool = True
+    """Whether the log has been read to the end of what the node has; before that its silence proves nothing."""
+    log_dead: str = ""
+    """The line by which a running engine says that it is dead inside."""
+    first_error: str = ""
+    rungs: tuple[Rung, ...] = ()
+    was_ready: bool = False
+    stuck: bool = False
+    """A stop of this run ended with processes left."""
+    run_age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The state and the fact that explains it."""
+
+    state: EngineState
+    cause: str = ""
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """The state of one engine by itself; its group may make it worse afterwards."""
+    if evidence.link.state is not LinkState.UP and evidence.link.state is not LinkState.STALE:
+        return Verdict(EngineState.UNREACHABLE, evidence.link.reason or "connecting")
+    if not evidence.heard:
+        return Verdict(EngineState.UNREACHABLE, "connected, no report yet")
+    run = evidence.run
+    if run is None:
+        return Verdict(EngineState.IDLE)
+    return _BY_VERDICT[run.verdict](evidence, run)
+
+
+def _prepared(evidence: Evidence, run: RunState) -> Verdict:
+    if run.reason:
+        return Verdict(EngineState.FAILED, run.reason)
+    if evidence.run_age_s <= PREPARED_FOR_S:
+        return Verdict(EngineState.LAUNCHING)
+    return Verdict(EngineState.IDLE, "prepared, never launched")
+
+
+def _running(evidence: Evidence, run: RunState) -> Verdict:
+    if run.stopping:
+        return Verdict(EngineState.STUCK, _left(run)) if evidence.stuck else Verdict(EngineState.STOPPING)
+    if evidence.log_dead:
+        return Verdict(EngineState.DEGRADED, evidence.log_dead)
+    if evidence.headless:
+        return Verdict(EngineState.READY if evidence.log_ready else EngineState.STARTING)
+    failed = next((rung for rung in evidence.rungs if rung.grade is Grade.FAIL), None)
+    if failed is not None and (evidence.was_ready or evidence.log_ready):
+        name = "" if failed.name == "works" else f"{failed.name}: "
+        return Verdict(EngineState.DEGRADED, f"{name}{failed.evidence}")
+    answers = {rung.name: rung.grade for rung in evidence.rungs}
+    served = answers.get("http") is Grade.OK and answers.get("model") in (Grade.OK, Grade.SKIPPED)
+    if served and (evidence.log_ready or not evidence.log_current):
+        return Verdict(EngineState.READY)
+    return Verdict(EngineState.STARTING)
+
+
+def _orphans(evidence: Evidence, run: RunState) -> Verdict:
+    if run.stopping and not evidence.stuck:
+        return Verdict(EngineState.STOPPING)
+    ended = f"main process ended ({run.exit})" if run.exit else "main process ended"
+    why = f"; {evidence.first_error}" if evidence.first_error else ""
+    return Verdict(EngineState.STUCK, f"{ended}, {_left(run)}{why}")
+
+
+def _foreign(evidence: Evidence, run: RunState) -> Verdict:
+    return Verdict(
+        EngineState.STUCK, run.reason or f"the lock of the run is held by processes we did not start: {_left(run)}"
+    )
+
+
+def _exited(evidence: Evidence, run: RunState) -> Verdict:
+    ended = run.exit
+    if run.reason:
+        return Verdict(EngineState.FAILED, run.reason)
+    if run.stopping:
+        return Verdict(EngineState.EXITED, "" if ended and _clean(run) else f"stopped, exit {ended}")
+    why = evidence.first_error or "ended without being asked"
+    return Verdict(EngineState.FAILED, why)
+
+
+def _lost(evidence: Evidence, run: RunState) -> Verdict:
+    if run.stopping:
+        return Verdict(EngineState.EXITED, "stopped; its supervisor ended with it, exit code unknown")
+    return Verdict(EngineState.LOST, run.reason or evidence.first_error or "ended, nobody recorded how")
+
+
+_BY_VERDICT = {
+    RunVerdict.PREPARED: _prepared,
+    RunVerdict.RUNNING: _running,
+    RunVerdict.ORPHANS: _orphans,
+    RunVerdict.FOREIGN: _foreign,
+    RunVerdict.EXITED: _exited,
+    RunVerdict.LOST: _lost,
+}
+
+
+def _clean(run: RunState) -> bool:
+    return run.exit is not None and (run.exit.code in CLEAN_CODES or run.exit.signal in (2, 9, 15))
+
+
+def _left(run: RunState) -> str:
+    if not run.pids:
+        return "no process of it can be seen"
+    shown = ", ".join(str(pid) for pid in run.pids[:6])
+    return f"{len(run.pids)} processes left: {shown}" + (" …" if len(run.pids) > 6 else "")
+
+
+def condemn(engines: Mapping[str, EngineSnapshot], ended_at: Mapping[str, float]) -> dict[str, EngineSnapshot]:
+    """One dead rank condemns its group: the ranks still alive beside it cannot serve and say who died first.
+
+    `ended_at` gives the end of each run on the jump host's clock where it is known.
+    """
+    shown = dict(engines)
+    groups: dict[str, list[EngineSnapshot]] = {}
+    for engine in engines.values():
+        if engine.role != "proxy" and engine.group:
+            groups.setdefault(engine.group, []).append(engine)
+    for members in groups.values():
+        first = first_dead(members, ended_at)
+        if first is None:
+            continue
+        for engine in members:
+            if engine.state in (EngineState.READY, EngineState.STARTING):
+                cause = f"{first.id} on {first.node} {first.state} first" + (f": {first.cause}" if first.cause else "")
+                shown[engine.id] = replace(engine, state=EngineState.DEGRADED, cause=cause)
+    return shown
+
+
+def first_dead(members: Sequence[EngineSnapshot], ended_at: Mapping[str, float]) -> EngineSnapshot | None:
+    """The rank of a group that failed first, or None while none did; a rank whose end is not known comes last."""
+    dead = [engine for engine in members if engine.state in (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)]
+    return min(dead, key=lambda engine: ended_at.get(engine.id, float("inf")), default=None)

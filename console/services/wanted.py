@@ -1,0 +1,91 @@
+"""What a node must have for its part of a deployment, as preflight asks for it. Asks no node; judges nothing."""
+
+from __future__ import annotations
+
+import re
+
+from console.commands.bundle import rank_command
+from console.commands.container import image_of, wanted_mounts
+from console.model.deployment import Deployment, Rank, is_address
+from console.model.errors import UsageError
+from console.model.snapshot import ClusterSnapshot, EngineSnapshot
+from console.probes.checks import Wanted
+from console.rules.ports import port_map
+from console.rules.rule import Scene
+
+
+def carrying(deployment: Deployment) -> tuple[str, ...]:
+    """The nodes that carry anything, in rank order, the proxy's last."""
+    proxy = deployment.proxy_rank()
+    return tuple(dict.fromkeys([*(rank.node for rank in deployment.ranks()), *([proxy.node] if proxy else [])]))
+
+
+def wanted_of(
+    deployment: Deployment,
+    node: str,
+    snapshot: ClusterSnapshot,
+    *,
+    own_pids: frozenset[int] = frozenset(),
+    clock_offset_s: float | None = None,
+) -> Wanted:
+    """The node's demands. Ports of engines that run there already are not asked to be free."""
+    written = deployment.node(node)
+    ranks = [rank for rank in deployment.ranks() if rank.node == node]
+    commands = [rank_command(deployment, rank) for rank in ranks]
+    names = (
+        word[2:].partition("=")[0].partition(".")[0] for each in commands for word in each.argv if word[:2] == "--"
+    )
+    layout = deployment.layout
+    others = (deployment.address(each) for each in carrying(deployment) if each != node)
+    path = layout.model.path
+    return Wanted(
+        node=node,
+        hardware=written.hardware.name,
+        devices=written.hardware.devices,
+        dies_per_card=written.hardware.dies_per_card,
+        hbm_mib=written.hardware.hbm_mib,
+        address=deployment.address(node),
+        nic=written.nic or "",
+        dp_addresses=_dp_addresses(ranks),
+        peers=tuple(dict.fromkeys(each for each in others if is_address(each))),
+        ports=_ports(deployment, node, snapshot),
+        own_pids=own_pids,
+        model=path if path.startswith("/") and ranks else "",
+        image=_image(deployment, node),
+        container=written.runtime.container if written.runtime.words else "",
+        mounts=wanted_mounts(deployment, written),
+        preload=next((each.env["LD_PRELOAD"] for each in commands if each.env.get("LD_PRELOAD")), ""),
+        flags=tuple(dict.fromkeys(name for name in names if name)),
+        packages=_packages(layout.version) if written.hardware.devices else {},
+        connector=any(layout.kv_transfer_config(rank.group) for rank in ranks),
+        engines=max(1, len(ranks)),
+        log_dir=written.base,
+        clock_offset_s=clock_offset_s,
+    )
+
+
+def running_on(node: str, snapshot: ClusterSnapshot) -> tuple[EngineSnapshot, ...]:
+    """Engines that live there, or may."""
+    return tuple(each for each in snapshot.engines_on(node) if each.state.alive and each.run)
+
+
+def _dp_addresses(ranks: list[Rank]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(rank.dp_address for rank in ranks if rank.position == 0 and rank.dp_size > 1))
+
+
+def _ports(deployment: Deployment, node: str, snapshot: ClusterSnapshot) -> tuple[tuple[int, str], ...]:
+    alive = {each.group if each.role != "proxy" else "" for each in running_on(node, snapshot)}
+    uses = (use for use in port_map(Scene(deployment)) if use.node == node and use.group not in alive)
+    return tuple((port, use.what) for use in uses for port in range(use.first, use.last + 1))
+
+
+def _packages(version: str) -> dict[str, str]:
+    """What a layout made for a release must meet; a branch such as `main` names no version."""
+    return {"vllm-ascend": version} if re.match(r"v?\d", version) else {}
+
+
+def _image(deployment: Deployment, node: str) -> str:
+    try:
+        return image_of(deployment, deployment.node(node))
+    except UsageError:
+        return ""

@@ -1,0 +1,1 @@
+"""Tests of the joints: states, plans, logs, pictures."""

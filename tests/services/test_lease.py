@@ -1,0 +1,92 @@
+"""Who is at work on a deployment: one holder at a time, named to the others, forgotten when its console is gone."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from console.node import lease
+from console.node.places import Base
+from console.node.refusal import Refusal
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Base:
+    return Base(str(tmp_path / "base"))
+
+
+def test_the_second_is_told_who_the_first_is(base: Base) -> None:
+    lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
+    with pytest.raises(Refusal, match="ann@jump is at work on a3-pd") as caught:
+        lease.take(base, "a3-pd", "bob@jump", "stop", "t2", False)
+    assert caught.value.kind == "busy"
+    seen = lease.look(base, "a3-pd")
+    assert seen is not None
+    assert (seen["holder"], seen["expired"]) == ("ann@jump", False)
+
+
+def test_a_holder_renews_and_gives_back(base: Base) -> None:
+    first = lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
+    again = lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
+    assert again["since"] == first["since"]
+    assert not lease.give_back(base, "a3-pd", "t2")
+    assert lease.give_back(base, "a3-pd", "t1")
+    assert lease.look(base, "a3-pd") is None
+    assert lease.take(base, "a3-pd", "bob@jump", "stop", "t2", False)["taken_from"] is None
+
+
+def test_a_takeover_names_whom_it_was_taken_from(base: Base) -> None:
+    lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
+    assert lease.take(base, "a3-pd", "bob@jump", "stop", "t2", True)["taken_from"] == "ann@jump"
+    assert not lease.give_back(base, "a3-pd", "t1")
+
+
+@pytest.mark.parametrize("shift", [-1000.0, 1000.0], ids=["console gone", "clock set back"])
+def test_a_lease_nobody_renews_falls_to_the_next(base: Base, shift: float) -> None:
+    lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
+    path = Path(base.path) / "a3-pd" / "lease.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({**kept, "renewed": kept["renewed"] + shift}))
+    assert lease.take(base, "a3-pd", "bob@jump", "stop", "t2", False)["taken_from"] == "ann@jump"
+
+
+def _of_a_dead_helper(base: Base, *, renewed_ago: float) -> None:
+    lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
+    path = Path(base.path) / "a3-pd" / "lease.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({**kept, "started": kept["started"] + 1, "renewed": kept["renewed"] - renewed_ago}))
+
+
+def test_one_may_go_on_at_once_after_ones_own_console_was_killed(base: Base) -> None:
+    _of_a_dead_helper(base, renewed_ago=1.0)
+    assert lease.take(base, "a3-pd", "ann@jump", "stop", "t2", False)["taken_from"] == "ann@jump"
+
+
+def test_a_link_that_was_cut_keeps_its_lease_for_a_while_then_loses_it(base: Base) -> None:
+    _of_a_dead_helper(base, renewed_ago=1.0)
+    with pytest.raises(Refusal):
+        lease.take(base, "a3-pd", "bob@jump", "stop", "t2", False)
+    _of_a_dead_helper(base, renewed_ago=lease.GONE_S + 1)
+    assert lease.take(base, "a3-pd", "bob@jump", "stop", "t2", False)["holder"] == "bob@jump"
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"[]", b"\xff\xfe", b'{"token": 3}', b'{"token": "x", "renewed": "never"}'])
+def test_a_broken_lease_file_stops_nobody(base: Base, rubbish: bytes) -> None:
+    lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
+    (Path(base.path) / "a3-pd" / "lease.json").write_bytes(rubbish)
+    assert lease.take(base, "a3-pd", "bob@jump", "stop", "t2", False)["holder"] == "bob@jump"
+
+
+def test_of_many_at_once_one_gets_it(base: Base) -> None:
+    def one(number: int) -> str:
+        try:
+            lease.take(base, "a3-pd", f"op{number}", "start", f"t{number}", False)
+        except Refusal as refusal:
+            return refusal.kind
+        return "taken"
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(one, range(8))) == ["busy"] * 7 + ["taken"]

@@ -1,0 +1,120 @@
+"""Local log copies: byte-exact by offset, resumed by size, honest about truncation and a full disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.model.errors import ConsoleError
+from console.model.run import LogChunk, RunKey
+from console.services.loglines import LineReader, tail_offset
+from console.services.logs import LogBook, LogCopy
+
+KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
+
+
+def _chunk(offset: int, data: bytes, *, restarted: str = "") -> LogChunk:
+    return LogChunk(KEY, offset, data, offset + len(data), restarted)
+
+
+def test_bytes_that_come_twice_are_kept_once(tmp_path: Path) -> None:
+    copy = LogCopy(KEY, tmp_path / "run.log")
+    assert copy.store(_chunk(0, b"hello ")) == 6
+    assert copy.store(_chunk(3, b"lo world")) == 5
+    assert copy.store(_chunk(0, b"hello")) == 0
+    assert (tmp_path / "run.log").read_bytes() == b"hello world"
+
+
+def test_a_gap_is_refused_not_papered_over(tmp_path: Path) -> None:
+    copy = LogCopy(KEY, tmp_path / "run.log")
+    copy.store(_chunk(0, b"abc"))
+    with pytest.raises(ConsoleError, match="3–9"):
+        copy.store(_chunk(9, b"xyz"))
+    assert copy.size == 3
+
+
+def test_a_second_console_resumes_where_the_first_stopped(tmp_path: Path) -> None:
+    first = LogCopy(KEY, tmp_path / "run.log")
+    first.store(_chunk(0, b"one\n"))
+    second = LogCopy(KEY, tmp_path / "run.log")
+    assert second.size == 4
+    second.store(_chunk(4, b"two\n"))
+    first.store(_chunk(4, b"two\n"))
+    assert (tmp_path / "run.log").read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("why", ["truncated", "replaced"])
+def test_a_log_that_began_anew_keeps_the_old_copy_and_says_so(tmp_path: Path, why: str) -> None:
+    copy = LogCopy(KEY, tmp_path / "run.log")
+    copy.store(_chunk(0, b"old old old"))
+    copy.store(_chunk(0, b"new", restarted=why))
+    assert (tmp_path / "run.log").read_bytes() == b"new"
+    assert (tmp_path / "run.log.1").read_bytes() == b"old old old"
+    assert why in copy.notes[0].text
+    assert LogCopy(KEY, tmp_path / "run.log").notes == copy.notes
+
+
+def test_a_full_disk_is_an_error_and_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = LogCopy(KEY, tmp_path / "run.log")
+    copy.store(_chunk(0, b"kept"))
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(ConsoleError, match="No space left"):
+            copy.store(_chunk(4, b" more"))
+        assert copy.error
+        assert copy.size == 4
+    copy.store(_chunk(4, b" more"))
+    assert not copy.error
+    assert (tmp_path / "run.log").read_bytes() == b"kept more"
+
+
+def test_the_copy_is_private_and_no_link_is_followed(tmp_path: Path) -> None:
+    book = LogBook(tmp_path / "logs", lambda _: KEY)
+    copy = book.of(KEY)
+    copy.store(_chunk(0, b"x"))
+    assert copy.path.stat().st_mode & 0o077 == 0
+    assert book.runs("decode-5") == (KEY.run,)
+    assert book.copy("decode-5", KEY.run) is copy
+    target = tmp_path / "elsewhere"
+    other = LogCopy(KEY, tmp_path / "link.log")
+    other.path.symlink_to(target)
+    with pytest.raises(ConsoleError):
+        other.store(_chunk(0, b"x"))
+    assert not target.exists()
+
+
+def test_names_from_outside_stay_inside_the_directory(tmp_path: Path) -> None:
+    book = LogBook(tmp_path / "logs", lambda _: None)
+    copy = book.of(RunKey("../..", "a/b", ".."))
+    assert (tmp_path / "logs").resolve() in copy.path.resolve().parents
+
+
+LINES = st.lists(st.binary(max_size=60).map(lambda raw: raw.replace(b"\n", b".")), max_size=30)
+
+
+@given(lines=LINES, cuts=st.lists(st.integers(min_value=1, max_value=40), max_size=40), count=st.integers(0, 12))
+def test_lines_are_the_same_however_they_arrive(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], cuts: list[int], count: int
+) -> None:
+    data = b"".join(line + b"\n" for line in lines)
+    copy = LogCopy(KEY, tmp_path_factory.mktemp("log") / "run.log")
+    reader = LineReader("decode-5", copy)
+    seen: list[int] = []
+    position = 0
+    for cut in [*cuts, len(data)]:
+        piece = data[position : position + cut]
+        copy.store(_chunk(position, piece))
+        position += len(piece)
+        seen += [line.offset for line in reader.lines()]
+    expected = [sum(len(line) + 1 for line in lines[:number]) for number in range(len(lines))]
+    assert seen == expected
+    kept = LineReader("decode-5", copy, offset=tail_offset(copy, count))
+    assert [line.offset for line in kept.lines()] == expected[max(0, len(expected) - count) :][: count or 0]

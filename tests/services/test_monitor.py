@@ -1,0 +1,222 @@
+"""From what a node pushes to the picture: states, logs in order, and the truth about a node that went away."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from console.model.run import Hello, LogChunk, RunKey, RunState, RunVerdict, Sample
+from console.model.snapshot import EngineState, Exit, Grade, Link, LinkState, Process, Rung
+from console.probes.host import host_probe
+from console.probes.npu_smi import info_probe
+from console.remote.link import NodeLink
+from console.services.logs import LogBook
+from console.services.monitor import Monitor
+from tests.services.deployments import deployment
+
+RUN = "20260101T000000Z-0000"
+READY_LOG = (
+    b"(APIServer pid=1) INFO 11-23 21:14:00 [api_server.py:617] Starting vLLM server on http://0.0.0.0:7100\n"
+    b"(APIServer pid=1) INFO:     Application startup complete.\n"
+)
+
+
+class FakeLink:
+    """Remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.followed: list[tuple[RunKey, int]] = []
+        self.credits: dict[RunKey, int] = {}
+        self.unfollowed: list[RunKey] = []
+
+    def follow(self, key: RunKey, offset: int, fingerprint: bytes = b"") -> None:
+        self.followed.append((key, offset))
+
+    def unfollow(self, key: RunKey) -> None:
+        self.unfollowed.append(key)
+
+    def credit(self, key: RunKey, count: int) -> None:
+        self.credits[key] = self.credits.get(key, 0) + count
+
+
+class Scene:
+    """A monitor with fake links."""
+
+    def __init__(self, state: Path) -> None:
+        self.links = {name: FakeLink() for name in ("p0", "p1", "d0", "d1")}
+        self.logs = LogBook(state / "logs", self._current)
+        self.monitor = Monitor(deployment(), self.logs, cast(dict[str, NodeLink], self.links), read_only=False)
+
+    def _current(self, engine: str) -> RunKey | None:
+        return self.monitor.current(engine)
+
+    def up(self, node: str, clock: float = 0.0) -> None:
+        self.monitor.on_link(node, Link(LinkState.UP, time.time()))
+        self.monitor.on_hello(node, Hello(node, "boot", 0, "root", "3.11", time.time() + clock))
+
+    def runs(self, node: str, *runs: RunState, clock: float = 0.0) -> None:
+        self.monitor.on_runs(node, runs, (), time.time() + clock)
+
+    def state(self, engine: str) -> EngineState:
+        self.monitor.publish()
+        return self.monitor.snapshot.engines[engine].state
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def key(engine: str, run: str = RUN) -> RunKey:
+    return RunKey("pd", engine, run)
+
+
+def running(engine: str, *, size: int = 0) -> RunState:
+    return RunState(key(engine), RunVerdict.RUNNING, pid=4711, log_size=size, started_at=time.time())
+
+
+async def test_before_any_answer_nothing_is_claimed(scene: Scene) -> None:
+    assert scene.state("decode-0") is EngineState.UNREACHABLE
+    scene.up("d0")
+    assert scene.state("decode-0") is EngineState.UNREACHABLE
+    scene.runs("d0")
+    assert scene.state("decode-0") is EngineState.IDLE
+    assert scene.state("decode-2") is EngineState.UNREACHABLE
+
+
+async def test_a_start_goes_from_loading_to_ready_with_its_log(scene: Scene) -> None:
+    scene.up("d0")
+    scene.runs("d0", running("decode-0", size=len(READY_LOG)))
+    assert scene.links["d0"].followed == [(key("decode-0"), 0)]
+    half = len(READY_LOG) // 2
+    scene.monitor.on_log("d0", LogChunk(key("decode-0"), 0, READY_LOG[:half], len(READY_LOG)))
+    assert scene.state("decode-0") is EngineState.STARTING
+    scene.monitor.on_log("d0", LogChunk(key("decode-0"), half, READY_LOG[half:], len(READY_LOG)))
+    assert scene.links["d0"].credits == {key("decode-0"): len(READY_LOG)}
+    assert scene.state("decode-0") is EngineState.STARTING
+    scene.monitor.learnt(key("decode-0")).rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
+    assert scene.state("decode-0") is EngineState.READY
+    copy = scene.logs.copy("decode-0")
+    assert copy is not None
+    assert copy.path.read_bytes() == READY_LOG
+
+
+async def test_a_lost_link_keeps_the_last_state_and_counts_nothing_dead(scene: Scene) -> None:
+    scene.up("d0")
+    scene.runs("d0", running("decode-0"))
+    assert scene.state("decode-0") is EngineState.STARTING
+    scene.monitor.on_link("d0", Link(LinkState.LOST, time.time(), "timed out"))
+    assert scene.state("decode-0") is EngineState.UNREACHABLE
+    scene.monitor.publish()
+    seen = scene.monitor.snapshot.engines["decode-0"]
+    assert seen.stale_of is EngineState.STARTING
+    assert seen.cause == "timed out"
+    assert scene.state("decode-1") is EngineState.UNREACHABLE
+    scene.up("d0")
+    scene.runs("d0", running("decode-0"))
+    assert scene.state("decode-0") is EngineState.STARTING
+    texts = [event.text for event in scene.monitor.snapshot.events if event.node == "d0"]
+    assert "unreachable: timed out" in texts
+    assert not any("failed" in text for text in texts)
+
+
+async def test_a_second_console_reads_the_copy_it_finds_and_resumes_at_its_end(tmp_path: Path) -> None:
+    first = Scene(tmp_path)
+    first.up("d0")
+    first.runs("d0", running("decode-0", size=len(READY_LOG)))
+    first.monitor.on_log("d0", LogChunk(key("decode-0"), 0, READY_LOG, len(READY_LOG)))
+    second = Scene(tmp_path)
+    second.up("d0")
+    second.runs("d0", running("decode-0", size=len(READY_LOG) + 5))
+    assert second.links["d0"].followed == [(key("decode-0"), len(READY_LOG))]
+    second.monitor.on_log("d0", LogChunk(key("decode-0"), len(READY_LOG), b"more\n", len(READY_LOG) + 5))
+    assert second.monitor.following.read_on(1.0)
+    assert second.monitor.learnt(key("decode-0")).log_state.ready
+
+
+async def test_an_exit_nobody_asked_for_condemns_the_group(scene: Scene) -> None:
+    scene.up("d0", clock=100.0)
+    scene.runs("d0", running("decode-0"), running("decode-1"), clock=100.0)
+    scene.state("decode-0")
+    ended = replace(running("decode-1"), verdict=RunVerdict.EXITED, exit=Exit(0, at=time.time() + 100.0))
+    scene.runs("d0", running("decode-0"), ended, clock=100.0)
+    assert scene.state("decode-1") is EngineState.FAILED
+    assert scene.state("decode-0") is EngineState.DEGRADED
+    assert scene.monitor.snapshot.engines["decode-0"].cause.startswith("decode-1 on d0 failed first")
+    errors = [event for event in scene.monitor.snapshot.events if event.engine == "decode-1"]
+    assert [event.level for event in errors][-1] == "error"
+
+
+async def test_the_newest_live_run_counts_and_strays_are_shown(scene: Scene) -> None:
+    scene.up("d0")
+    old = RunState(key("decode-0", "20250101T000000Z-0000"), RunVerdict.EXITED, exit=Exit(1))
+    stray = RunState(RunKey("pd", "decode-3", RUN), RunVerdict.RUNNING, pid=9)
+    other = RunState(RunKey("other", "mixed-0", RUN), RunVerdict.RUNNING, pid=10)
+    scene.runs("d0", old, running("decode-0"), stray, other)
+    assert scene.state("decode-0") is EngineState.STARTING
+    assert scene.monitor.snapshot.engines["decode-3@d0"].pid == 9
+    assert scene.monitor.snapshot.engines["other/mixed-0@d0"].pid == 10
+    assert scene.monitor.current("decode-3@d0") == stray.key
+    assert scene.monitor.current("other/mixed-0@d0") == other.key
+
+
+async def test_processes_that_are_not_ours_are_the_nodes_business(scene: Scene) -> None:
+    scene.up("d0")
+    scene.monitor.on_runs("d0", (), (Process(77, "VLLM::EngineCore", None),), time.time())
+    scene.monitor.publish()
+    assert scene.monitor.snapshot.nodes["d0"].unmanaged == (Process(77, "VLLM::EngineCore", None),)
+
+
+@pytest.mark.parametrize(
+    ("code", "stdout", "word"),
+    [(None, b"", "no answer"), (0, b"+----", "npu-smi"), (127, b"", "npu-smi"), (0, b"\xff\x00\x1b[2J", "npu-smi")],
+)
+async def test_an_npu_smi_that_hangs_or_lies_leaves_unknown_not_idle(
+    scene: Scene, code: int | None, stdout: bytes, word: str
+) -> None:
+    scene.up("d0")
+    scene.monitor.on_sample("d0", Sample(info_probe().name, time.time(), 10.0, code, stdout))
+    scene.monitor.publish()
+    node = scene.monitor.snapshot.nodes["d0"]
+    assert node.devices == ()
+    assert node.sampled_at is None
+    assert word in node.devices_error
+
+
+async def test_a_disk_that_is_full_here_is_said_and_no_credit_is_given(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.up("d0")
+    scene.runs("d0", running("decode-0", size=4))
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwrite", full)
+        scene.monitor.on_log("d0", LogChunk(key("decode-0"), 0, b"abcd", 4))
+    assert not scene.links["d0"].credits
+    scene.monitor.publish()
+    assert any("No space left" in event.text for event in scene.monitor.snapshot.events)
+    scene.runs("d0", running("decode-0", size=4))
+    assert scene.links["d0"].followed[-1] == (key("decode-0"), 0)
+
+
+async def test_a_node_known_by_name_serves_at_the_address_it_reports(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    named = scene.monitor.deployment.cluster.nodes["d0"].model_copy(update={"host": "d0.lab"})
+    scene.monitor.nodes["d0"].node = named
+    cluster = scene.monitor.deployment.cluster
+    scene.monitor.deployment = replace(
+        scene.monitor.deployment, cluster=cluster.model_copy(update={"nodes": {**cluster.nodes, "d0": named}})
+    )
+    scene.up("d0")
+    text = b"== ssh\n10.9.9.9 50000 192.168.3.3 22\n== end\n"
+    scene.monitor.on_sample("d0", Sample(host_probe().name, time.time(), 0.1, 0, text))
+    ranks = [rank for rank in scene.monitor.deployment.ranks() if rank.group == "decode"]
+    assert {rank.dp_address for rank in ranks} == {"192.168.3.3"}
+    assert scene.monitor.deployment.cluster.nodes["p0"].ip is None

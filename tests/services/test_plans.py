@@ -1,0 +1,133 @@
+"""What an act takes in, in which order, and what must be typed for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from console.model.errors import UsageError
+from console.model.plan import Plan, Verb
+from console.model.snapshot import EngineState
+from console.services.plans import PlanMaker, new_run_id
+from tests.services.deployments import ASSIGNMENT, deployment, picture
+
+ALL = ("prefill-0", "prefill-1", "decode-0", "decode-1", "decode-2", "decode-3", "proxy")
+READY = dict.fromkeys(ALL, EngineState.READY)
+
+
+def _plan(verb: Verb, engines: tuple[str, ...], states: dict[str, EngineState], tags: tuple[str, ...] = ()) -> Plan:
+    source = deployment(tags=tags)
+    return PlanMaker(source, picture(states, source)).make(verb, engines)
+
+
+def _acts(plan: Plan) -> list[tuple[str, tuple[str, ...]]]:
+    return [(stage.steps[0].act, tuple(step.node for step in stage.steps)) for stage in plan.stages]
+
+
+def test_a_start_prepares_everywhere_before_it_launches_anywhere_and_the_proxy_last() -> None:
+    plan = _plan("start", (), {})
+    nodes = ("p0", "p1", "d0", "d1")
+    assert _acts(plan) == [
+        ("check", nodes),
+        ("prepare", nodes),
+        ("launch", nodes),
+        ("wait-ready", ("p0", "d0")),
+        ("check", ("p0",)),
+        ("prepare", ("p0",)),
+        ("launch", ("p0",)),
+        ("wait-ready", ("p0",)),
+    ]
+    assert set(plan.runs) == set(ALL)
+    assert len(set(plan.runs.values())) == len(ALL)
+
+
+def test_the_plan_shows_the_exact_commands() -> None:
+    plan = _plan("start", ("decode-0",), {})
+    commands = [command for step in plan.steps if step.act == "launch" for command in step.commands]
+    assert len(commands) == 4
+    assert all(" vllm serve /models/v4 " in command for command in commands)
+    assert "--data-parallel-rank 3" in commands[3]
+    assert "ASCEND_RT_VISIBLE_DEVICES=8,9,10,11,12,13,14,15" in commands[3]
+
+
+def test_an_act_on_one_rank_takes_in_its_group() -> None:
+    assert _plan("stop", ("decode-2",), READY).engines == ("decode-0", "decode-1", "decode-2", "decode-3")
+    assert _plan("start", ("prefill-1",), {}).engines == ("prefill-0", "prefill-1")
+
+
+def test_force_takes_in_only_what_was_named() -> None:
+    assert _plan("force", ("decode-2",), READY).engines == ("decode-2",)
+
+
+def test_a_stop_takes_the_proxy_first_then_decode_then_prefill_and_verifies() -> None:
+    plan = _plan("stop", (), READY)
+    assert [(stage.steps[0].act, stage.group) for stage in plan.stages] == [
+        ("stop", "proxy"),
+        ("stop", "decode"),
+        ("stop", "prefill"),
+        ("verify", ""),
+    ]
+    assert len(plan.losses) == 7
+
+
+def test_a_restart_stops_what_runs_and_starts_the_whole_group() -> None:
+    plan = _plan("restart", ("decode-1",), {"decode-0": EngineState.FAILED, "decode-1": EngineState.DEGRADED})
+    assert [stage.steps[0].act for stage in plan.stages] == [
+        "stop",
+        "verify",
+        "check",
+        "prepare",
+        "launch",
+        "wait-ready",
+    ]
+    assert set(plan.runs) == {"decode-0", "decode-1", "decode-2", "decode-3"}
+    assert plan.basis["decode-1"] == "20260101T000000Z-0000"
+    assert plan.basis["decode-3"] is None
+
+
+def test_starting_beside_running_ranks_of_a_group_is_blocked() -> None:
+    plan = _plan("start", ("decode-0",), {"decode-1": EngineState.READY})
+    assert plan.blocked
+    assert any(finding.rule == "GROUP" for finding in plan.findings)
+
+
+def test_a_group_without_its_nodes_is_blocked() -> None:
+    source = deployment(replace(ASSIGNMENT, nodes={"prefill": ("p0", "p1"), "decode": ("d0",)}))
+    plan = PlanMaker(source, picture({}, source)).make("start", ())
+    assert plan.blocked
+    assert any("decode has 1 of 2 nodes" in finding.message for finding in plan.findings)
+
+
+@pytest.mark.parametrize(
+    ("verb", "engines", "states", "tags", "expected"),
+    [
+        ("start", ("proxy",), {}, (), ("key", "y")),
+        ("start", (), {}, (), ("count", "7")),
+        ("stop", ("decode-0",), READY, (), ("count", "4")),
+        ("stop", ("proxy",), READY, (), ("count", "1")),
+        ("stop", (), READY, (), ("name", "lab")),
+        ("restart", (), READY, (), ("name", "lab")),
+        ("force", ("decode-0",), READY, (), ("name", "lab")),
+        ("start", ("proxy",), {}, ("production",), ("name", "lab")),
+    ],
+)
+def test_what_must_be_typed_grows_with_what_can_break(
+    verb: Verb,
+    engines: tuple[str, ...],
+    states: dict[str, EngineState],
+    tags: tuple[str, ...],
+    expected: tuple[str, str],
+) -> None:
+    confirm = _plan(verb, engines, states, tags).confirm
+    assert (confirm.kind, confirm.expected) == expected
+
+
+def test_an_unknown_engine_is_named_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="decode-99") as caught:
+        _plan("stop", ("decode-99",), READY)
+    assert "prefill-0" in caught.value.hint
+
+
+def test_run_ids_sort_by_time() -> None:
+    assert new_run_id(1_700_000_000.0) < new_run_id(1_700_000_001.0)

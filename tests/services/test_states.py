@@ -1,0 +1,157 @@
+"""Every row of the state table, and how one dead rank condemns its group."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.model.run import RunKey, RunState, RunVerdict
+from console.model.snapshot import EngineSnapshot, EngineState, Exit, Grade, Link, LinkState, Rung
+from console.services.states import Evidence, condemn, judge
+
+KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
+UP = Link(LinkState.UP)
+OK = (Rung("http", Grade.OK), Rung("model", Grade.OK))
+DOWN = (Rung("http", Grade.FAIL, "/health 503"),)
+
+
+def _run(verdict: RunVerdict, **facts: object) -> RunState:
+    return RunState(KEY, verdict, **facts)  # type: ignore[arg-type]
+
+
+def _evidence(run: RunState | None, **facts: object) -> Evidence:
+    given: dict[str, object] = {"link": UP, "heard": True, "run": run, "headless": False, **facts}
+    return Evidence(**given)  # type: ignore[arg-type]
+
+
+CASES: list[tuple[str, Evidence, EngineState, str]] = [
+    ("nothing there", _evidence(None), EngineState.IDLE, ""),
+    ("never heard", _evidence(None, heard=False), EngineState.UNREACHABLE, "no report"),
+    (
+        "link lost says nothing of the engine",
+        _evidence(_run(RunVerdict.RUNNING), link=Link(LinkState.LOST, reason="timed out")),
+        EngineState.UNREACHABLE,
+        "timed out",
+    ),
+    (
+        "a stale link still counts",
+        _evidence(_run(RunVerdict.RUNNING), link=Link(LinkState.STALE)),
+        EngineState.STARTING,
+        "",
+    ),
+    ("just prepared", _evidence(_run(RunVerdict.PREPARED)), EngineState.LAUNCHING, ""),
+    ("prepared long ago", _evidence(_run(RunVerdict.PREPARED), run_age_s=500.0), EngineState.IDLE, "never launched"),
+    (
+        "could not be executed",
+        _evidence(_run(RunVerdict.PREPARED, reason="exec failed: no such file")),
+        EngineState.FAILED,
+        "exec failed",
+    ),
+    ("loading", _evidence(_run(RunVerdict.RUNNING)), EngineState.STARTING, ""),
+    ("log says ready, nobody asked yet", _evidence(_run(RunVerdict.RUNNING), log_ready=True), EngineState.STARTING, ""),
+    ("answers, log says ready", _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=OK), EngineState.READY, ""),
+    (
+        "answers, log not yet read",
+        _evidence(_run(RunVerdict.RUNNING), log_current=False, rungs=OK),
+        EngineState.READY,
+        "",
+    ),
+    ("answers, log read and not ready", _evidence(_run(RunVerdict.RUNNING), rungs=OK), EngineState.STARTING, ""),
+    (
+        "health without the model",
+        _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=OK[:1]),
+        EngineState.STARTING,
+        "",
+    ),
+    (
+        "was ready, answers no more",
+        _evidence(_run(RunVerdict.RUNNING), was_ready=True, rungs=DOWN),
+        EngineState.DEGRADED,
+        "503",
+    ),
+    (
+        "dead inside",
+        _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=OK, log_dead="EngineDeadError"),
+        EngineState.DEGRADED,
+        "EngineDeadError",
+    ),
+    ("headless loading", _evidence(_run(RunVerdict.RUNNING), headless=True), EngineState.STARTING, ""),
+    (
+        "headless by its own line",
+        _evidence(_run(RunVerdict.RUNNING), headless=True, log_ready=True),
+        EngineState.READY,
+        "",
+    ),
+    (
+        "told to stop",
+        _evidence(_run(RunVerdict.RUNNING, stopping=True), log_ready=True, rungs=OK),
+        EngineState.STOPPING,
+        "",
+    ),
+    (
+        "stop left processes",
+        _evidence(_run(RunVerdict.RUNNING, stopping=True, pids=(7, 8)), stuck=True),
+        EngineState.STUCK,
+        "2 processes left: 7, 8",
+    ),
+    (
+        "main gone, workers left",
+        _evidence(_run(RunVerdict.ORPHANS, exit=Exit(1), pids=(9,)), first_error="OOM"),
+        EngineState.STUCK,
+        "OOM",
+    ),
+    ("lock in foreign hands", _evidence(_run(RunVerdict.FOREIGN)), EngineState.STUCK, "held by"),
+    ("clean stop", _evidence(_run(RunVerdict.EXITED, stopping=True, exit=Exit(0))), EngineState.EXITED, ""),
+    ("stop by signal", _evidence(_run(RunVerdict.EXITED, stopping=True, exit=Exit(None, 9))), EngineState.EXITED, ""),
+    (
+        "exit 0 nobody asked for",
+        _evidence(_run(RunVerdict.EXITED, exit=Exit(0))),
+        EngineState.FAILED,
+        "without being asked",
+    ),
+    (
+        "exit 1 with its cause",
+        _evidence(_run(RunVerdict.EXITED, exit=Exit(1)), first_error="ValueError: x"),
+        EngineState.FAILED,
+        "ValueError: x",
+    ),
+    ("gone without a trace", _evidence(_run(RunVerdict.LOST)), EngineState.LOST, "nobody recorded"),
+    ("rebooted", _evidence(_run(RunVerdict.LOST, reason="rebooted")), EngineState.LOST, "rebooted"),
+    ("supervisor went with a stop", _evidence(_run(RunVerdict.LOST, stopping=True)), EngineState.EXITED, "unknown"),
+]
+
+
+@pytest.mark.parametrize(("evidence", "state", "cause"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_the_state_follows_the_evidence(evidence: Evidence, state: EngineState, cause: str) -> None:
+    verdict = judge(evidence)
+    assert verdict.state is state
+    assert cause in verdict.cause
+    assert cause or not verdict.cause
+
+
+def _engine(name: str, state: EngineState, cause: str = "") -> EngineSnapshot:
+    group, _, rank = name.partition("-")
+    return EngineSnapshot(id=name, node=f"n{rank}", group=group, role="decode", state=state, cause=cause)
+
+
+def test_one_dead_rank_condemns_its_group_and_is_named_first() -> None:
+    engines = {
+        each.id: each
+        for each in (
+            _engine("decode-0", EngineState.FAILED, "peer is gone"),
+            _engine("decode-1", EngineState.FAILED, "NPU out of memory"),
+            _engine("decode-2", EngineState.READY),
+            _engine("decode-3", EngineState.EXITED),
+            _engine("prefill-0", EngineState.READY),
+        )
+    }
+    shown = condemn(engines, {"decode-0": 103.2, "decode-1": 100.0})
+    assert shown["decode-2"].state is EngineState.DEGRADED
+    assert shown["decode-2"].cause == "decode-1 on n1 failed first: NPU out of memory"
+    assert shown["decode-3"].state is EngineState.EXITED
+    assert shown["prefill-0"].state is EngineState.READY
+    assert shown["decode-0"].cause == "peer is gone"
+
+
+def test_a_whole_group_is_left_as_it_is() -> None:
+    engines = {name: _engine(name, EngineState.READY) for name in ("decode-0", "decode-1")}
+    assert condemn(engines, {}) == engines
