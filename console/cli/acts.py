@@ -1,0 +1,111 @@
+"""`start`, `stop`, `restart`, `force`: the same plans as the dialogs, confirmed by `--yes` or by typing."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+
+from console.cli.live import connected, opened
+from console.cli.options import add_cluster_options, remember_layout
+from console.model.errors import ExitCode, Refused
+from console.model.plan import Outcome, Plan, PlanResult, StepEvent, Verb
+from console.services.gate import overrides
+from console.services.session import Session
+
+HELP: dict[Verb, str] = {
+    "start": "start engines (all, or the groups of those named)",
+    "stop": "stop engines: TERM, wait, KILL what is left, verify",
+    "restart": "stop, then start",
+    "force": "kill engines at once, without asking them to end",
+}
+
+
+def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the four acts."""
+    for verb, text in HELP.items():
+        parser = subparsers.add_parser(verb, help=text, description=text)
+        parser.add_argument("engines", nargs="*", metavar="ENGINE", help="engine ids such as decode-3; none means all")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+        parser.add_argument("--no-wait", action="store_true", help="return when started, not when ready")
+        parser.add_argument("--takeover", action="store_true", help="act although another operator is at work")
+        if verb in ("start", "restart"):
+            text = "launch although this check of the preflight fails; repeatable"
+            parser.add_argument("--override", action="append", default=[], metavar="CHECK-ID", help=text)
+        parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+        add_cluster_options(parser)
+        parser.set_defaults(run=run, verb=verb)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the act out; returns the exit code."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    override = overrides(getattr(args, "override", ()))
+    async with opened(args, read_only=False if args.dry_run else None) as session:
+        await connected(session)
+        plan = await session.operator.prepare(args.verb, args.engines)
+        show_plan(plan, args.output)
+        if args.dry_run:
+            return ExitCode.FAILED if plan.blocked else ExitCode.OK
+        confirmed = plan.confirm.expected if args.yes else _ask(plan)
+        remember_layout(session.cluster, session.deployment.layout)
+        notice = _notice(session, plan, wait=not args.no_wait)
+        result = await session.operator.run(
+            plan, notice, confirmed=confirmed, takeover=args.takeover, override=override
+        )
+        return _report(plan, result, args.output)
+
+
+def show_plan(plan: Plan, output: str) -> None:
+    """The plan as a person reads it (stderr) or as JSON (stdout)."""
+    if output == "json":
+        print(json.dumps(asdict(plan), default=str))
+        return
+    print(f"{plan.verb} {len(plan.engines)} engines of {plan.deployment} on {plan.cluster}", file=sys.stderr)
+    for finding in plan.findings:
+        print(f"  {finding.severity} {finding.rule} {finding.where}: {finding.message}", file=sys.stderr)
+    for loss in plan.losses:
+        print(f"  lost: {loss}", file=sys.stderr)
+    for number, stage in enumerate(plan.stages, 1):
+        print(f"  {number}. {stage.title}", file=sys.stderr)
+        for step in stage.steps:
+            print(f"     {step.title}", file=sys.stderr)
+            for command in step.commands:
+                print(f"       $ {command}", file=sys.stderr)
+
+
+def _ask(plan: Plan) -> str:
+    wanted = {"key": "y", "count": "the number of engines", "name": "the cluster's name"}[plan.confirm.kind]
+    if not sys.stdin.isatty():
+        raise Refused("not confirmed", hint="type the confirmation in a terminal, or give --yes")
+    print(f"To go on type {wanted} ({plan.confirm.expected}): ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
+def _notice(session: Session, plan: Plan, *, wait: bool) -> Callable[[StepEvent], None]:
+    """Prints each step as it goes; without `wait` ends the plan when all is launched."""
+    titles = {step.id: step.title for step in plan.steps}
+    acts = {step.id: step.act for step in plan.steps}
+
+    def notice(event: StepEvent) -> None:
+        clock = time.strftime("%H:%M:%S", time.localtime(event.at))
+        print(f"{clock} {event.outcome:8} {titles[event.step]}  {event.message}".rstrip(), file=sys.stderr)
+        if not wait and acts[event.step] == "wait-ready" and event.outcome is Outcome.RUNNING:
+            session.operator.cancel()
+
+    return notice
+
+
+def _report(plan: Plan, result: PlanResult, output: str) -> int:
+    if output == "json":
+        print(json.dumps({"outcomes": result.outcomes, "messages": result.messages, "cancelled": result.cancelled}))
+    bad = [step.id for step in plan.steps if result.outcomes[step.id] in (Outcome.FAILED, Outcome.UNKNOWN)]
+    return ExitCode.FAILED if bad else ExitCode.OK

@@ -1,0 +1,90 @@
+"""`check`: what must hold on every node before a launch, seen without launching. Changes nothing on a node."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from console.cli.live import connected, opened
+from console.cli.options import add_cluster_options
+from console.cli.tables import table_lines
+from console.model.errors import ExitCode, Unreachable
+from console.probes.checks import Verdict
+from console.probes.sanitize import clean
+from console.services.preflight import CONNECTION, Ask, Report
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `check`."""
+    text = "check what must hold on every node before a launch"
+    parser = subparsers.add_parser("check", help=text, description=text)
+    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes of the deployment; none means all")
+    parser.add_argument("--network", action="store_true", help="also the NPUs' own network: survey and pings (minutes)")
+    parser.add_argument("--full-mesh", action="store_true", help="with --network: every NPU pings every other one")
+    parser.add_argument("--all", action="store_true", help="show what passes too")
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was found; 1 when a check fails, 3 when all that fails is the connection to a node."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    async with opened(args, read_only=True) as session:
+        with contextlib.suppress(Unreachable):
+            await connected(session)
+        ask = Ask(network=args.network or args.full_mesh, full_mesh=args.full_mesh)
+        report = await session.preflight.run(args.nodes, ask, lambda text: print(text, file=sys.stderr, flush=True))
+    if args.output == "json":
+        print(json.dumps(as_json(report)))
+    else:
+        print("\n".join(report_lines(report, everything=args.all)))
+    return exit_code(report)
+
+
+def exit_code(report: Report) -> int:
+    """What the command returns for a report."""
+    failed = [each.check for each in report.results if each.verdict is Verdict.FAIL]
+    if any(check != CONNECTION for check in failed):
+        return ExitCode.FAILED
+    return ExitCode.UNREACHABLE if failed else ExitCode.OK
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """The report as data: every result of every node, and the matrix of pings where there is one."""
+    crossing = report.crossing
+    return {
+        "at": report.at,
+        "took_s": round(report.took_s, 3),
+        "nodes": list(report.nodes),
+        "results": [{**asdict(each), "verdict": str(each.verdict)} for each in report.results],
+        "matrix": None if crossing is None else [list(row) for row in crossing.matrix()],
+    }
+
+
+def report_lines(report: Report, *, everything: bool = False) -> Iterator[str]:
+    """The report for a person: what does not pass, the cause and the remedy, then the count."""
+    for fold in report.folds:
+        if fold.verdict is Verdict.PASS and not everything:
+            continue
+        where = "all nodes" if len(fold.nodes) == len(report.nodes) > 1 else ", ".join(fold.nodes)
+        yield clean(f"{fold.verdict:<7} {fold.check:>3} {fold.title} ({where}): {fold.seen}")
+        if fold.verdict is not Verdict.PASS:
+            if fold.why:
+                yield clean(f"            {fold.why}")
+            if fold.remedy:
+                yield clean(f"            mend: {fold.remedy}")
+    if report.crossing is not None and report.crossing.pings:
+        head, *rows = report.crossing.matrix()
+        yield "pings that came back, of those sent:"
+        yield from (f"  {line}" for line in table_lines(head, rows))
+    counts = ", ".join(f"{report.count(verdict)} {verdict}" for verdict in Verdict)
+    yield f"{len(report.nodes)} nodes in {report.took_s:.1f} s: {counts}"

@@ -1,0 +1,128 @@
+"""`demo`: a cluster on this machine, with the screen on it or (`--serve`) for other commands to be pointed at."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.cli.screen import add_look_options, looks
+from console.files import load_cluster, load_layout
+from console.model.cluster import Cluster
+from console.model.deployment import Assignment
+from console.model.errors import ExitCode
+from console.model.layout import Layout
+
+if TYPE_CHECKING:
+    from console.services.session import Session
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `demo`."""
+    from console.demo.engine import failures
+
+    text = "an embedded cluster of simulated Ascend nodes: real SSH, real processes, no NPU"
+    parser = subparsers.add_parser(
+        "demo",
+        help=text,
+        description=text,
+        epilog=_failures_help(failures.__doc__ or "", failures.KINDS),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--serve", action="store_true", help="only the cluster, until Ctrl-C; prints its cluster file")
+    parser.add_argument("--layout", default="a3-pd", metavar="NAME|FILE", help="which deployment (default a3-pd)")
+    parser.add_argument("--nodes", type=int, metavar="N", help="how many nodes (default: what the layout needs)")
+    parser.add_argument("--speed", type=float, default=20.0, metavar="X", help="how much faster than life (default 20)")
+    parser.add_argument("--unassigned", action="store_true", help="leave it to you to give the nodes their roles")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="start it, write pictures of the screen, and leave"
+    )
+    add_look_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _failures_help(how: str, kinds: Mapping[str, str]) -> str:
+    """How to plant a failure and which there are."""
+    width = max(len(name) for name in kinds)
+    return how + "\n\n" + "\n".join(f"  {name:{width}}  {text}" for name, text in kinds.items())
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo; what it started ends with it."""
+    layout = load_layout(args.layout)
+    if args.serve:
+        return asyncio.run(_serve(args))
+    return _show(args, layout)
+
+
+async def _serve(args: argparse.Namespace) -> int:
+    from console.demo.cluster import DemoCluster
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(name, stop.set)
+    cluster = DemoCluster(layout=args.layout, nodes=args.nodes, speed=args.speed)
+    try:
+        print(await cluster.start(), flush=True)
+        print("demo cluster is up; Ctrl-C ends it and all it started", file=sys.stderr)
+        await stop.wait()
+    finally:
+        await cluster.close()
+    return ExitCode.OK
+
+
+def _show(args: argparse.Namespace, layout: Layout) -> int:
+    """The screen on a demo cluster, with a state directory of its own that ends with it."""
+    from console.demo.cluster import DemoCluster
+    from console.services.session import Session
+    from screens.app import options_from, run_app
+
+    with tempfile.TemporaryDirectory(prefix="dsv4-demo-") as state, asyncio.Runner() as runner:
+        demo = DemoCluster(layout=args.layout, nodes=args.nodes, speed=args.speed)
+        try:
+            cluster = load_cluster(runner.run(demo.start()))
+            assignment = Assignment() if args.unassigned else spread(cluster, layout)
+            session = Session(cluster, layout, assignment, state_dir=Path(state))
+            if args.pictures is not None:
+                return runner.run(_draw(session, args.pictures))
+            return run_app(session, options_from(dict(os.environ), **looks(args)), loop=runner.get_loop())
+        finally:
+            runner.run(demo.close())
+
+
+async def _draw(session: Session, directory: Path) -> int:
+    """Start everything, then walk the tour of pictures on it."""
+    from screens.pictures import take
+
+    begun: list[asyncio.Task[None]] = []
+
+    async def start() -> None:
+        plan = await session.operator.prepare("start", [])
+        await session.operator.run(plan, lambda _: None, confirmed=plan.confirm.expected)
+
+    def ready() -> bool:
+        if all(session.heard(node) for node in session.cluster.nodes) and not begun:
+            begun.append(asyncio.create_task(start()))
+        return bool(begun) and begun[0].done() and all(node.devices for node in session.snapshot.nodes.values())
+
+    for path in await take(session, directory, ready=ready, timeout_s=180.0):
+        print(path)
+    return ExitCode.OK
+
+
+def spread(cluster: Cluster, layout: Layout) -> Assignment:
+    """The nodes in their order, group by group, as many as each group takes."""
+    names = iter(cluster.nodes)
+    return Assignment(
+        {
+            group: tuple(name for _, name in zip(range(wanted.nodes), names, strict=False))
+            for group, wanted in layout.groups.items()
+        }
+    )

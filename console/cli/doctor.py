@@ -1,0 +1,59 @@
+"""`doctor`: one masked bundle to hand to someone else. Changes nothing on a node."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+from console.cli.live import connected
+from console.cli.options import add_cluster_options, deployment_of
+from console.model.errors import ExitCode, Unreachable, UsageError
+from console.services.doctor import LOG_LINES, gather, pack
+from console.services.places import file_name
+from console.services.session import Session
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `doctor`."""
+    text = "gather versions, configuration, findings, preflight and last logs in one file, secrets masked"
+    parser = subparsers.add_parser("doctor", help=text, description=text)
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.tar.gz", help="where to write it (default: here, with the time)"
+    )
+    parser.add_argument("--lines", type=int, default=LOG_LINES, metavar="N", help=f"of each log (default: {LOG_LINES})")
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the bundle and print its path; 3 when no node answered, though the bundle is written then too."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    if args.lines < 0:
+        raise UsageError(f"--lines {args.lines} cannot be", hint="give 0 or more")
+    deployment = deployment_of(args)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    path = args.output or Path(f"dsv4-doctor-{file_name(deployment.cluster.name)}-{stamp}.tar.gz")
+    session = Session(deployment.cluster, deployment.layout, deployment.assignment, read_only=True)
+    await session.open()
+    answered = False
+    try:
+        with contextlib.suppress(Unreachable):
+            await connected(session)
+            answered = True
+        pieces = await gather(session, lines=args.lines)
+    finally:
+        await session.close()
+    pack(pieces, path)
+    print(path)
+    print(
+        "secrets are masked; host names, addresses and prompts in logs are not: look before you send it",
+        file=sys.stderr,
+    )
+    return ExitCode.OK if answered else ExitCode.UNREACHABLE

@@ -1,0 +1,60 @@
+"""`export`: a deployment as scripts, units or manifests, on stdout or in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from console.cli.findings import failed, finding_lines
+from console.cli.options import add_cluster_options
+from console.cli.plan import deployment_or_example
+from console.files import save_text
+from console.model.errors import Refused, UsageError
+from console.probes.sanitize import clean
+from console.rules import check
+from console.services.exporting import FORMATS, ExportedFile
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `export`."""
+    text = "write a deployment as shell folders, systemd units or LeaderWorkerSet manifests"
+    parser = subparsers.add_parser("export", help=text, description=text)
+    parser.add_argument("--format", choices=tuple(FORMATS), default="sh")
+    parser.add_argument(
+        "--save", type=Path, metavar="DIR", help="write files there instead of stdout; DIR must be new or empty"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="export although a rule does not hold, or into a folder with files"
+    )
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export; findings go to stderr. Raises Refused when one is an error and --force is not given."""
+    deployment = deployment_or_example(args)
+    findings = check(deployment)
+    for line in finding_lines(findings):
+        print(clean(line), file=sys.stderr)
+    if failed(findings) and not args.force:
+        raise Refused("not exported: the findings above would break the start", hint="mend them, or --force")
+    files = FORMATS[args.format](deployment)
+    if args.save is None:
+        for file in files:
+            sys.stdout.write(file.text if len(files) == 1 else f"# ==> {file.path} <==\n{file.text}\n")
+        return 0
+    _save(args.save, files, force=args.force)
+    print(f"{len(files)} files in {args.save}", file=sys.stderr)
+    return 0
+
+
+def _save(folder: Path, files: tuple[ExportedFile, ...], *, force: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", hint="choose another place")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise UsageError(f"{folder} is not empty", hint="choose a new folder, or --force to write over files in it")
+    for file in files:
+        path = folder / file.path
+        save_text(path, file.text)
+        path.chmod(0o755 if file.executable else 0o644)

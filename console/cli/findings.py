@@ -1,0 +1,44 @@
+"""How findings and rules are printed; shared by the commands that check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import JsonValue
+
+from console.model.errors import ExitCode, UsageError
+from console.model.findings import Finding, Severity
+from console.probes.sanitize import clean
+from console.rules import RULES
+
+
+def failed(findings: Sequence[Finding]) -> int:
+    """Exit code: 1 when a finding is an error, else 0."""
+    return ExitCode.FAILED if any(finding.severity is Severity.ERROR for finding in findings) else ExitCode.OK
+
+
+def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Two lines for each finding: what and where, then what to do."""
+    for finding in findings:
+        yield clean(f"{finding.severity} {finding.rule}: {finding.message} [{finding.where}]")
+        if finding.fix:
+            yield clean(f"    {finding.fix}")
+
+
+def findings_json(findings: Sequence[Finding]) -> list[JsonValue]:
+    """Findings as plain data; the keys are a contract."""
+    return [
+        {"rule": each.rule, "severity": str(each.severity), "message": each.message, "where": each.where}
+        for each in findings
+    ]
+
+
+def explanation(rule_id: str) -> Iterator[str]:
+    """The whole story of a rule. Raises UsageError for an id that is none."""
+    rule = RULES.get(rule_id.upper())
+    if rule is None:
+        raise UsageError(f"there is no rule {rule_id!r}", hint=f"rules: {' '.join(RULES)}")
+    yield f"{rule.id}  {rule.title}  ({rule.severity})"
+    yield f"why:    {rule.why}"
+    yield f"fix:    {rule.fix}"
+    yield f"source: {rule.source}"

@@ -1,0 +1,143 @@
+"""`logs`: what engines wrote, from the local copies, which are brought up to date first; one engine or several by time."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from console.cli.live import connected, opened, until
+from console.cli.options import add_cluster_options
+from console.model.errors import ExitCode, Unreachable, UsageError
+from console.model.snapshot import LinkState
+from console.services.loglines import LineReader, LogLine, merged, tail_offset
+from console.services.session import Session
+
+FILL_S = 30.0
+COLOURS = (36, 32, 35, 33, 34, 96, 92, 95, 93, 94)
+_SINCE = re.compile(r"^(\d+)([smhd])$")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `logs`."""
+    text = "print the logs of engines, merged by time"
+    parser = subparsers.add_parser("logs", help=text, description=text)
+    parser.add_argument("engines", nargs="*", metavar="ENGINE", help="engine ids; none means all")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as lines arrive")
+    parser.add_argument("-n", "--tail", type=int, metavar="N", help="only the last N lines of each")
+    parser.add_argument("--since", metavar="15m", help="only lines of the last 30s, 15m, 2h, 1d")
+    parser.add_argument("--grep", metavar="REGEX", help="only lines that match")
+    parser.add_argument("--run", dest="earlier", metavar="RUN", help="an earlier run instead of the current one")
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
+    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text")
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the logs; returns the exit code."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    printer = _Printer(args)
+    async with opened(args) as session:
+        with contextlib.suppress(Unreachable):
+            await connected(session)
+        engines = args.engines or [name for name, engine in session.snapshot.engines.items() if engine.run]
+        await until(session, lambda: _filled(session, engines), FILL_S)
+        readers = [reader for name in engines if (reader := _reader(session, name, args)) is not None]
+        if not readers:
+            print("no logs: nothing of this deployment has run, or its node is out of reach", file=sys.stderr)
+            return ExitCode.FAILED
+        printer.prefixes(len(engines) > 1)
+        printer.print(merged([reader.lines(last=not args.follow) for reader in readers]))
+        if args.follow:
+            await _follow(session, readers, printer)
+        down = [name for name, node in session.snapshot.nodes.items() if node.link.state is not LinkState.UP]
+        if down:
+            print(f"out of reach, shown as far as copied: {', '.join(down)}", file=sys.stderr)
+        return ExitCode.OK
+
+
+def _reader(session: Session, engine: str, args: argparse.Namespace) -> LineReader | None:
+    if engine not in session.snapshot.engines and not session.logs.runs(engine):
+        raise UsageError(f"no engine {engine!r}", hint=f"known: {', '.join(list(session.snapshot.engines)[:8])}")
+    copy = session.logs.copy(engine, args.earlier)
+    if copy is None:
+        return None
+    return LineReader(engine, copy, offset=0 if args.tail is None else tail_offset(copy, args.tail))
+
+
+def _filled(session: Session, engines: Sequence[str]) -> bool:
+    """Whether the copies hold what the nodes that answer have."""
+    seen = [session.snapshot.engines[name] for name in engines if name in session.snapshot.engines]
+    up = {name for name, node in session.snapshot.nodes.items() if node.link.state is LinkState.UP}
+    return all(engine.node not in up or engine.log_copied >= (engine.log_bytes or 0) for engine in seen)
+
+
+async def _follow(session: Session, readers: Sequence[LineReader], printer: _Printer) -> None:
+    while True:
+        await _next(session)
+        printer.print(merged([reader.lines() for reader in readers]))
+
+
+async def _next(session: Session) -> None:
+    arrived = asyncio.Event()
+    leave = session.subscribe(lambda _: arrived.set())
+    try:
+        await arrived.wait()
+    finally:
+        leave()
+
+
+class _Printer:
+    """Prints lines as text or JSON lines, filtered."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._json = args.output == "jsonl"
+        try:
+            self._grep = re.compile(args.grep) if args.grep else None
+        except re.error as error:
+            raise UsageError(f"--grep {args.grep}: {error}") from error
+        self._since = _since(args.since) if args.since else None
+        self._colour = args.color == "always" or (args.color == "auto" and sys.stdout.isatty())
+        self._prefix = False
+        self._colours: dict[str, int] = {}
+
+    def prefixes(self, wanted: bool) -> None:
+        """Whether each line names its engine."""
+        self._prefix = wanted
+
+    def print(self, lines: Iterator[LogLine]) -> None:
+        """Print those that pass the filters, and flush."""
+        for line in lines:
+            if self._grep and not self._grep.search(line.text):
+                continue
+            if self._since and (line.at is None or line.at < self._since):
+                continue
+            print(self._shown(line))
+        sys.stdout.flush()
+
+    def _shown(self, line: LogLine) -> str:
+        if self._json:
+            return json.dumps({"engine": line.engine, "offset": line.offset, "at": line.at, "text": line.text})
+        if not self._prefix:
+            return line.text
+        if not self._colour:
+            return f"{line.engine:12} {line.text}"
+        colour = self._colours.setdefault(line.engine, COLOURS[len(self._colours) % len(COLOURS)])
+        return f"\x1b[{colour}m{line.engine:12}\x1b[0m {line.text}"
+
+
+def _since(text: str) -> float:
+    found = _SINCE.match(text)
+    if not found:
+        raise UsageError(f"--since {text}: expected a number and s, m, h or d, for example 15m")
+    return time.time() - int(found[1]) * _UNITS[found[2]]

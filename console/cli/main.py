@@ -1,0 +1,83 @@
+"""Entry point of `dsv4-console`: parses, hands over to a sub-command, and turns errors into one line and an exit code.
+
+Sub-commands are loaded when they are named, so that `--help` and `plan` stay fast and load neither Textual nor asyncssh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from console import __version__
+from console.model.errors import ConsoleError, ExitCode, UsageError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("console.cli.demo", "the app on an embedded demo cluster; --serve runs only the cluster"),
+    "layouts": ("console.cli.layouts", "list the layouts that are shipped"),
+    "validate": ("console.cli.validate", "check cluster files and layouts"),
+    "plan": ("console.cli.plan", "print every rank's environment and command"),
+    "assign": ("console.cli.assigning", "show or change which nodes carry which group"),
+    "import": ("console.cli.importing", "turn a CI configuration or a `vllm serve` script into a layout"),
+    "export": ("console.cli.exporting", "write scripts, systemd units or Kubernetes manifests"),
+    "check": ("console.cli.check", "check what must hold on every node before a launch"),
+    "start": ("console.cli.acts", "start engines"),
+    "stop": ("console.cli.acts", "stop engines"),
+    "restart": ("console.cli.acts", "stop, then start"),
+    "force": ("console.cli.acts", "kill engines at once"),
+    "keys": ("console.cli.keys", "list every key and what it does"),
+    "status": ("console.cli.status", "show nodes and engines as they are"),
+    "verify": ("console.cli.verify", "prove by using it that the deployment answers"),
+    "logs": ("console.cli.logs", "print the logs of engines, merged by time"),
+    "doctor": ("console.cli.doctor", "gather what someone else needs to help, in one masked file"),
+    "bench": ("console.cli.evaluating", "measure throughput and latency"),
+    "eval": ("console.cli.evaluating", "measure accuracy with AISBench"),
+    "results": ("console.cli.results", "show, compare and export what was measured"),
+}
+"""Name → (module, one line of help). A module has `add_parser(subparsers)` or, for several verbs, `add_parsers`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parser(words).parse_args(words)
+        return int(args.run(args))
+    except ConsoleError as error:
+        print(f"dsv4-console: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the reader has gone; nothing may be written at exit)
+        return 128 + signal.SIGPIPE
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser, with only the sub-command that is named loaded."""
+    parser = argparse.ArgumentParser(
+        prog="dsv4-console",
+        description="A terminal console for DeepSeek-V4 on Ascend clusters. Without a command it opens the screen.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="commands:\n" + "\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()),
+    )
+    parser.add_argument("--version", action="version", version=f"dsv4-console {__version__}")
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        near = get_close_matches(words[0], COMMANDS, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"no command {words[0]!r}", hint=f"{meant}all of them: dsv4-console --help")
+    named = next((word for word in words if word in COMMANDS), None)
+    if named is None or words[0] != named:
+        importlib.import_module("console.cli.screen").add_options(parser)
+        return parser
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    module = importlib.import_module(COMMANDS[named][0])
+    add = getattr(module, "add_parsers", None) or module.add_parser
+    add(subparsers)
+    return parser

@@ -1,0 +1,127 @@
+"""The options every sub-command shares, and from them the files: which cluster, which layout, who carries what."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from console.files import load_assignment, load_cluster, load_layout, shipped_layouts
+from console.model.cluster import Cluster
+from console.model.deployment import Assignment, Deployment
+from console.model.errors import UsageError
+from console.model.layout import Layout
+from console.services.places import assignment_path, config_home, file_name, private, state_home
+
+
+def add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """`--cluster`, `--layout`, `--assign`, `--readonly`, `--write`."""
+    group = parser.add_argument_group("which cluster")
+    group.add_argument(
+        "--cluster",
+        type=Path,
+        metavar="FILE",
+        help="cluster file (default: $DSV4_CLUSTER, ./cluster.yaml, then the config directory)",
+    )
+    group.add_argument("--layout", metavar="NAME|FILE", help="layout (default: the one last used with this cluster)")
+    group.add_argument(
+        "--assign",
+        action="append",
+        default=[],
+        metavar="GROUP=NODE,NODE",
+        help="nodes of a group, rank 0's node first; repeatable",
+    )
+    mode = group.add_mutually_exclusive_group()
+    mode.add_argument("--readonly", action="store_true", help="refuse every act")
+    mode.add_argument("--write", action="store_true", help="arm a cluster that is tagged production")
+
+
+def cluster_of(args: argparse.Namespace) -> Cluster:
+    """The cluster file that is meant. Raises UsageError when there is none, FileError when it is wrong."""
+    given: Path | None = args.cluster
+    if given is not None:
+        return load_cluster(given)
+    fallbacks = [Path(os.environ["DSV4_CLUSTER"])] if os.environ.get("DSV4_CLUSTER") else []
+    fallbacks += [Path("cluster.yaml"), config_home() / "cluster.yaml"]
+    for path in fallbacks:
+        if path.exists():
+            return load_cluster(path)
+    raise UsageError("no cluster file", hint="give one with --cluster FILE, or look around first: dsv4-console demo")
+
+
+def layout_of(args: argparse.Namespace, cluster: Cluster | None) -> Layout:
+    """The layout that is meant. Raises UsageError when none is named and none was used before."""
+    named: str | None = args.layout or (remembered_layout(cluster) if cluster else None)
+    if named is None:
+        raise UsageError("no layout", hint=f"give one with --layout NAME|FILE; shipped: {', '.join(shipped_layouts())}")
+    return load_layout(named)
+
+
+def assignment_of(args: argparse.Namespace, cluster: Cluster, layout: Layout) -> Assignment:
+    """`--assign`, else what was saved for this cluster and layout, else the layout's own `assign`."""
+    base = _base(cluster, layout)
+    if args.assign:
+        return Assignment({**base.nodes, **parse_assign(args.assign, cluster, layout)}, base.shapes)
+    return base
+
+
+def _base(cluster: Cluster, layout: Layout) -> Assignment:
+    saved = assignment_path(state_home(), cluster.name, layout.name)
+    kept = load_assignment(saved) if saved.exists() else Assignment(dict(layout.assign))
+    return Assignment(
+        {
+            group: tuple(node for node in nodes if node in cluster.nodes)
+            for group, nodes in kept.nodes.items()
+            if group in layout.groups
+        },
+        kept.shapes,
+    )
+
+
+def parse_assign(words: list[str], cluster: Cluster, layout: Layout) -> dict[str, tuple[str, ...]]:
+    """`GROUP=NODE,NODE` words as a mapping. Raises UsageError naming the group or node that does not exist."""
+    given: dict[str, tuple[str, ...]] = {}
+    for word in words:
+        group, equals, nodes = word.partition("=")
+        if not equals or group not in layout.groups:
+            raise UsageError(f"--assign {word}: no group {group!r}", hint=f"groups: {', '.join(layout.groups)}")
+        names = tuple(name.strip() for name in nodes.split(",") if name.strip())
+        for name in names:
+            if name not in cluster.nodes:
+                raise UsageError(f"--assign {word}: no node {name!r}", hint=f"nodes: {', '.join(cluster.nodes)}")
+        given[group] = names
+    return given
+
+
+def deployment_of(args: argparse.Namespace) -> Deployment:
+    """Cluster, layout and assignment together."""
+    cluster = cluster_of(args)
+    layout = layout_of(args, cluster)
+    return Deployment(cluster, layout, assignment_of(args, cluster, layout))
+
+
+def read_only_of(args: argparse.Namespace, cluster: Cluster) -> bool:
+    """Whether acts are refused: asked for, or a production cluster that was not armed."""
+    return bool(args.readonly or (cluster.read_only and not args.write))
+
+
+def remember_layout(cluster: Cluster, layout: Layout) -> None:
+    """Keep which layout was last used with a cluster."""
+    path = layout.source.path if layout.source and layout.name not in shipped_layouts() else layout.name
+    target = _remembered(cluster)
+    private(target.parent)
+    target.write_text(json.dumps({"layout": path}) + "\n", encoding="utf-8")
+
+
+def remembered_layout(cluster: Cluster) -> str | None:
+    """The layout last used with a cluster, or None."""
+    try:
+        found = json.loads(_remembered(cluster).read_text(encoding="utf-8"))["layout"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(found)
+
+
+def _remembered(cluster: Cluster) -> Path:
+    return state_home() / "last" / f"{file_name(cluster.name)}.json"

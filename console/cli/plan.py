@@ -1,0 +1,145 @@
+"""`plan`: every rank's environment and command, and what the rules say, as a table, as JSON, or as shell that runs by hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+
+from pydantic import JsonValue
+
+from console.cli.findings import failed, finding_lines, findings_json
+from console.cli.options import add_cluster_options, cluster_of, deployment_of
+from console.cli.tables import table_lines
+from console.commands.bundle import shell_bundle
+from console.commands.serve import proxy_command, serve_command
+from console.files import load_layout
+from console.model.deployment import Deployment, Rank
+from console.model.errors import UsageError
+from console.model.findings import Finding
+from console.probes.sanitize import clean
+from console.rules import capacity_notes, check
+from console.services.assignment import PLACEHOLDER, example
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `plan`."""
+    text = "print every rank's environment and command, and what the rules say"
+    parser = subparsers.add_parser("plan", help=text, description=text)
+    parser.add_argument(
+        "engines", nargs="*", metavar="ENGINE", help="only these ranks (GROUP-DPRANK, `proxy`) or groups"
+    )
+    parser.add_argument("-o", "--output", choices=tuple(_PRINTERS), default="table")
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the plan; 1 when a finding is an error. Without a cluster file a layout is shown on made-up nodes."""
+    deployment = deployment_or_example(args)
+    ranks = _chosen(deployment, args.engines)
+    findings = check(deployment)
+    sys.stdout.write("".join(f"{line}\n" for line in _PRINTERS[args.output](deployment, ranks, findings)))
+    if args.output == "sh":
+        sys.stderr.write("".join(f"{line}\n" for line in finding_lines(findings)))
+    if PLACEHOLDER in deployment.cluster.tags:
+        print("no cluster file: node names and addresses are made up", file=sys.stderr)
+    return failed(findings)
+
+
+def plan_document(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> dict[str, JsonValue]:
+    """The plan as plain data; its keys are a contract."""
+    engines = [rank for rank in ranks if rank.role != "proxy"]
+    return {
+        "ranks": [_rank_json(deployment, rank) for rank in engines],
+        "proxy": _proxy_json(deployment) if len(engines) != len(ranks) else None,
+        "findings": findings_json(findings),
+    }
+
+
+def deployment_or_example(args: argparse.Namespace) -> Deployment:
+    """What is meant; a layout without any cluster file is put on made-up nodes."""
+    if args.cluster is None and args.layout is not None and not args.assign:
+        try:
+            cluster_of(args)
+        except UsageError:
+            return example(load_layout(args.layout))
+    return deployment_of(args)
+
+
+def _chosen(deployment: Deployment, words: Sequence[str]) -> tuple[Rank, ...]:
+    proxy = deployment.proxy_rank()
+    every = (*deployment.ranks(), *((proxy,) if proxy and proxy_command(deployment) else ()))
+    known = {rank.id for rank in every} | set(deployment.layout.groups)
+    for word in words:
+        if word not in known:
+            raise UsageError(f"the plan has no engine {word!r}", hint=f"groups: {', '.join(deployment.layout.groups)}")
+    return tuple(rank for rank in every if not words or rank.id in words or rank.group in words)
+
+
+def _rank_json(deployment: Deployment, rank: Rank) -> dict[str, JsonValue]:
+    command = serve_command(deployment, rank)
+    return {
+        "id": rank.id,
+        "node": rank.node,
+        "group": rank.group,
+        "role": rank.role,
+        "dp_rank": rank.dp_rank,
+        "local_rank": rank.local_rank,
+        "devices": list(rank.devices),
+        "port": rank.port,
+        "headless": rank.headless,
+        "env": dict(command.env),
+        "argv": list(command.argv),
+    }
+
+
+def _proxy_json(deployment: Deployment) -> dict[str, JsonValue] | None:
+    rank, command = deployment.proxy_rank(), proxy_command(deployment)
+    if rank is None or command is None:
+        return None
+    return {"node": rank.node, "port": rank.port, "argv": list(command.argv)}
+
+
+def _json(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> Iterator[str]:
+    yield json.dumps(plan_document(deployment, ranks, findings), indent=2, ensure_ascii=False)
+
+
+def _jsonl(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> Iterator[str]:
+    for rank in ranks:
+        one = (
+            {"id": "proxy", **(_proxy_json(deployment) or {})} if rank.role == "proxy" else _rank_json(deployment, rank)
+        )
+        yield json.dumps(one, ensure_ascii=False)
+
+
+def _shell(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> Iterator[str]:
+    yield shell_bundle(deployment, ranks).rstrip("\n")
+
+
+def _table(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> Iterator[str]:
+    layout, cluster = deployment.layout, deployment.cluster
+    yield clean(f"{layout.name} on {cluster.name}: {layout.title or layout.model.path}")
+    yield ""
+    head = ("ENGINE", "NODE", "ADDRESS", "ROLE", "RANK", "DEVICES", "PORT", "RANKS MEET AT")
+    yield from table_lines(head, [_row(rank) for rank in ranks])
+    if notes := capacity_notes(deployment):
+        yield ""
+        yield from (clean(note) for note in notes)
+    if findings:
+        yield ""
+        yield from finding_lines(findings)
+
+
+def _row(rank: Rank) -> tuple[str, ...]:
+    devices = f"{rank.devices[0]}-{rank.devices[-1]}" if len(rank.devices) > 1 else "".join(map(str, rank.devices))
+    last = rank.dp_rank + rank.local_size - 1
+    span = str(rank.dp_rank) if rank.local_size == 1 else f"{rank.dp_rank}-{last}"
+    meet = f"{rank.dp_address}:{rank.rpc_port}" if rank.dp_size > 1 else "-"
+    port = "headless" if rank.headless else str(rank.port)
+    place = "-" if rank.role == "proxy" else f"{span}/{rank.dp_size}"
+    return rank.id, rank.node, rank.address or "?", rank.role, place, devices or "-", port, meet
+
+
+_PRINTERS = {"table": _table, "json": _json, "jsonl": _jsonl, "sh": _shell}

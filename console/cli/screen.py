@@ -1,0 +1,67 @@
+"""The bare command: opens the screen on a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from console.cli.options import (
+    add_cluster_options,
+    assignment_of,
+    cluster_of,
+    layout_of,
+    read_only_of,
+    remember_layout,
+)
+from console.files import load_keys
+from console.services.places import config_home
+
+if TYPE_CHECKING:
+    from screens.keys import Keys
+
+THEMES = ("dark", "light", "blind", "mono")
+"""The names of `screens.looks.LOOKS`, which only Textual can load; a test holds them equal."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the bare command."""
+    add_cluster_options(parser)
+    add_look_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_look_options(parser: argparse.ArgumentParser) -> None:
+    """How the screen looks and how much it sends."""
+    group = parser.add_argument_group("how it looks")
+    group.add_argument("--theme", choices=THEMES, default=THEMES[0], help="colours; NO_COLOR takes them all away")
+    group.add_argument("--ascii", action="store_true", help="draw with ASCII only")
+    group.add_argument("--mouse", action="store_true", help="take the mouse (F2 switches it)")
+    group.add_argument("--low-bandwidth", action="store_true", help="redraw logs once a second")
+
+
+def looks(args: argparse.Namespace) -> dict[str, object]:
+    """The look options as the screen takes them, with the operator's own keys. Raises FileError for a wrong keys file."""
+    look = {"theme": args.theme, "ascii": args.ascii, "mouse": args.mouse, "low_bandwidth": args.low_bandwidth}
+    return {**look, "keys": own_keys()}
+
+
+def own_keys() -> Keys:
+    """The table's keys with the changes of `keys.yaml` in the configuration directory."""
+    from screens.keys import Keys
+
+    path = config_home() / "keys.yaml"
+    return Keys(load_keys(path) if path.exists() else {})
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the screen; returns when the operator leaves."""
+    from console.services.session import Session
+    from screens.app import options_from, run_app
+
+    cluster = cluster_of(args)
+    layout = layout_of(args, cluster)
+    remember_layout(cluster, layout)
+    read_only = read_only_of(args, cluster)
+    session = Session(cluster, layout, assignment_of(args, cluster, layout), read_only=read_only)
+    return run_app(session, options_from(dict(os.environ), **looks(args)))

@@ -1,0 +1,159 @@
+"""`status`: what is true now, as a table or as JSON whose schema is a contract (unknown is null, never 0)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+from console.cli.live import connected, opened, until
+from console.cli.options import add_cluster_options
+from console.model.errors import ExitCode, Unreachable
+from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot
+from console.services.session import Session
+
+SETTLE_S = 8.0
+"""How long to wait for first NPU data and health answers after the nodes have reported."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `status`."""
+    text = "show nodes and engines as they are"
+    parser = subparsers.add_parser("status", help=text, description=text)
+    parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the status; 0 when all is well or idle, 1 when something is bad, 3 when a node is out of reach."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    async with opened(args) as session:
+        with contextlib.suppress(Unreachable):
+            await connected(session)
+        await settle(session)
+        snapshot = session.snapshot
+    _PRINTERS[args.output](snapshot)
+    if any(node.link.state is not LinkState.UP for node in snapshot.nodes.values()):
+        return ExitCode.UNREACHABLE
+    return ExitCode.FAILED if any(engine.state.bad for engine in snapshot.engines.values()) else ExitCode.OK
+
+
+async def settle(session: Session) -> None:
+    """Wait for what a first look needs: NPU data of the nodes that are up, and logs and HTTP of the engines that run."""
+    await until(session, lambda: _known(session.snapshot), SETTLE_S)
+
+
+def _known(snapshot: ClusterSnapshot) -> bool:
+    for node in snapshot.nodes.values():
+        waits = node.expected_devices and node.sampled_at is None and not node.devices_error
+        if node.link.state is LinkState.UP and waits:
+            return False
+    for engine in snapshot.engines.values():
+        if engine.state is EngineState.STARTING and engine.log_copied < (engine.log_bytes or 0):
+            return False
+        asked = engine.headless or len(engine.health) > 3
+        if engine.state is EngineState.STARTING and engine.phase in ("serving", "ready") and not asked:
+            return False
+    return True
+
+
+def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
+    """The status as the JSON document of the contract."""
+    return {
+        "cluster": snapshot.cluster,
+        "deployment": snapshot.deployment,
+        "nodes": {name: _node(node, snapshot.at) for name, node in snapshot.nodes.items()},
+        "engines": [_engine(engine) for engine in snapshot.engines.values()],
+    }
+
+
+def _node(node: NodeSnapshot, now: float) -> dict[str, Any]:
+    age = node.age_s(now)
+    return {
+        "link": str(node.link.state),
+        "age_s": None if age is None else round(age, 1),
+        "reason": node.link.reason or node.devices_error,
+        "devices": [_device(device) for device in node.devices],
+    }
+
+
+def _device(device: Device) -> dict[str, Any]:
+    return {
+        "id": device.id,
+        "health": device.health,
+        "aicore_percent": device.aicore_percent,
+        "hbm_used_mib": device.hbm_used_mib,
+        "hbm_total_mib": device.hbm_total_mib,
+        "temperature_c": device.temperature_c,
+        "power_w": device.power_w,
+        "processes": [{"pid": each.pid, "name": each.name, "mib": each.mib} for each in device.processes],
+        "rank": device.rank,
+    }
+
+
+def _engine(engine: EngineSnapshot) -> dict[str, Any]:
+    return {
+        "id": engine.id,
+        "node": engine.node,
+        "state": str(engine.state),
+        "phase": engine.phase or None,
+        "progress": None if engine.progress is None else round(engine.progress, 3),
+        "age_s": None if engine.age_s is None else round(engine.age_s, 1),
+        "health": {rung.name: {"grade": str(rung.grade), "evidence": rung.evidence} for rung in engine.health},
+        "run": engine.run,
+        "pid": engine.pid,
+        "exit": None if engine.exit is None else {"code": engine.exit.code, "signal": engine.exit.signal},
+        "cause": engine.cause or None,
+        "signature": engine.signature or None,
+    }
+
+
+def _print_json(snapshot: ClusterSnapshot) -> None:
+    print(json.dumps(document(snapshot), indent=2))
+
+
+def _print_jsonl(snapshot: ClusterSnapshot) -> None:
+    whole = document(snapshot)
+    for name, node in whole["nodes"].items():
+        print(json.dumps({"node": name, **node}))
+    for engine in whole["engines"]:
+        print(json.dumps(engine))
+
+
+def _print_table(snapshot: ClusterSnapshot) -> None:
+    print(f"{snapshot.cluster}  {snapshot.deployment}")
+    print(f"{'NODE':12} {'LINK':11} {'DEVICES':9} {'HBM MiB':>15} {'TEMP':>5} {'AGE':>6}  REASON")
+    for node in snapshot.nodes.values():
+        print(_node_row(node, snapshot.at))
+    print(f"\n{'ENGINE':14} {'NODE':12} {'STATE':12} {'PHASE':14} {'PORT':>6} {'EXIT':>5}  CAUSE")
+    for engine in snapshot.engines.values():
+        port = "-" if engine.port is None else str(engine.port)
+        phase = engine.phase + (f" {engine.progress:.0%}" if engine.progress is not None and engine.phase else "")
+        ended = "-" if engine.exit is None else str(engine.exit)
+        print(
+            f"{engine.id:14} {engine.node:12} {engine.state:12} {phase:14} {port:>6} {ended:>5}  {engine.cause}".rstrip()
+        )
+
+
+def _node_row(node: NodeSnapshot, now: float) -> str:
+    used = [device.hbm_used_mib for device in node.devices]
+    total = [device.hbm_total_mib for device in node.devices]
+    hbm = "?" if not used or None in used or None in total else f"{sum(filter(None, used))}/{sum(filter(None, total))}"
+    hot = max((device.temperature_c for device in node.devices if device.temperature_c is not None), default=None)
+    busy = sum(1 for device in node.devices if device.processes)
+    devices = f"{busy}/{node.expected_devices}" if node.devices else f"?/{node.expected_devices}"
+    age = node.age_s(now)
+    row = (
+        f"{node.name:12} {node.link.state:11} {devices:9} {hbm:>15} {'?' if hot is None else f'{hot}°C':>5} "
+        f"{'?' if age is None else f'{age:.0f} s':>6}  {node.link.reason or node.devices_error}"
+    )
+    return row.rstrip()
+
+
+_PRINTERS = {"table": _print_table, "json": _print_json, "jsonl": _print_jsonl}

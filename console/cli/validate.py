@@ -1,0 +1,103 @@
+"""`validate`: cluster files, layouts and assignments, read and checked; `--explain RULE` tells a rule's whole story."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from console.cli.findings import explanation, failed, finding_lines, findings_json
+from console.files import load_assignment, load_cluster, load_document, load_layout, shipped_layouts
+from console.model.errors import ExitCode, FileError, Problem, UsageError
+from console.model.findings import Finding
+from console.probes.sanitize import clean
+from console.rules import RULES, check
+from console.services.assignment import example
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `validate`."""
+    text = "check cluster files, layouts and assignments"
+    parser = subparsers.add_parser("validate", help=text, description=text)
+    parser.add_argument("files", nargs="*", metavar="FILE", help="a file, or the name of a shipped layout")
+    parser.add_argument(
+        "--explain", metavar="RULE", help="tell why a rule exists and what to do; `all` lists the rules"
+    )
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check every file; 2 when one cannot be read as what it is, 1 when a rule does not hold, else 0."""
+    if args.explain:
+        lines = _all_rules() if args.explain == "all" else explanation(args.explain)
+        print("\n".join(lines))
+        return ExitCode.OK
+    if not args.files:
+        raise UsageError("no file to validate", hint="dsv4-console validate FILE…, or --explain RULE")
+    worst = int(ExitCode.OK)
+    report: list[JsonValue] = []
+    for name in args.files:
+        findings: tuple[Finding, ...] = ()
+        problems: tuple[Problem, ...] = ()
+        try:
+            findings = _checked(name)
+        except FileError as error:
+            problems = error.problems
+        worst = max(worst, ExitCode.USAGE if problems else failed(findings))
+        report.append(
+            {"file": name, "problems": [_problem_json(each) for each in problems], "findings": findings_json(findings)}
+        )
+        if args.output == "table":
+            _print(name, problems, findings)
+    if args.output == "json":
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    return worst
+
+
+def _checked(name: str) -> tuple[Finding, ...]:
+    """What the rules say of one file. Raises FileError when it cannot be read as what it is."""
+    if name in shipped_layouts():
+        return check(example(load_layout(name)))
+    path = Path(name)
+    value = load_document(path).value
+    keys = set(value) if isinstance(value, dict) else set()
+    if "groups" in keys or ({"model", "hardware"} & keys and "nodes" not in keys):
+        return check(example(load_layout(str(path))))
+    if "nodes" in keys or "defaults" in keys:
+        load_cluster(path)
+    elif "assign" in keys:
+        load_assignment(path)
+    elif {"routing", "deployment"} & keys:
+        raise FileError((Problem(name, 1, 1, "", "this is a configuration of vllm-ascend's CI; try `import` on it"),))
+    else:
+        message = "neither a cluster (nodes), a layout (groups) nor an assignment (assign)"
+        raise FileError((Problem(name, 1, 1, "", message),))
+    return ()
+
+
+def _print(name: str, problems: tuple[Problem, ...], findings: tuple[Finding, ...]) -> None:
+    for problem in problems:
+        print(clean(str(problem)))
+    for line in finding_lines(findings):
+        print(line)
+    if not problems and not findings:
+        print(clean(f"{name}: ok"), file=sys.stdout)
+
+
+def _problem_json(problem: Problem) -> dict[str, JsonValue]:
+    return {
+        "line": problem.line or None,
+        "column": problem.column or None,
+        "key": problem.key,
+        "message": problem.message,
+        "expected": problem.expected,
+        "nearest": problem.nearest,
+    }
+
+
+def _all_rules() -> list[str]:
+    return [f"{rule.id:4} {rule.severity:8} {rule.title}" for rule in RULES.values()]

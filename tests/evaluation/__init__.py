@@ -1,0 +1,1 @@
+"""Tests of results: reading, keeping, comparing, drawing and making them."""

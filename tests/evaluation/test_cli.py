@@ -1,0 +1,89 @@
+"""What the words of `bench` and `eval` come to, before any cluster is asked."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from console.cli import evaluating
+from console.commands.evaluation import AccuracyLoad, BenchLoad
+from console.evaluation.records import Kind, Tool
+from console.model.errors import UsageError
+from console.services import evaluation_plans as plans
+from console.services.evaluation_plans import Ask
+
+
+def asks(*words: str) -> tuple[Ask, ...]:
+    parser = argparse.ArgumentParser()
+    evaluating.add_parsers(parser.add_subparsers())
+    args = parser.parse_args(words)
+    found: tuple[Ask, ...] = args.asks(args)
+    return found
+
+
+def test_bench_is_one_run_of_vllm_bench_serve() -> None:
+    (ask,) = asks("bench", "--input-len", "3500", "--concurrency", "16", "--on", "d0", "--model", "dsv4")
+    assert ask == Ask(Tool.VLLM_BENCH, BenchLoad(3500, 256, 100, 16), "d0", "", "dsv4")
+    assert (ask.kind, ask.subject, plans.engine_id(ask)) == (Kind.PERFORMANCE, "random 3500/256", "bench-vllm")
+
+
+@pytest.mark.parametrize(
+    ("words", "loads"),
+    [
+        (("--sweep", "1,2,4"), [(1, None), (2, None), (4, None)]),
+        (("--sweep-rate", "0.5,2"), [(None, 0.5), (None, 2.0)]),
+    ],
+)
+def test_a_sweep_is_a_run_for_each_load(words: tuple[str, ...], loads: list[tuple[int | None, float | None]]) -> None:
+    found = [ask.load for ask in asks("bench", "--tool", "built-in", *words)]
+    assert [(load.concurrency, load.rate) for load in found if isinstance(load, BenchLoad)] == loads
+
+
+def test_eval_is_a_run_of_aisbench_with_its_sampling() -> None:
+    (ask,) = asks("eval", "gsm8k", "--generation", '{"top_k": 5}', "--program", "/opt/ais_bench")
+    assert (ask.tool, ask.program, ask.generation) == (Tool.AISBENCH, "/opt/ais_bench", {"top_k": 5})
+    assert isinstance(ask.load, AccuracyLoad)
+    assert plans.engine_id(ask) == "eval-gsm8k"
+    assert plans.parameters(ask)["generation"] == {"top_k": 5}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("bench", "--sweep", "1,x"),
+        ("bench", "--sweep", "1.5"),
+        ("bench", "--sweep", "0"),
+        ("bench", "--sweep", "1", "--sweep-rate", "1"),
+        ("bench", "--request-rate", "0"),
+        ("bench", "--num-prompts", "0"),
+        ("eval",),
+        ("eval", "gsm8k", "--generation", "{"),
+        ("eval", "gsm8k", "--generation", "[1]"),
+    ],
+)
+def test_words_that_cannot_be_meant_are_a_usage_error(words: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        asks(*words)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [("10.0.0.1:8000", "10.0.0.1", 8000), ("[::1]:80", "::1", 80), ("gate.lab:1", "gate.lab", 1)],
+)
+def test_an_endpoint_by_hand(text: str, host: str, port: int) -> None:
+    found = plans.address(text)
+    assert (found.host, found.port, str(found)) == (host, port, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host", "host:", ":80", "host:0", "host:65536", "ho st:80", "http://host:80", "h\n:80"]
+)
+def test_what_is_no_endpoint_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        plans.address(text)
+
+
+def test_the_name_of_a_run_is_a_plain_one_whatever_the_dataset_is_called() -> None:
+    ask = Ask(Tool.AISBENCH, AccuracyLoad("../../My data!", "x"))
+    assert plans.engine_id(ask) == "eval-..-..-My-data-"

@@ -1,0 +1,1 @@
+"""Node readiness from the command line down to the nodes."""
