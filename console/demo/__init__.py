@@ -1,0 +1,2 @@
+"""A cluster on this machine: real SSH servers on loopback with simulated Ascend tools. The product does not know
+it."""

@@ -1,0 +1,90 @@
+"""The simulated command refuses what the real parser refuses, with its text and its exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from console.demo.engine.flags import Refusal, human_int, parse
+from console.demo.engine.launch import resolve
+from console.demo.tools.node import this_node
+from tests.demo.bench import Bench
+from tests.shared import SHARED, needs_shared
+
+FIXTURES = SHARED / "fixtures" / "vllm"
+
+
+def _plain(text: str) -> str:
+    """Without what differs from run to run."""
+    return re.sub(r"0x[0-9a-f]+", "0x", re.sub(r"\s+", " ", text)).strip()
+
+
+@needs_shared
+def test_odd_argument_lists_get_the_real_verdict() -> None:
+    for name, case in json.loads((FIXTURES / "parser_cases.json").read_text()).items():
+        try:
+            parse(case["argv"][1:])
+            said, code = "", 0
+        except Refusal as refusal:
+            said, code = refusal.text, refusal.code
+        assert (code == 0) == case["ok"], name
+        if code:
+            assert _plain(case["error"]) in _plain(said), name
+            assert code == (2 if "error: " in case["error"] else 1), name
+
+
+@needs_shared
+def test_the_tutorial_commands_are_taken() -> None:
+    argvs = [case["argv"] for case in json.loads((FIXTURES / "parser_seed_argv.json").read_text())]
+    assert len(argvs) == 9
+    for argv in argvs:
+        parse(argv[1:])
+
+
+CAPTURED = ("bad_flag", "bad_json", "rank_and_start_rank")
+
+
+@needs_shared
+@pytest.mark.parametrize("name", CAPTURED)
+def test_a_refused_command_prints_what_the_real_one_printed(bench: Bench, name: str) -> None:
+    first, *body, last = (FIXTURES / "engine" / "fail" / f"{name}.log").read_text().splitlines()
+    done = bench.run(0, *first.removeprefix("# ").split())
+    assert f"exit code {done.returncode} " in last
+    printed = done.stdout + done.stderr
+    traced = body[0].startswith("Traceback")
+    assert _plain(printed).endswith(_plain(body[-1])) if traced else _plain(printed) == _plain("\n".join(body))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("128k", 128000), ("128K", 131072), ("131072", 131072), ("auto", -1), ("1.5k", 1500), ("2M", 2 << 20)],
+)
+def test_human_numbers(text: str, value: int) -> None:
+    assert human_int(text) == value
+
+
+MODES = [
+    ("", "single", 0, 1, 1),
+    ("-dp 2 --data-parallel-rank 1", "external", 1, 1, 1),
+    ("-dp 16 --data-parallel-rank 9", "external", 9, 1, 1),
+    ("-dp 4 -dpl 1 --data-parallel-start-rank 0", "internal", 0, 1, 1),
+    ("-dp 4 -dpl 1 --data-parallel-start-rank 2 --headless", "internal", 2, 1, 0),
+    ("-dp 2 -dpl 1 --data-parallel-start-rank 1", "external", 1, 1, 1),
+    ("-dp 8 -dpl 4 --data-parallel-start-rank 4", "hybrid", 4, 4, 4),
+    ("-dp 8 -dpl 4 --data-parallel-hybrid-lb", "hybrid", 0, 4, 8),
+    ("-dp 2", "internal", 0, 2, 2),
+    ("-dp 2 --api-server-count 1", "internal", 0, 2, 1),
+]
+
+
+@pytest.mark.parametrize(("words", "balance", "first", "local", "servers"), MODES)
+def test_flags_mean_what_vllm_makes_of_them(words: str, balance: str, first: int, local: int, servers: int) -> None:
+    launch = resolve(parse(["/m", *words.split()]), this_node({}), {})
+    assert (launch.balance, launch.first_rank, launch.local_ranks, launch.api_servers) == (
+        balance,
+        first,
+        local,
+        servers,
+    )
