@@ -1,0 +1,211 @@
+"""The one table of everything an operator can do: it feeds key bindings, footer, help, command line and documents.
+
+What an action does is not here; each room maps the ids it knows to its own methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import Binding, BindingType
+
+Place = Literal["everywhere", "grid", "list", "log", "plan", "roles"]
+
+PLACES: dict[Place, str] = {
+    "everywhere": "Everywhere",
+    "grid": "Grid",
+    "log": "Log",
+    "list": "Other panes",
+    "plan": "Plan pane",
+    "roles": "Roles pane",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing an operator can do."""
+
+    id: str
+    keys: tuple[str, ...]
+    """Names as Textual reports them; the first is the one that is shown."""
+    label: str
+    """One or two words, for the footer."""
+    help: str
+    group: str
+    where: tuple[Place, ...] = ("everywhere",)
+    danger: bool = False
+    """Whether it can end in a change on a node: gone in read-only mode, ignored in a burst of keys."""
+    footer: int = 0
+    """Place in the footer, 1 first; 0 is not shown."""
+
+
+_MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles")
+_DIGITS: tuple[Place, ...] = ("grid", "list", "plan", "roles")
+
+ACTIONS: tuple[Action, ...] = (
+    Action("help", ("question_mark", "f1", "fullwidth_question_mark"), "Help", "Every key; Enter runs it", "Console", footer=1),
+    Action("quit", ("q",), "Quit", "Leave; engines go on. In a full-screen pane: go back", "Console", footer=2),
+    Action("start", ("s",), "Start", "Plan a start of the marked or current engines", "Engines", danger=True, footer=3),
+    Action("stop", ("x",), "Stop", "Plan a stop: drain, TERM, later KILL what is left", "Engines", danger=True, footer=4),
+    Action("restart", ("r",), "Restart", "Plan a stop and a start", "Engines", danger=True, footer=5),
+    Action("force", ("X",), "Force", "Plan a kill without waiting; asks for typing", "Engines", danger=True),
+    Action("assign", ("a",), "Assign", "Give marked or current nodes to a group", "Engines", danger=True, footer=6),
+    Action("undo", ("u",), "Undo", "Take back the last change of the assignment", "Engines", danger=True),
+    Action("redo", ("ctrl+y",), "Redo", "Do the undone change of the assignment again", "Engines", danger=True),
+    Action("preflight", ("P",), "Check nodes", "Ask all nodes what must hold before a launch; changes nothing", "Engines"),
+    Action("describe", ("d",), "Describe", "Environment and exact command of the engine", "Engines"),
+    Action("logs", ("l",), "Logs", "Show the log of the engine", "Engines", footer=7),
+    Action("previous-run", ("p",), "Earlier run", "Log of the run before this one; again: further back", "Engines"),
+    Action("command", ("colon", "fullwidth_colon"), "Command", "Any action by name, `:node d0`, `:log p-0`, `:q`", "Console"),
+    Action("find", ("slash", "fullwidth_solidus", "ideographic_comma"), "Find", "Filter a list; search a log", "View", footer=9),
+    Action("back", ("escape",), "Back", "One level up: prompt, filter, full screen, grid. Never quits", "Console"),
+    Action("quit-now", ("ctrl+q",), "Quit", "Leave the console from anywhere", "Console"),
+    Action("next-pane", ("right_square_bracket", "fullwidth_right_square_bracket"), "Next tab", "Next tab", "View"),
+    Action("previous-pane", ("left_square_bracket", "fullwidth_left_square_bracket"), "Tab before", "Previous tab", "View"),
+    Action("focus-next", ("tab",), "Other half", "Move between the grid and the pane", "View"),
+    Action("focus-previous", ("shift+tab",), "Other half", "Move between the pane and the grid", "View"),
+    Action("full", ("f",), "Full", "Show this half alone, or both again", "View"),
+    Action("grow", ("plus", "fullwidth_plus_sign"), "Grow", "Give the focused half more room", "View"),
+    Action("shrink", ("underscore",), "Shrink", "Give the focused half less room", "View"),
+    Action("problems", ("exclamation_mark", "fullwidth_exclamation_mark"), "Problems", "Only what is wrong", "View", footer=10),
+    Action("freeze", ("Z",), "Freeze", "Hold the picture still; collection goes on and the header says so", "View"),
+    Action("refresh", ("ctrl+r", "f5"), "Refresh", "Dial the current node again now and draw everything anew", "View"),
+    Action("accept-key", ("K",), "Trust key", "Show the host key of a blocked node and trust it after a look", "Engines"),
+    Action("copy", ("y",), "Copy", "Copy the pane, or the row's command, to your clipboard and a file", "View"),
+    Action("interrupt", ("ctrl+c",), "Copy", "Copy what is selected; never harms anything", "Console"),
+    Action("plain", ("ctrl+l",), "Plain text", "Print it to the normal screen, to select by hand", "View"),
+    Action("mouse", ("f2",), "Mouse", "Mouse on or off; off leaves selecting to the terminal", "View"),
+    Action("theme", ("T",), "Theme", "Next theme: dark, light, colour-blind safe, no colour", "View"),
+    Action("suspend", ("ctrl+z",), "Suspend", "Back to the shell; `fg` returns", "Console"),
+    Action("up", ("k", "up"), "Up", "One row up", "Move", _MOVES),
+    Action("down", ("j", "down"), "Down", "One row down", "Move", _MOVES),
+    Action("page-up", ("pageup",), "Page up", "One page up", "Move", _MOVES),
+    Action("page-down", ("pagedown",), "Page down", "One page down", "Move", _MOVES),
+    Action("half-up", ("ctrl+u",), "Half up", "Half a page up", "Move", _MOVES),
+    Action("half-down", ("ctrl+d",), "Half down", "Half a page down", "Move", _MOVES),
+    Action("top", ("g", "home"), "Top", "To the first row", "Move", _MOVES),
+    Action("end", ("G", "end"), "End", "To the last row; in a log: follow", "Move", _MOVES),
+    Action("open", ("enter",), "Open", "Node: its engines. Engine: what can be done with it", "Grid", ("grid",), footer=8),
+    Action("expand", ("right",), "Expand", "Show the node's engines", "Grid", ("grid",)),
+    Action("collapse", ("left",), "Collapse", "Hide the node's engines", "Grid", ("grid",)),
+    Action("expand-all", ("E",), "Expand all", "Show or hide the engines of all nodes", "Grid", ("grid",)),
+    Action("mark", ("space",), "Mark", "Mark the row; acts take all marked rows", "Grid", ("grid",)),
+    Action("mark-range", ("v",), "Mark range", "Mark all rows from the last marked one to this", "Grid", ("grid",)),
+    Action("mark-all", ("asterisk", "fullwidth_asterisk"), "Mark all", "Mark every row shown", "Grid", ("grid",)),
+    Action("unmark", ("minus",), "No marks", "Take all marks away", "Grid", ("grid",)),
+    Action("sort", ("o",), "Sort", "Next order: as written, name, state, HBM, temperature", "Grid", ("grid",)),
+    Action("sort-reverse", ("O",), "Reverse", "Turn the order round", "Grid", ("grid",)),
+    Action("group-view", ("V",), "By group", "Rows by node, or by group", "Grid", ("grid",)),
+    Action("pane-1", ("1",), "Grid alone", "The grid alone, or both again", "Panes", _DIGITS),
+    Action("pane-2", ("2",), "Logs", "Log of the engine", "Panes", _DIGITS),
+    Action("pane-3", ("3",), "NPUs", "Devices of the node", "Panes", _DIGITS),
+    Action("pane-4", ("4",), "Health", "Health ladder of the node's engines", "Panes", _DIGITS),
+    Action("pane-5", ("5",), "Events", "What happened", "Panes", _DIGITS),
+    Action("pane-6", ("6",), "Plan", "The running or last plan and its steps", "Panes", _DIGITS),
+    Action("pane-7", ("7",), "Roles", "Groups, places and ranks; rules that do not hold", "Panes", _DIGITS),
+    Action("pane-8", ("8",), "Check", "What must hold on the nodes before a launch", "Panes", _DIGITS),
+    Action("pane-9", ("9",), "Metrics", "How busy, full and fast groups and engines are", "Panes", _DIGITS),
+    Action("pane-10", ("0",), "Causes", "Who broke first, why, and what to do", "Panes", _DIGITS),
+    Action("place", ("enter",), "Choose", "Choose the node of this place", "Roles", ("roles",), footer=8),
+    Action("earlier", ("less_than_sign",), "Earlier", "Move the node a place up: lower ranks", "Roles", ("roles",), danger=True),
+    Action("later", ("greater_than_sign",), "Later", "Move the node a place down", "Roles", ("roles",), danger=True),
+    Action("mark-place", ("space",), "Mark", "Mark this place for a swap; again unmarks", "Roles", ("roles",)),
+    Action("swap", ("S",), "Swap", "Swap it with the marked one; `:swap NODE NODE`", "Roles", ("roles",), danger=True, footer=9),
+    Action("take", ("t",), "Take away", "Free the node of this place; `:take NODE…`", "Roles", ("roles",), danger=True),
+    Action("fill", ("A",), "Fill", "Give groups the nodes they lack, free first", "Roles", ("roles",), danger=True, footer=9),
+    Action("size", ("z",), "Size", "Size of the group: `:size GROUP NODES [RANKS [TP]]`", "Roles", ("roles",), danger=True),
+    Action("reset", ("equals_sign",), "Reset size", "The layout's size again; `:reset GROUP`", "Roles", ("roles",), danger=True),
+    Action("follow", ("F",), "Follow", "Stay at the end of the log, or stop there", "Log", ("log",)),
+    Action("space-down", ("space",), "Page down", "One page down", "Log", ("log",)),
+    Action("space-up", ("b",), "Page up", "One page up", "Log", ("log",)),
+    Action("next-hit", ("n",), "Next hit", "Next place the search finds", "Log", ("log",)),
+    Action("previous-hit", ("N",), "Previous hit", "Previous place the search finds", "Log", ("log",)),
+    Action("filter", ("ampersand", "fullwidth_ampersand"), "Filter", "Only lines with it; `!` hides them", "Log", ("log",)),
+    Action("next-error", ("e",), "Next error", "Next error or traceback", "Log", ("log",), footer=11),
+    Action("previous-error", ("E",), "Previous error", "Previous error or traceback", "Log", ("log",)),
+    Action("next-warning", ("i",), "Next warning", "Next warning", "Log", ("log",)),
+    Action("previous-warning", ("I",), "Previous warning", "Previous warning", "Log", ("log",)),
+    Action("wrap", ("w",), "Wrap", "Break long lines, or cut them", "Log", ("log",)),
+    Action("numbers", ("number_sign",), "Line numbers", "Line numbers of the node's file on or off", "Log", ("log",)),
+    Action("mark-line", ("m",), "Mark", "Mark the line found, or the top one; again unmarks", "Log", ("log",)),
+    Action("next-mark", ("apostrophe",), "Next mark", "To the next marked line", "Log", ("log",)),
+    Action("range-0", ("0",), "Now", "To the end, and follow", "Log", ("log",)),
+    Action("range-1", ("1",), "First", "To the first line", "Log", ("log",)),
+    Action("range-2", ("2",), "1 minute", "To where the last minute of the log begins", "Log", ("log",)),
+    Action("range-3", ("3",), "5 minutes", "To where the last 5 minutes begin", "Log", ("log",)),
+    Action("range-4", ("4",), "15 minutes", "To where the last 15 minutes begin", "Log", ("log",)),
+    Action("range-5", ("5",), "30 minutes", "To where the last 30 minutes begin", "Log", ("log",)),
+    Action("range-6", ("6",), "1 hour", "To where the last hour begins", "Log", ("log",)),
+    Action("save", ("ctrl+s",), "Save", "Save the log, or what the filter keeps, to a file", "Log", ("log",)),
+    Action("left", ("left", "H"), "Left", "Sideways to the left", "Log", ("log",)),
+    Action("right", ("right", "L"), "Right", "Sideways to the right", "Log", ("log",)),
+    Action("cancel-plan", ("c",), "Stop here", "Begin no more steps", "Plan", ("plan",), footer=12),
+)  # fmt: skip
+
+BY_ID = {action.id: action for action in ACTIONS}
+
+_SHOWN_KEYS = {
+    "question_mark": "?",
+    "colon": ":",
+    "slash": "/",
+    "escape": "esc",
+    "right_square_bracket": "]",
+    "left_square_bracket": "[",
+    "plus": "+",
+    "underscore": "_",
+    "exclamation_mark": "!",
+    "asterisk": "*",
+    "minus": "-",
+    "ampersand": "&",
+    "number_sign": "#",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "fullwidth_question_mark": "？",
+    "fullwidth_colon": "：",
+    "fullwidth_solidus": "／",
+    "ideographic_comma": "、",
+    "fullwidth_ampersand": "＆",
+    "fullwidth_exclamation_mark": "！",
+    "fullwidth_asterisk": "＊",
+    "fullwidth_plus_sign": "＋",
+    "fullwidth_right_square_bracket": "］",
+    "fullwidth_left_square_bracket": "［",
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
+    "equals_sign": "=",
+    "apostrophe": "'",
+}
+
+
+def key_word(key: str) -> str:
+    """A key as it is written for people: `question_mark` → `?`, `ctrl+z` → `ctrl-z`, `f5` → `F5`."""
+    if key in _SHOWN_KEYS:
+        return _SHOWN_KEYS[key]
+    if len(key) in (2, 3) and key[0] == "f" and key[1:].isdigit():
+        return key.upper()
+    return key.replace("+", "-")
+
+
+def actions_of(place: Place) -> Iterator[Action]:
+    """The actions of a place, in the order of the table."""
+    return (action for action in ACTIONS if place in action.where)
+
+
+def bindings(place: Place, target: str) -> list[BindingType]:
+    """Textual's bindings of a place; `target` is the action that takes an id, for example `screen.do`."""
+    return [
+        Binding(
+            ",".join(action.keys), f"{target}('{action.id}')", action.label, show=False, id=action.id, priority=False
+        )
+        for action in actions_of(place)
+    ]
+
+
+def find_action(words: str) -> Action | None:
+    """The action an operator means by name: its id, or an unambiguous beginning of it."""
+    if words in BY_ID:
+        return BY_ID[words]
+    near = [action for action in ACTIONS if action.id.startswith(words)] if words else []
+    return near[0] if len(near) == 1 else None

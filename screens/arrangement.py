@@ -1,0 +1,152 @@
+"""How the halves of the main screen share the room, and which of them and which tab is seen. It knows nothing of engines."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from screens.panes.table import PANES
+from screens.room import Verbs
+from screens.tiny import LEAST_CELLS, LEAST_ROWS
+
+if TYPE_CHECKING:
+    from screens.main import MainScreen
+
+WIDE = 180
+"""Columns from which grid and pane stand side by side."""
+
+VERY_WIDE = 200
+"""Columns from which the halves are equal."""
+
+WIDE_SHARE = 0.45
+"""The grid's part of them: log lines need more room than the words of a node."""
+
+
+class Arrangement:
+    """Sizes and visibility; every change goes through `fit`."""
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+        self._share: float | None = None
+        """The grid's part chosen by the operator; None leaves it to its rows."""
+        self._mode = ""
+
+    def verbs(self) -> Verbs:
+        """Keys that change the arrangement."""
+        panes = {f"pane-{number}": lambda name=entry.id: self.go(name) for number, entry in enumerate(PANES, start=2)}
+        return {
+            **panes,
+            "pane-1": lambda: self.only("grid-alone"),
+            "full": self.full,
+            "grow": lambda: self.resize(0.1),
+            "shrink": lambda: self.resize(-0.1),
+            "next-pane": lambda: self.turn(1),
+            "previous-pane": lambda: self.turn(-1),
+            "focus-next": self.other_half,
+            "focus-previous": self.other_half,
+            "freeze": self.freeze,
+        }
+
+    def freeze(self) -> None:
+        """Hold the picture still, or let it go on."""
+        screen = self._screen
+        screen.frozen = None if screen.frozen else screen.console.session.snapshot
+        if screen.frozen is not None:
+            screen.notify(f"held still at {time.strftime('%H:%M:%S')}; Z goes on", markup=False, timeout=3)
+        screen.draw()
+
+    @property
+    def alone(self) -> bool:
+        """Whether only one half is seen."""
+        return bool(self._mode)
+
+    def only(self, mode: str) -> None:
+        """Show one half alone, or both again."""
+        self._mode = "" if self._mode == mode else mode
+        self.fit()
+        self._focus_visible()
+
+    def both(self) -> bool:
+        """Show both halves; False when they are shown already."""
+        if not self._mode:
+            return False
+        self._mode = ""
+        self.fit()
+        return True
+
+    def full(self) -> None:
+        """The focused half alone."""
+        self.only("grid-alone" if self._screen.focused is self._screen.grid else "pane-alone")
+
+    def go(self, name: str) -> None:
+        """Show a pane and put the keys there."""
+        if self._mode == "grid-alone":
+            self._mode = ""
+            self.fit()
+        self._screen.open_pane(name)
+        self._screen.pane.focus()
+
+    def turn(self, by: int) -> None:
+        """The next tab; the keys stay in the grid if they are there."""
+        names = [entry.id for entry in PANES]
+        in_pane = self._screen.focused is self._screen.pane
+        name = names[(names.index(self._screen.pane.id or "") + by) % len(names)]
+        self._screen.open_pane(name)
+        if in_pane:
+            self._screen.pane.focus()
+
+    def other_half(self) -> None:
+        """Keys go to the other half."""
+        if self._mode:
+            self.only("pane-alone" if self._mode == "grid-alone" else "grid-alone")
+            return
+        in_grid = self._screen.focused is self._screen.grid
+        (self._screen.pane if in_grid else self._screen.grid).focus()
+
+    def resize(self, by: float) -> None:
+        """Give the focused half more room, or less."""
+        screen = self._screen
+        sign = 1 if screen.focused is screen.grid else -1
+        whole = screen.size.width if screen.has_class("wide") else max(1, screen.size.height - 2)
+        now = (screen.grid.size.width if screen.has_class("wide") else screen.grid.size.height) / whole
+        self._share = max(0.15, min(0.85, now + sign * by))
+        self.fit()
+
+    def _focus_visible(self) -> None:
+        screen = self._screen
+        hidden_grid = self._mode == "pane-alone"
+        if hidden_grid and screen.focused is screen.grid:
+            screen.pane.focus()
+        elif self._mode == "grid-alone" and screen.focused is not screen.grid:
+            screen.grid.focus()
+        screen.draw_footer()
+
+    def fit(self) -> None:
+        """Apply size and mode."""
+        screen = self._screen
+        width, height = screen.size
+        wide = width >= WIDE
+        tiny = width < LEAST_CELLS or height < LEAST_ROWS
+        one = height < 16 and not self._mode and not wide
+        for name, on in (
+            ("wide", wide),
+            ("tiny", tiny),
+            ("small", height < 18),
+            ("grid-alone", self._mode == "grid-alone" or (one and screen.focused is screen.grid)),
+            ("pane-alone", self._mode == "pane-alone"),
+        ):
+            screen.set_class(on, name)
+        styles = screen.grid.styles
+        if self._mode == "grid-alone" or wide:
+            styles.height = "1fr"
+            styles.width = (
+                f"{int(width * (self._share or (WIDE_SHARE if width < VERY_WIDE else 0.5)))}"
+                if wide and not self._mode
+                else "1fr"
+            )
+            return
+        styles.width = "1fr"
+        room = max(1, height - (2 if height >= 18 else 1))
+        most = max(4, int(room * (self._share or 0.5)))
+        wanted = len(screen.grid.rows) + 1 if self._share is None else most
+        styles.height = max(3, min(most, wanted))

@@ -1,0 +1,142 @@
+"""The three single lines of the main screen: header, tabs, footer. Each repaints only when its text changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from console.model.snapshot import ClusterSnapshot, EngineState, LinkState
+from screens.actions import ACTIONS, Place
+from screens.grid_rows import age_words
+from screens.keys import Keys
+from screens.lines import Line, Span, length, shown
+from screens.looks import STATES
+from screens.room import Room
+
+
+class Bar(Room):
+    """One line."""
+
+    DEFAULT_CSS = "Bar { height: 1; width: 1fr; background: $surface; }"
+
+    def write(self, line: Line) -> None:
+        """Show this line."""
+        self.paint([(line, ())])
+
+
+class Header(Bar):
+    """Cluster, mode, counts by state, links, what is held still: what an operator must always see."""
+
+    def draw(
+        self, snapshot: ClusterSnapshot, *, marks: int, frozen_at: float | None, running: str, problems: int
+    ) -> None:
+        """Draw the moment; the least important parts go when room is short."""
+        mode: Span = (" READ-ONLY ", "readonly") if snapshot.read_only else (" ARMED ", "armed")
+        head: list[Span] = [(f" {shown(snapshot.cluster)}", "title"), (f" {shown(snapshot.deployment)} ", "dim"), mode]
+        parts: list[Line] = [tuple(head)]
+        if frozen_at is not None:
+            parts.append(((f" FROZEN {time.strftime('%H:%M:%S', time.localtime(frozen_at))} ", "readonly"),))
+        if running:
+            parts.append(((f" {running} ", "busy"),))
+        elif snapshot.holder:
+            parts.append(((f" {shown(snapshot.holder)} ", "warn"),))
+        if marks:
+            parts.append(((f" {marks} marked", "key"),))
+        parts.append(self._counts(snapshot))
+        up = sum(1 for node in snapshot.nodes.values() if node.link.state is LinkState.UP)
+        total = len(snapshot.nodes)
+        parts.append(((f"links {up}/{total}", "ok" if up == total else "stale"),))
+        if problems:
+            parts.append(((f"{problems} finding{'s' if problems != 1 else ''} (7)", "warn"),))
+        self.write(_joined(parts, self.size.width))
+
+    def _counts(self, snapshot: ClusterSnapshot) -> Line:
+        counts = snapshot.count()
+        spans: list[Span] = []
+        for state in sorted(counts, key=lambda each: (not each.bad, list(EngineState).index(each))):
+            sign = STATES[state]
+            spans.append((f" {self.pen.sign(sign)} {counts[state]} {sign.word}", sign.role))
+        return tuple(spans)
+
+
+def _joined(parts: Sequence[Line], cells: int) -> Line:
+    spans: list[Span] = []
+    for part in parts:
+        if length(tuple(spans)) + length(part) + 1 <= cells:
+            spans.extend(part)
+            spans.append((" ", ""))
+    return tuple(spans)
+
+
+class Tabs(Bar):
+    """Names of the panes with their digits, and at the right what the open pane says of itself."""
+
+    def draw(self, names: Sequence[tuple[str, str]], current: str, title: Line) -> None:
+        """Draw the tabs; when room is short the others lose letters, then all of them, then the pane's words their beginning."""
+        for letters in LETTERS:
+            spans = _tab_words(names, current, letters)
+            if length(spans) + min(length(title), LEAST_TITLE) < self.size.width:
+                break
+        room = self.size.width - length(spans) - 1
+        if room >= length(title):
+            spans = (*spans, (" " * (room - length(title)), ""), *title)
+        elif room > 8:
+            spans = (*spans, (" ", ""), *_tail(title, room - 1))
+        self.write(spans)
+
+
+LETTERS = (99, 3, 0)
+"""How many letters of a tab that is not open are shown, most first."""
+LEAST_TITLE = 44
+"""Cells of the pane's own words that are worth more than the letters of other tabs."""
+
+
+def _tab_words(names: Sequence[tuple[str, str]], current: str, letters: int) -> Line:
+    spans: list[Span] = []
+    for number, (name, words) in enumerate(names, start=2):
+        spans.append((f" {number % 10}", "key"))
+        opened = name == current
+        shown_words = words if opened else words[:letters]
+        if shown_words:
+            blank = " " if opened or letters > 3 else ""
+            spans.append((blank + shown_words, "title under" if opened else "dim"))
+    spans.append((" ", ""))
+    return tuple(spans)
+
+
+def _tail(line: Line, cells: int) -> Line:
+    left = length(line) - cells
+    spans: list[Span] = []
+    for text, role in line:
+        if left >= len(text):
+            left -= len(text)
+            continue
+        spans.append((text[left:], role))
+        left = 0
+    return tuple(spans)
+
+
+class Footer(Bar):
+    """Help and Quit first, then the keys of this place."""
+
+    def draw(self, place: Place, keys: Keys, *, read_only: bool, back: bool) -> None:
+        """Draw as many hints as fit."""
+        shown_actions = sorted(
+            (each for each in ACTIONS if each.footer and ("everywhere" in each.where or place in each.where)),
+            key=lambda each: each.footer,
+        )
+        spans: list[Span] = []
+        for action in shown_actions:
+            if (action.danger and read_only) or not keys.of(action):
+                continue
+            label = "Back" if action.id == "quit" and back else action.label
+            hint: Line = ((f" {keys.word(action)}", "key"), (f" {label} ", "plain"))
+            if length(tuple(spans)) + length(hint) > self.size.width:
+                break
+            spans.extend(hint)
+        self.write(tuple(spans))
+
+
+def old_words(at: float, now: float) -> str:
+    """How old the whole picture is, when it is old."""
+    return f"picture {age_words(now - at)} old" if now - at > 15 else ""

@@ -1,0 +1,149 @@
+"""What is typed at the bottom line: commands by name, searches and filters; it finds out what is meant and lets others do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from console.model.plan import Verb
+from screens.actions import ACTIONS, find_action
+from screens.lines import shown
+from screens.looks import LOOKS
+from screens.panes.log import LogPane
+from screens.prompt import Kind
+from screens.room import Verbs
+
+if TYPE_CHECKING:
+    from screens.main import MainScreen
+
+_VERBS: dict[str, Verb] = {"start": "start", "stop": "stop", "restart": "restart", "force": "force"}
+
+
+class CommandLine:
+    """Opens the prompt and takes what was typed."""
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+        self._searched: object = None
+
+    def verbs(self) -> Verbs:
+        """Keys that open the prompt."""
+        words = "an action, node NAME, log ENGINE, a line number, at HH:MM, q"
+        return {
+            "command": lambda: self._prompt(":", self._words(), words),
+            "find": self.find,
+            "filter": lambda: self._prompt("&", [], "only lines with this; !text hides; empty shows all"),
+        }
+
+    def find(self) -> None:
+        """Search in a log, filter anywhere else."""
+        in_log = isinstance(self._screen.focused, LogPane)
+        self._prompt("/", [], "search; n and N go on" if in_log else "only rows with this text; empty shows all")
+
+    def begin(self, text: str) -> None:
+        """Open the command line with a beginning that the operator completes."""
+        self._prompt(":", self._words(), "", text)
+
+    def _prompt(self, kind: Kind, words: list[str], placeholder: str, value: str = "") -> None:
+        screen = self._screen
+        if kind == "/":
+            self._searched = screen.focused
+        screen.footer.display = False
+        screen.prompt.open(kind, words, placeholder, value)
+
+    def typing(self, kind: Kind, text: str) -> None:
+        """Lists follow the typing."""
+        if kind == "/" and not isinstance(self._searched, LogPane):
+            self._filter_list(text)
+
+    def _filter_list(self, text: str) -> None:
+        screen = self._screen
+        if self._searched is screen.pane and not isinstance(screen.pane, LogPane):
+            screen.pane.look_for(text)
+        else:
+            screen.grid.look_for(text)
+
+    def prompted(self, kind: Kind, text: str | None) -> None:
+        """What was typed takes effect; the keys go back where they were."""
+        screen = self._screen
+        screen.footer.display = True
+        screen.draw_footer()
+        in_log = kind == "&" or isinstance(self._searched, LogPane)
+        room = screen.panes["logs"] if in_log else screen.pane if self._searched is screen.pane else screen.grid
+        (room if kind != ":" else screen.grid if screen.focused is None else room).focus()
+        if text is None:
+            if kind == "/" and not in_log:
+                self._filter_list("")
+            return
+        log = screen.panes["logs"]
+        assert isinstance(log, LogPane)
+        if kind == "&":
+            log.filter(text)
+        elif kind == "/" and in_log:
+            log.look_for(text)
+        elif kind == ":":
+            self.command(text)
+
+    def _words(self) -> list[str]:
+        snapshot = self._screen.snapshot
+        words = [action.id for action in ACTIONS] + [f"node {name}" for name in snapshot.nodes]
+        words += [f"take {name}" for name in snapshot.nodes]
+        groups = self._screen.console.session.deployment.layout.groups
+        words += [f"{verb} {name}" for verb in ("size", "reset") for name in groups]
+        return words + [f"log {name}" for name in snapshot.engines] + [f"theme {name}" for name in LOOKS]
+
+    def command(self, text: str) -> None:
+        """Run a line of the command line."""
+        verb, _, rest = text.strip().partition(" ")
+        rest = rest.strip()
+        screen = self._screen
+        table: dict[str, Callable[[], object]] = {
+            "q": screen.sayings.quit,
+            "quit": screen.sayings.quit,
+            "node": lambda: self._found(screen.grid.go(f"node/{rest}"), "node", rest),
+            "engine": lambda: self._found(screen.grid.show_engine(rest), "engine", rest),
+            "log": lambda: self._log(rest),
+            "at": lambda: self._log_pane().go_clock(rest),
+            "filter": lambda: screen.grid.look_for(rest),
+            "theme": lambda: self._found(screen.console.wear(rest), "theme", rest),
+        }
+        if not verb:
+            return
+        action = find_action(verb)
+        reshaping = screen.reshaping.commands()
+        if verb in table:
+            table[verb]()
+        elif verb.isdecimal():
+            self._log_pane().go_line(int(verb))
+        elif action is not None and not rest:
+            screen.action_do(action.id)
+        elif action is not None and action.id in reshaping:
+            reshaping[action.id](rest.replace(",", " ").split())
+        elif action is not None and action.id in _VERBS:
+            self._act_on(_VERBS[action.id], rest)
+        else:
+            self._found(False, "command", text)
+
+    def _log_pane(self) -> LogPane:
+        log = self._screen.panes["logs"]
+        assert isinstance(log, LogPane)
+        self._screen.arrangement.go("logs")
+        return log
+
+    def _act_on(self, verb: Verb, names: str) -> None:
+        engines = names.replace(",", " ").split()
+        unknown = [each for each in engines if each not in self._screen.snapshot.engines]
+        if unknown:
+            self._found(False, "engine", ", ".join(unknown))
+            return
+        self._screen.deeds.act(verb, engines)
+
+    def _found(self, found: bool, kind: str, name: str) -> None:
+        if not found:
+            self._screen.notify(f"no {kind} {shown(name)!r}; : then tab completes", severity="warning", markup=False)
+
+    def _log(self, engine: str) -> None:
+        if not self._screen.grid.show_engine(engine):
+            self._found(False, "engine", engine)
+            return
+        self._screen.arrangement.go("logs")

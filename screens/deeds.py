@@ -1,0 +1,203 @@
+"""What changes engines or the assignment: choose, show the plan, ask, run, tell. No rule is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from console.model.errors import ConsoleError
+from console.model.plan import Plan, StepEvent, Verb
+from console.model.snapshot import LinkState
+from screens.assigning import TAKE_AWAY, free_rows, group_rows, preview
+from screens.dialogs.choosing import Choosing
+from screens.dialogs.plan import PlanDialog
+from screens.lines import Line, Row, shown
+from screens.panes.plan import PlanPane
+from screens.room import Verbs
+
+if TYPE_CHECKING:
+    from screens.main import MainScreen
+
+
+class Deeds:
+    """Start, stop, restart, force, assign; one plan at a time."""
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+
+    def verbs(self) -> Verbs:
+        """Keys that lead to a change."""
+        return {
+            "start": lambda: self.act("start"),
+            "stop": lambda: self.act("stop"),
+            "restart": lambda: self.act("restart"),
+            "force": lambda: self.act("force"),
+            "assign": self.assign,
+            "undo": lambda: self.turn_back(True),
+            "redo": lambda: self.turn_back(False),
+            "refresh": self.refresh,
+            "accept-key": self.accept_key,
+        }
+
+    def act(self, verb: Verb, engines: Sequence[str] | None = None) -> None:
+        """Show the plan of a verb on these engines, or on the chosen ones."""
+        screen = self._screen
+        session = screen.console.session
+        if session.read_only:
+            screen.notify("read-only: the console was not started with --write", severity="warning", markup=False)
+            return
+        if session.operator.running is not None:
+            screen.notify(
+                f"a {session.operator.running.verb} is running; see the plan pane (6)", severity="warning", markup=False
+            )
+            return
+        chosen = tuple(engines) if engines is not None else screen.grid.chosen_engines()
+        if not chosen:
+            screen.notify("no engine here: give the node to a group first (a)", severity="warning", markup=False)
+            return
+        screen.run_worker(self._act(verb, chosen), group="act", exclusive=True)
+
+    async def _act(self, verb: Verb, engines: tuple[str, ...]) -> None:
+        console = self._screen.console
+        operator = console.session.operator
+        dialog = PlanDialog(
+            console.look,
+            console.pen,
+            console.keys,
+            verb=verb,
+            engines=engines,
+            cluster=console.session.cluster.name,
+            prepare=lambda: operator.prepare(verb, engines),
+        )
+        confirmed = await console.push_screen_wait(dialog)
+        if confirmed and dialog.plan is not None:
+            console.run_worker(self._run(dialog.plan, confirmed), group="plan")
+
+    async def _run(self, plan: Plan, confirmed: str) -> None:
+        screen = self._screen
+        pane = cast(PlanPane, screen.panes["plan"])
+        pane.begin(plan)
+        screen.open_pane("plan")
+
+        def notice(event: StepEvent) -> None:
+            pane.note(event)
+            screen.draw_header()
+
+        try:
+            result = await screen.console.session.operator.run(plan, notice, confirmed=confirmed)
+        except ConsoleError as error:
+            pane.refuse(f"{error}. {error.hint}" if error.hint else str(error))
+            screen.console.tell(error)
+            return
+        finally:
+            screen.draw_header()
+        pane.end(result)
+        words = "done" if result.ok else "stopped on request" if result.cancelled else "FAILED, see the plan pane (6)"
+        screen.notify(
+            f"{plan.verb} of {len(plan.engines)} engines: {words}",
+            severity="information" if result.ok else "error",
+            markup=False,
+        )
+
+    def assign(self) -> None:
+        """Choose a group for the marked or current nodes."""
+        screen = self._screen
+        nodes = screen.grid.chosen_nodes()
+        if not nodes:
+            screen.notify("no node here", severity="warning", markup=False)
+            return
+        screen.run_worker(self._assign(nodes), group="act", exclusive=True)
+
+    async def _assign(self, nodes: tuple[str, ...]) -> None:
+        deployment = self._screen.console.session.deployment
+        names = ", ".join(shown(node) for node in nodes[:6]) + (f" +{len(nodes) - 6} more" if len(nodes) > 6 else "")
+        chosen = await self._choose(
+            (("Give ", "plain"), (names, "bold"), (" to which group?", "plain")),
+            group_rows(deployment),
+            deployment.assignment.group_of(nodes[0]),
+            lambda key: preview(deployment, None if key == TAKE_AWAY else key, nodes),
+        )
+        if chosen is not None:
+            self._give(None if chosen == TAKE_AWAY else chosen, nodes)
+
+    def fill(self, group: str, node: str | None) -> None:
+        """Choose a node for an empty place of a group, or a group for the node of a place."""
+        work = self._assign((node,)) if node is not None else self._fill(group)
+        self._screen.run_worker(work, group="act", exclusive=True)
+
+    async def _fill(self, group: str) -> None:
+        deployment = self._screen.console.session.deployment
+        rows = free_rows(deployment, group)
+        title: Line = (("Which node for ", "plain"), (shown(group), "bold"), ("?", "plain"))
+        chosen = await self._choose(title, rows, None, lambda key: preview(deployment, group, (key,)))
+        if chosen is not None:
+            self._give(group, (chosen,))
+
+    async def _choose(
+        self, title: Line, rows: list[Row], first: str | None, following: Callable[[str], Sequence[Line]]
+    ) -> str | None:
+        console = self._screen.console
+        foot: Line = (("Enter", "key"), (" give  ", "dim"), ("esc", "key"), (" cancel  ", "dim"))
+        return await console.push_screen_wait(
+            Choosing(
+                console.look,
+                console.pen,
+                console.keys.clock,
+                title=title,
+                rows=rows,
+                foot=(*foot, ("nothing changes on a node by this", "dim")),
+                chosen=first,
+                careful=True,
+                preview=following,
+            )
+        )
+
+    def _give(self, group: str | None, nodes: Sequence[str]) -> None:
+        try:
+            self._screen.console.session.assign(group, nodes)
+        except ConsoleError as error:
+            self._screen.console.tell(error)
+            return
+        self._screen.grid.look_at(marks=frozenset())
+        self._screen.draw()
+
+    def turn_back(self, back: bool) -> None:
+        """Undo or redo a change of the assignment."""
+        session = self._screen.console.session
+        try:
+            done = session.undo() if back else session.redo()
+        except ConsoleError as error:
+            self._screen.console.tell(error)
+            return
+        word = "undo" if back else "redo"
+        self._screen.notify(f"{word}: assignment changed" if done else f"nothing to {word}", markup=False, timeout=3)
+        self._screen.draw()
+
+    def refresh(self) -> None:
+        """Dial the current node now, draw everything anew."""
+        target = self._screen.grid.target
+        if target.node:
+            self._screen.console.session.retry(target.node)
+        self._screen.draw()
+        self._screen.refresh(repaint=True, layout=True)
+
+    def accept_key(self) -> None:
+        """Ask before a host key is trusted."""
+        self._screen.run_worker(self._accept_key(), group="act", exclusive=True)
+
+    async def _accept_key(self) -> None:
+        screen = self._screen
+        console = screen.console
+        node = screen.snapshot.nodes.get(screen.grid.target.node or "")
+        if node is None or not node.link.reason or node.link.state is not LinkState.BLOCKED:
+            screen.notify("the node under the cursor is not blocked", markup=False)
+            return
+        rows_text = f"{shown(node.link.reason)} {shown(node.link.hint)}".strip()
+        if not await console.ask_yes(
+            (("Trust this host key of ", "plain"), (shown(node.name), "bold"), ("?", "plain")), rows_text
+        ):
+            return
+        try:
+            await console.session.accept_host_key(node.name)
+        except ConsoleError as error:
+            console.tell(error)

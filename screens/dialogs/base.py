@@ -1,0 +1,87 @@
+"""What all dialogs share: the frame, the guard, scrolling the text from wherever the focus is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from screens.guard import OPENED_S
+from screens.lines import Line, Pen, Row
+from screens.looks import Look
+from screens.room import Listing
+
+Answer = TypeVar("Answer")
+
+
+class Text(Listing, can_focus=False):
+    """The text of a dialog: lines without a cursor."""
+
+    with_cursor = False
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+
+class Dialog(ModalScreen[Answer | None], Generic[Answer]):
+    """A box over the main screen; `heading` is its first line, `body` its scrolling text."""
+
+    BINDINGS: ClassVar = [
+        Binding("escape", "leave", "Cancel", show=False),
+        Binding("down,j", "scroll(1)", "Down", show=False),
+        Binding("up,k", "scroll(-1)", "Up", show=False),
+        Binding("pagedown", "scroll(10)", "Page down", show=False),
+        Binding("pageup", "scroll(-10)", "Page up", show=False),
+    ]
+
+    careful: bool = True
+    """Whether what is answered here can change something; else it hears from its first moment."""
+
+    def __init__(self, look: Look, pen: Pen, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self.look = look
+        self.pen = pen
+        self._clock = clock
+        self._opened = clock()
+        self.heading_line = Text(id="heading")
+        self.body = Text(id="body")
+        self.foot = Text(id="foot")
+
+    def hears(self) -> bool:
+        """Whether keys count already: stray typing must not reach a dialog that has just opened and can change something."""
+        return not self.careful or self._clock() - self._opened >= OPENED_S
+
+    def begin_again(self) -> None:
+        """What is asked has changed: be deaf for a moment once more."""
+        self._opened = self._clock()
+
+    def compose(self) -> ComposeResult:
+        """Heading, text, whatever the dialog asks, last line."""
+        for text in (self.heading_line, self.body, self.foot):
+            text.dress(self.look, self.pen)
+        with Vertical(id="box"):
+            yield self.heading_line
+            yield self.body
+            yield from self.asked()
+            yield self.foot
+
+    def asked(self) -> ComposeResult:
+        """The widgets between text and last line; for subclasses."""
+        yield Static("", classes="gap")
+
+    def say(self, heading: Line, body: Sequence[Line], foot: Line) -> None:
+        """Fill the three parts."""
+        self.heading_line.show([Row("heading", heading)])
+        self.body.show([Row(str(number), line) for number, line in enumerate(body)])
+        self.foot.show([Row("foot", foot)])
+
+    def action_scroll(self, by: int) -> None:
+        """Move the text."""
+        self.body.move(by)
+
+    def action_leave(self) -> None:
+        """Go back without doing anything."""
+        self.dismiss(None)

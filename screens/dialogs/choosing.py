@@ -1,0 +1,110 @@
+"""A dialog with a list to choose from, searched by typing: help, action menus, groups. It gives back the key of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Input
+
+from screens.dialogs.base import Dialog
+from screens.lines import Line, Pen, Row, plain
+from screens.looks import Look
+from screens.room import Listing
+
+
+class Options(Listing, can_focus=False):
+    """The rows to choose from; a key that begins with `-` is a heading and cannot be chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    @property
+    def bright(self) -> bool:
+        """Always: the keys go to the search line, and through it to this list."""
+        return True
+
+
+class Choosing(Dialog[str]):
+    """Type to search, up and down to move, Enter to choose."""
+
+    BINDINGS: ClassVar = [
+        Binding("down", "step(1)", "Down", show=False, priority=True),
+        Binding("up", "step(-1)", "Up", show=False, priority=True),
+        Binding("pagedown", "step(10)", "Page down", show=False, priority=True),
+        Binding("pageup", "step(-10)", "Page up", show=False, priority=True),
+    ]
+
+    def __init__(
+        self,
+        look: Look,
+        pen: Pen,
+        clock: Callable[[], float],
+        *,
+        title: Line,
+        rows: Sequence[Row],
+        foot: Line,
+        chosen: str | None = None,
+        preview: Callable[[str], Sequence[Line]] | None = None,
+        careful: bool = False,
+    ) -> None:
+        super().__init__(look, pen, clock)
+        self.careful = careful
+        self._title = title
+        self._rows = tuple(rows)
+        self._foot = foot
+        self._chosen = chosen
+        self._preview = preview
+        self.options = Options(id="options")
+
+    def asked(self) -> ComposeResult:
+        """The list, and the line to search with."""
+        self.options.dress(self.look, self.pen)
+        yield self.options
+        yield Input(id="typed", compact=True, placeholder="type to search")
+
+    def on_mount(self) -> None:
+        """Fill it."""
+        self.body.display = self._preview is not None
+        self.say(self._title, (), self._foot)
+        self.options.show(self._rows)
+        if self._chosen:
+            self.options.go(self._chosen)
+        self._skip_headings(1)
+        self.query_one("#typed", Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Show only what has all the words."""
+        words = event.value.casefold().split()
+        rows = [row for row in self._rows if all(word in plain(row.line).casefold() for word in words)]
+        if words:
+            typed = event.value.split()
+            rows = [row for row in rows if not row.key.startswith("-")]
+            rows.sort(key=lambda row: not any(word in row.line[0][0].split() for word in typed))
+        self.options.show(rows)
+        self._skip_headings(1)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Choose the row."""
+        event.stop()
+        row = self.options.current
+        if row is not None and not row.key.startswith("-"):
+            self.dismiss(row.key)
+
+    def action_step(self, by: int) -> None:
+        """Move the cursor over the rows that can be chosen."""
+        self.options.move(by)
+        self._skip_headings(1 if by > 0 else -1)
+
+    def _skip_headings(self, by: int) -> None:
+        options = self.options
+        while (row := options.current) is not None and row.key.startswith("-"):
+            at_edge = options.cursor + by not in range(len(options.rows))
+            by = -by if at_edge else by
+            if at_edge and len(options.rows) < 2:
+                break
+            options.move(by)
+        options.draw()
+        if self._preview is not None and options.current is not None:
+            self.body.show([Row(str(at), line) for at, line in enumerate(self._preview(options.current.key))])

@@ -1,0 +1,184 @@
+"""The plan dialog: what would be run, what is wrong, what would be lost, and what must be pressed to set it going.
+
+It opens at once and is filled when the plan is there. It gives back what was typed to confirm, or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.widgets import Button, Input
+
+from console.model.errors import ConsoleError
+from console.model.findings import Finding, Severity
+from console.model.plan import Plan, Verb
+from screens.dialogs.base import Dialog
+from screens.guard import KeyTimes
+from screens.lines import Line, Pen, Span, shown, wrap
+from screens.looks import Look
+
+VERBS: dict[Verb, str] = {"start": "START", "stop": "STOP", "restart": "RESTART", "force": "FORCE KILL"}
+_ROLES = {Severity.ERROR: "fail", Severity.WARNING: "warn", Severity.NOTE: "dim"}
+
+
+class PlanDialog(Dialog[str]):
+    """Cancel has the focus. `y`, or the number or name typed in full, confirms; Enter alone never does."""
+
+    BINDINGS: ClassVar = [
+        Binding("y", "confirm", "Do it", show=False),
+        Binding("n", "leave", "Cancel", show=False),
+    ]
+
+    def __init__(
+        self,
+        look: Look,
+        pen: Pen,
+        keys: KeyTimes,
+        *,
+        verb: Verb,
+        engines: Sequence[str],
+        cluster: str,
+        prepare: Callable[[], Awaitable[Plan]],
+    ) -> None:
+        super().__init__(look, pen, keys.clock)
+        self._keys = keys
+        self._verb = verb
+        self._engines = tuple(engines)
+        self._cluster = cluster
+        self._prepare = prepare
+        self.plan: Plan | None = None
+
+    def asked(self) -> ComposeResult:
+        """Cancel, and a place to type where the plan asks for it."""
+        yield Input(id="typed", compact=True, disabled=True)
+        with Horizontal(id="choices"):
+            yield Button("Cancel", id="cancel", compact=True)
+
+    def on_mount(self) -> None:
+        """Ask for the plan."""
+        self.query_one("#typed", Input).display = False
+        self.query_one("#cancel", Button).focus()
+        self.say(self._title(), ((("working out the plan ...", "busy"),),), (("esc", "key"), (" cancel", "dim")))
+        self.run_worker(self._fill(), exclusive=True)
+
+    async def _fill(self) -> None:
+        try:
+            self.plan = await self._prepare()
+        except ConsoleError as error:
+            lines: list[Line] = [((text, "fail"),) for text in self._wrapped(str(error))]
+            lines += [((text, "key"),) for text in self._wrapped(error.hint)]
+            self.say(self._title(), lines, (("esc", "key"), (" close", "dim")))
+            return
+        self.begin_again()
+        typed = self.query_one("#typed", Input)
+        asks = self.plan.confirm.kind != "key" and not self.plan.blocked
+        typed.display = asks
+        typed.disabled = not asks
+        if asks:
+            what = "the number of engines" if self.plan.confirm.kind == "count" else "the cluster's name"
+            typed.placeholder = f"tab here, type {what}, then Enter"
+        self.say(self._title(), self._lines(self.plan), self._foot(self.plan))
+
+    def _title(self) -> Line:
+        count = len(self.plan.engines if self.plan else self._engines)
+        return (
+            (f"{VERBS[self._verb]} {count} engine{'s' if count != 1 else ''}", "danger"),
+            ("  cluster ", "dim"),
+            (shown(self._cluster), "title"),
+        )
+
+    def _foot(self, plan: Plan) -> Line:
+        if plan.blocked:
+            return (("blocked by the errors above  ", "fail"), ("esc", "key"), (" close", "dim"))
+        word = VERBS[plan.verb].lower()
+        if plan.confirm.kind == "key":
+            return (
+                (plan.confirm.expected, "key"),
+                (f" {word}  ", "danger"),
+                ("esc n Enter", "key"),
+                (" cancel", "dim"),
+            )
+        return (
+            ("tab", "key"),
+            (" type ", "dim"),
+            (shown(plan.confirm.expected), "title"),
+            (f" to {word}  ", "danger"),
+            ("esc", "key"),
+            (" cancel", "dim"),
+        )
+
+    def _wrapped(self, text: str) -> list[str]:
+        cells = max(20, self.body.size.width - 2 if self.body.size.width else 70)
+        return [piece for line in text.splitlines() for piece in wrap(shown(line), cells)]
+
+    def _lines(self, plan: Plan) -> list[Line]:
+        names = ", ".join(shown(each) for each in plan.engines[:5])
+        more = f" +{len(plan.engines) - 5} more" if len(plan.engines) > 5 else ""
+        lines: list[Line] = [((names, "bold"), (more, "bold"))]
+        for finding in sorted(plan.findings, key=lambda each: list(Severity).index(each.severity)):
+            lines.extend(self._finding(finding))
+        for loss in plan.losses:
+            lines.extend(
+                ((("lost: ", "danger") if not at else ("      ", ""), (text, "warn")))
+                for at, text in enumerate(self._wrapped(loss))
+            )
+        for number, stage in enumerate(plan.stages):
+            lines.append(((f"{number + 1}. {shown(stage.title)}", "title"),))
+            for step in stage.steps:
+                lines.append((("   ", ""), (shown(step.title), "plain"), (f"  on {shown(step.node)}", "dim")))
+                for command in step.commands:
+                    lines.extend(self._command(command))
+        return lines
+
+    def _finding(self, finding: Finding) -> list[Line]:
+        role = _ROLES[finding.severity]
+        head: list[Span] = [(f"{finding.severity.value} {shown(finding.rule)}: ", role)]
+        lines: list[Line] = []
+        for text in self._wrapped(f"{finding.message} ({finding.where})"):
+            lines.append((*head, (text, role)))
+            head = [("   ", "")]
+        lines.extend((("   ", ""), (text, "key")) for text in self._wrapped(finding.fix))
+        return lines
+
+    def _command(self, command: str) -> list[Line]:
+        cells = max(20, (self.body.size.width or 76) - 7)
+        lines: list[Line] = []
+        for line in command.splitlines() or [""]:
+            for at, text in enumerate(wrap(shown(line), cells)):
+                lines.append((("     " if not at else "       ", ""), (text, "dim")))
+        return lines
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """The only button is Cancel."""
+        event.stop()
+        self.dismiss(None)
+
+    def action_confirm(self) -> None:
+        """Set it going with one key, where the plan allows that."""
+        plan = self.plan
+        if plan is None or plan.blocked or plan.confirm.kind != "key":
+            return
+        if not self._keys.quiet:
+            self.notify("ignored: keys came too fast to be meant", severity="warning", markup=False)
+            return
+        self.dismiss(plan.confirm.expected)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Set it going when exactly what is asked for was typed, by hand."""
+        event.stop()
+        plan = self.plan
+        if plan is None or plan.blocked or plan.confirm.kind == "key":
+            return
+        if self._keys.burst:
+            event.input.value = ""
+            self.notify("ignored: type it by hand, do not paste", severity="warning", markup=False)
+        elif event.value.strip() == plan.confirm.expected:
+            self.dismiss(event.value.strip())
+        else:
+            self.notify(
+                f"that is not {shown(plan.confirm.expected)}; nothing was done", severity="warning", markup=False
+            )

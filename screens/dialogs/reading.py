@@ -1,0 +1,58 @@
+"""A dialog that only shows text: a description, a refusal, an error with its hint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual.binding import Binding
+
+from screens.dialogs.base import Dialog
+from screens.lines import Line, Pen, plain
+from screens.looks import Look
+
+
+class Reading(Dialog[None]):
+    """Text to read and to copy; any of the usual keys closes it."""
+
+    careful = False
+    BINDINGS: ClassVar = [
+        Binding("q,enter", "leave", "Close", show=False),
+        Binding("y", "copy", "Copy", show=False),
+    ]
+
+    def __init__(
+        self,
+        look: Look,
+        pen: Pen,
+        clock: Callable[[], float],
+        *,
+        title: Line,
+        body: Sequence[Line],
+        copy: Callable[[str], None],
+    ) -> None:
+        super().__init__(look, pen, clock)
+        self._title = title
+        self._lines = tuple(body)
+        self._copy = copy
+
+    def on_mount(self) -> None:
+        """Fill it."""
+        self.say(
+            self._title,
+            self._lines,
+            (
+                ("esc", "key"),
+                (" close  ", "dim"),
+                ("j k PgUp PgDn", "key"),
+                (" move  ", "dim"),
+                ("y", "key"),
+                (" copy", "dim"),
+            ),
+        )
+        self.body.can_focus = True
+        self.body.focus()
+
+    def action_copy(self) -> None:
+        """Everything that is written here."""
+        self._copy("\n".join(plain(line) for line in self._lines))

@@ -1,0 +1,206 @@
+"""The grid: nodes and their engines, the cursor, and the marks that acts are for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar
+
+from console.model.snapshot import ClusterSnapshot
+from screens.actions import bindings
+from screens.grid_list import rows
+from screens.grid_rows import SORTS, GridView, columns_for, engine_key, group_key, heading, node_key
+from screens.lines import Line, width
+from screens.panes.base import Target
+from screens.room import Listing, Verbs
+
+
+class ChosenRows(Listing):
+    """What the grid shows of the snapshot, and what its cursor and marks stand for."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.view = GridView()
+        self.snapshot: ClusterSnapshot | None = None
+        self.on_target: Callable[[], None] = lambda: None
+        self.on_menu: Callable[[], None] = lambda: None
+        self.on_rows: Callable[[], None] = lambda: None
+        self._range_from: str | None = None
+        self.empty = "no node passes the filter"
+
+    def take(self, snapshot: ClusterSnapshot) -> None:
+        """Draw another picture."""
+        self.snapshot = snapshot
+        self.renew()
+
+    def renew(self) -> None:
+        """Make the rows anew."""
+        if self.snapshot is None or not self.size.width:
+            return
+        self.view = replace(self.view, pen=self.pen)
+        names = max((width(name) for name in self.snapshot.nodes), default=4)
+        columns = columns_for(self.size.width, max(4, min(16, names)))
+        before = len(self.rows)
+        title: Line = ((" " * 4 + "GROUP        NODES    ENGINES", "dim"),) if self.view.by_group else heading(columns)
+        self.show(rows(self.snapshot, self.view, columns, self.size.width), title)
+        if len(self.rows) != before:
+            self.on_rows()
+
+    def look_at(self, **changes: object) -> None:
+        """Change what is shown and draw it."""
+        self.view = replace(self.view, **changes)  # type: ignore[arg-type]
+        self.renew()
+        self.on_target()
+
+    @property
+    def target(self) -> Target:
+        """What the cursor is on."""
+        return self.target_of(self.current.key) if self.current else Target()
+
+    def target_of(self, key: str) -> Target:
+        """What a row stands for."""
+        kind, _, name = key.partition("/")
+        if kind == "engine" and self.snapshot is not None:
+            engine = self.snapshot.engines.get(name)
+            return Target(node=engine.node if engine else None, engine=name)
+        return Target(group=name) if kind == "group" else Target(node=name)
+
+    def chosen_engines(self) -> tuple[str, ...]:
+        """Engines of the marked rows, or of the current one, in layout order."""
+        if self.snapshot is None:
+            return ()
+        wanted = {engine for target in self._targets() for engine in self._engines_of(target)}
+        return tuple(name for name in self.snapshot.engines if name in wanted)
+
+    def chosen_nodes(self) -> tuple[str, ...]:
+        """Nodes of the marked rows, or of the current one, in the order of the grid."""
+        names = [target.node for target in self._targets() if target.node]
+        return tuple(dict.fromkeys(names))
+
+    def _targets(self) -> list[Target]:
+        if self.view.marks:
+            return [self.target_of(key) for key in sorted(self.view.marks, key=self._position)]
+        return [self.target]
+
+    def _position(self, key: str) -> int:
+        return next((index for index, row in enumerate(self.rows) if row.key == key), len(self.rows))
+
+    def _engines_of(self, target: Target) -> list[str]:
+        assert self.snapshot is not None
+        if target.engine:
+            return [target.engine]
+        if target.group:
+            return [each.id for each in self.snapshot.engines.values() if each.group == target.group]
+        return [each.id for each in self.snapshot.engines_on(target.node or "")]
+
+    def look_for(self, text: str) -> None:
+        """Show only rows that have this text."""
+        self.look_at(needle=text)
+
+    def show_engine(self, engine: str) -> bool:
+        """Put the cursor on an engine, opening its node."""
+        found = self.snapshot.engines.get(engine) if self.snapshot else None
+        if found is None:
+            return False
+        name = found.group if self.view.by_group else found.node
+        self.view = replace(self.view, expanded=self.view.expanded | {name})
+        self.renew()
+        return self.go(engine_key(engine))
+
+    def on_resize(self) -> None:
+        """Another width has other columns."""
+        self.renew()
+        super().on_resize()
+
+    def moved(self) -> None:
+        """The panes follow the cursor."""
+        self.on_target()
+
+
+class Grid(ChosenRows):
+    """Rows of nodes or groups, with engines below those that are expanded."""
+
+    place: ClassVar[str] = "grid"
+    BINDINGS: ClassVar = bindings("grid", "verb")
+
+    def verbs(self) -> Verbs:
+        """Moves, marks, order."""
+        return {
+            **super().verbs(),
+            "open": self.open,
+            "expand": lambda: self.unfold(True),
+            "collapse": lambda: self.unfold(False),
+            "expand-all": self.unfold_all,
+            "mark": self.mark,
+            "mark-range": self.mark_range,
+            "mark-all": self.mark_all,
+            "unmark": lambda: self.look_at(marks=frozenset()),
+            "sort": self.sort,
+            "sort-reverse": lambda: self.look_at(reverse=not self.view.reverse),
+            "group-view": lambda: self.look_at(by_group=not self.view.by_group, expanded=frozenset()),
+        }
+
+    def open(self) -> None:
+        """A node or group shows or hides its engines; an engine offers what can be done with it."""
+        if self.target.engine:
+            self.on_menu()
+            return
+        self.unfold(None)
+
+    def unfold(self, on: bool | None) -> None:
+        """Show or hide the engines of the row; None turns it round."""
+        row = self.current
+        if row is None:
+            return
+        target = self.target
+        name = target.group or target.node
+        if name is None or self.snapshot is None:
+            return
+        if target.engine and self.view.by_group:
+            name = self.snapshot.engines[target.engine].group
+        has = name in self.view.expanded
+        wanted = not has if on is None else on
+        if wanted == has:
+            return
+        self.view = replace(self.view, expanded=self.view.expanded ^ {name})
+        self.renew()
+        if target.engine:
+            self.go(group_key(name) if self.view.by_group else node_key(name))
+        self.on_target()
+
+    def unfold_all(self) -> None:
+        """All or none."""
+        if self.snapshot is None:
+            return
+        names = (
+            {each.group for each in self.snapshot.engines.values()} if self.view.by_group else set(self.snapshot.nodes)
+        )
+        self.look_at(expanded=frozenset() if self.view.expanded else frozenset(names))
+
+    def mark(self) -> None:
+        """Mark the row and go to the next."""
+        if self.current is None:
+            return
+        key = self.current.key
+        self._range_from = key
+        self.view = replace(self.view, marks=self.view.marks ^ {key})
+        self.renew()
+        self.move(1)
+
+    def mark_range(self) -> None:
+        """Mark everything between the last marked row and this one."""
+        if self.current is None:
+            return
+        start = self._position(self._range_from) if self._range_from else self.cursor
+        low, high = sorted((min(start, len(self.rows) - 1), self.cursor))
+        self.look_at(marks=self.view.marks | {row.key for row in self.rows[low : high + 1]})
+
+    def mark_all(self) -> None:
+        """Mark every row that is shown."""
+        self.look_at(marks=frozenset(row.key for row in self.rows))
+
+    def sort(self) -> None:
+        """The next order."""
+        following = SORTS[(SORTS.index(self.view.sort) + 1) % len(SORTS)]
+        self.look_at(sort=following)
+        self.notify(f"order: {following}", timeout=2, markup=False)

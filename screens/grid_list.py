@@ -1,0 +1,149 @@
+"""Which rows the grid has, in which order: nodes or groups, their engines when expanded, filtered and sorted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, LinkState, NodeSnapshot
+from screens.grid_rows import (
+    Column,
+    GridView,
+    age_words,
+    count_words,
+    cut,
+    engine_key,
+    engine_strip,
+    group_key,
+    hbm_share,
+    node_key,
+    node_line,
+    stale,
+)
+from screens.lines import Line, Row, Span, fit, plain, shown
+from screens.looks import STATES
+
+Columns = Sequence[tuple[Column, int]]
+
+_ORDER = list(EngineState)
+
+
+def rows(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int) -> list[Row]:
+    """All rows of the grid in `cells` columns."""
+    listed = _by_group(snapshot, view, cells) if view.by_group else _by_node(snapshot, view, columns, cells)
+    if not view.needle:
+        return listed
+    needle = view.needle.casefold()
+    return [row for row in listed if needle in plain(row.line).casefold() or needle in row.key.casefold()]
+
+
+def troubled(node: NodeSnapshot, engines: Sequence[EngineSnapshot], now: float) -> bool:
+    """Whether somebody should look at the node."""
+    sick = any(device.health not in (None, "OK") for device in node.devices)
+    return sick or stale(node, now) or bool(node.unmanaged) or any(engine.state.bad for engine in engines)
+
+
+def _by_node(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int) -> list[Row]:
+    listed: list[Row] = []
+    for node in _sorted(snapshot, view):
+        engines = snapshot.engines_on(node.name)
+        if view.problems and not troubled(node, engines, snapshot.at):
+            continue
+        listed.append(Row(node_key(node.name), node_line(node, engines, snapshot.at, view, columns)))
+        if node.name in view.expanded:
+            listed.extend(_engine_rows(engines, view, cells, where=False))
+    return listed
+
+
+def _by_group(snapshot: ClusterSnapshot, view: GridView, cells: int) -> list[Row]:
+    groups: dict[str, list[EngineSnapshot]] = {}
+    for engine in snapshot.engines.values():
+        groups.setdefault(engine.group or "no group", []).append(engine)
+    listed: list[Row] = []
+    for name, engines in groups.items():
+        if view.problems and not any(engine.state.bad for engine in engines):
+            continue
+        listed.append(Row(group_key(name), _group_line(name, engines, view, cells)))
+        if name in view.expanded:
+            listed.extend(_engine_rows(engines, view, cells, where=True))
+    return listed
+
+
+def _engine_rows(engines: Sequence[EngineSnapshot], view: GridView, cells: int, *, where: bool) -> list[Row]:
+    chosen = [engine for engine in engines if engine.state.bad or not view.problems]
+    return [Row(engine_key(engine.id), engine_line(engine, view, cells, where=where)) for engine in chosen]
+
+
+def _group_line(name: str, engines: Sequence[EngineSnapshot], view: GridView, cells: int) -> Line:
+    opened = name in view.expanded
+    mark = view.pen.marked if group_key(name) in view.marks else " "
+    nodes = len({engine.node for engine in engines})
+    head: list[Span] = [
+        (f"{mark} ", "mark"),
+        (f"{view.pen.opened if opened else view.pen.closed} ", "dim"),
+        (fit(shown(name), 12) + " ", f"bold {engines[0].role}"),
+        (fit(f"{nodes} node{'s' if nodes != 1 else ''}", 9), "dim"),
+        *cut(engine_strip(engines, 33, view.pen), min(34, max(9, cells - 60))),
+        (" ", ""),
+        *count_words(engines, view.pen),
+    ]
+    return cut(tuple(head), cells)
+
+
+def engine_line(engine: EngineSnapshot, view: GridView, cells: int, *, where: bool) -> Line:
+    """The row of one engine; `where` adds its node."""
+    sign = STATES[engine.state]
+    mark = view.pen.marked if engine_key(engine.id) in view.marks else " "
+    spans: list[Span] = [(f"{mark}   ", "mark"), (fit(shown(engine.id), 13) + " ", engine.role)]
+    if where:
+        spans.append((fit(shown(engine.node), 9) + " ", "plain"))
+    spans.append((fit(f"{view.pen.sign(sign)} {sign.word}", 11) + " ", sign.role))
+    port = "headless" if engine.headless else f":{engine.port}" if engine.port else ""
+    news = _news(engine)
+    if cells >= 64 or not news[0]:
+        spans.append((fit(port, 8) + " ", "dim"))
+    if cells >= 76:
+        spans.append((fit(_device_words(engine.devices), 9) + " ", "dim"))
+    spans.append(news)
+    return cut(tuple(spans), cells)
+
+
+def _device_words(devices: Sequence[int]) -> str:
+    if not devices:
+        return ""
+    return f"dev {devices[0]}-{devices[-1]}" if len(devices) > 1 else f"dev {devices[0]}"
+
+
+def _news(engine: EngineSnapshot) -> Span:
+    if engine.state is EngineState.UNREACHABLE:
+        last = f"was {STATES[engine.stale_of].word} {age_words(engine.age_s)} ago" if engine.stale_of else ""
+        return (f"{last} {shown(engine.cause)}".strip(), "stale")
+    if engine.cause:
+        return (shown(engine.cause) + _exit_words(engine), "fail" if engine.state.bad else "dim")
+    if engine.state in (EngineState.STARTING, EngineState.LAUNCHING):
+        share = "" if engine.progress is None else f"{engine.progress:3.0%} "
+        return (f"{share}{shown(engine.phase)} {shown(engine.progress_text)}".strip(), "busy")
+    return (_exit_words(engine).strip(), "dim")
+
+
+def _exit_words(engine: EngineSnapshot) -> str:
+    return f" (exit {engine.exit})" if engine.exit else ""
+
+
+def _sorted(snapshot: ClusterSnapshot, view: GridView) -> list[NodeSnapshot]:
+    nodes = list(snapshot.nodes.values())
+
+    def worst(node: NodeSnapshot) -> tuple[int, int]:
+        engines = snapshot.engines_on(node.name)
+        bad = sum(1 for engine in engines if engine.state.bad)
+        linked = 0 if node.link.state is LinkState.UP else 1
+        return (-bad - linked, min((_ORDER.index(engine.state) for engine in engines), default=0))
+
+    keys = {
+        "name": lambda node: node.name,
+        "state": worst,
+        "hbm": lambda node: -(hbm_share(node.devices) or -1.0),
+        "temperature": lambda node: -max((each.temperature_c or -1 for each in node.devices), default=-1),
+    }
+    if view.sort in keys:
+        nodes.sort(key=keys[view.sort])
+    return nodes[::-1] if view.reverse else nodes

@@ -1,0 +1,135 @@
+"""Styled lines as plain data, and how they become strips: the one place where text meets cells.
+
+A line is a tuple of spans `(text, role)`. Text that came from a node passes `shown()` first. No widget enters here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from console.probes.sanitize import clean
+from screens.looks import LEVELS, LEVELS_PLAIN, Look, Sign
+
+Span = tuple[str, str]
+Line = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a list: what it stands for, and what it shows."""
+
+    key: str
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
+class Pen:
+    """How signs are written: with glyphs, or in ASCII only."""
+
+    ascii: bool = False
+
+    def sign(self, sign: Sign) -> str:
+        """The glyph of a state."""
+        return sign.plain if self.ascii else sign.glyph
+
+    def level(self, share: float) -> str:
+        """The glyph of a fill between 0 and 1."""
+        levels = LEVELS_PLAIN if self.ascii else LEVELS
+        return levels[min(len(levels) - 1, max(0, int(share * len(levels))))]
+
+    @property
+    def cursor(self) -> str:
+        """What marks the row under the cursor."""
+        return ">"
+
+    @property
+    def marked(self) -> str:
+        """What marks a chosen row."""
+        return "*"
+
+    @property
+    def opened(self) -> str:
+        """What marks a row whose children are shown; its counterpart is `closed`."""
+        return "-"
+
+    @property
+    def closed(self) -> str:
+        """What marks a row that has hidden children."""
+        return "+"
+
+
+def shown(text: str) -> str:
+    """Text from a node made harmless and kept on one line."""
+    return clean(text).replace("\n", " ").replace("\t", " ")
+
+
+@lru_cache(maxsize=4096)
+def width(text: str) -> int:
+    """Cells a text takes."""
+    return cell_len(text)
+
+
+def fit(text: str, cells: int, *, right: bool = False) -> str:
+    """The text in exactly that many cells: cut at the end, or filled with blanks."""
+    if cells <= 0:
+        return ""
+    length = width(text)
+    if length > cells:
+        return set_cell_size(text, cells) if cells == 1 else set_cell_size(text, cells - 1) + "~"
+    return " " * (cells - length) + text if right else text + " " * (cells - length)
+
+
+def wrap(text: str, cells: int) -> list[str]:
+    """The text cut into pieces of at most that many cells, at blanks where they are near."""
+    if width(text) <= cells:
+        return [text]
+    pieces: list[str] = []
+    rest = text
+    while width(rest) > cells:
+        head = chop_cells(rest, cells)[0]
+        cut = head.rfind(" ")
+        keep = head[:cut] if cut > len(head) * 2 // 3 else head
+        pieces.append(keep)
+        rest = rest[len(keep) :].lstrip(" ")
+    if rest:
+        pieces.append(rest)
+    return pieces
+
+
+def length(line: Line) -> int:
+    """Cells a line takes."""
+    return sum(width(text) for text, _ in line)
+
+
+def join(parts: Iterable[Line], gap: Span = (" ", "")) -> Line:
+    """Lines put side by side, empty ones left out."""
+    spans: list[Span] = []
+    for part in parts:
+        if part:
+            if spans:
+                spans.append(gap)
+            spans.extend(part)
+    return tuple(spans)
+
+
+def plain(line: Line) -> str:
+    """The text of a line alone."""
+    return "".join(text for text, _ in line)
+
+
+def strip(line: Line, look: Look, cells: int, base: Style, over: Sequence[str] = ()) -> Strip:
+    """The line in exactly that many cells; `over` are roles laid over the whole row."""
+    top = Style.combine([look.style(role) for role in over]) if over else None
+    segments = []
+    for text, role in line:
+        style = base + look.style(role)
+        segments.append(Segment(text, style + top if top else style))
+    ground = base + top if top else base
+    return Strip(segments).adjust_cell_length(cells, ground).simplify()

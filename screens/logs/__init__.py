@@ -1,0 +1,1 @@
+"""The log viewer: reads a growing file by byte offset, with memory that does not depend on its size."""

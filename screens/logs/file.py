@@ -1,0 +1,190 @@
+"""A log file read by byte offset: where lines begin and end, without ever loading the file.
+
+A line begins at offset 0, after each newline, and at the end of each whole chunk that has no newline at all. The last rule
+bounds the work on a file of one endless line, and depends only on bytes that never change, so that line numbers do not either.
+Screens must not enter.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from pathlib import Path
+
+CHUNK = 256 * 1024
+LINE_LIMIT = 8 * 1024
+"""Bytes of one line that are shown; the rest is counted, not drawn."""
+
+_KEPT = 12
+
+
+class LogFile:
+    """The bytes of a local log copy, as far as `grow` has been told that they reach."""
+
+    def __init__(self, path: Path, span: int = CHUNK) -> None:
+        self.path = path
+        self.span = span
+        """Bytes of one chunk."""
+        self.size = 0
+        self._chunks: OrderedDict[int, bytes] = OrderedDict()
+        self._descriptor: int | None = None
+
+    def grow(self, size: int) -> bool:
+        """Take the new size; True when the file has begun anew and everything known of it is void."""
+        if size == self.size:
+            return False
+        restarted = size < self.size
+        if restarted:
+            self.close()
+        else:
+            for index in [each for each in self._chunks if each >= self.size // self.span]:
+                del self._chunks[index]
+        self.size = size
+        return restarted
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._chunks.clear()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def chunk(self, index: int) -> bytes:
+        """The bytes of one chunk; shorter at the end of the file, empty behind it or when the file cannot be read."""
+        if (kept := self._chunks.get(index)) is not None:
+            self._chunks.move_to_end(index)
+            return kept
+        data = self.read(index * self.span, min(self.span, max(0, self.size - index * self.span)))
+        self._chunks[index] = data
+        if len(self._chunks) > _KEPT:
+            self._chunks.popitem(last=False)
+        return data
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes at an offset, not remembered."""
+        if length <= 0:
+            return b""
+        try:
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(self._descriptor, length, offset)
+        except OSError:
+            return b""
+
+    def _bare(self, index: int) -> bool:
+        """Whether a chunk is whole and has no newline, so that a line is cut at its end."""
+        return (index + 1) * self.span <= self.size and b"\n" not in self.chunk(index)
+
+    def after(self, start: int) -> int:
+        """Where the line that begins at `start` ends, its newline included: the beginning of the next one, or the size."""
+        index = start // self.span
+        found = self.chunk(index).find(b"\n", start - index * self.span)
+        if found >= 0:
+            return index * self.span + found + 1
+        if self._bare(index):
+            return (index + 1) * self.span
+        index += 1
+        found = self.chunk(index).find(b"\n")
+        if found >= 0:
+            return index * self.span + found + 1
+        return min(self.size, (index + 1) * self.span)
+
+    def start_of(self, offset: int) -> int:
+        """Where the line that holds the byte at `offset` begins."""
+        index = offset // self.span
+        found = self.chunk(index).rfind(b"\n", 0, offset - index * self.span)
+        if found >= 0:
+            return index * self.span + found + 1
+        if index == 0:
+            return 0
+        found = self.chunk(index - 1).rfind(b"\n")
+        if found < 0:
+            return index * self.span
+        return (index - 1) * self.span + found + 1
+
+    def before(self, start: int) -> int | None:
+        """Where the line before the one at `start` begins; None at the top."""
+        return self.start_of(start - 1) if start > 0 else None
+
+    def text(self, start: int) -> tuple[bytes, int]:
+        """The line at `start` without its newline, at most `LINE_LIMIT` bytes of it; and how many bytes were left out."""
+        end = self.after(start)
+        index = start // self.span
+        at = start - index * self.span
+        length = min(end - start, LINE_LIMIT)
+        data = self.chunk(index)[at : at + length]
+        if len(data) < length:
+            data += self.chunk(index + 1)[: length - len(data)]
+        return (data[:-1] if data.endswith(b"\n") else data), max(0, end - start - LINE_LIMIT)
+
+    def region(self, index: int) -> tuple[int, bytes]:
+        """All lines that begin in a chunk: the offset of the first, and their bytes. Not remembered; for scans."""
+        base = index * self.span
+        begins = self.start_of(base)
+        first = base if begins == base else self.after(begins)
+        limit = min(base + self.span, self.size)
+        if first >= limit:
+            return first, b""
+        end = self.after(self.start_of(limit - 1))
+        data = self.chunk(index)[first - base :]
+        return first, data + self.chunk(index + 1)[: end - limit] if end > limit else data
+
+
+class LineCount:
+    """How many lines begin before each chunk: eight bytes for a quarter of a mebibyte of log."""
+
+    def __init__(self, file: LogFile) -> None:
+        self._file = file
+        self._before = array("Q", [0])
+        self._near = (0, 1)
+        """A line and its number, to count on from: rows of one screen follow each other."""
+
+    def advance(self) -> bool:
+        """Count one more whole chunk; False when none is left."""
+        index = len(self._before) - 1
+        if (index + 1) * self._file.span > self._file.size:
+            return False
+        data = self._file.read(index * self._file.span, self._file.span)
+        self._before.append(self._before[-1] + max(1, data.count(b"\n")))
+        return True
+
+    @property
+    def share(self) -> float:
+        """How much of the file has been counted, 0–1."""
+        return min(1.0, (len(self._before) * self._file.span) / self._file.size) if self._file.size else 1.0
+
+    def number(self, start: int) -> int | None:
+        """The number of the line that begins at `start`, from 1; None while it has not been counted so far."""
+        index = start // self._file.span
+        if index >= len(self._before):
+            return None
+        base = index * self._file.span
+        known, number = self._near
+        if not base <= known <= start:
+            known, number = base, 1 + self._before[index]
+        number += self._file.chunk(index).count(b"\n", known - base, start - base)
+        self._near = (start, number)
+        return number
+
+    def start_of_line(self, number: int) -> int | None:
+        """Where the line of a number begins; None when there is none, or it has not been counted so far."""
+        index = bisect_right(self._before, number - 2) - 1
+        start = self._file.start_of(min(index * self._file.span, max(0, self._file.size - 1)))
+        while start < self._file.size:
+            found = self.number(start)
+            if found is None or found >= number:
+                return start if found == number else None
+            start = self._file.after(start)
+        return None
+
+    def total(self) -> int | None:
+        """Lines of the whole file; a last line without its newline counts."""
+        size = self._file.size
+        if not size:
+            return 0
+        number = self.number(size)
+        if number is None:
+            return None
+        return number - 1 if self._file.start_of(size) == size else number

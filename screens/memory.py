@@ -1,0 +1,34 @@
+"""What the console remembers between sessions on one cluster: how things are shown, never what is. A broken file is forgotten."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+FILE = "view.json"
+
+
+def load(directory: Path) -> dict[str, object]:
+    """What was remembered; empty when nothing was, or nothing readable."""
+    try:
+        found = json.loads((directory / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def save(directory: Path, view: Mapping[str, object]) -> bool:
+    """Remember; False when that cannot be written, which nobody needs to be stopped for."""
+    path = directory / FILE
+    fresh = path.with_suffix(".new")
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(dict(view), file, indent=1)
+        fresh.replace(path)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,86 @@
+"""What a pane is given and what it must offer. A pane draws; it asks nothing of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from console.model.snapshot import ClusterSnapshot, EngineSnapshot, NodeSnapshot
+from screens.lines import Line
+from screens.ports import Session
+from screens.room import Listing
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the operator's cursor is on: a node, or one engine of it, or a group."""
+
+    node: str | None = None
+    engine: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The moment a pane draws."""
+
+    snapshot: ClusterSnapshot
+    target: Target
+    session: Session
+
+    @property
+    def node(self) -> NodeSnapshot | None:
+        """The node the cursor is on."""
+        return self.snapshot.nodes.get(self.target.node) if self.target.node else None
+
+    @property
+    def engines(self) -> tuple[EngineSnapshot, ...]:
+        """The engine the cursor is on, else those of its node or group."""
+        if self.target.engine:
+            found = self.snapshot.engines.get(self.target.engine)
+            return (found,) if found else ()
+        if self.target.group:
+            return tuple(each for each in self.snapshot.engines.values() if each.group == self.target.group)
+        return self.snapshot.engines_on(self.target.node) if self.target.node else ()
+
+
+class Pane(Listing):
+    """A pane that is a list of lines made from the moment; subclasses write `draw_moment`."""
+
+    with_cursor = False
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.moment: Shown | None = None
+        self.needle = ""
+        self.on_title: Callable[[], None] = lambda: None
+
+    def take(self, moment: Shown) -> None:
+        """Draw another moment."""
+        self.moment = moment
+        self.draw_moment(moment)
+
+    def draw_moment(self, moment: Shown) -> None:
+        """Fill the list; for subclasses."""
+
+    def on_resize(self) -> None:
+        """Another width breaks texts elsewhere; a pane that was hidden learns its width here."""
+        if self.moment is not None:
+            self.draw_moment(self.moment)
+        super().on_resize()
+
+    def title(self) -> Line:
+        """What stands to the right of the tabs."""
+        return ()
+
+    def look_for(self, text: str) -> None:
+        """Show only rows that have this text."""
+        self.needle = text
+        if self.moment is not None:
+            self.draw_moment(self.moment)
+
+    def clipping(self) -> str:
+        """What `y` copies."""
+        from screens.lines import plain
+
+        return "\n".join(plain(row.line).rstrip() for row in self.rows)

@@ -1,0 +1,120 @@
+"""The health pane: for each engine the rungs of the ladder, from the link to a real answer, with what was seen."""
+
+from __future__ import annotations
+
+import time
+
+from console.model.snapshot import EngineSnapshot, EngineState
+from screens.grid_rows import age_words
+from screens.lines import Line, Row, Span, fit, shown, wrap
+from screens.looks import GRADES, STATES
+from screens.panes.base import Pane, Shown
+
+
+class HealthPane(Pane):
+    """One engine: every rung on a line. Several: one line each, then the causes."""
+
+    def draw_moment(self, moment: Shown) -> None:
+        """The ladder of the target."""
+        engines = moment.engines
+        self.empty = "no engine here; assign the node to a group with a"
+        if self.needle:
+            engines = tuple(
+                each for each in engines if self.needle.casefold() in f"{each.id} {each.state} {each.cause}".casefold()
+            )
+        if len(engines) == 1:
+            self.show(self._one(engines[0], moment.snapshot.at))
+            return
+        rows: list[Row] = []
+        for engine in engines:
+            rows.append(Row(f"engine/{engine.id}", self._short(engine)))
+            if engine.cause:
+                cause = f"    {shown(engine.cause)}"
+                rows.extend(
+                    Row(f"cause/{engine.id}/{number}", ((text, STATES[engine.state].role),))
+                    for number, text in enumerate(wrap(cause, max(20, self.size.width - 1)))
+                )
+        self.show(rows)
+
+    def title(self) -> Line:
+        """Whose health it is."""
+        engines = self.moment.engines if self.moment else ()
+        if len(engines) == 1:
+            return ((shown(engines[0].id), "bold"), (f" on {shown(engines[0].node)}", "dim"))
+        return ((f"{len(engines)} engines", "dim"),)
+
+    def _short(self, engine: EngineSnapshot) -> Line:
+        sign = STATES[engine.state]
+        spans: list[Span] = [
+            (fit(shown(engine.id), 13) + " ", engine.role),
+            (fit(f"{self.pen.sign(sign)} {sign.word}", 11) + " ", sign.role),
+        ]
+        for rung in engine.health:
+            grade = GRADES[rung.grade]
+            spans.append((f"{self.pen.sign(grade)} {shown(rung.name)}  ", grade.role))
+        if engine.state is EngineState.STARTING:
+            share = "" if engine.progress is None else f"{engine.progress:.0%} "
+            spans.append((f"{share}{shown(engine.phase)} {shown(engine.progress_text)}", "busy"))
+        return tuple(spans)
+
+    def _one(self, engine: EngineSnapshot, now: float) -> list[Row]:
+        sign = STATES[engine.state]
+        cells = max(20, self.size.width - 1)
+        rows = [Row("state", ((f"{self.pen.sign(sign)} {sign.word}", sign.role), (f"   {_run_words(engine)}", "dim")))]
+        for number, text in enumerate(wrap(shown(engine.cause), cells) if engine.cause else []):
+            rows.append(Row(f"cause/{number}", ((text, sign.role),)))
+        if engine.state in (EngineState.STARTING, EngineState.LAUNCHING):
+            rows.append(Row("progress", _bar(engine, cells, plain=self.pen.ascii)))
+        for rung in engine.health:
+            grade = GRADES[rung.grade]
+            seen = f"  ({age_words(max(0.0, now - rung.at))} ago)" if rung.at is not None and now - rung.at > 20 else ""
+            head: list[Span] = [
+                (f"  {self.pen.sign(grade)} {fit(shown(rung.name), 9)}", grade.role),
+                (fit(grade.word, 10), grade.role),
+            ]
+            for part, text in enumerate(wrap(shown(rung.evidence) + seen, max(10, cells - 22)) or [""]):
+                rows.append(Row(f"rung/{rung.name}/{part}", (*head, (text, "plain"))))
+                head = [(" " * 22, "")]
+        if engine.stuck_pids:
+            pids = ", ".join(str(pid) for pid in engine.stuck_pids)
+            rows.append(Row("stuck", ((f"processes left: {pids}", "fail"),)))
+        for key, words in _facts(engine):
+            rows.append(Row(f"fact/{key}", ((f"  {fit(key, 11)}", "dim"), (words, "plain"))))
+        return rows
+
+
+def _run_words(engine: EngineSnapshot) -> str:
+    words = []
+    if engine.run:
+        words.append(f"run {shown(engine.run)}")
+    if engine.pid:
+        words.append(f"pid {engine.pid}")
+    if engine.exit:
+        words.append(f"exit {engine.exit}")
+    if engine.age_s is not None and engine.age_s > 20:
+        words.append(f"reported {age_words(engine.age_s)} ago")
+    return "  ".join(words)
+
+
+def _bar(engine: EngineSnapshot, cells: int, *, plain: bool) -> Line:
+    words = f" {shown(engine.phase)} {shown(engine.progress_text)}"
+    if engine.progress is None:
+        return ((f"  progress unknown{words}", "busy"),)
+    room = min(30, cells - 10)
+    full = int(room * engine.progress)
+    fill = ("#" if plain else "⣿") * full + ("." if plain else "⣀") * (room - full)
+    return ((f"  {fill} {engine.progress:4.0%}", "busy"), (words, "plain"))
+
+
+def _facts(engine: EngineSnapshot) -> list[tuple[str, str]]:
+    facts = [
+        ("node", shown(engine.node)),
+        ("role", f"{engine.role}, group {shown(engine.group)}, data-parallel rank {engine.dp_rank}"),
+    ]
+    facts.append(("devices", ", ".join(str(each) for each in engine.devices) or "none"))
+    facts.append(("port", "headless: no HTTP" if engine.headless else str(engine.port or "none")))
+    if engine.started_at is not None:
+        facts.append(("started", time.strftime("%m-%d %H:%M:%S %Z", time.localtime(engine.started_at))))
+    if engine.log_bytes is not None:
+        facts.append(("log", f"{engine.log_copied} of {engine.log_bytes} bytes are copied here"))
+    return facts

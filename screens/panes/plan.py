@@ -1,0 +1,146 @@
+"""The plan pane: the running or last plan, stage by stage, with what became of each step."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from console.model.plan import Outcome, Plan, PlanResult, StepEvent
+from screens.actions import bindings
+from screens.lines import Line, Row, Span, shown, wrap
+from screens.looks import Sign
+from screens.panes.base import Pane, Shown
+from screens.room import Verbs
+
+OUTCOMES = {
+    Outcome.PENDING: Sign("-", "-", "waits", "dim"),
+    Outcome.RUNNING: Sign("↻", "~", "runs", "busy"),
+    Outcome.DONE: Sign("✓", "+", "done", "ok"),
+    Outcome.FAILED: Sign("✗", "X", "FAILED", "fail"),
+    Outcome.UNKNOWN: Sign("?", "?", "unknown", "stale"),
+    Outcome.SKIPPED: Sign("▫", "o", "skipped", "dim"),
+}
+
+
+class PlanPane(Pane):
+    """Progress of one plan. It keeps the last one, so that a failure can be read afterwards."""
+
+    place: ClassVar[str] = "plan"
+    BINDINGS: ClassVar = bindings("plan", "verb")
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.plan: Plan | None = None
+        self.result: PlanResult | None = None
+        self._outcomes: dict[str, Outcome] = {}
+        self._news: dict[str, str] = {}
+        self.empty = "no plan has run; s, x, r on an engine make one"
+        self.refusal = ""
+        self._read_by_hand = False
+
+    def moved(self) -> None:
+        """The reader went somewhere by hand."""
+        self._read_by_hand = True
+
+    @property
+    def _open(self) -> set[str]:
+        """Rows of the steps an eye should be on: those that went wrong, else those that are not done."""
+        bad = {
+            f"step/{step}" for step, outcome in self._outcomes.items() if outcome in (Outcome.FAILED, Outcome.UNKNOWN)
+        }
+        undone = {
+            f"step/{step}" for step, outcome in self._outcomes.items() if outcome in (Outcome.RUNNING, Outcome.PENDING)
+        }
+        return bad or undone
+
+    def verbs(self) -> Verbs:
+        """Moves, and to go no further."""
+        return {**super().verbs(), "cancel-plan": self.cancel}
+
+    def cancel(self) -> None:
+        """Begin no further step."""
+        operator = self.moment.session.operator if self.moment else None
+        if operator is None or operator.running is None:
+            self.notify("no plan is running", markup=False)
+            return
+        operator.cancel()
+        self.notify("no further step will begin; running steps end by themselves", markup=False)
+
+    def begin(self, plan: Plan) -> None:
+        """Show a plan that is about to run."""
+        self.plan, self.result, self.refusal = plan, None, ""
+        self._outcomes = {step.id: Outcome.PENDING for step in plan.steps}
+        self._news = {}
+        self._read_by_hand = False
+        self.redraw()
+
+    def note(self, event: StepEvent) -> None:
+        """Take news of a step."""
+        self._outcomes[event.step] = event.outcome
+        if event.message:
+            self._news[event.step] = event.message
+        self.redraw()
+
+    def end(self, result: PlanResult) -> None:
+        """Take the outcome of the whole."""
+        self.result = result
+        self._outcomes.update(result.outcomes)
+        self._news.update({step: text for step, text in result.messages.items() if text})
+        self.redraw()
+
+    def refuse(self, why: str) -> None:
+        """The plan did not run."""
+        self.refusal = why
+        self.redraw()
+
+    def draw_moment(self, moment: Shown) -> None:
+        """The plan does not come from the snapshot."""
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Make the rows anew; the step that runs stays in sight unless the reader has gone elsewhere."""
+        rows = self._rows()
+        if not self._read_by_hand:
+            here = next((index for index, row in enumerate(rows) if row.key in self._open), len(rows))
+            self.offset_row = max(0, here - self.room_rows // 2)
+        self.show(rows)
+        self.on_title()
+
+    def title(self) -> Line:
+        """What it is and how far."""
+        if self.plan is None:
+            return ()
+        done = sum(1 for each in self._outcomes.values() if each is Outcome.DONE)
+        words = f"{self.plan.verb} {done}/{len(self._outcomes)} steps "
+        if self.refusal:
+            return ((words, "bold"), ("REFUSED", "fail"))
+        if self.result is None:
+            return ((words, "bold"), ("running, c holds", "busy"))
+        sign = ("ok", "ok") if self.result.ok else ("stopped", "warn") if self.result.cancelled else ("FAILED", "fail")
+        return ((words, "bold"), sign)
+
+    def _rows(self) -> list[Row]:
+        if self.plan is None:
+            return []
+        rows: list[Row] = []
+        cells = max(20, self.size.width - 8)
+        if self.refusal:
+            rows.extend(
+                Row(f"refusal/{at}", ((text, "fail"),)) for at, text in enumerate(wrap(shown(self.refusal), cells))
+            )
+        for number, stage in enumerate(self.plan.stages):
+            rows.append(Row(f"stage/{number}", ((f"{number + 1}. {shown(stage.title)}", "title"),)))
+            for step in stage.steps:
+                outcome = self._outcomes.get(step.id, Outcome.PENDING)
+                sign = OUTCOMES[outcome]
+                spans: list[Span] = [
+                    (f"   {self.pen.sign(sign)} {sign.word:8}", sign.role),
+                    (shown(step.title), "plain"),
+                    (f"  {shown(step.node)}", "dim"),
+                ]
+                rows.append(Row(f"step/{step.id}", tuple(spans)))
+                news = self._news.get(step.id, "")
+                rows.extend(
+                    Row(f"news/{step.id}/{at}", ((f"       {text}", sign.role),))
+                    for at, text in enumerate(wrap(shown(news), cells) if news else [])
+                )
+        return rows

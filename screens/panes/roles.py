@@ -1,0 +1,235 @@
+"""The roles pane: the layout as a board of groups and places, what each place would run, and every rule that does not hold.
+
+Order within a group is rank order, so places can be moved. Nothing here touches a node: an assignment is only written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from typing import ClassVar, Protocol
+
+from console.model.deployment import Deployment, Rank
+from console.model.findings import Finding, Severity
+from console.model.snapshot import ClusterSnapshot
+from screens.actions import bindings
+from screens.assigning import rank_words
+from screens.grid_rows import count_words
+from screens.lines import Line, Pen, Row, fit, shown, wrap
+from screens.panes.base import Pane, Shown
+from screens.room import Verbs
+
+_ROLES = {Severity.ERROR: "fail", Severity.WARNING: "warn", Severity.NOTE: "dim"}
+
+
+class Reshapes(Protocol):
+    """What the pane asks for; each answer says whether it was done."""
+
+    def move(self, node: str, at: int) -> bool:
+        """Give a node another place in its group."""
+
+    def swap(self, nodes: Sequence[str]) -> bool:
+        """Let two nodes take each other's places."""
+
+
+class RolePane(Pane):
+    """Groups, their places in rank order, and the findings below."""
+
+    place: ClassVar[str] = "roles"
+    BINDINGS: ClassVar = bindings("roles", "verb")
+    with_cursor = True
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.on_place: Callable[[str, str | None], None] = lambda group, node: None
+        self.reshaping: Reshapes | None = None
+        self.marked: str | None = None
+        """Key of the place marked for a swap."""
+
+    def verbs(self) -> Verbs:
+        """Moves, and what is done with a place."""
+        return {
+            **super().verbs(),
+            "place": self.choose,
+            "earlier": lambda: self.shift(-1),
+            "later": lambda: self.shift(1),
+            "mark-place": self.mark,
+            "swap": self.swap,
+        }
+
+    def draw_moment(self, moment: Shown) -> None:
+        """The board of now."""
+        deployment = moment.session.deployment
+        rows = board(deployment, moment.snapshot, self.pen)
+        rows = [Row(row.key, _marked(row.line, self.pen)) if row.key == self.marked else row for row in rows]
+        rows += finding_rows(moment.session.findings, max(30, self.size.width - 4))
+        if self.needle:
+            needle = self.needle.casefold()
+            rows = [row for row in rows if needle in "".join(text for text, _ in row.line).casefold()]
+        self.show(rows)
+
+    def title(self) -> Line:
+        """Whether it is whole."""
+        if self.moment is None:
+            return ()
+        findings = self.moment.session.findings
+        errors = sum(1 for each in findings if each.severity is Severity.ERROR)
+        if errors:
+            return ((f"{errors} error{'s' if errors != 1 else ''}", "fail"), (f" of {len(findings)} findings", "dim"))
+        whole = self.moment.session.deployment.complete()
+        return (
+            (f"{len(findings)} findings" if findings else "no finding", "warn" if findings else "ok"),
+            ("" if whole else ", incomplete", "warn"),
+        )
+
+    def _place(self) -> tuple[str, int] | None:
+        kind, _, rest = (self.current.key if self.current else "").partition("/")
+        group, _, index = rest.rpartition("/")
+        return (group, int(index)) if kind == "place" else None
+
+    def choose(self) -> None:
+        """Give the place another node, or a first one."""
+        found = self._place()
+        if found is None or self.moment is None:
+            return
+        group, index = found
+        members = self.moment.session.deployment.assignment.of(group)
+        self.on_place(group, members[index] if index < len(members) else None)
+
+    def shift(self, by: int) -> None:
+        """Move the node to another place of its group: its ranks change with it."""
+        found = self._place()
+        if found is None or self.moment is None:
+            return
+        group, index = found
+        members = self.moment.session.deployment.assignment.of(group)
+        if index >= len(members) or not 0 <= index + by < len(members):
+            return
+        if self.reshaping is not None and self.reshaping.move(members[index], index + by):
+            self.draw_moment(self.moment)
+            self.go(f"place/{group}/{index + by}")
+
+    def node_at(self, key: str) -> str | None:
+        """The node of a place by the key of its row; None for an empty place and for other rows."""
+        kind, _, rest = key.partition("/")
+        group, _, index = rest.rpartition("/")
+        if kind != "place" or self.moment is None:
+            return None
+        members = self.moment.session.deployment.assignment.of(group)
+        return members[int(index)] if int(index) < len(members) else None
+
+    @property
+    def node_here(self) -> str | None:
+        """The node of the place under the cursor."""
+        return self.node_at(self.current.key) if self.current else None
+
+    @property
+    def group_here(self) -> str | None:
+        """The group whose row, or one of whose places, is under the cursor."""
+        found = self._place()
+        kind, _, rest = (self.current.key if self.current else "").partition("/")
+        return found[0] if found else rest if kind == "group" else None
+
+    def mark(self) -> None:
+        """Mark the place for a swap, or take the mark away; a place without a node cannot be marked."""
+        if self.current is None or self.moment is None or self.node_here is None:
+            self.notify("no node at this place to mark", severity="warning", markup=False)
+            return
+        self.marked = None if self.marked == self.current.key else self.current.key
+        self.draw_moment(self.moment)
+
+    def swap(self) -> None:
+        """Let the node of the marked place and the one under the cursor take each other's places."""
+        one = self.node_at(self.marked) if self.marked else None
+        other = self.node_here
+        if self.reshaping is None:
+            return
+        if one is None or other is None or one == other:
+            words = "mark one place with space, then S on another one that has a node"
+            self.notify(words, severity="warning", markup=False)
+            return
+        if self.reshaping.swap((one, other)):
+            self.marked = None
+            if self.moment is not None:
+                self.draw_moment(self.moment)
+
+
+def _marked(line: Line, pen: Pen) -> Line:
+    """The line of a place with the mark in its first cell."""
+    (text, role), *rest = line
+    return ((pen.marked, "key"), (text[1:], role), *rest)
+
+
+def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen) -> list[Row]:
+    """Groups with their places; free nodes at the end."""
+    ranks: dict[tuple[str, str], list[Rank]] = {}
+    proxy = deployment.proxy_rank()
+    planned = {rank.id for rank in (*deployment.ranks(), *((proxy,) if proxy else ()))}
+    for rank in deployment.ranks():
+        ranks.setdefault((rank.group, rank.node), []).append(rank)
+    rows: list[Row] = []
+    for name, group in deployment.layout.groups.items():
+        members = deployment.assignment.of(name)
+        words = f"DP {group.data_parallel.size} x TP {group.tensor_parallel}, {group.data_parallel.per_node} per node"
+        held = (f"{len(members)} of {group.nodes} nodes  ", "ok" if len(members) == group.nodes else "warn")
+        rows.append(Row(f"group/{name}", ((fit(shown(name), 12) + " ", f"bold {group.role}"), held, (words, "dim"))))
+        places = range(max(group.nodes, len(members)))
+        for index in places:
+            rows.append(_place_row(name, index, members, ranks, snapshot, pen))
+            if index < len(members):
+                rows.extend(_foreign_rows(members[index], planned, snapshot))
+    if proxy is not None:
+        rows.append(
+            Row("proxy", ((fit("proxy", 13), "bold proxy"), (f"on {shown(proxy.node)}, port {proxy.port}", "plain")))
+        )
+    free = [name for name in deployment.cluster.nodes if deployment.assignment.group_of(name) is None]
+    if free:
+        rows.append(Row("free", ((fit("free", 13), "bold"), (", ".join(shown(name) for name in free), "plain"))))
+        rows.extend(row for name in free for row in _foreign_rows(name, planned, snapshot))
+    return rows
+
+
+def _place_row(
+    group: str,
+    index: int,
+    members: tuple[str, ...],
+    ranks: dict[tuple[str, str], list[Rank]],
+    snapshot: ClusterSnapshot,
+    pen: Pen,
+) -> Row:
+    key = f"place/{group}/{index}"
+    if index >= len(members):
+        return Row(key, ((f"  {index}  ", "dim"), ("empty, Enter chooses a node", "warn")))
+    node = members[index]
+    carried = ranks.get((group, node), [])
+    engines = [each for each in snapshot.engines_on(node) if each.group == group]
+    return Row(
+        key,
+        (
+            (f"  {index}  ", "dim"),
+            (fit(shown(node), 10) + " ", "bold"),
+            ((rank_words(carried) if carried else "no rank") + "  ", "plain"),
+            *count_words(engines, pen),
+        ),
+    )
+
+
+def _foreign_rows(node: str, planned: Set[str], snapshot: ClusterSnapshot) -> list[Row]:
+    """Engines that a node runs though the board names none such there: the board and the node differ."""
+    return [
+        Row(f"foreign/{node}/{each.id}", ((f"     runs {shown(each.id)}, which is not on this board", "warn"),))
+        for each in snapshot.engines_on(node)
+        if each.id not in planned
+    ]
+
+
+def finding_rows(findings: tuple[Finding, ...], cells: int) -> list[Row]:
+    """Every rule that does not hold: what, where, and what to do."""
+    rows: list[Row] = []
+    for number, finding in enumerate(sorted(findings, key=lambda each: list(Severity).index(each.severity))):
+        role = _ROLES[finding.severity]
+        text = f"{finding.severity.value} {shown(finding.rule)}: {shown(finding.message)} ({shown(finding.where)})"
+        rows.extend(Row(f"finding/{number}/{at}", ((piece, role),)) for at, piece in enumerate(wrap(text, cells)))
+        if finding.fix:
+            pieces = wrap(shown(finding.fix), cells - 3)
+            rows.extend(Row(f"fix/{number}/{at}", ((f"   {piece}", "key"),)) for at, piece in enumerate(pieces))
+    return rows

@@ -1,0 +1,76 @@
+"""Pictures of the console as SVG, made by the app itself from whatever session it is given, so that documents never go stale."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from screens.app import ConsoleApp, Options
+from screens.ports import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture: its file's name, the keys that lead to it, and a text that must be on the screen before it is taken."""
+
+    name: str
+    keys: Sequence[str]
+    waits_for: str
+
+
+TOUR = (
+    Picture("grid", ("g", "3"), "HBM GiB"),
+    Picture("logs", ("escape", "l"), "following"),
+    Picture("roles", ("escape", "7"), "nodes"),
+    Picture("plan", ("escape", "g", "x"), "cancel"),
+)
+"""What a reader of the README sees, in this order; the last one opens the plan dialog and nothing runs."""
+
+STEP_S = 0.1
+
+
+async def take(
+    session: Session,
+    directory: Path,
+    tour: Sequence[Picture] = TOUR,
+    *,
+    size: tuple[int, int] = (120, 36),
+    ready: Callable[[], bool] = lambda: True,
+    timeout_s: float = 60.0,
+) -> tuple[Path, ...]:
+    """Walk the tour and write `NAME.svg` for each; `ready` is waited for before the first.
+
+    Raises TimeoutError when a screen never shows what it should.
+    """
+    calm = count()
+    app = ConsoleApp(session, Options(), clock=lambda: float(next(calm)))
+    taken: list[Path] = []
+    directory.mkdir(parents=True, exist_ok=True)
+    async with app.run_test(size=size) as pilot:
+        await _until(ready, timeout_s)
+        for picture in tour:
+            for key in picture.keys:
+                await pilot.press(key)
+                await pilot.pause()
+            await _until(lambda words=picture.waits_for: words in _text(app), timeout_s)  # type: ignore[misc]
+            path = directory / f"{picture.name}.svg"
+            path.write_text(app.export_screenshot(title="dsv4-console"), encoding="utf-8")
+            taken.append(path)
+        await pilot.press("escape")
+    return tuple(taken)
+
+
+def _text(app: ConsoleApp) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+async def _until(condition: Callable[[], bool], timeout_s: float) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("the screen never showed what the picture is of")
+        await asyncio.sleep(STEP_S)

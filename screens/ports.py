@@ -1,0 +1,153 @@
+"""What a face needs of the services, as small protocols: the real session and the tests' double both fit. No code enters here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from console.model.cluster import Cluster
+from console.model.deployment import Deployment
+from console.model.findings import Finding
+from console.model.plan import Plan, PlanResult, StepEvent, Verb
+from console.model.snapshot import ClusterSnapshot
+from console.services.logs import LogNote
+
+if TYPE_CHECKING:
+    from console.services.preflight import Report
+    from console.services.roles import Change
+
+
+class LogSource(Protocol):
+    """A local copy of one run's log that only grows."""
+
+    @property
+    def path(self) -> Path:
+        """Where the bytes are; may not exist yet."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in the copy."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all bytes the node was last seen to have are here."""
+
+    @property
+    def notes(self) -> tuple[LogNote, ...]:
+        """Gaps and truncations, in order."""
+
+
+class Logs(Protocol):
+    """All log copies."""
+
+    def copy(self, engine: str, run: str | None = None) -> LogSource | None:
+        """The copy of the current run, or of an earlier one."""
+
+    def runs(self, engine: str) -> tuple[str, ...]:
+        """Run ids with a copy, newest first."""
+
+
+class Acts(Protocol):
+    """What changes engines."""
+
+    @property
+    def running(self) -> Plan | None:
+        """The plan that runs now."""
+
+    async def prepare(self, verb: Verb, engines: Sequence[str]) -> Plan:
+        """Build a plan; raises ConsoleError."""
+
+    async def run(self, plan: Plan, notice: Callable[[StepEvent], None], *, confirmed: str) -> PlanResult:
+        """Run it; raises ConsoleError when it is refused."""
+
+    def cancel(self) -> None:
+        """Begin no further step."""
+
+
+class Checks(Protocol):
+    """What must hold before a launch, asked on demand."""
+
+    @property
+    def latest(self) -> Report | None:
+        """The last report; None before the first."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the nodes are being asked."""
+
+    async def run(self) -> Report:
+        """Ask all nodes; raises ConsoleError when none carries anything."""
+
+
+class Session(Protocol):
+    """One opened cluster."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """The nodes as written."""
+
+    @property
+    def deployment(self) -> Deployment:
+        """Cluster, layout and assignment as they are now."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether acts are refused."""
+
+    @property
+    def state_dir(self) -> Path:
+        """Where this cluster's own files lie on the jump host."""
+
+    @property
+    def snapshot(self) -> ClusterSnapshot:
+        """The newest picture."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Rules that do not hold now."""
+
+    @property
+    def logs(self) -> Logs:
+        """The log copies."""
+
+    @property
+    def operator(self) -> Acts:
+        """What changes engines."""
+
+    @property
+    def preflight(self) -> Checks:
+        """What must hold before a launch."""
+
+    async def open(self) -> None:
+        """Begin to connect; returns at once."""
+
+    async def close(self) -> None:
+        """Let all nodes go; engines stay."""
+
+    def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
+        """Be told of each new picture on the event loop; the answer ends it."""
+
+    def assign(self, group: str | None, nodes: Sequence[str]) -> None:
+        """Give nodes to a group, or take them away; raises ConsoleError."""
+
+    def change(self, operation: Change) -> None:
+        """Do one operation of `console.services.assignment` as one step that can be taken back; raises ConsoleError."""
+
+    def fill(self) -> None:
+        """Give every group the nodes it lacks; raises ConsoleError."""
+
+    def undo(self) -> bool:
+        """Take the last assignment back; False when there is none."""
+
+    def redo(self) -> bool:
+        """Do it again; False when there is none."""
+
+    def command_text(self, engine: str) -> str:
+        """Environment and command of an engine as a person would run it, secrets masked."""
+
+    def retry(self, node: str) -> None:
+        """Dial a node now."""
+
+    async def accept_host_key(self, node: str) -> None:
+        """Trust the key a node has just shown; raises ConsoleError."""

@@ -1,0 +1,216 @@
+"""The base of what is on the main screen: it draws lines itself, repaints only changed rows, maps action ids to methods.
+
+Widgets here keep no connection and start no work on a node; they draw what they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+from rich.style import Style
+from textual import events
+from textual.filter import LineFilter
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from screens.actions import BY_ID, bindings
+from screens.lines import Line, Pen, Row, strip
+from screens.looks import LOOKS, Look
+
+Verbs = Mapping[str, Callable[[], object]]
+
+
+class Room(Widget):
+    """A widget that draws itself line by line; `painted` is what each of its rows shows now."""
+
+    DEFAULT_CSS = "Room { height: 1fr; width: 1fr; background: $background; color: $foreground; }"
+    ALLOW_SELECT = False
+    look: Look = LOOKS["dark"]
+    pen: Pen = Pen()
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._painted: list[tuple[Line, tuple[str, ...]]] = []
+        self._ground: Style | None = None
+        """Colours of the widget itself; worked out once, because Textual works them out anew at each asking."""
+
+    def verbs(self) -> Verbs:
+        """What this room does for action ids."""
+        return {}
+
+    async def action_verb(self, name: str) -> None:
+        """Run one of the room's actions; what it does not know itself, or what is dangerous, is for the whole screen."""
+        verb = self.verbs().get(name)
+        if verb is None or BY_ID[name].danger:
+            await self.run_action(f"screen.do('{name}')")
+        else:
+            verb()
+
+    def dress(self, look: Look, pen: Pen) -> None:
+        """Take another look."""
+        self.look = look
+        self.pen = pen
+        self._ground = None
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        """The stylesheet gave other colours."""
+        self._ground = None
+        super().notify_style_update()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """None: looks hold true colours, or none at all, so there is nothing to translate in each segment of each row."""
+        return ()
+
+    def paint(self, lines: Sequence[tuple[Line, tuple[str, ...]]]) -> int:
+        """Show these lines, each with roles over the whole row; gives how many rows had to be drawn."""
+        old = self._painted
+        self._painted = list(lines)
+        if not self.is_mounted:
+            return 0
+        changed = [
+            index
+            for index in range(max(len(old), len(lines)))
+            if index >= len(old) or index >= len(lines) or old[index] != lines[index]
+        ]
+        width = self.size.width
+        if changed:
+            self.refresh(*(Region(0, index, width, 1) for index in changed))
+        return len(changed)
+
+    def render_line(self, y: int) -> Strip:
+        """One row of the widget."""
+        if self._ground is None:
+            self._ground = self.rich_style
+        base = self._ground
+        if y >= len(self._painted):
+            return Strip.blank(self.size.width, base)
+        line, over = self._painted[y]
+        return strip(line, self.look, self.size.width, base, over)
+
+    def move(self, by: int) -> None:
+        """Go so many rows; for rooms that scroll."""
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Three rows down."""
+        event.stop()
+        self.move(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Three rows up."""
+        event.stop()
+        self.move(-3)
+
+
+class Listing(Room, can_focus=True):
+    """A list with a heading, a cursor and marks, which scrolls by itself and keeps its place when rows come and go."""
+
+    place: ClassVar[str] = "list"
+    BINDINGS: ClassVar = bindings("list", "verb")
+    with_cursor: ClassVar[bool] = True
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.heading: Line = ()
+        self.rows: list[Row] = []
+        self.cursor = 0
+        self.offset_row = 0
+        self.empty = "nothing here"
+
+    def verbs(self) -> Verbs:
+        """Moves; a subclass adds its own."""
+        return {
+            "up": lambda: self.move(-1),
+            "down": lambda: self.move(1),
+            "page-up": lambda: self.move(-self.room_rows),
+            "page-down": lambda: self.move(self.room_rows),
+            "half-up": lambda: self.move(-max(1, self.room_rows // 2)),
+            "half-down": lambda: self.move(max(1, self.room_rows // 2)),
+            "top": lambda: self.move(-len(self.rows)),
+            "end": lambda: self.move(len(self.rows)),
+        }
+
+    @property
+    def room_rows(self) -> int:
+        """Rows of the list that fit under the heading."""
+        return max(1, self.size.height - (1 if self.heading else 0))
+
+    @property
+    def bright(self) -> bool:
+        """Whether the cursor row is drawn as the place where keys go."""
+        return self.has_focus
+
+    @property
+    def current(self) -> Row | None:
+        """The row under the cursor."""
+        return self.rows[self.cursor] if self.rows else None
+
+    def show(self, rows: Sequence[Row], heading: Line = ()) -> None:
+        """Show these rows; the cursor stays on the row of the same key, else where it was."""
+        key = self.current.key if self.current else None
+        self.rows = list(rows)
+        self.heading = heading
+        if key is not None and not (self.cursor < len(self.rows) and self.rows[self.cursor].key == key):
+            self.cursor = next((index for index, row in enumerate(self.rows) if row.key == key), self.cursor)
+        self.cursor = max(0, min(self.cursor, len(self.rows) - 1))
+        self.draw()
+
+    def go(self, key: str) -> bool:
+        """Put the cursor on a row by key; False when there is no such row."""
+        found = next((index for index, row in enumerate(self.rows) if row.key == key), None)
+        if found is None:
+            return False
+        self.move(found - self.cursor)
+        return True
+
+    def move(self, by: int) -> None:
+        """Move the cursor, or the text when the list has no cursor."""
+        last = max(0, len(self.rows) - 1)
+        if self.with_cursor:
+            self.cursor = max(0, min(self.cursor + by, last))
+        else:
+            self.offset_row = max(0, min(self.offset_row + by, max(0, len(self.rows) - self.room_rows)))
+        self.draw()
+        self.moved()
+
+    def moved(self) -> None:
+        """Called after each move; for subclasses."""
+
+    def draw(self) -> None:
+        """Work out what is visible and repaint the rows that differ."""
+        room = self.room_rows
+        if self.with_cursor:
+            if self.cursor < self.offset_row:
+                self.offset_row = self.cursor
+            elif self.cursor >= self.offset_row + room:
+                self.offset_row = self.cursor - room + 1
+        self.offset_row = max(0, min(self.offset_row, max(0, len(self.rows) - room)))
+        lines: list[tuple[Line, tuple[str, ...]]] = [(self.heading, ())] if self.heading else []
+        if not self.rows:
+            lines.append((((self.empty, "dim"),), ()))
+        for index in range(self.offset_row, min(len(self.rows), self.offset_row + room)):
+            on_it = self.with_cursor and index == self.cursor
+            over = (("cursor",) if self.bright else ("unfocused",)) if on_it else ()
+            lines.append((self.rows[index].line, over))
+        self.paint(lines)
+
+    def on_resize(self) -> None:
+        """Another size shows other rows."""
+        self.draw()
+        self.refresh()
+
+    def on_focus(self) -> None:
+        """The cursor row is drawn differently."""
+        self.draw()
+
+    def on_blur(self) -> None:
+        """The cursor row is drawn differently."""
+        self.draw()
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where the mouse is."""
+        index = event.y - (1 if self.heading else 0) + self.offset_row
+        if self.with_cursor and 0 <= index < len(self.rows):
+            self.move(index - self.cursor)

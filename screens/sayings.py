@@ -1,0 +1,190 @@
+"""Everything that is read or typed rather than done: help, menus, descriptions, the command line, copying, plain text."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from textual.app import SuspendNotSupported
+
+from console.model.errors import ConsoleError
+from screens.actions import ACTIONS, BY_ID, PLACES, Action, Place
+from screens.dialogs.choosing import Choosing
+from screens.keys import Keys
+from screens.lines import Line, Row, fit, shown
+from screens.looks import LOOKS
+from screens.panes.log import LogPane
+from screens.room import Verbs
+
+if TYPE_CHECKING:
+    from screens.main import MainScreen
+
+MENU = ("logs", "describe", "start", "stop", "restart", "force", "assign", "previous-run", "copy")
+"""What Enter on an engine offers, harmless things first."""
+
+
+class Sayings:
+    """Reading and typing."""
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+
+    def verbs(self) -> Verbs:
+        """Keys of this room."""
+        return {
+            "help": self.help,
+            "quit": self.quit,
+            "quit-now": self._screen.console.leave,
+            "back": self.back,
+            "problems": lambda: self._screen.grid.look_at(problems=not self._screen.grid.view.problems),
+            "describe": self.describe,
+            "logs": lambda: self._screen.arrangement.go("logs"),
+            "copy": self.copy,
+            "interrupt": lambda: self._screen.notify(
+                "q leaves the console; engines keep running", markup=False, timeout=3
+            ),
+            "plain": self.plain,
+            "mouse": self._screen.console.switch_mouse,
+            "theme": self.next_theme,
+            "suspend": self._screen.console.action_suspend_process,
+        }
+
+    def help(self) -> None:
+        """Every action of this place, to search and to run."""
+        self._screen.run_worker(
+            self._choose("Help: type to search, Enter runs", self._help_rows(self._screen.place)),
+            group="say",
+            exclusive=True,
+        )
+
+    def menu(self) -> None:
+        """What can be done with the engine under the cursor."""
+        engine = self._screen.grid.target.engine or ""
+        keys = self._screen.console.options.keys
+        rows = [_action_row(BY_ID[name], keys) for name in MENU if self._allowed(BY_ID[name])]
+        self._screen.run_worker(self._choose(f"{shown(engine)}: what to do?", rows), group="say", exclusive=True)
+
+    def _allowed(self, action: Action) -> bool:
+        return not (action.danger and self._screen.console.session.read_only)
+
+    async def _choose(self, title: str, rows: list[Row]) -> None:
+        console = self._screen.console
+        foot: Line = (
+            ("Enter", "key"),
+            (" run  ", "dim"),
+            ("esc", "key"),
+            (" close  ", "dim"),
+            ("engines keep running when you leave with q", "dim"),
+        )
+        chosen = await console.push_screen_wait(
+            Choosing(console.look, console.pen, console.keys.clock, title=((title, "title"),), rows=rows, foot=foot)
+        )
+        if chosen is not None:
+            self._screen.action_do(chosen)
+
+    def _help_rows(self, place: Place) -> list[Row]:
+        keys = self._screen.console.options.keys
+        rows: list[Row] = []
+        for where in (
+            place,
+            "everywhere",
+            *(each for each in PLACES if each not in (place, "everywhere")),
+        ):
+            actions = [each for each in ACTIONS if where in each.where and self._allowed(each)]
+            if where not in (place, "everywhere"):
+                actions = [each for each in actions if place not in each.where]
+            if actions:
+                rows.append(Row(f"-{where}", ((PLACES[where], "title under"),)))
+                rows.extend(_action_row(each, keys) for each in actions)
+        return rows
+
+    def describe(self) -> None:
+        """Exact command of the engine, or what is known of the node."""
+        console = self._screen.console
+        target = self._screen.grid.target
+        engine = target.engine
+        if engine is None:
+            engines = self._screen.grid.chosen_engines()
+            engine = engines[0] if engines else None
+        if engine is None:
+            self._screen.notify("no engine here: give the node to a group first (a)", markup=False)
+            return
+        try:
+            text = console.session.command_text(engine)
+        except ConsoleError as error:
+            console.tell(error)
+            return
+        body: list[Line] = [((shown(line), "plain"),) for line in text.splitlines()]
+        console.read((("what runs as ", "plain"), (shown(engine), "bold")), body)
+
+    def back(self) -> None:
+        """One level up; it never quits."""
+        screen = self._screen
+        view = screen.grid.view
+        log = screen.panes["logs"]
+        if screen.focused is log and isinstance(log, LogPane) and (log.sieve or (log.window and log.window.needle)):
+            log.look_for("") if log.window and log.window.needle else log.filter("")
+        elif screen.pane.has_focus and not isinstance(screen.pane, LogPane) and screen.pane.needle:
+            screen.pane.look_for("")
+        elif screen.arrangement.both():
+            pass
+        elif screen.focused is not screen.grid:
+            screen.grid.focus()
+        elif view.needle or view.problems:
+            screen.grid.look_at(needle="", problems=False)
+        elif view.marks:
+            screen.grid.look_at(marks=frozenset())
+
+    def quit(self) -> None:
+        """Back from a full-screen half, else leave."""
+        if not self._screen.arrangement.both():
+            self._screen.console.leave()
+
+    def copy(self) -> None:
+        """The pane's text, or what stands for the row."""
+        console = self._screen.console
+        focused = self._screen.focused
+        text = focused.clipping() if focused is self._screen.pane else self._row_text()
+        console.copy_out(text)
+
+    def _row_text(self) -> str:
+        target = self._screen.grid.target
+        if target.engine:
+            try:
+                return self._screen.console.session.command_text(target.engine)
+            except ConsoleError as error:
+                self._screen.console.tell(error)
+                return ""
+        node = self._screen.snapshot.nodes.get(target.node or "")
+        return f"ssh {shown(node.host)}" if node else ""
+
+    def plain(self) -> None:
+        """Print what is shown to the normal screen."""
+        focused = self._screen.focused
+        pane = self._screen.pane
+        text = pane.clipping() if focused is pane or isinstance(pane, LogPane) else self._row_text()
+        try:
+            with self._screen.app.suspend():
+                os.write(1, f"\n{text}\n\n-- Enter returns to the console; engines keep running --\n".encode())
+                os.read(0, 1024)
+        except SuspendNotSupported:
+            self._screen.notify("this terminal cannot be left and entered again", markup=False)
+        self._screen.refresh(layout=True)
+
+    def next_theme(self) -> None:
+        """The next look."""
+        console = self._screen.console
+        names = list(LOOKS)
+        console.wear(names[(names.index(console.look.name) + 1) % len(names)])
+        self._screen.notify(f"theme: {console.look.title}", markup=False, timeout=2)
+
+
+def _action_row(action: Action, keys: Keys) -> Row:
+    return Row(
+        action.id,
+        (
+            (fit(keys.words(action), 13) + " ", "key"),
+            (fit(action.label, 15) + " ", "danger" if action.danger else "bold"),
+            (action.help, "plain"),
+        ),
+    )

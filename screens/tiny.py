@@ -1,0 +1,22 @@
+"""What is shown when the terminal is too small to show anything truthfully."""
+
+from __future__ import annotations
+
+from screens.room import Room
+
+LEAST_CELLS = 40
+LEAST_ROWS = 10
+
+
+class Tiny(Room):
+    """Needed and actual size."""
+
+    def on_resize(self) -> None:
+        """Say it with the numbers of now."""
+        size = self.app.size
+        lines = (
+            f"too small: {size.width}x{size.height}",
+            f"needs {LEAST_CELLS}x{LEAST_ROWS}",
+            "q quits; engines go on",
+        )
+        self.paint([(((text, "bold"),), ()) for text in lines])

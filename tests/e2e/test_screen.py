@@ -1,0 +1,74 @@
+"""The whole path by key presses in a real terminal: roles, start, ready, logs, NPUs, stop, nothing left."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.cluster import Lab
+from tests.e2e.terminal import console_in_terminal, needs_tmux
+from tests.sshd import needs_sshd
+from tests.waiting import until_blocking
+
+pytestmark = [needs_sshd, needs_tmux, pytest.mark.sshd, pytest.mark.tmux, pytest.mark.timeout(300)]
+
+
+def test_from_key_presses_to_a_serving_cluster_and_back(a3: Lab) -> None:
+    with console_in_terminal(a3, "--layout", "a3-pd", size=(80, 24), name="path") as seen:
+        seen.sees("links 4/4", r"p0 +free", r"d1 +free")
+        seen.press("g", "Space", "Space")
+        seen.sees("2 marked")
+        seen.press("a")
+        seen.sees(r"p1 +rank 1, devices 0-15, port 7100")
+        seen.answer("Enter")
+        seen.sees(r"p0 +prefill +0 ", r"p1 +prefill +1 ")
+        seen.press("g", "j", "j", "Space", "Space")
+        seen.sees("2 marked")
+        seen.press("a")
+        seen.sees("Give d0, d1 to which group")
+        seen.answer("Down")
+        seen.sees(r"d1 +ranks 8-15, devices 0-15, ports 7100-7107")
+        seen.answer("Enter")
+        seen.sees(r"d0 +decode +0-7 ", r"d1 +decode +8-15 ", "19 idle")
+
+        seen.press("*")
+        seen.sees("4 marked")
+        seen.press("s")
+        seen.sees("START 19 engines", "type the number")
+        seen.answer("Tab", "1", "9", "Enter")
+        seen.sees("start runs|[0-9]+/18 steps")
+        seen.sees("19 ready", timeout_s=120.0)
+
+        seen.press("-", "g", "l")
+        seen.sees("prefill-0", "startup complete|GET /health", "following")
+        seen.press("Escape")
+        seen.press("3")
+        seen.sees("HBM GiB", r" 0 0\.0 OK .* 5\d\.\d/64\.0 .* prefill-0 +\d+ VLLMWorker")
+        seen.press("4")
+        seen.sees("process", "log", "http", "model")
+
+        seen.press("Escape", "*")
+        seen.sees("4 marked")
+        seen.press("x")
+        seen.sees("STOP 19 engines", "cluster lab|cluster's name|type")
+        seen.answer("Tab", "l", "a", "b", "Enter")
+        seen.sees("19 exited", timeout_s=90.0)
+        until_blocking(lambda: a3.marked() == [], timeout_s=10.0)
+        seen.sees(r"p0 .* 0/16 +[0-9]%", r"d1 .* 0/16 +[0-9]%", timeout_s=20.0)
+
+        seen.misses("stop runs", timeout_s=60.0)
+        seen.press("q")
+        until_blocking(seen.ended, timeout_s=20.0)
+
+
+def test_a_lost_node_keeps_its_age_while_the_others_go_on_and_comes_back(a3: Lab) -> None:
+    words = ("--layout", "a3-pd", "--assign", "prefill=p0,p1", "--assign", "decode=d0,d1")
+    with console_in_terminal(a3, *words, size=(120, 40), name="lost") as seen:
+        seen.sees("links 4/4", r"p1 +prefill +1 ")
+        a3.node("p1").stop()
+        try:
+            seen.sees("links 3/4", r"p1 .*(no link|unreach|lost|refused)", timeout_s=60.0)
+            seen.press("5")
+            seen.sees("unreachable")
+        finally:
+            a3.node("p1").start()
+        seen.sees("links 4/4", timeout_s=60.0)

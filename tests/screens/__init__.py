@@ -1,0 +1,1 @@
+"""Tests of the screens: with a double of the services, in a terminal that is only memory, and in a real one."""

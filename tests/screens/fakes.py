@@ -1,0 +1,396 @@
+"""A session without a network: the same methods as the real one, states that a test moves by hand, logs that are real files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from console.model.cluster import HARDWARE, Cluster, Node
+from console.model.deployment import Assignment, Deployment, Rank
+from console.model.errors import ConsoleError, Refused
+from console.model.findings import Finding
+from console.model.layout import DataParallel, Group, Layout, Model, Proxy
+from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent, Verb
+from console.model.snapshot import (
+    ClusterSnapshot,
+    Device,
+    EngineSnapshot,
+    EngineState,
+    Event,
+    EventLevel,
+    Grade,
+    Host,
+    Link,
+    LinkState,
+    NodeSnapshot,
+    Process,
+    Rung,
+)
+from console.services.assignment import auto_assign
+from console.services.logs import LogNote
+from console.services.preflight import Report
+
+NOW = 1_764_000_000.0
+FULL = {"prefill": ("p0", "p1"), "decode": ("d0", "d1")}
+
+
+def layout() -> Layout:
+    """Two prefill ranks of 16 devices, sixteen decode ranks of two: the shape of the tutorial's A3 deployment."""
+    prefill = Group(
+        role="prefill",
+        nodes=2,
+        tensor_parallel=16,
+        data_parallel=DataParallel(size=2, per_node=1, balance="external"),
+        port=7100,
+    )
+    decode = Group(
+        role="decode",
+        nodes=2,
+        tensor_parallel=2,
+        data_parallel=DataParallel(size=16, per_node=8, balance="external"),
+        port=7100,
+    )
+    return Layout(
+        name="a3-pd",
+        hardware=HARDWARE["a3"],
+        model=Model(path="/models/dsv4", served_name="dsv4"),
+        groups={"prefill": prefill, "decode": decode},
+        proxy=Proxy(node="prefill/0"),
+    )
+
+
+def cluster(names: Sequence[str] = ("p0", "p1", "d0", "d1"), tags: tuple[str, ...] = ()) -> Cluster:
+    """Machines that exist nowhere."""
+    return Cluster(
+        name="lab",
+        nodes={name: Node(name=name, host=f"10.0.0.{index}") for index, name in enumerate(names, start=1)},
+        tags=tags,
+    )
+
+
+@dataclass(slots=True)
+class FakeCopy:
+    """A log copy: a file a test appends to."""
+
+    path: Path
+    size: int = 0
+    complete: bool = True
+    notes: tuple[LogNote, ...] = ()
+
+    def append(self, data: bytes) -> None:
+        """Bytes arrive."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            file.write(data)
+        self.size += len(data)
+
+
+@dataclass(slots=True)
+class FakeLogs:
+    """Copies by engine and run."""
+
+    copies: dict[tuple[str, str | None], FakeCopy] = field(default_factory=dict)
+    known_runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def copy(self, engine: str, run: str | None = None) -> FakeCopy | None:
+        """The copy, or None."""
+        return self.copies.get((engine, run))
+
+    def runs(self, engine: str) -> tuple[str, ...]:
+        """Newest first."""
+        return self.known_runs.get(engine, ())
+
+
+@dataclass(slots=True)
+class FakeOperator:
+    """Plans that only move states; `gate` holds a run until a test lets it go."""
+
+    session: FakeSession
+    running: Plan | None = None
+    asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    ran: list[tuple[Plan, str]] = field(default_factory=list)
+    confirm: Confirm | None = None
+    findings: tuple[Finding, ...] = ()
+    losses: tuple[str, ...] = ()
+    gate: asyncio.Event | None = None
+    cancelled: bool = False
+    refusal: ConsoleError | None = None
+
+    async def prepare(self, verb: Verb, engines: Sequence[str]) -> Plan:
+        """One stage for each node."""
+        if self.session.read_only:
+            raise Refused("the cluster is read-only", hint="start the console with --write")
+        self.asked.append((verb, tuple(engines)))
+        snapshot = self.session.snapshot
+        steps = tuple(
+            Step(
+                f"{verb}/{name}",
+                "launch" if verb == "start" else "stop",
+                f"{verb} {name}",
+                snapshot.engines[name].node,
+                (name,),
+                (self.session.command_text(name),),
+            )
+            for name in engines
+        )
+        confirm = self.confirm or (Confirm("key", "y") if len(engines) == 1 else Confirm("count", str(len(engines))))
+        return Plan(
+            verb,
+            self.session.cluster.name,
+            "a3-pd",
+            tuple(engines),
+            (Stage(f"{verb} all at once", steps),),
+            confirm,
+            self.findings,
+            self.losses,
+        )
+
+    async def run(self, plan: Plan, notice: Callable[[StepEvent], None], *, confirmed: str) -> PlanResult:
+        """Every step is done at once, or when the gate opens."""
+        if confirmed != plan.confirm.expected:
+            raise Refused("not confirmed")
+        if self.refusal is not None:
+            raise self.refusal
+        self.running = plan
+        self.ran.append((plan, confirmed))
+        for step in plan.steps:
+            notice(StepEvent(step.id, Outcome.RUNNING))
+        if self.gate is not None:
+            await self.gate.wait()
+        state = EngineState.EXITED if plan.verb in ("stop", "force") else EngineState.STARTING
+        for step in plan.steps:
+            notice(StepEvent(step.id, Outcome.DONE))
+            self.session.set_state(step.engines[0], state)
+        self.running = None
+        return PlanResult({step.id: Outcome.DONE for step in plan.steps}, {}, self.cancelled)
+
+    def cancel(self) -> None:
+        """Remember that it was asked for."""
+        self.cancelled = True
+
+
+class FakePreflight:
+    """Gives the report a test has put there."""
+
+    def __init__(self) -> None:
+        self.latest: Report | None = None
+        self.next = Report(NOW, 0.1, (), ())
+        self.running = False
+
+    async def run(self) -> Report:
+        """Without asking anybody."""
+        self.latest = self.next
+        return self.next
+
+
+class FakeSession:
+    """A cluster in memory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        names: Sequence[str] = ("p0", "p1", "d0", "d1"),
+        assigned: bool = True,
+        state: EngineState = EngineState.READY,
+        read_only: bool = False,
+    ) -> None:
+        self.cluster = cluster(names)
+        self.read_only = read_only
+        self.state_dir = directory
+        self.findings: tuple[Finding, ...] = ()
+        self.logs = FakeLogs()
+        self.operator = FakeOperator(self)
+        self.preflight = FakePreflight()
+        self.refusal: ConsoleError | None = None
+        self.retried: list[str] = []
+        self.trusted: list[str] = []
+        self.opened = self.closed = False
+        self._listeners: list[Callable[[ClusterSnapshot], None]] = []
+        self._undo: list[Assignment] = []
+        self._redo: list[Assignment] = []
+        self._state = state
+        self._changes: dict[str, EngineSnapshot] = {}
+        self._node_changes: dict[str, NodeSnapshot] = {}
+        self._events: tuple[Event, ...] = ()
+        self._deployment = Deployment(self.cluster, layout(), Assignment(dict(FULL) if assigned else {}))
+        self.snapshot = self._picture()
+
+    @property
+    def deployment(self) -> Deployment:
+        """What is assigned now."""
+        return self._deployment
+
+    async def open(self) -> None:
+        """Nothing to dial."""
+        self.opened = True
+
+    async def close(self) -> None:
+        """Nothing to let go."""
+        self.closed = True
+
+    def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
+        """Told whenever a test moves something."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def assign(self, group: str | None, nodes: Sequence[str]) -> None:
+        """At the end of the group, from wherever they were."""
+        held = [each for each in self._deployment.assignment.of(group or "") if each not in nodes]
+        if group is not None and len(held) + len(nodes) > self._deployment.layout.groups[group].nodes:
+            raise ConsoleError(f"{group} has all its nodes", hint="take one away first")
+        members = {
+            name: tuple(each for each in held if each not in nodes)
+            for name, held in self._deployment.assignment.nodes.items()
+        }
+        if group is not None:
+            members[group] = (*members.get(group, ()), *nodes)
+        self.change(lambda now: replace(now, assignment=Assignment(members, now.assignment.shapes)))
+
+    def change(self, operation: Callable[[Deployment], Deployment]) -> None:
+        """One step that can be taken back; `refusal` stands for an engine that runs on the place."""
+        if self.refusal is not None:
+            raise self.refusal
+        made = operation(self._deployment)
+        if made.assignment == self._deployment.assignment:
+            return
+        self._undo.append(self._deployment.assignment)
+        self._redo.clear()
+        self._set_assignment(made.assignment)
+
+    def fill(self) -> None:
+        """As the real one, with nothing known of free devices."""
+        self.change(auto_assign)
+
+    def undo(self) -> bool:
+        """Back one step."""
+        return self._turn(self._undo, self._redo)
+
+    def redo(self) -> bool:
+        """Forth one step."""
+        return self._turn(self._redo, self._undo)
+
+    def _turn(self, source: list[Assignment], target: list[Assignment]) -> bool:
+        if not source:
+            return False
+        target.append(self._deployment.assignment)
+        self._set_assignment(source.pop())
+        return True
+
+    def _set_assignment(self, assignment: Assignment) -> None:
+        now = self._deployment
+        self._deployment = Deployment(now.cluster, now.layout.written or now.layout, assignment)
+        self.publish()
+
+    def command_text(self, engine: str) -> str:
+        """Shaped like the real one."""
+        return f"export HCCL_BUFFSIZE=256\nexec vllm serve /models/dsv4 --served-name dsv4 --rank-of {engine}"
+
+    def retry(self, node: str) -> None:
+        """Remember it."""
+        self.retried.append(node)
+
+    async def accept_host_key(self, node: str) -> None:
+        """Remember it."""
+        self.trusted.append(node)
+
+    def set_state(self, engine: str, state: EngineState, **more: object) -> None:
+        """Move one engine and tell everybody."""
+        known = self.snapshot.engines[engine]
+        self._changes[engine] = replace(known, state=state, **more)  # type: ignore[arg-type]
+        self.publish()
+
+    def set_node(self, name: str, **more: object) -> None:
+        """Change what is known of a node and tell everybody."""
+        self._node_changes[name] = replace(self.snapshot.nodes[name], **more)  # type: ignore[arg-type]
+        self.publish()
+
+    def event(self, text: str, level: EventLevel = EventLevel.INFO, engine: str = "") -> None:
+        """Something happened."""
+        self._events = (
+            *self._events,
+            Event(len(self._events) + 1, NOW + len(self._events), level, text, engine=engine),
+        )
+        self.publish()
+
+    def publish(self) -> None:
+        """A new picture for all."""
+        self.snapshot = self._picture()
+        for listener in tuple(self._listeners):
+            listener(self.snapshot)
+
+    def _picture(self) -> ClusterSnapshot:
+        ranks = list(self._deployment.ranks())
+        proxy = self._deployment.proxy_rank()
+        engines = {
+            rank.id: self._changes.get(rank.id, self._engine(rank)) for rank in [*ranks, *([proxy] if proxy else [])]
+        }
+        nodes = {}
+        for name, node in self.cluster.nodes.items():
+            made = self._node_changes.get(name) or NodeSnapshot(
+                name=name,
+                host=node.host,
+                hardware=node.hardware.name,
+                expected_devices=node.hardware.devices,
+                link=Link(LinkState.UP),
+                sampled_at=NOW,
+                devices=devices(node.hardware.devices, busy=any(each.node == name for each in engines.values())),
+                system=Host(hostname=name),
+            )
+            group = self._deployment.assignment.group_of(name)
+            nodes[name] = replace(
+                made,
+                group=group,
+                role=self._deployment.layout.groups[group].role if group else None,
+                ranks=tuple(rank.id for rank in ranks if rank.node == name),
+            )
+        return ClusterSnapshot(
+            at=NOW,
+            cluster=self.cluster.name,
+            deployment="a3-pd",
+            read_only=self.read_only,
+            nodes=nodes,
+            engines=engines,
+            events=self._events,
+        )
+
+    def _engine(self, rank: Rank) -> EngineSnapshot:
+        grade = Grade.OK if self._state is EngineState.READY else Grade.UNKNOWN
+        return EngineSnapshot(
+            id=rank.id,
+            node=rank.node,
+            group=rank.group,
+            role=rank.role,
+            state=self._state,
+            dp_rank=rank.dp_rank,
+            devices=rank.devices,
+            port=rank.port,
+            headless=rank.headless,
+            health=tuple(
+                Rung(name, grade, "200 in 12 ms" if name == "http" else "seen")
+                for name in ("link", "process", "log", "http", "model")
+            ),
+            run="20261124-101500",
+            pid=4242,
+        )
+
+
+def devices(count: int, *, busy: bool) -> tuple[Device, ...]:
+    """Dies in pairs, as an A3 node has them."""
+    return tuple(
+        Device(
+            id=index,
+            card=index // 2,
+            die=index % 2,
+            health="OK",
+            aicore_percent=31 if busy else 0,
+            hbm_used_mib=58_000 if busy else 2_900,
+            hbm_total_mib=65_536,
+            temperature_c=46,
+            power_w=420.0 if index % 2 == 0 else None,
+            processes=(Process(9000 + index, "VLLM::Worker_TP", 55_000),) if busy else (),
+        )
+        for index in range(count)
+    )

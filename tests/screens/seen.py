@@ -1,0 +1,83 @@
+"""Run the app in memory and read its screen as text."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from textual.pilot import Pilot
+
+from screens.app import ConsoleApp, Options
+from tests.screens.fakes import FakeSession
+from tests.waiting import until
+
+LARGE = (120, 40)
+SMALL = (80, 24)
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock a test moves; by itself it goes on by `step` each time it is asked, as between keys of a calm person."""
+
+    step: float = 1.0
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        self.now += self.step
+        return self.now
+
+
+@dataclass(slots=True)
+class Seen:
+    """The app with its pilot."""
+
+    app: ConsoleApp
+    pilot: Pilot[int]
+    session: FakeSession
+    clock: Clock
+    bells: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The screen, row by row."""
+        return [strip.text for strip in self.app.screen._compositor.render_strips()]
+
+    def text(self) -> str:
+        """The screen as one text."""
+        return "\n".join(self.lines())
+
+    async def press(self, *keys: str) -> None:
+        """Keys one by one, each with time to be answered."""
+        for key in keys:
+            await self.pilot.press(key)
+            await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        """Text as keys."""
+        await self.press(*({" ": "space", "-": "minus", "/": "slash"}.get(char, char) for char in text))
+
+    async def sees(self, what: str | Callable[[], object], timeout_s: float = 10.0) -> None:
+        """Wait until a text is on the screen, or something is true."""
+        if callable(what):
+            await until(what, timeout_s)
+            return
+        words = what
+        await until(lambda: words in self.text(), timeout_s, f"{words!r} on\n{self.text()}")
+
+    def toasts(self) -> str:
+        """What has been said in passing."""
+        return " | ".join(notification.message for notification in self.app._notifications)
+
+
+@asynccontextmanager
+async def running(
+    session: FakeSession, size: tuple[int, int] = SMALL, *, step: float = 1.0, options: Options | None = None
+) -> AsyncIterator[Seen]:
+    """The app on a session, mounted and drawn."""
+    clock = Clock(step)
+    app = ConsoleApp(session, options or Options(), clock=clock)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        await until(lambda: session.opened)
+        yield Seen(app, pilot, session, clock)

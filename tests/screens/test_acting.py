@@ -1,0 +1,216 @@
+"""From a key to a plan that runs, and every way in which it must not run."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from console.model.errors import Refused
+from console.model.findings import Finding, Severity
+from console.model.plan import Confirm
+from console.model.snapshot import EngineState
+from screens.actions import ACTIONS
+from screens.dialogs.plan import PlanDialog
+from tests.screens.fakes import FakeSession
+from tests.screens.seen import LARGE, SMALL, running
+
+SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+
+
+async def _to_engine(seen, engine: str) -> None:  # type: ignore[no-untyped-def]
+    assert seen.app.main.grid.show_engine(engine)
+    await seen.pilot.pause()
+
+
+@SIZES
+async def test_stop_of_one_engine_shows_its_command_and_runs_after_y(tmp_path: Path, size: tuple[int, int]) -> None:
+    session = FakeSession(tmp_path)
+    session.operator.losses = ("decode-3: 12 running requests",)
+    async with running(session, size) as seen:
+        await _to_engine(seen, "decode-3")
+        await seen.press("x")
+        await seen.sees("STOP 1 engine")
+        await seen.sees("vllm serve /models/dsv4")
+        await seen.sees("lost: decode-3: 12 running requests")
+        assert "cluster lab" in seen.text()
+        assert seen.app.focused is not None
+        assert seen.app.focused.id == "cancel"
+        await seen.press("y")
+        await seen.sees(lambda: session.operator.ran)
+        assert session.operator.ran[0][1] == "y"
+        await seen.sees("1/1 steps")
+        await seen.sees(lambda: session.snapshot.engines["decode-3"].state is EngineState.EXITED)
+
+
+@pytest.mark.parametrize("key", ["enter", "escape", "n", "x", "s", "space", "Y", "ctrl+c", "q", "d", "1"])
+async def test_other_keys_in_the_plan_dialog_run_nothing(tmp_path: Path, key: str) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await _to_engine(seen, "decode-0")
+        await seen.press("x")
+        await seen.sees("stop  ")
+        await seen.press(key)
+        await seen.pilot.pause()
+        assert session.operator.ran == []
+
+
+async def test_many_engines_want_their_number_typed(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press("j", "j", "x")
+        await seen.sees("STOP 8 engines")
+        await seen.press("y")
+        assert session.operator.ran == []
+        await seen.press("tab", "7", "enter")
+        await seen.sees(lambda: "that is not 8" in seen.toasts())
+        assert session.operator.ran == []
+        await seen.press("backspace", "8", "enter")
+        await seen.sees(lambda: session.operator.ran)
+        assert session.operator.ran[0][1] == "8"
+
+
+async def test_force_wants_the_cluster_name(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.operator.confirm = Confirm("name", "lab")
+    async with running(session) as seen:
+        await seen.press("X")
+        await seen.sees("FORCE KILL")
+        await seen.press("y", "tab")
+        await seen.type("lax")
+        await seen.press("enter")
+        assert session.operator.ran == []
+        await seen.press("backspace")
+        await seen.type("b")
+        await seen.press("enter")
+        await seen.sees(lambda: session.operator.ran)
+
+
+async def test_an_error_among_the_findings_blocks_the_dialog(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.operator.findings = (
+        Finding("R10", Severity.ERROR, "ranks do not tile", "layout.yaml:12", fix="set size to 16"),
+    )
+    async with running(session) as seen:
+        await _to_engine(seen, "decode-0")
+        await seen.press("s")
+        await seen.sees("error R10: ranks do not tile (layout.yaml:12)")
+        await seen.sees("blocked by the errors above")
+        await seen.press("y", "enter")
+        assert session.operator.ran == []
+
+
+async def test_keys_of_the_first_moment_are_not_heard(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, step=0.0) as seen:
+        await _to_engine(seen, "decode-0")
+        await seen.press("x")
+        await seen.sees("vllm serve")
+        seen.clock.now += 0.2
+        await seen.press("y")
+        assert isinstance(seen.app.screen, PlanDialog)
+        seen.clock.now += 0.2
+        await seen.press("y")
+        await seen.sees(lambda: session.operator.ran)
+
+
+async def test_a_paste_without_brackets_begins_nothing(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, step=0.001) as seen:
+        await _to_engine(seen, "decode-0")
+        await seen.press(*"jkxysy")
+        assert session.operator.asked == []
+        assert "too fast" in seen.toasts()
+
+
+async def test_a_paste_into_an_open_dialog_confirms_nothing(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press("j", "j", "x")
+        await seen.sees("STOP 8 engines")
+        await seen.press("tab")
+        seen.clock.step = 0.001
+        await seen.press("y", "8", "enter")
+        await seen.press("backspace", "backspace", "8", "enter")
+        assert session.operator.ran == []
+
+
+@pytest.mark.parametrize(
+    "key", [action.keys[0] for action in ACTIONS if action.id in ("start", "stop", "restart", "force")]
+)
+async def test_read_only_plans_nothing(tmp_path: Path, key: str) -> None:
+    session = FakeSession(tmp_path, read_only=True)
+    async with running(session) as seen:
+        assert "READ-ONLY" in seen.lines()[0]
+        await seen.press(key)
+        assert session.operator.asked == []
+        assert "read-only" in seen.toasts()
+        assert "Start" not in seen.lines()[-1]
+
+
+async def test_a_refusal_of_the_core_is_shown_with_its_hint(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.operator.refusal = Refused("held by alice since 10:02", hint="ask alice, or wait for her plan to end")
+    async with running(session) as seen:
+        await _to_engine(seen, "decode-0")
+        await seen.press("x")
+        await seen.sees("vllm serve")
+        await seen.press("y")
+        await seen.sees("held by alice since 10:02")
+        await seen.sees("ask alice")
+        await seen.press("escape")
+        await seen.sees("REFUSED")
+
+
+async def test_a_running_plan_shows_its_steps_and_can_be_held(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.operator.gate = asyncio.Event()
+    async with running(session) as seen:
+        await _to_engine(seen, "decode-0")
+        await seen.press("r")
+        await seen.sees("vllm serve")
+        await seen.press("y")
+        await seen.sees("restart runs")
+        await seen.sees("runs    restart decode-0")
+        await seen.press("s")
+        assert len(session.operator.asked) == 1
+        assert "a restart is running" in seen.toasts()
+        await seen.press("6", "c")
+        assert session.operator.cancelled
+        await seen.press("q")
+        await seen.sees("Leave all the same?")
+        await seen.press("enter")
+        assert seen.app.is_running
+        session.operator.gate.set()
+        await seen.sees("stopped")
+
+
+async def test_marks_choose_the_engines_in_layout_order(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press("G", "space", "g", "space")
+        assert "2 marked" in seen.lines()[0]
+        await seen.press("x")
+        await seen.sees("STOP 10 engines")
+        verb, engines = session.operator.asked[0]
+        assert verb == "stop"
+        assert engines == ("prefill-0", *(f"decode-{index}" for index in range(8, 16)), "proxy")
+
+
+async def test_a_plan_by_command_line_names_its_engines(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press("colon")
+        await seen.type("stop decode-2 decode-5")
+        await seen.press("enter")
+        await seen.sees("STOP 2 engines")
+        assert session.operator.asked == [("stop", ("decode-2", "decode-5"))]
+
+
+async def test_who_is_at_work_elsewhere_is_seen(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.snapshot = replace(session.snapshot, holder="ann@jump: start, 40 s")
+    async with running(session, LARGE) as seen:
+        assert "ann@jump: start, 40 s" in seen.lines()[0]

@@ -1,0 +1,196 @@
+"""The log pane by its keys: follow, pause, search, filter, places in time, marks, saving, earlier runs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from console.services.logs import LogNote
+from screens.logs import times
+from screens.logs.file import LogFile
+from screens.panes.log import LogPane
+from tests.screens.fakes import FakeCopy, FakeSession
+from tests.screens.seen import Seen, running
+
+BEGIN = datetime(2000, 11, 24, 10, 0, 0)
+
+
+def stamped(number: int) -> bytes:
+    """One line a second, some without a stamp."""
+    when = (BEGIN + timedelta(seconds=number)).strftime("%m-%d %H:%M:%S")
+    if number % 10 == 5:
+        return b"  continued from the line before\n"
+    level = b"ERROR" if number % 1000 == 700 else b"WARNING" if number % 1000 == 300 else b"INFO"
+    return b"(EngineCore_DP0 pid=7) %s %s [core.py:1] step %d\n" % (level, when.encode(), number)
+
+
+def session_with_log(directory: Path, lines: int = 8000) -> tuple[FakeSession, FakeCopy]:
+    """A session whose first engine has written so many lines."""
+    session = FakeSession(directory)
+    copy = FakeCopy(directory / "prefill-0.log")
+    copy.append(b"".join(stamped(number) for number in range(lines)))
+    session.logs.copies["prefill-0", None] = copy
+    return session, copy
+
+
+def pane(seen: Seen) -> LogPane:
+    """The pane."""
+    found = seen.app.main.panes["logs"]
+    assert isinstance(found, LogPane)
+    return found
+
+
+async def test_follow_pause_and_the_count_of_new_lines(tmp_path: Path) -> None:
+    session, copy = session_with_log(tmp_path)
+    async with running(session, (90, 40)) as seen:
+        await seen.press("l")
+        await seen.sees("step 7999")
+        await seen.sees("8000 lines following")
+        await seen.press("k", "k")
+        await seen.sees("PAUSED")
+        shown = seen.lines()[8:20]
+        copy.append(b"".join(stamped(number) for number in range(8000, 9234)))
+        await seen.sees("+1234 new")
+        assert seen.lines()[8:20] == shown
+        await seen.press("G")
+        await seen.sees("step 9233")
+        await seen.sees("following")
+
+
+async def test_search_errors_and_warnings(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (80, 24)) as seen:
+        await seen.press("l", "g", "e")
+        await seen.sees("step 700")
+        await seen.press("e")
+        await seen.sees("step 1700")
+        await seen.press("E")
+        await seen.sees(lambda: "step 700" in seen.text())
+        await seen.press("i")
+        await seen.sees("step 1300")
+        await seen.press("slash")
+        await seen.type("step 4242")
+        await seen.press("enter")
+        await seen.sees("step 4242")
+        await seen.press("n")
+        await seen.sees(lambda: "no more step 4242 below" in seen.toasts())
+
+
+async def test_filters_in_and_out_tell_what_they_hide(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (90, 40)) as seen:
+        await seen.press("f", "l", "ampersand")
+        await seen.type("ERROR")
+        await seen.press("enter")
+        await seen.sees("8 shown, 7992 hidden")
+        await seen.press("ampersand", "exclamation_mark")
+        await seen.type("3700")
+        await seen.press("enter")
+        await seen.sees("7 shown, 7993 hidden")
+        await seen.press("escape")
+        await seen.sees("8000 lines")
+
+
+@pytest.mark.parametrize(("key", "first"), [("2", 7939), ("3", 7699), ("4", 7099), ("5", 6199), ("6", 4399), ("1", 0)])
+async def test_digits_go_back_in_time(tmp_path: Path, key: str, first: int) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (90, 40)) as seen:
+        await seen.press("l", key)
+        await seen.sees(f"step {first}")
+        await seen.press("0")
+        await seen.sees("step 7999")
+
+
+async def test_lines_and_times_by_command(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (90, 40)) as seen:
+        await seen.press("l")
+        await seen.sees("8000 lines")
+        await seen.press("colon", "1", "2", "3", "5", "enter")
+        await seen.sees("line 1235 of 8000")
+        await seen.press("colon")
+        await seen.press("a", "t", "space", "1", "0", "colon", "3", "0", "enter")
+        await seen.sees("line 1801 of 8000")
+
+
+async def test_marks(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (90, 40)) as seen:
+        await seen.press("l", "g", "m", "e")
+        await seen.sees("step 700")
+        await seen.press("m", "G", "apostrophe")
+        await seen.sees("line 1 of")
+        await seen.press("apostrophe")
+        await seen.sees("line 701 of")
+
+
+async def test_saving_what_the_filter_keeps(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (90, 40)) as seen:
+        await seen.press("l")
+        pane(seen).filter("ERROR")
+        await seen.press("ctrl+s")
+        await seen.sees(lambda: "saved to" in seen.toasts())
+        (saved,) = (tmp_path / "saved").iterdir()
+        assert saved.read_bytes() == b"".join(stamped(number) for number in range(700, 8000, 1000))
+        assert saved.stat().st_mode & 0o777 == 0o600
+
+
+async def test_earlier_runs_and_notes(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    old = FakeCopy(tmp_path / "old.log")
+    old.append(b"INFO the run before\n")
+    old.notes = (LogNote(0, "the log on the node was truncated"),)
+    session.logs.copies["prefill-0", "run-1"] = old
+    session.logs.known_runs["prefill-0"] = ("run-2", "run-1")
+    async with running(session, (90, 40)) as seen:
+        await seen.press("l", "p")
+        await seen.sees("the run before")
+        await seen.sees("-- the log on the node was truncated --")
+        await seen.sees("run run-1")
+        await seen.press("p")
+        await seen.sees("step 7999")
+
+
+async def test_wrap_numbers_and_sideways(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    copy = FakeCopy(tmp_path / "log")
+    copy.append(b"start " + b"word " * 60 + b"the-end\n")
+    session.logs.copies["prefill-0", None] = copy
+    async with running(session, (80, 24)) as seen:
+        await seen.press("l")
+        await seen.sees("start word")
+        assert "the-end" not in seen.text()
+        await seen.press("w")
+        await seen.sees("the-end")
+        await seen.press("w", *["right"] * 16)
+        await seen.sees("the-end")
+        await seen.press("number_sign")
+
+
+async def test_a_log_that_grows_in_the_last_line(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    copy = FakeCopy(tmp_path / "log")
+    copy.append(b"Loading shards:   0%")
+    session.logs.copies["prefill-0", None] = copy
+    async with running(session) as seen:
+        await seen.sees("Loading shards:   0%")
+        copy.append(b"\rLoading shards:  50%")
+        await seen.sees("Loading shards:  50%")
+        assert " 0%" not in "\n".join(seen.lines()[6:])
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 59, 3600, 7999, 90_000])
+def test_a_moment_is_found_as_a_plain_search_finds_it(tmp_path: Path, seconds: int) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"".join(stamped(number) for number in range(8000)))
+    file = LogFile(path)
+    file.grow(path.stat().st_size)
+    found = times.ago(file, seconds)
+    assert found is not None
+    wanted = max(0, 7999 - seconds)
+    while wanted % 10 == 5:
+        wanted += 1
+    assert file.text(found)[0].endswith(b"step %d" % wanted)

@@ -1,0 +1,238 @@
+"""What an operator sees: the grid and the panes, at every size, for every state, whatever a node says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from console.model.snapshot import Device, EngineState, EventLevel, Grade, Link, LinkState, Rung
+from screens.app import Options
+from screens.looks import LOOKS, STATES
+from tests.screens.fakes import FakeSession, devices
+from tests.screens.seen import LARGE, SMALL, running
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE, (60, 16), (200, 50)], ids=["80x24", "120x40", "60x16", "200x50"])
+async def test_eighteen_engines_on_four_nodes_are_readable(tmp_path: Path, size: tuple[int, int]) -> None:
+    session = FakeSession(tmp_path)
+    session.set_state("decode-3", EngineState.FAILED, cause="NPU out of memory")
+    async with running(session, size) as seen:
+        text = seen.text()
+        for node in ("p0", "p1", "d0", "d1"):
+            assert any(f" {node} " in line for line in seen.lines())
+        assert "ARMED" in seen.lines()[0]
+        assert "1 FAILED" in text
+        assert "18 ready" in seen.lines()[0]
+        if size[1] >= 24:
+            assert seen.lines()[-1].lstrip().startswith("? Help  q Quit")
+
+
+@pytest.mark.parametrize("state", list(EngineState))
+async def test_every_state_has_its_glyph_and_word(tmp_path: Path, state: EngineState) -> None:
+    session = FakeSession(tmp_path, state=state)
+    sign = STATES[state]
+    async with running(session) as seen:
+        await seen.press("enter")
+        assert f"{sign.glyph} {sign.word}" in seen.text()
+    session = FakeSession(tmp_path, state=state)
+    async with running(session, options=Options(ascii=True)) as seen:
+        await seen.press("enter")
+        assert f"{sign.plain} {sign.word}" in seen.text()
+        assert seen.text().isascii()
+
+
+async def test_the_first_frame_does_not_wait_for_a_node(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    for name in session.snapshot.nodes:
+        session.set_node(name, link=Link(LinkState.CONNECTING), devices=(), sampled_at=None)
+    async with running(session) as seen:
+        assert seen.text().count("connecting") == 4
+        assert "?/16" in seen.text()
+        assert "0%" not in seen.text()
+
+
+async def test_a_lost_node_shows_why_and_how_old_its_data_is(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.set_node("d0", link=Link(LinkState.LOST, reason="connection refused"), sampled_at=session.snapshot.at - 130)
+    session.set_state("decode-0", EngineState.UNREACHABLE, stale_of=EngineState.READY, age_s=130.0)
+    async with running(session, LARGE) as seen:
+        await seen.press("j", "j")
+        row = next(line for line in seen.lines() if " d0 " in line)
+        assert "no link: connection" in row
+        assert "2m" in row
+        assert "links 3/4" in seen.lines()[0]
+        await seen.press("enter")
+        assert "was ready 2m ago" in seen.text()
+        await seen.press("3")
+        await seen.sees("link lost: connection refused")
+        await seen.sees("this data is 2m old")
+
+
+async def test_unknown_values_are_never_shown_as_zero(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    blank = tuple(Device(id=index, card=index // 2, die=index % 2, processes_known=False) for index in range(16))
+    session.set_node("p0", devices=blank)
+    async with running(session) as seen:
+        row = next(line for line in seen.lines() if " p0 " in line)
+        assert "?/16" in row
+        assert "%" not in row
+        await seen.press("3")
+        await seen.sees("? table was cut")
+        pane = seen.text().split("HEALTH", 1)[1]
+        assert "0%" not in pane
+        assert "0C" not in pane
+
+
+async def test_a_sick_device_is_seen_in_grid_and_pane(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    worn = list(devices(16, busy=True))
+    worn[5] = replace(worn[5], health="Alarm")
+    session.set_node("p0", devices=tuple(worn))
+    async with running(session, (200, 50)) as seen:
+        row = next(line for line in seen.lines() if " p0 " in line)
+        assert "16/16!" in row
+        assert "✗" in row
+        await seen.press("3")
+        await seen.sees("Alarm")
+
+
+async def test_health_shows_each_rung_with_its_evidence(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    rungs = (
+        Rung("process", Grade.OK, "pid 4242 holds the lock"),
+        Rung("log", Grade.OK, "Application startup complete"),
+        Rung("http", Grade.FAIL, "503 after 8 ms"),
+        Rung("model", Grade.UNKNOWN),
+    )
+    session.set_state("decode-3", EngineState.DEGRADED, health=rungs, cause="http: 503 after 8 ms")
+    async with running(session) as seen:
+        seen.app.main.grid.show_engine("decode-3")
+        await seen.press("4")
+        for words in ("pid 4242 holds the lock", "FAIL", "503 after 8 ms", "unknown", "degraded"):
+            await seen.sees(words)
+
+
+async def test_starting_engines_show_how_far_they_are(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.set_state("decode-3", EngineState.STARTING, phase="load", progress=0.42, progress_text="shard 12/64")
+    async with running(session, LARGE) as seen:
+        assert "start 42%" in seen.text()
+        seen.app.main.grid.show_engine("decode-3")
+        await seen.press("4")
+        await seen.sees("42% load shard 12/64")
+
+
+async def test_events_run_on_until_the_reader_goes_up(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        for number in range(60):
+            session.event(f"event number {number}")
+        await seen.press("5")
+        await seen.sees("event number 59")
+        await seen.press("k", "k")
+        session.event("event number 60", EventLevel.ERROR)
+        await seen.pilot.pause()
+        assert "event number 60" not in seen.text()
+        await seen.press("G")
+        await seen.sees("event number 60")
+
+
+async def test_filter_and_problems_only(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.set_state("decode-3", EngineState.FAILED)
+    async with running(session) as seen:
+        await seen.press("slash", "p", "1")
+        assert " d0 " not in "\n".join(seen.lines()[:8])
+        await seen.press("enter", "escape")
+        await seen.sees(" d0 ")
+        await seen.press("exclamation_mark")
+        assert " p1 " not in "\n".join(seen.lines()[:6])
+        assert " d0 " in seen.text()
+        await seen.press("escape")
+        await seen.sees(" p1 ")
+
+
+@pytest.mark.parametrize(
+    "key", ["fullwidth_exclamation_mark", "fullwidth_question_mark", "fullwidth_colon", "ideographic_comma"]
+)
+async def test_keys_of_a_chinese_input_method_work(tmp_path: Path, key: str) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        before = seen.text()
+        await seen.press(key)
+        assert seen.text() != before
+
+
+async def test_rows_by_group(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press("V")
+        await seen.sees("2 nodes")
+        await seen.press("j", "enter")
+        await seen.sees("decode-7 ")
+        await seen.press("x")
+        await seen.sees("STOP 16 engines")
+
+
+async def test_frozen_picture_says_so_and_goes_on(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press("Z")
+        session.set_state("decode-3", EngineState.FAILED)
+        await seen.pilot.pause()
+        assert "FROZEN" in seen.lines()[0]
+        assert "FAILED" not in seen.text()
+        await seen.press("Z")
+        await seen.sees("1 FAILED")
+
+
+@pytest.mark.parametrize("name", list(LOOKS))
+async def test_every_theme_draws(tmp_path: Path, name: str) -> None:
+    session = FakeSession(tmp_path, state=EngineState.FAILED)
+    async with running(session, options=Options(theme=name)) as seen:
+        assert "FAILED" in seen.text()
+        await seen.press("T", "question_mark")
+        await seen.sees("Help")
+
+
+async def test_without_colour_nothing_is_coloured(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path, state=EngineState.FAILED)
+    async with running(session, options=Options(theme="mono")) as seen:
+        await seen.press("enter", "4")
+        colours = {
+            colour.name
+            for strip in seen.app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.style
+            for colour in (segment.style.color, segment.style.bgcolor)
+            if colour is not None and not colour.is_default
+        }
+        assert colours == set()
+
+
+async def test_too_small_a_terminal_says_what_it_needs(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path), (34, 8)) as seen:
+        assert "too small: 34x8" in seen.text()
+        await seen.pilot.resize_terminal(80, 24)
+        await seen.sees("ARMED")
+
+
+async def test_a_storm_of_sizes_ends_well(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, (200, 50)) as seen:
+        for width in (*range(200, 39, -11), *range(40, 201, 23)):
+            await seen.pilot.resize_terminal(width, 12 + width % 30)
+        await seen.pilot.resize_terminal(80, 24)
+        await seen.sees("? Help")
+        assert all(len(line) == 80 for line in seen.lines())
+
+
+@pytest.mark.parametrize("count", [64, 256])
+async def test_many_nodes_scroll(tmp_path: Path, count: int) -> None:
+    names = ["p0", "p1", "d0", "d1"] + [f"spare{index}" for index in range(4, count)]
+    async with running(FakeSession(tmp_path, names=names)) as seen:
+        await seen.press("G")
+        await seen.sees(f"spare{count - 1}")
+        await seen.press("g")
+        await seen.sees(" p0 ")

@@ -1,0 +1,86 @@
+"""The app in a real pseudo-terminal: what happens to the terminal at its end, and what bad bytes do to the app."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from screens.driver import TolerantDecoder
+from tests.screens.terminal import Terminal
+
+DEMO = "tests.screens.demo"
+
+
+def restored(terminal: Terminal) -> None:
+    """The terminal is as it was: normal screen, cursor seen, line mode, no mouse, no paste brackets."""
+    out = bytes(terminal.received)
+    assert out.rindex(b"\x1b[?1049l") > out.rindex(b"\x1b[?1049h")
+    assert out.rindex(b"\x1b[?25h") > out.rindex(b"\x1b[?25l")
+    assert out.rindex(b"\x1b[?2004l") > out.rindex(b"\x1b[?2004h")
+    assert terminal.attributes() == list(terminal.before)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)], ids=["TERM", "HUP", "INT"]
+)
+def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, code: int) -> None:
+    with Terminal.of_module(DEMO) as terminal:
+        terminal.sees("ARMED")
+        terminal.signal(number)
+        assert terminal.ended() == code
+        restored(terminal)
+
+
+def test_q_leaves_and_restores_and_the_mouse_was_never_taken() -> None:
+    with Terminal.of_module(DEMO) as terminal:
+        terminal.sees("? Help  q Quit")
+        terminal.send("\x03\x03")
+        terminal.sees("q leaves the console")
+        terminal.send("q")
+        assert terminal.ended() == 0
+        restored(terminal)
+        assert b"\x1b[?1003h" not in terminal.received
+
+
+def test_x10_mouse_reports_and_bytes_that_are_no_text_do_nothing() -> None:
+    with Terminal.of_module(DEMO) as terminal:
+        terminal.sees("ARMED")
+        for garbage in (b"\x1b[M\xa0\xf1\xc3", b"\x1b[M xq", b"\x1b[M sy", b"\xff\xfe\x80\x9b", b"\x1b[M\x20"):
+            terminal.send(garbage)
+            terminal.pump(0.2)
+        terminal.send(b"xy")
+        terminal.send("5")
+        terminal.sees("decode-3 failed while loading")
+        assert terminal.process.poll() is None
+        assert "STOP" not in terminal.text()
+
+
+def test_ctrl_z_gives_the_shell_back_and_fg_returns() -> None:
+    with Terminal.of_module(DEMO) as terminal:
+        terminal.sees("ARMED")
+        terminal.send("\x1a")
+        terminal.sees(lambda: b"\x1b[?1049l" in terminal.received)
+        terminal.received.clear()
+        terminal.signal(signal.SIGCONT)
+        terminal.sees(lambda: b"\x1b[?1049h" in terminal.received)
+        terminal.sees("ARMED")
+        terminal.send("q")
+        assert terminal.ended() == 0
+
+
+def test_no_color_takes_every_colour_away() -> None:
+    with Terminal.of_module(DEMO, NO_COLOR="1") as terminal:
+        terminal.sees("ARMED")
+        terminal.send("?")
+        terminal.sees("type to search")
+        colours = {(cell.fg, cell.bg) for row in terminal.screen.buffer.values() for cell in row.values()}
+        assert colours == {("default", "default")}
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_a_report_cut_anywhere_is_still_no_key(cut: int) -> None:
+    data = b"a\x1b[M\xa0x\xffb"
+    decoder = TolerantDecoder()
+    text = decoder.decode(data[:cut]) + decoder.decode(data[cut:])
+    assert text.replace("\x1b[", "").replace("\x1b", "") == "ab"

@@ -1,0 +1,1 @@
+"""Tests of what is said about engines that serve: metrics, hangs, diagnoses, verification."""

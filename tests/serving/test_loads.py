@@ -1,0 +1,142 @@
+"""From two scrapes to what a rank, a group and the deployment do; when a silence is called a hang."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from console.model.run import RunKey, RunState, RunVerdict
+from console.model.snapshot import EngineState, Grade, Link, LinkState, Rung
+from console.probes.metrics import Load, Scrape, loads, parse_metrics
+from console.remote.http import HttpAnswer
+from console.services.cadences import Cadences
+from console.services.loads import FRESH_S, serving_of
+from console.services.records import RunRecord
+from console.services.states import Evidence, judge
+from console.services.works import EMPTY_200, EMPTY_500, complaint, hang_words, proxy_fact
+from tests.services.deployments import deployment
+
+CADENCES = Cadences()
+
+
+def page(engine: str, running: int, generated: int, kv: float = 0.5) -> str:
+    """Metrics of one rank, in vLLM 0.21's names."""
+    labels = f'{{engine="{engine}",model_name="m"}}'
+    return (
+        f"vllm:num_requests_running{labels} {running}\nvllm:num_requests_waiting{labels} 2\n"
+        f"vllm:kv_cache_usage_perc{labels} {kv}\n"
+        f"vllm:prompt_tokens_total{labels} 100\nvllm:generation_tokens_total{labels} {generated}\n"
+    )
+
+
+def scraped(*moments: tuple[float, str]) -> RunRecord:
+    """A run whose server was read at these moments."""
+    record = RunRecord(RunKey("x", "e", "r"))
+    for at, text in moments:
+        scrape = parse_metrics(text.encode(), at)
+        record.metrics.keep(scrape, loads(record.metrics.scrape, scrape))
+    return record
+
+
+def test_a_rank_its_group_and_the_deployment_are_summed_and_the_fullest_cache_counts() -> None:
+    ranks = deployment().ranks()
+    first, second = [rank for rank in ranks if rank.role == "decode"][:2]
+    records = {
+        first.id: scraped((100.0, page("0", 3, 1000)), (110.0, page("0", 3, 1500, 0.9))),
+        second.id: scraped((100.0, page("1", 4, 1000)), (110.0, page("1", 4, 1100))),
+    }
+    single, grouped = serving_of(ranks, records, 112.0)
+    assert single[first.id].generation_tokens_s == 50.0
+    assert grouped["decode"].running == 7
+    assert grouped["decode"].generation_tokens_s == 60.0
+    assert grouped["decode"].kv_usage == 0.9
+    assert grouped[""] == grouped["decode"]
+    assert grouped["decode"].history == (None, 60.0)
+    assert "prefill" not in grouped
+
+
+def test_old_metrics_are_unknown_not_the_last_known() -> None:
+    ranks = deployment().ranks()
+    records = {ranks[0].id: scraped((100.0, page("0", 3, 1000)))}
+    assert serving_of(ranks, records, 100.0 + FRESH_S + 1) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("aicore", "silent_s", "named"),
+    [(0, 31.0, True), (None, 31.0, True), (0, 20.0, False), (80, 31.0, False), (80, 301.0, True)],
+)
+def test_no_token_is_a_hang_after_a_while_and_later_while_the_npus_compute(
+    aicore: int | None, silent_s: float, named: bool
+) -> None:
+    record = scraped((100.0, page("0", 3, 1000)), (110.0, page("0", 3, 1000)))
+    words = hang_words(record, aicore, 100.0 + silent_s, CADENCES)
+    assert words.startswith("hangs: 3 requests") if named else words == ""
+
+
+@pytest.mark.parametrize(
+    "last",
+    [page("0", 3, 1001), page("0", 0, 1000), page("0", 3, 5)],
+    ids=["a token", "nothing runs", "the server restarted and gave tokens"],
+)
+def test_what_ends_a_silence(last: str) -> None:
+    record = scraped((100.0, page("0", 3, 1000)), (110.0, page("0", 3, 1000)), (120.0, last))
+    assert hang_words(record, 0, 999.0, CADENCES) == ""
+
+
+def test_one_silent_rank_of_a_group_is_not_hidden_by_the_others() -> None:
+    record = scraped((100.0, page("0", 3, 1000) + page("1", 2, 1000)), (110.0, page("0", 3, 9000) + page("1", 2, 1000)))
+    assert hang_words(record, 0, 140.0, CADENCES).startswith("hangs: 2 requests")
+
+
+def test_the_log_alone_shows_a_hang_where_metrics_cannot_be_read() -> None:
+    record = RunRecord(RunKey("x", "e", "r"))
+    line = (
+        b"(APIServer pid=1) INFO 11-23 21:14:00 [loggers.py:259] Engine 000: Avg prompt throughput: 0.0 tokens/s, Avg generation "
+        b"throughput: 0.0 tokens/s, Running: 2 reqs, Waiting: 0 reqs, GPU KV cache usage: 1.0%, Prefix cache hit rate: 0.0%\n"
+    )
+    record.log.feed(b"INFO:     Application startup complete.\n", 90.0)
+    for at in (100.0, 110.0, 120.0, 130.0):
+        record.log.feed(line, at)
+    assert hang_words(record, 0, 131.0, CADENCES).startswith("hangs: 2 requests")
+    assert hang_words(record, 0, 170.0, CADENCES) == "", "old lines prove nothing"
+
+
+def test_a_hang_makes_a_ready_engine_degraded_and_says_so_first() -> None:
+    record = RunRecord(RunKey("x", "e", "r"))
+    record.rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
+    record.hang = Rung("works", Grade.FAIL, "hangs: 3 requests run and no token came")
+    run = RunState(record.key, RunVerdict.RUNNING)
+    evidence = Evidence(Link(LinkState.UP), True, run, False, log_ready=True, rungs=record.answers)
+    assert judge(evidence).state is EngineState.DEGRADED
+    assert judge(evidence).cause.startswith("hangs: ")
+
+
+GOOD = json.dumps({"choices": [{"text": "a"}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "fact"),
+    [
+        (HttpAnswer(200, GOOD, 0.1), "", ""),
+        (HttpAnswer(200, b"", 0.1), "completion 200 with nothing in it", EMPTY_200),
+        (HttpAnswer(500, b"", 0.1), "completion 500: without a body", EMPTY_500),
+        (HttpAnswer(500, b"boom", 0.1), "completion 500: boom", ""),
+        (HttpAnswer(404, b"no such model", 0.1), "completion 404: no such model", ""),
+        (HttpAnswer(200, b'{"choices": []}', 0.1), "completion 200 with no choice in it", ""),
+        (HttpAnswer(200, b"[1]", 0.1), "completion 200, but no choices in it: [1]", ""),
+        (HttpAnswer(0, b"", 0.1, "refused"), "refused", ""),
+        (HttpAnswer(200, GOOD, 0.1, "the body was cut"), "completion 200, but the body was cut", ""),
+    ],
+)
+def test_what_is_wrong_with_a_completion(answer: HttpAnswer, words: str, fact: str) -> None:
+    assert complaint(answer) == words
+    assert proxy_fact(answer) == fact
+
+
+def test_gauges_alone_leave_speeds_unknown() -> None:
+    record = scraped((100.0, page("0", 3, 1000)))
+    assert isinstance(record.metrics.scrape, Scrape)
+    assert isinstance(record.metrics.loads["0"], Load)
+    assert record.metrics.loads["0"].generation_tokens_s is None
+    assert hang_words(record, 0, 999.0, CADENCES) == ""

@@ -1,0 +1,56 @@
+"""What counts as an answer: text in a whole stream, nothing less."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from console.remote.http import HttpAnswer
+from console.services.verification import Proof, Verification, _coverage, completion_text, streamed
+
+
+def event(**delta: object) -> bytes:
+    """One event of a streamed chat."""
+    return b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "seen"),
+    [
+        (HttpAnswer(200, event(role="assistant") + event(content="hel") + event(content="lo") + DONE, 0.1), True, "hello"),
+        (HttpAnswer(200, event(reasoning_content="think") + DONE, 0.1), True, "think"),
+        (HttpAnswer(200, b"", 0.1), False, "chat 200 with nothing in it"),
+        (HttpAnswer(500, b"", 0.1), False, "chat 500: without a body"),
+        (HttpAnswer(0, b"", 0.1, "no answer in 5 s"), False, "no answer in 5 s"),
+        (HttpAnswer(200, event(content="") + DONE, 0.1), False, "chat 200 with no text in it"),
+        (HttpAnswer(200, event(content="he"), 0.1), False, "the stream broke off after 'he'"),
+        (HttpAnswer(200, b'data: {"error": "dead"}\n\n', 0.1), False, "chat 200, then the error dead"),
+        (HttpAnswer(200, b"data: [1]\n\n", 0.1), False, "chat 200, then an event that is no chat: [1]"),
+        (HttpAnswer(200, b"data: {\n\n", 0.1), False, "chat 200, then an event that is no JSON: {"),
+        (HttpAnswer(200, b'{"choices": 1}', 0.1), False, 'chat 200, but no stream: {"choices": 1}'),
+    ],
+)  # fmt: skip
+def test_a_streamed_chat(answer: HttpAnswer, passed: bool, seen: str) -> None:
+    assert streamed(answer) == (passed, seen)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"choices": []}', b'{"choices": [{"text": 5}]}'])
+def test_a_completion_without_text_has_none(body: bytes) -> None:
+    assert completion_text(HttpAnswer(200, body, 0.1)) == ""
+
+
+def test_a_rank_without_requests_is_named_and_leaves_the_proof_open() -> None:
+    found = _coverage({"d-0": 1.0, "d-1": 1.0}, {"d-0": 5.0, "d-1": 1.0}, ("d-0", "d-1", "d-2"))
+    assert found.passed is None
+    assert found.seen == "1 of 3 ranks served requests; none came to d-1; of 1 it is not known"
+
+
+def test_nothing_tried_is_not_passed() -> None:
+    assert not Verification(()).passed
+    assert not Verification((Proof("ranks", None, ""),)).passed
+    assert Verification((Proof("chat", True, ""), Proof("ranks", None, ""))).passed
+    assert not Verification((Proof("chat", True, ""), Proof("golden", False, ""))).passed
