@@ -1,0 +1,1 @@
+"""Speed runs; not part of the test suite."""

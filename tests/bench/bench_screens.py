@@ -1,0 +1,199 @@
+"""How fast and how quiet the screens are, in a real pseudo-terminal: `python -m tests.bench.bench_screens [NAME…]`.
+
+Each line says what was measured, the figure, and the bar it is held to. Nothing here is a test: the machine decides.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from screens.lines import plain
+from screens.logs.file import LogFile
+from screens.logs.sieve import Sieve, pattern
+from screens.logs.window import Window
+from tests.screens.terminal import Terminal
+
+BUSY = "tests.screens.busy"
+KIB = 1024
+MIB = 1024 * KIB
+WATCHED_S = 12.0
+
+
+def say(what: str, figure: str, bar: str) -> None:
+    """One line of the report."""
+    print(f"{what:58} {figure:>16}   bar: {bar}", flush=True)
+
+
+def _rate(*words: str) -> float:
+    with Terminal.of_module(BUSY, *words, size=(120, 40)) as terminal:
+        terminal.sees("ARMED", 60)
+        terminal.pump(3.0)
+        begun = time.monotonic()
+        start = terminal.total
+        while time.monotonic() - begun < WATCHED_S:
+            terminal.pump(0.2)
+        return (terminal.total - start) / (time.monotonic() - begun)
+
+
+def bytes_on_the_wire() -> None:
+    """Bytes to the terminal, 64 nodes reporting each second, 120×40."""
+    say("idle grid, 64 nodes at 1 Hz", f"{_rate() / KIB:.2f} KiB/s", "2 KiB/s")
+    say("grid and one busy log (1000 lines/s)", f"{_rate('--lines-per-s', '1000') / KIB:.2f} KiB/s", "30 KiB/s")
+    say(
+        "the same with --low-bandwidth",
+        f"{_rate('--lines-per-s', '1000', '--low-bandwidth') / KIB:.2f} KiB/s",
+        "5 KiB/s",
+    )
+
+
+def latency() -> None:
+    """Time from a key to the first changed byte while 16 engines write 50 000 lines a second."""
+    with Terminal.of_module(
+        BUSY, "--nodes", "4", "--lines-per-s", "50000", "--writers", "16", size=(120, 40)
+    ) as terminal:
+        terminal.sees("ARMED", 60)
+        terminal.pump(3.0)
+        times = []
+        for number in range(200):
+            terminal.pump(0.13)
+            cursor = _cursor_row(terminal)
+            begun = time.monotonic()
+            terminal.send("j" if number % 6 < 3 else "k")
+            while _cursor_row(terminal) == cursor and time.monotonic() - begun < 2:
+                terminal.pump(0.001)
+            times.append(time.monotonic() - begun)
+        times.sort()
+        figure = f"p50 {1000 * statistics.median(times):.0f} p99 {1000 * times[int(len(times) * 0.99) - 1]:.0f} ms"
+        say("key to screen, 50 000 lines/s from 16 engines", figure, "p99 50 ms")
+
+
+def _cursor_row(terminal: Terminal) -> int:
+    rows = [y for y in range(1, 8) if terminal.screen.buffer[y][1].bg == "2c4468"]
+    return rows[0] if rows else -1
+
+
+def _big(directory: Path, lines: int) -> Path:
+    path = directory / "big.log"
+    with path.open("wb") as file:
+        for start in range(0, lines, 10_000):
+            file.write(
+                b"".join(
+                    b"(EngineCore_DP0 pid=4242) INFO 11-24 10:15:00 [core.py:123] request %09d took %05d ms and %s %s\n"
+                    % (number, number % 7919, b"x" * 150, b"ERROR seen" if number % 1000 == 0 else b"and was well")
+                    for number in range(start, start + 10_000)
+                )
+            )
+    return path
+
+
+def _timed(what: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    what()
+    return time.perf_counter() - begun
+
+
+def _grep(words: str, path: Path) -> None:
+    subprocess.run(
+        ["grep", "-c", "-E", words, str(path)], capture_output=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
+
+
+def logs() -> None:
+    """Opening and filtering a log of a million lines, against `grep -c` in the same run."""
+    with tempfile.TemporaryDirectory() as place:
+        path = _big(Path(place), 1_000_000)
+        size = path.stat().st_size
+        window = Window(LogFile(path))
+
+        def open_it() -> None:
+            window.resize(120, 40)
+            window.grow(size)
+            assert "request 000999999" in plain(window.rows()[-1])
+
+        opened = _timed(open_it)
+        say(f"open a log of {size / MIB:.0f} MiB at its end", f"{1000 * opened:.1f} ms", "200 ms")
+        counted = _timed(lambda: all(iter(window.work, False)))
+        say("number its million lines (in the background)", f"{counted:.2f} s", "-")
+        for words in ("ERROR seen", "request .*42 took", "INFO"):
+            grep = min(_timed(partial(_grep, words, path)) for _ in range(3))
+            window.filter(Sieve((pattern(words),)))
+            ours = _timed(lambda: all(iter(window.work, False)))
+            assert window.kept is not None
+            say(
+                f"filter it for {words!r} ({window.kept.total()} lines)",
+                f"{ours:.2f} s = {ours / grep:.1f} x",
+                "4 x grep -c",
+            )
+
+
+def memory() -> None:
+    """Growth of the process over ten million lines that are followed, counted and filtered."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "log"
+        window = Window(LogFile(path))
+        window.resize(120, 40)
+        window.filter(Sieve((pattern("step"),)))
+        block = b"".join(b"(EngineCore_DP0 pid=77) INFO step %06d is done\n" % number for number in range(10_000))
+        figures = []
+        with path.open("ab", buffering=0) as file:
+            for million in range(10):
+                for _ in range(100):
+                    file.write(block)
+                    window.grow(path.stat().st_size)
+                    while window.work():
+                        pass
+                    window.rows()
+                figures.append(_resident())
+                if million == 0:
+                    first = figures[0]
+        say("memory from 1 to 10 million lines", f"{100 * (figures[-1] / first - 1):+.1f} %", "5 %")
+        say("largest memory of the process", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB:.0f} MiB", "-")
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+def start_up() -> None:
+    """Time to the first frame against a bare Textual app."""
+    bare = (
+        "from textual.app import App\nfrom textual.widgets import Static\n"
+        "class A(App):\n def compose(self): yield Static('ARMED')\nA().run(mouse=False)"
+    )
+    ours: list[float] = []
+    theirs: list[float] = []
+    for _ in range(5):
+        for times, argv in (
+            (theirs, [sys.executable, "-c", bare]),
+            (ours, [sys.executable, "-m", BUSY, "--nodes", "4"]),
+        ):
+            begun = time.monotonic()
+            with Terminal(argv) as terminal:
+                while b"ARMED" not in terminal.received:
+                    terminal.pump(0.005)
+                times.append(time.monotonic() - begun)
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    say("start to first frame", f"{1000 * statistics.median(ours):.0f} ms = {ratio:.2f} x", "1.3 x a bare Textual app")
+
+
+BENCHES = {"wire": bytes_on_the_wire, "latency": latency, "logs": logs, "memory": memory, "start": start_up}
+
+
+def main() -> None:
+    """Run those named, or all."""
+    for name in sys.argv[1:] or BENCHES:
+        BENCHES[name]()
+
+
+if __name__ == "__main__":
+    main()
