@@ -1,0 +1,76 @@
+"""What is written down and shown never holds a secret, and an act without a trace is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from console.commands.masking import MASK, masked_argv, masked_env
+from console.journal import Journal
+from console.model.errors import ConsoleError
+from console.probes.listeners import listens, parse_listeners
+
+
+@pytest.mark.parametrize("name", ["VLLM_API_KEY", "HF_TOKEN", "MY_SECRET", "DB_PASSWORD", "OPENAI_API_KEY"])
+def test_secret_variables_are_hidden(name: str) -> None:
+    assert masked_env({name: "hunter2"}) == {name: MASK}
+
+
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "HCCL_IF_IP", "TOKENIZERS_PARALLELISM", "KEYBOARD"])
+def test_others_are_shown(name: str) -> None:
+    assert masked_env({name: "1"}) == {name: "1"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (("vllm", "--api-key", "k1", "k2", "--port", "1"), ("vllm", "--api-key", MASK, MASK, "--port", "1")),
+        (("vllm", "--api-key=k1", "--port", "1"), ("vllm", f"--api-key={MASK}", "--port", "1")),
+        (("vllm", "--max-num-batched-tokens", "120"), ("vllm", "--max-num-batched-tokens", "120")),
+        (("vllm", "--tokenizer-mode", "deepseek_v4"), ("vllm", "--tokenizer-mode", "deepseek_v4")),
+    ],
+)
+def test_secret_flags_are_hidden(argv: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    assert masked_argv(argv) == shown
+
+
+def test_the_journal_is_one_private_line_a_record(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j" / "lab.jsonl", clock=lambda: 12.5)
+    journal.record("begin", verb="stop", engines=["decode-0"], text="line\nbreak ☃")
+    journal.record("end")
+    lines = journal.path.read_text().splitlines()
+    assert [json.loads(line)["what"] for line in lines] == ["begin", "end"]
+    assert json.loads(lines[0])["at"] == 12.5
+    assert journal.path.stat().st_mode & 0o077 == 0
+    journal.path.write_bytes(journal.path.read_bytes() + b"\xff not json\n[1]\n")
+    assert [entry["what"] for entry in journal.tail(10)] == ["begin", "end"]
+
+
+def test_an_act_that_leaves_no_trace_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConsoleError, match="journal"):
+        Journal(tmp_path / "file" / "lab.jsonl").record("begin")
+
+
+PROC = b"""\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1BBC 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 0300007F:1BBD 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   2: 0100007F:9999 0100007F:1111 01 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+  sl  local_address                         remote_address                        st tx_queue rx_queue
+   0: 00000000000000000000000000000000:1F40 00000000000000000000000000000000:0000 0A 00000000:00000000 00
+   1: 0000000000000000FFFF00000400007F:1F41 00000000000000000000000000000000:0000 0A 00000000:00000000 00
+   broken line
+"""
+
+
+def test_listeners_are_read_from_proc() -> None:
+    found = parse_listeners(PROC)
+    assert found == {("127.0.0.1", 7100), ("127.0.0.3", 7101), ("*", 8000), ("127.0.0.4", 8001)}
+    assert listens(found, "127.0.0.1", 7100)
+    assert not listens(found, "127.0.0.2", 7100)
+    assert listens(found, "127.0.0.2", 8000)
+    assert listens(found, "10.0.0.1", 7101)
+    assert not listens(found, "10.0.0.1", 7102)
