@@ -14,6 +14,7 @@ from console.model.errors import ExitCode, Unreachable
 from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot
 from console.services.session import Session
 
+_EXPLAINED_BY_LOG = (EngineState.STARTING, EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 SETTLE_S = 8.0
 """How long to wait for first NPU data and health answers after the nodes have reported."""
 
@@ -55,7 +56,7 @@ def _known(snapshot: ClusterSnapshot) -> bool:
         if node.link.state is LinkState.UP and waits:
             return False
     for engine in snapshot.engines.values():
-        if engine.state is EngineState.STARTING and engine.log_copied < (engine.log_bytes or 0):
+        if engine.state in _EXPLAINED_BY_LOG and not engine.log_read:
             return False
         asked = engine.headless or len(engine.health) > 3
         if engine.state is EngineState.STARTING and engine.phase in ("serving", "ready") and not asked:

@@ -280,6 +280,8 @@ class EngineSnapshot:
     """Size of the log on the node."""
     log_copied: int = 0
     """Bytes of it in the local copy."""
+    log_read: bool = True
+    """Whether all of it has been read; until then a cause may still be found in it."""
     log_line_at: float | None = None
     """When the last log bytes arrived."""
     age_s: float | None = None

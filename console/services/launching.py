@@ -18,6 +18,9 @@ from console.probes.listeners import listeners_probe, listens, parse_listeners
 from console.services.scope import Say, Scope
 
 READY_LIMIT_S = 3600.0
+_BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
+EXPLAIN_S = 5.0
+"""How long the end of an engine waits for the rest of its log, which usually says why."""
 """How long a start may take before the console stops waiting; the engines are left alone (vllm-ascend's CI waits as long)."""
 
 
@@ -144,7 +147,8 @@ class Launching:
                 return "not waited for any longer; the engines go on"
             mine = self._mine(step)
             if (end := _ended(mine)) is not None:
-                raise end
+                await self._scope.until(lambda: _explained(self._mine(step)), EXPLAIN_S)
+                raise _ended(self._mine(step)) or end
             ready = sum(each.state is EngineState.READY for each in mine)
             if ready == len(step.engines):
                 return f"{ready} ready after {time.monotonic() - began:.0f} s"
@@ -164,10 +168,15 @@ class Launching:
         return [engine for engine in seen if engine is not None and (engine.run or "") >= runs[engine.id]]
 
 
+def _explained(engines: Sequence[EngineSnapshot]) -> bool:
+    """Whether the logs of those that ended have been read to their end."""
+    return all(engine.log_read for engine in engines if engine.state in _BROKEN)
+
+
 def _ended(engines: Sequence[EngineSnapshot]) -> ConsoleError | None:
     """Why waiting for these is of no use any more, by the first of them that ended; None while it is."""
     for engine in engines:
-        if engine.state in (EngineState.FAILED, EngineState.LOST, EngineState.STUCK):
+        if engine.state in _BROKEN:
             text = f"{engine.id} on {engine.node} {engine.state}: {engine.cause}"
             return ConsoleError(text, hint=f"see logs {engine.id}")
         if engine.state is EngineState.EXITED:

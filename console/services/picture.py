@@ -130,6 +130,7 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         exit=run.exit,
         log_bytes=run.log_size,
         log_copied=scene.copied(run.key),
+        log_read=_log_read(run, learnt),
         log_line_at=learnt.log_line_at if learnt else None,
         age_s=age,
         stuck_pids=run.pids if verdict.state is EngineState.STUCK else (),
@@ -151,7 +152,7 @@ def _evidence(
         run=run,
         headless=bare.headless,
         log_ready=bool(log and log.ready),
-        log_current=bool(learnt and run and learnt.fed >= run.log_size),
+        log_current=learnt is not None and _log_read(run, learnt),
         log_dead=log.dead if log else "",
         first_error=log.first_error if log else "",
         rungs=learnt.answers if learnt else (),
@@ -159,6 +160,11 @@ def _evidence(
         stuck=bool(learnt and learnt.stuck),
         run_age_s=age,
     )
+
+
+def _log_read(run: RunState | None, learnt: RunRecord | None) -> bool:
+    """Whether nothing of the log on the node is unread here."""
+    return run is None or (learnt.fed if learnt else 0) >= run.log_size
 
 
 def _ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> tuple[Rung, ...]:

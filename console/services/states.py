@@ -103,8 +103,12 @@ def _exited(evidence: Evidence, run: RunState) -> Verdict:
         return Verdict(EngineState.FAILED, run.reason)
     if run.stopping:
         return Verdict(EngineState.EXITED, "" if ended and _clean(run) else f"stopped, exit {ended}")
-    why = evidence.first_error or "ended without being asked"
-    return Verdict(EngineState.FAILED, why)
+    return Verdict(EngineState.FAILED, evidence.first_error or _unexplained(evidence))
+
+
+def _unexplained(evidence: Evidence) -> str:
+    """The end as a fact, without claiming that the log is silent about it before it has been read."""
+    return "ended without being asked" + ("" if evidence.log_current else "; its log is still being read")
 
 
 def _lost(evidence: Evidence, run: RunState) -> Verdict:

@@ -46,6 +46,12 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         EngineState.FAILED,
         "exec failed",
     ),
+    (
+        "ended, and what it wrote last has not arrived",
+        _evidence(_run(RunVerdict.EXITED, exit=Exit(code=1)), log_current=False),
+        EngineState.FAILED,
+        "its log is still being read",
+    ),
     ("loading", _evidence(_run(RunVerdict.RUNNING)), EngineState.STARTING, ""),
     ("log says ready, nobody asked yet", _evidence(_run(RunVerdict.RUNNING), log_ready=True), EngineState.STARTING, ""),
     ("answers, log says ready", _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=OK), EngineState.READY, ""),
