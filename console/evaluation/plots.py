@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 _BRAILLE = 0x2800
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-_FULL, _HALF = "⣿", "⡇"
-_LEVELS = " ⣀⣤⣶⣿"
-_ASCII_LEVELS = " .:-=+*#@"
+_SPREAD, _ASCII_SPREAD = "⣿⣤⣀", "#=-"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What charts of one time axis share, so that they can stand one above the other. None is taken from the points."""
+
+    left: float | None = None
+    right: float | None = None
+    top: float | None = None
+    gutter: int = 0
+    """Columns left of the canvas at least, for the labels."""
 
 
 def line_chart(
@@ -24,22 +35,30 @@ def line_chart(
     unit: str = "",
     ascii_only: bool = False,
     mark: tuple[float, float] | None = None,
+    frame: Frame = Frame(),
 ) -> list[str]:
     """(x, y) points joined by lines, with the y range at the left and the x range below; `mark` is drawn as a cross.
 
-    Gives `height` lines of `width` columns; blank ones when there is nothing finite to draw or no room for it.
+    A point that is not finite is a gap: no line goes over it. Gives `height` lines of `width` columns; blank ones when
+    there is nothing finite to draw or no room for it.
     """
     points = [(x, y) for x, y in series if math.isfinite(x) and math.isfinite(y)]
-    top, bottom = max((y for _, y in points), default=0.0), min((0.0, *(y for _, y in points)))
+    highest = max((y for _, y in points), default=0.0)
+    top = highest if frame.top is None else max(highest, frame.top)
+    bottom = min((0.0, *(y for _, y in points)))
     labels = (number(top, unit), number(bottom, unit))
-    gutter = max(map(len, labels)) + 1
+    gutter = max(frame.gutter, *(len(label) + 1 for label in labels))
     columns, rows = width - gutter, height - 1
     if not points or columns < 4 or rows < 2:
         return [" " * max(0, width)] * max(0, height)
-    left, right = min(x for x, _ in points), max(x for x, _ in points)
+    left = min(x for x, _ in points) if frame.left is None else frame.left
+    right = max(x for x, _ in points) if frame.right is None else frame.right
     area = _Area(columns, rows, (left, right), (bottom, top), ascii_only)
-    for (x0, y0), (x1, y1) in zip(points, points[1:] or points, strict=False):
-        area.draw(x0, y0, x1, y1)
+    for x, y in points:
+        area.draw(x, y, x, y)
+    for (x0, y0), (x1, y1) in pairwise(series):
+        if all(map(math.isfinite, (x0, y0, x1, y1))):
+            area.draw(x0, y0, x1, y1)
     if mark is not None:
         area.cross(*mark)
     lines = []
@@ -107,59 +126,20 @@ def _place(value: float, low: float, high: float, count: int) -> int:
     return min(count - 1, max(0, round((value - low) / (high - low) * (count - 1))))
 
 
-def bars(
-    items: Sequence[tuple[str, float | None]], *, width: int, unit: str = "", ascii_only: bool = False
-) -> list[str]:
-    """A horizontal bar per item, with its label and number; an unknown value is `-`, never an empty bar."""
-    known = [value for _, value in items if value is not None and math.isfinite(value) and value > 0]
-    largest = max(known, default=0.0)
-    texts = ["-" if value is None or not math.isfinite(value) else number(value, unit) for _, value in items]
-    head = min(max((len(label) for label, _ in items), default=0), max(4, width // 3))
-    tail = max(map(len, texts), default=0)
-    room = width - head - tail - 2
-    lines = []
-    for (label, value), text in zip(items, texts, strict=True):
-        share = value / largest if value is not None and math.isfinite(value) and largest > 0 and value > 0 else 0.0
-        bar = _bar(share, max(0, room), ascii_only)
-        lines.append(f"{label[:head]:<{head}} {bar} {text:>{tail}}"[: max(0, width)].ljust(width))
-    return lines
-
-
-def _bar(share: float, room: int, ascii_only: bool) -> str:
-    if ascii_only:
-        return ("#" * round(share * room)).ljust(room)
-    full, rest = divmod(round(share * room * 2), 2)
-    return (_FULL * full + (_HALF if rest else "")).ljust(room)
-
-
-def sparkline(values: Sequence[float | None], *, width: int, ascii_only: bool = False) -> str:
-    """Values as one line of `width` columns, averaged where there are more; a gap is a space, zero the lowest level."""
-    if width <= 0:
-        return ""
-    cells = _averaged(values, width)
-    levels = _ASCII_LEVELS if ascii_only else _LEVELS
-    steps = len(levels) - 1
-    largest = max((value for value in cells if value is not None), default=0.0)
-    shown = []
-    for value in cells:
-        if value is None:
-            shown.append(" ")
-        elif largest <= 0:
-            shown.append(levels[1])
-        else:
-            shown.append(levels[max(1, min(steps, math.ceil(value / largest * steps)))])
-    return "".join(shown).ljust(width)
-
-
-def _averaged(values: Sequence[float | None], width: int) -> list[float | None]:
-    if len(values) <= width:
-        return [value if value is not None and math.isfinite(value) else None for value in values]
-    cells: list[float | None] = []
-    for column in range(width):
-        part = values[column * len(values) // width : (column + 1) * len(values) // width]
-        known = [value for value in part if value is not None and math.isfinite(value)]
-        cells.append(sum(known) / len(known) if known else None)
-    return cells
+def spread(steps: Sequence[float | None], *, width: int, ascii_only: bool = False) -> str:
+    """Percentiles of one number as a bar of `width` columns that thins out: full to the first, less to the second, least to
+    the third, which fills it. Blank unless all are known and rise.
+    """
+    known = [value for value in steps if value is not None and math.isfinite(value) and value >= 0]
+    rises = len(known) == len(steps) == len(_SPREAD) and known == sorted(known) and known[-1] > 0
+    if not rises or width <= 0:
+        return " " * max(0, width)
+    places = [round(value / known[-1] * width) for value in known]
+    bar, start = "", 0
+    for place, glyph in zip(places, _ASCII_SPREAD if ascii_only else _SPREAD, strict=True):
+        bar += glyph * (place - start)
+        start = max(start, place)
+    return bar.ljust(width)
 
 
 def number(value: float, unit: str = "") -> str:

@@ -16,6 +16,9 @@ from pydantic import JsonValue
 
 from console.model.layout import Layout
 
+LONGEST_GAP_S = 15.0
+"""Two samples further apart than this say nothing about the time between them (npu-smi is asked every 5 s)."""
+
 
 class Kind(StrEnum):
     """What an evaluation is about."""

@@ -12,12 +12,19 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from console.evaluation import aisbench, vllm_bench
 from console.evaluation.delivery import Delivery, unpack
 from console.evaluation.readings import Reading, ResultError
-from console.evaluation.records import Ending, Kind, NpuSample, NpuUse, Record, ServedSample, TimePoint, Tool
+from console.evaluation.records import (
+    LONGEST_GAP_S,
+    Ending,
+    Kind,
+    NpuSample,
+    NpuUse,
+    Record,
+    ServedSample,
+    TimePoint,
+    Tool,
+)
 from console.model.run import RunState, RunVerdict
 from console.probes.sanitize import decode
-
-LONGEST_GAP_S = 15.0
-"""Two samples further apart than this say nothing about the time between them (npu-smi is asked every 5 s)."""
 
 
 class EvaluationSpec(BaseModel):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.evaluation.plots import bars, line_chart, number, sparkline
+from console.evaluation.plots import Frame, line_chart, number, spread
 
 VALUES = st.floats(allow_nan=True, allow_infinity=True) | st.just(0.0)
 
@@ -21,18 +21,39 @@ def test_a_line_chart_has_exactly_its_size(
     assert not plain or all(line.isascii() for line in lines)
 
 
-@given(
-    st.lists(st.tuples(st.text("abc", max_size=30), st.none() | VALUES), max_size=10), st.integers(0, 90), st.booleans()
+@given(st.lists(st.none() | VALUES, max_size=5), st.integers(0, 60), st.booleans())
+def test_a_spread_has_exactly_its_width(steps: list[float | None], width: int, plain: bool) -> None:
+    bar = spread(steps, width=width, ascii_only=plain)
+    assert len(bar) == width
+    assert not plain or bar.isascii()
+
+
+def test_a_spread_thins_out_from_percentile_to_percentile() -> None:
+    assert spread([10.0, 15.0, 20.0], width=12, ascii_only=True) == "######===---"
+    assert spread([20.0, 20.0, 20.0], width=4) == "⣿" * 4
+
+
+@pytest.mark.parametrize(
+    "steps", [[1.0, None, 3.0], [3.0, 2.0, 1.0], [1.0, 2.0], [0.0, 0.0, 0.0], [1.0, 2.0, float("inf")]]
 )
-def test_bars_have_exactly_their_width(items: list[tuple[str, float | None]], width: int, plain: bool) -> None:
-    lines = bars(items, width=width, ascii_only=plain)
-    assert len(lines) == len(items)
-    assert {len(line) for line in lines} <= {width}
+def test_a_spread_of_what_is_not_known_is_blank(steps: list[float | None]) -> None:
+    assert spread(steps, width=8) == " " * 8
 
 
-@given(st.lists(st.none() | VALUES, max_size=100), st.integers(0, 60), st.booleans())
-def test_a_sparkline_has_exactly_its_width(values: list[float | None], width: int, plain: bool) -> None:
-    assert len(sparkline(values, width=width, ascii_only=plain)) == width
+def test_no_line_goes_over_a_gap() -> None:
+    whole = line_chart([(0, 5), (5, 5), (10, 5)], width=24, height=5, ascii_only=True)
+    gap = line_chart([(0, 5), (5, float("nan")), (10, 5)], width=24, height=5, ascii_only=True)
+    assert whole[0].count("*") > 10
+    assert gap[0].count("*") == 2
+
+
+def test_charts_of_one_frame_have_their_columns_above_one_another() -> None:
+    frame = Frame(0.0, 100.0, None, 9)
+    long = line_chart([(50, 123456), (60, 1)], width=40, height=5, ascii_only=True, frame=frame)
+    short = line_chart([(50, 3), (60, 1)], width=40, height=5, ascii_only=True, frame=frame)
+    assert long[0].index("*") == short[0].index("*")
+    assert long[-1] == short[-1]
+    assert long[-1].split() == ["0", "100"]
 
 
 def test_a_rising_line_goes_from_the_lower_left_to_the_upper_right() -> None:
@@ -46,21 +67,6 @@ def test_a_rising_line_goes_from_the_lower_left_to_the_upper_right() -> None:
 def test_the_knee_is_marked() -> None:
     lines = line_chart([(1, 10), (2, 20), (3, 21)], width=30, height=8, ascii_only=True, mark=(2, 20))
     assert sum(line.count("X") for line in lines) == 1
-
-
-def test_an_unknown_value_is_a_dash_and_zero_is_a_zero() -> None:
-    lines = bars([("a", None), ("b", 0.0), ("c", 10.0)], width=30, ascii_only=True)
-    assert [line.split()[-1] for line in lines] == ["-", "0", "10"]
-    assert ["#" in line for line in lines] == [False, False, True]
-
-
-def test_bars_are_as_long_as_their_values() -> None:
-    lines = bars([("a", 5.0), ("b", 10.0)], width=40, ascii_only=True)
-    assert lines[0].count("#") * 2 == pytest.approx(lines[1].count("#"), abs=1)
-
-
-def test_a_gap_in_a_sparkline_is_not_a_zero() -> None:
-    assert sparkline([8.0, None, 0.0, 4.0], width=4) == "⣿ ⣀⣤"
 
 
 @pytest.mark.parametrize(
