@@ -15,9 +15,10 @@ from typing import Literal
 from console.probes.sanitize import decode
 
 _REFUSED = re.compile(
-    r"Error response from daemon|annot connect to the Docker daemon|No such container|no container with name"
+    r"(?i)Error response from daemon|annot connect to the (?:Docker daemon|Podman)"
+    r"|no such (?:container|object)|no container with name"
 )
-_ABSENT = re.compile(r"No such container|no container with name")
+_ABSENT = re.compile(r"(?i)no such (?:container|object)|no container with name")
 Place = Literal["host", "container"]
 
 
@@ -53,6 +54,8 @@ class Wanted:
     model: str = ""
     image: str = ""
     container: str = ""
+    tool: tuple[str, ...] = ()
+    """Words that run the container tool; empty on a host runtime."""
     mounts: tuple[str, ...] = ()
     """Paths that must be mounted into the container."""
     preload: str = ""

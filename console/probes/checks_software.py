@@ -5,13 +5,11 @@ What must only be the same on all nodes is told as a value; comparing the nodes 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-
-from pydantic import JsonValue
+from collections.abc import Callable
 
 from console.probes.checks import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown
+from console.probes.container import differences, parse_container
 
 SOURCED = """for file in /usr/local/Ascend/ascend-toolkit/set_env.sh /usr/local/Ascend/cann/set_env.sh \
 /usr/local/Ascend/nnal/atb/set_env.sh; do [ -r "$file" ] && . "$file" >/dev/null 2>&1; done"""
@@ -42,9 +40,6 @@ echo "== ASCEND_HOME_PATH"; echo "$ASCEND_HOME_PATH"; echo "== ATB_HOME_PATH"; e
 echo "== LD_LIBRARY_PATH"; echo "$LD_LIBRARY_PATH"; echo "== proxies"; env | grep -i '_proxy=' ; echo "== end\""""
 _PRELOAD = """for file in $(echo "$1" | tr ':' ' '); do [ -e "$file" ] && echo "here $file" || echo "missing $file"; done
 ls /usr/lib/*/libjemalloc.so.2 /usr/lib64/libjemalloc.so.2 2>/dev/null; echo '== end'"""
-_INSPECT = (
-    """for tool in docker podman; do command -v "$tool" >/dev/null 2>&1 && exec "$tool" inspect "$1"; done; exit 127"""
-)
 _HELP = f"{SOURCED}\ntimeout -k 1 90 vllm serve --help=all 2>/dev/null || timeout -k 1 90 vllm serve --help 2>/dev/null"
 DISTRIBUTIONS = (
     "vllm",
@@ -61,6 +56,10 @@ def _in_container(wanted: Wanted) -> bool:
     return bool(wanted.container)
 
 
+def _inspect(wanted: Wanted) -> tuple[str, ...]:
+    return (*wanted.tool, "inspect", "--type", "container", wanted.container)
+
+
 def _modules(wanted: Wanted) -> tuple[str, ...]:
     return ("vllm_ascend", "mooncake.engine") if wanted.connector else ("vllm_ascend",)
 
@@ -75,7 +74,7 @@ INQUIRIES = (
     Inquiry(
         "preload", "container", _PRELOAD, lambda wanted: (wanted.preload,), needed=lambda wanted: bool(wanted.preload)
     ),
-    Inquiry("inspect", "host", _INSPECT, lambda wanted: (wanted.container,), needed=_in_container),
+    Inquiry("inspect", "host", 'exec "$@"', _inspect, needed=_in_container),
     Inquiry("help", "container", _HELP, timeout_s=200.0, needed=lambda wanted: bool(wanted.flags)),
 )
 
@@ -171,68 +170,22 @@ def _preload(answer: Answer, wanted: Wanted) -> Judgement:
     return failed(f"{', '.join(missing)} is not there", hint) if missing else passed(wanted.preload)
 
 
-def _container(answer: Answer) -> Mapping[str, JsonValue] | None:
-    try:
-        data = json.loads(answer.stdout)
-    except (ValueError, RecursionError):
-        return None
-    return data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else None
-
-
-def _part(data: JsonValue | Mapping[str, JsonValue], *keys: str) -> JsonValue:
-    for key in keys:
-        data = data.get(key) if isinstance(data, Mapping) else None
-    return data  # type: ignore[return-value]
-
-
 def _settings(answer: Answer, wanted: Wanted) -> Judgement:
-    found = _container(answer)
+    found = parse_container(answer.stdout)
     if found is None:
         return failed(f"no container {wanted.container}", "create it from the plan")
-    wrong = list(_wrong_settings(found, wanted))
-    digest = str(_part(found, "Image") or "")
-    running = _part(found, "State", "Running")
-    if running is False:
-        return failed(f"container {wanted.container} is not running", f"start {wanted.container}", digest)
-    return failed("; ".join(wrong), value=digest) if wrong else passed(str(_part(found, "Config", "Image")), digest)
-
-
-def _wrong_settings(found: Mapping[str, JsonValue], wanted: Wanted) -> Iterator[str]:
-    if (network := _part(found, "HostConfig", "NetworkMode")) != "host":
-        yield f"network is {network}, not host"
-    if wanted.devices and _part(found, "HostConfig", "Privileged") is not True:
-        yield "not privileged"
-    shared = _part(found, "HostConfig", "ShmSize")
-    if isinstance(shared, int) and shared < wanted.engines * 2**30:
-        yield f"shm is {shared / 2**30:.1f} GiB for {wanted.engines} engines"
-    image = str(_part(found, "Config", "Image") or "")
-    if wanted.image and image != wanted.image:
-        yield f"image is {image}, not {wanted.image}"
-    if (
-        wanted.hardware == "a3"
-        and not wanted.image
-        and re.search(r"vllm-ascend:[\w.]+$", image)
-        and not image.endswith("-a3")
-    ):
-        yield f"image {image} has no -a3 suffix"
+    if not found.running:
+        return failed(f"container {wanted.container} is not running", f"start {wanted.container}", found.image_id)
+    wrong = [each.text for each in differences(found, wanted) if each.what not in ("mounts", "base")]
+    return failed("; ".join(wrong), value=found.image_id) if wrong else passed(found.image, found.image_id)
 
 
 def _mounts(answer: Answer, wanted: Wanted) -> Judgement:
-    found = _container(answer)
+    found = parse_container(answer.stdout)
     if found is None:
         return failed(f"no container {wanted.container}", "create it from the plan")
-    rows = _part(found, "Mounts")
-    paths = [str(_part(row, "Destination")) for row in rows] if isinstance(rows, list) else []
-    absent = [
-        each
-        for each in wanted.mounts
-        if not any(each == path or each.startswith(path.rstrip("/") + "/") for path in paths)
-    ]
-    return (
-        failed("not mounted: " + ", ".join(absent))
-        if absent
-        else passed(f"{len(wanted.mounts)} wanted mounts are there")
-    )
+    wrong = [each.text for each in differences(found, wanted) if each.what == "mounts"]
+    return failed(wrong[0]) if wrong else passed(f"{len(wanted.mounts)} wanted mounts are there")
 
 
 def _flags(answer: Answer, wanted: Wanted) -> Judgement:

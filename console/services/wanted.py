@@ -53,6 +53,7 @@ def wanted_of(
         model=path if path.startswith("/") and ranks else "",
         image=_image(deployment, node),
         container=written.runtime.container if written.runtime.words else "",
+        tool=written.runtime.words,
         mounts=wanted_mounts(deployment, written),
         preload=next((each.env["LD_PRELOAD"] for each in commands if each.env.get("LD_PRELOAD")), ""),
         flags=tuple(dict.fromkeys(name for name in names if name)),

@@ -1,0 +1,149 @@
+"""What `inspect` of docker or podman says of a container, and where that differs from what a node wants. Asks nobody.
+
+A container that differs is still the operator's: nothing here says what to do about it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import JsonValue
+
+from console.probes.checks import Wanted
+
+What = Literal["network", "privileged", "shm", "image", "digest", "devices", "mounts", "base"]
+
+_DEVICES = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
+_IMPLIED = ("localhost/", "docker.io/library/", "docker.io/")
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container as its tool tells it. None and empty mean that it was not told."""
+
+    name: str
+    status: str
+    """`running`, `exited`, `created`, `paused` …; empty when not told."""
+    image: str
+    image_id: str
+    """Without `sha256:`."""
+    network: str
+    privileged: bool | None
+    shm_bytes: int | None
+    devices: tuple[str, ...]
+    """Paths on the host."""
+    mounts: tuple[str, ...]
+    """Paths inside."""
+
+    @property
+    def running(self) -> bool:
+        """Whether something can be executed in it."""
+        return self.status == "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which a container is not as wanted."""
+
+    what: What
+    text: str
+
+
+def parse_container(stdout: bytes) -> Container | None:
+    """The first container of an `inspect`; None when the answer holds none or is not whole."""
+    try:
+        data = json.loads(stdout)
+    except (ValueError, RecursionError):
+        return None
+    found = data[0] if isinstance(data, list) and data else None
+    if not isinstance(found, dict):
+        return None
+    state, running = _text(found, "State", "Status"), _part(found, "State", "Running")
+    shared, privileged = _part(found, "HostConfig", "ShmSize"), _part(found, "HostConfig", "Privileged")
+    return Container(
+        name=_text(found, "Name").lstrip("/"),
+        status=state or ("running" if running is True else "exited" if running is False else ""),
+        image=_text(found, "Config", "Image") or _text(found, "ImageName"),
+        image_id=_text(found, "Image").removeprefix("sha256:"),
+        network=_text(found, "HostConfig", "NetworkMode"),
+        privileged=privileged if isinstance(privileged, bool) else None,
+        shm_bytes=shared if isinstance(shared, int) else None,
+        devices=tuple(_each(found, ("HostConfig", "Devices"), "PathOnHost")),
+        mounts=tuple(_each(found, ("Mounts",), "Destination")),
+    )
+
+
+def differences(found: Container, wanted: Wanted, image_id: str = "") -> Iterator[Difference]:
+    """What is not as the node wants it; `image_id` is what the wanted image is on the node now, empty when unknown."""
+    if found.network != "host":
+        yield Difference("network", f"network is {found.network or 'unknown'}, not host")
+    if wanted.devices and found.privileged is not True:
+        yield Difference("privileged", "not privileged")
+    if found.shm_bytes is not None and found.shm_bytes < wanted.engines * 2**30:
+        yield Difference("shm", f"shm is {found.shm_bytes / 2**30:.1f} GiB for {wanted.engines} engines")
+    yield from _image(found, wanted, image_id)
+    if wanted.devices and not found.privileged and (absent := _absent_devices(found, wanted)):
+        yield Difference("devices", f"lacks {', '.join(absent[:4])}" + _rest(len(absent) - 4))
+    if lacking := [each for each in wanted.mounts if not inside(each, found.mounts)]:
+        yield Difference("mounts", f"not mounted: {', '.join(lacking)}")
+    if wanted.log_dir and not inside(wanted.log_dir, found.mounts):
+        text = f"{wanted.log_dir} is not mounted: runs and their logs go with the container"
+        yield Difference("base", text)
+
+
+def inside(path: str, mounts: tuple[str, ...]) -> bool:
+    """Whether a path is a mount, or lies in one."""
+    return any(path == each or path.startswith(each.rstrip("/") + "/") for each in mounts)
+
+
+def same_image(one: str, other: str) -> bool:
+    """Whether two names mean the same image: podman writes `localhost/` and `docker.io/` out, a missing tag is `latest`."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(name: str) -> str:
+    for each in _IMPLIED:
+        name = name.removeprefix(each)
+    return name if ":" in name.rpartition("/")[2] or "@" in name else f"{name}:latest"
+
+
+def _image(found: Container, wanted: Wanted, image_id: str) -> Iterator[Difference]:
+    if wanted.image and found.image and not same_image(found.image, wanted.image):
+        if not (image_id and found.image_id == image_id):
+            yield Difference("image", f"image is {found.image}, not {wanted.image}")
+    elif image_id and found.image_id and found.image_id != image_id:
+        text = f"made from {found.image_id[:12]}; {wanted.image} is {image_id[:12]} here now"
+        yield Difference("digest", text)
+    if wanted.hardware == "a3" and not wanted.image and re.search(r"vllm-ascend:[\w.]+(?<!-a3)$", found.image):
+        yield Difference("image", f"image {found.image} has no -a3 suffix")
+
+
+def _absent_devices(found: Container, wanted: Wanted) -> list[str]:
+    needed = [*(f"/dev/davinci{each}" for each in range(wanted.devices)), *_DEVICES]
+    return [each for each in needed if each not in found.devices]
+
+
+def _rest(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""
+
+
+def _part(data: JsonValue, *keys: str) -> JsonValue:
+    for key in keys:
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data
+
+
+def _text(data: JsonValue, *keys: str) -> str:
+    value = _part(data, *keys)
+    return value if isinstance(value, str) else ""
+
+
+def _each(data: JsonValue, keys: tuple[str, ...], key: str) -> Iterator[str]:
+    rows = _part(data, *keys)
+    for row in rows if isinstance(rows, list) else ():
+        if value := _text(row, key):
+            yield value
