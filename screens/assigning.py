@@ -36,7 +36,7 @@ def moved(assignment: Assignment, group: str | None, nodes: Sequence[str]) -> As
     members = {name: tuple(node for node in held if node not in nodes) for name, held in assignment.nodes.items()}
     if group is not None:
         members[group] = (*members.get(group, ()), *nodes)
-    return Assignment(members, assignment.shapes)
+    return replace(assignment, nodes=members)
 
 
 def preview(deployment: Deployment, group: str | None, nodes: Sequence[str]) -> list[Line]:

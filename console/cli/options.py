@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from console.files import load_assignment, load_cluster, load_layout, shipped_layouts
@@ -62,21 +63,21 @@ def assignment_of(args: argparse.Namespace, cluster: Cluster, layout: Layout) ->
     """`--assign`, else what was saved for this cluster and layout, else the layout's own `assign`."""
     base = _base(cluster, layout)
     if args.assign:
-        return Assignment({**base.nodes, **parse_assign(args.assign, cluster, layout)}, base.shapes)
+        known = layout.shaped(base.shapes, base.copies)
+        return replace(base, nodes={**base.nodes, **parse_assign(args.assign, cluster, known)})
     return base
 
 
 def _base(cluster: Cluster, layout: Layout) -> Assignment:
     saved = assignment_path(state_home(), cluster.name, layout.name)
     kept = load_assignment(saved) if saved.exists() else Assignment(dict(layout.assign))
-    return Assignment(
-        {
-            group: tuple(node for node in nodes if node in cluster.nodes)
-            for group, nodes in kept.nodes.items()
-            if group in layout.groups
-        },
-        kept.shapes,
-    )
+    known = layout.shaped(kept.shapes, kept.copies).groups
+    members = {
+        group: tuple(node for node in nodes if node in cluster.nodes)
+        for group, nodes in kept.nodes.items()
+        if group in known
+    }
+    return replace(kept, nodes=members)
 
 
 def parse_assign(words: list[str], cluster: Cluster, layout: Layout) -> dict[str, tuple[str, ...]]:

@@ -7,14 +7,14 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from console.files.documents import Document, Schema, read_document, shown
 from console.files.problems import nearest, problems
 from console.model.cluster import Cluster, Written
 from console.model.deployment import Assignment
 from console.model.errors import FileError, Problem, UsageError
-from console.model.layout import Layout, Shape
+from console.model.layout import Layout, Shape, plain_name
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -24,6 +24,12 @@ class AssignmentFile(Written):
 
     assign: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     shapes: dict[str, Shape] = Field(default_factory=dict)
+    copies: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("copies")
+    @classmethod
+    def _plain(cls, value: dict[str, str]) -> dict[str, str]:
+        return {plain_name(name): like for name, like in value.items()}
 
 
 def load_cluster(path: Path) -> Cluster:
@@ -77,7 +83,7 @@ def shipped_layouts() -> tuple[str, ...]:
 def load_assignment(path: Path) -> Assignment:
     """The assignment in a file the console wrote. Raises FileError."""
     held = _validated(AssignmentFile, load_document(path))
-    return Assignment(held.assign, held.shapes)
+    return Assignment(held.assign, held.shapes, held.copies)
 
 
 def load_document(path: Path, *, schema: Schema = "core") -> Document:

@@ -23,6 +23,8 @@ def save_assignment(path: Path, assignment: Assignment) -> None:
     data: dict[str, object] = {"assign": {group: list(nodes) for group, nodes in assignment.nodes.items()}}
     if assignment.shapes:
         data["shapes"] = {group: shape.model_dump(mode="json") for group, shape in assignment.shapes.items()}
+    if assignment.copies:
+        data["copies"] = dict(assignment.copies)
     save_text(path, _ASSIGNMENT_HEAD + _yaml(data))
 
 

@@ -29,6 +29,8 @@ class Assignment:
     nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     """Groups the operator gave another size than their layout says."""
+    copies: Mapping[str, str] = field(default_factory=dict)
+    """Groups that were added while serving: name → the group of the layout they are like."""
 
     def of(self, group: str) -> tuple[str, ...]:
         """The nodes of a group, rank 0's node first."""
@@ -83,11 +85,11 @@ class Deployment:
 
     cluster: Cluster
     layout: Layout
-    """Its groups in the shapes the assignment gives them."""
+    """Its groups in the shapes the assignment gives them, copies of them behind each."""
     assignment: Assignment
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layout", self.layout.shaped(self.assignment.shapes))
+        object.__setattr__(self, "layout", self.layout.shaped(self.assignment.shapes, self.assignment.copies))
 
     @property
     def name(self) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from console.model.cluster import Hardware, Written, _named_hardware
+from console.model.restart import Restart
 from console.model.source import Source
 
 Role = Literal["prefill", "decode", "mixed"]
@@ -113,6 +114,8 @@ class Group(Written):
     args: dict[str, JsonValue] = Field(default_factory=dict)
     by_node: dict[int, NodeChange] = Field(default_factory=dict)
     """Position of a node in the group, from 0 → what is different there. Rarely wise: ranks of a group should be equal."""
+    restart: Restart = Restart()
+    """Whether a console that may act starts the group again when it failed; by default it never does."""
 
     @field_validator("env", mode="before")
     @classmethod
@@ -251,17 +254,23 @@ class Layout(Written):
                 raise ValueError(f"there is no group {name!r} (groups: {', '.join(groups)})")
         return value
 
-    def shaped(self, shapes: Mapping[str, Shape]) -> Layout:
-        """The layout as written, its groups in these shapes; shapes of groups it has not are left out."""
+    def shaped(self, shapes: Mapping[str, Shape], copies: Mapping[str, str] | None = None) -> Layout:
+        """The layout as written, its groups in these shapes, each followed by its copies (name → group).
+
+        What is said of groups that it has not is left out.
+        """
         written = self.written or self
-        known = {name: shape for name, shape in shapes.items() if name in written.groups}
-        if not known:
+        shaped = {name: shape for name, shape in shapes.items() if name in written.groups}
+        added = {
+            name: like for name, like in (copies or {}).items() if like in written.groups and name not in written.groups
+        }
+        if not shaped and not added:
             return written
-        groups = dict(written.groups)
-        for name, shape in known.items():
-            parallel = groups[name].data_parallel.model_copy(update={"size": shape.size, "per_node": shape.per_node})
-            change = {"nodes": shape.nodes, "tensor_parallel": shape.tensor_parallel, "data_parallel": parallel}
-            groups[name] = groups[name].model_copy(update=change)
+        groups: dict[str, Group] = {}
+        for name, group in written.groups.items():
+            groups[name] = _in_shape(group, shaped[name]) if name in shaped else group
+            for copy in (each for each, like in added.items() if like == name):
+                groups[copy] = _copied(groups[name], [*written.groups.values(), *groups.values()])
         return written.model_copy(update={"groups": groups, "written": written})
 
     def kv_transfer_config(self, name: str, position: int = 0) -> dict[str, JsonValue] | None:
@@ -294,3 +303,35 @@ class Layout(Written):
             if peer is not None:
                 sizes[role] = {"dp_size": peer.data_parallel.size, "tp_size": peer.tensor_parallel}
         return sizes
+
+
+def _in_shape(group: Group, shape: Shape) -> Group:
+    parallel = group.data_parallel.model_copy(update={"size": shape.size, "per_node": shape.per_node})
+    change = {"nodes": shape.nodes, "tensor_parallel": shape.tensor_parallel, "data_parallel": parallel}
+    return group.model_copy(update=change)
+
+
+def _copied(group: Group, others: Iterable[Group]) -> Group:
+    """The group once more beside these, for other nodes. Only its engine ids differ: a KV peer is known by its id."""
+    transfer = group.kv_transfer
+    if transfer is None or transfer.engine_id is None:
+        return group
+    taken: set[str] = set()
+    for each in others:
+        found = each.kv_transfer.engine_id if each.kv_transfer else None
+        taken.update(found if isinstance(found, tuple) else [found] if found is not None else [])
+    many = isinstance(transfer.engine_id, tuple)
+    fresh = []
+    for engine in transfer.engine_id if isinstance(transfer.engine_id, tuple) else (transfer.engine_id,):
+        fresh.append(_free_id(engine, taken))
+        taken.add(fresh[-1])
+    return group.model_copy(
+        update={"kv_transfer": transfer.model_copy(update={"engine_id": tuple(fresh) if many else fresh[0]})}
+    )
+
+
+def _free_id(like: str, taken: set[str]) -> str:
+    """An engine id nobody has: the next number for a number, else the text with a number behind it."""
+    number = int(like) if like.isascii() and like.isdecimal() and len(like) < 10 else None
+    tries = (str(number + step) if number is not None else f"{like}-{step + 1}" for step in range(1, MOST * 2))
+    return next(each for each in tries if each not in taken)

@@ -128,7 +128,7 @@ def resize(
     With only `tensor_parallel`, the ranks of a node change so that they fill the devices they filled before. Nodes beyond
     the new count are taken away from the end. Raises UsageError for an unknown group or a number below 1.
     """
-    old = _group(deployment, group)
+    old = _group(deployment, _no_copy(deployment, group))
     parallel = old.data_parallel
     for number in (nodes, per_node, tensor_parallel):
         if number is not None and not 1 <= number <= MOST:
@@ -146,12 +146,55 @@ def resize(
 
 def reset_shape(deployment: Deployment, group: str) -> Deployment:
     """Give a group the size its layout says again. Raises UsageError for an unknown group."""
-    _group(deployment, group)
+    _group(deployment, _no_copy(deployment, group))
     shapes = {name: shape for name, shape in deployment.assignment.shapes.items() if name != group}
     written = (deployment.layout.written or deployment.layout).groups[group]
     members = {name: deployment.assignment.of(name) for name in _names(deployment)}
     members[group] = members[group][: written.nodes]
     return _with(deployment, members, shapes)
+
+
+def family(deployment: Deployment, group: str) -> tuple[str, ...]:
+    """A group of the layout and its copies, the group itself first. Raises UsageError for an unknown group or a copy."""
+    _group(deployment, _no_copy(deployment, group))
+    return (group, *(name for name, like in deployment.assignment.copies.items() if like == group))
+
+
+def add_copy(deployment: Deployment, group: str, nodes: Sequence[str]) -> tuple[Deployment, str]:
+    """The deployment with one more group like `group` on these nodes, and that group's name (`decode2`).
+
+    Raises UsageError for unknown names, Refused when there are not as many nodes as it takes or one carries something.
+    """
+    wanted = _group(deployment, _no_copy(deployment, group)).nodes
+    chosen = tuple(dict.fromkeys(_node(deployment, node) for node in nodes))
+    if len(chosen) != wanted:
+        raise Refused(f"a group like {group} takes {wanted} nodes, not {len(chosen)}", hint="name as many free nodes")
+    for node in chosen:
+        if (held := deployment.assignment.group_of(node)) is not None:
+            raise Refused(
+                f"{node} carries {held}", hint="name nodes that carry nothing; `assign` shows who carries what"
+            )
+    name = next(f"{group}{at}" for at in range(2, MOST) if f"{group}{at}" not in deployment.layout.groups)
+    now = deployment.assignment
+    added = replace(now, nodes={**now.nodes, name: chosen}, copies={**now.copies, name: group})
+    return replace(deployment, assignment=added), name
+
+
+def drop_copy(deployment: Deployment, name: str) -> Deployment:
+    """The deployment without a group that was added; its nodes are free then. Raises UsageError when it is none."""
+    now = deployment.assignment
+    if name not in now.copies:
+        raise UsageError(f"{name} is no group that was added", hint=f"added: {', '.join(now.copies) or 'none'}")
+    kept = {each: members for each, members in now.nodes.items() if each != name}
+    copies = {each: like for each, like in now.copies.items() if each != name}
+    return replace(deployment, assignment=replace(now, nodes=kept, copies=copies))
+
+
+def _no_copy(deployment: Deployment, group: str) -> str:
+    like = deployment.assignment.copies.get(group)
+    if like is not None:
+        raise UsageError(f"{group} is a copy of {like} and has its size", hint=f"name {like}")
+    return group
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,4 +245,4 @@ def _with(
     deployment: Deployment, members: Mapping[str, tuple[str, ...]], shapes: Mapping[str, Shape] | None = None
 ) -> Deployment:
     kept = deployment.assignment.shapes if shapes is None else shapes
-    return replace(deployment, assignment=Assignment(members, kept))
+    return replace(deployment, assignment=replace(deployment.assignment, nodes=members, shapes=kept))

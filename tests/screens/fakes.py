@@ -247,7 +247,7 @@ class FakeSession:
         }
         if group is not None:
             members[group] = (*members.get(group, ()), *nodes)
-        self.change(lambda now: replace(now, assignment=Assignment(members, now.assignment.shapes)))
+        self.change(lambda now: replace(now, assignment=replace(now.assignment, nodes=members)))
 
     def change(self, operation: Callable[[Deployment], Deployment]) -> None:
         """One step that can be taken back; `refusal` stands for an engine that runs on the place."""
