@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Tests mostly wait for real processes; a file stays together because some tell one story.
 WORKERS ?= 3
 
-.PHONY: demo test lint format lock clean
+.PHONY: demo test again lint format lock clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,7 +22,11 @@ lint: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 test: lint  ## everything the CI runs
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	@rm -f build/failed-files
+	FAILED_FILES=build/failed-files $(BIN)/pytest -n $(WORKERS) --dist loadfile
+
+again: $(VENV)/.ready  ## the test files that failed in the last `make test`, alone
+	xargs -r $(BIN)/pytest < build/failed-files
 
 lock:  ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
