@@ -79,6 +79,10 @@ class Refused(ConsoleError):
     exit_code = ExitCode.REFUSED
 
 
+class Busy(Refused):
+    """Somebody else is at work on it; once they are done, or by a takeover, the same may be done."""
+
+
 class Unreachable(ConsoleError):
     """A node gives no answer. It says nothing about the engines on it."""
 

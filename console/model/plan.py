@@ -94,6 +94,8 @@ class StepEvent:
     at: float = 0.0
 
 
+    restarts: tuple[float, ...] = ()
+    """When a restart policy started these engines in a row, this time last; empty when an operator does."""
 @dataclass(frozen=True, slots=True)
 class PlanResult:
     """How a plan ended."""

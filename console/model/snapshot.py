@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from console.model.deployment import RankRole
+from console.model.restart import GroupRestart
 
 
 class LinkState(StrEnum):
@@ -337,6 +338,8 @@ class ClusterSnapshot:
     diagnoses: tuple[Diagnosis, ...] = ()
     """Known failures that current runs show, in the order in which they happened."""
 
+    restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
+    """Where the groups stand that have a restart policy; groups without one are not in it."""
     def engines_on(self, node: str) -> tuple[EngineSnapshot, ...]:
         """Engines of one node, in order."""
         return tuple(engine for engine in self.engines.values() if engine.node == node)

@@ -101,6 +101,7 @@ class Launching:
             "argv": list(masked_argv(command.argv)),
             "env": masked_env(command.env),
             "by": self._scope.who,
+            **({"restarts": list(self._scope.plan.restarts)} if self._scope.plan.restarts else {}),
         }
 
     async def launch(self, step: Step, say: Say) -> str:

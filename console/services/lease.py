@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from pydantic import JsonValue
 
-from console.model.errors import NodeError, Refused, Unreachable
+from console.model.errors import Busy, NodeError, Unreachable
 from console.model.plan import Plan
 from console.remote.link import NodeLink
 
@@ -40,17 +40,17 @@ def said(answer: Mapping[str, JsonValue]) -> str:
 async def held(
     link: NodeLink | None, plan: Plan, who: str, *, takeover: bool, tell: Callable[[str], None]
 ) -> AsyncIterator[None]:
-    """Hold the lease for the length of the block. Raises Refused naming the holder when somebody else is at work."""
+    """Hold the lease for the length of the block. Raises Busy naming the holder when somebody else is at work."""
     if link is None:
         yield
         return
     token = secrets.token_hex(8)
     try:
-        answer = await link.lease(plan.deployment, "take", holder=who, verb=plan.verb, token=token, takeover=takeover)
+        answer = await link.lease(plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=takeover)
     except NodeError as error:
         if error.kind != "busy":
             raise
-        raise Refused(str(error), hint="ask them; to take over: dsv4-console VERB --takeover") from error
+        raise Busy(str(error), hint="ask them; to take over: dsv4-console VERB --takeover") from error
     except Unreachable as error:
         tell(f"going on without the lease: {error}")
         yield
@@ -72,4 +72,9 @@ async def _renew(link: NodeLink, plan: Plan, who: str, token: str) -> None:
     while True:
         await asyncio.sleep(RENEW_S)
         with contextlib.suppress(NodeError, Unreachable):
-            await link.lease(plan.deployment, "take", holder=who, verb=plan.verb, token=token, takeover=False)
+            await link.lease(plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=False)
+
+
+def _verb(plan: Plan) -> str:
+    """What the others are told: nobody pressed a key for what a policy does."""
+    return f"{plan.verb} by policy" if plan.restarts else plan.verb

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from console.model.deployment import Deployment, is_address
 from console.model.errors import ConsoleError
+from console.model.restart import GroupRestart
 from console.model.run import Hello, LogChunk, RunKey, RunState, Sample
 from console.model.snapshot import (
     ClusterSnapshot,
@@ -48,6 +49,7 @@ class Monitor:
         self.read_only = read_only
         self.holder = ""
         self.diagnoses: tuple[Diagnosis, ...] = ()
+        self.restarts: Mapping[str, GroupRestart] = {}
         self.nodes = {name: NodeRecord(node) for name, node in deployment.cluster.nodes.items()}
         self.runs: dict[RunKey, RunRecord] = {}
         self._logs = logs
@@ -186,6 +188,7 @@ class Monitor:
             holder=self.holder,
             previous=self.snapshot.engines if hasattr(self, "snapshot") else {},
             diagnoses=self.diagnoses,
+            restarts=self.restarts,
         )
         return picture.take(scene, time.time())
 

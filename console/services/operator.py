@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -74,11 +74,13 @@ class Operator:
         confirmed: str,
         takeover: bool = False,
         override: frozenset[str] = frozenset(),
+        still: Callable[[], Awaitable[None]] | None = None,
     ) -> PlanResult:
         """Run a plan to its end; each change of a step goes to `notice`. Failures of the checks in `override` stop nothing.
 
-        Raises Refused when it is not confirmed as the plan asks, blocked by a finding, another plan runs here, or
-        another operator holds the deployment's lease and `takeover` is not given.
+        `still` is asked once the lease is held and may raise to call it off. Raises Refused when it is not confirmed as
+        the plan asks, blocked by a finding, or another plan runs here; Busy when another operator holds the
+        deployment's lease and `takeover` is not given.
         """
         self._must_be_armed()
         if confirmed != plan.confirm.expected:
@@ -92,6 +94,8 @@ class Operator:
         self._cancelled.clear()
         try:
             async with held(self._keeper(), plan, self._who, takeover=takeover, tell=self._tell):
+                if still is not None:
+                    await still()
                 self._journal.record("begin", takeover=takeover, override=[*sorted(override)], **self._facts(plan))
                 result = await self._stages(plan, notice, self._gate(plan, override))
         finally:
@@ -139,7 +143,8 @@ class Operator:
                 messages[step] = message
             notice(StepEvent(step, outcome, message, time.time()))
 
-        runner = StepRunner(Scope(plan, self._monitor, self._links, self._who, self._cancelled, gate))
+        who = f"{self._who} (restart policy)" if plan.restarts else self._who
+        runner = StepRunner(Scope(plan, self._monitor, self._links, who, self._cancelled, gate))
         going = True
         for stage in plan.stages:
             if not going or self._cancelled.is_set():

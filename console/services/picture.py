@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from console.model.deployment import Deployment, Rank
+from console.model.restart import GroupRestart
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import (
     ClusterSnapshot,
@@ -41,6 +42,7 @@ class Scene:
     previous: Mapping[str, EngineSnapshot]
     diagnoses: tuple[Diagnosis, ...] = ()
 
+    restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
 
 def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | None:
     """The newest run of an engine on a node; a live one wins over a newer one that was only prepared."""
@@ -76,6 +78,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         serving=grouped,
         diagnoses=scene.diagnoses,
     )
+        restarts=scene.restarts,
 
 
 def _learnt(scene: Scene, rank: Rank) -> RunRecord | None:

@@ -36,6 +36,7 @@ from console.services.operator import Operator
 from console.services.places import assignment_path, file_name, private, state_home
 from console.services.plans import PlanMaker, command_text
 from console.services.preflight import Preflight
+from console.services.restarts import RestartWatch
 from console.services.roles import Change, Roles
 from console.services.verification import Verifier
 from console.services.works import WorksWatch
@@ -55,7 +56,9 @@ class Session:
         read_only: bool = False,
         state_dir: Path | None = None,
         cadences: Cadences | None = None,
+        restarts: bool = False,
     ) -> None:
+        """`restarts`: this console carries out restart policies for as long as it is open, unless it is read-only."""
         self.cluster = cluster
         self.read_only = read_only
         self.state_dir = private(state_dir or state_home())
@@ -74,6 +77,7 @@ class Session:
         self.operator = Operator(
             self._monitor, self._links, self.journal, who=operator_name(), preflight=self.preflight
         )
+        self.restarts = RestartWatch(self._monitor, self.operator, self.journal, armed=restarts)
         results = ResultStore(self.state_dir / "results.sqlite")
         self.evaluator = Evaluator(self._monitor, self._links, self.logs, self.journal, results, who=operator_name())
         self._health = HealthWatch(self._monitor, self._links)
@@ -96,6 +100,7 @@ class Session:
             asyncio.create_task(self._metrics.run(), name="metrics"),
             asyncio.create_task(self._works.run(), name="works"),
             asyncio.create_task(self._diagnosis.run(), name="diagnosis"),
+            asyncio.create_task(self.restarts.run(), name="restarts"),
             asyncio.create_task(self._watch_lease(), name="lease"),
         ]
 
