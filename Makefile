@@ -22,7 +22,6 @@ lint: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 test: lint  ## everything the CI runs
-	@rm -f build/failed-files
 	FAILED_FILES=build/failed-files $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 again: $(VENV)/.ready  ## the test files that failed in the last `make test`, alone
