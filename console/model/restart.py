@@ -87,14 +87,20 @@ class GroupRestart:
     """Seconds since the epoch on this machine."""
 
     def words(self, now: float) -> str:
-        """One line: `restarts in 28 s (2nd of 3 in 1 h)`, `gave up after 3 restarts in 1 h`."""
-        budget = f"{self.used} of {self.budget} restarts in {span(self.within_s)} used"
-        if self.standing is Standing.WAITING and self.due_at is not None:
-            left = max(0.0, self.due_at - now)
-            return f"restarts in {left:.0f} s ({budget})" + (f": {self.reason}" if self.reason else "")
+        """One line: `restarts in 28 s (1 of 3 restarts in 1 h used): decode-5 on d0 failed`."""
+        used = f"{self.used} of {self.budget} restarts in {span(self.within_s)} used"
         if self.standing is Standing.GAVE_UP:
             times = f"{self.used} restart" + ("s" if self.used != 1 else "")
             return f"gave up after {times} in {span(self.within_s)}: {self.reason}"
-        word = {Standing.WATCHING: "watches", Standing.HELD: "no restart", Standing.RESTARTING: "is being restarted"}
-        said = word.get(self.standing, str(self.standing))
-        return f"{said} ({budget})" + (f": {self.reason}" if self.reason else "")
+        word = _WORDS[self.standing]
+        if self.due_at is not None:
+            word = f"restarts in {max(0.0, self.due_at - now):.0f} s"
+        return f"{word} ({used})" + (f": {self.reason}" if self.reason else "")
+
+
+_WORDS = {
+    Standing.WATCHING: "on failure, while a console with write access is open",
+    Standing.HELD: "no restart now",
+    Standing.WAITING: "is restarted by any console that is open with write access",
+    Standing.RESTARTING: "is being restarted",
+}

@@ -89,7 +89,7 @@ class RestartWatch:
             return "restarts are paused in this console"
         if self._operator.running is not None:
             return f"a {self._operator.running.verb} is at work here"
-        return f"{self._monitor.holder} is at work" if self._monitor.holder else ""
+        return f"held by {self._monitor.holder}" if self._monitor.holder else ""
 
     def _members(self, group: str) -> list[Member]:
         found = []
