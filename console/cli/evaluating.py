@@ -4,49 +4,30 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
-from pydantic import JsonValue
-
-from console.cli.live import connected
-from console.cli.options import add_cluster_options, deployment_of, read_only_of, remember_layout
+from console.cli.live import connected, opened
+from console.cli.options import add_cluster_options, remember_layout
 from console.cli.results import print_records
-from console.commands.evaluation import DATASETS, AccuracyLoad, BenchLoad
 from console.evaluation.comparison import judge
 from console.evaluation.progress import Progress
 from console.evaluation.records import Record, Tool
-from console.model.errors import ConsoleError, ExitCode, Refused, UsageError
+from console.model.errors import ConsoleError, ExitCode, Refused
 from console.model.run import RunKey
 from console.services.evaluation import Evaluator
 from console.services.evaluation_plans import Ask, EvaluationPlan
-from console.services.session import Session
-
-TOOLS = {"vllm": Tool.VLLM_BENCH, "aisbench": Tool.AISBENCH, "built-in": Tool.BUILT_IN}
+from console.services.evaluation_words import add_bench, add_eval
 
 
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add both verbs."""
     bench = subparsers.add_parser("bench", help="measure throughput and latency", description=_BENCH)
-    bench.add_argument("--tool", choices=tuple(TOOLS), default="vllm", help="who measures (default: vllm bench serve)")
-    bench.add_argument("--input-len", type=int, default=1024, metavar="TOKENS", help="length of the random prompts")
-    bench.add_argument("--output-len", type=int, default=256, metavar="TOKENS", help="tokens asked for")
-    bench.add_argument("--num-prompts", type=int, default=100, metavar="N")
-    bench.add_argument("--concurrency", type=int, metavar="N", help="requests in flight at most")
-    bench.add_argument("--request-rate", type=float, metavar="PER_S", help="open loop: send at this rate")
-    bench.add_argument("--seed", type=int, default=0)
-    bench.add_argument("--sweep", metavar="N,N,…", help="one run after the other at these concurrencies")
-    bench.add_argument("--sweep-rate", metavar="R,R,…", help="one run after the other at these request rates")
-    bench.set_defaults(run=run, asks=_bench_asks)
+    add_bench(bench)
     evaluate = subparsers.add_parser("eval", help="measure accuracy with AISBench", description=_EVAL)
-    evaluate.add_argument("dataset", nargs="?", default="", help=f"known: {', '.join(DATASETS)}; others with --config")
-    evaluate.add_argument("--max-out-tokens", type=int, default=32768, metavar="TOKENS")
-    evaluate.add_argument("--concurrency", type=int, default=32, metavar="N")
-    evaluate.add_argument("--num-prompts", type=int, metavar="N", help="only the first N questions")
-    evaluate.set_defaults(run=run, asks=_accuracy_asks)
+    add_eval(evaluate)
     for parser in (bench, evaluate):
+        parser.set_defaults(run=run)
         _common(parser)
 
 
@@ -58,12 +39,6 @@ _EVAL = "Runs AISBench on a node against the deployment's endpoint; it goes on w
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--on", default="", metavar="NODE", help="where the tool runs (default: the endpoint's node)")
-    parser.add_argument("--endpoint", default="", metavar="HOST:PORT", help="default: the proxy, or the first engine")
-    parser.add_argument("--model", default="", metavar="ID", help="default: what the engine says it serves")
-    parser.add_argument("--config", default="", metavar="NAME", help="AISBench's dataset configuration")
-    parser.add_argument("--program", default="", metavar="PATH", help="ais_bench, where it is not on PATH")
-    parser.add_argument("--generation", metavar="JSON", help="further sampling parameters of AISBench")
     parser.add_argument("--baseline", type=float, help="judge by this figure, as vllm-ascend's CI does")
     parser.add_argument("--threshold", type=float, help="points of accuracy, or share of the throughput")
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -80,20 +55,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace) -> int:
-    deployment = deployment_of(args)
     asks: tuple[Ask, ...] = () if args.cancel else args.asks(args)
-    session = Session(
-        deployment.cluster,
-        deployment.layout,
-        deployment.assignment,
-        read_only=read_only_of(args, deployment.cluster),
-    )
-    await session.open()
-    try:
+    async with opened(args) as session:
         await connected(session)
         if args.cancel:
             return await _cancel(session.evaluator, args.cancel)
-        remember_layout(deployment.cluster, deployment.layout)
+        remember_layout(session.deployment.cluster, session.deployment.layout)
         records = []
         for ask in asks:
             plan = await session.evaluator.prepare(ask)
@@ -106,8 +73,6 @@ async def _run(args: argparse.Namespace) -> int:
         if args.dry_run:
             return ExitCode.FAILED if plan.blocked else ExitCode.OK
         return _report(records, args)
-    finally:
-        await session.close()
 
 
 async def _measure(evaluator: Evaluator, plan: EvaluationPlan, args: argparse.Namespace) -> Record | None:
@@ -185,47 +150,3 @@ async def _cancel(evaluator: Evaluator, wanted: str) -> int:
 def _ended(key: RunKey, node: str, outcome: str, left: Sequence[str]) -> str:
     text = f"{key.engine} {key.run} on {node}: {outcome}"
     return f"{text}, left: {', '.join(left)}" if left else f"{text}, no process left"
-
-
-def _ask(args: argparse.Namespace, tool: Tool, load: BenchLoad | AccuracyLoad) -> Ask:
-    return Ask(tool, load, args.on, args.endpoint, args.model, args.program, args.config, _generation(args.generation))
-
-
-def _bench_asks(args: argparse.Namespace) -> tuple[Ask, ...]:
-    load = BenchLoad(args.input_len, args.output_len, args.num_prompts, args.concurrency, args.request_rate, args.seed)
-    tool = TOOLS[args.tool]
-    if args.sweep and args.sweep_rate:
-        raise UsageError("--sweep and --sweep-rate are two sweeps", hint="give one of them")
-    loads = [load]
-    if args.sweep:
-        loads = [replace(load, concurrency=int(each)) for each in _numbers(args.sweep, "--sweep", whole=True)]
-    if args.sweep_rate:
-        loads = [replace(load, rate=each) for each in _numbers(args.sweep_rate, "--sweep-rate", whole=False)]
-    return tuple(_ask(args, tool, each) for each in loads)
-
-
-def _accuracy_asks(args: argparse.Namespace) -> tuple[Ask, ...]:
-    if not args.dataset:
-        raise UsageError("which dataset?", hint=f"known: {', '.join(DATASETS)}")
-    load = AccuracyLoad(args.dataset, args.config, args.max_out_tokens, args.concurrency, args.num_prompts)
-    return (_ask(args, Tool.AISBENCH, load),)
-
-
-def _numbers(text: str, option: str, *, whole: bool) -> list[float]:
-    try:
-        found = [float(int(word) if whole else float(word)) for word in text.split(",")]
-    except ValueError:
-        raise UsageError(f"{option} {text}: no list of numbers", hint="for example 1,2,4,8,16") from None
-    return found
-
-
-def _generation(text: str | None) -> dict[str, JsonValue]:
-    if not text:
-        return {}
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"--generation is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UsageError("--generation is no JSON object", hint='for example {"top_p": 0.95}')
-    return value

@@ -58,12 +58,16 @@ class BenchLoad:
     rate: float | None = None
     """Requests per second; None sends as fast as the concurrency allows."""
     seed: int = 0
+    warmups: int | None = None
+    """Requests before, which are not counted; None leaves it to the tool."""
 
     def __post_init__(self) -> None:
         for name in ("input_tokens", "output_tokens", "requests", "concurrency"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name.replace('_', ' ')}: {value} is not enough", hint="give 1 or more")
+        if self.warmups is not None and self.warmups < 0:
+            raise UsageError(f"warmups: {self.warmups} cannot be", hint="give 0 or more")
         if self.rate is not None and not 0 < self.rate < 1e6:
             raise UsageError(f"a request rate of {self.rate:g} per second cannot be", hint="give one above 0")
 
@@ -125,6 +129,7 @@ def bench_argv(deployment: Deployment, where: Endpoint, model: str, load: BenchL
         "random-input-len": load.input_tokens,
         "random-output-len": load.output_tokens,
         "num-prompts": load.requests,
+        "num-warmups": load.warmups,
         "max-concurrency": load.concurrency,
         "request-rate": load.rate,
         "seed": load.seed,
@@ -167,6 +172,7 @@ def performance_argv(load: BenchLoad, dataset: str = "", program: str = "ais_ben
         "mode": "perf",
         "summarizer": "default_perf",
         "num-prompts": load.requests,
+        "num-warmups": load.warmups,
         **_AISBENCH_PLACES,
     }
     return (program, *flag_words(args))

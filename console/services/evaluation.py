@@ -12,14 +12,14 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
 from console.commands import evaluation as commands
 from console.commands.evaluation import BenchLoad, Endpoint
 from console.commands.script import cmd_sh
-from console.evaluation.loadgen import generate
+from console.evaluation.loadgen import Send, generate
 from console.evaluation.progress import Progress
 from console.evaluation.readings import ResultError
 from console.evaluation.records import Ending, Record, Tool, layout_hash
@@ -50,6 +50,15 @@ WORDS_PER_TOKEN = 0.75
 """Of the generator's English prompts, roughly; the server's own count is what is kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A run of the built-in generator on this machine, and how far it is."""
+
+    plan: EvaluationPlan
+    started_at: float
+    progress: Progress | None = None
+
+
 class Evaluator:
     """The evaluations of one session."""
 
@@ -69,6 +78,8 @@ class Evaluator:
         self._journal = journal
         self._who = who
         self.watch = EvaluationWatch(monitor, logs, store)
+        self.local: dict[RunKey, Local] = {}
+        """What the built-in generator measures now, here."""
 
     async def prepare(self, ask: Ask) -> EvaluationPlan:
         """Check everything that can be checked, and build the exact run. Nothing is changed on any node.
@@ -126,36 +137,37 @@ class Evaluator:
         if plan.node or not isinstance(load, BenchLoad):
             raise UsageError("the built-in generator measures performance only")
         self._journal.record("evaluation-begin", **self._facts(plan))
+        self.local[plan.key] = Local(plan, time.time())
+        try:
+            return await self._measured(plan, load, told)
+        finally:
+            self.local.pop(plan.key, None)
+
+    async def _measured(self, plan: EvaluationPlan, load: BenchLoad, told: Callable[[Progress], None]) -> Record:
         near = self._near(plan.ask, plan.where, "")
         link = self._links[near]
         tunnel = link if link.node.http == "tunnel" else None
         streams = Streams(plan.where.host, plan.where.port, tunnel)
-        started = time.time()
-        record = replace(
-            self._bare(plan, started), parameters={**plans.parameters(plan.ask), "through": link.node.http}
-        )
+
+        def noted(progress: Progress) -> None:
+            self.local[plan.key] = replace(self.local[plan.key], progress=progress)
+            told(progress)
+
         unsubscribe = self._monitor.subscribe(lambda picture: self.watch.sample(plan.key.run, picture))
         try:
-            timed = await _generate(plan, load, streams, told)
-            reading = read_requests(timed, intended=load.rate is not None)
-            record = replace(
-                record,
-                numbers=dict(reading.numbers),
-                failed_requests=reading.failed_requests,
-                total_requests=reading.total_requests,
-                timeline=reading.timeline,
-                warnings=reading.warnings,
-            )
-        except ResultError as error:
-            record = replace(record, ending=Ending.FAILED, error=str(error))
+            send = _sender(plan, load, streams)
+            await _warm_up(load, send)
+            parameters = {**plans.parameters(plan.ask), "through": link.node.http}
+            record = replace(self._bare(plan, time.time()), parameters=parameters)
+            record = await _generated(record, load, send, noted)
         except asyncio.CancelledError:
             self._journal.record("evaluation-cancelled", **self._facts(plan))
             raise
         finally:
             unsubscribe()
             streams.close()
-        ended = time.time()
-        record = replace(record, ended_at=ended, npu=npu_use(self.store.samples(plan.key.run), started, ended))
+        use = npu_use(self.store.samples(plan.key.run), record.started_at, record.ended_at)
+        record = replace(record, npu=use)
         self.watch.keep(record)
         return record
 
@@ -190,15 +202,17 @@ class Evaluator:
         return checks.Checked(facts, tool, tuple(found))
 
     def _others(self, key: RunKey) -> tuple[Finding, ...]:
+        lives = [(name, state.key) for name, state in self.watch.running()]
+        lives += [("this machine", other) for other in self.local]
         return tuple(
             Finding(
                 "EVAL-BUSY",
-                Severity.ERROR if state.key.engine == key.engine else Severity.WARNING,
-                f"{state.key.engine} is running on {name}; both would measure each other",
+                Severity.ERROR if other.engine == key.engine else Severity.WARNING,
+                f"{other.engine} is running on {name}; both would measure each other",
                 name,
                 fix="wait for it, or cancel it",
             )
-            for name, state in self.watch.running()
+            for name, other in lives
         )
 
     def _bare(self, plan: EvaluationPlan, started: float) -> Record:
@@ -258,9 +272,8 @@ class Evaluator:
         }
 
 
-async def _generate(
-    plan: EvaluationPlan, load: BenchLoad, streams: Streams, told: Callable[[Progress], None]
-) -> tuple[Timed, ...]:
+def _sender(plan: EvaluationPlan, load: BenchLoad, streams: Streams) -> Send:
+    """How one prompt is sent, and what came of it."""
     body: dict[str, JsonValue] = {
         "model": plan.model,
         "max_completion_tokens": load.output_tokens,
@@ -274,7 +287,23 @@ async def _generate(
         got = await streams.chat({**body, "messages": [{"role": "user", "content": prompt}]}, REQUEST_S)
         return Timed(due, got.sent_at, got.pieces, got.prompt_tokens, got.output_tokens, got.characters, got.error)
 
-    texts = list(prompts(int(load.input_tokens * WORDS_PER_TOKEN), load.requests, load.seed))
+    return send
+
+
+def _words(load: BenchLoad) -> int:
+    return int(load.input_tokens * WORDS_PER_TOKEN)
+
+
+async def _warm_up(load: BenchLoad, send: Send) -> None:
+    """Requests that are not counted, with prompts of their own."""
+    if load.warmups:
+        texts = list(prompts(_words(load), load.warmups, load.seed + 1))
+        await generate(ClosedLoop(load.concurrency or 1, load.warmups), texts, send)
+
+
+async def _generated(record: Record, load: BenchLoad, send: Send, told: Callable[[Progress], None]) -> Record:
+    """The record with the figures of the load, or with the reason why it has none."""
+    texts = list(prompts(_words(load), load.requests, load.seed))
     began = time.monotonic()
 
     def ended(count: int, failed: int) -> None:
@@ -286,4 +315,17 @@ async def _generate(
         if load.rate is not None
         else ClosedLoop(load.concurrency or 1, load.requests)
     )
-    return await generate(shape, texts, send, ended)
+    timed = await generate(shape, texts, send, ended)
+    record = replace(record, ended_at=time.time())
+    try:
+        reading = read_requests(timed, intended=load.rate is not None)
+    except ResultError as error:
+        return replace(record, ending=Ending.FAILED, error=str(error))
+    return replace(
+        record,
+        numbers=dict(reading.numbers),
+        failed_requests=reading.failed_requests,
+        total_requests=reading.total_requests,
+        timeline=reading.timeline,
+        warnings=reading.warnings,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -16,6 +16,7 @@ from console.evaluation.records import Kind, Tool, layout_hash
 from console.model.deployment import Deployment
 from console.model.errors import UsageError
 from console.model.findings import Finding, Severity
+from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.run import RunKey
 from console.services.evaluation_checks import Checked
 
@@ -121,6 +122,41 @@ def tool_words(
     return ("built-in", str(where), model, ask.subject), ("", "")
 
 
+def as_plan(plan: EvaluationPlan, deployment: Deployment, following: Sequence[Ask] = (), busy: int = 0) -> Plan:
+    """The run as a dialog shows it before it is confirmed: what is run, where, what the checks found, what follows.
+
+    `busy` is how many requests of others the deployment has now.
+    """
+    node = plan.node or "this machine"
+    first = Step("run", "launch", f"{plan.ask.tool} {plan.ask.subject}", node, (plan.key.engine,), (plan.command,))
+    stages = [Stage(f"requests to {plan.where}, model {plan.model or 'unknown'}", (first,))]
+    if following:
+        steps = tuple(
+            Step(f"run-{number}", "launch", f"{ask.tool} {ask.subject}, {_load_words(ask)}", node)
+            for number, ask in enumerate(following, start=2)
+        )
+        stages.append(Stage("then one after the other, as long as this console is open", steps))
+    production = "production" in deployment.cluster.tags
+    return Plan(
+        "start",
+        deployment.cluster.name,
+        deployment.name,
+        (plan.key.engine,),
+        tuple(stages),
+        Confirm("name", deployment.cluster.name) if production else Confirm("key", "y"),
+        plan.findings,
+        (f"{busy} requests of others run now; they get slower, and so does what is measured",) if busy else (),
+    )
+
+
+def _load_words(ask: Ask) -> str:
+    """The load of one run of a sweep, in a word."""
+    load = ask.load
+    if isinstance(load, BenchLoad) and load.rate is not None:
+        return f"{load.rate:g} requests/s"
+    return f"concurrency {load.concurrency}"
+
+
 def run_spec(
     deployment: Deployment,
     ask: Ask,
@@ -173,6 +209,7 @@ def parameters(ask: Ask) -> dict[str, JsonValue]:
             "concurrency": load.concurrency,
             "rate": load.rate,
             "seed": load.seed,
+            "warmups": load.warmups,
         }
     if ask.generation:
         own["generation"] = dict(ask.generation)
@@ -201,7 +238,8 @@ def engine_id(ask: Ask) -> str:
     """Under what name a run lives on its node; runs of one name exclude each other."""
     if ask.kind is Kind.ACCURACY:
         return f"eval-{_NOT_PLAIN.sub('-', ask.subject)[:60]}"
-    return f"bench-{'vllm' if ask.tool is Tool.VLLM_BENCH else 'aisbench'}"
+    names = {Tool.VLLM_BENCH: "bench-vllm", Tool.AISBENCH: "bench-aisbench", Tool.BUILT_IN: "bench-built-in"}
+    return names[ask.tool]
 
 
 def address(text: str) -> Endpoint:

@@ -12,6 +12,7 @@ from console.evaluation.records import Kind, Tool
 from console.model.errors import UsageError
 from console.services import evaluation_plans as plans
 from console.services.evaluation_plans import Ask
+from console.services.evaluation_words import read_words
 
 
 def asks(*words: str) -> tuple[Ask, ...]:
@@ -57,6 +58,7 @@ def test_eval_is_a_run_of_aisbench_with_its_sampling() -> None:
         ("bench", "--sweep", "1", "--sweep-rate", "1"),
         ("bench", "--request-rate", "0"),
         ("bench", "--num-prompts", "0"),
+        ("bench", "--warmups", "-1"),
         ("eval",),
         ("eval", "gsm8k", "--generation", "{"),
         ("eval", "gsm8k", "--generation", "[1]"),
@@ -87,3 +89,15 @@ def test_what_is_no_endpoint_is_refused(text: str) -> None:
 def test_the_name_of_a_run_is_a_plain_one_whatever_the_dataset_is_called() -> None:
     ask = Ask(Tool.AISBENCH, AccuracyLoad("../../My data!", "x"))
     assert plans.engine_id(ask) == "eval-..-..-My-data-"
+
+
+@pytest.mark.parametrize("text", ["--tool none", "gsm8k 'open", "--no-such", "--input-len x", "--help"])
+def test_a_typed_line_that_cannot_be_meant_says_so_and_ends_nothing(text: str) -> None:
+    with pytest.raises(UsageError):
+        read_words("bench", text)
+
+
+def test_a_typed_line_means_what_the_same_words_mean_on_the_command_line() -> None:
+    words = ("--tool", "built-in", "--sweep", "1,2", "--warmups", "3", "--model", "a b")
+    assert read_words("bench", "--tool built-in --sweep 1,2 --warmups 3 --model 'a b'") == asks("bench", *words)
+    assert read_words("eval", "gsm8k") == asks("eval", "gsm8k")

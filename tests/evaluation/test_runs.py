@@ -316,13 +316,16 @@ async def test_the_built_in_generator_measures_through_the_link_and_is_named_so(
     sshd: SshNodes, engine: tuple[Engine, int], home: Path, tmp_path: Path
 ) -> None:
     async with console(sshd, engine[1], tmp_path) as session:
-        plan = await session.evaluator.prepare(Ask(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3)))
+        plan = await session.evaluator.prepare(Ask(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3, warmups=4)))
         assert plan.script == ""
+        asked = engine[0].chats
         seen: list[Progress] = []
         record = await session.evaluator.measure(plan, seen.append, confirmed=True)
         assert session.evaluator.store.get(record.run) == record
     assert (record.tool, record.failed_requests, record.total_requests) == ("built-in", 0, 12)
-    assert record.parameters["through"] == "tunnel"
+    assert engine[0].chats - asked == 16
+    assert session.evaluator.local == {}
+    assert (record.parameters["through"], record.parameters["warmups"]) == ("tunnel", 4)
     assert record.numbers["output_tokens"].value == 24
     assert seen[-1].done == 12
 
