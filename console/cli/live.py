@@ -17,11 +17,13 @@ CONNECT_S = 20.0
 
 
 @contextlib.asynccontextmanager
-async def opened(args: argparse.Namespace, *, read_only: bool | None = None) -> AsyncIterator[Session]:
-    """The session the options mean; `read_only` overrides what they say."""
+async def opened(
+    args: argparse.Namespace, *, read_only: bool | None = None, restarts: bool = False
+) -> AsyncIterator[Session]:
+    """The session the options mean; `read_only` overrides what they say, `restarts` carries out restart policies."""
     deployment = deployment_of(args)
     safe = read_only_of(args, deployment.cluster) if read_only is None else read_only
-    session = Session(deployment.cluster, deployment.layout, deployment.assignment, read_only=safe)
+    session = Session(deployment.cluster, deployment.layout, deployment.assignment, read_only=safe, restarts=restarts)
     await session.open()
     try:
         yield session

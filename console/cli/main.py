@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("console.cli.acts", "stop engines"),
     "restart": ("console.cli.acts", "stop, then start"),
     "force": ("console.cli.acts", "kill engines at once"),
+    "guard": ("console.cli.guard", "restart failed groups as their layout says, until interrupted"),
     "keys": ("console.cli.keys", "list every key and what it does"),
     "status": ("console.cli.status", "show nodes and engines as they are"),
     "verify": ("console.cli.verify", "prove by using it that the deployment answers"),

@@ -63,5 +63,5 @@ def run(args: argparse.Namespace) -> int:
     layout = layout_of(args, cluster)
     remember_layout(cluster, layout)
     read_only = read_only_of(args, cluster)
-    session = Session(cluster, layout, assignment_of(args, cluster, layout), read_only=read_only)
+    session = Session(cluster, layout, assignment_of(args, cluster, layout), read_only=read_only, restarts=True)
     return run_app(session, options_from(dict(os.environ), **looks(args)))

@@ -11,6 +11,7 @@ from typing import Any
 from console.cli.live import connected, opened, until
 from console.cli.options import add_cluster_options
 from console.model.errors import ExitCode, Unreachable
+from console.model.restart import GroupRestart
 from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot
 from console.services.session import Session
 
@@ -74,9 +75,16 @@ def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
     }
 
 
+        "restarts": {name: _restart(each, snapshot.at) for name, each in snapshot.restarts.items()},
 def _node(node: NodeSnapshot, now: float) -> dict[str, Any]:
     age = node.age_s(now)
     return {
+def _restart(each: GroupRestart, now: float) -> dict[str, Any]:
+    counts = {"used": each.used, "budget": each.budget, "within_s": each.within_s}
+    due = None if each.due_at is None else round(max(0.0, each.due_at - now), 1)
+    return {"standing": str(each.standing), **counts, "due_s": due, "reason": each.reason or None}
+
+
         "link": str(node.link.state),
         "age_s": None if age is None else round(age, 1),
         "reason": node.link.reason or node.devices_error,
@@ -158,3 +166,5 @@ def _node_row(node: NodeSnapshot, now: float) -> str:
 
 
 _PRINTERS = {"table": _print_table, "json": _print_json, "jsonl": _print_jsonl}
+    for restart in snapshot.restarts.values():
+        print(f"\nrestart policy of {restart.group}: {restart.words(snapshot.at)}")
