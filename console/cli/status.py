@@ -13,7 +13,10 @@ from console.cli.options import add_cluster_options
 from console.model.errors import ExitCode, Unreachable
 from console.model.restart import GroupRestart
 from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot
+from console.model.unmanaged import Unmanaged
+from console.probes.sanitize import clean
 from console.services.session import Session
+from console.services.unmanaged import age_words
 
 _EXPLAINED_BY_LOG = (EngineState.STARTING, EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 SETTLE_S = 8.0
@@ -72,23 +75,39 @@ def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
         "deployment": snapshot.deployment,
         "nodes": {name: _node(node, snapshot.at) for name, node in snapshot.nodes.items()},
         "engines": [_engine(engine) for engine in snapshot.engines.values()],
+        "restarts": {name: _restart(each, snapshot.at) for name, each in snapshot.restarts.items()},
     }
 
 
-        "restarts": {name: _restart(each, snapshot.at) for name, each in snapshot.restarts.items()},
-def _node(node: NodeSnapshot, now: float) -> dict[str, Any]:
-    age = node.age_s(now)
-    return {
 def _restart(each: GroupRestart, now: float) -> dict[str, Any]:
     counts = {"used": each.used, "budget": each.budget, "within_s": each.within_s}
     due = None if each.due_at is None else round(max(0.0, each.due_at - now), 1)
     return {"standing": str(each.standing), **counts, "due_s": due, "reason": each.reason or None}
 
 
+def _node(node: NodeSnapshot, now: float) -> dict[str, Any]:
+    age = node.age_s(now)
+    return {
         "link": str(node.link.state),
         "age_s": None if age is None else round(age, 1),
         "reason": node.link.reason or node.devices_error,
         "devices": [_device(device) for device in node.devices],
+        "unmanaged": [_unmanaged(each, now) for each in node.unmanaged],
+    }
+
+
+def _unmanaged(process: Unmanaged, now: float) -> dict[str, Any]:
+    age = process.age_s(now)
+    return {
+        "pid": process.pid,
+        "owner": process.owner or None,
+        "age_s": None if age is None else round(age),
+        "command": process.command or None,
+        "why": str(process.why),
+        "base": process.base or None,
+        "container": process.container or None,
+        "hbm_mib": process.mib,
+        "devices": list(process.devices),
     }
 
 
@@ -148,6 +167,19 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
         print(
             f"{engine.id:14} {engine.node:12} {engine.state:12} {phase:14} {port:>6} {ended:>5}  {engine.cause}".rstrip()
         )
+    strangers = [(node.name, each) for node in snapshot.nodes.values() for each in node.unmanaged]
+    if strangers:
+        print(f"\n{'NOT OURS':14} {'PID':>8} {'OWNER':10} {'AGE':>12} {'HBM MiB':>8}  WHY, COMMAND")
+    for name, process in strangers:
+        age = process.age_s(snapshot.at)
+        words = "?" if age is None else age_words(age)
+        hbm = "-" if process.mib is None else str(process.mib)
+        row = (
+            f"{name:14} {process.pid:>8} {clean(process.owner) or '?':10} {words:>12} {hbm:>8}  {clean(process.reason)}"
+        )
+        print(f"{row}: {clean(process.command)}".rstrip(": "))
+    for restart in snapshot.restarts.values():
+        print(f"\nrestart policy of {restart.group}: {restart.words(snapshot.at)}")
 
 
 def _node_row(node: NodeSnapshot, now: float) -> str:
@@ -166,5 +198,3 @@ def _node_row(node: NodeSnapshot, now: float) -> str:
 
 
 _PRINTERS = {"table": _print_table, "json": _print_json, "jsonl": _print_jsonl}
-    for restart in snapshot.restarts.values():
-        print(f"\nrestart policy of {restart.group}: {restart.words(snapshot.at)}")

@@ -10,7 +10,7 @@ from typing import Literal
 from console.model.findings import Finding, Severity
 
 Verb = Literal["start", "stop", "restart", "force"]
-Act = Literal["check", "prepare", "launch", "wait-ready", "drain", "stop", "force", "verify"]
+Act = Literal["check", "prepare", "launch", "wait-ready", "drain", "stop", "force", "verify", "end"]
 
 
 class Outcome(StrEnum):
@@ -50,9 +50,31 @@ class Stage:
 class Confirm:
     """What the operator must do to set a plan going, by how much it could break."""
 
-    kind: Literal["key", "count", "name"]
+    kind: Literal["key", "count", "name", "pid"]
     expected: str
-    """`y`, the number of engines, or the cluster's name."""
+    """`y`, the number of engines, the cluster's name, or the pid of a process that is not ours."""
+
+    @property
+    def what(self) -> str:
+        """What is to be typed, in words."""
+        return _WHAT[self.kind]
+
+
+_WHAT = {"key": "y", "count": "the number of engines", "name": "the cluster's name", "pid": "the pid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that is no engine of ours, by its identity: a node refuses to signal any other."""
+
+    node: str
+    pid: int
+    start: int
+    """Clock ticks after boot."""
+    boot_id: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} on {self.node}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +94,22 @@ class Plan:
     """Engine id → run id seen when the plan was made; a node refuses a launch when it has changed."""
     runs: Mapping[str, str] = field(default_factory=dict)
     """Engine id → run id of the attempts this plan will make."""
+    process: Process | None = None
+    """What is ended when it is no engine of ours."""
+
+    restarts: tuple[float, ...] = ()
+    """When a restart policy started these engines in a row, this time last; empty when an operator does."""
 
     @property
     def blocked(self) -> bool:
         """Whether a finding forbids to run it."""
         return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    @property
+    def target(self) -> str:
+        """What it acts on, in words: `3 engines`, or `pid 4711 on d0`."""
+        count = len(self.engines)
+        return str(self.process) if self.process else f"{count} engine{'s' if count != 1 else ''}"
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -94,8 +127,6 @@ class StepEvent:
     at: float = 0.0
 
 
-    restarts: tuple[float, ...] = ()
-    """When a restart policy started these engines in a row, this time last; empty when an operator does."""
 @dataclass(frozen=True, slots=True)
 class PlanResult:
     """How a plan ended."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from console.model.deployment import RankRole
 from console.model.restart import GroupRestart
+from console.model.unmanaged import Unmanaged
 
 
 class LinkState(StrEnum):
@@ -157,8 +158,8 @@ class NodeSnapshot:
     role: RankRole | None = None
     ranks: tuple[str, ...] = ()
     """Ids of the ranks the assignment gives it."""
-    unmanaged: tuple[Process, ...] = ()
-    """vLLM processes that are not ours."""
+    unmanaged: tuple[Unmanaged, ...] = ()
+    """vLLM processes that are not ours, and holders of HBM that nothing of ours explains."""
 
     def age_s(self, now: float) -> float | None:
         """Seconds since the NPU data was taken."""
@@ -337,9 +338,9 @@ class ClusterSnapshot:
     """By group; the whole deployment is under the empty name."""
     diagnoses: tuple[Diagnosis, ...] = ()
     """Known failures that current runs show, in the order in which they happened."""
-
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     """Where the groups stand that have a restart policy; groups without one are not in it."""
+
     def engines_on(self, node: str) -> tuple[EngineSnapshot, ...]:
         """Engines of one node, in order."""
         return tuple(engine for engine in self.engines.values() if engine.node == node)

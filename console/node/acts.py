@@ -17,6 +17,7 @@ from console.node.refusal import Refusal
 from console.node.runs import SPEC, discard, prepare, prune
 from console.node.runtimes import Runtime
 from console.node.stopping import force, living_names, stop
+from console.node.unmanaged import end
 from console.node.verdicts import Judged, as_state, settled
 from console.node.watching import RunsWatch
 
@@ -39,6 +40,7 @@ class Acts:
             "stop": self._stop,
             "force": self._stop,
             "lease": self._lease,
+            "end": self._end,
         }
 
     def _judged(self) -> List[Judged]:
@@ -99,6 +101,13 @@ class Acts:
     def _say_stop(self, key: Key, stage: str) -> None:
         self._push({"push": "stop", "key": list(key), "stage": stage}, b"")
         self._watching.look_again()
+
+    def _end(self, header: Header, _payload: bytes) -> Reply:
+        listed, ours = self._watching.strangers()
+        try:
+            return {"result": end(listed, header, ours)}, b""
+        finally:
+            self._watching.look_again()
 
     def _lease(self, header: Header, _payload: bytes) -> Reply:
         base, deployment, act = self._runtime.base(), str(header["deployment"]), str(header["act"])

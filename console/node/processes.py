@@ -1,4 +1,4 @@
-"""Processes of this machine as /proc shows them: identities, cookies, vLLM processes of others, signals that hit no stranger.
+"""Processes of this machine as /proc shows them: identities, cookies, what looks like vLLM, signals that hit no stranger.
 
 A pid alone is never an identity: it is always taken with its start time. Nothing here is ever found by name, except to
 be reported.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Set
 
 COOKIE = b"DSV4_RUN="
 KEEPER = b"DSV4_SUPERVISOR="
 """Environment variables that carry a run's token: in every process of the engine, and in its supervisor only."""
-TITLE_CHARS = 300
+SCOPE = "DSV4_SCOPE"
+"""Set for the sessions of a node that shares its machine with other nodes (`SetEnv` of its sshd): a process with another
+value, or none, is then no stranger of this node but somebody else's business. Unset on a machine that is one node."""
 
 
 class Stat(NamedTuple):
@@ -27,14 +29,6 @@ class Stat(NamedTuple):
     name: str
 
 
-class Foreign(NamedTuple):
-    """A vLLM process without a cookie of ours."""
-
-    pid: int
-    user: str
-    title: str
-
-
 class Scan:
     """One walk over /proc."""
 
@@ -45,7 +39,10 @@ class Scan:
         """Token → supervisor."""
         self.inner: Dict[int, int] = {}
         """Host pid → pid in its own namespace, for the processes above."""
-        self.foreign: List[Foreign] = []
+        self.strange: List[int] = []
+        """Processes without a cookie that look like vLLM."""
+        self.elsewhere: Set[int] = set()
+        """Processes of another node on this machine."""
 
 
 def boot_id() -> str:
@@ -87,14 +84,18 @@ def scan() -> Scan:
     """Look at every process once."""
     found = Scan()
     own = os.getpid()
+    scope = os.environ.get(SCOPE)
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == own:
             continue
         pid = int(name)
         environ = _read("/proc/%d/environ" % pid)
         member, keeper = _token(environ, COOKIE), _token(environ, KEEPER)
+        if scope and _token(environ, SCOPE.encode() + b"=") != scope:
+            found.elsewhere.add(pid)
         if member is None and keeper is None:
-            _note_foreign(pid, found)
+            if pid not in found.elsewhere and looks_like_vllm(command_line(pid)):
+                found.strange.append(pid)
             continue
         stat = read_stat(pid)
         if stat is None or stat.state in "ZX":
@@ -154,12 +155,14 @@ def send(target: Stat, number: int, token: Optional[str] = None) -> bool:
     return True
 
 
-def _note_foreign(pid: int, found: Scan) -> None:
-    title = _read("/proc/%d/cmdline" % pid)
-    if not (title.startswith(b"VLLM::") or _is_vllm_serve(title)):
-        return
-    text = title.rstrip(b"\0 ").replace(b"\0", b" ").decode("utf-8", "replace")[:TITLE_CHARS]
-    found.foreign.append(Foreign(pid, _user(pid), text))
+def command_line(pid: int) -> bytes:
+    """Its words, each ended by NUL, or the title it gave itself; empty when it is gone."""
+    return _read("/proc/%d/cmdline" % pid)
+
+
+def looks_like_vllm(title: bytes) -> bool:
+    """Whether a command line or title is one of vLLM's."""
+    return title.startswith(b"VLLM::") or _is_vllm_serve(title)
 
 
 def _is_vllm_serve(title: bytes) -> bool:
@@ -168,19 +171,6 @@ def _is_vllm_serve(title: bytes) -> bool:
         if word.rpartition(b"/")[2] == b"vllm" and words[at + 1 : at + 2] == [b"serve"]:
             return True
     return b"vllm.entrypoints.openai.api_server" in words
-
-
-def _user(pid: int) -> str:
-    try:
-        uid = os.stat("/proc/%d" % pid).st_uid
-    except OSError:
-        return "?"
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _token(environ: bytes, variable: bytes) -> Optional[str]:

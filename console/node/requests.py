@@ -32,10 +32,12 @@ class Requests:
         self._sampler = Sampler(self._commands, push)
         self._tails = Tails(push)
         self._runtime: Optional[Runtime] = None
+        self._watching: Optional[RunsWatch] = None
         self._notices: Dict[str, Callable[[Header, bytes], None]] = {
             "follow": self._follow,
             "unfollow": self._unfollow,
             "credit": self._credit,
+            "regard": self._regard,
         }
         self._ops: Dict[str, Callable[[Header, bytes], Reply]] = {
             "ping": lambda _header, _payload: ({"clock": time.time()}, b""),
@@ -93,7 +95,7 @@ class Requests:
         wanted = None if deployments is None else [str(each) for each in deployments]
         every = max(0.05, float(header["runs_every_s"]))
         self._runtime = runtime
-        watching = RunsWatch(runtime.base, wanted, every, self._push)
+        self._watching = watching = RunsWatch(runtime.base, wanted, every, self._push)
         watching.start()
         self._ops.update(Acts(runtime, watching, self._push, self._sources).ops)
         self._sampler.start(header["probes"])
@@ -113,6 +115,10 @@ class Requests:
 
     def _credit(self, header: Header, _payload: bytes) -> None:
         self._tails.add_credit(key_of(header["key"]), int(header["bytes"]))
+
+    def _regard(self, header: Header, _payload: bytes) -> None:
+        if self._watching is not None:
+            self._watching.regard([int(pid) for pid in header["pids"]])
 
     def _read(self, header: Header, _payload: bytes) -> Reply:
         key = key_of(header["key"]) if header.get("key") is not None else None

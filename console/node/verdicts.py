@@ -10,10 +10,10 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from console.node.places import Base, Key, read_json
-from console.node.processes import Foreign, Scan, Stat, alive, boot_id, read_stat, scan
+from console.node.processes import Scan, Stat, alive, boot_id, read_stat, scan
 from console.node.runs import EXIT, LOCK, LOG, RUN, SPEC, STOP
 
 PREPARED, RUNNING, ORPHANS, FOREIGN, EXITED, LOST = "prepared", "running", "orphans", "foreign", "exited", "lost"
@@ -161,6 +161,8 @@ class Observer:
         self._known: Dict[Key, Tuple[Tuple[object, ...], Judged]] = {}
         """Each run's verdict, with the signature that was taken before it: what changes meanwhile shows in the next round."""
         self._final: Dict[Key, Judged] = {}
+        self._others: Set[str] = set()
+        """Cookies known to belong to no run of this base."""
 
     def look(
         self, base: Base, deployments: Optional[List[str]], every_s: float, thorough: bool = False
@@ -190,9 +192,14 @@ class Observer:
         self._known[key] = (signature, judged)
         return judged
 
-    def foreign(self, judged: List[Judged]) -> List[Foreign]:
-        """vLLM processes that belong to none of the runs."""
-        return self.seen.foreign
+    def cookies(self, base: Base, judged: List[Judged]) -> Set[str]:
+        """The cookies of all runs of this base. Read anew when a cookie is seen that none of `judged` has: it may be new."""
+        ours = {each.token for each in judged}
+        unknown = set(self.seen.members) - ours - self._others
+        if unknown:
+            ours |= {str((read_json(base.file(key, SPEC)) or {}).get("token", "")) for key in base.keys()}
+            self._others = unknown - ours | self._others & set(self.seen.members)
+        return ours
 
     def _scan(self) -> None:
         began = time.monotonic()

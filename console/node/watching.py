@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from console.node.places import Base
 from console.node.refusal import Refusal, of_os
 from console.node.stopping import is_living
 from console.node.threads import start
+from console.node.unmanaged import Stranger, look
 from console.node.verdicts import Judged, Observer, as_state
 
 HEARTBEAT_S = 4.0
@@ -37,6 +38,7 @@ class RunsWatch:
         self._observing = threading.Lock()
         self._wake = threading.Event()
         self._thorough = False
+        self._holders: Set[int] = set()
 
     def start(self) -> None:
         """Begin to push."""
@@ -51,6 +53,22 @@ class RunsWatch:
         """All runs now. Raises Refusal when the base directory cannot be trusted."""
         with self._observing:
             return self._observer.look(self._base(), self._deployments, self._every_s, thorough)
+
+    def regard(self, pids: List[int]) -> None:
+        """npu-smi names these as holders of HBM; those that belong to no run are told of."""
+        self._holders = set(pids)
+        self._wake.set()
+
+    def strangers(self) -> Tuple[List[Stranger], Set[int]]:
+        """Processes of no run here, by a fresh look, and all pids of our runs. Raises Refusal as `judged` does."""
+        judged = self.judged(thorough=True)
+        ours = {each.pid for run in judged for each in [*run.members, *([run.keeper] if run.keeper else [])]}
+        return self._strangers(judged), ours
+
+    def _strangers(self, judged: List[Judged]) -> List[Stranger]:
+        with self._observing:
+            cookies = self._observer.cookies(self._base(), judged)
+            return look(self._observer.seen, cookies, self._holders)
 
     def _run(self) -> None:
         before: object = None
@@ -68,11 +86,11 @@ class RunsWatch:
         thorough, self._thorough = self._thorough, False
         try:
             judged = self.judged(thorough)
+            unmanaged = [each._asdict() for each in self._strangers(judged)]
         except Refusal as refusal:
-            return {"runs": [], "foreign": [], "error": str(refusal), "hint": refusal.hint}
+            return {"runs": [], "unmanaged": [], "error": str(refusal), "hint": refusal.hint}
         except OSError as error:
-            return {"runs": [], "foreign": [], "error": str(of_os(error, "looking at runs")), "hint": ""}
-        foreign = [list(each) for each in self._observer.foreign(judged)]
+            return {"runs": [], "unmanaged": [], "error": str(of_os(error, "looking at runs")), "hint": ""}
         newest = {each.key[:2]: each.key for each in judged}
         states = [as_state(each, is_living(each) or newest[each.key[:2]] == each.key) for each in judged]
-        return {"runs": states, "foreign": foreign, "error": "", "hint": ""}
+        return {"runs": states, "unmanaged": unmanaged, "error": "", "hint": ""}

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from console.model.cluster import Node
 from console.model.run import Hello, LogChunk, Probe, RunKey, RunState, Sample
-from console.model.snapshot import Link, LinkState, Process
+from console.model.snapshot import Link, LinkState
+from console.model.unmanaged import Unmanaged
 from console.node.frames import Header
 from console.remote import wire
 from console.remote.standing import Standing
@@ -28,8 +29,8 @@ class Watcher(Protocol):
     def on_sample(self, node: str, sample: Sample) -> None:
         """A probe answered."""
 
-    def on_runs(self, node: str, runs: tuple[RunState, ...], foreign: tuple[Process, ...], clock: float) -> None:
-        """The node listed its runs."""
+    def on_runs(self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[Unmanaged, ...], clock: float) -> None:
+        """The node listed its runs, and what runs there besides."""
 
     def on_log(self, node: str, chunk: LogChunk) -> None:
         """Bytes of a followed log; give them back with `credit` when they are stored."""
@@ -82,7 +83,7 @@ class Hearing:
             return
         if self._standing.link.state is not LinkState.UP:
             self._standing.set(LinkState.UP)
-        self._watcher.on_runs(self._node.name, seen.runs, seen.foreign, seen.clock)
+        self._watcher.on_runs(self._node.name, seen.runs, seen.unmanaged, seen.clock)
 
     def _on_sample(self, header: Header, payload: bytes) -> None:
         self._watcher.on_sample(self._node.name, wire.sample(str(header.get("probe")), header, payload))

@@ -109,6 +109,10 @@ class NodeLink(Requests):
             owed = 0
         self._owed[key] = owed
 
+    def regard(self, pids: Sequence[int]) -> None:
+        """Have the node tell of these holders of HBM too; lasts as long as this helper, as `follow` does."""
+        self._notify("regard", {"pids": list(pids)})
+
     def http(self) -> AsyncHttp:
         """HTTP to the engines of this node."""
         return AsyncHttp(self if self.node.http == "tunnel" else None)

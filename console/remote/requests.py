@@ -66,6 +66,15 @@ class Requests(ABC):
         header, _ = await self._ask("force", body, timeout_s=kill_s + MARGIN_S)
         return self._sensible(lambda: wire.stop_results(header.get("results")))
 
+    async def end(self, pid: int, start: int, boot_id: str, *, force: bool, limit_s: float) -> StopResult:
+        """TERM for a process that is not ours, or KILL for it and what is below it; `limit_s` for it to go.
+
+        Refused (`changed`) when the pid is another process by now, (`refused`) when the node does not list it.
+        """
+        body = {"pid": pid, "start": start, "boot_id": boot_id, "force": force, "limit_s": limit_s}
+        header, _ = await self._ask("end", body, timeout_s=limit_s + MARGIN_S)
+        return self._sensible(lambda: wire.end_result(header.get("result")))
+
     async def read(self, what: RunKey | str, offset: int, length: int) -> bytes:
         """Bytes of a run's log, or of a file given by its path below the base directory; fewer at its end."""
         where: dict[str, object] = {"path": what} if isinstance(what, str) else {"key": _words(what)}

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from console.model.run import Hello, LeftProcess, LogChunk, RunKey, RunState, RunVerdict, Sample, StopResult
-from console.model.snapshot import Exit, Process
+from console.model.snapshot import Exit
+from console.model.unmanaged import Unmanaged, Why
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -56,9 +57,20 @@ class _Run(_Said):
     spec: dict[str, JsonValue]
 
 
+class _Unmanaged(_Said):
+    pid: int
+    start: int
+    owner: str
+    command: str
+    why: Why
+    base: str
+    container: str
+    started_at: float | None
+
+
 class _Runs(_Said):
     runs: list[_Run]
-    foreign: list[tuple[int, str, str]]
+    unmanaged: list[_Unmanaged]
     error: str
     hint: str
     clock: float
@@ -79,12 +91,15 @@ class _Facts(_Said):
     truncated: bool
 
 
-class _Stop(_Said):
-    key: tuple[str, str, str]
-    outcome: str
+class _Left(_Said):
+    outcome: Literal["stopped", "stuck", "absent"]
     processes: list[tuple[int, str, int, str]]
     killed: int
     reason: str
+
+
+class _Stop(_Left):
+    key: tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +107,7 @@ class RunsSeen:
     """One list of runs, or why there is none."""
 
     runs: tuple[RunState, ...]
-    foreign: tuple[Process, ...]
+    unmanaged: tuple[Unmanaged, ...]
     clock: float
     error: str = ""
     hint: str = ""
@@ -106,8 +121,8 @@ def hello(header: Mapping[str, object]) -> Hello:
 def runs(header: Mapping[str, object]) -> RunsSeen:
     """A list of runs."""
     said = _read(_Runs, header)
-    foreign = tuple(Process(pid, f"{user}: {title}", None) for pid, user, title in said.foreign)
-    return RunsSeen(tuple(_run(each) for each in said.runs), foreign, said.clock, said.error, said.hint)
+    unmanaged = tuple(Unmanaged(**each.model_dump()) for each in said.unmanaged)
+    return RunsSeen(tuple(_run(each) for each in said.runs), unmanaged, said.clock, said.error, said.hint)
 
 
 def run(value: object) -> RunState:
@@ -142,11 +157,17 @@ def stop_results(values: object) -> dict[RunKey, StopResult]:
     found = {}
     for value in values if isinstance(values, list) else []:
         said = _read(_Stop, value)
-        if said.outcome not in ("stopped", "stuck", "absent"):
-            raise WireError(f"unknown outcome of a stop: {said.outcome:.80}")
-        left = tuple(LeftProcess(*each) for each in said.processes)
-        found[RunKey(*said.key)] = StopResult(said.outcome, left, said.killed, said.reason)  # type: ignore[arg-type]
+        found[RunKey(*said.key)] = _result(said)
     return found
+
+
+def end_result(value: object) -> StopResult:
+    """What the end of an unmanaged process came to."""
+    return _result(_read(_Left, value))
+
+
+def _result(said: _Left) -> StopResult:
+    return StopResult(said.outcome, tuple(LeftProcess(*each) for each in said.processes), said.killed, said.reason)
 
 
 def _run(said: _Run) -> RunState:

@@ -34,6 +34,24 @@ class Ending:
         """KILL at once."""
         return await self._end(step, lambda link, keys: link.force(keys, by=self._scope.who))
 
+    async def end(self, step: Step, say: Say) -> str:
+        """TERM for a process that is not ours, or KILL for it and what is below it: exactly the one that was shown."""
+        process, force = self._scope.plan.process, self._scope.plan.verb == "force"
+        if process is None:
+            raise ConsoleError("the plan names no process")
+        limit_s = KILL_S if force else GRACE_S
+        result = await self._scope.link(step).end(
+            process.pid, process.start, process.boot_id, force=force, limit_s=limit_s
+        )
+        self._scope.monitor.touch()
+        if result.outcome == "absent":
+            return f"{process} had ended by itself"
+        if result.outcome == "stuck":
+            left = ", ".join(str(each) for each in result.processes)
+            hint = "a process in state D waits for the driver" if force else "kill it: dsv4-console force --unmanaged"
+            raise ConsoleError(f"still there after {limit_s:.0f} s: {left}", hint=hint)
+        return f"{process} is gone" + (f", {result.killed} killed" if result.killed else "")
+
     async def _end(
         self, step: Step, how: Callable[[NodeLink, list[RunKey]], Awaitable[Mapping[RunKey, StopResult]]]
     ) -> str:

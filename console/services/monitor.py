@@ -20,8 +20,8 @@ from console.model.snapshot import (
     EventLevel,
     Link,
     LinkState,
-    Process,
 )
+from console.model.unmanaged import Unmanaged
 from console.probes.host import host_probe, parse_host
 from console.probes.npu_smi import info_probe, read_info
 from console.probes.sanitize import clean
@@ -138,14 +138,14 @@ class Monitor:
         self._learn_address(self.nodes[node])
         self.touch()
 
-    def on_runs(self, node: str, runs: tuple[RunState, ...], foreign: tuple[Process, ...], clock: float) -> None:
-        """A node listed its runs; `clock` is the node's time of it."""
+    def on_runs(self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[Unmanaged, ...], clock: float) -> None:
+        """A node listed its runs and what runs besides; `clock` is the node's time of it."""
         record = self.nodes[node]
         now = time.time()
         record.runs = {run.key: run for run in runs}
         record.runs_at = now
         record.clock_offset_s = clock - now
-        record.foreign = foreign
+        record.unmanaged = unmanaged
         self.following.update(node, record)
         self.touch()
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -24,6 +26,7 @@ from console.services.plans import PlanMaker
 from console.services.preflight import Preflight
 from console.services.scope import Scope
 from console.services.steps import StepRunner
+from console.services.unmanaged import ending_plan
 
 Notice = Callable[[StepEvent], None]
 
@@ -58,6 +61,13 @@ class Operator:
         if not plan.stages:
             raise self._nothing(verb)
         return plan
+
+    async def prepare_end(self, verb: Literal["stop", "force"], node: str, pid: int) -> Plan:
+        """The plan to end a process of a node that is not ours. Raises Refused or UsageError when there is no such process."""
+        self._must_be_armed()
+        record = self._monitor.nodes.get(node)
+        boot_id = record.hello.boot_id if record is not None and record.hello is not None else ""
+        return ending_plan(verb, self._monitor.snapshot, node, pid, boot_id)
 
     def _nothing(self, verb: Verb) -> Refused:
         if verb in ("start", "restart") and not self._monitor.deployment.ranks():
@@ -131,6 +141,7 @@ class Operator:
             "cluster": plan.cluster,
             "deployment": plan.deployment,
             "engines": list(plan.engines),
+            **({"process": asdict(plan.process)} if plan.process else {}),
         }
 
     async def _stages(self, plan: Plan, notice: Notice, gate: Gate | None) -> PlanResult:

@@ -20,6 +20,7 @@ from console.model.snapshot import (
     NodeSnapshot,
     Rung,
 )
+from console.services import unmanaged
 from console.services.loads import serving_of
 from console.services.records import NodeRecord, RunRecord
 from console.services.states import Evidence, condemn, judge
@@ -41,8 +42,8 @@ class Scene:
     holder: str
     previous: Mapping[str, EngineSnapshot]
     diagnoses: tuple[Diagnosis, ...] = ()
-
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
+
 
 def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | None:
     """The newest run of an engine on a node; a live one wins over a newer one that was only prepared."""
@@ -77,8 +78,8 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         events=scene.events,
         serving=grouped,
         diagnoses=scene.diagnoses,
-    )
         restarts=scene.restarts,
+    )
 
 
 def _learnt(scene: Scene, rank: Rank) -> RunRecord | None:
@@ -256,5 +257,5 @@ def _node(
         group=first.group if first else scene.deployment.assignment.group_of(node.name),
         role=first.role if first else None,
         ranks=tuple(rank.id for rank in mine),
-        unmanaged=record.foreign,
+        unmanaged=unmanaged.told(record),
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from console.model.cluster import Node
 from console.model.run import Hello, RunKey, RunState
-from console.model.snapshot import Grade, Host, Link, Process, Rung
+from console.model.snapshot import Grade, Host, Link, Rung
+from console.model.unmanaged import Unmanaged
 from console.probes.engine_log import LaunchLog, LogState
 from console.probes.metrics import Load, Scrape
 from console.probes.npu_smi import NpuTable
@@ -34,7 +35,8 @@ class NodeRecord:
     table_at: float | None = None
     table_error: str = ""
     host: Host = field(default_factory=Host)
-    foreign: tuple[Process, ...] = ()
+    unmanaged: tuple[Unmanaged, ...] = ()
+    """As the node told them: times by its clock, without what npu-smi says."""
 
 
 @dataclass(slots=True)

@@ -38,6 +38,7 @@ from console.services.plans import PlanMaker, command_text
 from console.services.preflight import Preflight
 from console.services.restarts import RestartWatch
 from console.services.roles import Change, Roles
+from console.services.unmanaged import Regard
 from console.services.verification import Verifier
 from console.services.works import WorksWatch
 
@@ -93,6 +94,7 @@ class Session:
         for link in self._links.values():
             link.start()
         self._monitor.subscribe(self.evaluator.watch.attend)
+        self._monitor.subscribe(Regard(self._monitor.nodes, self._links).attend)
         self._tasks = [
             asyncio.create_task(self._monitor.run(), name="monitor"),
             asyncio.create_task(self._monitor.following.run(), name="following"),

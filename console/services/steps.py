@@ -30,6 +30,7 @@ class StepRunner:
             "stop": down.stop,
             "force": down.force,
             "verify": down.verify,
+            "end": down.end,
         }
 
     async def run(self, step: Step, say: Say) -> str:

@@ -43,7 +43,7 @@ class Driver:
         self.pushes: list[dict[str, Any]] = []
         self.runs: dict[Key, dict[str, Any]] = {}
         self.error = ""
-        self.foreign: list[list[Any]] = []
+        self.unmanaged: list[dict[str, Any]] = []
         self.logs: dict[Key, bytearray] = {}
         self._replies: dict[int, tuple[dict[str, Any], bytes]] = {}
         self._number = 0
@@ -137,7 +137,7 @@ class Driver:
         if header["push"] == "runs":
             self.error = header["error"]
             self.runs = {cast(Key, tuple(each["key"])): each for each in header["runs"]}
-            self.foreign = header["foreign"]
+            self.unmanaged = header["unmanaged"]
         elif header["push"] == "log":
             copy = self.logs.setdefault(cast(Key, tuple(header["key"])), bytearray())
             if header["restarted"]:

@@ -12,6 +12,7 @@ import pwd
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from tests.node.driver import Driver, Key, Refused, carriers, helper
 from tests.waiting import until_blocking
 
 KEY: Key = ("dep", "decode-5", "r1")
+USER = pwd.getpwuid(os.geteuid()).pw_name
 
 # A tree like vLLM's: API server, engine core, worker; the last two retitle themselves with their environment kept.
 TREE = """
@@ -301,7 +303,7 @@ def test_the_cookie_survives_setproctitle(node: Driver) -> None:
     node.notify("follow", key=KEY, offset=0)
     until_blocking(lambda: bytes(node.logs.get(KEY, b"")) == b"ready\n")
     assert carriers(state["token"]) == [state["pid"]]
-    assert state["pid"] not in [each[0] for each in node.foreign]
+    assert state["pid"] not in [each["pid"] for each in node.unmanaged]
     assert node.stop(KEY)[0]["outcome"] == "stopped"
 
 
@@ -311,9 +313,10 @@ def test_a_vllm_that_is_not_ours_is_reported_and_left_alone(node: Driver) -> Non
     try:
         assert stranger.stdout is not None
         assert stranger.stdout.readline() == b"1\n"
-        until_blocking(lambda: [each for each in node.foreign if each[0] == stranger.pid])
-        mine = next(each for each in node.foreign if each[0] == stranger.pid)
-        assert mine[1:] == [pwd.getpwuid(os.geteuid()).pw_name, "VLLM::Worker_TP3"]
+        until_blocking(lambda: [each for each in node.unmanaged if each["pid"] == stranger.pid])
+        mine = next(each for each in node.unmanaged if each["pid"] == stranger.pid)
+        assert (mine["owner"], mine["command"], mine["why"]) == (USER, "VLLM::Worker_TP3", "vllm")
+        assert abs(mine["started_at"] - time.time()) < 60
         node.launch(KEY, "exec sleep 1000")
         node.stop(KEY)
         assert stranger.poll() is None

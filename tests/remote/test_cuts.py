@@ -12,7 +12,7 @@ import pytest
 
 from console.model.errors import LinkLost, NodeError
 from console.model.run import LogChunk, RunKey, RunState, RunVerdict
-from console.model.snapshot import Process
+from console.model.unmanaged import Unmanaged
 from console.remote.link import NodeLink
 from tests.node.driver import carriers, sweep
 from tests.remote.watching import Seen, linked
@@ -49,8 +49,8 @@ class Copies(Seen):
     def on_hello(self, node: str, hello: object) -> None:
         self.following.clear()
 
-    def on_runs(self, node: str, runs: tuple[RunState, ...], foreign: tuple[Process, ...], clock: float) -> None:
-        super().on_runs(node, runs, foreign, clock)
+    def on_runs(self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[Unmanaged, ...], clock: float) -> None:
+        super().on_runs(node, runs, unmanaged, clock)
         for run in runs:
             if run.key not in self.following:
                 self.following.add(run.key)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from console.model.cluster import Cluster
 from console.model.run import Hello, LogChunk, Probe, RunKey, RunState, RunVerdict, Sample
-from console.model.snapshot import Link, Process
+from console.model.snapshot import Link
+from console.model.unmanaged import Unmanaged
 from console.remote.link import NodeLink
 from console.remote.ssh import Dialer
 
@@ -22,7 +23,7 @@ class Seen:
         self.samples: list[tuple[str, Sample]] = []
         self.runs: dict[str, dict[RunKey, RunState]] = {}
         self.lists = 0
-        self.foreign: dict[str, tuple[Process, ...]] = {}
+        self.unmanaged: dict[str, tuple[Unmanaged, ...]] = {}
         self.logs: dict[RunKey, bytearray] = {}
         self.restarts: list[tuple[RunKey, str]] = []
         self.log_errors: list[tuple[RunKey, str]] = []
@@ -38,10 +39,10 @@ class Seen:
     def on_sample(self, node: str, sample: Sample) -> None:
         self.samples.append((node, sample))
 
-    def on_runs(self, node: str, runs: tuple[RunState, ...], foreign: tuple[Process, ...], clock: float) -> None:
+    def on_runs(self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[Unmanaged, ...], clock: float) -> None:
         self.lists += 1
         self.runs[node] = {run.key: run for run in runs}
-        self.foreign[node] = foreign
+        self.unmanaged[node] = unmanaged
 
     def on_log(self, node: str, chunk: LogChunk) -> None:
         copy = self.logs.setdefault(chunk.key, bytearray())

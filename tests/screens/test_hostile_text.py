@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from console.model.errors import ConsoleError
 from console.model.findings import Finding, Severity
 from console.model.snapshot import Device, EngineState, EventLevel, Grade, Link, LinkState, Process, Rung
+from console.model.unmanaged import Unmanaged, Why
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import Seen, running
 
@@ -46,7 +47,8 @@ def _poisoned(directory: Path, text: str) -> FakeSession:
     session.set_state("decode-0", EngineState.FAILED, **more)
     session.set_state("decode-1", EngineState.STARTING, **more)
     device = Device(id=0, card=0, health=text, name=text, processes=(Process(1, text, 3),), rank=text)
-    session.set_node("d0", devices=(device,), devices_error=text, unmanaged=(Process(7, text, None),))
+    stranger = Unmanaged(7, owner=text, command=text, why=Why.OTHER_BASE, base=text, container=text)
+    session.set_node("d0", devices=(device,), devices_error=text, unmanaged=(stranger,))
     session.set_node("p0", link=Link(LinkState.BLOCKED, reason=text, hint=text))
     session.event(text, EventLevel.ERROR, text)
     copy = FakeCopy(directory / "log")

@@ -10,7 +10,8 @@ from typing import cast
 import pytest
 
 from console.model.run import Hello, LogChunk, RunKey, RunState, RunVerdict, Sample
-from console.model.snapshot import EngineState, Exit, Grade, Link, LinkState, Process, Rung
+from console.model.snapshot import EngineState, Exit, Grade, Link, LinkState, Rung
+from console.model.unmanaged import Unmanaged
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
@@ -166,9 +167,9 @@ async def test_the_newest_live_run_counts_and_strays_are_shown(scene: Scene) -> 
 
 async def test_processes_that_are_not_ours_are_the_nodes_business(scene: Scene) -> None:
     scene.up("d0")
-    scene.monitor.on_runs("d0", (), (Process(77, "VLLM::EngineCore", None),), time.time())
+    scene.monitor.on_runs("d0", (), (Unmanaged(77, command="VLLM::EngineCore"),), time.time())
     scene.monitor.publish()
-    assert scene.monitor.snapshot.nodes["d0"].unmanaged == (Process(77, "VLLM::EngineCore", None),)
+    assert scene.monitor.snapshot.nodes["d0"].unmanaged == (Unmanaged(77, command="VLLM::EngineCore"),)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def install_tools(
     return {
         "PATH": f"{bin_dir}:{os.environ.get('PATH', os.defpath)}",
         "DSV4_DEMO_DIR": str(node_dir),
+        "DSV4_SCOPE": str(node_dir),  # the nodes share this machine's process table
         "DSV4_DEMO_ADDRESS": address,
         "DSV4_DEMO_HARDWARE": hardware,
         "DSV4_DEMO_DEVICES": str(count),
