@@ -94,7 +94,7 @@ class Deeds:
         pane.end(result)
         words = "done" if result.ok else "stopped on request" if result.cancelled else "FAILED, see the plan pane (6)"
         screen.notify(
-            f"{plan.verb} of {len(plan.engines)} engines: {words}",
+            f"{plan.verb} of {plan.target}: {words}",
             severity="information" if result.ok else "error",
             markup=False,
         )

@@ -9,8 +9,9 @@ from typing import Literal
 
 from console.model.findings import Finding, Severity
 
-Verb = Literal["start", "stop", "restart", "force"]
-Act = Literal["check", "prepare", "launch", "wait-ready", "drain", "stop", "force", "verify", "end"]
+Verb = Literal["start", "stop", "restart", "force", "containers", "tune", "weights"]
+"""Acts on engines, then upkeep of nodes, which touches no engine."""
+Act = Literal["check", "prepare", "launch", "wait-ready", "drain", "stop", "force", "verify", "end", "upkeep"]
 
 
 class Outcome(StrEnum):
@@ -96,9 +97,10 @@ class Plan:
     """Engine id → run id of the attempts this plan will make."""
     process: Process | None = None
     """What is ended when it is no engine of ours."""
-
     restarts: tuple[float, ...] = ()
     """When a restart policy started these engines in a row, this time last; empty when an operator does."""
+    by_node: bool = False
+    """Whether a failure on one node leaves the steps of the others alone."""
 
     @property
     def blocked(self) -> bool:
@@ -107,9 +109,10 @@ class Plan:
 
     @property
     def target(self) -> str:
-        """What it acts on, in words: `3 engines`, or `pid 4711 on d0`."""
-        count = len(self.engines)
-        return str(self.process) if self.process else f"{count} engine{'s' if count != 1 else ''}"
+        """What it acts on, in words: `3 engines`, `pid 4711 on d0`, or `2 nodes` for upkeep."""
+        nodes = {step.node for step in self.steps}
+        count, word = (len(self.engines), "engine") if self.engines else (len(nodes), "node")
+        return str(self.process) if self.process else f"{count} {word}{'' if count == 1 else 's'}"
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from console.journal import Journal
 from console.model.errors import ConsoleError, LinkLost, Refused
-from console.model.plan import Outcome, Plan, PlanResult, Stage, Step, StepEvent, Verb
+from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent, Verb
 from console.model.snapshot import EventLevel
 from console.remote.link import NodeLink
 from console.services.gate import Gate
@@ -24,7 +24,7 @@ from console.services.lease import held, keeper
 from console.services.monitor import Monitor
 from console.services.plans import PlanMaker
 from console.services.preflight import Preflight
-from console.services.scope import Scope
+from console.services.scope import Runner, Scope
 from console.services.steps import StepRunner
 from console.services.unmanaged import ending_plan
 
@@ -82,6 +82,7 @@ class Operator:
         notice: Notice,
         *,
         confirmed: str,
+        runner: Runner | None = None,
         takeover: bool = False,
         override: frozenset[str] = frozenset(),
         still: Callable[[], Awaitable[None]] | None = None,
@@ -107,7 +108,7 @@ class Operator:
                 if still is not None:
                     await still()
                 self._journal.record("begin", takeover=takeover, override=[*sorted(override)], **self._facts(plan))
-                result = await self._stages(plan, notice, self._gate(plan, override))
+                result = await self._stages(plan, notice, self._gate(plan, override), runner)
         finally:
             self.running = None
             self._monitor.holder = ""
@@ -138,13 +139,14 @@ class Operator:
     def _facts(self, plan: Plan) -> dict[str, JsonValue]:
         return {
             "verb": plan.verb,
+            "nodes": [*dict.fromkeys(step.node for step in plan.steps)],
             "cluster": plan.cluster,
             "deployment": plan.deployment,
             "engines": list(plan.engines),
             **({"process": asdict(plan.process)} if plan.process else {}),
         }
 
-    async def _stages(self, plan: Plan, notice: Notice, gate: Gate | None) -> PlanResult:
+    async def _stages(self, plan: Plan, notice: Notice, gate: Gate | None, runner: Runner | None = None) -> PlanResult:
         outcomes = {step.id: Outcome.PENDING for step in plan.steps}
         messages: dict[str, str] = {}
 
@@ -155,20 +157,22 @@ class Operator:
             notice(StepEvent(step, outcome, message, time.time()))
 
         who = f"{self._who} (restart policy)" if plan.restarts else self._who
-        runner = StepRunner(Scope(plan, self._monitor, self._links, who, self._cancelled, gate))
-        going = True
+        runner = runner or StepRunner(Scope(plan, self._monitor, self._links, who, self._cancelled, gate))
+        halted: set[str] = set()
         for stage in plan.stages:
-            if not going or self._cancelled.is_set():
-                for step in stage.steps:
+            going = [step for step in stage.steps if not self._cancelled.is_set() and step.node not in halted]
+            for step in stage.steps:
+                if step not in going:
                     tell(step.id, Outcome.SKIPPED)
-                continue
-            await self._stage(stage, runner, tell)
-            going = all(outcomes[step.id] is Outcome.DONE for step in stage.steps)
-            if not going and stage.steps[0].act == "prepare":
+            await self._stage(going, runner, tell)
+            failed = {step.node for step in going if outcomes[step.id] is not Outcome.DONE}
+            if failed and stage.steps[0].act == "prepare":
                 await runner.discard(stage)
+            if failed:
+                halted |= failed if plan.by_node else {step.node for step in plan.steps}
         return PlanResult(dict(outcomes), messages, cancelled=self._cancelled.is_set())
 
-    async def _stage(self, stage: Stage, runner: StepRunner, tell: Callable[..., None]) -> None:
+    async def _stage(self, steps: Sequence[Step], runner: Runner, tell: Callable[..., None]) -> None:
         async def one(step: Step) -> None:
             tell(step.id, Outcome.RUNNING)
             try:
@@ -183,5 +187,5 @@ class Operator:
                 tell(step.id, Outcome.SKIPPED if skipped else Outcome.DONE, message)
 
         async with asyncio.TaskGroup() as group:
-            for step in stage.steps:
+            for step in steps:
                 group.create_task(one(step), name=f"step {step.id}")

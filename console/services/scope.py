@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from console.model.deployment import Rank
-from console.model.plan import Plan, Step
+from console.model.errors import LinkLost
+from console.model.plan import Outcome, Plan, Stage, Step
 from console.model.run import RunKey, RunState
 from console.model.snapshot import EngineState
 from console.remote.link import NodeLink
@@ -17,6 +19,19 @@ from console.services.plans import PlanMaker
 
 Say = Callable[[str], None]
 """Takes a line of news on a step that runs."""
+
+
+class Runner(Protocol):
+    """Does the steps of one plan: those of engines, or those of upkeep."""
+
+    async def run(self, step: Step, say: Say) -> str:
+        """Do the step; gives a line on how it went. Raises ConsoleError when it failed, LinkLost when that is not known."""
+
+    async def discard(self, stage: Stage) -> None:
+        """Take back what a stage that failed has prepared."""
+
+    async def settle(self, step: Step, lost: LinkLost) -> tuple[Outcome, str]:
+        """What to believe of a step under which the link was lost."""
 
 
 class Scope:
