@@ -12,7 +12,7 @@ from console.cli.live import connected, opened, until
 from console.cli.options import add_cluster_options
 from console.model.errors import ExitCode, Unreachable
 from console.model.restart import GroupRestart
-from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot
+from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot, Task
 from console.model.unmanaged import Unmanaged
 from console.probes.sanitize import clean
 from console.services.session import Session
@@ -75,6 +75,7 @@ def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
         "deployment": snapshot.deployment,
         "nodes": {name: _node(node, snapshot.at) for name, node in snapshot.nodes.items()},
         "engines": [_engine(engine) for engine in snapshot.engines.values()],
+        "tasks": [_task(task) for task in snapshot.tasks],
         "restarts": {name: _restart(each, snapshot.at) for name, each in snapshot.restarts.items()},
     }
 
@@ -142,6 +143,18 @@ def _engine(engine: EngineSnapshot) -> dict[str, Any]:
     }
 
 
+def _task(task: Task) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "kind": task.kind,
+        "node": task.node,
+        "deployment": task.deployment,
+        "run": task.run,
+        "pid": task.pid,
+        "stopping": task.stopping,
+    }
+
+
 def _print_json(snapshot: ClusterSnapshot) -> None:
     print(json.dumps(document(snapshot), indent=2))
 
@@ -152,6 +165,8 @@ def _print_jsonl(snapshot: ClusterSnapshot) -> None:
         print(json.dumps({"node": name, **node}))
     for engine in whole["engines"]:
         print(json.dumps(engine))
+    for task in whole["tasks"]:
+        print(json.dumps({"task": task.pop("name"), **task}))
 
 
 def _print_table(snapshot: ClusterSnapshot) -> None:
@@ -178,6 +193,10 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
             f"{name:14} {process.pid:>8} {clean(process.owner) or '?':10} {words:>12} {hbm:>8}  {clean(process.reason)}"
         )
         print(f"{row}: {clean(process.command)}".rstrip(": "))
+    if snapshot.tasks:
+        print(f"\n{'TASK':20} {'NODE':12} {'KIND':12}  RUN")
+    for task in snapshot.tasks:
+        print(f"{clean(task.name):20} {task.node:12} {clean(task.kind):12}  {clean(task.run)}")
     for restart in snapshot.restarts.values():
         print(f"\nrestart policy of {restart.group}: {restart.words(snapshot.at)}")
 

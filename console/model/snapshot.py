@@ -320,6 +320,23 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """A live run of ours that is no engine, for example an evaluation."""
+
+    node: str
+    deployment: str
+    name: str
+    """Under what name it lives on its node: `bench-vllm`."""
+    kind: str
+    """What its spec calls it: `evaluation`."""
+    run: str
+    pid: int | None = None
+    started_at: float | None = None
+    """Node clock."""
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
     """The whole picture at one moment."""
 
@@ -340,6 +357,8 @@ class ClusterSnapshot:
     """Known failures that current runs show, in the order in which they happened."""
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     """Where the groups stand that have a restart policy; groups without one are not in it."""
+    tasks: tuple[Task, ...] = ()
+    """Live runs that are no engines, of any deployment."""
 
     def engines_on(self, node: str) -> tuple[EngineSnapshot, ...]:
         """Engines of one node, in order."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
-from console.model.deployment import Deployment, Rank
+from console.model.deployment import Deployment, Rank, RankRole
 from console.model.restart import GroupRestart
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import (
@@ -19,6 +20,7 @@ from console.model.snapshot import (
     LinkState,
     NodeSnapshot,
     Rung,
+    Task,
 )
 from console.services import unmanaged
 from console.services.loads import serving_of
@@ -78,6 +80,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         events=scene.events,
         serving=grouped,
         diagnoses=scene.diagnoses,
+        tasks=_tasks(scene),
         restarts=scene.restarts,
     )
 
@@ -199,13 +202,28 @@ def _process_text(run: RunState) -> str:
     return f"{run.verdict}" + (f", exit {run.exit}" if run.exit else "")
 
 
+def _is_task(run: RunState) -> bool:
+    """Whether a run is no engine: its spec says another role. A run without a role is of an older console, an engine."""
+    return str(run.spec.get("role", "mixed")) not in get_args(RankRole)
+
+
+def _tasks(scene: Scene) -> tuple[Task, ...]:
+    """Live runs that are no engines."""
+    return tuple(
+        Task(name, key.deployment, key.engine, str(run.spec["role"]), key.run, run.pid, run.started_at, run.stopping)
+        for name, record in scene.nodes.items()
+        for key, run in record.runs.items()
+        if run.verdict in _ALIVE and _is_task(run)
+    )
+
+
 def _strays(scene: Scene, planned: Iterable[Rank], now: float) -> dict[str, EngineSnapshot]:
     """Live runs of ours that the plan does not name: another deployment, or an engine left on another node."""
     known = {(scene.deployment.name, rank.id, rank.node) for rank in planned}
     found: dict[str, EngineSnapshot] = {}
     for name, record in scene.nodes.items():
         for key, run in record.runs.items():
-            if run.verdict not in _ALIVE or (key.deployment, key.engine, name) in known:
+            if run.verdict not in _ALIVE or _is_task(run) or (key.deployment, key.engine, name) in known:
                 continue
             label = (
                 f"{key.engine}@{name}"

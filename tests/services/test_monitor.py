@@ -152,6 +152,19 @@ async def test_an_exit_nobody_asked_for_condemns_the_group(scene: Scene) -> None
     assert [event.level for event in errors][-1] == "error"
 
 
+async def test_a_run_that_is_no_engine_is_a_task_and_never_an_engine(scene: Scene) -> None:
+    scene.up("d0")
+    bench = RunState(RunKey("pd", "bench-vllm", RUN), RunVerdict.RUNNING, pid=9, spec={"role": "evaluation"})
+    ended = RunState(RunKey("pd", "eval-gsm8k", RUN), RunVerdict.EXITED, spec={"role": "evaluation"})
+    scene.runs("d0", running("decode-0"), bench, ended)
+    scene.monitor.publish()
+    picture = scene.monitor.snapshot
+    assert [(task.name, task.node, task.kind, task.pid) for task in picture.tasks] == [
+        ("bench-vllm", "d0", "evaluation", 9)
+    ]
+    assert not [name for name in picture.engines if "@" in name]
+
+
 async def test_the_newest_live_run_counts_and_strays_are_shown(scene: Scene) -> None:
     scene.up("d0")
     old = RunState(key("decode-0", "20250101T000000Z-0000"), RunVerdict.EXITED, exit=Exit(1))
