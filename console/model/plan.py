@@ -7,11 +7,27 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from console.model.deployment import Assignment
 from console.model.findings import Finding, Severity
 
-Verb = Literal["start", "stop", "restart", "force", "containers", "tune", "weights"]
+Verb = Literal["start", "stop", "restart", "force", "scale", "mend", "containers", "tune", "weights"]
 """Acts on engines, then upkeep of nodes, which touches no engine."""
-Act = Literal["check", "prepare", "launch", "wait-ready", "drain", "stop", "force", "verify", "end", "upkeep"]
+Act = Literal[
+    "check",
+    "prepare",
+    "launch",
+    "wait-ready",
+    "join",
+    "drain",
+    "leave",
+    "stop",
+    "force",
+    "verify",
+    "end",
+    "reassign",
+    "upkeep",
+]
+"""join, drain and leave tell a running proxy who is behind it; reassign changes who carries what."""
 
 
 class Outcome(StrEnum):
@@ -97,6 +113,10 @@ class Plan:
     """Engine id → run id of the attempts this plan will make."""
     process: Process | None = None
     """What is ended when it is no engine of ours."""
+    change: tuple[Assignment, Assignment] | None = None
+    """The assignment it was made from and the one it leaves behind, when it changes who carries what."""
+    drain_s: float = 120.0
+    """How long requests may go on after their engine was taken out of the proxy."""
     restarts: tuple[float, ...] = ()
     """When a restart policy started these engines in a row, this time last; empty when an operator does."""
     by_node: bool = False

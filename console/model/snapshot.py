@@ -297,6 +297,8 @@ class EngineSnapshot:
     """Why its metrics could not be read."""
     signature: str = ""
     """Id of the known failure that its own log shows first."""
+    isolated: tuple[str, ...] = ()
+    """Of a proxy: `host:port` of engines it was told to use no more and still counts."""
 
 
 class EventLevel(StrEnum):

@@ -180,6 +180,22 @@ def add_copy(deployment: Deployment, group: str, nodes: Sequence[str]) -> tuple[
     return replace(deployment, assignment=added), name
 
 
+def spare_nodes(
+    deployment: Deployment, group: str, count: int, free: Mapping[str, int] | None = None
+) -> tuple[str, ...]:
+    """Up to `count` nodes that carry nothing and could carry a group like `group`, those known to be free first.
+
+    `free` says how many devices of a node nobody uses. Raises UsageError for an unknown group.
+    """
+    like = _group(deployment, group)
+    one = like.model_copy(update={"nodes": count})
+    held = {node for name in _names(deployment) for node in deployment.assignment.of(name)}
+    cluster = {name: node for name, node in deployment.cluster.nodes.items() if name not in held}
+    layout = (deployment.layout.written or deployment.layout).model_copy(update={"groups": {group: one}, "written": None})
+    bare = Deployment(deployment.cluster.model_copy(update={"nodes": cluster}), layout, Assignment())
+    return auto_assign(bare, free).assignment.of(group)
+
+
 def drop_copy(deployment: Deployment, name: str) -> Deployment:
     """The deployment without a group that was added; its nodes are free then. Raises UsageError when it is none."""
     now = deployment.assignment

@@ -1,4 +1,4 @@
-"""The preflight before a launch: asked once for all nodes of a plan, refused node by node unless the operator overrode it."""
+"""The preflight before a launch: asked once for all nodes of it, refused node by node unless the operator overrode it."""
 
 from __future__ import annotations
 
@@ -27,24 +27,37 @@ class Gate:
     """What stands between one plan and its launch. Machines without NPUs have no preflight here: they only try things out."""
 
     def __init__(
-        self, preflight: Preflight, monitor: Monitor, nodes: Sequence[str], overridden: frozenset[str] = frozenset()
+        self,
+        preflight: Preflight,
+        monitor: Monitor,
+        launches: Sequence[Sequence[str]],
+        overridden: frozenset[str] = frozenset(),
     ) -> None:
+        """`launches` are the nodes of each launch of the plan, in order: each is checked when its turn has come."""
         self._preflight = preflight
         self._monitor = monitor
-        self._nodes = tuple(node for node in nodes if monitor.deployment.node(node).hardware.devices)
+        self._turns = [
+            [node for node in dict.fromkeys(nodes) if monitor.deployment.node(node).hardware.devices]
+            for nodes in launches
+        ]
         self._overridden = overridden
-        self._asked: asyncio.Task[Report] | None = None
+        self._asked: dict[int, asyncio.Task[Report]] = {}
+        self._had: set[tuple[int, str]] = set()
 
     async def ask(self, node: str) -> str:
         """Wait for the preflight; one line on what this node came to, empty when nothing is asked of it.
 
         Raises ConsoleError naming every check that fails and is not overridden.
         """
-        if node not in self._nodes:
+        turns = (at for at, nodes in enumerate(self._turns) if node in nodes and (at, node) not in self._had)
+        turn = next(turns, None)
+        if turn is None:
             return ""
-        if self._asked is None:
-            self._asked = asyncio.create_task(self._preflight.run(self._nodes, Ask(blocking=True)), name="preflight")
-        report = await asyncio.shield(self._asked)
+        self._had.add((turn, node))
+        if turn not in self._asked:
+            asking = self._preflight.run(self._turns[turn], Ask(blocking=True))
+            self._asked[turn] = asyncio.create_task(asking, name="preflight")
+        report = await asyncio.shield(self._asked[turn])
         failed = report.failures(node)
         stopping = [each for each in failed if each.check not in self._overridden]
         if stopping:

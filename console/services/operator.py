@@ -20,10 +20,14 @@ from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent, Verb
 from console.model.snapshot import EventLevel
 from console.remote.link import NodeLink
 from console.services.gate import Gate
+from console.services import routing
 from console.services.lease import held, keeper
+from console.services.live_plans import mending, rolling, scaled
+from console.services.membership import listed
 from console.services.monitor import Monitor
-from console.services.plans import PlanMaker
+from console.services.plans import DRAIN_S, PlanMaker
 from console.services.preflight import Preflight
+from console.services.roles import Change, free_devices
 from console.services.scope import Runner, Scope
 from console.services.steps import StepRunner
 from console.services.unmanaged import ending_plan
@@ -42,25 +46,59 @@ class Operator:
         *,
         who: str,
         preflight: Preflight | None = None,
+        change: Callable[[Change], None] | None = None,
     ) -> None:
+        """`change` carries a change of the assignment out; without it no plan can."""
         self._monitor = monitor
         self._links = links
         self._journal = journal
         self._who = who
         self._preflight = preflight
+        self._change = change
         self._cancelled = asyncio.Event()
         self.running: Plan | None = None
 
-    async def prepare(self, verb: Verb, engines: Sequence[str]) -> Plan:
-        """The plan of a verb on these engines, all when empty.
+    async def prepare(
+        self, verb: Verb, engines: Sequence[str], *, in_turn: bool = False, drain_s: float = DRAIN_S
+    ) -> Plan:
+        """The plan of a verb on these engines, all when empty; `in_turn` restarts one group after another.
 
-        Raises Refused in read-only mode and when there is nothing to do, UsageError for unknown names.
+        `drain_s` is how long requests may go on once their engine has left the proxy. Raises Refused in read-only mode
+        and when there is nothing to do, UsageError for unknown names.
         """
         self._must_be_armed()
-        plan = PlanMaker(self._monitor.deployment, self._monitor.snapshot).make(verb, engines)
+        maker = PlanMaker(self._monitor.deployment, self._monitor.snapshot, drain_s=drain_s)
+        plan = rolling(maker, engines) if in_turn else maker.make(verb, engines)
         if not plan.stages:
             raise self._nothing(verb)
         return plan
+
+    async def prepare_scale(
+        self, group: str, count: int, nodes: Sequence[str] = (), *, drain_s: float = DRAIN_S
+    ) -> Plan:
+        """The plan after which `count` groups like `group` serve; new ones on `nodes`, else on free ones.
+
+        Raises Refused when that cannot be done or changes nothing, UsageError for unknown names.
+        """
+        self._must_be_armed()
+        now, snapshot = self._monitor.deployment, self._monitor.snapshot
+        return scaled(now, snapshot, group, count, nodes=nodes, free=free_devices(snapshot), drain_s=drain_s)
+
+    async def prepare_mend(self) -> Plan:
+        """The plan that makes the proxy list exactly what is ready, after it was asked what it lists.
+
+        Raises Refused when there is nothing to mend, UsageError when the proxy cannot be told while it runs.
+        """
+        self._must_be_armed()
+        deployment, proxy = self._monitor.deployment, routing.live_proxy(self._monitor.snapshot)
+        if not routing.tellable(deployment):
+            raise UsageError("only a load-balance proxy can be told while it runs", hint="restart proxy")
+        key = self._monitor.current(proxy.id) if proxy else None
+        if proxy is None or key is None:
+            raise Refused("the proxy does not serve, so there is nothing to mend in it", hint="start proxy")
+        said = await listed(self._links[proxy.node].http(), deployment.address(proxy.node), proxy.port or 0)
+        isolated = frozenset(self._monitor.learnt(key).isolated)
+        return mending(deployment, self._monitor.snapshot, said, isolated)
 
     async def prepare_end(self, verb: Literal["stop", "force"], node: str, pid: int) -> Plan:
         """The plan to end a process of a node that is not ours. Raises Refused or UsageError when there is no such process."""
@@ -123,8 +161,8 @@ class Operator:
     def _gate(self, plan: Plan, override: frozenset[str]) -> Gate | None:
         if self._preflight is None:
             return None
-        nodes = tuple(dict.fromkeys(step.node for step in plan.steps if step.act == "launch"))
-        return Gate(self._preflight, self._monitor, nodes, override)
+        launches = (stage.steps for stage in plan.stages if stage.steps[0].act == "launch")
+        return Gate(self._preflight, self._monitor, [[step.node for step in steps] for steps in launches], override)
 
     def _keeper(self) -> NodeLink | None:
         return keeper(tuple(rank.node for rank in self._monitor.deployment.ranks()), self._links)
@@ -157,7 +195,7 @@ class Operator:
             notice(StepEvent(step, outcome, message, time.time()))
 
         who = f"{self._who} (restart policy)" if plan.restarts else self._who
-        runner = runner or StepRunner(Scope(plan, self._monitor, self._links, who, self._cancelled, gate))
+        runner = runner or StepRunner(Scope(plan, self._monitor, self._links, who, self._cancelled, gate, self._change))
         halted: set[str] = set()
         for stage in plan.stages:
             going = [step for step in stage.steps if not self._cancelled.is_set() and step.node not in halted]

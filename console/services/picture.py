@@ -144,6 +144,7 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         stale_of=stale,
         serving_error=learnt.metrics.error if learnt and running else "",
         signature=learnt.signature if learnt else "",
+        isolated=tuple(sorted(learnt.isolated)) if learnt else (),
     )
 
 

@@ -1,7 +1,8 @@
 """Builds plans: which engines an act takes in, in which stages, with which exact commands. Runs nothing.
 
 Ranks of a data-parallel group start and fail as one, so an act on one of them takes in its whole group.
-Start order: groups side by side, the proxy when they are ready. Stop order: proxy, decode, the rest.
+Start order: groups side by side, the proxy when they are ready. Stop order: proxy, decode, the rest. A proxy that goes on
+serving is told first who leaves and last who came back.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from console.model.findings import Finding, Severity
 from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.rules import check
+from console.services import routing
 
+DRAIN_S = 120.0
+"""How long requests may go on by default after their engine was taken out of the proxy."""
 GRACE_S = 20.0
 """How long an engine has after TERM (vLLM 0.21 needs 3–9 s; its own budget before it kills is 15–20 s)."""
 KILL_S = 20.0
@@ -42,9 +46,10 @@ def command_text(command: Command) -> str:
 class PlanMaker:
     """Makes the plans of one deployment from one picture of it."""
 
-    def __init__(self, deployment: Deployment, snapshot: ClusterSnapshot) -> None:
+    def __init__(self, deployment: Deployment, snapshot: ClusterSnapshot, *, drain_s: float = DRAIN_S) -> None:
         self.deployment = deployment
         self.snapshot = snapshot
+        self.drain_s = drain_s
         proxy = deployment.proxy_rank()
         self.ranks: dict[str, Rank] = {rank.id: rank for rank in deployment.ranks()}
         if proxy:
@@ -52,15 +57,18 @@ class PlanMaker:
 
     def make(self, verb: Verb, engines: Sequence[str]) -> Plan:
         """The plan of a verb on these engines, all when none is named. Raises UsageError for a name nobody has."""
-        chosen = self._chosen(verb, engines)
+        return self.plan(verb, self.chosen(verb, engines))
+
+    def plan(self, verb: Verb, chosen: Sequence[str]) -> Plan:
+        """The plan of a verb on exactly these engines."""
         starts = verb in ("start", "restart")
-        stopping = [name for name in chosen if self._running(name)] if verb != "start" else []
+        stopping = [name for name in chosen if self.running(name)] if verb != "start" else []
         stages: list[Stage] = []
         if verb == "force":
             stages += self._stop_stages(stopping, "force")
         elif verb != "start":
             stages += self._stop_stages(stopping, "stop")
-        to_start = [name for name in chosen if name in self.ranks and (verb == "restart" or not self._running(name))]
+        to_start = [name for name in chosen if name in self.ranks and (verb == "restart" or not self.running(name))]
         if starts:
             stages += self._start_stages(to_start)
         touched = tuple(dict.fromkeys([*stopping, *(to_start if starts else [])]))
@@ -70,14 +78,16 @@ class PlanMaker:
             deployment=self.deployment.name,
             engines=touched,
             stages=tuple(stages),
-            confirm=self._confirm(verb, touched, stopping),
+            confirm=self.confirm(verb, touched, stopping),
             findings=tuple(self._findings(verb, to_start if starts else [])),
-            losses=tuple(self._losses(stopping)),
+            losses=tuple(self._losses(verb, stopping)),
             basis={name: self._run(name) for name in touched},
             runs={name: new_run_id() for name in to_start} if starts else {},
+            drain_s=self.drain_s,
         )
 
-    def _chosen(self, verb: Verb, engines: Sequence[str]) -> list[str]:
+    def chosen(self, verb: Verb, engines: Sequence[str]) -> list[str]:
+        """The engines a verb on these takes in, all when none is named. Raises UsageError for a name nobody has."""
         every = list(self.snapshot.engines) if verb in ("stop", "force") else list(self.ranks)
         if not engines:
             return every
@@ -103,7 +113,7 @@ class PlanMaker:
         seen = self._seen(name)
         return seen.run if seen else None
 
-    def _running(self, name: str) -> bool:
+    def running(self, name: str) -> bool:
         """Whether the engine runs, or may run as far as is known: unreachable counts when it ran before."""
         seen = self._seen(name)
         if seen is None:
@@ -127,7 +137,8 @@ class PlanMaker:
             stages += self._launch_stages(proxies, "proxy ")
             step = Step("ready:proxy", "wait-ready", "wait until the proxy answers", proxies[0].node, (proxies[0].id,))
             stages.append(Stage("wait until the proxy is ready", (step,), "proxy"))
-        return stages
+        join = routing.joining(self.deployment, self.snapshot, names)
+        return [*stages, join] if join else stages
 
     def _launch_stages(self, ranks: Sequence[Rank], label: str) -> list[Stage]:
         if not ranks:
@@ -155,7 +166,8 @@ class PlanMaker:
         ]
 
     def _stop_stages(self, names: Sequence[str], act: Act) -> list[Stage]:
-        stages: list[Stage] = []
+        leave = routing.leaving(self.deployment, self.snapshot, names, self.drain_s) if act == "stop" else None
+        stages: list[Stage] = [leave] if leave else []
         by_node: dict[str, list[EngineSnapshot]]
         seen = [engine for name in names if (engine := self._seen(name)) is not None]
         for role in STOP_ORDER:
@@ -194,10 +206,10 @@ class PlanMaker:
         )
         return Step(f"{act}:{role}:{node}", act, f"{node}: {act} {_names(ids)}", node, ids, commands)
 
-    def _confirm(self, verb: Verb, touched: Sequence[str], stopping: Sequence[str]) -> Confirm:
+    def confirm(self, verb: Verb, touched: Sequence[str], stopping: Sequence[str]) -> Confirm:
         """What to type, by how much can break: the cluster's name for the worst, a count for several, a key for one."""
         production = "production" in self.deployment.cluster.tags
-        running = [name for name, engine in self.snapshot.engines.items() if engine.state.alive and self._running(name)]
+        running = [name for name, engine in self.snapshot.engines.items() if engine.state.alive and self.running(name)]
         everything = len(stopping) > 1 and len(stopping) >= len(running)
         if verb == "force" or production or everything:
             return Confirm("name", self.deployment.cluster.name)
@@ -218,7 +230,7 @@ class PlanMaker:
             ]
             yield Finding("ASSIGN", Severity.ERROR, "; ".join(short), "assignment", fix="give every group its nodes")
         if verb == "start":
-            running = [name for name in self.ranks if self._running(name)]
+            running = [name for name in self.ranks if self.running(name)]
             groups = {self.ranks[name].group for name in to_start}
             for name in running:
                 if self.ranks[name].group in groups:
@@ -226,10 +238,16 @@ class PlanMaker:
                     fix = "restart the group instead"
                     yield Finding("GROUP", Severity.ERROR, message, name, fix=fix)
 
-    def _losses(self, stopping: Sequence[str]) -> Iterable[str]:
+    def _losses(self, verb: Verb, stopping: Sequence[str]) -> Iterable[str]:
+        for role in routing.alone(self.deployment, self.snapshot, stopping):
+            yield f"no {role} engine is left behind the proxy: every request fails until one is back"
+        leave = routing.leaving(self.deployment, self.snapshot, stopping, self.drain_s) if verb != "force" else None
+        drained = {name for step in (leave.steps if leave else ()) for name in step.engines}
         for name in stopping:
             seen = self._seen(name)
-            if seen is not None and seen.state in (EngineState.READY, EngineState.DEGRADED):
+            if name in drained:
+                yield f"{name} serves; requests that have not ended {self.drain_s:.0f} s after it left the proxy are cut"
+            elif seen is not None and seen.state in (EngineState.READY, EngineState.DEGRADED):
                 yield f"{name} serves; requests on it are aborted"
             elif seen is not None and seen.state is EngineState.STARTING:
                 yield f"{name} is starting ({seen.phase or 'phase unknown'}); its load is lost"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from console.files import save_assignment
-from console.model.deployment import Deployment
+from console.model.deployment import Assignment, Deployment
 from console.model.errors import Refused
 from console.model.snapshot import ClusterSnapshot, Device, EventLevel
 from console.services.assignment import History
@@ -45,17 +45,13 @@ class Roles:
 
     def free_devices(self) -> Mapping[str, int]:
         """Devices of each node that nobody uses, as far as that is known."""
-        return {
-            name: sum(_free(device) for device in node.devices)
-            for name, node in self._monitor.snapshot.nodes.items()
-            if node.devices
-        }
+        return free_devices(self._monitor.snapshot)
 
     def _go(self, history: History) -> bool:
         if history is self._history or history.now == self._history.now:
             return False
         now = self._monitor.deployment
-        self._take(Deployment(now.cluster, now.layout.written or now.layout, history.now))
+        self._take(reassigned(now, history.now))
         self._history = history
         return True
 
@@ -66,6 +62,18 @@ class Roles:
         shown = "; ".join(f"{group}: {', '.join(nodes) or '-'}" for group, nodes in made.assignment.nodes.items())
         self._monitor.note(EventLevel.INFO, f"assignment is now {shown}")
         self._monitor.publish()
+
+
+def free_devices(snapshot: ClusterSnapshot) -> Mapping[str, int]:
+    """Devices of each node that nobody uses, as far as that is known."""
+    return {
+        name: sum(_free(device) for device in node.devices) for name, node in snapshot.nodes.items() if node.devices
+    }
+
+
+def reassigned(deployment: Deployment, after: Assignment) -> Deployment:
+    """The deployment with another assignment."""
+    return Deployment(deployment.cluster, deployment.layout.written or deployment.layout, after)
 
 
 def _free(device: Device) -> bool:

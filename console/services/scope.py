@@ -16,6 +16,7 @@ from console.remote.link import NodeLink
 from console.services.gate import Gate
 from console.services.monitor import Monitor
 from console.services.plans import PlanMaker
+from console.services.roles import Change, reassigned
 
 Say = Callable[[str], None]
 """Takes a line of news on a step that runs."""
@@ -45,18 +46,27 @@ class Scope:
         who: str,
         cancelled: asyncio.Event,
         gate: Gate | None = None,
+        change: Callable[[Change], None] | None = None,
     ) -> None:
         self.plan = plan
         self.monitor = monitor
         self.who = who
         self.cancelled = cancelled
         self.gate = gate
+        self.change = change
         self.ranks: dict[str, Rank] = PlanMaker(monitor.deployment, monitor.snapshot).ranks
+        if plan.change is not None:
+            after = reassigned(monitor.deployment, plan.change[1])
+            self.ranks = {**PlanMaker(after, monitor.snapshot).ranks, **self.ranks}
         self._links = links
 
     def link(self, step: Step) -> NodeLink:
         """The way to the step's node."""
         return self._links[step.node]
+
+    def link_to(self, node: str) -> NodeLink:
+        """The way to a node."""
+        return self._links[node]
 
     def address(self, step: Step) -> str:
         """Service address of the step's node."""

@@ -76,7 +76,7 @@ class Session:
         self.journal = Journal(self.state_dir / "journal" / f"{file_name(cluster.name)}.jsonl")
         self.preflight = Preflight(self._monitor, self._links)
         self.operator = Operator(
-            self._monitor, self._links, self.journal, who=operator_name(), preflight=self.preflight
+            self._monitor, self._links, self.journal, who=operator_name(), preflight=self.preflight, change=self._roles.change
         )
         self.restarts = RestartWatch(self._monitor, self.operator, self.journal, armed=restarts)
         results = ResultStore(self.state_dir / "results.sqlite")

@@ -10,6 +10,7 @@ from console.model.run import RunVerdict
 from console.model.snapshot import EventLevel
 from console.services.ending import Ending
 from console.services.launching import Launching
+from console.services.membership import Membership
 from console.services.scope import Say, Scope
 
 SETTLE_S = 60.0
@@ -21,7 +22,7 @@ class StepRunner:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        up, down = Launching(scope), Ending(scope)
+        up, down, behind = Launching(scope), Ending(scope), Membership(scope)
         self._acts = {
             "check": up.check,
             "prepare": up.prepare,
@@ -31,6 +32,10 @@ class StepRunner:
             "force": down.force,
             "verify": down.verify,
             "end": down.end,
+            "join": behind.join,
+            "drain": behind.drain,
+            "leave": behind.leave,
+            "reassign": behind.reassign,
         }
 
     async def run(self, step: Step, say: Say) -> str:
