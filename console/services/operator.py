@@ -181,6 +181,7 @@ class Operator:
             "cluster": plan.cluster,
             "deployment": plan.deployment,
             "engines": list(plan.engines),
+            **({"restarts": list(plan.restarts)} if plan.restarts else {}),
             **({"process": asdict(plan.process)} if plan.process else {}),
         }
 

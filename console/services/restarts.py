@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from console.journal import Journal
 from console.model.errors import Busy, ConsoleError
 from console.model.plan import Outcome, PlanResult
 from console.model.restart import GroupRestart, Restart, Standing
@@ -20,6 +19,8 @@ from console.services.operator import Operator
 from console.services.standing import Member, Sight, longest, stand
 
 EVERY_S = 0.5
+BUSY_S = 10.0
+"""How long to stand back after another operator's lease stood in the way; the picture names the holder well before."""
 FRESH_S = 15.0
 """How long a node may take to list its runs again (it does every four seconds) before a restart is put off."""
 
@@ -27,15 +28,16 @@ FRESH_S = 15.0
 class RestartWatch:
     """Watches the groups of one session; acts only when armed."""
 
-    def __init__(self, monitor: Monitor, operator: Operator, journal: Journal, *, armed: bool) -> None:
+    def __init__(self, monitor: Monitor, operator: Operator, *, armed: bool) -> None:
         """`armed` says whether this console may act by itself; a read-only one never does."""
         self._monitor = monitor
         self._operator = operator
-        self._journal = journal
         self._armed = armed and not monitor.read_only
         self.paused = False
         """Set by an operator who wants no restarts from this console for now."""
         self._sights: dict[str, Sight] = {}
+        self._busy = (0.0, "")
+        """Until when (monotonic) another operator is taken to be at work, and the words of it."""
         self._acting: tuple[str, asyncio.Task[None]] | None = None
 
     @property
@@ -89,7 +91,9 @@ class RestartWatch:
             return "restarts are paused in this console"
         if self._operator.running is not None:
             return f"a {self._operator.running.verb} is at work here"
-        return f"held by {self._monitor.holder}" if self._monitor.holder else ""
+        if self._monitor.holder:
+            return f"held by {self._monitor.holder}"
+        return self._busy[1] if time.monotonic() < self._busy[0] else ""
 
     def _members(self, group: str) -> list[Member]:
         found = []
@@ -122,7 +126,7 @@ class RestartWatch:
         try:
             broken = _broken(await self._carry_out(group, sight))
         except Busy as error:
-            self._monitor.note(EventLevel.WARNING, f"restart policy of {group}: put off: {error}")
+            self._busy = (time.monotonic() + BUSY_S, str(error))
             self._sights[group] = replace(sight, at=time.time())
         except ConsoleError as error:
             self._sights[group] = replace(sight, broken=str(error))
@@ -138,7 +142,6 @@ class RestartWatch:
         members = self._members(group)
         plan = await self._operator.prepare("restart", [members[0].engine.id])
         plan = replace(plan, restarts=(*longest(members), time.time())[-policy.budget :])
-        self._journal.record("restart-policy", group=group, restarts=list(plan.restarts))
         return await self._operator.run(
             plan, lambda _: None, confirmed=plan.confirm.expected, still=lambda: self._still(group, sight)
         )

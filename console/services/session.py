@@ -78,7 +78,7 @@ class Session:
         self.operator = Operator(
             self._monitor, self._links, self.journal, who=operator_name(), preflight=self.preflight, change=self._roles.change
         )
-        self.restarts = RestartWatch(self._monitor, self.operator, self.journal, armed=restarts)
+        self.restarts = RestartWatch(self._monitor, self.operator, armed=restarts)
         results = ResultStore(self.state_dir / "results.sqlite")
         self.evaluator = Evaluator(self._monitor, self._links, self.logs, self.journal, results, who=operator_name())
         self._health = HealthWatch(self._monitor, self._links)

@@ -75,7 +75,7 @@ def stand(policy: Restart, group: str, members: Sequence[Member], sight: Sight, 
     what = f"{first.id} on {first.node} {first.state}"
     if len(before) >= policy.budget:
         return replace(made, standing=Standing.GAVE_UP, reason=f"{what}; mend the cause, then restart {group} by hand")
-    if held := _held(policy, group, members, sight, failed_at) or forbidden:
+    if held := forbidden or _held(policy, group, members, sight, failed_at):
         return replace(made, standing=Standing.HELD, reason=f"{what}; {held}")
     wait = min(policy.backoff * 2.0 ** len(before), policy.within)
     due = max(failed_at + wait, sight.at + policy.backoff)
