@@ -15,12 +15,12 @@ from typing import Literal
 from pydantic import JsonValue
 
 from console.journal import Journal
-from console.model.errors import ConsoleError, LinkLost, Refused
+from console.model.errors import ConsoleError, LinkLost, Refused, UsageError
 from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent, Verb
 from console.model.snapshot import EventLevel
 from console.remote.link import NodeLink
-from console.services.gate import Gate
 from console.services import routing
+from console.services.gate import Gate
 from console.services.lease import held, keeper
 from console.services.live_plans import mending, rolling, scaled
 from console.services.membership import listed
