@@ -191,7 +191,9 @@ def spare_nodes(
     one = like.model_copy(update={"nodes": count})
     held = {node for name in _names(deployment) for node in deployment.assignment.of(name)}
     cluster = {name: node for name, node in deployment.cluster.nodes.items() if name not in held}
-    layout = (deployment.layout.written or deployment.layout).model_copy(update={"groups": {group: one}, "written": None})
+    layout = (deployment.layout.written or deployment.layout).model_copy(
+        update={"groups": {group: one}, "written": None}
+    )
     bare = Deployment(deployment.cluster.model_copy(update={"nodes": cluster}), layout, Assignment())
     return auto_assign(bare, free).assignment.of(group)
 

@@ -1,4 +1,4 @@
-"""Plans for a deployment that goes on serving: groups restarted one after another, added, taken away; a proxy set right. Runs nothing.
+"""Plans for a deployment that goes on serving: groups restarted in turn, added, taken away; a proxy set right. Runs nothing.
 
 A data-parallel group is fixed in size: every rank is told the group's size and the address of rank 0 when it starts. So
 capacity comes and goes in whole groups, each a copy of one of the layout.
@@ -29,7 +29,9 @@ def rolling(maker: PlanMaker, engines: Sequence[str]) -> Plan:
     """
     chosen = [name for name in maker.chosen("restart", engines) if name in maker.ranks]
     named = set(engines)
-    groups = [group for group in maker.deployment.layout.groups if any(maker.ranks[name].group == group for name in chosen)]
+    groups = [
+        group for group in maker.deployment.layout.groups if any(maker.ranks[name].group == group for name in chosen)
+    ]
     parts: list[tuple[str, Plan]] = []
     for group in [*groups, *(["proxy"] if "proxy" in named else [])]:
         mine = [name for name in chosen if maker.ranks[name].group == group]
@@ -61,7 +63,9 @@ def _labelled(stage: Stage, group: str) -> Stage:
 
 
 def _quiet() -> Finding:
-    message = "the proxy takes a removed engine back only after a moment without any request; under constant load it stays outside"
+    message = (
+        "the proxy takes a removed engine back only after a moment without any request: under constant load it waits"
+    )
     fix = "roll at a quiet hour; `mend` puts back what stayed outside"
     return Finding("PROXY", Severity.WARNING, message, "proxy", fix=fix)
 
@@ -83,7 +87,9 @@ def scaled(
     """
     now = operations.family(deployment, group)
     if count < 1:
-        raise UsageError(f"{group}: {count} groups cannot be", hint=f"the last one is stopped, not scaled: stop {group}")
+        raise UsageError(
+            f"{group}: {count} groups cannot be", hint=f"the last one is stopped, not scaled: stop {group}"
+        )
     if count == len(now):
         raise Refused(f"there are {count} groups like {group} already: {', '.join(now)}", hint=f"{FIXED}")
     if count < len(now):
@@ -106,7 +112,9 @@ def _grown(
     chosen = tuple(nodes) or operations.spare_nodes(deployment, group, wanted * more, free)
     if len(chosen) != wanted * more:
         hint = f"{FIXED}; a node is free when it is in no group: see `assign`"
-        raise Refused(f"{more} more like {group} take {wanted * more} nodes, {len(chosen)} are there for them", hint=hint)
+        raise Refused(
+            f"{more} more like {group} take {wanted * more} nodes, {len(chosen)} are there for them", hint=hint
+        )
     after = deployment
     added: list[str] = []
     for at in range(more):
@@ -167,7 +175,11 @@ def mending(deployment: Deployment, snapshot: ClusterSnapshot, said: Answer, iso
             ready.append(rank)
     known = {routing.endpoint(deployment, rank) for rank in deployment.ranks()}
     strange = [each for each in (*said.prefill, *said.decode) if each not in known]
-    stages = [stage for stage in (routing.dropping(deployment, proxy, dead), routing.adding(deployment, proxy, ready)) if stage]
+    stages = [
+        stage
+        for stage in (routing.dropping(deployment, proxy, dead), routing.adding(deployment, proxy, ready))
+        if stage
+    ]
     if not stages:
         raise Refused("nothing to mend: the proxy uses exactly the engines that are ready", hint=_strangers(strange))
     findings = [Finding("PROXY", Severity.NOTE, _strangers(strange), "proxy")] if strange else []
@@ -187,4 +199,3 @@ _GONE = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.EX
 
 def _strangers(endpoints: Sequence[str]) -> str:
     return f"it lists what the plan has not and is left alone: {', '.join(endpoints[:6])}" if endpoints else ""
-

@@ -130,7 +130,9 @@ class Membership:
                 asked.update(fresh)
             say(_waiting(missing, isolated))
             await asyncio.sleep(LOOK_S)
-        raise ConsoleError(_waiting(missing, isolated), hint="they are ready; mend (M) puts them behind the proxy later")
+        raise ConsoleError(
+            _waiting(missing, isolated), hint="they are ready; mend (M) puts them behind the proxy later"
+        )
 
     async def _remove(self, step: Step) -> str:
         deployment = self._scope.monitor.deployment

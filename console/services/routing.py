@@ -1,4 +1,4 @@
-"""Who stands behind a proxy that serves, and the steps that take engines out of it or put them back. Pure: asks and changes nothing.
+"""Who stands behind a proxy that serves, and the steps that take engines out of it or put them back. Pure.
 
 Only vllm-ascend's load-balance proxy can be told while it runs (`/instances/add`, `/instances/remove`); the layerwise and the
 dp one know what they were started with. It counts what it lists and probes none of it.
@@ -40,7 +40,9 @@ def endpoint(deployment: Deployment, rank: Rank) -> str:
 def ask_text(proxy: EngineSnapshot, verb: str, role: str, endpoints: Sequence[str]) -> str:
     """What a person would type on the proxy's node to have engines added or removed."""
     body = quote(json.dumps({"type": role, "instances": list(endpoints)}))
-    return f"curl -s -X POST http://127.0.0.1:{proxy.port}/instances/{verb} -H 'Content-Type: application/json' -d {body}"
+    return (
+        f"curl -s -X POST http://127.0.0.1:{proxy.port}/instances/{verb} -H 'Content-Type: application/json' -d {body}"
+    )
 
 
 def listed_ranks(deployment: Deployment, names: Iterable[str]) -> list[Rank]:
@@ -101,7 +103,7 @@ def alone(deployment: Deployment, snapshot: ClusterSnapshot, stopping: Sequence[
     if proxy is None or proxy.id in stopping:
         return []
     gone = set(stopping)
-    missing = []
+    missing: list[str] = []
     for role in dict.fromkeys(rank.role for rank in deployment.ranks()):
         mine = [rank.id for rank in deployment.ranks() if rank.role == role]
         left = [name for name in mine if name not in gone and _serves(snapshot, name)]
