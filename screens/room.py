@@ -109,7 +109,7 @@ class Listing(Room, can_focus=True):
 
     place: ClassVar[str] = "list"
     BINDINGS: ClassVar = bindings("list", "verb")
-    with_cursor: ClassVar[bool] = True
+    with_cursor: bool = True
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)

@@ -124,9 +124,7 @@ class Sayings:
         log = screen.panes["logs"]
         if screen.focused is log and isinstance(log, LogPane) and (log.sieve or (log.window and log.window.needle)):
             log.look_for("") if log.window and log.window.needle else log.filter("")
-        elif screen.pane.has_focus and not isinstance(screen.pane, LogPane) and screen.pane.needle:
-            screen.pane.look_for("")
-        elif screen.arrangement.both():
+        elif self._pane_back() or screen.arrangement.both():
             pass
         elif screen.focused is not screen.grid:
             screen.grid.focus()
@@ -134,6 +132,10 @@ class Sayings:
             screen.grid.look_at(needle="", problems=False)
         elif view.marks:
             screen.grid.look_at(marks=frozenset())
+
+    def _pane_back(self) -> bool:
+        pane = self._screen.pane
+        return pane.has_focus and not isinstance(pane, LogPane) and pane.back()
 
     def quit(self) -> None:
         """Back from a full-screen half, else leave."""

@@ -79,6 +79,13 @@ class Pane(Listing):
         if self.moment is not None:
             self.draw_moment(self.moment)
 
+    def back(self) -> bool:
+        """One level up inside the pane; False when it is at its top."""
+        if not self.needle:
+            return False
+        self.look_for("")
+        return True
+
     def clipping(self) -> str:
         """What `y` copies."""
         from screens.lines import plain
