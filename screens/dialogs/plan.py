@@ -21,7 +21,11 @@ from screens.guard import KeyTimes
 from screens.lines import Line, Pen, Span, shown, wrap
 from screens.looks import Look
 
-VERBS: dict[Verb, str] = {"start": "START", "stop": "STOP", "restart": "RESTART", "force": "FORCE KILL"} | {
+VERBS: dict[Verb, str] = {
+    "start": "START",
+    "stop": "STOP",
+    "restart": "RESTART",
+    "force": "FORCE KILL",
     "containers": "CONTAINERS",
     "tune": "TUNE",
     "weights": "COPY WEIGHTS",
