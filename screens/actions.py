@@ -51,6 +51,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("stop", ("x",), "Stop", "Plan a stop: drain, TERM, later KILL what is left", "Engines", danger=True, footer=4),
     Action("restart", ("r",), "Restart", "Plan a stop and a start", "Engines", danger=True, footer=5),
     Action("force", ("X",), "Force", "Plan a kill without waiting; asks for typing", "Engines", danger=True),
+    Action("hold-restarts", ("R",), "Hold restarts", "Restart policies: not by this console, or again", "Engines", danger=True),
     Action("assign", ("a",), "Assign", "Give marked or current nodes to a group", "Engines", danger=True, footer=6),
     Action("undo", ("u",), "Undo", "Take back the last change of the assignment", "Engines", danger=True),
     Action("redo", ("ctrl+y",), "Redo", "Do the undone change of the assignment again", "Engines", danger=True),

@@ -40,6 +40,8 @@ class Header(Bar):
             parts.append(((f" {running} ", "busy"),))
         elif snapshot.holder:
             parts.append(((f" {shown(snapshot.holder)} ", "warn"),))
+        restarts = [words for each in snapshot.restarts.values() if (words := each.brief(snapshot.at))]
+        parts.extend(((f" {shown(words)} ", "warn"),) for words in restarts)
         if marks:
             parts.append(((f" {marks} marked", "key"),))
         parts.append(self._counts(snapshot))

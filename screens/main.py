@@ -24,6 +24,7 @@ from screens.panes.roles import RolePane
 from screens.panes.table import PANES
 from screens.prompt import Prompt
 from screens.reshaping import Reshaping
+from screens.restarting import Restarting
 from screens.room import Room, Verbs
 from screens.sayings import Sayings
 from screens.tiny import Tiny
@@ -49,6 +50,7 @@ class MainScreen(Screen[None]):
         self.deeds = Deeds(self)
         self.arrangement = Arrangement(self)
         self.sayings = Sayings(self)
+        self.restarting = Restarting(self)
         self.command_line = CommandLine(self)
         self.reshaping = Reshaping(self)
 
@@ -86,6 +88,7 @@ class MainScreen(Screen[None]):
         log = self.panes["logs"]
         if isinstance(log, LogPane):
             log.numbers = not self.console.options.low_bandwidth
+        self.restarting.attach()
         remembering.recall(self)
         self.dress()
         self.take(self.console.session.snapshot)
@@ -169,7 +172,7 @@ class MainScreen(Screen[None]):
 
     def verbs(self) -> Verbs:
         """Everything that can be done from anywhere."""
-        parts = (self.deeds, self.reshaping, self.arrangement, self.sayings, self.command_line)
+        parts = (self.deeds, self.reshaping, self.arrangement, self.sayings, self.command_line, self.restarting)
         return {name: verb for part in parts for name, verb in part.verbs().items()}
 
     def action_do(self, name: str) -> None:

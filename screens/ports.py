@@ -15,6 +15,7 @@ from console.services.logs import LogNote
 
 if TYPE_CHECKING:
     from console.services.preflight import Report
+    from console.services.restarts import Witness
     from console.services.roles import Change
 
 
@@ -80,6 +81,15 @@ class Checks(Protocol):
         """Ask all nodes; raises ConsoleError when none carries anything."""
 
 
+class Policies(Protocol):
+    """The restart policies of the layout, carried out by this console."""
+
+    paused: bool
+    """Whether this console restarts nothing for now."""
+    witness: Witness | None
+    """Who is shown the plans of a policy as they run."""
+
+
 class Session(Protocol):
     """One opened cluster."""
 
@@ -114,6 +124,10 @@ class Session(Protocol):
     @property
     def operator(self) -> Acts:
         """What changes engines."""
+
+    @property
+    def restarts(self) -> Policies:
+        """What restarts failed groups by itself."""
 
     @property
     def preflight(self) -> Checks:

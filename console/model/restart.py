@@ -97,7 +97,19 @@ class GroupRestart:
             word = f"restarts in {max(0.0, self.due_at - now):.0f} s"
         return f"{word} ({used})" + (f": {self.reason}" if self.reason else "")
 
+    def brief(self, now: float) -> str:
+        """A few words for a line that has little room; empty while all is well."""
+        if self.due_at is not None:
+            return f"{self.group} restarts in {max(0.0, self.due_at - now):.0f} s"
+        return f"{self.group} {_BRIEF[self.standing]}" if self.standing in _BRIEF else ""
 
+
+_BRIEF = {
+    Standing.HELD: "failed, not restarted",
+    Standing.WAITING: "failed",
+    Standing.RESTARTING: "is being restarted",
+    Standing.GAVE_UP: "given up",
+}
 _WORDS = {
     Standing.WATCHING: "on failure, while a console with write access is open",
     Standing.HELD: "no restart now",

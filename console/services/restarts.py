@@ -9,9 +9,10 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from console.model.errors import Busy, ConsoleError
-from console.model.plan import Outcome, PlanResult
+from console.model.plan import Outcome, Plan, PlanResult, StepEvent
 from console.model.restart import GroupRestart, Restart, Standing
 from console.model.snapshot import EventLevel
 from console.services.monitor import Monitor
@@ -25,6 +26,22 @@ FRESH_S = 15.0
 """How long a node may take to list its runs again (it does every four seconds) before a restart is put off."""
 
 
+class Witness(Protocol):
+    """Who is shown the plans of a policy as they run."""
+
+    def begin(self, plan: Plan) -> None:
+        """A plan is about to run."""
+
+    def note(self, event: StepEvent) -> None:
+        """A step of it has news."""
+
+    def end(self, result: PlanResult) -> None:
+        """It ended."""
+
+    def refuse(self, why: str) -> None:
+        """It did not run."""
+
+
 class RestartWatch:
     """Watches the groups of one session; acts only when armed."""
 
@@ -35,6 +52,7 @@ class RestartWatch:
         self._armed = armed and not monitor.read_only
         self.paused = False
         """Set by an operator who wants no restarts from this console for now."""
+        self.witness: Witness | None = None
         self._sights: dict[str, Sight] = {}
         self._busy = (0.0, "")
         """Until when (monotonic) another operator is taken to be at work, and the words of it."""
@@ -128,8 +146,10 @@ class RestartWatch:
         except Busy as error:
             self._busy = (time.monotonic() + BUSY_S, str(error))
             self._sights[group] = replace(sight, at=time.time())
+            self._refused(error)
         except ConsoleError as error:
             self._sights[group] = replace(sight, broken=str(error))
+            self._refused(error)
         else:
             if broken:
                 self._sights[group] = replace(sight, broken=broken)
@@ -142,9 +162,20 @@ class RestartWatch:
         members = self._members(group)
         plan = await self._operator.prepare("restart", [members[0].engine.id])
         plan = replace(plan, restarts=(*longest(members), time.time())[-policy.budget :])
-        return await self._operator.run(
-            plan, lambda _: None, confirmed=plan.confirm.expected, still=lambda: self._still(group, sight)
+        witness = self.witness
+        if witness is not None:
+            witness.begin(plan)
+        notice = witness.note if witness is not None else _unseen
+        result = await self._operator.run(
+            plan, notice, confirmed=plan.confirm.expected, still=lambda: self._still(group, sight)
         )
+        if witness is not None:
+            witness.end(result)
+        return result
+
+    def _refused(self, error: ConsoleError) -> None:
+        if self.witness is not None:
+            self.witness.refuse(f"by the restart policy: {error}")
 
     async def _still(self, group: str, sight: Sight) -> None:
         """With the lease in hand: nobody has touched the group since it was looked at. Raises Busy."""
@@ -158,6 +189,10 @@ class RestartWatch:
         members = self._members(group)
         if frozenset(each.engine.run for each in members) != sight.runs or any(each.stopped for each in members):
             raise Busy("somebody has acted on it meanwhile")
+
+
+def _unseen(event: StepEvent) -> None:
+    """Where nobody looks: what matters of a step is told as an event of its engine."""
 
 
 def _broken(result: PlanResult) -> str:

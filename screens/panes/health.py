@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
+from console.model.restart import Standing
 from console.model.snapshot import EngineSnapshot, EngineState
 from screens.grid_rows import age_words
 from screens.lines import Line, Row, Span, fit, shown, wrap
 from screens.looks import GRADES, STATES
 from screens.panes.base import Pane, Shown
+
+_STANDINGS = {Standing.HELD: "warn", Standing.WAITING: "warn", Standing.RESTARTING: "busy", Standing.GAVE_UP: "fail"}
 
 
 class HealthPane(Pane):
@@ -23,7 +27,7 @@ class HealthPane(Pane):
                 each for each in engines if self.needle.casefold() in f"{each.id} {each.state} {each.cause}".casefold()
             )
         if len(engines) == 1:
-            self.show(self._one(engines[0], moment.snapshot.at))
+            self.show([*self._one(engines[0], moment.snapshot.at), *self._of_groups(moment, engines)])
             return
         rows: list[Row] = []
         for engine in engines:
@@ -34,7 +38,22 @@ class HealthPane(Pane):
                     Row(f"cause/{engine.id}/{number}", ((text, STATES[engine.state].role),))
                     for number, text in enumerate(wrap(cause, max(20, self.size.width - 1)))
                 )
-        self.show(rows)
+        self.show([*rows, *self._of_groups(moment, engines)])
+
+    def _of_groups(self, moment: Shown, engines: Sequence[EngineSnapshot]) -> list[Row]:
+        """What is true of the groups of these engines as a whole."""
+        cells = max(20, self.size.width - 15)
+        rows: list[Row] = []
+        for group in dict.fromkeys(engine.group for engine in engines):
+            restart = moment.snapshot.restarts.get(group)
+            if restart is not None:
+                role = _STANDINGS.get(restart.standing, "plain")
+                words = wrap(shown(f"{group}: {restart.words(moment.snapshot.at)}"), cells)
+                rows += [
+                    Row(f"restart/{group}/{at}", ((f"  {fit('' if at else 'restarts', 11)}", "dim"), (text, role)))
+                    for at, text in enumerate(words)
+                ]
+        return rows
 
     def title(self) -> Line:
         """Whose health it is."""

@@ -31,6 +31,7 @@ from console.model.snapshot import (
 from console.services.assignment import auto_assign
 from console.services.logs import LogNote
 from console.services.preflight import Report
+from console.services.restarts import Witness
 
 NOW = 1_764_000_000.0
 FULL = {"prefill": ("p0", "p1"), "decode": ("d0", "d1")}
@@ -171,6 +172,14 @@ class FakeOperator:
         self.cancelled = True
 
 
+@dataclass(slots=True)
+class FakePolicies:
+    """Restart policies that never act."""
+
+    paused: bool = False
+    witness: Witness | None = None
+
+
 class FakePreflight:
     """Gives the report a test has put there."""
 
@@ -204,6 +213,7 @@ class FakeSession:
         self.logs = FakeLogs()
         self.operator = FakeOperator(self)
         self.preflight = FakePreflight()
+        self.restarts = FakePolicies()
         self.refusal: ConsoleError | None = None
         self.retried: list[str] = []
         self.trusted: list[str] = []
