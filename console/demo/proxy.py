@@ -1,7 +1,8 @@
 """The example proxies of vllm-ascend v0.21.0rc1, simulated: prefill first, then a stream from a decode engine; or
 plain data-parallel spreading.
 
-Their faults are kept: nothing is probed, a dead decoder gives 200 with an empty body, anything else a bare 500.
+Their faults are kept: nothing is probed, a dead decoder gives 200 with an empty body, anything else a bare 500; an engine that
+is removed under load is isolated until no request runs at all, and cannot be added again before that.
 """
 
 from __future__ import annotations
@@ -46,10 +47,12 @@ class Instance:
 
 @dataclass(slots=True)
 class Pools:
-    """The engines by what they do; `waiting` are asked for but not yet seen alive."""
+    """The engines by what they do."""
 
     prefill: list[Instance] = field(default_factory=list)
     decode: list[Instance] = field(default_factory=list)
+    waiting: dict[str, tuple[str, Instance, int]] = field(default_factory=dict)
+    """Asked for but not yet seen alive: name → kind, engine, looks so far."""
     requests: int = 0
 
     def of(self, kind: str) -> list[Instance]:
@@ -57,16 +60,16 @@ class Pools:
         return self.prefill if kind == "prefill" else self.decode
 
     def pick(self, kind: str) -> Instance:
-        """The least loaded one; IndexError when there is none."""
-        able = [each for each in self.of(kind) if not each.tainted]
+        """The least loaded one, an isolated one only when there is no other; IndexError when there is none."""
+        able = self.of(kind)
         if not able:
             raise IndexError(f"no {kind} instance")
-        chosen = min(able, key=lambda each: each.load)
+        chosen = min(able, key=lambda each: (each.tainted, each.load))
         chosen.load += 1
         return chosen
 
     def sweep(self) -> None:
-        """Removed instances go once the whole proxy is idle."""
+        """Isolated instances go once the whole proxy is idle."""
         if self.requests == 0:
             self.prefill[:] = [each for each in self.prefill if not each.tainted]
             self.decode[:] = [each for each in self.decode if not each.tainted]
@@ -82,7 +85,6 @@ class Proxy:
         self._plain = name.startswith("dp_")
         self._layerwise = "layerwise" in name
         self._pools = Pools()
-        self._adding: set[asyncio.Task[None]] = set()
         if self._plain:
             self._pools.decode = _instances(args.dp_hosts, args.dp_ports)
         else:
@@ -121,7 +123,10 @@ class Proxy:
             self._print("INFO:     Waiting for application shutdown.\nINFO:     Application shutdown complete.")
             return 3
         self._print(f"INFO:     Uvicorn running on http://{host}:{port} (Press CTRL+C to quit)")
+        listening = asyncio.create_task(self._listen()) if not self._plain and not self._layerwise else None
         number = await _signalled()
+        if listening is not None:
+            listening.cancel()
         server.stop_listening()
         self._print("INFO:     Shutting down")
         await server.drain(2.0)
@@ -182,6 +187,7 @@ class Proxy:
 
     async def _prefill(self, path: str, body: Mapping[str, JsonValue]) -> JsonValue:
         chosen = self._pools.pick("prefill")
+        self._pools.requests += 1
         try:
             ask = {**body, "max_tokens": 1, "min_tokens": 1, "stream": False, "kv_transfer_params": PREFILL_ASK}
             ask.pop("stream_options", None)
@@ -193,6 +199,7 @@ class Proxy:
             return params
         finally:
             chosen.load -= 1
+            self._pools.requests -= 1
 
     async def _upstream(self, instance: Instance, path: str, body: Mapping[str, JsonValue]) -> Fetched:
         """One call, tried again as often as the flags say; the last error when nothing helps."""
@@ -227,7 +234,6 @@ class Proxy:
         finally:
             decoder.load -= 1
             self._pools.requests -= 1
-            self._pools.sweep()
 
     def _change(self, verb: str, request: HttpRequest) -> JsonValue:
         body = request.json()
@@ -248,36 +254,53 @@ class Proxy:
         }
 
     def _remove(self, kind: str, names: Sequence[str]) -> str:
-        for instance in self._pools.of(kind):
-            instance.tainted = instance.tainted or str(instance) in names
-        self._pools.sweep()
+        pool = self._pools.of(kind)
+        if names and self._pools.requests:
+            for instance in pool:
+                instance.tainted = instance.tainted or str(instance) in names
+            return f"Instances {list(names)} are isolated and waiting to be removed."
+        pool[:] = [each for each in pool if str(each) not in names]
+        for name in names:
+            self._pools.waiting.pop(name, None)
         return f"remove {kind} instances: {list(names)}."
 
     def _add(self, kind: str, instances: Sequence[Instance]) -> str:
-        known = {str(each) for each in self._pools.of(kind)}
-        names = [str(each) for each in instances]
-        new = [each for each in instances if str(each) not in known]
+        known = {str(each) for each in self._pools.of(kind)} | {*self._pools.waiting}
+        new = {str(each): each for each in instances if str(each) not in known}
         if not new:
-            return f"add {kind} instances: {names}."
-        for instance in new:
-            task = asyncio.create_task(self._wait_for(kind, instance))
-            self._adding.add(task)
-            task.add_done_callback(self._adding.discard)
-        return f"Instances {names} are waiting to be added."
+            return f"add {kind} instances: {[str(each) for each in instances]}."
+        self._pools.waiting.update({name: (kind, instance, 0) for name, instance in new.items()})
+        return f"Instances {[*new]} are waiting to be added."
 
-    async def _wait_for(self, kind: str, instance: Instance) -> None:
-        for _ in range(self._args.max_waiting_retries):
-            try:
-                got = await fetch(instance.host, instance.port, "GET", "/v1/models")
-                async for _piece in got.pieces:
+    async def _listen(self) -> None:
+        """Every ten seconds: look whether those that wait answer, and let isolated ones go."""
+        while True:
+            for name, (kind, instance, looks) in tuple(self._pools.waiting.items()):
+                alive = await self._answers(instance)
+                self._print(f"Checking instance {name}...")
+                if name not in self._pools.waiting:
                     continue
-            except (OSError, EOFError):
-                await asyncio.sleep(self._node.seconds(self._args.waiting_retry_interval))
+                if alive:
+                    self._pools.of(kind).append(instance)
+                    lists = [[str(each) for each in self._pools.of(pool)] for pool in ("prefill", "decode")]
+                    self._log("INFO", f"Add {kind} instance: {name}. prefill={lists[0]} decode={lists[1]}")
+                if alive or looks + 1 >= self._args.max_waiting_retries:
+                    del self._pools.waiting[name]
+                    if not alive:
+                        self._print(f"Instance {name} was not added to the proxy.")
+                else:
+                    self._pools.waiting[name] = (kind, instance, looks + 1)
+            self._pools.sweep()
+            await asyncio.sleep(self._node.seconds(self._args.waiting_retry_interval))
+
+    async def _answers(self, instance: Instance) -> bool:
+        try:
+            got = await fetch(instance.host, instance.port, "GET", "/v1/models")
+            async for _piece in got.pieces:
                 continue
-            self._pools.of(kind).append(instance)
-            self._log("INFO", f"Instance {instance} was added to the proxy.")
-            return
-        self._log("WARNING", f"Instance {instance} was not added to the proxy.")
+        except (OSError, EOFError):
+            return False
+        return got.status == 200
 
 
 def _instances(hosts: Sequence[str], ports: Sequence[int]) -> list[Instance]:

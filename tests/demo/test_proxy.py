@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from console.demo.http import fetch
 from tests.demo.bench import KV, Bench, Engine
-from tests.waiting import until
+from tests.waiting import STEP_S, until
 
 READY = "Application startup complete."
 SCRIPT = "/vllm-workspace/vllm-ascend/examples/disaggregated_prefill_v1/load_balance_proxy_server_example.py"
@@ -106,7 +107,7 @@ async def test_instances_come_and_go(bench: Bench) -> None:
         return answer
 
     assert (await change("add", "decode", [new]))["message"] == f"Instances ['{new}'] are waiting to be added."
-    await proxy.says(f"Instance {new} was added to the proxy.")
+    await proxy.says(f"Add decode instance: {new}.")
     assert new in str((await change("add", "decode", new))["current_decode_instances"])
     await change("add", "decode", dead)
     await proxy.says(f"Instance {dead} was not added to the proxy.")
@@ -114,6 +115,41 @@ async def test_instances_come_and_go(bench: Bench) -> None:
     assert (await change("remove", "decode", [new]))["message"] == f"remove decode instances: ['{new}']."
     assert new not in str((await change("remove", "decode", "1.2.3.4:5"))["current_decode_instances"])
     assert (await proxy.post("/instances/add", {"type": "decode", "instances": ["noport"]}))[0] == 500
+
+
+async def test_an_instance_removed_under_load_is_isolated_until_nothing_runs(bench: Bench) -> None:
+    prefill, decode = await _pair(bench)
+    other = bench.serve(
+        1, "-tp", "1", "--kv-transfer-config", _kv("kv_consumer", 30900), port=7200, ASCEND_RT_VISIBLE_DEVICES="4"
+    )
+    await other.says(READY)
+    first, second = f"{bench.addresses[1]}:7100", f"{bench.addresses[1]}:7200"
+    proxy = _proxy(bench)
+    await proxy.says("Uvicorn running")
+    await proxy.post("/instances/add", {"type": "decode", "instances": second})
+    await proxy.says(f"Add decode instance: {second}.")
+    asking = asyncio.create_task(proxy.post("/v1/chat/completions", {**CHAT, "max_tokens": 4000}))
+    await until(lambda: '"POST /v1/chat/completions' in prefill.text())
+
+    async def change(verb: str) -> dict[str, object]:
+        return dict(json.loads((await proxy.post(f"/instances/{verb}", {"type": "decode", "instances": first}))[1]))
+
+    gone = await change("remove")
+    assert gone["message"] == f"Instances ['{first}'] are isolated and waiting to be removed."
+    assert first in str(gone["current_decode_instances"])
+    assert (await change("add"))["message"] == f"add decode instances: ['{first}'].", (
+        "the real one does not take it back"
+    )
+    assert (await proxy.post("/v1/chat/completions", CHAT))[0] == 200
+    assert "POST" in other.text(), "new requests go elsewhere"
+    decode.process.kill()
+    assert (await asking)[0] == 200
+    for _ in range(200):
+        counted = json.loads((await proxy.get("/healthcheck"))[1])["decode_instances"]
+        if counted == 1:
+            break
+        await asyncio.sleep(STEP_S)
+    assert counted == 1, "idle, it forgets the isolated one"
 
 
 async def test_a_taken_port_is_exit_3_and_wrong_lists_exit_1(bench: Bench) -> None:
