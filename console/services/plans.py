@@ -18,6 +18,7 @@ from console.model.deployment import Command, Deployment, Rank
 from console.model.errors import UsageError
 from console.model.findings import Finding, Severity
 from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
+from console.model.restart import span
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.rules import check
 from console.services import routing
@@ -229,6 +230,15 @@ class PlanMaker:
                 if len(self.deployment.assignment.of(name)) != group.nodes
             ]
             yield Finding("ASSIGN", Severity.ERROR, "; ".join(short), "assignment", fix="give every group its nodes")
+        for group in dict.fromkeys(self.ranks[name].group for name in to_start if self.ranks[name].role != "proxy"):
+            restart = self.deployment.layout.groups[group].restart
+            if restart.policy != "never":
+                times = f"at most {restart.budget} times in {span(restart.within)}"
+                message = (
+                    f"{group} is started again when a rank of it fails, {times}, while a console is open that may act"
+                )
+                fix = "R on the screen holds that; `dsv4-console guard` does it without a screen"
+                yield Finding("RESTART", Severity.NOTE, message, group, fix=fix)
         if verb == "start":
             running = [name for name in self.ranks if self.running(name)]
             groups = {self.ranks[name].group for name in to_start}

@@ -8,6 +8,7 @@ import pytest
 
 from console.model.errors import UsageError
 from console.model.plan import Plan, Verb
+from console.model.restart import Restart
 from console.model.snapshot import EngineState
 from console.services.plans import PlanMaker, new_run_id
 from tests.services.deployments import ASSIGNMENT, deployment, picture
@@ -131,3 +132,14 @@ def test_an_unknown_engine_is_named_with_those_there_are() -> None:
 
 def test_run_ids_sort_by_time() -> None:
     assert new_run_id(1_700_000_000.0) < new_run_id(1_700_000_001.0)
+
+
+def test_a_start_says_that_a_policy_will_restart_it() -> None:
+    source = deployment()
+    decode = source.layout.groups["decode"].model_copy(update={"restart": Restart(policy="on-failure", budget=2)})
+    layout = source.layout.model_copy(update={"groups": {**source.layout.groups, "decode": decode}})
+    armed = replace(source, layout=layout)
+    notes = [each for each in PlanMaker(armed, picture({}, armed)).make("start", ()).findings if each.rule == "RESTART"]
+    assert [each.where for each in notes] == ["decode"]
+    assert "at most 2 times in 1 h" in notes[0].message
+    assert not any(each.rule == "RESTART" for each in _plan("start", (), {}).findings)

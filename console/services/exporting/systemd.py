@@ -62,6 +62,10 @@ def _service(deployment: Deployment, rank: Rank, node: Node) -> str:
         "[Service]",
         "Type=exec",
     ]
+    if rank.role != "proxy" and deployment.layout.groups[rank.group].restart.policy != "never":
+        lines.append(
+            "# The layout's restart policy is not here: one rank cannot rejoin its group. See dsv4-console guard."
+        )
     if node.runtime.kind == "host":
         lines += [f"ExecStart={_words('/usr/bin/env', 'bash', script)}", "KillMode=control-group"]
     else:
