@@ -89,7 +89,7 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
         try:
             cluster = load_cluster(runner.run(demo.start()))
             assignment = Assignment() if args.unassigned else spread(cluster, layout)
-            session = Session(cluster, layout, assignment, state_dir=Path(state))
+            session = Session(cluster, layout, assignment, state_dir=Path(state), restarts=True)
             if args.pictures is not None:
                 return runner.run(_draw(session, args.pictures))
             return run_app(session, options_from(dict(os.environ), **looks(args)), loop=runner.get_loop())
