@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("console.cli.importing", "turn a CI configuration or a `vllm serve` script into a layout"),
     "export": ("console.cli.exporting", "write scripts, systemd units or Kubernetes manifests"),
     "check": ("console.cli.check", "check what must hold on every node before a launch"),
+    "containers": ("console.cli.containers", "show, create, start or adopt the containers engines run in"),
     "start": ("console.cli.acts", "start engines"),
     "stop": ("console.cli.acts", "stop engines"),
     "restart": ("console.cli.acts", "stop, then start"),

@@ -13,6 +13,7 @@ from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment
 from console.model.errors import UsageError
 from console.model.layout import Layout
+from console.services.adoption import Adopted
 from console.services.places import assignment_path, config_home, file_name, private, state_home
 
 
@@ -39,16 +40,19 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
 
 
 def cluster_of(args: argparse.Namespace) -> Cluster:
-    """The cluster file that is meant. Raises UsageError when there is none, FileError when it is wrong."""
+    """The cluster file that is meant, with the containers an operator adopted.
+
+    Raises UsageError when there is none, FileError when it is wrong.
+    """
     given: Path | None = args.cluster
-    if given is not None:
-        return load_cluster(given)
     fallbacks = [Path(os.environ["DSV4_CLUSTER"])] if os.environ.get("DSV4_CLUSTER") else []
     fallbacks += [Path("cluster.yaml"), config_home() / "cluster.yaml"]
-    for path in fallbacks:
-        if path.exists():
-            return load_cluster(path)
-    raise UsageError("no cluster file", hint="give one with --cluster FILE, or look around first: dsv4-console demo")
+    path = given if given is not None else next((each for each in fallbacks if each.exists()), None)
+    if path is None:
+        hint = "give one with --cluster FILE, or look around first: dsv4-console demo"
+        raise UsageError("no cluster file", hint=hint)
+    cluster = load_cluster(path)
+    return Adopted(state_home(), cluster.name).applied(cluster)
 
 
 def layout_of(args: argparse.Namespace, cluster: Cluster | None) -> Layout:

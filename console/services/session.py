@@ -39,6 +39,7 @@ from console.services.preflight import Preflight
 from console.services.restarts import RestartWatch
 from console.services.roles import Change, Roles
 from console.services.unmanaged import Regard
+from console.services.upkeep import Upkeep
 from console.services.verification import Verifier
 from console.services.works import WorksWatch
 
@@ -76,7 +77,12 @@ class Session:
         self.journal = Journal(self.state_dir / "journal" / f"{file_name(cluster.name)}.jsonl")
         self.preflight = Preflight(self._monitor, self._links)
         self.operator = Operator(
-            self._monitor, self._links, self.journal, who=operator_name(), preflight=self.preflight, change=self._roles.change
+            self._monitor,
+            self._links,
+            self.journal,
+            who=operator_name(),
+            preflight=self.preflight,
+            change=self._roles.change,
         )
         self.restarts = RestartWatch(self._monitor, self.operator, armed=restarts)
         results = ResultStore(self.state_dir / "results.sqlite")
@@ -84,6 +90,7 @@ class Session:
         self._health = HealthWatch(self._monitor, self._links)
         self._metrics = MetricsWatch(self._monitor, self._links, cadences)
         self._works = WorksWatch(self._monitor, self._links, cadences)
+        self.upkeep = Upkeep(self._monitor, self._links, self.state_dir)
         self.verifier = Verifier(self._monitor, self._links)
         own = self.state_dir / "signatures.yaml"
         self._diagnosis = DiagnosisWatch(self._monitor, self.logs, cadences, own=own)

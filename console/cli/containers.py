@@ -1,0 +1,117 @@
+"""`containers`: what the nodes have, where it differs from what is wanted, and the plan that makes, starts or adopts."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from console.cli.live import connected, opened
+from console.cli.options import add_cluster_options
+from console.cli.tables import table_lines
+from console.cli.upkeep import add_plan_options, carry_out
+from console.model.errors import ExitCode, Unreachable
+from console.probes.sanitize import clean
+from console.services.container_work import Act
+from console.services.containers import Seen
+
+_ABOUT = """show: what is there and where it differs (changes nothing). plan: the commands of everything that is missing.
+create: pull the image where it is missing and make absent containers. start: start stopped ones.
+adopt NODE=NAME: launch engines in a container that is there under another name. A container that runs is never
+removed or made anew."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `containers`."""
+    text = "show, create, start or adopt the containers engines run in"
+    parser = subparsers.add_parser("containers", help=text, description=_ABOUT)
+    parser.add_argument("act", nargs="?", choices=("show", "plan", "create", "start", "adopt"), default="show")
+    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes; none means all that carry something")
+    add_plan_options(parser)
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show or act. `show` returns 1 when a container is missing or differs, 3 when no node answers."""
+    return asyncio.run(_show(args) if args.act == "show" else _act(args))
+
+
+async def _show(args: argparse.Namespace) -> int:
+    async with opened(args, read_only=True) as session:
+        with contextlib.suppress(Unreachable):
+            await connected(session)
+        found = await session.upkeep.containers.look(args.nodes)
+    if args.output == "json":
+        print(json.dumps([as_json(each) for each in found]))
+    else:
+        print("\n".join(lines(found)))
+    return exit_code(found)
+
+
+def exit_code(found: Sequence[Seen]) -> int:
+    """What `show` returns."""
+    if found and all(each.trouble for each in found):
+        return ExitCode.UNREACHABLE
+    return ExitCode.OK if all(each.fits for each in found) else ExitCode.FAILED
+
+
+def as_json(found: Seen) -> dict[str, object]:
+    """One node's container as data."""
+    there = found.container
+    return {
+        "node": found.node,
+        "container": found.name,
+        "state": found.state,
+        "trouble": found.trouble or None,
+        "image": there.image if there else None,
+        "image_id": there.image_id if there else None,
+        "wanted_image": found.image or None,
+        "wanted_image_id": found.image_id or None,
+        "differences": [{"what": each.what, "text": each.text} for each in found.differences],
+        "missing_on_host": list(found.missing),
+        "others": list(found.others),
+    }
+
+
+def lines(found: Sequence[Seen]) -> Iterator[str]:
+    """The same for a person: a table, then what differs."""
+    rows = [
+        (
+            each.node,
+            each.name,
+            each.state,
+            each.container.image if each.container else f"({each.image})" if each.image else "-",
+            _word(each),
+        )
+        for each in found
+    ]
+    yield from table_lines(("NODE", "CONTAINER", "STATE", "IMAGE", ""), rows)
+    for each in found:
+        if each.trouble:
+            yield clean(f"{each.node}: {each.trouble}")
+        for difference in each.differences:
+            yield clean(f"{each.node}: {difference.text}")
+        if each.container is None and each.others:
+            yield clean(f"{each.node}: other containers there: {', '.join(each.others)}")
+    if any(each.container is None and not each.trouble for each in found):
+        yield "make what is absent: dsv4-console containers create"
+
+
+def _word(found: Seen) -> str:
+    if found.trouble or found.container is None:
+        return ""
+    count = len(found.differences)
+    return "as wanted" if not count else f"{count} difference{'s' if count > 1 else ''}"
+
+
+async def _act(args: argparse.Namespace) -> int:
+    only_plan = args.dry_run or args.act == "plan"
+    async with opened(args, read_only=False if only_plan else None) as session:
+        await connected(session)
+        act = cast(Act, "all" if args.act == "plan" else args.act)
+        chore = await session.upkeep.containers.prepare(act, args.nodes)
+        return await carry_out(session, chore, args, only_plan=only_plan)

@@ -1,0 +1,54 @@
+"""What the commands of upkeep share: a plan shown, confirmed, run step by step, and what it came to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+from console.cli.acts import show_plan
+from console.model.errors import ExitCode, Refused
+from console.model.plan import Outcome, Plan, StepEvent
+from console.probes.sanitize import clean
+from console.services.errands import Chore
+from console.services.session import Session
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """`--yes`, `--dry-run`, `--takeover`, `-o`."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    parser.add_argument("--takeover", action="store_true", help="act although another operator is at work")
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+
+
+async def carry_out(session: Session, chore: Chore, args: argparse.Namespace, *, only_plan: bool) -> int:
+    """Show a plan of upkeep and, unless only that is asked for, have it confirmed and run it; gives the exit code."""
+    plan = chore.plan
+    show_plan(plan, args.output)
+    if args.output != "json":
+        for fix in dict.fromkeys(finding.fix for finding in plan.findings if finding.fix):
+            print(f"  mend: {clean(fix)}", file=sys.stderr)
+    if only_plan:
+        return ExitCode.FAILED if plan.blocked else ExitCode.OK
+    titles = {step.id: step.title for step in plan.steps}
+
+    def notice(event: StepEvent) -> None:
+        clock = time.strftime("%H:%M:%S", time.localtime(event.at))
+        line = f"{clock} {event.outcome:8} {titles[event.step]}  {event.message}"
+        print(clean(line).rstrip(), file=sys.stderr, flush=True)
+
+    confirmed = plan.confirm.expected if args.yes else _confirmation(plan)
+    result = await session.operator.run(plan, notice, confirmed=confirmed, runner=chore.runner, takeover=args.takeover)
+    if args.output == "json":
+        print(json.dumps({"outcomes": result.outcomes, "messages": result.messages, "cancelled": result.cancelled}))
+    bad = (Outcome.FAILED, Outcome.UNKNOWN)
+    return ExitCode.FAILED if any(outcome in bad for outcome in result.outcomes.values()) else ExitCode.OK
+
+
+def _confirmation(plan: Plan) -> str:
+    if not sys.stdin.isatty():
+        raise Refused("not confirmed", hint="type the confirmation in a terminal, or give --yes")
+    print(f"To go on type {plan.confirm.what} ({plan.confirm.expected}): ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
