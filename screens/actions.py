@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Place = Literal["everywhere", "grid", "list", "log", "plan", "roles"]
+Place = Literal["everywhere", "grid", "list", "log", "plan", "roles", "evaluation"]
 
 PLACES: dict[Place, str] = {
     "everywhere": "Everywhere",
@@ -20,6 +20,7 @@ PLACES: dict[Place, str] = {
     "list": "Other panes",
     "plan": "Plan pane",
     "roles": "Roles pane",
+    "evaluation": "Evaluation pane",
 }
 
 
@@ -41,8 +42,8 @@ class Action:
     """Place in the footer, 1 first; 0 is not shown."""
 
 
-_MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles")
-_DIGITS: tuple[Place, ...] = ("grid", "list", "plan", "roles")
+_MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "evaluation")
+_DIGITS: tuple[Place, ...] = ("grid", "list", "plan", "roles", "evaluation")
 
 ACTIONS: tuple[Action, ...] = (
     Action("help", ("question_mark", "f1", "fullwidth_question_mark"), "Help", "Every key; Enter runs it", "Console", footer=1),
@@ -73,6 +74,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("problems", ("exclamation_mark", "fullwidth_exclamation_mark"), "Problems", "Only what is wrong", "View", footer=10),
     Action("freeze", ("Z",), "Freeze", "Hold the picture still; collection goes on and the header says so", "View"),
     Action("refresh", ("ctrl+r", "f5"), "Refresh", "Dial the current node again now and draw everything anew", "View"),
+    Action("unmanaged", ("U",), "Not ours", "vLLM and HBM holders of the node that no console keeps; end one", "Engines"),
     Action("accept-key", ("K",), "Trust key", "Show the host key of a blocked node and trust it after a look", "Engines"),
     Action("copy", ("y",), "Copy", "Copy the pane, or the row's command, to your clipboard and a file", "View"),
     Action("interrupt", ("ctrl+c",), "Copy", "Copy what is selected; never harms anything", "Console"),
@@ -109,6 +111,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane-8", ("8",), "Check", "What must hold on the nodes before a launch", "Panes", _DIGITS),
     Action("pane-9", ("9",), "Metrics", "How busy, full and fast groups and engines are", "Panes", _DIGITS),
     Action("pane-10", ("0",), "Causes", "Who broke first, why, and what to do", "Panes", _DIGITS),
+    Action("pane-11", ("B",), "Bench", "Runs of bench and eval: figures, curves, accuracy", "Panes"),
     Action("place", ("enter",), "Choose", "Choose the node of this place", "Roles", ("roles",), footer=8),
     Action("earlier", ("less_than_sign",), "Earlier", "Move the node a place up: lower ranks", "Roles", ("roles",), danger=True),
     Action("later", ("greater_than_sign",), "Later", "Move the node a place down", "Roles", ("roles",), danger=True),
@@ -139,10 +142,24 @@ ACTIONS: tuple[Action, ...] = (
     Action("range-4", ("4",), "15 minutes", "To where the last 15 minutes begin", "Log", ("log",)),
     Action("range-5", ("5",), "30 minutes", "To where the last 30 minutes begin", "Log", ("log",)),
     Action("range-6", ("6",), "1 hour", "To where the last hour begins", "Log", ("log",)),
+    Action("merge", ("M",), "Merge", "Marked engines or the group, by time; again: one alone", "Log", ("grid", "log")),
+    Action("fold", ("z",), "Fold", "Merged: equal lines of ranks as one, or each by itself", "Log", ("log",)),
+    Action("stamps", ("t",), "Times", "Times as written, hidden, as age, since the begin", "Log", ("log",)),
+    Action("context", ("C",), "Context", "0, 1, 3 or 10 lines around what a filter keeps; `:context N`", "Log", ("log",)),
+    Action("select", ("v",), "Select", "Select lines: move, then `y` copies, esc ends", "Log", ("log",)),
+    Action("pager", ("o",), "Pager", "Open what is shown in your `$PAGER`, at this line", "Log", ("log",)),
     Action("save", ("ctrl+s",), "Save", "Save the log, or what the filter keeps, to a file", "Log", ("log",)),
     Action("left", ("left", "H"), "Left", "Sideways to the left", "Log", ("log",)),
     Action("right", ("right", "L"), "Right", "Sideways to the right", "Log", ("log",)),
     Action("cancel-plan", ("c",), "Stop here", "Begin no more steps", "Plan", ("plan",), footer=12),
+    Action("open-run", ("enter",), "Open", "Figures, percentiles and curves of the run", "Bench", ("evaluation",), footer=8),
+    Action("mark-run", ("space",), "Mark", "Mark the run; again unmarks", "Bench", ("evaluation",)),
+    Action("compare", ("equals_sign",), "Compare", "The two marked runs and what differs", "Bench", ("evaluation",), footer=9),
+    Action("sweep-curve", ("w",), "Sweep", "Throughput against latency over runs, and the knee", "Bench", ("evaluation",), footer=10),
+    Action("targets", ("t",), "Targets", "The tutorial's accuracy; CI's thresholds; others by the marked run", "Bench", ("evaluation",), footer=11),
+    Action("run-log", ("L",), "Log", "Log of the run", "Bench", ("evaluation",)),
+    Action("new-run", ("n",), "New run", "Choose what to measure; also `:bench …`, `:eval …`", "Bench", ("evaluation",), danger=True, footer=7),
+    Action("cancel-run", ("C",), "Cancel", "End the run under the cursor", "Bench", ("evaluation",), danger=True, footer=12),
 )  # fmt: skip
 
 BY_ID = {action.id: action for action in ACTIONS}

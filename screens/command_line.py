@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from console.model.plan import Verb
 from screens.actions import ACTIONS, find_action
+from screens.evaluating import BEGINNINGS
 from screens.lines import shown
 from screens.looks import LOOKS
 from screens.panes.log import LogPane
@@ -90,6 +91,7 @@ class CommandLine:
         words += [f"take {name}" for name in snapshot.nodes]
         groups = self._screen.console.session.deployment.layout.groups
         words += [f"{verb} {name}" for verb in ("size", "reset") for name in groups]
+        words += [text for text, _ in BEGINNINGS]
         return words + [f"log {name}" for name in snapshot.engines] + [f"theme {name}" for name in LOOKS]
 
     def command(self, text: str) -> None:
@@ -103,7 +105,6 @@ class CommandLine:
             "node": lambda: self._found(screen.grid.go(f"node/{rest}"), "node", rest),
             "engine": lambda: self._found(screen.grid.show_engine(rest), "engine", rest),
             "log": lambda: self._log(rest),
-            "at": lambda: self._log_pane().go_clock(rest),
             "filter": lambda: screen.grid.look_for(rest),
             "theme": lambda: self._found(screen.console.wear(rest), "theme", rest),
         }
@@ -111,10 +112,15 @@ class CommandLine:
             return
         action = find_action(verb)
         reshaping = screen.reshaping.commands()
+        measuring = screen.evaluating.commands()
         if verb in table:
             table[verb]()
+        elif verb in measuring:
+            measuring[verb](rest)
+        elif rest and verb in (reading := screen.reading.commands()):
+            reading[verb](rest)
         elif verb.isdecimal():
-            self._log_pane().go_line(int(verb))
+            screen.reading.open().going.line(int(verb))
         elif action is not None and not rest:
             screen.action_do(action.id)
         elif action is not None and action.id in reshaping:
@@ -123,12 +129,6 @@ class CommandLine:
             self._act_on(_VERBS[action.id], rest)
         else:
             self._found(False, "command", text)
-
-    def _log_pane(self) -> LogPane:
-        log = self._screen.panes["logs"]
-        assert isinstance(log, LogPane)
-        self._screen.arrangement.go("logs")
-        return log
 
     def _act_on(self, verb: Verb, names: str) -> None:
         engines = names.replace(",", " ").split()

@@ -46,7 +46,24 @@ def _tolerant(_encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
 
 
 class ConsoleDriver(LinuxDriver):
-    """LinuxDriver with a tolerant decoder."""
+    """LinuxDriver with a tolerant decoder, which is silent while something else has the terminal."""
+
+    _away = False
+
+    def write(self, data: str) -> None:
+        """Write to the terminal, unless it is somebody else's now."""
+        if not self._away:
+            super().write(data)
+
+    def suspend_application_mode(self) -> None:
+        """Give the terminal away."""
+        super().suspend_application_mode()
+        self._away = True
+
+    def resume_application_mode(self) -> None:
+        """Take the terminal again."""
+        self._away = False
+        super().resume_application_mode()
 
     def run_input_thread(self) -> None:
         """Read input until the app ends. The parent looks its decoder up by this name when it begins."""

@@ -17,17 +17,21 @@ from screens.arrangement import Arrangement
 from screens.bars import Footer, Header, Tabs
 from screens.command_line import CommandLine
 from screens.deeds import Deeds
+from screens.evaluating import Evaluating
 from screens.grid import Grid
-from screens.panes.base import Pane, Shown
+from screens.panes.base import Pane, Shown, Target
+from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
 from screens.panes.roles import RolePane
 from screens.panes.table import PANES
 from screens.prompt import Prompt
+from screens.reading import Reading
 from screens.reshaping import Reshaping
 from screens.restarting import Restarting
 from screens.room import Room, Verbs
 from screens.sayings import Sayings
 from screens.tiny import Tiny
+from screens.unmanaged import Strangers
 
 if TYPE_CHECKING:
     from screens.app import ConsoleApp
@@ -50,9 +54,14 @@ class MainScreen(Screen[None]):
         self.deeds = Deeds(self)
         self.arrangement = Arrangement(self)
         self.sayings = Sayings(self)
-        self.restarting = Restarting(self)
+        self.reading = Reading(self)
         self.command_line = CommandLine(self)
         self.reshaping = Reshaping(self)
+        self.evaluating = Evaluating(self)
+        self.pinned: tuple[Target, Target] | None = None
+        """Where the grid's cursor was when something else was given to the log pane, and that; a move of it ends it."""
+        self.strangers = Strangers(self)
+        self.restarting = Restarting(self)
 
     @property
     def console(self) -> ConsoleApp:
@@ -83,6 +92,10 @@ class MainScreen(Screen[None]):
         if isinstance(roles, RolePane):
             roles.on_place = self.deeds.fill
             roles.reshaping = self.reshaping
+        runs = self.panes["evaluation"]
+        if isinstance(runs, EvaluationPane):
+            runs.on_log = self.evaluating.show_log
+        self.reading.join()
         self.prompt.on_done = self.command_line.prompted
         self.prompt.on_typing = self.command_line.typing
         log = self.panes["logs"]
@@ -150,12 +163,20 @@ class MainScreen(Screen[None]):
 
     def draw_tabs(self) -> None:
         """Draw the tabs with the open pane's words."""
-        names = [(entry.id, entry.title) for entry in PANES]
+        keys = self.console.options.keys
+        names = [
+            (entry.id, entry.title, keys.word(BY_ID[f"pane-{number}"])) for number, entry in enumerate(PANES, start=2)
+        ]
         self.tabs.draw(names, self.pane.id or "", self.pane.title())
 
     def follow_cursor(self) -> None:
         """Give the open pane what the cursor is on."""
-        self.pane.take(Shown(self.snapshot, self.grid.target, self.console.session))
+        target = self.grid.target
+        if self.pinned is not None and self.pinned[0] != target:
+            self.pinned = None
+        if self.pinned is not None and isinstance(self.pane, LogPane):
+            target = self.pinned[1]
+        self.pane.take(Shown(self.snapshot, target, self.console.session))
         self.draw_tabs()
         self.draw_header()
 
@@ -172,7 +193,8 @@ class MainScreen(Screen[None]):
 
     def verbs(self) -> Verbs:
         """Everything that can be done from anywhere."""
-        parts = (self.deeds, self.reshaping, self.arrangement, self.sayings, self.command_line, self.restarting)
+        acts = (self.deeds, self.evaluating, self.reshaping, self.strangers, self.restarting)
+        parts = (*acts, self.arrangement, self.sayings, self.reading, self.command_line)
         return {name: verb for part in parts for name, verb in part.verbs().items()}
 
     def action_do(self, name: str) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
-
-from textual.app import SuspendNotSupported
 
 from console.model.errors import ConsoleError
 from screens.actions import ACTIONS, BY_ID, PLACES, Action, Place
@@ -43,7 +40,6 @@ class Sayings:
             "interrupt": lambda: self._screen.notify(
                 "q leaves the console; engines keep running", markup=False, timeout=3
             ),
-            "plain": self.plain,
             "mouse": self._screen.console.switch_mouse,
             "theme": self.next_theme,
             "suspend": self._screen.console.action_suspend_process,
@@ -121,10 +117,7 @@ class Sayings:
         """One level up; it never quits."""
         screen = self._screen
         view = screen.grid.view
-        log = screen.panes["logs"]
-        if screen.focused is log and isinstance(log, LogPane) and (log.sieve or (log.window and log.window.needle)):
-            log.look_for("") if log.window and log.window.needle else log.filter("")
-        elif self._pane_back() or screen.arrangement.both():
+        if self._pane_back() or screen.arrangement.both():
             pass
         elif screen.focused is not screen.grid:
             screen.grid.focus()
@@ -135,7 +128,7 @@ class Sayings:
 
     def _pane_back(self) -> bool:
         pane = self._screen.pane
-        return pane.has_focus and not isinstance(pane, LogPane) and pane.back()
+        return pane.has_focus and pane.back()
 
     def quit(self) -> None:
         """Back from a full-screen half, else leave."""
@@ -144,10 +137,14 @@ class Sayings:
 
     def copy(self) -> None:
         """The pane's text, or what stands for the row."""
-        console = self._screen.console
-        focused = self._screen.focused
-        text = focused.clipping() if focused is self._screen.pane else self._row_text()
-        console.copy_out(text)
+        self._screen.console.copy_out(self.clipping())
+        if isinstance(self._screen.focused, LogPane):
+            self._screen.focused.taking.unselect()
+
+    def clipping(self) -> str:
+        """The text of the pane when the keys go there, else what stands for the row."""
+        pane = self._screen.pane
+        return pane.clipping() if self._screen.focused is pane else self._row_text()
 
     def _row_text(self) -> str:
         target = self._screen.grid.target
@@ -159,19 +156,6 @@ class Sayings:
                 return ""
         node = self._screen.snapshot.nodes.get(target.node or "")
         return f"ssh {shown(node.host)}" if node else ""
-
-    def plain(self) -> None:
-        """Print what is shown to the normal screen."""
-        focused = self._screen.focused
-        pane = self._screen.pane
-        text = pane.clipping() if focused is pane or isinstance(pane, LogPane) else self._row_text()
-        try:
-            with self._screen.app.suspend():
-                os.write(1, f"\n{text}\n\n-- Enter returns to the console; engines keep running --\n".encode())
-                os.read(0, 1024)
-        except SuspendNotSupported:
-            self._screen.notify("this terminal cannot be left and entered again", markup=False)
-        self._screen.refresh(layout=True)
 
     def next_theme(self) -> None:
         """The next look."""

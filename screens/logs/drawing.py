@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
 
 from console.probes.sanitize import clean
-from screens.lines import Line, Span, fit, width, wrap
+from screens.lines import Line, Span, fit, shown, width, wrap
 from screens.logs.sieve import Pattern
+from screens.logs.times import ORIGIN
 
 _LEVEL = re.compile(
     r"\b(ERROR|CRITICAL|FATAL|WARNING|WARN)\b|^Traceback \(most recent call last\)|^[A-Za-z_.]{0,80}(?:Error|Exception):"
 )
 _LEVEL_WITHIN = 160
+_STAMP = re.compile(r"(?:\d{4}-)?\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d+)? ?")
+_STAMP_WITHIN = 120
+
+Stamps = Literal["written", "hidden", "age", "since"]
+"""How the time of a line is shown: as its program wrote it, not at all, as its age, as the time since the log began."""
+STAMPS: tuple[Stamps, ...] = ("written", "hidden", "age", "since")
+STAMP_CELLS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +36,52 @@ class Manner:
     numbers: bool = True
     number_cells: int = 7
     needle: re.Pattern[str] | None = None
+    stamps: Stamps = "written"
+    origin: float | None = None
+    """What ages and times since are counted from, in seconds of the log's own clock."""
+    label_cells: int = 0
+    """Width of the names of ranks; 0 without them."""
 
     @property
     def text_cells(self) -> int:
         """Cells left for the text."""
-        return max(8, self.cells - (self.number_cells + 1 if self.numbers else 0) - 1)
+        taken = (self.number_cells + 1 if self.numbers else 0) + (self.label_cells + 1 if self.label_cells else 0)
+        return max(8, self.cells - taken - (STAMP_CELLS + 1 if self.counts else 0) - 1)
+
+    @property
+    def counts(self) -> bool:
+        """Whether lines begin with a time that is counted from another."""
+        return self.stamps in ("age", "since")
+
+    def counted(self, at: float | None) -> str:
+        """The time of a line, counted; empty for a line without one."""
+        if at is None or self.origin is None:
+            return ""
+        return span_words(self.origin - at if self.stamps == "age" else at - self.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one line is to the operator."""
+
+    marked: bool = False
+    """Marked by hand."""
+    current: bool = False
+    """The search stands on it."""
+    near: bool = False
+    """Shown only for being near a line that the filter keeps."""
+    chosen: Literal["", "end", "within"] = ""
+    """Where it is in what is being selected: at the end that moves, or within."""
+
+
+def span_words(seconds: float) -> str:
+    """A length of time in at most seven cells: `12s`, `3m05s`, `2h07m`, `3d04h`; clocks that differ may make it negative."""
+    whole = abs(round(seconds))
+    sign = "-" if seconds <= -0.5 else ""
+    for size, unit, small, low in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            return f"{sign}{whole // size}{unit}{whole % size // small:02}{low}"
+    return f"{sign}{whole}s"
 
 
 def display_pattern(pattern: Pattern | None) -> re.Pattern[str] | None:
@@ -62,21 +113,46 @@ def level_role(text: str) -> str:
     return "warn" if found.group(1) in ("WARNING", "WARN") else "fail"
 
 
-def pieces(text: str, number: int | None, manner: Manner, *, marked: bool = False, current: bool = False) -> list[Line]:
-    """The rows of one line: gutter with its number and level, then its text, cut or wrapped."""
+def clock_words(seconds: float) -> str:
+    """A moment as logs stamp it: `11-24 10:15:02`."""
+    return (ORIGIN + timedelta(seconds=seconds)).strftime("%m-%d %H:%M:%S")
+
+
+def without_stamp(text: str) -> str:
+    """The text of a line without the time its program wrote."""
+    found = _STAMP.search(text, 0, _STAMP_WITHIN)
+    return text if found is None else text[: found.start()] + text[found.end() :]
+
+
+def pieces(
+    text: str,
+    number: int | None,
+    manner: Manner,
+    standing: Standing = Standing(),
+    *,
+    at: float | None = None,
+    label: Span | None = None,
+) -> list[Line]:
+    """The rows of one line: who wrote it, its number and level, its time when that is counted, then its text."""
     role = level_role(text)
+    if manner.stamps != "written":
+        text = without_stamp(text)
     bodies = wrap(text, manner.text_cells) if manner.wrapped else [_crop(text, manner.left, manner.text_cells)]
     rows: list[Line] = []
     for index, body in enumerate(bodies):
         spans: list[Span] = []
+        if manner.label_cells:
+            name, name_role = label if label and not index else ("", "")
+            spans.append((fit(shown(name), manner.label_cells) + " ", name_role))
+        edge = _edge(role, standing)
         if manner.numbers:
-            shown = "" if index or number is None else str(number)
-            spans.append(
-                (fit(shown, manner.number_cells, right=True) + ("  " if not role and not marked else " "), "gutter")
-            )
-        if role or marked or not manner.numbers:
-            spans.append(_edge(role, marked=marked))
-        spans.extend(_body(body, role, manner.needle, current=current))
+            number_words = "" if index or number is None else str(number)
+            spans.append((fit(number_words, manner.number_cells, right=True) + (" " if edge else "  "), "gutter"))
+        if edge or not manner.numbers:
+            spans.append(edge or (" ", ""))
+        if manner.counts:
+            spans.append((fit("" if index else manner.counted(at), STAMP_CELLS, right=True) + " ", "gutter"))
+        spans.extend(_body(body, role, manner.needle, standing))
         rows.append(tuple(spans))
     return rows
 
@@ -86,10 +162,17 @@ def note_row(text: str, manner: Manner) -> Line:
     return ((fit(f" -- {clean(text)} --", manner.cells), "note"),)
 
 
-def _edge(role: str, *, marked: bool) -> Span:
-    if marked:
+def divider(manner: Manner) -> Line:
+    """What stands between lines that do not follow each other."""
+    return ((fit("   --", manner.cells), "dim"),)
+
+
+def _edge(role: str, standing: Standing) -> Span | None:
+    if standing.chosen:
+        return (">" if standing.chosen == "end" else "|", "key")
+    if standing.marked:
         return ("*", "mark")
-    return ("!", role) if role else (" ", "")
+    return ("!", role) if role else None
 
 
 def _crop(text: str, left: int, cells: int) -> str:
@@ -105,9 +188,13 @@ def _crop(text: str, left: int, cells: int) -> str:
     return fit(text, cells).rstrip(" ") if width(text) > cells else text
 
 
-def _body(text: str, role: str, needle: re.Pattern[str] | None, *, current: bool) -> list[Span]:
-    if needle is not None and (spans := _hits(text, needle, current=current)):
+def _body(text: str, role: str, needle: re.Pattern[str] | None, standing: Standing) -> list[Span]:
+    if standing.chosen:
+        return [(text or " ", "cursor")]
+    if needle is not None and (spans := _hits(text, needle, current=standing.current)):
         return spans
+    if standing.near:
+        return [(text, "dim")]
     found = _LEVEL.search(text, 0, _LEVEL_WITHIN) if role else None
     if found is None:
         return [(text, "")]

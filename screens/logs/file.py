@@ -91,6 +91,10 @@ class LogFile:
             return index * self.span + found + 1
         return min(self.size, (index + 1) * self.span)
 
+    def ends_line(self, end: int) -> bool:
+        """Whether the byte before an offset is a newline."""
+        return end > 0 and self.chunk((end - 1) // self.span)[(end - 1) % self.span :][:1] == b"\n"
+
     def start_of(self, offset: int) -> int:
         """Where the line that holds the byte at `offset` begins."""
         index = offset // self.span

@@ -1,4 +1,4 @@
-"""Which lines of a log are wanted: patterns in and out, and a scan that remembers only how many lines each chunk keeps.
+"""Which lines of a log are wanted: patterns in and out. Files do not enter here.
 
 A pattern is a regular expression on the bytes of the file, as `grep -E` would see them; lower case finds both cases.
 """
@@ -6,13 +6,8 @@ A pattern is a regular expression on the bytes of the file, as `grep -E` would s
 from __future__ import annotations
 
 import re
-from array import array
-from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-
-from screens.logs.file import LogFile
 
 _CROSSING = re.compile(rb"\\[snWDSZAb]|\[\^|\(\?|[*?]\)?\Z")
 _SPECIAL = frozenset(b"\\.^$*+?{}[]|()")
@@ -163,85 +158,3 @@ class Sieve:
 def _line(data: bytes, at: int) -> bytes:
     end = data.find(b"\n", at)
     return data[at : end if end >= 0 else len(data)]
-
-
-class Kept:
-    """The lines of a file that a sieve keeps: counts for each chunk, positions only of the few chunks in use."""
-
-    def __init__(self, file: LogFile, sieve: Sieve) -> None:
-        self._file = file
-        self.sieve = sieve
-        self._before = array("Q", [0])
-        self._starts: OrderedDict[int, tuple[int, list[int]]] = OrderedDict()
-
-    def advance(self) -> bool:
-        """Scan one more whole chunk; False when only the growing end is left."""
-        index = len(self._before) - 1
-        if (index + 2) * self._file.span > self._file.size:
-            return False
-        _, data = self._file.region(index)
-        self._before.append(self._before[-1] + self.sieve.count(data))
-        return True
-
-    @property
-    def share(self) -> float:
-        """How much of the file has been scanned, 0–1."""
-        return min(1.0, (len(self._before) + 1) * self._file.span / self._file.size) if self._file.size else 1.0
-
-    def total(self) -> int:
-        """Lines kept in what has been scanned, the growing end included when the scan has come so far."""
-        scanned = len(self._before) - 1
-        ends = (scanned, scanned + 1) if self.share >= 1.0 else ()
-        return self._before[-1] + sum(len(self.of(index)) for index in ends)
-
-    def at_or_after(self, offset: int) -> int | None:
-        """Where the first kept line at or behind an offset begins."""
-        index = offset // self._file.span
-        last = self._file.size // self._file.span
-        while index <= last:
-            starts = self.of(index)
-            position = bisect_left(starts, offset)
-            if position < len(starts):
-                return starts[position]
-            index = self._next_chunk(index)
-        return None
-
-    def before(self, offset: int) -> int | None:
-        """Where the last kept line before an offset begins."""
-        index = min(offset, self._file.size) // self._file.span
-        while index >= 0:
-            starts = self.of(index)
-            position = bisect_left(starts, offset)
-            if position:
-                return starts[position - 1]
-            index = self._previous_chunk(index)
-        return None
-
-    def _next_chunk(self, index: int) -> int:
-        """The next chunk that may keep a line; chunks not scanned yet all may, but are left for the scan."""
-        scanned = len(self._before) - 1
-        if index + 1 < scanned:
-            return bisect_right(self._before, self._before[index + 1]) - 1
-        return index + 1 if index + 1 <= scanned + 1 or self.share >= 1.0 else self._file.size // self._file.span + 1
-
-    def _previous_chunk(self, index: int) -> int:
-        scanned = len(self._before) - 1
-        if index > scanned:
-            return index - 1 if self.share >= 1.0 else scanned
-        return bisect_left(self._before, self._before[index]) - 1 if index else -1
-
-    def of(self, index: int) -> list[int]:
-        """Positions of the kept lines of one chunk."""
-        size = min(self._file.size, (index + 2) * self._file.span)
-        known = self._starts.get(index)
-        if known is not None and known[0] == size:
-            return known[1]
-        if index + 1 < len(self._before) and self._before[index + 1] == self._before[index]:
-            return []
-        first, data = self._file.region(index)
-        starts = [first + at for at in self.sieve.kept(data)]
-        self._starts[index] = (size, starts)
-        self._starts.move_to_end(index)
-        if len(self._starts) > 16:
-            self._starts.popitem(last=False)
-        return starts

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from screens.logs.file import LogFile
 
@@ -15,6 +16,8 @@ _TRIES = 400
 """Lines without a stamp that are passed over before a place counts as having none."""
 _YEAR = 2000
 """A leap year to hold stamps that have none; only differences within a log are taken."""
+ORIGIN = datetime(_YEAR, 1, 1)
+"""What seconds are counted from."""
 
 
 def stamp(raw: bytes) -> datetime | None:
@@ -26,6 +29,25 @@ def stamp(raw: bytes) -> datetime | None:
         return datetime(_YEAR, *(int(part) for part in found.groups()))  # type: ignore[arg-type]
     except ValueError:
         return None
+
+
+def seconds(moment: datetime) -> float:
+    """A stamp as a number."""
+    return (moment - ORIGIN).total_seconds()
+
+
+@lru_cache(maxsize=256)
+def _seconds(month: bytes, day: bytes, hour: bytes, minute: bytes, second: bytes) -> float | None:
+    try:
+        return seconds(datetime(_YEAR, int(month), int(day), int(hour), int(minute), int(second)))
+    except ValueError:
+        return None
+
+
+def stamp_s(raw: bytes) -> float | None:
+    """The time of a line in seconds; None when it bears none. Lines of one second are worked out once."""
+    found = _STAMP.search(raw, 0, 240)
+    return None if found is None else _seconds(*found.groups())
 
 
 def first_stamp(file: LogFile, start: int) -> datetime | None:
@@ -77,17 +99,22 @@ def ago(file: LogFile, seconds: float) -> int | None:
     return None if last is None else at(file, last - timedelta(seconds=seconds))
 
 
-def clock(file: LogFile, words: str) -> int | None:
-    """Where `HH:MM`, `HH:MM:SS` or `MM-DD HH:MM[:SS]` begins; without a day it is the day of the last stamp."""
-    last = last_stamp(file)
+def moment(words: str, last: datetime) -> datetime | None:
+    """The moment that is meant by `HH:MM`, `HH:MM:SS` or `MM-DD HH:MM[:SS]`; without a day it is the day of `last`."""
     parts = re.fullmatch(r"(?:(\d\d)-(\d\d) )?(\d?\d):(\d\d)(?::(\d\d))?", words.strip())
-    if last is None or parts is None:
+    if parts is None:
         return None
     month, day, hour, minute, second = (None if part is None else int(part) for part in parts.groups())
     try:
-        moment = last.replace(
+        return last.replace(
             month=month or last.month, day=day or last.day, hour=hour or 0, minute=minute or 0, second=second or 0
         )
     except ValueError:
         return None
-    return at(file, moment)
+
+
+def clock(file: LogFile, words: str) -> int | None:
+    """Where a moment in words begins."""
+    last = last_stamp(file)
+    found = moment(words, last) if last else None
+    return None if found is None else at(file, found)

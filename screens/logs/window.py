@@ -10,40 +10,49 @@ from dataclasses import replace
 
 from console.services.logs import LogNote
 from screens.lines import Line
-from screens.logs.drawing import Manner, display_pattern, note_row, pieces, text_of
+from screens.logs import times
+from screens.logs.drawing import divider, note_row, pieces, text_of
 from screens.logs.file import LineCount, LogFile
-from screens.logs.sieve import Kept, Pattern, Sieve
+from screens.logs.frame import View
+from screens.logs.hunt import Hunt
+from screens.logs.kept import Kept, Shown
+from screens.logs.sieve import Pattern, Sieve
 
 
-class Place:
+class Place(View[int]):
     """A place in a log file, what is around it, and how many rows that takes."""
 
     def __init__(self, file: LogFile) -> None:
+        super().__init__()
         self.file = file
         self.count = LineCount(file)
-        self.kept: Kept | None = None
-        self.needle: Pattern | None = None
-        self.manner = Manner(80)
-        self.height = 1
-        self.following = True
-        self.hit: int | None = None
-        """Beginning of the line the search stands on."""
-        self.marks: set[int] = set()
-        """Beginnings of lines the operator marked."""
+        self.shown: Shown | None = None
+        """What a filter leaves; None leaves all."""
+        self.tally: Kept | None = None
+        """The lines that the search finds, to be counted."""
         self.notes: tuple[LogNote, ...] = ()
         self._top = 0
         self._sub = 0
         self._lines_at_pause: int | None = None
 
     @property
-    def top(self) -> int:
-        """Beginning of the first line on the screen."""
-        return self._top
+    def kept(self) -> Kept | None:
+        """The lines a filter keeps; None without one."""
+        return self.shown.kept if self.shown else None
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is any byte."""
+        return self.file.size > 0
 
     def resize(self, cells: int, height: int) -> None:
         """Take another size."""
         self.manner = replace(self.manner, cells=cells)
         self.height = max(1, height)
+        self._sub = 0
+
+    def redraw(self) -> None:
+        """Lines take another number of rows from now on."""
         self._sub = 0
 
     def grow(self, size: int, notes: tuple[LogNote, ...] = ()) -> bool:
@@ -53,28 +62,37 @@ class Place:
         self.notes = notes
         if self.file.grow(size):
             self.count = LineCount(self.file)
-            self.kept = Kept(self.file, self.kept.sieve) if self.kept else None
+            self.shown = self.shown.anew(self.file) if self.shown else None
+            self.tally = Kept(self.file, self.tally.sieve) if self.tally else None
             self._top = self._sub = 0
-            self.hit = None
+            self.hit = self.anchor = self.cursor = None
             self.marks.clear()
         return changed
 
     def work(self) -> bool:
         """Do one small part of counting and filtering; False when there is none left."""
         counted = self.count.advance()
-        scanned = self.kept.advance() if self.kept else False
-        return counted or scanned
+        scanned = self.shown.kept.advance() if self.shown else False
+        found = self.tally.advance() if self.tally else False
+        return counted or scanned or found
 
     def pieces(self, start: int) -> list[Line]:
         """The rows of one line, markers before it included."""
         raw, left_out = self.file.text(start)
         rows = [note_row(note.text, self.manner) for note in self._notes_before(start)]
+        near = False
+        if self.shown is not None and self.shown.around:
+            near = not self.shown.holds(start)
+            above = self.shown.before(start)
+            if above is not None and self.file.after(above) != start:
+                rows.append(divider(self.manner))
+        low, high = sorted((self.anchor or 0, self.cursor or 0))
         rows += pieces(
             text_of(raw, left_out),
             self.count.number(start),
             self.manner,
-            marked=start in self.marks,
-            current=start == self.hit,
+            self.standing(start, start, low, high, near=near),
+            at=times.stamp_s(raw) if self.manner.counts else None,
         )
         end = self.file.after(start)
         if end >= self.file.size:
@@ -82,7 +100,8 @@ class Place:
         return rows
 
     def _rows_of(self, start: int) -> int:
-        return len(self.pieces(start)) if self.manner.wrapped or self.notes else 1
+        several = self.manner.wrapped or self.notes or (self.shown is not None and self.shown.around)
+        return len(self.pieces(start)) if several else 1
 
     def _notes_before(self, start: int) -> list[LogNote]:
         if not self.notes:
@@ -93,12 +112,12 @@ class Place:
 
     def _next(self, start: int) -> int | None:
         after = self.file.after(start)
-        if self.kept is not None:
-            return self.kept.at_or_after(after)
+        if self.shown is not None:
+            return self.shown.at_or_after(after)
         return after if after < self.file.size else None
 
     def _previous(self, start: int) -> int | None:
-        return self.kept.before(start) if self.kept is not None else self.file.before(start)
+        return self.shown.before(start) if self.shown is not None else self.file.before(start)
 
     def _end(self) -> tuple[int, int]:
         start, rows = self.file.size, 0
@@ -113,56 +132,65 @@ class Place:
     def _to_end(self) -> None:
         self._top, self._sub = self._end()
 
-    def _to_kept(self) -> None:
-        assert self.kept is not None
-        found = self.kept.at_or_after(self._top)
+    def _to_shown(self) -> None:
+        assert self.shown is not None
+        found = self.shown.at_or_after(self._top)
         if found is None:
-            found = self.kept.before(self._top)
+            found = self.shown.before(self._top)
         if found is not None and found != self._top:
             self._top, self._sub = found, 0
-
-    def starts(self) -> Iterator[int]:
-        """Beginnings of the lines on the screen."""
-        start: int | None = self._top if self.file.size else None
-        rows = -self._sub
-        while start is not None and rows < self.height:
-            yield start
-            rows += self._rows_of(start)
-            start = self._next(start)
 
     def place(self) -> tuple[int | None, int | None]:
         """Number of the top line and of all lines; None where it is not counted yet."""
         return (self.count.number(self._top) if self.file.size else None), self.count.total()
 
+    def kept_lines(self) -> tuple[float, int, int | None] | None:
+        """How much is filtered, how many lines are kept and hidden."""
+        if self.shown is None:
+            return None
+        kept, total = self.shown.kept.total(), self.count.total()
+        return self.shown.kept.share, kept, None if total is None else total - kept
+
+    def search(self, needle: Pattern | None) -> None:
+        """What `n` and `N` look for; its hits are counted in the background."""
+        super().search(needle)
+        self._count_hits()
+
+    def _count_hits(self) -> None:
+        sieve = self.shown.sieve if self.shown else Sieve()
+        self.tally = (
+            Kept(self.file, replace(sieve, wanted=(self.needle, *sieve.wanted))) if self.needle is not None else None
+        )
+
+    def hits(self) -> tuple[int | None, int] | None:
+        """Which hit the search stands on, and how many there are."""
+        if self.tally is None or self.tally.share < 1.0:
+            return None
+        position = self.tally.position(self.hit) if self.hit is not None else None
+        return position, self.tally.total()
+
 
 class Window(Place):
     """A view of one log file, as many rows high as the screen has room."""
 
-    def filter(self, sieve: Sieve) -> None:
-        """Show only what a sieve keeps; an empty one shows all. The reader stays near the line on top."""
-        self.kept = Kept(self.file, sieve) if sieve else None
-        if self.kept is not None and not self.following:
+    def filter(self, sieve: Sieve, around: int = 0) -> None:
+        """Show only what a sieve keeps and so many lines around each. The reader stays near the line on top."""
+        if self.shown is not None and self.shown.sieve == sieve:
+            self.shown = self.shown.with_around(around)
+        else:
+            self.shown = Shown(self.file, sieve, around) if sieve else None
+        if self.shown is not None and not self.following:
             self._sub = 0
-
-    def search(self, needle: Pattern | None) -> None:
-        """What `n` and `N` look for."""
-        self.needle = needle
-        self.hit = None
-        self.manner = replace(self.manner, needle=display_pattern(needle))
-
-    def wrap(self, on: bool) -> None:
-        """Break long lines, or cut them."""
-        self.manner = replace(self.manner, wrapped=on, left=0)
-        self._sub = 0
+        self._count_hits()
 
     def rows(self) -> list[Line]:
         """The rows on the screen now."""
-        if self.kept is not None and self.kept.at_or_after(0) is None:
+        if self.shown is not None and self.shown.at_or_after(0) is None:
             return []
         if self.following:
             self._to_end()
-        elif self.kept is not None:
-            self._to_kept()
+        elif self.shown is not None:
+            self._to_shown()
         found: list[Line] = []
         start: int | None = self._top if self.file.size else None
         skip = self._sub
@@ -171,6 +199,17 @@ class Window(Place):
             skip = 0
             start = self._next(start)
         return found[: self.height]
+
+    def seen(self) -> list[int]:
+        """Beginnings of the lines on the screen."""
+        found: list[int] = []
+        start: int | None = self._top if self.file.size else None
+        rows = -self._sub
+        while start is not None and rows < self.height:
+            found.append(start)
+            rows += self._rows_of(start)
+            start = self._next(start)
+        return found
 
     def move(self, by: int) -> None:
         """So many rows down, or up when negative. Reaching the end means to follow again."""
@@ -194,10 +233,10 @@ class Window(Place):
         self.following = True
         self._lines_at_pause = None
 
-    def go(self, start: int, above: int = 0) -> None:
+    def go(self, spot: int, above: int = 0) -> None:
         """Put a line on the screen, `above` rows from its top."""
         self.pause()
-        self._top, self._sub = start, 0
+        self._top, self._sub = spot, 0
         self._up(above)
 
     def to_top(self) -> None:
@@ -212,9 +251,9 @@ class Window(Place):
         total = self.count.total()
         return None if total is None else max(0, total - self._lines_at_pause)
 
-    def mark(self) -> None:
-        """Mark the line the search stands on, else the one on top; again takes the mark away."""
-        self.marks ^= {self.hit if self.hit is not None else self._top}
+    def here(self) -> int | None:
+        """The line the search stands on, else the one on top."""
+        return (self.hit if self.hit is not None else self._top) if self.file.size else None
 
     def next_mark(self) -> int | None:
         """The next marked line, from the last one back to the first."""
@@ -226,20 +265,44 @@ class Window(Place):
         """Look for a line from the last hit, or from the screen; None after each chunk without one, then where it begins."""
         at = self.hit if self.hit is not None else self._top if forward else self.file.size
         start = (self.file.after(at) if self.hit is not None else at) if forward else at
-        found = Kept(self.file, Sieve((wanted,)))
-        chunk = max(0, start) // self.file.span
-        last = self.file.size // self.file.span
-        while 0 <= chunk <= last:
-            hits = found.of(chunk)
-            hits = [each for each in hits if (each >= start if forward else each < start) and self._shown(each)]
-            if hits:
-                yield hits[0] if forward else hits[-1]
+        hunt = Hunt(self.file, self.shown.sieve if self.shown else None, wanted, start, forward=forward)
+        while not hunt.over:
+            found = hunt.step()
+            yield found
+            if found is not None:
                 return
-            yield None
-            chunk += 1 if forward else -1
 
-    def _shown(self, start: int) -> bool:
-        return self.kept is None or self.kept.sieve.keeps(self.file.text(start)[0])
+    def moment(self, words: str) -> int | None:
+        """Where a moment begins, by the clock of the node."""
+        return times.clock(self.file, words)
+
+    def ago(self, seconds: float) -> int | None:
+        """Where the last so many seconds begin."""
+        return times.ago(self.file, seconds)
+
+    def step(self, spot: int, by: int) -> int:
+        """The line so many lines further that is shown, or the last one that way."""
+        for _ in range(abs(by)):
+            following = self._next(spot) if by > 0 else self._previous(spot)
+            if following is None:
+                break
+            spot = following
+        return spot
+
+    def chosen(self) -> list[int]:
+        """The lines that are selected, in order."""
+        if self.anchor is None or self.cursor is None:
+            return []
+        at, last = sorted((self.anchor, self.cursor))
+        found = [at]
+        while at < last and (following := self._next(at)) is not None:
+            at = following
+            found.append(at)
+        return found
+
+    def text(self, spot: int) -> str:
+        """A line, safe to show and to copy."""
+        return text_of(*self.file.text(spot))
 
     def _up(self, rows: int) -> None:
         left = rows - self._sub

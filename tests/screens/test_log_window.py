@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from console.services.logs import LogNote
 from screens.lines import plain
 from screens.logs.drawing import collapse, level_role, text_of
 from screens.logs.file import LineCount, LogFile
-from screens.logs.sieve import ERRORS, Kept, Pattern, Sieve, pattern
+from screens.logs.kept import Kept
+from screens.logs.sieve import ERRORS, Pattern, Sieve, pattern
 from screens.logs.window import Window
 
 SPAN = 16
@@ -140,10 +142,10 @@ def test_moving_shows_neighbouring_rows_and_never_loses_one(
     log = written(data)
     window = Window(log)
     window.resize(20, height)
-    window.wrap(wrapped)
+    window.manner = replace(window.manner, wrapped=wrapped)
     whole = Window(written(data))
     whole.resize(20, 10_000)
-    whole.wrap(wrapped)
+    whole.manner = replace(whole.manner, wrapped=wrapped)
     everything = [plain(row) for row in whole.rows()]
     for by in (0, *moves):
         window.move(by)

@@ -1,0 +1,107 @@
+"""Equal lines of several ranks as one: which lines count as equal, for how long, and how such a group is named.
+
+Lines are equal when they differ only in what stands before the message: process names, process ids and the time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from screens.lines import Span
+from screens.logs.drawing import collapse
+
+WITHIN_S = 2.0
+"""Ranks that write the same line within this time of the first one are shown together."""
+_PURGED_AT = 4096
+_FEW = 3
+"""So many absent ranks are named; with more of them, the present ones are."""
+
+_HEAD = re.compile(rb"(?:\([^()\n]{1,60} pid=\d+\) ?)*(?:(\w+) \d\d-\d\d \d\d:\d\d:\d\d )?")
+
+Spot = tuple[int, int]
+"""A line of several logs: which log, and where in it the line begins."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is shown as one line: the first line of a group and all that are equal to it."""
+
+    time: float
+    spots: list[Spot]
+    members: int
+    """The logs that have it, a bit for each."""
+
+
+def key_of(raw: bytes) -> bytes:
+    """What equal lines of different ranks have in common."""
+    raw = collapse(raw)
+    head = _HEAD.match(raw)
+    return (head[1] or b"") + raw[head.end() :] if head else raw
+
+
+class Folds:
+    """Groups that may still grow."""
+
+    def __init__(self) -> None:
+        self._open: dict[bytes, list[Entry]] = {}
+
+    def take(self, spot: Spot, when: float, key: bytes) -> Entry | None:
+        """Put a line into the group it belongs to; gives the new group when it is the first of one."""
+        bit = 1 << spot[0]
+        groups = self._open.setdefault(key, [])
+        for group in groups:
+            if not group.members & bit and abs(when - group.time) <= WITHIN_S:
+                group.members |= bit
+                group.spots.append(spot)
+                return None
+        made = Entry(when, [spot], bit)
+        groups[:] = [each for each in groups if abs(when - each.time) <= WITHIN_S]
+        groups.append(made)
+        if len(self._open) > _PURGED_AT:
+            self._open = {text: found for text, found in self._open.items() if abs(when - found[-1].time) <= WITHIN_S}
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How members are called in a narrow column."""
+
+    engines: tuple[str, ...]
+    cells: int
+
+    @classmethod
+    def of(cls, engines: Sequence[str]) -> Names:
+        """Room for the longest name and for `x15 not 7`."""
+        return cls(tuple(engines), max(10, min(18, max((len(each) for each in engines), default=0))))
+
+    def short(self, member: int) -> str:
+        """The number alone when all are of one group."""
+        group = self.engines[0].rpartition("-")[0]
+        same = all(each.rpartition("-")[0] == group for each in self.engines)
+        return self.engines[member].rpartition("-")[2] if group and same else self.engines[member]
+
+    def label(self, entry: Entry) -> Span:
+        """Who wrote it, and in what role: a group that lacks few is a warning."""
+        here = len(entry.spots)
+        if here == 1:
+            return self.engines[entry.spots[0][0]], "key"
+        absent = self._absent(entry)
+        if not absent:
+            return f"x{here}", "dim"
+        if len(absent) <= _FEW and len(absent) < here:
+            return f"x{here} not {','.join(absent)}", "warn"
+        return f"x{here} {','.join(self.short(each) for each in sorted(member for member, _ in entry.spots))}", "key"
+
+    def words(self, entry: Entry) -> str:
+        """Who wrote it, in full."""
+        absent = self._absent(entry)
+        names = sorted(member for member, _ in entry.spots)
+        without = f", not by {', '.join(absent)}" if absent and len(absent) < len(names) else ""
+        return f"written by {len(names)} of {len(self.engines)}" + (
+            without or ("" if not absent else f": {', '.join(self.short(each) for each in names)}")
+        )
+
+    def _absent(self, entry: Entry) -> list[str]:
+        return [self.short(each) for each in range(len(self.engines)) if not entry.members >> each & 1]

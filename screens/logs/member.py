@@ -1,0 +1,102 @@
+"""One engine's log inside a view of several: its lines with the time they count for, by a clock common to all of them.
+
+A line without a stamp counts for the time of the line before it. What is merged, folded or drawn is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from screens.logs import times
+from screens.logs.file import LogFile
+from screens.logs.hunt import Hunt
+from screens.logs.kept import Shown
+from screens.logs.sieve import Pattern
+
+_LOOKED_BACK = 400
+"""Lines without a stamp that are passed over on the way back to one that has it."""
+
+
+class Member:
+    """A log, the name of its engine, and how far its node's clock is from the common one."""
+
+    def __init__(self, engine: str, file: LogFile, *, ahead_s: float = 0.0) -> None:
+        self.engine = engine
+        self.file = file
+        self.ahead_s = ahead_s
+        """Seconds by which stamps of this log are ahead of the common clock."""
+        self.shown: Shown | None = None
+        """What a filter leaves of the log; None leaves all."""
+        self.ended = False
+        """Whether the run is over, so that a last line without its newline will not get one."""
+        self._run = (0, -1, 0.0)
+        """Beginnings of the first and the last of some lines that follow each other, and the time they all count for."""
+
+    def forget(self) -> None:
+        """The file has begun anew."""
+        self._run = (0, -1, 0.0)
+        if self.shown is not None:
+            self.shown = self.shown.anew(self.file)
+
+    def first(self, offset: int) -> int | None:
+        """Where the first whole line at or behind an offset begins that is shown; None when there is none so far."""
+        start = self.shown.at_or_after(offset) if self.shown else offset
+        return start if start is not None and self._whole(start) else None
+
+    def before(self, offset: int) -> int | None:
+        """Where the last whole line before an offset begins that is shown."""
+        start = self.shown.before(offset) if self.shown else self.file.before(offset)
+        if start is not None and not self._whole(start):
+            return self.before(start)
+        return start
+
+    def end(self) -> int:
+        """Where the whole lines end."""
+        size = self.file.size
+        start = self.file.before(size)
+        return size if start is None or self._whole(start) else start
+
+    def _whole(self, start: int) -> bool:
+        if start >= self.file.size:
+            return False
+        end = self.file.after(start)
+        return end < self.file.size or self.ended or self.file.ends_line(end)
+
+    def time(self, start: int) -> float:
+        """Seconds of the common clock at which a line was written; 0 in a log without any stamp."""
+        low, high, when = self._run
+        if low <= start <= high:
+            return when
+        at: int | None = start
+        for _ in range(_LOOKED_BACK):
+            if at is None:
+                break
+            if low <= at <= high:
+                self._run = (low, start, when)
+                return when
+            if (own := self._own(at)) is not None:
+                self._run = (at, start, own)
+                return own
+            at = self.file.before(at)
+        found = times.first_stamp(self.file, start)
+        when = times.seconds(found) - self.ahead_s if found else 0.0
+        self._run = (at or 0, start, when)
+        return when
+
+    def _own(self, start: int) -> float | None:
+        found = times.stamp_s(self.file.text(start)[0])
+        return None if found is None else found - self.ahead_s
+
+    def at(self, when: float) -> int:
+        """Where the first line of a moment of the common clock begins; the end of the file when there is none."""
+        found = times.at(self.file, times.ORIGIN + timedelta(seconds=when + self.ahead_s))
+        return self.file.size if found is None else found
+
+    def last(self) -> float | None:
+        """The time of the last stamp; None when there is none near the end."""
+        found = times.last_stamp(self.file)
+        return None if found is None else times.seconds(found) - self.ahead_s
+
+    def hunt(self, wanted: Pattern, start: int, *, forward: bool) -> Hunt:
+        """Look for a pattern among the lines that a filter keeps."""
+        return Hunt(self.file, self.shown.sieve if self.shown else None, wanted, start, forward=forward)

@@ -1,0 +1,52 @@
+"""Filters of a log: text that lines must have or must not have, added one by one, and lines shown around what is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from screens.logs.sieve import Sieve, pattern
+from screens.logs.view import LogView
+from screens.room import Verbs
+
+AROUND = (0, 1, 3, 10)
+"""What the key goes through, in lines before and after each."""
+MOST_AROUND = 100
+
+
+class Sifting:
+    """Keys that filter."""
+
+    def __init__(self, view: LogView) -> None:
+        self._view = view
+
+    def verbs(self) -> Verbs:
+        """The key that widens what is shown."""
+        return {"context": self.wider}
+
+    def filter(self, text: str) -> None:
+        """Add a filter: lines must have the text, or must not when it begins with `!`. Empty takes all filters away."""
+        self._view.sift(self._more(text), self._view.around)
+
+    def _more(self, text: str) -> Sieve:
+        if not text:
+            return Sieve()
+        out = text.startswith("!") and len(text) > 1
+        added = pattern(text[1:] if out else text)
+        if added.taken_literally:
+            self._view.notify(f"{added.text}: not a regular expression, searched as plain text", markup=False)
+        sieve = self._view.sieve
+        if out:
+            return replace(sieve, unwanted=(*sieve.unwanted, added))
+        return replace(sieve, wanted=(*sieve.wanted, added))
+
+    def wider(self) -> None:
+        """The next number of lines around each that a filter keeps."""
+        following = next((each for each in AROUND if each > self._view.around), 0)
+        self.surround(following)
+
+    def surround(self, lines: int) -> None:
+        """Show so many lines before and after each that a filter keeps."""
+        lines = min(lines, MOST_AROUND)
+        self._view.sift(self._view.sieve, lines)
+        if not self._view.sieve:
+            self._view.notify(f"{lines} lines around what a filter keeps; & begins a filter", markup=False)

@@ -1,0 +1,223 @@
+"""The stretch of several logs that is merged, and the place of the screen in it: rows of a `Merge` with who wrote each line.
+
+The stretch grows where the reader goes. At the end it is taken up anew when more arrives than anybody could read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from screens.lines import Line
+from screens.logs import times
+from screens.logs.drawing import pieces, text_of
+from screens.logs.folding import Entry, Names, Spot
+from screens.logs.frame import View
+from screens.logs.kept import Kept
+from screens.logs.member import Member
+from screens.logs.merge import LONGEST, Merge
+from screens.logs.sieve import Pattern, Sieve
+
+STEP = 400
+"""Lines that are merged at a time."""
+MOST_BEHIND = 512 * 1024
+"""Bytes that are merged line by line to catch up; with more of them only the end is merged."""
+COUNTED = 1024 * 1024
+"""Bytes of one log in which new lines are counted at a time."""
+
+
+class Stretch(View[Spot]):
+    """The logs, the stretch of them that is merged, and the place of the screen in it."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__()
+        self.merge = Merge(members)
+        self.names = Names.of([member.engine for member in members])
+        self.manner = replace(self.manner, numbers=False, label_cells=self.names.cells)
+        self.fresh = 0
+        """Lines that came since the reader paused."""
+        self._top = 0
+        self._sub = 0
+        self._counted = [0] * len(self.merge.members)
+        self._behind = True
+        self._tally: list[Kept] = []
+        self._sifting = False
+        """Whether the stretch was taken up before a new filter had seen all of the logs."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether any log has a byte."""
+        return any(member.file.size for member in self.merge.members)
+
+    def resize(self, cells: int, height: int) -> None:
+        """Take another size."""
+        self.manner = replace(self.manner, cells=cells)
+        self.height = max(1, height)
+        self._sub = 0
+
+    def redraw(self) -> None:
+        """Lines take another number of rows from now on."""
+        self._sub = 0
+
+    def grow(self, sizes: Sequence[int]) -> bool:
+        """Take what has arrived in each log; True when something on the screen may have changed."""
+        changed = restarted = False
+        for member, size in zip(self.merge.members, sizes, strict=True):
+            changed = changed or size != member.file.size
+            if member.file.grow(size):
+                member.forget()
+                restarted = True
+        self._behind = self._behind or changed
+        if restarted:
+            self.hit = self.anchor = self.cursor = None
+            self.marks.clear()
+            self.merge.begin_at_end()
+            self.follow()
+        elif changed and not self.following:
+            self._count_fresh()
+        return changed
+
+    def _count_fresh(self) -> None:
+        for index, member in enumerate(self.merge.members):
+            data = member.file.read(self._counted[index], min(COUNTED, member.file.size - self._counted[index]))
+            self._counted[index] += len(data)
+            self.fresh += data.count(b"\n")
+
+    def work(self) -> bool:
+        """Filter one more chunk of each log; when all is filtered, the stretch is taken up anew, for now it is whole."""
+        scans = [member.shown.kept for member in self.merge.members if member.shown is not None]
+        more = [scan.advance() for scan in scans if scan.share < 1.0]
+        if self._sifting and not any(scan.share < 1.0 for scan in scans):
+            self._sifting = False
+            self._anew()
+        found = [tally.advance() for tally in self._tally]
+        return any(more) or any(found)
+
+    def kept_lines(self) -> tuple[float, int, int | None] | None:
+        """How much is filtered, how many lines are kept and hidden."""
+        scans = [member.shown.kept for member in self.merge.members if member.shown is not None]
+        if not scans:
+            return None
+        size = sum(member.file.size for member in self.merge.members) or 1
+        share = (
+            sum(scan.share * member.file.size for scan, member in zip(scans, self.merge.members, strict=True)) / size
+        )
+        kept = sum(scan.total() for scan in scans)
+        return share, kept, sum(scan.lines() for scan in scans) - kept
+
+    def search(self, needle: Pattern | None) -> None:
+        """What `n` and `N` look for; its hits are counted in the background."""
+        super().search(needle)
+        self._count_hits()
+
+    def _count_hits(self) -> None:
+        self._tally = []
+        if self.needle is None:
+            return
+        for member in self.merge.members:
+            sieve = member.shown.sieve if member.shown else Sieve()
+            self._tally.append(Kept(member.file, replace(sieve, wanted=(self.needle, *sieve.wanted))))
+
+    def hits(self) -> tuple[int | None, int] | None:
+        """How many lines the search finds; which of them it stands on is not counted."""
+        if not self._tally or any(tally.share < 1.0 for tally in self._tally):
+            return None
+        return None, sum(tally.total() for tally in self._tally)
+
+    def when(self) -> float | None:
+        """The time of the line on top, or of the last one while following."""
+        entries = self.merge.entries
+        if not entries:
+            return None
+        return entries[-1 if self.following else min(self._top, len(entries) - 1)].time
+
+    def writers(self) -> str:
+        """Who wrote the line the search stands on, when that were several."""
+        entry = next((each for each in self.merge.entries if self.hit in each.spots), None) if self.hit else None
+        return self.names.words(entry) if entry is not None and len(entry.spots) > 1 else ""
+
+    def _anew(self) -> None:
+        """Take the stretch up again around the line on top, or at the end."""
+        top = None if self.following else self._spot()
+        if top is None:
+            self.merge.begin_at_end()
+            self._behind = True
+        else:
+            self.merge.begin(self.merge.cut(top))
+        self._top = self._sub = 0
+
+    def _spot(self) -> Spot | None:
+        entries = self.merge.entries
+        return entries[min(self._top, len(entries) - 1)].spots[0] if entries else None
+
+    def pieces(self, entry: Entry) -> list[Line]:
+        """The rows of one line."""
+        index, start = entry.spots[0]
+        member = self.merge.members[index]
+        raw, left_out = member.file.text(start)
+        order = self.merge.order
+        ends = sorted((order(self.anchor), order(self.cursor))) if self.anchor and self.cursor else [(0.0, 0, 0)] * 2
+        standing = self.standing(
+            (index, start),
+            order((index, start)) if self.anchor else 0,
+            *ends,
+            near=member.shown is not None and not member.shown.holds(start),
+        )
+        if self.hit in entry.spots:
+            standing = replace(standing, current=True)
+        stamped = times.stamp_s(raw) is not None
+        return pieces(
+            text_of(raw, left_out),
+            None,
+            self.manner,
+            standing,
+            at=entry.time if stamped else None,
+            label=self.names.label(entry),
+        )
+
+    def _rows_of(self, index: int) -> int:
+        return len(self.pieces(self.merge.entries[index])) if self.manner.wrapped else 1
+
+    def _catch_up(self) -> None:
+        merge = self.merge
+        if self._behind:
+            self._behind = False
+            if merge.waiting() > MOST_BEHIND or len(merge.entries) > LONGEST or not merge.entries:
+                merge.begin_at_end()
+            else:
+                while merge.down(STEP) == STEP:
+                    pass
+        needed = self.height
+        while len(merge.entries) < needed and merge.up(STEP):
+            pass
+
+    def _to_end(self) -> None:
+        index, rows = len(self.merge.entries), 0
+        while index and rows < self.height:
+            index -= 1
+            rows += self._rows_of(index)
+        self._top, self._sub = index, max(0, rows - self.height)
+
+    def _up(self, rows: int) -> None:
+        left = rows - self._sub
+        self._sub = max(0, self._sub - rows)
+        while left > 0:
+            if not self._top:
+                self._top = self.merge.up(STEP)
+                if not self._top:
+                    return
+            self._top -= 1
+            height = self._rows_of(self._top)
+            self._sub = max(0, height - left)
+            left -= height
+
+    def _below(self, rows: int) -> int:
+        """Take in what is needed for so many rows from the top of the screen; gives how many there are, at most."""
+        index, found = self._top, -self._sub
+        while found < rows:
+            if index >= len(self.merge.entries) and not self.merge.down(STEP):
+                break
+            if index < len(self.merge.entries):
+                found += self._rows_of(index)
+                index += 1
+        return found

@@ -1,0 +1,80 @@
+"""What stands beside the tabs while a log is shown: whose log, which run, what is filtered and searched, where the reader is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from screens.lines import Line, Span, shown
+from screens.logs.drawing import clock_words
+from screens.logs.frame import View
+from screens.logs.merged import Merged
+from screens.logs.sieve import Sieve
+from screens.logs.window import Window
+
+
+def head_of_one(engine: str, run: str | None) -> Line:
+    """Whose log, and which run unless it is the current one."""
+    return ((shown(engine), "bold"), *(((f" run {shown(run)}", "warn"),) if run else ()))
+
+
+def head_of_several(wanted: Sequence[str], present: Sequence[str], view: Merged, *, folded: bool) -> Line:
+    """Whose logs, how many of them are here, and what the line stands for that the search is on."""
+    groups = {name.rpartition("-")[0] or name for name in wanted}
+    name = shown(groups.pop()) if len(groups) == 1 else f"{len(wanted)} engines"
+    spans: list[Span] = [(f"{name} x{len(present)}", "bold"), (" by time" if folded else " by time, unfolded", "dim")]
+    absent = [each for each in wanted if each not in present]
+    if absent:
+        names = ", ".join(absent[:3]) + (f" +{len(absent) - 3}" if len(absent) > 3 else "")
+        spans.append((f" no log of {shown(names)}", "warn"))
+    if (words := view.writers()) and view.following is False:
+        spans.append((f" {shown(words)}", "key"))
+    return tuple(spans)
+
+
+def title(view: View[Any], head: Line, sieve: Sieve, around: int) -> Line:
+    """One line; what an operator reads first comes first."""
+    spans: list[Span] = [*head]
+    if view.anchor is not None:
+        return (*spans, (f" selecting {len(view.chosen())} lines; y copies, esc ends", "key"))
+    if sieve:
+        wide = f" +-{around}" if around else ""
+        spans.append((f" & {shown(sieve.words())}{wide}{_sieved(view)}", "key"))
+    if view.needle is not None:
+        spans.append((f" / {shown(view.needle.text)}{_hits(view)}", "key"))
+    spans.extend(_place(view))
+    return tuple(spans)
+
+
+def _sieved(view: View[Any]) -> str:
+    kept = view.kept_lines()
+    if kept is None:
+        return ""
+    share, found, hidden = kept
+    if share < 1.0:
+        return f" {share:.0%} searched"
+    return f" {found} shown" + ("" if hidden is None else f", {hidden} hidden")
+
+
+def _hits(view: View[Any]) -> str:
+    found = view.hits()
+    if found is None:
+        return ""
+    position, total = found
+    return f" {position}/{total}" if position is not None else f" {total} hits" if total else " no hit"
+
+
+def _place(view: View[Any]) -> list[Span]:
+    if isinstance(view, Merged):
+        when = view.when()
+        words = f" {clock_words(when)}" if when is not None else ""
+        if view.following:
+            return [(f"{words}", "dim"), (" following", "ok")]
+        return [(words, "dim"), (f" PAUSED +{view.fresh} new" if view.fresh else " PAUSED", "warn")]
+    assert isinstance(view, Window)
+    line, total = view.place()
+    if view.following:
+        return [(f" {total} lines" if total is not None else "", "dim"), (" following", "ok")]
+    place = f" line {line if line is not None else '?'} of {total if total is not None else '?'}"
+    fresh = view.new_lines()
+    return [(place, "dim"), (f" PAUSED +{fresh} new" if fresh else " PAUSED", "warn")]

@@ -1,0 +1,244 @@
+"""The log of the engine under the cursor, or the logs of several, drawn as they grow: what is open, and when it is drawn.
+
+Keys are not its matter; it never copies bytes from a node: that goes on below whether anybody looks or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from textual.worker import Worker
+
+from screens.lines import Line, plain, shown
+from screens.logs.drawing import STAMPS, Stamps
+from screens.logs.frame import View
+from screens.logs.merged import Merged
+from screens.logs.opened import Opened, open_one, open_several
+from screens.logs.sieve import Sieve
+from screens.logs.title import head_of_one, head_of_several, title
+from screens.panes.base import Shown
+from screens.room import Room
+
+SLICE_S = 0.004
+"""How long counting or searching may keep the screen waiting."""
+REST_S = 0.001
+"""How long the event loop has for others between two slices."""
+
+
+class LogView(Room):
+    """What is open and how it looks; it has no keys of its own."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.moment: Shown | None = None
+        self.opened: Opened | None = None
+        self.engine: str | None = None
+        self.run_name: str | None = None
+        self.several: tuple[str, ...] = ()
+        """Engines whose logs are shown merged; empty for the engine under the cursor alone."""
+        self.on_title: Callable[[], None] = lambda: None
+        self.numbers = True
+        self.wrapped = False
+        self.folded = True
+        self.stamps: Stamps = "written"
+        self.sieve = Sieve()
+        self.around = 0
+        """Lines shown around each that the filter keeps."""
+        self._scan: Worker[None] | None = None
+        self._words = ""
+
+    @property
+    def window(self) -> View[Any] | None:
+        """The view of what is open; None without a log."""
+        return self.opened.view if self.opened else None
+
+    def take(self, moment: Shown) -> None:
+        """Follow the cursor to another engine; one outside of those that are merged is shown alone."""
+        self.moment = moment
+        engines = moment.engines
+        wanted = moment.target.engine or (engines[0].id if engines else None)
+        if wanted is not None and wanted not in self.several:
+            self.several = ()
+        if wanted != self.engine:
+            self.engine, self.run_name = wanted, None
+        self._choose(moment)
+        self.tick()
+
+    def _choose(self, moment: Shown) -> None:
+        logs = moment.session.logs
+        if self.several:
+            found = [(name, source) for name in self.several if (source := logs.copy(name)) is not None]
+            if self.opened is None or [source for _, source in found] != list(self.opened.sources):
+                self._open(open_several(moment, found) if found else None)
+            return
+        source = logs.copy(self.engine, self.run_name) if self.engine else None
+        if source is None or self.engine is None:
+            self._open(None)
+        elif self.opened is None or self.opened.sources != (source,) or isinstance(self.opened.view, Merged):
+            self._open(open_one(moment, self.engine, source, current=self.run_name is None))
+
+    def _open(self, opened: Opened | None) -> None:
+        if opened is None and self.opened is None:
+            return
+        if self.opened is not None:
+            self.opened.close()
+        self.opened = opened
+        if opened is not None:
+            view = opened.view
+            numbers = self.numbers and not isinstance(view, Merged)
+            view.manner = replace(view.manner, numbers=numbers, wrapped=self.wrapped)
+            view.filter(self.sieve, self.around)
+            if isinstance(view, Merged) and not self.folded:
+                view.fold(False)
+            self.time_stamps()
+        self.draw(whole=True)
+
+    def merge(self, engines: Sequence[str]) -> None:
+        """Show the logs of these engines by time; none of them goes back to the engine under the cursor."""
+        self.several, self.run_name = tuple(engines), None
+        if self.moment is not None:
+            self._choose(self.moment)
+            self.tick()
+
+    def tick(self) -> None:
+        """Show what has arrived; called a few times a second while the pane is on the screen."""
+        opened = self.opened
+        if opened is None:
+            self.draw()
+            return
+        changed = opened.grow()
+        if self.stamps == "age":
+            self.time_stamps()
+            changed = True
+        if changed or not self._painted:
+            self.draw()
+        self._work()
+        self.tell()
+
+    def draw(self, *, whole: bool = False) -> None:
+        """Repaint the rows that differ."""
+        if whole:
+            self._painted = []
+            if self.is_mounted:
+                self.refresh()
+        view = self.window
+        if view is None:
+            text = "no engine under the cursor" if self.engine is None else f"no log of {shown(self.engine)} here yet"
+            self.paint([(((f" {text}", "dim"),), ())])
+            return
+        if (view.manner.cells, view.height) != (self.size.width, max(1, self.size.height)):
+            view.resize(self.size.width, self.size.height)
+        rows = view.rows()
+        if not rows:
+            words = " no line passes the filter" if self.sieve and view.begun else " the log is empty so far"
+            rows = [((words, "dim"),)]
+        self.paint([(row, ()) for row in rows])
+
+    def _work(self) -> None:
+        if self.window is None or not self.window.work():
+            return
+        if self._scan is None or self._scan.is_finished:
+            self._scan = self.run_worker(self._count(), group="count", exclusive=True)
+
+    async def _count(self) -> None:
+        view = self.window
+        told = time.perf_counter()
+        while view is not None and view is self.window:
+            until = time.perf_counter() + SLICE_S
+            while (more := view.work()) and time.perf_counter() < until:
+                pass
+            if not more:
+                break
+            await asyncio.sleep(REST_S)
+            if time.perf_counter() - told > 0.5:
+                told = time.perf_counter()
+                self.tell()
+        if view is not None and view is self.window:
+            self.draw()
+            self.tell()
+
+    def tell(self) -> None:
+        """Say so when the title has changed."""
+        words = plain(self.title())
+        if words != self._words:
+            self._words = words
+            self.on_title()
+
+    def title(self) -> Line:
+        """Engine or engines, run, place, filter, and whether it follows."""
+        opened = self.opened
+        if self.engine is None or opened is None:
+            return ()
+        if isinstance(opened.view, Merged):
+            head = head_of_several(self.several, opened.names, opened.view, folded=self.folded)
+        else:
+            head = head_of_one(self.engine, self.run_name)
+        return title(opened.view, head, self.sieve, self.around)
+
+    def on_resize(self) -> None:
+        """Another size shows other rows."""
+        self.draw(whole=True)
+
+    def sift(self, sieve: Sieve, around: int) -> None:
+        """Show only what a sieve keeps, and so many lines around each."""
+        self.sieve, self.around = sieve, around
+        if self.window is not None:
+            self.window.filter(sieve, around)
+            self.draw()
+            self._work()
+            self.tell()
+
+    def time_stamps(self, stamps: Stamps | None = None) -> None:
+        """Show times another way, or count them from what is now."""
+        self.stamps = stamps or self.stamps
+        if self.opened is not None:
+            origin = {"age": self.opened.now, "since": self.opened.began}.get(self.stamps, lambda: None)()
+            view = self.opened.view
+            view.manner = replace(view.manner, stamps=self.stamps, origin=origin)
+
+    def looks(self) -> dict[str, Callable[[], object]]:
+        """What changes only how lines are drawn."""
+        return {
+            "wrap": lambda: self._look(wrapped=not self.wrapped),
+            "numbers": lambda: self._look(numbers=not self.numbers),
+            "fold": self._fold,
+            "stamps": self._next_stamps,
+            "left": lambda: self._sideways(-16),
+            "right": lambda: self._sideways(16),
+        }
+
+    def _look(self, *, wrapped: bool | None = None, numbers: bool | None = None) -> None:
+        self.wrapped = self.wrapped if wrapped is None else wrapped
+        self.numbers = self.numbers if numbers is None else numbers
+        view = self.window
+        if view is not None:
+            shown_numbers = self.numbers and not isinstance(view, Merged)
+            left = 0 if self.wrapped else view.manner.left
+            view.manner = replace(view.manner, numbers=shown_numbers, wrapped=self.wrapped, left=left)
+            view.redraw()
+            self.draw()
+
+    def _fold(self) -> None:
+        if not isinstance(self.window, Merged):
+            self.notify("only merged logs fold; M merges the ranks of the group", markup=False)
+            return
+        self.folded = not self.folded
+        self.window.fold(self.folded)
+        self.draw()
+        self.tell()
+
+    def _next_stamps(self) -> None:
+        self.time_stamps(STAMPS[(STAMPS.index(self.stamps) + 1) % len(STAMPS)])
+        words = {"written": "as written", "hidden": "hidden", "age": "age of the line", "since": "since the log began"}
+        self.notify(f"times: {words[self.stamps]}", markup=False, timeout=2)
+        self.draw()
+
+    def _sideways(self, by: int) -> None:
+        if self.window is not None and not self.wrapped:
+            manner = self.window.manner
+            self.window.manner = replace(manner, left=max(0, manner.left + by))
+            self.draw()

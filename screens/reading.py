@@ -1,0 +1,103 @@
+"""What reading logs needs of the whole screen: which engines are merged, and leaving the terminal to a pager or to plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from console.model.errors import ConsoleError
+from screens.away import run_away, show_away
+from screens.lines import shown
+from screens.panes.log import LogPane
+from screens.room import Verbs
+
+if TYPE_CHECKING:
+    from screens.main import MainScreen
+
+T = TypeVar("T")
+
+
+class Reading:
+    """Keys and words of the command line for logs."""
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+
+    def verbs(self) -> Verbs:
+        """Keys that need more than the log pane."""
+        return {"merge": self.merge, "plain": self.plain}
+
+    def commands(self) -> dict[str, Callable[[str], object]]:
+        """Words with the rest of the line."""
+        return {
+            "at": self._at,
+            "merge": lambda rest: self.merge(rest.replace(",", " ").split()),
+            "context": self._context,
+        }
+
+    @property
+    def pane(self) -> LogPane:
+        """The log pane."""
+        return cast(LogPane, self._screen.panes["logs"])
+
+    def open(self) -> LogPane:
+        """Show the log pane and put the keys there."""
+        self._screen.arrangement.go("logs")
+        return self.pane
+
+    def join(self) -> None:
+        """Let the pane leave the screen to a pager."""
+        self.pane.taking.run_away = lambda words, more: self._leave(run_away(self._screen.app, words, more))
+
+    async def _leave(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        finally:
+            self._screen.refresh(layout=True)
+
+    def merge(self, engines: Sequence[str] = ()) -> None:
+        """Logs by time of the engines named, else of the marked ones, else of the group; pressed again, of one alone."""
+        snapshot = self._screen.snapshot
+        pane = self.pane
+        unknown = [each for each in engines if each not in snapshot.engines]
+        if unknown:
+            self._screen.notify(f"no engine {shown(', '.join(unknown))}", severity="warning", markup=False)
+            return
+        if pane.several and not engines and self._screen.focused is pane:
+            pane.merge(())
+            return
+        chosen = tuple(engines) or self._of_grid()
+        if len(chosen) < 2:
+            self._screen.notify("one engine alone: mark several (space), or stand on a group of several", markup=False)
+            return
+        pane.merge(chosen)
+        self.open()
+
+    def _of_grid(self) -> tuple[str, ...]:
+        grid, snapshot = self._screen.grid, self._screen.snapshot
+        if grid.view.marks:
+            return grid.chosen_engines()
+        engine = snapshot.engines.get(grid.target.engine or self.pane.engine or "")
+        group = grid.target.group or (engine.group if engine else None)
+        return tuple(each.id for each in snapshot.engines.values() if group is not None and each.group == group)
+
+    def _at(self, rest: str) -> None:
+        self.open().going.clock(rest)
+
+    def _context(self, rest: str) -> None:
+        if not rest.isdecimal():
+            self._screen.notify("write :context and a number of lines, for example :context 3", markup=False)
+            return
+        self.open().sifting.surround(int(rest))
+
+    def plain(self) -> None:
+        """Print what is shown to the normal screen, to select by hand."""
+        screen = self._screen
+        text = self.pane.clipping() if screen.pane is self.pane else screen.sayings.clipping()
+        screen.run_worker(self._plain(text), group="away", exclusive=True)
+
+    async def _plain(self, text: str) -> None:
+        try:
+            await self._leave(show_away(self._screen.app, text))
+        except ConsoleError as error:
+            self._screen.notify(str(error), markup=False)
