@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
-from console.cli.live import connected, opened
+from console.cli.live import connected, opened, until
 from console.cli.options import add_cluster_options, remember_layout
-from console.model.errors import ExitCode, Refused
+from console.cli.status import settle
+from console.model.errors import ExitCode, Refused, UsageError
 from console.model.plan import Outcome, Plan, PlanResult, StepEvent, Verb
 from console.services.gate import overrides
+from console.services.plans import DRAIN_S
 from console.services.session import Session
 
 HELP: dict[Verb, str] = {
@@ -22,6 +24,14 @@ HELP: dict[Verb, str] = {
     "stop": "stop engines: TERM, wait, KILL what is left, verify",
     "restart": "stop, then start",
     "force": "kill engines at once, without asking them to end",
+}
+
+
+LIST_S = 12.0
+"""How long a process may take to appear on its node's list: two rounds of npu-smi."""
+_UNASKED = {
+    True: "type the confirmation in a terminal, or give --yes",
+    False: "type it in a terminal, or give --yes-stop PID",
 }
 
 
@@ -33,13 +43,36 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
         parser.add_argument("--no-wait", action="store_true", help="return when started, not when ready")
+        if verb in ("stop", "force"):
+            text = "instead of engines: a process that `status` lists as not ours"
+            parser.add_argument("--unmanaged", metavar="NODE:PID", help=text)
+            parser.add_argument(
+                "--yes-stop", type=int, metavar="PID", help="do not ask; the pid again, as typed by hand"
+            )
         parser.add_argument("--takeover", action="store_true", help="act although another operator is at work")
+        if verb in ("stop", "restart"):
+            add_drain_option(parser)
+        if verb == "restart":
+            parser.add_argument("--rolling", action="store_true", help="one group after another, while the others serve")
         if verb in ("start", "restart"):
             text = "launch although this check of the preflight fails; repeatable"
             parser.add_argument("--override", action="append", default=[], metavar="CHECK-ID", help=text)
         parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
         add_cluster_options(parser)
-        parser.set_defaults(run=run, verb=verb)
+        parser.set_defaults(run=run, verb=verb, prepare=_prepared)
+
+
+def add_drain_option(parser: argparse.ArgumentParser) -> None:
+    """`--drain`."""
+    text = f"how long requests may go on after their engine left the proxy, seconds (default {DRAIN_S:.0f})"
+    parser.add_argument("--drain", type=_seconds, default=DRAIN_S, metavar="S", help=text)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 86400:
+        raise ValueError("a time is 0 to 86400 seconds")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,11 +84,13 @@ async def _run(args: argparse.Namespace) -> int:
     override = overrides(getattr(args, "override", ()))
     async with opened(args, read_only=False if args.dry_run else None) as session:
         await connected(session)
-        plan = await session.operator.prepare(args.verb, args.engines)
+        if args.verb != "force" and session.deployment.layout.proxy is not None:
+            await settle(session)
+        plan = await args.prepare(args, session)
         show_plan(plan, args.output)
         if args.dry_run:
             return ExitCode.FAILED if plan.blocked else ExitCode.OK
-        confirmed = plan.confirm.expected if args.yes else _ask(plan)
+        confirmed = _confirmed(args, plan)
         remember_layout(session.cluster, session.deployment.layout)
         notice = _notice(session, plan, wait=not args.no_wait)
         result = await session.operator.run(
@@ -64,12 +99,41 @@ async def _run(args: argparse.Namespace) -> int:
         return _report(plan, result, args.output)
 
 
+async def _prepared(args: argparse.Namespace, session: Session) -> Plan:
+    """The plan that is asked for. Raises UsageError for words that do not go together."""
+    stranger = getattr(args, "unmanaged", None)
+    if stranger is None:
+        if getattr(args, "yes_stop", None) is not None:
+            raise UsageError("--yes-stop goes with --unmanaged NODE:PID", hint="for engines of ours: --yes")
+        in_turn, drain_s = getattr(args, "rolling", False), getattr(args, "drain", DRAIN_S)
+        return await session.operator.prepare(args.verb, args.engines, in_turn=in_turn, drain_s=drain_s)
+    node, colon, pid = stranger.rpartition(":")
+    if not colon or not pid.isdecimal() or args.engines:
+        hint = "for example: stop --unmanaged d0:4711, without engine names"
+        raise UsageError(f"--unmanaged {stranger}: not NODE:PID alone", hint=hint)
+    await until(session, lambda: _lists(session, node, int(pid)), LIST_S)
+    return await session.operator.prepare_end(args.verb, node, int(pid))
+
+
+def _lists(session: Session, node: str, pid: int) -> bool:
+    """Whether a node shows that process; holders of HBM are known only after npu-smi has named them twice."""
+    seen = session.snapshot.nodes.get(node)
+    return seen is None or any(each.pid == pid for each in seen.unmanaged)
+
+
+def _confirmed(args: argparse.Namespace, plan: Plan) -> str:
+    """What confirms it. A process that is not ours is never ended by `--yes`: its pid is to be typed or given."""
+    if plan.process is None:
+        return plan.confirm.expected if args.yes else _ask(plan)
+    return str(args.yes_stop) if args.yes_stop is not None else _ask(plan)
+
+
 def show_plan(plan: Plan, output: str) -> None:
     """The plan as a person reads it (stderr) or as JSON (stdout)."""
     if output == "json":
         print(json.dumps(asdict(plan), default=str))
         return
-    print(f"{plan.verb} {len(plan.engines)} engines of {plan.deployment} on {plan.cluster}", file=sys.stderr)
+    print(f"{plan.verb} {plan.target} of {plan.deployment} on {plan.cluster}", file=sys.stderr)
     for finding in plan.findings:
         print(f"  {finding.severity} {finding.rule} {finding.where}: {finding.message}", file=sys.stderr)
     for loss in plan.losses:
@@ -83,10 +147,9 @@ def show_plan(plan: Plan, output: str) -> None:
 
 
 def _ask(plan: Plan) -> str:
-    wanted = {"key": "y", "count": "the number of engines", "name": "the cluster's name"}[plan.confirm.kind]
     if not sys.stdin.isatty():
-        raise Refused("not confirmed", hint="type the confirmation in a terminal, or give --yes")
-    print(f"To go on type {wanted} ({plan.confirm.expected}): ", end="", file=sys.stderr, flush=True)
+        raise Refused("not confirmed", hint=_UNASKED[plan.process is None])
+    print(f"To go on type {plan.confirm.what} ({plan.confirm.expected}): ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip()
 
 

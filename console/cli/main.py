@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("console.cli.acts", "stop engines"),
     "restart": ("console.cli.acts", "stop, then start"),
     "force": ("console.cli.acts", "kill engines at once"),
+    "scale": ("console.cli.living", "add or take away groups while the deployment serves"),
+    "mend": ("console.cli.living", "have the proxy list exactly the engines that are ready"),
     "guard": ("console.cli.guard", "restart failed groups as their layout says, until interrupted"),
     "keys": ("console.cli.keys", "list every key and what it does"),
     "status": ("console.cli.status", "show nodes and engines as they are"),

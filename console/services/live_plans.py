@@ -86,9 +86,11 @@ def scaled(
     Raises UsageError for unknown names or a count below 1, Refused when nothing would change or nodes are missing.
     """
     now = operations.family(deployment, group)
+    if len(deployment.assignment.of(group)) != deployment.layout.groups[group].nodes:
+        raise Refused(f"{group} itself lacks nodes, so there is nothing to copy", hint=f"assign {group} its nodes first")
     if count < 1:
         raise UsageError(
-            f"{group}: {count} groups cannot be", hint=f"the last one is stopped, not scaled: stop {group}"
+            f"{group}: {count} groups cannot be", hint=f"the last one is stopped, not scaled: stop {group}-0"
         )
     if count == len(now):
         raise Refused(f"there are {count} groups like {group} already: {', '.join(now)}", hint=f"{FIXED}")
