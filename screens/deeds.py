@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Literal, cast
 
 from console.model.errors import ConsoleError
 from console.model.plan import Plan, StepEvent, Verb
@@ -42,32 +42,48 @@ class Deeds:
     def act(self, verb: Verb, engines: Sequence[str] | None = None) -> None:
         """Show the plan of a verb on these engines, or on the chosen ones."""
         screen = self._screen
-        session = screen.console.session
-        if session.read_only:
-            screen.notify("read-only: the console was not started with --write", severity="warning", markup=False)
-            return
-        if session.operator.running is not None:
-            screen.notify(
-                f"a {session.operator.running.verb} is running; see the plan pane (6)", severity="warning", markup=False
-            )
+        if not self._armed():
             return
         chosen = tuple(engines) if engines is not None else screen.grid.chosen_engines()
         if not chosen:
             screen.notify("no engine here: give the node to a group first (a)", severity="warning", markup=False)
             return
-        screen.run_worker(self._act(verb, chosen), group="act", exclusive=True)
+        operator = screen.console.session.operator
+        target = f"{len(chosen)} engine{'s' if len(chosen) != 1 else ''}"
+        work = self._act(verb, target, lambda: operator.prepare(verb, chosen))
+        screen.run_worker(work, group="act", exclusive=True)
 
-    async def _act(self, verb: Verb, engines: tuple[str, ...]) -> None:
+    def end(self, verb: Literal["stop", "force"], node: str, pid: int) -> None:
+        """Show the plan to end a process that is not ours."""
+        if not self._armed():
+            return
+        operator = self._screen.console.session.operator
+        work = self._act(verb, f"pid {pid} on {node}", lambda: operator.prepare_end(verb, node, pid))
+        self._screen.run_worker(work, group="act", exclusive=True)
+
+    def _armed(self) -> bool:
+        screen = self._screen
+        session = screen.console.session
+        if session.read_only:
+            screen.notify("read-only: the console was not started with --write", severity="warning", markup=False)
+            return False
+        if session.operator.running is not None:
+            screen.notify(
+                f"a {session.operator.running.verb} is running; see the plan pane (6)", severity="warning", markup=False
+            )
+            return False
+        return True
+
+    async def _act(self, verb: Verb, target: str, prepare: Callable[[], Awaitable[Plan]]) -> None:
         console = self._screen.console
-        operator = console.session.operator
         dialog = PlanDialog(
             console.look,
             console.pen,
             console.keys,
             verb=verb,
-            engines=engines,
+            target=target,
             cluster=console.session.cluster.name,
-            prepare=lambda: operator.prepare(verb, engines),
+            prepare=prepare,
         )
         confirmed = await console.push_screen_wait(dialog)
         if confirmed and dialog.plan is not None:

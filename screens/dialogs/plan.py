@@ -5,7 +5,7 @@ It opens at once and is filled when the plan is there. It gives back what was ty
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -48,14 +48,14 @@ class PlanDialog(Dialog[str]):
         keys: KeyTimes,
         *,
         verb: Verb,
-        engines: Sequence[str],
+        target: str,
         cluster: str,
         prepare: Callable[[], Awaitable[Plan]],
     ) -> None:
         super().__init__(look, pen, keys.clock)
         self._keys = keys
         self._verb = verb
-        self._engines = tuple(engines)
+        self._target = target
         self._cluster = cluster
         self._prepare = prepare
         self.plan: Plan | None = None
@@ -87,14 +87,12 @@ class PlanDialog(Dialog[str]):
         typed.display = asks
         typed.disabled = not asks
         if asks:
-            what = "the number of engines" if self.plan.confirm.kind == "count" else "the cluster's name"
-            typed.placeholder = f"tab here, type {what}, then Enter"
+            typed.placeholder = f"tab here, type {self.plan.confirm.what}, then Enter"
         self.say(self._title(), self._lines(self.plan), self._foot(self.plan))
 
     def _title(self) -> Line:
-        count = len(self.plan.engines if self.plan else self._engines)
         return (
-            (f"{VERBS[self._verb]} {count} engine{'s' if count != 1 else ''}", "danger"),
+            (f"{VERBS[self._verb]} {shown(self.plan.target if self.plan else self._target)}", "danger"),
             ("  cluster ", "dim"),
             (shown(self._cluster), "title"),
         )
@@ -126,7 +124,7 @@ class PlanDialog(Dialog[str]):
     def _lines(self, plan: Plan) -> list[Line]:
         names = ", ".join(shown(each) for each in plan.engines[:5])
         more = f" +{len(plan.engines) - 5} more" if len(plan.engines) > 5 else ""
-        lines: list[Line] = [((names, "bold"), (more, "bold"))]
+        lines: list[Line] = [((names or "not an engine of ours", "bold"), (more, "bold"))]
         for finding in sorted(plan.findings, key=lambda each: list(Severity).index(each.severity)):
             lines.extend(self._finding(finding))
         for loss in plan.losses:

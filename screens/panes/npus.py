@@ -6,6 +6,7 @@ from console.model.snapshot import Device, NodeSnapshot
 from screens.grid_rows import STALE_S, age_words, hbm_share
 from screens.lines import Line, Row, Span, fit, shown
 from screens.panes.base import Pane, Shown
+from screens.unmanaged import summary
 
 _HEADING = "DEV CARD HEALTH AIC  HBM GiB      %  TEMP POWER ENGINE      PROCESSES"
 
@@ -102,7 +103,7 @@ def _remarks(node: NodeSnapshot, now: float) -> list[Row]:
             Row("remark/short", ((f"{short} of {node.expected_devices} devices are not listed by npu-smi", "fail"),))
         )
     rows.extend(
-        Row(f"remark/foreign/{each.pid}", ((f"not ours: pid {each.pid} {shown(each.name)}", "warn"),))
+        Row(f"remark/unmanaged/{each.pid}", ((f"not ours (U): {summary(each, now)}", "warn"),))
         for each in node.unmanaged
     )
     return rows
