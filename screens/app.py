@@ -137,8 +137,8 @@ class ConsoleApp(App[int]):
         self.leave()
 
     def leave(self) -> None:
-        """Leave; asks only while a plan runs."""
-        if self.session.operator.running is None:
+        """Leave; asks only while a plan runs, or something is measured from here."""
+        if self.session.operator.running is None and not self.session.evaluator.local:
             self.exit(0)
         else:
             self.run_worker(self._leave(), group="leave", exclusive=True)
@@ -146,9 +146,11 @@ class ConsoleApp(App[int]):
     async def _leave(self) -> None:
         running = self.session.operator.running
         words = "Steps that have begun go on on the nodes; no further step will begin. Engines keep running either way."
-        if running is None or await self.ask_yes(
-            ((f"A {running.verb} is running. Leave all the same?", "danger"),), words
-        ):
+        title = f"A {running.verb} is running." if running else ""
+        if running is None and self.session.evaluator.local:
+            title = "The built-in generator is measuring."
+            words = "It ends with this console and its figures are lost. Engines, and runs on nodes, go on."
+        if not title or await self.ask_yes(((f"{title} Leave all the same?", "danger"),), words):
             self.session.operator.cancel()
             self.exit(0)
 

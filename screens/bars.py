@@ -73,7 +73,7 @@ def _joined(parts: Sequence[Line], cells: int) -> Line:
 class Tabs(Bar):
     """Names of the panes with their digits, and at the right what the open pane says of itself."""
 
-    def draw(self, names: Sequence[tuple[str, str]], current: str, title: Line) -> None:
+    def draw(self, names: Sequence[tuple[str, str, str]], current: str, title: Line) -> None:
         """Draw the tabs; when room is short the others lose letters, then all of them, then the pane's words their beginning."""
         for letters in LETTERS:
             spans = _tab_words(names, current, letters)
@@ -93,10 +93,11 @@ LEAST_TITLE = 44
 """Cells of the pane's own words that are worth more than the letters of other tabs."""
 
 
-def _tab_words(names: Sequence[tuple[str, str]], current: str, letters: int) -> Line:
+def _tab_words(names: Sequence[tuple[str, str, str]], current: str, letters: int) -> Line:
+    """`names` are the pane's id, its word and its key."""
     spans: list[Span] = []
-    for number, (name, words) in enumerate(names, start=2):
-        spans.append((f" {number % 10}", "key"))
+    for name, words, key in names:
+        spans.append((f" {key}", "key"))
         opened = name == current
         shown_words = words if opened else words[:letters]
         if shown_words:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +14,12 @@ from console.model.snapshot import ClusterSnapshot
 from console.services.logs import LogNote
 
 if TYPE_CHECKING:
+    from console.evaluation.progress import Progress
+    from console.evaluation.records import Record
+    from console.evaluation.store import Filter
+    from console.model.run import RunKey, RunState, StopResult
+    from console.services.evaluation import Local
+    from console.services.evaluation_plans import Ask, EvaluationPlan
     from console.services.preflight import Report
     from console.services.restarts import Witness
     from console.services.roles import Change
@@ -81,6 +87,60 @@ class Checks(Protocol):
         """Ask all nodes; raises ConsoleError when none carries anything."""
 
 
+class Results(Protocol):
+    """What was measured, in one file; every call may wait for a disk."""
+
+    def state(self) -> tuple[int, int]:
+        """Differs when something was added or removed; raises ConsoleError."""
+
+    def find(self, wanted: Filter) -> tuple[Record, ...]:
+        """Newest first; raises ConsoleError."""
+
+    def get(self, run: str) -> Record:
+        """One result, whole; raises ConsoleError."""
+
+
+class EvaluationRuns(Protocol):
+    """Evaluations that run on nodes, by what is known here."""
+
+    def running(self) -> tuple[tuple[str, RunState], ...]:
+        """(node, run) of every one that lives."""
+
+    def progress(self, key: RunKey) -> Progress | None:
+        """How far one is; None before its first bar."""
+
+    async def wait(self, key: RunKey, told: Callable[[Progress | None], None]) -> Record:
+        """Until one has ended and its record is kept."""
+
+
+class Evaluations(Protocol):
+    """Accuracy and performance runs."""
+
+    @property
+    def store(self) -> Results:
+        """What was measured."""
+
+    @property
+    def watch(self) -> EvaluationRuns:
+        """What runs on nodes."""
+
+    @property
+    def local(self) -> Mapping[RunKey, Local]:
+        """What the built-in generator measures now, here."""
+
+    async def prepare(self, ask: Ask) -> EvaluationPlan:
+        """Check and build a run; changes nothing; raises ConsoleError."""
+
+    async def start(self, plan: EvaluationPlan, *, confirmed: bool) -> RunKey:
+        """Launch it on its node; raises ConsoleError."""
+
+    async def measure(self, plan: EvaluationPlan, told: Callable[[Progress], None], *, confirmed: bool) -> Record:
+        """Measure from here; raises ConsoleError."""
+
+    async def cancel(self, key: RunKey, node: str) -> StopResult:
+        """End a run on a node; raises ConsoleError."""
+
+
 class Policies(Protocol):
     """The restart policies of the layout, carried out by this console."""
 
@@ -132,6 +192,10 @@ class Session(Protocol):
     @property
     def preflight(self) -> Checks:
         """What must hold before a launch."""
+
+    @property
+    def evaluator(self) -> Evaluations:
+        """Accuracy and performance runs."""
 
     async def open(self) -> None:
         """Begin to connect; returns at once."""

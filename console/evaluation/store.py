@@ -62,6 +62,8 @@ class Filter:
     kind: str | None = None
     subject: str | None = None
     limit: int = 200
+    light: bool = False
+    """Without what was seen second by second, for lists."""
 
 
 class ResultStore:
@@ -113,10 +115,17 @@ class ResultStore:
         chosen = {"deployment": wanted.deployment, "tool": wanted.tool, "kind": wanted.kind, "subject": wanted.subject}
         used = {name: value for name, value in chosen.items() if value is not None}
         where = " AND ".join(f"{name} = :{name}" for name in used) or "1"
-        query = f"SELECT record FROM results WHERE {where} ORDER BY started_at DESC, run DESC LIMIT :limit"
+        what = "json_remove(record, '$.timeline', '$.npu.samples')" if wanted.light else "record"
+        query = f"SELECT {what} FROM results WHERE {where} ORDER BY started_at DESC, run DESC LIMIT :limit"
         with self._open() as file:
             rows = file.execute(query, {**used, "limit": wanted.limit}).fetchall()
         return tuple(_record(row[0]) for row in rows)
+
+    def state(self) -> tuple[int, int]:
+        """Something that differs when a result was added or removed since; cheap to ask."""
+        with self._open() as file:
+            count, newest = file.execute("SELECT count(*), coalesce(max(rowid), 0) FROM results").fetchone()
+            return int(count), int(newest)
 
     def remove(self, run: str) -> bool:
         """Forget a result and its samples; False when it is not there."""

@@ -236,10 +236,15 @@ def needs(ask: Ask) -> tuple[str, str, tuple[str, ...]]:
 
 def engine_id(ask: Ask) -> str:
     """Under what name a run lives on its node; runs of one name exclude each other."""
-    if ask.kind is Kind.ACCURACY:
-        return f"eval-{_NOT_PLAIN.sub('-', ask.subject)[:60]}"
+    return run_name(ask.tool, ask.kind, ask.subject)
+
+
+def run_name(tool: Tool, kind: Kind, subject: str) -> str:
+    """The same for a run whose record is kept."""
+    if kind is Kind.ACCURACY:
+        return f"eval-{_NOT_PLAIN.sub('-', subject)[:60]}"
     names = {Tool.VLLM_BENCH: "bench-vllm", Tool.AISBENCH: "bench-aisbench", Tool.BUILT_IN: "bench-built-in"}
-    return names[ask.tool]
+    return names[tool]
 
 
 def address(text: str) -> Endpoint:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from screens.panes.base import Pane
 from screens.panes.diagnosis import DiagnosisPane
+from screens.panes.evaluation import EvaluationPane
 from screens.panes.events import EventPane
 from screens.panes.health import HealthPane
 from screens.panes.log import LogPane
@@ -36,5 +37,6 @@ PANES: tuple[PaneEntry, ...] = (
     PaneEntry("preflight", "Check", lambda: PreflightPane(id="preflight")),
     PaneEntry("metrics", "Metrics", lambda: MetricsPane(id="metrics")),
     PaneEntry("diagnosis", "Causes", lambda: DiagnosisPane(id="diagnosis")),
+    PaneEntry("evaluation", "Bench", lambda: EvaluationPane(id="evaluation")),
 )
-"""In the order of the tabs; digit keys begin at 2, for 1 is the grid; the tenth is 0."""
+"""In the order of the tabs; digit keys begin at 2, for 1 is the grid; the tenth is 0, and those behind it have letters."""

@@ -32,6 +32,7 @@ from console.services.assignment import auto_assign
 from console.services.logs import LogNote
 from console.services.preflight import Report
 from console.services.restarts import Witness
+from tests.screens.evaluations import FakeEvaluator
 
 NOW = 1_764_000_000.0
 FULL = {"prefill": ("p0", "p1"), "decode": ("d0", "d1")}
@@ -213,6 +214,7 @@ class FakeSession:
         self.logs = FakeLogs()
         self.operator = FakeOperator(self)
         self.preflight = FakePreflight()
+        self.evaluator = FakeEvaluator(directory, read_only=read_only)
         self.restarts = FakePolicies()
         self.refusal: ConsoleError | None = None
         self.retried: list[str] = []
