@@ -1,4 +1,4 @@
-"""The evaluation pane: what runs, what was measured, and the views one opens from there. Beginning and cancelling are elsewhere."""
+"""The evaluation pane: what runs, what was measured, and the views one opens from there. It begins and cancels nothing."""
 
 from __future__ import annotations
 
