@@ -98,7 +98,7 @@ class GroupRestart:
         return f"{word} ({used})" + (f": {self.reason}" if self.reason else "")
 
     def brief(self, now: float) -> str:
-        """A few words for a line that has little room; empty while all is well."""
+        """A few words for a line that has little room; empty while all is well, and while a plan says it itself."""
         if self.due_at is not None:
             return f"{self.group} restarts in {max(0.0, self.due_at - now):.0f} s"
         return f"{self.group} {_BRIEF[self.standing]}" if self.standing in _BRIEF else ""
@@ -107,7 +107,6 @@ class GroupRestart:
 _BRIEF = {
     Standing.HELD: "failed, not restarted",
     Standing.WAITING: "failed",
-    Standing.RESTARTING: "is being restarted",
     Standing.GAVE_UP: "given up",
 }
 _WORDS = {

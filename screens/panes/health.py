@@ -27,9 +27,14 @@ class HealthPane(Pane):
                 each for each in engines if self.needle.casefold() in f"{each.id} {each.state} {each.cause}".casefold()
             )
         if len(engines) == 1:
-            self.show([*self._one(engines[0], moment.snapshot.at), *self._of_groups(moment, engines)])
+            rows = self._one(engines[0], moment.snapshot.at)
+            calm = all(each.standing is Standing.WATCHING for each in moment.snapshot.restarts.values())
+            at = (
+                len(rows) if calm else next((n for n, row in enumerate(rows) if row.key.startswith("rung/")), len(rows))
+            )
+            self.show([*rows[:at], *self._of_groups(moment, engines), *rows[at:]])
             return
-        rows: list[Row] = []
+        rows = []
         for engine in engines:
             rows.append(Row(f"engine/{engine.id}", self._short(engine)))
             if engine.cause:
