@@ -29,10 +29,11 @@ class Lab:
     nodes: SshNodes
     file: Path
     state: Path
+    names: tuple[str, ...] = NAMES
 
     def node(self, name: str) -> SshNode:
         """The daemon of a node."""
-        return self.nodes.nodes[NAMES.index(name)]
+        return self.nodes.nodes[self.names.index(name)]
 
     def fail(self, name: str, selector: str, kind: str) -> None:
         """Plant a failure; see `console.demo.engine.failures`."""
@@ -89,7 +90,7 @@ def lab(root: Path, *, hardware: str = "a3", names: tuple[str, ...] = NAMES) -> 
         }
         file = root / "cluster.yaml"
         file.write_text(yaml.safe_dump(written, sort_keys=False))
-        made = Lab(nodes, file, root / "state")
+        made = Lab(nodes, file, root / "state", names)
         try:
             yield made
         finally:
