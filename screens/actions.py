@@ -152,14 +152,14 @@ ACTIONS: tuple[Action, ...] = (
     Action("left", ("left", "H"), "Left", "Sideways to the left", "Log", ("log",)),
     Action("right", ("right", "L"), "Right", "Sideways to the right", "Log", ("log",)),
     Action("cancel-plan", ("c",), "Stop here", "Begin no more steps", "Plan", ("plan",), footer=12),
-    Action("open-run", ("enter",), "Open", "Figures, percentiles and curves of the run", "Bench", ("evaluation",), footer=8),
+    Action("open-run", ("enter",), "Open", "Figures, percentiles and curves of the run", "Bench", ("evaluation",), footer=2),
     Action("mark-run", ("space",), "Mark", "Mark the run; again unmarks", "Bench", ("evaluation",)),
-    Action("compare", ("equals_sign",), "Compare", "The two marked runs and what differs", "Bench", ("evaluation",), footer=9),
-    Action("sweep-curve", ("w",), "Sweep", "Throughput against latency over runs, and the knee", "Bench", ("evaluation",), footer=10),
-    Action("targets", ("t",), "Targets", "The tutorial's accuracy; CI's thresholds; others by the marked run", "Bench", ("evaluation",), footer=11),
+    Action("compare", ("equals_sign",), "Compare", "The two marked runs and what differs", "Bench", ("evaluation",), footer=2),
+    Action("sweep-curve", ("w",), "Sweep", "Throughput against latency over runs, and the knee", "Bench", ("evaluation",), footer=2),
+    Action("targets", ("t",), "Targets", "The tutorial's accuracy; CI's thresholds; others by the marked run", "Bench", ("evaluation",), footer=2),
     Action("run-log", ("L",), "Log", "Log of the run", "Bench", ("evaluation",)),
-    Action("new-run", ("n",), "New run", "Choose what to measure; also `:bench …`, `:eval …`", "Bench", ("evaluation",), danger=True, footer=7),
-    Action("cancel-run", ("C",), "Cancel", "End the run under the cursor", "Bench", ("evaluation",), danger=True, footer=12),
+    Action("new-run", ("n",), "New run", "Choose what to measure; also `:bench …`, `:eval …`", "Bench", ("evaluation",), danger=True, footer=2),
+    Action("cancel-run", ("C",), "Cancel", "End the run under the cursor", "Bench", ("evaluation",), danger=True, footer=2),
 )  # fmt: skip
 
 BY_ID = {action.id: action for action in ACTIONS}

@@ -12,7 +12,7 @@ from console.model.errors import ConsoleError
 from console.model.run import RunKey
 from screens.dialogs.choosing import Choosing
 from screens.dialogs.evaluation import EvaluationDialog
-from screens.lines import Line, Row, fit, shown
+from screens.lines import Line, Row, shown, wrap
 from screens.panes.base import Target
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
@@ -25,13 +25,22 @@ if TYPE_CHECKING:
     from screens.main import MainScreen
 
 BEGINNINGS: tuple[tuple[str, str], ...] = (
-    ("bench --tool built-in --concurrency 8 --num-prompts 40", "quick look from this machine, nothing to install"),
-    ("bench --concurrency 16", "vllm bench serve, 16 requests in flight"),
-    ("bench --request-rate 2", "vllm bench serve, 2 requests a second whatever the engines do"),
-    ("bench --sweep 1,2,4,8,16,32", "vllm bench serve, run by run: throughput against latency"),
-    ("bench --tool aisbench --concurrency 16", "AISBench's performance run, as vllm-ascend's CI"),
-    ("eval gsm8k", "AISBench accuracy; the tutorial has 96.21"),
-    ("eval gpqa", "AISBench accuracy; the tutorial has 89.90; takes hours"),
+    (
+        "bench --tool built-in --concurrency 8 --num-prompts 40",
+        "A quick look from this machine through the SSH connection; needs nothing on a node and ends with this console.",
+    ),
+    (
+        "bench --concurrency 16",
+        "vllm bench serve in a container of the deployment: 16 requests in flight, random prompts.",
+    ),
+    ("bench --request-rate 2", "vllm bench serve: 2 requests a second, whatever the engines do with them."),
+    (
+        "bench --sweep 1,2,4,8,16,32",
+        "vllm bench serve, one run after the other: throughput against latency, and the knee.",
+    ),
+    ("bench --tool aisbench --concurrency 16", "AISBench's performance run with its streaming configuration."),
+    ("eval gsm8k", "AISBench accuracy on GSM8K; the tutorial has 96.21."),
+    ("eval gpqa", "AISBench accuracy on GPQA diamond; the tutorial has 89.90. It takes hours."),
 )
 """What one may begin with; every line can be changed before it is planned."""
 
@@ -59,7 +68,8 @@ class Evaluating:
 
     async def _choose(self) -> None:
         console = self._screen.console
-        rows = [Row(words, ((fit(words, 56) + " ", "bold"), (text, "dim"))) for words, text in BEGINNINGS]
+        rows = [Row(words, ((words, "bold"),)) for words, _ in BEGINNINGS]
+        texts = dict(BEGINNINGS)
         foot: Line = (
             ("Enter", "key"),
             (" to the command line, to change it  ", "dim"),
@@ -74,6 +84,7 @@ class Evaluating:
                 title=(("What to measure?", "title"),),
                 rows=rows,
                 foot=foot,
+                preview=lambda words: [((text, "plain"),) for text in wrap(texts[words], 74)],
             )
         )
         if chosen is not None:
