@@ -155,10 +155,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("open-run", ("enter",), "Open", "Figures, percentiles and curves of the run", "Bench", ("evaluation",), footer=2),
     Action("mark-run", ("space",), "Mark", "Mark the run; again unmarks", "Bench", ("evaluation",)),
     Action("compare", ("equals_sign",), "Compare", "The two marked runs and what differs", "Bench", ("evaluation",), footer=2),
-    Action("sweep-curve", ("w",), "Sweep", "Throughput against latency over runs, and the knee", "Bench", ("evaluation",), footer=2),
-    Action("targets", ("t",), "Targets", "The tutorial's accuracy; CI's thresholds; others by the marked run", "Bench", ("evaluation",), footer=2),
+    Action("sweep-curve", ("w",), "Sweep", "Throughput against latency, the knee", "Bench", ("evaluation",), footer=2),
+    Action("targets", ("t",), "Targets", "The tutorial's accuracy; CI's thresholds", "Bench", ("evaluation",), footer=2),
     Action("run-log", ("L",), "Log", "Log of the run", "Bench", ("evaluation",)),
-    Action("new-run", ("n",), "New run", "Choose what to measure; also `:bench …`, `:eval …`", "Bench", ("evaluation",), danger=True, footer=2),
+    Action("new-run", ("n",), "New run", "Measure; also `:bench …`, `:eval …`", "Bench", ("evaluation",), danger=True, footer=2),
     Action("cancel-run", ("C",), "Cancel", "End the run under the cursor", "Bench", ("evaluation",), danger=True, footer=2),
 )  # fmt: skip
 
