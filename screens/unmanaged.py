@@ -104,6 +104,7 @@ def _line(node: str, process: Unmanaged, now: float) -> Line:
         (fit(shown(process.owner) or "?", 9) + " ", "plain"),
         (fit("?" if age is None else age_words(age), 11, right=True) + " ", "plain"),
         (fit("-" if process.mib is None else str(process.mib), 8, right=True) + "  ", "plain"),
+        (f"+{len(process.below)} " if process.below else "", "dim"),
         (shown(process.command) or shown(process.reason), "plain"),
     ]
     return tuple(spans)
@@ -113,6 +114,9 @@ def _words(process: Unmanaged) -> list[Line]:
     lines: list[Line] = [((piece, "warn"),) for piece in wrap(shown(process.reason), _CELLS)]
     if process.container:
         lines.append((("in container ", "dim"), (shown(process.container), "plain")))
+    if process.below:
+        below = ", ".join(str(each) for each in process.below)
+        lines.extend(((piece, "plain"),) for piece in wrap(f"with what descends from it: {below}", _CELLS)[:2])
     if process.devices:
         held = "an unknown amount" if process.mib is None else f"{process.mib} MiB"
         on = ", ".join(str(each) for each in process.devices)

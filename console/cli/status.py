@@ -21,6 +21,8 @@ from console.services.unmanaged import age_words
 _EXPLAINED_BY_LOG = (EngineState.STARTING, EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 SETTLE_S = 8.0
 """How long to wait for first NPU data and health answers after the nodes have reported."""
+ANSWER_S = 2.0
+"""How long to wait for a node's word on holders of HBM that no run explains."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,6 +54,7 @@ async def _run(args: argparse.Namespace) -> int:
 async def settle(session: Session) -> None:
     """Wait for what a first look needs: NPU data of the nodes that are up, and logs and HTTP of the engines that run."""
     await until(session, lambda: _known(session.snapshot), SETTLE_S)
+    await until(session, session.regard.answered, ANSWER_S)
 
 
 def _known(snapshot: ClusterSnapshot) -> bool:
@@ -107,6 +110,7 @@ def _unmanaged(process: Unmanaged, now: float) -> dict[str, Any]:
         "why": str(process.why),
         "base": process.base or None,
         "container": process.container or None,
+        "below": list(process.below),
         "hbm_mib": process.mib,
         "devices": list(process.devices),
     }

@@ -36,10 +36,12 @@ class Unmanaged:
     """Short id of the container it runs in; empty on the host."""
     started_at: float | None = None
     """Seconds since the epoch, this machine's clock."""
+    below: tuple[int, ...] = ()
+    """Processes of the same kind that descend from it: its engine core and workers."""
     mib: int | None = None
-    """HBM it holds by npu-smi's word; None is unknown."""
+    """HBM all of them hold by npu-smi's word; None when it names none of them, or not how much."""
     devices: tuple[int, ...] = ()
-    """Devices it holds HBM on."""
+    """Devices they hold HBM on."""
 
     def age_s(self, now: float) -> float | None:
         """Seconds since it started."""

@@ -44,6 +44,8 @@ class Stranger(NamedTuple):
     base: str
     container: str
     started_at: Optional[float]
+    below: List[int]
+    """Others of the same kind that descend from it: an engine is one entry, not one for each worker."""
 
 
 def look(seen: Scan, ours: Set[str], holders: Set[int]) -> List[Stranger]:
@@ -60,8 +62,8 @@ def look(seen: Scan, ours: Set[str], holders: Set[int]) -> List[Stranger]:
             found[each.pid] = _describe(each.pid, OTHER_BASE, base)
     mine = {each.pid for token in ours for each in seen.members.get(token, [])}
     for pid in holders - mine - set(found):
-        found[pid] = _describe(pid, HBM, "")
-    return [found[pid] for pid in sorted(found)]
+        found[pid] = _describe(pid, VLLM if looks_like_vllm(command_line(pid)) else HBM, "")
+    return _folded(found)
 
 
 def end(listed: List[Stranger], request: Dict[str, Any], ours: Set[int]) -> Dict[str, Any]:
@@ -132,13 +134,34 @@ class Tree:
         }
 
 
+def _folded(found: Dict[int, Stranger]) -> List[Stranger]:
+    """Only those that descend from no other, each with those that do."""
+    tops = {pid: _top(pid, found) for pid in found}
+    return [
+        found[top]._replace(below=sorted(pid for pid in tops if tops[pid] == top and pid != top))
+        for top in sorted(set(tops.values()))
+    ]
+
+
+def _top(pid: int, found: Dict[int, Stranger]) -> int:
+    """The farthest ancestor that is in the list too."""
+    top, here = pid, pid
+    while here > 1:
+        stat = read_stat(here)
+        if stat is None:
+            break
+        here = stat.parent
+        top = here if here in found else top
+    return top
+
+
 def _describe(pid: int, why: str, base: str) -> Stranger:
     stat = read_stat(pid)
     if stat is None or stat.state in "ZX":
-        return Stranger(pid, 0, "", "", GONE if why == HBM else why, base, "", None)
+        return Stranger(pid, 0, "", "", GONE if why == HBM else why, base, "", None, [])
     words = command_line(pid).rstrip(b"\0 ").replace(b"\0", b" ").decode("utf-8", "replace")
     text = words[:COMMAND_CHARS] or "[%s]" % stat.name
-    return Stranger(pid, stat.start, _owner(pid), text, why, base, _container(pid), _started_at(stat))
+    return Stranger(pid, stat.start, _owner(pid), text, why, base, _container(pid), _started_at(stat), [])
 
 
 def _owner(pid: int) -> str:

@@ -66,6 +66,7 @@ class _Unmanaged(_Said):
     base: str
     container: str
     started_at: float | None
+    below: tuple[int, ...]
 
 
 class _Runs(_Said):

@@ -75,6 +75,7 @@ class Session:
             probes = [host_probe(), *([info_probe()] if node.hardware.devices else [])]
             self._links[node.name] = NodeLink(node, dialer=self._dialer, watcher=self._monitor, probes=probes)
         self.journal = Journal(self.state_dir / "journal" / f"{file_name(cluster.name)}.jsonl")
+        self.regard = Regard(self._monitor.nodes, self._links)
         self.preflight = Preflight(self._monitor, self._links)
         self.operator = Operator(
             self._monitor,
@@ -101,7 +102,7 @@ class Session:
         for link in self._links.values():
             link.start()
         self._monitor.subscribe(self.evaluator.watch.attend)
-        self._monitor.subscribe(Regard(self._monitor.nodes, self._links).attend)
+        self._monitor.subscribe(self.regard.attend)
         self._tasks = [
             asyncio.create_task(self._monitor.run(), name="monitor"),
             asyncio.create_task(self._monitor.following.run(), name="following"),

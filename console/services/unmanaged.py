@@ -25,29 +25,32 @@ _BY_NPU = (Why.HBM, Why.GONE)
 def told(record: NodeRecord) -> tuple[Unmanaged, ...]:
     """A node's unmanaged processes on this machine's clock, with the HBM npu-smi says they hold."""
     offset = record.clock_offset_s or 0.0
-    mib: dict[int, int | None] = {}
-    devices: dict[int, tuple[int, ...]] = {}
+    found = []
+    for each in record.unmanaged:
+        mib, devices = _held(record, {each.pid, *each.below})
+        if devices or each.why not in _BY_NPU:
+            started = None if each.started_at is None else each.started_at - offset
+            found.append(replace(each, started_at=started, mib=mib, devices=devices))
+    return tuple(found)
+
+
+def _held(record: NodeRecord, pids: set[int]) -> tuple[int | None, tuple[int, ...]]:
+    """HBM these processes hold by the last table (None when it does not say), and on which devices."""
+    held: list[int | None] = []
+    devices: list[int] = []
     for device in record.table.devices if record.table is not None else ():
-        for each in device.processes:
-            devices[each.pid] = (*devices.get(each.pid, ()), device.id)
-            before = mib.get(each.pid, 0)
-            mib[each.pid] = None if before is None or each.mib is None else before + each.mib
-    return tuple(
-        replace(
-            each,
-            started_at=None if each.started_at is None else each.started_at - offset,
-            mib=mib.get(each.pid),
-            devices=devices.get(each.pid, ()),
-        )
-        for each in record.unmanaged
-        if each.why not in _BY_NPU or each.pid in devices
-    )
+        mine = [each.mib for each in device.processes if each.pid in pids]
+        held += mine
+        devices += [device.id] if mine else []
+    known = [each for each in held if each is not None]
+    return (sum(known) if held and len(known) == len(held) else None), tuple(devices)
 
 
 class Regard:
     """Has nodes describe the pids that npu-smi names and no run explains.
 
-    A pid counts when a second table names it too: the first may be older than the end of a worker.
+    A pid counts at once in a node's first table, later only when a second table names it too: a table may be older than the
+    end of a worker.
     """
 
     def __init__(self, nodes: Mapping[str, NodeRecord], links: Mapping[str, NodeLink]) -> None:
@@ -64,12 +67,22 @@ class Regard:
                 continue
             ours = {pid for run in record.runs.values() for pid in run.pids}
             named = {each.pid for device in record.table.devices for each in device.processes} - ours
-            before = self._since.get(name, {})
-            since = self._since[name] = {pid: before.get(pid, record.table_at) for pid in named}
+            before = self._since.get(name)
+            at = 0.0 if before is None else record.table_at
+            since = self._since[name] = {pid: (before or {}).get(pid, at) for pid in named}
             pids = tuple(sorted(pid for pid, at in since.items() if at < record.table_at))
             if self._told.get(name, (record.hello, ())) != (record.hello, pids):
                 self._links[name].regard(pids)
             self._told[name] = (record.hello, pids)
+
+    def answered(self) -> bool:
+        """Whether every node has said what it knows of the pids it was told."""
+        for name, (_, pids) in self._told.items():
+            record = self._nodes[name]
+            known = {pid for each in record.unmanaged for pid in (each.pid, *each.below)}
+            if not known.union(*(run.pids for run in record.runs.values())).issuperset(pids):
+                return False
+        return True
 
 
 def ending_plan(verb: Literal["stop", "force"], snapshot: ClusterSnapshot, node: str, pid: int, boot_id: str) -> Plan:
@@ -109,11 +122,14 @@ def _losses(found: Unmanaged, now: float) -> tuple[str, ...]:
     age = found.age_s(now)
     since = "" if age is None else f", up {age_words(age)}"
     where = f", in container {found.container}" if found.container else ""
-    lines = [f"pid {found.pid} of {found.owner or 'an unknown owner'}{since}{where}: {found.command[:COMMAND_CHARS]}"]
+    tree = f" with {len(found.below)} more processes" if found.below else ""
+    lines = [
+        f"pid {found.pid}{tree} of {found.owner or 'an unknown owner'}{since}{where}: {found.command[:COMMAND_CHARS]}"
+    ]
     if found.why is Why.OTHER_BASE:
         lines.append(f"{found.reason}: stop it there if you can; that console will show it as ended unasked")
     if found.mib is not None:
-        lines.append(f"it holds {found.mib} MiB of HBM on {len(found.devices)} devices")
+        lines.append(f"it and what is below it hold {found.mib} MiB of HBM on {len(found.devices)} devices")
     return tuple(lines)
 
 
