@@ -6,7 +6,7 @@ capacity comes and goes in whole groups, each a copy of one of the layout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from console.model.deployment import Deployment, Rank
@@ -18,6 +18,7 @@ from console.services import assignment as operations
 from console.services import routing
 from console.services.membership import Answer
 from console.services.plans import PlanMaker
+from console.services.roles import reassigned
 
 FIXED = "a data-parallel group is fixed in size, so only whole groups come and go"
 
@@ -78,16 +79,20 @@ def scaled(
     *,
     nodes: Sequence[str] = (),
     free: Mapping[str, int] | None = None,
+    earlier: Callable[[str, str], str | None] = lambda engine, node: None,
     drain_s: float,
 ) -> Plan:
     """The plan after which there are `count` groups like `group`, the group itself among them.
 
     New ones go to `nodes`, or to free nodes that fit (`free`: devices nobody uses, by node). Those added last go first.
+    `earlier` gives the run that an engine of that name had on a node before: the picture has none of engines to come.
     Raises UsageError for unknown names or a count below 1, Refused when nothing would change or nodes are missing.
     """
     now = operations.family(deployment, group)
     if len(deployment.assignment.of(group)) != deployment.layout.groups[group].nodes:
-        raise Refused(f"{group} itself lacks nodes, so there is nothing to copy", hint=f"assign {group} its nodes first")
+        raise Refused(
+            f"{group} itself lacks nodes, so there is nothing to copy", hint=f"assign {group} its nodes first"
+        )
     if count < 1:
         raise UsageError(
             f"{group}: {count} groups cannot be", hint=f"the last one is stopped, not scaled: stop {group}-0"
@@ -98,7 +103,9 @@ def scaled(
         if nodes:
             raise UsageError("nodes are named only for groups that are added")
         return _shrunk(deployment, snapshot, now[count:], drain_s)
-    return _grown(deployment, snapshot, group, count - len(now), nodes, free, drain_s)
+    plan = _grown(deployment, snapshot, group, count - len(now), nodes, free, drain_s)
+    after = reassigned(deployment, plan.change[1]) if plan.change else deployment
+    return replace(plan, basis={rank.id: earlier(rank.id, rank.node) for rank in after.ranks() if rank.id in plan.runs})
 
 
 def _grown(

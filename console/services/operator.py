@@ -25,6 +25,7 @@ from console.services.lease import held, keeper
 from console.services.live_plans import mending, rolling, scaled
 from console.services.membership import listed
 from console.services.monitor import Monitor
+from console.services.picture import current_run
 from console.services.plans import DRAIN_S, PlanMaker
 from console.services.preflight import Preflight
 from console.services.roles import Change, free_devices
@@ -82,7 +83,13 @@ class Operator:
         """
         self._must_be_armed()
         now, snapshot = self._monitor.deployment, self._monitor.snapshot
-        return scaled(now, snapshot, group, count, nodes=nodes, free=free_devices(snapshot), drain_s=drain_s)
+
+        def earlier(engine: str, node: str) -> str | None:
+            run = current_run(self._monitor.nodes[node], now.name, engine)
+            return run.key.run if run else None
+
+        free = free_devices(snapshot)
+        return scaled(now, snapshot, group, count, nodes=nodes, free=free, earlier=earlier, drain_s=drain_s)
 
     async def prepare_mend(self) -> Plan:
         """The plan that makes the proxy list exactly what is ready, after it was asked what it lists.
