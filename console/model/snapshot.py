@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from console.model.deployment import RankRole
+from console.model.pace import Pace
 from console.model.restart import GroupRestart
 from console.model.unmanaged import Unmanaged
 
@@ -357,6 +358,8 @@ class ClusterSnapshot:
     """By group; the whole deployment is under the empty name."""
     diagnoses: tuple[Diagnosis, ...] = ()
     """Known failures that current runs show, in the order in which they happened."""
+    paces: Mapping[str, Pace] = field(default_factory=dict)
+    """How far the starts are that run now, by group."""
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     """Where the groups stand that have a restart policy; groups without one are not in it."""
     tasks: tuple[Task, ...] = ()

@@ -51,7 +51,7 @@ class Phase(StrEnum):
 
 _ORDER = {phase: at for at, phase in enumerate(Phase)}
 
-_SHARE = {
+SHARE = {
     Phase.START: 0.0, Phase.PLUGIN: 0.01, Phase.CONFIG: 0.02, Phase.PEERS: 0.04, Phase.ENGINE: 0.05, Phase.DISTRIBUTED: 0.08,
     Phase.LOAD: 0.12, Phase.MEMORY: 0.70, Phase.KV: 0.75, Phase.GRAPH: 0.78, Phase.ENGINE_READY: 0.96, Phase.SERVING: 1.0,
 }  # fmt: skip
@@ -315,7 +315,7 @@ class LaunchLog:
         if phase is Phase.SERVING:
             self._errors.survived()
         self._phase, self._text = phase, ""
-        self._advance(_SHARE.get(phase, 0.0))
+        self._advance(SHARE.get(phase, 0.0))
 
     def _bar(self, text: str) -> None:
         found = _BAR.search(text)
@@ -330,7 +330,7 @@ class LaunchLog:
         word = "graph" if graph else "shard" if found["what"] == "shards" else "prefetch"
         self._text = f"{word} {done}/{whole}"
         begin, end = (
-            (_SHARE[Phase.GRAPH], _SHARE[Phase.ENGINE_READY]) if graph else (_SHARE[Phase.LOAD], _SHARE[Phase.MEMORY])
+            (SHARE[Phase.GRAPH], SHARE[Phase.ENGINE_READY]) if graph else (SHARE[Phase.LOAD], SHARE[Phase.MEMORY])
         )
         if word != "prefetch":
             self._advance(begin + (end - begin) * min(1.0, done / whole))

@@ -153,7 +153,8 @@ class Launching:
             ready = sum(each.state is EngineState.READY for each in mine)
             if ready == len(step.engines):
                 return f"{ready} ready after {time.monotonic() - began:.0f} s"
-            text = f"{ready}/{len(step.engines)} ready"
+            pace = self._scope.monitor.paces.get(self._scope.ranks[step.engines[0]].group)
+            text = f"{ready}/{len(step.engines)} ready" + (f", {pace.words()}" if pace and pace.of else "")
             if text != told:
                 say(text)
                 told = text

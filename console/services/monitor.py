@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from console.model.deployment import Deployment, is_address
 from console.model.errors import ConsoleError
+from console.model.pace import Pace
 from console.model.restart import GroupRestart
 from console.model.run import Hello, LogChunk, RunKey, RunState, Sample
 from console.model.snapshot import (
@@ -50,6 +51,7 @@ class Monitor:
         self.holder = ""
         self.diagnoses: tuple[Diagnosis, ...] = ()
         self.restarts: Mapping[str, GroupRestart] = {}
+        self.paces: Mapping[str, Pace] = {}
         self.nodes = {name: NodeRecord(node) for name, node in deployment.cluster.nodes.items()}
         self.runs: dict[RunKey, RunRecord] = {}
         self._logs = logs
@@ -189,6 +191,7 @@ class Monitor:
             previous=self.snapshot.engines if hasattr(self, "snapshot") else {},
             diagnoses=self.diagnoses,
             restarts=self.restarts,
+            paces=self.paces,
         )
         return picture.take(scene, time.time())
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from console.model.deployment import Deployment, Rank, RankRole
+from console.model.pace import Pace
 from console.model.restart import GroupRestart
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import (
@@ -45,6 +46,7 @@ class Scene:
     previous: Mapping[str, EngineSnapshot]
     diagnoses: tuple[Diagnosis, ...] = ()
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
+    paces: Mapping[str, Pace] = field(default_factory=dict)
 
 
 def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | None:
@@ -82,6 +84,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         diagnoses=scene.diagnoses,
         tasks=_tasks(scene),
         restarts=scene.restarts,
+        paces=scene.paces,
     )
 
 

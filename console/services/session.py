@@ -33,6 +33,7 @@ from console.services.logs import LogBook
 from console.services.metrics import MetricsWatch
 from console.services.monitor import Monitor
 from console.services.operator import Operator
+from console.services.paces import PaceWatch, book_path
 from console.services.places import assignment_path, file_name, private, state_home
 from console.services.plans import PlanMaker, command_text
 from console.services.preflight import Preflight
@@ -85,6 +86,7 @@ class Session:
             preflight=self.preflight,
             change=self._roles.change,
         )
+        self._paces = PaceWatch(self._monitor, book_path(self.state_dir, cluster.name, layout.name))
         self.restarts = RestartWatch(self._monitor, self.operator, armed=restarts)
         results = ResultStore(self.state_dir / "results.sqlite")
         self.evaluator = Evaluator(self._monitor, self._links, self.logs, self.journal, results, who=operator_name())
@@ -110,6 +112,7 @@ class Session:
             asyncio.create_task(self._metrics.run(), name="metrics"),
             asyncio.create_task(self._works.run(), name="works"),
             asyncio.create_task(self._diagnosis.run(), name="diagnosis"),
+            asyncio.create_task(self._paces.run(), name="paces"),
             asyncio.create_task(self.restarts.run(), name="restarts"),
             asyncio.create_task(self._watch_lease(), name="lease"),
         ]
