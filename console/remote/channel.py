@@ -132,7 +132,7 @@ class HelperChannel:
             raise DialError(f"{node.name}: no session in {START_S:.0f} s", blocked=False) from error
         found = cls(node, session, channel)
         made.append(found)
-        channel.write(first_bytes())
+        found._send(first_bytes())
         return found
 
     @property
@@ -154,19 +154,17 @@ class HelperChannel:
 
     def notify(self, op: str, body: Mapping[str, object], payload: bytes = b"") -> None:
         """Say something that wants no answer."""
-        if not self.ended:
-            self._channel.write(pack({**body, "op": op}, payload))
+        self._send(pack({**body, "op": op}, payload))
 
     async def request(
         self, op: str, body: Mapping[str, object], payload: bytes = b"", *, timeout_s: float
     ) -> tuple[Header, bytes]:
         """Ask. Raises NodeError when the node refuses, Unreachable when it was not sent, LinkLost when nobody knows."""
         name = self._node.name
-        if self.ended:
-            raise Unreachable(f"{name}: {op} was not sent, the link is down")
         number = next(self._ids)
+        if not self._send(pack({**body, "op": op, "id": number}, payload)):
+            raise Unreachable(f"{name}: {op} was not sent, the link is down")
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._channel.write(pack({**body, "op": op, "id": number}, payload))
         ended = self._session.ended
         try:
             await asyncio.wait({future, ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -181,6 +179,16 @@ class HelperChannel:
         if ended.done():
             raise LinkLost(f"{name}: the link was lost while {op} was under way", hint="its outcome is unknown")
         raise LinkLost(f"{name}: no answer to {op} in {timeout_s:g} s", hint="its outcome is unknown")
+
+    def _send(self, data: bytes) -> bool:
+        """Write; False when the node has closed its side, which asyncssh knows a moment before it tells the session."""
+        if self.ended:
+            return False
+        try:
+            self._channel.write(data)
+        except OSError:
+            return False
+        return True
 
     async def wait_ended(self, timeout_s: float) -> bool:
         """Whether the helper ended within the time."""

@@ -208,9 +208,8 @@ async def test_chatter_of_a_login_shell_does_no_harm(sshd: SshNodes, tmp_path: P
 
 async def test_chatter_among_frames_ends_the_link_with_a_reason(sshd: SshNodes, tmp_path: Path) -> None:
     noisy = tmp_path / "python"
-    noisy.write_text(
-        f"#!/bin/sh\n(sleep 0.5; echo 'wall: the node goes down for maintenance at noon') &\nexec {sys.executable} \"$@\"\n"
-    )
+    wall = "while sleep 0.3; do echo 'wall: the node goes down for maintenance at noon' || exit; done"
+    noisy.write_text(f'#!/bin/sh\n({wall}) &\nexec {sys.executable} "$@"\n')
     noisy.chmod(0o755)
     cluster = only(sshd.cluster(base=str(tmp_path / "base"), python=str(noisy)), "n0")
     async with linked(cluster, tmp_path, up=False) as (links, _):
