@@ -189,7 +189,13 @@ def running_nodes(
 
 def _config(node: SshNode, authorized: Path, path: Sequence[str | Path], environment: Mapping[str, str]) -> str:
     search = ":".join([str(node.bin), *(str(each) for each in path), os.environ.get("PATH", os.defpath)])
-    given = {"HOME": str(node.home), "PATH": search, "DSV4_TEST_NODE": node.name, "DSV4_SCOPE": str(node.root), **environment}
+    given = {
+        "HOME": str(node.home),
+        "PATH": search,
+        "DSV4_TEST_NODE": node.name,
+        "DSV4_SCOPE": str(node.root),
+        **environment,
+    }
     lines = [
         f"ListenAddress {node.host}:{node.port}",
         f"HostKey {node.root / 'host_key'}",

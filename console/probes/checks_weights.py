@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from console.probes.checks import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown, warned
+from console.probes.sanitize import clean
 
 _WEIGHTS = """exec python3 - "$1" <<'END'
 import hashlib, json, os, sys
@@ -57,6 +59,46 @@ _PLACE = """df -PTk "$1" | tail -n 1; echo '== end'"""
 SHARED_TYPES = ("nfs", "nfs4", "lustre", "cifs", "fuse.glusterfs", "ceph", "gpfs", "beegfs", "fuse.juicefs")
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights of one node as they were read there."""
+
+    trouble: str = ""
+    """Why nothing is known, or why there are none."""
+    shards: int = 0
+    bytes: int = 0
+    manifest: str = ""
+    """Equal where configuration, names and sizes are equal."""
+    lacking: tuple[str, ...] = ()
+    """What is missing, empty or left of a download, in words."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard of the index is there and nothing is left of a download."""
+        return not self.trouble and not self.lacking and bool(self.shards)
+
+
+def parse_weights(answer: Answer | None) -> Weights:
+    """What the inquiry `weights` says of a node. Never raises."""
+    if answer is None or not answer.whole:
+        return Weights("no answer in time")
+    data = _weights(answer)
+    if not data:
+        return Weights(answer.refused or "the weights were not read")
+    if data.get("error"):
+        return Weights(clean(str(data["error"]))[:160])
+    size, shards = data.get("bytes"), data.get("index")
+    lacking = [clean(each) for each in _wrong(data)]
+    if data.get("config_error"):
+        lacking.append(clean(f"config.json: {data['config_error']}")[:160])
+    return Weights(
+        shards=shards if isinstance(shards, int) else 0,
+        bytes=size if isinstance(size, int) else 0,
+        manifest=str(data.get("manifest") or ""),
+        lacking=tuple(lacking),
+    )
+
+
 def _has_model(wanted: Wanted) -> bool:
     return bool(wanted.model)
 
@@ -99,16 +141,18 @@ def _config(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
 
 
 def _shards(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
-    if data.get("index_error"):
-        return failed(str(data["index_error"])[:160])
-    bad = [
-        *(f"{each} is missing" for each in _names(data, "missing")),
-        *(f"{each} is empty" for each in _names(data, "empty")),
-    ]
-    bad += [f"{each} is left of a download" for each in _names(data, "partial")]
-    if bad:
+    if bad := _wrong(data):
         return failed("; ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else ""))
-    return passed(f"{data.get('index')} shards") if data.get("index") else failed("no *.safetensors.index.json")
+    return passed(f"{data.get('index')} shards")
+
+
+def _wrong(data: Mapping[str, JsonValue]) -> list[str]:
+    if data.get("index_error"):
+        return [str(data["index_error"])[:160]]
+    bad = [f"{each} is missing" for each in _names(data, "missing")]
+    bad += [f"{each} is empty" for each in _names(data, "empty")]
+    bad += [f"{each} is left of a download" for each in _names(data, "partial")]
+    return bad or ([] if data.get("index") else ["no *.safetensors.index.json"])
 
 
 def _manifest(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:

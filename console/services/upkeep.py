@@ -9,10 +9,12 @@ from console.remote.link import NodeLink
 from console.services.adoption import Adopted
 from console.services.container_work import Containers
 from console.services.monitor import Monitor
+from console.services.weights import WeightKeeper
 
 
 class Upkeep:
     """What can be mended on nodes before engines run there. Each part makes plans; `Operator.run` runs them."""
 
-    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], state_dir: Path) -> None:
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], state_dir: Path, who: str) -> None:
         self.containers = Containers(monitor, links, Adopted(state_dir, monitor.deployment.cluster.name))
+        self.weights = WeightKeeper(monitor, links, who)

@@ -26,7 +26,13 @@ PROXIES = (
 )
 
 _PYTHON = """#!/bin/sh
-# The interpreter of the image: a proxy example is simulated, everything else is real.
+# The interpreter of the image: a proxy example is simulated, everything else is real. Weights lie below the node's own folder.
+count=$#
+for word in "$@"; do
+case "$word" in /root/.cache/*) word="$DSV4_DEMO_DIR/root$word" ;; esac
+set -- "$@" "$word"
+done
+shift "$count"
 case "${{1##*/}}" in
 {proxies}) exec "{python}" -I -m console.demo.tools.proxy "$@" ;;
 esac

@@ -1,0 +1,122 @@
+"""`weights`: whether the model is whole on every node, copied from one node to others, or the command that downloads it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+
+from console.cli.live import connected, opened
+from console.cli.options import add_cluster_options, deployment_of
+from console.cli.tables import table_lines
+from console.cli.upkeep import add_plan_options, carry_out
+from console.commands.quoting import join
+from console.commands.weights import download_commands
+from console.model.errors import ExitCode, Unreachable, UsageError
+from console.probes.sanitize import clean
+from console.services.wanted import carrying
+from console.services.weights import Held
+
+_ABOUT = """show: what each node has (changes nothing). copy --from NODE: bring it to the nodes that lack it, over the nodes'
+own network; it goes on when this console ends, and goes on where it was when it is begun again. stop: end copies that
+are at work. download: the commands for a node that reaches a hub."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `weights`."""
+    text = "show the weights on the nodes, copy them from one node to others"
+    parser = subparsers.add_parser("weights", help=text, description=_ABOUT)
+    parser.add_argument("act", nargs="?", choices=("show", "copy", "stop", "download"), default="show")
+    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes; none means all that carry something")
+    parser.add_argument("--from", dest="source", default="", metavar="NODE", help="with copy: who has it whole")
+    add_plan_options(parser)
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show or act. `show` returns 1 when a node has it not whole, or another than the others; 3 when no node answers."""
+    if args.act == "download":
+        return _download(args)
+    return asyncio.run({"show": _show, "copy": _copy, "stop": _stop}[args.act](args))
+
+
+async def _show(args: argparse.Namespace) -> int:
+    async with opened(args, read_only=True) as session:
+        with contextlib.suppress(Unreachable):
+            await connected(session)
+        found = await session.upkeep.weights.look(args.nodes)
+        path = session.deployment.layout.model.path
+    if args.output == "json":
+        print(json.dumps({"path": path, "nodes": [as_json(each) for each in found]}))
+    else:
+        print("\n".join(lines(path, found)))
+    whole = all(each.weights.complete for each in found)
+    return ExitCode.OK if whole and len({each.weights.manifest for each in found}) == 1 else ExitCode.FAILED
+
+
+def as_json(held: Held) -> dict[str, object]:
+    """One node's weights as data."""
+    weights = held.weights
+    return {
+        "node": held.node,
+        "complete": None if weights.trouble else weights.complete,
+        "trouble": weights.trouble or None,
+        "shards": weights.shards,
+        "bytes": weights.bytes,
+        "manifest": weights.manifest or None,
+        "lacking": list(weights.lacking),
+        "copying": held.copying or None,
+    }
+
+
+def lines(path: str, found: Sequence[Held]) -> Iterator[str]:
+    """The same for a person."""
+    yield clean(path)
+    rows = []
+    for held in found:
+        weights = held.weights
+        state = "unknown" if weights.trouble else "complete" if weights.complete else "INCOMPLETE"
+        size = f"{weights.bytes / 2**30:.1f} GiB" if weights.bytes else "-"
+        told = held.copying or weights.trouble or "; ".join(weights.lacking[:3])
+        more = f" and {len(weights.lacking) - 3} more" if len(weights.lacking) > 3 and not held.copying else ""
+        rows.append((held.node, state, str(weights.shards or "-"), size, weights.manifest[:8] or "-", told + more))
+    yield from table_lines(("NODE", "STATE", "SHARDS", "SIZE", "SAME", ""), rows)
+    whole = {held.weights.manifest for held in found if held.weights.complete}
+    if len(whole) > 1:
+        yield "whole, but not the same everywhere: different weights answer nonsense"
+    source = next((held.node for held in found if held.weights.complete), None)
+    if source and not all(held.weights.complete for held in found):
+        yield clean(f"bring it to the others: dsv4-console weights copy --from {source}")
+
+
+async def _copy(args: argparse.Namespace) -> int:
+    if not args.source:
+        raise UsageError("copy from which node?", hint="weights copy --from NODE [NODE …]")
+    async with opened(args, read_only=False if args.dry_run else None) as session:
+        await connected(session)
+        chore = await session.upkeep.weights.prepare(args.source, args.nodes)
+        return await carry_out(session, chore, args, only_plan=args.dry_run)
+
+
+async def _stop(args: argparse.Namespace) -> int:
+    async with opened(args) as session:
+        await connected(session)
+        told = await session.upkeep.weights.stop(args.nodes)
+    print("\n".join(told) or "no copy is at work")
+    return ExitCode.FAILED if any(line.endswith("stuck") for line in told) else ExitCode.OK
+
+
+def _download(args: argparse.Namespace) -> int:
+    deployment = deployment_of(args)
+    for name in args.nodes or carrying(deployment) or deployment.cluster.nodes:
+        if name not in deployment.cluster.nodes:
+            raise UsageError(f"no node {name!r}", hint=f"nodes: {', '.join(deployment.cluster.nodes)}")
+        runtime = deployment.node(name).runtime
+        inside = join((*runtime.words, "exec", "-it", runtime.container)) + " " if runtime.words else ""
+        first, second = download_commands(deployment.layout.model.path)
+        print(clean(f"{name}: {inside}{first}"))
+        print(clean(f"{name}: {inside}{second}   # the same from another hub"))
+    return ExitCode.OK

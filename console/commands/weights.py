@@ -1,0 +1,58 @@
+"""The scripts that carry a model's weights from node to node, and the command that downloads them. Runs nothing."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import PurePosixPath
+
+from console.commands.quoting import join, quote
+from console.model.cluster import Node
+
+PACKAGE = "console.node.weights"
+TOKEN = "DSV4_WEIGHTS_TOKEN"
+_END = "DSV4_END_OF_PROGRAM"
+_OWN_IMPORT = re.compile(rf"^from (?:{re.escape(PACKAGE)}\.\w+|__future__) import .*\n", re.MULTILINE)
+
+
+def program() -> str:
+    """The whole program as one text for a bare interpreter: it serves or fetches, as its first word says."""
+    parts = [resources.files(PACKAGE).joinpath(f"{name}.py").read_text("utf-8") for name in ("model", "serve", "fetch")]
+    return "from __future__ import annotations\n\n" + "\n\n".join(_OWN_IMPORT.sub("", part) for part in parts)
+
+
+def serve_script(node: Node, root: str, address: str, fetchers: int, token: str) -> str:
+    """`cmd.sh` of the node that gives the model at `root` to that many others, on a port it chooses and prints."""
+    return _script(node, ("serve", root, address, str(fetchers)), token)
+
+
+def fetch_script(node: Node, root: str, host: str, port: int, token: str) -> str:
+    """`cmd.sh` of a node that brings the model here from the one that serves it."""
+    return _script(node, ("fetch", root, host, str(port)), token)
+
+
+def shown(node: Node, *words: str) -> str:
+    """The command line of either, for eyes: the program itself comes on stdin."""
+    return join((node.python, "-", *words))
+
+
+def download_commands(path: str) -> tuple[str, ...]:
+    """What a person types on a node that reaches a hub: the last two parts of the path name the model there."""
+    place = PurePosixPath(path)
+    name = "/".join(place.parts[-2:]) if place.is_absolute() else path
+    modelscope = ("modelscope", "download", "--model", name, *(("--local_dir", path) if place.is_absolute() else ()))
+    hub = ("huggingface-cli", "download", name, *(("--local-dir", path) if place.is_absolute() else ()))
+    return (join(modelscope), join(hub))
+
+
+def _script(node: Node, words: tuple[str, ...], token: str) -> str:
+    return "\n".join(
+        (
+            "#!/usr/bin/env bash",
+            f"export {TOKEN}={quote(token)}",
+            f"exec {join((node.python, '-I', '-S', '-u', '-', *words))} <<'{_END}'",
+            program().rstrip("\n"),
+            _END,
+            "",
+        )
+    )

@@ -1,0 +1,72 @@
+"""`weights` on two nodes: what each has, the copy as a plan and a supervised run, and no half model called whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.commands.weights import download_commands
+from console.demo.tools import sysroot
+from tests.e2e.cluster import Lab, lab
+from tests.readiness.test_network import LAYOUT
+from tests.sshd import needs_sshd
+
+MODEL = f"{sysroot.WEIGHTS}/{sysroot.MODELS[0]}"
+SHARD = "model-00002-of-00004.safetensors"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Lab]:
+    """Two A2 nodes that both have the model."""
+    with lab(tmp_path, hardware="a2", names=("p0", "p1")) as nodes:
+        nodes.file.with_name("two.yaml").write_text(LAYOUT)
+        yield nodes
+
+
+def weights(made: Lab, *words: str) -> subprocess.CompletedProcess[str]:
+    return made.console("weights", *words, "--layout", str(made.file.with_name("two.yaml")))
+
+
+def shown(made: Lab) -> dict[str, Any]:
+    """By node."""
+    done = weights(made, "-o", "json")
+    assert done.stdout, done.stderr
+    return {each["node"]: each for each in json.loads(done.stdout)["nodes"]}
+
+
+@needs_sshd
+@pytest.mark.sshd
+@pytest.mark.timeout(200)
+def test_a_node_that_lacks_a_shard_gets_it_from_the_other(made: Lab) -> None:
+    good, bad = (made.node(name).root / "root" / MODEL for name in ("p0", "p1"))
+    (bad / SHARD).unlink()
+    (bad / f"{SHARD}.part").write_text("half of it")
+    found = shown(made)
+    assert (found["p0"]["complete"], found["p1"]["complete"]) == (True, False)
+    assert found["p1"]["lacking"] == [f"{SHARD} is missing", f"{SHARD}.part is left of a download"]
+    partial = weights(made, "copy", "--from", "p1", "--yes")
+    assert (partial.returncode, "p1 has no whole model" in partial.stderr) == (4, True)
+    (bad / f"{SHARD}.part").unlink()
+
+    done = weights(made, "copy", "--from", "p0", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "complete: 8 files" in done.stderr
+    assert (bad / SHARD).read_bytes() == (good / SHARD).read_bytes()
+    scripts = [path for name in ("p0", "p1") for path in made.node(name).base.rglob("cmd.sh")]
+    assert len(scripts) == 2, "one supervised run on each node"
+    assert all(path.stat().st_mode & 0o077 == 0 for path in scripts), "the secret is nobody else's to read"
+    again = weights(made, "copy", "--from", "p0", "--yes")
+    assert (again.returncode, "p1 has the same, whole" in again.stderr) == (4, True)
+
+
+def test_the_download_is_named_by_the_last_two_parts_of_the_path() -> None:
+    first, second = download_commands("/root/.cache/modelscope/hub/models/vllm-ascend/DeepSeek-V4-Pro")
+    path = "/root/.cache/modelscope/hub/models/vllm-ascend/DeepSeek-V4-Pro"
+    assert first == f"modelscope download --model vllm-ascend/DeepSeek-V4-Pro --local_dir {path}"
+    assert second.startswith("huggingface-cli download vllm-ascend/DeepSeek-V4-Pro")
+    assert download_commands("org/name")[0] == "modelscope download --model org/name"
