@@ -56,7 +56,7 @@ class Local:
 
     plan: EvaluationPlan
     started_at: float
-    progress: Progress | None = None
+    progress: Progress
 
 
 class Evaluator:
@@ -137,7 +137,7 @@ class Evaluator:
         if plan.node or not isinstance(load, BenchLoad):
             raise UsageError("the built-in generator measures performance only")
         self._journal.record("evaluation-begin", **self._facts(plan))
-        self.local[plan.key] = Local(plan, time.time())
+        self.local[plan.key] = Local(plan, time.time(), Progress(0, load.requests))
         try:
             return await self._measured(plan, load, told)
         finally:

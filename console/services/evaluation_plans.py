@@ -119,7 +119,8 @@ def tool_words(
         return argv, (commands.MODEL_CONFIGS[True], config)
     if ask.tool is Tool.VLLM_BENCH:
         return commands.bench_argv(deployment, where, model, load), ("", "")
-    return ("built-in", str(where), model, ask.subject), ("", "")
+    words = (f"{name}={value}" for name, value in parameters(ask).items())
+    return ("POST", f"http://{where}/v1/chat/completions", f"model={model}", *words), ("", "")
 
 
 def as_plan(plan: EvaluationPlan, deployment: Deployment, following: Sequence[Ask] = (), busy: int = 0) -> Plan:
@@ -128,7 +129,8 @@ def as_plan(plan: EvaluationPlan, deployment: Deployment, following: Sequence[As
     `busy` is how many requests of others the deployment has now.
     """
     node = plan.node or "this machine"
-    first = Step("run", "launch", f"{plan.ask.tool} {plan.ask.subject}", node, (plan.key.engine,), (plan.command,))
+    title = f"{plan.ask.tool} {plan.ask.subject}, {_load_words(plan.ask)}"
+    first = Step("run", "launch", title, node, (plan.key.engine,), (plan.command,))
     stages = [Stage(f"requests to {plan.where}, model {plan.model or 'unknown'}", (first,))]
     if following:
         steps = tuple(
@@ -154,7 +156,7 @@ def _load_words(ask: Ask) -> str:
     load = ask.load
     if isinstance(load, BenchLoad) and load.rate is not None:
         return f"{load.rate:g} requests/s"
-    return f"concurrency {load.concurrency}"
+    return f"concurrency {load.concurrency}" if load.concurrency else "all at once"
 
 
 def run_spec(
