@@ -77,8 +77,10 @@ class Reading:
         grid, snapshot = self._screen.grid, self._screen.snapshot
         if grid.view.marks:
             return grid.chosen_engines()
-        engine = snapshot.engines.get(grid.target.engine or self.pane.engine or "")
-        group = grid.target.group or (engine.group if engine else None)
+        group = grid.target.group
+        if group is None:
+            here = grid.chosen_engines()
+            group = snapshot.engines[here[0]].group if here else None
         return tuple(each.id for each in snapshot.engines.values() if group is not None and each.group == group)
 
     def _at(self, rest: str) -> None:

@@ -114,8 +114,8 @@ def level_role(text: str) -> str:
 
 
 def clock_words(seconds: float) -> str:
-    """A moment as logs stamp it: `11-24 10:15:02`."""
-    return (ORIGIN + timedelta(seconds=seconds)).strftime("%m-%d %H:%M:%S")
+    """A moment of the day: `10:15:02`."""
+    return (ORIGIN + timedelta(seconds=seconds)).strftime("%H:%M:%S")
 
 
 def without_stamp(text: str) -> str:

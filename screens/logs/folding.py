@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from screens.lines import Span
 from screens.logs.drawing import collapse
 
-WITHIN_S = 2.0
+WITHIN_S = 5.0
 """Ranks that write the same line within this time of the first one are shown together."""
 _PURGED_AT = 4096
-_FEW = 3
-"""So many absent ranks are named; with more of them, the present ones are."""
 
 _HEAD = re.compile(rb"(?:\([^()\n]{1,60} pid=\d+\) ?)*(?:(\w+) \d\d-\d\d \d\d:\d\d:\d\d )?")
 
@@ -32,6 +30,8 @@ class Entry:
     spots: list[Spot]
     members: int
     """The logs that have it, a bit for each."""
+    key: bytes = b""
+    """What its lines have in common."""
 
 
 def key_of(raw: bytes) -> bytes:
@@ -56,12 +56,26 @@ class Folds:
                 group.members |= bit
                 group.spots.append(spot)
                 return None
-        made = Entry(when, [spot], bit)
+        made = Entry(when, [spot], bit, key)
         groups[:] = [each for each in groups if abs(when - each.time) <= WITHIN_S]
         groups.append(made)
         if len(self._open) > _PURGED_AT:
             self._open = {text: found for text, found in self._open.items() if abs(when - found[-1].time) <= WITHIN_S}
         return made
+
+    def absorb(self, later: Entry) -> Entry | None:
+        """Join a group that was begun without knowing of these to an earlier one; gives that one."""
+        for group in self._open.get(later.key, ()):
+            if not group.members & later.members and abs(later.time - group.time) <= WITHIN_S:
+                group.members |= later.members
+                group.spots += later.spots
+                return group
+        return None
+
+    def exchange(self, gone: Entry, by: Entry) -> None:
+        """Lines that would join a group join another from now on."""
+        groups = self._open.get(gone.key, [])
+        groups[:] = [by if each is gone else each for each in groups]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +87,7 @@ class Names:
 
     @classmethod
     def of(cls, engines: Sequence[str]) -> Names:
-        """Room for the longest name and for `x15 not 7`."""
+        """Room for the longest name and for `x15 not 10`."""
         return cls(tuple(engines), max(10, min(18, max((len(each) for each in engines), default=0))))
 
     def short(self, member: int) -> str:
@@ -83,25 +97,26 @@ class Names:
         return self.engines[member].rpartition("-")[2] if group and same else self.engines[member]
 
     def label(self, entry: Entry) -> Span:
-        """Who wrote it, and in what role: a group that lacks few is a warning."""
+        """Who wrote it, and in what role: that some lack what most wrote is a warning."""
         here = len(entry.spots)
         if here == 1:
             return self.engines[entry.spots[0][0]], "key"
         absent = self._absent(entry)
         if not absent:
             return f"x{here}", "dim"
-        if len(absent) <= _FEW and len(absent) < here:
-            return f"x{here} not {','.join(absent)}", "warn"
-        return f"x{here} {','.join(self.short(each) for each in sorted(member for member, _ in entry.spots))}", "key"
+        odd = len(absent) < here
+        names = absent if odd else [self.short(each) for each in sorted(member for member, _ in entry.spots)]
+        label = f"x{here} {'not ' if odd else ''}{','.join(names)}"
+        return label if len(label) <= self.cells else f"x{here}/{len(self.engines)}", "warn" if odd else "key"
 
     def words(self, entry: Entry) -> str:
-        """Who wrote it, in full."""
+        """Who wrote it, as far as a title has room: `15/16 not 7`, `2/16 3,9`."""
         absent = self._absent(entry)
-        names = sorted(member for member, _ in entry.spots)
-        without = f", not by {', '.join(absent)}" if absent and len(absent) < len(names) else ""
-        return f"written by {len(names)} of {len(self.engines)}" + (
-            without or ("" if not absent else f": {', '.join(self.short(each) for each in names)}")
-        )
+        if not absent:
+            return f"{len(entry.spots)}/{len(self.engines)}"
+        odd = len(absent) < len(entry.spots)
+        names = absent if odd else [self.short(each) for each in sorted(member for member, _ in entry.spots)]
+        return f"{len(entry.spots)}/{len(self.engines)} {'not ' if odd else ''}{','.join(names)}"
 
     def _absent(self, entry: Entry) -> list[str]:
         return [self.short(each) for each in range(len(self.engines)) if not entry.members >> each & 1]

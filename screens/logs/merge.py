@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from screens.logs.folding import Entry, Folds, Spot, key_of
+from screens.logs.folding import WITHIN_S, Entry, Folds, Spot, key_of
 from screens.logs.member import Member
 
 LONGEST = 20_000
@@ -86,8 +86,23 @@ class Merge:
         folds = self._folds if not self.entries else Folds()
         for spot, when in reversed(block):
             self._add(entries, folds, spot, when)
+        if self.folded and self.entries and entries:
+            self._join(folds, entries[-1].time)
         self.entries = entries + self.entries
         return len(entries)
+
+    def _join(self, above: Folds, until: float) -> None:
+        """Let groups at the upper end of the stretch join those of the lines that now come before them."""
+        near = next(
+            (index for index, each in enumerate(self.entries) if each.time - until > WITHIN_S), len(self.entries)
+        )
+        left: list[Entry] = []
+        for entry in self.entries[:near]:
+            if (group := above.absorb(entry)) is None:
+                left.append(entry)
+            else:
+                self._folds.exchange(entry, group)
+        self.entries[:near] = left
 
     def _push_above(self, heads: list[tuple[float, int, int]], index: int, start: int | None) -> None:
         if start is not None:

@@ -22,7 +22,7 @@ def head_of_several(wanted: Sequence[str], present: Sequence[str], view: Merged,
     """Whose logs, how many of them are here, and what the line stands for that the search is on."""
     groups = {name.rpartition("-")[0] or name for name in wanted}
     name = shown(groups.pop()) if len(groups) == 1 else f"{len(wanted)} engines"
-    spans: list[Span] = [(f"{name} x{len(present)}", "bold"), (" by time" if folded else " by time, unfolded", "dim")]
+    spans: list[Span] = [(f"{name} x{len(present)}", "bold"), *([] if folded else [(" unfolded", "dim")])]
     absent = [each for each in wanted if each not in present]
     if absent:
         names = ", ".join(absent[:3]) + (f" +{len(absent) - 3}" if len(absent) > 3 else "")

@@ -22,7 +22,7 @@ from screens.logs.merged import Merged
 from screens.logs.sieve import Sieve, pattern
 
 SPAN = 512
-Log = list[tuple[int | None, str]]
+Log = Sequence[tuple[int | None, str]]
 """Lines: the second each is stamped with, or none, and its text."""
 
 
@@ -120,7 +120,12 @@ def test_folding_loses_no_line_and_puts_no_two_of_one_rank_together(logs: list[L
         merge = Merge(members)
         while merge.down(5):
             pass
-        assert sorted(spot for entry in merge.entries for spot in entry.spots) == sorted(expected(members))
+        everything = sorted(expected(members))
+        assert sorted(spot for entry in merge.entries for spot in entry.spots) == everything
+        merge.begin_at_end()
+        while merge.up(5):
+            pass
+        assert sorted(spot for entry in merge.entries for spot in entry.spots) == everything
         for entry in merge.entries:
             ranks = [rank for rank, _ in entry.spots]
             assert len(set(ranks)) == len(ranks)
@@ -153,11 +158,20 @@ def append(window: Merged, rank: int, data: bytes) -> None:
 
 
 def test_equal_lines_of_sixteen_ranks_are_one_and_the_odd_rank_is_named(tmp_path: Path) -> None:
-    logs = [[(0, "loading"), (1, "ready")] if rank != 7 else [(0, "loading"), (9, "stuck")] for rank in range(16)]
+    logs = [[(0, "loading"), (1, "ready")] if rank != 7 else [(0, "loading"), (19, "stuck")] for rank in range(16)]
     seen = rows(view(files(tmp_path, [written(rank, log) for rank, log in enumerate(logs)])))
     assert [line.split("(")[0].strip(" !") for line in seen] == ["x16", "x15 not 7", "decode-7"]
     assert seen[1].endswith("ready")
     assert seen[2].endswith("stuck")
+
+
+def test_a_group_is_whole_wherever_the_stretch_was_taken_up(tmp_path: Path) -> None:
+    logs = [written(rank, [(step, f"step {step}") for step in range(100)]) for rank in range(7)]
+    merge = Merge(files(tmp_path, logs))
+    merge.begin_at_end()
+    while merge.up(10):
+        pass
+    assert [len(entry.spots) for entry in merge.entries] == [7] * 100
 
 
 def test_tracebacks_fold_line_by_line_also_where_a_line_repeats(tmp_path: Path) -> None:
@@ -293,5 +307,5 @@ def test_names_of_engines_of_several_groups_are_written_in_full(tmp_path: Path) 
     members = files(tmp_path, [written(rank, [(0, "same")] if rank != 1 else []) for rank in range(3)])
     merge = Merge(members)
     merge.down(10)
-    assert names.label(merge.entries[0]) == ("x2 not decode-0", "warn")
-    assert names.words(merge.entries[0]) == "written by 2 of 3, not by decode-0"
+    assert names.label(merge.entries[0]) == ("x2/3", "warn")
+    assert names.words(merge.entries[0]) == "2/3 not decode-0"
