@@ -10,6 +10,8 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
+from console.model.pace import about
+from console.model.plan import Plan
 from console.model.snapshot import ClusterSnapshot
 from screens import remembering
 from screens.actions import BY_ID, Place, bindings
@@ -151,7 +153,7 @@ class MainScreen(Screen[None]):
             self.snapshot,
             marks=len(self.grid.view.marks),
             frozen_at=self.frozen.at if self.frozen else None,
-            running=f"{running.verb} runs" if running else "",
+            running=_words(running, self.snapshot) if running else "",
             problems=len(session.findings),
         )
 
@@ -218,3 +220,9 @@ class MainScreen(Screen[None]):
         """Another size has another arrangement."""
         self.arrangement.fit()
         self.call_after_refresh(self.draw)
+
+
+def _words(plan: Plan, snapshot: ClusterSnapshot) -> str:
+    """What is at work, and about how long it takes yet where earlier starts tell."""
+    left = max((each.left_s for each in snapshot.paces.values() if each.left_s), default=None)
+    return f"{plan.verb} runs" + (f", about {about(left)} left" if left and plan.verb in ("start", "restart") else "")

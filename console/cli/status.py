@@ -11,6 +11,7 @@ from typing import Any
 from console.cli.live import connected, opened, until
 from console.cli.options import add_cluster_options
 from console.model.errors import ExitCode, Unreachable
+from console.model.pace import Pace, about
 from console.model.restart import GroupRestart
 from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot, Task
 from console.model.unmanaged import Unmanaged
@@ -79,8 +80,15 @@ def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
         "nodes": {name: _node(node, snapshot.at) for name, node in snapshot.nodes.items()},
         "engines": [_engine(engine) for engine in snapshot.engines.values()],
         "tasks": [_task(task) for task in snapshot.tasks],
+        "starts": {name: _start(each) for name, each in snapshot.paces.items()},
         "restarts": {name: _restart(each, snapshot.at) for name, each in snapshot.restarts.items()},
     }
+
+
+def _start(each: Pace) -> dict[str, Any]:
+    left = None if each.left_s is None else round(each.left_s)
+    typical = None if each.typical_s is None else round(each.typical_s)
+    return {"elapsed_s": round(each.elapsed_s), "left_s": left, "typical_s": typical, "earlier_starts": each.of}
 
 
 def _restart(each: GroupRestart, now: float) -> dict[str, Any]:
@@ -201,6 +209,8 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
         print(f"\n{'TASK':20} {'NODE':12} {'KIND':12}  RUN")
     for task in snapshot.tasks:
         print(f"{clean(task.name):20} {task.node:12} {clean(task.kind):12}  {clean(task.run)}")
+    for pace in snapshot.paces.values():
+        print(f"\nstart of {pace.group}: {about(pace.elapsed_s)} so far; {pace.words()}")
     for restart in snapshot.restarts.values():
         print(f"\nrestart policy of {restart.group}: {restart.words(snapshot.at)}")
 

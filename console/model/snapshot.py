@@ -360,6 +360,8 @@ class ClusterSnapshot:
     """Known failures that current runs show, in the order in which they happened."""
     paces: Mapping[str, Pace] = field(default_factory=dict)
     """How far the starts are that run now, by group."""
+    usual: Mapping[str, str] = field(default_factory=dict)
+    """How long the start of a group took before, in words: `about 8 min, as in 4 earlier starts`."""
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     """Where the groups stand that have a restart policy; groups without one are not in it."""
     tasks: tuple[Task, ...] = ()

@@ -52,6 +52,7 @@ class Monitor:
         self.diagnoses: tuple[Diagnosis, ...] = ()
         self.restarts: Mapping[str, GroupRestart] = {}
         self.paces: Mapping[str, Pace] = {}
+        self.usual: Mapping[str, str] = {}
         self.nodes = {name: NodeRecord(node) for name, node in deployment.cluster.nodes.items()}
         self.runs: dict[RunKey, RunRecord] = {}
         self._logs = logs
@@ -192,6 +193,7 @@ class Monitor:
             diagnoses=self.diagnoses,
             restarts=self.restarts,
             paces=self.paces,
+            usual=self.usual,
         )
         return picture.take(scene, time.time())
 

@@ -1,6 +1,6 @@
 """Learns how long each phase of a start takes from starts that were watched to their end, and says what is left of one that runs.
 
-A small file for each layout on the jump host. Only starts seen from the beginning and finished are kept; a failed one says nothing.
+A small file for each layout on the jump host. Only starts seen whole are kept; a failed one says nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class Start:
         ended = min((at for at in self.phases.values() if at > began), default=self.ready_s)
         if share is not None:
             return (1.0 - share) * (ended - began) + self.ready_s - ended
-        return self.ready_s - elapsed_s if since_s is None else self.ready_s - began - (elapsed_s - since_s)
+        if since_s is None:
+            return self.ready_s - min(max(elapsed_s, began), ended)
+        return self.ready_s - began - (elapsed_s - since_s)
 
 
 def shape(deployment: Deployment, group: str) -> str:
@@ -162,11 +164,13 @@ class PaceWatch:
                 self._finish(deployment, group, members, now)
             else:
                 self._starts.pop(group, None)
-        if seen != self._monitor.paces:
-            self._monitor.paces = seen
+        usual = self._usual()
+        if (seen, usual) != (self._monitor.paces, self._monitor.usual):
+            self._monitor.paces, self._monitor.usual = seen, usual
+            self._monitor.touch()
 
-    def typical(self) -> Mapping[str, str]:
-        """Group → how long its start took before, in words; groups that nobody has watched are left out."""
+    def _usual(self) -> Mapping[str, str]:
+        """Group → how long its start took before; groups that nobody has watched are left out."""
         deployment, found = self._monitor.deployment, {}
         for group in deployment.layout.groups:
             if known := self._book.of(shape(deployment, group)):

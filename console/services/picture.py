@@ -47,6 +47,7 @@ class Scene:
     diagnoses: tuple[Diagnosis, ...] = ()
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
+    usual: Mapping[str, str] = field(default_factory=dict)
 
 
 def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | None:
@@ -85,6 +86,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         tasks=_tasks(scene),
         restarts=scene.restarts,
         paces=scene.paces,
+        usual=scene.usual,
     )
 
 

@@ -128,7 +128,8 @@ class PlanMaker:
         for group in dict.fromkeys(rank.group for rank in ranks):
             members = tuple(rank.id for rank in ranks if rank.group == group)
             node = next(rank.node for rank in ranks if rank.group == group)
-            step = Step(f"ready:{group}", "wait-ready", f"wait until all of {group} is ready", node, members)
+            took = f", {self.snapshot.usual[group]}" if group in self.snapshot.usual else ""
+            step = Step(f"ready:{group}", "wait-ready", f"wait until all of {group} is ready{took}", node, members)
             if stages and stages[-1].steps[0].act == "wait-ready":
                 stages[-1] = Stage("wait until ready", (*stages[-1].steps, step))
             else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from console.model.pace import about
 from console.model.restart import Standing
 from console.model.snapshot import EngineSnapshot, EngineState
 from screens.grid_rows import age_words
@@ -28,10 +29,10 @@ class HealthPane(Pane):
             )
         if len(engines) == 1:
             rows = self._one(engines[0], moment.snapshot.at)
-            calm = all(each.standing is Standing.WATCHING for each in moment.snapshot.restarts.values())
-            at = (
-                len(rows) if calm else next((n for n, row in enumerate(rows) if row.key.startswith("rung/")), len(rows))
+            calm = not moment.snapshot.paces and all(
+                each.standing is Standing.WATCHING for each in moment.snapshot.restarts.values()
             )
+            at = next((n for n, row in enumerate(rows) if row.key.startswith("fact/" if calm else "rung/")), len(rows))
             self.show([*rows[:at], *self._of_groups(moment, engines), *rows[at:]])
             return
         rows = []
@@ -47,18 +48,20 @@ class HealthPane(Pane):
 
     def _of_groups(self, moment: Shown, engines: Sequence[EngineSnapshot]) -> list[Row]:
         """What is true of the groups of these engines as a whole."""
-        cells = max(20, self.size.width - 15)
-        rows: list[Row] = []
+        now, rows = moment.snapshot.at, list[Row]()
         for group in dict.fromkeys(engine.group for engine in engines):
-            restart = moment.snapshot.restarts.get(group)
-            if restart is not None:
+            if (pace := moment.snapshot.paces.get(group)) is not None:
+                words = f"{group}: {about(pace.elapsed_s)} so far, {pace.words()}"
+                rows += self._labelled(f"start/{group}", "start", words, "busy")
+            if (restart := moment.snapshot.restarts.get(group)) is not None:
                 role = _STANDINGS.get(restart.standing, "plain")
-                words = wrap(shown(f"{group}: {restart.words(moment.snapshot.at)}"), cells)
-                rows += [
-                    Row(f"restart/{group}/{at}", ((f"  {fit('' if at else 'restarts', 11)}", "dim"), (text, role)))
-                    for at, text in enumerate(words)
-                ]
+                rows += self._labelled(f"restart/{group}", "restarts", f"{group}: {restart.words(now)}", role)
         return rows
+
+    def _labelled(self, key: str, label: str, words: str, role: str) -> Iterator[Row]:
+        """A fact whose words may take several lines."""
+        for at, text in enumerate(wrap(shown(words), max(20, self.size.width - 15))):
+            yield Row(f"{key}/{at}", ((f"  {fit('' if at else label, 11)}", "dim"), (text, role)))
 
     def title(self) -> Line:
         """Whose health it is."""
