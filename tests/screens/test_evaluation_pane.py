@@ -283,6 +283,17 @@ async def test_the_log_of_a_run_is_shown_until_the_cursor_moves(tmp_path: Path) 
         await seen.sees(lambda: "Serving Benchmark Result" not in seen.text())
 
 
+async def test_a_run_of_the_built_in_generator_has_no_log_and_says_so(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.evaluator.store.add(record("mine", tool=Tool.BUILT_IN))
+    async with running(session) as seen:
+        await seen.press("B")
+        await seen.sees("1 kept")
+        await seen.press("L")
+        await seen.sees(lambda: "no log" in seen.toasts())
+        assert "RESULT" in seen.text()
+
+
 async def test_read_only_begins_and_cancels_nothing(tmp_path: Path) -> None:
     session = FakeSession(tmp_path, read_only=True)
     async with running(session) as seen:
