@@ -299,7 +299,7 @@ class EngineSnapshot:
     signature: str = ""
     """Id of the known failure that its own log shows first."""
     isolated: tuple[str, ...] = ()
-    """Of a proxy: `host:port` of engines it was told to use no more and still counts."""
+    """Of a proxy: engines it was told to use no more and still counts."""
 
 
 class EventLevel(StrEnum):

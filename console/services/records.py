@@ -91,7 +91,7 @@ class RunRecord:
     """Facts of the table of signatures that the console itself saw -> what it saw."""
     signature: str = ""
     isolated: set[str] = field(default_factory=set)
-    """Of a proxy: `host:port` of engines it was told to use no more and still counts."""
+    """Of a proxy: engines it was told to use no more and still counts."""
 
     @property
     def answers(self) -> tuple[Rung, ...]:
