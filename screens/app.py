@@ -12,26 +12,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import App
 from textual.binding import Binding
 
 from console.model.errors import ConsoleError
-from console.model.snapshot import ClusterSnapshot
-from screens import clipboard
-from screens.dialogs.asking import Asking
-from screens.dialogs.base import Dialog
-from screens.dialogs.reading import Reading
 from screens.driver import ConsoleDriver
 from screens.guard import KeyTimes
 from screens.keys import Keys
 from screens.lines import Line, Pen, shown
 from screens.looks import LOOKS, Look
 from screens.main import MainScreen
-from screens.ports import Session
-from screens.remembering import remember
+from screens.opening import Opening
+
+if TYPE_CHECKING:
+    from screens.fleet import Fleet
+    from screens.ports import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def options_from(environment: dict[str, str], **given: object) -> Options:
 
 
 class ConsoleApp(App[int]):
-    """One cluster on one screen."""
+    """One screen, and the clusters that are open on it."""
 
     CSS_PATH = "console.tcss"
     TITLE = "dsv4-console"
@@ -67,7 +65,7 @@ class ConsoleApp(App[int]):
 
     def __init__(
         self,
-        session: Session,
+        opening: Session | Opening,
         options: Options = Options(),
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -75,7 +73,11 @@ class ConsoleApp(App[int]):
     ) -> None:
         os.environ.pop("NO_COLOR", None)
         super().__init__(driver_class=driver, ansi_color=True if options.theme == "mono" else None)
-        self.session = session
+        self.opening = opening if isinstance(opening, Opening) else Opening.of(opening)
+        self.fleet: Fleet | None = None
+        """The open clusters; None until the first frame is painted and the files are read."""
+        self.failure: ConsoleError | None = None
+        """Why nothing could be opened."""
         self.options = options
         self.look: Look = LOOKS[options.theme]
         self.pen = Pen(options.ascii)
@@ -85,23 +87,49 @@ class ConsoleApp(App[int]):
         self._unsubscribe: Callable[[], None] = lambda: None
         for look in LOOKS.values():
             self.register_theme(look.theme)
-        self.theme = self.look.theme.name
+        _begin_with(self, self.look)
         self.set_keymap(options.keys.keymap())
 
+    def get_default_screen(self) -> MainScreen:
+        """The one screen everything is on."""
+        return self.main
+
     async def on_mount(self) -> None:
-        """Show the first frame, then begin to connect."""
+        """Once the first frame is painted, begin to open."""
         self._catch_signals()
-        await self.push_screen(self.main)
-        self.main.call_after_refresh(self._begin)
+        self.main.call_after_refresh(self.run_worker, self._begin(), group="open")
 
     async def _begin(self) -> None:
-        self._unsubscribe = self.session.subscribe(self._news)
+        try:
+            fleet = await self.opening.fleet()
+        except ConsoleError as error:
+            self.failure = error
+            self.exit(error.exit_code)
+            return
+        from screens.furnishing import begin, furnish
+
+        await furnish(self.main)
+        await self.show_fleet(fleet)
+        begin(self.main)
         for problem in self.options.keys.problems():
             self.notify(f"keys: {problem}", severity="warning", markup=False)
-        await self.session.open()
 
-    def _news(self, snapshot: ClusterSnapshot) -> None:
-        self.main.take(snapshot)
+    async def show_fleet(self, fleet: Fleet) -> None:
+        """Show these clusters from now on and begin to connect; what was shown before is let go."""
+        before, self.fleet = self.fleet, fleet
+        self._unsubscribe()
+        self._unsubscribe = fleet.subscribe(self.main.take)
+        self.main.draw()
+        for session in before.sessions if before else ():
+            await session.close()
+        for session in fleet.sessions:
+            await session.open()
+
+    @property
+    def session(self) -> Session:
+        """The cluster that is meant; only to be asked once a fleet is shown."""
+        assert self.fleet is not None
+        return self.fleet.current
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -117,14 +145,19 @@ class ConsoleApp(App[int]):
     async def on_unmount(self) -> None:
         """Let the nodes go; engines stay."""
         self._unsubscribe()
+        if self.fleet is None:
+            return
+        from screens.remembering import remember
+
         remember(self.main)
-        await self.session.close()
+        for session in self.fleet.sessions:
+            await session.close()
 
     async def on_event(self, event: events.Event) -> None:
         """Time every key, and keep a dialog that has just opened from hearing what was meant for something else."""
         if isinstance(event, events.Key) and not event.is_forwarded:
             self.keys.note()
-            if isinstance(self.screen, Dialog) and not self.screen.hears():
+            if not getattr(self.screen, "hears", _always)():
                 return
         await super().on_event(event)
 
@@ -138,24 +171,27 @@ class ConsoleApp(App[int]):
 
     def leave(self) -> None:
         """Leave; asks only while a plan runs, or something is measured from here."""
-        if self.session.operator.running is None and not self.session.evaluator.local:
+        if self.fleet is None or not (self.fleet.acting or self.fleet.measuring):
             self.exit(0)
         else:
             self.run_worker(self._leave(), group="leave", exclusive=True)
 
     async def _leave(self) -> None:
-        running = self.session.operator.running
+        running = self.fleet.acting if self.fleet else None
         words = "Steps that have begun go on on the nodes; no further step will begin. Engines keep running either way."
         title = f"A {running.verb} is running." if running else ""
-        if running is None and self.session.evaluator.local:
+        if running is None and self.fleet is not None and self.fleet.measuring:
             title = "The built-in generator is measuring."
             words = "It ends with this console and its figures are lost. Engines, and runs on nodes, go on."
         if not title or await self.ask_yes(((f"{title} Leave all the same?", "danger"),), words):
-            self.session.operator.cancel()
+            for session in self.fleet.sessions if self.fleet else ():
+                session.operator.cancel()
             self.exit(0)
 
     async def ask_yes(self, title: Line, text: str) -> bool:
         """Ask something small: `y` says yes, everything else no."""
+        from screens.dialogs.asking import Asking
+
         return await self.push_screen_wait(Asking(self.look, self.pen, self.keys, title=title, text=text)) is not None
 
     def tell(self, error: ConsoleError) -> None:
@@ -166,10 +202,14 @@ class ConsoleApp(App[int]):
 
     def read(self, title: Line, body: Sequence[Line]) -> None:
         """Show a text."""
+        from screens.dialogs.reading import Reading
+
         self.push_screen(Reading(self.look, self.pen, self.keys.clock, title=title, body=body, copy=self.copy_out))
 
     def copy_out(self, text: str) -> None:
         """Copy to the operator's clipboard and a file, and say what was done."""
+        from screens import clipboard
+
         driver = self._driver
         words = clipboard.copy(
             text, Path(self.session.state_dir), driver.write if driver else lambda _text: None, dict(os.environ)
@@ -195,10 +235,29 @@ class ConsoleApp(App[int]):
         return True
 
 
-def run_app(session: Session, options: Options | None = None, *, loop: asyncio.AbstractEventLoop | None = None) -> int:
-    """Run the console on a session until the operator leaves, on the caller's loop if it has one; gives the exit code."""
+def _begin_with(app: App[int], look: Look) -> None:
+    """Take the first theme before anything is styled, which spares the first frame a second reading of all styles."""
+    app.set_reactive(App.theme, look.theme.name)
+    app.stylesheet.set_variables(app.get_css_variables())
+    dark = look.theme.dark
+    app.update_classes({f"-theme-{look.theme.name}": True, "-dark-mode": dark, "-light-mode": not dark}, update=False)
+
+
+def _always() -> bool:
+    return True
+
+
+def run_app(
+    opening: Session | Opening, options: Options | None = None, *, loop: asyncio.AbstractEventLoop | None = None
+) -> int:
+    """Run the console until the operator leaves, on the caller's loop if it has one; gives the exit code.
+
+    Raises the ConsoleError for which nothing could be opened.
+    """
     chosen = options_from(dict(os.environ)) if options is None else options
     os.environ.setdefault("ESCDELAY", "100")
-    app = ConsoleApp(session, chosen, driver=ConsoleDriver)
+    app = ConsoleApp(opening, chosen, driver=ConsoleDriver)
     result = app.run(mouse=chosen.mouse, loop=loop)
+    if app.failure is not None:
+        raise app.failure
     return app.return_code or result or 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from screens.panes.table import PANES
 from screens.room import Verbs
 from screens.tiny import LEAST_CELLS, LEAST_ROWS
 
@@ -33,7 +32,9 @@ class Arrangement:
 
     def verbs(self) -> Verbs:
         """Keys that change the arrangement."""
-        panes = {f"pane-{number}": lambda name=entry.id: self.go(name) for number, entry in enumerate(PANES, start=2)}
+        panes = {
+            f"pane-{number}": lambda name=name: self.go(name) for number, name in enumerate(self._screen.panes, start=2)
+        }
         return {
             **panes,
             "pane-1": lambda: self.only("grid-alone"),
@@ -50,8 +51,8 @@ class Arrangement:
     def freeze(self) -> None:
         """Hold the picture still, or let it go on."""
         screen = self._screen
-        screen.frozen = None if screen.frozen else screen.console.session.snapshot
-        if screen.frozen is not None:
+        fleet = screen.console.fleet
+        if fleet is not None and fleet.freeze():
             screen.notify(f"held still at {time.strftime('%H:%M:%S')}; Z goes on", markup=False, timeout=3)
         screen.draw()
 
@@ -88,7 +89,7 @@ class Arrangement:
 
     def turn(self, by: int) -> None:
         """The next tab; the keys stay in the grid if they are there."""
-        names = [entry.id for entry in PANES]
+        names = list(self._screen.panes)
         in_pane = self._screen.focused is self._screen.pane
         name = names[(names.index(self._screen.pane.id or "") + by) % len(names)]
         self._screen.open_pane(name)

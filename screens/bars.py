@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from console.model.snapshot import ClusterSnapshot, EngineState, LinkState
+from console.model.state import EngineState, LinkState
 from screens.actions import ACTIONS, Place
 from screens.grid_rows import age_words
 from screens.keys import Keys
 from screens.lines import Line, Span, length, shown
 from screens.looks import STATES
 from screens.room import Room
+
+if TYPE_CHECKING:
+    from console.model.snapshot import ClusterSnapshot
 
 
 class Bar(Room):
@@ -26,6 +30,10 @@ class Bar(Room):
 
 class Header(Bar):
     """Cluster, mode, counts by state, links, what is held still: what an operator must always see."""
+
+    def say(self, words: str) -> None:
+        """Say what is being done before there is a picture."""
+        self.write(((" dsv4-console", "title"), (f"  {shown(words)}", "dim")))
 
     def draw(
         self, snapshot: ClusterSnapshot, *, marks: int, frozen_at: float | None, running: str, problems: int

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from console.model.snapshot import ClusterSnapshot
 from screens.actions import bindings
 from screens.grid_list import rows
 from screens.grid_rows import SORTS, GridView, columns_for, engine_key, group_key, heading, node_key
 from screens.lines import Line, width
 from screens.panes.base import Target
 from screens.room import Listing, Verbs
+
+if TYPE_CHECKING:
+    from console.model.snapshot import ClusterSnapshot
 
 
 class ChosenRows(Listing):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, LinkState, NodeSnapshot
+from console.model.state import EngineState, LinkState
 from screens.grid_rows import (
     Column,
     GridView,
@@ -21,6 +22,9 @@ from screens.grid_rows import (
 )
 from screens.lines import Line, Row, Span, fit, plain, shown
 from screens.looks import STATES
+
+if TYPE_CHECKING:
+    from console.model.snapshot import ClusterSnapshot, EngineSnapshot, NodeSnapshot
 
 Columns = Sequence[tuple[Column, int]]
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from console.model.snapshot import Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot
+from console.model.state import EngineState, LinkState
 from screens.lines import Line, Pen, Span, fit, shown, width
 from screens.looks import LINKS, STATES
+
+if TYPE_CHECKING:
+    from console.model.snapshot import Device, EngineSnapshot, NodeSnapshot
 
 STALE_S = 15.0
 """Age from which NPU data is called old: three intervals of the NPU probe."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from screens.actions import ACTIONS, BY_ID, PLACES, Action, Place, key_word
 
@@ -66,6 +65,8 @@ class Keys:
 
 
 def _unknown(name: str) -> str:
+    from difflib import get_close_matches
+
     near = get_close_matches(name, BY_ID, 1)
     return f"no action {name!r}" + (f"; did you mean {near[0]}?" if near else "")
 

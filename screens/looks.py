@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rich.style import Style
 from textual.theme import Theme
 
-from console.model.snapshot import EngineState, Grade, LinkState
+from console.model.state import EngineState, Grade, LinkState
 
 
 @dataclass(frozen=True, slots=True)

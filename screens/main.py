@@ -2,68 +2,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher
 
-from console.model.pace import about
-from console.model.plan import Plan
-from console.model.snapshot import ClusterSnapshot
-from screens import remembering
 from screens.actions import BY_ID, Place, bindings
 from screens.arrangement import Arrangement
 from screens.bars import Footer, Header, Tabs
-from screens.command_line import CommandLine
-from screens.deeds import Deeds
-from screens.evaluating import Evaluating
 from screens.grid import Grid
-from screens.panes.base import Pane, Shown, Target
-from screens.panes.evaluation import EvaluationPane
-from screens.panes.log import LogPane
-from screens.panes.roles import RolePane
+from screens.panes.base import Shown
 from screens.panes.table import PANES
-from screens.prompt import Prompt
-from screens.reading import Reading
-from screens.reshaping import Reshaping
-from screens.restarting import Restarting
 from screens.room import Room, Verbs
-from screens.sayings import Sayings
 from screens.tiny import Tiny
-from screens.unmanaged import Strangers
 
 if TYPE_CHECKING:
+    from console.model.plan import Plan
+    from console.model.snapshot import ClusterSnapshot
     from screens.app import ConsoleApp
+    from screens.command_line import CommandLine
+    from screens.deeds import Deeds
+    from screens.evaluating import Evaluating
+    from screens.panes.base import Pane, Target
+    from screens.panes.log import LogPane
+    from screens.prompt import Prompt
+    from screens.reading import Reading
+    from screens.reshaping import Reshaping
+    from screens.restarting import Restarting
+    from screens.sayings import Sayings
+    from screens.unmanaged import Strangers
+
+
+class Part(Protocol):
+    """A part of the screen that is no widget."""
+
+    def verbs(self) -> Verbs:
+        """What it does for action ids."""
 
 
 class MainScreen(Screen[None]):
-    """One screen for everything; dialogs lie over it."""
+    """One screen for everything; dialogs lie over it.
+
+    It is painted before any file is read; `furnishing.furnish` then brings panes, prompt and everything that acts.
+    """
 
     BINDINGS: ClassVar = bindings("everywhere", "screen.do")
+    prompt: Prompt
+    deeds: Deeds
+    sayings: Sayings
+    command_line: CommandLine
+    reading: Reading
+    reshaping: Reshaping
+    evaluating: Evaluating
+    strangers: Strangers
+    restarting: Restarting
 
     def __init__(self) -> None:
         super().__init__()
         self.header = Header(id="header")
         self.grid = Grid(id="grid")
         self.tabs = Tabs(id="tabs")
-        self.panes: dict[str, Pane | LogPane] = {entry.id: entry.make() for entry in PANES}
         self.footer = Footer(id="footer")
-        self.prompt = Prompt(id="prompt")
-        self.frozen: ClusterSnapshot | None = None
-        self.deeds = Deeds(self)
+        self.panes: dict[str, Pane | LogPane] = {}
+        self.opened = PANES[0].id
+        """Id of the open pane."""
         self.arrangement = Arrangement(self)
-        self.sayings = Sayings(self)
-        self.reading = Reading(self)
-        self.command_line = CommandLine(self)
-        self.reshaping = Reshaping(self)
-        self.evaluating = Evaluating(self)
         self.pinned: tuple[Target, Target] | None = None
         """Where the grid's cursor was when something else was given to the log pane, and that; a move of it ends it."""
-        self.strangers = Strangers(self)
-        self.restarting = Restarting(self)
+        self.parts: tuple[Part, ...] = (self.arrangement,)
+        """Whoever does something for keys that count everywhere."""
 
     @property
     def console(self) -> ConsoleApp:
@@ -77,38 +86,17 @@ class MainScreen(Screen[None]):
             yield self.grid
             with Vertical(id="detail"):
                 yield self.tabs
-                with ContentSwitcher(id="panes", initial=PANES[0].id):
-                    yield from self.panes.values()
+                yield Vertical(id="panes")
         yield Tiny(id="tiny")
-        yield self.prompt
         yield self.footer
 
     def on_mount(self) -> None:
-        """Join the parts; nothing is asked of a node yet."""
+        """Paint what is known: that something is being opened."""
         self.grid.on_target = self.follow_cursor
-        self.grid.on_menu = self.sayings.menu
         self.grid.on_rows = self.arrangement.fit
-        for pane in self.panes.values():
-            pane.on_title = self.draw_tabs
-        roles = self.panes["roles"]
-        if isinstance(roles, RolePane):
-            roles.on_place = self.deeds.fill
-            roles.reshaping = self.reshaping
-        runs = self.panes["evaluation"]
-        if isinstance(runs, EvaluationPane):
-            runs.on_log = self.evaluating.show_log
-        self.reading.join()
-        self.prompt.on_done = self.command_line.prompted
-        self.prompt.on_typing = self.command_line.typing
-        log = self.panes["logs"]
-        if isinstance(log, LogPane):
-            log.numbers = not self.console.options.low_bandwidth
-        self.restarting.attach()
-        remembering.recall(self)
+        self.grid.empty = self.console.opening.words
         self.dress()
-        self.take(self.console.session.snapshot)
         self.grid.focus()
-        self.set_interval(1 / self.console.options.frames_per_s, self._tick)
 
     def dress(self) -> None:
         """Give every room the look of the app."""
@@ -118,14 +106,14 @@ class MainScreen(Screen[None]):
 
     @property
     def snapshot(self) -> ClusterSnapshot:
-        """What is shown: the newest picture, or the one held still."""
-        return self.frozen or self.console.session.snapshot
+        """What is shown of the cluster that is meant: the newest picture, or the one held still."""
+        assert self.console.fleet is not None
+        return self.console.fleet.picture
 
     @property
     def pane(self) -> Pane | LogPane:
         """The open pane."""
-        current = self.query_one("#panes", ContentSwitcher).current or PANES[0].id
-        return self.panes[current]
+        return self.panes[self.opened]
 
     @property
     def place(self) -> Place:
@@ -134,34 +122,40 @@ class MainScreen(Screen[None]):
         return cast(Place, getattr(room, "place", "grid"))
 
     def take(self, _snapshot: ClusterSnapshot) -> None:
-        """Show another picture, unless the operator holds one still."""
-        if self.frozen is None and self.is_mounted:
+        """Show another picture, unless the operator holds them still."""
+        if self.console.fleet is not None and not self.console.fleet.frozen and self.is_mounted:
             self.draw()
 
     def draw(self) -> None:
         """Draw what is visible."""
-        self.grid.take(self.snapshot)
-        self.draw_header()
-        self.follow_cursor()
+        fleet = self.console.fleet
+        if fleet is None:
+            self.header.say(self.console.opening.words)
+            self.grid.show(())
+            self.draw_tabs()
+        else:
+            self.grid.take(fleet.picture)
+            self.follow_cursor()
         self.draw_footer()
 
     def draw_header(self) -> None:
         """Draw the top line."""
-        session = self.console.session
-        running = session.operator.running
+        fleet = self.console.fleet
+        if fleet is None:
+            return
+        running = fleet.current.operator.running
         self.header.draw(
-            self.snapshot,
+            fleet.picture,
             marks=len(self.grid.view.marks),
-            frozen_at=self.frozen.at if self.frozen else None,
-            running=_words(running, self.snapshot) if running else "",
-            problems=len(session.findings),
+            frozen_at=fleet.picture.at if fleet.frozen else None,
+            running=_words(running, fleet.picture) if running else "",
+            problems=len(fleet.current.findings),
         )
 
     def draw_footer(self) -> None:
         """Draw the bottom line."""
-        self.footer.draw(
-            self.place, self.console.options.keys, read_only=self.snapshot.read_only, back=self.arrangement.alone
-        )
+        read_only = self.console.fleet is None or self.snapshot.read_only
+        self.footer.draw(self.place, self.console.options.keys, read_only=read_only, back=self.arrangement.alone)
 
     def draw_tabs(self) -> None:
         """Draw the tabs with the open pane's words."""
@@ -169,14 +163,16 @@ class MainScreen(Screen[None]):
         names = [
             (entry.id, entry.title, keys.word(BY_ID[f"pane-{number}"])) for number, entry in enumerate(PANES, start=2)
         ]
-        self.tabs.draw(names, self.pane.id or "", self.pane.title())
+        self.tabs.draw(names, self.opened, self.pane.title() if self.panes else ())
 
     def follow_cursor(self) -> None:
         """Give the open pane what the cursor is on."""
+        if not self.panes or self.console.fleet is None:
+            return
         target = self.grid.target
         if self.pinned is not None and self.pinned[0] != target:
             self.pinned = None
-        if self.pinned is not None and isinstance(self.pane, LogPane):
+        if self.pinned is not None and self.opened == "logs":
             target = self.pinned[1]
         self.pane.take(Shown(self.snapshot, target, self.console.session))
         self.draw_tabs()
@@ -184,24 +180,34 @@ class MainScreen(Screen[None]):
 
     def open_pane(self, name: str) -> None:
         """Show a pane."""
-        self.query_one("#panes", ContentSwitcher).current = name
+        self.opened = name
+        for pane in self.panes.values():
+            pane.display = pane.id == name
         self.follow_cursor()
         self.draw_footer()
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Draw what changes with time alone."""
         self.draw_header()
-        if isinstance(self.pane, LogPane) and self.pane.is_on_screen:
-            self.pane.tick()
+        tick = getattr(self.pane, "tick", None)
+        if tick is not None and self.pane.is_on_screen:
+            tick()
 
     def verbs(self) -> Verbs:
         """Everything that can be done from anywhere."""
-        acts = (self.deeds, self.evaluating, self.reshaping, self.strangers, self.restarting)
-        parts = (*acts, self.arrangement, self.sayings, self.reading, self.command_line)
-        return {name: verb for part in parts for name, verb in part.verbs().items()}
+        return {name: verb for part in self.parts for name, verb in part.verbs().items()}
 
     def action_do(self, name: str) -> None:
         """Run an action by its id: here, else where the keys go, else in the room that knows it."""
         action = BY_ID[name]
+        if self.console.fleet is None:
+            early = {
+                "quit": self.console.leave,
+                "quit-now": self.console.leave,
+                "interrupt": self.console.action_nothing,
+            }
+            early.get(name, lambda: self.notify("a moment: still opening", markup=False, timeout=2))()
+            return
         if action.danger and self.console.keys.burst:
             self.notify("ignored: keys came too fast to be meant", severity="warning", markup=False)
             return
@@ -224,5 +230,7 @@ class MainScreen(Screen[None]):
 
 def _words(plan: Plan, snapshot: ClusterSnapshot) -> str:
     """What is at work, and about how long it takes yet where earlier starts tell."""
+    from console.model.pace import about
+
     left = max((each.left_s for each in snapshot.paces.values() if each.left_s), default=None)
     return f"{plan.verb} runs" + (f", about {about(left)} left" if left and plan.verb in ("start", "restart") else "")

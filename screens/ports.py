@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from console.model.cluster import Cluster
-from console.model.deployment import Deployment
-from console.model.findings import Finding
-from console.model.plan import Plan, PlanResult, StepEvent, Verb
-from console.model.snapshot import ClusterSnapshot
-from console.services.logs import LogNote
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
     from console.evaluation.progress import Progress
     from console.evaluation.records import Record
     from console.evaluation.store import Filter
+    from console.model.cluster import Cluster
+    from console.model.deployment import Deployment
+    from console.model.findings import Finding
+    from console.model.plan import Plan, PlanResult, StepEvent, Verb
     from console.model.run import RunKey, RunState, StopResult
+    from console.model.snapshot import ClusterSnapshot
     from console.services.evaluation import Local
     from console.services.evaluation_plans import Ask, EvaluationPlan
+    from console.services.logs import LogNote
     from console.services.preflight import Report
     from console.services.restarts import Witness
     from console.services.roles import Change
@@ -150,7 +150,26 @@ class Policies(Protocol):
     """Who is shown the plans of a policy as they run."""
 
 
-class Session(Protocol):
+class Board(Protocol):
+    """Who carries what, and how it is changed; nothing here touches a node."""
+
+    def assign(self, group: str | None, nodes: Sequence[str]) -> None:
+        """Give nodes to a group, or take them away; raises ConsoleError."""
+
+    def change(self, operation: Change) -> None:
+        """Do one operation of `console.services.assignment` as one step that can be taken back; raises ConsoleError."""
+
+    def fill(self) -> None:
+        """Give every group the nodes it lacks; raises ConsoleError."""
+
+    def undo(self) -> bool:
+        """Take the last assignment back; False when there is none."""
+
+    def redo(self) -> bool:
+        """Do it again; False when there is none."""
+
+
+class Session(Board, Protocol):
     """One opened cluster."""
 
     @property
@@ -205,21 +224,6 @@ class Session(Protocol):
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
         """Be told of each new picture on the event loop; the answer ends it."""
-
-    def assign(self, group: str | None, nodes: Sequence[str]) -> None:
-        """Give nodes to a group, or take them away; raises ConsoleError."""
-
-    def change(self, operation: Change) -> None:
-        """Do one operation of `console.services.assignment` as one step that can be taken back; raises ConsoleError."""
-
-    def fill(self) -> None:
-        """Give every group the nodes it lacks; raises ConsoleError."""
-
-    def undo(self) -> bool:
-        """Take the last assignment back; False when there is none."""
-
-    def redo(self) -> bool:
-        """Do it again; False when there is none."""
 
     def command_text(self, engine: str) -> str:
         """Environment and command of an engine as a person would run it, secrets masked."""

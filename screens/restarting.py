@@ -18,8 +18,10 @@ class Restarting:
         self._screen = screen
 
     def attach(self) -> None:
-        """Have plans of a policy drawn where the operator's own are."""
-        self._screen.console.session.restarts.witness = cast(PlanPane, self._screen.panes["plan"])
+        """Have plans of a policy drawn where the operator's own are, in whichever cluster."""
+        fleet = self._screen.console.fleet
+        for session in fleet.sessions if fleet else ():
+            session.restarts.witness = cast(PlanPane, self._screen.panes["plan"])
 
     def verbs(self) -> Verbs:
         """The one thing to say to a policy."""

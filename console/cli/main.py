@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from console import __version__
 from console.model.errors import ConsoleError, ExitCode, UsageError
@@ -74,6 +73,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dsv4-console {__version__}")
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        from difflib import get_close_matches
+
         near = get_close_matches(words[0], COMMANDS, 1)
         meant = f"did you mean {near[0]}? " if near else ""
         raise UsageError(f"no command {words[0]!r}", hint=f"{meant}all of them: dsv4-console --help")

@@ -1,4 +1,7 @@
-"""The options every sub-command shares, and from them the files: which cluster, which layout, who carries what."""
+"""The options every sub-command shares, and from them the files: which cluster, which layout, who carries what.
+
+What reads files is loaded when a file is read, so that the screen can paint before.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from console.files import load_assignment, load_cluster, load_layout, shipped_layouts
-from console.model.cluster import Cluster
-from console.model.deployment import Assignment, Deployment
 from console.model.errors import UsageError
-from console.model.layout import Layout
-from console.services.adoption import Adopted
 from console.services.places import assignment_path, config_home, file_name, private, state_home
+
+if TYPE_CHECKING:
+    from console.model.cluster import Cluster
+    from console.model.deployment import Assignment, Deployment
+    from console.model.layout import Layout
 
 
 def add_cluster_options(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +48,9 @@ def cluster_of(args: argparse.Namespace) -> Cluster:
 
     Raises UsageError when there is none, FileError when it is wrong.
     """
+    from console.files import load_cluster
+    from console.services.adoption import Adopted
+
     given: Path | None = args.cluster
     fallbacks = [Path(os.environ["DSV4_CLUSTER"])] if os.environ.get("DSV4_CLUSTER") else []
     fallbacks += [Path("cluster.yaml"), config_home() / "cluster.yaml"]
@@ -57,6 +64,8 @@ def cluster_of(args: argparse.Namespace) -> Cluster:
 
 def layout_of(args: argparse.Namespace, cluster: Cluster | None) -> Layout:
     """The layout that is meant. Raises UsageError when none is named and none was used before."""
+    from console.files import load_layout, shipped_layouts
+
     named: str | None = args.layout or (remembered_layout(cluster) if cluster else None)
     if named is None:
         raise UsageError("no layout", hint=f"give one with --layout NAME|FILE; shipped: {', '.join(shipped_layouts())}")
@@ -65,6 +74,7 @@ def layout_of(args: argparse.Namespace, cluster: Cluster | None) -> Layout:
 
 def assignment_of(args: argparse.Namespace, cluster: Cluster, layout: Layout) -> Assignment:
     """`--assign`, else what was saved for this cluster and layout, else the layout's own `assign`."""
+
     base = _base(cluster, layout)
     if args.assign:
         known = layout.shaped(base.shapes, base.copies)
@@ -73,6 +83,9 @@ def assignment_of(args: argparse.Namespace, cluster: Cluster, layout: Layout) ->
 
 
 def _base(cluster: Cluster, layout: Layout) -> Assignment:
+    from console.files import load_assignment
+    from console.model.deployment import Assignment
+
     saved = assignment_path(state_home(), cluster.name, layout.name)
     kept = load_assignment(saved) if saved.exists() else Assignment(dict(layout.assign))
     known = layout.shaped(kept.shapes, kept.copies).groups
@@ -101,6 +114,8 @@ def parse_assign(words: list[str], cluster: Cluster, layout: Layout) -> dict[str
 
 def deployment_of(args: argparse.Namespace) -> Deployment:
     """Cluster, layout and assignment together."""
+    from console.model.deployment import Deployment
+
     cluster = cluster_of(args)
     layout = layout_of(args, cluster)
     return Deployment(cluster, layout, assignment_of(args, cluster, layout))
@@ -113,6 +128,8 @@ def read_only_of(args: argparse.Namespace, cluster: Cluster) -> bool:
 
 def remember_layout(cluster: Cluster, layout: Layout) -> None:
     """Keep which layout was last used with a cluster."""
+    from console.files import shipped_layouts
+
     path = layout.source.path if layout.source and layout.name not in shipped_layouts() else layout.name
     target = _remembered(cluster)
     private(target.parent)

@@ -14,10 +14,10 @@ from console.cli.options import (
     read_only_of,
     remember_layout,
 )
-from console.files import load_keys
 from console.services.places import config_home
 
 if TYPE_CHECKING:
+    from console.services.session import Session
     from screens.keys import Keys
 
 THEMES = ("dark", "light", "blind", "mono")
@@ -51,17 +51,28 @@ def own_keys() -> Keys:
     from screens.keys import Keys
 
     path = config_home() / "keys.yaml"
-    return Keys(load_keys(path) if path.exists() else {})
+    if not path.exists():
+        return Keys()
+    from console.files import load_keys
+
+    return Keys(load_keys(path))
 
 
 def run(args: argparse.Namespace) -> int:
     """Open the screen; returns when the operator leaves."""
-    from console.services.session import Session
     from screens.app import options_from, run_app
+    from screens.opening import Opening
+
+    words = f"reading {args.cluster}" if args.cluster else "reading the cluster file"
+    opening = Opening(words, lambda: [_session(args)], needs=("console.files", "console.services.session"))
+    return run_app(opening, options_from(dict(os.environ), **looks(args)))
+
+
+def _session(args: argparse.Namespace) -> Session:
+    from console.services.session import Session
 
     cluster = cluster_of(args)
     layout = layout_of(args, cluster)
     remember_layout(cluster, layout)
     read_only = read_only_of(args, cluster)
-    session = Session(cluster, layout, assignment_of(args, cluster, layout), read_only=read_only, restarts=True)
-    return run_app(session, options_from(dict(os.environ), **looks(args)))
+    return Session(cluster, layout, assignment_of(args, cluster, layout), read_only=read_only, restarts=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from console.model.cluster import Cluster, Node
 from console.model.layout import Group, Layout, Shape
-
-RankRole = Literal["prefill", "decode", "mixed", "proxy"]
+from console.model.role import RankRole
 
 
 def is_address(text: str) -> bool:

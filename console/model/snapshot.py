@@ -7,26 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from console.model.deployment import RankRole
 from console.model.pace import Pace
 from console.model.restart import GroupRestart
+from console.model.role import RankRole
+from console.model.state import EngineState as EngineState
+from console.model.state import EventLevel as EventLevel
+from console.model.state import Grade as Grade
+from console.model.state import LinkState as LinkState
 from console.model.unmanaged import Unmanaged
-
-
-class LinkState(StrEnum):
-    """State of the one connection to a node."""
-
-    CONNECTING = "connecting"
-    UP = "up"
-    STALE = "stale"
-    """Connected, but no byte for two intervals."""
-    LOST = "lost"
-    """Not connected; dialled again with back-off."""
-    BLOCKED = "blocked"
-    """Stopped until the operator acts: authentication, host key, or a node that cannot run the helper."""
-    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,53 +29,6 @@ class Link:
     hint: str = ""
     round_trip_s: float | None = None
     retry_at: float | None = None
-
-
-class EngineState(StrEnum):
-    """State of an engine; the words are a contract of `status -o json`."""
-
-    IDLE = "idle"
-    LAUNCHING = "launching"
-    STARTING = "starting"
-    READY = "ready"
-    DEGRADED = "degraded"
-    STOPPING = "stopping"
-    EXITED = "exited"
-    FAILED = "failed"
-    LOST = "lost"
-    STUCK = "stuck"
-    UNMANAGED = "unmanaged"
-    UNREACHABLE = "unreachable"
-
-    @property
-    def alive(self) -> bool:
-        """Whether processes of the engine are known to run, or may still run."""
-        return self in _ALIVE
-
-    @property
-    def bad(self) -> bool:
-        """Whether an operator must look."""
-        return self in _BAD
-
-
-_ALIVE = {
-    EngineState.LAUNCHING,
-    EngineState.STARTING,
-    EngineState.READY,
-    EngineState.DEGRADED,
-    EngineState.STOPPING,
-    EngineState.STUCK,
-    EngineState.UNMANAGED,
-    EngineState.UNREACHABLE,
-}
-_BAD = {
-    EngineState.DEGRADED,
-    EngineState.FAILED,
-    EngineState.LOST,
-    EngineState.STUCK,
-    EngineState.UNREACHABLE,
-    EngineState.UNMANAGED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +107,6 @@ class NodeSnapshot:
     def age_s(self, now: float) -> float | None:
         """Seconds since the NPU data was taken."""
         return None if self.sampled_at is None else max(0.0, now - self.sampled_at)
-
-
-class Grade(StrEnum):
-    """Verdict of one rung of the health ladder."""
-
-    OK = "ok"
-    WAIT = "wait"
-    FAIL = "fail"
-    UNKNOWN = "unknown"
-    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,14 +232,6 @@ class EngineSnapshot:
     """Id of the known failure that its own log shows first."""
     isolated: tuple[str, ...] = ()
     """Of a proxy: engines it was told to use no more and still counts."""
-
-
-class EventLevel(StrEnum):
-    """How loud an event is."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)

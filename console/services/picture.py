@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
-from console.model.deployment import Deployment, Rank, RankRole
+from console.model.deployment import Deployment, Rank
 from console.model.pace import Pace
 from console.model.restart import GroupRestart
+from console.model.role import RankRole
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import (
     ClusterSnapshot,

@@ -29,6 +29,19 @@ class Text(Listing, can_focus=False):
 class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     """A box over the main screen; `heading` is its first line, `body` its scrolling text."""
 
+    CSS = """
+    Dialog { align: center middle; background: $background; }
+    Dialog #box { width: 100%; max-width: 110; height: 100%; max-height: 40; padding: 0 1; background: $surface; }
+    Dialog Listing { background: $surface; }
+    Dialog #heading { height: 1; }
+    Dialog #foot { height: 1; }
+    Dialog .gap { height: 0; }
+    Dialog #choices { height: 1; }
+    Dialog #choices Button { margin-right: 2; }
+    Dialog Input { height: 1; border: none; padding: 0; background: $background; }
+    Choosing #options { height: 2fr; }
+    Choosing #body { height: 1fr; }
+    """
     BINDINGS: ClassVar = [
         Binding("escape", "leave", "Cancel", show=False),
         Binding("down,j", "scroll(1)", "Down", show=False),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from console.model.snapshot import ClusterSnapshot, EngineSnapshot, NodeSnapshot
 from screens.lines import Line
-from screens.ports import Session
 from screens.room import Listing
+
+if TYPE_CHECKING:
+    from console.model.snapshot import ClusterSnapshot, EngineSnapshot, NodeSnapshot
+    from screens.ports import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,14 @@
-"""The table of panes. A new pane is one class and one row here."""
+"""The table of panes. A new pane is one class and one row here; its module is loaded when the first frame is painted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
-from screens.panes.base import Pane
-from screens.panes.diagnosis import DiagnosisPane
-from screens.panes.evaluation import EvaluationPane
-from screens.panes.events import EventPane
-from screens.panes.health import HealthPane
-from screens.panes.log import LogPane
-from screens.panes.metrics import MetricsPane
-from screens.panes.npus import NpuPane
-from screens.panes.plan import PlanPane
-from screens.panes.preflight import PreflightPane
-from screens.panes.roles import RolePane
+if TYPE_CHECKING:
+    from screens.panes.base import Pane
+    from screens.panes.log import LogPane
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +17,25 @@ class PaneEntry:
 
     id: str
     title: str
-    make: Callable[[], Pane | LogPane]
+    place: str
+    """`MODULE:CLASS` below `screens`; the class takes its id."""
+
+    def make(self) -> Pane | LogPane:
+        """The pane, its module loaded now if nobody did before."""
+        module, _, name = self.place.partition(":")
+        return cast("Pane | LogPane", getattr(import_module(f"screens.{module}"), name)(id=self.id))
 
 
 PANES: tuple[PaneEntry, ...] = (
-    PaneEntry("logs", "Logs", lambda: LogPane(id="logs")),
-    PaneEntry("npus", "NPUs", lambda: NpuPane(id="npus")),
-    PaneEntry("health", "Health", lambda: HealthPane(id="health")),
-    PaneEntry("events", "Events", lambda: EventPane(id="events")),
-    PaneEntry("plan", "Plan", lambda: PlanPane(id="plan")),
-    PaneEntry("roles", "Roles", lambda: RolePane(id="roles")),
-    PaneEntry("preflight", "Check", lambda: PreflightPane(id="preflight")),
-    PaneEntry("metrics", "Metrics", lambda: MetricsPane(id="metrics")),
-    PaneEntry("diagnosis", "Causes", lambda: DiagnosisPane(id="diagnosis")),
-    PaneEntry("evaluation", "Bench", lambda: EvaluationPane(id="evaluation")),
+    PaneEntry("logs", "Logs", "panes.log:LogPane"),
+    PaneEntry("npus", "NPUs", "panes.npus:NpuPane"),
+    PaneEntry("health", "Health", "panes.health:HealthPane"),
+    PaneEntry("events", "Events", "panes.events:EventPane"),
+    PaneEntry("plan", "Plan", "panes.plan:PlanPane"),
+    PaneEntry("roles", "Roles", "panes.roles:RolePane"),
+    PaneEntry("preflight", "Check", "panes.preflight:PreflightPane"),
+    PaneEntry("metrics", "Metrics", "panes.metrics:MetricsPane"),
+    PaneEntry("diagnosis", "Causes", "panes.diagnosis:DiagnosisPane"),
+    PaneEntry("evaluation", "Bench", "panes.evaluation:EvaluationPane"),
 )
 """In the order of the tabs; digit keys begin at 2, for 1 is the grid; the tenth is 0, and those behind it have letters."""

@@ -1,0 +1,41 @@
+"""How the sessions of the screen come about behind its first frame: what is loaded beside the keys, what is made then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from screens.fleet import Fleet
+    from screens.ports import Session
+
+OWN = ("screens.furnishing", "screens.fleet")
+"""What the screen itself does not need for its first frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Files are read after the screen is painted, so that a slow disk or a heavy library never looks like a dead program."""
+
+    words: str
+    """What is being opened, for the first frame; plain text."""
+    make: Callable[[], Sequence[Session]]
+    """Reads the files again at each call, on the event loop. Raises ConsoleError when they are wrong."""
+    needs: tuple[str, ...] = ()
+    """Modules that `make` needs, loaded in a thread before it is called."""
+
+    @classmethod
+    def of(cls, session: Session) -> Opening:
+        """A session that is there already."""
+        return cls("", lambda: (session,))
+
+    async def fleet(self) -> Fleet:
+        """The sessions, none of them opened. Raises ConsoleError."""
+        for name in (*self.needs, *OWN):
+            await asyncio.to_thread(import_module, name)
+        from screens.fleet import Fleet
+
+        return Fleet(self.make())
