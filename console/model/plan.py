@@ -81,7 +81,7 @@ _WHAT = {"key": "y", "count": "the number of engines", "name": "the cluster's na
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessId:
     """A process that is no engine of ours, by its identity: a node refuses to signal any other."""
 
     node: str
@@ -111,7 +111,7 @@ class Plan:
     """Engine id → run id seen when the plan was made; a node refuses a launch when it has changed."""
     runs: Mapping[str, str] = field(default_factory=dict)
     """Engine id → run id of the attempts this plan will make."""
-    process: Process | None = None
+    process: ProcessId | None = None
     """What is ended when it is no engine of ours."""
     change: tuple[Assignment, Assignment] | None = None
     """The assignment it was made from and the one it leaves behind, when it changes who carries what."""

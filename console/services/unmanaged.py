@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from console.model.errors import Refused, UsageError
-from console.model.plan import Confirm, Plan, Process, Stage, Step
+from console.model.plan import Confirm, Plan, ProcessId, Stage, Step
 from console.model.run import Hello
 from console.model.snapshot import ClusterSnapshot, LinkState
 from console.model.unmanaged import Unmanaged, Why
@@ -100,7 +100,7 @@ def ending_plan(verb: Literal["stop", "force"], snapshot: ClusterSnapshot, node:
     if found.why is Why.GONE:
         hint = "the driver has not let go of the memory: a reset of the device or a reboot of the node frees it"
         raise Refused(f"pid {pid} does not live any more; nothing can be signalled", hint=hint)
-    process = Process(node, pid, found.start, boot_id)
+    process = ProcessId(node, pid, found.start, boot_id)
     how = f"kill -TERM {pid}" if verb == "stop" else f"kill -KILL {pid} and every process below it"
     wait = f"   # then {GRACE_S:.0f} s to end; nothing is killed" if verb == "stop" else ""
     step = Step(

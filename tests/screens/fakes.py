@@ -12,7 +12,7 @@ from console.model.deployment import Assignment, Deployment, Rank
 from console.model.errors import ConsoleError, Refused
 from console.model.findings import Finding
 from console.model.layout import DataParallel, Group, Layout, Model, Proxy
-from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent, Verb
+from console.model.plan import Confirm, Outcome, Plan, PlanResult, ProcessId, Stage, Step, StepEvent, Verb
 from console.model.snapshot import (
     ClusterSnapshot,
     Device,
@@ -148,6 +148,13 @@ class FakeOperator:
             self.findings,
             self.losses,
         )
+
+    async def prepare_end(self, verb: Verb, node: str, pid: int) -> Plan:
+        """One step, to be confirmed by the pid."""
+        step = Step("end", "end", f"TERM for pid {pid}", node, (), (f"kill -TERM {pid}",))
+        confirm = Confirm("pid", str(pid))
+        stages = (Stage("end it", (step,)),)
+        return Plan(verb, self.session.cluster.name, "a3-pd", (), stages, confirm, process=ProcessId(node, pid, 1, "boot"))
 
     async def run(self, plan: Plan, notice: Callable[[StepEvent], None], *, confirmed: str) -> PlanResult:
         """Every step is done at once, or when the gate opens."""
