@@ -22,3 +22,5 @@ class Cadences:
     hang_busy_s: float = 300.0
     """The same while the NPUs compute: the prefill of a very long prompt shows no token for minutes."""
     diagnosis_s: float = 1.0
+    drift_s: float = 60.0
+    """How long a proxy may lack an engine that is ready before that is told: joining takes it a few looks."""

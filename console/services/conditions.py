@@ -32,6 +32,12 @@ OWN = (
         "vLLM 0.21 metric vllm:num_preemptions_total", where="console", fact="preemption-storm",
     ),
     Signature(
+        "S5", "running", "the proxy lacks engines that are ready",
+        "It lists fewer than serve, so the others get no request.",
+        "Have it list what is ready: key M on the screen, or `mend`; another kind of proxy is restarted.",
+        "vllm-ascend examples/disaggregated_prefill_v1", where="console", fact="proxy-misses",
+    ),
+    Signature(
         "S4", "running", "the engine serves another model name",
         "/v1/models does not list the name of the layout, so requests with that name are answered 404.",
         "Set --served-model-name to the same word on every engine, then restart the engine.",
@@ -80,16 +86,30 @@ def _load(engine: EngineSnapshot, before: frozenset[tuple[str, str]]) -> Iterato
 
 def _listed(snapshot: ClusterSnapshot, proxy: EngineSnapshot, rung: Rung) -> Iterator[tuple[str, str, str]]:
     """The proxy was given every engine with a port; its `/healthcheck` counts those it still has and probes none."""
-    counts = {kind: int(number) for kind, number in _COUNT.findall(rung.evidence)}
-    for role, kind in (("prefill", "prefill"), ("decode", "decode"), ("mixed", "dp")):
-        mine = [
-            each
-            for each in snapshot.engines.values()
-            if each.role == role and each.port is not None and "@" not in each.id
-        ]
+    counts = listed_counts(rung)
+    for role in counts or ("prefill", "decode", "mixed"):
+        mine = listable(snapshot, role)
         gone = [each.id for each in mine if each.state in _GONE]
-        if gone and counts.get(kind, len(mine)) > len(mine) - len(gone):
-            yield "proxy-lists-dead", proxy.id, f"it still sends requests to {', '.join(gone)}"
+        isolated = sum(each.id in proxy.isolated for each in mine)
+        used = counts.get(role, len(mine)) - isolated
+        if gone and used > len(mine) - len(gone):
+            told = [name for name in gone if name not in proxy.isolated]
+            yield "proxy-lists-dead", proxy.id, f"it still sends requests to {', '.join(told or gone)}"
+        serving = sum(each.state is EngineState.READY and each.id not in proxy.isolated for each in mine)
+        if used < serving and not gone:
+            yield "proxy-misses", proxy.id, f"it lists {used} of {serving} {role} engines that are ready"
+
+
+def listed_counts(rung: Rung) -> dict[str, int]:
+    """How many engines of each role the proxy has, from what its `/healthcheck` said; empty when it did not say."""
+    kinds = {"dp": "mixed"}
+    return {kinds.get(kind, kind): int(number) for kind, number in _COUNT.findall(rung.evidence)}
+
+
+def listable(snapshot: ClusterSnapshot, role: str) -> list[EngineSnapshot]:
+    """The engines of the plan that a proxy of this deployment may have in its list of a role."""
+    engines = snapshot.engines.values()
+    return [each for each in engines if each.role == role and each.port is not None and "@" not in each.id]
 
 
 def _groups(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:

@@ -83,7 +83,9 @@ class DiagnosisWatch:
             await asyncio.sleep(self._cadences.diagnosis_s)
 
     async def _read(self) -> None:
-        """Bring every matcher to the end of its log's copy, a block at a time."""
+        """Bring every matcher to the end of its log's copy, a block at a time; runs that are over and replaced are let go."""
+        current = {self._monitor.current(name) for name in self._monitor.snapshot.engines}
+        self._readers = {key: reader for key, reader in self._readers.items() if key in current}
         for engine in tuple(self._monitor.snapshot.engines.values()):
             key = self._monitor.current(engine.id) if engine.state in _READ else None
             if key is None:
@@ -160,8 +162,8 @@ class DiagnosisWatch:
         engines = self._monitor.snapshot.engines
         for fact, engine, text in tuple(self._holding()):
             signature = of_fact(self._signatures, fact)
-            if signature is not None:
-                since = self._known.since.get((fact, engine), now)
+            since = self._known.since.get((fact, engine), now)
+            if signature is not None and now - since >= (self._cadences.drift_s if fact == "proxy-misses" else 0.0):
                 yield RankHits(engine, engines[engine].node, (Hit(signature, text, 0, "", since),))
 
     def _news(self, told: tuple[Diagnosis, ...]) -> None:

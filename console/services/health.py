@@ -16,6 +16,7 @@ from console.model.snapshot import EngineSnapshot, EngineState, Grade, LinkState
 from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
+from console.services.conditions import listable, listed_counts
 from console.services.monitor import Monitor
 from console.services.records import RunRecord
 
@@ -73,6 +74,7 @@ class HealthWatch:
             http = link.http()
             if engine.role == "proxy":
                 rungs: tuple[Rung, ...] = (_proxy_rung(await http.get(address, port, "/healthcheck", TIMEOUT_S)),)
+                self._forget(learnt, rungs[0])
                 rungs = (*rungs, Rung("model", Grade.SKIPPED, "the proxy has no model list", time.time()))
             else:
                 health = await http.get(address, port, "/health", TIMEOUT_S)
@@ -86,6 +88,13 @@ class HealthWatch:
             self._settle(learnt, rungs)
             self._due[key] = time.monotonic() + (EVERY_S if learnt.rungs and _all_ok(learnt.rungs) else STARTING_S)
             self._monitor.touch()
+
+    def _forget(self, learnt: RunRecord, rung: Rung) -> None:
+        """Engines the proxy was told to use no more are isolated only as long as it counts them."""
+        for role, count in listed_counts(rung).items():
+            mine = {each.id for each in listable(self._monitor.snapshot, role)}
+            if count <= len(mine) - len(learnt.isolated & mine):
+                learnt.isolated -= mine
 
     def _settle(self, learnt: RunRecord, rungs: tuple[Rung, ...]) -> None:
         """Failures count only when they repeat; before an engine ever was ready they are waiting."""

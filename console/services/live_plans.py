@@ -168,7 +168,7 @@ def _reassigning(deployment: Deployment, title: str) -> Stage:
 def mending(deployment: Deployment, snapshot: ClusterSnapshot, said: Answer, isolated: frozenset[str]) -> Plan:
     """The plan that makes a load-balance proxy list exactly the engines that are ready, from what it lists now.
 
-    `isolated` are endpoints it was told to use no more and still counts. Raises Refused when there is nothing to mend.
+    `isolated` are engines it was told to use no more and still counts. Raises Refused when there is nothing to mend.
     """
     proxy = routing.live_proxy(snapshot)
     if proxy is None:
@@ -177,7 +177,7 @@ def mending(deployment: Deployment, snapshot: ClusterSnapshot, said: Answer, iso
     ready: list[Rank] = []
     for rank in routing.listed_ranks(deployment, [rank.id for rank in deployment.ranks()]):
         name, state = routing.endpoint(deployment, rank), snapshot.engines[rank.id].state
-        used = name in said.of(rank.role) and name not in isolated
+        used = name in said.of(rank.role) and rank.id not in isolated
         if used and state in _GONE:
             dead.append(rank)
         elif not used and state is EngineState.READY:

@@ -119,8 +119,8 @@ class Membership:
         missing = dict(wanted)
         while time.monotonic() - began < JOIN_S and not self._scope.cancelled.is_set():
             now = (await self._tell(step, "add", [])).of(self._role(step))
-            isolated.intersection_update({*isolated} - ({*wanted} - {*now}))
-            missing = {each: name for each, name in wanted.items() if each not in now or each in isolated}
+            isolated.difference_update([name for each, name in wanted.items() if each not in now])
+            missing = {each: name for each, name in wanted.items() if each not in now or name in isolated}
             if not missing:
                 self._scope.monitor.touch()
                 return f"{len(wanted)} behind the proxy"
@@ -136,9 +136,9 @@ class Membership:
 
     async def _remove(self, step: Step) -> str:
         deployment = self._scope.monitor.deployment
-        mine = [endpoint(deployment, rank) for rank in self._ranks(step)]
-        now = (await self._tell(step, "remove", mine)).of(self._role(step))
-        kept = [each for each in mine if each in now]
+        mine = {endpoint(deployment, rank): rank.id for rank in self._ranks(step)}
+        now = (await self._tell(step, "remove", [*mine])).of(self._role(step))
+        kept = [name for each, name in mine.items() if each in now]
         self._isolated(step).update(kept)
         self._scope.monitor.touch()
         return "isolated in the proxy" if kept else "taken out of the proxy"
@@ -179,6 +179,6 @@ class Membership:
 
 def _waiting(missing: dict[str, str], isolated: set[str]) -> str:
     names = ", ".join(list(missing.values())[:4])
-    if any(each in isolated for each in missing):
+    if any(name in isolated for name in missing.values()):
         return f"{names}: the proxy takes a removed engine back only after a moment without any request"
     return f"{names}: the proxy does not list them yet; it looks every 10 s whether they answer"

@@ -1,0 +1,92 @@
+"""A deployment that grows, shrinks and is restarted while requests come in: none fails, and limits are said before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from console.model.errors import Refused
+from console.model.snapshot import EngineState
+from tests.e2e.cluster import Lab
+from tests.serving.labs import carry_out, load_on, named, ready, small_lab, watched
+from tests.sshd import needs_sshd
+from tests.waiting import until
+
+pytestmark = [needs_sshd, pytest.mark.sshd, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One prefill engine, two of decode, the proxy; d1 is free."""
+    with small_lab(tmp_path_factory.mktemp("live")) as made:
+        yield made
+
+
+async def test_a_decode_group_comes_is_restarted_in_turn_and_goes_and_no_request_fails(serving: Lab) -> None:
+    async with watched(serving) as session:
+        await until(ready(session), 30.0)
+        async with load_on(serving) as load:
+            await load.more(4)
+            await carry_out(session, await session.operator.prepare_scale("decode", 2))
+            new = session.snapshot.engines["decode2-0"]
+            assert (new.state, new.node) == (EngineState.READY, "d1")
+            await load.more(24)
+            log = serving.node("d1").base / "small" / "decode2-0" / "runs" / str(new.run) / "out.log"
+            assert b"POST /v1/chat/completions" in log.read_bytes(), "it was put behind the proxy"
+            assert load.wrong == []
+        before = session.snapshot.engines["decode-0"].run
+        async with load_on(serving, rest_s=0.4) as load:
+            plan = await session.operator.prepare("restart", ("decode-0",), in_turn=True)
+            assert not any("decode engine is left" in loss for loss in plan.losses)
+            assert any("constant load" in finding.message for finding in plan.findings)
+            await carry_out(session, plan)
+            await load.more(4)
+            assert load.wrong == []
+        assert session.snapshot.engines["decode-0"].run != before
+        async with load_on(serving) as load:
+            await load.more(4)
+            plan = await session.operator.prepare_scale("decode", 1)
+            assert [step.act for step in plan.steps] == ["drain", "stop", "verify", "reassign"]
+            result = await carry_out(session, plan)
+            assert "no request left" in result.messages["drain:decode"]
+            await load.more(8)
+            assert load.wrong == []
+        assert "decode2" not in session.deployment.layout.groups
+        assert not named(session, "E13")(), "the proxy was told"
+
+
+async def test_the_only_group_of_its_role_leaves_with_a_word_on_what_fails_then(serving: Lab) -> None:
+    async with watched(serving) as session:
+        await until(ready(session), 30.0)
+        plan = await session.operator.prepare("restart", ("decode-0",), in_turn=True)
+        assert plan.losses[0].startswith("no decode engine is left behind the proxy")
+        with pytest.raises(Refused, match="2 nodes, 1 are there"):
+            await session.operator.prepare_scale("decode", 3)
+        with pytest.raises(Refused, match="d0 carries decode"):
+            await session.operator.prepare_scale("decode", 2, ("d0",))
+
+
+def test_a_dry_run_changes_nothing_and_shows_what_is_asked_of_the_proxy(serving: Lab) -> None:
+    done = serving.console(
+        "scale", "--layout", str(serving.file.parent / "small.yaml"), "decode", "2", "--dry-run", "-o", "json"
+    )
+    assert done.returncode == 0, done.stderr
+    steps = [step for stage in json.loads(done.stdout)["stages"] for step in stage["steps"]]
+    assert [step["act"] for step in steps] == ["reassign", "check", "prepare", "launch", "wait-ready", "join"]
+    assert "/instances/add" in steps[-1]["commands"][0]
+    assert not (serving.state / "dsv4-console" / "assignments" / "lab" / "small.yaml").exists()
+
+
+async def test_a_proxy_that_lists_the_dead_is_mended_with_one_plan(serving: Lab) -> None:
+    async with watched(serving) as session:
+        await until(ready(session), 30.0)
+        with pytest.raises(Refused, match="nothing to mend"):
+            await session.operator.prepare_mend()
+        await carry_out(session, await session.operator.prepare("force", ("decode-0", "decode-1")))
+        await until(named(session, "E13", "proxy"), 20.0, "the proxy lists dead engines")
+        plan = await session.operator.prepare_mend()
+        assert plan.engines == ("decode-0", "decode-1")
+        await carry_out(session, plan)
+        await until(lambda: not named(session, "E13")(), 20.0, "mended")
