@@ -53,7 +53,9 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         if verb in ("stop", "restart"):
             add_drain_option(parser)
         if verb == "restart":
-            parser.add_argument("--rolling", action="store_true", help="one group after another, while the others serve")
+            parser.add_argument(
+                "--rolling", action="store_true", help="one group after another, while the others serve"
+            )
         if verb in ("start", "restart"):
             text = "launch although this check of the preflight fails; repeatable"
             parser.add_argument("--override", action="append", default=[], metavar="CHECK-ID", help=text)

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("console.cli.exporting", "write scripts, systemd units or Kubernetes manifests"),
     "check": ("console.cli.check", "check what must hold on every node before a launch"),
     "containers": ("console.cli.containers", "show, create, start or adopt the containers engines run in"),
+    "tune": ("console.cli.tune", "show kernel settings and limits that drift, set them"),
     "weights": ("console.cli.weights", "show the weights on the nodes, copy them from one node to others"),
     "start": ("console.cli.acts", "start engines"),
     "stop": ("console.cli.acts", "stop engines"),

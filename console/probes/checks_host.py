@@ -259,7 +259,9 @@ def valid_address(text: str) -> bool:
         return False
 
 
-_TUNE = "sysctl -w vm.swappiness=0 kernel.numa_balancing=0 kernel.sched_migration_cost_ns=50000"
+_TUNE = (
+    "dsv4-console tune set, or sysctl -w vm.swappiness=0 kernel.numa_balancing=0 kernel.sched_migration_cost_ns=50000"
+)
 
 CHECKS = (
     Check("26", "service address", "addresses", _address, "Engines bind to it and advertise it.",

@@ -9,6 +9,7 @@ from console.remote.link import NodeLink
 from console.services.adoption import Adopted
 from console.services.container_work import Containers
 from console.services.monitor import Monitor
+from console.services.tuning import Tuning
 from console.services.weights import WeightKeeper
 
 
@@ -17,4 +18,5 @@ class Upkeep:
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], state_dir: Path, who: str) -> None:
         self.containers = Containers(monitor, links, Adopted(state_dir, monitor.deployment.cluster.name))
+        self.tuning = Tuning(monitor, links)
         self.weights = WeightKeeper(monitor, links, who)

@@ -1,0 +1,100 @@
+"""`tune`: kernel settings and limits that drift on the nodes, the plan that sets them, and the way back."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+
+from console.cli.live import connected, opened
+from console.cli.options import add_cluster_options
+from console.cli.tables import table_lines
+from console.cli.upkeep import add_plan_options, carry_out
+from console.model.errors import ExitCode, Unreachable
+from console.probes.sanitize import clean
+from console.services.tuning import Tuned, way_back
+
+_ABOUT = """show: what drifts (changes nothing). set: write what a plan can set, until the next reboot; what was before is
+recorded on the node. --undo prints the commands of the way back."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `tune`."""
+    text = "show kernel settings and limits that drift, set them"
+    parser = subparsers.add_parser("tune", help=text, description=_ABOUT)
+    parser.add_argument("act", nargs="?", choices=("show", "set"), default="show")
+    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes; none means all that carry something")
+    parser.add_argument(
+        "--undo", action="append", metavar="NODE", help="print how to bring back what was before; repeatable"
+    )
+    add_plan_options(parser)
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show or act. `show` returns 1 when something drifts, 3 when no node answers."""
+    if args.undo:
+        return asyncio.run(_undo(args))
+    return asyncio.run(_set(args) if args.act == "set" else _show(args))
+
+
+async def _show(args: argparse.Namespace) -> int:
+    async with opened(args, read_only=True) as session:
+        with contextlib.suppress(Unreachable):
+            await connected(session)
+        found = await session.upkeep.tuning.look(args.nodes)
+    if args.output == "json":
+        print(json.dumps([as_json(each) for each in found]))
+    else:
+        print("\n".join(lines(found)))
+    if all(each.trouble for each in found):
+        return ExitCode.UNREACHABLE
+    return ExitCode.FAILED if any(each.trouble or each.drifts for each in found) else ExitCode.OK
+
+
+def as_json(found: Tuned) -> dict[str, object]:
+    """One node as data."""
+    rows = [
+        {"name": each.name, "now": each.now, "wanted": each.wanted, "why": each.why, "by_hand": each.remedy or None}
+        for each in found.drifts
+    ]
+    return {"node": found.node, "trouble": found.trouble or None, "drifts": rows}
+
+
+def lines(found: Sequence[Tuned]) -> Iterator[str]:
+    """The same for a person."""
+    rows = [
+        (each.node, drift.name, drift.now, drift.wanted, drift.remedy or drift.why)
+        for each in found
+        for drift in each.drifts
+    ]
+    if rows:
+        yield from table_lines(("NODE", "SETTING", "NOW", "WANTED", ""), rows)
+    yield from (clean(f"{each.node}: {each.trouble}") for each in found if each.trouble)
+    even = [each.node for each in found if not each.trouble and not each.drifts]
+    if even:
+        yield f"as wanted: {', '.join(even)}"
+    if any(not drift.remedy for each in found for drift in each.drifts):
+        yield "set them: dsv4-console tune set"
+
+
+async def _set(args: argparse.Namespace) -> int:
+    async with opened(args, read_only=False if args.dry_run else None) as session:
+        await connected(session)
+        chore = await session.upkeep.tuning.prepare(args.nodes)
+        return await carry_out(session, chore, args, only_plan=args.dry_run)
+
+
+async def _undo(args: argparse.Namespace) -> int:
+    async with opened(args, read_only=True) as session:
+        await connected(session)
+        found = await session.upkeep.tuning.changes(args.undo)
+    for node, changes in found.items():
+        commands = way_back(changes)
+        print(clean(f"# {node}" + ("" if commands else ": nothing was changed here")))
+        for command in commands:
+            print(clean(command))
+    return ExitCode.OK
