@@ -182,10 +182,10 @@ _GROUP = "A missing or cut file shows after many minutes of loading."
 CHECKS = (
     Check("36", "model configuration", "weights", _of_weights(_config), "Another model needs another layout.",
           "check the path and its mount", applies=_has_model),
-    Check("37", "every shard", "weights", _of_weights(_shards), _GROUP, "dsv4-console weights copy --from a node that is whole, or download the named files again",
+    Check("37", "every shard", "weights", _of_weights(_shards), _GROUP, "dsv4-console weights copy --from NODE, or download them again",
           applies=_has_model),
     Check("38", "same weights everywhere", "weights", _of_weights(_manifest), "Different weights answer nonsense (E9).",
-          "dsv4-console weights copy --from a node that has them", same=True, applies=_has_model),
+          "dsv4-console weights copy --from NODE", same=True, applies=_has_model),
     Check("39", "where the weights are", "weights-place", _place, "Sixteen readers per node make a shared file system slow.",
           "keep the weights on local NVMe", blocks=False, applies=_has_model),
     Check("40", "tokenizer", "weights", _of_weights(_tokenizer), _GROUP, "copy the tokenizer files", applies=_has_model),
