@@ -164,7 +164,8 @@ def note_row(text: str, manner: Manner) -> Line:
 
 def divider(manner: Manner) -> Line:
     """What stands between lines that do not follow each other."""
-    return ((fit("   --", manner.cells), "dim"),)
+    gutter = (manner.number_cells + 2 if manner.numbers else 1) + (STAMP_CELLS + 1 if manner.counts else 0)
+    return ((fit(" " * gutter + "--", manner.cells), "dim"),)
 
 
 def _edge(role: str, standing: Standing) -> Span | None:

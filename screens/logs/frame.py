@@ -6,7 +6,7 @@ It knows no file. A spot is what a view calls a line: an offset in one log, or a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Generic, Literal, TypeVar
 
@@ -130,6 +130,10 @@ class View(Frame[S], ABC):
     @abstractmethod
     def text(self, spot: S) -> str:
         """A line in full, safe to show and to copy."""
+
+    @abstractmethod
+    def texts(self, spots: Sequence[S]) -> list[str]:
+        """Lines in full, with who wrote them where that is not plain."""
 
     @abstractmethod
     def kept_lines(self) -> tuple[float, int, int | None] | None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from screens.logs.file import LogFile
 from screens.logs.sieve import Sieve
+
+FEW = 8
 
 
 class Kept:
@@ -21,6 +24,8 @@ class Kept:
         self.sieve = sieve
         self._before = array("Q", [0])
         self._starts: OrderedDict[int, tuple[int, list[int]]] = OrderedDict()
+        self._few: dict[int, array[int]] = {}
+        """Positions in chunks that keep hardly any line: rare lines are far apart, and each would cost a chunk to find again."""
         self._lines = 0
         self._tail = (-1, 0)
         """The size of the file when the lines behind the scan were last counted, and how many there were."""
@@ -30,8 +35,11 @@ class Kept:
         index = len(self._before) - 1
         if (index + 2) * self._file.span > self._file.size:
             return False
-        _, data = self._file.region(index)
-        self._before.append(self._before[-1] + self.sieve.count(data))
+        first, data = self._file.region(index)
+        kept = self.sieve.count(data)
+        if 0 < kept <= FEW:
+            self._few[index] = array("Q", [first + at for at in self.sieve.kept(data)])
+        self._before.append(self._before[-1] + kept)
         self._lines += data.count(b"\n")
         return True
 
@@ -92,8 +100,10 @@ class Kept:
             return index - 1 if self.share >= 1.0 else scanned
         return bisect_left(self._before, self._before[index]) - 1 if index else -1
 
-    def of(self, index: int) -> list[int]:
+    def of(self, index: int) -> Sequence[int]:
         """Positions of the kept lines of one chunk."""
+        if (few := self._few.get(index)) is not None:
+            return few
         size = min(self._file.size, (index + 2) * self._file.span)
         known = self._starts.get(index)
         if known is not None and known[0] == size:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from screens.lines import Line
@@ -191,6 +191,14 @@ class Merged(Stretch):
             return [self.cursor]
         low, high = sorted((ends[0], ends[1]))
         return [entry.spots[0] for entry in self.merge.entries[low : high + 1]]
+
+    def texts(self, spots: Sequence[Spot]) -> list[str]:
+        """Lines in full, each behind the ranks that wrote it."""
+        groups = {entry.spots[0]: entry for entry in self.merge.entries}
+        labels = [
+            self.names.label(groups[spot])[0] if spot in groups else self.names.engines[spot[0]] for spot in spots
+        ]
+        return [f"{label:{self.names.cells}} {self.text(spot)}" for label, spot in zip(labels, spots, strict=True)]
 
     def text(self, spot: Spot) -> str:
         """A line, safe to show and to copy."""

@@ -11,43 +11,31 @@ from dataclasses import replace
 from screens.lines import Line
 from screens.logs import times
 from screens.logs.drawing import pieces, text_of
-from screens.logs.folding import Entry, Names, Spot
-from screens.logs.frame import View
-from screens.logs.kept import Kept
+from screens.logs.folding import Entry, Spot
 from screens.logs.member import Member
-from screens.logs.merge import LONGEST, Merge
-from screens.logs.sieve import Pattern, Sieve
+from screens.logs.merge import LONGEST
+from screens.logs.several import Several
 
 STEP = 400
 """Lines that are merged at a time."""
 MOST_BEHIND = 512 * 1024
 """Bytes that are merged line by line to catch up; with more of them only the end is merged."""
+CATCH_UP_STEPS = 4
 COUNTED = 1024 * 1024
 """Bytes of one log in which new lines are counted at a time."""
 
 
-class Stretch(View[Spot]):
+class Stretch(Several):
     """The logs, the stretch of them that is merged, and the place of the screen in it."""
 
     def __init__(self, members: Sequence[Member]) -> None:
-        super().__init__()
-        self.merge = Merge(members)
-        self.names = Names.of([member.engine for member in members])
-        self.manner = replace(self.manner, numbers=False, label_cells=self.names.cells)
+        super().__init__(members)
         self.fresh = 0
         """Lines that came since the reader paused."""
         self._top = 0
         self._sub = 0
         self._counted = [0] * len(self.merge.members)
         self._behind = True
-        self._tally: list[Kept] = []
-        self._sifting = False
-        """Whether the stretch was taken up before a new filter had seen all of the logs."""
-
-    @property
-    def begun(self) -> bool:
-        """Whether any log has a byte."""
-        return any(member.file.size for member in self.merge.members)
 
     def resize(self, cells: int, height: int) -> None:
         """Take another size."""
@@ -82,47 +70,6 @@ class Stretch(View[Spot]):
             data = member.file.read(self._counted[index], min(COUNTED, member.file.size - self._counted[index]))
             self._counted[index] += len(data)
             self.fresh += data.count(b"\n")
-
-    def work(self) -> bool:
-        """Filter one more chunk of each log; when all is filtered, the stretch is taken up anew, for now it is whole."""
-        scans = [member.shown.kept for member in self.merge.members if member.shown is not None]
-        more = [scan.advance() for scan in scans if scan.share < 1.0]
-        if self._sifting and not any(scan.share < 1.0 for scan in scans):
-            self._sifting = False
-            self._anew()
-        found = [tally.advance() for tally in self._tally]
-        return any(more) or any(found)
-
-    def kept_lines(self) -> tuple[float, int, int | None] | None:
-        """How much is filtered, how many lines are kept and hidden."""
-        scans = [member.shown.kept for member in self.merge.members if member.shown is not None]
-        if not scans:
-            return None
-        size = sum(member.file.size for member in self.merge.members) or 1
-        share = (
-            sum(scan.share * member.file.size for scan, member in zip(scans, self.merge.members, strict=True)) / size
-        )
-        kept = sum(scan.total() for scan in scans)
-        return share, kept, sum(scan.lines() for scan in scans) - kept
-
-    def search(self, needle: Pattern | None) -> None:
-        """What `n` and `N` look for; its hits are counted in the background."""
-        super().search(needle)
-        self._count_hits()
-
-    def _count_hits(self) -> None:
-        self._tally = []
-        if self.needle is None:
-            return
-        for member in self.merge.members:
-            sieve = member.shown.sieve if member.shown else Sieve()
-            self._tally.append(Kept(member.file, replace(sieve, wanted=(self.needle, *sieve.wanted))))
-
-    def hits(self) -> tuple[int | None, int] | None:
-        """How many lines the search finds; which of them it stands on is not counted."""
-        if not self._tally or any(tally.share < 1.0 for tally in self._tally):
-            return None
-        return None, sum(tally.total() for tally in self._tally)
 
     def when(self) -> float | None:
         """The time of the line on top, or of the last one while following."""
@@ -182,14 +129,16 @@ class Stretch(View[Spot]):
         merge = self.merge
         if self._behind:
             self._behind = False
-            if merge.waiting() > MOST_BEHIND or len(merge.entries) > LONGEST or not merge.entries:
+            sifted = any(member.shown is not None for member in merge.members)
+            flood = not sifted and merge.waiting() > MOST_BEHIND
+            if flood or not 0 < len(merge.entries) <= LONGEST or not self._caught_up():
                 merge.begin_at_end()
-            else:
-                while merge.down(STEP) == STEP:
-                    pass
         needed = self.height
         while len(merge.entries) < needed and merge.up(STEP):
             pass
+
+    def _caught_up(self) -> bool:
+        return any(self.merge.down(STEP) < STEP for _ in range(CATCH_UP_STEPS))
 
     def _to_end(self) -> None:
         index, rows = len(self.merge.entries), 0

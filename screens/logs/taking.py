@@ -37,7 +37,7 @@ class Taking:
         if view is None:
             return ""
         spots = view.chosen() if view.anchor is not None else [view.hit] if view.hit is not None else view.seen()
-        return "\n".join(view.text(spot) for spot in spots)
+        return "\n".join(view.texts(spots))
 
     def select(self) -> None:
         """Begin to select lines, at the one the search stands on or the last one seen; again ends it."""
@@ -84,7 +84,7 @@ class Taking:
                 written = await asyncio.to_thread(saving.save, file.path, file.size, self._view.sieve, target)
             else:
                 assert isinstance(view, Merged)
-                lines = [view.text(entry.spots[0]) for entry in view.merge.entries]
+                lines = view.texts([entry.spots[0] for entry in view.merge.entries])
                 words = f", the {len(lines)} lines around here; `dsv4-console logs` writes all"
                 written = await asyncio.to_thread(saving.save_lines, lines, target)
         except OSError as error:
@@ -123,6 +123,6 @@ class Taking:
         assert isinstance(view, Merged)
         top_spot = next(iter(view.seen()), None)
         entries = view.merge.entries
-        lines = [view.text(entry.spots[0]) for entry in entries]
+        lines = view.texts([entry.spots[0] for entry in entries])
         await asyncio.to_thread(saving.save_lines, lines, path)
         return next((index for index, entry in enumerate(entries, start=1) if top_spot in entry.spots), 1)

@@ -5,7 +5,7 @@ The place is a byte offset and a row within that line, never a line number: so n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from console.services.logs import LogNote
@@ -299,6 +299,10 @@ class Window(Place):
             at = following
             found.append(at)
         return found
+
+    def texts(self, spots: Sequence[int]) -> list[str]:
+        """Lines in full."""
+        return [self.text(spot) for spot in spots]
 
     def text(self, spot: int) -> str:
         """A line, safe to show and to copy."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from console.model.errors import ConsoleError
+from screens.away import pager_command
+from screens.logs.drawing import span_words
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import running
-from tests.screens.test_log_pane import pane, session_with_log
+from tests.screens.test_log_pane import pane, session_with_log, stamped
 
 
 def ranks(directory: Path, lines: int = 20) -> FakeSession:
@@ -41,3 +47,142 @@ async def test_m_merges_the_group_from_the_grid_and_again_shows_one_alone(tmp_pa
         await seen.sees("15/16 not 7")
         await seen.press("escape", "M")
         await seen.sees("20 lines")
+
+
+async def test_lines_around_what_a_filter_keeps(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (120, 40)) as seen:
+        await seen.press("l", "ampersand")
+        await seen.type("ERROR")
+        await seen.press("enter")
+        await seen.sees("8 shown, 7992 hidden")
+        await seen.press("C")
+        await seen.sees("ERROR +-1 8 shown, 7992 hidden")
+        text = [line[8:].strip() for line in seen.lines()[7:-1]]
+        steps = [line.rpartition(" ")[2] for line in text if "step" in line]
+        assert steps[:6] == ["699", "700", "701", "1699", "1700", "1701"]
+        assert text[3] == "--"
+        await seen.press("colon")
+        await seen.type("context")
+        await seen.press("space", "0", "enter")
+        await seen.sees(lambda: "+-" not in seen.text())
+
+
+async def test_hits_are_counted_and_numbered(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (120, 40)) as seen:
+        await seen.press("l", "g", "slash")
+        await seen.type("step 1.00")
+        await seen.press("enter")
+        await seen.sees("/ step 1.00 1/10")
+        await seen.press("n", "n")
+        await seen.sees("3/10")
+        await seen.press("N")
+        await seen.sees("2/10")
+        await seen.press("ampersand")
+        await seen.type("step 1")
+        await seen.press("enter")
+        await seen.sees("2/10")
+        await seen.press("slash")
+        await seen.type("nothing like it")
+        await seen.press("enter")
+        await seen.sees("no hit")
+
+
+async def test_times_are_written_hidden_counted_from_now_or_from_the_begin(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (120, 40)) as seen:
+        await seen.press("l", "g", "e")
+        await seen.sees("INFO 11-24 10:11:41 [core.py:1]")
+        await seen.press("t")
+        await seen.sees("INFO [core.py:1] step 701")
+        await seen.press("t", "t")
+        await seen.sees("11m40s (EngineCore_DP0 pid=7) ERROR [core.py:1] step 700")
+        row = next(line for line in seen.lines() if "continued" in line)
+        assert row.split() == ["696", "continued", "from", "the", "line", "before"]
+        await seen.press("t")
+        await seen.sees("INFO 11-24 10:11:41 [core.py:1]")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0s"), (59, "59s"), (185, "3m05s"), (7620, "2h07m"), (273_700, "3d04h"), (-12, "-12s")],
+)
+def test_lengths_of_time(seconds: float, words: str) -> None:
+    assert span_words(seconds) == words
+
+
+async def test_selected_lines_are_copied_in_full_and_the_selection_ends(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (80, 24)) as seen:
+        await seen.press("l", "g", "e", "v", "j", "j", "k")
+        await seen.sees("selecting 2 lines; y copies, esc ends")
+        await seen.press("y")
+        await seen.sees(lambda: "sent to the terminal's clipboard: 2 lines" in seen.toasts())
+        saved = (tmp_path / "clipboard.txt").read_text().splitlines()
+        assert saved == [stamped(number).decode().rstrip() for number in (700, 701)]
+        await seen.sees(lambda: "selecting" not in seen.text())
+        await seen.press("v", "G")
+        await seen.sees("selecting 5001 lines")
+        await seen.press("y")
+        await seen.sees(lambda: "too long for a terminal's clipboard (5001 lines" in seen.toasts())
+        await seen.press("v", "g", "escape")
+        await seen.sees(lambda: "selecting" not in seen.text())
+        assert seen.app.main.focused is pane(seen)
+
+
+async def test_lines_of_merged_logs_are_selected_with_the_names_of_their_ranks(tmp_path: Path) -> None:
+    async with running(ranks(tmp_path), (120, 40)) as seen:
+        await seen.press("G", "M", "v", "k", "k")
+        await seen.sees("selecting 3 lines")
+        await seen.press("y")
+        await seen.sees(lambda: "3 lines" in seen.toasts())
+        saved = (tmp_path / "clipboard.txt").read_text().splitlines()
+        assert [line.split()[0] for line in saved] == ["x16", "x16", "x15"]
+        assert saved[-1].endswith("step 19")
+
+
+async def test_the_pager_is_given_a_clean_copy_at_the_line_on_top(tmp_path: Path) -> None:
+    session, copy = session_with_log(tmp_path)
+    copy.append(b"\x1b]0;owned\x07plain \x1b[31mred\x1b[0m\n")
+    asked: list[tuple[list[str], dict[str, str], bytes]] = []
+
+    async def run_away(words: Sequence[str], more: dict[str, str]) -> int:
+        asked.append((list(words), more, Path(words[-1]).read_bytes()))
+        return 0
+
+    async with running(session, (120, 40)) as seen:
+        pane(seen).taking.run_away = run_away
+        await seen.press("l", "colon", "1", "2", "3", "5", "enter")
+        await seen.sees("line 1235 of 8001")
+        await seen.press("o")
+        await seen.sees(lambda: asked)
+        words, more, data = asked.pop()
+        assert words[1:-1] == ["+1235", "--"] if words[0].endswith("less") else words
+        assert more["LESSSECURE"] == "1"
+        assert data.splitlines()[1234] == stamped(1234).rstrip()
+        assert data.splitlines()[-1] == b"plain red"
+        assert not Path(words[-1]).exists()
+        pane(seen).filter("ERROR")
+        await seen.press("g", "o")
+        await seen.sees(lambda: asked)
+        assert asked.pop()[2].splitlines() == [stamped(number).rstrip() for number in range(700, 8000, 1000)]
+
+
+@pytest.mark.parametrize(
+    ("pager", "words"),
+    [
+        ("less -S", ["less", "-S", "+7", "--", "/x y"]),
+        ("more", ["more", "+7", "/x y"]),
+        ("cat -v", ["cat", "-v", "/x y"]),
+    ],
+)
+def test_the_pager_of_the_environment(pager: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert pager_command({"PAGER": pager}, Path("/x y"), 7) == (words, {"LESSSECURE": "1"})
+
+
+@pytest.mark.parametrize(("pager", "said"), [("'", "No closing quotation"), ("no-such-pager -x", "no no-such-pager")])
+def test_a_pager_that_is_not_there(pager: str, said: str) -> None:
+    with pytest.raises(ConsoleError, match=said):
+        pager_command({"PAGER": pager}, Path("x"), 1)
