@@ -182,7 +182,8 @@ _GROUP = "A missing or cut file shows after many minutes of loading."
 CHECKS = (
     Check("36", "model configuration", "weights", _of_weights(_config), "Another model needs another layout.",
           "check the path and its mount", applies=_has_model),
-    Check("37", "every shard", "weights", _of_weights(_shards), _GROUP, "dsv4-console weights copy --from NODE, or download them again",
+    Check("37", "every shard", "weights", _of_weights(_shards), _GROUP,
+          "dsv4-console weights copy --from NODE, or download them again",
           applies=_has_model),
     Check("38", "same weights everywhere", "weights", _of_weights(_manifest), "Different weights answer nonsense (E9).",
           "dsv4-console weights copy --from NODE", same=True, applies=_has_model),
