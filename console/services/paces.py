@@ -5,10 +5,8 @@ A small file for each layout on the jump host. Only starts seen whole are kept; 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +15,11 @@ from console.files import save_text
 from console.model.deployment import Deployment
 from console.model.errors import ConsoleError
 from console.model.pace import Pace, about, starts
-from console.model.snapshot import EngineSnapshot, EngineState, EventLevel
+from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, EventLevel
 from console.probes.engine_log import SHARE, Phase
 from console.services.monitor import Monitor
 from console.services.places import file_name
 
-EVERY_S = 1.0
 KEPT = 8
 """Starts of one shape; older ones were made with other weights on another disk."""
 BEGINNING_S = 20.0
@@ -143,31 +140,21 @@ class PaceWatch:
         self._book = PaceBook(path)
         self._starts: dict[str, Now] = {}
 
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        while True:
-            self.look(time.time())
-            await asyncio.sleep(EVERY_S)
-
-    def look(self, now: float) -> None:
-        """Take every start one look further."""
+    def look(self, snapshot: ClusterSnapshot) -> None:
+        """Take every start one look further; to be told of each picture, so that the last moment of a start is not missed."""
         deployment, seen = self._monitor.deployment, {}
+        planned = {rank.id for rank in deployment.ranks()}
         for group in deployment.layout.groups:
-            members = [each for each in self._monitor.snapshot.engines.values() if each.group == group]
-            members = [each for each in members if each.id in {rank.id for rank in deployment.ranks()}]
+            members = [each for name, each in snapshot.engines.items() if each.group == group and name in planned]
             states = {each.state for each in members}
             if EngineState.STARTING in states and states <= {EngineState.STARTING, EngineState.READY}:
-                seen[group] = pace(
-                    group, self._book.of(shape(deployment, group)), members, self._watched(group, members, now)
-                )
+                watched = self._watched(group, members, snapshot.at)
+                seen[group] = pace(group, self._book.of(shape(deployment, group)), members, watched)
             elif states == {EngineState.READY}:
-                self._finish(deployment, group, members, now)
+                self._finish(deployment, group, members, snapshot.at)
             else:
                 self._starts.pop(group, None)
-        usual = self._usual()
-        if (seen, usual) != (self._monitor.paces, self._monitor.usual):
-            self._monitor.paces, self._monitor.usual = seen, usual
-            self._monitor.touch()
+        self._monitor.paces, self._monitor.usual = seen, self._usual()
 
     def _usual(self) -> Mapping[str, str]:
         """Group → how long its start took before; groups that nobody has watched are left out."""

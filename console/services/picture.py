@@ -86,9 +86,13 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         diagnoses=scene.diagnoses,
         tasks=_tasks(scene),
         restarts=scene.restarts,
-        paces=scene.paces,
+        paces={name: each for name, each in scene.paces.items() if _starts(engines, name)},
         usual=scene.usual,
     )
+
+
+def _starts(engines: Mapping[str, EngineSnapshot], group: str) -> bool:
+    return any(each.group == group and each.state is EngineState.STARTING for each in engines.values())
 
 
 def _learnt(scene: Scene, rank: Rank) -> RunRecord | None:

@@ -128,12 +128,12 @@ class PlanMaker:
         for group in dict.fromkeys(rank.group for rank in ranks):
             members = tuple(rank.id for rank in ranks if rank.group == group)
             node = next(rank.node for rank in ranks if rank.group == group)
-            took = f", {self.snapshot.usual[group]}" if group in self.snapshot.usual else ""
-            step = Step(f"ready:{group}", "wait-ready", f"wait until all of {group} is ready{took}", node, members)
+            took = f"; {group}: {self.snapshot.usual[group]}" if group in self.snapshot.usual else ""
+            step = Step(f"ready:{group}", "wait-ready", f"wait until all of {group} is ready", node, members)
             if stages and stages[-1].steps[0].act == "wait-ready":
-                stages[-1] = Stage("wait until ready", (*stages[-1].steps, step))
+                stages[-1] = Stage(stages[-1].title + took, (*stages[-1].steps, step))
             else:
-                stages.append(Stage("wait until ready", (step,)))
+                stages.append(Stage("wait until ready" + took, (step,)))
         proxies = [self.ranks[name] for name in names if self.ranks[name].role == "proxy"]
         if proxies:
             stages += self._launch_stages(proxies, "proxy ")

@@ -104,6 +104,7 @@ class Session:
         for link in self._links.values():
             link.start()
         self._monitor.subscribe(self.evaluator.watch.attend)
+        self._monitor.subscribe(self._paces.look)
         self._monitor.subscribe(self.regard.attend)
         self._tasks = [
             asyncio.create_task(self._monitor.run(), name="monitor"),
@@ -112,7 +113,6 @@ class Session:
             asyncio.create_task(self._metrics.run(), name="metrics"),
             asyncio.create_task(self._works.run(), name="works"),
             asyncio.create_task(self._diagnosis.run(), name="diagnosis"),
-            asyncio.create_task(self._paces.run(), name="paces"),
             asyncio.create_task(self.restarts.run(), name="restarts"),
             asyncio.create_task(self._watch_lease(), name="lease"),
         ]

@@ -143,3 +143,9 @@ def test_a_start_says_that_a_policy_will_restart_it() -> None:
     assert [each.where for each in notes] == ["decode"]
     assert "at most 2 times in 1 h" in notes[0].message
     assert not any(each.rule == "RESTART" for each in _plan("start", (), {}).findings)
+
+
+def test_a_start_says_how_long_it_took_before() -> None:
+    seen = replace(picture({}), usual={"decode": "about 8 min, as in 4 earlier starts"})
+    titles = [stage.title for stage in PlanMaker(deployment(), seen).make("start", ()).stages]
+    assert "wait until ready; decode: about 8 min, as in 4 earlier starts" in titles
