@@ -51,8 +51,8 @@ class Frame(Generic[S]):
         return Standing(spot in self.marks, spot == self.hit, near, chosen)
 
 
-class View(Frame[S], ABC):
-    """What the pane asks of a view."""
+class Moving(Frame[S], ABC):
+    """What the pane asks of a view to draw it and to move in it."""
 
     @property
     @abstractmethod
@@ -98,6 +98,10 @@ class View(Frame[S], ABC):
     @abstractmethod
     def to_top(self) -> None:
         """To the first line."""
+
+
+class View(Moving[S]):
+    """What the pane asks of a view's lines."""
 
     @abstractmethod
     def here(self) -> S | None:
