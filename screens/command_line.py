@@ -90,7 +90,7 @@ class CommandLine:
         words = [action.id for action in ACTIONS] + [f"node {name}" for name in snapshot.nodes]
         words += [f"take {name}" for name in snapshot.nodes]
         groups = self._screen.console.session.deployment.layout.groups
-        words += [f"{verb} {name}" for verb in ("size", "reset") for name in groups]
+        words += [f"{verb} {name}" for verb in ("size", "reset", "scale") for name in groups]
         words += [text for text, _ in BEGINNINGS]
         return words + [f"log {name}" for name in snapshot.engines] + [f"theme {name}" for name in LOOKS]
 
@@ -111,7 +111,7 @@ class CommandLine:
         if not verb:
             return
         action = find_action(verb)
-        reshaping = screen.reshaping.commands()
+        reshaping = {**screen.reshaping.commands(), **screen.living.commands()}
         measuring = screen.evaluating.commands()
         if verb in table:
             table[verb]()

@@ -50,16 +50,17 @@ class Deeds:
             return
         operator = screen.console.session.operator
         target = f"{len(chosen)} engine{'s' if len(chosen) != 1 else ''}"
-        work = self._act(verb, target, lambda: operator.prepare(verb, chosen))
-        screen.run_worker(work, group="act", exclusive=True)
+        self.offer(verb, target, lambda: operator.prepare(verb, chosen))
 
     def end(self, verb: Literal["stop", "force"], node: str, pid: int) -> None:
         """Show the plan to end a process that is not ours."""
-        if not self._armed():
-            return
         operator = self._screen.console.session.operator
-        work = self._act(verb, f"pid {pid} on {node}", lambda: operator.prepare_end(verb, node, pid))
-        self._screen.run_worker(work, group="act", exclusive=True)
+        self.offer(verb, f"pid {pid} on {node}", lambda: operator.prepare_end(verb, node, pid))
+
+    def offer(self, verb: Verb, target: str, prepare: Callable[[], Awaitable[Plan]]) -> None:
+        """Show a plan that is still to be made, and run it when it is confirmed."""
+        if self._armed():
+            self._screen.run_worker(self._act(verb, target, prepare), group="act", exclusive=True)
 
     def _armed(self) -> bool:
         screen = self._screen

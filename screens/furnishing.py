@@ -8,6 +8,7 @@ from screens import remembering
 from screens.command_line import CommandLine
 from screens.deeds import Deeds
 from screens.evaluating import Evaluating
+from screens.living import Living
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
 from screens.panes.roles import RolePane
@@ -32,10 +33,11 @@ async def furnish(screen: MainScreen) -> None:
     screen.command_line = CommandLine(screen)
     screen.reshaping = Reshaping(screen)
     screen.restarting = Restarting(screen)
+    screen.living = Living(screen)
     screen.reading = Reading(screen)
     screen.evaluating = Evaluating(screen)
     screen.strangers = Strangers(screen)
-    acts = (screen.deeds, screen.evaluating, screen.reshaping, screen.strangers, screen.restarting)
+    acts = (screen.deeds, screen.evaluating, screen.reshaping, screen.strangers, screen.restarting, screen.living)
     screen.parts = (*acts, screen.arrangement, screen.sayings, screen.reading, screen.command_line)
     screen.grid.on_menu = screen.sayings.menu
     for name, pane in screen.panes.items():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from screens.command_line import CommandLine
     from screens.deeds import Deeds
     from screens.evaluating import Evaluating
+    from screens.living import Living
     from screens.panes.base import Pane, Target
     from screens.panes.log import LogPane
     from screens.prompt import Prompt
@@ -58,6 +59,7 @@ class MainScreen(Screen[None]):
     evaluating: Evaluating
     strangers: Strangers
     restarting: Restarting
+    living: Living
 
     def __init__(self) -> None:
         super().__init__()

@@ -62,8 +62,14 @@ class Acts(Protocol):
     def running(self) -> Plan | None:
         """The plan that runs now."""
 
-    async def prepare(self, verb: Verb, engines: Sequence[str]) -> Plan:
+    async def prepare(self, verb: Verb, engines: Sequence[str], *, in_turn: bool = False) -> Plan:
         """Build a plan; raises ConsoleError."""
+
+    async def prepare_scale(self, group: str, count: int, nodes: Sequence[str] = ()) -> Plan:
+        """Build the plan for so many groups; raises ConsoleError."""
+
+    async def prepare_mend(self) -> Plan:
+        """Build the plan that sets the proxy's lists right; raises ConsoleError."""
 
     async def run(self, plan: Plan, notice: Callable[[StepEvent], None], *, confirmed: str) -> PlanResult:
         """Run it; raises ConsoleError when it is refused."""

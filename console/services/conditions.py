@@ -34,7 +34,7 @@ OWN = (
     Signature(
         "S5", "running", "the proxy lacks engines that are ready",
         "It lists fewer than serve, so the others get no request.",
-        "Have it list what is ready: key M on the screen, or `mend`; another kind of proxy is restarted.",
+        "Have it list what is ready: key D on the screen, or `mend`; another kind of proxy is restarted.",
         "vllm-ascend examples/disaggregated_prefill_v1", where="console", fact="proxy-misses",
     ),
     Signature(

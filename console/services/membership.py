@@ -131,7 +131,7 @@ class Membership:
             say(_waiting(missing, isolated))
             await asyncio.sleep(LOOK_S)
         raise ConsoleError(
-            _waiting(missing, isolated), hint="they are ready; mend (M) puts them behind the proxy later"
+            _waiting(missing, isolated), hint="they are ready; mend (D) puts them behind the proxy later"
         )
 
     async def _remove(self, step: Step) -> str:

@@ -26,6 +26,8 @@ VERBS: dict[Verb, str] = {
     "stop": "STOP",
     "restart": "RESTART",
     "force": "FORCE KILL",
+    "scale": "SCALE",
+    "mend": "MEND",
     "containers": "CONTAINERS",
     "tune": "TUNE",
     "weights": "COPY WEIGHTS",

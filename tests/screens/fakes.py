@@ -120,7 +120,16 @@ class FakeOperator:
     cancelled: bool = False
     refusal: ConsoleError | None = None
 
-    async def prepare(self, verb: Verb, engines: Sequence[str]) -> Plan:
+    async def prepare_scale(self, group: str, count: int, nodes: Sequence[str] = ()) -> Plan:
+        """A start of what that group has."""
+        self.asked.append(("scale", (group, str(count), *nodes)))
+        return replace(await self.prepare("start", ("decode-0",)), verb="scale")
+
+    async def prepare_mend(self) -> Plan:
+        """Nothing to do."""
+        raise Refused("nothing to mend: the proxy uses exactly the engines that are ready")
+
+    async def prepare(self, verb: Verb, engines: Sequence[str], *, in_turn: bool = False) -> Plan:
         """One stage for each node."""
         if self.session.read_only:
             raise Refused("the cluster is read-only", hint="start the console with --write")

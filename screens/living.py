@@ -1,0 +1,68 @@
+"""Changes of a deployment that goes on serving: more or fewer groups, a restart in turn, a proxy set right. Each shows its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from screens.lines import shown
+from screens.panes.roles import RolePane
+from screens.room import Verbs
+
+if TYPE_CHECKING:
+    from screens.main import MainScreen
+
+_SCALE = "scale GROUP COUNT [NODE…]: so many groups like it serve afterwards"
+
+
+class Living:
+    """What is asked for here is worked out by the operator of the session; nothing happens before its plan is confirmed."""
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+
+    def verbs(self) -> Verbs:
+        """Keys that lead to such a plan."""
+        return {"rolling": self.roll, "mend": self.mend, "scale": self.scale_here}
+
+    def commands(self) -> Mapping[str, Callable[[Sequence[str]], object]]:
+        """What can be typed with names behind it, by action id."""
+        return {"scale": self.scale, "rolling": self.roll}
+
+    def roll(self, engines: Sequence[str] = ()) -> None:
+        """Restart the groups of these engines, or of the chosen ones, one after another."""
+        chosen = tuple(engines) or self._screen.grid.chosen_engines()
+        unknown = [name for name in chosen if name not in self._screen.snapshot.engines]
+        if unknown or not chosen:
+            self._warn(f"no engine {', '.join(unknown)}" if unknown else "no engine here: mark some, or name them")
+            return
+        operator = self._screen.console.session.operator
+        words = f"{len(chosen)} engine{'s' if len(chosen) != 1 else ''} and the rest of their groups"
+        self._screen.deeds.offer("restart", words, lambda: operator.prepare("restart", chosen, in_turn=True))
+
+    def mend(self) -> None:
+        """Have the proxy list exactly what is ready."""
+        operator = self._screen.console.session.operator
+        self._screen.deeds.offer("mend", "the proxy", lambda: operator.prepare_mend())
+
+    def scale(self, words: Sequence[str]) -> None:
+        """Have so many groups like one of the layout."""
+        if len(words) < 2 or not (words[1].isascii() and words[1].isdecimal() and len(words[1]) < 5):
+            self._warn(_SCALE)
+            return
+        group, count, nodes = words[0], int(words[1]), tuple(words[2:])
+        operator = self._screen.console.session.operator
+        self._screen.deeds.offer("scale", f"{group} to {count}", lambda: operator.prepare_scale(group, count, nodes))
+
+    def scale_here(self) -> None:
+        """Begin the command with the group under the cursor and one more than there are."""
+        pane = self._screen.panes["roles"]
+        assert isinstance(pane, RolePane)
+        copies = self._screen.console.session.deployment.assignment.copies
+        here = pane.group_here or ""
+        group = copies.get(here, here)
+        count = 1 + sum(like == group for like in copies.values())
+        self._screen.command_line.begin(f"scale {group} {count + 1}" if group else "scale ")
+
+    def _warn(self, words: str) -> None:
+        self._screen.notify(shown(words), severity="warning", markup=False)
