@@ -51,7 +51,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("start", ("s",), "Start", "Plan a start of the marked or current engines", "Engines", danger=True, footer=3),
     Action("stop", ("x",), "Stop", "Plan a stop: drain, TERM, later KILL what is left", "Engines", danger=True, footer=4),
     Action("restart", ("r",), "Restart", "Plan a stop and a start", "Engines", danger=True, footer=5),
-    Action("rolling", ("W",), "Rolling", "Plan a restart of one group after another while the others serve", "Engines", danger=True),
+    Action("rolling", ("W",), "Rolling", "Plan a restart of one group after another; the rest serves", "Engines", danger=True),
     Action("mend", ("D",), "Mend", "Plan to have the proxy list exactly the engines that are ready", "Engines", danger=True),
     Action("force", ("X",), "Force", "Plan a kill without waiting; asks for typing", "Engines", danger=True),
     Action("hold-restarts", ("R",), "Hold restarts", "Restart policies: not by this console, or again", "Engines", danger=True),

@@ -1,4 +1,4 @@
-"""Changes of a deployment that goes on serving: more or fewer groups, a restart in turn, a proxy set right. Each shows its plan."""
+"""Changes of a deployment that goes on serving: more or fewer groups, a restart in turn, a proxy set right."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Living:
     def mend(self) -> None:
         """Have the proxy list exactly what is ready."""
         operator = self._screen.console.session.operator
-        self._screen.deeds.offer("mend", "the proxy", lambda: operator.prepare_mend())
+        self._screen.deeds.offer("mend", "the proxy", operator.prepare_mend)
 
     def scale(self, words: Sequence[str]) -> None:
         """Have so many groups like one of the layout."""
