@@ -11,7 +11,7 @@ from typing import Any
 from console.cli.live import connected, opened, until
 from console.cli.options import add_cluster_options
 from console.model.errors import ExitCode, Unreachable
-from console.model.pace import Pace, about
+from console.model.pace import Pace, Skew, about
 from console.model.restart import GroupRestart
 from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot, Task
 from console.model.unmanaged import Unmanaged
@@ -81,6 +81,7 @@ def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
         "engines": [_engine(engine) for engine in snapshot.engines.values()],
         "tasks": [_task(task) for task in snapshot.tasks],
         "starts": {name: _start(each) for name, each in snapshot.paces.items()},
+        "skews": {name: _skew(each) for name, each in snapshot.skews.items()},
         "restarts": {name: _restart(each, snapshot.at) for name, each in snapshot.restarts.items()},
     }
 
@@ -89,6 +90,10 @@ def _start(each: Pace) -> dict[str, Any]:
     left = None if each.left_s is None else round(each.left_s)
     typical = None if each.typical_s is None else round(each.typical_s)
     return {"elapsed_s": round(each.elapsed_s), "left_s": left, "typical_s": typical, "earlier_starts": each.of}
+
+
+def _skew(each: Skew) -> dict[str, Any]:
+    return {"seconds": round(each.seconds, 2), "last": each.last, "limit_s": each.limit_s, "hccl_s": each.hccl_s}
 
 
 def _restart(each: GroupRestart, now: float) -> dict[str, Any]:

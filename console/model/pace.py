@@ -1,7 +1,8 @@
-"""How long the start of a group takes, against earlier starts of the same shape. How that is measured does not enter here."""
+"""How long the start of a group takes, against earlier starts, and how far apart its ranks began. Nothing is measured here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -40,3 +41,47 @@ class Pace:
         if self.left_s <= 0:
             return f"longer than usual: {about(self.typical_s)} in {starts(self.of)}"
         return f"about {about(self.left_s)} left (from {starts(self.of)})"
+
+
+HANDSHAKE_S = 300.0
+"""How long vLLM's engines wait for each other (vllm/v1/engine/core.py, HANDSHAKE_TIMEOUT_MINS 5, 0.21)."""
+HCCL_CONNECT_S = 120.0
+"""HCCL_CONNECT_TIMEOUT when it is not set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """How far apart the ranks of a group were started, clocks of the nodes compared."""
+
+    group: str
+    seconds: float
+    last: str
+    """The engine that came last."""
+    hccl_s: float
+    """HCCL_CONNECT_TIMEOUT of the group."""
+
+    @property
+    def limit_s(self) -> float:
+        """What it must stay below."""
+        return min(HANDSHAKE_S, self.hccl_s)
+
+    @property
+    def late(self) -> bool:
+        """Whether the first ranks may have given up before the last one came."""
+        return self.seconds >= self.limit_s
+
+    def words(self) -> str:
+        """One line, with what it is to be compared with."""
+        limits = f"engines wait {HANDSHAKE_S:.0f} s for each other, HCCL {self.hccl_s:.0f} s"
+        late = "TOO LATE: " if self.late else ""
+        return f"{late}{self.seconds:.1f} s between the first rank and {self.last}; {limits}"
+
+
+def skew_of(group: str, started_at: Mapping[str, float], env: Mapping[str, str]) -> Skew | None:
+    """The skew of ranks that began at these times, all on one clock; None for a single rank. `env`: the group's variables."""
+    if len(started_at) < 2:
+        return None
+    written = env.get("HCCL_CONNECT_TIMEOUT", "")
+    hccl = float(written) if written.isascii() and written.isdecimal() else HCCL_CONNECT_S
+    last = max(started_at, key=lambda engine: started_at[engine])
+    return Skew(group, started_at[last] - min(started_at.values()), last, hccl)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from console.model.pace import Pace
+from console.model.pace import Pace, Skew
 from console.model.restart import GroupRestart
 from console.model.role import RankRole
 from console.model.state import EngineState as EngineState
@@ -286,6 +286,8 @@ class ClusterSnapshot:
     """How far the starts are that run now, by group."""
     usual: Mapping[str, str] = field(default_factory=dict)
     """How long the start of a group took before, in words: `about 8 min, as in 4 earlier starts`."""
+    skews: Mapping[str, Skew] = field(default_factory=dict)
+    """How far apart the living ranks of a group were started; groups of one rank are not in it."""
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     """Where the groups stand that have a restart policy; groups without one are not in it."""
     tasks: tuple[Task, ...] = ()

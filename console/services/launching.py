@@ -11,6 +11,7 @@ from console.commands.masking import masked_argv, masked_env
 from console.commands.script import cmd_sh
 from console.model.deployment import Rank
 from console.model.errors import ConsoleError, LinkLost, NodeError, Unreachable
+from console.model.pace import skew_of
 from console.model.plan import Step
 from console.model.run import RunState
 from console.model.snapshot import EngineSnapshot, EngineState, LinkState
@@ -132,12 +133,15 @@ class Launching:
     def _skew(self, step: Step) -> str:
         """How far apart the ranks of each group of this step were started so far, clocks of the nodes compared."""
         groups = dict.fromkeys(self._scope.ranks[engine].group for engine in step.engines)
-        told = []
+        layout, told = self._scope.monitor.deployment.layout, ""
         for group in groups:
-            times = [at for engine, at in self._launched.items() if self._scope.ranks[engine].group == group]
-            if len(times) > 1:
-                told.append(f"start skew of {group} {max(times) - min(times):.1f} s")
-        return "".join(f"; {text}" for text in told)
+            times = {engine: at for engine, at in self._launched.items() if self._scope.ranks[engine].group == group}
+            env = {**layout.env, **layout.groups[group].env} if group in layout.groups else {}
+            skew = skew_of(group, times, env)
+            if skew is not None:
+                told += f"; start skew of {group} {skew.seconds:.1f} s" + (f", {skew.words()}" if skew.late else "")
+                told += "" if skew.late else f" of the {skew.limit_s:.0f} s it may be"
+        return told
 
     async def wait_ready(self, step: Step, say: Say) -> str:
         """Until every engine of the step is ready, one has failed, or the operator stops waiting."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from console.model.deployment import Deployment, Rank
-from console.model.pace import Pace
+from console.model.pace import Pace, Skew, skew_of
 from console.model.restart import GroupRestart
 from console.model.role import RankRole
 from console.model.run import RunKey, RunState, RunVerdict
@@ -88,7 +88,22 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         restarts=scene.restarts,
         paces={name: each for name, each in scene.paces.items() if _starts(engines, name)},
         usual=scene.usual,
+        skews=_skews(scene, engines),
     )
+
+
+def _skews(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, Skew]:
+    """How far apart the ranks of each group began that live now."""
+    found = {}
+    for name, group in scene.deployment.layout.groups.items():
+        began = {
+            each.id: each.started_at - (scene.nodes[each.node].clock_offset_s or 0.0)
+            for each in engines.values()
+            if each.group == name and each.state.alive and each.started_at is not None and each.node in scene.nodes
+        }
+        if (skew := skew_of(name, began, {**scene.deployment.layout.env, **group.env})) is not None:
+            found[name] = skew
+    return found
 
 
 def _starts(engines: Mapping[str, EngineSnapshot], group: str) -> bool:

@@ -11,6 +11,8 @@ from console.model.snapshot import EngineSnapshot, EngineState, Grade, Link, Lin
 CLEAN_CODES = frozenset({0, 130, 143})
 """Exit codes of a stop that was asked for (vLLM 0.21: 0; a signal before its signal code is in place: 130 or 143)."""
 
+LEAD_S = 0.1
+"""Ends closer than this count as one: the clocks of two nodes are compared through a network."""
 PREPARED_FOR_S = 120.0
 """A run that was written but not launched within this time was given up."""
 
@@ -139,7 +141,7 @@ def _left(run: RunState) -> str:
 
 
 def condemn(engines: Mapping[str, EngineSnapshot], ended_at: Mapping[str, float]) -> dict[str, EngineSnapshot]:
-    """One dead rank condemns its group: the ranks still alive beside it cannot serve and say who died first.
+    """One dead rank condemns its group: the others cannot serve, and say who died first and how long before them.
 
     `ended_at` gives the end of each run on the jump host's clock where it is known.
     """
@@ -149,17 +151,31 @@ def condemn(engines: Mapping[str, EngineSnapshot], ended_at: Mapping[str, float]
         if engine.role != "proxy" and engine.group:
             groups.setdefault(engine.group, []).append(engine)
     for members in groups.values():
-        first = first_dead(members, ended_at)
-        if first is None:
+        dead = in_order_of_death(members, ended_at)
+        if not dead:
             continue
+        first, second = dead[0], dead[1] if len(dead) > 1 else None
+        ahead = f", {lead} before {second.id} noticed" if second and (lead := _lead(first, second, ended_at)) else ""
         for engine in members:
             if engine.state in (EngineState.READY, EngineState.STARTING):
-                cause = f"{first.id} on {first.node} {first.state} first" + (f": {first.cause}" if first.cause else "")
+                named = f"{first.id} on {first.node} {first.state} first{ahead}"
+                cause = named + (f": {first.cause}" if first.cause else "")
                 shown[engine.id] = replace(engine, state=EngineState.DEGRADED, cause=cause)
+            elif engine in dead[1:] and (lead := _lead(first, engine, ended_at)):
+                named = f"{first.id} on {first.node} {first.state} {lead} before"
+                shown[engine.id] = replace(engine, cause=f"{engine.cause}; {named}" if engine.cause else named)
     return shown
 
 
-def first_dead(members: Sequence[EngineSnapshot], ended_at: Mapping[str, float]) -> EngineSnapshot | None:
-    """The rank of a group that failed first, or None while none did; a rank whose end is not known comes last."""
+def _lead(first: EngineSnapshot, later: EngineSnapshot, ended_at: Mapping[str, float]) -> str:
+    """How long one ended before the other, empty when that is not known or nothing to speak of."""
+    if first.id not in ended_at or later.id not in ended_at:
+        return ""
+    seconds = ended_at[later.id] - ended_at[first.id]
+    return f"{seconds:.1f} s" if seconds >= LEAD_S else ""
+
+
+def in_order_of_death(members: Sequence[EngineSnapshot], ended_at: Mapping[str, float]) -> list[EngineSnapshot]:
+    """The ranks of a group that failed, first to last; those whose end is not known come last."""
     dead = [engine for engine in members if engine.state in (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)]
-    return min(dead, key=lambda engine: ended_at.get(engine.id, float("inf")), default=None)
+    return sorted(dead, key=lambda engine: ended_at.get(engine.id, float("inf")))

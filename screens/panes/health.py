@@ -53,6 +53,8 @@ class HealthPane(Pane):
             if (pace := moment.snapshot.paces.get(group)) is not None:
                 words = f"{group}: {about(pace.elapsed_s)} so far, {pace.words()}"
                 rows += self._labelled(f"start/{group}", "start", words, "busy")
+            if (skew := moment.snapshot.skews.get(group)) is not None:
+                rows += self._labelled(f"skew/{group}", "skew", skew.words(), "fail" if skew.late else "plain")
             if (restart := moment.snapshot.restarts.get(group)) is not None:
                 role = _STANDINGS.get(restart.standing, "plain")
                 rows += self._labelled(f"restart/{group}", "restarts", f"{group}: {restart.words(now)}", role)

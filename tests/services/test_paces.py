@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from console.model.pace import Pace, about
+from console.model.pace import Pace, about, skew_of
 from console.model.snapshot import EngineSnapshot, EngineState
 from console.services.paces import Now, PaceBook, Start, pace, shape
 from tests.services.deployments import deployment
@@ -94,3 +94,16 @@ def test_another_size_is_another_start() -> None:
 )
 def test_times_are_rounded_as_a_person_would(seconds: float, words: str) -> None:
     assert about(seconds) == words
+
+
+def test_a_start_skew_is_compared_with_what_engines_and_hccl_wait() -> None:
+    began = {"decode-0": 100.0, "decode-1": 102.5, "decode-2": 101.0}
+    skew = skew_of("decode", began, {"HCCL_CONNECT_TIMEOUT": "1200"})
+    assert skew is not None
+    assert (skew.seconds, skew.last, skew.limit_s, skew.late) == (2.5, "decode-1", 300.0, False)
+    assert "engines wait 300 s for each other, HCCL 1200 s" in skew.words()
+    unset = skew_of("decode", {**began, "decode-1": 221.0}, {})
+    assert unset is not None
+    assert unset.late
+    assert unset.words().startswith("TOO LATE: 121.0 s between the first rank and decode-1; ")
+    assert skew_of("decode", {"decode-0": 100.0}, {}) is None

@@ -152,10 +152,27 @@ def test_one_dead_rank_condemns_its_group_and_is_named_first() -> None:
     }
     shown = condemn(engines, {"decode-0": 103.2, "decode-1": 100.0})
     assert shown["decode-2"].state is EngineState.DEGRADED
-    assert shown["decode-2"].cause == "decode-1 on n1 failed first: NPU out of memory"
+    assert shown["decode-2"].cause == "decode-1 on n1 failed first, 3.2 s before decode-0 noticed: NPU out of memory"
     assert shown["decode-3"].state is EngineState.EXITED
     assert shown["prefill-0"].state is EngineState.READY
-    assert shown["decode-0"].cause == "peer is gone"
+    assert shown["decode-0"].cause == "peer is gone; decode-1 on n1 failed 3.2 s before"
+    assert shown["decode-1"].cause == "NPU out of memory", "the first one explains itself"
+
+
+def test_no_order_is_claimed_where_clocks_cannot_tell() -> None:
+    engines = {
+        each.id: each
+        for each in (
+            _engine("decode-0", EngineState.FAILED, "a"),
+            _engine("decode-1", EngineState.LOST, "b"),
+            _engine("decode-2", EngineState.READY),
+        )
+    }
+    unknown = condemn(engines, {"decode-0": 100.0})
+    assert unknown["decode-2"].cause == "decode-0 on n0 failed first: a"
+    assert unknown["decode-1"].cause == "b"
+    same = condemn(engines, {"decode-0": 100.0, "decode-1": 100.05})
+    assert same["decode-1"].cause == "b"
 
 
 def test_a_whole_group_is_left_as_it_is() -> None:
