@@ -26,9 +26,11 @@ TOUR = (
     Picture("grid", ("g", "3"), "HBM GiB"),
     Picture("logs", ("escape", "l"), "following"),
     Picture("roles", ("escape", "7"), "nodes"),
-    Picture("plan", ("escape", "g", "x"), "cancel"),
+    Picture("evaluation", ("escape", "B", "enter", "f", "G"), "AICore %"),
+    Picture("plan", ("escape", "escape", "escape", "g", "x"), "cancel"),
 )
-"""What a reader of the README sees, in this order; the last one opens the plan dialog and nothing runs."""
+"""What a reader of the README sees, in this order; for the evaluation one result must be kept. The last one opens the plan
+dialog and nothing runs."""
 
 STEP_S = 0.1
 

@@ -98,7 +98,8 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
 
 
 async def _draw(session: Session, directory: Path) -> int:
-    """Start everything, then walk the tour of pictures on it."""
+    """Start everything, measure it once, then walk the tour of pictures on it."""
+    from console.services.evaluation_words import read_words
     from screens.pictures import take
 
     begun: list[asyncio.Task[None]] = []
@@ -106,6 +107,10 @@ async def _draw(session: Session, directory: Path) -> int:
     async def start() -> None:
         plan = await session.operator.prepare("start", [])
         await session.operator.run(plan, lambda _: None, confirmed=plan.confirm.expected)
+        (ask,) = read_words(
+            "bench", "--tool built-in --concurrency 12 --num-prompts 96 --input-len 256 --output-len 128"
+        )
+        await session.evaluator.measure(await session.evaluator.prepare(ask), lambda _: None, confirmed=True)
 
     def ready() -> bool:
         if all(session.heard(node) for node in session.cluster.nodes) and not begun:

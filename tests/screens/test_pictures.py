@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from console.evaluation.records import NpuSample, NpuUse
 from screens.pictures import TOUR, take
+from tests.evaluation.figures import record
 from tests.screens.fakes import FakeCopy, FakeSession
 
 
@@ -13,6 +15,8 @@ async def test_the_tour_writes_each_picture_and_runs_nothing(tmp_path: Path) -> 
     copy = FakeCopy(tmp_path / "log")
     copy.append(b"INFO hello\n")
     session.logs.copies["prefill-0", None] = copy
+    use = NpuUse(samples=tuple(NpuSample(1000.0 + at, "p0", 40.0, None, None) for at in range(3)))
+    session.evaluator.store.add(record(started_at=1000.0, npu=use))
     taken = await take(session, tmp_path / "pictures")
     assert [path.stem for path in taken] == [picture.name for picture in TOUR]
     assert all(path.read_text(encoding="utf-8").startswith("<svg") for path in taken)
