@@ -1,0 +1,46 @@
+"""Scaling, the restart in turn and the mend of the proxy from the screen: each opens its plan, wrong words change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.screens.fakes import FakeSession
+from tests.screens.seen import LARGE, SMALL, running
+
+
+async def test_scale_is_typed_and_shows_its_plan(tmp_path: Path) -> None:
+    for size in (SMALL, LARGE):
+        session = FakeSession(tmp_path)
+        async with running(session, size) as seen:
+            await seen.press("colon")
+            await seen.type("scale decode 2 s0")
+            await seen.press("enter")
+            await seen.sees("SCALE")
+            assert session.operator.asked[0] == ("scale", ("decode", "2", "s0"))
+
+
+async def test_scale_without_a_number_says_how_it_is_written(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, LARGE) as seen:
+        await seen.press("colon")
+        await seen.type("scale decode")
+        await seen.press("enter")
+        await seen.sees(lambda: "scale GROUP COUNT" in seen.toasts())
+        assert session.operator.asked == []
+
+
+async def test_a_proxy_with_nothing_to_mend_says_so(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, SMALL) as seen:
+        await seen.press("D")
+        await seen.sees("nothing to mend")
+
+
+async def test_a_restart_in_turn_takes_names(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, LARGE) as seen:
+        await seen.press("colon")
+        await seen.type("rolling decode-0")
+        await seen.press("enter")
+        await seen.sees("RESTART")
+        assert session.operator.asked == [("restart", ("decode-0",))]
