@@ -18,6 +18,10 @@ from console.node.threads import start
 
 MAX_BYTES = 4 * 1024 * 1024
 PROBE_BYTES = 1024 * 1024
+LEAVE_ALONE_S = 60.0
+"""The longest pause after a probe that was cut off."""
+CUT_OFF = (None, 124, 137)
+"""Exit codes of a command whose time was over: ours, and those of `timeout`."""
 AFTER_KILL_S = 2.0
 """How long a killed command's pipes are waited for: a process in state D keeps them open."""
 
@@ -209,9 +213,18 @@ class Sampler:
         argv = [str(word) for word in probe["argv"]]
         every, timeout = max(0.05, float(probe["every_s"])), float(probe["timeout_s"])
         wake.wait(first_s)
+        late = 0
         while True:
             wake.clear()
             began = time.monotonic()
             facts, output = self._commands.run(argv, timeout, PROBE_BYTES)
             self._push(dict(facts, push="sample", probe=name), output)
-            wake.wait(max(0.05, every - (time.monotonic() - began)))
+            late = late + 1 if facts["exit_code"] in CUT_OFF else 0
+            wake.wait(rest(every, time.monotonic() - began, late))
+
+
+def rest(every: float, took: float, late: int) -> float:
+    """Seconds until the next time. A command that was cut off is left alone, longer each time: asking harms a sick driver."""
+    if late:
+        return max(every, min(LEAVE_ALONE_S, every * 2.0 ** min(late, 10)))
+    return max(0.05, every - took)

@@ -25,7 +25,7 @@ from console.probes.checks import (
     warned,
 )
 from console.probes.hccn import QUERIES, DeviceNet, Ping, parse_conf, parse_survey, survey_probe
-from console.probes.npu_details import parse_super_pod
+from console.probes.npu_details import parse_super_pod, with_all_processes
 from console.probes.npu_smi import SEARCH_PATH, info_probe, parse_info
 
 IDLE_MIB = {"a2": 3600, "a3": 3600}
@@ -77,7 +77,7 @@ INQUIRIES = (
         _is("a3"),
         "driver",
     ),
-    Inquiry("npu", "host", info_probe().argv[2], timeout_s=12.0, needed=_has_npus, lane="driver"),
+    Inquiry("npu", "host", info_probe().argv[2], timeout_s=info_probe().timeout_s, needed=_has_npus, lane="driver"),
     Inquiry("processes", "host", _PROCESSES),
     Inquiry("device-nodes", "container", _NODES, needed=_has_npus),
 )
@@ -207,7 +207,7 @@ def pinged(pings: Iterable[Ping], wanted: Wanted) -> Result:
 
 
 def _devices(answer: Answer, wanted: Wanted) -> Judgement:
-    table = parse_info(answer.stdout)
+    table = with_all_processes(parse_info(answer.stdout), answer.stdout)
     if not table.complete:
         return unknown(table.error or "the table is not whole", table.hint)
     if len(table.devices) != wanted.devices:
@@ -233,7 +233,7 @@ def _devices(answer: Answer, wanted: Wanted) -> Judgement:
 
 
 def _memory(answer: Answer, wanted: Wanted) -> Judgement:
-    table = parse_info(answer.stdout)
+    table = with_all_processes(parse_info(answer.stdout), answer.stdout)
     used = {device.id: device.hbm_used_mib for device in table.devices}
     if not table.complete or None in used.values():
         return unknown(table.error or "HBM in use is not known", table.hint)

@@ -27,6 +27,19 @@ command -v {tool} >/dev/null 2>&1 || {{ echo "{tool}: command not found"; exit 1
 command -v timeout >/dev/null 2>&1 || exec {tool} {words}
 exec timeout -k 1 {limit} {tool} {words}"""
 
+_INFO = """export LC_ALL=C
+PATH="$PATH:{search}"
+command -v npu-smi >/dev/null 2>&1 || {{ echo "npu-smi: command not found"; exit 127; }}
+limited() {{ if command -v timeout >/dev/null 2>&1; then timeout -k 1 "$@"; else shift; "$@"; fi; }}
+table="$(limited {limit} npu-smi info)"; code=$?
+printf '%s\\n' "$table"
+[ "$code" = 0 ] || exit "$code"
+printf '%s\\n' "$table" | awk -F'|' '$2 ~ /^ *[0-9]+ +[0-9]+ *$/ && $3 ~ /^ *[0-9]+ *$/ {{ split($2, at, " "); \
+if (++rows[at[1] " " at[2]] == {rows} && ++chips <= {chips}) print at[1], at[2] }}' 2>/dev/null | while read -r card die; do
+echo "== $card $die"; limited {more} npu-smi info -t proc-mem -i "$card" -c "$die"; echo "== rc $?"
+done"""
+"""The table, and where it shows as many processes of a chip as it ever shows, all processes of that chip behind it."""
+
 _PCI = re.compile(r"^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]$")
 _PAIR = re.compile(r"(\d+)\s*/\s*(\d+)")
 _TITLE = re.compile(r"npu-smi\s+(\S+)\s+Version:\s*(\S+)")
@@ -84,8 +97,13 @@ def tool_probe(name: str, tool: str, words: str, every_s: float, limit_s: int = 
 
 
 def info_probe(every_s: float = 5.0) -> Probe:
-    """The command behind the NPU table. npu-smi must not run twice at once on a node; the helper never overlaps a probe."""
-    return tool_probe("npu", "npu-smi", "info", every_s)
+    """The command behind the NPU table. npu-smi must not run twice at once on a node; the helper never overlaps a probe.
+
+    What comes behind the table is for `npu_details.with_all_processes`.
+    """
+    limit, more, chips = 10, 3, 2
+    script = _INFO.format(search=SEARCH_PATH, limit=limit, more=more, chips=chips, rows=PROCESS_ROWS)
+    return Probe("npu", ("sh", "-c", script), every_s, limit + 1.0 + chips * (more + 1.0) + 1.0)
 
 
 def read_info(sample: Sample) -> NpuTable:

@@ -24,6 +24,7 @@ from console.model.snapshot import (
 )
 from console.model.unmanaged import Unmanaged
 from console.probes.host import host_probe, parse_host
+from console.probes.npu_details import with_all_processes
 from console.probes.npu_smi import info_probe, read_info
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
@@ -216,7 +217,7 @@ def _stands_for(engine: str, key: RunKey) -> bool:
 
 def _npu_sample(record: NodeRecord, sample: Sample) -> None:
     """A whole table replaces the last one; anything less only says why there is no fresher one."""
-    table = read_info(sample)
+    table = with_all_processes(read_info(sample), sample.stdout)
     record.table_error = table.error if table.complete else table.error or "the table of npu-smi was cut off"
     if table.complete:
         record.table = table

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from console.node.sampling import Commands, Sampler
+from console.node.sampling import Commands, Sampler, rest
 from tests.node.driver import Driver, helper
 from tests.waiting import until_blocking
 
@@ -114,3 +114,10 @@ def test_a_helper_ends_with_its_input_and_takes_its_commands_along(tmp_path: Pat
 def ask_long(node: Driver, path: Path) -> None:
     with pytest.raises(KeyError):
         node.ask("exec", argv=["sh", "-c", f"echo $$ > {path}; exec sleep 1000"], timeout_s=900)
+
+
+def test_a_command_that_was_cut_off_is_left_alone_longer_each_time() -> None:
+    assert rest(5.0, 1.5, 0) == 3.5
+    assert rest(5.0, 9.0, 0) == 0.05, "slow is not cut off"
+    assert [rest(5.0, 11.0, late) for late in (1, 2, 3, 4, 5, 400)] == [10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
+    assert rest(300.0, 11.0, 1) == 300.0

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.model.run import Sample
 from console.model.snapshot import Process
 from console.probes.npu_details import (
     ChipId,
@@ -25,7 +26,7 @@ from console.probes.npu_details import (
     unsupported,
     with_all_processes,
 )
-from console.probes.npu_smi import parse_info
+from console.probes.npu_smi import info_probe, parse_info, read_info
 from tests.probes.captures import capture
 
 
@@ -150,6 +151,22 @@ def test_more_than_eight_processes_are_asked_for_by_name(tmp_path: Path) -> None
     assert full.devices[2].processes == ()
     cut = with_all_processes(table, done.stdout[: done.stdout.find(b"== rc")])
     assert cut == table
+
+
+def test_the_probe_of_the_table_asks_itself_for_what_the_table_does_not_show(tmp_path: Path) -> None:
+    name = "a3_info_25.2.0_busy_16chips_container_empty_names_8row_cap.txt"
+    (tmp_path / "table").write_bytes(capture("npu", name))
+    (tmp_path / "npu-smi").write_text(f'#!/bin/sh\n[ "$#" = 1 ] && exec cat {tmp_path}/table\n' + TOOL)
+    (tmp_path / "npu-smi").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(info_probe().argv, capture_output=True, env=env, timeout=60, check=False)
+    table = read_info(Sample("npu", 0.0, 0.1, done.returncode, done.stdout, done.stderr))
+    assert (table.complete, table.processes_known) == (True, False)
+    assert table == read_info(Sample("npu", 0.0, 0.1, 0, capture("npu", name))), (
+        "what is behind the table is no part of it"
+    )
+    full = with_all_processes(table, done.stdout)
+    assert [process.mib for process in full.devices[0].processes] == list(range(100, 112))
 
 
 def test_health_over_several_lines() -> None:
