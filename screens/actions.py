@@ -114,6 +114,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane-9", ("9",), "Metrics", "How busy, full and fast groups and engines are", "Panes", _DIGITS),
     Action("pane-10", ("0",), "Causes", "Who broke first, why, and what to do", "Panes", _DIGITS),
     Action("pane-11", ("B",), "Bench", "Runs of bench and eval: figures, curves, accuracy", "Panes"),
+    Action("pane-12", ("J",), "Journal", "Who did what on this cluster, and how it ended", "Panes"),
     Action("place", ("enter",), "Choose", "Choose the node of this place", "Roles", ("roles",), footer=8),
     Action("earlier", ("less_than_sign",), "Earlier", "Move the node a place up: lower ranks", "Roles", ("roles",), danger=True),
     Action("later", ("greater_than_sign",), "Later", "Move the node a place down", "Roles", ("roles",), danger=True),

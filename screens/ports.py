@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from console.evaluation.progress import Progress
     from console.evaluation.records import Record
     from console.evaluation.store import Filter
+    from console.journal import Journal
     from console.model.cluster import Cluster
     from console.model.deployment import Deployment
     from console.model.findings import Finding
@@ -205,6 +206,10 @@ class Session(Board, Protocol):
     @property
     def logs(self) -> Logs:
         """The log copies."""
+
+    @property
+    def journal(self) -> Journal:
+        """Who did what on this cluster from this machine."""
 
     @property
     def operator(self) -> Acts:

@@ -30,6 +30,11 @@ def assignment_path(state_dir: Path, cluster: str, layout: str) -> Path:
     return state_dir / "assignments" / file_name(cluster) / f"{file_name(layout)}.yaml"
 
 
+def journal_path(state_dir: Path, cluster: str) -> Path:
+    """The journal of a cluster on this machine."""
+    return state_dir / "journal" / f"{file_name(cluster)}.jsonl"
+
+
 def file_name(text: str) -> str:
     """A name from a file or a node made safe as one path component; equal only for equal texts in practice."""
     plain = re.sub(r"[^A-Za-z0-9._@+-]", lambda found: f"%{ord(found.group()):x}", text)

@@ -37,5 +37,6 @@ PANES: tuple[PaneEntry, ...] = (
     PaneEntry("metrics", "Metrics", "panes.metrics:MetricsPane"),
     PaneEntry("diagnosis", "Causes", "panes.diagnosis:DiagnosisPane"),
     PaneEntry("evaluation", "Bench", "panes.evaluation:EvaluationPane"),
+    PaneEntry("journal", "Journal", "panes.journal:JournalPane"),
 )
 """In the order of the tabs; digit keys begin at 2, for 1 is the grid; the tenth is 0, and those behind it have letters."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from console.journal import Journal
 from console.model.cluster import HARDWARE, Cluster, Node
 from console.model.deployment import Assignment, Deployment, Rank
 from console.model.errors import ConsoleError, Refused
@@ -163,7 +164,9 @@ class FakeOperator:
         step = Step("end", "end", f"TERM for pid {pid}", node, (), (f"kill -TERM {pid}",))
         confirm = Confirm("pid", str(pid))
         stages = (Stage("end it", (step,)),)
-        return Plan(verb, self.session.cluster.name, "a3-pd", (), stages, confirm, process=ProcessId(node, pid, 1, "boot"))
+        return Plan(
+            verb, self.session.cluster.name, "a3-pd", (), stages, confirm, process=ProcessId(node, pid, 1, "boot")
+        )
 
     async def run(self, plan: Plan, notice: Callable[[StepEvent], None], *, confirmed: str) -> PlanResult:
         """Every step is done at once, or when the gate opens."""
@@ -228,6 +231,7 @@ class FakeSession:
         self.state_dir = directory
         self.findings: tuple[Finding, ...] = ()
         self.logs = FakeLogs()
+        self.journal = Journal(directory / "journal.jsonl", clock=lambda: NOW)
         self.operator = FakeOperator(self)
         self.preflight = FakePreflight()
         self.evaluator = FakeEvaluator(directory, read_only=read_only)

@@ -1,0 +1,54 @@
+"""`journal`: who did what on a cluster from this machine, and how it ended; newest last, as a log is read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict
+
+from console.cli.options import add_cluster_options, cluster_of
+from console.cli.tables import table_lines
+from console.journal import Journal
+from console.model.errors import ExitCode, UsageError
+from console.services.places import journal_path, state_home
+from console.services.traces import Trace, traces
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `journal`."""
+    text = "show who did what on a cluster from this machine"
+    parser = subparsers.add_parser("journal", help=text, description=text)
+    parser.add_argument("-n", "--last", type=int, default=50, metavar="N", help="so many acts (default 50)")
+    parser.add_argument("--grep", metavar="TEXT", help="only acts with this text anywhere")
+    parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print it; an empty journal prints nothing."""
+    if args.last < 1:
+        raise UsageError(f"-n {args.last}: at least 1")
+    journal = Journal(journal_path(state_home(), cluster_of(args).name))
+    needle = (args.grep or "").casefold()
+    found = [
+        each for each in traces(journal.tail(100_000)) if needle in " ".join(map(str, asdict(each).values())).casefold()
+    ]
+    chosen = found[: args.last][::-1]
+    if args.output == "json":
+        print(json.dumps([asdict(each) for each in chosen], indent=2))
+    elif args.output == "jsonl":
+        for each in chosen:
+            print(json.dumps(asdict(each)))
+    elif chosen:
+        for line in table_lines(("when", "who", "what", "outcome", "whom"), [_cells(each) for each in chosen]):
+            print(line)
+    return ExitCode.OK
+
+
+def _cells(trace: Trace) -> tuple[str, ...]:
+    took = "" if trace.took_s is None else f" in {trace.took_s:.0f} s"
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(trace.at))
+    outcome = "; ".join((trace.outcome + took, *trace.details))
+    return (clock, trace.who, trace.what, outcome, trace.whom)

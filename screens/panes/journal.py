@@ -1,0 +1,63 @@
+"""The journal pane: who did what on this cluster from this machine, when, and how it ended; newest first."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from screens.lines import Line, Row, Span, fit, shown, wrap
+from screens.panes.base import Pane, Shown
+
+if TYPE_CHECKING:
+    from console.services.traces import Trace
+
+KEPT = 2000
+"""How many records are read; the file keeps all of them."""
+
+
+class JournalPane(Pane):
+    """Read again only when the file has grown."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.empty = "nobody has done anything on this cluster from this machine yet"
+        self._traces: tuple[Trace, ...] = ()
+        self._seen: tuple[str, int] | None = None
+
+    def draw_moment(self, moment: Shown) -> None:
+        """All acts, or those that match."""
+        from console.services.traces import traces
+
+        journal = moment.session.journal
+        try:
+            size = journal.path.stat().st_size
+        except OSError:
+            size = 0
+        if self._seen != (str(journal.path), size):
+            self._seen = (str(journal.path), size)
+            self._traces = traces(journal.tail(KEPT))
+        needle = self.needle.casefold()
+        rows: list[Row] = []
+        for number, trace in enumerate(self._traces):
+            lines = self._lines(trace)
+            if not needle or any(needle in "".join(text for text, _ in line).casefold() for line in lines):
+                rows.extend(Row(f"trace/{len(self._traces) - number}/{part}", line) for part, line in enumerate(lines))
+        self.show(rows)
+
+    def title(self) -> Line:
+        """How many there are, and in which zone they are told."""
+        return ((f"{len(self._traces)} acts from this machine, {time.strftime('%Z')}", "dim"),)
+
+    def _lines(self, trace: Trace) -> list[Line]:
+        role = {True: "ok", False: "fail", None: "busy"}[trace.good]
+        took = "" if trace.took_s is None else f" in {trace.took_s:.0f} s"
+        head: list[Span] = [
+            (time.strftime("%m-%d %H:%M:%S ", time.localtime(trace.at)), "dim"),
+            (fit(shown(trace.who), 14) + " ", "plain"),
+            (fit(shown(trace.what), 22) + " ", "bold"),
+            (shown(trace.outcome) + took, role),
+            ("  " + shown(trace.whom), "dim"),
+        ]
+        cells = max(20, self.size.width - 17)
+        more = [text for detail in trace.details for text in wrap(shown(detail), cells)]
+        return [tuple(head), *((((" " * 15) + text, role if trace.good is False else "dim"),) for text in more)]

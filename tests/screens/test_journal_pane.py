@@ -1,0 +1,36 @@
+"""The journal pane: newest first, filtered by typing, and harmless whatever was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.screens.fakes import FakeSession
+from tests.screens.seen import LARGE, SMALL, running
+
+
+async def test_acts_are_listed_newest_first_and_filtered(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    facts = {"verb": "stop", "deployment": "a3-pd", "engines": ["decode-3"]}
+    session.journal.record("begin", **facts)  # type: ignore[arg-type]
+    session.journal.record("end", outcomes={"term": "failed"}, messages={"term": "no\x1b[2J link [red]"}, **facts)  # type: ignore[arg-type]
+    async with running(session, SMALL) as seen:
+        await seen.press("J")
+        await seen.sees("stop of 1 engine")
+        await seen.sees("term failed: no link [red]")
+        session.journal.record("accept-host-key", node="d1")
+        session.publish()
+        await seen.sees("accept host key")
+        lines = seen.lines()
+        newest, oldest = (
+            next(at for at, line in enumerate(lines) if word in line) for word in ("accept host", "stop of")
+        )
+        assert newest < oldest
+        await seen.press("slash")
+        await seen.type("decode-3")
+        await seen.sees(lambda: "accept host" not in seen.text() and "stop of 1 engine" in seen.text())
+
+
+async def test_an_empty_journal_says_so(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path), LARGE) as seen:
+        await seen.press("J")
+        await seen.sees("nobody has done anything on this cluster")
