@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -113,6 +114,8 @@ class ConsoleApp(App[int]):
         begin(self.main)
         for problem in self.options.keys.problems():
             self.notify(f"keys: {problem}", severity="warning", markup=False)
+        if not self.is_headless:
+            gc.freeze()  # what is there now stays; looking through it for garbage would hold a key press for 60 ms and more
 
     async def show_fleet(self, fleet: Fleet) -> None:
         """Show these clusters from now on and begin to connect; what was shown before is let go."""
