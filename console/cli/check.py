@@ -7,16 +7,18 @@ import asyncio
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from console.cli.live import connected, opened
-from console.cli.options import add_cluster_options
+from console.cli.options import add_cluster_options, deployment_of
 from console.cli.tables import table_lines
-from console.model.errors import ExitCode, Unreachable
+from console.model.errors import ConsoleError, ExitCode, Unreachable
 from console.probes.checks import Verdict
 from console.probes.sanitize import clean
-from console.services.preflight import CONNECTION, Ask, Report
+from console.services.places import report_path, state_home
+from console.services.preflight import CONNECTION, Ask, Report, load
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes of the deployment; none means all")
     parser.add_argument("--network", action="store_true", help="also the NPUs' own network: survey and pings (minutes)")
     parser.add_argument("--full-mesh", action="store_true", help="with --network: every NPU pings every other one")
+    parser.add_argument("--last", action="store_true", help="ask nobody: show the last report, whoever made it here")
     parser.add_argument("--all", action="store_true", help="show what passes too")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
     add_cluster_options(parser)
@@ -34,7 +37,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found; 1 when a check fails, 3 when all that fails is the connection to a node."""
-    return asyncio.run(_run(args))
+    return _last(args) if args.last else asyncio.run(_run(args))
+
+
+def _last(args: argparse.Namespace) -> int:
+    deployment = deployment_of(args)
+    report = load(report_path(state_home(), deployment.cluster.name, deployment.layout.name))
+    if report is None:
+        raise ConsoleError("no report is kept for this cluster and layout", hint="make one: dsv4-console check")
+    return _show(report, args)
 
 
 async def _run(args: argparse.Namespace) -> int:
@@ -43,11 +54,25 @@ async def _run(args: argparse.Namespace) -> int:
             await connected(session)
         ask = Ask(network=args.network or args.full_mesh, full_mesh=args.full_mesh)
         report = await session.preflight.run(args.nodes, ask, lambda text: print(text, file=sys.stderr, flush=True))
+    return _show(report, args)
+
+
+def _show(report: Report, args: argparse.Namespace) -> int:
     if args.output == "json":
         print(json.dumps(as_json(report)))
     else:
         print("\n".join(report_lines(report, everything=args.all)))
+        if args.last:
+            print(f"asked {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(report.at))}, {_age(report.at)} ago")
     return exit_code(report)
+
+
+def _age(at: float) -> str:
+    seconds = max(0.0, time.time() - at)
+    for size, word in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {word}"
+    return f"{seconds:.0f} seconds"
 
 
 def exit_code(report: Report) -> int:

@@ -13,7 +13,8 @@ from console.probes.listeners import listens, parse_listeners
 
 _ADDRESSES = "ip -o -4 addr show || exit 1; echo '== end'"
 _ROUTE = "ip route get 8.8.8.8 2>&1"
-_REACH = """for peer in "$@"; do ( ping -c 1 -W 2 "$peer" >/dev/null 2>&1 && echo "$peer reached" || echo "$peer silent" ) & done
+_REACH = """command -v ping >/dev/null 2>&1 || { echo '== no ping'; exit 0; }
+for peer in "$@"; do ( ping -c 1 -W 2 "$peer" >/dev/null 2>&1 && echo "$peer reached" || echo "$peer silent" ) & done
 wait; echo '== end'"""
 _NAME = """echo "== name"; uname -n; echo "== address"; getent hosts "$(uname -n)"; echo '== end'"""
 _LISTENERS = "cat /proc/net/tcp /proc/net/tcp6; echo '== end'"
@@ -91,6 +92,8 @@ def _route(answer: Answer, wanted: Wanted) -> Judgement:
 
 
 def _reach(answer: Answer, wanted: Wanted) -> Judgement:
+    if "== no ping" in answer.lines:
+        return unknown("ping is not installed there", "install iputils-ping")
     said = dict(words for line in answer.lines if len(words := line.split()) == 2 and words[0] != "==")
     silent = [peer for peer in wanted.peers if said.get(peer) == "silent"]
     if silent:

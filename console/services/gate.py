@@ -69,6 +69,11 @@ class Gate:
         told = [f"{len(mine)} checks", *([f"{len(failed)} overridden"] if failed else [])]
         return ", ".join([*told, *([f"{unknown} unknown"] if unknown else [])])
 
+    def drop(self) -> None:
+        """Ask no further; what the nodes still do for it ends by itself."""
+        for task in self._asked.values():
+            task.cancel()
+
 
 def _words(results: Sequence[Result]) -> str:
     return "; ".join(f"check {each.check}, {each.title}: {each.seen}" for each in results)

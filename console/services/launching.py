@@ -66,7 +66,17 @@ class Launching:
         if self._scope.gate is None or all(self._scope.ranks[engine].role == "proxy" for engine in step.engines):
             return seen
         say(f"{seen}; preflight, up to a few minutes")
-        found = await self._scope.gate.ask(step.node)
+        asking = asyncio.ensure_future(self._scope.gate.ask(step.node))
+        stopping = asyncio.ensure_future(self._scope.cancelled.wait())
+        try:
+            await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done() and (asking.cancelled() or not asking.done()):
+                self._scope.gate.drop()
+                return "not waited for any longer; nothing was started"
+            found = asking.result()
+        finally:
+            asking.cancel()
+            stopping.cancel()
         return f"{seen}; {found}" if found else seen
 
     async def prepare(self, step: Step, say: Say) -> str:

@@ -229,7 +229,8 @@ class Operator:
             except ConsoleError as error:
                 tell(step.id, Outcome.FAILED, f"{error}" + (f" — {error.hint}" if error.hint else ""))
             else:
-                skipped = self._cancelled.is_set() and step.act == "wait-ready" and message.startswith("not waited")
+                waits = step.act in ("check", "wait-ready")
+                skipped = self._cancelled.is_set() and waits and message.startswith("not waited")
                 tell(step.id, Outcome.SKIPPED if skipped else Outcome.DONE, message)
 
         async with asyncio.TaskGroup() as group:

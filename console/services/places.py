@@ -35,6 +35,11 @@ def journal_path(state_dir: Path, cluster: str) -> Path:
     return state_dir / "journal" / f"{file_name(cluster)}.jsonl"
 
 
+def report_path(state_dir: Path, cluster: str, layout: str) -> Path:
+    """Where the last preflight of a cluster and a layout is kept."""
+    return state_dir / "preflight" / file_name(cluster) / f"{file_name(layout)}.json"
+
+
 def file_name(text: str) -> str:
     """A name from a file or a node made safe as one path component; equal only for equal texts in practice."""
     plain = re.sub(r"[^A-Za-z0-9._@+-]", lambda found: f"%{ord(found.group()):x}", text)

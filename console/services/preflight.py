@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
+from console.files.saving import save_text
 from console.model.errors import ConsoleError, UsageError
-from console.model.snapshot import LinkState
+from console.model.snapshot import EventLevel, LinkState
 from console.probes.batch import batch_argv, batch_timeout_s, jobs, parse_batch
 from console.probes.checks import Answer, Fold, Result, Verdict, Wanted, folded
 from console.probes.hccn import DeviceNet, parse_survey
@@ -22,6 +27,8 @@ from console.services.containers import mended
 from console.services.monitor import Monitor
 from console.services.network import Crossing, cross
 from console.services.wanted import carrying, running_on, wanted_of
+
+T = TypeVar("T")
 
 ANSWER_BYTES = 4 * 1024 * 1024
 """The most a node sends back for one request."""
@@ -70,13 +77,28 @@ class Ask:
     """Only what can keep a launch from succeeding."""
 
 
+REPORT = TypeAdapter(Report)
+"""Writes reports as JSON and reads them back."""
+
+
+def load(path: Path) -> Report | None:
+    """The report a file holds; None when it is missing, of another release, or no report."""
+    try:
+        return REPORT.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
 class Preflight:
     """The preflight of one session; keeps its last report."""
 
-    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], kept: Path | None = None) -> None:
+        """`kept` is the file of the last report."""
         self._monitor = monitor
         self._links = links
-        self.latest: Report | None = None
+        self._kept = kept
+        self._latest: Report | None = None
+        self._looked = False
         self.running = False
 
     async def run(
@@ -92,7 +114,10 @@ class Preflight:
         self.running = True
         try:
             wanted = {node: self._wanted(node) for node in chosen}
-            asked_nodes = await asyncio.gather(*(self._ask(wanted[node], ask) for node in chosen))
+            answers = _Answers(chosen, ask, say)
+            asked_nodes = await asyncio.gather(
+                *(answers.counted(node, self._ask(wanted[node], ask)) for node in chosen)
+            )
             judged = together(result for found, _ in asked_nodes for result in found)
             results = mended(self._monitor.deployment, judged)
             lost = tuple(result for found, _ in asked_nodes for result in found if result.check == CONNECTION)
@@ -105,8 +130,26 @@ class Preflight:
             self.running = False
         report = Report(time.time(), time.monotonic() - began, chosen, (*lost, *results), ask.network, crossing)
         if not ask.blocking:
-            self.latest = report
+            self._latest = report
+            self._keep(report)
         return report
+
+    @property
+    def latest(self) -> Report | None:
+        """The last report, of this console or one before it; None when there is none."""
+        if self._latest is None and not self._looked and self._kept is not None:
+            self._latest = load(self._kept)
+        self._looked = True
+        return self._latest
+
+    def _keep(self, report: Report) -> None:
+        """A report that cannot be written is shown all the same, and that is said."""
+        if self._kept is None:
+            return
+        try:
+            save_text(self._kept, REPORT.dump_json(report).decode() + "\n")
+        except ConsoleError as error:
+            self._monitor.note(EventLevel.WARNING, f"the report of the preflight is not kept: {error}")
 
     async def look(self, argv: tuple[str, ...], timeout_s: float = 30.0) -> Mapping[str, str]:
         """Run a command that only reads where engines run, on every node; its answer made safe to draw, or why there is none."""
@@ -177,6 +220,23 @@ class Preflight:
             else each
             for each in results
         )
+
+
+class _Answers:
+    """Tells how many nodes have answered; a survey of the NPUs' network takes long enough to ask how long."""
+
+    def __init__(self, nodes: Sequence[str], ask: Ask, say: Callable[[str], None]) -> None:
+        self._left = len(nodes)
+        self._all = len(nodes)
+        self._say = say if ask.network else lambda text: None
+        self._say(f"asking {len(nodes)} nodes for every NPU's link, health, addresses and TLS, about a minute")
+
+    async def counted(self, node: str, asking: Awaitable[T]) -> T:
+        """The same answer, counted."""
+        found = await asking
+        self._left -= 1
+        self._say(f"{node} has answered, {self._left} of {self._all} nodes are still asked")
+        return found
 
 
 def _unconnected(node: str, reason: str, hint: str) -> Result:

@@ -34,7 +34,7 @@ from console.services.metrics import MetricsWatch
 from console.services.monitor import Monitor
 from console.services.operator import Operator
 from console.services.paces import PaceWatch, book_path
-from console.services.places import assignment_path, file_name, journal_path, private, state_home
+from console.services.places import assignment_path, file_name, journal_path, private, report_path, state_home
 from console.services.plans import PlanMaker, command_text
 from console.services.preflight import Preflight
 from console.services.restarts import RestartWatch
@@ -77,7 +77,7 @@ class Session:
             self._links[node.name] = NodeLink(node, dialer=self._dialer, watcher=self._monitor, probes=probes)
         self.journal = Journal(journal_path(self.state_dir, cluster.name))
         self.regard = Regard(self._monitor.nodes, self._links)
-        self.preflight = Preflight(self._monitor, self._links)
+        self.preflight = Preflight(self._monitor, self._links, report_path(self.state_dir, cluster.name, layout.name))
         self.operator = Operator(
             self._monitor,
             self._links,

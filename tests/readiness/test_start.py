@@ -65,6 +65,8 @@ def test_a_failed_check_stops_the_start_until_it_is_overridden_by_name(one: Lab)
     busy = one.console("check", *layout, "-o", "json")
     failed = [each["check"] for each in json.loads(busy.stdout)["results"] if each["verdict"] == "fail"]
     assert failed == ["14"], "engines of ours are no strangers, and their memory and ports no fault"
+    last = one.console("check", *layout, "--last", "-o", "json")
+    assert (last.returncode, last.stdout) == (busy.returncode, busy.stdout)
     assert one.console("stop", *layout, "--yes").returncode == 0
     assert one.marked() == []
 
