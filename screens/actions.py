@@ -225,6 +225,11 @@ def bindings(place: Place, target: str) -> list[BindingType]:
     ]
 
 
+def begun_with(words: str) -> tuple[str, ...]:
+    """Ids of the actions that begin so."""
+    return tuple(action.id for action in ACTIONS if words and action.id.startswith(words))
+
+
 def find_action(words: str) -> Action | None:
     """The action an operator means by name: its id, or an unambiguous beginning of it."""
     if words in BY_ID:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from console.model.deployment import Assignment, Deployment, Rank
+from console.rules import check
 from screens.lines import Line, Row, fit, shown
 
 TAKE_AWAY = "/take-away"
+MOST_FINDINGS = 6
+"""How many new findings the question about a size lists; the roles pane has all of them afterwards."""
 """Key of the choice that frees the nodes; no group can be called so."""
 
 
@@ -112,7 +115,16 @@ def size_words(before: Deployment, after: Deployment, group: str) -> str:
     lacks = after.layout.groups[group].nodes - len(held)
     if lacks > 0:
         lines.append(f"{lacks} of its nodes still to be given (A fills)")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_new_findings(before, after)])
+
+
+def _new_findings(before: Deployment, after: Deployment) -> list[str]:
+    """Rules that hold now and would not hold then, the worst first."""
+    held = {(each.rule, each.message) for each in check(before)}
+    found = [each for each in check(after) if (each.rule, each.message) not in held]
+    lines = [f"{each.severity} {shown(each.rule)}: {shown(each.message)}" for each in found[:MOST_FINDINGS]]
+    more = len(found) - MOST_FINDINGS
+    return [*lines, *([f"and {more} more findings"] if more > 0 else [])]
 
 
 def _shape_words(deployment: Deployment, name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from console.model.plan import Verb
-from screens.actions import ACTIONS, find_action
+from screens.actions import ACTIONS, begun_with, find_action
 from screens.evaluating import BEGINNINGS
 from screens.lines import shown
 from screens.looks import LOOKS
@@ -111,6 +111,9 @@ class CommandLine:
         if not verb:
             return
         action = find_action(verb)
+        if action is not None and action.danger and rest and screen.console.keys.burst:
+            screen.notify("ignored: keys came too fast to be meant", severity="warning", markup=False)
+            return
         reshaping = {**screen.reshaping.commands(), **screen.living.commands()}
         measuring = screen.evaluating.commands()
         if verb in table:
@@ -127,6 +130,8 @@ class CommandLine:
             reshaping[action.id](rest.replace(",", " ").split())
         elif action is not None and action.id in _VERBS:
             self._act_on(_VERBS[action.id], rest)
+        elif len(near := begun_with(verb)) > 1:
+            screen.notify(f"{shown(verb)} is not clear: {', '.join(near)}", severity="warning", markup=False)
         else:
             self._found(False, "command", text)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +65,9 @@ class Acts(Protocol):
 
     async def prepare(self, verb: Verb, engines: Sequence[str], *, in_turn: bool = False) -> Plan:
         """Build a plan; raises ConsoleError."""
+
+    async def prepare_end(self, verb: Literal["stop", "force"], node: str, pid: int) -> Plan:
+        """Build the plan that ends an engine that is not ours; raises ConsoleError."""
 
     async def prepare_scale(self, group: str, count: int, nodes: Sequence[str] = ()) -> Plan:
         """Build the plan for so many groups; raises ConsoleError."""

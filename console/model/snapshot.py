@@ -230,6 +230,8 @@ class EngineSnapshot:
     """Why its metrics could not be read."""
     signature: str = ""
     """Id of the known failure that its own log shows first."""
+    drift: tuple[str, ...] = ()
+    """Where the live run differs from what is planned now: what a restart would change."""
     isolated: tuple[str, ...] = ()
     """Of a proxy: engines it was told to use no more and still counts."""
 

@@ -25,6 +25,7 @@ from console.model.snapshot import (
     Task,
 )
 from console.services import unmanaged
+from console.services.drift import drift
 from console.services.loads import serving_of
 from console.services.records import NodeRecord, RunRecord
 from console.services.states import Evidence, condemn, judge
@@ -132,7 +133,12 @@ def _engine(scene: Scene, rank: Rank, now: float) -> EngineSnapshot:
     record = scene.nodes.get(rank.node)
     if record is None:
         return replace(bare, state=EngineState.UNREACHABLE, cause="the node is not in the cluster file")
-    return _seen(scene, bare, record, current_run(record, scene.deployment.name, rank.id), now)
+    run = current_run(record, scene.deployment.name, rank.id)
+    seen = _seen(scene, bare, record, run, now)
+    group = scene.deployment.layout.groups.get(rank.group)
+    if run is None or group is None or run.verdict is not RunVerdict.RUNNING:
+        return seen
+    return replace(seen, drift=drift(run.spec, rank, group.tensor_parallel))
 
 
 def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, now: float) -> EngineSnapshot:

@@ -176,6 +176,7 @@ def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen) -> list[R
         for index in places:
             rows.append(_place_row(name, index, members, ranks, snapshot, pen))
             if index < len(members):
+                rows.extend(_drift_rows(name, members[index], snapshot))
                 rows.extend(_foreign_rows(members[index], planned, snapshot))
     if proxy is not None:
         rows.append(
@@ -211,6 +212,18 @@ def _place_row(
             *count_words(engines, pen),
         ),
     )
+
+
+def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot) -> list[Row]:
+    """Engines that run otherwise than the board says: a change of the board has not reached them."""
+    return [
+        Row(
+            f"drift/{each.id}",
+            ((f"     {shown(each.id)} runs with {'; '.join(each.drift)}; r restarts it so", "warn"),),
+        )
+        for each in snapshot.engines_on(node)
+        if each.group == group and each.drift
+    ]
 
 
 def _foreign_rows(node: str, planned: Set[str], snapshot: ClusterSnapshot) -> list[Row]:

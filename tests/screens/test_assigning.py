@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from console.model.errors import Refused
+from console.model.snapshot import EngineState
+from console.rules import check
+from console.services.assignment import resize
 from screens.actions import actions_of
 from screens.dialogs.asking import Asking
 from screens.lines import Pen, plain
@@ -219,3 +222,41 @@ def test_an_engine_that_the_board_does_not_name_is_marked_under_its_node(tmp_pat
     at = next(index for index, line in enumerate(after) if words in line)
     assert node in after[at - 1]
     assert sum("not on this board" in line for line in after) == 1
+
+
+async def test_a_pasted_change_of_the_board_is_not_taken_for_a_meant_one(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press("colon")
+        seen.clock.step = 0.001
+        await seen.type("take p0")
+        await seen.press("enter")
+        await seen.sees(lambda: "too fast" in seen.toasts())
+        assert held(session) == FULL
+
+
+async def test_a_beginning_of_two_commands_names_both(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        await command(seen, "rese x")
+        await seen.sees(lambda: "reset takes" in seen.toasts() or "no group" in seen.toasts())
+        await command(seen, "res")
+        await seen.sees(lambda: "res is not clear: restart, reset" in seen.toasts())
+
+
+async def test_a_size_says_which_rules_it_breaks(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    before = {each.message for each in check(session.deployment)}
+    after = resize(session.deployment, "decode", nodes=2, per_node=8, tensor_parallel=4)
+    new = [each for each in check(after) if each.message not in before]
+    assert new
+    async with running(session, LARGE) as seen:
+        await command(seen, "size decode 2 8 4")
+        await seen.sees(f"{new[0].severity} {new[0].rule}")
+
+
+async def test_the_board_says_where_a_running_engine_differs(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, LARGE) as seen:
+        await seen.press("7")
+        session.set_state("decode-3", EngineState.READY, drift=("port 7200, planned 7103",))
+        await seen.sees("decode-3 runs with port 7200, planned 7103; r restarts it so")
