@@ -36,11 +36,16 @@ KINDS: Final[Mapping[str, str]] = {
     "ignore-term": "SIGTERM is ignored while serving",
     "daemon": "a process in a session of its own keeps HBM of the first device after the engine is gone",
     "flood": "live: writes N log lines a second (`flood 2000`)",
-    "bad-answer": "answers 200 with no text in it",
+    "bad-answer": "live: answers 200 with no text in it",
+    "model-name": "live: /v1/models lists another name, requests with the right one are 404",
+    "block-size": "live: reads KV from prefill as if its blocks had another size: text out of place, no error",
+    "small-kv": "live: the KV cache holds N tokens (`small-kv 40`), so requests wait",
+    "preempt": "live: N running requests are preempted every second (`preempt 5`)",
 }
 """Name → what happens."""
 
-LIVE: Final = frozenset({"crash", "worker", "hang", "oom-kill", "flood"})
+LIVE: Final = frozenset({"crash", "worker", "hang", "oom-kill", "flood", "block-size", "small-kv", "preempt"})
+"""Read again by engine cores; API servers read all of theirs again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from console.demo.engine.failures import LIVE, Faults, faults_of
 from console.demo.engine.failures import selectors as names_of
 from console.demo.engine.lines import Frame, traceback
-from console.demo.engine.scheduler import STEP_S, Output, Request, Scheduler
+from console.demo.engine.scheduler import KV_TOKENS, STEP_S, Output, Request, Scheduler
 from console.demo.engine.seat import Child, CoreFailed, Seat
 from console.demo.engine.wire import Line, Message
 
@@ -103,6 +103,10 @@ class Running:
         elif message.get("op") == "add":
             now = time.monotonic()
             request = Request(str(message["id"]), int(str(message["prompt"])), int(str(message["max"])), now)
+            kv = message.get("kv")
+            request.misread = (
+                isinstance(kv, dict) and bool(kv.get("do_remote_prefill")) and self._seat.faults.has("block-size")
+            )
             self._owners[request.id] = line
             self._scheduler.add(request)
             if not self._cache_there(message.get("kv")):
@@ -137,6 +141,10 @@ class Running:
             os.kill(self._seat.process, signal.SIGKILL)
         if self._seat.faults.has("crash"):
             raise CoreFailed("RuntimeError: ACL stream synchronize failed, error code:507015", _STEP_FRAMES)
+        small = self._seat.faults.has("small-kv")
+        self._scheduler.kv_tokens = int(self._seat.faults.amount("small-kv", 40.0)) if small else KV_TOKENS
+        if self._seat.faults.has("preempt") and self._scheduler.running:
+            self._scheduler.count("preemptions", self._seat.faults.amount("preempt", 5.0))
         for number in range(int(self._seat.faults.amount("flood", 0.0))):
             text = (
                 f"Slow token processing detected, request queue {number} is draining; details follow in the next line"

@@ -17,6 +17,7 @@ from typing import Final
 from console.demo.plain import JsonValue
 
 STEP_S: Final = 0.025
+KV_TOKENS: Final = 400_000
 PREFILL_TOKENS_S: Final = 8000.0
 ACCEPTANCE: Final = 0.8
 _TEXT: Final = (
@@ -89,6 +90,8 @@ class Request:
     first_token: float | None = None
     last_token: float = 0.0
     made: int = 0
+    misread: bool = False
+    """Whether its KV came from prefill and is read in the wrong places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ class Scheduler:
 
     max_seqs: int
     draft_tokens: int = 0
-    kv_tokens: int = 400_000
+    kv_tokens: int = KV_TOKENS
     """Tokens the KV cache holds."""
     waiting: deque[Request] = field(default_factory=deque)
     running: list[Request] = field(default_factory=list)
@@ -156,7 +159,7 @@ class Scheduler:
 
     def step(self, now: float) -> list[Output]:
         """One engine step at `now` (seconds): what each running request got."""
-        while self.waiting and len(self.running) < self.max_seqs:
+        while self.waiting and len(self.running) < self.max_seqs and self._room():
             request = self.waiting.popleft()
             request.started = now
             self.running.append(request)
@@ -167,6 +170,11 @@ class Scheduler:
         if outputs:
             self.histograms["iteration_tokens_total"].add(sum(output.tokens for output in outputs))
         return outputs
+
+    def _room(self) -> bool:
+        """Whether the next request's prompt fits; one alone always runs."""
+        used = sum(each.prompt + each.made for each in self.running)
+        return not self.running or used + self.waiting[0].prompt <= self.kv_tokens
 
     def _advance(self, request: Request, now: float) -> Output | None:
         begun = request.started or now
@@ -186,7 +194,8 @@ class Scheduler:
             self.count("drafts")
             self.histograms["inter_token_latency_seconds"].add(now - request.last_token)
         tokens = min(tokens, request.wanted - request.made)
-        words = [_WORDS[(request.made + index) % len(_WORDS)] for index in range(tokens)]
+        first = request.made + (3 if request.misread else 0)
+        words = [_WORDS[(first + index) % len(_WORDS)] for index in range(tokens)]
         text = "".join(word if request.made + index == 0 else f" {word}" for index, word in enumerate(words))
         request.made += tokens
         request.last_token = now

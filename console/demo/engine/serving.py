@@ -8,13 +8,12 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from console.demo.engine import answers
 from console.demo.engine.answers import Ask, Rejected
-from console.demo.engine.failures import Faults
 from console.demo.engine.launch import Launch
 from console.demo.engine.lines import Log, traceback
 from console.demo.engine.metrics import render
@@ -59,12 +58,19 @@ class ApiServer:
     """Serves one listening socket; `run` ends with the exit code."""
 
     def __init__(
-        self, launch: Launch, sock: socket.socket, log: Log, faults: Faults, local: frozenset[int], pids: Sequence[int]
+        self,
+        launch: Launch,
+        sock: socket.socket,
+        log: Log,
+        wanted: Callable[[str], bool],
+        local: frozenset[int],
+        pids: Sequence[int],
     ) -> None:
         self._launch = launch
         self._sock = sock
         self._log = log
-        self._faults = faults
+        self._wanted = wanted
+        """Whether a failure is asked for now."""
         self._local = local
         """Ranks whose death is ours."""
         self._pids = tuple(pids)
@@ -110,6 +116,10 @@ class ApiServer:
             await self._cores_gone(5.0)
         return 0
 
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return ("another-name",) if self._wanted("model-name") else self._launch.names
+
     def _announce(self) -> None:
         launch, log = self._launch, self._log
         log.info("api_server.py:613", "Supported tasks: ['generate']")
@@ -119,7 +129,7 @@ class ApiServer:
             log.info("launcher.py:46", f"Route: {path}, Methods: {', '.join(methods)}")
 
     def _told_to_stop(self) -> None:
-        if not self._faults.has("ignore-term"):
+        if not self._wanted("ignore-term"):
             self._stopping.set()
 
     def _stop_cores(self) -> None:
@@ -237,7 +247,7 @@ class ApiServer:
         if path == "/version":
             return answer({"version": "0.21.0"})
         if path == "/v1/models":
-            return answer(answers.models(launch.names, launch.model, launch.max_len))
+            return answer(answers.models(self._names, launch.model, launch.max_len))
         if path == "/metrics":
             cores = {rank: await self._stats(link) for rank, link in self._cores.items()}
             known = {rank: stats for rank, stats in cores.items() if stats}
@@ -254,7 +264,7 @@ class ApiServer:
     async def _generate(self, path: str, request: HttpRequest) -> HttpResponse:
         launch = self._launch
         try:
-            ask = answers.understand(path, request.body, launch.names, launch.max_len)
+            ask = answers.understand(path, request.body, self._names, launch.max_len)
         except Rejected as rejected:
             return answer(rejected.body, rejected.status)
         if self._dead:
@@ -269,7 +279,7 @@ class ApiServer:
             return answer(answers.error(500, answers.ENGINE_DEAD, "InternalServerError"), 500)
         if finish == "error":
             return answer(answers.error(500, "Internal server error", "InternalServerError"), 500)
-        text = "" if self._faults.has("bad-answer") else text
+        text = "" if self._wanted("bad-answer") else text
         return answer(answers.whole(ask, text, tokens, finish, self._handover(link, ask)))
 
     def _submit(self, link: CoreLink, ask: Ask) -> asyncio.Queue[tuple[str, int, str | None] | None]:
@@ -313,12 +323,13 @@ class ApiServer:
         self, link: CoreLink, ask: Ask, queue: asyncio.Queue[tuple[str, int, str | None] | None]
     ) -> AsyncIterator[bytes]:
         total = 0
+        bad = self._wanted("bad-answer")
         try:
             async for text, tokens, finish in self._news(link, ask, queue):
                 if not total and tokens:
                     yield answers.first_piece(ask)
                 total += tokens
-                yield answers.piece(ask, "" if self._faults.has("bad-answer") else text, finish)
+                yield answers.piece(ask, "" if bad else text, finish)
             if ask.usage:
                 yield answers.usage_piece(ask, total)
         except EngineDead:

@@ -294,7 +294,12 @@ class Serve:
     def _api(self, log: Log, pids: Sequence[int]) -> ApiServer:
         if self._socket is None:
             raise LaunchFailed("RuntimeError: no socket to serve on")
-        return ApiServer(self._launch, self._socket, log, self._faults, frozenset(self._cores), pids)
+        known = names_of(self._launch.role, self._launch.first_rank, self._launch.port)
+
+        def wanted(kind: str) -> bool:
+            return faults_of(self._node.directory, self._launch.environment, known).has(kind)
+
+        return ApiServer(self._launch, self._socket, log, wanted, frozenset(self._cores), pids)
 
     def _serve_alone(self, addresses: dict[int, tuple[str, int]]) -> int:
         async def serve() -> int:
