@@ -59,6 +59,8 @@ class Regard:
         self._since: dict[str, dict[int, float]] = {}
         """Node → pid → when the table was taken that first named it unexplained."""
         self._told: dict[str, tuple[Hello | None, tuple[int, ...]]] = {}
+        self._lived: dict[str, set[int]] = {}
+        """Node → pids that it has described as living."""
 
     def attend(self, _snapshot: ClusterSnapshot) -> None:
         """Look at the records behind a new picture; says something to a node only when that is new to its helper."""
@@ -69,11 +71,23 @@ class Regard:
             named = {each.pid for device in record.table.devices for each in device.processes} - ours
             before = self._since.get(name)
             at = 0.0 if before is None else record.table_at
+            for pid in self._ended(name, record) & set(before or {}):
+                self._since[name][pid] = record.table_at
             since = self._since[name] = {pid: (before or {}).get(pid, at) for pid in named}
             pids = tuple(sorted(pid for pid, at in since.items() if at < record.table_at))
             if self._told.get(name, (record.hello, ())) != (record.hello, pids):
                 self._links[name].regard(pids)
             self._told[name] = (record.hello, pids)
+
+    def _ended(self, name: str, record: NodeRecord) -> set[int]:
+        """Pids that were described as living and are gone now: only a later table may still call them holders."""
+        gone = {each.pid for each in record.unmanaged if each.why is Why.GONE}
+        living = {pid for each in record.unmanaged if each.pid not in gone for pid in (each.pid, *each.below)}
+        lived = self._lived.setdefault(name, set())
+        ended = lived & gone
+        lived -= ended
+        lived |= living
+        return ended
 
     def answered(self) -> bool:
         """Whether every node has said what it knows of the pids it was told."""
