@@ -18,7 +18,7 @@ from console.node.runs import SPEC, discard, prepare, prune
 from console.node.runtimes import Runtime
 from console.node.stopping import force, living_names, stop
 from console.node.unmanaged import end
-from console.node.verdicts import Judged, as_state, settled
+from console.node.verdicts import Judged, as_state
 from console.node.watching import RunsWatch
 
 Reply = Tuple[Dict[str, Any], bytes]
@@ -68,9 +68,9 @@ class Acts:
             launch(self._runtime, self._sources, Base(self._runtime.path).run(key), str(record["token"]))
         finally:
             self._watching.look_again()
-        state = as_state(settled(base, key))
+        state = as_state(self._watching.settled(key))
         with contextlib.suppress(OSError, Refusal):  # the engine runs: old runs that cannot go are no failure of it
-            prune(base, key, living_names(self._judged(), key))
+            prune(base, key, [])
         return {"state": state}, b""
 
     def _refuse_leftovers(self, base: Base, key: Key) -> None:

@@ -6,6 +6,7 @@ quotes, no `!` and no newline, so that any login shell takes it inside single qu
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import zlib
@@ -19,6 +20,12 @@ FLAGS = ["-I", "-S", "-c", STAGE_0]
 def parcel(sources: Dict[str, str], argv: List[str]) -> bytes:
     """What goes on stdin: the bootstrap, the bundle; whatever follows belongs to the helper."""
     bootstrap = (sources["console.node.bootstrap"] + "\nstart(%r)\n" % (argv,)).encode("utf-8")
-    bundle = zlib.compress(json.dumps(sources).encode("utf-8"), 6)
+    bundle = _bundle(json.dumps(sources))
     digest = hashlib.sha256(bundle).hexdigest().encode("ascii")
     return b"%d\n" % len(bootstrap) + bootstrap + b"%d %s\n" % (len(bundle), digest) + bundle
+
+
+@functools.lru_cache(maxsize=1)
+def _bundle(text: str) -> bytes:
+    """Packed once, not for each engine that a helper launches."""
+    return zlib.compress(text.encode("utf-8"), 6)

@@ -6,7 +6,6 @@ What state a run is in is judged in `verdicts`; processes do not enter here.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import time
 from typing import Any, Dict, List, Optional
@@ -64,11 +63,11 @@ def prepare(base: Base, key: Key, spec: Dict[str, Any], script: bytes, expected:
     final = os.path.join(runs, key.run)
     if os.path.lexists(final):
         raise Refusal("changed", "run %s exists already" % key.run, "make the plan again")
-    draft = os.path.join(runs, ".%s.%s" % (key.run, secrets.token_hex(4)))
+    draft = os.path.join(runs, ".%s.%s" % (key.run, os.urandom(4).hex()))
     owner = spec.get("by")
     record = {
         "key": list(key),
-        "token": secrets.token_hex(16),
+        "token": os.urandom(16).hex(),
         "expected": expected,
         "owner": owner if isinstance(owner, str) else "",
         "prepared_at": time.time(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
@@ -107,11 +108,34 @@ def judge(base: Base, key: Key, seen: Scan) -> Judged:
     return Judged(key, verdict(evidence), record, run, exited, main, keeper, living, log_size(base, key), stopping)
 
 
-def settled(base: Base, key: Key) -> Judged:
+class Scans:
+    """Walks over /proc that threads share: one that began after a question was asked answers it.
+
+    A node has thousands of processes, and a launch of eight engines asks eight times within moments.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._began = 0.0
+        self._seen = Scan()
+        self.took = 0.0
+        """Seconds that the last walk took."""
+
+    def since(self, asked: float) -> Scan:
+        """A walk that began at `asked` (monotonic) or later; not to be changed by whoever gets it."""
+        with self._lock:
+            if self._began < asked:
+                began = time.monotonic()
+                self._seen = scan()
+                self._began, self.took = began, time.monotonic() - began
+            return self._seen
+
+
+def settled(base: Base, key: Key, scans: Scans) -> Judged:
     """A fresh verdict; a supervisor that has just lost its engine is given a moment to say how."""
     end = time.monotonic() + SETTLE_S
     while True:
-        found = judge(base, key, scan())
+        found = judge(base, key, scans.since(time.monotonic()))
         closing = found.verdict == ORPHANS and not found.members and found.keeper is not None
         if not closing or time.monotonic() > end:
             return found
@@ -155,6 +179,7 @@ class Observer:
     """Keeps the verdicts of all runs up to date at little cost. One thread uses it at a time."""
 
     def __init__(self) -> None:
+        self.scans = Scans()
         self.seen = Scan()
         self.scanned_at = 0.0
         self.scan_took = 0.0
@@ -165,16 +190,19 @@ class Observer:
         """Cookies known to belong to no run of this base."""
 
     def look(
-        self, base: Base, deployments: Optional[List[str]], every_s: float, thorough: bool = False
+        self, base: Base, deployments: Optional[List[str]], every_s: float, asked: Optional[float] = None
     ) -> List[Judged]:
-        """All runs, oldest first within an engine. Processes are looked at when a run changed, else every few rounds."""
+        """All runs, oldest first within an engine. Processes are looked at when a run changed, else every few rounds.
+
+        `asked` (monotonic) wants them looked at since then in any case.
+        """
         keys = base.keys(deployments)
         open_keys = [key for key in keys if key not in self._final]
         quick = {key: self._signature(base, key) for key in open_keys}
         age = time.monotonic() - self.scanned_at
         due = age > max(5 * every_s, SCAN_SHARE * self.scan_took)
-        if thorough or due or quick != {key: self._known[key][0] for key in open_keys if key in self._known}:
-            self._scan()
+        if asked is not None or due or quick != {key: self._known[key][0] for key in open_keys if key in self._known}:
+            self._scan(time.monotonic() if asked is None else asked)
             quick = {key: self._signature(base, key) for key in open_keys}
             self._known.clear()
         found = [self._final.get(key) or self._judged(base, key, quick[key]) for key in keys]
@@ -188,7 +216,7 @@ class Observer:
             return known[1]._replace(log_size=log_size(base, key))
         judged = judge(base, key, self.seen)
         if judged.verdict == ORPHANS and not judged.members:
-            judged = settled(base, key)
+            judged = settled(base, key, self.scans)
         self._known[key] = (signature, judged)
         return judged
 
@@ -201,11 +229,10 @@ class Observer:
             self._others = unknown - ours | self._others & set(self.seen.members)
         return ours
 
-    def _scan(self) -> None:
-        began = time.monotonic()
-        self.seen = scan()
+    def _scan(self, asked: float) -> None:
+        self.seen = self.scans.since(asked)
         self.scanned_at = time.monotonic()
-        self.scan_took = self.scanned_at - began
+        self.scan_took = self.scans.took
 
     def _signature(self, base: Base, key: Key) -> Tuple[object, ...]:
         """What can be told of a run without looking at all processes."""

@@ -9,12 +9,12 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from console.node.places import Base
+from console.node.places import Base, Key
 from console.node.refusal import Refusal, of_os
 from console.node.stopping import is_living
 from console.node.threads import start
 from console.node.unmanaged import Stranger, look
-from console.node.verdicts import Judged, Observer, as_state
+from console.node.verdicts import Judged, Observer, as_state, settled
 
 HEARTBEAT_S = 4.0
 """Longest silence about the runs: silence must mean a dead link."""
@@ -51,8 +51,13 @@ class RunsWatch:
 
     def judged(self, thorough: bool) -> List[Judged]:
         """All runs now. Raises Refusal when the base directory cannot be trusted."""
+        asked = time.monotonic() if thorough else None
         with self._observing:
-            return self._observer.look(self._base(), self._deployments, self._every_s, thorough)
+            return self._observer.look(self._base(), self._deployments, self._every_s, asked)
+
+    def settled(self, key: Key) -> Judged:
+        """One run now, after something was done to it."""
+        return settled(self._base(), key, self._observer.scans)
 
     def regard(self, pids: List[int]) -> None:
         """npu-smi names these as holders of HBM; those that belong to no run are told of."""
