@@ -12,7 +12,7 @@ from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
 from console.cli.status import settle
 from console.model.errors import ExitCode
-from console.services.verification import Proof
+from console.services.verification import Ask, Proof
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,12 +39,8 @@ async def _run(args: argparse.Namespace) -> int:
         await connected(session)
         await settle(session)
         out = sys.stderr if args.output == "json" else sys.stdout
-        found = await session.verifier.run(
-            lambda proof: print(line(proof), file=out, flush=True),
-            prompt=args.prompt,
-            requests=args.requests,
-            timeout_s=args.timeout,
-        )
+        ask = Ask(prompt=args.prompt, requests=args.requests, timeout_s=args.timeout)
+        found = await session.verifier.run(lambda proof: print(line(proof), file=out, flush=True), ask)
     if args.output == "json":
         print(json.dumps({"passed": found.passed, "proofs": [asdict(each) for each in found.proofs]}))
     return ExitCode.OK if found.passed else ExitCode.FAILED

@@ -9,7 +9,7 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -48,10 +48,19 @@ class AsyncHttp:
         """GET; the time limit (seconds) covers everything from connecting to the last byte."""
         return await self.request("GET", host, port, path, timeout_s)
 
-    async def post_json(self, host: str, port: int, path: str, value: object, timeout_s: float) -> HttpAnswer:
-        """POST a JSON body."""
+    async def post_json(
+        self,
+        host: str,
+        port: int,
+        path: str,
+        value: object,
+        timeout_s: float,
+        hear: Callable[[bytes], None] | None = None,
+    ) -> HttpAnswer:
+        """POST a JSON body; `hear` is given the bytes of the answer as they come."""
         body = json.dumps(value).encode("utf-8")
-        return await self.request("POST", host, port, path, timeout_s, body, {"Content-Type": "application/json"})
+        fields = {"Content-Type": "application/json"}
+        return await self.request("POST", host, port, path, timeout_s, body, fields, hear)
 
     async def request(
         self,
@@ -62,8 +71,12 @@ class AsyncHttp:
         timeout_s: float,
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
+        hear: Callable[[bytes], None] | None = None,
     ) -> HttpAnswer:
-        """One request, its whole answer. Never raises for what the network or the other side does."""
+        """One request, its whole answer; `hear` is given its bytes as they come.
+
+        Never raises for what the network or the other side does.
+        """
         began = time.monotonic()
         taken = bytearray()
         status = 0
@@ -76,6 +89,8 @@ class AsyncHttp:
                 status = code
                 async for chunk in chunks:
                     taken += chunk
+                    if hear is not None:
+                        hear(chunk)
                     if len(taken) > MAX_BODY:
                         error = f"the body was cut at {MAX_BODY} bytes"
                         break

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 class Cadences:
     """Seconds between questions to one engine; tests give shorter ones."""
 
+    health_s: float = 10.0
+    """Each question is a line in the engine's access log, which an operator has to read: not more often than needed."""
+    model_s: float = 60.0
+    """Between looks at the list of models; `/health` is asked in between."""
     metrics_s: float = 10.0
     works_s: float = 60.0
     """Between one-token completions: each is work for the NPUs."""
@@ -21,6 +25,8 @@ class Cadences:
     """Without a token while requests run and the NPUs rest."""
     hang_busy_s: float = 300.0
     """The same while the NPUs compute: the prefill of a very long prompt shows no token for minutes."""
+    golden_s: float = 900.0
+    """Between comparisons of prefill alone with prefill and decode; at once when other engines serve."""
     diagnosis_s: float = 1.0
     drift_s: float = 60.0
     """How long a proxy may lack an engine that is ready before that is told: joining takes it a few looks."""

@@ -5,89 +5,76 @@ Headless engines are never asked. A refused connection while an engine still sta
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping
 
 from console.model.deployment import Deployment
 from console.model.run import RunKey
-from console.model.snapshot import EngineSnapshot, EngineState, Grade, LinkState, Rung
+from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
 from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
+from console.services.cadences import Cadences
 from console.services.conditions import listable, listed_counts
 from console.services.monitor import Monitor
 from console.services.records import RunRecord
+from console.services.rounds import Rounds
 
-EVERY_S = 10.0
-"""Each question is a line in the engine's access log, which an operator has to read: not more often than needed."""
 STARTING_S = 2.0
-MODEL_EVERY_S = 60.0
 TIMEOUT_S = 5.0
 FAILURES = 2
 """Answers in a row that must fail before an engine that was ready is called degraded."""
 AT_ONCE = 8
 
-_ASKED = (EngineState.STARTING, EngineState.READY, EngineState.DEGRADED)
+_ASKED = frozenset({EngineState.STARTING, EngineState.READY, EngineState.DEGRADED})
 
 
 class HealthWatch:
     """Climbs the HTTP rungs of every engine on a cadence, never two at once for one engine."""
 
-    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Cadences | None = None) -> None:
         self._monitor = monitor
-        self._links = links
-        self._due: dict[RunKey, float] = {}
-        self._busy: dict[RunKey, asyncio.Task[None]] = {}
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._cadences = cadences or Cadences()
+        step = min(0.5, self._cadences.health_s / 2)
+        self._rounds = Rounds(monitor, links, "health", states=_ASKED, at_once=AT_ONCE, step_s=step)
 
     async def run(self) -> None:
         """Ask until cancelled; leaves no question open."""
-        try:
-            while True:
-                for engine in self._monitor.snapshot.engines.values():
-                    self._ask(engine)
-                await asyncio.sleep(0.5)
-        finally:
-            for task in self._busy.values():
-                task.cancel()
-            await asyncio.gather(*self._busy.values(), return_exceptions=True)
+        await self._rounds.run(self._visit)
 
-    def _ask(self, engine: EngineSnapshot) -> None:
-        key = self._monitor.current(engine.id)
-        if key is None or engine.headless or engine.port is None or engine.state not in _ASKED or key in self._busy:
-            return
-        link = self._links[engine.node]
-        if link.link.state is not LinkState.UP or time.monotonic() < self._due.get(key, 0.0):
-            return
-        task = asyncio.create_task(self._climb(engine, key, link), name=f"health {engine.id}")
-        self._busy[key] = task
-        task.add_done_callback(lambda _: self._busy.pop(key, None))
+    def _visit(self, engine: EngineSnapshot, key: RunKey) -> None:
+        link = self._rounds.link(engine.node)
+        if link is not None and self._rounds.due(key):
+            self._rounds.ask(key, self._climb(engine, key, link))
 
     async def _climb(self, engine: EngineSnapshot, key: RunKey, link: NodeLink) -> None:
-        async with self._gate:
-            learnt = self._monitor.learnt(key)
-            deployment = self._monitor.deployment
-            address = deployment.address(engine.node) or "127.0.0.1"
-            port = engine.port or 0
-            http = link.http()
-            if engine.role == "proxy":
-                rungs: tuple[Rung, ...] = (_proxy_rung(await http.get(address, port, "/healthcheck", TIMEOUT_S)),)
-                self._forget(learnt, rungs[0])
-                rungs = (*rungs, Rung("model", Grade.SKIPPED, "the proxy has no model list", time.time()))
-            else:
-                health = await http.get(address, port, "/health", TIMEOUT_S)
-                rungs = (_health_rung(health),)
-                known = next((rung for rung in learnt.rungs if rung.name == "model" and rung.grade is Grade.OK), None)
-                if rungs[0].grade is Grade.OK and known is not None and time.time() - (known.at or 0.0) < MODEL_EVERY_S:
-                    rungs = (*rungs, known)
-                elif rungs[0].grade is Grade.OK:
-                    models = await http.get(address, port, "/v1/models", TIMEOUT_S)
-                    rungs = (*rungs, _model_rung(models, expected_model(deployment)))
-            self._settle(learnt, rungs)
-            self._due[key] = time.monotonic() + (EVERY_S if learnt.rungs and _all_ok(learnt.rungs) else STARTING_S)
-            self._monitor.touch()
+        learnt = self._monitor.learnt(key)
+        deployment = self._monitor.deployment
+        address = deployment.address(engine.node) or "127.0.0.1"
+        port = engine.port or 0
+        http = link.http()
+        if engine.role == "proxy":
+            rungs: tuple[Rung, ...] = (_proxy_rung(await http.get(address, port, "/healthcheck", TIMEOUT_S)),)
+            self._forget(learnt, rungs[0])
+            rungs = (*rungs, Rung("model", Grade.SKIPPED, "the proxy has no model list", time.time()))
+        else:
+            health = await http.get(address, port, "/health", TIMEOUT_S)
+            rungs = (_health_rung(health),)
+            known = next((rung for rung in learnt.rungs if rung.name == "model" and rung.grade is Grade.OK), None)
+            if (
+                rungs[0].grade is Grade.OK
+                and known is not None
+                and time.time() - (known.at or 0.0) < self._cadences.model_s
+            ):
+                rungs = (*rungs, known)
+            elif rungs[0].grade is Grade.OK:
+                models = await http.get(address, port, "/v1/models", TIMEOUT_S)
+                rungs = (*rungs, _model_rung(models, expected_model(deployment)))
+        self._settle(learnt, rungs)
+        every_s = self._cadences.health_s
+        self._rounds.again(key, every_s if learnt.rungs and _all_ok(learnt.rungs) else min(STARTING_S, every_s))
+        self._monitor.touch()
 
     def _forget(self, learnt: RunRecord, rung: Rung) -> None:
         """Engines the proxy was told to use no more are isolated only as long as it counts them."""

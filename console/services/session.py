@@ -90,7 +90,7 @@ class Session:
         self.restarts = RestartWatch(self._monitor, self.operator, armed=restarts)
         results = ResultStore(self.state_dir / "results.sqlite")
         self.evaluator = Evaluator(self._monitor, self._links, self.logs, self.journal, results, who=operator_name())
-        self._health = HealthWatch(self._monitor, self._links)
+        self._health = HealthWatch(self._monitor, self._links, cadences)
         self._metrics = MetricsWatch(self._monitor, self._links, cadences)
         self._works = WorksWatch(self._monitor, self._links, cadences)
         self.upkeep = Upkeep(self._monitor, self._links, self.state_dir, operator_name())

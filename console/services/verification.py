@@ -6,7 +6,6 @@ The door is the proxy, else the first engine with a port. Nothing on a node chan
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -14,16 +13,15 @@ from console.model.errors import Refused, UsageError
 from console.model.snapshot import EngineSnapshot, EngineState
 from console.probes.metrics import parse_metrics
 from console.probes.sanitize import clean
-from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
+from console.services.answers import ChatStream
+from console.services.golden import Golden, pair
 from console.services.health import expected_model
 from console.services.monitor import Monitor
-from console.services.works import complaint
 
 AT_ONCE = 16
 MOST = 64
 GOLDEN_TOKENS = 16
-GOLDEN_PROMPT = "The capital of France is"
 SCRAPE_S = 5.0
 
 
@@ -50,26 +48,35 @@ class Verification:
         return all(each.passed is not False for each in self.proofs) and any(each.passed for each in self.proofs)
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is tried, and how."""
+
+    prompt: str = "Say hello."
+    requests: int = 0
+    """Chats; 0 means as often as there are pairs of prefill and decode engines, at most MOST."""
+    timeout_s: float = 120.0
+    """Limit of each request."""
+    tokens: int = 16
+    hear: Callable[[int, str], None] | None = None
+    """Hears the text of each chat as it comes, with the chat's number."""
+
+
 class Verifier:
     """Asks the engines of one session."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:
         self._monitor = monitor
         self._links = links
+        self._golden = Golden(monitor, links)
 
-    async def run(
-        self,
-        notice: Callable[[Proof], None],
-        *,
-        prompt: str = "Say hello.",
-        requests: int = 0,
-        timeout_s: float = 120.0,
-    ) -> Verification:
-        """Chat `requests` times (0: as often as there are pairs of prefill and decode engines, at most MOST), then compare.
+    async def run(self, notice: Callable[[Proof], None], ask: Ask | None = None) -> Verification:
+        """Chat as often as asked, then compare prefill alone with both; `notice` hears each proof as it comes.
 
-        `notice` hears each proof as it comes; `timeout_s` limits each request. Raises Refused when no door serves.
+        Raises UsageError for numbers that cannot be, Refused when no door serves.
         """
-        if requests < 0 or timeout_s <= 0:
+        ask = ask or Ask()
+        if ask.requests < 0 or ask.timeout_s <= 0:
             raise UsageError("a number of requests and a time limit are above 0")
         door = self._door()
         proofs: list[Proof] = []
@@ -78,18 +85,18 @@ class Verifier:
             proofs.append(proof)
             notice(proof)
 
-        count = requests or min(MOST, max(1, len(self._with_port("prefill"))) * max(1, len(self._servers()[1])))
+        count = ask.requests or min(MOST, max(1, len(self._with_port("prefill"))) * max(1, len(self._servers()[1])))
         before = await self._served()
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def chat(number: int) -> None:
             async with gate:
-                tell(await self._chat(door, number, prompt, timeout_s))
+                tell(await self._chat(door, number, ask))
 
         await asyncio.gather(*(chat(number) for number in range(1, count + 1)))
         tell(_coverage(before, await self._served(), self._labels()))
         if door.role == "proxy" and self._with_port("prefill") and self._with_port("decode"):
-            tell(await self._golden(door, timeout_s))
+            tell(await self._compare(door, ask.timeout_s))
         return Verification(tuple(proofs))
 
     def _with_port(self, role: str) -> list[EngineSnapshot]:
@@ -110,39 +117,31 @@ class Verifier:
             raise Refused(f"{door.id} is {door.state}, so nothing can be verified", hint="start it first; see `status`")
         return door
 
-    async def _post(self, engine: EngineSnapshot, path: str, ask: Mapping[str, object], timeout_s: float) -> HttpAnswer:
-        address = self._monitor.deployment.address(engine.node) or "127.0.0.1"
-        body = {"model": expected_model(self._monitor.deployment), **ask}
-        return await self._links[engine.node].http().post_json(address, engine.port or 0, path, body, timeout_s)
-
-    async def _chat(self, door: EngineSnapshot, number: int, prompt: str, timeout_s: float) -> Proof:
+    async def _chat(self, door: EngineSnapshot, number: int, ask: Ask) -> Proof:
         # With one prompt for all, prefix caches would spare most engines the work that is to be proven.
-        messages = [{"role": "user", "content": f"{prompt} (request {number})"}]
-        ask = {"messages": messages, "max_tokens": 16, "temperature": 0, "stream": True}
-        answer = await self._post(door, "/v1/chat/completions", ask, timeout_s)
-        passed, seen = streamed(answer)
+        messages = [{"role": "user", "content": f"{ask.prompt} (request {number})"}]
+        body = {"messages": messages, "max_tokens": ask.tokens, "temperature": 0, "stream": True}
+        stream = ChatStream()
+
+        def hear(data: bytes) -> None:
+            if (text := stream.feed(data)) and ask.hear is not None:
+                ask.hear(number, clean(text))
+
+        address = self._monitor.deployment.address(door.node) or "127.0.0.1"
+        full = {"model": expected_model(self._monitor.deployment), **body}
+        http = self._links[door.node].http()
+        answer = await http.post_json(address, door.port or 0, "/v1/chat/completions", full, ask.timeout_s, hear)
+        passed, seen = stream.verdict(answer)
         return Proof(f"chat {number} through {door.id}", passed, seen, answer.took_s)
 
-    async def _golden(self, door: EngineSnapshot, timeout_s: float) -> Proof:
-        ask = {"prompt": GOLDEN_PROMPT, "max_tokens": GOLDEN_TOKENS, "temperature": 0, "seed": 0}
-        alone = self._with_port("prefill")[0]
-        one = await self._post(alone, "/v1/completions", ask, timeout_s)
-        both = await self._post(door, "/v1/completions", ask, timeout_s)
-        name = f"golden: {alone.id} alone and through {door.id}"
-        wrong = complaint(one) or complaint(both)
-        if wrong:
-            return Proof(name, False, wrong, one.took_s + both.took_s)
-        first, second = completion_text(one), completion_text(both)
-        if not first or not second:
-            return Proof(name, False, f"an answer without text: {first!r} and {second!r}", one.took_s + both.took_s)
-        if first == second:
-            return Proof(name, True, f"both say {first[:60]!r}", one.took_s + both.took_s)
-        return Proof(
-            name,
-            False,
-            f"they differ (E9): {first[:60]!r} and {second[:60]!r}; check block size, KV layout and quantization of both",
-            one.took_s + both.took_s,
-        )
+    async def _compare(self, door: EngineSnapshot, timeout_s: float) -> Proof:
+        sides = pair(self._monitor.snapshot)
+        found = await self._golden.compare(GOLDEN_TOKENS, timeout_s)
+        name = f"golden: {sides[0].id if sides else 'prefill'} alone and through {door.id}"
+        if found.agree is not False:
+            return Proof(name, found.agree or False, found.seen, found.took_s)
+        mend = "check block size, KV layout and quantization of both"
+        return Proof(name, False, f"they differ (E9): {found.seen}; {mend}", found.took_s)
 
     async def _served(self) -> dict[str, float]:
         """Requests that each engine has finished; engines whose metrics cannot be read are missing."""
@@ -185,53 +184,3 @@ def _coverage(before: Mapping[str, float], after: Mapping[str, float], labels: t
     if unknown:
         words += f"; of {unknown} it is not known"
     return Proof("ranks", True if not idle and not unknown else None, words)
-
-
-def streamed(answer: HttpAnswer) -> tuple[bool, str]:
-    """(whether it is a whole streamed chat with text in it, the text or what is wrong)."""
-    if answer.status != 200 or answer.error or not answer.body.strip():
-        return False, complaint(answer).replace("completion", "chat", 1)
-    text, pieces, done = "", 0, False
-    for line in answer.body.decode("utf-8", "replace").splitlines():
-        data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
-        if data == "[DONE]":
-            done = True
-        elif data:
-            said, error = _piece(data)
-            if error:
-                return False, f"chat 200, then {clean(error)[:160]}"
-            text, pieces = text + said, pieces + 1
-    if not pieces:
-        return False, f"chat 200, but no stream: {clean(answer.body[:120].decode('utf-8', 'replace'))}"
-    if not text.strip():
-        return False, "chat 200 with no text in it"
-    return done, clean(text)[:120] if done else f"the stream broke off after {clean(text)[:80]!r}"
-
-
-def _piece(data: str) -> tuple[str, str]:
-    """(text, error) of one event of the stream; reasoning counts as text."""
-    try:
-        found = json.loads(data)
-    except ValueError:
-        return "", f"an event that is no JSON: {data[:80]}"
-    if not isinstance(found, dict):
-        return "", f"an event that is no chat: {data[:80]}"
-    if "error" in found:
-        return "", f"the error {found['error']}"
-    words = ""
-    choices = found.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        delta = choice.get("delta") if isinstance(choice, dict) else None
-        for key in ("reasoning_content", "reasoning", "content"):
-            part = delta.get(key) if isinstance(delta, dict) else None
-            words += part if isinstance(part, str) else ""
-    return words, ""
-
-
-def completion_text(answer: HttpAnswer) -> str:
-    """The text of a completion that `complaint` has nothing to say against; empty without one."""
-    try:
-        text = json.loads(answer.body)["choices"][0]["text"]
-    except (ValueError, KeyError, TypeError, IndexError):
-        return ""
-    return text if isinstance(text, str) else ""

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from console.remote.http import HttpAnswer
-from console.services.verification import Proof, Verification, _coverage, completion_text, streamed
+from console.services.answers import ChatStream, completion_text, streamed
+from console.services.verification import Proof, Verification, _coverage
 
 
 def event(**delta: object) -> bytes:
@@ -36,6 +37,15 @@ DONE = b"data: [DONE]\n\n"
 )  # fmt: skip
 def test_a_streamed_chat(answer: HttpAnswer, passed: bool, seen: str) -> None:
     assert streamed(answer) == (passed, seen)
+
+
+def test_a_chat_is_the_same_however_its_bytes_are_cut() -> None:
+    body = event(role="assistant") + event(content="grüß ") + event(content="Gott") + DONE
+    stream, heard = ChatStream(), ""
+    for at in range(len(body)):
+        heard += stream.feed(body[at : at + 1])
+    assert heard == "grüß Gott"
+    assert stream.verdict(HttpAnswer(200, body, 0.1)) == (True, "grüß Gott")
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"choices": []}', b'{"choices": [{"text": 5}]}'])

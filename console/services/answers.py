@@ -1,0 +1,114 @@
+"""What counts as an answer of an engine or the proxy, and what is wrong with one that does not. Pure; asking is others' job."""
+
+from __future__ import annotations
+
+import json
+
+from console.probes.sanitize import clean
+from console.remote.http import HttpAnswer
+
+EMPTY_200 = "empty-200"
+EMPTY_500 = "proxy-500-no-body"
+
+
+def complaint(answer: HttpAnswer) -> str:
+    """What is wrong with the answer to a completion; empty when it is one."""
+    if not answer.status:
+        return clean(answer.error) or "no answer"
+    said = clean(answer.body[:300].decode("utf-8", "replace")).strip()
+    if answer.status != 200:
+        return f"completion {answer.status}: {said or 'without a body'}"
+    if answer.error:
+        return f"completion 200, but {clean(answer.error)}"
+    if not answer.body.strip():
+        return "completion 200 with nothing in it"
+    try:
+        choices = json.loads(answer.body)["choices"]
+    except (ValueError, KeyError, TypeError):
+        return f"completion 200, but no choices in it: {said[:120]}"
+    return "" if isinstance(choices, list) and choices else "completion 200 with no choice in it"
+
+
+def proxy_fact(answer: HttpAnswer) -> str:
+    """The fact of the table of signatures that a proxy's answer shows, or nothing."""
+    if answer.error or answer.body.strip():
+        return ""
+    return {200: EMPTY_200, 500: EMPTY_500}.get(answer.status, "")
+
+
+def completion_text(answer: HttpAnswer) -> str:
+    """The text of a completion that `complaint` has nothing to say against; empty without one."""
+    try:
+        text = json.loads(answer.body)["choices"][0]["text"]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return ""
+    return text if isinstance(text, str) else ""
+
+
+class ChatStream:
+    """A streamed chat while it comes: bytes in, the text so far out, and at the end whether it was whole."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.error = ""
+        self._rest = b""
+        self._pieces = 0
+        self._done = False
+
+    def feed(self, data: bytes) -> str:
+        """Take bytes as they come; the text in them."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return "".join(self._line(line) for line in lines)
+
+    def _line(self, line: bytes) -> str:
+        text = line.decode("utf-8", "replace").strip()
+        data = text.removeprefix("data:").strip() if text.startswith("data:") else ""
+        if data == "[DONE]":
+            self._done = True
+        elif data and not self.error:
+            said, self.error = _piece(data)
+            self.text += said
+            self._pieces += not self.error
+            return said
+        return ""
+
+    def verdict(self, answer: HttpAnswer) -> tuple[bool, str]:
+        """(whether it was a whole chat with text in it, the text or what is wrong); `answer` has its status and all its bytes."""
+        if answer.status != 200 or answer.error or not answer.body.strip():
+            return False, complaint(answer).replace("completion", "chat", 1)
+        self.feed(b"\n")
+        if self.error:
+            return False, f"chat 200, then {clean(self.error)[:160]}"
+        if not self._pieces:
+            return False, f"chat 200, but no stream: {clean(answer.body[:120].decode('utf-8', 'replace'))}"
+        if not self.text.strip():
+            return False, "chat 200 with no text in it"
+        shown = clean(self.text)
+        return self._done, shown[:120] if self._done else f"the stream broke off after {shown[:80]!r}"
+
+
+def streamed(answer: HttpAnswer) -> tuple[bool, str]:
+    """(whether it is a whole streamed chat with text in it, the text or what is wrong)."""
+    stream = ChatStream()
+    stream.feed(answer.body)
+    return stream.verdict(answer)
+
+
+def _piece(data: str) -> tuple[str, str]:
+    """(text, error) of one event of the stream; reasoning counts as text."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return "", f"an event that is no JSON: {data[:80]}"
+    if not isinstance(found, dict):
+        return "", f"an event that is no chat: {data[:80]}"
+    if "error" in found:
+        return "", f"the error {found['error']}"
+    words = ""
+    choices = found.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        for key in ("reasoning_content", "reasoning", "content"):
+            part = delta.get(key) if isinstance(delta, dict) else None
+            words += part if isinstance(part, str) else ""
+    return words, ""
