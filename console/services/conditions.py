@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from console.advice.signatures import Signature
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade, Rung
@@ -43,6 +43,12 @@ OWN = (
         "Set --served-model-name to the same word on every engine, then restart the engine.",
         "vLLM 0.21 entrypoints/openai", where="console", fact="wrong-model",
     ),
+    Signature(
+        "S6", "running", "the proxy is down",
+        "It ended by itself, so no request reaches the engines that are ready behind it.",
+        "Read its log, then start it: key s on the proxy, or `start proxy`; the engines need no restart.",
+        "vllm-ascend examples/disaggregated_prefill_v1", where="console", fact="proxy-down",
+    ),
 )  # fmt: skip
 """Conditions that no log line shows."""
 
@@ -54,11 +60,14 @@ _COUNT = re.compile(r'"(prefill|decode|dp)_instances": ?(\d{1,6})')
 def facts_of(snapshot: ClusterSnapshot, before: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
     """(fact, engine, what was seen) of everything that holds now; `before` are the (fact, engine) that held last."""
     for engine in snapshot.engines.values():
+        if engine.role == "proxy" and engine.state in _BROKEN and "@" not in engine.id:
+            yield from _down(snapshot, engine)
         if engine.state not in (EngineState.READY, EngineState.DEGRADED):
             continue
         rungs = {rung.name: rung for rung in engine.health}
         yield from _rungs(engine, rungs)
         yield from _load(engine, before)
+        yield from _shared(snapshot, engine)
         if engine.role == "proxy" and "http" in rungs and rungs["http"].grade is Grade.OK:
             yield from _listed(snapshot, engine, rungs["http"])
     yield from _groups(snapshot)
@@ -70,6 +79,31 @@ def _rungs(engine: EngineSnapshot, rungs: Mapping[str, Rung]) -> Iterator[tuple[
         yield "hang", engine.id, works.evidence
     if model is not None and model.grade is Grade.FAIL and model.evidence.startswith("serves "):
         yield "wrong-model", engine.id, model.evidence
+
+
+def _down(snapshot: ClusterSnapshot, proxy: EngineSnapshot) -> Iterator[tuple[str, str, str]]:
+    waiting = sum(each.state is EngineState.READY for each in snapshot.engines.values())
+    if waiting:
+        why = f": {proxy.cause}" if proxy.cause else ""
+        yield "proxy-down", proxy.id, f"{proxy.id} {proxy.state}{why}; {waiting} engines are ready behind it"
+
+
+def _shared(snapshot: ClusterSnapshot, engine: EngineSnapshot) -> Iterator[tuple[str, str, str]]:
+    """A vLLM nobody here keeps, started with the engine's port on its node."""
+    node = snapshot.nodes.get(engine.node)
+    for each in node.unmanaged if node is not None and engine.port is not None else ():
+        words = each.command.split()
+        if "serve" in words and _port_of(words) == engine.port:
+            who = f"pid {each.pid}" + (f" of {each.owner}" if each.owner else "")
+            yield "port-shared", engine.id, f"{who} on {engine.node} serves at port {engine.port} too"
+
+
+def _port_of(words: Sequence[str]) -> int:
+    """The port of a `vllm serve` by its words; its default is 8000."""
+    found = "8000"
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        found = after if word == "--port" else word[7:] if word.startswith("--port=") else found
+    return int(found) if found.isascii() and found.isdecimal() and len(found) < 6 else 0
 
 
 def _load(engine: EngineSnapshot, before: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:

@@ -22,6 +22,7 @@ from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, Event
 from console.probes.sanitize import clean
 from console.services.cadences import Cadences
 from console.services.conditions import OWN, facts_of
+from console.services.growth import Growth
 from console.services.logs import LogBook
 from console.services.monitor import Monitor
 
@@ -68,6 +69,7 @@ class DiagnosisWatch:
         self._signatures: tuple[Signature, ...] = ()
         self._readers: dict[RunKey, _Reader] = {}
         self._known = _Known()
+        self._growth = Growth()
 
     async def run(self) -> None:
         """Read and tell until cancelled."""
@@ -119,6 +121,7 @@ class DiagnosisWatch:
         """Put what is known now into the picture, and what is new among the events."""
         snapshot = self._monitor.snapshot
         logs = tuple(self._logs_of(now))
+        self._growth.feed(snapshot)
         self._facts(now)
         witnesses = timeline((*logs, *self._seen(now)))
         first = first_cause(witnesses)
@@ -153,6 +156,7 @@ class DiagnosisWatch:
 
     def _holding(self) -> Iterator[tuple[str, str, str]]:
         yield from facts_of(self._monitor.snapshot, frozenset(self._known.since))
+        yield from self._growth.facts(self._monitor.snapshot.engines)
         for engine in self._monitor.snapshot.engines.values():
             key = self._monitor.current(engine.id) if engine.state in _SERVING else None
             for fact, seen in (self._monitor.learnt(key).facts if key else {}).items():

@@ -7,8 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade, Rung, Serving
+from console.model.snapshot import (
+    ClusterSnapshot,
+    Device,
+    EngineSnapshot,
+    EngineState,
+    Grade,
+    NodeSnapshot,
+    Rung,
+    Serving,
+)
+from console.model.unmanaged import Unmanaged
 from console.services.conditions import facts_of
+from console.services.growth import Growth
 
 HEALTHCHECK = '/healthcheck 200 {"status":"ok","prefill_instances":1,"decode_instances":2,"request_num":0}'
 OK = (Rung("http", Grade.OK, HEALTHCHECK), Rung("model", Grade.OK, "dsv4"))
@@ -83,3 +94,65 @@ def test_a_limit_is_left_only_well_below_it(usage: float, holds: bool) -> None:
     engines = changed("decode-0", serving=replace(BUSY, kv_usage=usage))
     assert seen(engines) == []
     assert bool(seen(engines, frozenset({("kv-full", "decode-0")}))) is holds
+
+
+def on(command: str) -> ClusterSnapshot:
+    """The healthy cluster whose node also runs something of somebody else."""
+    node = NodeSnapshot("n", "10.0.0.1", "a3", 16, unmanaged=(Unmanaged(99, owner="ann", command=command),))
+    return ClusterSnapshot(0.0, "c", "d", engines=healthy(), nodes={"n": node})
+
+
+@pytest.mark.parametrize(
+    ("command", "shares"),
+    [
+        ("vllm serve /m --port 7100", True),
+        ("/usr/bin/python3 /usr/local/bin/vllm serve /m --port=7100 --host 0.0.0.0", True),
+        ("vllm serve /m --port 7101", False),
+        ("vllm serve /m", False),
+        ("vllm serve /m --port", False),
+        ("VLLM::EngineCore", False),
+    ],
+)
+def test_a_stranger_with_the_port_of_an_engine_is_named(command: str, shares: bool) -> None:
+    found = [text for fact, _, text in facts_of(on(command), frozenset()) if fact == "port-shared"]
+    assert bool(found) is shares
+    assert not found or found[0].startswith("pid 99 of ann on n serves at port 7100")
+
+
+def test_a_proxy_that_ended_is_down_while_engines_wait_behind_it() -> None:
+    assert seen(changed("proxy", state=EngineState.FAILED)) == [("proxy-down", "proxy")]
+    assert seen(changed("proxy", state=EngineState.EXITED)) == [], "somebody stopped it"
+    assert seen({"proxy": changed("proxy", state=EngineState.FAILED)["proxy"]}) == []
+
+
+def test_a_proxy_that_lists_fewer_than_are_ready_is_named_but_not_for_those_it_was_told_to_leave() -> None:
+    engines = healthy()
+    counted = Rung("http", Grade.OK, HEALTHCHECK.replace('"decode_instances":2', '"decode_instances":1'))
+    engines["proxy"] = replace(engines["proxy"], health=(counted, OK[1]))
+    assert seen(engines) == [("proxy-misses", "proxy")]
+    drained = changed("decode-0", state=EngineState.EXITED)
+    drained["proxy"] = replace(drained["proxy"], isolated=("decode-0",))
+    assert seen(drained) == [], "still counted, used no more"
+
+
+def memory(hour: float, mib: int) -> ClusterSnapshot:
+    """One engine that holds so much at an hour."""
+    engine = EngineSnapshot("decode-0", "n", "decode", "decode", EngineState.READY, devices=(0,), run="r")
+    node = NodeSnapshot("n", "10.0.0.1", "a3", 16, devices=(Device(0, 0, hbm_used_mib=mib),))
+    return ClusterSnapshot(hour * 3600.0, "c", "d", engines={"decode-0": engine}, nodes={"n": node})
+
+
+@pytest.mark.parametrize(
+    ("step", "dip", "grows"), [(300, 0, True), (100, 0, False), (300, 2000, False)], ids=["leak", "slow", "given back"]
+)
+def test_memory_that_grows_with_every_hour_is_named(step: int, dip: int, grows: bool) -> None:
+    growth = Growth()
+    for quarter in range(9 * 4):
+        wave = 4000 if quarter % 4 == 1 else 0
+        given_back = dip if quarter >= 5 * 4 else 0
+        growth.feed(memory(quarter / 4, 50_000 + (quarter // 4) * step + wave - given_back))
+    found = list(growth.facts({}))
+    assert bool(found) is grows, found
+    if grows:
+        growth.feed(replace(memory(9, 1), engines={}))
+        assert list(growth.facts({})) == [], "a run that ended is forgotten"
