@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Place = Literal["everywhere", "grid", "list", "log", "plan", "roles", "evaluation"]
+Place = Literal["everywhere", "grid", "list", "log", "plan", "roles", "check", "evaluation"]
 
 PLACES: dict[Place, str] = {
     "everywhere": "Everywhere",
@@ -20,6 +20,7 @@ PLACES: dict[Place, str] = {
     "list": "Other panes",
     "plan": "Plan pane",
     "roles": "Roles pane",
+    "check": "Check pane",
     "evaluation": "Evaluation pane",
 }
 
@@ -42,8 +43,8 @@ class Action:
     """Place in the footer, 1 first; 0 is not shown."""
 
 
-_MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "evaluation")
-_DIGITS: tuple[Place, ...] = ("grid", "list", "plan", "roles", "evaluation")
+_MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "check", "evaluation")
+_DIGITS: tuple[Place, ...] = ("grid", "list", "plan", "roles", "check", "evaluation")
 
 ACTIONS: tuple[Action, ...] = (
     Action("help", ("question_mark", "f1", "fullwidth_question_mark"), "Help", "Every key; Enter runs it", "Console", footer=1),
@@ -155,6 +156,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("save", ("ctrl+s",), "Save", "Save the log, or what the filter keeps, to a file", "Log", ("log",)),
     Action("left", ("left", "H"), "Left", "Sideways to the left", "Log", ("log",)),
     Action("right", ("right", "L"), "Right", "Sideways to the right", "Log", ("log",)),
+    Action("survey", ("n",), "Network", "Links of all NPUs, and pings between them", "Check", ("check",), footer=8),
+    Action("survey-full", ("N",), "Full mesh", "The same, every NPU to every other; long", "Check", ("check",)),
+    Action("cancel-check", ("c",), "Stop asking", "Wait no longer for the nodes", "Check", ("check",), footer=12),
+    Action("containers", ("C",), "Containers", "Plan: pull, create, start; `:containers NODE…`", "Check", ("check",), True, 9),
+    Action("weights", ("w",), "Weights", "Plan a copy of the model; `:weights FROM NODE…`", "Check", ("check",), True, 9),
+    Action("tune", ("t",), "Tune", "Plan to set what drifts on hosts; `:tune NODE…`", "Check", ("check",), True),
     Action("cancel-plan", ("c",), "Stop here", "Begin no more steps", "Plan", ("plan",), footer=12),
     Action("open-run", ("enter",), "Open", "Figures, percentiles and curves of the run", "Bench", ("evaluation",), footer=2),
     Action("mark-run", ("space",), "Mark", "Mark the run; again unmarks", "Bench", ("evaluation",)),

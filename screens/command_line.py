@@ -114,7 +114,7 @@ class CommandLine:
         if action is not None and action.danger and rest and screen.console.keys.burst:
             screen.notify("ignored: keys came too fast to be meant", severity="warning", markup=False)
             return
-        reshaping = {**screen.reshaping.commands(), **screen.living.commands()}
+        reshaping = {**screen.reshaping.commands(), **screen.living.commands(), **screen.mending.commands()}
         measuring = screen.evaluating.commands()
         if verb in table:
             table[verb]()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
 from console.model.errors import ConsoleError
-from console.model.plan import Plan, StepEvent, Verb
+from console.model.plan import Plan, PlanResult, StepEvent, Verb
 from console.model.snapshot import LinkState
 from screens.assigning import TAKE_AWAY, free_rows, group_rows, preview
 from screens.dialogs.choosing import Choosing
@@ -17,6 +17,9 @@ from screens.room import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
+
+Run = Callable[[Plan, Callable[[StepEvent], None], str], Awaitable[PlanResult]]
+"""Runs a plan with what was typed to confirm it."""
 
 
 class Deeds:
@@ -57,10 +60,10 @@ class Deeds:
         operator = self._screen.console.session.operator
         self.offer(verb, f"pid {pid} on {node}", lambda: operator.prepare_end(verb, node, pid))
 
-    def offer(self, verb: Verb, target: str, prepare: Callable[[], Awaitable[Plan]]) -> None:
-        """Show a plan that is still to be made, and run it when it is confirmed."""
+    def offer(self, verb: Verb, target: str, prepare: Callable[[], Awaitable[Plan]], run: Run | None = None) -> None:
+        """Show a plan that is still to be made, and run it when it is confirmed; `run` stands for the operator's own."""
         if self._armed():
-            self._screen.run_worker(self._act(verb, target, prepare), group="act", exclusive=True)
+            self._screen.run_worker(self._act(verb, target, prepare, run), group="act", exclusive=True)
 
     def _armed(self) -> bool:
         screen = self._screen
@@ -75,7 +78,7 @@ class Deeds:
             return False
         return True
 
-    async def _act(self, verb: Verb, target: str, prepare: Callable[[], Awaitable[Plan]]) -> None:
+    async def _act(self, verb: Verb, target: str, prepare: Callable[[], Awaitable[Plan]], run: Run | None) -> None:
         console = self._screen.console
         dialog = PlanDialog(
             console.look,
@@ -88,9 +91,9 @@ class Deeds:
         )
         confirmed = await console.push_screen_wait(dialog)
         if confirmed and dialog.plan is not None:
-            console.run_worker(self._run(dialog.plan, confirmed), group="plan")
+            console.run_worker(self._run(dialog.plan, confirmed, run), group="plan")
 
-    async def _run(self, plan: Plan, confirmed: str) -> None:
+    async def _run(self, plan: Plan, confirmed: str, run: Run | None = None) -> None:
         screen = self._screen
         pane = cast(PlanPane, screen.panes["plan"])
         pane.begin(plan)
@@ -101,7 +104,10 @@ class Deeds:
             screen.draw_header()
 
         try:
-            result = await screen.console.session.operator.run(plan, notice, confirmed=confirmed)
+            if run is None:
+                result = await screen.console.session.operator.run(plan, notice, confirmed=confirmed)
+            else:
+                result = await run(plan, notice, confirmed)
         except ConsoleError as error:
             pane.refuse(f"{error}. {error.hint}" if error.hint else str(error))
             screen.console.tell(error)

@@ -19,6 +19,7 @@ from screens.reshaping import Reshaping
 from screens.restarting import Restarting
 from screens.sayings import Sayings
 from screens.unmanaged import Strangers
+from screens.upkeep import Mending
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -37,7 +38,16 @@ async def furnish(screen: MainScreen) -> None:
     screen.reading = Reading(screen)
     screen.evaluating = Evaluating(screen)
     screen.strangers = Strangers(screen)
-    acts = (screen.deeds, screen.evaluating, screen.reshaping, screen.strangers, screen.restarting, screen.living)
+    screen.mending = Mending(screen)
+    acts = (
+        screen.deeds,
+        screen.evaluating,
+        screen.reshaping,
+        screen.strangers,
+        screen.restarting,
+        screen.living,
+        screen.mending,
+    )
     screen.parts = (*acts, screen.arrangement, screen.sayings, screen.reading, screen.command_line)
     screen.grid.on_menu = screen.sayings.menu
     for name, pane in screen.panes.items():

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from screens.restarting import Restarting
     from screens.sayings import Sayings
     from screens.unmanaged import Strangers
+    from screens.upkeep import Mending
 
 
 class Part(Protocol):
@@ -60,6 +61,7 @@ class MainScreen(Screen[None]):
     strangers: Strangers
     restarting: Restarting
     living: Living
+    mending: Mending
 
     def __init__(self) -> None:
         super().__init__()

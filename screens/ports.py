@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from console.model.plan import Plan, PlanResult, StepEvent, Verb
     from console.model.run import RunKey, RunState, StopResult
     from console.model.snapshot import ClusterSnapshot
+    from console.services.errands import Chore
     from console.services.evaluation import Local
     from console.services.evaluation_plans import Ask, EvaluationPlan
     from console.services.logs import LogNote
+    from console.services.preflight import Ask as CheckAsk
     from console.services.preflight import Report
     from console.services.restarts import Witness
     from console.services.roles import Change
@@ -93,8 +95,31 @@ class Checks(Protocol):
     def running(self) -> bool:
         """Whether the nodes are being asked."""
 
-    async def run(self) -> Report:
-        """Ask all nodes; raises ConsoleError when none carries anything."""
+    @property
+    def progress(self) -> str:
+        """How far it is, in words."""
+
+    async def run(self, nodes: Sequence[str] = (), ask: CheckAsk | None = None) -> Report:
+        """Ask nodes, all that carry something when none is named; raises ConsoleError when none does."""
+
+    def cancel(self) -> bool:
+        """Stop waiting; False when nobody waits."""
+
+
+class Mends(Protocol):
+    """Plans that mend nodes."""
+
+    async def containers(self, nodes: Sequence[str]) -> Chore:
+        """Pull, create and start what is missing; raises ConsoleError."""
+
+    async def weights(self, source: str, nodes: Sequence[str]) -> Chore:
+        """Copy the model to nodes that lack it; raises ConsoleError."""
+
+    async def tuning(self, nodes: Sequence[str]) -> Chore:
+        """Set what drifts; raises ConsoleError."""
+
+    async def run(self, chore: Chore, notice: Callable[[StepEvent], None], confirmed: str) -> PlanResult:
+        """Run one of these plans; raises ConsoleError when it is refused."""
 
 
 class Results(Protocol):
@@ -225,6 +250,10 @@ class Session(Board, Protocol):
     @property
     def preflight(self) -> Checks:
         """What must hold before a launch."""
+
+    @property
+    def upkeep(self) -> Mends:
+        """What mends nodes."""
 
     @property
     def evaluator(self) -> Evaluations:

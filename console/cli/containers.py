@@ -44,7 +44,7 @@ async def _show(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
-        found = await session.upkeep.containers.look(args.nodes)
+        found = await session.upkeep.of_containers.look(args.nodes)
     if args.output == "json":
         print(json.dumps([as_json(each) for each in found]))
     else:
@@ -113,5 +113,5 @@ async def _act(args: argparse.Namespace) -> int:
     async with opened(args, read_only=False if only_plan else None) as session:
         await connected(session)
         act = cast(Act, "all" if args.act == "plan" else args.act)
-        chore = await session.upkeep.containers.prepare(act, args.nodes)
+        chore = await session.upkeep.of_containers.prepare(act, args.nodes)
         return await carry_out(session, chore, args, only_plan=only_plan)

@@ -45,7 +45,7 @@ async def _show(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
-        found = await session.upkeep.tuning.look(args.nodes)
+        found = await session.upkeep.of_hosts.look(args.nodes)
     if args.output == "json":
         print(json.dumps([as_json(each) for each in found]))
     else:
@@ -84,14 +84,14 @@ def lines(found: Sequence[Tuned]) -> Iterator[str]:
 async def _set(args: argparse.Namespace) -> int:
     async with opened(args, read_only=False if args.dry_run else None) as session:
         await connected(session)
-        chore = await session.upkeep.tuning.prepare(args.nodes)
+        chore = await session.upkeep.of_hosts.prepare(args.nodes)
         return await carry_out(session, chore, args, only_plan=args.dry_run)
 
 
 async def _undo(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True) as session:
         await connected(session)
-        found = await session.upkeep.tuning.changes(args.undo)
+        found = await session.upkeep.of_hosts.changes(args.undo)
     for node, changes in found.items():
         commands = way_back(changes)
         print(clean(f"# {node}" + ("" if commands else ": nothing was changed here")))

@@ -40,7 +40,7 @@ async def carry_out(session: Session, chore: Chore, args: argparse.Namespace, *,
         print(clean(line).rstrip(), file=sys.stderr, flush=True)
 
     confirmed = plan.confirm.expected if args.yes else _confirmation(plan)
-    result = await session.operator.run(plan, notice, confirmed=confirmed, runner=chore.runner, takeover=args.takeover)
+    result = await session.upkeep.run(chore, notice, confirmed, takeover=args.takeover)
     if args.output == "json":
         print(json.dumps({"outcomes": result.outcomes, "messages": result.messages, "cancelled": result.cancelled}))
     bad = (Outcome.FAILED, Outcome.UNKNOWN)

@@ -47,7 +47,7 @@ async def _show(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
-        found = await session.upkeep.weights.look(args.nodes)
+        found = await session.upkeep.of_weights.look(args.nodes)
         path = session.deployment.layout.model.path
     if args.output == "json":
         print(json.dumps({"path": path, "nodes": [as_json(each) for each in found]}))
@@ -97,14 +97,14 @@ async def _copy(args: argparse.Namespace) -> int:
         raise UsageError("copy from which node?", hint="weights copy --from NODE [NODE …]")
     async with opened(args, read_only=False if args.dry_run else None) as session:
         await connected(session)
-        chore = await session.upkeep.weights.prepare(args.source, args.nodes)
+        chore = await session.upkeep.of_weights.prepare(args.source, args.nodes)
         return await carry_out(session, chore, args, only_plan=args.dry_run)
 
 
 async def _stop(args: argparse.Namespace) -> int:
     async with opened(args) as session:
         await connected(session)
-        told = await session.upkeep.weights.stop(args.nodes)
+        told = await session.upkeep.of_weights.stop(args.nodes)
     print("\n".join(told) or "no copy is at work")
     return ExitCode.FAILED if any(line.endswith("stuck") for line in told) else ExitCode.OK
 

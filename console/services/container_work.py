@@ -63,7 +63,7 @@ class _Draft:
         self.findings.append(Finding(RULE, severity, message, node, fix=fix))
 
 
-class Containers:
+class ContainerKeeper:
     """The containers of one session's cluster."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], adopted: Adopted) -> None:

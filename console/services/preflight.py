@@ -99,7 +99,10 @@ class Preflight:
         self._kept = kept
         self._latest: Report | None = None
         self._looked = False
+        self._asking: asyncio.Task[object] | None = None
         self.running = False
+        self.progress = ""
+        """How far the one that runs is; empty while none does, or nothing is known."""
 
     async def run(
         self, nodes: Sequence[str] = (), ask: Ask | None = None, say: Callable[[str], None] = lambda text: None
@@ -112,6 +115,8 @@ class Preflight:
         chosen = self._chosen(nodes)
         began = time.monotonic()
         self.running = True
+        self._asking = asyncio.current_task() if not ask.blocking else self._asking
+        say = self._saying(say)
         try:
             wanted = {node: self._wanted(node) for node in chosen}
             answers = _Answers(chosen, ask, say)
@@ -128,11 +133,26 @@ class Preflight:
                 results = (*results, *crossing.results)
         finally:
             self.running = False
+            self.progress = ""
         report = Report(time.time(), time.monotonic() - began, chosen, (*lost, *results), ask.network, crossing)
         if not ask.blocking:
             self._latest = report
             self._keep(report)
         return report
+
+    def cancel(self) -> bool:
+        """Stop waiting for the one that runs; there is no report then. False when none runs."""
+        if not self.running or self._asking is None:
+            return False
+        self._asking.cancel()
+        return True
+
+    def _saying(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        def told(text: str) -> None:
+            self.progress = text
+            say(text)
+
+        return told
 
     @property
     def latest(self) -> Report | None:

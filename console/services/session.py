@@ -93,7 +93,7 @@ class Session:
         self._health = HealthWatch(self._monitor, self._links, cadences)
         self._metrics = MetricsWatch(self._monitor, self._links, cadences)
         self._works = WorksWatch(self._monitor, self._links, cadences)
-        self.upkeep = Upkeep(self._monitor, self._links, self.state_dir, operator_name())
+        self.upkeep = Upkeep(self._monitor, self._links, self.operator, self.state_dir, operator_name())
         self.verifier = Verifier(self._monitor, self._links)
         own = self.state_dir / "signatures.yaml"
         self._diagnosis = DiagnosisWatch(self._monitor, self.logs, cadences, own=own)

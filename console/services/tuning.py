@@ -53,7 +53,7 @@ class Change:
     value: str
 
 
-class Tuning:
+class Tuner:
     """The tuning of one session's hosts."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:

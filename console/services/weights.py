@@ -82,9 +82,11 @@ class WeightKeeper:
     async def prepare(self, source: str, targets: Sequence[str] = ()) -> Chore:
         """The plan that copies the model from `source` to the targets, all others that carry something when none is named.
 
+        Without a source it is the first node that has the model whole.
         Raises Refused in read-only mode, when the source is not whole and when nobody lacks anything.
         """
         self._must_be_armed()
+        source = source or await self._whole()
         wanted = tuple(name for name in self._chosen(targets) if name != source)
         (origin,) = await self.look((source,))
         if not origin.weights.complete:
@@ -102,6 +104,14 @@ class WeightKeeper:
             words = "; ".join(each.message for each in findings) or "no other node is named"
             raise Refused(f"nothing to copy: {words}")
         return self._chore(_Copy(source, self._path(), manifest=origin.weights.manifest), lacking, findings, origin)
+
+    async def _whole(self) -> str:
+        for held in await self.look():
+            if held.weights.complete:
+                return held.node
+        raise Refused(
+            "no node has the model whole", hint="see: dsv4-console weights; to load it: dsv4-console weights download"
+        )
 
     async def stop(self, nodes: Sequence[str] = ()) -> tuple[str, ...]:
         """End the copies and the sources that are at work; what has been brought is kept. Gives a line for each."""

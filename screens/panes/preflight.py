@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from console.model.errors import ConsoleError
+from screens.actions import bindings
 from screens.grid_rows import age_words
 from screens.lines import Line, Row, Span, fit, shown, wrap
 from screens.panes.base import Pane, Shown
 from screens.room import Verbs
 
 if TYPE_CHECKING:
+    from console.services.network import Crossing
     from console.services.preflight import Report
 
 _ROLES = {"pass": "ok", "warn": "warn", "fail": "fail", "unknown": "stale"}
@@ -22,36 +25,71 @@ _INDENT = 15
 class PreflightPane(Pane):
     """Equal answers of many nodes in one line; what does not pass with its cause and remedy first, what passes below."""
 
+    place: ClassVar[str] = "check"
+    BINDINGS: ClassVar = bindings("check", "verb")
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._trouble = ""
+        self._began = 0.0
 
     def verbs(self) -> Verbs:
-        """Moves, and asking the nodes."""
-        return {**super().verbs(), "preflight": self.begin}
+        """Moves, asking the nodes, and waiting for them no longer."""
+        return {
+            **super().verbs(),
+            "preflight": self.begin,
+            "survey": lambda: self.begin(network=True),
+            "survey-full": lambda: self.begin(network=True, full=True),
+            "cancel-check": self.cancel,
+        }
 
-    def begin(self) -> None:
-        """Ask all nodes now."""
-        if self.moment is None or self.moment.session.preflight.running:
+    def begin(self, *, network: bool = False, full: bool = False) -> None:
+        """Ask all nodes now; `network` asks their NPUs about links and pings too, `full` between all of them."""
+        if self.moment is None:
             return
-        self.run_worker(self._ask(self.moment), name="preflight", exclusive=True)
+        if self.moment.session.preflight.running:
+            self.app.notify("the nodes are being asked; c in the tab Check stops that", markup=False, timeout=3)
+            return
+        self._began = time.monotonic()
+        self.run_worker(self._ask(self.moment, network, full), name="preflight", exclusive=True)
         self.app.notify("checking the nodes; the tab Check shows what is found", markup=False, timeout=3)
 
-    async def _ask(self, moment: Shown) -> None:
+    def cancel(self) -> None:
+        """Wait no longer."""
+        stopped = self.moment is not None and self.moment.session.preflight.cancel()
+        self.app.notify(
+            "the nodes are not waited for any longer" if stopped else "no check runs", markup=False, timeout=3
+        )
+
+    async def _ask(self, moment: Shown, network: bool, full: bool) -> None:
+        from console.services.preflight import Ask
+
         self._trouble = ""
         try:
-            await moment.session.preflight.run()
+            await moment.session.preflight.run((), Ask(network=network, full_mesh=full))
         except ConsoleError as error:
             self._trouble = f"{error}" + (f" — {error.hint}" if error.hint else "")
-        if self.moment is not None:
+        except asyncio.CancelledError:
+            self._trouble = "stopped before all nodes had answered; what is below is of an earlier time"
+            raise
+        finally:
+            if self.moment is not None and self.is_mounted:
+                self.draw_moment(self.moment)
+                self.on_title()
+
+    def tick(self) -> None:
+        """While nodes are asked, how far that is."""
+        if self.moment is not None and self.moment.session.preflight.running:
             self.draw_moment(self.moment)
-            self.on_title()
 
     def draw_moment(self, moment: Shown) -> None:
         """The last report."""
         checks = moment.session.preflight
-        self.empty = "checking the nodes …" if checks.running else "not checked yet; P checks all nodes"
+        self.empty = "not checked yet; P checks all nodes, n also the network between their NPUs"
         rows = [Row("trouble", ((shown(self._trouble), "fail"),))] if self._trouble else []
+        if checks.running:
+            words = f"{checks.progress or 'checking the nodes'}, {time.monotonic() - self._began:.0f} s so far; c stops"
+            rows += [Row("progress", ((shown(words), "busy"),))]
         if checks.latest is not None:
             rows += report_rows(checks.latest, max(30, self.size.width - 2))
         if self.needle:
@@ -88,12 +126,32 @@ def report_rows(report: Report, cells: int) -> list[Row]:
         if verdict != "pass":
             lines += [(shown(fold.why), "dim"), (f"mend: {shown(fold.remedy)}" if fold.remedy else "", "key")]
         rows += _wrapped(f"{number}", head, _ROLES[verdict], lines, cells)
-    if report.crossing is not None:
-        rows += [
-            Row(f"matrix/{row[0]}", (("".join(fit(shown(cell), 12) for cell in row), "plain"),))
-            for row in report.crossing.matrix()
-        ]
+    if report.crossing is not None and report.crossing.pings:
+        rows = [*matrix_rows(report.crossing, cells), *rows]
     return rows
+
+
+def matrix_rows(crossing: Crossing, cells: int) -> list[Row]:
+    """Pings that came back, of those sent, from node to node; as many columns side by side as fit, the others below."""
+    head, *body = crossing.matrix()
+    first = max(len(shown(row[0])) for row in (head, *body)) + 2
+    width = max(len(shown(cell)) for row in (head, *body) for cell in row[1:]) + 2
+    fits = max(1, (cells - first) // width)
+    kind = "every NPU to every other" if crossing.full else "each NPU to those of its number"
+    rows = [Row("matrix", ((f"pings that came back, of those sent; {kind}", "title"),))]
+    for begin in range(1, len(head), fits):
+        for number, row in enumerate((head, *body)):
+            spans: list[Span] = [(fit(shown(row[0]), first), "dim")]
+            spans += [(fit(shown(cell), width), _cell_role(cell, number)) for cell in row[begin : begin + fits]]
+            rows.append(Row(f"matrix/{begin}/{number}", tuple(spans)))
+    return [*rows, Row("matrix/end", (("", ""),))]
+
+
+def _cell_role(cell: str, row: int) -> str:
+    good, _, sent = cell.rstrip("?").partition("/")
+    if not row or not sent:
+        return "dim"
+    return "fail" if good != sent and not cell.endswith("?") else "stale" if cell.endswith("?") else "ok"
 
 
 def _wrapped(key: str, head: str, role: str, lines: list[tuple[str, str]], cells: int) -> Iterator[Row]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from console.model.errors import ConsoleError
 from console.probes.checks import Result, Verdict
+from console.probes.hccn import Ping
+from console.services.network import Crossing, Way
 from console.services.preflight import Report
 from screens.lines import plain
-from screens.panes.preflight import report_rows
+from screens.panes.preflight import matrix_rows, report_rows
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, running
 
@@ -21,6 +26,11 @@ RESULTS = (
     Result(
         "37", "every shard", "p1", Verdict.FAIL, "[red]x.safetensors[/] is \x1b[31mmissing", "It shows late.", "copy"
     ),
+)
+WAYS = tuple(
+    (Way(node, device, peer, device, f"29.1.0.{device}"), Ping(device, f"29.1.0.{device}", 3, 3 if device else 2))
+    for node, peer in (("p0", "p1"), ("p1", "p0"))
+    for device in range(2)
 )
 REPORT = Report(time.time(), 1.0, ("p0", "p1"), RESULTS)
 
@@ -47,3 +57,78 @@ async def test_a_key_asks_the_nodes_and_the_pane_shows_what_was_found(tmp_path: 
         await seen.sees("every shard (p1)")
         await seen.sees("[red]x.safetensors")
         await seen.sees("1 fail")
+
+
+def test_the_matrix_goes_on_below_where_it_is_wider_than_the_screen() -> None:
+    names = tuple(f"node-{number}" for number in range(8))
+    crossing = Crossing(names, WAYS, ())
+    for cells in (24, 40, 80):
+        lines = [plain(row.line).rstrip() for row in matrix_rows(crossing, cells)]
+        assert all(len(line) <= cells for line in lines[1:])
+        assert sum(line.split().count(name) for line in lines for name in names) >= 2 * len(names)
+    rows = matrix_rows(Crossing(("p0", "p1"), WAYS, ()), 80)
+    assert [plain(row.line).split() for row in rows[1:4]] == [
+        ["from", "\\", "to", "p0", "p1"], ["p0", "-", "1/2"], ["p1", "1/2", "-"]
+    ]  # fmt: skip
+    assert rows[2].line[2][1] == "fail"
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+async def test_a_survey_shows_how_far_it_is_its_matrix_and_can_be_stopped(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    session = FakeSession(tmp_path)
+    checks = session.preflight
+    checks.next = replace(REPORT, crossing=Crossing(("p0", "p1"), WAYS, ()), network=True)
+    checks.gate = asyncio.Event()
+    async with running(session, size) as seen:
+        await seen.press("8", "n")
+        await seen.sees("so far; c stops")
+        checks.progress = "[b]16 of 96 pings, about 4 s left"
+        await seen.sees("[b]16 of 96 pings")
+        await seen.press("c")
+        await seen.sees("stopped before all nodes had answered")
+        checks.gate.set()
+        await seen.press("N")
+        await seen.sees("pings that came back")
+        await seen.sees("1/2")
+        assert [(each.network, each.full_mesh) for each in checks.asked if each] == [(True, False), (True, True)]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+async def test_what_nodes_lack_is_planned_confirmed_and_run_from_the_pane(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, size) as seen:
+        await seen.press("8", "C")
+        await seen.sees("CONTAINERS 2 nodes")
+        await seen.sees("[red]IMAGE[/]")
+        await seen.press("enter")
+        assert session.upkeep.ran == [], "Enter alone never does it"
+        await seen.press("C")
+        await seen.sees("CONTAINERS 2 nodes")
+        await seen.press("y")
+        await seen.sees("containers 2/2 steps")
+        assert [confirmed for _, confirmed in session.upkeep.ran] == ["y"]
+        await seen.press("colon")
+        await seen.type("weights p0 p1")
+        await seen.press("enter")
+        await seen.sees("COPY WEIGHTS 1 node")
+        assert session.upkeep.asked[-2:] == [("source", "p0"), ("weights", "p1")]
+        await seen.press("escape", "colon")
+        await seen.type("tune p0")
+        await seen.press("enter")
+        await seen.sees("TUNE 1 node")
+        await seen.press("y")
+        await seen.press("escape")
+        assert len(session.upkeep.ran) == 1, "tuning asks for the cluster's name"
+
+
+async def test_why_there_is_no_plan_is_told(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.upkeep.refusal = ConsoleError("nothing to do: every container runs", hint="look at the differences")
+    async with running(session) as seen:
+        await seen.press("8", "C")
+        await seen.sees("nothing to do: every container runs")
+        await seen.sees("look at the differences")

@@ -30,7 +30,9 @@ from console.model.snapshot import (
     Rung,
 )
 from console.services.assignment import auto_assign
+from console.services.errands import Chore, ErrandRunner
 from console.services.logs import LogNote
+from console.services.preflight import Ask as CheckAsk
 from console.services.preflight import Report
 from console.services.restarts import Witness
 from tests.screens.evaluations import FakeEvaluator
@@ -207,11 +209,67 @@ class FakePreflight:
         self.latest: Report | None = None
         self.next = Report(NOW, 0.1, (), ())
         self.running = False
+        self.progress = ""
+        self.asked: list[CheckAsk | None] = []
+        self.gate: asyncio.Event | None = None
+        self._asking: asyncio.Task[object] | None = None
 
-    async def run(self) -> Report:
-        """Without asking anybody."""
+    async def run(self, nodes: Sequence[str] = (), ask: CheckAsk | None = None) -> Report:
+        """Without asking anybody; `gate` holds it until a test lets it go."""
+        self.asked.append(ask)
+        self.running, self._asking = True, asyncio.current_task()
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        finally:
+            self.running = False
         self.latest = self.next
         return self.next
+
+    def cancel(self) -> bool:
+        """As the real one."""
+        if self._asking is None or not self.running:
+            return False
+        self._asking.cancel()
+        return True
+
+
+class FakeUpkeep:
+    """Plans of one step for each node, and a record of what was asked and run."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.ran: list[tuple[Chore, str]] = []
+        self.refusal: ConsoleError | None = None
+
+    async def containers(self, nodes: Sequence[str]) -> Chore:
+        """One container a node."""
+        return self._chore("containers", nodes or ("p0", "p1"), "docker run -d --name box [red]IMAGE[/] sleep infinity")
+
+    async def weights(self, source: str, nodes: Sequence[str]) -> Chore:
+        """From one to the others."""
+        self.asked.append(("source", source))
+        return self._chore("weights", nodes or ("p1",), "python3 - fetch /models/dsv4")
+
+    async def tuning(self, nodes: Sequence[str]) -> Chore:
+        """One setting a node."""
+        return self._chore("tune", nodes or ("p0",), "echo 0 > /proc/sys/vm/swappiness")
+
+    async def run(self, chore: Chore, notice: Callable[[StepEvent], None], confirmed: str) -> PlanResult:
+        """Every step is done at once."""
+        self.ran.append((chore, confirmed))
+        for step in chore.plan.steps:
+            notice(StepEvent(step.id, Outcome.DONE, "it runs"))
+        return PlanResult({step.id: Outcome.DONE for step in chore.plan.steps}, {})
+
+    def _chore(self, verb: Verb, nodes: Sequence[str], command: str) -> Chore:
+        self.asked.append((verb, *nodes))
+        if self.refusal is not None:
+            raise self.refusal
+        steps = tuple(Step(f"{verb}:{name}", "upkeep", f"{name}: {verb}", name, (), (command,)) for name in nodes)
+        confirm = Confirm("name", "lab") if verb == "tune" else Confirm("key", "y")
+        plan = Plan(verb, "lab", "a3-pd", (), (Stage("create", steps),), confirm, by_node=True)
+        return Chore(plan, ErrandRunner({}, {}, "look"))
 
 
 class FakeSession:
@@ -234,6 +292,7 @@ class FakeSession:
         self.journal = Journal(directory / "journal.jsonl", clock=lambda: NOW)
         self.operator = FakeOperator(self)
         self.preflight = FakePreflight()
+        self.upkeep = FakeUpkeep()
         self.evaluator = FakeEvaluator(directory, read_only=read_only)
         self.restarts = FakePolicies()
         self.refusal: ConsoleError | None = None
