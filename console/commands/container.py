@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 
+from console.commands.quoting import quote
 from console.model.cluster import Node
-from console.model.deployment import Deployment
+from console.model.deployment import Deployment, Rank
 from console.model.errors import UsageError
 
 SHM_SIZE = "512g"
@@ -57,7 +59,42 @@ def run_container(
     Corrects the tutorial where it fails in practice: detached instead of tied to a terminal, privileged, weights mounted.
     """
     words = [*(node.runtime.words or ("docker",)), "run", "-d", "--name", name or node.runtime.container]
-    words += ["--net=host", "--privileged=true", f"--shm-size={SHM_SIZE}"]
+    return (*words, *_flags(deployment, node, mounts), image_of(deployment, node))
+
+
+def throwaway(deployment: Deployment, node: Node) -> tuple[str, ...]:
+    """Words before a command that is to run once where an engine of `per: engine` would run."""
+    words = (*node.runtime.words, "run", "--rm", "--pull=never")
+    return (*words, *_flags(deployment, node, (node.base,)), image_of(deployment, node))
+
+
+def engine_container(deployment: Deployment, rank: Rank) -> dict[str, object] | None:
+    """What a rank's own container is made with: name, flags and image; None where it has none (`per: node`, host).
+
+    Raises UsageError when no image is named.
+    """
+    node = deployment.node(rank.node)
+    if not node.runtime.words or node.runtime.per != "engine":
+        return None
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", f"dsv4-{deployment.name}-{rank.id}")
+    flags = _flags(deployment, node, (node.base,))
+    return {"name": name, "flags": list(flags), "image": image_of(deployment, node)}
+
+
+def engine_container_text(deployment: Deployment, rank: Rank) -> str:
+    """How a person would make that container, up to what runs in it; empty where there is none."""
+    box = engine_container(deployment, rank)
+    if box is None:
+        return ""
+    node = deployment.node(rank.node)
+    flags = _flags(deployment, node, (node.base,))
+    words = (*node.runtime.words, "run", "-d", "--name", str(box["name"]), *flags, str(box["image"]))
+    return " ".join(quote(word) for word in words)
+
+
+def _flags(deployment: Deployment, node: Node, mounts: tuple[str, ...]) -> tuple[str, ...]:
+    """Of `run`, the operator's own last."""
+    words = ["--net=host", "--privileged=true", f"--shm-size={SHM_SIZE}"]
     for device in range(node.hardware.devices):
         words += ["--device", f"/dev/davinci{device}"]
     if node.hardware.devices:
@@ -68,4 +105,4 @@ def run_container(
     for each in dict.fromkeys((weights_mount(deployment.layout.model.path), *mounts)):
         if each:
             words += ["-v", f"{each}:{each}"]
-    return (*words, *node.runtime.run_flags, image_of(deployment, node))
+    return (*words, *node.runtime.run_flags)

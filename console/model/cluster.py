@@ -44,10 +44,14 @@ def _named_hardware(value: object) -> object:
 
 
 class Runtime(Written):
-    """How an engine is run on a node: in a container that is already there, or on the host itself."""
+    """How an engine is run on a node: in a container that is already there, in one of its own, or on the host itself."""
 
     kind: Literal["docker", "podman", "host"] = "host"
+    per: Literal["node", "engine"] = "node"
+    """`node`: all engines in `container`, which is there already. `engine`: each in a container that is made from `image` for
+    every start and removed by a stop."""
     container: str = "vllm-ascend"
+    """Where `per: node` runs engines; everything else that wants a container of the node (evaluations) runs there too."""
     image: str = ""
     command: tuple[str, ...] = ()
     """Words that run the container tool; empty means the kind's own name. For odd installs: `[sudo, podman, --runtime, runc]`."""
@@ -58,6 +62,12 @@ class Runtime(Written):
     @classmethod
     def _words(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_each(self) -> Runtime:
+        if self.per == "engine" and self.kind == "host":
+            raise ValueError("per: engine needs kind: docker or podman")
+        return self
 
     @property
     def words(self) -> tuple[str, ...]:

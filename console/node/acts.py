@@ -9,7 +9,7 @@ import contextlib
 import os
 from typing import Any, Callable, Dict, List, Tuple
 
-from console.node import lease
+from console.node import boxes, lease
 from console.node.frames import Header
 from console.node.launching import launch
 from console.node.places import NAME, Base, Key, key_of, read_json
@@ -51,9 +51,9 @@ class Acts:
         if not isinstance(spec, dict):
             raise Refusal("bad-request", "the spec is no object")
         expected = header.get("expect_run")
-        prepare(
-            self._runtime.make_base(), key_of(header["key"]), spec, payload, None if expected is None else str(expected)
-        )
+        box = boxes.wanted(header.get("container"))
+        key = key_of(header["key"])
+        prepare(self._runtime.make_base(), key, spec, payload, None if expected is None else str(expected), box)
         self._watching.look_again()
         return {}, b""
 
@@ -65,13 +65,21 @@ class Acts:
             raise Refusal("not-found", "%s has no readable %s" % (path, SPEC))
         self._refuse_leftovers(base, key)
         try:
-            launch(self._runtime, self._sources, Base(self._runtime.path).run(key), str(record["token"]))
+            self._launch(key, record)
         finally:
             self._watching.look_again()
         state = as_state(self._watching.settled(key))
         with contextlib.suppress(OSError, Refusal):  # the engine runs: old runs that cannot go are no failure of it
             prune(base, key, [])
         return {"state": state}, b""
+
+    def _launch(self, key: Key, record: Dict[str, Any]) -> None:
+        box, token = boxes.wanted(record.get("container")), str(record["token"])
+        run_dir = Base(self._runtime.path).run(key)
+        if box is None:
+            launch(self._runtime, self._sources, run_dir, token)
+        else:
+            boxes.make(self._runtime.words, self._runtime.python, box, self._sources, run_dir, token)
 
     def _refuse_leftovers(self, base: Base, key: Key) -> None:
         """A run that closed its lock's descriptor but still lives would not be noticed by the lock."""
@@ -95,8 +103,22 @@ class Acts:
             results = force(base, keys, kill_s, by, self._say_stop)
         else:
             results = stop(base, keys, float(header["grace_s"]), kill_s, by, self._say_stop)
+        for result in results:
+            self._clear_away(base, key_of(result["key"]), result)
         self._watching.look_again()
         return {"results": results}, b""
+
+    def _clear_away(self, base: Base, key: Key, result: Dict[str, Any]) -> None:
+        """An ended run's own container goes with it; one that stays is part of what the stop came to."""
+        box = boxes.wanted((read_json(base.file(key, SPEC)) or {}).get("container"))
+        if box is None or result["outcome"] == "stuck":
+            return
+        try:
+            left = boxes.remove(self._runtime.words, box["name"], base.engine(key))
+        except Refusal as refusal:
+            left = str(refusal)
+        if left:
+            result.update(outcome="stuck", reason=left)
 
     def _say_stop(self, key: Key, stage: str) -> None:
         self._push({"push": "stop", "key": list(key), "stage": stage}, b"")

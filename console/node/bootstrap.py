@@ -61,7 +61,7 @@ def start(argv: List[str]) -> None:
     if argv[:1] == ["supervise"]:
         from console.node.supervisor import supervise
 
-        supervise(argv[1])
+        supervise(argv[1], stay="stay" in argv[2:])
     else:
         from console.node.helper import main
 

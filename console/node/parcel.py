@@ -13,6 +13,16 @@ import zlib
 from typing import Dict, List
 
 STAGE_0 = "import sys; exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"
+SUPERVISOR = "supervisor.bundle"
+FROM_FILE = [
+    "-I",
+    "-S",
+    "-c",
+    "import sys; sys.stdin = open(sys.argv[-1] + '/%s'); %s" % (SUPERVISOR, STAGE_0.partition("; ")[2]),
+    "dsv4-console",
+    "supervise",
+]
+"""The same where nobody holds the other end of stdin; the run directory, which has the parcel, is the last word."""
 FLAGS = ["-I", "-S", "-c", STAGE_0]
 """Isolated and without site packages: nothing in the working directory or the user's home can stand in for a library module."""
 

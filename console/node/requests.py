@@ -90,7 +90,8 @@ class Requests:
             raise Refusal("bad-request", "this helper watches already")
         asked = header["runtime"]
         words = [str(word) for word in asked["words"]]
-        runtime = Runtime(words, str(asked["container"]), str(asked["python"]), str(header["base"]))
+        each = asked.get("per") == "engine"
+        runtime = Runtime(words, str(asked["container"]), str(asked["python"]), str(header["base"]), each)
         deployments = header.get("deployments")
         wanted = None if deployments is None else [str(each) for each in deployments]
         every = max(0.05, float(header["runs_every_s"]))

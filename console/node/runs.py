@@ -56,8 +56,18 @@ def check_expected(engine_dir: str, expected: Optional[str]) -> None:
     )
 
 
-def prepare(base: Base, key: Key, spec: Dict[str, Any], script: bytes, expected: Optional[str]) -> None:
-    """Write the directory of a run that may be launched later. Whole or not at all. Raises Refusal."""
+def prepare(
+    base: Base,
+    key: Key,
+    spec: Dict[str, Any],
+    script: bytes,
+    expected: Optional[str],
+    container: Optional[Dict[str, Any]] = None,
+) -> None:
+    """Write the directory of a run that may be launched later. Whole or not at all. Raises Refusal.
+
+    `container` is what a container of its own is made with; None when it runs on the host or in the node's one.
+    """
     runs = base.make_dirs(key.deployment, key.engine, "runs")
     check_expected(base.engine(key), expected)
     final = os.path.join(runs, key.run)
@@ -72,6 +82,7 @@ def prepare(base: Base, key: Key, spec: Dict[str, Any], script: bytes, expected:
         "owner": owner if isinstance(owner, str) else "",
         "prepared_at": time.time(),
         "spec": spec,
+        **({"container": container} if container else {}),
     }
     try:
         os.mkdir(draft, 0o700)

@@ -25,8 +25,10 @@ AGAIN_S = 5.0
 class Runtime:
     """From the console's `watch` request: `words` run the container tool, none on a host runtime."""
 
-    def __init__(self, words: List[str], container: str, python: str, base: str) -> None:
+    def __init__(self, words: List[str], container: str, python: str, base: str, per_engine: bool = False) -> None:
         self.words = words
+        self.per_engine = per_engine
+        """Each engine has a container of its own, with the base mounted at the same path; `container` is none of theirs."""
         self.container = container
         self.python = python
         self.path = Base(base).path
@@ -43,7 +45,7 @@ class Runtime:
 
     def base(self) -> Base:
         """The base directory as seen from here. Raises Refusal when a link stands in its path inside the container."""
-        main = self._container_main() if self.words else None
+        main = self._container_main() if self.words and not self.per_engine else None
         if main is None:
             return Base(self.path)
         inside = "/proc/%d/root%s" % (main.pid, self.path)
@@ -54,7 +56,7 @@ class Runtime:
 
     def make_base(self) -> Base:
         """The base directory where engines see it, made when missing. Raises Refusal when the container does not run."""
-        if self.words and self._container_main(ask=True) is None:
+        if self.words and not self.per_engine and self._container_main(ask=True) is None:
             raise Refusal("refused", "container %s does not run" % self.container, "start it, then try again")
         self.base().make()
         return self.base()

@@ -25,13 +25,19 @@ from console.node.runs import CURRENT, EXIT, LOCK, LOG, RUN, SCRIPT, SPEC, check
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_TRIES = 20
 RESERVED = EXIT + ".reserved"
+ANSWER = "answer.json"
+"""What a supervisor says that has no pipe to its helper."""
 RESERVED_BYTES = 4096
 EXIT_TRIES = 600
 """Seconds a full disk may keep the exit from being recorded before the run is given up as lost."""
 
 
-def supervise(run_dir: str) -> None:
-    """Launch the run; answer with one line of JSON on stdout once the engine's program runs, or does not."""
+def supervise(run_dir: str, stay: bool = False) -> None:
+    """Launch the run; answer with one line of JSON on stdout once the engine's program runs, or does not.
+
+    With `stay` this very process is the supervisor, as the first process of a container must be: it answers into a file of
+    the run directory and ends with the engine's exit status.
+    """
     locks: List[int] = []
     try:
         plain_dir(run_dir)
@@ -42,6 +48,8 @@ def supervise(run_dir: str) -> None:
             raise Refusal("changed", "this run was launched before", "make the plan again")
         locks = take_locks(run_dir)
         check_expected(_engine_dir(run_dir), record.get("expected"))
+        if stay:
+            _keep(run_dir, record, locks, -1)
         reply = _fork_keeper(run_dir, record, locks)
     except Refusal as refusal:
         reply = refusal.reply()
@@ -49,6 +57,9 @@ def supervise(run_dir: str) -> None:
         reply = of_os(error, "launching").reply()
     for lock in locks:
         os.close(lock)
+    if stay:
+        write_json(os.path.join(run_dir, ANSWER), reply)
+        sys.exit(1)
     sys.stdout.write(json.dumps(reply) + "\n")
     sys.stdout.flush()
 
@@ -140,6 +151,7 @@ class Keeper:
         self.record = record
         self.locks = locks
         self.ack = ack
+        self.status = 0
 
     def live(self) -> int:
         """Launch, answer, wait. Gives the process's own exit status."""
@@ -159,8 +171,10 @@ class Keeper:
             self._answer(Refusal("os", error_text, "look at %s" % os.path.join(self.run_dir, SCRIPT)).reply())
             return 1
         self._answer({"ok": True, "pid": main, "supervisor": os.getpid()})
+        if self.ack < 0:
+            signal.signal(signal.SIGTERM, lambda *_: _pass_on(main))
         self._reap(main, "")
-        return 0
+        return self.status if self.ack < 0 else 0
 
     def _reserve_exit(self) -> None:
         """Room for the exit, taken while there is some: the log may fill the disk later."""
@@ -233,6 +247,9 @@ class Keeper:
 
     def _answer(self, reply: Dict[str, object]) -> None:
         """The helper may be gone; the engine does not depend on it."""
+        if self.ack < 0:
+            write_json(os.path.join(self.run_dir, ANSWER), reply)
+            return
         try:
             write_all(self.ack, json.dumps(reply).encode("utf-8"))
         except OSError:
@@ -249,6 +266,7 @@ class Keeper:
                 return
             if pid != main:
                 continue
+            self.status = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
             ended: Dict[str, object] = {
                 "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
                 "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
@@ -273,6 +291,14 @@ class Keeper:
                 return
             except OSError:
                 time.sleep(1.0)
+
+
+def _pass_on(main: int) -> None:
+    """TERM for a container's first process, as its tool's `stop` sends it, is meant for the engine."""
+    try:
+        os.kill(main, signal.SIGTERM)
+    except ProcessLookupError:
+        return  # it has ended; what it left is waited for
 
 
 def shebang(path: str) -> List[str]:

@@ -103,7 +103,12 @@ def watch_body(node: Node, probes: Sequence[Probe], runs_every_s: float) -> dict
     runtime = node.runtime
     return {
         "base": node.base,
-        "runtime": {"words": list(runtime.words), "container": runtime.container, "python": node.python},
+        "runtime": {
+            "words": list(runtime.words),
+            "per": runtime.per,
+            "container": runtime.container,
+            "python": node.python,
+        },
         "deployments": None,
         "runs_every_s": runs_every_s,
         "probes": [

@@ -38,9 +38,19 @@ class Requests(ABC):
     ) -> tuple[Header, bytes]:
         """Send one request and wait for its reply."""
 
-    async def prepare(self, key: RunKey, spec: Mapping[str, object], script: str, expect_run: str | None) -> None:
-        """Write a run's directory; nothing is started. Refused (`changed`) when the engine's current run is not `expect_run`."""
-        body = {"key": _words(key), "spec": dict(spec), "expect_run": expect_run}
+    async def prepare(
+        self,
+        key: RunKey,
+        spec: Mapping[str, object],
+        script: str,
+        expect_run: str | None,
+        container: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write a run's directory; nothing is started. Refused (`changed`) when the engine's current run is not `expect_run`.
+
+        `container` (name, flags, image) has the launch make one for this run.
+        """
+        body = {"key": _words(key), "spec": dict(spec), "expect_run": expect_run, "container": container}
         await self._ask("prepare", body, script.encode("utf-8"), timeout_s=QUICK_S)
 
     async def commit(self, key: RunKey) -> RunState:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from console.commands.bundle import rank_command
+from console.commands.container import engine_container
 from console.commands.masking import masked_argv, masked_env
 from console.commands.script import cmd_sh
 from console.model.deployment import Rank
@@ -89,7 +90,13 @@ class Launching:
         ]
         answers = await asyncio.gather(
             *(
-                link.prepare(self._scope.key(rank.id), self._spec(rank), script, self._scope.plan.basis.get(rank.id))
+                link.prepare(
+                    self._scope.key(rank.id),
+                    self._spec(rank),
+                    script,
+                    self._scope.plan.basis.get(rank.id),
+                    container=engine_container(deployment, rank),
+                )
                 for rank, script in written
             ),
             return_exceptions=True,

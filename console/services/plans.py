@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from console.commands.bundle import rank_command
+from console.commands.container import engine_container_text
 from console.commands.masking import masked_argv, masked_env
 from console.commands.quoting import quote
 from console.model.deployment import Command, Deployment, Rank
@@ -156,7 +157,7 @@ class PlanMaker:
                 look.append(f"dsv4-console check {node}   # what can stop a launch: devices, HBM, versions, weights")
                 title += ", preflight"
             checks.append(Step(f"check:{label}{node}", "check", title, node, ids, tuple(look)))
-            commands = tuple(command_text(rank_command(self.deployment, rank)) for rank in mine)
+            commands = tuple(self._command(rank) for rank in mine)
             prepares.append(Step(f"prepare:{label}{node}", "prepare", f"{node}: write {_count(ids)}", node, ids))
             launches.append(
                 Step(f"launch:{label}{node}", "launch", f"{node}: start {_names(ids)}", node, ids, commands)
@@ -166,6 +167,12 @@ class PlanMaker:
             Stage(f"{label}prepare", tuple(prepares)),
             Stage(f"{label}launch", tuple(launches)),
         ]
+
+    def _command(self, rank: Rank) -> str:
+        """The engine's command, below that of its own container where it has one."""
+        text = command_text(rank_command(self.deployment, rank))
+        box = engine_container_text(self.deployment, rank)
+        return f"{box} \\\n  {text}" if box else text
 
     def _stop_stages(self, names: Sequence[str], act: Act) -> list[Stage]:
         leave = routing.leaving(self.deployment, self.snapshot, names, self.drain_s) if act == "stop" else None

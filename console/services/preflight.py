@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from console.commands.container import throwaway
 from console.files.saving import save_text
 from console.model.errors import ConsoleError, UsageError
 from console.model.snapshot import EventLevel, LinkState
@@ -186,7 +187,10 @@ class Preflight:
         return dict(zip(nodes, await asyncio.gather(*(one(node) for node in nodes)), strict=True))
 
     def _inside(self, name: str) -> tuple[str, ...]:
-        runtime = self._monitor.deployment.node(name).runtime
+        deployment = self._monitor.deployment
+        runtime = deployment.node(name).runtime
+        if runtime.words and runtime.per == "engine":
+            return throwaway(deployment, deployment.node(name))
         return (*runtime.words, "exec", runtime.container) if runtime.words else ()
 
     def _chosen(self, nodes: Sequence[str]) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def wanted_of(
         own_pids=own_pids,
         model=path if path.startswith("/") and ranks else "",
         image=_image(deployment, node),
-        container=written.runtime.container if written.runtime.words else "",
+        container=written.runtime.container if written.runtime.words and written.runtime.per == "node" else "",
         tool=written.runtime.words,
         mounts=wanted_mounts(deployment, written),
         preload=next((each.env["LD_PRELOAD"] for each in commands if each.env.get("LD_PRELOAD")), ""),
