@@ -12,12 +12,24 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from pathlib import Path
+from typing import NamedTuple
 
 CHUNK = 256 * 1024
 LINE_LIMIT = 8 * 1024
 """Bytes of one line that are shown; the rest is counted, not drawn."""
 
 _KEPT = 12
+NEAR = 4096
+"""Bytes behind a chunk in which its last line nearly always ends."""
+
+
+class Lent(NamedTuple):
+    """Lines in a buffer that the next call overwrites: where the first begins in the file, and where they are in the buffer."""
+
+    offset: int
+    data: bytes | bytearray
+    begin: int
+    end: int
 
 
 class LogFile:
@@ -30,6 +42,9 @@ class LogFile:
         self.size = 0
         self._chunks: OrderedDict[int, bytes] = OrderedDict()
         self._descriptor: int | None = None
+        self._buffer = bytearray()
+        self._ended = -1
+        """The chunk that was lent last, when it has a newline."""
 
     def grow(self, size: int) -> bool:
         """Take the new size; True when the file has begun anew and everything known of it is void."""
@@ -47,6 +62,7 @@ class LogFile:
     def close(self) -> None:
         """Let the file go."""
         self._chunks.clear()
+        self._ended = -1
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -134,6 +150,40 @@ class LogFile:
         end = self.after(self.start_of(limit - 1))
         data = self.chunk(index)[first - base :]
         return first, data + self.chunk(index + 1)[: end - limit] if end > limit else data
+
+    def lend(self, index: int) -> Lent:
+        """All lines that begin in a chunk, for a scan that goes from chunk to chunk: read into one buffer, with one read."""
+        base = index * self.span
+        known, self._ended = self._ended, -1
+        if base < self.size and known == index - 1 and (quick := self._lend(base)) is not None:
+            self._ended = index
+            return quick
+        first, data = self.region(index)
+        if not self._bare(index):
+            self._ended = index
+        return Lent(first, data, 0, len(data))
+
+    def _lend(self, base: int) -> Lent | None:
+        """None unless the chunk has a newline and its last line ends near behind it."""
+        begin, limit = max(0, base - 1), min(base + self.span, self.size)
+        length = self._fill(begin, min(self.size, limit + min(NEAR, self.span)) - begin)
+        data = self._buffer
+        first = data.find(b"\n", 0, limit - begin) + 1 if base else 0
+        last = data.find(b"\n", limit - 1 - begin, length) + 1 if limit < self.size else length
+        if begin + length < limit or not last or data.find(b"\n", base - begin, limit - begin) < 0:
+            return None
+        return Lent(begin + first, data, first, last)
+
+    def _fill(self, offset: int, length: int) -> int:
+        """Read into the buffer; gives how many bytes there were."""
+        if len(self._buffer) < length:
+            self._buffer = bytearray(self.span + min(NEAR, self.span) + 1)
+        try:
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            return os.preadv(self._descriptor, [memoryview(self._buffer)[:length]], offset)
+        except OSError:
+            return 0
 
 
 class LineCount:

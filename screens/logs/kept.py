@@ -19,9 +19,11 @@ FEW = 8
 class Kept:
     """The lines of a file that a sieve keeps: counts for each chunk, positions only of the few chunks in use."""
 
-    def __init__(self, file: LogFile, sieve: Sieve) -> None:
+    def __init__(self, file: LogFile, sieve: Sieve, *, counts: bool = False) -> None:
         self._file = file
         self.sieve = sieve
+        self.counts = counts
+        """Whether all lines that are looked at are counted, kept or not."""
         self._before = array("Q", [0])
         self._starts: OrderedDict[int, tuple[int, list[int]]] = OrderedDict()
         self._few: dict[int, array[int]] = {}
@@ -35,12 +37,13 @@ class Kept:
         index = len(self._before) - 1
         if (index + 2) * self._file.span > self._file.size:
             return False
-        first, data = self._file.region(index)
-        kept = self.sieve.count(data)
-        if 0 < kept <= FEW:
-            self._few[index] = array("Q", [first + at for at in self.sieve.kept(data)])
+        lines = self._file.lend(index)
+        kept, few = self.sieve.scan(lines.data, lines.begin, lines.end, FEW)
+        if few:
+            self._few[index] = array("Q", [lines.offset + at - lines.begin for at in few])
         self._before.append(self._before[-1] + kept)
-        self._lines += data.count(b"\n")
+        if self.counts:
+            self._lines += lines.data.count(b"\n", lines.begin, lines.end)
         return True
 
     @property
@@ -129,15 +132,15 @@ class Kept:
 class Shown:
     """What a filter leaves of a log: kept lines and so many lines around each."""
 
-    def __init__(self, file: LogFile, sieve: Sieve, around: int = 0) -> None:
+    def __init__(self, file: LogFile, sieve: Sieve, around: int = 0, *, counts: bool = False) -> None:
         self._file = file
         self.sieve = sieve
         self.around = around
-        self.kept = Kept(file, sieve)
+        self.kept = Kept(file, sieve, counts=counts)
 
     def anew(self, file: LogFile) -> Shown:
         """The same on a file that has begun anew."""
-        return Shown(file, self.sieve, self.around)
+        return Shown(file, self.sieve, self.around, counts=self.kept.counts)
 
     def with_around(self, around: int) -> Shown:
         """The same lines kept, with another number of lines around them."""

@@ -24,7 +24,7 @@ class Merged(Stretch):
             if member.shown is not None and member.shown.sieve == sieve:
                 member.shown = member.shown.with_around(around)
             else:
-                member.shown = Shown(member.file, sieve, around) if sieve else None
+                member.shown = Shown(member.file, sieve, around, counts=True) if sieve else None
         self._sifting = bool(sieve)
         self._anew()
         self._count_hits()

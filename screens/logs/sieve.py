@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 _CROSSING = re.compile(rb"\\[snWDSZAb]|\[\^|\(\?|[*?]\)?\Z")
 _SPECIAL = frozenset(b"\\.^$*+?{}[]|()")
@@ -23,6 +24,8 @@ class Pattern:
     fold: bool
     """Whether both cases are found."""
     regex: re.Pattern[bytes]
+    any_of: tuple[bytes, ...] = ()
+    """The literals of `one|other`, each looked for by itself: an expression of several is tried at every byte."""
     counter: re.Pattern[bytes] | None = None
     """The expression and the rest of its line, for counting in one call; None when it might reach into the next line."""
     taken_literally: bool = False
@@ -34,35 +37,53 @@ class Pattern:
             return self.literal in (line.lower() if self.fold else line)
         return self.regex.search(line) is not None
 
-    def count(self, data: bytes) -> int:
-        """How many of several lines have it."""
+    def scan(self, data: bytes | bytearray, begin: int, end: int, few: int) -> tuple[int, list[int]]:
+        """How many lines of a part of the data have it, and positions in the first of them, at most one more than `few`."""
+        where = data.lower() if self.fold and (self.literal or self.any_of) else data
+        starts = self._starts(where, begin, end)
+        first = list(islice(starts, few + 1))
+        if len(first) <= few:
+            return len(first), first
         if self.counter is None:
-            return sum(1 for _ in self._regex_starts(data))
-        if not self.literal:
-            return len(self.counter.findall(data))
-        where = data.lower() if self.fold else data
-        found = where.count(self.literal)
-        return found if found < 2 else len(self.counter.findall(where))
+            return len(first) + sum(1 for _ in starts), first
+        return few + len(self.counter.findall(where, first[-1], end)), first
 
     def starts(self, data: bytes) -> Iterator[int]:
         """Positions in several lines where it is found, at most one in each line, in order."""
-        return self._literal_starts(data) if self.literal else self._regex_starts(data)
+        where = data.lower() if self.fold and (self.literal or self.any_of) else data
+        return self._starts(where, 0, len(data))
 
-    def _literal_starts(self, data: bytes) -> Iterator[int]:
-        where = data.lower() if self.fold else data
-        literal = self.literal
-        at = where.find(literal)
-        while at >= 0:
-            yield at
-            newline = where.find(b"\n", at)
+    def _starts(self, where: bytes | bytearray, begin: int, end: int) -> Iterator[int]:
+        if self.literal:
+            return self._literal_starts(where, begin, end)
+        if self.any_of:
+            return self._any_starts(where, begin, end)
+        return self._regex_starts(where, begin, end)
+
+    def _any_starts(self, where: bytes | bytearray, begin: int, end: int) -> Iterator[int]:
+        ahead = {each: where.find(each, begin, end) for each in self.any_of}
+        while (found := min((at for at in ahead.values() if at >= 0), default=-1)) >= 0:
+            yield found
+            newline = where.find(b"\n", found, end)
             if newline < 0:
                 return
-            at = where.find(literal, newline)
+            for each, at in ahead.items():
+                if 0 <= at < newline:
+                    ahead[each] = where.find(each, newline, end)
 
-    def _regex_starts(self, data: bytes) -> Iterator[int]:
-        at = 0
-        while (found := self.regex.search(data, at)) is not None:
-            newline = data.find(b"\n", found.start())
+    def _literal_starts(self, where: bytes | bytearray, begin: int, end: int) -> Iterator[int]:
+        literal = self.literal
+        at = where.find(literal, begin, end)
+        while at >= 0:
+            yield at
+            newline = where.find(b"\n", at, end)
+            if newline < 0:
+                return
+            at = where.find(literal, newline, end)
+
+    def _regex_starts(self, data: bytes | bytearray, at: int, end: int) -> Iterator[int]:
+        while (found := self.regex.search(data, at, end)) is not None:
+            newline = data.find(b"\n", found.start(), end)
             if (
                 found.end() > newline >= 0
                 and self.regex.search(data[data.rfind(b"\n", 0, found.start()) + 1 : newline]) is None
@@ -87,12 +108,17 @@ def pattern(text: str) -> Pattern:
     except re.error:
         return replace(_literal(text, raw, fold), taken_literally=True)
     counter = None if _CROSSING.search(raw) else re.compile(b"(?:" + raw + b")[^\n]*", flags)
-    return Pattern(text, b"", fold, regex, counter)
+    parts = tuple(raw.split(b"|"))
+    if all(part and not any(byte in _SPECIAL for byte in part) for part in parts):
+        return Pattern(text, b"", fold, regex, parts)
+    return Pattern(text, b"", fold, regex, counter=counter)
 
 
 def _literal(text: str, raw: bytes, fold: bool) -> Pattern:
     flags = re.IGNORECASE if fold else re.NOFLAG
-    return Pattern(text, raw, fold, re.compile(re.escape(raw), flags), re.compile(re.escape(raw) + rb"[^\n]*()"))
+    return Pattern(
+        text, raw, fold, re.compile(re.escape(raw), flags), counter=re.compile(re.escape(raw) + rb"[^\n]*()")
+    )
 
 
 ERRORS = Pattern(
@@ -122,11 +148,13 @@ class Sieve:
         """Whether a line is shown."""
         return all(each.search(line) for each in self.wanted) and not any(each.search(line) for each in self.unwanted)
 
-    def count(self, data: bytes) -> int:
-        """How many of these lines are kept."""
+    def scan(self, data: bytes | bytearray, begin: int, end: int, few: int) -> tuple[int, list[int]]:
+        """How many lines of a part of the data are kept, and where they begin in it when they are not more than `few`."""
         if len(self.wanted) == 1 and not self.unwanted:
-            return self.wanted[0].count(data)
-        return len(self.kept(data))
+            count, first = self.wanted[0].scan(data, begin, end, few)
+            return count, [max(begin, data.rfind(b"\n", begin, found) + 1) for found in first] if count <= few else []
+        kept = self.kept(bytes(data[begin:end]))
+        return len(kept), [begin + each for each in kept] if len(kept) <= few else []
 
     def kept(self, data: bytes) -> list[int]:
         """Where the kept lines begin."""

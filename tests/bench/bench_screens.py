@@ -55,25 +55,61 @@ def bytes_on_the_wire() -> None:
     )
 
 
+BARE = """
+from textual.app import App
+from textual.widgets import Static
+class Bare(App):
+    CSS = "Static { background: #000000; } .on { background: #2c4468; }"
+    def compose(self):
+        yield Static("ARMED")
+        for row in range(4):
+            yield Static("row", classes="on" if not row else "")
+    def on_key(self, event):
+        rows = list(self.query(Static))[1:]
+        now = next(index for index, row in enumerate(rows) if row.has_class("on"))
+        rows[now].remove_class("on")
+        rows[max(0, min(3, now + (1 if event.key == "j" else -1)))].add_class("on")
+Bare().run(mouse=False)
+"""
+"""What the machine makes of a key when there is nothing but Textual."""
+
+
 def latency() -> None:
-    """Time from a key to the first changed byte while 16 engines write 50 000 lines a second."""
-    with Terminal.of_module(
-        BUSY, "--nodes", "4", "--lines-per-s", "50000", "--writers", "16", size=(120, 40)
-    ) as terminal:
+    """Time from a key to the first changed byte while 16 engines write 50 000 lines a second, one log shown, then all merged."""
+    busy = [sys.executable, "-m", BUSY, "--nodes", "4", "--lines-per-s", "50000", "--writers", "16"]
+    bare = _latency(Terminal([sys.executable, "-c", BARE], size=(120, 40)), "")
+    _say_latency("key to screen, a bare Textual app", bare, bare)
+    _say_latency("key to screen, 50 000 lines/s from 16 engines", _latency(Terminal(busy, size=(120, 40)), ""), bare)
+    _say_latency("the same with the logs merged", _latency(Terminal(busy, size=(120, 40)), "GM\t"), bare)
+
+
+def _say_latency(what: str, times: list[float], bare: list[float]) -> None:
+    p99 = _p99(times)
+    figure = f"p50 {1000 * statistics.median(times):.0f} p99 {1000 * p99:.0f} ms = {p99 / _p99(bare):.1f} x"
+    say(what, figure, "p99 50 ms, on a machine that has nothing else to do")
+
+
+def _p99(times: list[float]) -> float:
+    return sorted(times)[int(len(times) * 0.99) - 1]
+
+
+def _latency(opened: Terminal, keys: str) -> list[float]:
+    with opened as terminal:
         terminal.sees("ARMED", 60)
         terminal.pump(3.0)
+        for key in keys:
+            terminal.send(key)
+            terminal.pump(0.5)
         times = []
         for number in range(200):
             terminal.pump(0.13)
             cursor = _cursor_row(terminal)
             begun = time.monotonic()
-            terminal.send("j" if number % 6 < 3 else "k")
+            terminal.send("jjjkkk"[number % 6])
             while _cursor_row(terminal) == cursor and time.monotonic() - begun < 2:
                 terminal.pump(0.001)
             times.append(time.monotonic() - begun)
-        times.sort()
-        figure = f"p50 {1000 * statistics.median(times):.0f} p99 {1000 * times[int(len(times) * 0.99) - 1]:.0f} ms"
-        say("key to screen, 50 000 lines/s from 16 engines", figure, "p99 50 ms")
+    return times
 
 
 def _cursor_row(terminal: Terminal) -> int:
@@ -123,14 +159,16 @@ def logs() -> None:
         say(f"open a log of {size / MIB:.0f} MiB at its end", f"{1000 * opened:.1f} ms", "200 ms")
         counted = _timed(lambda: all(iter(window.work, False)))
         say("number its million lines (in the background)", f"{counted:.2f} s", "-")
-        for words in ("ERROR seen", "request .*42 took", "INFO"):
-            grep = min(_timed(partial(_grep, words, path)) for _ in range(3))
-            window.filter(Sieve((pattern(words),)))
-            ours = _timed(lambda: all(iter(window.work, False)))
+        for words in ("ERROR seen", "error seen", "request .*42 took", "INFO", "ERROR|WARNING|Traceback"):
+            grep, ours = [], []
+            for _ in range(3):
+                grep.append(_timed(partial(_grep, words, path)))
+                window.filter(Sieve((pattern(words),)))
+                ours.append(_timed(lambda: all(iter(window.work, False))))
             assert window.kept is not None
             say(
                 f"filter it for {words!r} ({window.kept.total()} lines)",
-                f"{ours:.2f} s = {ours / grep:.1f} x",
+                f"{min(ours):.2f} s = {min(ours) / min(grep):.1f} x",
                 "4 x grep -c",
             )
 

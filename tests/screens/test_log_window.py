@@ -93,7 +93,7 @@ def test_numbers_do_not_shift_when_the_file_grows(first: bytes, more: bytes) -> 
     log.close()
 
 
-PATTERNS = st.sampled_from(["error", "a", "bc", "^a", "a|bc", "x+", "(", "E", "\\s"])
+PATTERNS = st.sampled_from(["error", "a", "bc", "^a", "a|bc", "r|y|E", "x+", "(", "E", "\\s"])
 
 
 @given(LOGS, PATTERNS, st.booleans())
