@@ -138,9 +138,8 @@ def _timed(what: Callable[[], object]) -> float:
 
 
 def _grep(words: str, path: Path) -> None:
-    subprocess.run(
-        ["grep", "-c", "-E", words, str(path)], capture_output=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"}
-    )
+    command = ["grep", "-c", "-i" if words == words.lower() else "-E", words, str(path)]
+    subprocess.run(command, capture_output=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
 
 
 def logs() -> None:
@@ -163,6 +162,7 @@ def logs() -> None:
             grep, ours = [], []
             for _ in range(3):
                 grep.append(_timed(partial(_grep, words, path)))
+                window.filter(Sieve())
                 window.filter(Sieve((pattern(words),)))
                 ours.append(_timed(lambda: all(iter(window.work, False))))
             assert window.kept is not None
