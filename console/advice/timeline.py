@@ -49,7 +49,7 @@ def first_cause(witnesses: Iterable[Witness]) -> Witness | None:
     """The hit that explains the others, or None.
 
     The first in time wins, except that what only echoes a failure elsewhere gives way to a cause of about the same moment, that
-    wrappers give way to everything, and that advice explains nothing.
+    wrappers give way to everything but such an echo, and that advice explains nothing.
     """
     serious = sorted(
         (each for each in witnesses if each.hit.signature.severity != "advice"), key=lambda each: each.when
@@ -58,6 +58,8 @@ def first_cause(witnesses: Iterable[Witness]) -> Witness | None:
     if not causes:
         return serious[0] if serious else None
     near = [each for each in causes if each.when - causes[0].when <= TOGETHER_S and not each.hit.signature.echo]
+    if not near and causes[0].hit.signature.echo:
+        near = [each for each in serious if each.hit.signature.wrapper and each.when - causes[0].when <= TOGETHER_S]
     return near[0] if near else causes[0]
 
 

@@ -144,7 +144,7 @@ class Running:
         small = self._seat.faults.has("small-kv")
         self._scheduler.kv_tokens = int(self._seat.faults.amount("small-kv", 40.0)) if small else KV_TOKENS
         if self._seat.faults.has("preempt") and self._scheduler.running:
-            self._scheduler.count("preemptions", self._seat.faults.amount("preempt", 5.0))
+            self._scheduler.count("num_preemptions", self._seat.faults.amount("preempt", 5.0))
         for number in range(int(self._seat.faults.amount("flood", 0.0))):
             text = (
                 f"Slow token processing detected, request queue {number} is draining; details follow in the next line"
