@@ -36,7 +36,14 @@ class Header(Bar):
         self.write(((" dsv4-console", "title"), (f"  {shown(words)}", "dim")))
 
     def draw(
-        self, snapshot: ClusterSnapshot, *, marks: int, frozen_at: float | None, running: str, problems: int
+        self,
+        snapshot: ClusterSnapshot,
+        *,
+        marks: int,
+        frozen_at: float | None,
+        running: str,
+        problems: int,
+        elsewhere: int = 0,
     ) -> None:
         """Draw the moment; the least important parts go when room is short."""
         mode: Span = (" READ-ONLY ", "readonly") if snapshot.read_only else (" ARMED ", "armed")
@@ -52,6 +59,8 @@ class Header(Bar):
         parts.extend(((f" {shown(words)} ", "warn"),) for words in restarts)
         if marks:
             parts.append(((f" {marks} marked", "key"),))
+        if elsewhere:
+            parts.append(((f" {elsewhere} bad elsewhere (!)", "fail"),))
         parts.append(self._counts(snapshot))
         up = sum(1 for node in snapshot.nodes.values() if node.link.state is LinkState.UP)
         total = len(snapshot.nodes)

@@ -102,8 +102,9 @@ class CommandLine:
         table: dict[str, Callable[[], object]] = {
             "q": screen.sayings.quit,
             "quit": screen.sayings.quit,
-            "node": lambda: self._found(screen.grid.go(f"node/{rest}"), "node", rest),
+            "node": lambda: self._found(screen.grid.show_node(rest), "node", rest),
             "engine": lambda: self._found(screen.grid.show_engine(rest), "engine", rest),
+            "cluster": lambda: self._found(screen.grid.show_cluster(rest), "cluster", rest),
             "log": lambda: self._log(rest),
             "filter": lambda: screen.grid.look_for(rest),
             "theme": lambda: self._found(screen.console.wear(rest), "theme", rest),

@@ -17,6 +17,7 @@ from screens.room import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
+    from screens.ports import Acts, Session
 
 Run = Callable[[Plan, Callable[[StepEvent], None], str], Awaitable[PlanResult]]
 """Runs a plan with what was typed to confirm it."""
@@ -71,15 +72,16 @@ class Deeds:
         if session.read_only:
             screen.notify("read-only: the console was not started with --write", severity="warning", markup=False)
             return False
-        if session.operator.running is not None:
-            screen.notify(
-                f"a {session.operator.running.verb} is running; see the plan pane (6)", severity="warning", markup=False
-            )
+        running = screen.console.fleet.acting if screen.console.fleet else None
+        if running is not None:
+            words = f"a {running.verb} is running on {shown(running.cluster)}; see the plan pane (6)"
+            screen.notify(words, severity="warning", markup=False)
             return False
         return True
 
     async def _act(self, verb: Verb, target: str, prepare: Callable[[], Awaitable[Plan]], run: Run | None) -> None:
         console = self._screen.console
+        operator = console.session.operator
         dialog = PlanDialog(
             console.look,
             console.pen,
@@ -91,9 +93,9 @@ class Deeds:
         )
         confirmed = await console.push_screen_wait(dialog)
         if confirmed and dialog.plan is not None:
-            console.run_worker(self._run(dialog.plan, confirmed, run), group="plan")
+            console.run_worker(self._run(operator, dialog.plan, confirmed, run), group="plan")
 
-    async def _run(self, plan: Plan, confirmed: str, run: Run | None = None) -> None:
+    async def _run(self, operator: Acts, plan: Plan, confirmed: str, run: Run | None = None) -> None:
         screen = self._screen
         pane = cast(PlanPane, screen.panes["plan"])
         pane.begin(plan)
@@ -105,7 +107,7 @@ class Deeds:
 
         try:
             if run is None:
-                result = await screen.console.session.operator.run(plan, notice, confirmed=confirmed)
+                result = await operator.run(plan, notice, confirmed=confirmed)
             else:
                 result = await run(plan, notice, confirmed)
         except ConsoleError as error:
@@ -132,7 +134,8 @@ class Deeds:
         screen.run_worker(self._assign(nodes), group="act", exclusive=True)
 
     async def _assign(self, nodes: tuple[str, ...]) -> None:
-        deployment = self._screen.console.session.deployment
+        session = self._screen.console.session
+        deployment = session.deployment
         names = ", ".join(shown(node) for node in nodes[:6]) + (f" +{len(nodes) - 6} more" if len(nodes) > 6 else "")
         chosen = await self._choose(
             (("Give ", "plain"), (names, "bold"), (" to which group?", "plain")),
@@ -141,7 +144,7 @@ class Deeds:
             lambda key: preview(deployment, None if key == TAKE_AWAY else key, nodes),
         )
         if chosen is not None:
-            self._give(None if chosen == TAKE_AWAY else chosen, nodes)
+            self._give(session, None if chosen == TAKE_AWAY else chosen, nodes)
 
     def fill(self, group: str, node: str | None) -> None:
         """Choose a node for an empty place of a group, or a group for the node of a place."""
@@ -149,12 +152,13 @@ class Deeds:
         self._screen.run_worker(work, group="act", exclusive=True)
 
     async def _fill(self, group: str) -> None:
-        deployment = self._screen.console.session.deployment
+        session = self._screen.console.session
+        deployment = session.deployment
         rows = free_rows(deployment, group)
         title: Line = (("Which node for ", "plain"), (shown(group), "bold"), ("?", "plain"))
         chosen = await self._choose(title, rows, None, lambda key: preview(deployment, group, (key,)))
         if chosen is not None:
-            self._give(group, (chosen,))
+            self._give(session, group, (chosen,))
 
     async def _choose(
         self, title: Line, rows: list[Row], first: str | None, following: Callable[[str], Sequence[Line]]
@@ -175,9 +179,9 @@ class Deeds:
             )
         )
 
-    def _give(self, group: str | None, nodes: Sequence[str]) -> None:
+    def _give(self, session: Session, group: str | None, nodes: Sequence[str]) -> None:
         try:
-            self._screen.console.session.assign(group, nodes)
+            session.assign(group, nodes)
         except ConsoleError as error:
             self._screen.console.tell(error)
             return

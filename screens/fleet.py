@@ -44,6 +44,12 @@ class Fleet:
         return self.pictures[self.sessions.index(self.current)]
 
     @property
+    def bad_elsewhere(self) -> int:
+        """Engines an operator must look at in the clusters that are not meant."""
+        others = (each for each in self.pictures if each is not self.picture)
+        return sum(engine.state.bad for each in others for engine in each.engines.values())
+
+    @property
     def acting(self) -> Plan | None:
         """The plan that runs now, in whichever cluster."""
         return next((each.operator.running for each in self.sessions if each.operator.running is not None), None)

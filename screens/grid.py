@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from screens.actions import bindings
-from screens.grid_list import rows
+from screens.grid_fleet import fleet_rows, joined, split
 from screens.grid_rows import SORTS, GridView, columns_for, engine_key, group_key, heading, node_key
-from screens.lines import Line, width
+from screens.lines import Line, shown, width
 from screens.panes.base import Target
 from screens.room import Listing, Verbs
 
@@ -23,28 +23,44 @@ class ChosenRows(Listing):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.view = GridView()
-        self.snapshot: ClusterSnapshot | None = None
+        self.pictures: tuple[ClusterSnapshot, ...] = ()
         self.on_target: Callable[[], None] = lambda: None
         self.on_menu: Callable[[], None] = lambda: None
         self.on_rows: Callable[[], None] = lambda: None
         self._range_from: str | None = None
         self.empty = "no node passes the filter"
 
-    def take(self, snapshot: ClusterSnapshot) -> None:
-        """Draw another picture."""
-        self.snapshot = snapshot
+    def take(self, pictures: Sequence[ClusterSnapshot]) -> None:
+        """Draw other pictures, one for each cluster."""
+        self.pictures = tuple(pictures)
         self.renew()
+
+    @property
+    def cluster(self) -> str:
+        """The cluster the cursor is in; empty where there is but one."""
+        return split(self.current.key)[0] if self.current else ""
+
+    @property
+    def snapshot(self) -> ClusterSnapshot | None:
+        """The picture of the cluster the cursor is in."""
+        named = (each for each in self.pictures if each.cluster == self.cluster)
+        return next(named, self.pictures[0] if self.pictures else None)
+
+    @property
+    def marked_in(self) -> str:
+        """The cluster of the marks; empty without marks, or where there is but one cluster."""
+        return next((split(key)[0] for key in self.view.marks), "")
 
     def renew(self) -> None:
         """Make the rows anew."""
-        if self.snapshot is None or not self.size.width:
+        if not self.pictures or not self.size.width:
             return
         self.view = replace(self.view, pen=self.pen)
-        names = max((width(name) for name in self.snapshot.nodes), default=4)
+        names = max((width(name) for each in self.pictures for name in each.nodes), default=4)
         columns = columns_for(self.size.width, max(4, min(16, names)))
         before = len(self.rows)
         title: Line = ((" " * 4 + "GROUP        NODES    ENGINES", "dim"),) if self.view.by_group else heading(columns)
-        self.show(rows(self.snapshot, self.view, columns, self.size.width), title)
+        self.show(fleet_rows(self.pictures, self.view, columns, self.size.width), title)
         if len(self.rows) != before:
             self.on_rows()
 
@@ -61,7 +77,9 @@ class ChosenRows(Listing):
 
     def target_of(self, key: str) -> Target:
         """What a row stands for."""
-        kind, _, name = key.partition("/")
+        kind, _, name = split(key)[1].partition("/")
+        if kind == "cluster":
+            return Target()
         if kind == "engine" and self.snapshot is not None:
             engine = self.snapshot.engines.get(name)
             return Target(node=engine.node if engine else None, engine=name)
@@ -80,6 +98,8 @@ class ChosenRows(Listing):
         return tuple(dict.fromkeys(names))
 
     def _targets(self) -> list[Target]:
+        if self.marked_in not in ("", self.cluster):
+            return []
         if self.view.marks:
             return [self.target_of(key) for key in sorted(self.view.marks, key=self._position)]
         return [self.target]
@@ -99,16 +119,6 @@ class ChosenRows(Listing):
         """Show only rows that have this text."""
         self.look_at(needle=text)
 
-    def show_engine(self, engine: str) -> bool:
-        """Put the cursor on an engine, opening its node."""
-        found = self.snapshot.engines.get(engine) if self.snapshot else None
-        if found is None:
-            return False
-        name = found.group if self.view.by_group else found.node
-        self.view = replace(self.view, expanded=self.view.expanded | {name})
-        self.renew()
-        return self.go(engine_key(engine))
-
     def on_resize(self) -> None:
         """Another width has other columns."""
         self.renew()
@@ -119,7 +129,37 @@ class ChosenRows(Listing):
         self.on_target()
 
 
-class Grid(ChosenRows):
+class FoundRows(ChosenRows):
+    """Putting the cursor where a name is, in whichever cluster."""
+
+    def show_engine(self, engine: str) -> bool:
+        """Put the cursor on an engine, opening its node; one of the cluster the cursor is in goes first."""
+        for picture in self._near_first():
+            found = picture.engines.get(engine)
+            if found is not None:
+                cluster = self._place(picture)
+                name = joined(cluster, found.group if self.view.by_group else found.node)
+                self.view = replace(self.view, expanded=self.view.expanded | {name})
+                self.renew()
+                return self.go(joined(cluster, engine_key(engine)))
+        return False
+
+    def show_node(self, node: str) -> bool:
+        """Put the cursor on a node; one of the cluster the cursor is in goes first."""
+        return any(self.go(joined(self._place(each), node_key(node))) for each in self._near_first())
+
+    def show_cluster(self, cluster: str) -> bool:
+        """Put the cursor on the line of a cluster."""
+        return self.go(joined(cluster, "cluster/"))
+
+    def _near_first(self) -> list[ClusterSnapshot]:
+        return sorted(self.pictures, key=lambda each: each.cluster != self.cluster)
+
+    def _place(self, picture: ClusterSnapshot) -> str:
+        return picture.cluster if len(self.pictures) > 1 else ""
+
+
+class Grid(FoundRows):
     """Rows of nodes or groups, with engines below those that are expanded."""
 
     place: ClassVar[str] = "grid"
@@ -155,11 +195,13 @@ class Grid(ChosenRows):
         if row is None:
             return
         target = self.target
-        name = target.group or target.node
-        if name is None or self.snapshot is None:
+        named = target.group or target.node
+        if named is None or self.snapshot is None:
             return
         if target.engine and self.view.by_group:
-            name = self.snapshot.engines[target.engine].group
+            named = self.snapshot.engines[target.engine].group
+        cluster = self.cluster
+        name = joined(cluster, named)
         has = name in self.view.expanded
         wanted = not has if on is None else on
         if wanted == has:
@@ -167,21 +209,21 @@ class Grid(ChosenRows):
         self.view = replace(self.view, expanded=self.view.expanded ^ {name})
         self.renew()
         if target.engine:
-            self.go(group_key(name) if self.view.by_group else node_key(name))
+            self.go(joined(cluster, group_key(named) if self.view.by_group else node_key(named)))
         self.on_target()
 
     def unfold_all(self) -> None:
         """All or none."""
-        if self.snapshot is None:
-            return
-        names = (
-            {each.group for each in self.snapshot.engines.values()} if self.view.by_group else set(self.snapshot.nodes)
-        )
+        names = {
+            joined(self._place(picture), name)
+            for picture in self.pictures
+            for name in ({each.group for each in picture.engines.values()} if self.view.by_group else picture.nodes)
+        }
         self.look_at(expanded=frozenset() if self.view.expanded else frozenset(names))
 
     def mark(self) -> None:
         """Mark the row and go to the next."""
-        if self.current is None:
+        if self.current is None or not self._markable(self.current.key):
             return
         key = self.current.key
         self._range_from = key
@@ -191,15 +233,31 @@ class Grid(ChosenRows):
 
     def mark_range(self) -> None:
         """Mark everything between the last marked row and this one."""
-        if self.current is None:
+        if self.current is None or not self._markable(self.current.key):
             return
         start = self._position(self._range_from) if self._range_from else self.cursor
         low, high = sorted((min(start, len(self.rows) - 1), self.cursor))
-        self.look_at(marks=self.view.marks | {row.key for row in self.rows[low : high + 1]})
+        within = {row.key for row in self.rows[low : high + 1]}
+        self.look_at(marks=self.view.marks | {key for key in within if self._can_be_marked(key)})
 
     def mark_all(self) -> None:
-        """Mark every row that is shown."""
-        self.look_at(marks=frozenset(row.key for row in self.rows))
+        """Mark every row that is shown of the cluster the cursor is in."""
+        if self.current is not None and self._markable(self.rows[self.cursor].key, whole=True):
+            self.look_at(marks=frozenset(row.key for row in self.rows if self._can_be_marked(row.key)))
+
+    def _can_be_marked(self, key: str) -> bool:
+        cluster, rest = split(key)
+        return cluster == self.cluster and not rest.startswith("cluster/")
+
+    def _markable(self, key: str, *, whole: bool = False) -> bool:
+        """Marks are of one cluster, for acts never span two; says so where that is not known."""
+        if self.marked_in not in ("", self.cluster):
+            self.notify(f"marks are in {shown(self.marked_in)}: - takes them away", severity="warning", markup=False)
+            return False
+        if not whole and not self._can_be_marked(key):
+            self.notify("* marks all rows of this cluster", markup=False, timeout=3)
+            return False
+        return True
 
     def sort(self) -> None:
         """The next order."""

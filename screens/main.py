@@ -13,6 +13,7 @@ from screens.actions import BY_ID, Place, bindings
 from screens.arrangement import Arrangement
 from screens.bars import Footer, Header, Tabs
 from screens.grid import Grid
+from screens.lines import shown
 from screens.panes.base import Shown
 from screens.panes.table import PANES
 from screens.room import Room, Verbs
@@ -138,7 +139,7 @@ class MainScreen(Screen[None]):
             self.grid.show(())
             self.draw_tabs()
         else:
-            self.grid.take(fleet.picture)
+            self.grid.take(fleet.pictures)
             self.follow_cursor()
         self.draw_footer()
 
@@ -147,13 +148,14 @@ class MainScreen(Screen[None]):
         fleet = self.console.fleet
         if fleet is None:
             return
-        running = fleet.current.operator.running
+        running = fleet.acting
         self.header.draw(
             fleet.picture,
             marks=len(self.grid.view.marks),
             frozen_at=fleet.picture.at if fleet.frozen else None,
             running=_words(running, fleet.picture) if running else "",
             problems=len(fleet.current.findings),
+            elsewhere=fleet.bad_elsewhere,
         )
 
     def draw_footer(self) -> None:
@@ -171,8 +173,11 @@ class MainScreen(Screen[None]):
 
     def follow_cursor(self) -> None:
         """Give the open pane what the cursor is on."""
-        if not self.panes or self.console.fleet is None:
+        fleet = self.console.fleet
+        if not self.panes or fleet is None:
             return
+        if self.is_current and self.grid.cluster:
+            fleet.mean(self.grid.cluster)
         target = self.grid.target
         if self.pinned is not None and self.pinned[0] != target:
             self.pinned = None
@@ -215,6 +220,11 @@ class MainScreen(Screen[None]):
         if action.danger and self.console.keys.burst:
             self.notify("ignored: keys came too fast to be meant", severity="warning", markup=False)
             return
+        elsewhere = self.grid.marked_in
+        if action.danger and elsewhere not in ("", self.grid.cluster):
+            words = f"marks are in {shown(elsewhere)}, the cursor is not: go there, or take them away with -"
+            self.notify(words, severity="warning", markup=False)
+            return
         rooms = [self.focused, self.pane, self.grid, *self.panes.values()]
         tables = [self.verbs(), *(room.verbs() for room in rooms if isinstance(room, Room))]
         for table in tables:
@@ -237,4 +247,6 @@ def _words(plan: Plan, snapshot: ClusterSnapshot) -> str:
     from console.model.pace import about
 
     left = max((each.left_s for each in snapshot.paces.values() if each.left_s), default=None)
+    if plan.cluster != snapshot.cluster:
+        return f"{plan.verb} runs on {shown(plan.cluster)}"
     return f"{plan.verb} runs" + (f", about {about(left)} left" if left and plan.verb in ("start", "restart") else "")

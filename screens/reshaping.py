@@ -19,6 +19,7 @@ from screens.room import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
+    from screens.ports import Session
 
 _SIZE = "size GROUP NODES [RANKS PER NODE [TP]]"
 
@@ -56,7 +57,8 @@ class Reshaping:
 
     def fill(self) -> bool:
         """Give every group the nodes it lacks."""
-        return self._do(self._screen.console.session.fill, "filled", "no group lacks a node that is free for it")
+        session = self._screen.console.session
+        return self._do(session, session.fill, "filled", "no group lacks a node that is free for it")
 
     def _only_fill(self, names: Sequence[str]) -> bool:
         return self._warn(f"fill takes no names; :assign gives chosen nodes (not {', '.join(names)})")
@@ -76,7 +78,8 @@ class Reshaping:
         numbers = [int(each) for each in rest]
         sizes = dict(zip(("nodes", "per_node", "tensor_parallel"), numbers, strict=False))
         operation = partial(_resized, group=group, sizes=sizes)
-        before = self._screen.console.session.deployment
+        session = self._screen.console.session
+        before = session.deployment
         try:
             after = operation(before)
         except ConsoleError as error:
@@ -84,19 +87,19 @@ class Reshaping:
         same = after.layout.groups[group] == before.layout.groups[group]
         if same and after.assignment.of(group) == before.assignment.of(group):
             return self._warn(f"{group} has that size already")
-        self._screen.run_worker(self._ask_size(group, before, after, operation), group="act", exclusive=True)
+        self._screen.run_worker(self._ask_size(session, group, after, operation), group="act", exclusive=True)
         return True
 
     async def _ask_size(
-        self, group: str, before: Deployment, after: Deployment, operation: Callable[[Deployment], Deployment]
+        self, session: Session, group: str, after: Deployment, operation: Callable[[Deployment], Deployment]
     ) -> None:
         title = (
             ("Give ", "plain"),
             (shown(group), "bold"),
             (" this size? Nothing changes on a node by this.", "plain"),
         )
-        if await self._screen.console.ask_yes(title, size_words(before, after, group)):
-            self._change(operation, f"{group} has another size")
+        if await self._screen.console.ask_yes(title, size_words(session.deployment, after, group)):
+            self._do(session, lambda: session.change(operation), f"{group} has another size", "that changes nothing")
 
     def take_here(self) -> None:
         """Free the node of the place under the cursor."""
@@ -128,10 +131,10 @@ class Reshaping:
         return pane
 
     def _change(self, operation: Callable[[Deployment], Deployment], words: str) -> bool:
-        return self._do(lambda: self._screen.console.session.change(operation), words, "that changes nothing")
-
-    def _do(self, change: Callable[[], None], words: str, nothing: str) -> bool:
         session = self._screen.console.session
+        return self._do(session, lambda: session.change(operation), words, "that changes nothing")
+
+    def _do(self, session: Session, change: Callable[[], None], words: str, nothing: str) -> bool:
         before = session.deployment.assignment
         try:
             change()

@@ -21,16 +21,25 @@ if TYPE_CHECKING:
     from console.model.layout import Layout
 
 
-def add_cluster_options(parser: argparse.ArgumentParser) -> None:
-    """`--cluster`, `--layout`, `--assign`, `--readonly`, `--write`."""
-    group = parser.add_argument_group("which cluster")
+def add_cluster_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """`--cluster`, `--layout`, `--assign`, `--readonly`, `--write`; with `several` the first two are lists."""
+    group = parser.add_argument_group("which clusters" if several else "which cluster")
+    more = "; repeatable" if several else ""
     group.add_argument(
+        "-c",
         "--cluster",
+        action="append" if several else "store",
         type=Path,
         metavar="FILE",
-        help="cluster file (default: $DSV4_CLUSTER, ./cluster.yaml, then the config directory)",
+        help=f"cluster file (default: $DSV4_CLUSTER, ./cluster.yaml, then the config directory){more}",
     )
-    group.add_argument("--layout", metavar="NAME|FILE", help="layout (default: the one last used with this cluster)")
+    group.add_argument(
+        "--layout",
+        action="append" if several else "store",
+        metavar="NAME|FILE",
+        help="layout (default: the one last used with this cluster)"
+        + ("; once or for each cluster" if several else ""),
+    )
     group.add_argument(
         "--assign",
         action="append",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.cli.options import (
@@ -14,6 +16,7 @@ from console.cli.options import (
     read_only_of,
     remember_layout,
 )
+from console.model.errors import UsageError
 from console.services.places import config_home
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ THEMES = ("dark", "light", "blind", "mono")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the bare command."""
-    add_cluster_options(parser)
+    add_cluster_options(parser, several=True)
     add_look_options(parser)
     parser.set_defaults(run=run)
 
@@ -63,9 +66,30 @@ def run(args: argparse.Namespace) -> int:
     from screens.app import options_from, run_app
     from screens.opening import Opening
 
-    words = f"reading {args.cluster}" if args.cluster else "reading the cluster file"
-    opening = Opening(words, lambda: [_session(args)], needs=("console.files", "console.services.session"))
+    each = tuple(one_by_one(args))
+    words = f"reading {', '.join(str(one.cluster or 'the cluster file') for one in each)}"
+    needs = ("console.files", "console.services.session")
+    opening = Opening(words, lambda: [_session(one) for one in each], needs)
     return run_app(opening, options_from(dict(os.environ), **looks(args)))
+
+
+def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """The options of each cluster by itself. Raises UsageError for options that would mean more than one of them."""
+    files: list[Path | None] = list(args.cluster or [None])
+    layouts: list[str | None] = list(args.layout or [None])
+    if len(layouts) == 1:
+        layouts *= len(files)
+    if len(layouts) != len(files):
+        raise UsageError(
+            f"{len(layouts)} layouts for {len(files)} clusters",
+            hint="give --layout once for all, or once for each --cluster",
+        )
+    if len(files) > 1 and args.assign:
+        raise UsageError("--assign with several clusters", hint="give roles on the screen, or with `assign` for each")
+    if len(files) > 1 and args.write:
+        raise UsageError("--write with several clusters", hint="open the production cluster alone to arm it")
+    for file, layout in zip(files, layouts, strict=True):
+        yield argparse.Namespace(**{**vars(args), "cluster": file, "layout": layout})
 
 
 def _session(args: argparse.Namespace) -> Session:

@@ -139,6 +139,9 @@ class Operator:
         deployment's lease and `takeover` is not given.
         """
         self._must_be_armed()
+        here = self._monitor.deployment.cluster.name
+        if plan.cluster != here:
+            raise Refused(f"the plan is for {plan.cluster}, this is {here}")
         if confirmed != plan.confirm.expected:
             raise Refused(f"not confirmed: expected {plan.confirm.expected!r}")
         if plan.blocked:

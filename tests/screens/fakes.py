@@ -66,10 +66,10 @@ def layout() -> Layout:
     )
 
 
-def cluster(names: Sequence[str] = ("p0", "p1", "d0", "d1"), tags: tuple[str, ...] = ()) -> Cluster:
+def cluster(names: Sequence[str] = ("p0", "p1", "d0", "d1"), tags: tuple[str, ...] = (), name: str = "lab") -> Cluster:
     """Machines that exist nowhere."""
     return Cluster(
-        name="lab",
+        name=name,
         nodes={name: Node(name=name, host=f"10.0.0.{index}") for index, name in enumerate(names, start=1)},
         tags=tags,
     )
@@ -283,8 +283,9 @@ class FakeSession:
         assigned: bool = True,
         state: EngineState = EngineState.READY,
         read_only: bool = False,
+        name: str = "lab",
     ) -> None:
-        self.cluster = cluster(names)
+        self.cluster = cluster(names, name=name)
         self.read_only = read_only
         self.state_dir = directory
         self.findings: tuple[Finding, ...] = ()
