@@ -154,6 +154,7 @@ def _cause(*logs: RankHits) -> tuple[str, str] | None:
         "nothing",
         "advice",
         "only a wrapper",
+        "a wrapper before what only echoes",
         "cause before echo",
         "echo at once",
         "clocks differ",
