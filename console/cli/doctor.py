@@ -9,12 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from console.cli.live import connected
-from console.cli.options import add_cluster_options, deployment_of
+from console.cli.live import connected, opened
+from console.cli.options import add_cluster_options
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.services.doctor import LOG_LINES, gather, pack
 from console.services.places import file_name
-from console.services.session import Session
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,19 +36,14 @@ def run(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace) -> int:
     if args.lines < 0:
         raise UsageError(f"--lines {args.lines} cannot be", hint="give 0 or more")
-    deployment = deployment_of(args)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    path = args.output or Path(f"dsv4-doctor-{file_name(deployment.cluster.name)}-{stamp}.tar.gz")
-    session = Session(deployment.cluster, deployment.layout, deployment.assignment, read_only=True)
-    await session.open()
     answered = False
-    try:
+    async with opened(args, read_only=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
             answered = True
         pieces = await gather(session, lines=args.lines)
-    finally:
-        await session.close()
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    path = args.output or Path(f"dsv4-doctor-{file_name(session.cluster.name)}-{stamp}.tar.gz")
     pack(pieces, path)
     print(path)
     print(

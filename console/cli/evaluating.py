@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,10 @@ from console.model.run import RunKey
 from console.services.evaluation import Evaluator
 from console.services.evaluation_plans import Ask, EvaluationPlan
 from console.services.evaluation_words import add_bench, add_eval
+
+
+RECORD_S = 10.0
+"""How long a cancelled run's record is waited for."""
 
 
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -144,6 +149,9 @@ async def _cancel(evaluator: Evaluator, wanted: str) -> int:
     node, key = found[0]
     result = await evaluator.cancel(key, node)
     print(_ended(key, node, result.outcome, [str(each) for each in result.processes]), file=sys.stderr)
+    with contextlib.suppress(TimeoutError):  # any console that looks later keeps the record then
+        async with asyncio.timeout(RECORD_S):
+            await evaluator.watch.wait(key, lambda _: None)
     return ExitCode.FAILED if result.outcome == "stuck" else ExitCode.OK
 
 

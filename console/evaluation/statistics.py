@@ -2,6 +2,7 @@
 
 TTFT is the first streamed choice minus the sending; the inter-token latencies are the gaps between streamed choices; the end
 is the last streamed choice; TPOT is (end − TTFT) / (output tokens − 1). Percentiles are interpolated linearly, as numpy's.
+One thing differs: the tool's clock for TTFT starts before it takes a connection and builds the request, ours when it is written.
 Failed requests give no figure. Doing requests does not enter here.
 """
 
