@@ -95,7 +95,9 @@ class LogView(Room):
             if isinstance(view, Merged) and not self.folded:
                 view.fold(False)
             self.time_stamps()
-        self.draw(whole=True)
+        self._painted = []
+        if self.is_mounted:
+            self.refresh()
 
     def merge(self, engines: Sequence[str]) -> None:
         """Show the logs of these engines by time; none of them goes back to the engine under the cursor."""

@@ -138,7 +138,7 @@ def _timed(what: Callable[[], object]) -> float:
 
 
 def _grep(words: str, path: Path) -> None:
-    command = ["grep", "-c", "-i" if words == words.lower() else "-E", words, str(path)]
+    command = ["grep", "-c", "-E", *(["-i"] if words == words.lower() else []), words, str(path)]
     subprocess.run(command, capture_output=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
 
 

@@ -42,7 +42,8 @@ def written(data: bytes) -> LogFile:
 
 
 LOGS = st.lists(
-    st.sampled_from([b"\n", b"a", b"bc", b"error", b" " * 7, b"x" * 15, b"\n\n", b"y" * 40, b"\r"]), max_size=40
+    st.sampled_from([b"\n", b"a", b"bc", b"error", b"ERrOR", b" " * 7, b"x" * 15, b"\n\n", b"y" * 40, b"\r"]),
+    max_size=40,
 ).map(b"".join)
 
 
@@ -93,7 +94,7 @@ def test_numbers_do_not_shift_when_the_file_grows(first: bytes, more: bytes) -> 
     log.close()
 
 
-PATTERNS = st.sampled_from(["error", "a", "bc", "^a", "a|bc", "r|y|E", "x+", "(", "E", "\\s"])
+PATTERNS = st.sampled_from(["error", "a", "bc", "^a", "a|bc", "r|y|E", "er+or", "\\x61", "x+", "(", "E", "\\s"])
 
 
 @given(LOGS, PATTERNS, st.booleans())
