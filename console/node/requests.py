@@ -109,7 +109,7 @@ class Requests:
         return {}, b""
 
     def _follow(self, header: Header, payload: bytes) -> None:
-        self._tails.follow(self._ground(), key_of(header["key"]), int(header["offset"]), payload)
+        self._tails.follow(self._where().base, key_of(header["key"]), int(header["offset"]), payload)
 
     def _unfollow(self, header: Header, _payload: bytes) -> None:
         self._tails.unfollow(key_of(header["key"]))

@@ -24,7 +24,10 @@ CURRENT = "current"
 
 KEPT_RUNS = 10
 KEPT_BYTES = 2 * 1024**3
-"""Of one engine; the current run, living runs and the newest failed one are kept whatever this says."""
+"""Of one engine; the current run, living runs, the newest failed one and those that failed lately are kept whatever this says."""
+LATELY_S = 7 * 86400.0
+KEPT_FAILED = 50
+"""Failed runs are kept for a week, but an engine that fails in a loop must not fill the disk."""
 
 
 def current(engine_dir: str) -> Optional[str]:
@@ -126,7 +129,9 @@ def prune(base: Base, key: Key, living: List[str]) -> List[str]:
     engine_dir = base.engine(key)
     names = base.names(key.deployment, key.engine, "runs")
     keep = set(living) | {current(engine_dir) or "", key.run}
-    keep.update([name for name in names if failed(os.path.join(engine_dir, "runs", name))][-1:])
+    broken = [name for name in names if failed(os.path.join(engine_dir, "runs", name))]
+    keep.update(broken[-1:])
+    keep.update(name for name in broken[-KEPT_FAILED:] if _ended_lately(os.path.join(engine_dir, "runs", name)))
     gone: List[str] = []
     total = 0
     for place, name in enumerate(reversed(names)):
@@ -140,6 +145,15 @@ def prune(base: Base, key: Key, living: List[str]) -> List[str]:
     for name in _drafts(os.path.join(engine_dir, "runs")):
         shutil.rmtree(name, ignore_errors=True)
     return gone
+
+
+def _ended_lately(run_dir: str) -> bool:
+    """By when the last of its files was written."""
+    names = (EXIT, LOG, RUN)
+    times = [
+        os.lstat(path).st_mtime for path in (os.path.join(run_dir, name) for name in names) if os.path.exists(path)
+    ]
+    return bool(times) and time.time() - max(times) < LATELY_S
 
 
 def _size(path: str) -> int:

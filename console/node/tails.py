@@ -12,7 +12,7 @@ import time
 from typing import Callable, Dict, List, Optional
 
 from console.node.places import Base, Key
-from console.node.refusal import of_os
+from console.node.refusal import Refusal, of_os
 from console.node.runs import LOG
 from console.node.threads import start
 
@@ -33,9 +33,10 @@ Push = Callable[[Dict[str, object], bytes], None]
 class Tail:
     """One followed log."""
 
-    def __init__(self, key: Key, path: str, offset: int, fingerprint: bytes) -> None:
+    def __init__(self, key: Key, locate: Callable[[], str], offset: int, fingerprint: bytes) -> None:
         self.key = key
-        self.path = path
+        self.locate = locate
+        """Asked anew for every look at the path: inside a container it changes with the container's main process."""
         self.offset = offset
         self.fingerprint = fingerprint
         self.credit = WINDOW_BYTES
@@ -51,7 +52,7 @@ class Tail:
             self.descriptor = -1
 
     def read(self) -> Optional[Dict[str, object]]:
-        """The next piece, `data` in it; None when there is nothing to say. Raises OSError."""
+        """The next piece, `data` in it; None when there is nothing to say. Raises OSError, Refusal."""
         if self.descriptor < 0 and not self._open():
             return None
         now = time.monotonic()
@@ -75,7 +76,7 @@ class Tail:
 
     def _open(self) -> bool:
         try:
-            self.descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            self.descriptor = os.open(self.locate(), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return False
         self.checked_at = time.monotonic()
@@ -87,7 +88,7 @@ class Tail:
 
     def _replaced(self) -> bool:
         try:
-            there = os.lstat(self.path)
+            there = os.lstat(self.locate())
         except FileNotFoundError:
             return False
         here = os.fstat(self.descriptor)
@@ -107,9 +108,9 @@ class Tails:
         """Begin to push."""
         start("tails", self._run)
 
-    def follow(self, base: Base, key: Key, offset: int, fingerprint: bytes) -> None:
+    def follow(self, base: Callable[[], Base], key: Key, offset: int, fingerprint: bytes) -> None:
         """Push a log from `offset` on; `fingerprint` is the head of what the reader has already."""
-        tail = Tail(key, base.file(key, LOG), max(0, offset), fingerprint)
+        tail = Tail(key, lambda: base().file(key, LOG), max(0, offset), fingerprint)
         with self._lock:
             before = self._tails.get(key)
             self._tails[key] = tail
@@ -152,8 +153,9 @@ class Tails:
         try:
             with self._lock:
                 piece = tail.read() if self._tails.get(tail.key) is tail else None
-        except OSError as error:
-            text = str(of_os(error, "log of %s" % tail.key.engine))
+        except (OSError, Refusal) as error:
+            refusal = error if isinstance(error, Refusal) else of_os(error, "log of %s" % tail.key.engine)
+            text = str(refusal)
             if text != tail.error:
                 tail.error = text
                 self._push({"push": "log-error", "key": list(tail.key), "message": text}, b"")

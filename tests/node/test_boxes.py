@@ -52,8 +52,16 @@ class Place:
         return done.stdout.strip() if done.returncode == 0 else ""
 
 
+@pytest.fixture(scope="module")
+def works() -> None:
+    """Podman may be installed where it cannot run anything."""
+    done = podman("run", "--rm", "--net=host", *LIMITS, "--rootfs", "/:O", "true")
+    if done.returncode != 0:
+        pytest.skip(f"podman makes no container here: {done.stderr.strip()[-200:]}")
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path, works: None) -> Iterator[Place]:
     made = Place(tmp_path)
     try:
         yield made
@@ -67,18 +75,9 @@ def helper_on(place: Place) -> Iterator[Driver]:
         yield node
 
 
-def begin(place: Place, node: Driver, script: str) -> dict[str, Any]:
-    try:
-        return place.launch(node, script)
-    except Refused as refused:
-        if "not in the image" in str(refused) or "was not made" not in str(refused):
-            raise
-        pytest.skip(f"podman makes no container here: {refused}")
-
-
 def test_an_engine_has_its_own_container_from_start_to_stop(place: Place) -> None:
     with helper_on(place) as first:
-        state = begin(place, first, "echo in $(cat /proc/self/cgroup | wc -l); (sleep 1000 & wait) &\necho $$\nwait")
+        state = place.launch(first, "echo in $(cat /proc/self/cgroup | wc -l); (sleep 1000 & wait) &\necho $$\nwait")
         assert state["verdict"] == "running"
         assert state["pid"] in carriers(state["token"])
         assert place.inspect("{{.State.Running}}") == "true"
@@ -100,7 +99,7 @@ def test_an_engine_has_its_own_container_from_start_to_stop(place: Place) -> Non
 
 def test_an_engine_that_fails_leaves_its_container_to_be_looked_at_until_the_next_start(place: Place) -> None:
     with helper_on(place) as node:
-        begin(place, node, "echo evidence > /root/dsv4-evidence; exit 7")
+        place.launch(node, "echo evidence > /root/dsv4-evidence; exit 7")
         assert node.until(KEY, "exited")["exit"]["code"] == 7
         until_blocking(lambda: place.inspect("{{.State.Running}} {{.State.ExitCode}}") == "false 7")
         state = place.launch(node, "trap '' TERM; while :; do sleep 1; done", LATER, "r1")
@@ -112,7 +111,7 @@ def test_an_engine_that_fails_leaves_its_container_to_be_looked_at_until_the_nex
 
 def test_the_tool_s_own_stop_reaches_the_engine_and_a_killed_supervisor_takes_all_with_it(place: Place) -> None:
     with helper_on(place) as node:
-        begin(place, node, "trap 'exit 3' TERM; while :; do sleep 0.1; done")
+        place.launch(node, "trap 'exit 3' TERM; while :; do sleep 0.1; done")
         podman("stop", "-t", "20", place.name)
         assert node.until(KEY, "exited")["exit"]["code"] == 3
         state = place.launch(node, "sleep 1000 & wait", LATER, "r1")
@@ -123,8 +122,7 @@ def test_the_tool_s_own_stop_reaches_the_engine_and_a_killed_supervisor_takes_al
 
 def test_a_stranger_s_container_of_the_same_name_is_left_alone(place: Place) -> None:
     made = podman("create", "--name", place.name, *LIMITS, "--rootfs", "/:O", "true")
-    if made.returncode != 0:
-        pytest.skip(f"podman makes no container here: {made.stderr.strip()[-200:]}")
+    assert made.returncode == 0, made.stderr
     with helper_on(place) as node:
         with pytest.raises(Refused, match="is there already and is not ours"):
             place.launch(node, "exit 0")
@@ -146,6 +144,6 @@ def test_a_program_that_cannot_start_is_refused_and_its_container_removed(place:
     with helper_on(place) as node:
         box = {"name": place.name, "flags": place.flags, "image": "/:O"}
         node.ask("prepare", b"#!/no/such/shell\n", key=KEY, spec={}, expect_run=None, container=box)
-        with pytest.raises(Refused, match=r"exec failed: No such file|was not made"):
+        with pytest.raises(Refused, match="exec failed: No such file"):
             node.ask("commit", key=KEY)
         assert place.inspect("{{.Name}}") == ""

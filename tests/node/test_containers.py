@@ -102,3 +102,20 @@ def test_a_container_tool_that_is_missing_says_so(tmp_path: Path) -> None:
     runtime = {"words": ["no-such-docker"], "container": "x", "python": "python3"}
     with helper(tmp_path / "base", runtime=runtime) as node:
         until_blocking(lambda: "no-such-docker cannot be run" in node.error)
+
+
+def test_a_log_that_only_the_container_has_is_found_again_after_it_restarted() -> None:
+    base = Path(f"/var/tmp/dsv4-test-{uuid.uuid4().hex[:8]}")
+    with container() as name:
+        with helper_in(name, base) as node:
+            node.launch(KEY, "echo one; exit 0")
+            node.until(KEY, "exited")
+        podman("stop", "-t", "0", name)
+        with helper_in(name, base) as later:
+            later.notify("follow", key=KEY, offset=0)
+            until_blocking(lambda: later.pushes)
+            podman("start", name)
+            until_blocking(lambda: bytes(later.logs.get(KEY, b"")) == b"one\n", 20)
+            later.launch(("dep", "decode-5", "r2"), "echo two; exit 0", "r1")
+            later.notify("follow", key=("dep", "decode-5", "r2"), offset=0)
+            until_blocking(lambda: bytes(later.logs.get(("dep", "decode-5", "r2"), b"")) == b"two\n")

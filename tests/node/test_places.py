@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ def test_reading_gives_a_part_and_the_size(tmp_path: Path) -> None:
     assert read_part(Base(str(base)), None, "file", 3, 4) == (b"3456", 10)
 
 
-def ended(base: Base, run: str, *, failed: bool, size: int = 0) -> None:
+def ended(base: Base, run: str, *, failed: bool, size: int = 0, days_ago: float = 30.0) -> None:
     """An old run of the engine, as a supervisor leaves it."""
     key = Key("dep", "decode-5", run)
     runs.prepare(base, key, {}, b"", None)
@@ -117,6 +118,9 @@ def ended(base: Base, run: str, *, failed: bool, size: int = 0) -> None:
     places.write_file(base.file(key, runs.LOG), b"x" * size)
     if not failed:
         places.write_json(base.file(key, runs.STOP), {})
+    at = time.time() - days_ago * 86400
+    for name in (runs.RUN, runs.EXIT, runs.LOG):
+        os.utime(base.file(key, name), (at, at))
 
 
 def test_old_runs_go_by_count_but_never_the_newest_failed_or_a_living_one(tmp_path: Path) -> None:
@@ -126,6 +130,24 @@ def test_old_runs_go_by_count_but_never_the_newest_failed_or_a_living_one(tmp_pa
     gone = runs.prune(base, Key("dep", "decode-5", "r19"), ["r05"])
     assert gone == ["r09", "r08", "r07", "r06", "r04", "r02", "r01", "r00"]
     assert base.names("dep", "decode-5", "runs")[:3] == ["r03", "r05", "r10"]
+
+
+def test_what_failed_in_the_last_week_is_kept_whatever_its_number_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "KEPT_BYTES", 100_000)
+    base = Base(str(tmp_path / "base"))
+    for number in range(6):
+        ended(base, f"r{number}", failed=number < 5, size=50_000, days_ago=8.0 if number < 2 else 6.0)
+    assert runs.prune(base, Key("dep", "decode-5", "r5"), []) == ["r1", "r0"]
+
+
+def test_an_engine_that_fails_in_a_loop_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "KEPT_FAILED", 12)
+    base = Base(str(tmp_path / "base"))
+    for number in range(20):
+        ended(base, f"r{number:02}", failed=True, days_ago=0.0)
+    assert len(runs.prune(base, Key("dep", "decode-5", "r19"), [])) == 8
 
 
 def test_old_runs_go_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
