@@ -20,7 +20,6 @@ from console.services.evaluation import Evaluator
 from console.services.evaluation_plans import Ask, EvaluationPlan
 from console.services.evaluation_words import add_bench, add_eval
 
-
 RECORD_S = 10.0
 """How long a cancelled run's record is waited for."""
 
