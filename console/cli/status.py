@@ -222,7 +222,9 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
 
 def _node_row(node: NodeSnapshot, now: float) -> str:
     if not node.expected_devices:
-        return f"{node.name:12} {node.link.state:11} {'none':9} {'-':>15} {'-':>5} {'-':>6}  {node.link.reason}".rstrip()
+        return (
+            f"{node.name:12} {node.link.state:11} {'none':9} {'-':>15} {'-':>5} {'-':>6}  {node.link.reason}".rstrip()
+        )
     used = [device.hbm_used_mib for device in node.devices]
     total = [device.hbm_total_mib for device in node.devices]
     hbm = "?" if not used or None in used or None in total else f"{sum(filter(None, used))}/{sum(filter(None, total))}"

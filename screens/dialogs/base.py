@@ -29,6 +29,8 @@ class Text(Listing, can_focus=False):
 class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     """A box over the main screen; `heading` is its first line, `body` its scrolling text."""
 
+    SCOPED_CSS = False
+    """The rules name the dialog itself, which a scope would look for below it."""
     CSS = """
     Dialog { align: center middle; background: $background; }
     Dialog #box { width: 100%; max-width: 110; height: 100%; max-height: 40; padding: 0 1; background: $surface; }

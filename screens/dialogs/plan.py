@@ -124,9 +124,11 @@ class PlanDialog(Dialog[str]):
         return [piece for line in text.splitlines() for piece in wrap(shown(line), cells)]
 
     def _lines(self, plan: Plan) -> list[Line]:
-        names = ", ".join(shown(each) for each in plan.engines[:5])
-        more = f" +{len(plan.engines) - 5} more" if len(plan.engines) > 5 else ""
-        lines: list[Line] = [((names or "not an engine of ours", "bold"), (more, "bold"))]
+        nodes = tuple(dict.fromkeys(step.node for step in plan.steps))
+        every = ("not an engine of ours",) if plan.process else plan.engines or nodes
+        names = ", ".join(shown(each) for each in every[:5])
+        more = f" +{len(every) - 5} more" if len(every) > 5 else ""
+        lines: list[Line] = [((names, "bold"), (more, "bold"))]
         for finding in sorted(plan.findings, key=lambda each: list(Severity).index(each.severity)):
             lines.extend(self._finding(finding))
         for loss in plan.losses:

@@ -88,8 +88,9 @@ class PreflightPane(Pane):
         self.empty = "not checked yet; P checks all nodes, n also the network between their NPUs"
         rows = [Row("trouble", ((shown(self._trouble), "fail"),))] if self._trouble else []
         if checks.running:
-            words = f"{checks.progress or 'checking the nodes'}, {time.monotonic() - self._began:.0f} s so far; c stops"
-            rows += [Row("progress", ((shown(words), "busy"),))]
+            words = f"{time.monotonic() - self._began:.0f} s so far; c stops. {checks.progress or 'checking the nodes'}"
+            pieces = wrap(shown(words), max(30, self.size.width - 2))
+            rows += [Row(f"progress/{at}", ((piece, "busy"),)) for at, piece in enumerate(pieces)]
         if checks.latest is not None:
             rows += report_rows(checks.latest, max(30, self.size.width - 2))
         if self.needle:

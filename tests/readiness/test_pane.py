@@ -83,7 +83,7 @@ async def test_a_survey_shows_how_far_it_is_its_matrix_and_can_be_stopped(
     checks.gate = asyncio.Event()
     async with running(session, size) as seen:
         await seen.press("8", "n")
-        await seen.sees("so far; c stops")
+        await seen.sees("so far; c stops.")
         checks.progress = "[b]16 of 96 pings, about 4 s left"
         await seen.sees("[b]16 of 96 pings")
         await seen.press("c")

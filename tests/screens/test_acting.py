@@ -36,6 +36,7 @@ async def test_stop_of_one_engine_shows_its_command_and_runs_after_y(tmp_path: P
         await seen.sees("vllm serve /models/dsv4")
         await seen.sees("lost: decode-3: 12 running requests")
         assert "cluster lab" in seen.text()
+        assert "decode-3" in seen.text().split("STOP 1 engine")[1].splitlines()[1], "the heading takes one line"
         assert seen.app.focused is not None
         assert seen.app.focused.id == "cancel"
         await seen.press("y")

@@ -20,6 +20,9 @@ LED = (
     "/dev/devmm_svm",
     "/dev/hisi_hdc",
     "/etc/hccn.conf",
+    "/etc/ascend_install.info",
+    "/usr/local/dcmi",
+    "/usr/local/bin/npu-smi",
     "/proc/sys/",
     "/proc/meminfo",
     "/sys/devices/system/cpu/cpu0/cpufreq/",
@@ -127,6 +130,11 @@ def _driver(devices: int, address: str) -> dict[str, str]:
     conf = "".join(f"address_{each}=29.1.{host}.{each + 10}\nnetmask_{each}=255.255.0.0\n" for each in range(devices))
     home = "/usr/local/Ascend/ascend-toolkit"
     return {
+        "usr/local/Ascend/driver/tools/hccn_tool": "",
+        "usr/local/Ascend/driver/lib64/libascend_hal.so": "",
+        "usr/local/dcmi/libdcmi.so": "",
+        "usr/local/bin/npu-smi": "",
+        "etc/ascend_install.info": "UserName=HwHiAiUser\nDriver_Install_Status=complete\n",
         "usr/local/Ascend/driver/version.info": "Version=25.5.0\nascendhal_version=7.35.23\n",
         f"{home[1:]}/latest/aarch64-linux/ascend_toolkit_install.info": "package_name=Ascend-cann-toolkit\nversion=9.0.0\n",
         f"{home[1:]}/set_env.sh": (
