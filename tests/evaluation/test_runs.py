@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from console.model.layout import Layout
 from console.services.evaluation_plans import Ask
 from console.services.session import Session
 from tests.evaluation.figures import SUMMARY, bench_json
+from tests.node.test_containers import WORDS, container
 from tests.sshd import SshNodes, needs_sshd, running_nodes
 from tests.waiting import until
 
@@ -140,11 +142,14 @@ def layout(port: int) -> dict[str, JsonValue]:
 
 
 @asynccontextmanager
-async def console(sshd: SshNodes, port: int, state: Path, *, read_only: bool = False) -> AsyncIterator[Session]:
-    """A console whose link is up."""
+async def console(
+    sshd: SshNodes, port: int, state: Path, *, read_only: bool = False, **node_fields: object
+) -> AsyncIterator[Session]:
+    """A console whose link is up; `node_fields` change the node of the cluster file."""
     node = sshd.nodes[0].name
     made = Layout.model_validate(layout(port))
-    session = Session(sshd.cluster(), made, Assignment({"mixed": (node,)}), read_only=read_only, state_dir=state)
+    cluster = sshd.cluster(**node_fields)
+    session = Session(cluster, made, Assignment({"mixed": (node,)}), read_only=read_only, state_dir=state)
     await session.open()
     try:
         await until(lambda: session.heard(node), 20)
@@ -310,6 +315,31 @@ async def test_a_run_survives_the_kill_of_its_console_and_another_console_keeps_
         (home / "go").touch()
         record = await session.evaluator.watch.wait(key, lambda _: None)
     assert (record.ending, record.number("output_throughput")) == (Ending.DONE, 400.0)
+
+
+@pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
+async def test_a_run_inside_a_container_has_its_results_and_a_cancelled_one_leaves_nothing(
+    sshd: SshNodes, engine: tuple[Engine, int], home: Path, tmp_path: Path
+) -> None:
+    places = ("-e", f"PATH={sshd.nodes[0].bin}:{os.environ['PATH']}", "-e", f"HOME={home}")
+    with container(*places) as name:
+        runtime = {"kind": "podman", "command": WORDS, "container": name}
+        base = f"/var/tmp/dsv4-test-{name}"
+        async with console(sshd, engine[1], tmp_path, runtime=runtime, base=base) as session:
+            plan = await session.evaluator.prepare(ASK)
+            assert [finding.message for finding in plan.findings] == []
+            record = await session.evaluator.watch.wait(
+                await session.evaluator.start(plan, confirmed=True), lambda _: None
+            )
+            assert (record.ending, record.error, record.number("output_throughput")) == (Ending.DONE, "", 400.0)
+            (home / "manner").write_text("long")
+            key = await session.evaluator.start(await session.evaluator.prepare(ASK), confirmed=True)
+            await until(lambda: session.evaluator.watch.running() and session.evaluator.watch.running()[0][1].pids, 30)
+            pids = session.evaluator.watch.running()[0][1].pids
+            result = await session.evaluator.cancel(key, sshd.nodes[0].name)
+            assert result.outcome == "stopped"
+            assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+            assert (await session.evaluator.watch.wait(key, lambda _: None)).ending is Ending.CANCELLED
 
 
 async def test_the_built_in_generator_measures_through_the_link_and_is_named_so(
