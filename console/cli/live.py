@@ -18,12 +18,16 @@ CONNECT_S = 20.0
 
 @contextlib.asynccontextmanager
 async def opened(
-    args: argparse.Namespace, *, read_only: bool | None = None, restarts: bool = False
+    args: argparse.Namespace, *, read_only: bool | None = None, restarts: bool = False, alerts: bool = False
 ) -> AsyncIterator[Session]:
-    """The session the options mean; `read_only` overrides what they say, `restarts` carries out restart policies."""
+    """The session the options mean; `read_only` overrides what they say.
+
+    `restarts` carries out restart policies, `alerts` sends alerts where the cluster file says.
+    """
     deployment = deployment_of(args)
     safe = read_only_of(args, deployment.cluster) if read_only is None else read_only
-    session = Session(deployment.cluster, deployment.layout, deployment.assignment, read_only=safe, restarts=restarts)
+    what = (deployment.cluster, deployment.layout, deployment.assignment)
+    session = Session(*what, read_only=safe, restarts=restarts, alerts=alerts)
     await session.open()
     try:
         yield session

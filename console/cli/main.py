@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scale": ("console.cli.living", "add or take away groups while the deployment serves"),
     "mend": ("console.cli.living", "have the proxy list exactly the engines that are ready"),
     "guard": ("console.cli.guard", "restart failed groups as their layout says, until interrupted"),
+    "watch": ("console.cli.watch", "print events and alerts as they come, send alerts"),
     "keys": ("console.cli.keys", "list every key and what it does"),
     "status": ("console.cli.status", "show nodes and engines as they are"),
     "verify": ("console.cli.verify", "prove by using it that the deployment answers"),

@@ -99,4 +99,4 @@ def _session(args: argparse.Namespace) -> Session:
     layout = layout_of(args, cluster)
     remember_layout(cluster, layout)
     read_only = read_only_of(args, cluster)
-    return Session(cluster, layout, assignment_of(args, cluster, layout), read_only=read_only, restarts=True)
+    return Session(cluster, layout, assignment_of(args, cluster, layout), read_only=read_only, restarts=True, alerts=True)

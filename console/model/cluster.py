@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from console.model.source import Source
 
@@ -133,6 +133,28 @@ class SshFiles(Written):
     known_hosts: str = "~/.ssh/known_hosts"
 
 
+class Alerts(Written):
+    """Who is told when something is wrong though nobody looks."""
+
+    command: tuple[str, ...] = ()
+    """argv, run without a shell on the jump host; the alert comes as JSON on its standard input."""
+    webhook: SecretStr | None = None
+    """http or https address that takes the same JSON; it often holds a token, so it is never shown."""
+    every: float = Field(default=60.0, ge=1.0, le=86400.0)
+    """Least time between two messages, seconds; what comes in between goes together."""
+    hold: float = Field(default=5.0, ge=0.0, le=3600.0)
+    """How long something must hold before it is an alert, seconds."""
+    level: Literal["warning", "error"] = "warning"
+    """From which level on messages are sent."""
+
+    @field_validator("webhook")
+    @classmethod
+    def _address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value.get_secret_value()):
+            raise ValueError("not an http or https address")
+        return value
+
+
 class Cluster(Written):
     """A named set of nodes."""
 
@@ -140,6 +162,7 @@ class Cluster(Written):
     nodes: dict[str, Node]
     ssh: SshFiles = SshFiles()
     tags: tuple[str, ...] = ()
+    alerts: Alerts = Alerts()
     defaults: dict[str, object] = Field(default_factory=dict)
     """Values every node starts from; `runtime` is merged key by key, all others are replaced."""
     source: Source | None = Field(default=None, exclude=True, repr=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from console.model.alert import Alert
 from console.model.pace import Pace, Skew
 from console.model.restart import GroupRestart
 from console.model.role import RankRole
@@ -284,6 +285,8 @@ class ClusterSnapshot:
     """By group; the whole deployment is under the empty name."""
     diagnoses: tuple[Diagnosis, ...] = ()
     """Known failures that current runs show, in the order in which they happened."""
+    alerts: tuple[Alert, ...] = ()
+    """What holds and must be known of though nobody looks, errors first."""
     paces: Mapping[str, Pace] = field(default_factory=dict)
     """How far the starts are that run now, by group."""
     usual: Mapping[str, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from console.model.alert import Alert
 from console.model.deployment import Deployment, is_address
 from console.model.errors import ConsoleError
 from console.model.pace import Pace
@@ -51,6 +52,7 @@ class Monitor:
         self.read_only = read_only
         self.holder = ""
         self.diagnoses: tuple[Diagnosis, ...] = ()
+        self.alerts: tuple[Alert, ...] = ()
         self.restarts: Mapping[str, GroupRestart] = {}
         self.paces: Mapping[str, Pace] = {}
         self.usual: Mapping[str, str] = {}
@@ -192,6 +194,7 @@ class Monitor:
             holder=self.holder,
             previous=self.snapshot.engines if hasattr(self, "snapshot") else {},
             diagnoses=self.diagnoses,
+            alerts=self.alerts,
             restarts=self.restarts,
             paces=self.paces,
             usual=self.usual,

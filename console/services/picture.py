@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
+from console.model.alert import Alert
 from console.model.deployment import Deployment, Rank
 from console.model.pace import Pace, Skew, skew_of
 from console.model.restart import GroupRestart
@@ -47,6 +48,7 @@ class Scene:
     holder: str
     previous: Mapping[str, EngineSnapshot]
     diagnoses: tuple[Diagnosis, ...] = ()
+    alerts: tuple[Alert, ...] = ()
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
     usual: Mapping[str, str] = field(default_factory=dict)
@@ -85,6 +87,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         events=scene.events,
         serving=grouped,
         diagnoses=scene.diagnoses,
+        alerts=scene.alerts,
         tasks=_tasks(scene),
         restarts=scene.restarts,
         paces={name: each for name, each in scene.paces.items() if _starts(engines, name)},

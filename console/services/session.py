@@ -24,6 +24,7 @@ from console.remote.link import NodeLink
 from console.remote.ssh import Dialer
 from console.rules import check
 from console.services import assignment as operations
+from console.services.alerting import AlertWatch
 from console.services.cadences import Cadences
 from console.services.diagnosis import DiagnosisWatch
 from console.services.evaluation import Evaluator
@@ -60,8 +61,12 @@ class Session:
         state_dir: Path | None = None,
         cadences: Cadences | None = None,
         restarts: bool = False,
+        alerts: bool = False,
     ) -> None:
-        """`restarts`: this console carries out restart policies for as long as it is open, unless it is read-only."""
+        """`restarts`: this console carries out restart policies for as long as it is open, unless it is read-only.
+
+        `alerts`: it sends alerts where the cluster file says.
+        """
         self.cluster = cluster
         self.read_only = read_only
         self.state_dir = private(state_dir or state_home())
@@ -97,6 +102,8 @@ class Session:
         self.verifier = Verifier(self._monitor, self._links)
         own = self.state_dir / "signatures.yaml"
         self._diagnosis = DiagnosisWatch(self._monitor, self.logs, cadences, own=own)
+        lock = self.state_dir / "alerts" / f"{file_name(cluster.name)}.lock"
+        self._alerts = AlertWatch(self._monitor, self.journal, cluster.alerts, lock, sends=alerts)
         self._findings: tuple[Deployment, tuple[Finding, ...]] | None = None
 
     async def open(self) -> None:
@@ -113,6 +120,7 @@ class Session:
             asyncio.create_task(self._metrics.run(), name="metrics"),
             asyncio.create_task(self._works.run(), name="works"),
             asyncio.create_task(self._diagnosis.run(), name="diagnosis"),
+            asyncio.create_task(self._alerts.run(), name="alerts"),
             asyncio.create_task(self.restarts.run(), name="restarts"),
             asyncio.create_task(self._watch_lease(), name="lease"),
         ]

@@ -1,0 +1,89 @@
+"""`watch`: stays in the foreground, prints events and alerts as they come, and sends alerts where the cluster file says."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from dataclasses import asdict
+
+from console.cli.live import opened
+from console.cli.options import add_cluster_options
+from console.model.alert import Alert
+from console.model.snapshot import ClusterSnapshot, Event
+from console.probes.sanitize import clean
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `watch`."""
+    text = "print events and alerts as they come and send alerts, until interrupted; changes nothing"
+    more = (
+        "Alerts go to the command or the webhook of the cluster file: alerts: {command: [mail-it, --to, ops], webhook: URL, "
+        "every: 60, level: error}. The command is run without a shell and gets the alert as JSON on its standard input."
+    )
+    parser = subparsers.add_parser("watch", help=text, description=f"{text}. {more}")
+    parser.add_argument("-o", "--output", choices=("table", "jsonl"), default="table")
+    parser.add_argument("--alerts", action="store_true", help="print alerts only")
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until interrupted."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    printer = _Printer(args.output, events=not args.alerts)
+    async with opened(args, read_only=True, alerts=True) as session:
+        wanted = session.cluster.alerts
+        where = [*([wanted.command[0]] if wanted.command else []), *(["the webhook"] if wanted.webhook else [])]
+        print(f"watching {session.cluster.name}; alerts go to {' and '.join(where) or 'this output only'}", file=sys.stderr)
+        session.subscribe(printer.take)
+        await asyncio.Event().wait()
+    raise AssertionError("only an interrupt ends it")
+
+
+class _Printer:
+    """Prints each event once, and each alert when it comes and when it is over."""
+
+    def __init__(self, output: str, *, events: bool) -> None:
+        self._json = output == "jsonl"
+        self._events = events
+        self._last = 0
+        self._alerts: dict[str, Alert] = {}
+
+    def take(self, snapshot: ClusterSnapshot) -> None:
+        """Print what is new in a picture."""
+        for event in snapshot.events:
+            if event.seq > self._last:
+                self._last = event.seq
+                if self._events:
+                    self._say({"event": asdict(event)}, _event_line(event))
+        now = {each.key: each for each in snapshot.alerts}
+        for key, alert in now.items():
+            if key not in self._alerts:
+                self._say({"alert": asdict(alert)}, _alert_line("ALERT", alert, alert.since))
+        for key, alert in self._alerts.items():
+            if key not in now:
+                self._say({"over": asdict(alert)}, _alert_line("over", alert, snapshot.at))
+        self._alerts = now
+
+    def _say(self, data: dict[str, object], line: str) -> None:
+        print(json.dumps(data) if self._json else clean(line), flush=True)
+
+
+def _event_line(event: Event) -> str:
+    where = " ".join(part for part in (event.engine, f"on {event.node}" if event.node else "") if part)
+    return f"{_clock(event.at)} {event.level:8} " + (f"{where}: " if where else "") + event.text
+
+
+def _alert_line(word: str, alert: Alert, at: float) -> str:
+    rest = "" if word == "over" else f" - {alert.text}" + (f"; remedy: {alert.remedy}" if alert.remedy else "")
+    return f"{_clock(at)} {word:8} {alert.level}: {alert.title}{rest}"
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
