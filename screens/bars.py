@@ -57,6 +57,9 @@ class Header(Bar):
             parts.append(((f" {shown(snapshot.holder)} ", "warn"),))
         restarts = [words for each in snapshot.restarts.values() if (words := each.brief(snapshot.at))]
         parts.extend(((f" {shown(words)} ", "warn"),) for words in restarts)
+        if snapshot.tasks:
+            names = ", ".join(dict.fromkeys(task.name for task in snapshot.tasks))
+            parts.append(((f" {shown(names)} ", "busy"),))
         if marks:
             parts.append(((f" {marks} marked", "key"),))
         if elsewhere:

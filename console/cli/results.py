@@ -24,6 +24,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run ids, or beginnings of them; none lists all")
     parser.add_argument("--compare", action="store_true", help="the first of two runs against the second")
     parser.add_argument("--sweep", choices=("concurrency", "rate"), help="throughput against latency over the runs")
+    parser.add_argument(
+        "--targets",
+        action="store_true",
+        help="newest accuracies against the tutorial's; with a RUN also throughputs against it, as vllm-ascend's CI judges",
+    )
     parser.add_argument("--export", choices=tuple(FORMATS), help="to stdout")
     parser.add_argument("--remove", action="store_true", help="forget these runs")
     parser.add_argument("--deployment")
@@ -47,6 +52,11 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.OK if gone == len(records) else ExitCode.FAILED
     if args.compare:
         return _compare(records)
+    if args.targets:
+        baseline = records[0] if args.runs else None
+        everything = store.find(Filter(deployment=args.deployment, limit=args.limit, light=True))
+        _print(map(telling.text, telling.goal_lines(everything, baseline)))
+        return ExitCode.OK
     if args.export:
         sys.stdout.write(FORMATS[args.export](records))
     elif args.sweep:

@@ -268,7 +268,7 @@ def _goal(name: str, newest: Record | None) -> Iterator[Line]:
     head = f"{_said(name):<16} {_percent(goal):>9} {_percent(value):>9} {points:>8}  "
     verdict = judge(newest) if newest else None
     if newest is None:
-        yield ((head, "plain"), (f"never measured here: :eval {name}", "dim"))
+        yield ((head, "plain"), (f"never measured here: eval {name}", "dim"))
     elif verdict is None:
         yield ((head, "plain"), ("no figure to judge by", "dim"))
     elif verdict.passed:

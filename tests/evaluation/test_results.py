@@ -186,6 +186,16 @@ def test_a_comparison_marks_what_matters(kept: ResultStore, capsys: pytest.Captu
         shown(capsys, "run-0", "--compare")
 
 
+def test_targets_say_what_was_never_measured_and_judge_throughputs_by_a_run(
+    kept: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = shown(capsys, "--targets")
+    assert "never measured here: eval gpqa" in text
+    assert "passed" not in text
+    lines = shown(capsys, "run-1", "--targets").splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("run-")] == ["passed", "FAILED"]
+
+
 @pytest.mark.parametrize(("form", "begin"), [("csv", "run,started"), ("json", "["), ("md", "| |")])
 def test_exports_go_to_stdout(kept: ResultStore, capsys: pytest.CaptureFixture[str], form: str, begin: str) -> None:
     assert shown(capsys, "run-0", "--export", form).startswith(begin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from console.evaluation.records import Ending, Kind, NpuSample, NpuUse, TimePoin
 from console.model.errors import ConsoleError
 from console.model.findings import Finding, Severity
 from console.model.run import RunKey
+from console.model.snapshot import Task
 from console.services.evaluation_plans import Ask
 from screens.app import Options
 from tests.evaluation.figures import numbers, record
@@ -137,7 +139,7 @@ async def test_accuracies_stand_against_the_tutorial_and_throughputs_against_the
         await seen.sees("figures to reach")
         gsm8k = next(line for line in seen.lines() if line.startswith("gsm8k"))
         assert gsm8k.split()[1:5] == ["96.21", "91.00", "-5.21", "FAILED"]
-        assert "never measured here: :eval gpqa" in seen.text()
+        assert "never measured here: eval gpqa" in seen.text()
         await seen.press("escape", "G", "k", "space", "t")
         await seen.sees("baseline sweep-1")
         lines = seen.text().splitlines()
@@ -281,6 +283,16 @@ async def test_the_log_of_a_run_is_shown_until_the_cursor_moves(tmp_path: Path) 
         await seen.sees("bench-vllm")
         await seen.press("tab", "j")
         await seen.sees(lambda: "Serving Benchmark Result" not in seen.text())
+
+
+async def test_the_first_line_says_that_something_loads_the_cluster(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        assert "bench-vllm" not in seen.lines()[0]
+        task = Task("p0", "a3-pd", "bench-vllm", "evaluation", "r1")
+        session.snapshot = replace(session.snapshot, tasks=(task, replace(task, node="p1")))
+        seen.app.main.draw()
+        await seen.sees(lambda: seen.lines()[0].count("bench-vllm") == 1)
 
 
 async def test_a_run_of_the_built_in_generator_has_no_log_and_says_so(tmp_path: Path) -> None:
