@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.e2e.cluster import Lab
-from tests.e2e.terminal import console_in_terminal, needs_tmux
+from tests.e2e.terminal import Terminal, console_in_terminal, needs_tmux
 from tests.sshd import needs_sshd
 from tests.waiting import until_blocking
 
@@ -72,3 +74,45 @@ def test_a_lost_node_keeps_its_age_while_the_others_go_on_and_comes_back(a3: Lab
         finally:
             a3.node("p1").start()
         seen.sees("links 4/4", timeout_s=60.0)
+
+
+def confirm(seen: Terminal, heading: str) -> None:
+    """Type what a plan's dialog asks for."""
+    found = re.search(r"type (\S+) to", seen.sees(heading, r"type \S+ to"))
+    assert found
+    seen.answer("Tab", *found[1], "Enter")
+
+
+def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a3: Lab) -> None:
+    words = ("--layout", "a3-pd", "--assign", "prefill=p0,p1", "--assign", "decode=d0,d1")
+    a3.fail("p1", "prefill-1", "memory")
+    with console_in_terminal(a3, *words, size=(120, 40), name="failure") as seen:
+        seen.tmux("set-option", "-s", "set-clipboard", "on")
+        seen.sees("links 4/4", r"p1 +prefill +1 ")
+        seen.press("V", "g", "s")
+        confirm(seen, "START 2 engines")
+        seen.sees("FAILED", "out of memory", timeout_s=90.0)
+
+        seen.press("M")
+        seen.sees(r"prefill x2 .*following", timeout_s=30.0)
+        seen.press("g", "e")
+        error = seen.sees("prefill-1 +!?.*ERROR", "PAUSED")
+        seen.press("y")
+        seen.sees("sent to the terminal's clipboard: 1 line", "prefill-1")
+        until_blocking(
+            lambda: "prefill-1" in seen.tmux("show-buffer"), timeout_s=10.0, what="the line in the clipboard"
+        )
+        assert seen.tmux("show-buffer").split("(", 1)[-1].split()[0] in error
+
+        (a3.node("p1").root / "fail" / "prefill-1").unlink()
+        seen.press("Escape", "r")
+        confirm(seen, "RESTART 2 engines")
+        seen.sees("2 ready", timeout_s=90.0)
+        seen.misses("restart runs", timeout_s=60.0)
+        seen.press("x")
+        confirm(seen, "STOP 2 engines")
+        seen.sees("2 exited", timeout_s=90.0)
+        until_blocking(lambda: a3.marked() == [], timeout_s=10.0)
+        seen.misses("stop runs", timeout_s=60.0)
+        seen.press("q")
+        until_blocking(seen.ended, timeout_s=20.0)
