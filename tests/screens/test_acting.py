@@ -46,6 +46,18 @@ async def test_stop_of_one_engine_shows_its_command_and_runs_after_y(tmp_path: P
         await seen.sees(lambda: session.snapshot.engines["decode-3"].state is EngineState.EXITED)
 
 
+@SIZES
+async def test_the_plan_has_all_the_room_of_its_dialog(tmp_path: Path, size: tuple[int, int]) -> None:
+    async with running(FakeSession(tmp_path), size) as seen:
+        await seen.press("*")
+        await seen.press("s")
+        await seen.sees("type the number")
+        dialog = seen.app.screen
+        assert isinstance(dialog, PlanDialog)
+        assert dialog.body.size.height == size[1] - 4, "heading, what is typed, Cancel and the last line take one each"
+        assert dialog.body.size.width == min(size[0], 110) - 2
+
+
 @pytest.mark.parametrize("key", ["enter", "escape", "n", "x", "s", "space", "Y", "ctrl+c", "q", "d", "1"])
 async def test_other_keys_in_the_plan_dialog_run_nothing(tmp_path: Path, key: str) -> None:
     session = FakeSession(tmp_path)
