@@ -40,7 +40,10 @@ async def _run(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True, alerts=True) as session:
         wanted = session.cluster.alerts
         where = [*([wanted.command[0]] if wanted.command else []), *(["the webhook"] if wanted.webhook else [])]
-        print(f"watching {session.cluster.name}; alerts go to {' and '.join(where) or 'this output only'}", file=sys.stderr)
+        print(
+            f"watching {session.cluster.name}; alerts go to {' and '.join(where) or 'this output only'}",
+            file=sys.stderr,
+        )
         session.subscribe(printer.take)
         await asyncio.Event().wait()
     raise AssertionError("only an interrupt ends it")

@@ -1,4 +1,4 @@
-"""Keeps the alerts of a session and sends them: to a command or a webhook of the cluster file, grouped, never more often than asked.
+"""Keeps the alerts of a session and sends them to a command or a webhook: grouped, and never more often than asked.
 
 Of several consoles with one state directory, one sends: the holder of a lock there.
 """
@@ -16,13 +16,13 @@ from pathlib import Path
 from console.commands.masking import masked_text
 from console.journal import Journal
 from console.model.alert import Alert
-from console.model.cluster import Alerts
 from console.model.errors import ConsoleError
 from console.model.snapshot import EventLevel
 from console.probes.sanitize import clean
 from console.remote.webhook import post
 from console.services.alerts import AlertBook, summary
 from console.services.monitor import Monitor
+from console.services.places import file_name
 
 EVERY_S = 1.0
 GATHER_S = 3.0
@@ -30,13 +30,18 @@ GATHER_S = 3.0
 SEND_S = 30.0
 
 
+def lock_path(state_dir: Path, cluster: str) -> Path:
+    """The lock of whoever sends the alerts of a cluster from this state directory."""
+    return state_dir / "alerts" / f"{file_name(cluster)}.lock"
+
+
 class AlertWatch:
     """Looks at every picture; sends only when it was asked to and holds the lock."""
 
-    def __init__(self, monitor: Monitor, journal: Journal, wanted: Alerts, lock: Path, *, sends: bool) -> None:
+    def __init__(self, monitor: Monitor, journal: Journal, lock: Path, *, sends: bool) -> None:
         self._monitor = monitor
         self._journal = journal
-        self._wanted = wanted
+        self._wanted = wanted = monitor.deployment.cluster.alerts
         self._lock = lock
         self._sends = sends and bool(wanted.command or wanted.webhook)
         self._book = AlertBook(hold_s=wanted.hold)

@@ -1,4 +1,4 @@
-"""Which alerts hold, from pictures: grouped, raised only after they held a while, over only after a calm. Pure; sending is others' job."""
+"""Which alerts hold, from pictures: grouped, raised after they held a while, over after a calm. Pure; sending is others' job."""
 
 from __future__ import annotations
 

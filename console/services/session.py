@@ -24,7 +24,7 @@ from console.remote.link import NodeLink
 from console.remote.ssh import Dialer
 from console.rules import check
 from console.services import assignment as operations
-from console.services.alerting import AlertWatch
+from console.services.alerting import AlertWatch, lock_path
 from console.services.cadences import Cadences
 from console.services.diagnosis import DiagnosisWatch
 from console.services.evaluation import Evaluator
@@ -63,10 +63,7 @@ class Session:
         restarts: bool = False,
         alerts: bool = False,
     ) -> None:
-        """`restarts`: this console carries out restart policies for as long as it is open, unless it is read-only.
-
-        `alerts`: it sends alerts where the cluster file says.
-        """
+        """`restarts`: it carries out restart policies while it is open and may write. `alerts`: it sends those of the cluster."""
         self.cluster = cluster
         self.read_only = read_only
         self.state_dir = private(state_dir or state_home())
@@ -83,14 +80,8 @@ class Session:
         self.journal = Journal(journal_path(self.state_dir, cluster.name))
         self.regard = Regard(self._monitor.nodes, self._links)
         self.preflight = Preflight(self._monitor, self._links, report_path(self.state_dir, cluster.name, layout.name))
-        self.operator = Operator(
-            self._monitor,
-            self._links,
-            self.journal,
-            who=operator_name(),
-            preflight=self.preflight,
-            change=self._roles.change,
-        )
+        parts = (self._monitor, self._links, self.journal)
+        self.operator = Operator(*parts, who=operator_name(), preflight=self.preflight, change=self._roles.change)
         self._paces = PaceWatch(self._monitor, book_path(self.state_dir, cluster.name, layout.name))
         self.restarts = RestartWatch(self._monitor, self.operator, armed=restarts)
         results = ResultStore(self.state_dir / "results.sqlite")
@@ -102,8 +93,7 @@ class Session:
         self.verifier = Verifier(self._monitor, self._links)
         own = self.state_dir / "signatures.yaml"
         self._diagnosis = DiagnosisWatch(self._monitor, self.logs, cadences, own=own)
-        lock = self.state_dir / "alerts" / f"{file_name(cluster.name)}.lock"
-        self._alerts = AlertWatch(self._monitor, self.journal, cluster.alerts, lock, sends=alerts)
+        self._alerts = AlertWatch(self._monitor, self.journal, lock_path(self.state_dir, cluster.name), sends=alerts)
         self._findings: tuple[Deployment, tuple[Finding, ...]] | None = None
 
     async def open(self) -> None:

@@ -116,10 +116,6 @@ class ApiServer:
             await self._cores_gone(5.0)
         return 0
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return ("another-name",) if self._wanted("model-name") else self._launch.names
-
     def _announce(self) -> None:
         launch, log = self._launch, self._log
         log.info("api_server.py:613", "Supported tasks: ['generate']")
@@ -247,7 +243,7 @@ class ApiServer:
         if path == "/version":
             return answer({"version": "0.21.0"})
         if path == "/v1/models":
-            return answer(answers.models(self._names, launch.model, launch.max_len))
+            return answer(answers.models(_names(launch, self._wanted), launch.model, launch.max_len))
         if path == "/metrics":
             cores = {rank: await self._stats(link) for rank, link in self._cores.items()}
             known = {rank: stats for rank, stats in cores.items() if stats}
@@ -264,7 +260,7 @@ class ApiServer:
     async def _generate(self, path: str, request: HttpRequest) -> HttpResponse:
         launch = self._launch
         try:
-            ask = answers.understand(path, request.body, self._names, launch.max_len)
+            ask = answers.understand(path, request.body, _names(launch, self._wanted), launch.max_len)
         except Rejected as rejected:
             return answer(rejected.body, rejected.status)
         if self._dead:
@@ -350,6 +346,11 @@ class ApiServer:
             "remote_host": launch.host,
             "remote_port": int(str(launch.kv.get("kv_port", 0))) + link.rank * launch.tensor_parallel,
         }
+
+
+def _names(launch: Launch, wanted: Callable[[str], bool]) -> tuple[str, ...]:
+    """What the models are called: as they should be, unless another name is asked for."""
+    return ("another-name",) if wanted("model-name") else launch.names
 
 
 def _throughput(
