@@ -31,7 +31,6 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
 
     SCOPED_CSS = False
     """The rules name the dialog itself, which a scope would look for below it."""
-    SCOPED_CSS = False  # a scope would be the subclass's name, in which no rule for `Dialog` can match
     CSS = """
     Dialog { align: center middle; background: $background; }
     Dialog #box { width: 100%; max-width: 110; height: 100%; max-height: 40; padding: 0 1; background: $surface; }
