@@ -1,0 +1,189 @@
+"""Alerts: grouped, no storm, sent once by one console, to a command without a shell or a webhook, secrets masked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from console.journal import Journal
+from console.model.cluster import Alerts
+from console.model.deployment import Deployment
+from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Link, LinkState, NodeSnapshot
+from console.remote.webhook import post
+from console.services.alerting import AlertWatch
+from console.services.alerts import AlertBook
+from console.services.logs import LogBook
+from console.services.monitor import Monitor
+from tests.services.deployments import ASSIGNMENT, CLUSTER, LAYOUT, deployment, picture
+from tests.waiting import until
+
+DEAD = {"decode-0": EngineState.FAILED, "decode-1": EngineState.DEGRADED, "decode-2": EngineState.FAILED}
+
+
+def at(second: float, states: dict[str, EngineState] | None = None, **more: object) -> ClusterSnapshot:
+    """A picture at a second."""
+    return replace(picture(states or {}), at=second, **more)  # type: ignore[arg-type]
+
+
+def titles(book: AlertBook) -> list[str]:
+    """What holds."""
+    return [each.title for each in book.active]
+
+
+def test_engines_of_a_group_are_one_alert_after_they_held_a_while() -> None:
+    book = AlertBook(hold_s=5.0)
+    book.take(at(0.0, DEAD))
+    assert titles(book) == [], "not yet"
+    book.take(at(5.0, DEAD))
+    assert titles(book) == ["decode: 2 of 4 engines failed"]
+    raised, over = book.news()
+    assert [each.key for each in raised] == ["group/decode"]
+    assert over == ()
+    book.take(at(9.0, {**DEAD, "decode-3": EngineState.FAILED}))
+    assert titles(book) == ["decode: 3 of 4 engines failed"]
+    assert book.news() == ((), ()), "one more of the same is no new alert"
+
+
+def test_what_comes_and_goes_is_one_alert_until_it_was_calm() -> None:
+    book = AlertBook(hold_s=0.0, calm_s=30.0)
+    told = []
+    for second in range(0, 60, 5):
+        book.take(at(float(second), DEAD if second % 10 else {}))
+        told += [each.key for each in book.news()[0]]
+    assert told == ["group/decode"]
+    book.take(at(60.0))
+    assert titles(book) == ["decode: 2 of 4 engines failed"]
+    book.take(at(95.0))
+    assert titles(book) == []
+    assert [each.key for each in book.news()[1]] == ["group/decode"]
+
+
+def test_a_blink_is_no_alert() -> None:
+    book = AlertBook(hold_s=5.0)
+    for second in range(20):
+        book.take(at(float(second), DEAD if second % 2 else {}))
+    assert titles(book) == []
+
+
+def test_links_and_failures_are_grouped_and_errors_come_first_without_secrets() -> None:
+    nodes = {name: NodeSnapshot(name, "h", "a3", 16, Link(LinkState.LOST, reason="refused")) for name in ("p0", "d0")}
+    text = "--api-key sk-verysecret out of memory"
+    found = tuple(
+        Diagnosis("C1", "fatal", "HBM is full", "", "use less", "", name, "d0", text, 0.0, True)
+        for name in ("decode-0", "decode-1")
+    )  # fmt: skip
+    book = AlertBook(hold_s=0.0)
+    book.take(at(0.0, nodes=nodes, diagnoses=found))
+    assert titles(book) == ["C1 HBM is full: decode-0, decode-1", "2 of 2 nodes out of reach: p0, d0"]
+    assert book.active[0].remedy == "use less"
+    assert "verysecret" not in book.active[0].text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"command": "mail ops"}, {"webhook": "ftp://x"}, {"webhook": "https://"}, {"every": 0}, {"level": "loud"}, {"to": "x"}],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Alerts.model_validate(wrong)
+
+
+def test_the_webhook_is_a_secret() -> None:
+    shown = Alerts.model_validate({"webhook": "https://hooks.example/T0/token"})
+    assert "token" not in repr(shown) + shown.model_dump_json()
+
+
+def monitor_of(tmp_path: Path, alerts: Alerts) -> Monitor:
+    """A monitor of the small deployment that nobody feeds."""
+    cluster = CLUSTER.model_copy(update={"alerts": alerts})
+    logs = LogBook(tmp_path / "logs", lambda _: None)
+    return Monitor(Deployment(cluster, LAYOUT, ASSIGNMENT), logs, {}, read_only=False)
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """News are gathered for a moment only."""
+    monkeypatch.setattr("console.services.alerting.GATHER_S", 0.05)
+    monkeypatch.setattr("console.services.alerting.EVERY_S", 0.02)
+
+
+@asynccontextmanager
+async def watching(monitor: Monitor, tmp_path: Path, name: str = "journal") -> AsyncIterator[AlertWatch]:
+    """A watch that sends, from here to the end."""
+    watch = AlertWatch(monitor, Journal(tmp_path / name), tmp_path / "lock", sends=True)
+    task = asyncio.create_task(watch.run())
+    try:
+        yield watch
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+WRITER = "import sys, pathlib; pathlib.Path(sys.argv[1]).open('ab').write(sys.stdin.buffer.read() + b'\\n')"
+
+
+@pytest.mark.usefixtures("fast")
+async def test_the_command_gets_one_message_for_one_moment_from_one_of_two_consoles(tmp_path: Path) -> None:
+    out = tmp_path / "sent; rm -rf $HOME"
+    alerts = Alerts(command=(sys.executable, "-c", WRITER, str(out)), hold=0.0, every=60.0)
+    monitor, second = monitor_of(tmp_path, alerts), monitor_of(tmp_path, alerts)
+    monitor.snapshot = second.snapshot = at(0.0, {**DEAD, "prefill-0": EngineState.LOST})
+    async with watching(monitor, tmp_path):
+        await until(out.exists)
+        async with watching(second, tmp_path, "other") as other:
+            await until(lambda: second.alerts and not other._raised)
+            monitor.snapshot = at(1.0, {**DEAD, "prefill-0": EngineState.LOST, "proxy": EngineState.FAILED})
+            await until(lambda: len(monitor.alerts) == 3)
+    (message,) = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {each["key"] for each in message["raised"]} == {"group/decode", "group/prefill"}
+    assert message["text"].startswith("lab: prefill: 1 of 2 engines lost")
+    assert (tmp_path / "journal").exists()
+
+
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [(("/no/such/command",), "No such file"), ((sys.executable, "-c", "raise SystemExit('no mail today')"), "no mail today")],
+)  # fmt: skip
+async def test_a_command_that_fails_is_an_event_once(tmp_path: Path, command: tuple[str, ...], words: str) -> None:
+    monitor = monitor_of(tmp_path, Alerts(command=command, hold=0.0, every=1.0))
+    monitor.snapshot = at(0.0, DEAD)
+    async with watching(monitor, tmp_path):
+        await until(lambda: any(words in event.text for event in monitor._events), 20.0)
+
+
+async def test_a_webhook_takes_json_and_its_refusal_names_no_address() -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(
+            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+        )
+        asked.append(await reader.readexactly(length))
+        status = b"204 No Content" if b"/good" in head else b"403 Forbidden"
+        writer.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert await post(f"{base}/good/token", {"text": "grüß"}, 10.0) == ""
+        assert json.loads(asked[0]) == {"text": "grüß"}
+        assert await post(f"{base}/bad/token", {}, 10.0) == "answered 403"
+    assert "token" not in await post(f"{base}/gone/token", {}, 10.0)
+
+
+def test_nothing_is_wrong_with_a_deployment_that_is_not_started() -> None:
+    book = AlertBook(hold_s=0.0)
+    book.take(replace(picture({}, deployment()), at=1.0))
+    assert titles(book) == []
