@@ -2,7 +2,7 @@
 
 ingest: one log of 1 M lines into a file, against `ssh host cat FILE | wc -c` in the same run; then 16 streams.
 latency: from an append on the node to the call of the watcher.
-launch: 18 engines on 4 nodes with 50 ms of added round trip.
+launch: 18 engines on 4 nodes with 50 ms of added round trip: how many there are, and what starting costs.
 rest: CPU of helper and console while nothing happens.
 """
 
@@ -18,14 +18,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from console.model.cluster import Cluster
 from console.model.run import LogChunk, RunKey
+from console.services.following import Following
+from console.services.logs import LogBook
+from console.services.records import RunRecord
+from screens.logs.file import LineCount, LogFile
 from tests.node.driver import sweep
 from tests.remote.watching import Seen, linked
 from tests.sshd import SshNodes, running_nodes
 
 LINE = b"(APIServer pid=1) INFO 11-23 20:39:21 line %09d of a log, about as long as they are\n"
+SERVES = b"(APIServer pid=1) INFO:     Application startup complete.\n"
+"""Floods come from engines that serve; a start is looked through for more words, and writes some thousand lines in all."""
 ROUND_TRIP_S = 0.05
 
 
@@ -66,27 +74,58 @@ def process_cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class Indexing(Seen):
+    """Does with every chunk what the console does: stores it, reads it for phases and errors, indexes its lines."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.book = LogBook(root, lambda _: None)
+        self.records: dict[RunKey, RunRecord] = {}
+        self.following: Following | None = None
+        self.counts: dict[RunKey, tuple[LogFile, LineCount]] = {}
+
+    def _learnt(self, key: RunKey) -> RunRecord:
+        return self.records.setdefault(key, RunRecord(key))
+
+    def on_log(self, node: str, chunk: LogChunk) -> None:
+        if self.following is None:
+            self.following = Following(self.book, self.by_name, self._learnt, lambda: None)
+        self.following.store(node, chunk)
+        if chunk.key not in self.counts:
+            file = LogFile(self.book.of(chunk.key).path)
+            self.counts[chunk.key] = (file, LineCount(file))
+        file, count = self.counts[chunk.key]
+        file.grow(self.book.of(chunk.key).size)
+        while count.advance():
+            pass
+
+    @property
+    def indexed(self) -> int:
+        """Lines that have a number."""
+        return sum(count.total() or 0 for _, count in self.counts.values())
+
+
 async def ingest(nodes: SshNodes, root: Path) -> None:
-    """Bulk transfer of one log, then of sixteen at once."""
+    """Bulk transfer of one log, then of sixteen at once, to the end of the index; then what ssh alone makes of the same bytes."""
     lines = 1_000_000
-    text = b"".join(LINE % number for number in range(lines))
+    text = SERVES + b"".join(LINE % number for number in range(lines - 1))
+    rates: list[tuple[str, float]] = []
     for streams in (1, 16):
-        watcher = Copying(root)
+        watcher = Indexing(root / f"copies{streams}")
         async with linked(nodes.cluster(), root, watcher=watcher) as (links, _):
             keys = [RunKey("dep", f"e{streams}-{number}", "r1") for number in range(streams)]
-            part = text[: len(text) // streams]
+            part = SERVES + b"".join(LINE % number for number in range(lines // streams - 1))
             for key in keys:
                 await links["n0"].prepare(key, {}, "", None)
                 (nodes.nodes[0].base / "dep" / key.engine / "runs/r1/out.log").write_bytes(part)
             used, began = cpu_s(), time.perf_counter()
             for key in keys:
                 links["n0"].follow(key, 0)
-            await settle(lambda: sum(watcher.sizes.values()) >= len(part) * streams)  # noqa: B023
+            await settle(lambda: watcher.indexed >= lines)  # noqa: B023
             took = time.perf_counter() - began
-            rate = lines / took
+            rates.append((f"{streams:2} streams", lines / took))
             print(
-                f"ingest {streams:2} streams: {rate:10.0f} lines/s {len(text) / took / 1e6:6.1f} MB/s,"
-                f" {cpu_s() - used:.2f} CPU s of {took:.2f} s"
+                f"ingest {streams:2} streams: {lines / took:10.0f} lines/s, {cpu_s() - used:.2f} CPU s of {took:.2f} s"
             )
     (root / "whole.log").write_bytes(text)
     node = nodes.nodes[0]
@@ -94,7 +133,10 @@ async def ingest(nodes: SshNodes, root: Path) -> None:
     command = f"ssh {options} {node.host} cat {root}/whole.log | wc -c"
     began = time.perf_counter()
     await asyncio.to_thread(subprocess.run, command, shell=True, check=True, stdout=subprocess.DEVNULL)
-    print(f"ssh cat | wc -c:   {lines / (time.perf_counter() - began):10.0f} lines/s")
+    alone = lines / (time.perf_counter() - began)
+    print(f"ssh cat | wc -c:   {alone:10.0f} lines/s")
+    for name, rate in rates:
+        print(f"stored, read and indexed, {name}: {rate / alone:.2f} of ssh cat (bar: 0.6)")
 
 
 async def steady(nodes: SshNodes, root: Path) -> None:
@@ -204,34 +246,61 @@ async def relay(target: tuple[str, int], delay_s: float) -> tuple[asyncio.Server
 
 
 async def launch(nodes: SshNodes, root: Path) -> None:
-    """Prepare all, then commit all, over four slow links."""
-    relays = [await relay((node.host, node.port), ROUND_TRIP_S / 2) for node in nodes.nodes]
-    known = nodes.known_hosts.read_text()
-    cluster = nodes.cluster()
-    slow = {}
+    """Prepare all, then commit all, over a way of 50 ms and one ten times as long: the slope counts the round trips."""
+    took = {way: await over(way, nodes, root) for way in (ROUND_TRIP_S, 10 * ROUND_TRIP_S)}
+    trips = (sum(took[10 * ROUND_TRIP_S]) - sum(took[ROUND_TRIP_S])) / (9 * ROUND_TRIP_S)
+    total, start = sum(took[ROUND_TRIP_S]), sum(took[ROUND_TRIP_S]) - trips * ROUND_TRIP_S
+    print(f"launch of 18 engines on 4 nodes, round trip {ROUND_TRIP_S * 1000:.0f} ms: {total * 1000:.0f} ms")
+    print(f"of it {trips:.1f} round trips (bar: 4), {start * 1000:.0f} ms process start")
+    print(f"process start: {start / interpreters_s(18):.1f} of eighteen bare interpreters, as many at once as cores")
+
+
+async def over(way_s: float, nodes: SshNodes, root: Path) -> tuple[float, float]:
+    """The quickest of three launches over relays with this round trip: seconds of prepare and commit."""
+    relays = [await relay((node.host, node.port), way_s / 2) for node in nodes.nodes]
+    cluster, slow, known = nodes.cluster(), {}, nodes.known_hosts.read_text()
     for (_, port), node in zip(relays, nodes.nodes, strict=True):
         known += f"[127.0.0.1]:{port} {' '.join((node.root / 'host_key.pub').read_text().split()[:2])}\n"
         slow[node.name] = cluster.nodes[node.name].model_copy(update={"host": "127.0.0.1", "port": port})
     nodes.known_hosts.write_text(known)
+    turns = []
     try:
-        async with linked(cluster.model_copy(update={"nodes": slow}), root) as (links, _):
-            keys = [(f"n{number % 4}", RunKey("dep", f"launch{number}", "r1")) for number in range(18)]
-            began = time.perf_counter()
-            await asyncio.gather(
-                *(links[node].prepare(key, {}, "#!/bin/sh\nexec sleep 1000\n", None) for node, key in keys)
-            )
-            prepared = time.perf_counter()
-            await asyncio.gather(*(links[node].commit(key) for node, key in keys))
-            done = time.perf_counter()
-        print(
-            "launch of 18 engines on 4 nodes, round trip 50 ms:"
-            f" prepare {(prepared - began) * 1000:.0f} ms, commit {(done - prepared) * 1000:.0f} ms"
-        )
+        for turn in range(3):
+            far = cluster.model_copy(update={"nodes": slow})
+            turns.append(await launched(far, root, f"way{way_s * 1000:.0f}-{turn}"))
+            for each in nodes.nodes:
+                sweep(each.base)
     finally:
         for server, _ in relays:
             server.close()
-        for each in nodes.nodes:
-            sweep(each.base)
+    return min(turns, key=sum)
+
+
+async def launched(cluster: Cluster, root: Path, run: str) -> tuple[float, float]:
+    """Seconds that preparing and committing eighteen engines took."""
+    async with linked(cluster, root) as (links, _):
+        keys = [(f"n{number % 4}", RunKey("dep", f"{run}-{number}", "r1")) for number in range(18)]
+        began = time.perf_counter()
+        await asyncio.gather(
+            *(links[node].prepare(key, {}, "#!/bin/sh\nexec sleep 1000\n", None) for node, key in keys)
+        )
+        prepared = time.perf_counter()
+        await asyncio.gather(*(links[node].commit(key) for node, key in keys))
+        done = time.perf_counter()
+    return prepared - began, done - prepared
+
+
+def interpreters_s(count: int) -> float:
+    """Seconds for as many interpreters to start and end, the least a supervisor can cost."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(
+            pool.map(
+                lambda _: subprocess.run([sys.executable, "-I", "-S", "-c", "import ctypes, json"], check=True),
+                range(count),
+            )
+        )
+    return time.perf_counter() - began
 
 
 PARTS: dict[str, Callable[[SshNodes, Path], Awaitable[None]]] = {
