@@ -10,12 +10,16 @@ from console.model.state import EngineState, LinkState
 from screens.actions import ACTIONS, Place
 from screens.grid_rows import age_words
 from screens.keys import Keys
-from screens.lines import Line, Span, length, shown
+from screens.lines import Line, Span, fit, length, shown
 from screens.looks import STATES
 from screens.room import Room
 
 if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot
+
+
+LEAST_ALERT = 12
+"""Cells below which an alert in the header would say nothing."""
 
 
 class Bar(Room):
@@ -70,7 +74,14 @@ class Header(Bar):
         parts.append(((f"links {up}/{total}", "ok" if up == total else "stale"),))
         if problems:
             parts.append(((f"{problems} finding{'s' if problems != 1 else ''} (7)", "warn"),))
-        self.write(_joined(parts, self.size.width))
+        line = _joined(parts, self.size.width)
+        left = self.size.width - length(line) - 1
+        if snapshot.alerts and left >= LEAST_ALERT:
+            first, more = snapshot.alerts[0], len(snapshot.alerts) - 1
+            words = shown(first.title) + (f" +{more}" if more else "")
+            role = "fail" if first.level == "error" else "warn"
+            line = (*line, (fit(words, min(left, length(((words, ""),)))), role))
+        self.write(line)
 
     def _counts(self, snapshot: ClusterSnapshot) -> Line:
         counts = snapshot.count()

@@ -10,6 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
 from screens.actions import BY_ID, Place, bindings
+from screens.alarm import Alarm
 from screens.arrangement import Arrangement
 from screens.bars import Footer, Header, Tabs
 from screens.grid import Grid
@@ -76,6 +77,7 @@ class MainScreen(Screen[None]):
         self.arrangement = Arrangement(self)
         self.pinned: tuple[Target, Target] | None = None
         """Where the grid's cursor was when something else was given to the log pane, and that; a move of it ends it."""
+        self.alarm = Alarm(self)
         self.parts: tuple[Part, ...] = (self.arrangement,)
         """Whoever does something for keys that count everywhere."""
 
@@ -128,7 +130,11 @@ class MainScreen(Screen[None]):
 
     def take(self, _snapshot: ClusterSnapshot) -> None:
         """Show another picture, unless the operator holds them still."""
-        if self.console.fleet is not None and not self.console.fleet.frozen and self.is_mounted:
+        fleet = self.console.fleet
+        if fleet is None or not self.is_mounted:
+            return
+        self.alarm.hear(each.snapshot for each in fleet.sessions)
+        if not fleet.frozen:
             self.draw()
 
     def draw(self) -> None:
