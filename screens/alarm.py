@@ -41,6 +41,5 @@ class Alarm:
         more = f"; and {len(new) - 1} more" if len(new) > 1 else ""
         remedy = f"\n{first.remedy}" if first.remedy else ""
         self._screen.app.bell()
-        level = "error" if first.level == "error" else "warning"
         words = shown(f"{first.title}{more}") + (f"\n{shown(remedy.strip())}" if remedy else "")
-        self._screen.notify(words, title="ALERT", severity=level, markup=False, timeout=10)
+        self._screen.notify(words, title="ALERT", severity=first.level, markup=False, timeout=10)
