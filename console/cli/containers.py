@@ -12,7 +12,7 @@ from typing import cast
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
 from console.cli.tables import table_lines
-from console.cli.upkeep import add_plan_options, carry_out
+from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.model.errors import ExitCode, Unreachable
 from console.probes.sanitize import clean
 from console.services.container_work import Act
@@ -28,8 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `containers`."""
     text = "show, create, start or adopt the containers engines run in"
     parser = subparsers.add_parser("containers", help=text, description=_ABOUT)
-    parser.add_argument("act", nargs="?", choices=("show", "plan", "create", "start", "adopt"), default="show")
-    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes; none means all that carry something")
+    add_words(parser, ("show", "plan", "create", "start", "adopt"))
     add_plan_options(parser)
     add_cluster_options(parser)
     parser.set_defaults(run=run)
@@ -37,6 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Show or act. `show` returns 1 when a container is missing or differs, 3 when no node answers."""
+    settle_words(args)
     return asyncio.run(_show(args) if args.act == "show" else _act(args))
 
 

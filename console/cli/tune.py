@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
 from console.cli.tables import table_lines
-from console.cli.upkeep import add_plan_options, carry_out
+from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.model.errors import ExitCode, Unreachable
 from console.probes.sanitize import clean
 from console.services.tuning import Tuned, way_back
@@ -24,8 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `tune`."""
     text = "show kernel settings and limits that drift, set them"
     parser = subparsers.add_parser("tune", help=text, description=_ABOUT)
-    parser.add_argument("act", nargs="?", choices=("show", "set"), default="show")
-    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes; none means all that carry something")
+    add_words(parser, ("show", "set"))
     parser.add_argument(
         "--undo", action="append", metavar="NODE", help="print how to bring back what was before; repeatable"
     )
@@ -36,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Show or act. `show` returns 1 when something drifts, 3 when no node answers."""
+    settle_words(args)
     if args.undo:
         return asyncio.run(_undo(args))
     return asyncio.run(_set(args) if args.act == "set" else _show(args))

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 
 from console.cli.acts import show_plan
 from console.model.errors import ExitCode, Refused
@@ -21,6 +22,20 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
     parser.add_argument("--takeover", action="store_true", help="act although another operator is at work")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+
+
+def add_words(parser: argparse.ArgumentParser, acts: Sequence[str]) -> None:
+    """`[ACT] [NODE …]`: what to do, the first of the acts when it is left out, and to which nodes."""
+    text = f"{', '.join(acts)}; left out: {acts[0]}"
+    parser.add_argument("act", nargs="?", default=acts[0], metavar="ACT", help=text)
+    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes; none means all that carry something")
+    parser.set_defaults(acts=tuple(acts))
+
+
+def settle_words(args: argparse.Namespace) -> None:
+    """A first word that is no act is a node."""
+    if args.act not in args.acts:
+        args.nodes, args.act = [args.act, *args.nodes], args.acts[0]
 
 
 async def carry_out(session: Session, chore: Chore, args: argparse.Namespace, *, only_plan: bool) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, deployment_of
 from console.cli.tables import table_lines
-from console.cli.upkeep import add_plan_options, carry_out
+from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.commands.quoting import join
 from console.commands.weights import download_commands
 from console.model.errors import ExitCode, Unreachable, UsageError
@@ -28,8 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `weights`."""
     text = "show the weights on the nodes, copy them from one node to others"
     parser = subparsers.add_parser("weights", help=text, description=_ABOUT)
-    parser.add_argument("act", nargs="?", choices=("show", "copy", "stop", "download"), default="show")
-    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes; none means all that carry something")
+    add_words(parser, ("show", "copy", "stop", "download"))
     parser.add_argument("--from", dest="source", default="", metavar="NODE", help="with copy: who has it whole")
     add_plan_options(parser)
     add_cluster_options(parser)
@@ -38,6 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Show or act. `show` returns 1 when a node has it not whole, or another than the others; 3 when no node answers."""
+    settle_words(args)
     if args.act == "download":
         return _download(args)
     return asyncio.run({"show": _show, "copy": _copy, "stop": _stop}[args.act](args))

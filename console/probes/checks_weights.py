@@ -90,7 +90,8 @@ def parse_weights(answer: Answer | None) -> Weights:
     size, shards = data.get("bytes"), data.get("index")
     lacking = [clean(each) for each in _wrong(data)]
     if data.get("config_error"):
-        lacking.append(clean(f"config.json: {data['config_error']}")[:160])
+        why = str(data["config_error"])
+        lacking.append("config.json is missing" if "No such file" in why else clean(f"config.json: {why}")[:160])
     return Weights(
         shards=shards if isinstance(shards, int) else 0,
         bytes=size if isinstance(size, int) else 0,

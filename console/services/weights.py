@@ -114,15 +114,20 @@ class WeightKeeper:
         )
 
     async def stop(self, nodes: Sequence[str] = ()) -> tuple[str, ...]:
-        """End the copies and the sources that are at work; what has been brought is kept. Gives a line for each."""
+        """End the copies that are at work there, on all nodes when none is named, and sources nobody fetches from then.
+
+        What has been brought is kept. Gives a line for each.
+        """
         self._must_be_armed()
+        chosen = tuple(nodes) or tuple(self._links)
+        copies = {name: run for name in self._links if (run := self._live(name, COPY))}
+        ended = {name: run for name, run in copies.items() if name in chosen}
+        if len(ended) == len(copies):
+            ended |= {name: run for name in self._links if (run := self._live(name, SOURCE)) and name not in ended}
         told = []
-        for name in nodes or tuple(self._links):
-            for engine in (COPY, SOURCE):
-                run = self._live(name, engine)
-                if run is not None:
-                    results = await self._up(name).stop([run.key], GRACE_S, KILL_S, by=self._who)
-                    told.append(f"{name}: {engine} {results[run.key].outcome}")
+        for name, run in ended.items():
+            results = await self._up(name).stop([run.key], GRACE_S, KILL_S, by=self._who)
+            told.append(f"{name}: {run.key.engine} {results[run.key].outcome}")
         return tuple(told)
 
     def _told(self, held: Held, origin: Held) -> Finding | None:
@@ -169,6 +174,7 @@ class WeightKeeper:
     async def _serve(self, copy: _Copy, fetchers: int) -> str:
         deployment = self._monitor.deployment
         node, address = deployment.node(copy.source), deployment.address(copy.source)
+        await self._end_idle_source(copy.source)
         script = serve_script(node, copy.path, address, fetchers, copy.token)
         key = await self._launch(copy.source, SOURCE, script, ("serve", copy.path))
         end = time.monotonic() + BEGIN_S
@@ -182,6 +188,16 @@ class WeightKeeper:
                 raise ConsoleError(_last(log) or "the source ended and said nothing")
             await asyncio.sleep(ASK_EVERY_S / 4)
         raise ConsoleError(f"the source has not begun after {BEGIN_S:.0f} s", hint=f"see logs {SOURCE}")
+
+    async def _end_idle_source(self, name: str) -> None:
+        """One that nobody fetches from any more would only wait. Raises Refused while somebody does."""
+        run = self._live(name, SOURCE)
+        if run is None:
+            return
+        busy = [each for each in self._links if self._live(each, COPY)]
+        if busy:
+            raise Refused(f"{name} serves a copy already, to {', '.join(busy)}", hint="wait for it, or: weights stop")
+        await self._up(name).stop([run.key], GRACE_S, KILL_S, by=self._who)
 
     def _fetching(self, copy: _Copy, name: str) -> Errand:
         async def fetch(say: Say) -> str:

@@ -211,11 +211,15 @@ class Fetch:
         """The rest of a file."""
         line, answer = self.ask("/file?" + urllib.parse.quote(name), file.tell())
         try:
-            for block in iter(lambda: answer.read1(BLOCK), b""):
-                file.write(block)
+            block = memoryview(bytearray(BLOCK))
+            while True:
+                length = answer.readinto(block)
+                if not length:
+                    return
+                file.write(block[:length])
                 with self.lock:
-                    self.have += len(block)
-                    self.brought += len(block)
+                    self.have += length
+                    self.brought += length
                     self.arrived_at = time.monotonic()
         finally:
             line.close()

@@ -16,7 +16,7 @@ LEFT_OVER = (PART, ".incomplete", ".lock", ".tmp")
 INDEX = ".index.json"
 LAST = re.compile(r"(^|/)config\.json$|\.index\.json$")
 """What comes last, so that nothing takes half a model for a whole one."""
-BLOCK = 4 * 1024 * 1024
+BLOCK = 1024 * 1024
 GIB = float(2**30)
 
 Files = Dict[str, List[int]]
