@@ -84,6 +84,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("plain", ("ctrl+l",), "Plain text", "Print it to the normal screen, to select by hand", "View"),
     Action("mouse", ("f2",), "Mouse", "Mouse on or off; off leaves selecting to the terminal", "View"),
     Action("theme", ("T",), "Theme", "Next theme: dark, light, colour-blind safe, no colour", "View"),
+    Action("palette", ("ctrl+p",), "Palette", "Search all actions, nodes, engines and commands; Enter runs", "Console"),
+    Action("reload", ("f6",), "Reload", "Read the files again; when they are wrong the old ones go on", "Console"),
     Action("suspend", ("ctrl+z",), "Suspend", "Back to the shell; `fg` returns", "Console"),
     Action("up", ("k", "up"), "Up", "One row up", "Move", _MOVES),
     Action("down", ("j", "down"), "Down", "One row down", "Move", _MOVES),

@@ -41,6 +41,8 @@ class Options:
     ascii: bool = False
     mouse: bool = False
     low_bandwidth: bool = False
+    hints: bool = False
+    """Whether who has not been here before is told where help is."""
     keys: Keys = field(default_factory=Keys)
     """Other keys than the table's, by action id."""
 
@@ -105,7 +107,7 @@ class ConsoleApp(App[int]):
             fleet = await self.opening.fleet()
         except ConsoleError as error:
             self.failure = error
-            self.exit(error.exit_code)
+            self.exit(error.exit_code, return_code=error.exit_code)
             return
         from screens.furnishing import begin, furnish
 

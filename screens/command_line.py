@@ -31,7 +31,7 @@ class CommandLine:
         """Keys that open the prompt."""
         words = "an action, node NAME, log ENGINE, a line number, at HH:MM, q"
         return {
-            "command": lambda: self._prompt(":", self._words(), words),
+            "command": lambda: self._prompt(":", self.words(), words),
             "find": self.find,
             "filter": lambda: self._prompt("&", [], "only lines with this; !text hides; empty shows all"),
         }
@@ -43,7 +43,7 @@ class CommandLine:
 
     def begin(self, text: str) -> None:
         """Open the command line with a beginning that the operator completes."""
-        self._prompt(":", self._words(), "", text)
+        self._prompt(":", self.words(), "", text)
 
     def _prompt(self, kind: Kind, words: list[str], placeholder: str, value: str = "") -> None:
         screen = self._screen
@@ -85,13 +85,17 @@ class CommandLine:
         elif kind == ":":
             self.command(text)
 
-    def _words(self) -> list[str]:
+    def words(self) -> list[str]:
+        """What completes a line: actions, and words with the names of now."""
         snapshot = self._screen.snapshot
         words = [action.id for action in ACTIONS] + [f"node {name}" for name in snapshot.nodes]
         words += [f"take {name}" for name in snapshot.nodes]
         groups = self._screen.console.session.deployment.layout.groups
         words += [f"{verb} {name}" for verb in ("size", "reset", "scale") for name in groups]
         words += [text for text, _ in BEGINNINGS]
+        fleet = self._screen.console.fleet
+        words += [f"cluster {each.cluster.name}" for each in fleet.sessions if fleet.several] if fleet else []
+        words += [f"{verb} {name}" for verb in _VERBS if not snapshot.read_only for name in snapshot.engines]
         return words + [f"log {name}" for name in snapshot.engines] + [f"theme {name}" for name in LOOKS]
 
     def command(self, text: str) -> None:

@@ -8,6 +8,7 @@ from screens import remembering
 from screens.command_line import CommandLine
 from screens.deeds import Deeds
 from screens.evaluating import Evaluating
+from screens.greeting import greet
 from screens.living import Living
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
@@ -15,6 +16,7 @@ from screens.panes.roles import RolePane
 from screens.panes.table import PANES
 from screens.prompt import Prompt
 from screens.reading import Reading
+from screens.reloading import Reloading
 from screens.reshaping import Reshaping
 from screens.restarting import Restarting
 from screens.sayings import Sayings
@@ -41,6 +43,7 @@ async def furnish(screen: MainScreen) -> None:
     screen.mending = Mending(screen)
     acts = (
         screen.deeds,
+        Reloading(screen),
         screen.evaluating,
         screen.reshaping,
         screen.strangers,
@@ -75,4 +78,5 @@ def begin(screen: MainScreen) -> None:
     screen.restarting.attach()
     remembering.recall(screen)
     screen.dress()
+    screen.greeted = greet(screen)
     screen.set_interval(1 / screen.console.options.frames_per_s, screen.tick)

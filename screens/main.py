@@ -78,6 +78,8 @@ class MainScreen(Screen[None]):
         self.pinned: tuple[Target, Target] | None = None
         """Where the grid's cursor was when something else was given to the log pane, and that; a move of it ends it."""
         self.alarm = Alarm(self)
+        self.greeted = False
+        """Whether the words for who is new here are on the screen."""
         self.parts: tuple[Part, ...] = (self.arrangement,)
         """Whoever does something for keys that count everywhere."""
 

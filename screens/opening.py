@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from console.model.deployment import Assignment
     from screens.fleet import Fleet
     from screens.ports import Session
 
@@ -23,9 +24,11 @@ class Opening:
     words: str
     """What is being opened, for the first frame; plain text."""
     make: Callable[[], Sequence[Session]]
-    """Reads the files again at each call, on the event loop. Raises ConsoleError when they are wrong."""
+    """Reads the files, on the event loop. Raises ConsoleError when they are wrong."""
     needs: tuple[str, ...] = ()
     """Modules that `make` needs, loaded in a thread before it is called."""
+    again: Callable[[Mapping[str, Assignment]], Sequence[Session]] | None = None
+    """Reads the files again, given who carries what now by cluster; None where there is no file. Raises ConsoleError."""
 
     @classmethod
     def of(cls, session: Session) -> Opening:

@@ -30,6 +30,7 @@ class Sayings:
         """Keys of this room."""
         return {
             "help": self.help,
+            "palette": self.palette,
             "quit": self.quit,
             "quit-now": self._screen.console.leave,
             "back": self.back,
@@ -51,6 +52,21 @@ class Sayings:
             self._choose("Help: type to search, Enter runs", self._help_rows(self._screen.place)),
             group="say",
             exclusive=True,
+        )
+
+    def palette(self) -> None:
+        """Everything that can be typed after `:`, to search by any part of it."""
+        screen = self._screen
+        keys = screen.console.options.keys
+        rows = [_action_row(each, keys) for each in ACTIONS if self._allowed(each)]
+        names = {each.id for each in ACTIONS}
+        rows += [
+            Row(f":{words}", ((fit(":", 14), "key"), (shown(words), "plain")))
+            for words in screen.command_line.words()
+            if words not in names
+        ]
+        screen.run_worker(
+            self._choose("Type a part of what you want; Enter runs it", rows), group="say", exclusive=True
         )
 
     def menu(self) -> None:
@@ -75,7 +91,9 @@ class Sayings:
         chosen = await console.push_screen_wait(
             Choosing(console.look, console.pen, console.keys.clock, title=((title, "title"),), rows=rows, foot=foot)
         )
-        if chosen is not None:
+        if chosen is not None and chosen.startswith(":"):
+            self._screen.command_line.command(chosen[1:])
+        elif chosen is not None:
             self._screen.action_do(chosen)
 
     def _help_rows(self, place: Place) -> list[Row]:
@@ -117,7 +135,10 @@ class Sayings:
         """One level up; it never quits."""
         screen = self._screen
         view = screen.grid.view
-        if self._pane_back() or screen.arrangement.both():
+        if screen.greeted:
+            screen.greeted = False
+            screen.console.clear_notifications()
+        elif self._pane_back() or screen.arrangement.both():
             pass
         elif screen.focused is not screen.grid:
             screen.grid.focus()

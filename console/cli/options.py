@@ -97,6 +97,11 @@ def _base(cluster: Cluster, layout: Layout) -> Assignment:
 
     saved = assignment_path(state_home(), cluster.name, layout.name)
     kept = load_assignment(saved) if saved.exists() else Assignment(dict(layout.assign))
+    return fitting(kept, cluster, layout)
+
+
+def fitting(kept: Assignment, cluster: Cluster, layout: Layout) -> Assignment:
+    """The assignment without the nodes and groups that the files do not have (any more)."""
     known = layout.shaped(kept.shapes, kept.copies).groups
     members = {
         group: tuple(node for node in nodes if node in cluster.nodes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from console.cli.options import (
     add_cluster_options,
     assignment_of,
     cluster_of,
+    fitting,
     layout_of,
     read_only_of,
     remember_layout,
@@ -20,6 +21,7 @@ from console.model.errors import UsageError
 from console.services.places import config_home
 
 if TYPE_CHECKING:
+    from console.model.deployment import Assignment
     from console.services.session import Session
     from screens.keys import Keys
 
@@ -41,11 +43,13 @@ def add_look_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ascii", action="store_true", help="draw with ASCII only")
     group.add_argument("--mouse", action="store_true", help="take the mouse (F2 switches it)")
     group.add_argument("--low-bandwidth", action="store_true", help="redraw logs once a second")
+    group.add_argument("--no-hints", action="store_true", help="do not greet who has not seen this screen before")
 
 
 def looks(args: argparse.Namespace) -> dict[str, object]:
     """The look options as the screen takes them, with the operator's own keys. Raises FileError for a wrong keys file."""
     look = {"theme": args.theme, "ascii": args.ascii, "mouse": args.mouse, "low_bandwidth": args.low_bandwidth}
+    look["hints"] = not args.no_hints
     return {**look, "keys": own_keys()}
 
 
@@ -69,7 +73,11 @@ def run(args: argparse.Namespace) -> int:
     each = tuple(one_by_one(args))
     words = f"reading {', '.join(str(one.cluster or 'the cluster file') for one in each)}"
     needs = ("console.files", "console.services.session")
-    opening = Opening(words, lambda: [_session(one) for one in each], needs)
+
+    def again(held: Mapping[str, Assignment]) -> list[Session]:
+        return [_session(one, held) for one in each]
+
+    opening = Opening(words, lambda: again({}), needs, again)
     return run_app(opening, options_from(dict(os.environ), **looks(args)))
 
 
@@ -92,11 +100,14 @@ def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
         yield argparse.Namespace(**{**vars(args), "cluster": file, "layout": layout})
 
 
-def _session(args: argparse.Namespace) -> Session:
+def _session(args: argparse.Namespace, held: Mapping[str, Assignment]) -> Session:
+    """The cluster of these options; `held` has who carries what now, by cluster, where it was open already."""
     from console.services.session import Session
 
     cluster = cluster_of(args)
     layout = layout_of(args, cluster)
     remember_layout(cluster, layout)
     read_only = read_only_of(args, cluster)
-    return Session(cluster, layout, assignment_of(args, cluster, layout), read_only=read_only, restarts=True, alerts=True)
+    now = held.get(cluster.name)
+    assignment = assignment_of(args, cluster, layout) if now is None else fitting(now, cluster, layout)
+    return Session(cluster, layout, assignment, read_only=read_only, restarts=True, alerts=True)

@@ -76,7 +76,7 @@ class Terminal:
 def console_in_terminal(lab: Lab, *words: str, size: tuple[int, int], name: str) -> Iterator[Terminal]:
     """The console on a lab's cluster in a terminal of `size` (columns, rows), ended at the end."""
     terminal = Terminal(f"dsv4-{name}-{os.getpid()}")
-    command = [sys.executable, "-m", "console", "--cluster", str(lab.file), *words]
+    command = [sys.executable, "-m", "console", "--cluster", str(lab.file), "--no-hints", *words]
     given = [f"XDG_STATE_HOME={lab.state}", "TERM=screen-256color"]
     columns, rows = (str(number) for number in size)
     start = ["tmux", "-L", terminal.socket, "-f", "/dev/null", "new-session", "-d", "-x", columns, "-y", rows]
