@@ -17,6 +17,7 @@ import sys
 import time
 from typing import Any, Dict, List, NoReturn, Optional
 
+from console.node import memory
 from console.node.places import plain_dir, read_json, write_all, write_file, write_json
 from console.node.processes import boot_id, read_stat
 from console.node.refusal import Refusal, of_os
@@ -152,6 +153,7 @@ class Keeper:
         self.locks = locks
         self.ack = ack
         self.status = 0
+        self.kills = memory.kills()
 
     def live(self) -> int:
         """Launch, answer, wait. Gives the process's own exit status."""
@@ -273,6 +275,7 @@ class Keeper:
                 "at": time.time(),
                 "max_rss_kib": usage.ru_maxrss,
                 "error": error_text,
+                "oom": memory.since(self.kills),
             }
             self._write_exit(ended)
 

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
+from console.node import memory
 from console.node.places import Base, Key, read_json
 from console.node.processes import Scan, Stat, alive, boot_id, read_stat, scan
 from console.node.runs import EXIT, LOCK, LOG, RUN, SPEC, STOP
@@ -146,6 +147,8 @@ def reason(judged: Judged) -> str:
     """What is known about an end that is not a plain exit."""
     if judged.exit is not None and judged.exit.get("error"):
         return str(judged.exit["error"])
+    if judged.exit is not None and not judged.stopping and memory.words(judged.exit):
+        return memory.words(judged.exit)
     if judged.verdict == LOST:
         if judged.run.get("boot_id") != boot_id():
             return "the node was rebooted"

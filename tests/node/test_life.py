@@ -91,6 +91,11 @@ def kill_all(node: Driver, state: dict[str, Any]) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def freeze(node: Driver, state: dict[str, Any]) -> None:
+    """TERM waits for a CONT that never comes; KILL does not."""
+    os.kill(state["pid"], signal.SIGSTOP)
+
+
 def nothing(node: Driver, state: dict[str, Any]) -> None:
     """Let it be."""
 
@@ -145,6 +150,15 @@ CASES = [
     Case("crashes", "kill -SEGV $$", nothing, "exited", signal=11, stop="absent"),
     Case("missing program", "exec no-such-program", nothing, "exited", code=127, stop="absent"),
     Case("no permission", "exec /etc/passwd", nothing, "exited", code=126, stop="absent"),
+    Case(
+        "exec format error",
+        "echo junk > x; chmod +x x; printf '\\177ELF' > x; exec ./x",
+        nothing,
+        "exited",
+        code=126,
+        stop="absent",
+    ),
+    Case("frozen by SIGSTOP", TREE, freeze, "running"),
     Case("other boot", TREE, other_boot, "lost", reason="rebooted", stop="absent"),
     Case("pid reused", TREE, reused_pid, "lost", reason="supervisor was gone", stop="absent"),
     Case("clock set back", TREE, clock_back, "running"),
@@ -323,6 +337,65 @@ def test_a_vllm_that_is_not_ours_is_reported_and_left_alone(node: Driver) -> Non
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_a_process_that_not_even_kill_ends_is_stuck_and_named(node: Driver) -> None:
+    """State D, as a process that waits inside a driver: here in a frozen control group."""
+    state = node.launch(KEY, "exec sleep 1000")
+    with control_group("freezer") as group:
+        (group / "cgroup.procs").write_text(str(state["pid"]))
+        (group / "freezer.state").write_text("FROZEN")
+        until_blocking(lambda: Path(f"/proc/{state['pid']}/stat").read_text().split()[2] == "D")
+        result = node.stop(KEY, grace_s=0.3, kill_s=0.5)[0]
+        assert result["outcome"] == "stuck"
+        assert [each[:2] for each in result["processes"]] == [[state["pid"], "D"]]
+        assert result["processes"][0][3] == "sleep"
+        assert node.verdict(KEY) == "running", "it is there, whatever was sent"
+        with pytest.raises(Refused, match="busy: the engine is held by run r1"):
+            node.launch(("dep", "decode-5", "r2"), "exit 0", "r1")
+        (group / "freezer.state").write_text("THAWED")
+        assert node.until(KEY, "exited")["exit"]["signal"] in (signal.SIGTERM, signal.SIGKILL)
+
+
+def test_an_engine_that_the_kernel_kills_for_memory_says_so(tmp_path: Path) -> None:
+    with control_group("memory") as group, helper(tmp_path / "base") as node:
+        (group / "memory.limit_in_bytes").write_text(str(160 * 2**20))
+        (group / "cgroup.procs").write_text(str(node.process.pid))
+        node.launch(KEY, f"exec {sys.executable} -S -c 'x = bytearray(400 * 2**20); print(len(x))'")
+        seen = node.until(KEY, "exited")
+        assert seen["exit"]["signal"] == 9
+        assert (
+            seen["reason"] == "the kernel killed 1 of its processes: the memory limit of its control group was reached"
+        )
+        node.launch(("dep", "decode-5", "r2"), "kill -KILL $$", "r1")
+        assert node.until(("dep", "decode-5", "r2"), "exited")["reason"] == "", (
+            "signal 9 alone proves no lack of memory"
+        )
+
+
+@contextlib.contextmanager
+def control_group(controller: str) -> Iterator[Path]:
+    """A group of version 1 of our own; what is left in it goes to the one above."""
+    group = Path("/sys/fs/cgroup", controller, f"dsv4-test-{os.getpid()}")
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group of {controller} can be made here: {error.strerror}")
+    try:
+        yield group
+    finally:
+        if controller == "freezer":
+            (group / "freezer.state").write_text("THAWED")
+
+        def gone() -> bool:
+            for pid in (group / "cgroup.procs").read_text().split():
+                with contextlib.suppress(OSError):
+                    (group.parent / "cgroup.procs").write_text(pid)
+            with contextlib.suppress(OSError):
+                group.rmdir()
+            return not group.exists()
+
+        until_blocking(gone)
 
 
 def test_a_full_disk_under_the_exit_still_records_it(tmp_path: Path) -> None:
