@@ -18,7 +18,7 @@ from console.services.exporting import FORMATS, ExportedFile
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `export`."""
-    text = "write a deployment as shell folders, systemd units or LeaderWorkerSet manifests"
+    text = "write a deployment as shell folders, systemd units, LeaderWorkerSet manifests or an nginx configuration"
     parser = subparsers.add_parser("export", help=text, description=text)
     parser.add_argument("--format", choices=tuple(FORMATS), default="sh")
     parser.add_argument(
