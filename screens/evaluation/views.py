@@ -86,7 +86,7 @@ def _record(each: Record, board: Board, wide: bool) -> Line:
         (f"{'?' if failed is None else failed!s:7}", "fail" if failed else "plain"),
         (f"{_begun(each.started_at):12}{fit(shown(each.tool), 10)} {fit(shown(each.subject), 15)} ", "plain"),
         (f"{load_word(each.parameters):6}{latencies}", "plain"),
-        (fit(shown(result), 24 if wide else max(12, board.cells - 54)), tone),
+        (fit(shown(result), board.cells - 97 if wide else max(12, board.cells - 54)), tone),
         (f"  {each.run}" if wide else "", "dim"),
     )
 
