@@ -72,7 +72,10 @@ def _reader(session: Session, engine: str, args: argparse.Namespace) -> LineRead
     copy = session.logs.copy(engine, args.earlier)
     if copy is None:
         return None
-    return LineReader(engine, copy, offset=0 if args.tail is None else tail_offset(copy, args.tail))
+    seen = session.snapshot.engines.get(engine)
+    node = session.snapshot.nodes.get(seen.node) if seen else None
+    ahead_s = (node.system.clock_offset_s if node else None) or 0.0
+    return LineReader(engine, copy, offset=0 if args.tail is None else tail_offset(copy, args.tail), ahead_s=ahead_s)
 
 
 def _filled(session: Session, engines: Sequence[str]) -> bool:

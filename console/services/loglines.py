@@ -26,20 +26,24 @@ class LogLine:
     offset: int
     """Where it begins in the log."""
     at: float | None
-    """Seconds since the epoch by the line's own stamp or the last one before it; None before the first."""
+    """Seconds since the epoch, by our clock, of the line's own stamp or the last one before it; None before the first."""
     text: str
 
 
 class LineReader:
     """Reads the lines of a growing copy, whole lines only, from an offset on."""
 
-    def __init__(self, engine: str, copy: LogCopy, *, offset: int = 0, year: int | None = None) -> None:
+    def __init__(
+        self, engine: str, copy: LogCopy, *, offset: int = 0, year: int | None = None, ahead_s: float = 0.0
+    ) -> None:
+        """`ahead_s` is how far the clock of the node is ahead of ours."""
         self._engine = engine
         self._copy = copy
         self._offset = offset
         self._tail = b""
         self._at: float | None = None
         self._year = year or datetime.now().astimezone().year
+        self._ahead_s = ahead_s
 
     def lines(self, *, last: bool = False) -> Iterator[LogLine]:
         """The lines that have become whole since the last call; with `last` the unfinished one too."""
@@ -66,7 +70,7 @@ class LineReader:
     def _stamp(self, found: re.Match[bytes]) -> float | None:
         month, day, hour, minute, second = (int(group) for group in found.groups())
         try:
-            return datetime(self._year, month, day, hour, minute, second).astimezone().timestamp()
+            return datetime(self._year, month, day, hour, minute, second).astimezone().timestamp() - self._ahead_s
         except ValueError:
             return None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from console.services.logs import LogNote
 from screens.logs import times
 from screens.logs.file import LogFile
 from screens.logs.hunt import Hunt
@@ -29,6 +30,8 @@ class Member:
         """What a filter leaves of the log; None leaves all."""
         self.ended = False
         """Whether the run is over, so that a last line without its newline will not get one."""
+        self.notes: tuple[LogNote, ...] = ()
+        """Gaps and truncations of the log."""
         self._run = (0, -1, 0.0)
         """Beginnings of the first and the last of some lines that follow each other, and the time they all count for."""
 
@@ -91,6 +94,13 @@ class Member:
         """Where the first line of a moment of the common clock begins; the end of the file when there is none."""
         found = times.at(self.file, times.ORIGIN + timedelta(seconds=when + self.ahead_s))
         return self.file.size if found is None else found
+
+    def notes_before(self, start: int) -> list[LogNote]:
+        """What is to be said between a line and the one before it in this log."""
+        if not self.notes:
+            return []
+        above = self.file.before(start)
+        return [note for note in self.notes if (-1 if above is None else above) < note.offset <= start]
 
     def last(self) -> float | None:
         """The time of the last stamp; None when there is none near the end."""

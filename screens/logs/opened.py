@@ -78,6 +78,6 @@ def open_several(moment: Shown, found: Sequence[tuple[str, LogSource]]) -> Opene
         sources,
         files,
         merged,
-        lambda: merged.grow([source.size for source in sources]),
+        lambda: merged.grow([source.size for source in sources], [source.notes for source in sources]),
         lambda: clocks[0].now() - clocks[0].ahead_s(zone),
     )

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from console.services.logs import LogNote
 from screens.lines import Line
 from screens.logs import times
-from screens.logs.drawing import pieces, text_of
+from screens.logs.drawing import note_row, pieces, text_of
 from screens.logs.folding import Entry, Spot
 from screens.logs.member import Member
 from screens.logs.merge import LONGEST
@@ -47,9 +48,12 @@ class Stretch(Several):
         """Lines take another number of rows from now on."""
         self._sub = 0
 
-    def grow(self, sizes: Sequence[int]) -> bool:
+    def grow(self, sizes: Sequence[int], notes: Sequence[tuple[LogNote, ...]] = ()) -> bool:
         """Take what has arrived in each log; True when something on the screen may have changed."""
         changed = restarted = False
+        for member, said in zip(self.merge.members, notes, strict=False):
+            changed = changed or member.notes != said
+            member.notes = said
         for member, size in zip(self.merge.members, sizes, strict=True):
             changed = changed or size != member.file.size
             if member.file.grow(size):
@@ -113,7 +117,12 @@ class Stretch(Several):
         if self.hit in entry.spots:
             standing = replace(standing, current=True)
         stamped = times.stamp_s(raw) is not None
-        return pieces(
+        notes = [
+            note_row(f"{self.names.engines[each]}: {note.text}", self.manner)
+            for each, at in entry.spots
+            for note in self.merge.members[each].notes_before(at)
+        ]
+        return notes + pieces(
             text_of(raw, left_out),
             None,
             self.manner,
@@ -123,7 +132,8 @@ class Stretch(Several):
         )
 
     def _rows_of(self, index: int) -> int:
-        return len(self.pieces(self.merge.entries[index])) if self.manner.wrapped else 1
+        several = self.manner.wrapped or any(member.notes for member in self.merge.members)
+        return len(self.pieces(self.merge.entries[index])) if several else 1
 
     def _catch_up(self) -> None:
         merge = self.merge

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from console.services.logs import LogNote
 from screens.lines import plain
 from screens.logs import times
 from screens.logs.clocks import utc_s, zone_s
@@ -309,3 +310,10 @@ def test_names_of_engines_of_several_groups_are_written_in_full(tmp_path: Path) 
     merge.down(10)
     assert names.label(merge.entries[0]) == ("x2/3", "warn")
     assert names.words(merge.entries[0]) == "2/3 not decode-0"
+
+
+def test_gaps_of_a_log_are_said_where_they_are(tmp_path: Path) -> None:
+    first = written(0, [(0, "a"), (2, "c")])
+    window = view(files(tmp_path, [first, written(1, [(1, "b")])]))
+    window.grow([member.file.size for member in window.merge.members], [(LogNote(len(first) // 2, "a gap"),), ()])
+    assert [line.split("]")[-1].strip() for line in rows(window)] == ["a", "b", "-- decode-0: a gap --", "c"]

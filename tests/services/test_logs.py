@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from console.model.errors import ConsoleError
 from console.model.run import LogChunk, RunKey
-from console.services.loglines import LineReader, tail_offset
+from console.services.loglines import LineReader, merged, tail_offset
 from console.services.logs import LogBook, LogCopy
 
 KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
@@ -118,3 +118,15 @@ def test_lines_are_the_same_however_they_arrive(
     assert seen == expected
     kept = LineReader("decode-5", copy, offset=tail_offset(copy, count))
     assert [line.offset for line in kept.lines()] == expected[max(0, len(expected) - count) :][: count or 0]
+
+
+def test_lines_of_nodes_whose_clocks_differ_merge_by_our_clock(tmp_path: Path) -> None:
+    readers = []
+    for engine, stamp, ahead_s in (("a", "11-24 10:00:05", 0.0), ("b", "11-24 11:00:02", 3600.0)):
+        copy = LogCopy(KEY, tmp_path / f"{engine}.log")
+        copy.store(_chunk(0, f"(APIServer pid=1) INFO {stamp} [a.py:1] {engine}\n  more of {engine}\n".encode()))
+        readers.append(LineReader(engine, copy, ahead_s=ahead_s, year=2026))
+    lines = list(merged([reader.lines() for reader in readers]))
+    assert [line.text.split()[-1] for line in lines] == ["b", "b", "a", "a"]
+    assert lines[2].at is not None
+    assert lines[0].at == lines[2].at - 3
