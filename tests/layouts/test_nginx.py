@@ -39,11 +39,15 @@ def test_every_shipped_layout_has_one_door_and_balanced_braces(name: str, tmp_pa
     (file,) = nginx_configuration(made)
     assert file.text.count("{") == file.text.count("}")
     listed = [server for servers in upstreams(file.text).values() for server in servers]
-    assert len(listed) == len({*listed}) == sum(rank.port is not None for rank in made.ranks()) + bool(made.layout.proxy)
+    assert (
+        len(listed) == len({*listed}) == sum(rank.port is not None for rank in made.ranks()) + bool(made.layout.proxy)
+    )
     assert len(re.findall(r"proxy_pass http://\S+;", file.text)) == 1
     if shutil.which("nginx"):
         (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{\n{file.text}\n}}\n")
-        done = subprocess.run(["nginx", "-t", "-c", str(tmp_path / "nginx.conf")], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["nginx", "-t", "-c", str(tmp_path / "nginx.conf")], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
 
 
