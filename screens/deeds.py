@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
-from console.model.errors import ConsoleError
+from console.model.errors import Busy, ConsoleError
 from console.model.plan import Plan, PlanResult, StepEvent, Verb
 from console.model.snapshot import LinkState
 from screens.assigning import TAKE_AWAY, free_rows, group_rows, preview
 from screens.dialogs.choosing import Choosing
 from screens.dialogs.plan import PlanDialog
+from screens.insisting import Insisting
 from screens.lines import Line, Row, shown
 from screens.panes.plan import PlanPane
 from screens.room import Verbs
@@ -107,12 +108,13 @@ class Deeds:
 
         try:
             if run is None:
-                result = await operator.run(plan, notice, confirmed=confirmed)
+                result = await Insisting(screen.console, operator, plan, confirmed).run(notice)
             else:
                 result = await run(plan, notice, confirmed)
         except ConsoleError as error:
             pane.refuse(f"{error}. {error.hint}" if error.hint else str(error))
-            screen.console.tell(error)
+            if not isinstance(error, Busy) or not error.holder:  # that one was asked about, and declined
+                screen.console.tell(error)
             return
         finally:
             screen.draw_header()

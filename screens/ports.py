@@ -77,8 +77,16 @@ class Acts(Protocol):
     async def prepare_mend(self) -> Plan:
         """Build the plan that sets the proxy's lists right; raises ConsoleError."""
 
-    async def run(self, plan: Plan, notice: Callable[[StepEvent], None], *, confirmed: str) -> PlanResult:
-        """Run it; raises ConsoleError when it is refused."""
+    async def run(
+        self,
+        plan: Plan,
+        notice: Callable[[StepEvent], None],
+        *,
+        confirmed: str,
+        takeover: bool = False,
+        override: frozenset[str] = frozenset(),
+    ) -> PlanResult:
+        """Run it; raises ConsoleError when it is refused, Busy when `takeover` would help."""
 
     def cancel(self) -> None:
         """Begin no further step."""

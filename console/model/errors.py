@@ -82,6 +82,11 @@ class Refused(ConsoleError):
 class Busy(Refused):
     """Somebody else is at work on it; once they are done, or by a takeover, the same may be done."""
 
+    def __init__(self, message: str, *, hint: str = "", holder: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.holder = holder
+        """Who, `user@host`; empty when that is not known."""
+
 
 class Unreachable(ConsoleError):
     """A node gives no answer. It says nothing about the engines on it."""

@@ -157,6 +157,8 @@ class PlanResult:
     outcomes: Mapping[str, Outcome]
     messages: Mapping[str, str]
     cancelled: bool = False
+    checks: tuple[str, ...] = ()
+    """Ids of the preflight's checks that stopped it; it may be run again with these passed over."""
 
     @property
     def ok(self) -> bool:

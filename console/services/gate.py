@@ -41,6 +41,8 @@ class Gate:
             for nodes in launches
         ]
         self._overridden = overridden
+        self.stopped: set[str] = set()
+        """Checks that stopped a launch so far."""
         self._asked: dict[int, asyncio.Task[Report]] = {}
         self._had: set[tuple[int, str]] = set()
 
@@ -61,6 +63,7 @@ class Gate:
         failed = report.failures(node)
         stopping = [each for each in failed if each.check not in self._overridden]
         if stopping:
+            self.stopped.update(each.check for each in stopping)
             raise ConsoleError(f"{node}: {_words(stopping)}", hint=_hint(stopping))
         for each in failed:
             self._monitor.note(EventLevel.WARNING, f"overridden: {_words([each])}", node=node)

@@ -50,7 +50,8 @@ async def held(
     except NodeError as error:
         if error.kind != "busy":
             raise
-        raise Busy(str(error), hint="ask them; to take over: dsv4-console VERB --takeover") from error
+        hint = "ask them; to take over: dsv4-console VERB --takeover"
+        raise Busy(str(error), hint=hint, holder=await _holder(link, plan)) from error
     except Unreachable as error:
         tell(f"going on without the lease: {error}")
         yield
@@ -73,6 +74,13 @@ async def _renew(link: NodeLink, plan: Plan, who: str, token: str) -> None:
         await asyncio.sleep(RENEW_S)
         with contextlib.suppress(NodeError, Unreachable):
             await link.lease(plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=False)
+
+
+async def _holder(link: NodeLink, plan: Plan) -> str:
+    with contextlib.suppress(NodeError, Unreachable):
+        lease = (await link.lease(plan.deployment, "look")).get("lease")
+        return str(lease.get("holder") or "") if isinstance(lease, dict) else ""
+    return ""
 
 
 def _verb(plan: Plan) -> str:

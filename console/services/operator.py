@@ -219,7 +219,8 @@ class Operator:
                 await runner.discard(stage)
             if failed:
                 halted |= failed if plan.by_node else {step.node for step in plan.steps}
-        return PlanResult(dict(outcomes), messages, cancelled=self._cancelled.is_set())
+        checks = tuple(sorted(gate.stopped)) if gate else ()
+        return PlanResult(dict(outcomes), messages, cancelled=self._cancelled.is_set(), checks=checks)
 
     async def _stage(self, steps: Sequence[Step], runner: Runner, tell: Callable[..., None]) -> None:
         async def one(step: Step) -> None:

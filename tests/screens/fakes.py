@@ -10,7 +10,7 @@ from pathlib import Path
 from console.journal import Journal
 from console.model.cluster import HARDWARE, Cluster, Node
 from console.model.deployment import Assignment, Deployment, Rank
-from console.model.errors import ConsoleError, Refused
+from console.model.errors import Busy, ConsoleError, Refused
 from console.model.findings import Finding
 from console.model.layout import DataParallel, Group, Layout, Model, Proxy
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, ProcessId, Stage, Step, StepEvent, Verb
@@ -122,6 +122,15 @@ class FakeOperator:
     gate: asyncio.Event | None = None
     cancelled: bool = False
     refusal: ConsoleError | None = None
+    busy: Busy | None = None
+    """Another operator, until taken over."""
+    checks: frozenset[str] = frozenset()
+    """What fails in the preflight, until passed over."""
+    insisted: list[tuple[bool, frozenset[str]]] = field(default_factory=list)
+
+    def _fail(self, plan: Plan, notice: Callable[[StepEvent], None]) -> None:
+        for step in plan.steps:
+            notice(StepEvent(step.id, Outcome.FAILED, "a check fails"))
 
     async def prepare_scale(self, group: str, count: int, nodes: Sequence[str] = ()) -> Plan:
         """A start of what that group has."""
@@ -170,10 +179,26 @@ class FakeOperator:
             verb, self.session.cluster.name, "a3-pd", (), stages, confirm, process=ProcessId(node, pid, 1, "boot")
         )
 
-    async def run(self, plan: Plan, notice: Callable[[StepEvent], None], *, confirmed: str) -> PlanResult:
+    async def run(
+        self,
+        plan: Plan,
+        notice: Callable[[StepEvent], None],
+        *,
+        confirmed: str,
+        takeover: bool = False,
+        override: frozenset[str] = frozenset(),
+    ) -> PlanResult:
         """Every step is done at once, or when the gate opens."""
         if confirmed != plan.confirm.expected:
             raise Refused("not confirmed")
+        self.insisted.append((takeover, override))
+        if self.busy is not None and not takeover:
+            raise self.busy
+        if missing := self.checks - override:
+            self._fail(plan, notice)
+            failed = {step.id: Outcome.FAILED for step in plan.steps}
+            words = {step.id: f"check {', '.join(sorted(missing))} fails" for step in plan.steps}
+            return PlanResult(failed, words, checks=tuple(sorted(missing)))
         if self.refusal is not None:
             raise self.refusal
         self.running = plan
