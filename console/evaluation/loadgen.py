@@ -7,6 +7,7 @@ is given to it; what the times mean is in `statistics`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -17,6 +18,35 @@ Send = Callable[[str, float], Awaitable[Timed]]
 """(prompt, when it was due on the monotonic clock) → how it went; never raises for what the server does."""
 Told = Callable[[int, int], None]
 """(requests that ended, of those failed)."""
+
+
+ASLEEP_S = 0.02
+
+
+class Lateness:
+    """How late this machine wakes who sleeps, over a run: every time that is measured here may be off by as much."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Lateness:
+        """Begin to sleep and to look at the clock."""
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Enough."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _watch(self) -> None:
+        while True:
+            due = time.monotonic() + ASLEEP_S
+            await asyncio.sleep(ASLEEP_S)
+            self.seconds.append(max(0.0, time.monotonic() - due))
 
 
 async def generate(load: Load, prompts: Sequence[str], send: Send, told: Told | None = None) -> tuple[Timed, ...]:

@@ -68,11 +68,12 @@ def summary(name: str, seconds: Sequence[float], percentiles: Sequence[int] = PE
     return {key: Figure(value * 1000.0, "ms") for key, value in found.items()}
 
 
-def read_requests(requests: Sequence[Timed], *, intended: bool = False) -> Reading:
+def read_requests(requests: Sequence[Timed], *, intended: bool = False, lateness: Sequence[float] = ()) -> Reading:
     """The figures of a run. Raises ResultError when no request succeeded, or none brought a token.
 
     With `intended`, TTFT and end-to-end latency count from when a request was due, not from when it could be sent: requests
     that had to wait because the client or the server was late are then not made to look fast (coordinated omission).
+    `lateness` is by how many seconds the client was woken too late over the run.
     """
     good = [request for request in requests if not request.error and request.pieces]
     failed = len(requests) - len(good)
@@ -86,11 +87,11 @@ def read_requests(requests: Sequence[Timed], *, intended: bool = False) -> Readi
     if duration <= 0:
         raise ResultError("the run took no time that could be measured")
     return Reading(
-        numbers={**_latencies(good, intended), **_rates(good, duration)},
+        numbers={**_latencies(good, intended), **summary("client_lag", lateness), **_rates(good, duration)},
         failed_requests=failed,
         total_requests=len(requests),
         timeline=timeline(good),
-        warnings=tuple(_warnings(good)),
+        warnings=tuple(_warnings(good, lateness)),
     )
 
 
@@ -127,7 +128,7 @@ def _rates(good: Sequence[Timed], duration: float) -> dict[str, Figure]:
     return found
 
 
-def _warnings(good: Sequence[Timed]) -> Iterator[str]:
+def _warnings(good: Sequence[Timed], lateness: Sequence[float]) -> Iterator[str]:
     silent = sum(request.output_tokens is None for request in good)
     if silent:
         yield f"{silent} answers came without a token count; their streamed pieces were counted instead"
@@ -137,6 +138,12 @@ def _warnings(good: Sequence[Timed]) -> Iterator[str]:
         yield (
             f"requests were sent up to {late * 1000:.0f} ms late (p99): this machine, or the limit of requests in flight, "
             "is part of what was measured"
+        )
+    lag = percentile(sorted(lateness), 99) if lateness else 0.0
+    if lag > max(LATE_S, LATE_SHARE * first):
+        yield (
+            f"this machine was busy: each time here may be up to {lag * 1000:.0f} ms too long (p99); measure from another, or "
+            "with a tool on a node"
         )
 
 

@@ -91,7 +91,7 @@ def run_lines(record: Record, *, width: int, ascii_only: bool = False) -> Iterat
 
 def _figures(record: Record) -> Iterator[Line]:
     for name, figure in record.numbers.items():
-        if base_name(name) not in (*LATENCIES, "send_lag"):
+        if base_name(name) not in (*LATENCIES, "send_lag", "client_lag"):
             yield ((f"  {name:<24} ", "plain"), (str(figure), "bold"))
 
 

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from console.commands import evaluation as commands
 from console.commands.evaluation import BenchLoad, Endpoint
 from console.commands.script import cmd_sh
-from console.evaluation.loadgen import Send, generate
+from console.evaluation.loadgen import Lateness, Send, generate
 from console.evaluation.progress import Progress
 from console.evaluation.readings import ResultError
 from console.evaluation.records import Ending, Record, Tool, layout_hash
@@ -315,10 +315,11 @@ async def _generated(record: Record, load: BenchLoad, send: Send, told: Callable
         if load.rate is not None
         else ClosedLoop(load.concurrency or 1, load.requests)
     )
-    timed = await generate(shape, texts, send, ended)
+    async with Lateness() as late:
+        timed = await generate(shape, texts, send, ended)
     record = replace(record, ended_at=time.time())
     try:
-        reading = read_requests(timed, intended=load.rate is not None)
+        reading = read_requests(timed, intended=load.rate is not None, lateness=late.seconds)
     except ResultError as error:
         return replace(record, ending=Ending.FAILED, error=str(error))
     return replace(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from pydantic import JsonValue
 
-from console.evaluation.loadgen import generate
+from console.evaluation.loadgen import Lateness, generate
 from console.evaluation.schedule import ClosedLoop, Load, OpenLoop, prompts
 from console.evaluation.statistics import Timed, read_requests
 from console.remote.streaming import Streams
@@ -69,6 +70,22 @@ async def test_an_open_loop_sends_on_time_when_the_server_is_slow() -> None:
     waits = [request.pieces[0] - request.intended_at for request in requests]
     # one request takes 50 ms and one comes every 10 ms: each must wait about 40 ms longer than the one before
     assert waits[-1] == pytest.approx(40 * 0.05 - 39 * 0.01, rel=0.25)
+
+
+async def test_a_client_that_is_kept_busy_knows_it_and_says_so(server: SlowServer) -> None:
+    async with Lateness() as calm:
+        requests = await measured(server, ClosedLoop(2, 4))
+    async with Lateness() as busy:
+        await until(lambda: len(busy.seconds) > 1)
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end:
+            pass  # a loop that hears nothing
+        await until(lambda: max(busy.seconds) > 0.2)
+    assert calm.seconds
+    assert not any("busy" in warning for warning in read_requests(requests, lateness=[0.0]).warnings)
+    said = read_requests(requests, lateness=busy.seconds)
+    assert any("this machine was busy" in warning for warning in said.warnings)
+    assert said.numbers["client_lag_p99"].value > 100
 
 
 async def test_a_limit_of_connections_shows_as_waiting_and_not_as_a_fast_server() -> None:
