@@ -95,13 +95,15 @@ def lines(found: Sequence[Seen]) -> Iterator[str]:
             yield clean(f"{each.node}: {each.trouble}")
         for difference in each.differences:
             yield clean(f"{each.node}: {difference.text}")
-        if each.container is None and each.others:
+        if each.container is None and each.others and not each.per_engine:
             yield clean(f"{each.node}: other containers there: {', '.join(each.others)}")
-    if any(each.container is None and not each.trouble for each in found):
+    if any(not each.fits and each.container is None and not each.trouble for each in found):
         yield "make what is absent: dsv4-console containers create"
 
 
 def _word(found: Seen) -> str:
+    if found.per_engine and found.fits:
+        return "each start makes its own"
     if found.trouble or found.container is None:
         return ""
     count = len(found.differences)

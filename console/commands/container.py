@@ -73,12 +73,27 @@ def engine_container(deployment: Deployment, rank: Rank) -> dict[str, object] | 
 
     Raises UsageError when no image is named.
     """
-    node = deployment.node(rank.node)
+    return own_container(deployment, deployment.node(rank.node), rank.id)
+
+
+def own_container(deployment: Deployment, node: Node, run: str) -> dict[str, object] | None:
+    """The same for anything that is launched under the name `run`."""
     if not node.runtime.words or node.runtime.per != "engine":
         return None
-    name = re.sub(r"[^A-Za-z0-9_.-]", "-", f"dsv4-{deployment.name}-{rank.id}")
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", f"dsv4-{deployment.name}-{run}")
     flags = _flags(deployment, node, (node.base,))
     return {"name": name, "flags": list(flags), "image": image_of(deployment, node)}
+
+
+def inside(deployment: Deployment, node: Node) -> tuple[str, ...]:
+    """Words before a command that is to run once where engines of the node run; none on a host runtime.
+
+    Raises UsageError where it takes an image and none is named.
+    """
+    runtime = node.runtime
+    if runtime.words and runtime.per == "engine":
+        return throwaway(deployment, node)
+    return (*runtime.words, "exec", runtime.container) if runtime.words else ()
 
 
 def engine_container_text(deployment: Deployment, rank: Rank) -> str:

@@ -41,7 +41,7 @@ Act = Literal["all", "create", "start", "adopt"]
 RULE = "CONTAINER"
 MAKE_S = 300.0
 SETTLE_S = 20.0
-_LAYER = re.compile(r"^(?:Copying blob (?:sha256:)?)?([0-9a-f]{12})[0-9a-f]*:?\s*(.*)$", re.MULTILINE)
+_LAYER = re.compile(r"^(?:Copying blob (?:sha256:)?)?([0-9a-f]{12})[0-9a-f]*:?[ \t]*(.*)$", re.MULTILINE)
 _HAVE = re.compile(r"Pull complete|Already exists|done|skipped", re.IGNORECASE)
 
 
@@ -135,13 +135,17 @@ class ContainerKeeper:
             sample = await link.run_command(batch_argv(batch, node.python), batch_timeout_s(batch))
         except ConsoleError as error:
             return Seen(node.name, node.runtime.container, str(error))
-        wanted = replace(wanted_of(deployment, node.name, self._monitor.snapshot), container=node.runtime.container)
+        wanted = wanted_of(deployment, node.name, self._monitor.snapshot)
+        if node.runtime.per == "node":
+            wanted = replace(wanted, container=node.runtime.container)
         return seen(wanted, parse_batch(sample.stdout))
 
     def _plan(self, draft: _Draft, act: Act, found: Seen) -> None:
         node = self._node(found.node)
         if found.trouble:
             draft.say(Severity.WARNING, found.node, f"{found.node} is left out: {found.trouble}")
+        elif found.per_engine:
+            self._plan_image(draft, node, found)
         elif found.container is None:
             if act in ("all", "create"):
                 self._plan_creation(draft, node, found)
@@ -181,13 +185,27 @@ class ContainerKeeper:
             draft.say(Severity.NOTE, name, message, f"to use one of them: containers adopt {name}=NAME")
         words = creation_words(self._monitor.deployment, name)
         if not found.image_id and "--rootfs" not in words:
-            pull = (*node.runtime.words, "pull", found.image)
-            step = Step(f"pull:{name}", "upkeep", f"{name}: pull {found.image}", name, (), (join(masked_argv(pull)),))
-            draft.add("pull", step, lambda say: self._pull(node, pull, say))
+            self._plan_pull(draft, node, found.image)
         text = shown_creation(self._monitor.deployment, name)
         step = Step(f"create:{name}", "upkeep", f"{name}: create {found.name}", name, (), (text,))
         draft.add("create", step, lambda say: self._create(node, words))
         self._plan_proof(draft, node)
+
+    def _plan_pull(self, draft: _Draft, node: Node, image: str) -> None:
+        words = (*node.runtime.words, "pull", image)
+        title = f"{node.name}: pull {image}"
+        step = Step(f"pull:{node.name}", "upkeep", title, node.name, (), (join(masked_argv(words)),))
+        draft.add("pull", step, lambda say: self._pull(node, words, say))
+
+    def _plan_image(self, draft: _Draft, node: Node, found: Seen) -> None:
+        """Where every start makes containers of its own the image is all there is to bring."""
+        if not found.image:
+            fix = "write runtime.image in the cluster file, or image in the layout"
+            draft.say(Severity.WARNING, node.name, f"{node.name} is left out: no image is named for it", fix)
+        elif not found.image_id:
+            self._plan_pull(draft, node, found.image)
+        for path in found.missing:
+            draft.say(Severity.WARNING, node.name, f"{path} is not on {node.name}; engines mount it")
 
     def _plan_proof(self, draft: _Draft, node: Node) -> None:
         words = (*node.runtime.words, "exec", node.runtime.container, node.python, "--version")
@@ -204,6 +222,9 @@ class ContainerKeeper:
             name, _, container = word.partition("=")
             (name,) = self._chosen([name])
             node = self._node(name)
+            if node.runtime.per == "engine":
+                hint = "set `per: node` in its runtime to use one that is there"
+                raise UsageError(f"engines on {name} make their own containers", hint=hint)
             chosen = container or self._adopted.written(node)
             other = _with_container(node, chosen)
             found = await self._look(other)

@@ -46,15 +46,23 @@ class Seen:
     """Paths of the host that would be mounted and do not exist."""
     others: tuple[str, ...] = ()
     """Containers of other names, `NAME (IMAGE, STATE)`."""
+    per_engine: bool = False
+    """Whether each start makes containers of its own, so that only the image must be there."""
 
     @property
     def state(self) -> str:
-        """`unknown`, `absent`, or what the tool calls it."""
-        return "unknown" if self.trouble else self.container.status if self.container else "absent"
+        """`unknown`, `absent`, or what the tool calls it; of a node whose engines make their own, whether the image is there."""
+        if self.trouble:
+            return "unknown"
+        if self.per_engine:
+            return "image here" if self.image_id else "no image"
+        return self.container.status if self.container else "absent"
 
     @property
     def fits(self) -> bool:
         """Whether engines can be started in it as it is."""
+        if self.per_engine:
+            return bool(self.image_id) and not self.missing
         return self.container is not None and self.container.running and not self.differences
 
 
@@ -62,8 +70,13 @@ def questions(deployment: Deployment, node: Node) -> tuple[Job, ...]:
     """What is asked of a node, as one batch. Changes nothing there."""
     tool = node.runtime.words
     image = _image(deployment, node)
+    name = node.runtime.container
     return (
-        Job("container", (*tool, "inspect", "--type", "container", node.runtime.container), _ASK_S),
+        *(
+            [Job("container", (*tool, "inspect", "--type", "container", name), _ASK_S)]
+            if node.runtime.per == "node"
+            else []
+        ),
         *([Job("image", (*tool, "inspect", "--type", "image", image), _ASK_S)] if image else []),
         Job("others", (*tool, "ps", "-a", "--format", "{{.Names}}|{{.Image}}|{{.State}}"), _ASK_S),
         Job("paths", ("sh", "-c", _PATHS, "paths", *_mounted(deployment, node)), _ASK_S),
@@ -73,6 +86,8 @@ def questions(deployment: Deployment, node: Node) -> tuple[Job, ...]:
 def seen(wanted: Wanted, answers: Mapping[str, Answer]) -> Seen:
     """What the answers of a node's questions mean."""
     name = wanted.container
+    if not name:
+        return _of_image(wanted, answers)
     answer = answers.get("container")
     if answer is None or not answer.whole:
         return Seen(wanted.node, name, "the container tool gave no answer in time")
@@ -92,6 +107,22 @@ def seen(wanted: Wanted, answers: Mapping[str, Answer]) -> Seen:
         image_id=image,
         missing=tuple(line for line in there.lines if line.startswith("/")) if "== end" in there.lines else (),
         others=tuple(_others(answers.get("others", Answer()), name)),
+    )
+
+
+def _of_image(wanted: Wanted, answers: Mapping[str, Answer]) -> Seen:
+    """A node whose engines make their own containers."""
+    if (others := answers.get("others")) is None or not others.whole or others.refused:
+        trouble = others.refused if others and others.refused else "the container tool gave no answer in time"
+        return Seen(wanted.node, "(one an engine)", trouble, per_engine=True)
+    found, there = answers.get("image"), answers.get("paths", Answer())
+    return Seen(
+        node=wanted.node,
+        name="(one an engine)",
+        image=wanted.image,
+        image_id=parse_image(found.stdout) if found and found.whole else "",
+        missing=tuple(line for line in there.lines if line.startswith("/")),
+        per_engine=True,
     )
 
 

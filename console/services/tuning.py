@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from console.commands.container import inside
 from console.commands.quoting import quote
 from console.model.errors import ConsoleError, NodeError, Refused, UsageError
 from console.model.findings import Finding, Severity
@@ -126,10 +127,9 @@ class Tuner:
         deployment = self._monitor.deployment
         node = deployment.node(name)
         batch = [Job("settings", ("sh", "-c", READ, "tuning", *read_arguments()), _ASK_S)]
-        if node.runtime.words:
-            words = (*node.runtime.words, "exec", node.runtime.container, "sh", "-c", READ, "tuning")
-            batch.append(Job("limits", words, _ASK_S))
         try:
+            if within := inside(deployment, node):
+                batch.append(Job("limits", (*within, "sh", "-c", READ, "tuning"), _ASK_S))
             sample = await link.run_command(batch_argv(batch, node.python), batch_timeout_s(batch))
         except ConsoleError as error:
             return Tuned(name, str(error))
@@ -139,11 +139,11 @@ class Tuner:
         if found is None:
             return Tuned(name, "the settings were not told")
         if node.runtime.words:  # limits are those of the container, where it runs
-            inside = drifts(answers.get("limits", Answer(exit_code=None)), replace(wanted, ports=())) or ()
+            here = drifts(answers.get("limits", Answer(exit_code=None)), replace(wanted, ports=())) or ()
             limits = ("files", "locked")
             found = (
                 *(each for each in found if each.name not in limits),
-                *(each for each in inside if each.name in limits),
+                *(each for each in here if each.name in limits),
             )
         return Tuned(name, drifts=found)
 

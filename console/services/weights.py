@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from console.commands.container import inside, own_container
 from console.commands.weights import fetch_script, serve_script, shown
 from console.model.errors import ConsoleError, Refused, Unreachable, UsageError
 from console.model.findings import Finding, Severity
@@ -230,7 +231,8 @@ class WeightKeeper:
             "argv": list(argv),
             "by": self._who,
         }
-        await link.prepare(key, spec, script, found.key.run if found else None)
+        box = own_container(deployment, deployment.node(name), engine)
+        await link.prepare(key, spec, script, found.key.run if found else None, container=box)
         await link.commit(key)
         return key
 
@@ -269,12 +271,10 @@ class WeightKeeper:
         if link.link.state is not LinkState.UP:
             return Held(name, Weights(f"not connected: {link.link.reason or link.link.state}"))
         wanted = replace(wanted_of(self._monitor.deployment, name, self._monitor.snapshot), model=self._path())
-        runtime = self._monitor.deployment.node(name).runtime
-        inside = (*runtime.words, "exec", runtime.container) if runtime.words else ()
         asked = [each for each in INQUIRIES if each.name == "weights"]
-        batch = jobs(asked, wanted, inside)
         copying = ""
         try:
+            batch = jobs(asked, wanted, inside(self._monitor.deployment, self._monitor.deployment.node(name)))
             python = self._monitor.deployment.node(name).python
             sample = await link.run_command(batch_argv(batch, python), batch_timeout_s(batch))
             run = self._live(name, COPY)

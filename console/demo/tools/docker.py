@@ -220,8 +220,14 @@ def _ps(daemon: Daemon, words: Words) -> int:
     return 0
 
 
+def _image(daemon: Daemon, name: str) -> Record:
+    if not daemon.has_image(name):
+        raise DockerError(f"Error response from daemon: No such image: {name}\n")
+    return {"Id": "sha256:" + hashlib.sha256(name.encode()).hexdigest(), "RepoTags": [name]}
+
+
 def _inspect(daemon: Daemon, words: Words) -> int:
-    records = [daemon.get(name) for name in words.rest]
+    records = [_image(daemon, name) if words.one("--type") == "image" else daemon.get(name) for name in words.rest]
     if words.has("--format"):
         sys.stdout.write("".join(template(words.one("--format"), record) + "\n" for record in records))
     else:
