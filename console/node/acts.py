@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Tuple
 from console.node import boxes, lease
 from console.node.frames import Header
 from console.node.launching import launch
+from console.node.mounts import file_system
 from console.node.places import NAME, Base, Key, key_of, read_json
 from console.node.refusal import Refusal
 from console.node.runs import SPEC, discard, prepare, prune
@@ -55,7 +56,7 @@ class Acts:
         key = key_of(header["key"])
         prepare(self._runtime.make_base(), key, spec, payload, None if expected is None else str(expected), box)
         self._watching.look_again()
-        return {}, b""
+        return {"file_system": file_system(self._runtime.base().path)}, b""
 
     def _commit(self, header: Header, _payload: bytes) -> Reply:
         key, base = key_of(header["key"]), self._runtime.base()

@@ -45,13 +45,15 @@ class Requests(ABC):
         script: str,
         expect_run: str | None,
         container: Mapping[str, object] | None = None,
-    ) -> None:
-        """Write a run's directory; nothing is started. Refused (`changed`) when the engine's current run is not `expect_run`.
+    ) -> str:
+        """Write a run's directory; nothing is started. Gives the type of the file system it is on, empty when not told.
 
-        `container` (name, flags, image) has the launch make one for this run.
+        Refused (`changed`) when the engine's current run is not `expect_run`. `container` (name, flags, image) has the
+        launch make one for this run.
         """
         body = {"key": _words(key), "spec": dict(spec), "expect_run": expect_run, "container": container}
-        await self._ask("prepare", body, script.encode("utf-8"), timeout_s=QUICK_S)
+        header, _ = await self._ask("prepare", body, script.encode("utf-8"), timeout_s=QUICK_S)
+        return str(header.get("file_system") or "")
 
     async def commit(self, key: RunKey) -> RunState:
         """Launch a prepared run; returns once its program runs. Refused as `busy` (naming the holder), `changed`, `os`."""

@@ -15,7 +15,8 @@ from console.model.errors import ConsoleError, LinkLost, NodeError, Unreachable
 from console.model.pace import skew_of
 from console.model.plan import Step
 from console.model.run import RunState
-from console.model.snapshot import EngineSnapshot, EngineState, LinkState
+from console.model.snapshot import EngineSnapshot, EngineState, EventLevel, LinkState
+from console.probes.checks_weights import SHARED_TYPES
 from console.probes.listeners import listeners_probe, listens, parse_listeners
 from console.services.scope import Say, Scope
 
@@ -101,10 +102,22 @@ class Launching:
             ),
             return_exceptions=True,
         )
+        kinds = []
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
-        return f"{len(step.engines)} written"
+            kinds.append(answer)
+        return f"{len(step.engines)} written{self._shared(step, kinds)}"
+
+    def _shared(self, step: Step, kinds: Sequence[str]) -> str:
+        """Words on a base directory that several nodes may see: each would list and judge the runs of the others."""
+        kind = next((each for each in kinds if each in SHARED_TYPES), "")
+        if not kind:
+            return ""
+        base = self._scope.monitor.deployment.node(step.node).base
+        text = f"{base} is on a network file system ({kind}): give every node a `base` of its own, on a local disk if it can be"
+        self._scope.monitor.note(EventLevel.WARNING, text, node=step.node)
+        return f"; {text}"
 
     def _spec(self, rank: Rank) -> dict[str, object]:
         command = rank_command(self._scope.monitor.deployment, rank)
