@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Place = Literal["everywhere", "grid", "list", "log", "plan", "roles", "check", "evaluation"]
+Place = Literal["everywhere", "grid", "list", "log", "plan", "roles", "check", "verify", "evaluation"]
 
 PLACES: dict[Place, str] = {
     "everywhere": "Everywhere",
@@ -21,6 +21,7 @@ PLACES: dict[Place, str] = {
     "plan": "Plan pane",
     "roles": "Roles pane",
     "check": "Check pane",
+    "verify": "Verify pane",
     "evaluation": "Evaluation pane",
 }
 
@@ -43,8 +44,8 @@ class Action:
     """Place in the footer, 1 first; 0 is not shown."""
 
 
-_MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "check", "evaluation")
-_DIGITS: tuple[Place, ...] = ("grid", "list", "plan", "roles", "check", "evaluation")
+_MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "check", "verify", "evaluation")
+_DIGITS: tuple[Place, ...] = ("grid", "list", "plan", "roles", "check", "verify", "evaluation")
 
 ACTIONS: tuple[Action, ...] = (
     Action("help", ("question_mark", "f1", "fullwidth_question_mark"), "Help", "Every key; Enter runs it", "Console", footer=1),
@@ -59,6 +60,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("assign", ("a",), "Assign", "Give marked or current nodes to a group", "Engines", danger=True, footer=6),
     Action("undo", ("u",), "Undo", "Take back the last change of the assignment", "Engines", danger=True),
     Action("redo", ("ctrl+y",), "Redo", "Do the undone change of the assignment again", "Engines", danger=True),
+    Action("evidence", ("Q",), "Evidence", "Gather logs, causes and settings in one masked file here", "Engines"),
+    Action("verify", ("enter",), "Verify", "Prove by chats that the deployment answers; `:verify WORDS`", "Verify", ("verify",), footer=8),
     Action("preflight", ("P",), "Check nodes", "Ask all nodes what must hold before a launch; changes nothing", "Engines"),
     Action("describe", ("d",), "Describe", "Environment and exact command of the engine", "Engines"),
     Action("logs", ("l",), "Logs", "Show the log of the engine", "Engines", footer=7),
@@ -118,6 +121,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane-10", ("0",), "Causes", "Who broke first, why, and what to do", "Panes", _DIGITS),
     Action("pane-11", ("B",), "Bench", "Runs of bench and eval: figures, curves, accuracy", "Panes"),
     Action("pane-12", ("J",), "Journal", "Who did what on this cluster, and how it ended", "Panes"),
+    Action("pane-13", ("Y",), "Verify", "Chats through the door, their text as it comes; Enter begins", "Panes"),
     Action("place", ("enter",), "Choose", "Choose the node of this place", "Roles", ("roles",), footer=8),
     Action("earlier", ("less_than_sign",), "Earlier", "Move the node a place up: lower ranks", "Roles", ("roles",), danger=True),
     Action("later", ("greater_than_sign",), "Later", "Move the node a place down", "Roles", ("roles",), danger=True),

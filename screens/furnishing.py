@@ -9,6 +9,7 @@ from screens.command_line import CommandLine
 from screens.deeds import Deeds
 from screens.evaluating import Evaluating
 from screens.greeting import greet
+from screens.evidence import Evidence
 from screens.living import Living
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
@@ -37,6 +38,7 @@ async def furnish(screen: MainScreen) -> None:
     screen.reshaping = Reshaping(screen)
     screen.restarting = Restarting(screen)
     screen.living = Living(screen)
+    evidence = Evidence(screen)
     screen.reading = Reading(screen)
     screen.evaluating = Evaluating(screen)
     screen.strangers = Strangers(screen)
@@ -49,6 +51,7 @@ async def furnish(screen: MainScreen) -> None:
         screen.strangers,
         screen.restarting,
         screen.living,
+        evidence,
         screen.mending,
     )
     screen.parts = (*acts, screen.arrangement, screen.sayings, screen.reading, screen.command_line)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from screens.lines import shown
 from screens.panes.roles import RolePane
+from screens.panes.verify import VerifyPane
 from screens.room import Verbs
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Living:
 
     def commands(self) -> Mapping[str, Callable[[Sequence[str]], object]]:
         """What can be typed with names behind it, by action id."""
-        return {"scale": self.scale, "rolling": self.roll}
+        return {"scale": self.scale, "rolling": self.roll, "verify": self.verify}
 
     def roll(self, engines: Sequence[str] = ()) -> None:
         """Restart the groups of these engines, or of the chosen ones, one after another."""
@@ -44,6 +45,13 @@ class Living:
         """Have the proxy list exactly what is ready."""
         operator = self._screen.console.session.operator
         self._screen.deeds.offer("mend", "the proxy", operator.prepare_mend)
+
+    def verify(self, words: Sequence[str]) -> None:
+        """Ask these words in chats through the door."""
+        pane = self._screen.panes["verify"]
+        assert isinstance(pane, VerifyPane)
+        self._screen.arrangement.go("verify")
+        pane.begin(" ".join(words))
 
     def scale(self, words: Sequence[str]) -> None:
         """Have so many groups like one of the layout."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from console.services.logs import LogNote
     from console.services.preflight import Ask as CheckAsk
     from console.services.preflight import Report
+    from console.services.verification import Ask as ProofAsk
+    from console.services.verification import Proof, Verification
     from console.services.restarts import Witness
     from console.services.roles import Change
 
@@ -90,6 +92,13 @@ class Acts(Protocol):
 
     def cancel(self) -> None:
         """Begin no further step."""
+
+
+class Proves(Protocol):
+    """What proves by use that a deployment answers."""
+
+    async def run(self, notice: Callable[[Proof], None], ask: ProofAsk | None = None) -> Verification:
+        """Chat and compare; each proof goes to `notice`. Raises ConsoleError when nothing serves."""
 
 
 class Checks(Protocol):
@@ -258,6 +267,10 @@ class Session(Board, Protocol):
     @property
     def preflight(self) -> Checks:
         """What must hold before a launch."""
+
+    @property
+    def verifier(self) -> Proves:
+        """What proves by use that the deployment answers."""
 
     @property
     def upkeep(self) -> Mends:

@@ -38,5 +38,6 @@ PANES: tuple[PaneEntry, ...] = (
     PaneEntry("diagnosis", "Causes", "panes.diagnosis:DiagnosisPane"),
     PaneEntry("evaluation", "Bench", "panes.evaluation:EvaluationPane"),
     PaneEntry("journal", "Journal", "panes.journal:JournalPane"),
+    PaneEntry("verify", "Verify", "panes.verify:VerifyPane"),
 )
 """In the order of the tabs; digit keys begin at 2, for 1 is the grid; the tenth is 0, and those behind it have letters."""

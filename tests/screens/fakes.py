@@ -34,6 +34,8 @@ from console.services.errands import Chore, ErrandRunner
 from console.services.logs import LogNote
 from console.services.preflight import Ask as CheckAsk
 from console.services.preflight import Report
+from console.services.verification import Ask as ProofAsk
+from console.services.verification import Proof, Verification
 from console.services.restarts import Witness
 from tests.screens.evaluations import FakeEvaluator
 
@@ -297,6 +299,28 @@ class FakeUpkeep:
         return Chore(plan, ErrandRunner({}, {}, "look"))
 
 
+class FakeVerifier:
+    """Says what it is given, in two pieces, when it is let."""
+
+    def __init__(self) -> None:
+        self.proofs: tuple[Proof, ...] = ()
+        self.asked: list[str] = []
+        self.gate: asyncio.Event | None = None
+
+    async def run(self, notice: Callable[[Proof], None], ask: ProofAsk | None = None) -> Verification:
+        """One chat."""
+        assert ask is not None
+        assert ask.hear is not None
+        self.asked.append(ask.prompt)
+        ask.hear(1, "Hel[b]lo ")
+        if self.gate is not None:
+            await self.gate.wait()
+        ask.hear(1, "world")
+        for proof in self.proofs:
+            notice(proof)
+        return Verification(self.proofs)
+
+
 class FakeSession:
     """A cluster in memory."""
 
@@ -319,6 +343,7 @@ class FakeSession:
         self.operator = FakeOperator(self)
         self.preflight = FakePreflight()
         self.upkeep = FakeUpkeep()
+        self.verifier = FakeVerifier()
         self.evaluator = FakeEvaluator(directory, read_only=read_only)
         self.restarts = FakePolicies()
         self.refusal: ConsoleError | None = None

@@ -1,0 +1,114 @@
+"""The verify pane: chats through the door of the deployment, their text as it comes, and what each proves. It changes nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from console.model.errors import ConsoleError
+from screens.actions import bindings
+from screens.lines import Line, Row, fit, shown, wrap
+from screens.panes.base import Pane, Shown
+from screens.room import Verbs
+
+if TYPE_CHECKING:
+    from console.services.verification import Proof
+
+_WORDS = {True: ("pass", "ok"), False: ("FAIL", "fail"), None: ("open", "warn")}
+_INDENT = 8
+PROMPT = "Say hello."
+
+
+class VerifyPane(Pane):
+    """One run at a time; what the last one found stays until the next."""
+
+    place: ClassVar[str] = "verify"
+    BINDINGS: ClassVar = bindings("verify", "verb")
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._texts: dict[int, str] = {}
+        self._proofs: list[Proof] = []
+        self._trouble = ""
+        self._began = 0.0
+        self._running = False
+        self._stale = False
+
+    def verbs(self) -> Verbs:
+        """Moves, and beginning."""
+        return {**super().verbs(), "verify": self.begin}
+
+    def begin(self, prompt: str = PROMPT) -> None:
+        """Chat through the door until every pair of engines could have served, then compare prefill with decode."""
+        if self.moment is None:
+            return
+        if self._running:
+            self.app.notify("it is being verified already", markup=False, timeout=3)
+            return
+        self._texts, self._proofs, self._trouble = {}, [], ""
+        self._running, self._began = True, time.monotonic()
+        self.run_worker(self._run(self.moment, prompt), name="verify", exclusive=True)
+        self._draw_again()
+
+    async def _run(self, moment: Shown, prompt: str) -> None:
+        from console.services.verification import Ask
+
+        try:
+            await moment.session.verifier.run(self._proven, Ask(prompt=prompt, hear=self._heard))
+        except ConsoleError as error:
+            self._trouble = f"{error}" + (f". {error.hint}" if error.hint else "")
+        finally:
+            self._running = False
+            self._draw_again()
+
+    def _heard(self, number: int, text: str) -> None:
+        self._texts[number] = self._texts.get(number, "") + text
+        self._stale = True
+
+    def _proven(self, proof: Proof) -> None:
+        self._proofs.append(proof)
+        self._stale = True
+
+    def tick(self) -> None:
+        """Draw what has come since the last frame."""
+        if self._stale or self._running:
+            self._draw_again()
+
+    def _draw_again(self) -> None:
+        self._stale = False
+        if self.moment is not None and self.is_mounted:
+            self.draw_moment(self.moment)
+            self.on_title()
+
+    def draw_moment(self, moment: Shown) -> None:
+        """What failed first, then the other proofs, then the texts."""
+        self.empty = "not verified yet; Enter chats through the door of the deployment, :verify WORDS asks that"
+        cells = max(30, self.size.width - 2)
+        rows = [Row(f"trouble/{at}", ((piece, "fail"),)) for at, piece in enumerate(wrap(shown(self._trouble), cells))]
+        rows = rows if self._trouble else []
+        for number, proof in enumerate(sorted(self._proofs, key=lambda each: each.passed is not False)):
+            rows += _proof_rows(number, proof, cells)
+        for number, text in sorted(self._texts.items()):
+            for at, piece in enumerate(wrap(shown(text), cells - _INDENT)):
+                head = f"{number:>4}" if at == 0 else ""
+                rows.append(Row(f"text/{number}/{at}", ((fit(head, _INDENT), "dim"), (piece, "plain"))))
+        needle = self.needle.casefold()
+        self.show([row for row in rows if needle in "".join(text for text, _ in row.line).casefold()])
+
+    def title(self) -> Line:
+        """How it stands."""
+        if self._running:
+            chats = sum(each.name.startswith("chat ") for each in self._proofs)
+            return ((f"verifying, {chats} chats answered, {time.monotonic() - self._began:.0f} s", "busy"),)
+        if not self._proofs:
+            return (("never verified", "dim"),)
+        failed = sum(each.passed is False for each in self._proofs)
+        return ((f"{failed} of {len(self._proofs)} proofs failed", "fail"),) if failed else (("verified", "ok"),)
+
+
+def _proof_rows(number: int, proof: Proof, cells: int) -> list[Row]:
+    word, role = _WORDS[proof.passed]
+    head = f"{shown(proof.name)}" + (f", {proof.took_s:.2f} s" if proof.took_s else "")
+    rows = [Row(f"proof/{number}", ((fit(word, _INDENT), role), (head, "bold")))]
+    pieces = wrap(shown(proof.seen), cells - _INDENT)
+    return [*rows, *(Row(f"proof/{number}/{at}", ((" " * _INDENT, ""), (each, "plain"))) for at, each in enumerate(pieces))]
