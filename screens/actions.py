@@ -87,6 +87,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("plain", ("ctrl+l",), "Plain text", "Print it to the normal screen, to select by hand", "View"),
     Action("mouse", ("f2",), "Mouse", "Mouse on or off; off leaves selecting to the terminal", "View"),
     Action("theme", ("T",), "Theme", "Next theme: dark, light, colour-blind safe, no colour", "View"),
+    Action("replay-hold", ("f7",), "Hold", "Replay: hold it, or let it go on", "Replay"),
+    Action("replay-back", ("comma", "fullwidth_comma"), "Back", "Replay: one picture back, and hold", "Replay"),
+    Action("replay-on", ("full_stop",), "On", "Replay: one picture on, and hold; `:seek HH:MM:SS`", "Replay"),
+    Action("replay-minute-back", ("left_curly_bracket",), "-1 minute", "Replay: a minute back", "Replay"),
+    Action("replay-minute-on", ("right_curly_bracket",), "+1 minute", "Replay: a minute on", "Replay"),
+    Action("replay-faster", ("f8",), "Faster", "Replay: 1, 4, 16, 60 times as fast as it was", "Replay"),
     Action("palette", ("ctrl+p",), "Palette", "Search all actions, nodes, engines and commands; Enter runs", "Console"),
     Action("reload", ("f6",), "Reload", "Read the files again; when they are wrong the old ones go on", "Console"),
     Action("suspend", ("ctrl+z",), "Suspend", "Back to the shell; `fg` returns", "Console"),
@@ -211,6 +217,11 @@ _SHOWN_KEYS = {
     "less_than_sign": "<",
     "equals_sign": "=",
     "apostrophe": "'",
+    "comma": ",",
+    "fullwidth_comma": "，",
+    "full_stop": ".",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
 }
 
 

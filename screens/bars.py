@@ -48,9 +48,11 @@ class Header(Bar):
         running: str,
         problems: int,
         elsewhere: int = 0,
+        replay: str = "",
     ) -> None:
         """Draw the moment; the least important parts go when room is short."""
-        mode: Span = (" READ-ONLY ", "readonly") if snapshot.read_only else (" ARMED ", "armed")
+        safe = f" {replay or 'READ-ONLY'} "
+        mode: Span = (safe, "readonly") if replay or snapshot.read_only else (" ARMED ", "armed")
         head: list[Span] = [(f" {shown(snapshot.cluster)}", "title"), (f" {shown(snapshot.deployment)} ", "dim"), mode]
         parts: list[Line] = [tuple(head)]
         if frozen_at is not None:

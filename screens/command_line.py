@@ -109,6 +109,7 @@ class CommandLine:
             "node": lambda: self._found(screen.grid.show_node(rest), "node", rest),
             "engine": lambda: self._found(screen.grid.show_engine(rest), "engine", rest),
             "cluster": lambda: self._found(screen.grid.show_cluster(rest), "cluster", rest),
+            "seek": lambda: screen.replaying.seek(rest),
             "log": lambda: self._log(rest),
             "filter": lambda: screen.grid.look_for(rest),
             "theme": lambda: self._found(screen.console.wear(rest), "theme", rest),

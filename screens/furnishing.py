@@ -18,6 +18,7 @@ from screens.panes.table import PANES
 from screens.prompt import Prompt
 from screens.reading import Reading
 from screens.reloading import Reloading
+from screens.replaying import Replaying
 from screens.reshaping import Reshaping
 from screens.restarting import Restarting
 from screens.sayings import Sayings
@@ -43,9 +44,11 @@ async def furnish(screen: MainScreen) -> None:
     screen.evaluating = Evaluating(screen)
     screen.strangers = Strangers(screen)
     screen.mending = Mending(screen)
+    screen.replaying = Replaying(screen)
     acts = (
         screen.deeds,
         Reloading(screen),
+        screen.replaying,
         screen.evaluating,
         screen.reshaping,
         screen.strangers,

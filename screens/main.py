@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from screens.panes.log import LogPane
     from screens.prompt import Prompt
     from screens.reading import Reading
+    from screens.replaying import Replaying
     from screens.reshaping import Reshaping
     from screens.restarting import Restarting
     from screens.sayings import Sayings
@@ -58,6 +59,7 @@ class MainScreen(Screen[None]):
     sayings: Sayings
     command_line: CommandLine
     reading: Reading
+    replaying: Replaying
     reshaping: Reshaping
     evaluating: Evaluating
     strangers: Strangers
@@ -164,6 +166,7 @@ class MainScreen(Screen[None]):
             running=_words(running, fleet.picture) if running else "",
             problems=len(fleet.current.findings),
             elsewhere=fleet.bad_elsewhere,
+            replay=self.replaying.words(),
         )
 
     def draw_footer(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +24,10 @@ from console.services.places import config_home
 
 if TYPE_CHECKING:
     from console.model.deployment import Assignment
+    from console.services.recording import Recorder
     from console.services.session import Session
     from screens.keys import Keys
+    from screens.opening import Opening
 
 THEMES = ("dark", "light", "blind", "mono")
 """The names of `screens.looks.LOOKS`, which only Textual can load; a test holds them equal."""
@@ -33,6 +37,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the bare command."""
     add_cluster_options(parser, several=True)
     add_look_options(parser)
+    group = parser.add_argument_group("what has been")
+    group.add_argument(
+        "--record", type=Path, metavar="FILE", help="record what the screen is told, masked and compressed"
+    )
+    group.add_argument(
+        "--replay", type=Path, metavar="FILE", help="show a recording again, read-only, instead of a cluster"
+    )
     parser.set_defaults(run=run)
 
 
@@ -68,6 +79,15 @@ def own_keys() -> Keys:
 def run(args: argparse.Namespace) -> int:
     """Open the screen; returns when the operator leaves."""
     from screens.app import options_from, run_app
+
+    options = options_from(dict(os.environ), **looks(args))
+    if args.replay is not None:
+        return run_app(_replay(args), options)
+    with _recorder(args) as recorder:
+        return run_app(_opening(args, recorder), options)
+
+
+def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Opening:
     from screens.opening import Opening
 
     each = tuple(one_by_one(args))
@@ -75,10 +95,46 @@ def run(args: argparse.Namespace) -> int:
     needs = ("console.files", "console.services.session")
 
     def again(held: Mapping[str, Assignment]) -> list[Session]:
-        return [_session(one, held) for one in each]
+        sessions = [_session(one, held) for one in each]
+        if recorder is not None:
+            _record(recorder, sessions[0])
+        return sessions
 
-    opening = Opening(words, lambda: again({}), needs, again)
-    return run_app(opening, options_from(dict(os.environ), **looks(args)))
+    return Opening(words, lambda: again({}), needs, again)
+
+
+def _replay(args: argparse.Namespace) -> Opening:
+    from screens.opening import Opening
+
+    if args.record or args.cluster:
+        raise UsageError("--replay shows a recording and nothing else", hint="leave --cluster and --record away")
+
+    def make() -> list[Session]:
+        from console.services.recording import Recording
+        from console.services.replay import Replay
+
+        return [Replay(Recording(args.replay))]
+
+    return Opening(f"reading {args.replay}", make, ("console.services.replay",))
+
+
+@contextlib.contextmanager
+def _recorder(args: argparse.Namespace) -> Iterator[Recorder | None]:
+    """The recorder that was asked for; says at the end what it has, or why it stopped."""
+    if args.record is None:
+        yield None
+        return
+    if len(args.cluster or ()) > 1:
+        raise UsageError("--record with several clusters", hint="record each by a console of its own")
+    from console.services.recording import Recorder
+
+    recorder = Recorder(args.record)
+    try:
+        yield recorder
+    finally:
+        recorder.close()
+        why = f", then stopped: {recorder.problem}" if recorder.problem else ""
+        print(f"{recorder.pictures} pictures recorded to {recorder.path}{why}", file=sys.stderr)
 
 
 def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
@@ -98,6 +154,10 @@ def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
         raise UsageError("--write with several clusters", hint="open the production cluster alone to arm it")
     for file, layout in zip(files, layouts, strict=True):
         yield argparse.Namespace(**{**vars(args), "cluster": file, "layout": layout})
+
+
+def _record(recorder: Recorder, session: Session) -> None:
+    session.subscribe(lambda picture: recorder.take(picture, session.deployment))
 
 
 def _session(args: argparse.Namespace, held: Mapping[str, Assignment]) -> Session:
