@@ -61,7 +61,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("undo", ("u",), "Undo", "Take back the last change of the assignment", "Engines", danger=True),
     Action("redo", ("ctrl+y",), "Redo", "Do the undone change of the assignment again", "Engines", danger=True),
     Action("evidence", ("Q",), "Evidence", "Gather logs, causes and settings in one masked file here", "Engines"),
-    Action("verify", ("enter",), "Verify", "Prove by chats that the deployment answers; `:verify WORDS`", "Verify", ("verify",), footer=8),
+    Action("verify", ("enter",), "Verify", "Chat until all is proven; `:verify WORDS`", "Verify", ("verify",), footer=8),
     Action("preflight", ("P",), "Check nodes", "Ask all nodes what must hold before a launch; changes nothing", "Engines"),
     Action("describe", ("d",), "Describe", "Environment and exact command of the engine", "Engines"),
     Action("logs", ("l",), "Logs", "Show the log of the engine", "Engines", footer=7),

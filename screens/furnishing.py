@@ -8,8 +8,8 @@ from screens import remembering
 from screens.command_line import CommandLine
 from screens.deeds import Deeds
 from screens.evaluating import Evaluating
-from screens.greeting import greet
 from screens.evidence import Evidence
+from screens.greeting import greet
 from screens.living import Living
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from console.services.logs import LogNote
     from console.services.preflight import Ask as CheckAsk
     from console.services.preflight import Report
-    from console.services.verification import Ask as ProofAsk
-    from console.services.verification import Proof, Verification
     from console.services.restarts import Witness
     from console.services.roles import Change
+    from console.services.verification import Ask as ProofAsk
+    from console.services.verification import Proof, Verification
 
 
 class LogSource(Protocol):

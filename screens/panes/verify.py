@@ -31,7 +31,7 @@ class VerifyPane(Pane):
         self._proofs: list[Proof] = []
         self._trouble = ""
         self._began = 0.0
-        self._running = False
+        self._going = False
         self._stale = False
 
     def verbs(self) -> Verbs:
@@ -42,11 +42,11 @@ class VerifyPane(Pane):
         """Chat through the door until every pair of engines could have served, then compare prefill with decode."""
         if self.moment is None:
             return
-        if self._running:
+        if self._going:
             self.app.notify("it is being verified already", markup=False, timeout=3)
             return
         self._texts, self._proofs, self._trouble = {}, [], ""
-        self._running, self._began = True, time.monotonic()
+        self._going, self._began = True, time.monotonic()
         self.run_worker(self._run(self.moment, prompt), name="verify", exclusive=True)
         self._draw_again()
 
@@ -58,7 +58,7 @@ class VerifyPane(Pane):
         except ConsoleError as error:
             self._trouble = f"{error}" + (f". {error.hint}" if error.hint else "")
         finally:
-            self._running = False
+            self._going = False
             self._draw_again()
 
     def _heard(self, number: int, text: str) -> None:
@@ -71,7 +71,7 @@ class VerifyPane(Pane):
 
     def tick(self) -> None:
         """Draw what has come since the last frame."""
-        if self._stale or self._running:
+        if self._stale or self._going:
             self._draw_again()
 
     def _draw_again(self) -> None:
@@ -97,7 +97,7 @@ class VerifyPane(Pane):
 
     def title(self) -> Line:
         """How it stands."""
-        if self._running:
+        if self._going:
             chats = sum(each.name.startswith("chat ") for each in self._proofs)
             return ((f"verifying, {chats} chats answered, {time.monotonic() - self._began:.0f} s", "busy"),)
         if not self._proofs:
@@ -111,4 +111,7 @@ def _proof_rows(number: int, proof: Proof, cells: int) -> list[Row]:
     head = f"{shown(proof.name)}" + (f", {proof.took_s:.2f} s" if proof.took_s else "")
     rows = [Row(f"proof/{number}", ((fit(word, _INDENT), role), (head, "bold")))]
     pieces = wrap(shown(proof.seen), cells - _INDENT)
-    return [*rows, *(Row(f"proof/{number}/{at}", ((" " * _INDENT, ""), (each, "plain"))) for at, each in enumerate(pieces))]
+    return [
+        *rows,
+        *(Row(f"proof/{number}/{at}", ((" " * _INDENT, ""), (each, "plain"))) for at, each in enumerate(pieces)),
+    ]

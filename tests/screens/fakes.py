@@ -34,9 +34,9 @@ from console.services.errands import Chore, ErrandRunner
 from console.services.logs import LogNote
 from console.services.preflight import Ask as CheckAsk
 from console.services.preflight import Report
+from console.services.restarts import Witness
 from console.services.verification import Ask as ProofAsk
 from console.services.verification import Proof, Verification
-from console.services.restarts import Witness
 from tests.screens.evaluations import FakeEvaluator
 
 NOW = 1_764_000_000.0
