@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,39 @@ def test_a_report_cut_anywhere_is_still_no_key(cut: int) -> None:
     decoder = TolerantDecoder()
     text = decoder.decode(data[:cut]) + decoder.decode(data[cut:])
     assert text.replace("\x1b[", "").replace("\x1b", "") == "ab"
+
+
+def test_a_pager_has_the_terminal_to_itself_and_the_console_comes_back(tmp_path: Path) -> None:
+    pager = tmp_path / "pager"
+    pager.write_text('#!/bin/sh\nhead -n 1 "$1"\necho "PAGED $LESSSECURE"\nread answer\n')
+    pager.chmod(0o700)
+    with Terminal.of_module(DEMO, PAGER=str(pager)) as terminal:
+        terminal.sees("ARMED")
+        terminal.send(":")
+        terminal.sees("an action, node NAME")
+        terminal.send("log decode-3\r")
+        terminal.sees("Worker_TP0 pid=99")
+        begun = len(terminal.received)
+
+        def since() -> str:
+            return bytes(terminal.received[begun:]).decode(errors="replace")
+
+        terminal.send("o")
+        terminal.sees(lambda: "PAGED 1" in since())
+        away = since().rpartition("\x1b[?1049l")[2]
+        assert "step 0 is done" in away
+        terminal.send("\x03")
+        terminal.pump(0.5)
+        assert terminal.process.poll() is None
+        assert "\x1b[?1049h" not in since()
+        terminal.send("\n")
+        terminal.sees(lambda: "\x1b[?1049h" in since())
+        terminal.sees(lambda: "Worker_TP0 pid=99" in since().rpartition("\x1b[?1049h")[2])
+        terminal.send("\x0c")
+        terminal.sees(lambda: "Enter returns to the console" in since())
+        assert "Worker_TP0 pid=99" in since().rpartition("\x1b[?1049l")[2]
+        terminal.send("\n")
+        terminal.sees(lambda: since().count("\x1b[?1049h") == 2 and "Help" in since().rpartition("\x1b[?1049h")[2])
+        terminal.send("q")
+        assert terminal.ended() == 0
+        restored(terminal)
