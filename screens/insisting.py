@@ -46,8 +46,8 @@ class Insisting:
 
     async def _takes_over(self, busy: Busy) -> bool:
         text = (
-            "Ask them first. Taking over leaves their plan running beside yours; it is written to the journal, and their "
-            "console is told. What each node does is still decided there: a launch made from an old view is refused."
+            "Ask them first. Taking over leaves their plan running beside yours; it is written to the journal and shown in "
+            "other consoles. What each node does is still decided there: a launch made from an old view is refused."
         )
         title: Line = (("TAKE OVER ", "danger"), (f"from {shown(busy.holder)}", "title"))
         return await self._asks(title, (str(busy), text), busy.holder, f"to {self._plan.verb} all the same")

@@ -17,8 +17,8 @@ from console.model.errors import Busy, NodeError, Unreachable
 from console.model.plan import Plan
 from console.remote.link import NodeLink
 
-RENEW_S = 30.0
-"""A third of the time after which a node takes a lease for abandoned."""
+RENEW_S = 15.0
+"""A sixth of the time after which a node takes a lease for abandoned."""
 
 
 def keeper(nodes: tuple[str, ...], links: Mapping[str, NodeLink]) -> NodeLink | None:
@@ -59,7 +59,7 @@ async def held(
     lease = answer.get("lease")
     if isinstance(lease, dict) and lease.get("taken_from"):
         tell(f"lease taken over from {lease['taken_from']}")
-    renewing = asyncio.create_task(_renew(link, plan, who, token), name="lease")
+    renewing = asyncio.create_task(_renew(link, plan, who, token, tell), name="lease")
     try:
         yield
     finally:
@@ -69,11 +69,18 @@ async def held(
             await link.lease(plan.deployment, "give-back", token=token)
 
 
-async def _renew(link: NodeLink, plan: Plan, who: str, token: str) -> None:
+async def _renew(link: NodeLink, plan: Plan, who: str, token: str, tell: Callable[[str], None]) -> None:
+    """Until the block ends, or another operator has taken the lease over: then this one is told, and its plan goes on."""
     while True:
         await asyncio.sleep(RENEW_S)
-        with contextlib.suppress(NodeError, Unreachable):
+        try:
             await link.lease(plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=False)
+        except NodeError as error:
+            if error.kind == "busy":
+                tell(f"taken over while this {plan.verb} runs: {error}")
+                return
+        except Unreachable:
+            continue
 
 
 async def _holder(link: NodeLink, plan: Plan) -> str:

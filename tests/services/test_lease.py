@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from console.model.errors import Busy, NodeError
+from console.model.plan import Confirm, Plan
 from console.node import lease
 from console.node.places import Base
 from console.node.refusal import Refusal
+from console.remote.link import NodeLink
+from console.services import lease as keeping
+from console.services.lease import held
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -90,3 +98,50 @@ def test_of_many_at_once_one_gets_it(base: Base) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(one, range(8))) == ["busy"] * 7 + ["taken"]
+
+
+class Link:
+    """The way to a node without a network: its own answers, as the link gives them."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+
+    async def lease(self, deployment: str, act: str, **asked: object) -> dict[str, object]:
+        try:
+            if act == "look":
+                return {"lease": lease.look(self._base, deployment)}
+            token = str(asked["token"])
+            if act == "give-back":
+                return {"given": lease.give_back(self._base, deployment, token)}
+            words = str(asked["holder"]), str(asked["verb"]), token, bool(asked["takeover"])
+            return {"lease": lease.take(self._base, deployment, *words)}
+        except Refusal as refusal:
+            raise NodeError(str(refusal), kind=refusal.kind) from refusal
+
+
+PLAN = Plan("start", "lab", "a3-pd", (), (), Confirm("key", "y"))
+
+
+async def test_the_second_operator_learns_the_holders_name_and_the_first_that_it_was_taken_over(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "RENEW_S", 0.01)
+    link, told = cast(NodeLink, Link(base)), list[str]()
+    async with held(link, PLAN, "ann@jump", takeover=False, tell=told.append):
+        with pytest.raises(Busy) as caught:
+            async with held(link, PLAN, "bob@jump", takeover=False, tell=told.append):
+                raise AssertionError("not held twice")
+        assert caught.value.holder == "ann@jump"
+        async with held(link, PLAN, "bob@jump", takeover=True, tell=told.append):
+            await until(lambda: len(told) == 2)
+    assert told[0] == "lease taken over from ann@jump"
+    assert told[1].startswith("taken over while this start runs: bob@jump is at work on a3-pd")
+    assert lease.look(base, "a3-pd") is None
+
+
+async def test_others_read_that_a_policy_is_at_work(base: Base) -> None:
+    link = cast(NodeLink, Link(base))
+    async with held(link, replace(PLAN, verb="restart", restarts=(1.0,)), "ann@jump", takeover=False, tell=print):
+        found = lease.look(base, "a3-pd")
+        assert found is not None
+        assert found["verb"] == "restart by policy"
