@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
-from console.services.replay import Replay
+from console.services.replay import Replay, Tape
 from screens.room import Verbs
 
 if TYPE_CHECKING:
@@ -22,19 +22,19 @@ class Replaying:
     def verbs(self) -> Verbs:
         """Time controls."""
         return {
-            "replay-hold": lambda: self._do(Replay.hold),
-            "replay-back": lambda: self._do(lambda replay: replay.step(-1)),
-            "replay-on": lambda: self._do(lambda replay: replay.step(1)),
-            "replay-minute-back": lambda: self._do(lambda replay: replay.skip(-60.0)),
-            "replay-minute-on": lambda: self._do(lambda replay: replay.skip(60.0)),
-            "replay-faster": lambda: self._do(Replay.faster),
+            "replay-hold": lambda: self._do(Tape.hold),
+            "replay-back": lambda: self._do(lambda tape: tape.step(-1)),
+            "replay-on": lambda: self._do(lambda tape: tape.step(1)),
+            "replay-minute-back": lambda: self._do(lambda tape: tape.skip(-60.0)),
+            "replay-minute-on": lambda: self._do(lambda tape: tape.skip(60.0)),
+            "replay-faster": lambda: self._do(Tape.faster),
         }
 
     def seek(self, clock: str) -> None:
         """To a clock time of the recording."""
 
-        def go(replay: Replay) -> None:
-            if not replay.seek(clock):
+        def go(tape: Tape) -> None:
+            if not tape.seek(clock):
                 self._screen.notify("the recording has no such time; :seek HH:MM:SS", severity="warning", markup=False)
 
         self._do(go)
@@ -42,14 +42,14 @@ class Replaying:
     def words(self) -> str:
         """Where the replay is; empty where there is none."""
         fleet = self._screen.console.fleet
-        return fleet.current.words if fleet is not None and isinstance(fleet.current, Replay) else ""
+        return fleet.current.tape.words if fleet is not None and isinstance(fleet.current, Replay) else ""
 
-    def _do(self, act: Callable[[Replay], None]) -> None:
+    def _do(self, act: Callable[[Tape], None]) -> None:
         session = self._screen.console.session
         if not isinstance(session, Replay):
             self._screen.notify("this is no replay; one begins with --replay FILE", markup=False)
             return
         try:
-            act(session)
+            act(session.tape)
         except ConsoleError as error:
             self._screen.console.tell(error)

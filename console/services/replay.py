@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from console.model.errors import Refused
+from console.model.errors import ConsoleError, Refused
 from console.model.snapshot import ClusterSnapshot
 from console.services.recording import Recording
 from console.services.roles import Change
@@ -22,58 +22,34 @@ LONGEST_PAUSE_S = 5.0
 """A longer silence in the recording is not waited for."""
 
 
-class Replay(Session):
-    """The session of a recording."""
+class Tape:
+    """A recording with a place in it, which moves by itself while it plays."""
 
     def __init__(self, recording: Recording) -> None:
         """Raises ConsoleError when the first picture cannot be read."""
-        made = recording.deployment
-        super().__init__(made.cluster, made.layout.written or made.layout, made.assignment, read_only=True)
         self.recording = recording
         self.number = 0
         self.speed = SPEEDS[0]
         self.playing = True
-        self._told: list[Callable[[ClusterSnapshot], None]] = []
-        self._picture = recording.picture(0)
+        self.told: list[Callable[[ClusterSnapshot], None]] = []
+        self.picture = recording.picture(0)
         self._moved = asyncio.Event()
-        self._play: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Begin to play."""
-        self._play = asyncio.create_task(self._run(), name="replay")
-
-    async def close(self) -> None:
-        """End it."""
-        if self._play is not None:
-            self._play.cancel()
-            await asyncio.gather(self._play, return_exceptions=True)
-        self.logs.close()
-
-    @property
-    def snapshot(self) -> ClusterSnapshot:
-        """The picture that is shown."""
-        return self._picture
-
-    def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
-        """Be told of each picture that is shown."""
-        self._told.append(listener)
-        return lambda: self._told.remove(listener) if listener in self._told else None
 
     @property
     def words(self) -> str:
         """Where it is: clock, pace, place in the whole."""
         clock = time.strftime("%m-%d %H:%M:%S", time.localtime(self.recording.times[self.number]))
         last = len(self.recording.times) - 1
-        pace = f"x{self.speed}" if self.playing and self.number < last else "end" if self.number == last else "held"
+        pace = "end" if self.number == last else f"x{self.speed}" if self.playing else "held"
         return f"REPLAY {clock} {pace} {self.number + 1}/{last + 1}"
 
     def hold(self) -> None:
         """Hold it, or let it go on; from the end it begins anew."""
         if self.number == len(self.recording.times) - 1:
-            self.go(0)
             self.playing = True
-        else:
-            self.playing = not self.playing
+            self.go(0)
+            return
+        self.playing = not self.playing
         self._tell()
 
     def faster(self) -> None:
@@ -93,9 +69,9 @@ class Replay(Session):
 
     def seek(self, clock: str) -> bool:
         """To the first picture at or after a clock time of the recording, `HH:MM` or `HH:MM:SS`; False when there is none."""
-        wanted = f"{clock}:00" if clock.count(":") == 1 else clock
+        wanted = (f"{clock}:00" if clock.count(":") == 1 else clock).rjust(8, "0")
         for number, at in enumerate(self.recording.times):
-            if time.strftime("%H:%M:%S", time.localtime(at)) >= wanted.rjust(8, "0"):
+            if time.strftime("%H:%M:%S", time.localtime(at)) >= wanted:
                 self.go(number)
                 return True
         return False
@@ -103,28 +79,65 @@ class Replay(Session):
     def go(self, number: int) -> None:
         """Show the picture of that number, or the nearest there is. Raises ConsoleError when it cannot be read."""
         number = max(0, min(number, len(self.recording.times) - 1))
-        self._picture = self.recording.picture(number)
+        self.picture = self.recording.picture(number)
         self.number = number
         self._tell()
 
     def _tell(self) -> None:
         self._moved.set()
-        for listener in tuple(self._told):
-            listener(self._picture)
+        for listener in tuple(self.told):
+            listener(self.picture)
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Play until cancelled; a picture that cannot be read holds it."""
         times = self.recording.times
         while True:
             self._moved.clear()
-            here = self.number
+            following = self.number + 1
             waits = None
-            if self.playing and here + 1 < len(times):
-                waits = min(LONGEST_PAUSE_S, max(0.0, times[here + 1] - times[here])) / self.speed
+            if self.playing and following < len(times):
+                waits = min(LONGEST_PAUSE_S, max(0.0, times[following] - times[self.number])) / self.speed
             try:
                 async with asyncio.timeout(waits):
                     await self._moved.wait()
             except TimeoutError:
-                self.go(here + 1)
+                try:
+                    self.go(following)
+                except ConsoleError:
+                    self.playing = False
+
+
+class Replay(Session):
+    """The session of a recording."""
+
+    def __init__(self, recording: Recording) -> None:
+        """Raises ConsoleError when the first picture cannot be read."""
+        made = recording.deployment
+        super().__init__(made.cluster, made.layout.written or made.layout, made.assignment, read_only=True)
+        self.tape = Tape(recording)
+        self._play: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin to play."""
+        self._play = asyncio.create_task(self.tape.run(), name="replay")
+
+    async def close(self) -> None:
+        """End it."""
+        if self._play is not None:
+            self._play.cancel()
+            await asyncio.gather(self._play, return_exceptions=True)
+        self.logs.close()
+
+    @property
+    def snapshot(self) -> ClusterSnapshot:
+        """The picture that is shown."""
+        return self.tape.picture
+
+    def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
+        """Be told of each picture that is shown."""
+        told = self.tape.told
+        told.append(listener)
+        return lambda: told.remove(listener) if listener in told else None
 
     def assign(self, group: str | None, nodes: Sequence[str]) -> None:
         """Refused."""

@@ -27,7 +27,7 @@ async def test_a_replay_is_labelled_and_moves_by_keys(
         recorder.take(replace(session.snapshot, at=1_764_000_000.0 + 1000 * number), session.deployment)
     recorder.close()
     replay = Replay(Recording(tmp_path / "was.rec"))
-    replay.playing = False
+    replay.tape.playing = False
     app = ConsoleApp(replay, Options(), clock=Clock(1.0))
     async with app.run_test(size=size) as pilot:
         seen = Seen(app, pilot, session, Clock(1.0))
@@ -46,7 +46,7 @@ async def test_a_replay_is_labelled_and_moves_by_keys(
         await seen.press("right_curly_bracket")
         await seen.sees("held 3/4")
         await seen.press("f8", "f8")
-        assert replay.speed == 16
+        assert replay.tape.speed == 16
 
 
 async def test_time_keys_elsewhere_say_that_this_is_no_replay(tmp_path: Path) -> None:

@@ -133,12 +133,12 @@ async def test_a_replay_can_be_stepped_and_changes_nothing(tmp_path: Path, monke
     replay = Replay(Recording(file))
     seen: list[float] = []
     replay.subscribe(lambda picture: seen.append(picture.at - 1_764_000_000.0))
-    replay.step(2)
-    replay.step(-1)
-    replay.skip(60)
-    replay.step(9)
+    replay.tape.step(2)
+    replay.tape.step(-1)
+    replay.tape.skip(60)
+    replay.tape.step(9)
     assert seen == [2.0, 1.0, 4.0, 4.0]
-    assert replay.words.endswith("end 5/5")
+    assert replay.tape.words.endswith("end 5/5")
     with pytest.raises(Refused, match="read-only"):
         await replay.operator.prepare("stop", ["decode-0"])
     with pytest.raises(Refused, match="replay"):
