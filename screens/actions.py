@@ -159,7 +159,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("range-4", ("4",), "15 minutes", "To where the last 15 minutes begin", "Log", ("log",)),
     Action("range-5", ("5",), "30 minutes", "To where the last 30 minutes begin", "Log", ("log",)),
     Action("range-6", ("6",), "1 hour", "To where the last hour begins", "Log", ("log",)),
-    Action("merge", ("M",), "Merge", "Marked engines or the group, by time; again: one alone", "Log", ("grid", "log")),
+    Action("merge", ("M",), "Merge", "Marked engines or the group, by time; again: one alone", "Log", ("grid", "log"), footer=13),
     Action("fold", ("z",), "Fold", "Merged: equal lines of ranks as one, or each by itself", "Log", ("log",)),
     Action("stamps", ("t",), "Times", "Times as written, hidden, as age, since the begin", "Log", ("log",)),
     Action("context", ("C",), "Context", "0, 1, 3 or 10 lines around what a filter keeps; `:context N`", "Log", ("log",)),

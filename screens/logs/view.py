@@ -57,7 +57,9 @@ class LogView(Room):
         return self.opened.view if self.opened else None
 
     def take(self, moment: Shown) -> None:
-        """Follow the cursor to another engine; one outside of those that are merged is shown alone."""
+        """Follow the cursor to another engine or cluster; one outside of those that are merged is shown alone."""
+        if self.moment is not None and self.moment.session is not moment.session:
+            self.engine, self.run_name, self.several = None, None, ()
         self.moment = moment
         engines = moment.engines
         wanted = moment.target.engine or (engines[0].id if engines else None)
