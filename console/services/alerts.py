@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from console.commands.masking import masked_text
-from console.model.alert import Alert
-from console.model.snapshot import ClusterSnapshot, EngineState, LinkState
+from console.model.alert import Alert, Level
+from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, LinkState
 
 HOLD_S = 5.0
 """How long something must hold before it is an alert."""
 CALM_S = 30.0
 """How long it must be gone before it is over: what comes and goes is one alert."""
+WAKE_S = 60.0
+"""A failure within this time of the first cause is told with it."""
 MANY = 6
 
 _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
@@ -34,8 +36,12 @@ def _groups(snapshot: ClusterSnapshot) -> Iterator[Alert]:
             word = str(bad[0].state) if len({each.state for each in bad}) == 1 else "broken"
             title = f"{group}: {len(bad)} of {len(mine)} engines {word}"
             names = tuple(each.id for each in bad)
-            text = f"{bad[0].id} on {bad[0].node}: {bad[0].cause or bad[0].state}"
-            yield Alert(f"group/{group}", "error" if broken else "warning", title, snapshot.at, text, subjects=names)
+            why = next((each for each in snapshot.diagnoses if each.first and each.engine in names), None)
+            lead = next((each for each in bad if why is not None and each.id == why.engine), bad[0])
+            text = f"{lead.id} on {lead.node}: {lead.cause or lead.state}"
+            remedy = why.remedy if why is not None else f"see logs {lead.id}"
+            level: Level = "error" if broken else "warning"
+            yield Alert(f"group/{group}", level, title, snapshot.at, text, remedy, names)
 
 
 def _links(snapshot: ClusterSnapshot) -> Iterator[Alert]:
@@ -49,14 +55,22 @@ def _links(snapshot: ClusterSnapshot) -> Iterator[Alert]:
 
 
 def _failures(snapshot: ClusterSnapshot) -> Iterator[Alert]:
+    first_at = next((each.at for each in snapshot.diagnoses if each.first), None)
     for signature in dict.fromkeys(each.signature for each in snapshot.diagnoses if each.severity != "advice"):
         found = [each for each in snapshot.diagnoses if each.signature == signature]
         first = found[0]
-        level = "error" if first.severity == "fatal" else "warning"
+        if first_at is not None and not any(each.first for each in found) and _follows(found, first_at):
+            continue
+        level: Level = "error" if first.severity == "fatal" else "warning"
         names = tuple(dict.fromkeys(each.engine for each in found))
         shown = ", ".join(names[:MANY]) + (" …" if len(names) > MANY else "")
         title = f"{signature} {first.title}: {shown}"
         yield Alert(signature, level, title, snapshot.at, first.text, first.remedy, names)
+
+
+def _follows(found: Sequence[Diagnosis], first_at: float) -> bool:
+    """Whether a failure shows in the wake of the first cause, whose alert speaks for it; the proxy's speak for themselves."""
+    return all(abs(each.at - first_at) <= WAKE_S and each.engine != "proxy" for each in found)
 
 
 class AlertBook:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from console import __version__
 from console.commands.bundle import rank_command
-from console.commands.masking import MASK, is_secret, masked_text
+from console.commands.masking import MASK, is_secret, masked_argv, masked_text
 from console.model.errors import ConsoleError
 from console.probes.sanitize import clean
 from console.services.plans import command_text
@@ -53,11 +53,13 @@ async def gather(session: Session, *, lines: int = LOG_LINES) -> tuple[Piece, ..
     left = await session.preflight.look(("sh", "-c", LEFT_BEHIND))
     return (
         Piece("about.json", _json(_about(session, report))),
-        Piece("cluster.json", _json(session.cluster.model_dump(mode="json"))),
+        Piece("cluster.json", _json(_cluster(session))),
         Piece("layout.json", _json(session.deployment.layout.model_dump(mode="json"))),
         Piece("assignment.json", _json({group: list(each) for group, each in session.deployment.assignment.nodes.items()})),
         Piece("findings.json", _json([asdict(each) for each in session.findings])),
         Piece("preflight.json", _json([asdict(each) for each in report.results])),
+        Piece("causes.json", _json([asdict(each) for each in session.snapshot.diagnoses])),
+        Piece("serving.json", _json({name: asdict(each) for name, each in session.snapshot.serving.items()})),
         Piece("events.json", _json([asdict(each) for each in session.snapshot.events])),
         Piece("journal.jsonl", "".join(_json(dict(each), None) + "\n" for each in session.journal.tail(JOURNAL_LINES))),
         *(Piece(f"nodes/{node}/left-behind.txt", masked_text(text) + "\n") for node, text in left.items()),
@@ -90,6 +92,13 @@ def hidden(value: object) -> object:
     if isinstance(value, list | tuple):
         return [hidden(each) for each in value]
     return masked_text(value) if isinstance(value, str) else value
+
+
+def _cluster(session: Session) -> Mapping[str, object]:
+    """As written; the words of a command lie one by one, so that what follows a secret flag is hidden here."""
+    found = session.cluster.model_dump(mode="json")
+    alerts = {**found["alerts"], "command": list(masked_argv(session.cluster.alerts.command))}
+    return {**found, "alerts": alerts}
 
 
 def _about(session: Session, report: Report) -> Mapping[str, object]:

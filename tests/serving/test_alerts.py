@@ -87,6 +87,26 @@ def test_links_and_failures_are_grouped_and_errors_come_first_without_secrets() 
     assert "verysecret" not in book.active[0].text
 
 
+def test_what_follows_the_first_cause_is_told_with_it_but_not_what_the_proxy_does() -> None:
+    def failure(signature: str, engine: str, second: float, *, first: bool = False) -> Diagnosis:
+        return Diagnosis(
+            signature, "running", signature, "", f"mend {signature}", "", engine, "d0", "", second, True, first=first
+        )
+
+    found = (
+        failure("C8", "decode-2", 10.0, first=True),
+        failure("F1", "decode-2", 11.0),
+        failure("F10", "decode-0", 12.0),
+        failure("E13", "proxy", 12.0),
+        failure("S2", "prefill-0", 300.0),
+    )
+    book = AlertBook(hold_s=0.0)
+    book.take(at(300.0, DEAD, diagnoses=found))
+    assert [each.key for each in book.active] == ["group/decode", "C8", "E13", "S2"]
+    assert book.active[0].text.startswith("decode-2 ")
+    assert book.active[0].remedy == "mend C8"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"command": "mail ops"}, {"webhook": "ftp://x"}, {"webhook": "https://"}, {"every": 0}, {"level": "loud"}, {"to": "x"}],
