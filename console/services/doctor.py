@@ -58,8 +58,7 @@ async def gather(session: Session, *, lines: int = LOG_LINES) -> tuple[Piece, ..
         Piece("assignment.json", _json({group: list(each) for group, each in session.deployment.assignment.nodes.items()})),
         Piece("findings.json", _json([asdict(each) for each in session.findings])),
         Piece("preflight.json", _json([asdict(each) for each in report.results])),
-        Piece("causes.json", _json([asdict(each) for each in session.snapshot.diagnoses])),
-        Piece("serving.json", _json({name: asdict(each) for name, each in session.snapshot.serving.items()})),
+        Piece("causes.json", _json(_causes(session))),
         Piece("events.json", _json([asdict(each) for each in session.snapshot.events])),
         Piece("journal.jsonl", "".join(_json(dict(each), None) + "\n" for each in session.journal.tail(JOURNAL_LINES))),
         *(Piece(f"nodes/{node}/left-behind.txt", masked_text(text) + "\n") for node, text in left.items()),
@@ -99,6 +98,15 @@ def _cluster(session: Session) -> Mapping[str, object]:
     found = session.cluster.model_dump(mode="json")
     alerts = {**found["alerts"], "command": list(masked_argv(session.cluster.alerts.command))}
     return {**found, "alerts": alerts}
+
+
+def _causes(session: Session) -> Mapping[str, object]:
+    snapshot = session.snapshot
+    return {
+        "failures": [asdict(each) for each in snapshot.diagnoses],
+        "alerts": [asdict(each) for each in snapshot.alerts],
+        "serving": {name or "deployment": asdict(each) for name, each in snapshot.serving.items()},
+    }
 
 
 def _about(session: Session, report: Report) -> Mapping[str, object]:
