@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from console.model.pace import about
 from console.model.state import EngineState, LinkState
 from screens.grid_rows import (
     Column,
@@ -125,7 +126,8 @@ def _news(engine: EngineSnapshot) -> Span:
         return (shown(engine.cause) + _exit_words(engine), "fail" if engine.state.bad else "dim")
     if engine.state in (EngineState.STARTING, EngineState.LAUNCHING):
         share = "" if engine.progress is None else f"{engine.progress:3.0%} "
-        return (f"{share}{shown(engine.phase)} {shown(engine.progress_text)}".strip(), "busy")
+        left = f"  {about(engine.start_left_s)} left" if engine.start_left_s else ""
+        return (f"{share}{shown(engine.phase)} {shown(engine.progress_text)}".strip() + left, "busy")
     return (_exit_words(engine).strip(), "dim")
 
 

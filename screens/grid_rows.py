@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from console.model.pace import about
 from console.model.state import EngineState, LinkState
 from screens.lines import Line, Pen, Span, fit, shown, width
 from screens.looks import LINKS, STATES
@@ -115,6 +116,8 @@ def count_words(engines: Sequence[EngineSnapshot], pen: Pen) -> Line:
         if state is EngineState.STARTING:
             known = [engine.progress for engine in engines if engine.state is state and engine.progress is not None]
             word = f"{word} {int(100 * min(known))}%" if known else word
+            left = max((engine.start_left_s for engine in engines if engine.start_left_s), default=None)
+            word += f" ~{about(left)}" if left and len(counts) == 1 else ""
         spans.append((f"{pen.sign(sign)} {counts[state]} {word}", sign.role))
     return tuple(spans)
 

@@ -150,6 +150,7 @@ def _engine(engine: EngineSnapshot) -> dict[str, Any]:
         "state": str(engine.state),
         "phase": engine.phase or None,
         "progress": None if engine.progress is None else round(engine.progress, 3),
+        "start_left_s": None if engine.start_left_s is None else round(engine.start_left_s),
         "age_s": None if engine.age_s is None else round(engine.age_s, 1),
         "health": {rung.name: {"grade": str(rung.grade), "evidence": rung.evidence} for rung in engine.health},
         "run": engine.run,

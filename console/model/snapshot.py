@@ -204,6 +204,8 @@ class EngineSnapshot:
     """0–1 inside the whole start; None when it cannot be told."""
     progress_text: str = ""
     """For example `shard 12/64`."""
+    start_left_s: float | None = None
+    """Until its group should be ready, by earlier starts; None when it does not start, or when nobody knows."""
     health: tuple[Rung, ...] = ()
     run: str | None = None
     pid: int | None = None

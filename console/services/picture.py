@@ -72,6 +72,9 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
     engines = condemn(engines, _ended(scene, engines))
     records = {rank.id: learnt for rank in ranks if (learnt := _learnt(scene, rank)) is not None}
     single, grouped = serving_of(ranks, records, now)
+    for name, engine in engines.items():
+        if engine.state is EngineState.STARTING and (pace := scene.paces.get(engine.group)) is not None:
+            engines[name] = replace(engine, start_left_s=pace.left_s)
     for name, serving in single.items():
         engines[name] = replace(engines[name], serving=serving)
     devices = {(rank.node, device): rank.id for rank in ranks for device in rank.devices}
