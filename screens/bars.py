@@ -122,7 +122,7 @@ class Tabs(Bar):
 
 LETTERS = (99, 3, 0)
 """How many letters of a tab that is not open are shown, most first."""
-LEAST_TITLE = 44
+LEAST_TITLE = 72
 """Cells of the pane's own words that are worth more than the letters of other tabs."""
 
 
