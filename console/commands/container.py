@@ -65,7 +65,7 @@ def run_container(
 def throwaway(deployment: Deployment, node: Node) -> tuple[str, ...]:
     """Words before a command that is to run once where an engine of `per: engine` would run."""
     words = (*node.runtime.words, "run", "--rm", "--pull=never")
-    return (*words, *_flags(deployment, node, (node.base,)), image_of(deployment, node))
+    return (*words, *_flags(deployment, node, ()), image_of(deployment, node))
 
 
 def engine_container(deployment: Deployment, rank: Rank) -> dict[str, object] | None:

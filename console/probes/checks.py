@@ -16,7 +16,7 @@ from console.probes.sanitize import decode
 
 _REFUSED = re.compile(
     r"(?i)Error response from daemon|annot connect to the (?:Docker daemon|Podman)"
-    r"|no such (?:container|object)|no container with name"
+    r"|no such (?:container|object)|no container with name|^Error: (?:statfs|.*image not known)"
 )
 _ABSENT = re.compile(r"(?i)no such (?:container|object)|no container with name")
 Place = Literal["host", "container"]
