@@ -81,17 +81,19 @@ class VerifyPane(Pane):
             self.on_title()
 
     def draw_moment(self, moment: Shown) -> None:
-        """What failed first, then the other proofs, then the texts."""
+        """What failed first, then the chats that are still coming, then what passed."""
         self.empty = "not verified yet; Enter chats through the door of the deployment, :verify WORDS asks that"
         cells = max(30, self.size.width - 2)
         rows = [Row(f"trouble/{at}", ((piece, "fail"),)) for at, piece in enumerate(wrap(shown(self._trouble), cells))]
         rows = rows if self._trouble else []
-        for number, proof in enumerate(sorted(self._proofs, key=lambda each: each.passed is not False)):
-            rows += _proof_rows(number, proof, cells)
+        failed = [each for each in self._proofs if each.passed is False]
+        for each in failed:
+            rows += _proof_rows(each, cells)
         for number, text in sorted(self._texts.items()):
-            for at, piece in enumerate(wrap(shown(text), cells - _INDENT)):
-                head = f"{number:>4}" if at == 0 else ""
-                rows.append(Row(f"text/{number}/{at}", ((fit(head, _INDENT), "dim"), (piece, "plain"))))
+            if not any(each.name.startswith(f"chat {number} ") for each in self._proofs):
+                rows += _coming(number, text, cells)
+        for each in self._proofs:
+            rows += _proof_rows(each, cells) if each not in failed else ()
         needle = self.needle.casefold()
         self.show([row for row in rows if needle in "".join(text for text, _ in row.line).casefold()])
 
@@ -106,12 +108,19 @@ class VerifyPane(Pane):
         return ((f"{failed} of {len(self._proofs)} proofs failed", "fail"),) if failed else (("verified", "ok"),)
 
 
-def _proof_rows(number: int, proof: Proof, cells: int) -> list[Row]:
+def _coming(number: int, text: str, cells: int) -> list[Row]:
+    pieces = wrap(shown(text), cells - _INDENT)
+    heads = [fit(f"{number:>4}", _INDENT), *(" " * _INDENT for _ in pieces)]
+    parts = enumerate(zip(heads, pieces, strict=False))
+    return [Row(f"text/{number}/{at}", ((head, "busy"), (piece, "plain"))) for at, (head, piece) in parts]
+
+
+def _proof_rows(proof: Proof, cells: int) -> list[Row]:
     word, role = _WORDS[proof.passed]
     head = f"{shown(proof.name)}" + (f", {proof.took_s:.2f} s" if proof.took_s else "")
-    rows = [Row(f"proof/{number}", ((fit(word, _INDENT), role), (head, "bold")))]
+    rows = [Row(f"proof/{proof.name}", ((fit(word, _INDENT), role), (head, "bold")))]
     pieces = wrap(shown(proof.seen), cells - _INDENT)
     return [
         *rows,
-        *(Row(f"proof/{number}/{at}", ((" " * _INDENT, ""), (each, "plain"))) for at, each in enumerate(pieces)),
+        *(Row(f"proof/{proof.name}/{at}", ((" " * _INDENT, ""), (each, "plain"))) for at, each in enumerate(pieces)),
     ]
