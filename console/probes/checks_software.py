@@ -80,10 +80,10 @@ INQUIRIES = (
 
 
 def _value(key: str, what: str) -> Callable[[Answer, Wanted], Judgement]:
-    """The value of a `key=value` file, to be the same everywhere."""
+    """The value of a `key=value` file, to be the same everywhere; a last line without its end may be half a value."""
 
     def judge(answer: Answer, wanted: Wanted) -> Judgement:
-        found = dict(line.split("=", 1) for line in answer.lines if "=" in line and not line.startswith("== "))
+        found = dict(line.split("=", 1) for line in answer.lines[:-1] if "=" in line and not line.startswith("== "))
         return passed(f"{what} {found[key]}", found[key]) if found.get(key) else unknown(f"no {key} in the file")
 
     return judge
