@@ -23,6 +23,7 @@ from console.node.processes import (
     looks_like_vllm,
     read_stat,
     send,
+    token_of,
 )
 from console.node.refusal import Refusal, of_os
 
@@ -62,6 +63,8 @@ def look(seen: Scan, ours: Set[str], holders: Set[int]) -> List[Stranger]:
             found[each.pid] = _describe(each.pid, OTHER_BASE, base)
     mine = {each.pid for token in ours for each in seen.members.get(token, [])}
     for pid in holders - mine - set(found):
+        if token_of(pid) in ours:  # a worker that was forked since the scan
+            continue
         found[pid] = _describe(pid, VLLM if looks_like_vllm(command_line(pid)) else HBM, "")
     return _folded(found)
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from console.node.processes import boot_id
+from console.node.processes import Scan, boot_id
+from console.node.unmanaged import look
 from tests.node.driver import Driver, Key, Refused, carriers, helper
 from tests.waiting import until_blocking
 
@@ -114,6 +115,12 @@ def test_a_holder_of_hbm_is_described_and_one_that_is_gone_is_said_to_be(tmp_pat
         assert entry(node, ours["pid"]) is None
         node.notify("regard", pids=[])
         until_blocking(lambda: entry(node, holder.pid) is None)
+
+
+def test_a_worker_forked_since_the_last_walk_over_proc_is_ours() -> None:
+    with stranger("import time; print(1, flush=True); time.sleep(1000)", DSV4_RUN="abc") as worker:
+        assert look(Scan(), {"abc"}, {worker.pid}) == []
+        assert [each.pid for each in look(Scan(), set(), {worker.pid})] == [worker.pid]
 
 
 def test_only_the_process_that_was_shown_is_signalled(tmp_path: Path) -> None:
