@@ -188,7 +188,7 @@ class Evaluator:
         asking = self._links[rank.node].http() if rank is not None else http
         facts = await checks.ask_model(asking, host, port)
         found: list[Finding] = [*checks.model_findings(facts, ask.model, str(where))]
-        found += checks.length_findings(ask.load, facts.max_model_len, str(where))
+        found += checks.length_findings(ask.load, ask.tool, facts.max_model_len, str(where))
         tool = commands.Presence()
         if node:
             program, distribution, files = plans.needs(ask)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from console.commands.evaluation import AccuracyLoad, BenchLoad, Endpoint, Presence, presence, presence_argv
+from console.evaluation.records import Tool
 from console.model.cluster import Node
 from console.model.deployment import Deployment, Rank
 from console.model.findings import Finding, Severity
@@ -145,16 +146,25 @@ def model_findings(facts: ModelFacts, given: str, endpoint: str) -> Iterator[Fin
         )
 
 
-def length_findings(load: BenchLoad | AccuracyLoad, longest: int | None, where: str) -> Iterator[Finding]:
-    """Requests that cannot fit the context are refused by every engine."""
+def length_findings(load: BenchLoad | AccuracyLoad, tool: Tool, longest: int | None, where: str) -> Iterator[Finding]:
+    """Requests that cannot fit the context are refused by every engine. AISBench's prompts are its dataset's."""
     if longest is None:
         return
-    if isinstance(load, BenchLoad) and load.input_tokens + load.output_tokens > longest:
-        text = f"{load.input_tokens} input and {load.output_tokens} output tokens do not fit max_model_len {longest}"
-        yield _error("EVAL-LEN", text, where, "ask for less")
-    if isinstance(load, AccuracyLoad) and load.max_out_tokens >= longest:
-        text = f"{load.max_out_tokens} output tokens and a prompt do not fit max_model_len {longest}"
-        yield _error("EVAL-LEN", text, where, "give a smaller --max-out-tokens")
+    if isinstance(load, BenchLoad) and tool is not Tool.AISBENCH:
+        if load.input_tokens + load.output_tokens > longest:
+            text = (
+                f"{load.input_tokens} input and {load.output_tokens} output tokens do not fit max_model_len {longest}"
+            )
+            yield _error("EVAL-LEN", text, where, "ask for less")
+        return
+    output, option = (
+        (load.output_tokens, "--output-len")
+        if isinstance(load, BenchLoad)
+        else (load.max_out_tokens, "--max-out-tokens")
+    )
+    if output >= longest:
+        text = f"{output} output tokens and a prompt do not fit max_model_len {longest}"
+        yield _error("EVAL-LEN", text, where, f"give a smaller {option}")
 
 
 def smoke_finding(fault: str, endpoint: str) -> Finding:

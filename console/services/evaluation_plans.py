@@ -205,7 +205,7 @@ def parameters(ask: Ask) -> dict[str, JsonValue]:
         }
     else:
         own = {
-            "input_tokens": load.input_tokens,
+            "input_tokens": None if ask.tool is Tool.AISBENCH else load.input_tokens,
             "output_tokens": load.output_tokens,
             "requests": load.requests,
             "concurrency": load.concurrency,

@@ -11,6 +11,7 @@ from console.commands.evaluation import AccuracyLoad, BenchLoad
 from console.evaluation.records import Kind, Tool
 from console.model.errors import UsageError
 from console.services import evaluation_plans as plans
+from console.services.evaluation_checks import length_findings
 from console.services.evaluation_plans import Ask
 from console.services.evaluation_words import read_words
 
@@ -101,3 +102,13 @@ def test_a_typed_line_means_what_the_same_words_mean_on_the_command_line() -> No
     words = ("--tool", "built-in", "--sweep", "1,2", "--warmups", "3", "--model", "a b")
     assert read_words("bench", "--tool built-in --sweep 1,2 --warmups 3 --model 'a b'") == asks("bench", *words)
     assert read_words("eval", "gsm8k") == asks("eval", "gsm8k")
+
+
+def test_aisbench_has_prompts_of_its_own_so_only_its_answers_can_be_too_long() -> None:
+    (ask,) = asks("bench", "--tool", "aisbench", "--input-len", "4000", "--output-len", "100")
+    assert "input_tokens" not in plans.parameters(ask)
+    assert list(length_findings(ask.load, ask.tool, 1024, "here")) == []
+    (found,) = length_findings(ask.load, ask.tool, 100, "here")
+    assert (found.rule, found.fix) == ("EVAL-LEN", "give a smaller --output-len")
+    (found,) = length_findings(ask.load, Tool.VLLM_BENCH, 1024, "here")
+    assert "4000 input and 100 output tokens" in found.message
