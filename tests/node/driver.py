@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from console.node.frames import MARKER, pack, read_frame
 from console.node.parcel import FLAGS
+from console.node.processes import boot_id
 from console.remote.bundle import first_bytes
 from tests.waiting import until_blocking
 
@@ -101,6 +102,11 @@ class Driver:
         """Wait for a verdict; gives the state."""
         until_blocking(lambda: self.verdict(key) == verdict, 10, f"{verdict} (is {self.verdict(key)})")
         return self.runs[key]
+
+    def stranger(self, pid: int) -> dict[str, Any] | None:
+        """What it says of a process that is not ours after a walk over all processes, which by itself it makes rarely."""
+        self.ask("end", pid=0, start=0, boot_id=boot_id(), force=False, limit_s=0)
+        return next((each for each in self.unmanaged if each["pid"] == pid), None)
 
     def close(self) -> int:
         """End its stdin; gives its exit status."""

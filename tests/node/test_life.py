@@ -327,8 +327,9 @@ def test_a_vllm_that_is_not_ours_is_reported_and_left_alone(node: Driver) -> Non
     try:
         assert stranger.stdout is not None
         assert stranger.stdout.readline() == b"1\n"
-        until_blocking(lambda: [each for each in node.unmanaged if each["pid"] == stranger.pid])
-        mine = next(each for each in node.unmanaged if each["pid"] == stranger.pid)
+        until_blocking(lambda: node.stranger(stranger.pid), 30)
+        mine = node.stranger(stranger.pid)
+        assert mine is not None
         assert (mine["owner"], mine["command"], mine["why"]) == (USER, "VLLM::Worker_TP3", "vllm")
         assert abs(mine["started_at"] - time.time()) < 60
         node.launch(KEY, "exec sleep 1000")

@@ -53,13 +53,9 @@ def stranger(code: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]
             process.stdout.close()
 
 
-def entry(node: Driver, pid: int) -> dict[str, Any] | None:
-    return next((each for each in node.unmanaged if each["pid"] == pid), None)
-
-
 def listed(node: Driver, pid: int) -> dict[str, Any]:
-    until_blocking(lambda: entry(node, pid), what=f"{pid} among {node.unmanaged}")
-    found = entry(node, pid)
+    until_blocking(lambda: node.stranger(pid), 30, f"{pid} in the list")
+    found = node.stranger(pid)
     assert found is not None
     return found
 
@@ -77,7 +73,7 @@ def test_an_engine_of_another_base_is_reported_with_that_base(tmp_path: Path) ->
         assert (seen["why"], seen["base"], seen["owner"]) == ("other-base", str(tmp_path / "two"), USER)
         until_blocking(lambda: len(carriers(state["token"])) == 2)
         assert [each for each in one.unmanaged if each["pid"] in carriers(state["token"])] == [seen], "one entry"
-        assert entry(two, state["pid"]) is None, "its own console keeps it"
+        assert two.stranger(state["pid"]) is None, "its own console keeps it"
         assert end(one, seen, force=True, limit_s=5)["outcome"] == "stopped"
         ended = two.until(KEY, "exited")
         assert (ended["exit"]["signal"], ended["stopping"]) == (9, False), "the other console never asked for it"
@@ -97,8 +93,8 @@ def test_a_tree_is_one_entry(tmp_path: Path) -> None:
         assert process.stdout is not None
         child = int(process.stdout.readline())
         with helper(tmp_path / "base") as node:
-            until_blocking(lambda: (entry(node, process.pid) or {}).get("below") == [child])
-            assert entry(node, child) is None
+            until_blocking(lambda: (node.stranger(process.pid) or {}).get("below") == [child], 30)
+            assert node.stranger(child) is None
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -112,9 +108,9 @@ def test_a_holder_of_hbm_is_described_and_one_that_is_gone_is_said_to_be(tmp_pat
         node.notify("regard", pids=[holder.pid, gone.pid, ours["pid"]])
         assert listed(node, holder.pid)["why"] == "hbm"
         assert listed(node, gone.pid)["why"] == "gone"
-        assert entry(node, ours["pid"]) is None
+        assert node.stranger(ours["pid"]) is None
         node.notify("regard", pids=[])
-        until_blocking(lambda: entry(node, holder.pid) is None)
+        until_blocking(lambda: node.stranger(holder.pid) is None)
 
 
 def test_a_worker_forked_since_the_last_walk_over_proc_is_ours() -> None:
@@ -165,7 +161,7 @@ def test_nodes_that_share_a_machine_see_only_their_own(tmp_path: Path, monkeypat
         helper(tmp_path / "base") as node,
     ):
         listed(node, mine.pid)
-        assert entry(node, others.pid) is None
+        assert node.stranger(others.pid) is None
 
 
 def start_of(pid: int) -> int:
