@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from console.probes.sanitize import clean
 
@@ -17,6 +17,8 @@ _BOARD = re.compile(
     r"\[[#█\- ]*\] (?P<done>\d+)/(?P<total>\d+) \[(?P<rate>[\d.]+|\?) it/s\] \| (?P<elapsed>\d+:\d{2}:\d{2})"
 )
 _COUNTS = re.compile(r"'POST': (\d+), 'RECV': (\d+), 'FINISH': (\d+), 'FAIL': (\d+)")
+_STATUS = re.compile(r"POST=\d+ \([\d.]+/s\) +RECV=\d+ \([\d.]+/s\) +FAIL=(\d+)")
+"""AISBench 3.1 with `--debug` prints it under its bar."""
 _ETA_WINDOW = 20
 
 
@@ -43,6 +45,7 @@ class ProgressLog:
     def __init__(self) -> None:
         self.newest: Progress | None = None
         self._rest = ""
+        self._failed: int | None = None
         self._seen: deque[tuple[float, int, int]] = deque(maxlen=_ETA_WINDOW)
 
     def feed(self, text: str, at: float | None = None) -> None:
@@ -53,6 +56,10 @@ class ProgressLog:
             found = parse(piece)
             if found is not None:
                 self.newest = self._with_rate(found, at)
+            elif self.newest is not None and (status := _STATUS.search(piece[-2000:])) is not None:
+                self._failed = int(status.group(1))
+            if self.newest is not None and self._failed is not None:
+                self.newest = replace(self.newest, failed=self._failed)
 
     def _with_rate(self, found: Progress, at: float | None) -> Progress:
         if at is None or found.rate_per_s is not None:
