@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from console.files import layout_text
 from console.model.layout import Layout
@@ -33,7 +33,7 @@ def _member(
         id=f"decode-{rank}", node=f"d{rank}", group="decode", role="decode", state=state, run=RUN if run else None
     )
     key = RunKey("pd", engine.id, RUN)
-    spec = {"restarts": list(restarts)} if restarts else {}
+    spec: dict[str, JsonValue] = {"restarts": [*restarts]} if restarts else {}
     seen = RunState(key, RunVerdict.RUNNING, stopping=stopping, spec=spec)
     return Member(replace(engine, started_at=NOW - 900), seen if run else None, ended_at)
 
