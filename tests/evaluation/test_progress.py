@@ -67,7 +67,7 @@ def test_a_log_in_any_cuts_ends_at_the_same_bar(cuts: list[int]) -> None:
 def test_failures_are_counted_from_the_line_that_aisbench_prints_under_its_bar() -> None:
     log = ProgressLog()
     log.feed("POST=9 (9.0/s)  RECV=9 (9.0/s)  FAIL=9 (0.0/s)  FIN=9 (9.0/s)\n")
-    assert log.newest is None
+    assert [log.newest] == [None]
     log.feed("\rProgress:  50%|#####     | 6/12 [00:01<00:01,  5.96case/s]\n\x1b[A\n")
     assert log.newest == Progress(6, 12, 5.96, 1.0, None, "Progress")
     log.feed("POST=8 (6.0/s)  RECV=6 (6.0/s)  FAIL=2 (0.0/s)  FINISH=6 (6.0/s)   \x1b[A")
