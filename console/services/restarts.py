@@ -20,6 +20,8 @@ from console.services.operator import Operator
 from console.services.standing import Member, Sight, longest, stand
 
 EVERY_S = 0.5
+DRAIN_S = 5.0
+"""What is left of requests on a condemned group mostly waits for the dead rank."""
 BUSY_S = 10.0
 """How long to stand back after another operator's lease stood in the way; the picture names the holder well before."""
 FRESH_S = 15.0
@@ -160,7 +162,7 @@ class RestartWatch:
         """Raises Busy when somebody else is at work or has been there since."""
         policy = self._monitor.deployment.layout.groups[group].restart
         members = self._members(group)
-        plan = await self._operator.prepare("restart", [members[0].engine.id])
+        plan = await self._operator.prepare("restart", [members[0].engine.id], drain_s=DRAIN_S)
         plan = replace(plan, restarts=(*longest(members), time.time())[-policy.budget :])
         witness = self.witness
         if witness is not None:

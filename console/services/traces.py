@@ -56,6 +56,8 @@ def _begun(record: Mapping[str, object]) -> Trace:
     details = [f"overridden: {', '.join(override)}"] if override else []
     if record.get("takeover") is True:
         details.append("taken over from another operator")
+    if record.get("restarts"):
+        details.append("by the restart policy")
     error, command = _text(record, "error"), _text(record, "command")
     if command:
         details.append(command)
