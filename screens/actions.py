@@ -171,7 +171,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("survey", ("n",), "Network", "Links of all NPUs, and pings between them", "Check", ("check",), footer=8),
     Action("survey-full", ("N",), "Full mesh", "The same, every NPU to every other; long", "Check", ("check",)),
     Action("cancel-check", ("c",), "Stop asking", "Wait no longer for the nodes", "Check", ("check",), footer=12),
-    Action("containers", ("C",), "Containers", "Plan: pull, create, start; `:containers NODE…`", "Check", ("check",), True, 9),
+    Action("containers", ("C",), "Containers", "Plan: pull, create, start; `NODE=NAME` adopts", "Check", ("check",), True, 9),
     Action("weights", ("w",), "Weights", "Plan a copy of the model; `:weights FROM NODE…`", "Check", ("check",), True, 9),
     Action("tune", ("t",), "Tune", "Plan to set what drifts on hosts; `:tune NODE…`", "Check", ("check",), True),
     Action("cancel-plan", ("c",), "Stop here", "Begin no more steps", "Plan", ("plan",), footer=12),

@@ -113,7 +113,9 @@ class Deeds:
                 result = await run(plan, notice, confirmed)
         except ConsoleError as error:
             pane.refuse(f"{error}. {error.hint}" if error.hint else str(error))
-            if run is not None or not isinstance(error, Busy) or not error.holder:  # else it was asked about, and declined
+            if (
+                run is not None or not isinstance(error, Busy) or not error.holder
+            ):  # else it was asked about, and declined
                 screen.console.tell(error)
             return
         finally:

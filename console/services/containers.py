@@ -184,7 +184,7 @@ def _mended(deployment: Deployment, result: Result) -> Result:
     if not made:
         return result
     if result.seen.startswith(_ABSENT):
-        return replace(result, remedy=made)
+        return replace(result, remedy=f"{made}  # or: dsv4-console containers create {result.node}")
     away = removal(deployment.node(result.node))
     return replace(result, remedy=f"{away} && {made}  # ends everything that runs in the old one")
 

@@ -28,8 +28,9 @@ class Upkeep:
         self._operator = operator
 
     async def containers(self, nodes: Sequence[str] = ()) -> Chore:
-        """The plan that pulls, creates and starts what is missing. Raises Refused and UsageError."""
-        return await self.of_containers.prepare("all", nodes)
+        """The plan that pulls, creates and starts what is missing; `NODE=NAME` adopts. Raises Refused and UsageError."""
+        adopts = any("=" in name for name in nodes)
+        return await self.of_containers.prepare("adopt" if adopts else "all", nodes)
 
     async def weights(self, source: str, nodes: Sequence[str] = ()) -> Chore:
         """The plan that copies the model to nodes that lack it. Raises Refused and UsageError."""

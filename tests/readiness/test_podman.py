@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.cluster import Lab, lab
+from tests.e2e.cluster import lab
+from tests.readiness.inline import Inline, inline
 from tests.sshd import needs_sshd
 
 WORDS = ["podman", "--runtime", "runc"]
@@ -49,7 +50,9 @@ def podman(*words: str) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[Lab, str]]:
+def place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Inline, str]]:
     """A node that runs engines in podman, on a copy-on-write view of this machine's own files; nothing is made yet."""
     podman("version")
     name = f"dsv4-test-{uuid.uuid4().hex[:8]}"
@@ -67,77 +70,72 @@ def place(tmp_path: Path) -> Iterator[tuple[Lab, str]]:
         made.file.write_text(yaml.safe_dump(written))
         made.file.with_name("one.yaml").write_text(LAYOUT.format(model=tmp_path / "model"))
         try:
-            yield made, name
+            yield inline(made, "one.yaml", capsys, monkeypatch), name
         finally:
             for each in (name, f"{name}-other"):
                 subprocess.run([*WORDS, "rm", "-f", "-t", "0", each], capture_output=True, check=False, timeout=60)
 
 
-def containers(made: Lab, *words: str) -> subprocess.CompletedProcess[str]:
-    return made.console("containers", *words, "--layout", str(made.file.with_name("one.yaml")))
-
-
-def shown(made: Lab) -> dict[str, Any]:
+def shown(console: Inline) -> dict[str, Any]:
     """What `containers` says of the node."""
-    done = containers(made, "-o", "json")
+    done = console("containers", "-o", "json")
     assert done.stdout, done.stderr
     (found,) = json.loads(done.stdout)
     assert isinstance(found, dict)
     return found
 
 
-def running_in(made: Lab, name: str) -> bool:
+def running_in(console: Inline, name: str) -> bool:
     """Whether the engine's main process has the mounts of that container."""
     main = podman("inspect", "--format", "{{.State.Pid}}", name)
-    done = made.console("status", "--layout", str(made.file.with_name("one.yaml")), "-o", "json")
+    done = console("status", "-o", "json")
     pid = next(each["pid"] for each in json.loads(done.stdout)["engines"] if each["id"] == "all-0")
     return os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink(f"/proc/{main}/ns/mnt")
 
 
-def test_a_container_is_made_used_left_alone_and_another_one_adopted(place: tuple[Lab, str]) -> None:
-    made, name = place
-    assert (shown(made)["state"], containers(made).returncode) == ("absent", 1)
-    dry = containers(made, "create", "--dry-run")
+def test_a_container_is_made_used_left_alone_and_another_one_adopted(place: tuple[Inline, str]) -> None:
+    console, name = place
+    assert (shown(console)["state"], console("containers").returncode) == ("absent", 1)
+    dry = console("containers", "create", "--dry-run")
     assert dry.returncode == 0
     assert f"run -d --name {name} --net=host" in dry.stderr
-    assert shown(made)["state"] == "absent", "a dry run makes nothing"
+    assert shown(console)["state"] == "absent", "a dry run makes nothing"
 
-    done = containers(made, "create", "--yes")
+    done = console("containers", "create", "--yes")
     assert done.returncode == 0, done.stderr
-    found = shown(made)
+    found = shown(console)
     assert (found["state"], found["differences"]) == ("running", [])
 
-    layout = ("--layout", str(made.file.with_name("one.yaml")))
-    started = made.console("start", *layout, "--yes", "--no-wait")
+    started = console("start", "--yes", "--no-wait")
     assert started.returncode == 0, started.stderr
-    assert running_in(made, name)
-    assert made.console("stop", *layout, "--yes").returncode == 0
+    assert running_in(console, name)
+    assert console("stop", "--yes").returncode == 0
 
     podman("stop", "-t", "0", name)
-    assert shown(made)["state"] == "exited"
-    assert containers(made, "start", "--yes").returncode == 0
-    assert shown(made)["state"] == "running"
+    assert shown(console)["state"] == "exited"
+    assert console("containers", "start", "--yes").returncode == 0
+    assert shown(console)["state"] == "running"
 
     other = f"{name}-other"
     podman("run", "-d", "--name", other, *FLAGS, "--net=host", "--rootfs", "/:O", "sleep", "1000")
-    model = made.file.with_name("model")
-    adopted = containers(made, "adopt", f"p0={other}", "--yes")
+    model = console.made.file.with_name("model")
+    adopted = console("containers", "adopt", f"p0={other}", "--yes")
     assert adopted.returncode == 0, adopted.stderr
     assert f"not mounted: {model}" in adopted.stderr
-    found = shown(made)
+    found = shown(console)
     assert (found["container"], {each["what"] for each in found["differences"]}) == (other, {"shm", "mounts", "base"})
-    assert "nothing to do" in containers(made, "create", "--yes").stderr, "one that runs is never made anew"
-    back = containers(made, "adopt", "p0=", "--yes")
+    assert "nothing to do" in console("containers", "create", "--yes").stderr, "one that runs is never made anew"
+    back = console("containers", "adopt", "p0=", "--yes")
     assert back.returncode == 0, back.stderr
-    assert shown(made)["container"] == name
+    assert shown(console)["container"] == name
 
 
-def test_what_is_not_there_is_named(place: tuple[Lab, str]) -> None:
-    made, name = place
-    done = containers(made, "adopt", "p0=no-such", "--yes")
+def test_what_is_not_there_is_named(place: tuple[Inline, str]) -> None:
+    console, name = place
+    done = console("containers", "adopt", "p0=no-such", "--yes")
     assert (done.returncode, "has no container 'no-such'" in done.stderr) == (2, True)
-    assert containers(made, "show", "nobody").returncode == 2
-    started = containers(made, "start", "--yes")
+    assert console("containers", "show", "nobody").returncode == 2
+    started = console("containers", "start", "--yes")
     assert (started.returncode, f"p0 has no container {name}" in started.stderr) == (4, True)
-    refused = containers(made, "create")
+    refused = console("containers", "create")
     assert (refused.returncode, "--yes" in refused.stderr) == (4, True)

@@ -11,6 +11,7 @@ from console.probes.checks import Answer, Wanted
 from console.probes.tuning import drifts, settled, spans
 from console.services.tuning import Change, way_back
 from tests.e2e.cluster import lab
+from tests.readiness.inline import inline
 from tests.readiness.test_network import LAYOUT
 from tests.sshd import needs_sshd
 
@@ -80,24 +81,25 @@ def test_the_way_back_is_to_what_was_before_the_first_change() -> None:
 @needs_sshd
 @pytest.mark.sshd
 @pytest.mark.timeout(200)
-def test_a_node_is_tuned_when_the_cluster_is_named_and_not_before(tmp_path: Path) -> None:
+def test_a_node_is_tuned_when_the_cluster_is_named_and_not_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with lab(tmp_path, hardware="a2", names=("p0", "p1")) as made:
-        layout = made.file.with_name("two.yaml")
-        layout.write_text(LAYOUT)
-        words = ("--layout", str(layout))
+        made.file.with_name("two.yaml").write_text(LAYOUT)
+        console = inline(made, "two.yaml", capsys, monkeypatch)
         setting = made.node("p1").root / "root/proc/sys/vm/swappiness"
         setting.write_text("60\n")
-        shown = made.console("tune", *words, "-o", "json")
+        shown = console("tune", "-o", "json")
         assert shown.returncode == 1
         rows = {each["node"]: [drift["name"] for drift in each["drifts"]] for each in json.loads(shown.stdout)}
         assert rows == {"p0": [], "p1": ["vm.swappiness"]}
-        asked = made.console("tune", "set", *words)
+        asked = console("tune", "set")
         assert (asked.returncode, setting.read_text()) == (4, "60\n")
-        done = made.console("tune", "set", "--yes", *words)
+        done = console("tune", "set", "--yes")
         assert done.returncode == 0, done.stderr
         assert setting.read_text() == "0\n"
-        back = made.console("tune", "--undo", "p0", "--undo", "p1", *words)
+        back = console("tune", "--undo", "p0", "--undo", "p1")
         assert back.stdout.splitlines() == [
             "# p0: nothing was changed here", "# p1", "echo 60 > /proc/sys/vm/swappiness"
         ]  # fmt: skip
-        assert made.console("tune", "set", "--yes", *words).returncode == 4, "nothing is left to set"
+        assert console("tune", "set", "--yes").returncode == 4, "nothing is left to set"

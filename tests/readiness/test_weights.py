@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import pytest
 
 from console.commands.weights import download_commands
 from console.demo.tools import sysroot
-from tests.e2e.cluster import Lab, lab
+from tests.e2e.cluster import lab
+from tests.readiness.inline import Inline, inline
 from tests.readiness.test_network import LAYOUT
 from tests.sshd import needs_sshd
 
@@ -21,20 +21,16 @@ SHARD = "model-00002-of-00004.safetensors"
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Lab]:
+def console(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Inline]:
     """Two A2 nodes that both have the model."""
     with lab(tmp_path, hardware="a2", names=("p0", "p1")) as nodes:
         nodes.file.with_name("two.yaml").write_text(LAYOUT)
-        yield nodes
+        yield inline(nodes, "two.yaml", capsys, monkeypatch)
 
 
-def weights(made: Lab, *words: str) -> subprocess.CompletedProcess[str]:
-    return made.console("weights", *words, "--layout", str(made.file.with_name("two.yaml")))
-
-
-def shown(made: Lab) -> dict[str, Any]:
+def shown(console: Inline) -> dict[str, Any]:
     """By node."""
-    done = weights(made, "-o", "json")
+    done = console("weights", "-o", "json")
     assert done.stdout, done.stderr
     return {each["node"]: each for each in json.loads(done.stdout)["nodes"]}
 
@@ -42,25 +38,25 @@ def shown(made: Lab) -> dict[str, Any]:
 @needs_sshd
 @pytest.mark.sshd
 @pytest.mark.timeout(200)
-def test_a_node_that_lacks_a_shard_gets_it_from_the_other(made: Lab) -> None:
-    good, bad = (made.node(name).root / "root" / MODEL for name in ("p0", "p1"))
+def test_a_node_that_lacks_a_shard_gets_it_from_the_other(console: Inline) -> None:
+    good, bad = (console.made.node(name).root / "root" / MODEL for name in ("p0", "p1"))
     (bad / SHARD).unlink()
     (bad / f"{SHARD}.part").write_text("half of it")
-    found = shown(made)
+    found = shown(console)
     assert (found["p0"]["complete"], found["p1"]["complete"]) == (True, False)
     assert found["p1"]["lacking"] == [f"{SHARD} is missing", f"{SHARD}.part is left of a download"]
-    partial = weights(made, "copy", "--from", "p1", "--yes")
+    partial = console("weights", "copy", "--from", "p1", "--yes")
     assert (partial.returncode, "p1 has no whole model" in partial.stderr) == (4, True)
     (bad / f"{SHARD}.part").unlink()
 
-    done = weights(made, "copy", "--from", "p0", "--yes")
+    done = console("weights", "copy", "--from", "p0", "--yes")
     assert done.returncode == 0, done.stderr
     assert "complete: 8 files" in done.stderr
     assert (bad / SHARD).read_bytes() == (good / SHARD).read_bytes()
-    scripts = [path for name in ("p0", "p1") for path in made.node(name).base.rglob("cmd.sh")]
+    scripts = [path for name in ("p0", "p1") for path in console.made.node(name).base.rglob("cmd.sh")]
     assert len(scripts) == 2, "one supervised run on each node"
     assert all(path.stat().st_mode & 0o077 == 0 for path in scripts), "the secret is nobody else's to read"
-    again = weights(made, "copy", "--from", "p0", "--yes")
+    again = console("weights", "copy", "--from", "p0", "--yes")
     assert (again.returncode, "p1 has the same, whole" in again.stderr) == (4, True)
 
 
