@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import pytest
 
 from console.cli import evaluating
-from console.commands.evaluation import AccuracyLoad, BenchLoad
+from console.commands.evaluation import AccuracyLoad, BenchLoad, Endpoint
 from console.evaluation.records import Kind, Tool
 from console.model.errors import UsageError
+from console.model.run import RunKey
 from console.services import evaluation_plans as plans
 from console.services.evaluation_checks import length_findings
-from console.services.evaluation_plans import Ask
+from console.services.evaluation_plans import Ask, EvaluationPlan
 from console.services.evaluation_words import read_words
+from tests.services.deployments import deployment
 
 
 def asks(*words: str) -> tuple[Ask, ...]:
@@ -112,3 +115,31 @@ def test_aisbench_has_prompts_of_its_own_so_only_its_answers_can_be_too_long() -
     assert (found.rule, found.fix) == ("EVAL-LEN", "give a smaller --output-len")
     (found,) = length_findings(ask.load, Tool.VLLM_BENCH, 1024, "here")
     assert "4000 input and 100 output tokens" in found.message
+
+
+def _plan(*words: str) -> EvaluationPlan:
+    (ask, *_) = asks(*words)
+    key = RunKey("pd", plans.engine_id(ask), "r1")
+    where = Endpoint("10.0.0.1", 8000, "p0", "proxy")
+    return EvaluationPlan(ask, where, "p0", "dsv4", key, "", ("vllm", "bench"), (), {}, None, {})
+
+
+def test_the_dialog_shows_what_runs_what_follows_and_who_suffers() -> None:
+    several = asks("bench", "--sweep", "1,2,4")
+    shown = plans.as_plan(_plan("bench", "--sweep", "1,2,4"), deployment(), several[1:], busy=7)
+    assert (shown.confirm.kind, shown.blocked) == ("key", False)
+    assert shown.stages[0].steps[0].commands == ("vllm bench",)
+    assert [step.title.rpartition(", ")[2] for step in shown.steps] == [
+        "concurrency 1",
+        "concurrency 2",
+        "concurrency 4",
+    ]
+    assert "as long as this console is open" in shown.stages[1].title
+    assert shown.losses == ("7 requests of others run now; they get slower, and so does what is measured",)
+
+
+def test_a_production_cluster_wants_its_name_typed() -> None:
+    plain = deployment()
+    cluster = plain.cluster.model_copy(update={"tags": ("production",)})
+    shown = plans.as_plan(_plan("bench"), replace(plain, cluster=cluster))
+    assert (shown.confirm.kind, shown.confirm.expected) == ("name", cluster.name)

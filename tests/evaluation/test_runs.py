@@ -20,7 +20,9 @@ from console.evaluation.progress import Progress
 from console.evaluation.records import Ending, Tool
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, Refused
+from console.model.findings import Severity
 from console.model.layout import Layout
+from console.services.evaluation import Local
 from console.services.evaluation_plans import Ask
 from console.services.session import Session
 from tests.evaluation.figures import SUMMARY, bench_json
@@ -358,6 +360,19 @@ async def test_the_built_in_generator_measures_through_the_link_and_is_named_so(
     assert (record.parameters["through"], record.parameters["warmups"]) == ("tunnel", 4)
     assert record.numbers["output_tokens"].value == 24
     assert seen[-1].done == 12
+
+
+async def test_what_is_measured_from_here_counts_as_busy_too(
+    sshd: SshNodes, engine: tuple[Engine, int], home: Path, tmp_path: Path
+) -> None:
+    async with console(sshd, engine[1], tmp_path) as session:
+        plan = await session.evaluator.prepare(Ask(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3)))
+        session.evaluator.local[plan.key] = Local(plan, 0.0, Progress(0, 12))
+        other = await session.evaluator.prepare(ASK)
+        again = await session.evaluator.prepare(Ask(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3)))
+    assert [(finding.rule, finding.severity) for finding in other.findings] == [("EVAL-BUSY", Severity.WARNING)]
+    assert [finding.where for finding in again.findings] == ["this machine"]
+    assert again.blocked
 
 
 async def test_nothing_is_measured_in_a_read_only_session_or_unconfirmed(
