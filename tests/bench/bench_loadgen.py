@@ -2,7 +2,8 @@
 
 Run: `python -m tests.bench.bench_loadgen [RATE [SECONDS]]`. Prints what was measured, what the server really did (by its own
 stamps on the same clock) and the difference; exits 1 when TTFT, inter-token latency or throughput is off by more than 2 %.
-Two processes that wait for a core measure the waiting: on a busy machine run it as `chrt -f 10 python -m …` to keep others away.
+Two processes that wait for a core measure the waiting, and `woken late` says how long that was: run it on a machine without other
+load, or as `chrt -f 10 python -m …` to keep others away.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from itertools import pairwise
 
 from pydantic import JsonValue
 
-from console.evaluation.loadgen import generate
+from console.evaluation.loadgen import Lateness, generate
 from console.evaluation.schedule import OpenLoop, prompts
 from console.evaluation.statistics import Timed, read_requests
 from console.remote.streaming import Streams
@@ -43,8 +44,8 @@ def truth(stamps: list[list[float]]) -> Truth:
     return Truth(sum(first) / len(first) * 1e3, sum(gaps) / len(gaps) * 1e3, len(stamps) * TOKENS / length)
 
 
-async def load(port: int, rate: float, seconds: float) -> tuple[Timed, ...]:
-    """An open loop with Poisson arrivals."""
+async def load(port: int, rate: float, seconds: float) -> tuple[tuple[Timed, ...], list[float]]:
+    """An open loop with Poisson arrivals; also by how much this process was woken too late."""
     streams = Streams("127.0.0.1", port)
 
     async def send(prompt: str, due: float) -> Timed:
@@ -54,7 +55,8 @@ async def load(port: int, rate: float, seconds: float) -> tuple[Timed, ...]:
 
     plan = OpenLoop(rate, int(rate * seconds), "poisson")
     try:
-        return await generate(plan, list(prompts(20, plan.requests)), send)
+        async with Lateness() as late:
+            return await generate(plan, list(prompts(20, plan.requests)), send), late.seconds
     finally:
         streams.close()
 
@@ -69,11 +71,11 @@ def main() -> int:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         before = time.process_time()
-        requests = asyncio.run(load(port, rate, seconds))
+        requests, late = asyncio.run(load(port, rate, seconds))
         used = time.process_time() - before
         out, _ = server.communicate()
     real = truth(json.loads(out))
-    reading = read_requests(requests)
+    reading = read_requests(requests, lateness=late)
     found = {name: figure.value for name, figure in reading.numbers.items()}
     worst = 0.0
     for name, mine, theirs, set_to in (
@@ -86,7 +88,8 @@ def main() -> int:
         print(f"{name:9} measured {mine:9.3f}  server {theirs:9.3f}  off {off:+.2%}  (set to {set_to:g})")
     print(
         f"{len(requests)} requests, {reading.failed_requests} failed, {found['request_throughput']:.1f} req/s, sent late by "
-        f"{found['send_lag_mean']:.2f} ms mean, {found['send_lag_p99']:.2f} ms p99; {used / seconds:.0%} of a core used"
+        f"{found['send_lag_mean']:.2f} ms mean, {found['send_lag_p99']:.2f} ms p99; woken late by "
+        f"{found['client_lag_mean']:.2f} ms mean, {found['client_lag_p99']:.2f} ms p99; {used / seconds:.0%} of a core used"
     )
     return int(worst > LIMIT or bool(reading.failed_requests))
 
