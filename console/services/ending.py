@@ -16,6 +16,8 @@ from console.services.scope import Say, Scope
 
 VERIFY_S = 60.0
 """How long HBM may take to be given back after the last process is gone."""
+HEARD_S = 10.0
+"""How long the picture may take to show what the node has just answered; later steps and the operator read the picture."""
 IDLE_HBM_MIB = 4096
 """Above every idle base seen (A2 2837–3450 MiB, A3 2860–3420 MiB), far below anything that is loaded."""
 
@@ -70,6 +72,7 @@ class Ending:
                 "processes are left: " + "; ".join(left),
                 hint="force (X) kills what carries the run's cookie; a process in state D waits for the driver",
             )
+        await self._scope.until(lambda: not any(self._scope.runs_now(engine) for engine in step.engines), HEARD_S)
         return f"{len(keys)} stopped, no process left"
 
     async def verify(self, step: Step, say: Say) -> str:
