@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from console.model.cluster import Written
 
@@ -43,7 +43,7 @@ class Restart(Written):
 
     policy: Literal["never", "on-failure"] = "never"
     """on-failure: when a rank of it ended and nobody had asked for that."""
-    budget: int = Field(default=3, ge=1, le=100)
+    budget: int = Field(default=3, ge=1, le=20)
     """Restarts within the time below; one more failure is left to an operator."""
     within: float = Field(default=3600.0, ge=1, le=30 * 86400)
     """Seconds; written as a span, `1h`."""
@@ -54,6 +54,18 @@ class Restart(Written):
     @classmethod
     def _spans(cls, value: object) -> object:
         return seconds(value)
+
+    @model_validator(mode="after")
+    def _can_be_spent(self) -> Restart:
+        waits = self.backoff * (2.0**self.budget - 1)
+        if waits >= self.within:
+            text = f"{self.budget} restarts never happen in {span(self.within)}, as the waits before them take longer"
+            raise ValueError(f"{text}: they would go on for ever; raise within, or lower budget or backoff")
+        return self
+
+    def wait_s(self, before: int) -> float:
+        """Seconds to wait before the next restart, after so many."""
+        return self.backoff * 2.0**before
 
 
 class Standing(StrEnum):

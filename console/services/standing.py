@@ -77,8 +77,7 @@ def stand(policy: Restart, group: str, members: Sequence[Member], sight: Sight, 
         return replace(made, standing=Standing.GAVE_UP, reason=f"{what}; mend the cause, then restart {group} by hand")
     if held := forbidden or _held(policy, group, members, sight, failed_at):
         return replace(made, standing=Standing.HELD, reason=f"{what}; {held}")
-    wait = min(policy.backoff * 2.0 ** len(before), policy.within)
-    due = max(failed_at + wait, sight.at + policy.backoff)
+    due = max(failed_at + policy.wait_s(len(before)), sight.at + policy.backoff)
     return replace(made, standing=Standing.WAITING, reason=what, due_at=due)
 
 

@@ -145,6 +145,7 @@ def test_the_policy_is_off_unless_written_and_survives_writing() -> None:
         ({"backoff": "0s"}, "greater than or equal to 1"),
         ({"budget": 0}, "greater than or equal to 1"),
         ({"limit": 3}, "Extra inputs"),
+        ({"budget": 3, "within": "10m", "backoff": "2m"}, "3 restarts never happen in 10 min"),
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(given: dict[str, object], message: str) -> None:
