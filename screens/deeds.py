@@ -71,7 +71,9 @@ class Deeds:
         screen = self._screen
         session = screen.console.session
         if session.read_only:
-            screen.notify("read-only: the console was not started with --write", severity="warning", markup=False)
+            replay = screen.replaying.words()
+            why = "this is a replay" if replay else "the console was not started with --write"
+            screen.notify(f"read-only: {why}", severity="warning", markup=False)
             return False
         running = screen.console.fleet.acting if screen.console.fleet else None
         if running is not None:

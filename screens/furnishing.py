@@ -85,4 +85,6 @@ def begin(screen: MainScreen) -> None:
     remembering.recall(screen)
     screen.dress()
     screen.greeted = greet(screen)
+    if screen.grid.cluster:
+        screen.grid.move(1)
     screen.set_interval(1 / screen.console.options.frames_per_s, screen.tick)

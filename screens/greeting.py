@@ -27,11 +27,13 @@ def greet(screen: MainScreen) -> bool:
     def key(name: str) -> str:
         return keys.word(BY_ID[name]) or f":{name}"
 
-    words = (
-        f"{key('help')}  every key, to search and to run       {key('problems')}  only what is wrong\n"
-        f"{key('open')}  opens a row                        {key('logs')}  log of the engine\n"
-        f"{key('start')} {key('stop')} {key('restart')}  show a plan first; nothing runs before you confirm it\n"
-        f"{key('quit')}  leaves; engines keep running        {key('back')}  takes this away"
+    words = "\n".join(
+        (
+            f"{key('help')}  every key: search, Enter runs it",
+            f"{key('problems')}  only what is wrong      {key('logs')}  log of the engine",
+            f"{key('start')} {key('stop')} {key('restart')}  show a plan; nothing runs unconfirmed",
+            f"{key('quit')}  leaves, engines go on   {key('back')}  hides this",
+        )
     )
     screen.notify(words, title="First time here?", timeout=STAYS_S, markup=False)
     return True

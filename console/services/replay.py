@@ -9,6 +9,7 @@ import asyncio
 import bisect
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from console.model.errors import ConsoleError, Refused
@@ -22,6 +23,11 @@ LONGEST_PAUSE_S = 5.0
 """A longer silence in the recording is not waited for."""
 
 
+def _then(recording: Recording, number: int) -> ClusterSnapshot:
+    """A picture as it is shown now: nothing in it can be acted on any more."""
+    return replace(recording.picture(number), read_only=True)
+
+
 class Tape:
     """A recording with a place in it, which moves by itself while it plays."""
 
@@ -32,7 +38,7 @@ class Tape:
         self.speed = SPEEDS[0]
         self.playing = True
         self.told: list[Callable[[ClusterSnapshot], None]] = []
-        self.picture = recording.picture(0)
+        self.picture = _then(recording, 0)
         self._moved = asyncio.Event()
 
     @property
@@ -79,7 +85,7 @@ class Tape:
     def go(self, number: int) -> None:
         """Show the picture of that number, or the nearest there is. Raises ConsoleError when it cannot be read."""
         number = max(0, min(number, len(self.recording.times) - 1))
-        self.picture = self.recording.picture(number)
+        self.picture = _then(self.recording, number)
         self.number = number
         self._tell()
 

@@ -88,7 +88,7 @@ async def test_a_mistake_at_the_start_ends_the_app_with_it(tmp_path: Path) -> No
 
 async def test_who_is_new_is_greeted_once_and_esc_takes_it_away(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path), options=Options(hints=True)) as seen:
-        await seen.sees(lambda: "every key, to search and to run" in seen.toasts())
+        await seen.sees(lambda: "every key: search, Enter runs it" in seen.toasts())
         await seen.press("escape")
         await seen.sees(lambda: not seen.toasts())
     async with running(FakeSession(tmp_path), options=Options(hints=True)) as seen:
