@@ -12,6 +12,7 @@ from console.probes.checks import Wanted
 from console.probes.hccn import DeviceNet, Ping
 from console.services.network import Crossing, Way, ways
 from tests.e2e.cluster import lab
+from tests.readiness.inline import inline
 from tests.sshd import needs_sshd
 
 A2 = Wanted("n0", "a2", 2, 1)
@@ -76,14 +77,15 @@ assign: {all: [p0, p1]}
 @needs_sshd
 @pytest.mark.sshd
 @pytest.mark.timeout(200)
-def test_a_dead_link_is_named_by_the_survey_and_by_the_pings_of_both_sides(tmp_path: Path) -> None:
+def test_a_dead_link_is_named_by_the_survey_and_by_the_pings_of_both_sides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with lab(tmp_path, hardware="a2", names=("p0", "p1")) as made:
-        layout = made.file.with_name("two.yaml")
-        layout.write_text(LAYOUT)
+        made.file.with_name("two.yaml").write_text(LAYOUT)
         made.fail("p1", "hccn_tool", "down 3")
         host = made.node("p1").host.rpartition(".")[2]
         made.fail("p0", "hccn_tool", f"lost 29.1.{host}.13")
-        done = made.console("check", "--network", "--layout", str(layout), "-o", "json")
+        done = inline(made, "two.yaml", capsys, monkeypatch)("check", "--network", "-o", "json")
         assert done.stdout, done.stderr
         document = json.loads(done.stdout)
         bad = {(each["check"], each["node"]) for each in document["results"] if each["verdict"] != "pass"}

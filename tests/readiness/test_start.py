@@ -11,6 +11,7 @@ import pytest
 from console.cli.main import main
 from console.services.gate import overrides
 from tests.e2e.cluster import Lab, lab
+from tests.readiness.inline import inline
 from tests.sshd import needs_sshd
 
 LAYOUT = """\
@@ -48,26 +49,28 @@ def begun(made: Lab) -> list[list[str]]:
 @needs_sshd
 @pytest.mark.sshd
 @pytest.mark.timeout(200)
-def test_a_failed_check_stops_the_start_until_it_is_overridden_by_name(one: Lab) -> None:
-    layout = ("--layout", str(one.file.with_name("one.yaml")))
+def test_a_failed_check_stops_the_start_until_it_is_overridden_by_name(
+    one: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = inline(one, "one.yaml", capsys, monkeypatch)
     (one.node("p0").root / "root/dev/davinci5").unlink()
-    refused = one.console("start", *layout, "--yes")
+    refused = console("start", "--yes")
     assert refused.returncode == 1
     assert "check 14, device nodes in the container: missing davinci5" in refused.stderr
     assert "--override 14" in refused.stderr
     assert one.marked() == []
-    other = one.console("start", *layout, "--yes", "--override", "37")
+    other = console("start", "--yes", "--override", "37")
     assert other.returncode == 1, "an override lets only its own check through"
-    done = one.console("start", *layout, "--yes", "--override", "14")
+    done = console("start", "--yes", "--override", "14")
     assert done.returncode == 0, done.stderr
     assert "1 overridden" in done.stderr
     assert begun(one) == [[], ["37"], ["14"]]
-    busy = one.console("check", *layout, "-o", "json")
+    busy = console("check", "-o", "json")
     failed = [each["check"] for each in json.loads(busy.stdout)["results"] if each["verdict"] == "fail"]
     assert failed == ["14"], "engines of ours are no strangers, and their memory and ports no fault"
-    last = one.console("check", *layout, "--last", "-o", "json")
+    last = console("check", "--last", "-o", "json")
     assert (last.returncode, last.stdout) == (busy.returncode, busy.stdout)
-    assert one.console("stop", *layout, "--yes").returncode == 0
+    assert console("stop", "--yes").returncode == 0
     assert one.marked() == []
 
 
