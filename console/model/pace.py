@@ -21,6 +21,20 @@ def starts(count: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Usual:
+    """How long the start of a group took before."""
+
+    seconds: float
+    """The median."""
+    of: int
+    """How many starts that rests on."""
+
+    def words(self) -> str:
+        """`about 8 min, as in 4 earlier starts`."""
+        return f"about {about(self.seconds)}, as in {starts(self.of)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Pace:
     """The start of one group, now."""
 

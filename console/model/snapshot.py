@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from console.model.alert import Alert
-from console.model.pace import Pace, Skew
+from console.model.pace import Pace, Skew, Usual
 from console.model.restart import GroupRestart
 from console.model.role import RankRole
 from console.model.state import EngineState as EngineState
@@ -291,8 +291,8 @@ class ClusterSnapshot:
     """What holds and must be known of though nobody looks, errors first."""
     paces: Mapping[str, Pace] = field(default_factory=dict)
     """How far the starts are that run now, by group."""
-    usual: Mapping[str, str] = field(default_factory=dict)
-    """How long the start of a group took before, in words: `about 8 min, as in 4 earlier starts`."""
+    usual: Mapping[str, Usual] = field(default_factory=dict)
+    """How long the start of a group took before; groups that nobody has watched are not in it."""
     skews: Mapping[str, Skew] = field(default_factory=dict)
     """How far apart the living ranks of a group were started; groups of one rank are not in it."""
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)

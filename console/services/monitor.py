@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from console.model.alert import Alert
 from console.model.deployment import Deployment, is_address
 from console.model.errors import ConsoleError
-from console.model.pace import Pace
+from console.model.pace import Pace, Usual
 from console.model.restart import GroupRestart
 from console.model.run import Hello, LogChunk, RunKey, RunState, Sample
 from console.model.snapshot import (
@@ -55,7 +55,7 @@ class Monitor:
         self.alerts: tuple[Alert, ...] = ()
         self.restarts: Mapping[str, GroupRestart] = {}
         self.paces: Mapping[str, Pace] = {}
-        self.usual: Mapping[str, str] = {}
+        self.usual: Mapping[str, Usual] = {}
         self.nodes = {name: NodeRecord(node) for name, node in deployment.cluster.nodes.items()}
         self.runs: dict[RunKey, RunRecord] = {}
         self._logs = logs

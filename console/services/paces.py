@@ -14,7 +14,7 @@ from pathlib import Path
 from console.files import save_text
 from console.model.deployment import Deployment
 from console.model.errors import ConsoleError
-from console.model.pace import Pace, about, starts
+from console.model.pace import Pace, Usual
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, EventLevel
 from console.probes.engine_log import SHARE, Phase
 from console.services.monitor import Monitor
@@ -156,13 +156,13 @@ class PaceWatch:
                 self._starts.pop(group, None)
         self._monitor.paces, self._monitor.usual = seen, self._usual()
 
-    def _usual(self) -> Mapping[str, str]:
+    def _usual(self) -> Mapping[str, Usual]:
         """Group → how long its start took before; groups that nobody has watched are left out."""
         deployment, found = self._monitor.deployment, {}
         for group in deployment.layout.groups:
             if known := self._book.of(shape(deployment, group)):
                 median = statistics.median(each.ready_s for each in known)
-                found[group] = f"about {about(median)}, as in {starts(len(known))}"
+                found[group] = Usual(median, len(known))
         return found
 
     def _watched(self, group: str, members: Sequence[EngineSnapshot], now: float) -> Now:

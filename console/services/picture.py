@@ -8,7 +8,7 @@ from typing import get_args
 
 from console.model.alert import Alert
 from console.model.deployment import Deployment, Rank
-from console.model.pace import Pace, Skew, skew_of
+from console.model.pace import Pace, Skew, Usual, skew_of
 from console.model.restart import GroupRestart
 from console.model.role import RankRole
 from console.model.run import RunKey, RunState, RunVerdict
@@ -51,7 +51,7 @@ class Scene:
     alerts: tuple[Alert, ...] = ()
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
-    usual: Mapping[str, str] = field(default_factory=dict)
+    usual: Mapping[str, Usual] = field(default_factory=dict)
 
 
 def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | None:

@@ -18,8 +18,9 @@ from console.commands.quoting import quote
 from console.model.deployment import Command, Deployment, Rank
 from console.model.errors import UsageError
 from console.model.findings import Finding, Severity
+from console.model.pace import about
 from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
-from console.model.restart import span
+from console.model.restart import Restart, span
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.rules import check
 from console.services import routing
@@ -129,7 +130,7 @@ class PlanMaker:
         for group in dict.fromkeys(rank.group for rank in ranks):
             members = tuple(rank.id for rank in ranks if rank.group == group)
             node = next(rank.node for rank in ranks if rank.group == group)
-            took = f"; {group}: {self.snapshot.usual[group]}" if group in self.snapshot.usual else ""
+            took = f"; {group}: {self.snapshot.usual[group].words()}" if group in self.snapshot.usual else ""
             step = Step(f"ready:{group}", "wait-ready", f"wait until all of {group} is ready", node, members)
             if stages and stages[-1].steps[0].act == "wait-ready":
                 stages[-1] = Stage(stages[-1].title + took, (*stages[-1].steps, step))
@@ -247,6 +248,7 @@ class PlanMaker:
                 )
                 fix = "R on the screen holds that; `dsv4-console guard` does it without a screen"
                 yield Finding("RESTART", Severity.NOTE, message, group, fix=fix)
+                yield from self._slow(group, restart)
         if verb == "start":
             running = [name for name in self.ranks if self.running(name)]
             groups = {self.ranks[name].group for name in to_start}
@@ -255,6 +257,15 @@ class PlanMaker:
                     message = f"{name} already runs; the new ranks of its group will not join it"
                     fix = "restart the group instead"
                     yield Finding("GROUP", Severity.ERROR, message, name, fix=fix)
+
+    def _slow(self, group: str, restart: Restart) -> Iterable[Finding]:
+        """A budget that starts of this length cannot spend would never end restarts that fail late."""
+        usual = self.snapshot.usual.get(group)
+        if usual is not None and restart.budget * usual.seconds + restart.wait_s(restart.budget) >= restart.within:
+            message = f"{restart.budget} starts of {about(usual.seconds)} do not fit in {span(restart.within)}"
+            why = f"{group} would be restarted for ever if each start failed at its end"
+            fix = "give restart.within more time, or restart.budget a smaller number"
+            yield Finding("RESTART", Severity.WARNING, f"{message}: {why}", group, fix=fix)
 
     def _losses(self, verb: Verb, stopping: Sequence[str]) -> Iterable[str]:
         for role in routing.alone(self.deployment, self.snapshot, stopping):

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from console.model.errors import UsageError
+from console.model.findings import Severity
+from console.model.pace import Usual
 from console.model.plan import Plan, Verb
 from console.model.restart import Restart
 from console.model.snapshot import EngineState
@@ -146,6 +148,21 @@ def test_a_start_says_that_a_policy_will_restart_it() -> None:
 
 
 def test_a_start_says_how_long_it_took_before() -> None:
-    seen = replace(picture({}), usual={"decode": "about 8 min, as in 4 earlier starts"})
+    seen = replace(picture({}), usual={"decode": Usual(480.0, 4)})
     titles = [stage.title for stage in PlanMaker(deployment(), seen).make("start", ()).stages]
     assert "wait until ready; decode: about 8 min, as in 4 earlier starts" in titles
+
+
+@pytest.mark.parametrize(("seconds", "warned"), [(600.0, False), (1500.0, True)])
+def test_starts_too_long_for_the_budget_of_a_policy_are_warned_of(seconds: float, warned: bool) -> None:
+    source = deployment()
+    decode = source.layout.groups["decode"].model_copy(update={"restart": Restart(policy="on-failure")})
+    layout = source.layout.model_copy(update={"groups": {**source.layout.groups, "decode": decode}})
+    seen = replace(picture({}), usual={"decode": Usual(seconds, 4)})
+    findings = PlanMaker(replace(source, layout=layout), seen).make("start", ()).findings
+    told = [each.message for each in findings if each.rule == "RESTART" and each.severity is Severity.WARNING]
+    assert told == (
+        ["3 starts of 25 min do not fit in 1 h: decode would be restarted for ever if each start failed at its end"]
+        if warned
+        else []
+    )
