@@ -14,7 +14,7 @@ from typing import Any
 from textual.worker import Worker
 
 from screens.lines import Line, plain, shown
-from screens.logs.drawing import STAMPS, Stamps
+from screens.logs.drawing import Stamps
 from screens.logs.frame import View
 from screens.logs.merged import Merged
 from screens.logs.opened import Opened, open_one, open_several
@@ -67,8 +67,10 @@ class LogView(Room):
             self.several = ()
         if wanted != self.engine:
             self.engine, self.run_name = wanted, None
+        before = self.opened
         self._choose(moment)
-        self.tick()
+        if self.opened is not before or before is None:
+            self.tick()
 
     def _choose(self, moment: Shown) -> None:
         logs = moment.session.logs
@@ -183,6 +185,10 @@ class LogView(Room):
             head = head_of_one(self.engine, self.run_name)
         return title(opened.view, head, self.sieve, self.around)
 
+    def on_show(self) -> None:
+        """Nobody drew it while it was hidden."""
+        self.tick()
+
     def on_resize(self) -> None:
         """Another size shows other rows."""
         self.draw(whole=True)
@@ -203,46 +209,3 @@ class LogView(Room):
             origin = {"age": self.opened.now, "since": self.opened.began}.get(self.stamps, lambda: None)()
             view = self.opened.view
             view.manner = replace(view.manner, stamps=self.stamps, origin=origin)
-
-    def looks(self) -> dict[str, Callable[[], object]]:
-        """What changes only how lines are drawn."""
-        return {
-            "wrap": lambda: self._look(wrapped=not self.wrapped),
-            "numbers": lambda: self._look(numbers=not self.numbers),
-            "fold": self._fold,
-            "stamps": self._next_stamps,
-            "left": lambda: self._sideways(-16),
-            "right": lambda: self._sideways(16),
-        }
-
-    def _look(self, *, wrapped: bool | None = None, numbers: bool | None = None) -> None:
-        self.wrapped = self.wrapped if wrapped is None else wrapped
-        self.numbers = self.numbers if numbers is None else numbers
-        view = self.window
-        if view is not None:
-            shown_numbers = self.numbers and not isinstance(view, Merged)
-            left = 0 if self.wrapped else view.manner.left
-            view.manner = replace(view.manner, numbers=shown_numbers, wrapped=self.wrapped, left=left)
-            view.redraw()
-            self.draw()
-
-    def _fold(self) -> None:
-        if not isinstance(self.window, Merged):
-            self.notify("only merged logs fold; M merges the ranks of the group", markup=False)
-            return
-        self.folded = not self.folded
-        self.window.fold(self.folded)
-        self.draw()
-        self.tell()
-
-    def _next_stamps(self) -> None:
-        self.time_stamps(STAMPS[(STAMPS.index(self.stamps) + 1) % len(STAMPS)])
-        words = {"written": "as written", "hidden": "hidden", "age": "age of the line", "since": "since the log began"}
-        self.notify(f"times: {words[self.stamps]}", markup=False, timeout=2)
-        self.draw()
-
-    def _sideways(self, by: int) -> None:
-        if self.window is not None and not self.wrapped:
-            manner = self.window.manner
-            self.window.manner = replace(manner, left=max(0, manner.left + by))
-            self.draw()

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from screens.actions import bindings
 from screens.logs.going import Going
+from screens.logs.looking import Looking
 from screens.logs.sifting import Sifting
 from screens.logs.taking import Taking
 from screens.logs.view import LogView
@@ -23,13 +24,13 @@ class LogPane(LogView, can_focus=True):
         self.going = Going(self)
         self.sifting = Sifting(self)
         self.taking = Taking(self)
+        self.looking = Looking(self)
 
     def verbs(self) -> Verbs:
         """Everything the log's keys do."""
-        parts = (self.going, self.sifting, self.taking)
+        parts = (self.going, self.sifting, self.taking, self.looking)
         return {
             **{name: verb for part in parts for name, verb in part.verbs().items()},
-            **self.looks(),
             "previous-run": self.earlier,
         }
 
