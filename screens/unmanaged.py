@@ -64,8 +64,8 @@ class Strangers:
         chosen = await self._choose(title, rows, (*foot, ("a plan is shown first", "dim")), {})
         if chosen == "copy":
             self._screen.console.copy_out(process.command)
-        elif chosen == "stop" or chosen == "force":
-            self._screen.deeds.end(chosen, node, process.pid)
+        elif chosen is not None:
+            self._screen.deeds.end("force" if chosen == "force" else "stop", node, process.pid)
 
     async def _choose(
         self, title: Line, rows: Sequence[Row], foot: Line, found: dict[str, tuple[str, Unmanaged]]

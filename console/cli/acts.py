@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
-from console.cli.live import connected, opened, until
+from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, remember_layout
 from console.cli.status import settle
 from console.model.errors import ExitCode, Refused, UsageError
@@ -27,8 +27,6 @@ HELP: dict[Verb, str] = {
 }
 
 
-LIST_S = 12.0
-"""How long a process may take to appear on its node's list: two rounds of npu-smi."""
 _UNASKED = {
     True: "type the confirmation in a terminal, or give --yes",
     False: "type it in a terminal, or give --yes-stop PID",
@@ -113,14 +111,8 @@ async def _prepared(args: argparse.Namespace, session: Session) -> Plan:
     if not colon or not pid.isdecimal() or args.engines:
         hint = "for example: stop --unmanaged d0:4711, without engine names"
         raise UsageError(f"--unmanaged {stranger}: not NODE:PID alone", hint=hint)
-    await until(session, lambda: _lists(session, node, int(pid)), LIST_S)
+    await settle(session)
     return await session.operator.prepare_end(args.verb, node, int(pid))
-
-
-def _lists(session: Session, node: str, pid: int) -> bool:
-    """Whether a node shows that process; holders of HBM are known only after npu-smi has named them twice."""
-    seen = session.snapshot.nodes.get(node)
-    return seen is None or any(each.pid == pid for each in seen.unmanaged)
 
 
 def _confirmed(args: argparse.Namespace, plan: Plan) -> str:

@@ -36,10 +36,10 @@ def words(exit_record: Dict[str, Any]) -> str:
         return ""
     if killed.get(GROUP):
         text = "the kernel killed %s of its processes: the memory limit of its control group was reached"
-        return text % killed[GROUP]
+        return str(text % killed[GROUP])
     if killed.get(MACHINE) and exit_record.get("signal") == 9:
         text = "killed by signal 9; the kernel killed %s processes of this node for lack of memory while it ran"
-        return text % killed[MACHINE]
+        return str(text % killed[MACHINE])
     return ""
 
 
