@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
@@ -39,7 +39,7 @@ class HttpResponse:
     status: int = 200
     body: bytes = b""
     kind: str = "application/json"
-    pieces: AsyncIterator[bytes] | None = None
+    pieces: AsyncGenerator[bytes, None] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -119,10 +119,13 @@ class HttpServer:
             writer.write(response.body if request.method != "HEAD" else b"")
             await writer.drain()
             return
-        async for piece in response.pieces:
-            if piece:
-                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-                await writer.drain()
+        try:
+            async for piece in response.pieces:
+                if piece:
+                    writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                    await writer.drain()
+        finally:  # a client that goes away ends what was made for it now, not when memory is tidied
+            await response.pieces.aclose()
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 
@@ -178,7 +181,7 @@ class Fetched:
 
     status: int
     headers: Mapping[str, str]
-    pieces: AsyncIterator[bytes]
+    pieces: AsyncGenerator[bytes, None]
 
 
 async def fetch(
@@ -197,7 +200,7 @@ async def fetch(
         raise
     found = _headers(head[1:])
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncGenerator[bytes, None]:
         try:
             if found.get("transfer-encoding", "").lower() == "chunked":
                 async for piece in _chunks(reader):

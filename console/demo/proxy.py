@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -217,7 +218,7 @@ class Proxy:
             await asyncio.sleep(self._args.retry_delay * 2 ** (attempt - 1))
         raise ConnectionError("no attempt was made")
 
-    async def _decode(self, path: str, body: Mapping[str, JsonValue], decoder: Instance) -> AsyncIterator[bytes]:
+    async def _decode(self, path: str, body: Mapping[str, JsonValue], decoder: Instance) -> AsyncGenerator[bytes, None]:
         """The decoder's bytes; nothing at all when it fails, as the real one."""
         self._pools.requests += 1
         try:
@@ -225,8 +226,9 @@ class Proxy:
             if got.status != 200:
                 self._log("ERROR", f"Error during streaming from decoder http://{decoder}/v1: status {got.status}")
                 return
-            async for piece in got.pieces:
-                yield piece
+            async with contextlib.aclosing(got.pieces) as pieces:
+                async for piece in pieces:
+                    yield piece
         except (OSError, EOFError) as error:
             self._log(
                 "ERROR", f"Error during streaming from decoder http://{decoder}/v1: {error}. The request is aborted."

@@ -12,7 +12,7 @@ import httpcore
 async def post(url: str, value: object, timeout_s: float) -> str:
     """POST the value; empty when it was taken (any 2xx), else why not. Never raises for what the other side does."""
     body = json.dumps(value, ensure_ascii=False).encode("utf-8")
-    fields = {"Content-Type": "application/json", "User-Agent": "dsv4-console"}
+    fields: dict[bytes | str, bytes | str] = {"Content-Type": "application/json", "User-Agent": "dsv4-console"}
     try:
         async with asyncio.timeout(timeout_s), httpcore.AsyncConnectionPool() as pool:
             answer = await pool.request("POST", url, headers=fields, content=body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from console.advice.signatures import Signature
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade, Rung
@@ -124,8 +124,7 @@ def _listed(snapshot: ClusterSnapshot, proxy: EngineSnapshot, rung: Rung) -> Ite
     for role in counts or ("prefill", "decode", "mixed"):
         mine = listable(snapshot, role)
         gone = [each.id for each in mine if each.state in _GONE]
-        isolated = sum(each.id in proxy.isolated for each in mine)
-        used = counts.get(role, len(mine)) - isolated
+        used = counts.get(role, len(mine)) - len(isolated_of(snapshot, proxy.isolated, role))
         if gone and used > len(mine) - len(gone):
             told = [name for name in gone if name not in proxy.isolated]
             yield "proxy-lists-dead", proxy.id, f"it still sends requests to {', '.join(told or gone)}"
@@ -144,6 +143,13 @@ def listable(snapshot: ClusterSnapshot, role: str) -> list[EngineSnapshot]:
     """The engines of the plan that a proxy of this deployment may have in its list of a role."""
     engines = snapshot.engines.values()
     return [each for each in engines if each.role == role and each.port is not None and "@" not in each.id]
+
+
+def isolated_of(snapshot: ClusterSnapshot, names: Iterable[str], role: str) -> set[str]:
+    """Those of the isolated engines that are of a role; one whose group was taken away is known by its original's name."""
+    groups = tuple({each.group for each in listable(snapshot, role)})
+    mine = {each.id for each in listable(snapshot, role)}
+    return {name for name in names if name in mine or (name not in snapshot.engines and name.startswith(groups))}
 
 
 def _groups(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:

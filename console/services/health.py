@@ -16,7 +16,7 @@ from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.cadences import Cadences
-from console.services.conditions import listable, listed_counts
+from console.services.conditions import isolated_of, listable, listed_counts
 from console.services.monitor import Monitor
 from console.services.records import RunRecord
 from console.services.rounds import Rounds
@@ -78,10 +78,11 @@ class HealthWatch:
 
     def _forget(self, learnt: RunRecord, rung: Rung) -> None:
         """Engines the proxy was told to use no more are isolated only as long as it counts them."""
+        snapshot = self._monitor.snapshot
         for role, count in listed_counts(rung).items():
-            mine = {each.id for each in listable(self._monitor.snapshot, role)}
-            if count <= len(mine) - len(learnt.isolated & mine):
-                learnt.isolated -= mine
+            mine = {each.id for each in listable(snapshot, role)}
+            if count <= len(mine - learnt.isolated):
+                learnt.isolated -= isolated_of(snapshot, learnt.isolated, role)
 
     def _settle(self, learnt: RunRecord, rungs: tuple[Rung, ...]) -> None:
         """Failures count only when they repeat; before an engine ever was ready they are waiting."""

@@ -135,6 +135,16 @@ def test_a_proxy_that_lists_fewer_than_are_ready_is_named_but_not_for_those_it_w
     assert seen(drained) == [], "still counted, used no more"
 
 
+def test_a_group_that_was_taken_away_is_counted_by_the_proxy_for_a_while_and_not_held_against_it() -> None:
+    engines = changed("decode-0", state=EngineState.EXITED)
+    counted = Rung("http", Grade.OK, HEALTHCHECK.replace('"decode_instances":2', '"decode_instances":3'))
+    isolated = ("decode-0", "decode2-0")
+    engines["proxy"] = replace(engines["proxy"], health=(counted, OK[1]), isolated=isolated)
+    assert seen(engines) == []
+    engines["proxy"] = replace(engines["proxy"], isolated=("decode-0",))
+    assert seen(engines) == [("proxy-lists-dead", "proxy")], "a stranger of which nothing is known here"
+
+
 def memory(hour: float, mib: int) -> ClusterSnapshot:
     """One engine that holds so much at an hour."""
     engine = EngineSnapshot("decode-0", "n", "decode", "decode", EngineState.READY, devices=(0,), run="r")

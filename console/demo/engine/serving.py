@@ -4,11 +4,12 @@ or its engine dies."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -288,7 +289,7 @@ class ApiServer:
 
     async def _news(
         self, link: CoreLink, ask: Ask, queue: asyncio.Queue[tuple[str, int, str | None] | None]
-    ) -> AsyncIterator[tuple[str, int, str | None]]:
+    ) -> AsyncGenerator[tuple[str, int, str | None], None]:
         ended = False
         try:
             while not ended:
@@ -317,15 +318,16 @@ class ApiServer:
 
     async def _stream(
         self, link: CoreLink, ask: Ask, queue: asyncio.Queue[tuple[str, int, str | None] | None]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         total = 0
         bad = self._wanted("bad-answer")
         try:
-            async for text, tokens, finish in self._news(link, ask, queue):
-                if not total and tokens:
-                    yield answers.first_piece(ask)
-                total += tokens
-                yield answers.piece(ask, "" if bad else text, finish)
+            async with contextlib.aclosing(self._news(link, ask, queue)) as several:
+                async for text, tokens, finish in several:
+                    if not total and tokens:
+                        yield answers.first_piece(ask)
+                    total += tokens
+                    yield answers.piece(ask, "" if bad else text, finish)
             if ask.usage:
                 yield answers.usage_piece(ask, total)
         except EngineDead:
