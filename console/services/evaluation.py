@@ -35,6 +35,7 @@ from console.remote.link import NodeLink
 from console.remote.streaming import Streams
 from console.services import evaluation_checks as checks
 from console.services import evaluation_plans as plans
+from console.services.evaluation_past import PastRuns
 from console.services.evaluation_plans import Ask, EvaluationPlan
 from console.services.evaluation_results import npu_use
 from console.services.evaluation_watch import EvaluationWatch
@@ -78,6 +79,7 @@ class Evaluator:
         self._journal = journal
         self._who = who
         self.watch = EvaluationWatch(monitor, logs, store)
+        monitor.subscribe(PastRuns(monitor, links, self.watch).look)
         self.local: dict[RunKey, Local] = {}
         """What the built-in generator measures now, here."""
 

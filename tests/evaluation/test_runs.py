@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Engine:
         text = "" if self.manner == "wordless" else "I am a model."
         return answer({"choices": [{"message": {"role": "assistant", "content": text}}]})
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+    async def _stream(self) -> AsyncGenerator[bytes, None]:
         for word in ("one ", "two "):
             yield b"data: " + json.dumps({"choices": [{"delta": {"content": word}}]}).encode() + b"\n\n"
         usage: JsonValue = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}
@@ -317,6 +317,23 @@ async def test_a_run_survives_the_kill_of_its_console_and_another_console_keeps_
         (home / "go").touch()
         record = await session.evaluator.watch.wait(key, lambda _: None)
     assert (record.ending, record.number("output_throughput")) == (Ending.DONE, 400.0)
+
+
+async def test_runs_that_ended_while_no_console_looked_are_kept_all_and_not_only_the_newest(
+    sshd: SshNodes, engine: tuple[Engine, int], home: Path, tmp_path: Path
+) -> None:
+    runs = []
+    async with console(sshd, engine[1], tmp_path / "a") as session:
+        for _ in range(3):
+            key = await session.evaluator.start(await session.evaluator.prepare(ASK), confirmed=True)
+            record = await session.evaluator.watch.wait(key, lambda _: None)
+            runs.append(key.run)
+    async with console(sshd, engine[1], tmp_path / "b") as other:
+        await until(lambda: all(other.evaluator.store.has(run) for run in runs), 30)
+        found = [other.evaluator.store.get(run) for run in runs]
+    assert {each.number("output_throughput") for each in found} == {400.0}
+    assert {each.parameters["concurrency"] for each in found} == {4}
+    assert found[-1].started_at == pytest.approx(record.started_at, abs=5.0)
 
 
 @pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
