@@ -10,7 +10,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from console.commands.container import inside, own_container
@@ -29,7 +29,7 @@ from console.services.monitor import Monitor
 from console.services.picture import current_run
 from console.services.plans import new_run_id
 from console.services.scope import Say
-from console.services.wanted import carrying, wanted_of
+from console.services.wanted import carrying, running_on, wanted_of
 
 SOURCE, COPY = "weights-source", "weights-copy"
 """Under which names the runs live on their nodes."""
@@ -107,12 +107,15 @@ class WeightKeeper:
         return self._chore(_Copy(source, self._path(), manifest=origin.weights.manifest), lacking, findings, origin)
 
     async def _whole(self) -> str:
-        for held in await self.look():
-            if held.weights.complete:
-                return held.node
-        raise Refused(
-            "no node has the model whole", hint="see: dsv4-console weights; to load it: dsv4-console weights download"
-        )
+        """The node to copy from when none is named: never a guess between models that differ."""
+        whole = [held for held in await self.look() if held.weights.complete]
+        if not whole:
+            hint = "see: dsv4-console weights; to load it: dsv4-console weights download"
+            raise Refused("no node has the model whole", hint=hint)
+        if len({held.weights.manifest for held in whole}) > 1:
+            names = ", ".join(f"{held.node} ({held.weights.manifest[:8]})" for held in whole)
+            raise Refused(f"the whole models differ: {names}", hint="name the node whose model is the right one")
+        return whole[0].node
 
     async def stop(self, nodes: Sequence[str] = ()) -> tuple[str, ...]:
         """End the copies that are at work there, on all nodes when none is named, and sources nobody fetches from then.
@@ -168,9 +171,15 @@ class WeightKeeper:
             stages=(Stage("serve", (serving,)), Stage("copy", tuple(steps))),
             confirm=Confirm("name", deployment.cluster.name) if production else Confirm("key", "y"),
             findings=tuple(findings),
-            losses=tuple(f"{name}: files of the same name that differ are replaced" for name in targets),
+            losses=tuple(self._losses(targets)),
         )
         return Chore(plan, ErrandRunner(errands, self._links, "dsv4-console weights"))
+
+    def _losses(self, targets: Sequence[str]) -> Iterator[str]:
+        for name in targets:
+            yield f"{name}: files of the same name that differ are replaced"
+            if alive := running_on(name, self._monitor.snapshot):
+                yield f"{name}: {len(alive)} engines run there; one that starts before the copy is whole fails"
 
     async def _serve(self, copy: _Copy, fetchers: int) -> str:
         deployment = self._monitor.deployment

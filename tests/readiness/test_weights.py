@@ -11,10 +11,15 @@ import pytest
 
 from console.commands.weights import download_commands
 from console.demo.tools import sysroot
+from console.files import load_cluster, load_layout
+from console.model.deployment import Assignment
+from console.model.errors import Refused
+from console.services.session import Session
 from tests.e2e.cluster import lab
 from tests.readiness.inline import Inline, inline
 from tests.readiness.test_network import LAYOUT
 from tests.sshd import needs_sshd
+from tests.waiting import until
 
 MODEL = f"{sysroot.WEIGHTS}/{sysroot.MODELS[0]}"
 SHARD = "model-00002-of-00004.safetensors"
@@ -66,3 +71,27 @@ def test_the_download_is_named_by_the_last_two_parts_of_the_path() -> None:
     assert first == f"modelscope download --model vllm-ascend/DeepSeek-V4-Pro --local_dir {path}"
     assert second.startswith("huggingface-cli download vllm-ascend/DeepSeek-V4-Pro")
     assert download_commands("org/name")[0] == "modelscope download --model org/name"
+
+
+@needs_sshd
+@pytest.mark.sshd
+@pytest.mark.timeout(200)
+async def test_between_models_that_differ_nobody_guesses(tmp_path: Path) -> None:
+    with lab(tmp_path, hardware="a2", names=("p0", "p1")) as made:
+        file = made.file.with_name("two.yaml")
+        file.write_text(LAYOUT)
+        chosen = load_layout(str(file))
+        session = Session(load_cluster(made.file), chosen, Assignment(dict(chosen.assign)), state_dir=made.state)
+        await session.open()
+        try:
+            await until(lambda: all(session.heard(name) for name in ("p0", "p1")), timeout_s=60.0)
+            with pytest.raises(Refused, match="p1 has the same, whole"):
+                await session.upkeep.weights("")
+            (made.node("p1").root / "root" / MODEL / SHARD).write_text("another")
+            (made.node("p1").root / "root" / MODEL / "config.json").write_text('{"model_type": "deepseek_v4", "x": 1}')
+            with pytest.raises(Refused, match=r"the whole models differ: p0 \(\w+\), p1 \(\w+\)"):
+                await session.upkeep.weights("")
+            chore = await session.upkeep.weights("p1")
+            assert [step.node for step in chore.plan.steps] == ["p1", "p0"]
+        finally:
+            await session.close()
