@@ -13,33 +13,26 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from console.commands.container import inside, own_container
+from console.commands.container import inside
 from console.commands.weights import fetch_script, serve_script, shown
-from console.model.errors import ConsoleError, Refused, Unreachable, UsageError
+from console.model.errors import ConsoleError, Refused, UsageError
 from console.model.findings import Finding, Severity
 from console.model.plan import Confirm, Plan, Stage, Step
-from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import LinkState
 from console.probes.batch import batch_argv, batch_timeout_s, jobs, parse_batch
 from console.probes.checks_weights import INQUIRIES, Weights, parse_weights
-from console.probes.sanitize import decode
 from console.remote.link import NodeLink
-from console.services.errands import BACK_S, Chore, Errand, ErrandRunner
+from console.services.errands import Chore, Errand, ErrandRunner
 from console.services.monitor import Monitor
-from console.services.picture import current_run
-from console.services.plans import new_run_id
 from console.services.scope import Say
+from console.services.upkeep_runs import ASK_EVERY_S, UpkeepRuns, last_line
 from console.services.wanted import carrying, running_on, wanted_of
 
 SOURCE, COPY = "weights-source", "weights-copy"
 """Under which names the runs live on their nodes."""
 RULE = "WEIGHTS"
-ASK_EVERY_S = 1.0
 BEGIN_S = 120.0
 """How long the source may take to look at its files."""
-TAIL_BYTES = 4096
-GRACE_S, KILL_S = 5.0, 10.0
-_ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 _PORT = re.compile(r"^port (\d{1,5})$", re.MULTILINE)
 
 
@@ -70,7 +63,7 @@ class WeightKeeper:
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], who: str) -> None:
         self._monitor = monitor
         self._links = links
-        self._who = who
+        self._runs = UpkeepRuns(monitor, links, who, "weights")
 
     async def look(self, nodes: Sequence[str] = ()) -> tuple[Held, ...]:
         """What these nodes have, all that carry something when none is named. Changes nothing.
@@ -124,14 +117,13 @@ class WeightKeeper:
         """
         self._must_be_armed()
         chosen = tuple(nodes) or tuple(self._links)
-        copies = {name: run for name in self._links if (run := self._live(name, COPY))}
+        copies = {name: run for name in self._links if (run := self._runs.live(name, COPY))}
         ended = {name: run for name, run in copies.items() if name in chosen}
         if len(ended) == len(copies):
-            ended |= {name: run for name in self._links if (run := self._live(name, SOURCE)) and name not in ended}
+            ended |= {name: run for name in self._links if (run := self._runs.live(name, SOURCE)) and name not in ended}
         told = []
         for name, run in ended.items():
-            results = await self._up(name).stop([run.key], GRACE_S, KILL_S, by=self._who)
-            told.append(f"{name}: {run.key.engine} {results[run.key].outcome}")
+            told.append(await self._runs.end(name, run))
         return tuple(told)
 
     def _told(self, held: Held, origin: Held) -> Finding | None:
@@ -186,28 +178,28 @@ class WeightKeeper:
         node, address = deployment.node(copy.source), deployment.address(copy.source)
         await self._end_idle_source(copy.source)
         script = serve_script(node, copy.path, address, fetchers, copy.token)
-        key = await self._launch(copy.source, SOURCE, script, ("serve", copy.path))
+        key = await self._runs.launch(copy.source, SOURCE, script, ("serve", copy.path))
         end = time.monotonic() + BEGIN_S
         while time.monotonic() < end:
-            over = self._ended(copy.source, key)
-            log = await self._tail(copy.source, key, 0)
+            over = self._runs.ended(copy.source, key)
+            log = await self._runs.tail(copy.source, key, 0)
             if found := _PORT.search(log):
                 copy.port = int(found[1])
                 return f"{log.splitlines()[0]}, at {address}:{copy.port}"
             if over:
-                raise ConsoleError(_last(log) or "the source ended and said nothing")
+                raise ConsoleError(last_line(log) or "the source ended and said nothing")
             await asyncio.sleep(ASK_EVERY_S / 4)
         raise ConsoleError(f"the source has not begun after {BEGIN_S:.0f} s", hint=f"see logs {SOURCE}")
 
     async def _end_idle_source(self, name: str) -> None:
         """One that nobody fetches from any more would only wait. Raises Refused while somebody does."""
-        run = self._live(name, SOURCE)
+        run = self._runs.live(name, SOURCE)
         if run is None:
             return
-        busy = [each for each in self._links if self._live(each, COPY)]
+        busy = [each for each in self._links if self._runs.live(each, COPY)]
         if busy:
             raise Refused(f"{name} serves a copy already, to {', '.join(busy)}", hint="wait for it, or: weights stop")
-        await self._up(name).stop([run.key], GRACE_S, KILL_S, by=self._who)
+        await self._runs.end(name, run)
 
     def _fetching(self, copy: _Copy, name: str) -> Errand:
         async def fetch(say: Say) -> str:
@@ -216,8 +208,8 @@ class WeightKeeper:
                 raise ConsoleError(f"{copy.source} serves nothing")
             host = deployment.address(copy.source)
             script = fetch_script(deployment.node(name), copy.path, host, copy.port, copy.token)
-            key = await self._launch(name, COPY, script, ("fetch", copy.path, host))
-            last = await self._follow(name, key, say)
+            key = await self._runs.launch(name, COPY, script, ("fetch", copy.path, host))
+            last = await self._runs.follow(name, key, say)
             if not last.startswith("complete"):
                 raise ConsoleError(last, hint="begin it again: what has been brought is kept")
             held = await self._look(name)
@@ -227,53 +219,6 @@ class WeightKeeper:
             return last
 
         return fetch
-
-    async def _launch(self, name: str, engine: str, script: str, argv: Sequence[str]) -> RunKey:
-        deployment = self._monitor.deployment
-        link = self._up(name)
-        found = current_run(self._monitor.nodes[name], deployment.name, engine)
-        key = RunKey(deployment.name, engine, new_run_id())
-        spec = {
-            "cluster": deployment.cluster.name,
-            "role": "weights",
-            "headless": True,
-            "argv": list(argv),
-            "by": self._who,
-        }
-        box = own_container(deployment, deployment.node(name), engine)
-        await link.prepare(key, spec, script, found.key.run if found else None, container=box)
-        await link.commit(key)
-        return key
-
-    async def _follow(self, name: str, key: RunKey, say: Say) -> str:
-        """News of a copy until it ends; gives its last line. A lost link is waited for: the copy goes on meanwhile."""
-        told = ""
-        while True:
-            over = self._ended(name, key)
-            try:
-                last = _last(await self._tail(name, key))
-            except Unreachable:
-                if not await self._links[name].wait_up(BACK_S):
-                    raise
-                continue
-            if over:
-                return last
-            if last and last != told:
-                told = last
-                say(last)
-            await asyncio.sleep(ASK_EVERY_S)
-
-    def _ended(self, name: str, key: RunKey) -> bool:
-        state = self._monitor.run_state(key, name)
-        return state is not None and state.verdict in (RunVerdict.EXITED, RunVerdict.LOST)
-
-    async def _tail(self, name: str, key: RunKey, begin: int | None = None) -> str:
-        """The end of a run's log, or its beginning."""
-        state = self._monitor.run_state(key, name)
-        size = state.log_size if state else 0
-        offset = max(0, size - TAIL_BYTES) if begin is None else begin
-        data = await self._up(name).read(key, offset, 2 * TAIL_BYTES)
-        return "\n".join(decode(line) for line in data.split(b"\n")).strip()
 
     async def _look(self, name: str) -> Held:
         link = self._links[name]
@@ -286,16 +231,11 @@ class WeightKeeper:
             batch = jobs(asked, wanted, inside(self._monitor.deployment, self._monitor.deployment.node(name)))
             python = self._monitor.deployment.node(name).python
             sample = await link.run_command(batch_argv(batch, python), batch_timeout_s(batch))
-            run = self._live(name, COPY)
-            copying = _last(await self._tail(name, run.key)) or "begun" if run else ""
+            run = self._runs.live(name, COPY)
+            copying = last_line(await self._runs.tail(name, run.key)) or "begun" if run else ""
         except ConsoleError as error:
             return Held(name, Weights(str(error)))
         return Held(name, parse_weights(parse_batch(sample.stdout).get("weights")), copying)
-
-    def _live(self, name: str, engine: str) -> RunState | None:
-        record = self._monitor.nodes.get(name)
-        found = current_run(record, self._monitor.deployment.name, engine) if record else None
-        return found if found is not None and found.verdict in _ALIVE else None
 
     def _chosen(self, nodes: Sequence[str]) -> tuple[str, ...]:
         for name in nodes:
@@ -311,17 +251,6 @@ class WeightKeeper:
             raise UsageError(f"the layout names its model by {path!r}, no path", hint="write model.path as a directory")
         return path
 
-    def _up(self, name: str) -> NodeLink:
-        link = self._links[name]
-        if link.link.state is not LinkState.UP:
-            raise Unreachable(f"{name} is not connected: {link.link.reason or link.link.state}", hint=link.link.hint)
-        return link
-
     def _must_be_armed(self) -> None:
         if self._monitor.read_only:
             raise Refused("this session is read-only", hint="start the console with --write to act on this cluster")
-
-
-def _last(log: str) -> str:
-    lines = [line for line in log.split("\n") if line.strip()]
-    return lines[-1][:300] if lines else ""
