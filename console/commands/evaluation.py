@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from console.commands.flags import flag_words
-from console.model.cluster import Node
 from console.model.deployment import Command, Deployment, Rank
 from console.model.errors import UsageError
 
@@ -280,15 +279,14 @@ It is bash because its `wait` ends when TERM comes. AISBench keeps answers in DA
 DATASET_failed.jsonl (openicl/icl_inferencer/output_handler/base_handler.py)."""
 
 
-def in_runtime(node: Node, argv: tuple[str, ...]) -> tuple[str, ...]:
-    """The words as they are run on a node so that they see what an engine sees: inside the container, if there is one."""
-    words = node.runtime.words
-    return (*words, "exec", node.runtime.container, *argv) if words else argv
+def presence_argv(
+    within: tuple[str, ...], program: str, distribution: str, files: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Asks a node for a tool, its version and the files of a dataset; `presence` reads the answer.
 
-
-def presence_argv(node: Node, program: str, distribution: str, files: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Asks a node for a tool, its version and the files of a dataset; `presence` reads the answer."""
-    return in_runtime(node, ("sh", "-c", _PRESENCE, "dsv4-presence", program, distribution, *files))
+    `within` are the words that run a command where engines run (`console.commands.container.inside`).
+    """
+    return (*within, "sh", "-c", _PRESENCE, "dsv4-presence", program, distribution, *files)
 
 
 _PRESENCE = """

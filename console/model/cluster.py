@@ -51,7 +51,7 @@ class Runtime(Written):
     """`node`: all engines in `container`, which is there already. `engine`: each in a container that is made from `image` for
     every start and removed by a stop."""
     container: str = "vllm-ascend"
-    """Where `per: node` runs engines; everything else that wants a container of the node (evaluations) runs there too."""
+    """The one that `per: node` runs everything in; it must be there."""
     image: str = ""
     command: tuple[str, ...] = ()
     """Words that run the container tool; empty means the kind's own name. For odd installs: `[sudo, podman, --runtime, runc]`."""

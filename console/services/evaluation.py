@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pydantic import JsonValue
 
 from console.commands import evaluation as commands
+from console.commands.container import inside, own_container
 from console.commands.evaluation import BenchLoad, Endpoint
 from console.commands.script import cmd_sh
 from console.evaluation.loadgen import Lateness, Send, generate
@@ -116,7 +117,9 @@ class Evaluator:
         facts = self._facts(plan)
         self._journal.record("evaluation-begin", **facts)
         link = self._up(plan.node)
-        await link.prepare(plan.key, dict(plan.spec), plan.script, plan.basis)
+        deployment = self._monitor.deployment
+        box = own_container(deployment, deployment.node(plan.node), plan.key.engine)
+        await link.prepare(plan.key, dict(plan.spec), plan.script, plan.basis, container=box)
         try:
             await link.commit(plan.key)
         except LinkLost:
@@ -194,7 +197,7 @@ class Evaluator:
         tool = commands.Presence()
         if node:
             program, distribution, files = plans.needs(ask)
-            tool = await checks.ask_presence(link, deployment.node(node), program, distribution, files)
+            tool = await checks.ask_presence(link, inside(deployment, deployment.node(node)), program, distribution, files)
             found += checks.tool_findings(tool, node, program, ask.subject)
         if not any(finding.severity is Severity.ERROR for finding in found):
             model = ask.model or facts.id

@@ -11,7 +11,6 @@ from pydantic import JsonValue
 
 from console.commands.evaluation import AccuracyLoad, BenchLoad, Endpoint, Presence, presence, presence_argv
 from console.evaluation.records import Tool
-from console.model.cluster import Node
 from console.model.deployment import Deployment, Rank
 from console.model.findings import Finding, Severity
 from console.probes.sanitize import clean, decode
@@ -111,9 +110,11 @@ def _json(answer: HttpAnswer) -> JsonValue:
     return value
 
 
-async def ask_presence(link: NodeLink, node: Node, program: str, distribution: str, files: tuple[str, ...]) -> Presence:
-    """Whether the tool and the dataset's files are on the node. Raises what the link raises."""
-    sample = await link.run_command(presence_argv(node, program, distribution, files), PRESENCE_S)
+async def ask_presence(
+    link: NodeLink, within: tuple[str, ...], program: str, distribution: str, files: tuple[str, ...]
+) -> Presence:
+    """Whether the tool and the dataset's files are on the node, asked behind the words `within`. Raises what the link raises."""
+    sample = await link.run_command(presence_argv(within, program, distribution, files), PRESENCE_S)
     if sample.exit_code is None:
         return Presence(trouble=f"no answer in {PRESENCE_S:.0f} s")
     if sample.exit_code:
