@@ -105,7 +105,8 @@ class Deeds:
         screen.open_pane("plan")
 
         def notice(event: StepEvent) -> None:
-            pane.note(event)
+            if pane.plan is plan:  # a restart policy of another cluster may have begun one meanwhile
+                pane.note(event)
             screen.draw_header()
 
         try:
@@ -122,7 +123,8 @@ class Deeds:
             return
         finally:
             screen.draw_header()
-        pane.end(result)
+        if pane.plan is plan:
+            pane.end(result)
         words = "done" if result.ok else "stopped on request" if result.cancelled else "FAILED, see the plan pane (6)"
         screen.notify(
             f"{plan.verb} of {plan.target}: {words}",
