@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
@@ -257,15 +257,26 @@ def compared(check: Check, results: Iterable[Result]) -> tuple[Result, ...]:
 
 
 def folded(results: Iterable[Result]) -> tuple[Fold, ...]:
-    """Equal answers of many nodes as one line, the worst first within a check; the odd node stands out."""
-    found: dict[tuple[str, Verdict, str, str], Fold] = {}
+    """Equal answers of many nodes as one line, the worst first within a check; the odd node stands out.
+
+    What passes is one line for all nodes even where each says something else, such as its address.
+    """
+    found: dict[tuple[str, Verdict, str, str], list[Result]] = {}
     for each in results:
-        key = (each.check, each.verdict, each.seen, each.remedy)
-        before = found.get(key)
-        nodes = (*before.nodes, each.node) if before else (each.node,)
-        found[key] = Fold(each.check, each.title, each.verdict, each.seen, each.why, each.remedy, nodes)
-    order = list(dict.fromkeys(fold.check for fold in found.values()))
-    return tuple(sorted(found.values(), key=lambda fold: (order.index(fold.check), _WORST.index(fold.verdict))))
+        passes = each.verdict is Verdict.PASS
+        key = (each.check, each.verdict, "" if passes else each.seen, each.remedy)
+        found.setdefault(key, []).append(each)
+    order = list(dict.fromkeys(check for check, *_ in found))
+    folds = (_fold(same) for same in found.values())
+    return tuple(sorted(folds, key=lambda fold: (order.index(fold.check), _WORST.index(fold.verdict))))
+
+
+def _fold(same: Sequence[Result]) -> Fold:
+    first = same[0]
+    seen = list(dict.fromkeys(each.seen for each in same))
+    text = "; ".join(seen[:2]) + (f" and {len(seen) - 2} others" if len(seen) > 2 else "")
+    nodes = tuple(each.node for each in same)
+    return Fold(first.check, first.title, first.verdict, text, first.why, first.remedy, nodes)
 
 
 _WORST = [Verdict.FAIL, Verdict.WARN, Verdict.UNKNOWN, Verdict.PASS]

@@ -303,6 +303,15 @@ def test_equal_answers_of_all_nodes_fold_into_one_line() -> None:
     assert [(fold.seen, fold.nodes) for fold in folded(found)] == [("driver 25.5.0", ("n0", "n1", "n2"))]
 
 
+def test_what_passes_is_one_line_and_what_does_not_is_told_apart() -> None:
+    names = ("n0", "n1", "n2")
+    good = [Result("26", "address", name, Verdict.PASS, f"10.0.0.{at}") for at, name in enumerate(names)]
+    (fold,) = folded(good)
+    assert (fold.seen, fold.nodes) == ("10.0.0.0; 10.0.0.1 and 1 others", names)
+    bad = [replace(each, verdict=Verdict.FAIL) for each in good]
+    assert [fold.nodes for fold in folded(bad)] == [("n0",), ("n1",), ("n2",)]
+
+
 def _ask(name: str, wanted: Wanted) -> Answer:
     done = subprocess.run(INQUIRIES[name].argv(wanted), capture_output=True, timeout=60, check=False)
     return Answer(done.stdout, done.returncode)
