@@ -361,6 +361,7 @@ def test_a_process_that_not_even_kill_ends_is_stuck_and_named(node: Driver) -> N
 def test_an_engine_that_the_kernel_kills_for_memory_says_so(tmp_path: Path) -> None:
     with control_group("memory") as group, helper(tmp_path / "base") as node:
         (group / "memory.limit_in_bytes").write_text(str(160 * 2**20))
+        (group / "memory.swappiness").write_text("0")
         (group / "cgroup.procs").write_text(str(node.process.pid))
         node.launch(KEY, f"exec {sys.executable} -S -c 'x = bytearray(400 * 2**20); print(len(x))'")
         seen = node.until(KEY, "exited")
