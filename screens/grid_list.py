@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from console.model.pace import about
 from console.model.state import EngineState, LinkState
 from screens.grid_rows import (
     Column,
@@ -119,6 +118,8 @@ def _device_words(devices: Sequence[int]) -> str:
 
 
 def _news(engine: EngineSnapshot) -> Span:
+    from console.model.pace import about
+
     if engine.state is EngineState.UNREACHABLE:
         last = f"was {STATES[engine.stale_of].word} {age_words(engine.age_s)} ago" if engine.stale_of else ""
         return (f"{last} {shown(engine.cause)}".strip(), "stale")

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from console.model.pace import about
 from console.model.state import EngineState, LinkState
 from screens.lines import Line, Pen, Span, fit, shown, width
 from screens.looks import LINKS, STATES
@@ -102,6 +101,8 @@ def rank_words(engines: Sequence[EngineSnapshot], ranks: Sequence[str]) -> str:
 
 def count_words(engines: Sequence[EngineSnapshot], pen: Pen) -> Line:
     """States by count, the worst first: `1 FAILED 7 ready`; a single engine that starts says how far it is."""
+    from console.model.pace import about
+
     counts: dict[EngineState, int] = {}
     for engine in engines:
         counts[engine.state] = counts.get(engine.state, 0) + 1

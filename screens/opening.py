@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -37,6 +38,7 @@ class Opening:
 
     async def fleet(self) -> Fleet:
         """The sessions, none of them opened. Raises ConsoleError."""
+        gc.enable()  # the command line leaves it off until the first frame is painted
         for name in (*self.needs, *OWN):
             await asyncio.to_thread(import_module, name)
         from screens.fleet import Fleet

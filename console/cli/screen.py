@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -78,6 +79,7 @@ def own_keys() -> Keys:
 
 def run(args: argparse.Namespace) -> int:
     """Open the screen; returns when the operator leaves."""
+    gc.disable()  # little is garbage before the first frame, and looking for it costs a tenth of that time
     from screens.app import options_from, run_app
 
     options = options_from(dict(os.environ), **looks(args))
