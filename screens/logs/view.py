@@ -67,6 +67,15 @@ class LogView(Room):
             self.several = ()
         if wanted != self.engine:
             self.engine, self.run_name = wanted, None
+            if self.opened is not None and self.is_on_screen and not self.several:
+                self.call_after_refresh(self._turn, moment)
+                return
+        self._turn(moment)
+
+    def _turn(self, moment: Shown) -> None:
+        """Open what the cursor is on; while it moves on, once it has been seen to move, and only where it stays."""
+        if moment.target != (self.moment or moment).target:
+            return
         before = self.opened
         self._choose(moment)
         if self.opened is not before or before is None:
@@ -182,7 +191,7 @@ class LogView(Room):
         if isinstance(opened.view, Merged):
             head = head_of_several(self.several, opened.names, opened.view, folded=self.folded)
         else:
-            head = head_of_one(self.engine, self.run_name)
+            head = head_of_one(opened.names[0], self.run_name)
         return title(opened.view, head, self.sieve, self.around)
 
     def on_show(self) -> None:
