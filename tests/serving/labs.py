@@ -146,7 +146,7 @@ class Load:
             if not whole:
                 self.wrong.append(f"{got.status} {text[-200:]!r}")
 
-    async def more(self, count: int, timeout_s: float = 30.0) -> None:
+    async def more(self, count: int, timeout_s: float = 60.0) -> None:
         """Wait until that many more were answered."""
         wanted = self.answered + count
         await until(lambda: self.answered >= wanted or self.wrong, timeout_s, f"{count} more answers")

@@ -26,7 +26,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 async def test_a_decode_group_comes_is_restarted_in_turn_and_goes_and_no_request_fails(serving: Lab) -> None:
     async with watched(serving) as session:
-        await until(ready(session), 30.0)
+        await until(ready(session), 60.0)
         async with load_on(serving) as load:
             await load.more(4)
             await carry_out(session, await session.operator.prepare_scale("decode", 2))
@@ -59,7 +59,7 @@ async def test_a_decode_group_comes_is_restarted_in_turn_and_goes_and_no_request
 
 async def test_the_only_group_of_its_role_leaves_with_a_word_on_what_fails_then(serving: Lab) -> None:
     async with watched(serving) as session:
-        await until(ready(session), 30.0)
+        await until(ready(session), 60.0)
         plan = await session.operator.prepare("restart", ("decode-0",), in_turn=True)
         assert plan.losses[0].startswith("no decode engine is left behind the proxy")
         with pytest.raises(Refused, match="2 nodes, 1 are there"):
@@ -81,12 +81,12 @@ def test_a_dry_run_changes_nothing_and_shows_what_is_asked_of_the_proxy(serving:
 
 async def test_a_proxy_that_lists_the_dead_is_mended_with_one_plan(serving: Lab) -> None:
     async with watched(serving) as session:
-        await until(ready(session), 30.0)
+        await until(ready(session), 60.0)
         with pytest.raises(Refused, match="nothing to mend"):
             await session.operator.prepare_mend()
         await carry_out(session, await session.operator.prepare("force", ("decode-0", "decode-1")))
-        await until(named(session, "E13", "proxy"), 20.0, "the proxy lists dead engines")
+        await until(named(session, "E13", "proxy"), 45.0, "the proxy lists dead engines")
         plan = await session.operator.prepare_mend()
         assert plan.engines == ("decode-0", "decode-1")
         await carry_out(session, plan)
-        await until(lambda: not named(session, "E13")(), 20.0, "mended")
+        await until(lambda: not named(session, "E13")(), 45.0, "mended")

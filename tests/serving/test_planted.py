@@ -31,7 +31,8 @@ WHOLE = """\
     port: 7100
 proxy:"""
 """A group of two nodes with a headless one, beside the others and outside of the proxy."""
-CADENCES = replace(FAST, health_s=0.5, model_s=0.5, golden_s=1.0)
+CADENCES = replace(FAST, health_s=0.5, model_s=0.5, golden_s=1.0, works_timeout_s=20.0, hang_s=6.0)
+"""Patient where a busy machine would look like a failure."""
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,8 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 async def healthy(made: Lab) -> AsyncIterator[Session]:
     """A session on the lab once everything is ready and nothing is named."""
     async with watched(made, CADENCES) as session:
-        await until(ready(session), 30.0, "all ready")
-        await until(lambda: not session.snapshot.diagnoses, 20.0, "nothing named")
+        await until(ready(session), 60.0, "all ready")
+        await until(lambda: not session.snapshot.diagnoses, 45.0, "nothing named")
         yield session
 
 
@@ -63,7 +64,7 @@ def planted(made: Lab, node: str, selector: str, kind: str) -> Iterator[None]:
 
 async def is_named(session: Session, signature: str, engine: str) -> None:
     """Wait until that failure is named of that engine, with a remedy."""
-    await until(named(session, signature, engine), 20.0, f"{signature} of {engine}: {session.snapshot.diagnoses}")
+    await until(named(session, signature, engine), 45.0, f"{signature} of {engine}: {session.snapshot.diagnoses}")
     found = next(each for each in session.snapshot.diagnoses if (each.signature, each.engine) == (signature, engine))
     assert found.remedy
     assert found.text
@@ -71,8 +72,8 @@ async def is_named(session: Session, signature: str, engine: str) -> None:
 
 async def is_over(session: Session) -> None:
     """Wait until nothing is named any more and all is ready."""
-    await until(lambda: not session.snapshot.diagnoses, 20.0, "nothing is named any more")
-    await until(ready(session), 20.0, "all ready again")
+    await until(lambda: not session.snapshot.diagnoses, 45.0, "nothing is named any more")
+    await until(ready(session), 45.0, "all ready again")
 
 
 def works(session: Session) -> dict[str, Grade]:
@@ -83,8 +84,8 @@ def works(session: Session) -> dict[str, Grade]:
 
 async def test_a_healthy_lab_works_on_every_rung_and_nothing_is_named_under_load(serving: Lab) -> None:
     async with healthy(serving) as session, load_on(serving) as load:
-        await until(lambda: len(works(session)) == 5, 30.0, "every engine with a port, and the proxy")
-        await until(lambda: session.snapshot.engines["decode-1"].serving is not None)
+        await until(lambda: len(works(session)) == 5, 60.0, "every engine with a port, and the proxy")
+        await until(lambda: session.snapshot.engines["decode-1"].serving is not None, 30.0)
         await load.more(30)
         assert load.wrong == []
         assert {*works(session).values()} <= {Grade.OK, Grade.SKIPPED}
@@ -132,7 +133,7 @@ async def test_a_full_kv_cache(serving: Lab) -> None:
     async with healthy(serving) as session:
         with planted(serving, "d0", "decode", "small-kv 12"):
             async with load_on(serving):
-                await until(named(session, "S2"), 20.0, f"{session.snapshot.diagnoses}")
+                await until(named(session, "S2"), 45.0, f"{session.snapshot.diagnoses}")
         await is_over(session)
 
 
@@ -148,7 +149,7 @@ async def test_a_headless_peer_that_dies(serving: Lab) -> None:
     async with healthy(serving) as session:
         with planted(serving, "m1", "mixed-1", "oom-kill"):
             await is_named(session, "F10", "whole-1")
-            await until(lambda: any(each.first for each in session.snapshot.diagnoses))
+            await until(lambda: any(each.first for each in session.snapshot.diagnoses), 30.0)
             assert next(each for each in session.snapshot.diagnoses if each.first).engine == "whole-1"
         await carry_out(session, await session.operator.prepare("force", ("whole-0", "whole-1")))
         await carry_out(session, await session.operator.prepare("start", ("whole-0",)))
@@ -177,9 +178,9 @@ async def test_an_engine_core_that_is_killed_and_its_server_exits_0(serving: Lab
         os.kill(core_below(dead.pid), signal.SIGKILL)
         await is_named(session, "F1", "decode-1")
         await is_named(session, "E13", "proxy")
-        await until(lambda: any(each.first for each in session.snapshot.diagnoses))
+        await until(lambda: any(each.first for each in session.snapshot.diagnoses), 30.0)
         assert next(each for each in session.snapshot.diagnoses if each.first).engine == "decode-1"
-        await until(lambda: session.snapshot.engines["decode-1"].exit is not None, 20.0)
+        await until(lambda: session.snapshot.engines["decode-1"].exit is not None, 45.0)
         ended = session.snapshot.engines["decode-1"]
         assert ended.state is EngineState.FAILED, "exit code 0 is not success"
         assert ended.exit is not None
