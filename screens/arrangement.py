@@ -22,7 +22,10 @@ WIDE_SHARE = 0.45
 
 
 class Arrangement:
-    """Sizes and visibility; every change goes through `fit`."""
+    """Sizes and visibility; every change goes through `fit`.
+
+    The focus is set at once, never queued: of several quick keys each must find what the one before it did.
+    """
 
     def __init__(self, screen: MainScreen) -> None:
         self._screen = screen
@@ -85,7 +88,7 @@ class Arrangement:
             self._mode = ""
             self.fit()
         self._screen.open_pane(name)
-        self._screen.pane.focus()
+        self._screen.set_focus(self._screen.pane)
 
     def turn(self, by: int) -> None:
         """The next tab; the keys stay in the grid if they are there."""
@@ -94,7 +97,7 @@ class Arrangement:
         name = names[(names.index(self._screen.pane.id or "") + by) % len(names)]
         self._screen.open_pane(name)
         if in_pane:
-            self._screen.pane.focus()
+            self._screen.set_focus(self._screen.pane)
 
     def other_half(self) -> None:
         """Keys go to the other half."""
@@ -102,7 +105,7 @@ class Arrangement:
             self.only("pane-alone" if self._mode == "grid-alone" else "grid-alone")
             return
         in_grid = self._screen.focused is self._screen.grid
-        (self._screen.pane if in_grid else self._screen.grid).focus()
+        self._screen.set_focus(self._screen.pane if in_grid else self._screen.grid)
 
     def resize(self, by: float) -> None:
         """Give the focused half more room, or less."""
@@ -117,9 +120,9 @@ class Arrangement:
         screen = self._screen
         hidden_grid = self._mode == "pane-alone"
         if hidden_grid and screen.focused is screen.grid:
-            screen.pane.focus()
+            screen.set_focus(screen.pane)
         elif self._mode == "grid-alone" and screen.focused is not screen.grid:
-            screen.grid.focus()
+            screen.set_focus(screen.grid)
         screen.draw_footer()
 
     def fit(self) -> None:

@@ -197,7 +197,9 @@ class Evaluator:
         tool = commands.Presence()
         if node:
             program, distribution, files = plans.needs(ask)
-            tool = await checks.ask_presence(link, inside(deployment, deployment.node(node)), program, distribution, files)
+            tool = await checks.ask_presence(
+                link, inside(deployment, deployment.node(node)), program, distribution, files
+            )
             found += checks.tool_findings(tool, node, program, ask.subject)
         if not any(finding.severity is Severity.ERROR for finding in found):
             model = ask.model or facts.id

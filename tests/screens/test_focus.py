@@ -1,0 +1,28 @@
+"""Keys typed faster than the screen is laid out: each finds what the one before it did, and the focus is never lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual import events
+from textual.widget import Widget
+
+from tests.screens.fakes import FakeSession
+from tests.screens.seen import running
+
+
+@pytest.mark.parametrize(
+    "burst",
+    ["41", "Jf921", "f_355]", "1f1", "3ff[[4", "B12]f"],
+    ids=["pane, grid", "J", "full", "one", "tabs", "bench"],
+)
+async def test_a_burst_of_keys_leaves_the_focus_on_something_that_is_seen(tmp_path: Path, burst: str) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        for key in burst:
+            seen.app.post_message(events.Key(key, key))
+        await seen.pilot.pause(0.2)
+        main = seen.app.main
+        await seen.sees(lambda: isinstance(main.focused, Widget) and main.focused.is_on_screen)
+        assert main.focused in (main.grid, main.pane)
+        assert seen.lines()[-1].strip(), "the footer says what keys do here"
