@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.cli.screen import add_look_options, looks
+from console.cli.screen import add_look_options, looks, must_be_terminal
 from console.files import load_cluster, load_layout
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment
@@ -84,6 +84,8 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
     from console.services.session import Session
     from screens.app import options_from, run_app
 
+    if args.pictures is None:
+        must_be_terminal()
     with tempfile.TemporaryDirectory(prefix="dsv4-demo-") as state, asyncio.Runner() as runner:
         demo = DemoCluster(layout=args.layout, nodes=args.nodes, speed=args.speed)
         try:

@@ -78,7 +78,8 @@ def own_keys() -> Keys:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Open the screen; returns when the operator leaves."""
+    """Open the screen; returns when the operator leaves. Raises UsageError where there is no terminal."""
+    must_be_terminal()
     gc.disable()  # little is garbage before the first frame, and looking for it costs a tenth of that time
     from screens.app import options_from, run_app
 
@@ -87,6 +88,14 @@ def run(args: argparse.Namespace) -> int:
         return run_app(_replay(args), options)
     with _recorder(args) as recorder:
         return run_app(_opening(args, recorder), options)
+
+
+def must_be_terminal() -> None:
+    """Raises UsageError where keys could not be read or nothing be drawn; Textual would wait there for ever."""
+    for stream, name in ((sys.__stdin__, "stdin"), (sys.__stderr__, "stderr, on which the screen is drawn,")):
+        if stream is None or not stream.isatty():
+            hint = "in a script use status, start, logs …; over ssh give -t"
+            raise UsageError(f"the screen needs a terminal, and {name} is none", hint=hint)
 
 
 def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Opening:
