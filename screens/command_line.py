@@ -71,7 +71,7 @@ class CommandLine:
         screen.draw_footer()
         in_log = kind == "&" or isinstance(self._searched, LogPane)
         room = screen.panes["logs"] if in_log else screen.pane if self._searched is screen.pane else screen.grid
-        (room if kind != ":" else screen.grid if screen.focused is None else room).focus()
+        screen.set_focus(room)
         if text is None:
             if kind == "/" and not in_log:
                 self._filter_list("")

@@ -58,7 +58,7 @@ class Prompt(Horizontal):
         self.line.placeholder = placeholder
         self.line.suggester = SuggestFromList(words, case_sensitive=False) if words else None
         self.display = True
-        self.line.focus()
+        self.screen.set_focus(self.line)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Lists are filtered while one types."""

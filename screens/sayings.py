@@ -141,7 +141,7 @@ class Sayings:
         elif self._pane_back() or screen.arrangement.both():
             pass
         elif screen.focused is not screen.grid:
-            screen.grid.focus()
+            screen.set_focus(screen.grid)
         elif view.needle or view.problems:
             screen.grid.look_at(needle="", problems=False)
         elif view.marks:
