@@ -113,7 +113,7 @@ def test_a_failed_group_comes_back_once_and_is_given_up_when_the_budget_is_spent
         guards = [Guard(pair, tmp_path / "later")]
         pair.fail("p1", "mixed-1", "crash")
         until_blocking(lambda: "gave up after 1 restart in 1 h: " in guards[0].out.read_text(), 120.0)
-        assert standing(pair)["standing"] == "gave-up"
+        until_blocking(lambda: standing(pair)["standing"] == "gave-up", 60.0, "any other console says so too")
         assert len(plans(pair)) == 2, "a console that was opened later goes on counting where the others were killed"
         (pair.node("p1").root / "fail" / "mixed-1").unlink()
         done = pair.console("restart", *layout(pair), "--yes")
@@ -131,7 +131,7 @@ def test_a_failed_group_comes_back_once_and_is_given_up_when_the_budget_is_spent
 def test_a_stop_that_was_asked_for_is_never_undone(pair: Lab, tmp_path: Path) -> None:
     pair.fail("p1", "mixed-1", "crash")
     until_blocking(lambda: ended(pair, "p1"), 90.0, "it failed, and nobody watches")
-    assert standing(pair)["standing"] == "waiting"
+    until_blocking(lambda: standing(pair)["standing"] == "waiting", 60.0, "the picture has its last process gone")
     assert pair.console("stop", *layout(pair), "--yes").returncode == 0
     before = len(plans(pair))
     guard = Guard(pair, tmp_path / "guard")
