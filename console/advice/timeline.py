@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import calendar
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from console.advice.matcher import Hit
 
@@ -45,14 +47,16 @@ def timeline(logs: Iterable[RankHits]) -> tuple[Witness, ...]:
     return tuple(sorted(found, key=lambda each: (each.when, each.rank, each.hit.offset)))
 
 
-def first_cause(witnesses: Iterable[Witness]) -> Witness | None:
+def first_cause(witnesses: Iterable[Witness], ended: Mapping[str, float] = MappingProxyType({})) -> Witness | None:
     """The hit that explains the others, or None.
 
     The first in time wins, except that what only echoes a failure elsewhere gives way to a cause of about the same moment, that
-    wrappers give way to everything but such an echo, and that advice explains nothing.
+    wrappers give way to everything but such an echo, and that advice explains nothing. Where log times are equal, they have
+    whole seconds, the rank whose process ended first wins; `ended` gives those ends, seconds on the jump host's clock.
     """
     serious = sorted(
-        (each for each in witnesses if each.hit.signature.severity != "advice"), key=lambda each: each.when
+        (each for each in witnesses if each.hit.signature.severity != "advice"),
+        key=lambda each: (each.when, ended.get(each.rank, math.inf)),
     )
     causes = [each for each in serious if not each.hit.signature.wrapper]
     if not causes:

@@ -124,7 +124,7 @@ class DiagnosisWatch:
         self._growth.feed(snapshot)
         self._facts(now)
         witnesses = timeline((*logs, *self._seen(now)))
-        first = first_cause(witnesses)
+        first = first_cause(witnesses, self._ended())
         for engine in snapshot.engines.values():
             key = self._monitor.current(engine.id)
             if key is not None:
@@ -147,6 +147,14 @@ class DiagnosisWatch:
                 hits = tuple(hit for hit in hits if hit.signature.severity != "fatal" or engine.cause)
             offset = self._monitor.nodes[engine.node].clock_offset_s or 0.0
             yield RankHits(engine.id, engine.node, hits, offset, reader.zone_s or 0.0)
+
+    def _ended(self) -> dict[str, float]:
+        """When each engine's process ended, on this machine's clock, where that is known."""
+        offsets = {name: record.clock_offset_s or 0.0 for name, record in self._monitor.nodes.items()}
+        engines = self._monitor.snapshot.engines.values()
+        return {
+            each.id: each.exit.at - offsets[each.node] for each in engines if each.exit and each.exit.at is not None
+        }
 
     def _facts(self, now: float) -> None:
         """Which facts hold, each with the moment since which it does."""

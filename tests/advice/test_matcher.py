@@ -176,3 +176,14 @@ def test_the_year_is_the_one_closest_to_the_arrival() -> None:
 def test_a_wrong_stamp_falls_back_to_the_arrival() -> None:
     (witness,) = timeline([RankHits("p-0", "n0", (replace(_hit("C1", "13-99 99:99:99")),))])
     assert (witness.when, witness.exact) == (NOW, False)
+
+
+def test_of_equal_seconds_the_rank_whose_process_ended_first_is_the_cause() -> None:
+    logs = [RankHits(f"d-{number}", "n0", (_hit("F1", "11-23 20:39:31"),)) for number in range(3)]
+    found = first_cause(timeline(logs), {"d-2": NOW - 5.0, "d-0": NOW - 4.0})
+    assert found is not None
+    assert found.rank == "d-2"
+    later = [*logs, RankHits("d-3", "n0", (_hit("F1", "11-23 20:39:30"),))]
+    found = first_cause(timeline(later), {"d-2": NOW - 5.0})
+    assert found is not None
+    assert found.rank == "d-3", "an earlier line counts more than an earlier end"
