@@ -60,8 +60,14 @@ class Terminal:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        os.close(self._master)
-        os.close(self._slave)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Take the terminal away, as a lost connection or a closed window does. The program gets no signal for it."""
+        for end in (self._master, self._slave):
+            if end >= 0:
+                os.close(end)
+        self._master = self._slave = -1
 
     def pump(self, seconds: float = 0.05) -> int:
         """Take what the program writes within a time; gives how many bytes."""

@@ -33,6 +33,14 @@ def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, code: int)
         restored(terminal)
 
 
+@pytest.mark.parametrize(("module", "code"), [(DEMO, 129), ("tests.screens.busy", 0)], ids=["calm", "in a flood"])
+def test_a_terminal_that_goes_away_ends_the_console_and_leaves_no_process(module: str, code: int) -> None:
+    with Terminal.of_module(module) as terminal:
+        terminal.sees("ARMED")
+        terminal.hang_up()
+        assert terminal.process.wait(timeout=60) == code
+
+
 def test_q_leaves_and_restores_and_the_mouse_was_never_taken() -> None:
     with Terminal.of_module(DEMO) as terminal:
         terminal.sees("? Help  q Quit")
