@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import random
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from tests.sshd import SshNode, SshNodes, running_nodes
 
 NAMES = ("p0", "p1", "d0", "d1")
 SPEED = 60.0
+BLOCK = 4
+"""Addresses set aside for one lab."""
 
 
 @dataclass
@@ -71,14 +74,36 @@ def _cookie(pid: int) -> bool:
 
 
 @contextlib.contextmanager
+def _addresses(count: int) -> Iterator[int]:
+    """The last number of the first of `count` addresses in 127.0.0.0/24 that no other lab on this machine has.
+
+    The engines' ports are fixed, so labs side by side need addresses of their own; a file lock keeps them apart.
+    """
+    assert count <= BLOCK
+    folder = Path(tempfile.gettempdir()) / f"dsv4-labs-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for first in range(100, 200, BLOCK):
+        with (folder / str(first)).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield first
+            return
+    raise RuntimeError("every block of addresses is taken by a lab")
+
+
+@contextlib.contextmanager
 def lab(root: Path, *, hardware: str = "a3", names: tuple[str, ...] = NAMES) -> Iterator[Lab]:
     """Nodes up, from here to the end; nothing they started outlives it."""
 
     def environment(node: SshNode) -> Mapping[str, str]:
         return install_tools(node.bin, node.root, hardware=hardware, address=node.host, speed=SPEED)
 
-    first = random.randrange(10, 240)  # the engines' ports are fixed, so labs side by side need addresses of their own
-    with running_nodes(root, len(names), environment=environment, first=first) as nodes:
+    with (
+        _addresses(len(names)) as first,
+        running_nodes(root, len(names), environment=environment, first=first) as nodes,
+    ):
         written = {
             "name": "lab",
             "defaults": {"hardware": hardware, "nic": "lo", "identity": str(nodes.identity)},
