@@ -15,6 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from console.node.parcel import FROM_FILE, SUPERVISOR, parcel
 from console.node.places import NAME, read_json, write_file
 from console.node.refusal import Refusal
+from console.node.runtimes import run_tool
 from console.node.supervisor import ANSWER
 
 LABEL = "dsv4-console.run"
@@ -59,7 +60,7 @@ def make(words: List[str], python: str, box: Dict[str, Any], sources: Dict[str, 
     command = [*words, "run", "-d", "--name", name, "--label", "%s=%s" % (LABEL, run_dir)]
     command += ["-e", "DSV4_SUPERVISOR=" + token, "--pull=never", "--entrypoint", python, *box["flags"], box["image"]]
     try:
-        done = _tool([*command, *FROM_FILE, run_dir])
+        done = run_tool([*command, *FROM_FILE, run_dir], TOOL_S)
         if done.returncode != 0:
             raise _not_made(box, done)
         _wait_answer(words, name, run_dir)
@@ -87,7 +88,7 @@ def remove(words: List[str], name: str, engine_dir: str) -> str:
 
 def look(words: List[str], name: str) -> Optional[Box]:
     """The container of that name; None when there is none. Raises Refusal when the tool cannot be asked."""
-    done = _tool([*words, "inspect", "--type", "container", "--format", _STATE, name])
+    done = run_tool([*words, "inspect", "--type", "container", "--format", _STATE, name], TOOL_S)
     parts = done.stdout.decode("utf-8", "replace").strip().split(" ", 2)
     if done.returncode != 0 or len(parts) < 2:
         return None
@@ -119,7 +120,7 @@ def _remove(words: List[str], name: str, run_dir: str) -> str:
     found = look(words, name)
     if found is None or found.run_dir != run_dir:
         return ""
-    done = _tool([*words, "rm", "-f", name])
+    done = run_tool([*words, "rm", "-f", name], TOOL_S)
     if done.returncode == 0 or look(words, name) is None:
         return ""
     return "container %s cannot be removed: %s" % (name, _last_line(done.stderr))
@@ -141,7 +142,7 @@ def _wait_answer(words: List[str], name: str, run_dir: str) -> None:
             asked = now
             found = look(words, name)
             if (found is None or not found.running) and read_json(path) is None:
-                said = _last_line(_tool([*words, "logs", name]).stderr)
+                said = _last_line(run_tool([*words, "logs", name], TOOL_S).stderr)
                 code = found.code if found else "?"
                 hint = "does %s exist in the image, and is the base directory mounted?" % "python"
                 raise Refusal("os", "container %s ended (exit %s): %s" % (name, code, said), hint)
@@ -156,23 +157,6 @@ def _not_made(box: Dict[str, Any], done: "subprocess.CompletedProcess[bytes]") -
     if b"pull" in done.stderr or b"No such image" in done.stderr or b"not known" in done.stderr:
         hint = "the image is not on the node: pull %s there first" % box["image"]
     return Refusal("os", "container %s was not made: %s" % (box["name"], said), hint)
-
-
-def _tool(argv: List[str]) -> "subprocess.CompletedProcess[bytes]":
-    try:
-        return subprocess.run(
-            argv,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            timeout=TOOL_S,
-        )
-    except OSError as error:
-        hint = "set `runtime` of the node: kind, command"
-        raise Refusal("os", "%s cannot be run: %s" % (argv[0], error.strerror), hint) from error
-    except subprocess.TimeoutExpired:
-        raise Refusal("timeout", "%s gave no answer in %d s" % (argv[0], TOOL_S)) from None
 
 
 def _last_line(said: bytes) -> str:

@@ -76,22 +76,27 @@ class Runtime:
     def _inspect(self) -> int:
         """Its pid on the host; 0 when it does not run. Raises Refusal when the tool cannot be asked."""
         argv = [*self.words, "inspect", "--format", "{{.State.Pid}}", self.container]
-        try:
-            done = subprocess.run(
-                argv,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                timeout=ASK_S,
-            )
-        except OSError as error:
-            hint = "set `runtime` of the node: kind, command"
-            raise Refusal("os", "%s cannot be run: %s" % (argv[0], error.strerror), hint) from error
-        except subprocess.TimeoutExpired:
-            raise Refusal("timeout", "%s gave no answer in %d s" % (" ".join(argv[:-3]), ASK_S)) from None
+        done = run_tool(argv, ASK_S)
         text = done.stdout.strip()
         return int(text) if done.returncode == 0 and text.isdigit() else 0
+
+
+def run_tool(argv: List[str], limit_s: float) -> "subprocess.CompletedProcess[bytes]":
+    """Run the container tool and wait for it. Raises Refusal when it cannot be run or gives no answer in time."""
+    try:
+        return subprocess.run(
+            argv,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=limit_s,
+        )
+    except OSError as error:
+        hint = "set `runtime` of the node: kind, command"
+        raise Refusal("os", "%s cannot be run: %s" % (argv[0], error.strerror), hint) from error
+    except subprocess.TimeoutExpired:
+        raise Refusal("timeout", "%s gave no answer in %d s" % (argv[0], limit_s)) from None
 
 
 def _same(one: str, other: str) -> bool:
