@@ -20,7 +20,7 @@ from screens.room import Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan
-    from console.services.evaluation_plans import Ask, EvaluationPlan
+    from console.services.evaluation.plans import Ask, EvaluationPlan
     from screens.evaluation.live import Live
     from screens.main import MainScreen
 
@@ -92,7 +92,7 @@ class Evaluating:
 
     def ask(self, verb: str, words: str) -> None:
         """Show the plan of what was typed."""
-        from console.services.evaluation_words import read_words  # needed by nobody who measures nothing
+        from console.services.evaluation.words import read_words  # needed by nobody who measures nothing
 
         if not self._may():
             return
@@ -104,7 +104,7 @@ class Evaluating:
         self._screen.run_worker(self._ask(asks), group="act", exclusive=True)
 
     async def _ask(self, asks: Sequence[Ask]) -> None:
-        from console.services.evaluation_plans import as_plan  # as above
+        from console.services.evaluation.plans import as_plan  # as above
 
         console = self._screen.console
         session = console.session

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
-from console.services.replay import Replay, Tape
+from console.services.recordings.replay import Replay, Tape
 from screens.room import Verbs
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from console.model.deployment import Deployment
 from console.model.errors import ConsoleError, UsageError
-from console.services import assignment
+from console.services.assigning import assignment
 from screens.assigning import size_words
 from screens.lines import shown
 from screens.panes.roles import RolePane

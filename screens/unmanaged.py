@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from console.model.snapshot import ClusterSnapshot, NodeSnapshot
 from console.model.unmanaged import Unmanaged
-from console.services.unmanaged import age_words
+from console.services.monitoring.unmanaged import age_words
 from screens.dialogs.choosing import Choosing
 from screens.lines import Line, Row, Span, fit, shown, wrap
 from screens.room import Verbs

@@ -9,7 +9,7 @@ from screens.room import Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan, PlanResult, StepEvent, Verb
-    from console.services.errands import Chore
+    from console.services.upkeep.errands import Chore
     from screens.main import MainScreen
 
 

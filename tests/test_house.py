@@ -69,5 +69,5 @@ def test_help_loads_no_heavy_library() -> None:
 
 
 def test_the_node_bundle_is_python_3_7() -> None:
-    for path in (ROOT / "console" / "node").glob("*.py"):
+    for path in (ROOT / "console" / "node").rglob("*.py"):
         ast.parse(path.read_text(), feature_version=(3, 7))

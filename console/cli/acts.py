@@ -15,8 +15,8 @@ from console.cli.options import add_cluster_options, remember_layout
 from console.cli.status import settle
 from console.model.errors import ExitCode, Refused, UsageError
 from console.model.plan import Outcome, Plan, PlanResult, StepEvent, Verb
-from console.services.gate import overrides
-from console.services.plans import DRAIN_S
+from console.services.operations.plans import DRAIN_S
+from console.services.readiness.gate import overrides
 from console.services.session import Session
 
 HELP: dict[Verb, str] = {

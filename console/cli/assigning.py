@@ -12,7 +12,7 @@ from console.files import save_assignment
 from console.model.deployment import Deployment
 from console.model.errors import ExitCode, Refused, UsageError
 from console.rules import check
-from console.services.assignment import auto_assign, move, reset_shape, resize, swap, unassign
+from console.services.assigning.assignment import auto_assign, move, reset_shape, resize, swap, unassign
 from console.services.places import assignment_path, private, state_home
 
 

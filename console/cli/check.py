@@ -18,7 +18,7 @@ from console.model.errors import ConsoleError, ExitCode, Unreachable
 from console.probes.checks import Verdict
 from console.probes.sanitize import clean
 from console.services.places import report_path, state_home
-from console.services.preflight import CONNECTION, Ask, Report, load
+from console.services.readiness.preflight import CONNECTION, Ask, Report, load
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

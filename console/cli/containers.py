@@ -15,8 +15,8 @@ from console.cli.tables import table_lines
 from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.model.errors import ExitCode, Unreachable
 from console.probes.sanitize import clean
-from console.services.container_work import Act
-from console.services.containers import Seen
+from console.services.readiness.containers import Seen
+from console.services.upkeep.containers import Act
 
 _ABOUT = """show: what is there and where it differs (changes nothing). plan: the commands of everything that is missing.
 create: pull the image where it is missing and make absent containers. start: start stopped ones.

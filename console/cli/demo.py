@@ -101,7 +101,7 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
 
 async def _draw(session: Session, directory: Path) -> int:
     """Start everything, measure it once, then walk the tour of pictures on it."""
-    from console.services.evaluation_words import read_words
+    from console.services.evaluation.words import read_words
     from screens.pictures import take
 
     begun: list[asyncio.Task[None]] = []

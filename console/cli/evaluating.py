@@ -16,9 +16,9 @@ from console.evaluation.progress import Progress
 from console.evaluation.records import Record, Tool
 from console.model.errors import ConsoleError, ExitCode, Refused
 from console.model.run import RunKey
-from console.services.evaluation import Evaluator
-from console.services.evaluation_plans import Ask, EvaluationPlan
-from console.services.evaluation_words import add_bench, add_eval
+from console.services.evaluation.evaluator import Evaluator
+from console.services.evaluation.plans import Ask, EvaluationPlan
+from console.services.evaluation.words import add_bench, add_eval
 
 RECORD_S = 10.0
 """How long a cancelled run's record is waited for."""

@@ -13,7 +13,7 @@ from console.files import layout_text, load_document, save_text
 from console.model.errors import ExitCode, FileError, Problem, UsageError
 from console.probes.sanitize import clean
 from console.rules import check
-from console.services.assignment import example
+from console.services.assigning.assignment import example
 from console.services.importing import Imported, build, read_ci_config, read_script, renamed
 
 

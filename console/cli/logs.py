@@ -15,7 +15,7 @@ from console.cli.live import connected, opened, until
 from console.cli.options import add_cluster_options
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.model.snapshot import LinkState
-from console.services.loglines import LineReader, LogLine, merged, tail_offset
+from console.services.logs.lines import LineReader, LogLine, merged, tail_offset
 from console.services.session import Session
 
 FILL_S = 30.0

@@ -58,7 +58,7 @@ def cluster_of(args: argparse.Namespace) -> Cluster:
     Raises UsageError when there is none, FileError when it is wrong.
     """
     from console.files import load_cluster
-    from console.services.adoption import Adopted
+    from console.services.readiness.adoption import Adopted
 
     given: Path | None = args.cluster
     fallbacks = [Path(os.environ["DSV4_CLUSTER"])] if os.environ.get("DSV4_CLUSTER") else []

@@ -20,7 +20,7 @@ from console.model.errors import UsageError
 from console.model.findings import Finding
 from console.probes.sanitize import clean
 from console.rules import capacity_notes, check
-from console.services.assignment import PLACEHOLDER, example
+from console.services.assigning.assignment import PLACEHOLDER, example
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -25,7 +25,7 @@ from console.services.places import config_home
 
 if TYPE_CHECKING:
     from console.model.deployment import Assignment
-    from console.services.recording import Recorder
+    from console.services.recordings.recording import Recorder
     from console.services.session import Session
     from screens.keys import Keys
     from screens.opening import Opening
@@ -121,12 +121,12 @@ def _replay(args: argparse.Namespace) -> Opening:
         raise UsageError("--replay shows a recording and nothing else", hint="leave --cluster and --record away")
 
     def make() -> list[Session]:
-        from console.services.recording import Recording
-        from console.services.replay import Replay
+        from console.services.recordings.recording import Recording
+        from console.services.recordings.replay import Replay
 
         return [Replay(Recording(args.replay))]
 
-    return Opening(f"reading {args.replay}", make, ("console.services.replay",))
+    return Opening(f"reading {args.replay}", make, ("console.services.recordings.replay",))
 
 
 @contextlib.contextmanager
@@ -137,7 +137,7 @@ def _recorder(args: argparse.Namespace) -> Iterator[Recorder | None]:
         return
     if len(args.cluster or ()) > 1:
         raise UsageError("--record with several clusters", hint="record each by a console of its own")
-    from console.services.recording import Recorder
+    from console.services.recordings.recording import Recorder
 
     recorder = Recorder(args.record)
     try:

@@ -16,8 +16,8 @@ from console.model.restart import GroupRestart
 from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot, Task
 from console.model.unmanaged import Unmanaged
 from console.probes.sanitize import clean
+from console.services.monitoring.unmanaged import age_words
 from console.services.session import Session
-from console.services.unmanaged import age_words
 
 _EXPLAINED_BY_LOG = (EngineState.STARTING, EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 SETTLE_S = 8.0

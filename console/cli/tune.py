@@ -14,7 +14,7 @@ from console.cli.tables import table_lines
 from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.model.errors import ExitCode, Unreachable
 from console.probes.sanitize import clean
-from console.services.tuning import Tuned, way_back
+from console.services.upkeep.tuning import Tuned, way_back
 
 _ABOUT = """show: what drifts (changes nothing). set: write what a plan can set, until the next reboot; what was before is
 recorded on the node. --undo prints the commands of the way back."""

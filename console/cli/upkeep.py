@@ -12,8 +12,8 @@ from console.cli.acts import show_plan
 from console.model.errors import ExitCode, Refused
 from console.model.plan import Outcome, Plan, StepEvent
 from console.probes.sanitize import clean
-from console.services.errands import Chore
 from console.services.session import Session
+from console.services.upkeep.errands import Chore
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:

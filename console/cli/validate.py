@@ -15,7 +15,7 @@ from console.model.errors import ExitCode, FileError, Problem, UsageError
 from console.model.findings import Finding
 from console.probes.sanitize import clean
 from console.rules import RULES, check
-from console.services.assignment import example
+from console.services.assigning.assignment import example
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

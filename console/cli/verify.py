@@ -12,7 +12,7 @@ from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
 from console.cli.status import settle
 from console.model.errors import ExitCode
-from console.services.verification import Ask, Proof
+from console.services.serving.verification import Ask, Proof
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,8 +16,8 @@ from console.commands.quoting import join
 from console.commands.weights import download_commands
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.probes.sanitize import clean
-from console.services.wanted import carrying
-from console.services.weights import Held
+from console.services.readiness.wanted import carrying
+from console.services.upkeep.weights import Held
 
 _ABOUT = """show: what each node has (changes nothing). copy --from NODE: bring it to the nodes that lack it, over the nodes'
 own network; it goes on when this console ends, and goes on where it was when it is begun again. stop: end copies that

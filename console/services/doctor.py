@@ -20,8 +20,8 @@ from console.commands.bundle import rank_command
 from console.commands.masking import MASK, is_secret, masked_argv, masked_text
 from console.model.errors import ConsoleError
 from console.probes.sanitize import clean
-from console.services.plans import command_text
-from console.services.preflight import Report
+from console.services.operations.plans import command_text
+from console.services.readiness.preflight import Report
 from console.services.session import Session
 
 LOG_LINES = 2000

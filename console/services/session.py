@@ -23,27 +23,27 @@ from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
 from console.remote.ssh import Dialer
 from console.rules import check
-from console.services import assignment as operations
-from console.services.alerting import AlertWatch, lock_path
-from console.services.cadences import Cadences
-from console.services.diagnosis import DiagnosisWatch
-from console.services.evaluation import Evaluator
-from console.services.health import HealthWatch
-from console.services.lease import keeper, said
-from console.services.logs import LogBook
-from console.services.metrics import MetricsWatch
-from console.services.monitor import Monitor
-from console.services.operator import Operator
-from console.services.paces import PaceWatch, book_path
+from console.services.assigning import assignment as operations
+from console.services.assigning.roles import Change, Roles
+from console.services.evaluation.evaluator import Evaluator
+from console.services.logs.copies import LogBook
+from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.monitor import Monitor
+from console.services.monitoring.paces import PaceWatch, book_path
+from console.services.monitoring.unmanaged import Regard
+from console.services.operations.lease import keeper, said
+from console.services.operations.operator import Operator
+from console.services.operations.plans import PlanMaker, command_text
+from console.services.operations.restarts import RestartWatch
 from console.services.places import assignment_path, file_name, journal_path, private, report_path, state_home
-from console.services.plans import PlanMaker, command_text
-from console.services.preflight import Preflight
-from console.services.restarts import RestartWatch
-from console.services.roles import Change, Roles
-from console.services.unmanaged import Regard
-from console.services.upkeep import Upkeep
-from console.services.verification import Verifier
-from console.services.works import WorksWatch
+from console.services.readiness.preflight import Preflight
+from console.services.serving.alerting import AlertWatch, lock_path
+from console.services.serving.diagnosis import DiagnosisWatch
+from console.services.serving.health import HealthWatch
+from console.services.serving.metrics import MetricsWatch
+from console.services.serving.verification import Verifier
+from console.services.serving.works import WorksWatch
+from console.services.upkeep.upkeep import Upkeep
 
 LEASE_EVERY_S = 5.0
 
@@ -156,7 +156,7 @@ class Session:
             self.change(lambda now: operations.assign(now, group, nodes))
 
     def change(self, operation: Change) -> None:
-        """Do one operation of `console.services.assignment` (move, swap, resize …) as one step that can be taken back."""
+        """Do one operation of `assigning.assignment` (move, swap, resize …) as one step that can be taken back."""
         self._roles.change(operation)
 
     def fill(self) -> None:

@@ -9,8 +9,8 @@ from pydantic import JsonValue
 
 from console.evaluation.progress import Progress
 from console.model.run import RunKey
-from console.services.evaluation_plans import parameters
-from console.services.evaluation_results import spec_of
+from console.services.evaluation.plans import parameters
+from console.services.evaluation.results import spec_of
 from screens.ports import Evaluations
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from console.services.logs import LogNote
+from console.services.logs.copies import LogNote
 from screens.logs import times
 from screens.logs.file import LogFile
 from screens.logs.hunt import Hunt

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from console.services.logs import LogNote
+from console.services.logs.copies import LogNote
 from screens.lines import Line
 from screens.logs import times
 from screens.logs.drawing import note_row, pieces, text_of

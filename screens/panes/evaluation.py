@@ -209,6 +209,6 @@ class EvaluationPane(Pane):
 def _engine(record: Record) -> str:
     """Under what name the run lives on its node; empty for runs of this machine."""
     from console.evaluation.records import Tool  # as above
-    from console.services.evaluation_plans import run_name
+    from console.services.evaluation.plans import run_name
 
     return "" if record.tool is Tool.BUILT_IN else run_name(record.tool, record.kind, record.subject)

@@ -15,8 +15,8 @@ from screens.panes.base import Pane, Shown
 from screens.room import Verbs
 
 if TYPE_CHECKING:
-    from console.services.network import Crossing
-    from console.services.preflight import Report
+    from console.services.readiness.network import Crossing
+    from console.services.readiness.preflight import Report
 
 _ROLES = {"pass": "ok", "warn": "warn", "fail": "fail", "unknown": "stale"}
 _INDENT = 15
@@ -62,7 +62,7 @@ class PreflightPane(Pane):
         )
 
     async def _ask(self, moment: Shown, network: bool, full: bool) -> None:
-        from console.services.preflight import Ask
+        from console.services.readiness.preflight import Ask
 
         self._trouble = ""
         try:

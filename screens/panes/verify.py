@@ -12,7 +12,7 @@ from screens.panes.base import Pane, Shown
 from screens.room import Verbs
 
 if TYPE_CHECKING:
-    from console.services.verification import Proof
+    from console.services.serving.verification import Proof
 
 _WORDS = {True: ("pass", "ok"), False: ("FAIL", "fail"), None: ("open", "warn")}
 _INDENT = 8
@@ -51,7 +51,7 @@ class VerifyPane(Pane):
         self._draw_again()
 
     async def _run(self, moment: Shown, prompt: str) -> None:
-        from console.services.verification import Ask
+        from console.services.serving.verification import Ask
 
         try:
             await moment.session.verifier.run(self._proven, Ask(prompt=prompt, hear=self._heard))

@@ -9,7 +9,7 @@ from console.commands.bundle import rank_script
 from console.commands.serve import serve_command
 from console.files import layout_text, load_layout, parse_layout
 from console.rules import check
-from console.services.assignment import example, resize
+from console.services.assigning.assignment import example, resize
 
 ROUNDS = 5
 

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from console.model.cluster import Cluster
 from console.model.run import LogChunk, RunKey
-from console.services.following import Following
-from console.services.logs import LogBook
-from console.services.records import RunRecord
+from console.services.logs.copies import LogBook
+from console.services.monitoring.following import Following
+from console.services.monitoring.records import RunRecord
 from screens.logs.file import LineCount, LogFile
 from tests.node.driver import sweep
 from tests.remote.watching import Seen, linked

@@ -19,8 +19,8 @@ from console.model.run import Sample
 from console.probes.batch import jobs
 from console.probes.preflight import asked
 from console.remote.link import NodeLink
+from console.services.readiness.wanted import wanted_of
 from console.services.session import Session
-from console.services.wanted import wanted_of
 from tests.e2e.cluster import NAMES, lab
 from tests.waiting import until
 

@@ -12,10 +12,10 @@ from console.commands.evaluation import AccuracyLoad, BenchLoad, Endpoint
 from console.evaluation.records import Kind, Tool
 from console.model.errors import UsageError
 from console.model.run import RunKey
-from console.services import evaluation_plans as plans
-from console.services.evaluation_checks import length_findings
-from console.services.evaluation_plans import Ask, EvaluationPlan
-from console.services.evaluation_words import read_words
+from console.services.evaluation import plans
+from console.services.evaluation.checks import length_findings
+from console.services.evaluation.plans import Ask, EvaluationPlan
+from console.services.evaluation.words import read_words
 from tests.services.deployments import deployment
 
 

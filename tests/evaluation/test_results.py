@@ -14,8 +14,8 @@ from console.evaluation.store import ResultStore
 from console.model.errors import UsageError
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import Device, Exit, NodeSnapshot
-from console.services.evaluation_results import npu_use, record_of, spec_of
-from console.services.evaluation_watch import npu_sample
+from console.services.evaluation.results import npu_use, record_of, spec_of
+from console.services.evaluation.watch import npu_sample
 from tests.evaluation.figures import BENCH_BLOCK, bench_json, numbers, record
 
 SPEC = {

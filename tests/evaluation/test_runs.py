@@ -22,8 +22,8 @@ from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, Refused
 from console.model.findings import Severity
 from console.model.layout import Layout
-from console.services.evaluation import Local
-from console.services.evaluation_plans import Ask
+from console.services.evaluation.evaluator import Local
+from console.services.evaluation.plans import Ask
 from console.services.session import Session
 from tests.evaluation.figures import SUMMARY, bench_json
 from tests.node.test_containers import WORDS, container

@@ -12,7 +12,7 @@ from console.commands.bundle import rank_script, shell_bundle
 from console.commands.serve import serve_command
 from console.files import layout_text, load_layout, parse_layout
 from console.model.layout import Layout
-from console.services import assignment
+from console.services.assigning import assignment
 from console.services.exporting.systemd import _words
 from tests.layouts.dumper import run_script
 

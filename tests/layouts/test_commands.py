@@ -20,7 +20,7 @@ from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster, Node
 from console.model.deployment import Command, Deployment
 from console.model.errors import UsageError
-from console.services.assignment import example
+from console.services.assigning.assignment import example
 from tests.layouts.dumper import run_script
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)

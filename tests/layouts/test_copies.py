@@ -14,7 +14,7 @@ from console.model.deployment import Deployment
 from console.model.errors import FileError, Refused, UsageError
 from console.model.findings import Severity
 from console.rules import check
-from console.services.assignment import add_copy, drop_copy, family, reset_shape, resize
+from console.services.assigning.assignment import add_copy, drop_copy, family, reset_shape, resize
 from tests.services.deployments import ASSIGNMENT, LAYOUT
 
 NODES = ("p0", "p1", "d0", "d1", "d2", "d3")

@@ -17,7 +17,7 @@ from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster
 from console.model.deployment import Deployment
 from console.model.errors import UsageError
-from console.services.assignment import example
+from console.services.assigning.assignment import example
 from console.services.exporting import lws_manifests, shell_folders, systemd_units
 from console.services.exporting.lws import pod_script
 from tests.layouts.dumper import run_file, run_script

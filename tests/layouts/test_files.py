@@ -32,7 +32,7 @@ from console.files import (
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, FileError, Problem, UsageError
 from console.rules import capacity_notes, check
-from console.services.assignment import example
+from console.services.assigning.assignment import example
 from tests.layouts.broken_cases import BROKEN, Broken
 from tests.shared import SHARED, needs_shared
 

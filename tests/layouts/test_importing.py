@@ -17,7 +17,7 @@ from console.commands.serve import serve_command
 from console.files import layout_text, load_document, load_layout, parse_layout, read_document
 from console.model.errors import ConsoleError, FileError
 from console.rules import check
-from console.services.assignment import example
+from console.services.assigning.assignment import example
 from console.services.importing import build, placed, read_ci_config, read_script
 from tests.layouts import ci_loader, tutorial
 from tests.layouts.dumper import run_file

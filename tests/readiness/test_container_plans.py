@@ -10,8 +10,8 @@ import pytest
 
 from console.probes.checks import Answer, Wanted
 from console.probes.container import differences, parse_container, same_image
-from console.services.container_work import pull_progress
-from console.services.containers import seen
+from console.services.readiness.containers import seen
+from console.services.upkeep.containers import pull_progress
 
 IMAGE = "quay.io/ascend/vllm-ascend:v0.21.0rc1-a3"
 WANTED = Wanted(

@@ -21,10 +21,10 @@ from console.model.errors import ConsoleError, LinkLost, Unreachable
 from console.model.plan import Confirm, Outcome, Plan, Stage, Step
 from console.model.run import Sample
 from console.remote.link import NodeLink
-from console.services.errands import Errand, ErrandRunner, do, do_detached
-from console.services.monitor import Monitor
-from console.services.operator import Operator
-from console.services.scope import Say
+from console.services.monitoring.monitor import Monitor
+from console.services.operations.operator import Operator
+from console.services.operations.scope import Say
+from console.services.upkeep.errands import Errand, ErrandRunner, do, do_detached
 from tests.screens.fakes import layout
 from tests.waiting import until
 
@@ -54,7 +54,7 @@ class LocalLink:
 
 @pytest.fixture
 def link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalLink:
-    monkeypatch.setattr("console.services.errands.ASK_EVERY_S", 0.05)
+    monkeypatch.setattr("console.services.upkeep.errands.ASK_EVERY_S", 0.05)
     return LocalLink(tmp_path / "base")
 
 

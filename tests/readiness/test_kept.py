@@ -13,10 +13,10 @@ from console.model.plan import Step
 from console.probes.checks import Answer, Result, Verdict, Wanted
 from console.probes.hccn import Ping
 from console.probes.preflight import CHECKS, answered
-from console.services.launching import Launching
-from console.services.network import Crossing, Way
-from console.services.preflight import REPORT, Preflight, Report, load
-from console.services.scope import Scope
+from console.services.operations.launching import Launching
+from console.services.operations.scope import Scope
+from console.services.readiness.network import Crossing, Way
+from console.services.readiness.preflight import REPORT, Preflight, Report, load
 from tests.waiting import until
 
 RESULTS = (Result("11", "devices", "p0", Verdict.FAIL, "3 is Alarm", "why", "mend", "x"),)

@@ -10,7 +10,7 @@ import pytest
 
 from console.probes.checks import Wanted
 from console.probes.hccn import DeviceNet, Ping
-from console.services.network import Crossing, Way, ways
+from console.services.readiness.network import Crossing, Way, ways
 from tests.e2e.cluster import lab
 from tests.readiness.inline import inline
 from tests.sshd import needs_sshd

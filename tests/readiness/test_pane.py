@@ -12,8 +12,8 @@ import pytest
 from console.model.errors import ConsoleError
 from console.probes.checks import Result, Verdict
 from console.probes.hccn import Ping
-from console.services.network import Crossing, Way
-from console.services.preflight import Report
+from console.services.readiness.network import Crossing, Way
+from console.services.readiness.preflight import Report
 from screens.lines import plain
 from screens.panes.preflight import matrix_rows, report_rows
 from tests.screens.fakes import FakeSession

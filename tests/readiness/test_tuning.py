@@ -9,7 +9,7 @@ import pytest
 
 from console.probes.checks import Answer, Wanted
 from console.probes.tuning import drifts, settled, spans
-from console.services.tuning import Change, way_back
+from console.services.upkeep.tuning import Change, way_back
 from tests.e2e.cluster import lab
 from tests.readiness.inline import inline
 from tests.readiness.test_network import LAYOUT

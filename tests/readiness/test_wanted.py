@@ -13,7 +13,7 @@ from console.model.deployment import Assignment, Deployment
 from console.model.snapshot import EngineState
 from console.probes.checks import Answer, Verdict
 from console.probes.preflight import CHECKS, answered, asked
-from console.services.wanted import carrying, wanted_of
+from console.services.readiness.wanted import carrying, wanted_of
 from tests.services.deployments import CLUSTER, deployment, picture
 
 

@@ -16,8 +16,8 @@ from console.evaluation.store import ResultStore
 from console.model.errors import ConsoleError, Refused
 from console.model.findings import Finding
 from console.model.run import RunKey, RunState, RunVerdict, StopResult
-from console.services.evaluation import Local
-from console.services.evaluation_plans import Ask, EvaluationPlan, engine_id, parameters
+from console.services.evaluation.evaluator import Local
+from console.services.evaluation.plans import Ask, EvaluationPlan, engine_id, parameters
 from tests.evaluation.figures import record
 
 STARTED = 1_764_000_000.0

@@ -29,14 +29,14 @@ from console.model.snapshot import (
     Process,
     Rung,
 )
-from console.services.assignment import auto_assign
-from console.services.errands import Chore, ErrandRunner
-from console.services.logs import LogNote
-from console.services.preflight import Ask as CheckAsk
-from console.services.preflight import Report
-from console.services.restarts import Witness
-from console.services.verification import Ask as ProofAsk
-from console.services.verification import Proof, Verification
+from console.services.assigning.assignment import auto_assign
+from console.services.logs.copies import LogNote
+from console.services.operations.restarts import Witness
+from console.services.readiness.preflight import Ask as CheckAsk
+from console.services.readiness.preflight import Report
+from console.services.serving.verification import Ask as ProofAsk
+from console.services.serving.verification import Proof, Verification
+from console.services.upkeep.errands import Chore, ErrandRunner
 from tests.screens.evaluations import FakeEvaluator
 
 NOW = 1_764_000_000.0

@@ -10,7 +10,7 @@ import pytest
 from console.model.errors import Refused
 from console.model.snapshot import EngineState
 from console.rules import check
-from console.services.assignment import resize
+from console.services.assigning.assignment import resize
 from screens.actions import actions_of
 from screens.dialogs.asking import Asking
 from screens.lines import Pen, plain

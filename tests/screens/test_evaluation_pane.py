@@ -14,7 +14,7 @@ from console.model.errors import ConsoleError
 from console.model.findings import Finding, Severity
 from console.model.run import RunKey
 from console.model.snapshot import Task
-from console.services.evaluation_plans import Ask
+from console.services.evaluation.plans import Ask
 from screens.app import Options
 from tests.evaluation.figures import numbers, record
 from tests.screens.fakes import FakeCopy, FakeSession

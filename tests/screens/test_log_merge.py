@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.services.logs import LogNote
+from console.services.logs.copies import LogNote
 from screens.lines import plain
 from screens.logs import times
 from screens.logs.clocks import utc_s, zone_s

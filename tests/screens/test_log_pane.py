@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from console.services.logs import LogNote
+from console.services.logs.copies import LogNote
 from screens.logs import times
 from screens.logs.file import LogFile
 from screens.panes.log import LogPane

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.services.logs import LogNote
+from console.services.logs.copies import LogNote
 from screens.lines import plain
 from screens.logs.drawing import collapse, level_role, text_of
 from screens.logs.file import LineCount, LogFile

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from console.model.snapshot import EngineState
-from console.services.recording import Recorder, Recording
-from console.services.replay import Replay
+from console.services.recordings.recording import Recorder, Recording
+from console.services.recordings.replay import Replay
 from screens.app import ConsoleApp, Options
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Clock, Seen, running

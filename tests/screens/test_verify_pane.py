@@ -9,7 +9,7 @@ import pytest
 
 from console.model.errors import Refused
 from console.services import doctor
-from console.services.verification import Proof
+from console.services.serving.verification import Proof
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, running
 

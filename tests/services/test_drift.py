@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from console.model.deployment import Rank
-from console.services.drift import drift
+from console.services.monitoring.drift import drift
 
 RANK = Rank("d-1", "d0", "d", "decode", 1, 1, 1, 2, (2, 3), 7101, False, "10.0.0.3", "10.0.0.3", 12321)
 SPEC = {

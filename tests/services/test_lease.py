@@ -16,8 +16,8 @@ from console.node import lease
 from console.node.places import Base
 from console.node.refusal import Refusal
 from console.remote.link import NodeLink
-from console.services import lease as keeping
-from console.services.lease import held
+from console.services.operations import lease as keeping
+from console.services.operations.lease import held
 from tests.waiting import until
 
 

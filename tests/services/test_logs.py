@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from console.model.errors import ConsoleError
 from console.model.run import LogChunk, RunKey
-from console.services.loglines import LineReader, merged, tail_offset
-from console.services.logs import LogBook, LogCopy
+from console.services.logs.copies import LogBook, LogCopy
+from console.services.logs.lines import LineReader, merged, tail_offset
 
 KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
 

@@ -15,8 +15,8 @@ from console.model.unmanaged import Unmanaged
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
-from console.services.logs import LogBook
-from console.services.monitor import Monitor
+from console.services.logs.copies import LogBook
+from console.services.monitoring.monitor import Monitor
 from tests.services.deployments import deployment
 
 RUN = "20260101T000000Z-0000"

@@ -8,7 +8,7 @@ import pytest
 
 from console.model.pace import Pace, about, skew_of
 from console.model.snapshot import EngineSnapshot, EngineState
-from console.services.paces import Now, PaceBook, Start, pace, shape
+from console.services.monitoring.paces import Now, PaceBook, Start, pace, shape
 from tests.services.deployments import deployment
 
 PHASES = {"config": 5.0, "load": 60.0, "memory": 360.0, "graph": 400.0, "serving": 470.0}

@@ -12,7 +12,7 @@ from console.model.pace import Usual
 from console.model.plan import Plan, Verb
 from console.model.restart import Restart
 from console.model.snapshot import EngineState
-from console.services.plans import PlanMaker, new_run_id
+from console.services.operations.plans import PlanMaker, new_run_id
 from tests.services.deployments import ASSIGNMENT, deployment, picture
 
 ALL = ("prefill-0", "prefill-1", "decode-0", "decode-1", "decode-2", "decode-3", "proxy")

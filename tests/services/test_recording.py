@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from console.commands.masking import MASK
 from console.model.errors import ConsoleError, Refused, UsageError
 from console.model.snapshot import EngineState
-from console.services import recording
-from console.services.recording import Object, Recorder, Recording, changed, difference
-from console.services.replay import Replay
+from console.services.recordings import recording
+from console.services.recordings.recording import Object, Recorder, Recording, changed, difference
+from console.services.recordings.replay import Replay
 from tests.screens.fakes import FakeSession
 
 _SIMPLE = st.none() | st.integers() | st.text(max_size=3)

@@ -12,7 +12,7 @@ from console.model.layout import Layout
 from console.model.restart import GroupRestart, Restart, Standing, span
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineSnapshot, EngineState
-from console.services.standing import Member, Sight, stand
+from console.services.operations.standing import Member, Sight, stand
 from tests.services.deployments import LAYOUT
 
 NOW = 1_000_000.0

@@ -11,9 +11,9 @@ import pytest
 from console.files import load_assignment
 from console.model.errors import Refused, UsageError
 from console.model.snapshot import Device, EngineState, NodeSnapshot, Process
-from console.services.assignment import assign, auto_assign, resize, swap, unassign
-from console.services.monitor import Monitor
-from console.services.roles import Roles
+from console.services.assigning.assignment import assign, auto_assign, resize, swap, unassign
+from console.services.assigning.roles import Roles
+from console.services.monitoring.monitor import Monitor
 from tests.services.deployments import deployment, picture
 
 

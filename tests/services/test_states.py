@@ -6,7 +6,7 @@ import pytest
 
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineSnapshot, EngineState, Exit, Grade, Link, LinkState, Rung
-from console.services.states import Evidence, condemn, judge
+from console.services.monitoring.states import Evidence, condemn, judge
 
 KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
 UP = Link(LinkState.UP)

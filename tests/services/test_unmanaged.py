@@ -10,8 +10,8 @@ from console.model.run import Hello, RunKey, RunState, RunVerdict
 from console.model.snapshot import ClusterSnapshot, Device, Link, LinkState, Process
 from console.model.unmanaged import Unmanaged, Why
 from console.probes.npu_smi import NpuTable
-from console.services.records import NodeRecord
-from console.services.unmanaged import Regard, age_words, told
+from console.services.monitoring.records import NodeRecord
+from console.services.monitoring.unmanaged import Regard, age_words, told
 
 HELLO = Hello("d0", "boot", 0, "root", "3.11.2", 0.0)
 EMPTY = ClusterSnapshot(0.0, "lab", "pd")

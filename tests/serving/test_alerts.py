@@ -18,10 +18,10 @@ from console.model.cluster import Alerts
 from console.model.deployment import Deployment
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Link, LinkState, NodeSnapshot
 from console.remote.webhook import post
-from console.services.alerting import AlertWatch
-from console.services.alerts import AlertBook
-from console.services.logs import LogBook
-from console.services.monitor import Monitor
+from console.services.logs.copies import LogBook
+from console.services.monitoring.monitor import Monitor
+from console.services.serving.alerting import AlertWatch
+from console.services.serving.alerts import AlertBook
 from tests.services.deployments import ASSIGNMENT, CLUSTER, LAYOUT, deployment, picture
 from tests.waiting import until
 
@@ -131,8 +131,8 @@ def monitor_of(tmp_path: Path, alerts: Alerts) -> Monitor:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """News are gathered for a moment only."""
-    monkeypatch.setattr("console.services.alerting.GATHER_S", 0.05)
-    monkeypatch.setattr("console.services.alerting.EVERY_S", 0.02)
+    monkeypatch.setattr("console.services.serving.alerting.GATHER_S", 0.05)
+    monkeypatch.setattr("console.services.serving.alerting.EVERY_S", 0.02)
 
 
 @asynccontextmanager

@@ -18,8 +18,8 @@ from console.model.snapshot import (
     Serving,
 )
 from console.model.unmanaged import Unmanaged
-from console.services.conditions import facts_of
-from console.services.growth import Growth
+from console.services.serving.conditions import facts_of
+from console.services.serving.growth import Growth
 
 HEALTHCHECK = '/healthcheck 200 {"status":"ok","prefill_instances":1,"decode_instances":2,"request_num":0}'
 OK = (Rung("http", Grade.OK, HEALTHCHECK), Rung("model", Grade.OK, "dsv4"))

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from console.remote.http import HttpAnswer
-from console.services.answers import ChatStream, completion_text, streamed
-from console.services.verification import Proof, Verification, _coverage
+from console.services.serving.answers import ChatStream, completion_text, streamed
+from console.services.serving.verification import Proof, Verification, _coverage
 
 
 def event(**delta: object) -> bytes:

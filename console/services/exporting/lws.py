@@ -23,7 +23,7 @@ from console.model.cluster import Node
 from console.model.deployment import Deployment, Rank
 from console.model.errors import UsageError
 from console.model.layout import Group, Layout
-from console.services.assignment import example
+from console.services.assigning.assignment import example
 from console.services.exporting.folders import ExportedFile
 
 NPU_RESOURCE = "huawei.com/Ascend910"

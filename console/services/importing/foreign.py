@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from console.model.layout import Role, flag_name
-from console.services.assignment import example_address
+from console.services.assigning.assignment import example_address
 
 NIC = "nic0"
 """Stands for the interface of every node while a file is read."""

@@ -1,0 +1,1 @@
+"""Who carries what: pure changes of an assignment, and those of a live session."""

@@ -1,0 +1,90 @@
+"""Changes who carries what in a live session: pure operations in, refused while engines run on a place that would change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from console.files import save_assignment
+from console.model.deployment import Assignment, Deployment
+from console.model.errors import Refused
+from console.model.snapshot import ClusterSnapshot, Device, EventLevel
+from console.services.assigning.assignment import History
+from console.services.monitoring.monitor import Monitor
+
+Change = Callable[[Deployment], Deployment]
+"""An operation of `console.services.assigning.assignment`, its other arguments bound."""
+
+
+class Roles:
+    """The assignment of one session, its file, and its way back."""
+
+    def __init__(self, monitor: Monitor, path: Path) -> None:
+        self._monitor = monitor
+        self._path = path
+        self._history = History(monitor.deployment.assignment)
+
+    def change(self, operation: Change) -> None:
+        """Do one operation as one step that can be taken back; saved at once.
+
+        Raises what the operation raises, and Refused while an engine of ours runs on a place that would change.
+        """
+        made = operation(self._monitor.deployment)
+        if made.assignment == self._monitor.deployment.assignment:
+            return
+        self._take(made)
+        self._history = self._history.changed(made.assignment)
+
+    def undo(self) -> bool:
+        """Take the last change back; False when there is none."""
+        return self._go(self._history.undone())
+
+    def redo(self) -> bool:
+        """Make a change again that was taken back; False when there is none."""
+        return self._go(self._history.redone())
+
+    def free_devices(self) -> Mapping[str, int]:
+        """Devices of each node that nobody uses, as far as that is known."""
+        return free_devices(self._monitor.snapshot)
+
+    def _go(self, history: History) -> bool:
+        if history is self._history or history.now == self._history.now:
+            return False
+        now = self._monitor.deployment
+        self._take(reassigned(now, history.now))
+        self._history = history
+        return True
+
+    def _take(self, made: Deployment) -> None:
+        _must_be_idle(self._monitor.deployment, made, self._monitor.snapshot)
+        save_assignment(self._path, made.assignment)
+        self._monitor.deployment = made
+        shown = "; ".join(f"{group}: {', '.join(nodes) or '-'}" for group, nodes in made.assignment.nodes.items())
+        self._monitor.note(EventLevel.INFO, f"assignment is now {shown}")
+        self._monitor.publish()
+
+
+def free_devices(snapshot: ClusterSnapshot) -> Mapping[str, int]:
+    """Devices of each node that nobody uses, as far as that is known."""
+    return {
+        name: sum(_free(device) for device in node.devices) for name, node in snapshot.nodes.items() if node.devices
+    }
+
+
+def reassigned(deployment: Deployment, after: Assignment) -> Deployment:
+    """The deployment with another assignment."""
+    return Deployment(deployment.cluster, deployment.layout.written or deployment.layout, after)
+
+
+def _free(device: Device) -> bool:
+    return device.processes_known and not device.processes
+
+
+def _must_be_idle(before: Deployment, after: Deployment, snapshot: ClusterSnapshot) -> None:
+    """A place keeps its ranks while engines of them run: the numbers on the screen must be those of the processes."""
+    new = {rank.id: (rank.node, rank.devices, rank.port) for rank in after.ranks()}
+    for rank in before.ranks():
+        seen = snapshot.engines.get(rank.id)
+        moved = new.get(rank.id) != (rank.node, rank.devices, rank.port)
+        if moved and seen is not None and seen.run and seen.state.alive:
+            raise Refused(f"{rank.id} runs on {rank.node}", hint="stop it before you change its place")

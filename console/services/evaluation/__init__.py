@@ -1,0 +1,1 @@
+"""Evaluations as supervised runs: planned, checked, watched, and kept as records."""

@@ -1,0 +1,258 @@
+"""What an operator wants measured, and the exact run that follows from it. Pure; asks nobody and runs nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from console.commands import evaluation as commands
+from console.commands.evaluation import AccuracyLoad, BenchLoad, Endpoint
+from console.commands.masking import masked_argv
+from console.commands.quoting import join
+from console.evaluation.records import Kind, Tool, layout_hash
+from console.model.deployment import Deployment
+from console.model.errors import UsageError
+from console.model.findings import Finding, Severity
+from console.model.plan import Confirm, Plan, Stage, Step
+from console.model.run import RunKey
+from console.services.evaluation.checks import Checked
+
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What an operator wants measured."""
+
+    tool: Tool
+    load: BenchLoad | AccuracyLoad
+    node: str = ""
+    """Where the tool runs; empty means the endpoint's node."""
+    endpoint: str = ""
+    """`HOST:PORT`; empty means the proxy, or the first serving engine."""
+    model: str = ""
+    """Empty means what the engine says it serves."""
+    program: str = ""
+    """AISBench's program where it is not on PATH."""
+    config: str = ""
+    """AISBench's dataset configuration of a performance run."""
+    generation: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Further sampling parameters of AISBench."""
+
+    @property
+    def kind(self) -> Kind:
+        """Accuracy or performance."""
+        return Kind.ACCURACY if isinstance(self.load, AccuracyLoad) else Kind.PERFORMANCE
+
+    @property
+    def subject(self) -> str:
+        """What is measured, in a word."""
+        if isinstance(self.load, AccuracyLoad):
+            return self.load.dataset
+        if self.tool is Tool.AISBENCH:
+            return self.config or commands.PERFORMANCE_DATASET
+        return f"random {self.load.input_tokens}/{self.load.output_tokens}"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """Everything a run will do, and what the checks found. `script` is what is run on the node, word for word."""
+
+    ask: Ask
+    where: Endpoint
+    node: str
+    """Empty for the built-in generator, which runs here."""
+    model: str
+    key: RunKey
+    script: str
+    argv: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    spec: Mapping[str, JsonValue]
+    basis: str | None
+    """Run that was the newest of its kind when the plan was made."""
+    versions: Mapping[str, str]
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a check failed."""
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    @property
+    def command(self) -> str:
+        """The tool's command line, secrets masked."""
+        return join(masked_argv(self.argv))
+
+
+def tool_words(
+    deployment: Deployment, ask: Ask, where: Endpoint, model: str
+) -> tuple[tuple[str, ...], tuple[str, str]]:
+    """The tool's words and, for AISBench, our copy of its configuration. Raises UsageError for what the tool cannot do."""
+    load = ask.load
+    if isinstance(load, AccuracyLoad):
+        if ask.tool is not Tool.AISBENCH:
+            raise UsageError(f"{ask.tool} does not measure accuracy", hint="use aisbench")
+        config = commands.model_config(
+            deployment,
+            where,
+            model,
+            stream=False,
+            max_out_tokens=load.max_out_tokens,
+            concurrency=load.concurrency,
+            generation=ask.generation,
+        )
+        return commands.accuracy_argv(load, ask.program or "ais_bench"), (commands.MODEL_CONFIGS[False], config)
+    if ask.tool is Tool.AISBENCH:
+        config = commands.model_config(
+            deployment,
+            where,
+            model,
+            stream=True,
+            max_out_tokens=load.output_tokens,
+            concurrency=load.concurrency or 1,
+            rate=load.rate,
+            generation=ask.generation,
+        )
+        argv = commands.performance_argv(load, ask.config, ask.program or "ais_bench")
+        return argv, (commands.MODEL_CONFIGS[True], config)
+    if ask.tool is Tool.VLLM_BENCH:
+        return commands.bench_argv(deployment, where, model, load), ("", "")
+    words = (f"{name}={value}" for name, value in parameters(ask).items())
+    return ("POST", f"http://{where}/v1/chat/completions", f"model={model}", *words), ("", "")
+
+
+def as_plan(plan: EvaluationPlan, deployment: Deployment, following: Sequence[Ask] = (), busy: int = 0) -> Plan:
+    """The run as a dialog shows it before it is confirmed: what is run, where, what the checks found, what follows.
+
+    `busy` is how many requests of others the deployment has now.
+    """
+    node = plan.node or "this machine"
+    title = f"{plan.ask.tool} {plan.ask.subject}, {_load_words(plan.ask)}"
+    first = Step("run", "launch", title, node, (plan.key.engine,), (plan.command,))
+    stages = [Stage(f"requests to {plan.where}, model {plan.model or 'unknown'}", (first,))]
+    if following:
+        steps = tuple(
+            Step(f"run-{number}", "launch", f"{ask.tool} {ask.subject}, {_load_words(ask)}", node)
+            for number, ask in enumerate(following, start=2)
+        )
+        stages.append(Stage("then one after the other, as long as this console is open", steps))
+    production = "production" in deployment.cluster.tags
+    return Plan(
+        "start",
+        deployment.cluster.name,
+        deployment.name,
+        (plan.key.engine,),
+        tuple(stages),
+        Confirm("name", deployment.cluster.name) if production else Confirm("key", "y"),
+        plan.findings,
+        (f"{busy} requests of others run now; they get slower, and so does what is measured",) if busy else (),
+    )
+
+
+def _load_words(ask: Ask) -> str:
+    """The load of one run of a sweep, in a word."""
+    load = ask.load
+    if isinstance(load, BenchLoad) and load.rate is not None:
+        return f"{load.rate:g} requests/s"
+    return f"concurrency {load.concurrency}" if load.concurrency else "all at once"
+
+
+def run_spec(
+    deployment: Deployment,
+    ask: Ask,
+    where: Endpoint,
+    model: str,
+    *,
+    token: str,
+    argv: tuple[str, ...],
+    versions: Mapping[str, str],
+    by: str,
+) -> dict[str, JsonValue]:
+    """What the run says about itself on its node; any console can make the record from it."""
+    return {
+        "cluster": deployment.cluster.name,
+        "role": "evaluation",
+        "headless": True,
+        "argv": list(masked_argv(argv)),
+        "by": by,
+        "evaluation": {
+            "token": token,
+            "tool": str(ask.tool),
+            "kind": str(ask.kind),
+            "subject": ask.subject,
+            "endpoint": str(where),
+            "model": model,
+            "cluster": deployment.cluster.name,
+            "layout_hash": layout_hash(deployment.layout),
+            "by": by,
+            "parameters": parameters(ask),
+            "versions": dict(versions),
+        },
+    }
+
+
+def parameters(ask: Ask) -> dict[str, JsonValue]:
+    """What a result must be compared by."""
+    load = ask.load
+    if isinstance(load, AccuracyLoad):
+        own: dict[str, JsonValue] = {
+            "config": load.dataset_config,
+            "max_out_tokens": load.max_out_tokens,
+            "concurrency": load.concurrency,
+            "requests": load.requests,
+        }
+    else:
+        own = {
+            "input_tokens": None if ask.tool is Tool.AISBENCH else load.input_tokens,
+            "output_tokens": load.output_tokens,
+            "requests": load.requests,
+            "concurrency": load.concurrency,
+            "rate": load.rate,
+            "seed": load.seed,
+            "warmups": load.warmups,
+        }
+    if ask.generation:
+        own["generation"] = dict(ask.generation)
+    return {name: value for name, value in own.items() if value is not None}
+
+
+def versions(deployment: Deployment, checked: Checked, tool: Tool) -> dict[str, str]:
+    """Versions of what was measured and of what measures; unknown ones are left out."""
+    found = {"vllm": checked.model.version, "vllm-ascend (layout)": deployment.layout.version}
+    if tool is Tool.AISBENCH:
+        found["ais_bench"] = checked.tool.version
+    return {name: value for name, value in found.items() if value}
+
+
+def needs(ask: Ask) -> tuple[str, str, tuple[str, ...]]:
+    """(program, its Python distribution, dataset files) a node must have."""
+    if ask.tool is Tool.VLLM_BENCH:
+        return "vllm", "vllm", ()
+    files = commands.DATASET_FILES.get(ask.subject if ask.kind is Kind.ACCURACY else "gsm8k", ())
+    if ask.kind is Kind.PERFORMANCE and ask.config:
+        files = ()
+    return ask.program or "ais_bench", "ais_bench_benchmark", files
+
+
+def engine_id(ask: Ask) -> str:
+    """Under what name a run lives on its node; runs of one name exclude each other."""
+    return run_name(ask.tool, ask.kind, ask.subject)
+
+
+def run_name(tool: Tool, kind: Kind, subject: str) -> str:
+    """The same for a run whose record is kept."""
+    if kind is Kind.ACCURACY:
+        return f"eval-{_NOT_PLAIN.sub('-', subject)[:60]}"
+    names = {Tool.VLLM_BENCH: "bench-vllm", Tool.AISBENCH: "bench-aisbench", Tool.BUILT_IN: "bench-built-in"}
+    return names[tool]
+
+
+def address(text: str) -> Endpoint:
+    """`HOST:PORT` (`[IPv6]:PORT`) as an endpoint. Raises UsageError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not re.fullmatch(r"[A-Za-z0-9._:-]+", host) or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(f"{text!r} is no endpoint", hint="give HOST:PORT, for example 10.0.0.1:8000")
+    return Endpoint(host, int(port), "", "")

@@ -1,0 +1,88 @@
+"""Which engine's metrics are which rank's, and what groups and the deployment do together. Pure; asking is `metrics`' job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+
+from console.model.deployment import Rank
+from console.model.snapshot import Serving
+from console.probes.metrics import Load, together
+from console.services.monitoring.records import RunRecord
+
+FRESH_S = 45.0
+"""Metrics older than this are not shown: they were read every 10 s."""
+
+History = Sequence[float | None]
+Part = tuple[float, Load, History]
+"""When it was read, what it says, and the tokens per second before."""
+
+
+def serving_of(
+    ranks: Sequence[Rank], records: Mapping[str, RunRecord], now: float
+) -> tuple[dict[str, Serving], dict[str, Serving]]:
+    """(by engine id, by group with the deployment under the empty name) of what was read within FRESH_S.
+
+    With internal balance the server of node 0 tells of all ranks, and those of headless nodes are given to them.
+    """
+    parts: dict[str, list[Part]] = {}
+    for rank in ranks:
+        record = records.get(rank.id)
+        scrape = record.metrics.scrape if record else None
+        if record is None or scrape is None or now - scrape.at > FRESH_S:
+            continue
+        for label, load in record.metrics.loads.items():
+            owner = _owner(rank, label, ranks)
+            parts.setdefault(owner, []).append((scrape.at, load, tuple(record.metrics.history.get(label, ()))))
+    groups: dict[str, list[Part]] = {}
+    for rank in ranks:
+        groups.setdefault(rank.group, []).extend(parts.get(rank.id, ()))
+        groups.setdefault("", []).extend(parts.get(rank.id, ()))
+    return (
+        {name: _serving(found) for name, found in parts.items()},
+        {name: _serving(found) for name, found in groups.items() if found},
+    )
+
+
+def _owner(scraped: Rank, label: str, ranks: Iterable[Rank]) -> str:
+    number = int(label) if label.isascii() and label.isdecimal() and len(label) < 9 else -1
+    return next(
+        (
+            rank.id
+            for rank in ranks
+            if rank.headless and rank.group == scraped.group and 0 <= number - rank.dp_rank < rank.local_size
+        ),
+        scraped.id,
+    )
+
+
+def _serving(parts: Sequence[Part]) -> Serving:
+    load = together(each for _, each, _ in parts)
+    return Serving(
+        at=min(at for at, _, _ in parts),
+        running=load.running,
+        waiting=load.waiting,
+        deferred=load.deferred,
+        kv_usage=load.kv_usage,
+        prompt_tokens_s=load.prompt_tokens_s,
+        generation_tokens_s=load.generation_tokens_s,
+        requests_s=load.requests_s,
+        failed_s=load.failed_s,
+        preemptions_s=load.preemptions_s,
+        prefix_hit=load.prefix_hit,
+        acceptance=load.acceptance,
+        ttft_s=_percentiles(load, "ttft"),
+        itl_s=_percentiles(load, "itl"),
+        history=_sums([history for _, _, history in parts]),
+    )
+
+
+def _percentiles(load: Load, name: str) -> tuple[float | None, float | None, float | None]:
+    return load.percentile(name, 0.5), load.percentile(name, 0.9), load.percentile(name, 0.99)
+
+
+def _sums(histories: Sequence[History]) -> tuple[float | None, ...]:
+    """Interval by interval from the newest back; unknown where all are."""
+    rows = zip_longest(*(reversed(each) for each in histories))
+    known = [[value for value in row if value is not None] for row in rows]
+    return tuple(sum(row) if row else None for row in reversed(known))

@@ -1,0 +1,242 @@
+"""Hears what nodes push, keeps the newest of it, and publishes one picture at most four times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from console.model.alert import Alert
+from console.model.deployment import Deployment, is_address
+from console.model.errors import ConsoleError
+from console.model.pace import Pace, Usual
+from console.model.restart import GroupRestart
+from console.model.run import Hello, LogChunk, RunKey, RunState, Sample
+from console.model.snapshot import (
+    ClusterSnapshot,
+    Diagnosis,
+    EngineSnapshot,
+    EngineState,
+    Event,
+    EventLevel,
+    Link,
+    LinkState,
+)
+from console.model.unmanaged import Unmanaged
+from console.probes.host import host_probe, parse_host
+from console.probes.npu_details import with_all_processes
+from console.probes.npu_smi import info_probe, read_info
+from console.probes.sanitize import clean
+from console.remote.link import NodeLink
+from console.services.logs.copies import LogBook
+from console.services.monitoring import picture
+from console.services.monitoring.changes import engine_events, link_event
+from console.services.monitoring.following import Following
+from console.services.monitoring.records import NodeRecord, RunRecord
+
+FRAME_S = 0.25
+"""Shortest time between two pictures."""
+HEARTBEAT_S = 1.0
+"""Longest time between two pictures, so that ages and time limits show."""
+KEPT_EVENTS = 500
+
+
+class Monitor:
+    """The watcher of all links of one session."""
+
+    def __init__(
+        self, deployment: Deployment, logs: LogBook, links: Mapping[str, NodeLink], *, read_only: bool
+    ) -> None:
+        self.deployment = deployment
+        self.read_only = read_only
+        self.holder = ""
+        self.diagnoses: tuple[Diagnosis, ...] = ()
+        self.alerts: tuple[Alert, ...] = ()
+        self.restarts: Mapping[str, GroupRestart] = {}
+        self.paces: Mapping[str, Pace] = {}
+        self.usual: Mapping[str, Usual] = {}
+        self.nodes = {name: NodeRecord(node) for name, node in deployment.cluster.nodes.items()}
+        self.runs: dict[RunKey, RunRecord] = {}
+        self._logs = logs
+        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._seq = 0
+        self._listeners: list[Callable[[ClusterSnapshot], None]] = []
+        self._dirty = asyncio.Event()
+        self.following = Following(logs, links, self.learnt, self.touch)
+        self.snapshot = self._take()
+
+    def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
+        """Call `listener` with each new picture; gives the call that ends it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def current(self, engine: str) -> RunKey | None:
+        """The run an engine of the picture stands for."""
+        seen = self.snapshot.engines.get(engine)
+        return self._key_of(seen) if seen else None
+
+    def run_state(self, key: RunKey, node: str) -> RunState | None:
+        """The node's last word on a run."""
+        record = self.nodes.get(node)
+        return record.runs.get(key) if record else None
+
+    def learnt(self, key: RunKey) -> RunRecord:
+        """What is remembered of a run, made when first asked for."""
+        return self.runs.setdefault(key, RunRecord(key))
+
+    def note(self, level: EventLevel, text: str, *, node: str = "", engine: str = "") -> None:
+        """Add an event to the picture."""
+        self._seq += 1
+        self._events.append(Event(self._seq, time.time(), level, text, node, engine))
+        self.touch()
+
+    def touch(self) -> None:
+        """Something changed: a new picture is due."""
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._dirty.wait()
+            except TimeoutError:
+                pass
+            self._dirty.clear()
+            self.publish()
+            await asyncio.sleep(FRAME_S)
+
+    def publish(self) -> None:
+        """Take a picture now and give it to everyone."""
+        before = self.snapshot.engines
+        after = self._take()
+        for level, text, engine in engine_events(before, after.engines):
+            self.note(level, text, node=after.engines[engine].node if engine in after.engines else "", engine=engine)
+        self._mark_ready(after.engines)
+        self.snapshot = after if len(self._events) == len(after.events) else self._take()
+        for listener in tuple(self._listeners):
+            listener(self.snapshot)
+
+    # The link's side: every call returns at once.
+
+    def on_link(self, node: str, link: Link) -> None:
+        """The link of a node changed its state."""
+        record = self.nodes[node]
+        if (event := link_event(record.link, link)) is not None:
+            self.note(event[0], event[1], node=node)
+        record.link = link
+        if link.state is not LinkState.UP:
+            self.following.forget(node)
+        self.touch()
+
+    def on_hello(self, node: str, hello: Hello) -> None:
+        """A helper started on a node."""
+        record = self.nodes[node]
+        record.hello = hello
+        record.clock_offset_s = hello.clock - time.time()
+        self.following.forget(node)
+        self.touch()
+
+    def on_sample(self, node: str, sample: Sample) -> None:
+        """A probe answered."""
+        _SAMPLES.get(sample.probe, _ignore)(self.nodes[node], sample)
+        self._learn_address(self.nodes[node])
+        self.touch()
+
+    def on_runs(self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[Unmanaged, ...], clock: float) -> None:
+        """A node listed its runs and what runs besides; `clock` is the node's time of it."""
+        record = self.nodes[node]
+        now = time.time()
+        record.runs = {run.key: run for run in runs}
+        record.runs_at = now
+        record.clock_offset_s = clock - now
+        record.unmanaged = unmanaged
+        self.following.update(node, record)
+        self.touch()
+
+    def on_log(self, node: str, chunk: LogChunk) -> None:
+        """Bytes of a log arrived: stored first, read after."""
+        try:
+            self.following.store(node, chunk)
+        except ConsoleError as error:
+            self.note(EventLevel.ERROR, str(error), node=node, engine=chunk.key.engine)
+        self.touch()
+
+    def on_log_error(self, node: str, key: RunKey, message: str) -> None:
+        """A log cannot be read on its node."""
+        self.note(EventLevel.ERROR, f"log: {clean(message)}", node=node, engine=key.engine)
+
+    def on_stop(self, node: str, key: RunKey, stage: str) -> None:
+        """A stop went one stage further."""
+        self.note(EventLevel.INFO, f"stopping: {stage}", node=node, engine=key.engine)
+
+    def _learn_address(self, record: NodeRecord) -> None:
+        """A node written down by name without `ip` serves at the address it reports for itself."""
+        told = record.host.ssh_address
+        if not told or record.node.ip is not None or is_address(record.node.host):
+            return
+        record.node = record.node.model_copy(update={"ip": told})
+        was = self.deployment
+        nodes = {**was.cluster.nodes, record.node.name: record.node}
+        cluster = was.cluster.model_copy(update={"nodes": nodes})
+        self.deployment = Deployment(cluster, was.layout.written or was.layout, was.assignment)
+        self.note(EventLevel.INFO, f"serves at {told}, as it says", node=record.node.name)
+
+    def _take(self) -> ClusterSnapshot:
+        scene = picture.Scene(
+            deployment=self.deployment,
+            nodes=self.nodes,
+            runs=self.runs,
+            copied=lambda key: self._logs.of(key).size,
+            events=tuple(self._events),
+            read_only=self.read_only,
+            holder=self.holder,
+            previous=self.snapshot.engines if hasattr(self, "snapshot") else {},
+            diagnoses=self.diagnoses,
+            alerts=self.alerts,
+            restarts=self.restarts,
+            paces=self.paces,
+            usual=self.usual,
+        )
+        return picture.take(scene, time.time())
+
+    def _key_of(self, engine: EngineSnapshot) -> RunKey | None:
+        record = self.nodes.get(engine.node)
+        keys = record.runs if record and engine.run else {}
+        return next((key for key in keys if key.run == engine.run and _stands_for(engine.id, key)), None)
+
+    def _mark_ready(self, engines: Mapping[str, EngineSnapshot]) -> None:
+        for engine in engines.values():
+            key = self._key_of(engine) if engine.state is EngineState.READY else None
+            if key is not None and self.learnt(key).ready_at is None:
+                self.learnt(key).ready_at = time.time()
+
+
+def _stands_for(engine: str, key: RunKey) -> bool:
+    """Whether an engine id of the picture (`decode-3`, `decode-3@d0`, `other/decode-3@d0`) means that run's engine."""
+    return engine.partition("@")[0].rpartition("/")[2] == key.engine
+
+
+def _npu_sample(record: NodeRecord, sample: Sample) -> None:
+    """A whole table replaces the last one; anything less only says why there is no fresher one."""
+    table = with_all_processes(read_info(sample), sample.stdout)
+    record.table_error = table.error if table.complete else table.error or "the table of npu-smi was cut off"
+    if table.complete:
+        record.table = table
+        record.table_at = sample.at - (record.clock_offset_s or 0.0)
+
+
+def _host_sample(record: NodeRecord, sample: Sample) -> None:
+    if sample.exit_code == 0:
+        record.host = parse_host(sample.stdout)
+
+
+def _ignore(record: NodeRecord, sample: Sample) -> None:
+    """A probe nobody draws; it was asked for by somebody who waits for it elsewhere."""
+
+
+_SAMPLES: dict[str, Callable[[NodeRecord, Sample], None]] = {
+    info_probe().name: _npu_sample,
+    host_probe().name: _host_sample,
+}

@@ -1,0 +1,317 @@
+"""Builds the snapshot of a moment from the records. Pure: no task, no clock of its own, no link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import get_args
+
+from console.model.alert import Alert
+from console.model.deployment import Deployment, Rank
+from console.model.pace import Pace, Skew, Usual, skew_of
+from console.model.restart import GroupRestart
+from console.model.role import RankRole
+from console.model.run import RunKey, RunState, RunVerdict
+from console.model.snapshot import (
+    ClusterSnapshot,
+    Device,
+    Diagnosis,
+    EngineSnapshot,
+    EngineState,
+    Event,
+    Grade,
+    LinkState,
+    NodeSnapshot,
+    Rung,
+    Task,
+)
+from console.services.monitoring import unmanaged
+from console.services.monitoring.drift import drift
+from console.services.monitoring.loads import serving_of
+from console.services.monitoring.records import NodeRecord, RunRecord
+from console.services.monitoring.states import Evidence, condemn, judge
+
+_ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything a picture is made of."""
+
+    deployment: Deployment
+    nodes: Mapping[str, NodeRecord]
+    runs: Mapping[RunKey, RunRecord]
+    copied: Callable[[RunKey], int]
+    """Bytes of a run's log in the local copy."""
+    events: tuple[Event, ...]
+    read_only: bool
+    holder: str
+    previous: Mapping[str, EngineSnapshot]
+    diagnoses: tuple[Diagnosis, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
+    paces: Mapping[str, Pace] = field(default_factory=dict)
+    usual: Mapping[str, Usual] = field(default_factory=dict)
+
+
+def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | None:
+    """The newest run of an engine on a node; a live one wins over a newer one that was only prepared."""
+    found = [run for key, run in record.runs.items() if key.deployment == deployment and key.engine == engine]
+    if not found:
+        return None
+    return max(found, key=lambda run: (run.verdict in _ALIVE, run.key.run))
+
+
+def take(scene: Scene, now: float) -> ClusterSnapshot:
+    """The picture at `now` (seconds since the epoch on this machine)."""
+    ranks = scene.deployment.ranks()
+    proxy = scene.deployment.proxy_rank()
+    planned = (*ranks, proxy) if proxy else ranks
+    engines = {rank.id: _engine(scene, rank, now) for rank in planned}
+    engines.update(_strays(scene, planned, now))
+    engines = condemn(engines, _ended(scene, engines))
+    records = {rank.id: learnt for rank in ranks if (learnt := _learnt(scene, rank)) is not None}
+    single, grouped = serving_of(ranks, records, now)
+    for name, engine in engines.items():
+        if engine.state is EngineState.STARTING and (pace := scene.paces.get(engine.group)) is not None:
+            engines[name] = replace(engine, start_left_s=pace.left_s)
+    for name, serving in single.items():
+        engines[name] = replace(engines[name], serving=serving)
+    devices = {(rank.node, device): rank.id for rank in ranks for device in rank.devices}
+    nodes = {name: _node(scene, record, planned, devices) for name, record in scene.nodes.items()}
+    return ClusterSnapshot(
+        at=now,
+        cluster=scene.deployment.cluster.name,
+        deployment=scene.deployment.name,
+        read_only=scene.read_only,
+        holder=scene.holder,
+        nodes=nodes,
+        engines=engines,
+        events=scene.events,
+        serving=grouped,
+        diagnoses=scene.diagnoses,
+        alerts=scene.alerts,
+        tasks=_tasks(scene),
+        restarts=scene.restarts,
+        paces={name: each for name, each in scene.paces.items() if _starts(engines, name)},
+        usual=scene.usual,
+        skews=_skews(scene, engines),
+    )
+
+
+def _skews(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, Skew]:
+    """How far apart the ranks of each group began that live now."""
+    found = {}
+    for name, group in scene.deployment.layout.groups.items():
+        began = {
+            each.id: each.started_at - (scene.nodes[each.node].clock_offset_s or 0.0)
+            for each in engines.values()
+            if each.group == name and each.state.alive and each.started_at is not None and each.node in scene.nodes
+        }
+        if (skew := skew_of(name, began, {**scene.deployment.layout.env, **group.env})) is not None:
+            found[name] = skew
+    return found
+
+
+def _starts(engines: Mapping[str, EngineSnapshot], group: str) -> bool:
+    return any(each.group == group and each.state is EngineState.STARTING for each in engines.values())
+
+
+def _learnt(scene: Scene, rank: Rank) -> RunRecord | None:
+    """What is remembered of the run that lives as this rank, or None."""
+    record = scene.nodes.get(rank.node)
+    run = current_run(record, scene.deployment.name, rank.id) if record else None
+    return scene.runs.get(run.key) if run and run.verdict is RunVerdict.RUNNING else None
+
+
+def _engine(scene: Scene, rank: Rank, now: float) -> EngineSnapshot:
+    bare = EngineSnapshot(
+        id=rank.id,
+        node=rank.node,
+        group=rank.group,
+        role=rank.role,
+        state=EngineState.IDLE,
+        dp_rank=rank.dp_rank,
+        devices=rank.devices,
+        port=rank.port,
+        headless=rank.headless,
+    )
+    record = scene.nodes.get(rank.node)
+    if record is None:
+        return replace(bare, state=EngineState.UNREACHABLE, cause="the node is not in the cluster file")
+    run = current_run(record, scene.deployment.name, rank.id)
+    seen = _seen(scene, bare, record, run, now)
+    group = scene.deployment.layout.groups.get(rank.group)
+    if run is None or group is None or run.verdict is not RunVerdict.RUNNING:
+        return seen
+    return replace(seen, drift=drift(run.spec, rank, group.tensor_parallel))
+
+
+def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, now: float) -> EngineSnapshot:
+    learnt = scene.runs.get(run.key) if run else None
+    verdict = judge(_evidence(scene, bare, record, run, learnt, now))
+    age = None if record.runs_at is None else max(0.0, now - record.runs_at)
+    stale = None
+    if verdict.state is EngineState.UNREACHABLE:
+        before = scene.previous.get(bare.id)
+        stale = (before.stale_of or before.state) if before else None
+        stale = None if stale is EngineState.UNREACHABLE else stale
+    if run is None:
+        return replace(bare, state=verdict.state, cause=verdict.cause, age_s=age, stale_of=stale)
+    log = learnt.log_state if learnt else None
+    running = run.verdict is RunVerdict.RUNNING and not run.stopping
+    return replace(
+        bare,
+        state=verdict.state,
+        cause=verdict.cause,
+        phase=str(log.phase) if log and running else "",
+        progress=log.progress if log and running else None,
+        progress_text=log.progress_text if log and running else "",
+        health=_ladder(record, run, learnt),
+        run=run.key.run,
+        pid=run.pid,
+        started_at=run.started_at,
+        exit=run.exit,
+        log_bytes=run.log_size,
+        log_copied=scene.copied(run.key),
+        log_read=_log_read(run, learnt),
+        log_line_at=learnt.log_line_at if learnt else None,
+        age_s=age,
+        stuck_pids=run.pids if verdict.state is EngineState.STUCK else (),
+        stale_of=stale,
+        serving_error=learnt.metrics.error if learnt and running else "",
+        signature=learnt.signature if learnt else "",
+        isolated=tuple(sorted(learnt.isolated)) if learnt else (),
+    )
+
+
+def _evidence(
+    scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, learnt: RunRecord | None, now: float
+) -> Evidence:
+    log = learnt.log_state if learnt else None
+    started = run.started_at if run else None
+    age = 0.0 if started is None else now + (record.clock_offset_s or 0.0) - started
+    return Evidence(
+        link=record.link,
+        heard=record.runs_at is not None,
+        run=run,
+        headless=bare.headless,
+        log_ready=bool(log and log.ready),
+        log_current=learnt is not None and _log_read(run, learnt),
+        log_dead=log.dead if log else "",
+        first_error=log.first_error if log else "",
+        rungs=learnt.answers if learnt else (),
+        was_ready=bool(learnt and learnt.ready_at is not None),
+        stuck=bool(learnt and learnt.stuck),
+        run_age_s=age,
+    )
+
+
+def _log_read(run: RunState | None, learnt: RunRecord | None) -> bool:
+    """Whether nothing of the log on the node is unread here."""
+    return run is None or (learnt.fed if learnt else 0) >= run.log_size
+
+
+def _ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> tuple[Rung, ...]:
+    up = record.link.state is LinkState.UP
+    link = Rung("link", Grade.OK if up else Grade.FAIL, record.link.reason or record.link.state, record.link.since)
+    process = Rung("process", _PROCESS[run.verdict] if up else Grade.UNKNOWN, _process_text(run), record.runs_at)
+    if learnt is None:
+        return (link, process)
+    log = learnt.log_state
+    grade = Grade.FAIL if log.dead else Grade.OK if log.ready else Grade.WAIT
+    text = log.dead or " ".join(part for part in (str(log.phase), log.progress_text) if part)
+    return (link, process, Rung("log", grade, text, learnt.log_line_at), *learnt.answers)
+
+
+_PROCESS = {
+    RunVerdict.PREPARED: Grade.WAIT,
+    RunVerdict.RUNNING: Grade.OK,
+    RunVerdict.ORPHANS: Grade.FAIL,
+    RunVerdict.FOREIGN: Grade.FAIL,
+    RunVerdict.EXITED: Grade.FAIL,
+    RunVerdict.LOST: Grade.FAIL,
+}
+
+
+def _process_text(run: RunState) -> str:
+    if run.verdict is RunVerdict.RUNNING:
+        return f"pid {run.pid}, {len(run.pids)} processes" if run.pids else f"pid {run.pid}"
+    return f"{run.verdict}" + (f", exit {run.exit}" if run.exit else "")
+
+
+def _is_task(run: RunState) -> bool:
+    """Whether a run is no engine: its spec says another role. A run without a role is of an older console, an engine."""
+    return str(run.spec.get("role", "mixed")) not in get_args(RankRole)
+
+
+def _tasks(scene: Scene) -> tuple[Task, ...]:
+    """Live runs that are no engines."""
+    return tuple(
+        Task(name, key.deployment, key.engine, str(run.spec["role"]), key.run, run.pid, run.started_at, run.stopping)
+        for name, record in scene.nodes.items()
+        for key, run in record.runs.items()
+        if run.verdict in _ALIVE and _is_task(run)
+    )
+
+
+def _strays(scene: Scene, planned: Iterable[Rank], now: float) -> dict[str, EngineSnapshot]:
+    """Live runs of ours that the plan does not name: another deployment, or an engine left on another node."""
+    known = {(scene.deployment.name, rank.id, rank.node) for rank in planned}
+    found: dict[str, EngineSnapshot] = {}
+    for name, record in scene.nodes.items():
+        for key, run in record.runs.items():
+            if run.verdict not in _ALIVE or _is_task(run) or (key.deployment, key.engine, name) in known:
+                continue
+            label = (
+                f"{key.engine}@{name}"
+                if key.deployment == scene.deployment.name
+                else f"{key.deployment}/{key.engine}@{name}"
+            )
+            bare = EngineSnapshot(
+                id=label,
+                node=name,
+                group=str(run.spec.get("group", "")) if key.deployment == scene.deployment.name else key.deployment,
+                role="mixed",
+                state=EngineState.IDLE,
+                headless=bool(run.spec.get("headless")),
+            )
+            found[label] = _seen(scene, bare, record, run, now)
+    return found
+
+
+def _ended(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, float]:
+    """When each ended engine ended, on this machine's clock."""
+    ended = {}
+    for engine in engines.values():
+        record = scene.nodes.get(engine.node)
+        if engine.exit is not None and engine.exit.at is not None and record is not None:
+            ended[engine.id] = engine.exit.at - (record.clock_offset_s or 0.0)
+    return ended
+
+
+def _node(
+    scene: Scene, record: NodeRecord, planned: Iterable[Rank], owners: Mapping[tuple[str, int], str]
+) -> NodeSnapshot:
+    node = record.node
+    mine = [rank for rank in planned if rank.node == node.name]
+    first = next((rank for rank in mine if rank.role != "proxy"), mine[0] if mine else None)
+    table = record.table
+    devices: tuple[Device, ...] = ()
+    if table is not None:
+        devices = tuple(replace(device, rank=owners.get((node.name, device.id))) for device in table.devices)
+    return NodeSnapshot(
+        name=node.name,
+        host=node.host,
+        hardware=node.hardware.name,
+        expected_devices=node.hardware.devices,
+        link=record.link,
+        sampled_at=record.table_at,
+        devices=devices,
+        devices_error=record.table_error,
+        system=replace(record.host, clock_offset_s=record.clock_offset_s),
+        group=first.group if first else scene.deployment.assignment.group_of(node.name),
+        role=first.role if first else None,
+        ranks=tuple(rank.id for rank in mine),
+        unmanaged=unmanaged.told(record),
+    )

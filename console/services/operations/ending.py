@@ -1,0 +1,134 @@
+"""The steps of a stop: ask all to end at once, kill what is left, and look whether ports and devices are free again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from console.model.errors import ConsoleError
+from console.model.plan import Step
+from console.model.run import RunKey, StopResult
+from console.probes.listeners import listeners_probe, listens, parse_listeners
+from console.probes.npu_smi import info_probe
+from console.remote.link import NodeLink
+from console.services.operations.plans import GRACE_S, KILL_S
+from console.services.operations.scope import Say, Scope
+
+VERIFY_S = 60.0
+"""How long HBM may take to be given back after the last process is gone."""
+HEARD_S = 10.0
+"""How long the picture may take to show what the node has just answered; later steps and the operator read the picture."""
+IDLE_HBM_MIB = 4096
+"""Above every idle base seen (A2 2837–3450 MiB, A3 2860–3420 MiB), far below anything that is loaded."""
+
+
+class Ending:
+    """Does the steps of one plan that take engines down."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    async def stop(self, step: Step, say: Say) -> str:
+        """TERM for all of the node at once, then KILL for what carries the cookie."""
+        return await self._end(step, lambda link, keys: link.stop(keys, GRACE_S, KILL_S, by=self._scope.who))
+
+    async def force(self, step: Step, say: Say) -> str:
+        """KILL at once."""
+        return await self._end(step, lambda link, keys: link.force(keys, by=self._scope.who))
+
+    async def end(self, step: Step, say: Say) -> str:
+        """TERM for a process that is not ours, or KILL for it and what is below it: exactly the one that was shown."""
+        process, force = self._scope.plan.process, self._scope.plan.verb == "force"
+        if process is None:
+            raise ConsoleError("the plan names no process")
+        limit_s = KILL_S if force else GRACE_S
+        result = await self._scope.link(step).end(
+            process.pid, process.start, process.boot_id, force=force, limit_s=limit_s
+        )
+        self._scope.monitor.touch()
+        if result.outcome == "absent":
+            return f"{process} had ended by itself"
+        if result.outcome == "stuck":
+            left = ", ".join(str(each) for each in result.processes)
+            hint = "a process in state D waits for the driver" if force else "kill it: dsv4-console force --unmanaged"
+            raise ConsoleError(f"still there after {limit_s:.0f} s: {left}", hint=hint)
+        return f"{process} is gone" + (f", {result.killed} killed" if result.killed else "")
+
+    async def _end(
+        self, step: Step, how: Callable[[NodeLink, list[RunKey]], Awaitable[Mapping[RunKey, StopResult]]]
+    ) -> str:
+        link = self._scope.link(step)
+        keys = [key for engine in step.engines if (key := self._scope.monitor.current(engine)) is not None]
+        results = await how(link, keys)
+        left: list[str] = []
+        for key, result in results.items():
+            learnt = self._scope.monitor.learnt(key)
+            learnt.stuck = result.outcome == "stuck"
+            if learnt.stuck:
+                left.append(f"{key.engine}: " + ", ".join(str(process) for process in result.processes))
+        self._scope.monitor.touch()
+        if left:
+            raise ConsoleError(
+                "processes are left: " + "; ".join(left),
+                hint="force (X) kills what carries the run's cookie; a process in state D waits for the driver",
+            )
+        await self._scope.until(lambda: not any(self._scope.runs_now(engine) for engine in step.engines), HEARD_S)
+        return f"{len(keys)} stopped, no process left"
+
+    async def verify(self, step: Step, say: Say) -> str:
+        """After a stop: the ports are closed and the devices hold nothing of it any more, else the pids that do."""
+        link = self._scope.link(step)
+        began = time.monotonic()
+        left = ""
+        while time.monotonic() - began < VERIFY_S:
+            left = await self._left_on(step, link)
+            if not left:
+                return "ports closed, devices idle" if self._devices(step) else "ports closed"
+            say(left)
+            if self._scope.cancelled.is_set():
+                break
+            await self._scope.next_picture()
+        raise ConsoleError(
+            f"{step.node}: {left}", hint="npu-smi info names the owner; a relaunch now would fail for lack of HBM"
+        )
+
+    async def _left_on(self, step: Step, link: NodeLink) -> str:
+        probe = listeners_probe()
+        found = parse_listeners((await link.run_command(probe.argv, probe.timeout_s)).stdout)
+        address = self._scope.address(step)
+        ports = [self._scope.ranks[engine].port for engine in step.engines if engine in self._scope.ranks]
+        open_ports = [str(port) for port in ports if port and listens(found, address, port)]
+        if open_ports:
+            return f"port {', '.join(open_ports)} still has a listener"
+        wanted = self._devices(step)
+        if not wanted:
+            return ""
+        asked = time.time()
+        await link.probe_now(info_probe().name)
+        record = self._scope.monitor.nodes[step.node]
+        if not await self._scope.until(
+            lambda: (record.table_at or 0.0) >= asked - 1.0 or bool(record.table_error), 15.0
+        ):
+            return "npu-smi has not answered"
+        if record.table is None or record.table_error:
+            return f"npu-smi: {record.table_error or 'no table'}"
+        busy = [
+            f"device {device.id} ({device.hbm_used_mib} MiB, "
+            + (
+                "pid " + ", ".join(str(process.pid) for process in device.processes)
+                if device.processes
+                else "no process"
+            )
+            + ")"
+            for device in record.table.devices
+            if device.id in wanted and (device.processes or (device.hbm_used_mib or 0) > IDLE_HBM_MIB)
+        ]
+        return f"still held: {'; '.join(busy[:4])}" if busy else ""
+
+    def _devices(self, step: Step) -> set[int]:
+        return {
+            device
+            for engine in step.engines
+            if engine in self._scope.ranks
+            for device in self._scope.ranks[engine].devices
+        }

@@ -1,0 +1,220 @@
+"""The steps of a start: look that the ground is free, write all runs, launch all at once, wait until ready."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from console.commands.bundle import rank_command
+from console.commands.container import engine_container
+from console.commands.masking import masked_argv, masked_env
+from console.commands.script import cmd_sh
+from console.model.deployment import Rank
+from console.model.errors import ConsoleError, LinkLost, NodeError, Unreachable
+from console.model.pace import skew_of
+from console.model.plan import Step
+from console.model.run import RunState
+from console.model.snapshot import EngineSnapshot, EngineState, EventLevel, LinkState
+from console.probes.checks_weights import SHARED_TYPES
+from console.probes.listeners import listeners_probe, listens, parse_listeners
+from console.services.operations.scope import Say, Scope
+
+READY_LIMIT_S = 3600.0
+_BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
+EXPLAIN_S = 5.0
+"""How long the end of an engine waits for the rest of its log, which usually says why."""
+"""How long a start may take before the console stops waiting; the engines are left alone (vllm-ascend's CI waits as long)."""
+
+
+class Launching:
+    """Does the steps of one plan that bring engines up."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._launched: dict[str, float] = {}
+
+    async def check(self, step: Step, say: Say) -> str:
+        """The node answers, nothing of it runs yet, nobody listens on its ports, and its preflight stops nothing."""
+        link = self._scope.link(step)
+        if link.link.state is not LinkState.UP:
+            raise Unreachable(
+                f"{step.node} is not connected: {link.link.reason or link.link.state}", hint=link.link.hint
+            )
+        busy = [engine for engine in step.engines if self._scope.runs_now(engine) and self._scope.plan.verb == "start"]
+        if busy:
+            raise ConsoleError(f"{', '.join(busy)} already runs", hint="stop it first")
+        ports = {
+            self._scope.ranks[engine].port: engine
+            for engine in step.engines
+            if self._scope.ranks[engine].port is not None
+        }
+        if not ports:
+            return await self._preflight(step, say, "idle")
+        probe = listeners_probe()
+        sample = await link.run_command(probe.argv, probe.timeout_s)
+        found = parse_listeners(sample.stdout)
+        address = self._scope.address(step)
+        taken = [f"{port} ({engine})" for port, engine in ports.items() if port and listens(found, address, port)]
+        if taken:
+            raise ConsoleError(
+                f"{step.node}: port {', '.join(taken)} already has a listener",
+                hint="vLLM would share the port silently (SO_REUSEPORT); find the owner with: ss -ltnp",
+            )
+        return await self._preflight(step, say, f"idle, {len(ports)} ports free")
+
+    async def _preflight(self, step: Step, say: Say, seen: str) -> str:
+        """For engines only: the proxy starts when they run already."""
+        if self._scope.gate is None or all(self._scope.ranks[engine].role == "proxy" for engine in step.engines):
+            return seen
+        say(f"{seen}; preflight, up to a few minutes")
+        asking = asyncio.ensure_future(self._scope.gate.ask(step.node))
+        stopping = asyncio.ensure_future(self._scope.cancelled.wait())
+        try:
+            await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done() and (asking.cancelled() or not asking.done()):
+                self._scope.gate.drop()
+                return "not waited for any longer; nothing was started"
+            found = asking.result()
+        finally:
+            asking.cancel()
+            stopping.cancel()
+        return f"{seen}; {found}" if found else seen
+
+    async def prepare(self, step: Step, say: Say) -> str:
+        """Write every run directory of the node; nothing is started."""
+        link = self._scope.link(step)
+        deployment = self._scope.monitor.deployment
+        written = [
+            (rank, cmd_sh(rank_command(deployment, rank), deployment.node(rank.node)))
+            for rank in (self._scope.ranks[engine] for engine in step.engines)
+        ]
+        answers = await asyncio.gather(
+            *(
+                link.prepare(
+                    self._scope.key(rank.id),
+                    self._spec(rank),
+                    script,
+                    self._scope.plan.basis.get(rank.id),
+                    container=engine_container(deployment, rank),
+                )
+                for rank, script in written
+            ),
+            return_exceptions=True,
+        )
+        kinds = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            kinds.append(answer)
+        return f"{len(step.engines)} written{self._shared(step, kinds)}"
+
+    def _shared(self, step: Step, kinds: Sequence[str]) -> str:
+        """Words on a base directory that several nodes may see: each would list and judge the runs of the others."""
+        kind = next((each for each in kinds if each in SHARED_TYPES), "")
+        if not kind:
+            return ""
+        base = self._scope.monitor.deployment.node(step.node).base
+        text = f"{base} is on a network file system ({kind}): give every node a `base` of its own, on a local disk if it can be"
+        self._scope.monitor.note(EventLevel.WARNING, text, node=step.node)
+        return f"; {text}"
+
+    def _spec(self, rank: Rank) -> dict[str, object]:
+        command = rank_command(self._scope.monitor.deployment, rank)
+        return {
+            "cluster": self._scope.plan.cluster,
+            "group": rank.group,
+            "role": rank.role,
+            "dp_rank": rank.dp_rank,
+            "devices": list(rank.devices),
+            "port": rank.port,
+            "headless": rank.headless,
+            "argv": list(masked_argv(command.argv)),
+            "env": masked_env(command.env),
+            "by": self._scope.who,
+            **({"restarts": list(self._scope.plan.restarts)} if self._scope.plan.restarts else {}),
+        }
+
+    async def launch(self, step: Step, say: Say) -> str:
+        """Start what was written, all of the node at once."""
+        link = self._scope.link(step)
+        done = await asyncio.gather(
+            *(link.commit(self._scope.key(engine)) for engine in step.engines), return_exceptions=True
+        )
+        offset = self._scope.monitor.nodes[step.node].clock_offset_s or 0.0
+        failed: list[str] = []
+        lost: LinkLost | None = None
+        for engine, answer in zip(step.engines, done, strict=True):
+            if isinstance(answer, RunState):
+                self._launched[engine] = (answer.started_at or time.time()) - offset
+            elif isinstance(answer, LinkLost):
+                lost = answer
+            elif isinstance(answer, ConsoleError):
+                failed.append(f"{engine}: {answer}")
+            else:
+                raise answer
+        if failed:
+            hint = "ranks that did start wait for the others: stop their group, mend the cause, start it again"
+            raise NodeError("; ".join(failed), kind="refused", node=step.node, hint=hint)
+        if lost is not None:
+            raise lost
+        return f"{len(step.engines)} started{self._skew(step)}"
+
+    def _skew(self, step: Step) -> str:
+        """How far apart the ranks of each group of this step were started so far, clocks of the nodes compared."""
+        groups = dict.fromkeys(self._scope.ranks[engine].group for engine in step.engines)
+        layout, told = self._scope.monitor.deployment.layout, ""
+        for group in groups:
+            times = {engine: at for engine, at in self._launched.items() if self._scope.ranks[engine].group == group}
+            env = {**layout.env, **layout.groups[group].env} if group in layout.groups else {}
+            skew = skew_of(group, times, env)
+            if skew is not None:
+                told += f"; start skew of {group} {skew.seconds:.1f} s" + (f", {skew.words()}" if skew.late else "")
+                told += "" if skew.late else f" of the {skew.limit_s:.0f} s it may be"
+        return told
+
+    async def wait_ready(self, step: Step, say: Say) -> str:
+        """Until every engine of the step is ready, one has failed, or the operator stops waiting."""
+        began = time.monotonic()
+        told = ""
+        while time.monotonic() - began < READY_LIMIT_S:
+            if self._scope.cancelled.is_set():
+                return "not waited for any longer; the engines go on"
+            mine = self._mine(step)
+            if (end := _ended(mine)) is not None:
+                await self._scope.until(lambda: _explained(self._mine(step)), EXPLAIN_S)
+                raise _ended(self._mine(step)) or end
+            ready = sum(each.state is EngineState.READY for each in mine)
+            if ready == len(step.engines):
+                return f"{ready} ready after {time.monotonic() - began:.0f} s"
+            pace = self._scope.monitor.paces.get(self._scope.ranks[step.engines[0]].group)
+            text = f"{ready}/{len(step.engines)} ready" + (f", {pace.words()}" if pace and pace.of else "")
+            if text != told:
+                say(text)
+                told = text
+            await self._scope.next_picture()
+        raise ConsoleError(
+            f"not ready after {READY_LIMIT_S:.0f} s; the engines are left running", hint="read their logs"
+        )
+
+    def _mine(self, step: Step) -> list[EngineSnapshot]:
+        """The engines of the step as far as the picture shows the runs of this plan, or what took their place."""
+        runs = self._scope.plan.runs
+        seen = [self._scope.monitor.snapshot.engines.get(name) for name in step.engines]
+        return [engine for engine in seen if engine is not None and (engine.run or "") >= runs[engine.id]]
+
+
+def _explained(engines: Sequence[EngineSnapshot]) -> bool:
+    """Whether the logs of those that ended have been read to their end."""
+    return all(engine.log_read for engine in engines if engine.state in _BROKEN)
+
+
+def _ended(engines: Sequence[EngineSnapshot]) -> ConsoleError | None:
+    """Why waiting for these is of no use any more, by the first of them that ended; None while it is."""
+    for engine in engines:
+        if engine.state in _BROKEN:
+            text = f"{engine.id} on {engine.node} {engine.state}: {engine.cause}"
+            return ConsoleError(text, hint=f"see logs {engine.id}")
+        if engine.state is EngineState.EXITED:
+            return ConsoleError(f"{engine.id} on {engine.node} was stopped meanwhile", hint="somebody else is at work")
+    return None

@@ -1,0 +1,210 @@
+"""Plans for a deployment that goes on serving: groups restarted in turn, added, taken away; a proxy set right. Runs nothing.
+
+A data-parallel group is fixed in size: every rank is told the group's size and the address of rank 0 when it starts. So
+capacity comes and goes in whole groups, each a copy of one of the layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from console.model.deployment import Deployment, Rank
+from console.model.errors import Refused, UsageError
+from console.model.findings import Finding, Severity
+from console.model.plan import Confirm, Plan, Stage, Step
+from console.model.snapshot import ClusterSnapshot, EngineState
+from console.services.assigning import assignment as operations
+from console.services.assigning.roles import reassigned
+from console.services.operations import routing
+from console.services.operations.membership import Answer
+from console.services.operations.plans import PlanMaker
+
+FIXED = "a data-parallel group is fixed in size, so only whole groups come and go"
+
+
+def rolling(maker: PlanMaker, engines: Sequence[str]) -> Plan:
+    """One group after another leaves the proxy, is restarted and comes back; the proxy only when it is named, last.
+
+    Raises UsageError for a name nobody has.
+    """
+    chosen = [name for name in maker.chosen("restart", engines) if name in maker.ranks]
+    named = set(engines)
+    groups = [
+        group for group in maker.deployment.layout.groups if any(maker.ranks[name].group == group for name in chosen)
+    ]
+    parts: list[tuple[str, Plan]] = []
+    for group in [*groups, *(["proxy"] if "proxy" in named else [])]:
+        mine = [name for name in chosen if maker.ranks[name].group == group]
+        parts.append((group, maker.plan("restart", mine)))
+    stages = [_labelled(stage, group) for group, part in parts for stage in part.stages]
+    touched = tuple(name for _, part in parts for name in part.engines)
+    findings: dict[Finding, None] = {each: None for _, part in parts for each in part.findings}
+    if any(step.act == "join" for stage in stages for step in stage.steps):
+        findings[_quiet()] = None
+    return Plan(
+        verb="restart",
+        cluster=maker.deployment.cluster.name,
+        deployment=maker.deployment.name,
+        engines=touched,
+        stages=tuple(stages),
+        confirm=maker.confirm("restart", touched, [name for name in touched if maker.running(name)]),
+        findings=tuple(findings),
+        losses=tuple(dict.fromkeys(loss for _, part in parts for loss in part.losses)),
+        basis={name: run for _, part in parts for name, run in part.basis.items()},
+        runs={name: run for _, part in parts for name, run in part.runs.items()},
+        drain_s=maker.drain_s,
+    )
+
+
+def _labelled(stage: Stage, group: str) -> Stage:
+    """A stage of one group's turn; its steps' names stay apart from those of the other turns."""
+    steps = tuple(replace(step, id=f"{group}/{step.id}") for step in stage.steps)
+    return Stage(f"{group}: {stage.title}", steps, group)
+
+
+def _quiet() -> Finding:
+    message = (
+        "the proxy takes a removed engine back only after a moment without any request: under constant load it waits"
+    )
+    fix = "roll at a quiet hour; `mend` puts back what stayed outside"
+    return Finding("PROXY", Severity.WARNING, message, "proxy", fix=fix)
+
+
+def scaled(
+    deployment: Deployment,
+    snapshot: ClusterSnapshot,
+    group: str,
+    count: int,
+    *,
+    nodes: Sequence[str] = (),
+    free: Mapping[str, int] | None = None,
+    earlier: Callable[[str, str], str | None] = lambda engine, node: None,
+    drain_s: float,
+) -> Plan:
+    """The plan after which there are `count` groups like `group`, the group itself among them.
+
+    New ones go to `nodes`, or to free nodes that fit (`free`: devices nobody uses, by node). Those added last go first.
+    `earlier` gives the run that an engine of that name had on a node before: the picture has none of engines to come.
+    Raises UsageError for unknown names or a count below 1, Refused when nothing would change or nodes are missing.
+    """
+    now = operations.family(deployment, group)
+    if len(deployment.assignment.of(group)) != deployment.layout.groups[group].nodes:
+        raise Refused(
+            f"{group} itself lacks nodes, so there is nothing to copy", hint=f"assign {group} its nodes first"
+        )
+    if count < 1:
+        raise UsageError(
+            f"{group}: {count} groups cannot be", hint=f"the last one is stopped, not scaled: stop {group}-0"
+        )
+    if count == len(now):
+        raise Refused(f"there are {count} groups like {group} already: {', '.join(now)}", hint=f"{FIXED}")
+    if count < len(now):
+        if nodes:
+            raise UsageError("nodes are named only for groups that are added")
+        return _shrunk(deployment, snapshot, now[count:], drain_s)
+    plan = _grown(deployment, snapshot, group, count - len(now), nodes, free, drain_s)
+    after = reassigned(deployment, plan.change[1]) if plan.change else deployment
+    return replace(plan, basis={rank.id: earlier(rank.id, rank.node) for rank in after.ranks() if rank.id in plan.runs})
+
+
+def _grown(
+    deployment: Deployment,
+    snapshot: ClusterSnapshot,
+    group: str,
+    more: int,
+    nodes: Sequence[str],
+    free: Mapping[str, int] | None,
+    drain_s: float,
+) -> Plan:
+    wanted = deployment.layout.groups[group].nodes
+    chosen = tuple(nodes) or operations.spare_nodes(deployment, group, wanted * more, free)
+    if len(chosen) != wanted * more:
+        hint = f"{FIXED}; a node is free when it is in no group: see `assign`"
+        raise Refused(
+            f"{more} more like {group} take {wanted * more} nodes, {len(chosen)} are there for them", hint=hint
+        )
+    after = deployment
+    added: list[str] = []
+    for at in range(more):
+        after, name = operations.add_copy(after, group, chosen[at * wanted : (at + 1) * wanted])
+        added.append(name)
+    maker = PlanMaker(after, snapshot, drain_s=drain_s)
+    names = [rank.id for rank in after.ranks() if rank.group in added]
+    plan = maker.make("start", names)
+    shown = "; ".join(f"{name} on {', '.join(after.assignment.of(name))}" for name in added)
+    return replace(
+        plan,
+        verb="scale",
+        stages=(_reassigning(deployment, f"add {shown}"), *plan.stages),
+        findings=(*plan.findings, *routing.cannot_tell(deployment, snapshot, adds=True)),
+        change=(deployment.assignment, after.assignment),
+    )
+
+
+def _shrunk(deployment: Deployment, snapshot: ClusterSnapshot, leaving: Sequence[str], drain_s: float) -> Plan:
+    maker = PlanMaker(deployment, snapshot, drain_s=drain_s)
+    names = [rank.id for rank in deployment.ranks() if rank.group in leaving]
+    plan = maker.make("stop", names)
+    after = deployment
+    for name in leaving:
+        after = operations.drop_copy(after, name)
+    return replace(
+        plan,
+        verb="scale",
+        engines=tuple(names),
+        stages=(*plan.stages, _reassigning(deployment, f"take away {', '.join(leaving)}; its nodes are free then")),
+        findings=(*plan.findings, *routing.cannot_tell(deployment, snapshot, adds=False)),
+        change=(deployment.assignment, after.assignment),
+    )
+
+
+def _reassigning(deployment: Deployment, title: str) -> Stage:
+    first = next(rank.node for rank in deployment.ranks())
+    look = "kept on this machine: assignments/ in the console's state directory"
+    return Stage("assignment", (Step("reassign", "reassign", title, first, (), (f"# {look}",)),))
+
+
+def mending(deployment: Deployment, snapshot: ClusterSnapshot, said: Answer, isolated: frozenset[str]) -> Plan:
+    """The plan that makes a load-balance proxy list exactly the engines that are ready, from what it lists now.
+
+    `isolated` are engines it was told to use no more and still counts. Raises Refused when there is nothing to mend.
+    """
+    proxy = routing.live_proxy(snapshot)
+    if proxy is None:
+        raise Refused("the proxy does not serve, so there is nothing to mend in it", hint="start proxy")
+    dead: list[Rank] = []
+    ready: list[Rank] = []
+    for rank in routing.listed_ranks(deployment, [rank.id for rank in deployment.ranks()]):
+        name, state = routing.endpoint(deployment, rank), snapshot.engines[rank.id].state
+        used = name in said.of(rank.role) and rank.id not in isolated
+        if used and state in _GONE:
+            dead.append(rank)
+        elif not used and state is EngineState.READY:
+            ready.append(rank)
+    known = {routing.endpoint(deployment, rank) for rank in deployment.ranks()}
+    strange = [each for each in (*said.prefill, *said.decode) if each not in known]
+    stages = [
+        stage
+        for stage in (routing.dropping(deployment, proxy, dead), routing.adding(deployment, proxy, ready))
+        if stage
+    ]
+    if not stages:
+        raise Refused("nothing to mend: the proxy uses exactly the engines that are ready", hint=_strangers(strange))
+    findings = [Finding("PROXY", Severity.NOTE, _strangers(strange), "proxy")] if strange else []
+    return Plan(
+        verb="mend",
+        cluster=deployment.cluster.name,
+        deployment=deployment.name,
+        engines=tuple(rank.id for rank in (*dead, *ready)),
+        stages=tuple(stages),
+        confirm=Confirm("key", "y"),
+        findings=tuple(findings),
+    )
+
+
+_GONE = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.EXITED, EngineState.IDLE)
+
+
+def _strangers(endpoints: Sequence[str]) -> str:
+    return f"it lists what the plan has not and is left alone: {', '.join(endpoints[:6])}" if endpoints else ""

@@ -1,0 +1,242 @@
+"""Prepares plans and runs them, step by step, with an outcome for each. The one place that changes anything on a node.
+
+Nothing is retried blindly: when a link is lost under a step its outcome is unknown until the node's own list
+of runs has been read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Literal
+
+from pydantic import JsonValue
+
+from console.journal import Journal
+from console.model.errors import ConsoleError, LinkLost, Refused, UsageError
+from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent, Verb
+from console.model.snapshot import EventLevel
+from console.remote.link import NodeLink
+from console.services.assigning.roles import Change, free_devices
+from console.services.monitoring.monitor import Monitor
+from console.services.monitoring.picture import current_run
+from console.services.operations import routing
+from console.services.operations.lease import held, keeper
+from console.services.operations.live_plans import mending, rolling, scaled
+from console.services.operations.membership import listed
+from console.services.operations.plans import DRAIN_S, PlanMaker
+from console.services.operations.scope import Runner, Scope
+from console.services.operations.steps import StepRunner
+from console.services.operations.unmanaged import ending_plan
+from console.services.readiness.gate import Gate
+from console.services.readiness.preflight import Preflight
+
+Notice = Callable[[StepEvent], None]
+
+
+class Operator:
+    """Acts on one session's cluster, one plan at a time."""
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        links: Mapping[str, NodeLink],
+        journal: Journal,
+        *,
+        who: str,
+        preflight: Preflight | None = None,
+        change: Callable[[Change], None] | None = None,
+    ) -> None:
+        """`change` carries a change of the assignment out; without it no plan can."""
+        self._monitor = monitor
+        self._links = links
+        self._journal = journal
+        self._who = who
+        self._preflight = preflight
+        self._change = change
+        self._cancelled = asyncio.Event()
+        self.running: Plan | None = None
+
+    async def prepare(
+        self, verb: Verb, engines: Sequence[str], *, in_turn: bool = False, drain_s: float = DRAIN_S
+    ) -> Plan:
+        """The plan of a verb on these engines, all when empty; `in_turn` restarts one group after another.
+
+        `drain_s` is how long requests may go on once their engine has left the proxy. Raises Refused in read-only mode
+        and when there is nothing to do, UsageError for unknown names.
+        """
+        self._must_be_armed()
+        maker = PlanMaker(self._monitor.deployment, self._monitor.snapshot, drain_s=drain_s)
+        plan = rolling(maker, engines) if in_turn else maker.make(verb, engines)
+        if not plan.stages:
+            raise self._nothing(verb)
+        return plan
+
+    async def prepare_scale(
+        self, group: str, count: int, nodes: Sequence[str] = (), *, drain_s: float = DRAIN_S
+    ) -> Plan:
+        """The plan after which `count` groups like `group` serve; new ones on `nodes`, else on free ones.
+
+        Raises Refused when that cannot be done or changes nothing, UsageError for unknown names.
+        """
+        self._must_be_armed()
+        now, snapshot = self._monitor.deployment, self._monitor.snapshot
+
+        def earlier(engine: str, node: str) -> str | None:
+            run = current_run(self._monitor.nodes[node], now.name, engine)
+            return run.key.run if run else None
+
+        free = free_devices(snapshot)
+        return scaled(now, snapshot, group, count, nodes=nodes, free=free, earlier=earlier, drain_s=drain_s)
+
+    async def prepare_mend(self) -> Plan:
+        """The plan that makes the proxy list exactly what is ready, after it was asked what it lists.
+
+        Raises Refused when there is nothing to mend, UsageError when the proxy cannot be told while it runs.
+        """
+        self._must_be_armed()
+        deployment, proxy = self._monitor.deployment, routing.live_proxy(self._monitor.snapshot)
+        if not routing.tellable(deployment):
+            raise UsageError("only a load-balance proxy can be told while it runs", hint="restart proxy")
+        key = self._monitor.current(proxy.id) if proxy else None
+        if proxy is None or key is None:
+            raise Refused("the proxy does not serve, so there is nothing to mend in it", hint="start proxy")
+        said = await listed(self._links[proxy.node].http(), deployment.address(proxy.node), proxy.port or 0)
+        isolated = frozenset(self._monitor.learnt(key).isolated)
+        return mending(deployment, self._monitor.snapshot, said, isolated)
+
+    async def prepare_end(self, verb: Literal["stop", "force"], node: str, pid: int) -> Plan:
+        """The plan to end a process of a node that is not ours. Raises Refused or UsageError when there is no such process."""
+        self._must_be_armed()
+        record = self._monitor.nodes.get(node)
+        boot_id = record.hello.boot_id if record is not None and record.hello is not None else ""
+        return ending_plan(verb, self._monitor.snapshot, node, pid, boot_id)
+
+    def _nothing(self, verb: Verb) -> Refused:
+        if verb in ("start", "restart") and not self._monitor.deployment.ranks():
+            hint = "give nodes to groups: key a on the screen, or --assign GROUP=NODE,NODE"
+            return Refused(f"nothing to {verb}: no node is assigned to a group", hint=hint)
+        why = "every engine of it runs already" if verb == "start" else "nothing of it runs"
+        return Refused(f"nothing to {verb}: {why}")
+
+    async def run(
+        self,
+        plan: Plan,
+        notice: Notice,
+        *,
+        confirmed: str,
+        runner: Runner | None = None,
+        takeover: bool = False,
+        override: frozenset[str] = frozenset(),
+        still: Callable[[], Awaitable[None]] | None = None,
+    ) -> PlanResult:
+        """Run a plan to its end; each change of a step goes to `notice`. Failures of the checks in `override` stop nothing.
+
+        `still` is asked once the lease is held and may raise to call it off. Raises Refused when it is not confirmed as
+        the plan asks, blocked by a finding, or another plan runs here; Busy when another operator holds the
+        deployment's lease and `takeover` is not given.
+        """
+        self._must_be_armed()
+        here = self._monitor.deployment.cluster.name
+        if plan.cluster != here:
+            raise Refused(f"the plan is for {plan.cluster}, this is {here}")
+        if confirmed != plan.confirm.expected:
+            raise Refused(f"not confirmed: expected {plan.confirm.expected!r}")
+        if plan.blocked:
+            first = next(finding for finding in plan.findings if finding.severity == "error")
+            raise Refused(f"{first.rule}: {first.message}", hint=first.fix)
+        if self.running is not None:
+            raise Refused(f"a plan to {self.running.verb} is still running", hint="wait for it, or stop it first")
+        self.running = plan
+        self._cancelled.clear()
+        try:
+            async with held(self._keeper(), plan, self._who, takeover=takeover, tell=self._tell):
+                if still is not None:
+                    await still()
+                self._journal.record("begin", takeover=takeover, override=[*sorted(override)], **self._facts(plan))
+                result = await self._stages(plan, notice, self._gate(plan, override), runner)
+        finally:
+            self.running = None
+            self._monitor.holder = ""
+        outcomes = {step: str(outcome) for step, outcome in result.outcomes.items()}
+        self._journal.record("end", outcomes=dict(outcomes), messages=dict(result.messages), **self._facts(plan))
+        return result
+
+    def cancel(self) -> None:
+        """Begin no further step. What has been started is left as it is: cancelling never kills."""
+        self._cancelled.set()
+
+    def _gate(self, plan: Plan, override: frozenset[str]) -> Gate | None:
+        if self._preflight is None:
+            return None
+        launches = (stage.steps for stage in plan.stages if stage.steps[0].act == "launch")
+        return Gate(self._preflight, self._monitor, [[step.node for step in steps] for steps in launches], override)
+
+    def _keeper(self) -> NodeLink | None:
+        return keeper(tuple(rank.node for rank in self._monitor.deployment.ranks()), self._links)
+
+    def _tell(self, text: str) -> None:
+        self._monitor.note(EventLevel.WARNING, text)
+
+    def _must_be_armed(self) -> None:
+        if self._monitor.read_only:
+            raise Refused("this session is read-only", hint="start the console with --write to act on this cluster")
+
+    def _facts(self, plan: Plan) -> dict[str, JsonValue]:
+        return {
+            "verb": plan.verb,
+            "nodes": [*dict.fromkeys(step.node for step in plan.steps)],
+            "cluster": plan.cluster,
+            "deployment": plan.deployment,
+            "engines": list(plan.engines),
+            **({"restarts": list(plan.restarts)} if plan.restarts else {}),
+            **({"process": asdict(plan.process)} if plan.process else {}),
+        }
+
+    async def _stages(self, plan: Plan, notice: Notice, gate: Gate | None, runner: Runner | None = None) -> PlanResult:
+        outcomes = {step.id: Outcome.PENDING for step in plan.steps}
+        messages: dict[str, str] = {}
+
+        def tell(step: str, outcome: Outcome, message: str = "") -> None:
+            outcomes[step] = outcome
+            if message:
+                messages[step] = message
+            notice(StepEvent(step, outcome, message, time.time()))
+
+        who = f"{self._who} (restart policy)" if plan.restarts else self._who
+        runner = runner or StepRunner(Scope(plan, self._monitor, self._links, who, self._cancelled, gate, self._change))
+        halted: set[str] = set()
+        for stage in plan.stages:
+            going = [step for step in stage.steps if not self._cancelled.is_set() and step.node not in halted]
+            for step in stage.steps:
+                if step not in going:
+                    tell(step.id, Outcome.SKIPPED)
+            await self._stage(going, runner, tell)
+            failed = {step.node for step in going if outcomes[step.id] is not Outcome.DONE}
+            if failed and stage.steps[0].act == "prepare":
+                await runner.discard(stage)
+            if failed:
+                halted |= failed if plan.by_node else {step.node for step in plan.steps}
+        checks = tuple(sorted(gate.stopped)) if gate else ()
+        return PlanResult(dict(outcomes), messages, cancelled=self._cancelled.is_set(), checks=checks)
+
+    async def _stage(self, steps: Sequence[Step], runner: Runner, tell: Callable[..., None]) -> None:
+        async def one(step: Step) -> None:
+            tell(step.id, Outcome.RUNNING)
+            try:
+                message = await runner.run(step, lambda text: tell(step.id, Outcome.RUNNING, text))
+            except LinkLost as error:
+                outcome, message = await runner.settle(step, error)
+                tell(step.id, outcome, message)
+            except ConsoleError as error:
+                tell(step.id, Outcome.FAILED, f"{error}" + (f" — {error.hint}" if error.hint else ""))
+            else:
+                waits = step.act in ("check", "wait-ready")
+                skipped = self._cancelled.is_set() and waits and message.startswith("not waited")
+                tell(step.id, Outcome.SKIPPED if skipped else Outcome.DONE, message)
+
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                group.create_task(one(step), name=f"step {step.id}")

@@ -1,0 +1,268 @@
+"""Preflight of a deployment: one request to each node, all at once; judged, compared over the nodes, kept with its age.
+
+What is asked and what an answer means is not here: see `console.probes.preflight`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from console.commands.container import throwaway
+from console.files.saving import save_text
+from console.model.errors import ConsoleError, UsageError
+from console.model.snapshot import EventLevel, LinkState
+from console.probes.batch import batch_argv, batch_timeout_s, jobs, parse_batch
+from console.probes.checks import Answer, Fold, Result, Verdict, Wanted, folded
+from console.probes.hccn import DeviceNet, parse_survey
+from console.probes.preflight import answered, asked, together
+from console.probes.sanitize import decode
+from console.remote.link import NodeLink
+from console.services.monitoring.monitor import Monitor
+from console.services.readiness.containers import mended
+from console.services.readiness.network import Crossing, cross
+from console.services.readiness.wanted import carrying, running_on, wanted_of
+
+T = TypeVar("T")
+
+ANSWER_BYTES = 4 * 1024 * 1024
+"""The most a node sends back for one request."""
+CONNECTION = "0"
+"""Id of the check that a node answers at all."""
+_IDLE = "12"
+"""The check of idle device memory: engines of ours make it meaningless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one preflight found."""
+
+    at: float
+    """When it ended, seconds since the epoch."""
+    took_s: float
+    nodes: tuple[str, ...]
+    results: tuple[Result, ...]
+    network: bool = False
+    crossing: Crossing | None = None
+    """The pings between the NPUs, where they were asked for."""
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """Equal answers of many nodes in one line, in the order of the checks."""
+        return folded(self.results)
+
+    def count(self, verdict: Verdict) -> int:
+        """How many checks on how many nodes came to this."""
+        return sum(each.verdict is verdict for each in self.results)
+
+    def failures(self, node: str) -> tuple[Result, ...]:
+        """What does not hold on a node."""
+        return tuple(each for each in self.results if each.node == node and each.verdict is Verdict.FAIL)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How much a preflight asks."""
+
+    network: bool = False
+    """Also the NPUs' own network, which takes a minute."""
+    full_mesh: bool = False
+    """Ping every device of every other node instead of the one of the same number."""
+    blocking: bool = False
+    """Only what can keep a launch from succeeding."""
+
+
+REPORT = TypeAdapter(Report)
+"""Writes reports as JSON and reads them back."""
+
+
+def load(path: Path) -> Report | None:
+    """The report a file holds; None when it is missing, of another release, or no report."""
+    try:
+        return REPORT.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+class Preflight:
+    """The preflight of one session; keeps its last report."""
+
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], kept: Path | None = None) -> None:
+        """`kept` is the file of the last report."""
+        self._monitor = monitor
+        self._links = links
+        self._kept = kept
+        self._latest: Report | None = None
+        self._looked = False
+        self._asking: asyncio.Task[object] | None = None
+        self.running = False
+        self.progress = ""
+        """How far the one that runs is; empty while none does, or nothing is known."""
+
+    async def run(
+        self, nodes: Sequence[str] = (), ask: Ask | None = None, say: Callable[[str], None] = lambda text: None
+    ) -> Report:
+        """Check these nodes, all that carry something when none is named. Changes nothing on a node.
+
+        Raises UsageError when a node carries nothing. A node that does not answer is a result, never an error.
+        """
+        ask = ask or Ask()
+        chosen = self._chosen(nodes)
+        began = time.monotonic()
+        self.running = True
+        self._asking = asyncio.current_task() if not ask.blocking else self._asking
+        say = self._saying(say)
+        try:
+            wanted = {node: self._wanted(node) for node in chosen}
+            answers = _Answers(chosen, ask, say)
+            asked_nodes = await asyncio.gather(
+                *(answers.counted(node, self._ask(wanted[node], ask)) for node in chosen)
+            )
+            judged = together(result for found, _ in asked_nodes for result in found)
+            results = mended(self._monitor.deployment, judged)
+            lost = tuple(result for found, _ in asked_nodes for result in found if result.check == CONNECTION)
+            crossing = None
+            if ask.network:
+                surveys = {node: net for node, (_, net) in zip(chosen, asked_nodes, strict=True) if net}
+                crossing = await cross(self._links, wanted, surveys, full=ask.full_mesh, say=say)
+                results = (*results, *crossing.results)
+        finally:
+            self.running = False
+            self.progress = ""
+        report = Report(time.time(), time.monotonic() - began, chosen, (*lost, *results), ask.network, crossing)
+        if not ask.blocking:
+            self._latest = report
+            self._keep(report)
+        return report
+
+    def cancel(self) -> bool:
+        """Stop waiting for the one that runs; there is no report then. False when none runs."""
+        if not self.running or self._asking is None:
+            return False
+        self._asking.cancel()
+        return True
+
+    def _saying(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        def told(text: str) -> None:
+            self.progress = text
+            say(text)
+
+        return told
+
+    @property
+    def latest(self) -> Report | None:
+        """The last report, of this console or one before it; None when there is none."""
+        if self._latest is None and not self._looked and self._kept is not None:
+            self._latest = load(self._kept)
+        self._looked = True
+        return self._latest
+
+    def _keep(self, report: Report) -> None:
+        """A report that cannot be written is shown all the same, and that is said."""
+        if self._kept is None:
+            return
+        try:
+            save_text(self._kept, REPORT.dump_json(report).decode() + "\n")
+        except ConsoleError as error:
+            self._monitor.note(EventLevel.WARNING, f"the report of the preflight is not kept: {error}")
+
+    async def look(self, argv: tuple[str, ...], timeout_s: float = 30.0) -> Mapping[str, str]:
+        """Run a command that only reads where engines run, on every node; its answer made safe to draw, or why there is none."""
+
+        async def one(name: str) -> str:
+            try:
+                sample = await self._links[name].run_command((*self._inside(name), *argv), timeout_s)
+            except ConsoleError as error:
+                return f"no answer: {error}"
+            text = "\n".join(decode(line) for line in sample.stdout.split(b"\n"))
+            return text if sample.exit_code == 0 else f"{text}\n{decode(sample.stderr)}"
+
+        nodes = carrying(self._monitor.deployment)
+        return dict(zip(nodes, await asyncio.gather(*(one(node) for node in nodes)), strict=True))
+
+    def _inside(self, name: str) -> tuple[str, ...]:
+        deployment = self._monitor.deployment
+        runtime = deployment.node(name).runtime
+        if runtime.words and runtime.per == "engine":
+            return throwaway(deployment, deployment.node(name))
+        return (*runtime.words, "exec", runtime.container) if runtime.words else ()
+
+    def _chosen(self, nodes: Sequence[str]) -> tuple[str, ...]:
+        every = carrying(self._monitor.deployment)
+        for node in nodes:
+            if node not in every:
+                raise UsageError(
+                    f"{node} carries nothing of this deployment", hint=f"assigned: {', '.join(every) or 'no node'}"
+                )
+        if not every:
+            raise UsageError("no node carries anything", hint="assign nodes first, or give --assign GROUP=NODE,NODE")
+        return tuple(nodes) or every
+
+    def _wanted(self, node: str) -> Wanted:
+        record = self._monitor.nodes[node]
+        pids = {pid for run in record.runs.values() for pid in (run.pid, *run.pids) if pid is not None}
+        return wanted_of(
+            self._monitor.deployment,
+            node,
+            self._monitor.snapshot,
+            own_pids=frozenset(pids),
+            clock_offset_s=record.clock_offset_s,
+        )
+
+    async def _ask(self, wanted: Wanted, ask: Ask) -> tuple[tuple[Result, ...], Mapping[int, DeviceNet]]:
+        link = self._links[wanted.node]
+        if link.link.state is not LinkState.UP:
+            return (_unconnected(wanted.node, link.link.reason or str(link.link.state), link.link.hint),), {}
+        node = self._monitor.deployment.node(wanted.node)
+        batch = jobs(asked(wanted, network=ask.network, blocking=ask.blocking), wanted, self._inside(wanted.node))
+        try:
+            sample = await link.run_command(
+                batch_argv(batch, node.python), batch_timeout_s(batch), max_bytes=ANSWER_BYTES
+            )
+        except ConsoleError as error:
+            return (_unconnected(wanted.node, str(error), error.hint),), {}
+        answers = parse_batch(sample.stdout)
+        results = answered(wanted, answers, network=ask.network, blocking=ask.blocking)
+        survey = answers.get(f"hccn-{wanted.hardware}", Answer())
+        return self._as_it_runs(wanted.node, results), parse_survey(survey.stdout)
+
+    def _as_it_runs(self, node: str, results: tuple[Result, ...]) -> tuple[Result, ...]:
+        """While engines of ours run on a node, memory in use there says nothing."""
+        mine = running_on(node, self._monitor.snapshot)
+        if not mine:
+            return results
+        seen = f"not judged: {len(mine)} engines of ours run here"
+        return tuple(
+            replace(each, verdict=Verdict.UNKNOWN, seen=seen, remedy="check again when they are stopped")
+            if each.check == _IDLE and each.verdict is Verdict.FAIL
+            else each
+            for each in results
+        )
+
+
+class _Answers:
+    """Tells how many nodes have answered; a survey of the NPUs' network takes long enough to ask how long."""
+
+    def __init__(self, nodes: Sequence[str], ask: Ask, say: Callable[[str], None]) -> None:
+        self._left = len(nodes)
+        self._all = len(nodes)
+        self._say = say if ask.network else lambda text: None
+        self._say(f"asking {len(nodes)} nodes for every NPU's link, health, addresses and TLS, about a minute")
+
+    async def counted(self, node: str, asking: Awaitable[T]) -> T:
+        """The same answer, counted."""
+        found = await asking
+        self._left -= 1
+        self._say(f"{node} has answered, {self._left} of {self._all} nodes are still asked")
+        return found
+
+
+def _unconnected(node: str, reason: str, hint: str) -> Result:
+    why = "Nothing is known about this node, and nothing can be started there."
+    return Result(CONNECTION, "connection", node, Verdict.FAIL, reason, why, hint)

@@ -1,0 +1,1 @@
+"""What a session saw, kept in a file and shown again."""

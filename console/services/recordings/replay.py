@@ -1,0 +1,176 @@
+"""A recording shown as if it were a cluster: pictures at the pace of then, or faster, backwards, or held still. It dials nobody.
+
+It is a session without links, read-only in the core; whatever would change something is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+from console.model.errors import ConsoleError, Refused
+from console.model.snapshot import ClusterSnapshot
+from console.services.assigning.roles import Change
+from console.services.recordings.recording import Recording
+from console.services.session import Session
+
+SPEEDS = (1, 4, 16, 60)
+LONGEST_PAUSE_S = 5.0
+"""A longer silence in the recording is not waited for."""
+
+
+def _then(recording: Recording, number: int) -> ClusterSnapshot:
+    """A picture as it is shown now: nothing in it can be acted on any more."""
+    return replace(recording.picture(number), read_only=True)
+
+
+class Tape:
+    """A recording with a place in it, which moves by itself while it plays."""
+
+    def __init__(self, recording: Recording) -> None:
+        """Raises ConsoleError when the first picture cannot be read."""
+        self.recording = recording
+        self.number = 0
+        self.speed = SPEEDS[0]
+        self.playing = True
+        self.told: list[Callable[[ClusterSnapshot], None]] = []
+        self.picture = _then(recording, 0)
+        self._moved = asyncio.Event()
+
+    @property
+    def words(self) -> str:
+        """Where it is: clock, pace, place in the whole."""
+        clock = time.strftime("%m-%d %H:%M:%S", time.localtime(self.recording.times[self.number]))
+        last = len(self.recording.times) - 1
+        pace = "end" if self.number == last else f"x{self.speed}" if self.playing else "held"
+        return f"REPLAY {clock} {pace} {self.number + 1}/{last + 1}"
+
+    def hold(self) -> None:
+        """Hold it, or let it go on; from the end it begins anew."""
+        if self.number == len(self.recording.times) - 1:
+            self.playing = True
+            self.go(0)
+            return
+        self.playing = not self.playing
+        self._tell()
+
+    def faster(self) -> None:
+        """The next pace; behind the fastest comes that of then."""
+        self.speed = SPEEDS[(SPEEDS.index(self.speed) + 1) % len(SPEEDS)]
+        self._tell()
+
+    def step(self, by: int) -> None:
+        """So many pictures on, or back, and hold it there."""
+        self.playing = False
+        self.go(self.number + by)
+
+    def skip(self, seconds: float) -> None:
+        """So many seconds on, or back, playing or not."""
+        times = self.recording.times
+        self.go(bisect.bisect_left(times, times[self.number] + seconds))
+
+    def seek(self, clock: str) -> bool:
+        """To the first picture at or after a clock time of the recording, `HH:MM` or `HH:MM:SS`; False when there is none."""
+        wanted = (f"{clock}:00" if clock.count(":") == 1 else clock).rjust(8, "0")
+        for number, at in enumerate(self.recording.times):
+            if time.strftime("%H:%M:%S", time.localtime(at)) >= wanted:
+                self.go(number)
+                return True
+        return False
+
+    def go(self, number: int) -> None:
+        """Show the picture of that number, or the nearest there is. Raises ConsoleError when it cannot be read."""
+        number = max(0, min(number, len(self.recording.times) - 1))
+        self.picture = _then(self.recording, number)
+        self.number = number
+        self._tell()
+
+    def _tell(self) -> None:
+        self._moved.set()
+        for listener in tuple(self.told):
+            listener(self.picture)
+
+    async def run(self) -> None:
+        """Play until cancelled; a picture that cannot be read holds it."""
+        times = self.recording.times
+        while True:
+            self._moved.clear()
+            following = self.number + 1
+            waits = None
+            if self.playing and following < len(times):
+                waits = min(LONGEST_PAUSE_S, max(0.0, times[following] - times[self.number])) / self.speed
+            try:
+                async with asyncio.timeout(waits):
+                    await self._moved.wait()
+            except TimeoutError:
+                try:
+                    self.go(following)
+                except ConsoleError:
+                    self.playing = False
+
+
+class Replay(Session):
+    """The session of a recording."""
+
+    def __init__(self, recording: Recording) -> None:
+        """Raises ConsoleError when the first picture cannot be read."""
+        made = recording.deployment
+        super().__init__(made.cluster, made.layout.written or made.layout, made.assignment, read_only=True)
+        self.tape = Tape(recording)
+        self._play: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin to play."""
+        self._play = asyncio.create_task(self.tape.run(), name="replay")
+
+    async def close(self) -> None:
+        """End it."""
+        if self._play is not None:
+            self._play.cancel()
+            await asyncio.gather(self._play, return_exceptions=True)
+        self.logs.close()
+
+    @property
+    def snapshot(self) -> ClusterSnapshot:
+        """The picture that is shown."""
+        return self.tape.picture
+
+    def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
+        """Be told of each picture that is shown."""
+        told = self.tape.told
+        told.append(listener)
+        return lambda: told.remove(listener) if listener in told else None
+
+    def assign(self, group: str | None, nodes: Sequence[str]) -> None:
+        """Refused."""
+        self._refuse()
+
+    def change(self, operation: Change) -> None:
+        """Refused."""
+        self._refuse()
+
+    def fill(self) -> None:
+        """Refused."""
+        self._refuse()
+
+    def undo(self) -> bool:
+        """Refused."""
+        self._refuse()
+
+    def redo(self) -> bool:
+        """Refused."""
+        self._refuse()
+
+    def retry(self, node: str) -> None:
+        """Nobody is dialled."""
+
+    async def accept_host_key(self, node: str) -> None:
+        """Refused."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise Refused("this is a replay: nothing can be changed in what has been")

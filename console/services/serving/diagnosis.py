@@ -1,0 +1,207 @@
+"""Reads the copies of the current runs' logs for known failures, and says who broke first and what to do.
+
+It reads behind the monitor, from the local copy, so that it can neither delay a log nor lose a byte of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import calendar
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from console.advice.matcher import Hit, Matcher
+from console.advice.signatures import Signature, joined, load_signatures, of_fact
+from console.advice.timeline import RankHits, Witness, first_cause, timeline
+from console.model.errors import FileError
+from console.model.run import RunKey
+from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, EventLevel
+from console.probes.sanitize import clean
+from console.services.logs.copies import LogBook
+from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.monitor import Monitor
+from console.services.serving.conditions import OWN, facts_of
+from console.services.serving.growth import Growth
+
+READ_BYTES = 256 * 1024
+"""How much of one log is read in one turn of the event loop."""
+ZONE_STEP_S = 900
+"""Time zones differ by quarters of an hour."""
+
+_TIME = re.compile(rb"\b(\d\d-\d\d \d\d:\d\d:\d\d)\b")
+_READ = frozenset(EngineState) - {EngineState.IDLE, EngineState.EXITED, EngineState.STOPPING, EngineState.UNMANAGED}
+"""States in which the log of the run has something to say; an end that was asked for needs no explanation."""
+_SERVING = (EngineState.READY, EngineState.DEGRADED)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """How far one log was read."""
+
+    matcher: Matcher
+    fed: int = 0
+    zone_s: float | None = None
+    """Seconds east of UTC of the times in the log; None before the first one."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What holds now and since when."""
+
+    since: dict[tuple[str, str], float] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+
+
+class DiagnosisWatch:
+    """One matcher for each run, the facts of the console beside them, one list for the picture."""
+
+    def __init__(
+        self, monitor: Monitor, logs: LogBook, cadences: Cadences | None = None, *, own: Path | None = None
+    ) -> None:
+        """`own` is an operator's file of signatures; its entries replace shipped ones of the same id."""
+        self._monitor = monitor
+        self._logs = logs
+        self._cadences = cadences or Cadences()
+        self._own = own
+        self._signatures: tuple[Signature, ...] = ()
+        self._readers: dict[RunKey, _Reader] = {}
+        self._known = _Known()
+        self._growth = Growth()
+
+    async def run(self) -> None:
+        """Read and tell until cancelled."""
+        self._signatures = (*await asyncio.to_thread(load_signatures), *OWN)
+        if self._own is not None and self._own.exists():
+            try:
+                self._signatures = joined(self._signatures, await asyncio.to_thread(load_signatures, self._own))
+            except FileError as error:
+                self._monitor.note(EventLevel.ERROR, f"own signatures are not used: {clean(str(error))}")
+        while True:
+            await self._read()
+            self.tell(time.time())
+            await asyncio.sleep(self._cadences.diagnosis_s)
+
+    async def _read(self) -> None:
+        """Bring every matcher to the end of its log's copy, a block at a time; runs that are over and replaced are let go."""
+        current = {self._monitor.current(name) for name in self._monitor.snapshot.engines}
+        self._readers = {key: reader for key, reader in self._readers.items() if key in current}
+        for engine in tuple(self._monitor.snapshot.engines.values()):
+            key = self._monitor.current(engine.id) if engine.state in _READ else None
+            if key is None:
+                continue
+            copy = self._logs.of(key)
+            reader = self._readers.get(key)
+            if reader is None or reader.fed > copy.size:
+                reader = self._readers[key] = _Reader(Matcher(self._signatures))
+            while reader.fed < copy.size and (data := copy.read(reader.fed, READ_BYTES)):
+                if reader.zone_s is None:
+                    reader.zone_s = self._zone(key, engine, data)
+                reader.matcher.feed(data, time.time())
+                reader.fed += len(data)
+                await asyncio.sleep(0)
+
+    def _zone(self, key: RunKey, engine: EngineSnapshot, data: bytes) -> float | None:
+        """The time zone of a log, from its first time and the run's start on the node's clock."""
+        run = self._monitor.run_state(key, engine.node)
+        found = _TIME.search(data)
+        if run is None or run.started_at is None or found is None:
+            return None
+        year = time.gmtime(run.started_at).tm_year
+        try:
+            stamp = calendar.timegm(time.strptime(f"{year}-{found[1].decode()}", "%Y-%m-%d %H:%M:%S"))
+        except ValueError:
+            return None
+        away = stamp - run.started_at
+        return float(round(away / ZONE_STEP_S) * ZONE_STEP_S) if abs(away) < 86400 else None
+
+    def tell(self, now: float) -> None:
+        """Put what is known now into the picture, and what is new among the events."""
+        snapshot = self._monitor.snapshot
+        logs = tuple(self._logs_of(now))
+        self._growth.feed(snapshot)
+        self._facts(now)
+        witnesses = timeline((*logs, *self._seen(now)))
+        first = first_cause(witnesses, self._ended())
+        for engine in snapshot.engines.values():
+            key = self._monitor.current(engine.id)
+            if key is not None:
+                cause = first_cause(each for each in witnesses if each.rank == engine.id)
+                self._monitor.learnt(key).signature = cause.hit.signature.id if cause else ""
+        told = tuple(_diagnosis(each, each is first) for each in witnesses)
+        self._news(told)
+        if told != self._monitor.diagnoses:
+            self._monitor.diagnoses = told
+            self._monitor.touch()
+
+    def _logs_of(self, now: float) -> Iterator[RankHits]:
+        for engine in self._monitor.snapshot.engines.values():
+            key = self._monitor.current(engine.id)
+            reader = self._readers.get(key) if key and engine.state in _READ else None
+            if reader is None:
+                continue
+            hits = (*reader.matcher.hits, *reader.matcher.silent(now))
+            if engine.state in _SERVING:
+                hits = tuple(hit for hit in hits if hit.signature.severity != "fatal" or engine.cause)
+            offset = self._monitor.nodes[engine.node].clock_offset_s or 0.0
+            yield RankHits(engine.id, engine.node, hits, offset, reader.zone_s or 0.0)
+
+    def _ended(self) -> dict[str, float]:
+        """When each engine's process ended, on this machine's clock, where that is known."""
+        offsets = {name: record.clock_offset_s or 0.0 for name, record in self._monitor.nodes.items()}
+        engines = self._monitor.snapshot.engines.values()
+        return {
+            each.id: each.exit.at - offsets[each.node] for each in engines if each.exit and each.exit.at is not None
+        }
+
+    def _facts(self, now: float) -> None:
+        """Which facts hold, each with the moment since which it does."""
+        self._known.since = {
+            (fact, engine): self._known.since.get((fact, engine), now) for fact, engine, _ in self._holding()
+        }
+
+    def _holding(self) -> Iterator[tuple[str, str, str]]:
+        yield from facts_of(self._monitor.snapshot, frozenset(self._known.since))
+        yield from self._growth.facts(self._monitor.snapshot.engines)
+        for engine in self._monitor.snapshot.engines.values():
+            key = self._monitor.current(engine.id) if engine.state in _SERVING else None
+            for fact, seen in (self._monitor.learnt(key).facts if key else {}).items():
+                yield fact, engine.id, seen
+
+    def _seen(self, now: float) -> Iterator[RankHits]:
+        engines = self._monitor.snapshot.engines
+        for fact, engine, text in tuple(self._holding()):
+            signature = of_fact(self._signatures, fact)
+            since = self._known.since.get((fact, engine), now)
+            if signature is not None and now - since >= (self._cadences.drift_s if fact == "proxy-misses" else 0.0):
+                yield RankHits(engine, engines[engine].node, (Hit(signature, text, 0, "", since),))
+
+    def _news(self, told: tuple[Diagnosis, ...]) -> None:
+        """One event for a failure, however many ranks show it; told anew once it was gone."""
+        for each in told:
+            if each.signature not in self._known.told and each.severity != "advice":
+                level = EventLevel.ERROR if each.severity == "fatal" else EventLevel.WARNING
+                words = f"{each.signature} {each.title}: {each.text[:160]}; remedy: {each.remedy}"
+                self._monitor.note(level, words, node=each.node, engine=each.engine)
+        self._known.told = {each.signature for each in told}
+
+
+def _diagnosis(witness: Witness, first: bool) -> Diagnosis:
+    hit, signature = witness.hit, witness.hit.signature
+    return Diagnosis(
+        signature=signature.id,
+        severity=signature.severity,
+        title=signature.title,
+        cause=signature.cause,
+        remedy=signature.remedy,
+        source=signature.source,
+        engine=witness.rank,
+        node=witness.node,
+        text=clean(hit.text[:500]),
+        at=witness.when,
+        exact=witness.exact,
+        count=hit.count,
+        first=first,
+    )

@@ -1,0 +1,143 @@
+"""Asks engines over HTTP whether they answer: `/health`, then the model id in `/v1/models`; the proxy its `/healthcheck`.
+
+Headless engines are never asked. A refused connection while an engine still starts is waiting, not failure.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+
+from console.model.deployment import Deployment
+from console.model.run import RunKey
+from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
+from console.probes.sanitize import clean
+from console.remote.http import HttpAnswer
+from console.remote.link import NodeLink
+from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.monitor import Monitor
+from console.services.monitoring.records import RunRecord
+from console.services.monitoring.rounds import Rounds
+from console.services.serving.conditions import isolated_of, listable, listed_counts
+
+STARTING_S = 2.0
+TIMEOUT_S = 5.0
+FAILURES = 2
+"""Answers in a row that must fail before an engine that was ready is called degraded."""
+AT_ONCE = 8
+
+_ASKED = frozenset({EngineState.STARTING, EngineState.READY, EngineState.DEGRADED})
+
+
+class HealthWatch:
+    """Climbs the HTTP rungs of every engine on a cadence, never two at once for one engine."""
+
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Cadences | None = None) -> None:
+        self._monitor = monitor
+        self._cadences = cadences or Cadences()
+        step = min(0.5, self._cadences.health_s / 2)
+        self._rounds = Rounds(monitor, links, "health", states=_ASKED, at_once=AT_ONCE, step_s=step)
+
+    async def run(self) -> None:
+        """Ask until cancelled; leaves no question open."""
+        await self._rounds.run(self._visit)
+
+    def _visit(self, engine: EngineSnapshot, key: RunKey) -> None:
+        link = self._rounds.link(engine.node)
+        if link is not None and self._rounds.due(key):
+            self._rounds.ask(key, self._climb(engine, key, link))
+
+    async def _climb(self, engine: EngineSnapshot, key: RunKey, link: NodeLink) -> None:
+        learnt = self._monitor.learnt(key)
+        deployment = self._monitor.deployment
+        address = deployment.address(engine.node) or "127.0.0.1"
+        port = engine.port or 0
+        http = link.http()
+        if engine.role == "proxy":
+            rungs: tuple[Rung, ...] = (_proxy_rung(await http.get(address, port, "/healthcheck", TIMEOUT_S)),)
+            self._forget(learnt, rungs[0])
+            rungs = (*rungs, Rung("model", Grade.SKIPPED, "the proxy has no model list", time.time()))
+        else:
+            health = await http.get(address, port, "/health", TIMEOUT_S)
+            rungs = (_health_rung(health),)
+            known = next((rung for rung in learnt.rungs if rung.name == "model" and rung.grade is Grade.OK), None)
+            if (
+                rungs[0].grade is Grade.OK
+                and known is not None
+                and time.time() - (known.at or 0.0) < self._cadences.model_s
+            ):
+                rungs = (*rungs, known)
+            elif rungs[0].grade is Grade.OK:
+                models = await http.get(address, port, "/v1/models", TIMEOUT_S)
+                rungs = (*rungs, _model_rung(models, expected_model(deployment)))
+        self._settle(learnt, rungs)
+        every_s = self._cadences.health_s
+        self._rounds.again(key, every_s if learnt.rungs and _all_ok(learnt.rungs) else min(STARTING_S, every_s))
+        self._monitor.touch()
+
+    def _forget(self, learnt: RunRecord, rung: Rung) -> None:
+        """Engines the proxy was told to use no more are isolated only as long as it counts them."""
+        snapshot = self._monitor.snapshot
+        for role, count in listed_counts(rung).items():
+            mine = {each.id for each in listable(snapshot, role)}
+            if count <= len(mine - learnt.isolated):
+                learnt.isolated -= isolated_of(snapshot, learnt.isolated, role)
+
+    def _settle(self, learnt: RunRecord, rungs: tuple[Rung, ...]) -> None:
+        """Failures count only when they repeat; before an engine ever was ready they are waiting."""
+        if _all_ok(rungs):
+            learnt.http_failures = 0
+            learnt.rungs = rungs
+            return
+        learnt.http_failures += 1
+        started = learnt.ready_at is not None or learnt.log_state.ready
+        if started and learnt.http_failures >= FAILURES:
+            learnt.rungs = rungs
+        elif not started:
+            learnt.rungs = tuple(
+                Rung(rung.name, Grade.WAIT if rung.grade is Grade.FAIL else rung.grade, rung.evidence, rung.at)
+                for rung in rungs
+            )
+
+
+def expected_model(deployment: Deployment) -> str:
+    """The id `/v1/models` must list: the served name, else the model path (vLLM's default)."""
+    return deployment.layout.model.served_name or deployment.layout.model.path
+
+
+def _all_ok(rungs: tuple[Rung, ...]) -> bool:
+    return all(rung.grade in (Grade.OK, Grade.SKIPPED) for rung in rungs)
+
+
+def _health_rung(answer: HttpAnswer) -> Rung:
+    now = time.time()
+    if answer.error:
+        return Rung("http", Grade.FAIL, clean(answer.error), now)
+    if answer.status == 200:
+        return Rung("http", Grade.OK, f"/health 200 in {answer.took_s * 1000:.0f} ms", now)
+    meaning = "; the engine behind the server is dead" if answer.status == 503 else ""
+    return Rung("http", Grade.FAIL, f"/health {answer.status}{meaning}", now)
+
+
+def _proxy_rung(answer: HttpAnswer) -> Rung:
+    now = time.time()
+    if answer.error:
+        return Rung("http", Grade.FAIL, clean(answer.error), now)
+    counts = clean(answer.body.decode("utf-8", "replace"))[:120]
+    grade = Grade.OK if answer.status == 200 else Grade.FAIL
+    return Rung("http", grade, f"/healthcheck {answer.status} {counts}", now)
+
+
+def _model_rung(answer: HttpAnswer, expected: str) -> Rung:
+    now = time.time()
+    if answer.error or answer.status != 200:
+        return Rung("model", Grade.FAIL, clean(answer.error) or f"/v1/models {answer.status}", now)
+    try:
+        listed = [str(model["id"]) for model in json.loads(answer.body)["data"]]
+    except (ValueError, KeyError, TypeError):
+        return Rung("model", Grade.FAIL, "/v1/models is not a list of models", now)
+    shown = clean(", ".join(listed))[:120]
+    if expected in listed:
+        return Rung("model", Grade.OK, shown, now)
+    return Rung("model", Grade.FAIL, f"serves {shown or 'nothing'}, not {clean(expected)}", now)

@@ -1,0 +1,57 @@
+"""Reads `/metrics` of every API server on a cadence and keeps loads and their history. What they mean is judged elsewhere.
+
+Headless engines have no server; node 0 of their group tells of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from console.model.run import RunKey
+from console.model.snapshot import EngineSnapshot, EngineState
+from console.probes.metrics import loads, parse_metrics
+from console.probes.sanitize import clean
+from console.remote.link import NodeLink
+from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.monitor import Monitor
+from console.services.monitoring.rounds import Rounds
+
+TIMEOUT_S = 5.0
+AT_ONCE = 8
+
+_ASKED = frozenset({EngineState.READY, EngineState.DEGRADED})
+
+
+class MetricsWatch:
+    """Scrapes each server through its node's link, never twice at once."""
+
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Cadences | None = None) -> None:
+        self._monitor = monitor
+        self._every_s = (cadences or Cadences()).metrics_s
+        step = min(0.5, self._every_s / 2)
+        self._rounds = Rounds(monitor, links, "metrics", states=_ASKED, at_once=AT_ONCE, step_s=step)
+
+    async def run(self) -> None:
+        """Scrape until cancelled; leaves no question open."""
+        await self._rounds.run(self._visit)
+
+    def _visit(self, engine: EngineSnapshot, key: RunKey) -> None:
+        link = self._rounds.link(engine.node)
+        if engine.role != "proxy" and link is not None and self._rounds.due(key):
+            self._rounds.again(key, self._every_s)
+            self._rounds.ask(key, self._scrape(engine, key, link))
+
+    async def _scrape(self, engine: EngineSnapshot, key: RunKey, link: NodeLink) -> None:
+        address = self._monitor.deployment.address(engine.node) or "127.0.0.1"
+        answer = await link.http().get(address, engine.port or 0, "/metrics", TIMEOUT_S)
+        kept = self._monitor.learnt(key).metrics
+        if answer.error or answer.status != 200:
+            kept.error = clean(answer.error) or f"/metrics {answer.status}"
+        else:
+            scrape = parse_metrics(answer.body, time.time())
+            if scrape.error:
+                kept.error = clean(scrape.error)
+            else:
+                kept.keep(scrape, loads(kept.scrape, scrape))
+        self._monitor.touch()

@@ -1,0 +1,1 @@
+"""Mending nodes: their containers, weights and host settings, each as a plan of errands."""
