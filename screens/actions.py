@@ -1,6 +1,6 @@
 """The one table of everything an operator can do: it feeds key bindings, footer, help, command line and documents.
 
-What an action does is not here; each room maps the ids it knows to its own methods.
+What an action does is not here; each widget and part of the screen maps the ids it knows to its own methods.
 """
 
 from __future__ import annotations

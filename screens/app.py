@@ -30,7 +30,7 @@ from screens.opening import Opening
 
 if TYPE_CHECKING:
     from screens.fleet import Fleet
-    from screens.ports import Session
+    from screens.protocols import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class ConsoleApp(App[int]):
             self.failure = error
             self.exit(error.exit_code, return_code=error.exit_code)
             return
-        from screens.furnishing import begin, furnish
+        from screens.assembly import begin, furnish
 
         await furnish(self.main)
         await self.show_fleet(fleet)
@@ -207,9 +207,9 @@ class ConsoleApp(App[int]):
 
     def read(self, title: Line, body: Sequence[Line]) -> None:
         """Show a text."""
-        from screens.dialogs.reading import Reading
+        from screens.dialogs.text import TextDialog
 
-        self.push_screen(Reading(self.look, self.pen, self.keys.clock, title=title, body=body, copy=self.copy_out))
+        self.push_screen(TextDialog(self.look, self.pen, self.keys.clock, title=title, body=body, copy=self.copy_out))
 
     def copy_out(self, text: str) -> None:
         """Copy to the operator's clipboard and a file, and say what was done."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from screens.room import Verbs
 from screens.tiny import LEAST_CELLS, LEAST_ROWS
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen

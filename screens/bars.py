@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from console.model.state import EngineState, LinkState
 from screens.actions import ACTIONS, Place
-from screens.grid_rows import age_words
+from screens.grid.rows import age_words
 from screens.keys import Keys
 from screens.lines import Line, Span, fit, length, shown
 from screens.looks import STATES
-from screens.room import Room
+from screens.widgets import LineWidget
 
 if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot
@@ -22,7 +22,7 @@ LEAST_ALERT = 12
 """Cells below which an alert in the header would say nothing."""
 
 
-class Bar(Room):
+class Bar(LineWidget):
     """One line."""
 
     DEFAULT_CSS = "Bar { height: 1; width: 1fr; background: $surface; }"

@@ -13,7 +13,7 @@ from console.model.errors import UsageError
 if TYPE_CHECKING:
     from console.model.plan import Plan
     from console.model.snapshot import ClusterSnapshot
-    from screens.ports import Session
+    from screens.protocols import Session
 
 
 class Fleet:

@@ -13,31 +13,31 @@ from screens.actions import BY_ID, Place, bindings
 from screens.alarm import Alarm
 from screens.arrangement import Arrangement
 from screens.bars import Footer, Header, Tabs
-from screens.grid import Grid
+from screens.grid.grid import Grid
 from screens.lines import shown
 from screens.panes.base import Shown
 from screens.panes.table import PANES
-from screens.room import Room, Verbs
 from screens.tiny import Tiny
+from screens.widgets import LineWidget, Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan
     from console.model.snapshot import ClusterSnapshot
+    from screens.acting.board import BoardActs
+    from screens.acting.command_line import CommandLine
+    from screens.acting.engines import EngineActs
+    from screens.acting.evaluations import EvaluationActs
+    from screens.acting.live_changes import LiveChanges
+    from screens.acting.log_actions import LogActions
+    from screens.acting.lookup import Lookup
+    from screens.acting.replaying import Replaying
+    from screens.acting.restart_policies import RestartPolicies
+    from screens.acting.unmanaged import UnmanagedList
+    from screens.acting.upkeep import NodeUpkeep
     from screens.app import ConsoleApp
-    from screens.command_line import CommandLine
-    from screens.deeds import Deeds
-    from screens.evaluating import Evaluating
-    from screens.living import Living
     from screens.panes.base import Pane, Target
     from screens.panes.log import LogPane
     from screens.prompt import Prompt
-    from screens.reading import Reading
-    from screens.replaying import Replaying
-    from screens.reshaping import Reshaping
-    from screens.restarting import Restarting
-    from screens.sayings import Sayings
-    from screens.unmanaged import Strangers
-    from screens.upkeep import Mending
 
 
 class Part(Protocol):
@@ -55,17 +55,17 @@ class MainScreen(Screen[None]):
 
     BINDINGS: ClassVar = bindings("everywhere", "screen.do")
     prompt: Prompt
-    deeds: Deeds
-    sayings: Sayings
+    engine_acts: EngineActs
+    lookup: Lookup
     command_line: CommandLine
-    reading: Reading
+    log_actions: LogActions
     replaying: Replaying
-    reshaping: Reshaping
-    evaluating: Evaluating
-    strangers: Strangers
-    restarting: Restarting
-    living: Living
-    mending: Mending
+    board_acts: BoardActs
+    evaluation_acts: EvaluationActs
+    unmanaged_list: UnmanagedList
+    restart_policies: RestartPolicies
+    live_changes: LiveChanges
+    node_upkeep: NodeUpkeep
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,9 +110,9 @@ class MainScreen(Screen[None]):
         self.grid.focus()
 
     def dress(self) -> None:
-        """Give every room the look of the app."""
-        for room in self.query(Room):
-            room.dress(self.console.look, self.console.pen)
+        """Give every widget the look of the app."""
+        for widget in self.query(LineWidget):
+            widget.dress(self.console.look, self.console.pen)
         self.draw()
 
     @property
@@ -129,8 +129,7 @@ class MainScreen(Screen[None]):
     @property
     def place(self) -> Place:
         """Where keys go."""
-        room = self.focused
-        return cast(Place, getattr(room, "place", "grid"))
+        return cast(Place, getattr(self.focused, "place", "grid"))
 
     def take(self, _snapshot: ClusterSnapshot) -> None:
         """Show another picture, unless the operator holds them still."""
@@ -218,7 +217,7 @@ class MainScreen(Screen[None]):
         return {name: verb for part in self.parts for name, verb in part.verbs().items()}
 
     def action_do(self, name: str) -> None:
-        """Run an action by its id: here, else where the keys go, else in the room that knows it."""
+        """Run an action by its id: here, else where the keys go, else in the widget that knows it."""
         action = BY_ID[name]
         if self.console.fleet is None:
             early = {
@@ -236,8 +235,8 @@ class MainScreen(Screen[None]):
             words = f"marks are in {shown(elsewhere)}, the cursor is not: go there, or take them away with -"
             self.notify(words, severity="warning", markup=False)
             return
-        rooms = [self.focused, self.pane, self.grid, *self.panes.values()]
-        tables = [self.verbs(), *(room.verbs() for room in rooms if isinstance(room, Room))]
+        widgets = [self.focused, self.pane, self.grid, *self.panes.values()]
+        tables = [self.verbs(), *(each.verbs() for each in widgets if isinstance(each, LineWidget))]
         for table in tables:
             if name in table:
                 table[name]()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from console.model.deployment import Assignment
     from screens.fleet import Fleet
-    from screens.ports import Session
+    from screens.protocols import Session
 
-OWN = ("screens.furnishing", "screens.fleet")
+OWN = ("screens.assembly", "screens.fleet")
 """What the screen itself does not need for its first frame."""
 
 

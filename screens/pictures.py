@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from screens.app import ConsoleApp, Options
-from screens.ports import Session
+from screens.protocols import Session
 
 
 @dataclass(frozen=True, slots=True)

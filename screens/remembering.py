@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from screens import memory
-from screens.grid_rows import SORTS
+from screens.grid.rows import SORTS
 from screens.panes.log import LogPane
 
 if TYPE_CHECKING:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from screens.room import Room
+from screens.widgets import LineWidget
 
 LEAST_CELLS = 40
 LEAST_ROWS = 10
 
 
-class Tiny(Room):
+class Tiny(LineWidget):
     """Needed and actual size."""
 
     def on_resize(self) -> None:

@@ -16,7 +16,7 @@ from console.model.restart import GroupRestart
 from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot, Task
 from console.model.unmanaged import Unmanaged
 from console.probes.sanitize import clean
-from console.services.monitoring.unmanaged import age_words
+from console.services.monitoring.unmanaged import lasting
 from console.services.session import Session
 
 _EXPLAINED_BY_LOG = (EngineState.STARTING, EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
@@ -205,7 +205,7 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
         print(f"\n{'NOT OURS':14} {'PID':>8} {'OWNER':10} {'AGE':>12} {'HBM MiB':>8}  WHY, COMMAND")
     for name, process in strangers:
         age = process.age_s(snapshot.at)
-        words = "?" if age is None else age_words(age)
+        words = "?" if age is None else lasting(age)
         hbm = "-" if process.mib is None else str(process.mib)
         row = (
             f"{name:14} {process.pid:>8} {clean(process.owner) or '?':10} {words:>12} {hbm:>8}  {clean(process.reason)}"

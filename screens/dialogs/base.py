@@ -14,12 +14,12 @@ from textual.widgets import Static
 from screens.guard import OPENED_S
 from screens.lines import Line, Pen, Row
 from screens.looks import Look
-from screens.room import Listing
+from screens.widgets import ListWidget
 
 Answer = TypeVar("Answer")
 
 
-class Text(Listing, can_focus=False):
+class Text(ListWidget, can_focus=False):
     """The text of a dialog: lines without a cursor."""
 
     with_cursor = False

@@ -12,10 +12,10 @@ from textual.widgets import Input
 from screens.dialogs.base import Dialog
 from screens.lines import Line, Pen, Row, plain
 from screens.looks import Look
-from screens.room import Listing
+from screens.widgets import ListWidget
 
 
-class Options(Listing, can_focus=False):
+class Options(ListWidget, can_focus=False):
     """The rows to choose from; a key that begins with `-` is a heading and cannot be chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = []

@@ -11,7 +11,7 @@ from console.evaluation.progress import Progress
 from console.model.run import RunKey
 from console.services.evaluation.plans import parameters
 from console.services.evaluation.results import spec_of
-from screens.ports import Evaluations
+from screens.protocols import Evaluations
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from screens.logs.file import LogFile
-from screens.logs.kept import Kept
+from screens.logs.filtered import FilteredLines
 from screens.logs.sieve import Pattern, Sieve
 
 
@@ -17,7 +17,7 @@ class Hunt:
         self._sieve = sieve
         self._start = start
         self._forward = forward
-        self._found = Kept(file, Sieve((wanted,)))
+        self._found = FilteredLines(file, Sieve((wanted,)))
         self._chunk = max(0, start) // file.span
         self._last = file.size // file.span
         self._hits: deque[int] = deque()

@@ -10,8 +10,8 @@ from datetime import timedelta
 from console.services.logs.copies import LogNote
 from screens.logs import times
 from screens.logs.file import LogFile
+from screens.logs.filtered import Shown
 from screens.logs.hunt import Hunt
-from screens.logs.kept import Shown
 from screens.logs.sieve import Pattern
 
 _LOOKED_BACK = 400

@@ -8,14 +8,14 @@ from datetime import timedelta
 from screens.lines import Line
 from screens.logs import times
 from screens.logs.drawing import text_of
+from screens.logs.filtered import Shown
 from screens.logs.folding import Spot
-from screens.logs.kept import Shown
 from screens.logs.merge import LONGEST
+from screens.logs.merge_window import STEP, MergeWindow
 from screens.logs.sieve import Pattern, Sieve
-from screens.logs.stretch import STEP, Stretch
 
 
-class Merged(Stretch):
+class Merged(MergeWindow):
     """A view of several logs, as many rows high as the screen has room."""
 
     def filter(self, sieve: Sieve, around: int = 0) -> None:

@@ -13,7 +13,7 @@ from screens.logs.member import Member
 from screens.logs.merged import Merged
 from screens.logs.window import Window
 from screens.panes.base import Shown
-from screens.ports import LogSource
+from screens.protocols import LogSource
 
 
 class Opened:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from screens.logs.drawing import text_of
 from screens.logs.file import LogFile
-from screens.logs.kept import Shown
+from screens.logs.filtered import Shown
 from screens.logs.sieve import Sieve
 
 PAGED = 128 * 1024 * 1024

@@ -21,7 +21,7 @@ from screens.logs.opened import Opened, open_one, open_several
 from screens.logs.sieve import Sieve
 from screens.logs.title import head_of_one, head_of_several, title
 from screens.panes.base import Shown
-from screens.room import Room
+from screens.widgets import LineWidget
 
 SLICE_S = 0.004
 """How long counting or searching may keep the screen waiting."""
@@ -29,7 +29,7 @@ REST_S = 0.001
 """How long the event loop has for others between two slices."""
 
 
-class LogView(Room):
+class LogView(LineWidget):
     """What is open and how it looks; it has no keys of its own."""
 
     def __init__(self, *, id: str | None = None) -> None:

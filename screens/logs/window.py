@@ -13,9 +13,9 @@ from screens.lines import Line
 from screens.logs import times
 from screens.logs.drawing import divider, note_row, pieces, text_of
 from screens.logs.file import LineCount, LogFile
+from screens.logs.filtered import FilteredLines, Shown
 from screens.logs.frame import View
 from screens.logs.hunt import Hunt
-from screens.logs.kept import Kept, Shown
 from screens.logs.sieve import Pattern, Sieve
 
 
@@ -28,7 +28,7 @@ class Place(View[int]):
         self.count = LineCount(file)
         self.shown: Shown | None = None
         """What a filter leaves; None leaves all."""
-        self.tally: Kept | None = None
+        self.tally: FilteredLines | None = None
         """The lines that the search finds, to be counted."""
         self.notes: tuple[LogNote, ...] = ()
         self._top = 0
@@ -36,7 +36,7 @@ class Place(View[int]):
         self._lines_at_pause: int | None = None
 
     @property
-    def kept(self) -> Kept | None:
+    def kept(self) -> FilteredLines | None:
         """The lines a filter keeps; None without one."""
         return self.shown.kept if self.shown else None
 
@@ -63,7 +63,7 @@ class Place(View[int]):
         if self.file.grow(size):
             self.count = LineCount(self.file)
             self.shown = self.shown.anew(self.file) if self.shown else None
-            self.tally = Kept(self.file, self.tally.sieve) if self.tally else None
+            self.tally = FilteredLines(self.file, self.tally.sieve) if self.tally else None
             self._top = self._sub = 0
             self.hit = self.anchor = self.cursor = None
             self.marks.clear()
@@ -159,7 +159,9 @@ class Place(View[int]):
     def _count_hits(self) -> None:
         sieve = self.shown.sieve if self.shown else Sieve()
         self.tally = (
-            Kept(self.file, replace(sieve, wanted=(self.needle, *sieve.wanted))) if self.needle is not None else None
+            FilteredLines(self.file, replace(sieve, wanted=(self.needle, *sieve.wanted)))
+            if self.needle is not None
+            else None
         )
 
     def hits(self) -> tuple[int | None, int] | None:

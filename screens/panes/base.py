@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from screens.lines import Line
-from screens.room import Listing
+from screens.widgets import ListWidget
 
 if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot, EngineSnapshot, NodeSnapshot
-    from screens.ports import Session
+    from screens.protocols import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Shown:
         return self.snapshot.engines_on(self.target.node) if self.target.node else ()
 
 
-class Pane(Listing):
+class Pane(ListWidget):
     """A pane that is a list of lines made from the moment; subclasses write `draw_moment`."""
 
     with_cursor = False

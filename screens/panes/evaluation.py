@@ -11,7 +11,7 @@ from console.model.errors import ConsoleError
 from screens.actions import bindings
 from screens.lines import Line, Row, shown
 from screens.panes.base import Pane, Shown
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.evaluation.records import Record

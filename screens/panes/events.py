@@ -27,12 +27,12 @@ class EventPane(Pane):
             needle = self.needle.casefold()
             rows = [row for row in rows if needle in "".join(text for text, _ in row.line).casefold()]
         if self._at_end:
-            self.offset_row = max(0, len(rows) - self.room_rows)
+            self.offset_row = max(0, len(rows) - self.visible_rows)
         self.show(rows)
 
     def moved(self) -> None:
         """Going up holds the list still, reaching the end lets it run."""
-        self._at_end = self.offset_row >= len(self.rows) - self.room_rows
+        self._at_end = self.offset_row >= len(self.rows) - self.visible_rows
 
     def title(self) -> Line:
         """How many there are."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from console.model.pace import about
 from console.model.restart import Standing
 from console.model.snapshot import EngineSnapshot, EngineState
-from screens.grid_rows import age_words
+from screens.grid.rows import age_words
 from screens.lines import Line, Row, Span, fit, shown, wrap
 from screens.looks import GRADES, STATES
 from screens.panes.base import Pane, Shown

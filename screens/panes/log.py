@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from screens.actions import bindings
-from screens.logs.going import Going
-from screens.logs.looking import Looking
-from screens.logs.sifting import Sifting
-from screens.logs.taking import Taking
+from screens.logs.display import Display
+from screens.logs.extraction import Extraction
+from screens.logs.filters import Filters
+from screens.logs.navigation import Navigation
 from screens.logs.view import LogView
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 
 class LogPane(LogView, can_focus=True):
@@ -21,14 +21,14 @@ class LogPane(LogView, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.going = Going(self)
-        self.sifting = Sifting(self)
-        self.taking = Taking(self)
-        self.looking = Looking(self)
+        self.navigation = Navigation(self)
+        self.filters = Filters(self)
+        self.extraction = Extraction(self)
+        self.display_keys = Display(self)
 
     def verbs(self) -> Verbs:
         """Everything the log's keys do."""
-        parts = (self.going, self.sifting, self.taking, self.looking)
+        parts = (self.navigation, self.filters, self.extraction, self.display_keys)
         return {
             **{name: verb for part in parts for name, verb in part.verbs().items()},
             "previous-run": self.earlier,
@@ -36,23 +36,23 @@ class LogPane(LogView, can_focus=True):
 
     def move(self, by: int) -> None:
         """So many rows."""
-        self.going.move(by)
+        self.navigation.move(by)
 
     def clipping(self) -> str:
         """What `y` copies."""
-        return self.taking.clipping()
+        return self.extraction.clipping()
 
     def look_for(self, text: str) -> None:
         """Search; empty ends it."""
-        self.going.look_for(text)
+        self.navigation.look_for(text)
 
     def filter(self, text: str) -> None:
         """Add a filter; empty takes all away."""
-        self.sifting.filter(text)
+        self.filters.filter(text)
 
     def back(self) -> bool:
         """One thing less: the selection, the search, the filters; False when there was none of them."""
-        if self.taking.unselect():
+        if self.extraction.unselect():
             return True
         if self.window is not None and self.window.needle is not None:
             self.look_for("")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console.model.snapshot import Serving
-from screens.grid_rows import age_words
+from screens.grid.rows import age_words
 from screens.lines import Line, Row, fit, shown
 from screens.panes.base import Pane, Shown
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from console.model.snapshot import Device, NodeSnapshot
-from screens.grid_rows import STALE_S, age_words, hbm_share
+from console.model.unmanaged import Unmanaged
+from console.services.monitoring.unmanaged import lasting
+from screens.grid.rows import STALE_S, age_words, hbm_share
 from screens.lines import Line, Row, Span, fit, shown
 from screens.panes.base import Pane, Shown
-from screens.unmanaged import summary
 
 _HEADING = "DEV CARD HEALTH AIC  HBM GiB      %  TEMP POWER ENGINE      PROCESSES"
 
@@ -103,7 +104,15 @@ def _remarks(node: NodeSnapshot, now: float) -> list[Row]:
             Row("remark/short", ((f"{short} of {node.expected_devices} devices are not listed by npu-smi", "fail"),))
         )
     rows.extend(
-        Row(f"remark/unmanaged/{each.pid}", ((f"not ours (U): {summary(each, now)}", "warn"),))
+        Row(f"remark/unmanaged/{each.pid}", ((f"not ours (U): {_stranger(each, now)}", "warn"),))
         for each in node.unmanaged
     )
     return rows
+
+
+def _stranger(process: Unmanaged, now: float) -> str:
+    """A process that is not ours in a line: pid, owner, age, command."""
+    age = process.age_s(now)
+    since = "" if age is None else f" for {lasting(age)}"
+    owner = f" of {shown(process.owner)}" if process.owner else ""
+    return f"pid {process.pid}{owner}{since}: {shown(process.command or process.reason)}"

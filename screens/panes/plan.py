@@ -9,7 +9,7 @@ from screens.actions import bindings
 from screens.lines import Line, Row, Span, shown, wrap
 from screens.looks import Sign
 from screens.panes.base import Pane, Shown
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 OUTCOMES = {
     Outcome.PENDING: Sign("-", "-", "waits", "dim"),
@@ -101,7 +101,7 @@ class PlanPane(Pane):
         rows = self._rows()
         if not self._read_by_hand:
             here = next((index for index, row in enumerate(rows) if row.key in self._open), len(rows))
-            self.offset_row = max(0, here - self.room_rows // 2)
+            self.offset_row = max(0, here - self.visible_rows // 2)
         self.show(rows)
         self.on_title()
 

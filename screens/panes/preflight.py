@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from console.model.errors import ConsoleError
 from screens.actions import bindings
-from screens.grid_rows import age_words
+from screens.grid.rows import age_words
 from screens.lines import Line, Row, Span, fit, shown, wrap
 from screens.panes.base import Pane, Shown
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.services.readiness.network import Crossing

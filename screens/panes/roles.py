@@ -12,16 +12,16 @@ from console.model.deployment import Deployment, Rank
 from console.model.findings import Finding, Severity
 from console.model.snapshot import ClusterSnapshot
 from screens.actions import bindings
-from screens.assigning import rank_words
-from screens.grid_rows import count_words
+from screens.assignment_preview import rank_words
+from screens.grid.rows import count_words
 from screens.lines import Line, Pen, Row, fit, shown, wrap
 from screens.panes.base import Pane, Shown
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 _ROLES = {Severity.ERROR: "fail", Severity.WARNING: "warn", Severity.NOTE: "dim"}
 
 
-class Reshapes(Protocol):
+class EditsBoard(Protocol):
     """What the pane asks for; each answer says whether it was done."""
 
     def move(self, node: str, at: int) -> bool:
@@ -41,7 +41,7 @@ class RolePane(Pane):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.on_place: Callable[[str, str | None], None] = lambda group, node: None
-        self.reshaping: Reshapes | None = None
+        self.board_acts: EditsBoard | None = None
         self.marked: str | None = None
         """Key of the place marked for a swap."""
 
@@ -104,7 +104,7 @@ class RolePane(Pane):
         members = self.moment.session.deployment.assignment.of(group)
         if index >= len(members) or not 0 <= index + by < len(members):
             return
-        if self.reshaping is not None and self.reshaping.move(members[index], index + by):
+        if self.board_acts is not None and self.board_acts.move(members[index], index + by):
             self.draw_moment(self.moment)
             self.go(f"place/{group}/{index + by}")
 
@@ -141,13 +141,13 @@ class RolePane(Pane):
         """Let the node of the marked place and the one under the cursor take each other's places."""
         one = self.node_at(self.marked) if self.marked else None
         other = self.node_here
-        if self.reshaping is None:
+        if self.board_acts is None:
             return
         if one is None or other is None or one == other:
             words = "mark one place with space, then S on another one that has a node"
             self.notify(words, severity="warning", markup=False)
             return
-        if self.reshaping.swap((one, other)):
+        if self.board_acts.swap((one, other)):
             self.marked = None
             if self.moment is not None:
                 self.draw_moment(self.moment)

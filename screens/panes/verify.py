@@ -9,7 +9,7 @@ from console.model.errors import ConsoleError
 from screens.actions import bindings
 from screens.lines import Line, Row, fit, shown, wrap
 from screens.panes.base import Pane, Shown
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.services.serving.verification import Proof

@@ -169,7 +169,7 @@ async def test_a_typed_bench_is_planned_confirmed_and_shown(tmp_path: Path, size
 async def test_other_keys_in_the_dialog_measure_nothing(tmp_path: Path, key: str) -> None:
     session = FakeSession(tmp_path)
     async with running(session) as seen:
-        seen.app.main.evaluating.ask("eval", "gsm8k")
+        seen.app.main.evaluation_acts.ask("eval", "gsm8k")
         await seen.sees("ACCURACY aisbench gsm8k")
         await seen.sees("vllm bench serve")
         await seen.press(key)
@@ -183,7 +183,7 @@ async def test_what_a_check_found_blocks_the_run(tmp_path: Path) -> None:
         Finding("EVAL-TOOL", Severity.ERROR, "vllm is not installed on p0", "p0", fix="use d0"),
     )
     async with running(session) as seen:
-        seen.app.main.evaluating.ask("bench", "")
+        seen.app.main.evaluation_acts.ask("bench", "")
         await seen.sees("vllm is not installed on p0")
         await seen.press("y", "enter")
         await seen.pilot.pause()
@@ -215,7 +215,7 @@ async def test_a_sweep_goes_on_by_itself_and_ends_when_a_run_ends_badly(tmp_path
     session = FakeSession(tmp_path)
     evaluator = session.evaluator
     async with running(session) as seen:
-        seen.app.main.evaluating.ask("bench", "--sweep 1,2,4")
+        seen.app.main.evaluation_acts.ask("bench", "--sweep 1,2,4")
         await seen.sees("3 runs")
         await seen.sees("then one after the other")
         await seen.press("y")
@@ -248,7 +248,7 @@ async def test_a_running_one_is_cancelled_after_a_question_only(tmp_path: Path) 
 async def test_the_built_in_generator_is_shown_cancelled_and_asked_about_when_one_leaves(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session) as seen:
-        seen.app.main.evaluating.ask("bench", "--tool built-in")
+        seen.app.main.evaluation_acts.ask("bench", "--tool built-in")
         await seen.sees("this machine")
         await seen.press("y")
         await seen.sees(lambda: session.evaluator.local)
@@ -321,7 +321,7 @@ async def test_a_refusal_at_the_start_is_told(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     session.evaluator.refusal = ConsoleError("p0 has another run", hint="look at it")
     async with running(session) as seen:
-        seen.app.main.evaluating.ask("bench", "")
+        seen.app.main.evaluation_acts.ask("bench", "")
         await seen.sees("y start")
         await seen.press("y")
         await seen.sees("p0 has another run")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from console.model.errors import ConsoleError
-from screens.away import pager_command
 from screens.logs.drawing import span_words
+from screens.suspending import pager_command
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import running
 from tests.screens.test_log_pane import pane, session_with_log, stamped
@@ -152,7 +152,7 @@ async def test_the_pager_is_given_a_clean_copy_at_the_line_on_top(tmp_path: Path
         return 0
 
     async with running(session, (120, 40)) as seen:
-        pane(seen).taking.run_away = run_away
+        pane(seen).extraction.run_away = run_away
         await seen.press("l", "colon", "1", "2", "3", "5", "enter")
         await seen.sees("line 1235 of 8001")
         await seen.press("o")

@@ -15,7 +15,7 @@ from console.services.logs.copies import LogNote
 from screens.lines import plain
 from screens.logs.drawing import collapse, level_role, text_of
 from screens.logs.file import LineCount, LogFile
-from screens.logs.kept import Kept
+from screens.logs.filtered import FilteredLines
 from screens.logs.sieve import ERRORS, Pattern, Sieve, pattern
 from screens.logs.window import Window
 
@@ -103,7 +103,7 @@ def test_a_filter_keeps_what_a_line_by_line_search_keeps(data: bytes, words: str
     log = written(data)
     wanted = pattern(words)
     sieve = Sieve((), (wanted,)) if out else Sieve((wanted,))
-    kept = Kept(log, sieve)
+    kept = FilteredLines(log, sieve)
     while kept.advance():
         pass
     starts = beginnings(data)

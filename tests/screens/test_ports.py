@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from console.services.session import Session as RealSession
-from screens import ports
+from screens import protocols as ports
 
 
 def fits(session: RealSession) -> ports.Session:

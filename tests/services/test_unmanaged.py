@@ -11,7 +11,7 @@ from console.model.snapshot import ClusterSnapshot, Device, Link, LinkState, Pro
 from console.model.unmanaged import Unmanaged, Why
 from console.probes.npu_smi import NpuTable
 from console.services.monitoring.records import NodeRecord
-from console.services.monitoring.unmanaged import Regard, age_words, told
+from console.services.monitoring.unmanaged import Regard, lasting, told
 
 HELLO = Hello("d0", "boot", 0, "root", "3.11.2", 0.0)
 EMPTY = ClusterSnapshot(0.0, "lab", "pd")
@@ -101,7 +101,7 @@ def test_what_a_tree_holds_is_summed_and_unknown_stays_unknown() -> None:
 
 
 def test_ages_are_said_in_two_units() -> None:
-    assert [age_words(each) for each in (0.4, 59, 61, 3600, 90061)] == [
+    assert [lasting(each) for each in (0.4, 59, 61, 3600, 90061)] == [
         "0 s",
         "59 s",
         "1 min 1 s",

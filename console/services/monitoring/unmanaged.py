@@ -94,7 +94,7 @@ class Regard:
         return True
 
 
-def age_words(seconds: float) -> str:
+def lasting(seconds: float) -> str:
     """An age in its two largest units: `3 d 4 h`, `12 min 5 s`."""
     left = int(seconds)
     parts: list[str] = []

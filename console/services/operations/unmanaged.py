@@ -8,7 +8,7 @@ from console.model.errors import Refused, UsageError
 from console.model.plan import Confirm, Plan, ProcessId, Stage, Step
 from console.model.snapshot import ClusterSnapshot
 from console.model.unmanaged import Unmanaged, Why
-from console.services.monitoring.unmanaged import age_words
+from console.services.monitoring.unmanaged import lasting
 from console.services.operations.plans import GRACE_S
 
 COMMAND_CHARS = 120
@@ -49,7 +49,7 @@ def ending_plan(verb: Literal["stop", "force"], snapshot: ClusterSnapshot, node:
 
 def _losses(found: Unmanaged, now: float) -> tuple[str, ...]:
     age = found.age_s(now)
-    since = "" if age is None else f", up {age_words(age)}"
+    since = "" if age is None else f", up {lasting(age)}"
     where = f", in container {found.container}" if found.container else ""
     tree = f" with {len(found.below)} more processes" if found.below else ""
     lines = [

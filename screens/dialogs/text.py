@@ -12,7 +12,7 @@ from screens.lines import Line, Pen, plain
 from screens.looks import Look
 
 
-class Reading(Dialog[None]):
+class TextDialog(Dialog[None]):
     """Text to read and to copy; any of the usual keys closes it."""
 
     careful = False

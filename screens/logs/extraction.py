@@ -11,15 +11,15 @@ from pathlib import Path
 
 from console.model.errors import ConsoleError
 from console.services.places import file_name, private
-from screens.away import pager_command
 from screens.logs import saving
 from screens.logs.merged import Merged
 from screens.logs.view import LogView
 from screens.logs.window import Window
-from screens.room import Verbs
+from screens.suspending import pager_command
+from screens.widgets import Verbs
 
 
-class Taking:
+class Extraction:
     """Keys that take lines out."""
 
     def __init__(self, view: LogView) -> None:

@@ -22,7 +22,7 @@ from screens.looks import LOOKS, Look
 Verbs = Mapping[str, Callable[[], object]]
 
 
-class Room(Widget):
+class LineWidget(Widget):
     """A widget that draws itself line by line; `painted` is what each of its rows shows now."""
 
     DEFAULT_CSS = "Room { height: 1fr; width: 1fr; background: $background; color: $foreground; }"
@@ -37,11 +37,11 @@ class Room(Widget):
         """Colours of the widget itself; worked out once, because Textual works them out anew at each asking."""
 
     def verbs(self) -> Verbs:
-        """What this room does for action ids."""
+        """What this widget does for action ids."""
         return {}
 
     async def action_verb(self, name: str) -> None:
-        """Run one of the room's actions; what it does not know itself, or what is dangerous, is for the whole screen."""
+        """Run one of the widget's actions; what it does not know itself, or what is dangerous, is for the whole screen."""
         verb = self.verbs().get(name)
         if verb is None or BY_ID[name].danger:
             await self.run_action(f"screen.do('{name}')")
@@ -91,7 +91,7 @@ class Room(Widget):
         return strip(line, self.look, self.size.width, base, over)
 
     def move(self, by: int) -> None:
-        """Go so many rows; for rooms that scroll."""
+        """Go so many rows; for widgets that scroll."""
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Three rows down."""
@@ -104,7 +104,7 @@ class Room(Widget):
         self.move(-3)
 
 
-class Listing(Room, can_focus=True):
+class ListWidget(LineWidget, can_focus=True):
     """A list with a heading, a cursor and marks, which scrolls by itself and keeps its place when rows come and go."""
 
     place: ClassVar[str] = "list"
@@ -124,16 +124,16 @@ class Listing(Room, can_focus=True):
         return {
             "up": lambda: self.move(-1),
             "down": lambda: self.move(1),
-            "page-up": lambda: self.move(-self.room_rows),
-            "page-down": lambda: self.move(self.room_rows),
-            "half-up": lambda: self.move(-max(1, self.room_rows // 2)),
-            "half-down": lambda: self.move(max(1, self.room_rows // 2)),
+            "page-up": lambda: self.move(-self.visible_rows),
+            "page-down": lambda: self.move(self.visible_rows),
+            "half-up": lambda: self.move(-max(1, self.visible_rows // 2)),
+            "half-down": lambda: self.move(max(1, self.visible_rows // 2)),
             "top": lambda: self.move(-len(self.rows)),
             "end": lambda: self.move(len(self.rows)),
         }
 
     @property
-    def room_rows(self) -> int:
+    def visible_rows(self) -> int:
         """Rows of the list that fit under the heading."""
         return max(1, self.size.height - (1 if self.heading else 0))
 
@@ -171,7 +171,7 @@ class Listing(Room, can_focus=True):
         if self.with_cursor:
             self.cursor = max(0, min(self.cursor + by, last))
         else:
-            self.offset_row = max(0, min(self.offset_row + by, max(0, len(self.rows) - self.room_rows)))
+            self.offset_row = max(0, min(self.offset_row + by, max(0, len(self.rows) - self.visible_rows)))
         self.draw()
         self.moved()
 
@@ -180,7 +180,7 @@ class Listing(Room, can_focus=True):
 
     def draw(self) -> None:
         """Work out what is visible and repaint the rows that differ."""
-        room = self.room_rows
+        room = self.visible_rows
         if self.with_cursor:
             if self.cursor < self.offset_row:
                 self.offset_row = self.cursor

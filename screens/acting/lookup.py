@@ -11,7 +11,7 @@ from screens.keys import Keys
 from screens.lines import Line, Row, fit, shown
 from screens.looks import LOOKS
 from screens.panes.log import LogPane
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -20,14 +20,14 @@ MENU = ("logs", "describe", "start", "stop", "restart", "force", "assign", "prev
 """What Enter on an engine offers, harmless things first."""
 
 
-class Sayings:
+class Lookup:
     """Reading and typing."""
 
     def __init__(self, screen: MainScreen) -> None:
         self._screen = screen
 
     def verbs(self) -> Verbs:
-        """Keys of this room."""
+        """What is read or typed, by action id."""
         return {
             "help": self.help,
             "palette": self.palette,
@@ -160,7 +160,7 @@ class Sayings:
         """The pane's text, or what stands for the row."""
         self._screen.console.copy_out(self.clipping())
         if isinstance(self._screen.focused, LogPane):
-            self._screen.focused.taking.unselect()
+            self._screen.focused.extraction.unselect()
 
     def clipping(self) -> str:
         """The text of the pane when the keys go there, else what stands for the row."""

@@ -8,7 +8,7 @@ import time
 from screens.logs.sieve import ERRORS, WARNINGS, Pattern, pattern
 from screens.logs.view import REST_S, SLICE_S, LogView
 from screens.logs.window import Window
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 RANGES_S = {2: 60.0, 3: 300.0, 4: 900.0, 5: 1800.0, 6: 3600.0}
 """What the digits mean, in seconds of log."""
@@ -16,7 +16,7 @@ FARTHEST = 5000
 """Lines that a selection may have, and that one key may move its end by."""
 
 
-class Going:
+class Navigation:
     """Keys that move, and what the command line asks of them."""
 
     def __init__(self, view: LogView) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from console.model.snapshot import ClusterSnapshot, NodeSnapshot
 from console.model.unmanaged import Unmanaged
-from console.services.monitoring.unmanaged import age_words
+from console.services.monitoring.unmanaged import lasting
 from screens.dialogs.choosing import Choosing
 from screens.lines import Line, Row, Span, fit, shown, wrap
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -19,7 +19,7 @@ _CELLS = 70
 _HEADING = f"{'NODE':9} {'PID':>8} {'OWNER':9} {'AGE':>11} {'HBM MiB':>8}  COMMAND"
 
 
-class Strangers:
+class UnmanagedList:
     """Shows them, and lets the operator plan the end of one."""
 
     def __init__(self, screen: MainScreen) -> None:
@@ -65,7 +65,7 @@ class Strangers:
         if chosen == "copy":
             self._screen.console.copy_out(process.command)
         elif chosen is not None:
-            self._screen.deeds.end("force" if chosen == "force" else "stop", node, process.pid)
+            self._screen.engine_acts.end("force" if chosen == "force" else "stop", node, process.pid)
 
     async def _choose(
         self, title: Line, rows: Sequence[Row], foot: Line, found: dict[str, tuple[str, Unmanaged]]
@@ -88,21 +88,13 @@ class Strangers:
         )
 
 
-def summary(process: Unmanaged, now: float) -> str:
-    """One of them in a line: pid, owner, age, command."""
-    age = process.age_s(now)
-    since = "" if age is None else f" for {age_words(age)}"
-    owner = f" of {shown(process.owner)}" if process.owner else ""
-    return f"pid {process.pid}{owner}{since}: {shown(process.command or process.reason)}"
-
-
 def _line(node: str, process: Unmanaged, now: float) -> Line:
     age = process.age_s(now)
     spans: list[Span] = [
         (fit(shown(node), 9) + " ", "bold"),
         (f"{process.pid:>8} ", "warn"),
         (fit(shown(process.owner) or "?", 9) + " ", "plain"),
-        (fit("?" if age is None else age_words(age), 11, right=True) + " ", "plain"),
+        (fit("?" if age is None else lasting(age), 11, right=True) + " ", "plain"),
         (fit("-" if process.mib is None else str(process.mib), 8, right=True) + "  ", "plain"),
         (f"+{len(process.below)} " if process.below else "", "dim"),
         (shown(process.command) or shown(process.reason), "plain"),

@@ -16,7 +16,7 @@ from screens.lines import Line, Row, shown, wrap
 from screens.panes.base import Target
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan
@@ -45,7 +45,7 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
 """What one may begin with; every line can be changed before it is planned."""
 
 
-class Evaluating:
+class EvaluationActs:
     """One asking at a time; runs on nodes go on without the console, a sweep and the built-in generator need it."""
 
     def __init__(self, screen: MainScreen) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from screens.lines import shown
 from screens.panes.roles import RolePane
 from screens.panes.verify import VerifyPane
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SCALE = "scale GROUP COUNT [NODE…]: so many groups like it serve afterwards"
 
 
-class Living:
+class LiveChanges:
     """What is asked for here is worked out by the operator of the session; nothing happens before its plan is confirmed."""
 
     def __init__(self, screen: MainScreen) -> None:
@@ -39,12 +39,12 @@ class Living:
             return
         operator = self._screen.console.session.operator
         words = f"{len(chosen)} engine{'s' if len(chosen) != 1 else ''} and the rest of their groups"
-        self._screen.deeds.offer("restart", words, lambda: operator.prepare("restart", chosen, in_turn=True))
+        self._screen.engine_acts.offer("restart", words, lambda: operator.prepare("restart", chosen, in_turn=True))
 
     def mend(self) -> None:
         """Have the proxy list exactly what is ready."""
         operator = self._screen.console.session.operator
-        self._screen.deeds.offer("mend", "the proxy", operator.prepare_mend)
+        self._screen.engine_acts.offer("mend", "the proxy", operator.prepare_mend)
 
     def verify(self, words: Sequence[str]) -> None:
         """Ask these words in chats through the door."""
@@ -60,7 +60,9 @@ class Living:
             return
         group, count, nodes = words[0], int(words[1]), tuple(words[2:])
         operator = self._screen.console.session.operator
-        self._screen.deeds.offer("scale", f"{group} to {count}", lambda: operator.prepare_scale(group, count, nodes))
+        self._screen.engine_acts.offer(
+            "scale", f"{group} to {count}", lambda: operator.prepare_scale(group, count, nodes)
+        )
 
     def scale_here(self) -> None:
         """Begin the command with the group under the cursor and one more than there are."""

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Literal, cast
 from console.model.errors import Busy, ConsoleError
 from console.model.plan import Plan, PlanResult, StepEvent, Verb
 from console.model.snapshot import LinkState
-from screens.assigning import TAKE_AWAY, free_rows, group_rows, preview
+from screens.acting.overrides import Overrides
+from screens.assignment_preview import TAKE_AWAY, free_rows, group_rows, preview
 from screens.dialogs.choosing import Choosing
 from screens.dialogs.plan import PlanDialog
-from screens.insisting import Insisting
 from screens.lines import Line, Row, shown
 from screens.panes.plan import PlanPane
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
-    from screens.ports import Acts, Session
+    from screens.protocols import Acts, Session
 
 Run = Callable[[Plan, Callable[[StepEvent], None], str], Awaitable[PlanResult]]
 """Runs a plan with what was typed to confirm it."""
 
 
-class Deeds:
+class EngineActs:
     """Start, stop, restart, force, assign; one plan at a time."""
 
     def __init__(self, screen: MainScreen) -> None:
@@ -111,7 +111,7 @@ class Deeds:
 
         try:
             if run is None:
-                result = await Insisting(screen.console, operator, plan, confirmed).run(notice)
+                result = await Overrides(screen.console, operator, plan, confirmed).run(notice)
             else:
                 result = await run(plan, notice, confirmed)
         except ConsoleError as error:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.model.state import LinkState
-from screens.grid_list import Columns, rows
-from screens.grid_rows import GridView, count_words, cut
+from screens.grid.listing import Columns, rows
+from screens.grid.rows import GridView, count_words, cut
 from screens.lines import Row, Span, shown
 
 if TYPE_CHECKING:

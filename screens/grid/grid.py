@@ -7,17 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from screens.actions import bindings
-from screens.grid_fleet import fleet_rows, joined, split
-from screens.grid_rows import SORTS, GridView, columns_for, engine_key, group_key, heading, node_key
+from screens.grid.fleet import fleet_rows, joined, split
+from screens.grid.rows import SORTS, GridView, columns_for, engine_key, group_key, heading, node_key
 from screens.lines import Line, shown, width
 from screens.panes.base import Target
-from screens.room import Listing, Verbs
+from screens.widgets import ListWidget, Verbs
 
 if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot
 
 
-class ChosenRows(Listing):
+class ChosenRows(ListWidget):
     """What the grid shows of the snapshot, and what its cursor and marks stand for."""
 
     def __init__(self, *, id: str | None = None) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from screens.panes.plan import PlanPane
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
 
 
-class Restarting:
+class RestartPolicies:
     """Joins the policies of the session to the plan pane."""
 
     def __init__(self, screen: MainScreen) -> None:

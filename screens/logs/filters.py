@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from screens.logs.sieve import Sieve, pattern
 from screens.logs.view import LogView
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 AROUND = (0, 1, 3, 10)
 """What the key goes through, in lines before and after each."""
 MOST_AROUND = 100
 
 
-class Sifting:
+class Filters:
     """Keys that filter."""
 
     def __init__(self, view: LogView) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from console.model.plan import Verb
+from screens.acting.evaluations import BEGINNINGS
 from screens.actions import ACTIONS, begun_with, find_action
-from screens.evaluating import BEGINNINGS
 from screens.lines import shown
 from screens.looks import LOOKS
 from screens.panes.log import LogPane
 from screens.prompt import Kind
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -70,8 +70,8 @@ class CommandLine:
         screen.footer.display = True
         screen.draw_footer()
         in_log = kind == "&" or isinstance(self._searched, LogPane)
-        room = screen.panes["logs"] if in_log else screen.pane if self._searched is screen.pane else screen.grid
-        screen.set_focus(room)
+        place = screen.panes["logs"] if in_log else screen.pane if self._searched is screen.pane else screen.grid
+        screen.set_focus(place)
         if text is None:
             if kind == "/" and not in_log:
                 self._filter_list("")
@@ -104,8 +104,8 @@ class CommandLine:
         rest = rest.strip()
         screen = self._screen
         table: dict[str, Callable[[], object]] = {
-            "q": screen.sayings.quit,
-            "quit": screen.sayings.quit,
+            "q": screen.lookup.quit,
+            "quit": screen.lookup.quit,
             "node": lambda: self._found(screen.grid.show_node(rest), "node", rest),
             "engine": lambda: self._found(screen.grid.show_engine(rest), "engine", rest),
             "cluster": lambda: self._found(screen.grid.show_cluster(rest), "cluster", rest),
@@ -120,16 +120,16 @@ class CommandLine:
         if action is not None and action.danger and rest and screen.console.keys.burst:
             screen.notify("ignored: keys came too fast to be meant", severity="warning", markup=False)
             return
-        reshaping = {**screen.reshaping.commands(), **screen.living.commands(), **screen.mending.commands()}
-        measuring = screen.evaluating.commands()
+        reshaping = {**screen.board_acts.commands(), **screen.live_changes.commands(), **screen.node_upkeep.commands()}
+        measuring = screen.evaluation_acts.commands()
         if verb in table:
             table[verb]()
         elif verb in measuring:
             measuring[verb](rest)
-        elif rest and verb in (reading := screen.reading.commands()):
+        elif rest and verb in (reading := screen.log_actions.commands()):
             reading[verb](rest)
         elif verb.isdecimal():
-            screen.reading.open().going.line(int(verb))
+            screen.log_actions.open().navigation.line(int(verb))
         elif action is not None and not rest:
             screen.action_do(action.id)
         elif action is not None and action.id in reshaping:
@@ -147,7 +147,7 @@ class CommandLine:
         if unknown:
             self._found(False, "engine", ", ".join(unknown))
             return
-        self._screen.deeds.act(verb, engines)
+        self._screen.engine_acts.act(verb, engines)
 
     def _found(self, found: bool, kind: str, name: str) -> None:
         if not found:

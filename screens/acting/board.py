@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from console.model.deployment import Deployment
 from console.model.errors import ConsoleError, UsageError
 from console.services.assigning import assignment
-from screens.assigning import size_words
+from screens.assignment_preview import size_words
 from screens.lines import shown
 from screens.panes.roles import RolePane
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
-    from screens.ports import Session
+    from screens.protocols import Session
 
 _SIZE = "size GROUP NODES [RANKS PER NODE [TP]]"
 
 
-class Reshaping:
+class BoardActs:
     """Each change is one step that `u` takes back; what is wrong is said at once and changes nothing."""
 
     def __init__(self, screen: MainScreen) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan, PlanResult, StepEvent, Verb
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from screens.main import MainScreen
 
 
-class Mending:
+class NodeUpkeep:
     """Joins the upkeep of the session to the plan dialog and the plan pane."""
 
     def __init__(self, screen: MainScreen) -> None:
@@ -62,4 +62,4 @@ class Mending:
         async def run(plan: Plan, notice: Callable[[StepEvent], None], confirmed: str) -> PlanResult:
             return await upkeep.run(made[0], notice, confirmed)
 
-        self._screen.deeds.offer(verb, "of nodes", plan, run)
+        self._screen.engine_acts.offer(verb, "of nodes", plan, run)

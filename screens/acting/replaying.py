@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
 from console.services.recordings.replay import Replay, Tape
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen

@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from screens import remembering
-from screens.command_line import CommandLine
-from screens.deeds import Deeds
-from screens.evaluating import Evaluating
-from screens.evidence import Evidence
+from screens.acting.board import BoardActs
+from screens.acting.command_line import CommandLine
+from screens.acting.engines import EngineActs
+from screens.acting.evaluations import EvaluationActs
+from screens.acting.evidence import Evidence
+from screens.acting.live_changes import LiveChanges
+from screens.acting.log_actions import LogActions
+from screens.acting.lookup import Lookup
+from screens.acting.reloading import Reloading
+from screens.acting.replaying import Replaying
+from screens.acting.restart_policies import RestartPolicies
+from screens.acting.unmanaged import UnmanagedList
+from screens.acting.upkeep import NodeUpkeep
 from screens.greeting import greet
-from screens.living import Living
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
 from screens.panes.roles import RolePane
 from screens.panes.table import PANES
 from screens.prompt import Prompt
-from screens.reading import Reading
-from screens.reloading import Reloading
-from screens.replaying import Replaying
-from screens.reshaping import Reshaping
-from screens.restarting import Restarting
-from screens.sayings import Sayings
-from screens.unmanaged import Strangers
-from screens.upkeep import Mending
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -33,43 +33,43 @@ async def furnish(screen: MainScreen) -> None:
     """Bring what is missing and join it; nothing is asked of a node."""
     screen.panes = {entry.id: entry.make() for entry in PANES}
     screen.prompt = Prompt(id="prompt")
-    screen.deeds = Deeds(screen)
-    screen.sayings = Sayings(screen)
+    screen.engine_acts = EngineActs(screen)
+    screen.lookup = Lookup(screen)
     screen.command_line = CommandLine(screen)
-    screen.reshaping = Reshaping(screen)
-    screen.restarting = Restarting(screen)
-    screen.living = Living(screen)
+    screen.board_acts = BoardActs(screen)
+    screen.restart_policies = RestartPolicies(screen)
+    screen.live_changes = LiveChanges(screen)
     evidence = Evidence(screen)
-    screen.reading = Reading(screen)
-    screen.evaluating = Evaluating(screen)
-    screen.strangers = Strangers(screen)
-    screen.mending = Mending(screen)
+    screen.log_actions = LogActions(screen)
+    screen.evaluation_acts = EvaluationActs(screen)
+    screen.unmanaged_list = UnmanagedList(screen)
+    screen.node_upkeep = NodeUpkeep(screen)
     screen.replaying = Replaying(screen)
     acts = (
-        screen.deeds,
+        screen.engine_acts,
         Reloading(screen),
         screen.replaying,
-        screen.evaluating,
-        screen.reshaping,
-        screen.strangers,
-        screen.restarting,
-        screen.living,
+        screen.evaluation_acts,
+        screen.board_acts,
+        screen.unmanaged_list,
+        screen.restart_policies,
+        screen.live_changes,
         evidence,
-        screen.mending,
+        screen.node_upkeep,
     )
-    screen.parts = (*acts, screen.arrangement, screen.sayings, screen.reading, screen.command_line)
-    screen.grid.on_menu = screen.sayings.menu
+    screen.parts = (*acts, screen.arrangement, screen.lookup, screen.log_actions, screen.command_line)
+    screen.grid.on_menu = screen.lookup.menu
     for name, pane in screen.panes.items():
         pane.display = name == screen.opened
         pane.on_title = screen.draw_tabs
     roles = screen.panes["roles"]
     if isinstance(roles, RolePane):
-        roles.on_place = screen.deeds.fill
-        roles.reshaping = screen.reshaping
+        roles.on_place = screen.engine_acts.fill
+        roles.board_acts = screen.board_acts
     runs = screen.panes["evaluation"]
     if isinstance(runs, EvaluationPane):
-        runs.on_log = screen.evaluating.show_log
-    screen.reading.join()
+        runs.on_log = screen.evaluation_acts.show_log
+    screen.log_actions.join()
     screen.prompt.on_done = screen.command_line.prompted
     screen.prompt.on_typing = screen.command_line.typing
     log = screen.panes["logs"]
@@ -81,7 +81,7 @@ async def furnish(screen: MainScreen) -> None:
 
 def begin(screen: MainScreen) -> None:
     """Show the clusters of the app for the first time, as they were shown in the last session."""
-    screen.restarting.attach()
+    screen.restart_policies.attach()
     remembering.recall(screen)
     screen.dress()
     screen.greeted = greet(screen)

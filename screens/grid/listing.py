@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from console.model.state import EngineState, LinkState
-from screens.grid_rows import (
+from screens.grid.rows import (
     Column,
     GridView,
     age_words,

@@ -15,10 +15,10 @@ from screens.lines import Line, shown
 
 if TYPE_CHECKING:
     from screens.app import ConsoleApp
-    from screens.ports import Acts
+    from screens.protocols import Acts
 
 
-class Insisting:
+class Overrides:
     """One plan that is run, and run again when its operator insists."""
 
     def __init__(self, console: ConsoleApp, operator: Acts, plan: Plan, confirmed: str) -> None:

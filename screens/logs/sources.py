@@ -6,15 +6,15 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
+from screens.logs.filtered import FilteredLines
 from screens.logs.folding import Names, Spot
 from screens.logs.frame import View
-from screens.logs.kept import Kept
 from screens.logs.member import Member
 from screens.logs.merge import Merge
 from screens.logs.sieve import Pattern, Sieve
 
 
-class Several(View[Spot]):
+class Sources(View[Spot]):
     """The logs of a merged view."""
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -22,7 +22,7 @@ class Several(View[Spot]):
         self.merge = Merge(members)
         self.names = Names.of([member.engine for member in members])
         self.manner = replace(self.manner, numbers=False, label_cells=self.names.cells)
-        self._tally: list[Kept] = []
+        self._tally: list[FilteredLines] = []
         self._sifting = False
         """Whether the stretch was taken up before a new filter had seen all of the logs."""
 
@@ -68,7 +68,7 @@ class Several(View[Spot]):
             return
         for member in self.merge.members:
             sieve = member.shown.sieve if member.shown else Sieve()
-            self._tally.append(Kept(member.file, replace(sieve, wanted=(self.needle, *sieve.wanted))))
+            self._tally.append(FilteredLines(member.file, replace(sieve, wanted=(self.needle, *sieve.wanted))))
 
     def hits(self) -> tuple[int | None, int] | None:
         """How many lines the search finds; which of them it stands on is not counted."""

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from console.model.errors import ConsoleError
-from screens.away import run_away, show_away
 from screens.lines import shown
 from screens.panes.log import LogPane
-from screens.room import Verbs
+from screens.suspending import run_away, show_away
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Reading:
+class LogActions:
     """Keys and words of the command line for logs."""
 
     def __init__(self, screen: MainScreen) -> None:
@@ -47,7 +47,7 @@ class Reading:
 
     def join(self) -> None:
         """Let the pane leave the screen to a pager."""
-        self.pane.taking.run_away = lambda words, more: self._leave(run_away(self._screen.app, words, more))
+        self.pane.extraction.run_away = lambda words, more: self._leave(run_away(self._screen.app, words, more))
 
     async def _leave(self, work: Awaitable[T]) -> T:
         try:
@@ -84,18 +84,18 @@ class Reading:
         return tuple(each.id for each in snapshot.engines.values() if group is not None and each.group == group)
 
     def _at(self, rest: str) -> None:
-        self.open().going.clock(rest)
+        self.open().navigation.clock(rest)
 
     def _context(self, rest: str) -> None:
         if not rest.isdecimal():
             self._screen.notify("write :context and a number of lines, for example :context 3", markup=False)
             return
-        self.open().sifting.surround(int(rest))
+        self.open().filters.surround(int(rest))
 
     def plain(self) -> None:
         """Print what is shown to the normal screen, to select by hand."""
         screen = self._screen
-        text = self.pane.clipping() if screen.pane is self.pane else screen.sayings.clipping()
+        text = self.pane.clipping() if screen.pane is self.pane else screen.lookup.clipping()
         screen.run_worker(self._plain(text), group="away", exclusive=True)
 
     async def _plain(self, text: str) -> None:

@@ -16,7 +16,7 @@ from screens.logs.sieve import Sieve
 FEW = 8
 
 
-class Kept:
+class FilteredLines:
     """The lines of a file that a sieve keeps: counts for each chunk, positions only of the few chunks in use."""
 
     def __init__(self, file: LogFile, sieve: Sieve, *, counts: bool = False) -> None:
@@ -136,7 +136,7 @@ class Shown:
         self._file = file
         self.sieve = sieve
         self.around = around
-        self.kept = Kept(file, sieve, counts=counts)
+        self.kept = FilteredLines(file, sieve, counts=counts)
 
     def anew(self, file: LogFile) -> Shown:
         """The same on a file that has begun anew."""

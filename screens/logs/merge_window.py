@@ -15,7 +15,7 @@ from screens.logs.drawing import note_row, pieces, text_of
 from screens.logs.folding import Entry, Spot
 from screens.logs.member import Member
 from screens.logs.merge import LONGEST
-from screens.logs.several import Several
+from screens.logs.sources import Sources
 
 STEP = 400
 """Lines that are merged at a time."""
@@ -26,7 +26,7 @@ COUNTED = 1024 * 1024
 """Bytes of one log in which new lines are counted at a time."""
 
 
-class Stretch(Several):
+class MergeWindow(Sources):
     """The logs, the stretch of them that is merged, and the place of the screen in it."""
 
     def __init__(self, members: Sequence[Member]) -> None:

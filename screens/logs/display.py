@@ -7,7 +7,7 @@ from dataclasses import replace
 from screens.logs.drawing import STAMPS, Stamps
 from screens.logs.merged import Merged
 from screens.logs.view import LogView
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 SIDEWAYS = 16
 """Cells that one key moves a long line by."""
@@ -19,7 +19,7 @@ _STAMP_WORDS: dict[Stamps, str] = {
 }
 
 
-class Looking:
+class Display:
     """Keys that change only how lines look."""
 
     def __init__(self, view: LogView) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
 from screens.fleet import Fleet
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -46,6 +46,6 @@ class Reloading:
         fresh.mean(fleet.current.cluster.name)
         self._screen.grid.look_at(marks=frozenset())
         await console.show_fleet(fresh)
-        self._screen.restarting.attach()
+        self._screen.restart_policies.attach()
         names = ", ".join(each.cluster.name for each in fresh.sessions)
         self._screen.notify(f"read again: {names}", markup=False)

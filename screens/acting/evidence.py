@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from console.model.errors import ConsoleError
 from screens.lines import shown
-from screens.room import Verbs
+from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.services.session import Session
