@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -51,8 +51,8 @@ def first_cause(witnesses: Iterable[Witness], ended: Mapping[str, float] = Mappi
     """The hit that explains the others, or None.
 
     The first in time wins, except that what only echoes a failure elsewhere gives way to a cause of about the same moment, that
-    wrappers give way to everything but such an echo, and that advice explains nothing. Of ranks that say the same of about the
-    same moment, the one whose process ended first wins; `ended` gives those ends, seconds on the jump host's clock.
+    wrappers give way to everything but such an echo, and that advice explains nothing. Where log times are equal, they have
+    whole seconds, the rank whose process ended first wins; `ended` gives those ends, seconds on the jump host's clock.
     """
     serious = sorted(
         (each for each in witnesses if each.hit.signature.severity != "advice"),
@@ -60,25 +60,11 @@ def first_cause(witnesses: Iterable[Witness], ended: Mapping[str, float] = Mappi
     )
     causes = [each for each in serious if not each.hit.signature.wrapper]
     if not causes:
-        return _first_to_end(serious, ended)
+        return serious[0] if serious else None
     near = [each for each in causes if each.when - causes[0].when <= TOGETHER_S and not each.hit.signature.echo]
     if not near and causes[0].hit.signature.echo:
         near = [each for each in serious if each.hit.signature.wrapper and each.when - causes[0].when <= TOGETHER_S]
-    return _first_to_end(near or causes, ended)
-
-
-def _first_to_end(found: Sequence[Witness], ended: Mapping[str, float]) -> Witness | None:
-    """The first of these, or a rank that says the same just after it and whose process ended before.
-
-    A rank whose core was killed may write its line a moment after a peer wrote that it lost it.
-    """
-    if not found:
-        return None
-    first = found[0]
-    same = [
-        each for each in found if each.hit.signature is first.hit.signature and each.when - first.when <= TOGETHER_S
-    ]
-    return min(same, key=lambda each: (ended.get(each.rank, math.inf), each.when))
+    return near[0] if near else causes[0]
 
 
 def _witness(log: RankHits, hit: Hit) -> Witness:
