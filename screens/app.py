@@ -100,6 +100,11 @@ class ConsoleApp(App[int]):
     async def on_mount(self) -> None:
         """Once the first frame is painted, begin to open."""
         self._catch_signals()
+        if isinstance(self._driver, ConsoleDriver):
+            self._driver.on_drained = self.caught_up
+            self._driver.on_wide = self.draw_narrow
+            if self._driver.wide:
+                self.draw_narrow()
         self.main.call_after_refresh(self.run_worker, self._begin(), group="open")
 
     async def _begin(self) -> None:
@@ -228,6 +233,23 @@ class ConsoleApp(App[int]):
             self.notify(
                 f"mouse {'on: shift selects text' if driver.switch_mouse() else 'off'}", markup=False, timeout=3
             )
+
+    @property
+    def behind(self) -> bool:
+        """Whether the terminal does not keep up with what it is sent."""
+        return isinstance(self._driver, ConsoleDriver) and self._driver.late
+
+    def caught_up(self, lost: bool) -> None:
+        """The terminal reads again: draw what was not drawn meanwhile, and everything when it lost something."""
+        if lost:
+            self.screen.refresh(repaint=True, layout=True)
+        self.main.draw()
+
+    def draw_narrow(self) -> None:
+        """The terminal draws some characters in two cells, which would shift rows: write ASCII from now on."""
+        self.pen = Pen(ascii=True, wide=True)
+        self.main.dress()
+        self.notify("this terminal draws some signs in two cells, so ASCII is used", markup=False, timeout=6)
 
     def wear(self, name: str) -> bool:
         """Take another look by name; False when there is none."""

@@ -1,5 +1,5 @@
 """The terminal driver: Textual's own, which also survives bytes that are not text, a mouse that is switched while it runs,
-and a terminal that goes away."""
+and a terminal that goes away or does not read; and which finds out how wide the terminal draws ambiguous characters."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import signal
 from collections.abc import Callable
 from typing import IO
 
+from textual import events
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
+
+from screens.outlet import Outlet
 
 _X10 = re.compile(rb"\x1b\[M[\x00-\xff]{3}")
 _X10_BEGUN = re.compile(rb"\x1b\[M[\x00-\xff]{0,2}\Z")
@@ -47,59 +51,65 @@ class TolerantDecoder(codecs.IncrementalDecoder):
         return self._text.decode(data, final)
 
 
-class Outlet:
-    """The terminal's file for the thread that writes: once a write fails, what is written goes nowhere.
-
-    An error would end that thread, its queue would fill, and the event loop would wait for room in it for ever,
-    deaf to signals too.
-    """
-
-    def __init__(self, file: IO[str], gone: Callable[[], None]) -> None:
-        self._file = file
-        self._gone = gone
-        self._open = True
-
-    def write(self, text: str) -> None:
-        """Write, unless the terminal is gone."""
-        self._try(lambda: self._file.write(text))
-
-    def flush(self) -> None:
-        """Send what is buffered, unless the terminal is gone."""
-        self._try(self._file.flush)
-
-    def fileno(self) -> int:
-        """The terminal's own."""
-        return self._file.fileno()
-
-    def _try(self, work: Callable[[], object]) -> None:
-        if not self._open:
-            return
-        try:
-            work()
-        except (OSError, ValueError):
-            self._open = False
-            self._gone()
+_ASK_WIDTH = "\x1b[1;1H\u2026\x1b[6n\x1b[1;1H\x1b[K"
+"""An ellipsis in the first cell, then the question where the cursor is: column 2 in most terminals, 3 in those that draw
+characters of ambiguous width (East Asian Width, Unicode UAX 11) in two cells."""
 
 
 class ConsoleDriver(LinuxDriver):
-    """LinuxDriver with a tolerant decoder, which is silent while something else has the terminal."""
+    """LinuxDriver with a tolerant decoder and an outlet that never blocks, silent while something else has the terminal."""
 
+    on_drained: Callable[[bool], None] = staticmethod(lambda lost: None)
+    """Called on the event loop when a terminal that was late has caught up; `lost` when it lacks what was thrown away."""
+    on_wide: Callable[[], None] = staticmethod(lambda: None)
+    """Called on the event loop when the terminal turns out to be `wide`."""
+    wide = False
+    """Whether the terminal draws characters of ambiguous width in two cells, as far as it has said."""
     _away = False
-    _held = False
-    """Whether the terminal's file is behind an Outlet."""
+    _asked = False
+    """Whether the answer to `_ASK_WIDTH` is still to come."""
+    _outlet: Outlet | None = None
 
     def start_application_mode(self) -> None:
-        """Begin; the parent makes its writing thread from the file it finds."""
-        if self._file is not None and not self._held:
-            self._file = Outlet(self._file, self._gone)  # type: ignore[assignment]
-            self._held = True
+        """Begin; the parent makes its writing thread by the name it finds."""
+        linux_driver.WriterThread = self._make_outlet  # type: ignore[attr-defined, assignment]
+        first = self._outlet is None
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        if first and self.input_tty:
+            self._asked = True
+            self.write(_ASK_WIDTH)
+
+    def _make_outlet(self, file: IO[str]) -> Outlet:
+        self._outlet = Outlet(file, self._gone, lambda lost: self._soon(lambda: self.on_drained(lost)))
+        return self._outlet
+
+    @property
+    def late(self) -> bool:
+        """Whether the terminal does not keep up; what is only nice to draw should wait."""
+        return self._outlet is not None and self._outlet.late
+
+    def process_message(self, message: Message) -> None:
+        """Take the answer about widths out of the input; everything else is the app's."""
+        if isinstance(message, events.CursorPosition) and self._asked:
+            self._asked = False
+            if message.x == 2 and message.y == 0:
+                self.wide = True
+                self._soon(self._tell_wide)
+            return
+        super().process_message(message)
+
+    def _tell_wide(self) -> None:
+        self.on_wide()
+
+    def _soon(self, work: Callable[[], object]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(work)
 
     def _gone(self) -> None:
         """The terminal went away: end as after a hang-up, from whichever thread notices."""
         self.exit_event.set()
         code = 128 + signal.SIGHUP
-        self._loop.call_soon_threadsafe(lambda: self._app.exit(return_code=code))
+        self._soon(lambda: self._app.exit(return_code=code))
 
     def write(self, data: str) -> None:
         """Write to the terminal, unless it is somebody else's now."""

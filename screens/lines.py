@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from unicodedata import east_asian_width
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.segment import Segment
@@ -29,11 +30,37 @@ class Row:
     line: Line
 
 
+_STAND_INS = {
+    **dict.fromkeys("…·‥", "."),
+    **dict.fromkeys("–—―─━═╌╍┄┅", "-"),
+    **dict.fromkeys("│┃║", "|"),
+    **dict.fromkeys("┌┐└┘├┤┬┴┼╔╗╚╝╠╣╦╩╬╭╮╯╰", "+"),
+    **dict.fromkeys("▀▄█▌▐▁▂▃▅▆▇▉▊▋▍▎▏░▒▓■□", "#"),
+    **dict.fromkeys("●○◆◇★☆", "*"),
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys("“”", '"'),
+    "→": ">",
+    "←": "<",
+    "↑": "^",
+    "↓": "v",
+    "×": "x",
+    "±": "~",
+    "°": "o",
+}
+"""What is written for a character whose width terminals disagree about, in one cell each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pen:
     """How signs are written: with glyphs, or in ASCII only."""
 
     ascii: bool = False
+    wide: bool = False
+    """Whether the terminal draws characters of ambiguous width in two cells; each of them would shift its row."""
+
+    def text(self, text: str) -> str:
+        """The text as it is drawn: no sign of ours but ASCII, nothing of ambiguous width where that takes two cells."""
+        return _stood_in(text, self.wide) if self.ascii and not text.isascii() else text
 
     def sign(self, sign: Sign) -> str:
         """The glyph of a state."""
@@ -63,6 +90,11 @@ class Pen:
     def closed(self) -> str:
         """What marks a row that has hidden children."""
         return "+"
+
+
+@lru_cache(maxsize=4096)
+def _stood_in(text: str, wide: bool) -> str:
+    return "".join(_STAND_INS.get(each) or ("?" if wide and east_asian_width(each) == "A" else each) for each in text)
 
 
 def shown(text: str) -> str:
@@ -124,12 +156,12 @@ def plain(line: Line) -> str:
     return "".join(text for text, _ in line)
 
 
-def strip(line: Line, look: Look, cells: int, base: Style, over: Sequence[str] = ()) -> Strip:
+def strip(line: Line, look: Look, pen: Pen, cells: int, base: Style, over: Sequence[str] = ()) -> Strip:
     """The line in exactly that many cells; `over` are roles laid over the whole row."""
     top = Style.combine([look.style(role) for role in over]) if over else None
     segments = []
     for text, role in line:
         style = base + look.style(role)
-        segments.append(Segment(text, style + top if top else style))
+        segments.append(Segment(pen.text(text), style + top if top else style))
     ground = base + top if top else base
     return Strip(segments).adjust_cell_length(cells, ground).simplify()

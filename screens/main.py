@@ -137,7 +137,7 @@ class MainScreen(Screen[None]):
         if fleet is None or not self.is_mounted:
             return
         self.alarm.hear(each.snapshot for each in fleet.sessions)
-        if not fleet.frozen:
+        if not fleet.frozen and not self.console.behind:
             self.draw()
 
     def draw(self) -> None:
@@ -206,7 +206,9 @@ class MainScreen(Screen[None]):
         self.draw_footer()
 
     def tick(self) -> None:
-        """Draw what changes with time alone."""
+        """Draw what changes with time alone; a terminal that does not keep up is drawn anew once it does."""
+        if self.console.behind:
+            return
         self.draw_header()
         tick = getattr(self.pane, "tick", None)
         if tick is not None and self.pane.is_on_screen:

@@ -88,7 +88,7 @@ class LineWidget(Widget):
         if y >= len(self._painted):
             return Strip.blank(self.size.width, base)
         line, over = self._painted[y]
-        return strip(line, self.look, self.size.width, base, over)
+        return strip(line, self.look, self.pen, self.size.width, base, over)
 
     def move(self, by: int) -> None:
         """Go so many rows; for widgets that scroll."""

@@ -27,6 +27,8 @@ class BusySession(FakeSession):
 
     lines_per_s = 0
     writers = 1
+    beat_file: Path | None = None
+    """Where it is written how often nodes have reported."""
 
     async def open(self) -> None:
         """Begin to move."""
@@ -44,6 +46,10 @@ class BusySession(FakeSession):
         while True:
             await asyncio.sleep(1.0)
             beat += 1
+            if self.beat_file is not None:
+                new = self.beat_file.with_suffix(".new")
+                new.write_text(str(beat))
+                new.replace(self.beat_file)
             changed = {
                 name: replace(node, devices=devices(16, busy=(beat + index) % 2 == 0), sampled_at=node.sampled_at)
                 if (index + beat) % 10 == 0
@@ -76,11 +82,13 @@ def main() -> int:
     parser.add_argument("--lines-per-s", type=int, default=0)
     parser.add_argument("--writers", type=int, default=1)
     parser.add_argument("--low-bandwidth", action="store_true")
+    parser.add_argument("--beat", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         names = ["p0", "p1", "d0", "d1"] + [f"n{index}" for index in range(4, chosen.nodes)]
         session = BusySession(Path(place), names=names)
         session.lines_per_s = chosen.lines_per_s
+        session.beat_file = chosen.beat
         engines = list(session.snapshot.engines)[: chosen.writers]
         for engine in engines:
             session.logs.copies[engine, None] = FakeCopy(Path(place) / f"{engine}.log")

@@ -30,6 +30,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.received = bytearray()
         self.total = 0
+        self._unread = 0
         self._master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.before = termios.tcgetattr(slave)
@@ -82,6 +83,13 @@ class Terminal:
             self.received += data
             self._stream.feed(data)
         return self.total - before
+
+    def is_full(self) -> bool:
+        """Whether much is unread and the program has added nothing since the last call."""
+        before = self._unread
+        self._unread = struct.unpack("i", fcntl.ioctl(self._master, termios.FIONREAD, b"\0" * 4))[0]
+        select.select([], [], [], 0.5)
+        return self._unread > 2048 and self._unread == before
 
     def text(self) -> str:
         """The screen."""

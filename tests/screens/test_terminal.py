@@ -9,6 +9,7 @@ import pytest
 
 from screens.driver import TolerantDecoder
 from tests.screens.terminal import Terminal
+from tests.waiting import until_blocking
 
 DEMO = "tests.screens.demo"
 
@@ -129,3 +130,42 @@ def test_a_pager_has_the_terminal_to_itself_and_the_console_comes_back(tmp_path:
         terminal.send("q")
         assert terminal.ended() == 0
         restored(terminal)
+
+
+def test_a_terminal_that_does_not_read_holds_nothing_up_and_gets_a_whole_picture_afterwards(tmp_path: Path) -> None:
+    beat = tmp_path / "beat"
+    words = ("--lines-per-s", "2000", "--beat", str(beat))
+    with Terminal.of_module("tests.screens.busy", *words, size=(160, 50)) as terminal:
+        terminal.sees("ARMED")
+        terminal.send("2f")
+        terminal.sees(lambda: "generation throughput" in terminal.text() and "n22 " not in terminal.text())
+        until_blocking(terminal.is_full, 60.0, "the terminal takes no more")
+        before = int(beat.read_text())
+        until_blocking(lambda: int(beat.read_text()) > before + 3, 30.0, "the console lives on though nobody reads")
+        terminal.send("\x1b")
+        terminal.sees("n22 ")
+        terminal.send("\x1b")
+        terminal.sees("enter Open")
+        terminal.send("6")
+        terminal.sees("no plan has run")
+        assert "generation throughput" not in terminal.text(), "what was thrown away was drawn over"
+
+
+def test_a_signal_ends_the_console_though_its_terminal_does_not_read() -> None:
+    with Terminal.of_module("tests.screens.busy", "--lines-per-s", "2000", size=(160, 50)) as terminal:
+        terminal.sees("ARMED")
+        terminal.send("2f")
+        terminal.sees(lambda: "generation throughput" in terminal.text() and "n22 " not in terminal.text())
+        until_blocking(terminal.is_full, 60.0, "the terminal takes no more")
+        terminal.signal(signal.SIGTERM)
+        assert terminal.process.wait(timeout=30) == 143
+
+
+@pytest.mark.parametrize(("column", "ascii"), [(2, False), (3, True)], ids=["one cell", "two cells"])
+def test_a_terminal_that_draws_ambiguous_signs_in_two_cells_gets_ascii(column: int, ascii: bool) -> None:
+    with Terminal.of_module(DEMO) as terminal:
+        terminal.sees(lambda: b"\x1b[6n" in terminal.received)
+        terminal.send(f"\x1b[1;{column}R")
+        terminal.sees("ARMED")
+        terminal.sees("draws some signs in two cells" if ascii else "decode")
+        assert ascii is all(sign.isascii() for sign in terminal.text())
