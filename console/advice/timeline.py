@@ -51,8 +51,9 @@ def first_cause(witnesses: Iterable[Witness], ended: Mapping[str, float] = Mappi
     """The hit that explains the others, or None.
 
     The first in time wins, except that what only echoes a failure elsewhere gives way to a cause of about the same moment, that
-    wrappers give way to everything but such an echo, and that advice explains nothing. Where log times are equal, they have
-    whole seconds, the rank whose process ended first wins; `ended` gives those ends, seconds on the jump host's clock.
+    wrappers give way to everything but such an echo, and that advice explains nothing. A rank whose own log shows such an echo
+    comes behind one that only died. Where log times are equal, they have whole seconds, the rank whose process ended first wins;
+    `ended` gives those ends, seconds on the jump host's clock.
     """
     serious = sorted(
         (each for each in witnesses if each.hit.signature.severity != "advice"),
@@ -63,7 +64,9 @@ def first_cause(witnesses: Iterable[Witness], ended: Mapping[str, float] = Mappi
         return serious[0] if serious else None
     near = [each for each in causes if each.when - causes[0].when <= TOGETHER_S and not each.hit.signature.echo]
     if not near and causes[0].hit.signature.echo:
+        echoing = {each.rank for each in causes if each.hit.signature.echo}
         near = [each for each in serious if each.hit.signature.wrapper and each.when - causes[0].when <= TOGETHER_S]
+        near = [each for each in near if each.rank not in echoing] or near
     return near[0] if near else causes[0]
 
 

@@ -116,6 +116,13 @@ def _cause(*logs: RankHits) -> tuple[str, str] | None:
         ),
         (
             [
+                RankHits("d-0", "n0", (_hit("F10", "11-23 20:39:30"), _hit("F1", "11-23 20:39:30"))),
+                RankHits("d-1", "n1", (_hit("F1", "11-23 20:39:31"),)),
+            ],
+            ("d-1", "F1"),
+        ),
+        (
+            [
                 RankHits("d-0", "n0", (_hit("B1", "11-23 20:41:00"), _hit("A23", "11-23 20:41:10"))),
                 RankHits("d-8", "n1", (_hit("C1", "11-23 20:39:30"), _hit("A23", "11-23 20:39:40"))),
             ],
@@ -155,6 +162,7 @@ def _cause(*logs: RankHits) -> tuple[str, str] | None:
         "advice",
         "only a wrapper",
         "a wrapper before what only echoes",
+        "one that only died before one that lost a peer",
         "cause before echo",
         "echo at once",
         "clocks differ",

@@ -14,7 +14,7 @@ from console.demo.engine.failures import LIVE, Faults, faults_of
 from console.demo.engine.failures import selectors as names_of
 from console.demo.engine.lines import Frame, traceback
 from console.demo.engine.scheduler import KV_TOKENS, STEP_S, Output, Request, Scheduler
-from console.demo.engine.seat import Child, CoreFailed, Seat
+from console.demo.engine.seat import PEER_GONE, Child, CoreFailed, Seat
 from console.demo.engine.wire import Line, Message
 
 
@@ -162,9 +162,8 @@ class Running:
             return  # the step never comes back, and no statistics with it
         if self._seat.lost is not None:
             raise CoreFailed(
-                "RuntimeError: Worker failed with error 'Connection closed by peer. This is typically caused by"
-                " a remote worker crashing."
-                " Check the logs for earlier failures.', please check the stack trace above for the root cause",
+                f"RuntimeError: Worker failed with error '{PEER_GONE}', please check the stack trace above for the root"
+                " cause",
                 _STEP_FRAMES,
             )
         outputs = self._scheduler.step(now)

@@ -16,9 +16,10 @@ from console.demo.engine.wire import Line
 from console.demo.tools.node import DemoNode
 
 PEER_GONE = (
-    "Connection closed by peer. This is typically caused by a remote worker crashing. Check the logs for earlier"
-    " failures."
+    "[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:25482. This is typically caused by a remote"
+    " worker crashing. Check the logs of the remote worker before reporting an error."
 )
+"""What torch's gloo says in a rank that loses a peer (captured from vLLM 0.21 with data parallel ranks on the CPU)."""
 WORKER_WAIT_S = 4.0
 """How long workers get to leave before KILL (vLLM 0.21 v1/executor/multiproc_executor.py)."""
 
