@@ -122,10 +122,16 @@ def read_info(sample: Sample) -> NpuTable:
 
 
 def parse_info(data: bytes) -> NpuTable:
-    """The table in any bytes; never raises. What is missing, cut or contradictory is None, and the table is then not complete."""
+    """The table in any bytes, the last of several; never raises.
+
+    What is missing, cut or contradictory is None, and the table is then not complete.
+    """
     reader = _Reader()
     for line in data.split(b"\n"):
-        reader.line(decode(line).strip())
+        text = decode(line).strip()
+        if reader.devices and text.startswith("|") and _TITLE.match(text[1:].strip()):
+            reader = _Reader()
+        reader.line(text)
     return reader.table()
 
 

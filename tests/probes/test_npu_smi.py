@@ -234,6 +234,13 @@ def test_the_unframed_driver_warning_after_the_table_is_harmless() -> None:
     assert parse_info((HERE / "npu" / A2_TWO).read_bytes() + warning) == _table(A2_TWO)
 
 
+def test_of_several_tables_one_after_the_other_the_last_counts() -> None:
+    old, new = (HERE / "npu" / A3_LOST).read_bytes(), (HERE / "npu" / A2_TWO).read_bytes()
+    assert parse_info(old + b"Every 5.0s: npu-smi info\n\n" + new) == _table(A2_TWO)
+    cut = parse_info(old + new[: new.find(b"| 1     910B2C")])
+    assert ([device.id for device in cut.devices], cut.complete) == ([0], False)
+
+
 def test_carriage_returns_and_colours_do_not_matter() -> None:
     data = (HERE / "npu" / A3_X86).read_bytes()
     assert parse_info(data.replace(b"\n", b"\r\n")) == _table(A3_X86)
