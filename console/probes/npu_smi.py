@@ -41,7 +41,7 @@ done"""
 """The table, and where it shows as many processes of a chip as it ever shows, all processes of that chip behind it."""
 
 _PCI = re.compile(r"^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]$")
-_PAIR = re.compile(r"(\d+)\s*/\s*(\d+)")
+_PAIR = re.compile(r"(\d+|NA|-)\s*/\s*(\d+|NA|-)")
 _TITLE = re.compile(r"npu-smi\s+(\S+)\s+Version:\s*(\S+)")
 _NO_PROCESS = re.compile(r"No running processes found in NPU (\d+)")
 _HEALTH = {"OK", "WARNING", "ALARM", "CRITICAL", "UNKNOWN"}
@@ -236,7 +236,7 @@ class _Reader:
             self.torn = True
             return
         power, temperature = [*cells[2].split(), "", ""][:2]
-        self.waiting = _Card(int(number), name.strip(), cells[1], _power(power, cells[1]), _whole(temperature) or None)
+        self.waiting = _Card(int(number), name.strip(), cells[1], _power(power, cells[1]), _whole(temperature))
 
     def _chip_line(self, cells: list[str]) -> None:
         above, self.waiting = self.waiting, None
@@ -251,9 +251,9 @@ class _Reader:
             return
         pairs = _PAIR.findall(cells[2])
         used, total = (
-            (int(pairs[-1][0]), int(pairs[-1][1])) if self.has_hbm and len(pairs) == self.usages else (None, None)
+            (_whole(pairs[-1][0]), _whole(pairs[-1][1])) if self.has_hbm and len(pairs) == self.usages else (None, None)
         )
-        failed = total == 0 or above.temperature is None
+        failed = total == 0 or above.temperature == 0
         self.devices[above.card, chip] = Device(
             id=number,
             card=above.card,
@@ -264,7 +264,7 @@ class _Reader:
             aicore_percent=None if total == 0 else _percent([*cells[2].split(), ""][0]),
             hbm_used_mib=used if total else None,
             hbm_total_mib=total or None,
-            temperature_c=above.temperature,
+            temperature_c=above.temperature or None,
             power_w=above.power,
         )
 
@@ -281,7 +281,7 @@ class _Reader:
                 0,
                 above.name,
                 health=None if above.health == "OK" else above.health,
-                temperature_c=above.temperature,
+                temperature_c=above.temperature or None,
                 power_w=above.power,
             )
 

@@ -200,6 +200,22 @@ def test_zeros_with_health_ok_are_failed_queries_and_unknown() -> None:
     assert table.devices[1].health == "OK"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "fields"),
+    [
+        ("118.6       47", "NA          NA", {"power_w": None, "temperature_c": None}),
+        ("118.6       47", "-           - ", {"power_w": None, "temperature_c": None}),
+        ("0    / 0          35738", "NA   / NA         35738", {}),
+        ("35738/ 65536", "NA   / NA   ", {"hbm_used_mib": None, "hbm_total_mib": None}),
+        ("6           0    / 0", "NA          0    / 0", {"aicore_percent": None}),
+    ],
+)
+def test_a_value_that_is_not_available_is_unknown_and_spoils_no_other(
+    old: str, new: str, fields: dict[str, None]
+) -> None:
+    assert _changed((old, new)).devices[0] == replace(_table(A2_TWO).devices[0], **fields)  # type: ignore[arg-type]
+
+
 def test_a_chip_row_without_its_card_row_is_not_given_to_another_card() -> None:
     table = _changed(
         ("| 1     910B2C              | OK            | 143.2       49                0    / 0             |\n", "")
