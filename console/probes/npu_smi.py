@@ -231,12 +231,13 @@ class _Reader:
             self._chip_line(cells)
 
     def _card_line(self, cells: list[str]) -> None:
-        number, _, name = cells[0].partition(" ")
-        if not number.isdecimal():
+        number, name = [*cells[0].split(maxsplit=1), "", ""][:2]
+        card = _whole(number)
+        if card is None:
             self.torn = True
             return
         power, temperature = [*cells[2].split(), "", ""][:2]
-        self.waiting = _Card(int(number), name.strip(), cells[1], _power(power, cells[1]), _whole(temperature))
+        self.waiting = _Card(card, name, cells[1], _power(power, cells[1]), _whole(temperature))
 
     def _chip_line(self, cells: list[str]) -> None:
         above, self.waiting = self.waiting, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -255,6 +256,12 @@ def test_of_several_tables_one_after_the_other_the_last_counts() -> None:
     assert parse_info(old + b"Every 5.0s: npu-smi info\n\n" + new) == _table(A2_TWO)
     cut = parse_info(old + new[: new.find(b"| 1     910B2C")])
     assert ([device.id for device in cut.devices], cut.complete) == ([0], False)
+
+
+@pytest.mark.parametrize("name", [A2_TWO, A3_X86])
+def test_blanks_may_be_tabs_and_stand_before_a_line(name: str) -> None:
+    text = re.sub("  +", "\t", (HERE / "npu" / name).read_text())
+    assert parse_info(re.sub("^", "\t ", text, flags=re.MULTILINE).encode()) == _table(name)
 
 
 def test_carriage_returns_and_colours_do_not_matter() -> None:
