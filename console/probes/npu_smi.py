@@ -203,7 +203,7 @@ class _Reader:
         if title := _TITLE.match(cells[0]):
             self.versions = (title[1], title[2])
         elif empty := _NO_PROCESS.match(cells[0]):
-            self.open.add(int(empty[1]))
+            self.closed.add(int(empty[1]))
         elif cells[0].startswith(("NPU", "Chip")):
             self._header(cells)
         elif self.columns:

@@ -179,6 +179,15 @@ def test_a_process_belongs_to_the_device_with_its_largest_share() -> None:
     assert found[944268] == 15
 
 
+@pytest.mark.parametrize("name", ["a2_info_25.5.0_npu3_critical.txt", A3_X86, A3_TWO_CARDS])
+def test_a_missing_last_border_takes_nothing_from_a_row_that_says_all(name: str) -> None:
+    data = (HERE / "npu" / name).read_bytes().rstrip()
+    border = data.rfind(b"\n") + 1
+    assert data[border:].startswith(b"+=")
+    assert parse_info(data[:border]) == _table(name)
+    assert not parse_info(data[: border - 3]).devices[-1].processes_known
+
+
 def test_a_table_without_process_rows_proves_nothing_about_processes() -> None:
     table = _table("a2_info_24.1.rc1.b030_910B3_8dev_no_process_table.txt")
     assert not any(device.processes_known for device in table.devices)
