@@ -44,6 +44,8 @@ _PCI = re.compile(r"^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]$"
 _PAIR = re.compile(r"(\d+|NA|-)\s*/\s*(\d+|NA|-)")
 _TITLE = re.compile(r"npu-smi\s+(\S+)\s+Version:\s*(\S+)")
 _NO_PROCESS = re.compile(r"No running processes found in NPU (\d+)")
+_A2 = re.compile(r"910B|^A2G|^$")
+"""What an A2 device may be called: the chip's name, the part's name of some builds, or nothing."""
 _HEALTH = {"OK", "WARNING", "ALARM", "CRITICAL", "UNKNOWN"}
 
 _ROOT = "run as root or as a member of HwHiAiUser"
@@ -312,9 +314,7 @@ class _Reader:
             return ""
         if self.second == "Phy-ID":
             return "a3"
-        return (
-            "a2" if not self.second and all("910B" in device.name or not device.name for device in devices) else "other"
-        )
+        return "a2" if not self.second and all(_A2.search(device.name) for device in devices) else "other"
 
     def _why(self, some: bool) -> tuple[str, str]:
         text = "\n".join(self.loose)

@@ -202,6 +202,11 @@ def _changed(*changes: tuple[str, str]) -> NpuTable:
     return parse_info(text.encode())
 
 
+def test_an_a2_device_may_have_the_name_of_its_part() -> None:
+    table = _changed(("910B2C", "A2G3  "))
+    assert (table.generation, table.devices[1].name) == ("a2", "A2G3")
+
+
 def test_zeros_with_health_ok_are_failed_queries_and_unknown() -> None:
     table = _changed(("35738/ 65536", "0    / 0    "), ("118.6       47", "0.0         0 "))
     assert table.devices[0] == replace(
