@@ -55,6 +55,7 @@ _ERRORS = (
     ("ret is -8002", "npu-smi is not permitted (dcmi -8002)", _ROOT),
     ("ermission denied", "npu-smi is not permitted", _ROOT),
     ("command not found", "npu-smi is not installed", f"install the driver tools; looked in PATH:{SEARCH_PATH}"),
+    ("npu-smi: not found", "npu-smi is not installed", f"install the driver tools; looked in PATH:{SEARCH_PATH}"),
     ("There is no NPU card", "the driver sees no NPU", "compare with lspci -d 19e5: and see dmesg"),
     ("Invalid card id", "the card does not exist or was lost", "compare npu-smi info -l with lspci -d 19e5:"),
     (
@@ -325,6 +326,8 @@ class _Reader:
             return "npu-smi printed no process table", "it was cut, or the driver is older than 23.0"
         if some:
             return "npu-smi printed only a part of its table", ""
+        if self.versions[0] and not self.loose:
+            return f"npu-smi {self.versions[0]} printed no device in a form that is known", ""
         return f"npu-smi printed no table{': ' + self.loose[0][:200] if self.loose else ''}", ""
 
 

@@ -297,6 +297,7 @@ def test_carriage_returns_and_colours_do_not_matter() -> None:
             "another container owns the devices (dcmi -8020)",
         ),
         ("npu-smi: command not found\n", "npu-smi is not installed"),
+        ("sh: 1: npu-smi: not found\n", "npu-smi is not installed"),
         ("Invalid card id.\nError parameter of -i\nUsage: npu-smi info\n", "the card does not exist or was lost"),
         ("There is no NPU card on this server.\n", "the driver sees no NPU"),
     ],
@@ -305,6 +306,13 @@ def test_known_errors_say_what_to_do(text: str, error: str) -> None:
     table = parse_info(text.encode())
     assert (table.devices, table.complete, table.error) == ((), False, error)
     assert table.hint
+
+
+def test_a_table_of_another_form_is_not_called_none() -> None:
+    title = "+----+\n| npu-smi 26.1.0    Version: 26.1.0 |\n+----+\n| NPU ID | Name | Health | Temp(C) |\n"
+    table = parse_info(f"{title}+====+\n| 0 | 950 | OK | 41 |\n+====+\n".encode())
+    assert (table.devices, table.complete) == ((), False)
+    assert table.error == "npu-smi 26.1.0 printed no device in a form that is known"
 
 
 def test_nothing_and_nonsense_are_no_table() -> None:
