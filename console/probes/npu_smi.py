@@ -244,8 +244,7 @@ class _Reader:
 
     def _chip_line(self, cells: list[str]) -> None:
         above, self.waiting = self.waiting, None
-        ids = [_whole(word) for word in cells[0].split()]
-        chip, second = ids[0], (ids[1] if len(ids) > 1 else None)
+        chip, second = [*(_whole(word) for word in cells[0].split()), None, None][:2]
         number = second if self.second else (above.card if above else None)
         if above is None and self.second == "Phy-ID" and second is not None and chip is not None:
             above = _Card((second - chip) // 2, "", "", None, None)

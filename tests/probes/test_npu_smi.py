@@ -352,6 +352,11 @@ def test_every_prefix_gives_true_values_or_unknown(name: str) -> None:
         assert not part.complete or (end > last_row and part.devices == whole.devices), end
 
 
+def test_a_chip_row_with_an_empty_first_cell_is_no_device() -> None:
+    table = _changed(("| 0                         | 0000:6B:02.0", "|                           | 0000:6B:02.0"))
+    assert ([device.id for device in table.devices], table.complete) == ([1], False)
+
+
 @given(st.binary(max_size=400))
 def test_any_bytes_give_a_table(data: bytes) -> None:
     assert parse_info(data).devices == ()
