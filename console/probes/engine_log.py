@@ -80,13 +80,13 @@ _MARKS: tuple[tuple[bytes, Phase], ...] = (
     (b"Shutdown initiated", Phase.STOPPING),
     (b"Shutting down", Phase.STOPPING),
     (b"processes to exit", Phase.STOPPING),
-    (
-        b"] Shutting down.",
-        Phase.ENDED,
-    ),  # a headless node's last line; the servers' own have no full stop and come first
+    (b"Shutting down.", Phase.ENDED),  # a headless node's last line; the servers' own have no full stop and come first
     (b"Application shutdown complete", Phase.ENDED),
     (b"Finished server process", Phase.ENDED),
 )
+_OWN_MARKS = tuple((mark.decode(), phase) for mark, phase in _MARKS)
+_QUOTED = re.compile(r"['\"`{]")
+"""Where vLLM's own words end: what follows may repeat a prompt, an answer, a URL or an argument word by word."""
 _FACTS = (b"version ", b"Starting vLLM ", b"Uvicorn running on", b"throughput: ")
 _NEEDLES = {
     now: tuple(mark for mark, phase in _MARKS if phase.order > now.order or phase is Phase.ENGINE_READY)
@@ -281,15 +281,16 @@ class LaunchLog:
             self._errors.line(line)
         if line.level in ("ERROR", "WARNING", "CRITICAL"):
             return
-        if "throughput: " in line.text:
-            self._statistics(line.text)
+        own = _QUOTED.split(line.text, maxsplit=1)[0]
+        if "throughput: " in own:
+            self._statistics(own)
         elif self._phase.order <= Phase.SERVING.order:
-            self._learn(line.text)
-        for mark, phase in _MARKS:
-            if mark in raw:
-                self._reach(phase, line)
+            self._learn(own, line.text)
+        for mark, phase in _OWN_MARKS:
+            if mark in own:
+                self._reach(phase, own)
 
-    def _learn(self, text: str) -> None:
+    def _learn(self, text: str, whole: str) -> None:
         if found := _VERSION.search(text):
             self._facts.setdefault("version", found[1])
         if found := _ADDRESS.search(text):
@@ -297,15 +298,15 @@ class LaunchLog:
         if found := _HEADLESS.search(text):
             self._wanted = int(found[1])
         if "non-default args:" in text:
-            if found := _ARG_PORT.search(text):
+            if found := _ARG_PORT.search(whole):
                 self._facts["port"] = found[1]
-            if found := _ARG_NAME.search(text) or _ARG_MODEL.search(text):
+            if found := _ARG_NAME.search(whole) or _ARG_MODEL.search(whole):
                 self._facts["model"] = found[1]
         if "%" in text:
             self._bar(text)
 
-    def _reach(self, phase: Phase, line: LogLine) -> None:
-        if phase is Phase.GRAPH and "%" not in line.text and "finished" not in line.text:
+    def _reach(self, phase: Phase, text: str) -> None:
+        if phase is Phase.GRAPH and "%" not in text and "finished" not in text:
             return
         if phase is Phase.ENGINE_READY:
             self._engines += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -135,6 +136,14 @@ def test_a_headless_node_is_ready_by_its_own_line_and_has_no_port() -> None:
     assert (state.headless, state.ready, state.phase, state.port) == (True, True, Phase.ENGINE_READY, None)
     cut = before[: before.find(b"init engine (profile")]
     assert not _state(cut).ready
+
+
+def test_coloured_lines_say_the_same() -> None:
+    data = capture("vllm/engine/dp", "hl_node1.log")
+    head = re.compile(rb"(INFO|WARNING) (\d\d-\d\d [\d:]{8}) (\[[^\]]*\]) ")
+    coloured = head.sub(lambda m: b"\x1b[32m%s\x1b[0m \x1b[90m%s\x1b[0m \x1b[90m%s\x1b[0m " % (m[1], m[2], m[3]), data)
+    assert coloured != data
+    assert _state(coloured) == _state(data)
 
 
 def test_a_headless_node_with_two_engines_waits_for_both() -> None:
@@ -380,6 +389,36 @@ def test_an_endless_line_is_bounded_and_the_next_one_is_read() -> None:
     log.feed(b"ERROR in the middle of it" * 10 + b"\n(Worker pid=1) ERROR 11-23 20:59:05 [w.py:1] after it\n", 2.0)
     assert log.state.first_error == "after it"
     assert log.state.first_error_offset == 160 * 65536 + 251
+
+
+ECHOES = [
+    "INFO 11-23 20:39:21 [logger.py:43] Received request cmpl-1: prompt: '{}', params: SamplingParams(n=1)",
+    'INFO 11-23 20:39:21 [logger.py:70] Generated response cmpl-1: output: "{}", finish_reason: stop',
+    "DEBUG 11-23 20:39:21 [logger.py:30] Request cmpl-1 details: prompt: '{}', prompt_token_ids: [1]",
+    'INFO:     10.0.0.7:41130 - "GET /x?q={} HTTP/1.1" 404 Not Found',
+    "INFO 11-23 20:39:21 [utils.py:240] non-default args: {{'response_role': '{}'}}",
+]
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Application startup complete.",
+        "Shutting down",
+        "Finished server process [1]",
+        "Uvicorn running on http://x:1",
+        "Traceback (most recent call last):",
+        "EngineDeadError: EngineCore died unexpectedly",
+        "Engine 000: Avg prompt throughput: 9.0 tokens/s, Avg generation throughput: 9.0 tokens/s, Running: 9 reqs, "
+        "Waiting: 9 reqs, GPU KV cache usage: 9.0%",
+    ],
+)
+def test_words_of_a_user_that_the_log_repeats_are_not_the_engines(echo: str, words: str) -> None:
+    line = f"(APIServer pid=1) {echo.format(words)}\n".encode()
+    assert not _state(line).ready
+    assert _state(SERVING + line).phase is Phase.SERVING
+    assert _state(ASCEND + line) == _state(ASCEND)
 
 
 def test_only_vllms_own_version_is_its_version() -> None:
