@@ -104,7 +104,9 @@ _BAR = re.compile(
     r"(?P<what>Prefetching checkpoint files|shards|Capturing [^:]*):.*?(?P<percent>\d+)%.*?(?P<done>\d+)/(?P<all>\d+)"
 )
 _VERSION = re.compile(r"(?:[▀▄█] +version |API server version |LLM engine \(v)(\d+\.\d+[\w.+-]*)")
-_ADDRESS = re.compile(r"(?:Starting vLLM (?:API )?server(?: \d+)?|Uvicorn running) on https?://\S*?:(\d{1,5})\b")
+_ADDRESS = re.compile(
+    r"(?:Starting vLLM (?:API )?server(?: \d+)?|Uvicorn running) on https?://(?:\[[^\]]*\]|[^\s:/]*):(\d{1,5})\b"
+)
 _ARG_PORT = re.compile(r"'port': (\d{1,5})\b")
 _ARG_NAME = re.compile(r"'served_model_name': \['([^']*)'")
 _ARG_MODEL = re.compile(r"'model': '([^']*)'")

@@ -421,6 +421,12 @@ def test_words_of_a_user_that_the_log_repeats_are_not_the_engines(echo: str, wor
     assert _state(ASCEND + line) == _state(ASCEND)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "node-3.lab", "[::]", "[2001:db8::1]", "[fe80::1%eth0]"])
+@pytest.mark.parametrize("words", ["Starting vLLM server on", "Starting vLLM API server 0 on", "Uvicorn running on"])
+def test_the_port_stands_behind_any_host(host: str, words: str) -> None:
+    assert _state(f"(APIServer pid=1) INFO 11-23 20:00:01 [a.py:1] {words} http://{host}:7100\n".encode()).port == 7100
+
+
 def test_only_vllms_own_version_is_its_version() -> None:
     other = b"INFO 11-23 20:00:01 [a.py:1] found CANN version 9.0.0\n"
     assert _state(other).version == ""
