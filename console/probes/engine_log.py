@@ -97,7 +97,7 @@ _NEEDLES = {
 """What to look for: nothing of a phase that is over."""
 
 _HEAD = re.compile(
-    r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)*"
+    r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)*(?:\[rank\d+\]: )?"
     r"(?:(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) \[[^\]]*\] ?|:\s+))?"
 )
 _BAR = re.compile(

@@ -233,6 +233,13 @@ WRAPPED = b"""(EngineCore_DP0 pid=1) ERROR 11-23 20:59:05 [core.py:1140] EngineC
 """
 
 
+@pytest.mark.parametrize("prefix", ["", "(Worker_TP3 pid=7) "])
+def test_a_traceback_that_torch_marks_with_its_rank_is_read(prefix: str) -> None:
+    lines = ("Traceback (most recent call last):", '  File "a.py", line 1, in a', "RuntimeError: device lost")
+    data = "".join(f"{prefix}[rank3]: {line}\n" for line in lines)
+    assert _state(data.encode()).first_error == "RuntimeError: device lost"
+
+
 def test_wrappers_are_shown_only_when_nothing_better_was_said() -> None:
     assert _state(WRAPPED).first_error == "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB"
     assert _state(WRAPPED).dead == "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB"
