@@ -48,7 +48,8 @@ _REQUEST = "Exception in ASGI application"
 _PLAIN = re.compile(
     r"^(?:\[?(?:ERROR|FATAL|CRITICAL)\]?\b|Segmentation fault|Bus error|terminate called|Fatal Python error)"
 )
-_USAGE = re.compile(r"^[\w .-]+: error: ")
+_USAGE = re.compile(r"^(?:vllm(?: [\w-]+)*|[\w-]+\.py): error: ")
+"""What argparse says of words it refuses; compilers, which an engine may run while it serves, speak in the same form."""
 _SHELL = re.compile(r"line \d+:.*(?:Killed|Aborted|Bus error|Segmentation fault|command not found)")
 _MARKED = re.compile(r"Segfault encountered|Watchdog caught collective operation timeout")
 _BARE = (_PLAIN, _USAGE, _SHELL, _MARKED)

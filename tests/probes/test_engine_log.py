@@ -306,6 +306,12 @@ def test_an_error_the_engine_went_on_after_explains_no_later_end() -> None:
     assert (log.state.first_error, log.state.dead, log.state.ready) == ("device lost", "device lost", False)
 
 
+@pytest.mark.parametrize("line", ["ld.lld: error: unable to find library -lx", "clang: error: linker command failed"])
+def test_a_compilers_error_does_not_end_an_engine(line: str) -> None:
+    state = _state(SERVING + f"(Worker pid=1) {line}\n".encode())
+    assert (state.ready, state.dead) == (True, "")
+
+
 def test_an_error_of_the_start_is_forgotten_once_it_serves() -> None:
     assert _state(b"(Worker pid=3) ERROR 11-23 20:59:05 [w.py:1] a probe failed\n" + SERVING).first_error == ""
 
