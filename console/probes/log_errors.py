@@ -13,7 +13,8 @@ TRACE_BYTES = 256 * 1024
 
 _ANY = (
     b"ERROR", b"CRITICAL", b"FATAL", b"Traceback", b" error: ", b"Fatal Python error", b"terminate called", b"died unexpectedly",
-    b"egfault encountered", b"Watchdog caught", b"Killed ", b"Bus error", b"ation fault", b"Aborted ", b"command not found",
+    b"egfault encountered", b"Watchdog caught", b"Killed ", b"Bus error", b"ation fault", b"Aborted ", b"not found",
+    b"annot execute", b"No such file or directory",
 )  # fmt: skip
 _DEADLY_WORDS = (
     b"Engine core init", b"EngineDeadError", b"encountered a fatal", b"Core failed to start",
@@ -50,7 +51,10 @@ _PLAIN = re.compile(
 )
 _USAGE = re.compile(r"^(?:vllm(?: [\w-]+)*|[\w-]+\.py): error: ")
 """What argparse says of words it refuses; compilers, which an engine may run while it serves, speak in the same form."""
-_SHELL = re.compile(r"line \d+:.*(?:Killed|Aborted|Bus error|Segmentation fault|command not found)")
+_SHELL = re.compile(
+    r"line \d+:.*(?:Killed|Aborted|Bus error|Segmentation fault|command not found|cannot execute)"
+    r"|: exec: \S+: not found$|\b(?:vllm|python[\d.]*)\W?: (?:not found|No such file or directory)$"
+)
 _MARKED = re.compile(r"Segfault encountered|Watchdog caught collective operation timeout")
 _BARE = (_PLAIN, _USAGE, _SHELL, _MARKED)
 """Lines without a level that are errors all the same."""

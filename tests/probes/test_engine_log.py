@@ -275,6 +275,28 @@ def test_interleaved_tracebacks_are_told_apart_and_the_first_to_end_wins() -> No
     assert _state(b"\n".join(lines) + b"\n").first_error == "ValueError: from one"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/r/cmd.sh: line 9: exec: vllm: not found",
+        "/r/cmd.sh: 9: exec: vllm: not found",
+        "sh: 1: vllm: not found",
+        "/r/cmd.sh: line 9: vllm: command not found",
+        "/r/cmd.sh: line 9: /usr/local/bin/vllm: No such file or directory",
+        "/r/cmd.sh: line 9: /usr/local/bin/vllm: cannot execute: required file not found",
+        "/r/cmd.sh: line 9: exec: /usr/local/bin/vllm: cannot execute: Permission denied",
+        "env: \u2018python3\u2019: No such file or directory",
+    ],
+)
+def test_a_shell_that_finds_no_vllm_says_why_it_ended(line: str) -> None:
+    assert _state(f"{line}\n".encode()).first_error == line
+
+
+def test_a_file_that_only_lacks_is_no_cause() -> None:
+    lines = b"/r/cmd.sh: line 3: /opt/set_env.sh: No such file or directory\nsh: 1: bc: not found\n"
+    assert _state(lines).first_error == ""
+
+
 def test_a_plain_error_line_gives_way_to_the_traceback_right_after_it() -> None:
     head = b"(Worker pid=1) ERROR 11-23 20:59:05 [w.py:1] Something failed\n"
     trace = b"Traceback (most recent call last):\n  File \"a.py\", line 1, in a\nKeyError: 'x'\n"
