@@ -62,6 +62,8 @@ _LAST = re.compile(r"^[A-Za-z_][\w.]*(?::\s|:?$)")
 _DETAILED = re.compile(r"validation errors? for")
 _CANN = re.compile(r"ERR\d{5}|(?i:ErrCode|error code|hccl|acl)")
 _CODE = re.compile(r"\bE[A-Z0-9]\d{4}: ?\S.*")
+_WHAT = re.compile(r"^\s+what\(\):\s+(\S.*)")
+"""What a C++ exception that nobody caught says of itself, right below the line that says so."""
 _CANN_LINES = 8
 """CANN's own words, which begin with a code such as EI0006, follow within so many lines."""
 
@@ -154,13 +156,16 @@ class ErrorFinder:
         self._left -= 1
         pydantic = _DETAILED.search(self.cause.text) is not None
         code = None if pydantic else _CODE.search(line.text)
-        if self._left <= 0 or pydantic or code:
+        what = _WHAT.match(line.text)
+        if self._left <= 0 or pydantic or code or what:
             self._detail = None
         text = (
             line.text.strip().partition(" [type=")[0]
             if pydantic and line.text.startswith("  ")
             else code[0]
             if code
+            else what[1]
+            if what
             else ""
         )
         if text:
@@ -198,6 +203,8 @@ class ErrorFinder:
             self._headline = self.cause if self.cause is not before else None
         elif not line.level and any(pattern.search(text) for pattern in _BARE):
             self._note(line)
+            if self.cause is not None and self.cause.offset == line.offset and text.startswith("terminate called"):
+                self._detail, self._left = line.process, 1
 
     def _note(self, line: LogLine, explains: bool = False) -> None:
         if _HARMLESS.search(line.text) or not line.text.strip():

@@ -264,6 +264,17 @@ def test_canns_own_words_below_the_error_belong_to_the_cause() -> None:
     assert _state(late).first_error == "RuntimeError: hcclCommInitRootInfoConfig failed, error code is 6"
 
 
+def test_what_a_cpp_exception_says_belongs_to_the_cause() -> None:
+    lines = [
+        "terminate called after throwing an instance of 'c10::Error'",
+        "  what():  aclrtSetDevice, error code is 507033",
+    ]
+    data = "".join(f"(Worker_TP1 pid=7) {line}\n" for line in lines)
+    assert _state(data.encode()).first_error == f"{lines[0]}: aclrtSetDevice, error code is 507033"
+    other = data.replace("  what()", "Aborted what()").encode()
+    assert _state(other).first_error == lines[0]
+
+
 def test_interleaved_tracebacks_are_told_apart_and_the_first_to_end_wins() -> None:
     lines = [
         b"(Worker_TP0 pid=1) ERROR 11-23 20:59:05 [m.py:962] Traceback (most recent call last):",
