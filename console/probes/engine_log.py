@@ -101,7 +101,8 @@ _HEAD = re.compile(
     r"(?:(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) \[[^\]]*\] ?|:\s+))?"
 )
 _BAR = re.compile(
-    r"(?P<what>Prefetching checkpoint files|shards|Capturing [^:]*):.*?(?P<percent>\d+)%.*?(?P<done>\d+)/(?P<all>\d+)"
+    r"(?P<what>Prefetching checkpoint files|shards|Capturing [^:]*):"
+    r".*?(?P<percent>\d{1,3})%.*?\b(?P<done>\d{1,9})/(?P<all>\d{1,9})\b"
 )
 _VERSION = re.compile(r"(?:[▀▄█] +version |API server version |LLM engine \(v)(\d+\.\d+[\w.+-]*)")
 _ADDRESS = re.compile(
@@ -110,11 +111,11 @@ _ADDRESS = re.compile(
 _ARG_PORT = re.compile(r"'port': (\d{1,5})\b")
 _ARG_NAME = re.compile(r"'served_model_name': \['([^']*)'")
 _ARG_MODEL = re.compile(r"'model': '([^']*)'")
-_HEADLESS = re.compile(r"Launching (\d+) data parallel engine\(s\) in headless mode")
+_HEADLESS = re.compile(r"Launching (\d{1,5}) data parallel engine\(s\) in headless mode")
 _STATS = re.compile(
-    r"(?:Engine (\d+)|\d+ Engines Aggregated): Avg prompt throughput: (\d+\.?\d*) tokens/s, "
-    r"Avg generation throughput: (\d+\.?\d*) tokens/s, "
-    r"Running: (\d+) reqs, Waiting: (\d+) reqs,.*?KV cache usage: (\d+\.?\d*)%"
+    r"(?:Engine (\d{1,6})|\d+ Engines Aggregated): Avg prompt throughput: (\d{1,12}\.?\d*) tokens/s, "
+    r"Avg generation throughput: (\d{1,12}\.?\d*) tokens/s, "
+    r"Running: (\d{1,9}) reqs, Waiting: (\d{1,9}) reqs,.*?KV cache usage: (\d{1,6}\.?\d*)%"
 )
 
 

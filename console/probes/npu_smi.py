@@ -43,7 +43,7 @@ done"""
 _PCI = re.compile(r"^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]$")
 _PAIR = re.compile(r"(\d+|NA|-)\s*/\s*(\d+|NA|-)")
 _TITLE = re.compile(r"npu-smi\s+(\S+)\s+Version:\s*(\S+)")
-_NO_PROCESS = re.compile(r"No running processes found in NPU (\d+)")
+_NO_PROCESS = re.compile(r"No running processes found in NPU (\d{1,9})\b")
 _A2 = re.compile(r"910B|^A2G|^$")
 """What an A2 device may be called: the chip's name, the part's name of some builds, or nothing."""
 _HEALTH = {"OK", "WARNING", "ALARM", "CRITICAL", "UNKNOWN"}

@@ -473,6 +473,21 @@ def test_the_port_stands_behind_any_host(host: str, words: str) -> None:
     assert _state(f"(APIServer pid=1) INFO 11-23 20:00:01 [a.py:1] {words} http://{host}:7100\n".encode()).port == 7100
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Loading safetensors checkpoint shards:  50% Completed | {}/64 [00:00<?, ?it/s]",
+        "Loading safetensors checkpoint shards:  50% Completed | 3/{} [00:00<?, ?it/s]",
+        "INFO 11-23 21:16:03 [s.py:1] Launching {} data parallel engine(s) in headless mode, with head node address x.",
+        "Engine 000: Avg prompt throughput: 0.0 tokens/s, Avg generation throughput: 0.0 tokens/s, Running: {} reqs, "
+        "Waiting: 0 reqs, GPU KV cache usage: 0.0%",
+    ],
+)
+def test_a_number_without_end_is_not_read(line: str) -> None:
+    state = _state(line.format("9" * 5000).encode() + b"\n")
+    assert (state.progress_text, state.headless, state.throughput) == ("", False, None)
+
+
 def test_only_vllms_own_version_is_its_version() -> None:
     other = b"INFO 11-23 20:00:01 [a.py:1] found CANN version 9.0.0\n"
     assert _state(other).version == ""

@@ -357,6 +357,10 @@ def test_a_chip_row_with_an_empty_first_cell_is_no_device() -> None:
     assert ([device.id for device in table.devices], table.complete) == ([1], False)
 
 
+def test_a_number_without_end_is_not_read() -> None:
+    assert parse_info(b"| No running processes found in NPU %s |\n" % (b"9" * 5000)).devices == ()
+
+
 @given(st.binary(max_size=400))
 def test_any_bytes_give_a_table(data: bytes) -> None:
     assert parse_info(data).devices == ()
