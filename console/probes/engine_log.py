@@ -285,13 +285,13 @@ class LaunchLog:
         if line.level in ("ERROR", "WARNING", "CRITICAL"):
             return
         own = _QUOTED.split(line.text, maxsplit=1)[0]
+        for mark, phase in _OWN_MARKS:
+            if mark in own:
+                self._reach(phase, own)
         if "throughput: " in own:
             self._statistics(own)
         elif self._phase.order <= Phase.SERVING.order:
             self._learn(own, line.text)
-        for mark, phase in _OWN_MARKS:
-            if mark in own:
-                self._reach(phase, own)
 
     def _learn(self, text: str, whole: str) -> None:
         if found := _VERSION.search(text):

@@ -197,6 +197,19 @@ def test_an_ascend_start_goes_through_all_phases_with_growing_progress() -> None
     assert (log.state.model, log.state.port, log.state.ready) == ("dsv4", 7100, True)
 
 
+@pytest.mark.parametrize(
+    ("bar", "text"),
+    [
+        ("Loading safetensors checkpoint shards:   3% Completed | 2/64 [00:00<?, ?it/s]", "shard 2/64"),
+        ("Multi-thread loading shards:  50% Completed | 32/64 [00:00<?, ?it/s]", "shard 32/64"),
+        ("INFO 11-23 20:39:21 [w.py:1] Prefetching checkpoint files: 25% (4/16)", "prefetch 4/16"),
+        ("Capturing CUDA graphs (decode, FULL):  40%|████      | 2/5 [00:05<00:07,  2.50s/it]", "graph 2/5"),
+    ],
+)
+def test_the_first_bar_of_a_phase_is_shown_like_the_next(bar: str, text: str) -> None:
+    assert _state(f"(Worker pid=1) {bar}\n".encode()).progress_text == text
+
+
 def test_a_bar_that_only_rewrites_its_line_is_seen_while_it_grows() -> None:
     log = LaunchLog()
     log.feed(ASCEND[: ASCEND.find(b"(Worker_DP0_TP0_EP0 pid=30) \rLoading")], 1.0)
