@@ -7,7 +7,7 @@ warning are, so that the cost stays far below that of moving the bytes. Who brok
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from console.advice.signatures import Signature
@@ -32,7 +32,11 @@ _HEAD = re.compile(
     r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)*(?:(?P<level>[A-Z]+) (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) \[[^\]]*\] ?)?"
 )
 _TIME = re.compile(rb"\b\d\d-\d\d \d\d:\d\d:\d\d\b")
-_INFO = b" INFO"
+_LEVEL = re.compile(rb"(?:^|[ \[m])(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
+_CHATTY = (b"DEBUG", b"INFO")
+"""Levels at which vLLM repeats prompts, answers, URLs and arguments word by word."""
+_QUOTED = re.compile(rb"['\"`{]")
+"""Where such a repetition begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class Matcher:
 
     def silent(self, now: float) -> tuple[Hit, ...]:
         """Signatures of a log that went silent: their line is the last one and has been for long enough."""
-        last = self._last.decode("utf-8", "replace")
+        last = _told(self._last, self._info_words).decode("utf-8", "replace")
         return tuple(
             Hit(each, last, self._offset - len(self._last), self._time, self._last_at)
             for each in self._signatures
@@ -122,13 +126,14 @@ class Matcher:
         if calm:
             yield from self._calm(block)
         for start in starts:
-            yield start, block[start : start + LINE_BYTES].split(b"\n", 1)[0]
+            if told := _told(block[start : start + LINE_BYTES].split(b"\n", 1)[0], self._info_words):
+                yield start, told
 
     def _calm(self, block: bytes) -> Iterator[tuple[int, bytes]]:
         start, words = 0, [word for word in self._info_words if word in block]
         for line in block.split(b"\n"):
-            if _INFO not in line[:80] or (words and any(word in line for word in words)):
-                yield start, line[:LINE_BYTES]
+            if told := _told(line, words):
+                yield start, told[:LINE_BYTES]
             start += len(line) + 1
 
     def _line(self, block: bytes, raw: bytes, start: int, at: float) -> None:
@@ -171,6 +176,15 @@ class Matcher:
             return None
         first = state.first
         return Hit(signature, first.text, first.offset, first.time, first.at, first.process, state.count)
+
+
+def _told(line: bytes, info_words: Sequence[bytes]) -> bytes:
+    """What of a line may show a failure: all, or of a chatty level vLLM's own words where they hold one looked for there."""
+    level = _LEVEL.search(line, 0, 80)
+    if level is None or level[1] not in _CHATTY:
+        return line
+    own = _QUOTED.split(line, maxsplit=1)[0] if info_words else b""
+    return own if any(word in own for word in info_words) else b""
 
 
 def _text(raw: bytes) -> str:

@@ -157,6 +157,31 @@ def test_no_other_is_found_there(id: str) -> None:
     assert _found([sample] if isinstance(sample, str) else sample) == {id}
 
 
+GREY = "\x1b[0m \x1b[90m11-23 20:39:21\x1b[0m \x1b[90m[logger.py:43]\x1b[0m "
+ECHOES = [
+    INFO + "Received request cmpl-1: prompt: '{}', params: SamplingParams(n=1)",
+    "INFO 11-23 20:39:21 [logger.py:43] Received request cmpl-1: prompt: '{}', params: SamplingParams(n=1)",
+    "\x1b[0;36m(APIServer pid=1)\x1b[0;0m \x1b[32mINFO" + GREY + 'Generated response cmpl-1: output: "{}"',
+    "(APIServer pid=1) DEBUG 11-23 20:39:21 [logger.py:30] Request cmpl-1 details: prompt: '{}', prompt_token_ids: [1]",
+    INFO + "non-default args: {{'response_role': '{}'}}",
+    '(APIServer pid=1) INFO:     10.0.0.7:41130 - "GET /{} HTTP/1.1" 404 Not Found',
+]
+ACCESS = b'(APIServer pid=1) INFO:     10.0.0.7:41130 - "POST /v1/completions HTTP/1.1" 200 OK\n' * 3000
+
+
+@pytest.mark.parametrize("flood", [False, True], ids=["calm", "flood"])
+@pytest.mark.parametrize("echo", ECHOES)
+def test_a_failure_in_the_words_of_a_user_is_none(echo: str, flood: bool) -> None:
+    matcher = Matcher(SIGNATURES)
+    for _ in range(7 if flood else 0):
+        matcher.feed(ACCESS, 100.0)
+    for sample in SAMPLES.values():
+        lines = [sample] if isinstance(sample, str) else sample
+        text = "".join(echo.format(line) + "\n" for line in lines) * 4
+        matcher.feed(text.encode(), 100.0)
+    assert matcher.hits == ()
+
+
 def test_a_silent_rank_0_is_found_by_its_last_line() -> None:
     matcher = Matcher(SIGNATURES)
     matcher.feed(f"{INFO}Using max model len 512\n{INFO}Started DP Coordinator process (PID: 20)\n".encode(), 100.0)
