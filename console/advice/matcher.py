@@ -24,7 +24,7 @@ LINE_BYTES = 8 * 1024
 
 _SUSPECT = (
     re.compile(rb"R(?:ROR|N)"),
-    re.compile(rb"E(?=[rRILZJE3n])(?:rror|RR|I0|L0|Z9|J0|E1|3000|ngine \d+: A|ngines Agg)"),
+    re.compile(rb"E(?=[rRILZJE013n])(?:rror|RR|I0|L0|Z9|J0|E1|3000|[01]\d[0-3]\d \d\d:|ngine \d+: A|ngines Agg)"),
 )
 """What a flood is searched for. Each begins with one letter that is rare in chatter: such a search runs at memory speed."""
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")

@@ -76,6 +76,16 @@ def test_a_flood_hides_no_error() -> None:
     assert [hit.signature.id for hit in matcher.hits] == ["C1", "B1", "A23"]
 
 
+def test_a_flood_hides_no_error_of_torch() -> None:
+    matcher = Matcher(SIGNATURES)
+    block = CALM * 700
+    for _ in range(2 * CALM_START // len(block)):
+        matcher.feed(block, 100.0)
+    line = b"[rank3]:[E1123 20:39:21.5 ProcessGroupHCCL.cpp:1] Watchdog caught collective operation timeout: WorkHCCL\n"
+    matcher.feed(block + line + block, 100.0)
+    assert [hit.signature.id for hit in matcher.hits] == ["B3"]
+
+
 def test_an_endless_line_is_bounded() -> None:
     matcher = Matcher(SIGNATURES)
     for _ in range(50):
