@@ -260,9 +260,8 @@ def _moment(now: EngineScrape) -> Load:
 
 def _between(load: Load, was: EngineScrape, now: EngineScrape, seconds: float) -> Load:
     """As Prometheus does: after a restart a counter has grown by its whole value."""
-    restarted = was.created != now.created or any(
-        value < was.counters.get(name, 0.0) for name, value in now.counters.items()
-    )
+    began = {each for each in (was.created, now.created) if each is not None}
+    restarted = len(began) > 1 or any(value < was.counters.get(name, 0.0) for name, value in now.counters.items())
     base: Mapping[str, float] = {} if restarted else was.counters
     grown = {name: value - base.get(name, 0.0) for name, value in now.counters.items() if restarted or name in base}
     latency = {}

@@ -148,6 +148,16 @@ def test_a_restart_is_seen_even_when_the_counter_is_larger_than_before() -> None
     assert loads(scrape(0.0, 5.0, None), scrape(10.0, 50.0, None))["0"].generation_tokens_s == 4.5
 
 
+def test_an_answer_without_the_time_of_its_start_is_no_restart() -> None:
+    server = Server()
+    server.generated.labels("dsv4", "0").inc(1_000_000)
+    before, page = server.scrape(0.0), generate_latest(server.registry)
+    cut = parse_metrics(page[: page.find(b"# HELP vllm:generation_tokens_created")], 10.0)
+    assert loads(before, cut)["0"].generation_tokens_s == 0.0
+    assert not loads(before, cut)["0"].restarted
+    assert not loads(cut, server.scrape(20.0))["0"].restarted
+
+
 def test_a_new_engine_has_no_rate_yet() -> None:
     load = loads(Server(1).scrape(0.0), Server(2).scrape(10.0))
     assert load["1"].generation_tokens_s is None
