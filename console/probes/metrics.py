@@ -147,9 +147,12 @@ class Load:
 
 
 def parse_metrics(data: bytes, at: float) -> Scrape:
-    """The engines of an answer; never raises. A last line without its end is left out, a broken line makes the answer unread."""
+    """The engines of an answer; never raises. A last line without its end is left out, a broken line makes the answer unread.
+
+    Of a sample that is there twice, as pages joined by a collector have it, the last counts.
+    """
     try:
-        samples = list(_samples(data))
+        samples = list({(each.name, *sorted(each.labels.items())): each for each in _samples(data)}.values())
     except (ValueError, IndexError, KeyError, TypeError) as problem:
         return Scrape(at, error=f"the metrics cannot be read: {str(problem)[:100]}")
     engines: dict[str, list[Sample]] = {}

@@ -236,6 +236,15 @@ def test_a_last_line_without_end_is_left_out() -> None:
     assert found.engines["0"].counters == {}
 
 
+def test_a_page_that_is_there_twice_counts_once() -> None:
+    server = Server(2)
+    for number in range(2):
+        server.running.labels("dsv4", str(number)).set(3)
+        server.ttft.labels("dsv4", str(number)).observe(0.3)
+    page = generate_latest(server.registry)
+    assert parse_metrics(page + page, 1.0) == parse_metrics(page, 1.0)
+
+
 def test_not_a_number_is_unknown() -> None:
     found = parse_metrics(b'vllm:num_requests_running{engine="0"} NaN\nvllm:kv_cache_usage_perc{engine="0"} 0.5\n', 0.0)
     assert found.engines["0"].gauges == {"kv": 0.5}
