@@ -271,7 +271,8 @@ def _between(load: Load, was: EngineScrape, now: EngineScrape, seconds: float) -
     for name, values in now.histograms.items():
         earlier = None if restarted else was.histograms.get(name)
         latency[name] = values if restarted else _difference(values, earlier) if earlier else Histogram()
-    finished = {name: value for name, value in grown.items() if name.startswith("finished:")}
+    reasons = [name for name in {**was.counters, **now.counters} if name.startswith("finished:")]
+    finished = {name: grown[name] for name in reasons} if all(name in grown for name in reasons) else {}
     failed = [value for name, value in finished.items() if name in ("finished:error", "finished:abort")]
     return replace(
         load,

@@ -189,6 +189,19 @@ def test_failed_requests_are_counted() -> None:
     assert (load.requests_s, load.failed_s) == (1.0, 0.4)
 
 
+def test_requests_are_not_counted_by_some_of_the_reasons_for_which_they_end() -> None:
+    server = Server()
+    for reason in ("stop", "length", "error"):
+        server.finished.labels("dsv4", "0", reason)
+    before = server.scrape(0.0)
+    for reason, count in (("stop", 3), ("length", 2), ("error", 1)):
+        server.finished.labels("dsv4", "0", reason).inc(count)
+    page = generate_latest(server.registry)
+    whole, cut = parse_metrics(page, 1.0), parse_metrics(page[: page.find(b'finished_reason="error"')], 1.0)
+    assert [loads(before, each)["0"].requests_s for each in (whole, cut)] == [6.0, None]
+    assert [loads(before, each)["0"].failed_s for each in (whole, cut)] == [1.0, None]
+
+
 def test_engines_together() -> None:
     server = Server(2)
     before = server.scrape(0.0)
