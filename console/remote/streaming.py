@@ -139,6 +139,10 @@ class Streams:
         connection.close()
 
 
+_CUT_SHORT = ("abort", "error")
+"""Reasons for which an engine ends a request it has not answered (vLLM 0.21, v1/engine)."""
+
+
 class _Taken:
     """What has come of one answer so far."""
 
@@ -178,6 +182,9 @@ class _Taken:
         if isinstance(choices, list) and choices:
             self._pieces.append(now)
             self._characters += _text_length(choices[0])
+            ended = choices[0].get("finish_reason") if isinstance(choices[0], dict) else None
+            if ended in _CUT_SHORT:
+                raise _Broken(f"the server ended the request by {ended}")
         if isinstance(usage, dict):
             self._usage = (_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
 

@@ -115,6 +115,10 @@ async def _failing(server: SlowServer, write: Write, arrived: float) -> None:
     write(HEAD + _event({"error": {"message": "EngineCore encountered an issue.", "code": 500}}) + END)
 
 
+async def _aborted(server: SlowServer, write: Write, arrived: float) -> None:
+    write(HEAD + _event({"choices": [{"delta": {"content": "x"}, "finish_reason": "abort"}]}) + END)
+
+
 async def _no_done(server: SlowServer, write: Write, arrived: float) -> None:
     write(HEAD + _event({"choices": [{"delta": {"content": "x"}}]}) + b"0\r\n\r\n")
 
@@ -151,6 +155,7 @@ MANNERS: dict[str, Callable[[SlowServer, Write, float], Awaitable[None]]] = {
     "empty": _empty,
     "refused": _refused,
     "failing": _failing,
+    "aborted": _aborted,
     "no-done": _no_done,
     "cut": _cut,
     "rubbish": _rubbish,

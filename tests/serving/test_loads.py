@@ -125,6 +125,12 @@ GOOD = json.dumps({"choices": [{"text": "a"}]}).encode()
         (HttpAnswer(500, b"boom", 0.1), "completion 500: boom", ""),
         (HttpAnswer(404, b"no such model", 0.1), "completion 404: no such model", ""),
         (HttpAnswer(200, b'{"choices": []}', 0.1), "completion 200 with no choice in it", ""),
+        (HttpAnswer(200, b'{"choices": [null]}', 0.1), "completion 200 with no choice in it", ""),
+        (
+            HttpAnswer(200, b'{"choices": [{"text": "", "finish_reason": "abort"}]}', 0.1),
+            "completion 200, but its request ended by abort",
+            "",
+        ),
         (HttpAnswer(200, b"[1]", 0.1), "completion 200, but no choices in it: [1]", ""),
         (HttpAnswer(0, b"", 0.1, "refused"), "refused", ""),
         (HttpAnswer(200, GOOD, 0.1, "the body was cut"), "completion 200, but the body was cut", ""),

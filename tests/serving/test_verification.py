@@ -16,6 +16,7 @@ def event(**delta: object) -> bytes:
     return b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n"
 
 
+ENDED = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "%b"}]}\n\n'
 DONE = b"data: [DONE]\n\n"
 
 
@@ -30,6 +31,8 @@ DONE = b"data: [DONE]\n\n"
         (HttpAnswer(200, event(content="") + DONE, 0.1), False, "chat 200 with no text in it"),
         (HttpAnswer(200, event(content="he"), 0.1), False, "the stream broke off after 'he'"),
         (HttpAnswer(200, b'data: {"error": "dead"}\n\n', 0.1), False, "chat 200, then the error dead"),
+        (HttpAnswer(200, event(content="he") + ENDED % b"abort" + DONE, 0.1), False, "chat 200, then its request ended by abort"),
+        (HttpAnswer(200, event(content="he") + ENDED % b"stop" + DONE, 0.1), True, "he"),
         (HttpAnswer(200, b"data: [1]\n\n", 0.1), False, "chat 200, then an event that is no chat: [1]"),
         (HttpAnswer(200, b"data: {\n\n", 0.1), False, "chat 200, then an event that is no JSON: {"),
         (HttpAnswer(200, b'{"choices": 1}', 0.1), False, 'chat 200, but no stream: {"choices": 1}'),

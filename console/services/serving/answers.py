@@ -9,6 +9,8 @@ from console.remote.http import HttpAnswer
 
 EMPTY_200 = "empty-200"
 EMPTY_500 = "proxy-500-no-body"
+CUT_SHORT = ("abort", "error")
+"""Reasons for which an engine ends a request it has not answered (vLLM 0.21, v1/engine)."""
 
 
 def complaint(answer: HttpAnswer) -> str:
@@ -26,7 +28,10 @@ def complaint(answer: HttpAnswer) -> str:
         choices = json.loads(answer.body)["choices"]
     except (ValueError, KeyError, TypeError):
         return f"completion 200, but no choices in it: {said[:120]}"
-    return "" if isinstance(choices, list) and choices else "completion 200 with no choice in it"
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return "completion 200 with no choice in it"
+    ended = choices[0].get("finish_reason")
+    return f"completion 200, but its request ended by {ended}" if ended in CUT_SHORT else ""
 
 
 def proxy_fact(answer: HttpAnswer) -> str:
@@ -104,11 +109,12 @@ def _piece(data: str) -> tuple[str, str]:
         return "", f"an event that is no chat: {data[:80]}"
     if "error" in found:
         return "", f"the error {found['error']}"
-    words = ""
+    words = wrong = ""
     choices = found.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        delta = choice.get("delta") if isinstance(choice, dict) else None
+    for choice in [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else ():
+        delta, ended = choice.get("delta"), choice.get("finish_reason")
+        wrong = f"its request ended by {ended}" if ended in CUT_SHORT else wrong
         for key in ("reasoning_content", "reasoning", "content"):
             part = delta.get(key) if isinstance(delta, dict) else None
             words += part if isinstance(part, str) else ""
-    return words, ""
+    return words, wrong
