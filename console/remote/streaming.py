@@ -176,8 +176,8 @@ class _Taken:
             raise _Broken("the stream holds something that is no JSON") from None
         if not isinstance(event, dict):
             raise _Broken("the stream holds something that is no event")
-        if "error" in event:
-            raise _Broken(f"the server says in the stream: {_message(event['error'])}")
+        if event.get("error") or event.get("object") == "error":
+            raise _Broken(f"the server says in the stream: {_message(event)}")
         choices, usage = event.get("choices"), event.get("usage")
         if isinstance(choices, list) and choices:
             self._pieces.append(now)

@@ -119,6 +119,11 @@ async def _aborted(server: SlowServer, write: Write, arrived: float) -> None:
     write(HEAD + _event({"choices": [{"delta": {"content": "x"}, "finish_reason": "abort"}]}) + END)
 
 
+async def _failing_flat(server: SlowServer, write: Write, arrived: float) -> None:
+    begun = _event({"choices": [{"delta": {"content": "x"}}], "error": None})
+    write(HEAD + begun + _event({"object": "error", "message": "EngineCore encountered an issue."}) + END)
+
+
 async def _no_done(server: SlowServer, write: Write, arrived: float) -> None:
     write(HEAD + _event({"choices": [{"delta": {"content": "x"}}]}) + b"0\r\n\r\n")
 
@@ -155,6 +160,7 @@ MANNERS: dict[str, Callable[[SlowServer, Write, float], Awaitable[None]]] = {
     "empty": _empty,
     "refused": _refused,
     "failing": _failing,
+    "failing-flat": _failing_flat,
     "aborted": _aborted,
     "no-done": _no_done,
     "cut": _cut,

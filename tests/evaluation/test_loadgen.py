@@ -105,6 +105,7 @@ async def test_a_limit_of_connections_shows_as_waiting_and_not_as_a_fast_server(
         ("refused", "HTTP 404: The model `refused` does not exist."),
         ("failing", "the server says in the stream: EngineCore encountered an issue."),
         ("aborted", "the server ended the request by abort"),
+        ("failing-flat", "the server says in the stream: EngineCore encountered an issue."),
         ("no-done", "the stream ended after 1 pieces without [DONE]"),
         ("cut", "the connection ended in the middle of the answer"),
         ("rubbish", "no JSON"),

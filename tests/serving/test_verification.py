@@ -33,6 +33,11 @@ DONE = b"data: [DONE]\n\n"
         (HttpAnswer(200, b'data: {"error": "dead"}\n\n', 0.1), False, "chat 200, then the error dead"),
         (HttpAnswer(200, event(content="he") + ENDED % b"abort" + DONE, 0.1), False, "chat 200, then its request ended by abort"),
         (HttpAnswer(200, event(content="he") + ENDED % b"stop" + DONE, 0.1), True, "he"),
+        (
+            HttpAnswer(200, event(content="he") + b'data: {"object": "error", "message": "dead"}\n\n' + DONE, 0.1),
+            False, "chat 200, then the error dead",
+        ),
+        (HttpAnswer(200, event(content="he").replace(b"{", b'{"error": null, ', 1) + DONE, 0.1), True, "he"),
         (HttpAnswer(200, b"data: [1]\n\n", 0.1), False, "chat 200, then an event that is no chat: [1]"),
         (HttpAnswer(200, b"data: {\n\n", 0.1), False, "chat 200, then an event that is no JSON: {"),
         (HttpAnswer(200, b'{"choices": 1}', 0.1), False, 'chat 200, but no stream: {"choices": 1}'),

@@ -107,8 +107,8 @@ def _piece(data: str) -> tuple[str, str]:
         return "", f"an event that is no JSON: {data[:80]}"
     if not isinstance(found, dict):
         return "", f"an event that is no chat: {data[:80]}"
-    if "error" in found:
-        return "", f"the error {found['error']}"
+    if said := found.get("error") or (found.get("object") == "error" and found.get("message")):
+        return "", f"the error {said}"
     words = wrong = ""
     choices = found.get("choices")
     for choice in [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else ():
