@@ -122,6 +122,7 @@ GOOD = json.dumps({"choices": [{"text": "a"}]}).encode()
         (HttpAnswer(200, GOOD, 0.1), "", ""),
         (HttpAnswer(200, b"", 0.1), "completion 200 with nothing in it", EMPTY_200),
         (HttpAnswer(500, b"", 0.1), "completion 500: without a body", EMPTY_500),
+        (HttpAnswer(500, b"Internal Server Error", 0.1), "completion 500: Internal Server Error", EMPTY_500),
         (HttpAnswer(500, b"boom", 0.1), "completion 500: boom", ""),
         (HttpAnswer(404, b"no such model", 0.1), "completion 404: no such model", ""),
         (HttpAnswer(200, b'{"choices": []}', 0.1), "completion 200 with no choice in it", ""),

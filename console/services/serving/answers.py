@@ -9,6 +9,8 @@ from console.remote.http import HttpAnswer
 
 EMPTY_200 = "empty-200"
 EMPTY_500 = "proxy-500-no-body"
+BARE = b"Internal Server Error"
+"""All that Starlette says of an exception nobody caught."""
 CUT_SHORT = ("abort", "error")
 """Reasons for which an engine ends a request it has not answered (vLLM 0.21, v1/engine)."""
 
@@ -36,9 +38,11 @@ def complaint(answer: HttpAnswer) -> str:
 
 def proxy_fact(answer: HttpAnswer) -> str:
     """The fact of the table of signatures that a proxy's answer shows, or nothing."""
-    if answer.error or answer.body.strip():
+    if answer.error:
         return ""
-    return {200: EMPTY_200, 500: EMPTY_500}.get(answer.status, "")
+    return {(200, b""): EMPTY_200, (500, b""): EMPTY_500, (500, BARE): EMPTY_500}.get(
+        (answer.status, answer.body.strip()), ""
+    )
 
 
 def completion_text(answer: HttpAnswer) -> str:
