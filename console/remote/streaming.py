@@ -172,7 +172,7 @@ class _Taken:
             return
         try:
             event = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _Broken("the stream holds something that is no JSON") from None
         if not isinstance(event, dict):
             raise _Broken("the stream holds something that is no event")
@@ -269,7 +269,7 @@ def _message(body: JsonValue | bytes) -> str:
     if isinstance(body, bytes):
         try:
             value = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = body.decode("utf-8", "replace")
     else:
         value = body

@@ -132,6 +132,7 @@ GOOD = json.dumps({"choices": [{"text": "a"}]}).encode()
             "completion 200, but its request ended by abort",
             "",
         ),
+        (HttpAnswer(200, b"[" * 99999, 0.1), f"completion 200, but no choices in it: {'[' * 120}", ""),
         (HttpAnswer(200, b"[1]", 0.1), "completion 200, but no choices in it: [1]", ""),
         (HttpAnswer(0, b"", 0.1, "refused"), "refused", ""),
         (HttpAnswer(200, GOOD, 0.1, "the body was cut"), "completion 200, but the body was cut", ""),

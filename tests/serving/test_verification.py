@@ -39,6 +39,7 @@ DONE = b"data: [DONE]\n\n"
         ),
         (HttpAnswer(200, event(content="he").replace(b"{", b'{"error": null, ', 1) + DONE, 0.1), True, "he"),
         (HttpAnswer(200, b"data: [1]\n\n", 0.1), False, "chat 200, then an event that is no chat: [1]"),
+        (HttpAnswer(200, b"data: " + b"[" * 99999 + b"\n\n", 0.1), False, f"chat 200, then an event that is no JSON: {'[' * 80}"),
         (HttpAnswer(200, b"data: {\n\n", 0.1), False, "chat 200, then an event that is no JSON: {"),
         (HttpAnswer(200, b'{"choices": 1}', 0.1), False, 'chat 200, but no stream: {"choices": 1}'),
     ],

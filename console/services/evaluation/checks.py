@@ -105,7 +105,7 @@ def _json(answer: HttpAnswer) -> JsonValue:
         return None
     try:
         value: JsonValue = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value
 

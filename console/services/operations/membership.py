@@ -58,7 +58,7 @@ def understood(answer: HttpAnswer) -> Answer:
             raise NodeError(f"the proxy did not take it: {clean(str(found['error']))}", kind="refused")
         lists = [tuple(str(each) for each in found[f"current_{role}_instances"]) for role in ("prefill", "decode")]
         return Answer(clean(str(found.get("message", "")))[:200], lists[0], lists[1])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise NodeError("the proxy's answer is no list of engines", kind="refused", hint="see logs proxy") from error
 
 

@@ -28,7 +28,7 @@ def complaint(answer: HttpAnswer) -> str:
         return "completion 200 with nothing in it"
     try:
         choices = json.loads(answer.body)["choices"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         return f"completion 200, but no choices in it: {said[:120]}"
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return "completion 200 with no choice in it"
@@ -49,7 +49,7 @@ def completion_text(answer: HttpAnswer) -> str:
     """The text of a completion that `complaint` has nothing to say against; empty without one."""
     try:
         text = json.loads(answer.body)["choices"][0]["text"]
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
         return ""
     return text if isinstance(text, str) else ""
 
@@ -107,7 +107,7 @@ def _piece(data: str) -> tuple[str, str]:
     """(text, error) of one event of the stream; reasoning counts as text."""
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", f"an event that is no JSON: {data[:80]}"
     if not isinstance(found, dict):
         return "", f"an event that is no chat: {data[:80]}"

@@ -100,6 +100,6 @@ def completion_text(answer: HttpAnswer) -> str:
     """The text of a completion that `complaint` has nothing to say against; empty without one."""
     try:
         text = json.loads(answer.body)["choices"][0]["text"]
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
         return ""
     return text if isinstance(text, str) else ""

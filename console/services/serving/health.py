@@ -135,7 +135,7 @@ def _model_rung(answer: HttpAnswer, expected: str) -> Rung:
         return Rung("model", Grade.FAIL, clean(answer.error) or f"/v1/models {answer.status}", now)
     try:
         listed = [str(model["id"]) for model in json.loads(answer.body)["data"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         return Rung("model", Grade.FAIL, "/v1/models is not a list of models", now)
     shown = clean(", ".join(listed))[:120]
     if expected in listed:
