@@ -65,6 +65,29 @@ def test_human_numbers(text: str, value: int) -> None:
     assert human_int(text) == value
 
 
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        ("-O3", "optimization_level", "3"),
+        ("-O=2", "optimization_level", "2"),
+        ("-O 1", "optimization_level", "1"),
+        ("--optimization_level 0", "optimization_level", "0"),
+        ("-cc.mode=3 -cc.cudagraph_mode none", "compilation_config", {"mode": 3, "cudagraph_mode": "none"}),
+        ("-sc.method mtp", "speculative_config", {"method": "mtp"}),
+        ("-ac.backend=X", "attention_config", {"backend": "X"}),
+        ("--additional_config.a_b.c=true", "additional_config", {"a_b": {"c": True}}),
+        (
+            "--compilation-config.sizes+ 1,2 --compilation-config.sizes+=4",
+            "compilation_config",
+            {"sizes": ["1", "2", "4"]},
+        ),
+        ("--additional-config.a=1 --additional-config.a.b=2", "additional_config", {"a": {"b": 2}}),
+    ],
+)
+def test_the_flexible_forms_of_a_flag(words: str, name: str, value: object) -> None:
+    assert getattr(parse(["/m", *words.split()]), name) == value
+
+
 MODES = [
     ("", "single", 0, 1, 1),
     ("-dp 2 --data-parallel-rank 1", "external", 1, 1, 1),

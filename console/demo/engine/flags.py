@@ -28,7 +28,7 @@ ssl-certfile ssl-keyfile structured-outputs-backend task tokenizer tokenizer-mod
 tool-call-parser tool-parser-plugin tool-server uds worker-cls worker-extension-cls uvicorn-log-level
 otlp-traces-endpoint mm-processor-cache-type io-processor-plugin ec-connector attention-backend moe-backend
 prefix-caching-hash-algo mamba-cache-dtype mamba-ssm-cache-dtype allowed-origins allowed-methods
-allowed-headers
+allowed-headers optimization-level
 """
 _INTEGERS: Final = """
 api-server-count:asc block-size data-parallel-rank:dpn data-parallel-rpc-port:dpp data-parallel-size:dp
@@ -62,7 +62,7 @@ _JSON: Final = """
 additional-config compilation-config:cc default-chat-template-kwargs eplb-config hf-overrides kv-events-config
 kv-transfer-config limit-mm-per-prompt media-io-kwargs mm-processor-kwargs model-loader-extra-config
 override-generation-config pooler-config profiler-config reasoning-config speculative-config:sc
-structured-outputs-config weight-transfer-config ec-transfer-config attention-config kernel-config
+structured-outputs-config weight-transfer-config ec-transfer-config attention-config:ac kernel-config
 offload-config
 """
 _CHOICES: Final = {
@@ -87,6 +87,8 @@ kv_connector engine_id kv_buffer_device kv_buffer_size kv_role kv_rank kv_parall
 kv_connector_extra_config kv_connector_module_path enable_permute_local_kv kv_load_failure_policy
 """
 _KV_ROLES: Final = ("kv_producer", "kv_both", "kv_consumer")
+_LEVEL: Final = re.compile(r"-O=?(.*)")
+_DOTTED: Final = re.compile(r"--?[A-Za-z][^.]*\.")
 _SUFFIX: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _PYDANTIC: Final = "    For further information visit https://errors.pydantic.dev/2.14/v/"
 
@@ -215,37 +217,45 @@ def _options(names: str) -> list[tuple[str, list[str]]]:
 
 
 def _plain(words: Sequence[str]) -> list[str]:
-    """Dashes for underscores in flag names, and `--config.key value` gathered into JSON, as vLLM's flexible parser
-    does."""
+    """Dashes for underscores in flag names, `-O3` as a flag with a value, and `--config.key value` or `-cc.key value`
+    gathered into JSON, as vLLM's flexible parser does."""
     plain: list[str] = []
     dotted: dict[str, dict[str, JsonValue]] = {}
     queue = list(words)
     while queue:
         word = queue.pop(0)
         name, equals, value = word.partition("=")
-        if name.startswith("--"):
-            name = name.replace("_", "-") if "." not in name else name
-        if name.startswith("--") and "." in name:
+        if level := _LEVEL.fullmatch(word):
+            plain += ["--optimization-level", *([level[1]] if level[1] else [])]
+        elif _DOTTED.match(name):
             flag, _, key = name.partition(".")
             text = value if equals else (queue.pop(0) if queue else "")
-            _put(dotted.setdefault(flag.replace("_", "-"), {}), key.split("."), text)
-            continue
-        plain.append(name + equals + value)
+            _put(dotted.setdefault(flag.replace("_", "-"), {}), key, text)
+        elif name.startswith("--"):
+            plain.append(name.replace("_", "-") + equals + value)
+        else:
+            plain.append(word)
     for flag, tree in dotted.items():
         plain += [flag, json.dumps(tree)]
     return plain
 
 
-def _put(tree: dict[str, JsonValue], keys: Sequence[str], text: str) -> None:
-    for key in keys[:-1]:
+def _put(tree: dict[str, JsonValue], path: str, text: str) -> None:
+    """A value at its place; `key+` adds to a list what stands between commas."""
+    *keys, last = path.removesuffix("+").split(".")
+    for key in keys:
         below = tree.setdefault(key, {})
         if not isinstance(below, dict):
-            return
+            below = tree[key] = {}
         tree = below
+    if path.endswith("+"):
+        before = tree.get(last)
+        tree[last] = [*(before if isinstance(before, list) else []), *text.split(",")]
+        return
     try:
-        tree[keys[-1]] = json.loads(text)
+        tree[last] = json.loads(text)
     except ValueError:
-        tree[keys[-1]] = text
+        tree[last] = text
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
