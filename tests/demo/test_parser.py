@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from console.demo.engine.flags import Refusal, human_int, parse
+from console.demo.engine.flags import Refusal, human_readable_int_or_auto, parse
 from console.demo.engine.launch import resolve
 from console.demo.tools.node import this_node
 from tests.demo.bench import Bench
@@ -59,10 +59,35 @@ def test_a_refused_command_prints_what_the_real_one_printed(bench: Bench, name: 
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("128k", 128000), ("128K", 131072), ("131072", 131072), ("auto", -1), ("1.5k", 1500), ("2M", 2 << 20)],
-)
+    [
+        ("128k", 128000), ("128K", 131072), ("131072", 131072), ("auto", -1), ("AUTO", -1), ("-1", -1), (" 8k", 8000),
+        ("1.5k", 1500), ("2M", 2 << 20), ("1_000", 1000),
+    ],
+)  # fmt: skip
 def test_human_numbers(text: str, value: int) -> None:
-    assert human_int(text) == value
+    assert human_readable_int_or_auto(text) == value
+    assert parse(["/m", f"--max-model-len={text}"]).max_model_len == value
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--max-model-len long", "argument --max-model-len: invalid human_readable_int_or_auto value: 'long'"),
+        ("--max-model-len 1.5", "argument --max-model-len: invalid human_readable_int_or_auto value: '1.5'"),
+        (
+            "--max-num-batched-tokens auto",
+            "argument --max-num-batched-tokens: invalid human_readable_int value: 'auto'",
+        ),
+        (
+            "--max-model-len 1.5K",
+            "argument --max-model-len: Decimals are not allowed with binary suffixes like K."
+            " Did you mean to use 1.5k instead?",
+        ),
+    ],
+)
+def test_what_is_no_number(words: str, said: str) -> None:
+    with pytest.raises(Refusal, match=re.escape(said)):
+        parse(["/m", *words.split()])
 
 
 @pytest.mark.parametrize(

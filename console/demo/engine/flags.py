@@ -34,14 +34,14 @@ _INTEGERS: Final = """
 api-server-count:asc block-size data-parallel-rank:dpn data-parallel-rpc-port:dpp data-parallel-size:dp
 data-parallel-size-local:dpl data-parallel-start-rank:dpr decode-context-parallel-size:dcp
 dcp-kv-cache-interleave-size cp-kv-cache-interleave-size prefill-context-parallel-size:pcp
-h11-max-header-count h11-max-incomplete-event-size kv-cache-memory-bytes long-prefill-token-threshold
+h11-max-header-count h11-max-incomplete-event-size long-prefill-token-threshold
 max-cpu-loras max-log-len max-logprobs max-lora-rank max-loras max-long-partial-prefills
 max-num-partial-prefills max-num-seqs max-parallel-loading-workers master-port nnodes:n node-rank:r
 num-gpu-blocks-override num-redundant-experts pipeline-parallel-size:pp port seed shutdown-timeout
 stream-interval tensor-parallel-size:tp ubatch-size dbo-decode-token-threshold dbo-prefill-token-threshold
 ssl-cert-reqs
 """
-_HUMAN: Final = "max-model-len max-num-batched-tokens"
+_HUMAN: Final = "max-num-batched-tokens kv-cache-memory-bytes"
 _NUMBERS: Final = "cpu-offload-gb gpu-memory-utilization swap-space kv-offloading-size mm-processor-cache-gb"
 _BOOLS: Final = """
 aggregate-engine-logging allow-credentials async-scheduling calculate-kv-scales data-parallel-external-lb:dpe
@@ -107,15 +107,21 @@ class _Parser(argparse.ArgumentParser):
         raise Refusal(f"usage: vllm serve [model_tag] [options]\nvllm serve: error: {message}\n")
 
 
-def human_int(text: str) -> int:
-    """`128k` = 128000, `128K` = 131072, `auto` = -1; ArgumentTypeError for anything else (vLLM 0.21
-    engine/arg_utils.py)."""
-    if text == "auto":
-        return -1
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgtKMGT]?)", text)
+def human_readable_int(text: str) -> int:
+    """`1.5k` = 1500, `128K` = 131072, `7` = 7 (vLLM 0.21 engine/arg_utils.py). argparse prints the name of this function."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgtKMGT])", text.strip())
     if match is None:
-        raise argparse.ArgumentTypeError(f"invalid human_readable_int value: '{text}'")
-    return int(float(match[1]) * _SUFFIX.get(match[2], 1))
+        return int(text)
+    number, suffix = match.groups()
+    if suffix.isupper() and "." in number:
+        said = f"Decimals are not allowed with binary suffixes like {suffix}."
+        raise argparse.ArgumentTypeError(f"{said} Did you mean to use {number}{suffix.lower()} instead?")
+    return int(float(number) * _SUFFIX[suffix])
+
+
+def human_readable_int_or_auto(text: str) -> int:
+    """The same, and `auto` = -1."""
+    return -1 if text.strip().lower() == "auto" else human_readable_int(text)
 
 
 def _json(text: str) -> JsonValue:
@@ -190,7 +196,8 @@ def parser() -> argparse.ArgumentParser:
     groups: tuple[tuple[str, Callable[[str], object] | None], ...] = (
         (_TEXT, None),
         (_INTEGERS, int),
-        (_HUMAN, human_int),
+        (_HUMAN, human_readable_int),
+        ("max-model-len", human_readable_int_or_auto),
         (_NUMBERS, float),
     )
     for names, convert in groups:
