@@ -113,6 +113,13 @@ def test_the_flexible_forms_of_a_flag(words: str, name: str, value: object) -> N
     assert getattr(parse(["/m", *words.split()]), name) == value
 
 
+@pytest.mark.parametrize("name", ["headless", "disable-log-stats", "aggregate-engine-logging"])
+def test_some_flags_have_no_negation(name: str) -> None:
+    assert getattr(parse(["/m", f"--{name}"]), name.replace("-", "_")) is True
+    with pytest.raises(Refusal, match=f"unrecognized arguments: --no-{name}"):
+        parse(["/m", f"--no-{name}"])
+
+
 MODES = [
     ("", "single", 0, 1, 1),
     ("-dp 2 --data-parallel-rank 1", "external", 1, 1, 1),

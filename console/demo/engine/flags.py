@@ -44,10 +44,10 @@ ssl-cert-reqs
 _HUMAN: Final = "max-num-batched-tokens kv-cache-memory-bytes"
 _NUMBERS: Final = "cpu-offload-gb gpu-memory-utilization swap-space kv-offloading-size mm-processor-cache-gb"
 _BOOLS: Final = """
-aggregate-engine-logging allow-credentials async-scheduling calculate-kv-scales data-parallel-external-lb:dpe
+allow-credentials async-scheduling calculate-kv-scales data-parallel-external-lb:dpe
 data-parallel-hybrid-lb:dph disable-access-log-for-endpoints disable-cascade-attn disable-chunked-mm-input
 disable-custom-all-reduce disable-fastapi-docs disable-frontend-multiprocessing
-disable-hybrid-kv-cache-manager disable-log-requests disable-log-stats disable-nccl-for-dp-synchronization
+disable-hybrid-kv-cache-manager disable-log-requests disable-nccl-for-dp-synchronization
 disable-sliding-window disable-uvicorn-access-log enable-auto-tool-choice enable-chunked-prefill enable-dbo
 enable-elastic-ep enable-eplb enable-expert-parallel:ep enable-force-include-usage
 enable-layerwise-nvtx-tracing enable-log-outputs enable-log-requests enable-lora enable-mfu-metrics
@@ -192,7 +192,8 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(prog="vllm serve", add_help=False)
     made.add_argument("model_tag", nargs="?")
     made.add_argument("-h", "--help", nargs="?", const="", dest="help")
-    made.add_argument("--headless", action="store_true")
+    for name in ("headless", "disable-log-stats", "aggregate-engine-logging"):
+        made.add_argument(f"--{name}", action="store_true")
     groups: tuple[tuple[str, Callable[[str], object] | None], ...] = (
         (_TEXT, None),
         (_INTEGERS, int),
