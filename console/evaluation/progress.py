@@ -11,10 +11,10 @@ from console.probes.sanitize import clean
 _TIME = r"(?:\d+ days?, )?(?:\d+:)?\d{1,2}:\d{2}|\?"
 _TQDM = re.compile(
     rf"(?P<label>[^|\r\n]*?)(?P<percent>\d{{1,3}})%\|(?:[^|]*\|)? *(?P<done>\d+)/(?P<total>\d+)"
-    rf" *\[(?P<elapsed>{_TIME}|\d+s)(?:<(?P<left>{_TIME}))?, *(?P<rate>[\d.]+|\?)(?P<unit> ?[A-Za-z]+/s|s/[A-Za-z]+)?"
+    rf" *\[(?P<elapsed>{_TIME}|\d+s)(?:<(?P<left>{_TIME}))?, *(?P<rate>\d+\.?\d*|\?)(?P<unit> ?[A-Za-z]+/s|s/[A-Za-z]+)?"
 )
 _BOARD = re.compile(
-    r"\[[#█\- ]*\] (?P<done>\d+)/(?P<total>\d+) \[(?P<rate>[\d.]+|\?) it/s\] \| (?P<elapsed>\d+:\d{2}:\d{2})"
+    r"\[[#█\- ]*\] (?P<done>\d+)/(?P<total>\d+) \[(?P<rate>\d+\.?\d*|\?) it/s\] \| (?P<elapsed>\d+:\d{2}:\d{2})"
 )
 _COUNTS = re.compile(r"'POST': (\d+), 'RECV': (\d+), 'FINISH': (\d+), 'FAIL': (\d+)")
 _STATUS = re.compile(r"POST=\d+ \([\d.]+/s\) +RECV=\d+ \([\d.]+/s\) +FAIL=(\d+)")
@@ -96,7 +96,7 @@ def _tqdm(bar: re.Match[str]) -> Progress | None:
     if total <= 0 or done > total:
         return None
     rate = None
-    if bar["rate"] not in ("?", "", ".") and bar["unit"]:
+    if bar["rate"] != "?" and bar["unit"]:
         value = float(bar["rate"])
         rate = (1.0 / value if value else None) if bar["unit"].startswith("s/") else value
     left = seconds(bar["left"] or "?")

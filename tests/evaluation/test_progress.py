@@ -34,6 +34,8 @@ BOARD = (
         (BOARD, Progress(3, 8, 0.1, 50.0, 1)),
         ("INFO 86/200 done", None),
         ("300%|x| 300/100 [00:42<00:56,  2.02it/s]", None),
+        (" 43%|x| 86/200 [00:42<00:56,  2.0.2it/s]", Progress(86, 200, None, 56.0)),
+        (BOARD.replace("0.1 it/s", "0.1.1 it/s"), None),
         ("", None),
     ],
 )  # fmt: skip
