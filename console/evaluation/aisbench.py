@@ -124,7 +124,7 @@ def _common(text: str) -> dict[str, Figure]:
     """`{"Total Requests": {"total": 8}, …}`, names in lower case (releases differ in their capitals)."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ResultError(f"the json of the performance run cannot be read: {error}", hint="half-written?") from error
     if not isinstance(data, dict):
         raise ResultError("the json of the performance run is no object")

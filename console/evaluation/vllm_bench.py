@@ -6,8 +6,8 @@ Formats and definitions: vLLM, vllm/benchmarks/serve.py and lib/endpoint_request
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from collections.abc import Mapping
 
 from pydantic import JsonValue
@@ -67,7 +67,7 @@ def read_json(text: str) -> Reading:
     """The file of `--save-result`. Raises ResultError when it is half-written, of a failed run, or without any token."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ResultError(f"the result of vllm bench serve cannot be read: {error}", hint="half-written?") from error
     if not isinstance(data, dict):
         raise ResultError("the result of vllm bench serve is no object")
@@ -127,7 +127,7 @@ def _reading(data: Mapping[str, JsonValue]) -> Reading:
 
 
 def _number(value: JsonValue) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         return None
     return float(value)
 

@@ -68,6 +68,7 @@ def test_a_run_that_did_not_stream_has_no_ttft_and_says_so() -> None:
     ("table", "common", "words"),
     [
         (PERF_CSV, "{", "cannot be read"),
+        (PERF_CSV, "[" * 99999, "cannot be read"),
         (PERF_CSV, "[]", "no object"),
         (PERF_CSV, "{}", "no Total Requests"),
         (PERF_CSV, perf_json(**{"Failed Requests": 8, "Success Requests": 0}), "all 8 requests failed"),
@@ -147,6 +148,9 @@ def test_the_block_says_the_same_as_the_file() -> None:
     [
         ("", "cannot be read"),
         (bench_json()[:-30], "cannot be read"),
+        ("[" * 99999, "cannot be read"),
+        (bench_json(duration=10**400), "no duration"),
+        (bench_json(duration=float("inf")), "no duration"),
         ("[]", "no object"),
         (bench_json(completed=None), "how many requests completed"),
         (bench_json(completed=0, failed=20), "all requests failed"),
