@@ -238,7 +238,7 @@ class LaunchLog:
 
     def _keep(self, tail: bytes) -> None:
         """Hold an unfinished line; of a progress bar only its newest state, of an endless line only its start."""
-        at = tail.rfind(b"\r", 0, -1)
+        at = tail.rstrip(b"\r").rfind(b"\r")
         if at > 0:
             head = tail[: tail.find(b")") + 1] if tail.startswith(b"(") else b""
             self._offset += at - len(head)

@@ -524,6 +524,16 @@ WHOLE = [
 ]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r\r\n"])
+def test_any_line_end_may_be_cut(end: bytes) -> None:
+    data = (ASCEND + WRAPPED).replace(b"\n", end)
+    log = LaunchLog()
+    for at in range(len(data)):
+        log.feed(data[at : at + 1], 100.0)
+    assert log.state == _state(data)
+    assert log.state.version == "0.21.0"
+
+
 @settings(max_examples=120, deadline=None)
 @given(st.sampled_from(WHOLE), st.lists(st.integers(0, 4000), max_size=12))
 def test_chunks_may_be_cut_anywhere(data: bytes, cuts: list[int]) -> None:
