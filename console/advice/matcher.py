@@ -113,6 +113,7 @@ class Matcher:
         if whole:
             for start, line in self._suspects(whole, int(at)):
                 self._line(whole, line, start, at)
+            self._time = self._time_before(whole, len(whole))
             self._last, self._last_at = whole[-LINE_BYTES:].rstrip().rsplit(b"\n", 1)[-1], at
         self._offset += end
         self._tail = block[end:]

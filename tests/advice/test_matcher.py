@@ -48,6 +48,13 @@ def test_chunks_may_be_cut_anywhere(cuts: list[int]) -> None:
     assert _matcher(*(LOG[start:end] for start, end in pairwise(places))).hits == _matcher(LOG).hits
 
 
+def test_a_line_without_a_time_has_that_of_the_line_before_it_in_an_earlier_piece() -> None:
+    head = b"(APIServer pid=1) INFO 11-23 20:39:21 [a.py:1] Supported tasks: ['generate']\n"
+    error = b"(APIServer pid=1) OSError: [Errno 98] Address already in use\n"
+    assert _matcher(head, b"chatter\n", error).hits == _matcher(head + b"chatter\n" + error).hits
+    assert _matcher(head, error).hits[0].time == "11-23 20:39:21"
+
+
 @given(st.lists(st.binary(max_size=120), max_size=8))
 def test_any_bytes_are_taken(chunks: list[bytes]) -> None:
     matcher = _matcher(*chunks)
