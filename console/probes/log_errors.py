@@ -39,7 +39,7 @@ _DEADLY = re.compile(
 
 _HARMLESS = re.compile(
     r"^(?:ERROR: )?ld\.so: object|Dumping input data|Dumping scheduler|Error with model error="
-    r"|KeyboardInterrupt|CancelledError|^SystemExit|resource_tracker|107030"
+    r"|KeyboardInterrupt|CancelledError|^SystemExit|resource_tracker|(?<![\w.-])107030(?![\w])"
 )
 """A missing preload, dumps of what was being done, a client's own mistake, the echo of a stop, a query a driver refuses."""
 

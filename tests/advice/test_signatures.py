@@ -182,6 +182,23 @@ def test_a_failure_in_the_words_of_a_user_is_none(echo: str, flood: bool) -> Non
     assert matcher.hits == ()
 
 
+CODES = ("207008", "507014", "507015", "507034", "507035", "507899", "507010", "507033", "107030")
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_number_that_is_no_code_of_the_driver_shows_nothing(code: str) -> None:
+    others = ("(PID: {})", "pid {}", "request cmpl-{}", "took 0.{} s", "took {}.25 s", "{} tokens", "chatcmpl-1a{}")
+    assert _found([E + f"Engine core proc ended: {other.format(code)}, code 1" for other in others]) == set()
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize(
+    "form", ["error code is {}", "ret: {}.", "ret={},", "[{}]", "drvRetCode={}", "ErrCode:{}(timeout)"]
+)
+def test_a_code_of_the_driver_is_found_in_any_of_its_forms(code: str, form: str) -> None:
+    assert len(_found([P + f"aclrtSynchronizeStream failed, {form.format(code)}"])) == 1
+
+
 def test_a_silent_rank_0_is_found_by_its_last_line() -> None:
     matcher = Matcher(SIGNATURES)
     matcher.feed(f"{INFO}Using max model len 512\n{INFO}Started DP Coordinator process (PID: 20)\n".encode(), 100.0)

@@ -253,6 +253,13 @@ def test_a_traceback_that_torch_marks_with_its_rank_is_read(prefix: str) -> None
     assert _state(data.encode()).first_error == "RuntimeError: device lost"
 
 
+def test_only_the_drivers_own_107030_is_harmless() -> None:
+    head = "(Worker pid=7) ERROR 11-23 20:59:05 [m.py:1] "
+    assert _state(f"{head}halGetDeviceInfo failed, drvRetCode=107030\n".encode()).first_error == ""
+    lost = "no KV for request cmpl-107030"
+    assert _state(f"{head}{lost}\n".encode()).first_error == lost
+
+
 def test_wrappers_are_shown_only_when_nothing_better_was_said() -> None:
     assert _state(WRAPPED).first_error == "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB"
     assert _state(WRAPPED).dead == "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB"
