@@ -182,6 +182,20 @@ def test_a_failure_in_the_words_of_a_user_is_none(echo: str, flood: bool) -> Non
     assert matcher.hits == ()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "vllm serve: error: argument --kv-transfer-config: 1 validation error for KVTransferConfig",
+        "vllm serve: error: argument --attention-config/-ac: 1 validation error for AttentionConfig",
+        "(APIServer pid=1) pydantic_core._pydantic_core.ValidationError: 1 validation error for CacheConfig",
+        "(APIServer pid=1) pydantic_core._pydantic_core.ValidationError: 2 validation errors for SpeculativeConfig",
+        "(APIServer pid=1) pydantic_core._pydantic_core.ValidationError: 1 validation error for ChatCompletionRequest",
+    ],
+)
+def test_a_wrong_value_of_the_operator_is_no_mismatch_of_packages(line: str) -> None:
+    assert _found([line]) == set()
+
+
 CODES = ("207008", "507014", "507015", "507034", "507035", "507899", "507010", "507033", "107030")
 
 
