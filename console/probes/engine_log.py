@@ -132,7 +132,7 @@ class Throughput:
     kv_percent: float
     """The fullest engine's KV cache."""
     stalled_since: float | None = None
-    """Since when every such line had running requests and no generated token: the sign of a hang."""
+    """Since when every such line had running requests and no token, read or generated: the sign of a hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,13 +348,11 @@ class LaunchLog:
             return
         name = found[1] or "all"
         before = self._stats.get(name)
-        running, generated = int(found[4]), float(found[3])
+        running, prompt, generated = int(found[4]), float(found[2]), float(found[3])
         stalled = None
-        if running and not generated:
+        if running and not generated and not prompt:
             stalled = before.stalled_since if before and before.stalled_since is not None else self._at
-        self._stats[name] = Throughput(
-            self._at, float(found[2]), generated, running, int(found[5]), float(found[6]), stalled
-        )
+        self._stats[name] = Throughput(self._at, prompt, generated, running, int(found[5]), float(found[6]), stalled)
 
     def _total(self) -> Throughput | None:
         """All engines of this process as one; lines more than a statistics interval older than the newest do not count."""
@@ -370,7 +368,9 @@ class LaunchLog:
             sum(each.running for each in lines),
             sum(each.waiting for each in lines),
             max(each.kv_percent for each in lines),
-            max(stalls) if stalls and not any(each.generation_tokens_s for each in lines) else None,
+            max(stalls)
+            if stalls and not any(each.generation_tokens_s or each.prompt_tokens_s for each in lines)
+            else None,
         )
 
 

@@ -62,9 +62,17 @@ def test_any_bytes_are_taken(chunks: list[bytes]) -> None:
     assert matcher.silent(1e9) is not None
 
 
+PROMPT = "Engine 000: Avg prompt throughput: %.1f tokens/s"
+
+
+def test_an_engine_that_reads_long_prompts_does_not_hang() -> None:
+    line = f"{PROMPT % 5000}, Avg generation throughput: 0.0 tokens/s, Running: 4 reqs\n".encode()
+    assert _matcher(line * 6).hits == ()
+
+
 def test_a_row_is_broken_by_a_line_that_shows_the_contrary() -> None:
     def stats(tokens: str) -> bytes:
-        return f"Engine 000: Avg generation throughput: {tokens} tokens/s, Running: 4 reqs\n".encode()
+        return f"{PROMPT % 0}, Avg generation throughput: {tokens} tokens/s, Running: 4 reqs\n".encode()
 
     assert _matcher(stats("0.0") * 3, stats("5.0"), stats("0.0") * 3).hits == ()
     (hang,) = _matcher(stats("0.0") * 3, stats("5.0"), stats("0.0") * 4).hits

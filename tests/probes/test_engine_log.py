@@ -447,6 +447,18 @@ def test_a_hang_is_seen_in_the_statistics() -> None:
     assert (found.running, found.generation_tokens_s, found.stalled_since) == (5, 7.5, None)
 
 
+def test_an_engine_that_reads_long_prompts_does_not_hang() -> None:
+    log = LaunchLog()
+    for at in (10.0, 20.0, 30.0):
+        log.feed(
+            b"Engine 000: Avg prompt throughput: 5000.0 tokens/s, Avg generation throughput: 0.0 tokens/s, "
+            b"Running: 2 reqs, Waiting: 0 reqs, GPU KV cache usage: 9.0%\n",
+            at,
+        )
+    assert log.state.throughput is not None
+    assert log.state.throughput.stalled_since is None
+
+
 def test_an_endless_line_is_bounded_and_the_next_one_is_read() -> None:
     log = LaunchLog()
     for _ in range(160):
