@@ -31,6 +31,7 @@ _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _HEAD = re.compile(
     r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)*(?:(?P<level>[A-Z]+) (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) \[[^\]]*\] ?)?"
 )
+_ENGINE = re.compile(r"\bEngine (\d{1,6}): ")
 _TIME = re.compile(rb"\b\d\d-\d\d \d\d:\d\d:\d\d\b")
 _LEVEL = re.compile(rb"(?:^|[ \[m])(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 _CHATTY = (b"DEBUG", b"INFO")
@@ -61,7 +62,9 @@ class _Progress:
     """How far one signature is on its way to a hit."""
 
     first: Hit | None = None
-    row: int = 0
+    """Of the row that was long enough first."""
+    rows: dict[str, tuple[Hit, int]] = field(default_factory=dict)
+    """Engine, where the line names one of several → first line and length of its row."""
     count: int = 0
     also: set[str] = field(default_factory=set)
 
@@ -157,13 +160,17 @@ class Matcher:
             state.also.update(word for word in signature.also if word in text)
             if not any(word in text for word in signature.find):
                 continue
+            engine = named[1] if signature.repeat > 1 and (named := _ENGINE.search(text)) else ""
             if signature.pattern is not None and not signature.pattern.search(text):
-                state.row = state.row if self._hit(signature) or signature.repeat == 1 else 0
+                state.rows.pop(engine, None)
                 continue
-            if state.row == 0:
+            state.count += 1
+            if state.first is None:
                 process = (head["process"] or "") if head else ""
-                state.first = Hit(signature, text.strip()[:2000], self._offset + start, time, at, process)
-            state.row, state.count = state.row + 1, state.count + 1
+                now = Hit(signature, text.strip()[:2000], self._offset + start, time, at, process)
+                begun, length = state.rows.get(engine, (now, 0))
+                state.rows[engine] = begun, length + 1
+                state.first = begun if length + 1 >= signature.repeat else None
 
     def _time_before(self, block: bytes, start: int) -> str:
         found = _TIME.findall(block[max(0, start - 16384) : start])
@@ -171,7 +178,7 @@ class Matcher:
 
     def _hit(self, signature: Signature) -> Hit | None:
         state = self._states[signature.id]
-        if state.first is None or state.row < signature.repeat or (signature.also and not state.also):
+        if state.first is None or (signature.also and not state.also):
             return None
         if signature.silence_s is not None:
             return None

@@ -79,6 +79,19 @@ def test_a_row_is_broken_by_a_line_that_shows_the_contrary() -> None:
     assert hang.signature.id == "F5"
 
 
+def test_of_several_engines_in_one_log_each_has_its_own_row() -> None:
+    def stats(engine: int, tokens: str) -> bytes:
+        text = f"{PROMPT % 0}, Avg generation throughput: {tokens} tokens/s, Running: 4 reqs\n"
+        return text.replace("Engine 000", f"Engine {engine:03d}").encode()
+
+    at_once = b"".join(stats(engine, "0.0") for engine in range(8))
+    assert _matcher(at_once).hits == (), "one interval of eight engines is not a long time"
+    assert [hit.signature.id for hit in _matcher(at_once * 4).hits] == ["F5"]
+    one_of_two = stats(0, "50.0") + stats(1, "0.0")
+    (hang,) = _matcher(one_of_two * 4).hits
+    assert hang.text.startswith("Engine 001")
+
+
 CALM = b'(APIServer pid=1) INFO:     10.0.0.7:41130 - "POST /v1/completions HTTP/1.1" 200 OK\n'
 
 
