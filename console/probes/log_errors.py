@@ -60,7 +60,7 @@ _BARE = (_PLAIN, _USAGE, _SHELL, _MARKED)
 """Lines without a level that are errors all the same."""
 _LAST = re.compile(r"^[A-Za-z_][\w.]*(?::\s|:?$)")
 _DETAILED = re.compile(r"validation errors? for")
-_CANN = re.compile(r"ERR\d{5}|(?i:ErrCode|error code|hccl|acl)")
+_CANN = re.compile(r"ERR\d{5}|(?i:ErrCode|error code|inner error|hccl|acl)")
 _CODE = re.compile(r"\bE[A-Z0-9]\d{4}: ?\S.*")
 _WHAT = re.compile(r"^\s+what\(\):\s+(\S.*)")
 """What a C++ exception that nobody caught says of itself, right below the line that says so."""

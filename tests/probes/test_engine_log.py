@@ -284,6 +284,20 @@ def test_canns_own_words_below_the_error_belong_to_the_cause() -> None:
     assert _state(late).first_error == "RuntimeError: hcclCommInitRootInfoConfig failed, error code is 6"
 
 
+def test_an_inner_error_of_torch_npu_is_told_with_canns_words() -> None:
+    head = b"(Worker pid=7) ERROR 11-23 20:59:05 [m.py:962] "
+    inner = b"RuntimeError: The Inner error is reported as above. The current working operator name is MatMulV3."
+    lines = [
+        b"Traceback (most recent call last):",
+        inner,
+        b"Since the operator is called asynchronously, ...",
+        b"EZ9999: Inner Error!",
+    ]
+    assert _state(b"".join(head + line + b"\n" for line in lines)).first_error.endswith(
+        "MatMulV3.: EZ9999: Inner Error!"
+    )
+
+
 def test_what_a_cpp_exception_says_belongs_to_the_cause() -> None:
     lines = [
         "terminate called after throwing an instance of 'c10::Error'",
