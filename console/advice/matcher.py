@@ -20,6 +20,8 @@ FLOOD_LINES = 5000
 """Of a flood at most so many suspicious lines are looked at in one second."""
 DULL_LINES = 2048
 """So many messages that show nothing are remembered, because tracebacks and floods repeat themselves."""
+BURST_S = 2.0
+"""A line without a time that came so soon after one with a time is of that time; later its arrival tells more."""
 LINE_BYTES = 8 * 1024
 
 _SUSPECT = (
@@ -50,7 +52,7 @@ class Hit:
     offset: int
     """Where that line starts in the log, bytes."""
     time: str
-    """Its `MM-DD HH:MM:SS`, or that of the last line before it that has one; container clock."""
+    """Its `MM-DD HH:MM:SS`, or that of the line with one right before it; empty without, container clock."""
     at: float
     """When it arrived, the caller's clock."""
     process: str = ""
@@ -85,6 +87,7 @@ class Matcher:
         self._offset = 0
         self._second = (0, 0, 0)
         self._time = ""
+        self._time_at = 0.0
         self._last = b""
         self._last_at = 0.0
         self._dull: set[bytes] = set()
@@ -116,7 +119,7 @@ class Matcher:
         if whole:
             for start, line in self._suspects(whole, int(at)):
                 self._line(whole, line, start, at)
-            self._time = self._time_before(whole, len(whole))
+            self._clock(_last_time(whole, len(whole)), at)
             self._last, self._last_at = whole[-LINE_BYTES:].rstrip().rsplit(b"\n", 1)[-1], at
         self._offset += end
         self._tail = block[end:]
@@ -152,8 +155,9 @@ class Matcher:
             self._dull.add(message)
             return
         head = _HEAD.match(text)
-        time = (head and head["time"]) or self._time_before(block, start)
-        self._time = time or self._time
+        time = (head and head["time"]) or _last_time(block, start)
+        self._clock(time, at)
+        time = time or (self._time if at - self._time_at <= BURST_S else "")
         hit = dict.fromkeys(signature for word in words for signature in self._by_word[word])
         for signature in hit:
             state = self._states[signature.id]
@@ -172,9 +176,9 @@ class Matcher:
                 state.rows[engine] = begun, length + 1
                 state.first = begun if length + 1 >= signature.repeat else None
 
-    def _time_before(self, block: bytes, start: int) -> str:
-        found = _TIME.findall(block[max(0, start - 16384) : start])
-        return found[-1].decode() if found else self._time
+    def _clock(self, time: str, at: float) -> None:
+        if time:
+            self._time, self._time_at = time, at
 
     def _hit(self, signature: Signature) -> Hit | None:
         state = self._states[signature.id]
@@ -193,6 +197,11 @@ def _told(line: bytes, info_words: Sequence[bytes]) -> bytes:
         return line
     own = _QUOTED.split(line, maxsplit=1)[0] if info_words else b""
     return own if any(word in own for word in info_words) else b""
+
+
+def _last_time(block: bytes, end: int) -> str:
+    found = _TIME.findall(block[max(0, end - 16384) : end])
+    return found[-1].decode() if found else ""
 
 
 def _text(raw: bytes) -> str:

@@ -52,7 +52,15 @@ def test_a_line_without_a_time_has_that_of_the_line_before_it_in_an_earlier_piec
     head = b"(APIServer pid=1) INFO 11-23 20:39:21 [a.py:1] Supported tasks: ['generate']\n"
     error = b"(APIServer pid=1) OSError: [Errno 98] Address already in use\n"
     assert _matcher(head, b"chatter\n", error).hits == _matcher(head + b"chatter\n" + error).hits
-    assert _matcher(head, error).hits[0].time == "11-23 20:39:21"
+    matcher = _matcher(head)
+    matcher.feed(error, 101.0)
+    assert matcher.hits[0].time == "11-23 20:39:21"
+
+
+def test_a_line_without_a_time_that_came_much_later_is_of_its_arrival() -> None:
+    matcher = _matcher(b"(APIServer pid=1) INFO 11-23 20:39:21 [a.py:1] Supported tasks: ['generate']\n")
+    matcher.feed(b"(APIServer pid=1) OSError: [Errno 98] Address already in use\n", 160.0)
+    assert (matcher.hits[0].time, matcher.hits[0].at) == ("", 160.0)
 
 
 @given(st.lists(st.binary(max_size=120), max_size=8))
