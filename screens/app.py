@@ -27,6 +27,7 @@ from screens.lines import Line, Pen, shown
 from screens.looks import LOOKS, Look
 from screens.main import MainScreen
 from screens.opening import Opening
+from screens.terminal import Terminal
 
 if TYPE_CHECKING:
     from screens.fleet import Fleet
@@ -87,6 +88,7 @@ class ConsoleApp(App[int]):
         self.keys = KeyTimes(clock)
         self.animation_level = "none"
         self.main = MainScreen()
+        self.terminal = Terminal(self)
         self._unsubscribe: Callable[[], None] = lambda: None
         for look in LOOKS.values():
             self.register_theme(look.theme)
@@ -100,11 +102,7 @@ class ConsoleApp(App[int]):
     async def on_mount(self) -> None:
         """Once the first frame is painted, begin to open."""
         self._catch_signals()
-        if isinstance(self._driver, ConsoleDriver):
-            self._driver.on_drained = self.caught_up
-            self._driver.on_wide = self.draw_narrow
-            if self._driver.wide:
-                self.draw_narrow()
+        self.terminal.attach()
         self.main.call_after_refresh(self.run_worker, self._begin(), group="open")
 
     async def _begin(self) -> None:
@@ -225,31 +223,6 @@ class ConsoleApp(App[int]):
             text, Path(self.session.state_dir), driver.write if driver else lambda _text: None, dict(os.environ)
         )
         self.notify(words, markup=False)
-
-    def switch_mouse(self) -> None:
-        """Mouse on or off."""
-        driver = self._driver
-        if isinstance(driver, ConsoleDriver):
-            self.notify(
-                f"mouse {'on: shift selects text' if driver.switch_mouse() else 'off'}", markup=False, timeout=3
-            )
-
-    @property
-    def behind(self) -> bool:
-        """Whether the terminal does not keep up with what it is sent."""
-        return isinstance(self._driver, ConsoleDriver) and self._driver.late
-
-    def caught_up(self, lost: bool) -> None:
-        """The terminal reads again: draw what was not drawn meanwhile, and everything when it lost something."""
-        if lost:
-            self.screen.refresh(repaint=True, layout=True)
-        self.main.draw()
-
-    def draw_narrow(self) -> None:
-        """The terminal draws some characters in two cells, which would shift rows: write ASCII from now on."""
-        self.pen = Pen(ascii=True, wide=True)
-        self.main.dress()
-        self.notify("this terminal draws some signs in two cells, so ASCII is used", markup=False, timeout=6)
 
     def wear(self, name: str) -> bool:
         """Take another look by name; False when there is none."""

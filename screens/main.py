@@ -137,7 +137,7 @@ class MainScreen(Screen[None]):
         if fleet is None or not self.is_mounted:
             return
         self.alarm.hear(each.snapshot for each in fleet.sessions)
-        if not fleet.frozen and not self.console.behind:
+        if not fleet.frozen and not self.console.terminal.behind:
             self.draw()
 
     def draw(self) -> None:
@@ -207,7 +207,7 @@ class MainScreen(Screen[None]):
 
     def tick(self) -> None:
         """Draw what changes with time alone; a terminal that does not keep up is drawn anew once it does."""
-        if self.console.behind:
+        if self.console.terminal.behind:
             return
         self.draw_header()
         tick = getattr(self.pane, "tick", None)

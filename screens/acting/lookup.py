@@ -41,7 +41,7 @@ class Lookup:
             "interrupt": lambda: self._screen.notify(
                 "q leaves the console; engines keep running", markup=False, timeout=3
             ),
-            "mouse": self._screen.console.switch_mouse,
+            "mouse": self._screen.console.terminal.switch_mouse,
             "theme": self.next_theme,
             "suspend": self._screen.console.action_suspend_process,
         }

@@ -1,0 +1,58 @@
+"""What the terminal turns out to be while the app runs on it: whether it keeps up, how wide it draws, whether it has a mouse.
+
+How bytes reach it is the driver's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from screens.driver import ConsoleDriver
+from screens.lines import Pen
+
+if TYPE_CHECKING:
+    from screens.app import ConsoleApp
+
+
+class Terminal:
+    """The terminal of one app; in tests there may be none."""
+
+    def __init__(self, app: ConsoleApp) -> None:
+        self._app = app
+
+    @property
+    def _driver(self) -> ConsoleDriver | None:
+        driver = self._app._driver
+        return driver if isinstance(driver, ConsoleDriver) else None
+
+    def attach(self) -> None:
+        """Hear from the driver from now on."""
+        driver = self._driver
+        if driver is not None:
+            driver.on_drained = self.caught_up
+            driver.on_wide = self.draw_narrow
+            if driver.wide:
+                self.draw_narrow()
+
+    @property
+    def behind(self) -> bool:
+        """Whether it does not keep up with what it is sent."""
+        return self._driver is not None and self._driver.late
+
+    def caught_up(self, lost: bool) -> None:
+        """It reads again: draw what was not drawn meanwhile, and everything when it lost something."""
+        if lost:
+            self._app.screen.refresh(repaint=True, layout=True)
+        self._app.main.draw()
+
+    def draw_narrow(self) -> None:
+        """It draws some characters in two cells, which would shift rows: write ASCII from now on."""
+        self._app.pen = Pen(ascii=True, wide=True)
+        self._app.main.dress()
+        self._app.notify("this terminal draws some signs in two cells, so ASCII is used", markup=False, timeout=6)
+
+    def switch_mouse(self) -> None:
+        """Mouse on or off."""
+        if self._driver is not None:
+            now = "on: shift selects text" if self._driver.switch_mouse() else "off"
+            self._app.notify(f"mouse {now}", markup=False, timeout=3)
