@@ -47,10 +47,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name → (module, one line of help). A module has `add_parser(subparsers)` or, for several verbs, `add_parsers`."""
 
+_BEFORE = {"-c": 1, "--cluster": 1, "--layout": 1, "--assign": 1, "--readonly": 0, "--write": 0}
+"""Options that may stand before a sub-command too → how many words follow each."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _command_first(list(sys.argv[1:] if argv is None else argv))
     try:
         args = _parser(words).parse_args(words)
         return int(args.run(args))
@@ -64,6 +67,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the reader has gone; nothing may be written at exit)
         return 128 + signal.SIGPIPE
+
+
+def _command_first(words: list[str]) -> list[str]:
+    """The words with the shared options that stand before a sub-command moved behind it, where its parser takes them."""
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        if words[at] not in _BEFORE and words[at].partition("=")[0] not in _BEFORE:
+            return words
+        at += 1 if "=" in words[at] else 1 + _BEFORE[words[at]]
+    command = words[at : at + 1]
+    return [*command, *words[:at], *words[at + 1 :]] if command and command[0] != "--" else words
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
