@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from console.cli.main import main
+from console.files import shipped_text
 
 LAB = "name: lab\nnodes: {p0: {host: 10.0.0.1}, p1: {host: 10.0.0.2}, d0: {host: 10.0.0.3}, d1: {host: 10.0.0.4}}\n"
 
@@ -44,3 +48,57 @@ def test_what_is_behind_the_command_wins_and_a_wrong_command_is_named(capsys: py
     assert len(json.loads(capsys.readouterr().out)["ranks"]) == 18
     assert main(["--layout", "plan", "plna"]) == 2
     assert "did you mean plan?" in capsys.readouterr().err
+
+
+def _run(words: str, redirection: str = "", **env: str) -> subprocess.CompletedProcess[bytes]:
+    shell = (
+        f'"{sys.executable}" -c "import sys; from console.cli.main import main; sys.exit(main())" {words} {redirection}'
+    )
+    root = str(Path(__file__).resolve().parent.parent)
+    given = {**os.environ, "PYTHONPATH": root, **env}
+    return subprocess.run(["bash", "-c", shell], capture_output=True, check=False, env=given)
+
+
+PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_a_locale_without_utf_8_changes_no_byte_of_what_a_pipe_gets(tmp_path: Path) -> None:
+    text = shipped_text("a3-pd").replace("title: DeepSeek", "title: 深度求索 DeepSeek")
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    for words in ("plan --layout mine.yaml", "layouts", "validate mine.yaml -o json", "export --layout mine.yaml"):
+        plain, usual = _run(words, **PLAIN), _run(words, PYTHONUTF8="1")
+        assert (plain.returncode, plain.stdout) == (0, usual.stdout), plain.stderr
+
+
+def test_a_name_that_is_no_text_is_shown_escaped() -> None:
+    done = _run(r"plan --layout $'no\xff.yaml'")
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">/dev/full", 1, b"No space left on device"),
+        (">&-", 0, b"made up"),
+        ("2>&-", 0, b""),
+        ("| head -1", 0, b"made up"),
+    ],
+)
+def test_output_that_cannot_be_written_ends_in_one_line_at_most(redirection: str, code: int, said: bytes) -> None:
+    done = _run("plan --layout a3-pd", redirection)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_without_stderr_no_talk_gets_into_the_data() -> None:
+    done = _run("plan --layout nope", "2>&-")
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_a_state_directory_that_cannot_be_made_is_named() -> None:
+    done = _run("assign --cluster lab.yaml --layout a3-pd --auto", XDG_STATE_HOME="/dev/null")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"dsv4-console: /dev/null/dsv4-console")
+    assert b"Traceback" not in done.stderr

@@ -6,7 +6,9 @@ Sub-commands are loaded when they are named, so that `--help` and `plan` stay fa
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -54,9 +56,12 @@ _BEFORE = {"-c": 1, "--cluster": 1, "--layout": 1, "--assign": 1, "--readonly": 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = _command_first(list(sys.argv[1:] if argv is None else argv))
+    _open_streams()
     try:
         args = _parser(words).parse_args(words)
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
     except ConsoleError as error:
         print(f"dsv4-console: {error}", file=sys.stderr)
         if error.hint:
@@ -67,6 +72,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the reader has gone; nothing may be written at exit)
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"dsv4-console: {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what could not be written is not tried again at exit)
+        return ExitCode.FAILED
+
+
+def _open_streams() -> None:
+    """Make every text printable whatever the locale: files and pipes get UTF-8, a closed stream takes what it is given."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def _command_first(words: list[str]) -> list[str]:
