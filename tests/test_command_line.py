@@ -50,6 +50,14 @@ def test_what_is_behind_the_command_wins_and_a_wrong_command_is_named(capsys: py
     assert "did you mean plan?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["layouts", "validate a3-pd lab.yaml"])
+def test_lists_are_printed_one_by_one_for_programs(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), "-o", "json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert main([*command.split(), "-o", "jsonl"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == whole
+
+
 def _run(words: str, redirection: str = "", **env: str) -> subprocess.CompletedProcess[bytes]:
     shell = (
         f'"{sys.executable}" -c "import sys; from console.cli.main import main; sys.exit(main())" {words} {redirection}'

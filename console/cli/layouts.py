@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     text = "list the layouts that are shipped, or print one to start your own from"
     parser = subparsers.add_parser("layouts", help=text, description=text)
     parser.add_argument("name", nargs="?", metavar="NAME", help="print this layout's file")
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
     parser.set_defaults(run=run)
 
 
@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
     layouts = [load_layout(name) for name in shipped_layouts()]
     if args.output == "json":
         print(json.dumps([_json(layout) for layout in layouts], indent=2, ensure_ascii=False))
+    elif args.output == "jsonl":
+        print("\n".join(json.dumps(_json(layout), ensure_ascii=False) for layout in layouts))
     else:
         rows = [
             (layout.name, layout.hardware.name, str(_nodes(layout)), _groups(layout), layout.version, layout.title)

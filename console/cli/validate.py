@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--explain", metavar="RULE", help="tell why a rule exists and what to do; `all` lists the rules"
     )
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
     parser.set_defaults(run=run)
 
 
@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
             _print(name, problems, findings)
     if args.output == "json":
         print(json.dumps(report, indent=2, ensure_ascii=False))
+    elif args.output == "jsonl":
+        print("\n".join(json.dumps(each, ensure_ascii=False) for each in report))
     return worst
 
 
