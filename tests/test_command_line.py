@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from console.cli.main import main
-from console.files import shipped_text
+from console.cli.completion import words_of_commands
+from console.cli.main import COMMANDS, main
+from console.files import shipped_layouts, shipped_text
 
 LAB = "name: lab\nnodes: {p0: {host: 10.0.0.1}, p1: {host: 10.0.0.2}, d0: {host: 10.0.0.3}, d1: {host: 10.0.0.4}}\n"
 
@@ -110,3 +111,26 @@ def test_a_state_directory_that_cannot_be_made_is_named() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(b"dsv4-console: /dev/null/dsv4-console")
     assert b"Traceback" not in done.stderr
+
+
+def test_a_shell_completes_commands_options_layouts_and_files(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+
+    def completed(*words: str) -> set[str]:
+        ask = 'COMP_WORDS=(dsv4-console "$@"); COMP_CWORD=$#; _dsv4_console; printf "%s\\n" "${COMPREPLY[@]}"'
+        done = subprocess.run(
+            ["bash", "-c", f"{script}\n{ask}", "bash", *words], capture_output=True, text=True, check=True
+        )
+        return set(done.stdout.split())
+
+    assert completed("pl") == {"plan"}
+    assert completed("--layout", "a3-pd", "ver") == {"verify"}
+    assert completed("plan", "--lay") == {"--layout"}
+    assert completed("plan", "--layout", "") >= set(shipped_layouts())
+    assert completed("plan", "-c", "la") == {"lab.yaml"}
+    assert completed("start", "--dry") == {"--dry-run"}
+    assert set(words_of_commands()) == {"", *COMMANDS}
+    for shell in ("zsh", "fish"):
+        assert main(["completion", shell]) == 0
+        assert "--layout" in capsys.readouterr().out.replace("-l layout", "--layout")

@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("console.cli.evaluating", "measure throughput and latency"),
     "eval": ("console.cli.evaluating", "measure accuracy with AISBench"),
     "results": ("console.cli.results", "show, compare and export what was measured"),
+    "completion": ("console.cli.completion", "print what bash, zsh or fish needs to complete this command line"),
 }
 """Name → (module, one line of help). A module has `add_parser(subparsers)` or, for several verbs, `add_parsers`."""
 
