@@ -310,6 +310,11 @@ def _core(node: _Scalar) -> Plain:
     return text
 
 
+def is_text(text: str) -> bool:
+    """Whether a plain scalar of this text is read as that text, not as a number or another value."""
+    return _core(_Scalar(text, True, Mark(0, 0))) == text
+
+
 _RESOLVER = Resolver()
 _CONSTRUCTOR = SafeConstructor()
 _TEXT_TAGS = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from console.files.documents import is_text
 from console.model.cluster import HARDWARE, Hardware
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError
@@ -75,6 +76,7 @@ def _hardware(hardware: Hardware) -> object:
     return named or hardware.model_dump(mode="json", exclude_defaults=True)
 
 
+_TEXT = "tag:yaml.org,2002:str"
 _BLOCK_KEYS = ("env", "env_from", "args")
 _FLOW_ITEMS = 4
 
@@ -115,4 +117,6 @@ def _lay_out(node: yaml.Node, key: str) -> int:
         plain_lines = all(line.isprintable() for line in node.value.split("\n"))
         node.style = "|" if plain_lines else '"'
         return _FLOW_ITEMS + 1
+    if isinstance(node, yaml.ScalarNode) and node.tag == _TEXT and not is_text(str(node.value)):
+        node.style = "'"
     return 1

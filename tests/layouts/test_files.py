@@ -28,6 +28,7 @@ from console.files import (
     save_assignment,
     shipped_layouts,
     shipped_text,
+    yaml_text,
 )
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, FileError, Problem, UsageError
@@ -263,3 +264,24 @@ def test_a_file_with_any_value_replaced_is_judged_and_rendered_or_refused(data: 
                 capacity_notes(deployment)
                 for rank in deployment.ranks()[:3]:
                     rank_script(deployment, rank)
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    value=st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**60), 2**60)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | TEXT
+        | st.from_regex(r"[-+]?[0-9.]{0,4}[eE_x:.]?[-+]?[0-9]{0,3}", fullmatch=True),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+        max_leaves=6,
+    )
+)
+def test_any_value_of_a_flag_survives_writing_and_reading(value: object) -> None:
+    read = read_document(yaml_text({"args": {"flag": value}}).encode(), "x.yaml").value
+    assert repr(read) == repr({"args": {"flag": value}})
