@@ -11,7 +11,8 @@ from pydantic import JsonValue
 
 from console.commands.flags import flag_words, json_text
 from console.model.deployment import Command, Deployment, Rank, is_address
-from console.model.layout import Fact, Group, NodeChange, flag_name
+from console.model.facts import FACTS, filled
+from console.model.layout import Group, NodeChange, flag_name
 
 INTERFACE_NAMES = ("HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 """Variables that name the interface of the service address (the tutorial, section 5.1)."""
@@ -31,6 +32,9 @@ def serve_command(deployment: Deployment, rank: Rank) -> Command:
     group = layout.groups[rank.group]
     change = group.by_node.get(rank.position, NodeChange())
     args = {**layout.args, **group.args, **change.args}
+    for key, value in {**group.args_from, **change.args_from}.items():
+        args = {name: each for name, each in args.items() if flag_name(name) != flag_name(key)}
+        args[key] = rank_value(deployment, rank, value)
     owned = _owned_flags(deployment, rank, group)
     names = {flag_name(key) for key in args}
     computed = {key: value for key, value in owned.items() if key not in names}
@@ -124,8 +128,9 @@ def _environment(deployment: Deployment, rank: Rank, group: Group, change: NodeC
             own["HCCL_IF_IP"] = rank.address
     if rank.devices:
         own["ASCEND_RT_VISIBLE_DEVICES"] = _listed(rank.devices)
-    filled = {name: rank_fact(deployment, rank, fact) for name, fact in group.env_from.items()}
-    written = {**deployment.layout.env, **group.env, **filled, **change.env}
+    left = {name: rank_fact(deployment, rank, text) for name, text in group.env_from.items()}
+    left_here = {name: rank_fact(deployment, rank, text) for name, text in change.env_from.items()}
+    written = {**deployment.layout.env, **group.env, **left, **change.env, **left_here}
     interfaces = {name: nic for name in INTERFACE_NAMES if nic and (rank.devices or not name.startswith("HCCL"))}
     every = {**interfaces, **written, **own}
     return {name: value for name, value in every.items() if value is not None}
@@ -133,30 +138,36 @@ def _environment(deployment: Deployment, rank: Rank, group: Group, change: NodeC
 
 def rank_fact(deployment: Deployment, rank: Rank, text: str) -> str | None:
     """What a variable of `env_from` is filled with for a rank; None when a fact in it is not known."""
+    value = rank_value(deployment, rank, f"{{{text}}}" if text in FACTS else text)
+    return value if isinstance(value, str) else None
+
+
+def rank_value(deployment: Deployment, rank: Rank, value: JsonValue) -> JsonValue:
+    """A value of `args_from` with the rank's facts in it; None when one of them is not known."""
     node = deployment.cluster.nodes.get(rank.node)
-    facts: dict[Fact, str | None] = {
+    facts: dict[str, str | None] = {
         "address": rank.address,
         "dp_address": rank.dp_address,
-        "first_address": _first_address(deployment),
+        "first_address": _address_at(deployment, next(iter(deployment.layout.groups)), 0),
         "nic": node.nic if node else None,
         "port": None if rank.port is None else str(rank.port),
         "dp_rank": str(rank.dp_rank),
         "local_rank": str(rank.local_rank),
         "devices": _listed(rank.devices),
     }
-    for fact, value in facts.items():
-        if text == fact:
-            return value
-        if f"{{{fact}}}" in text:
-            if value is None:
-                return None
-            text = text.replace(f"{{{fact}}}", value)
-    return text
+
+    def fact(name: str) -> str | None:
+        if name in facts:
+            return facts[name]
+        group, _, index = name.removeprefix("address:").partition("/")
+        return _address_at(deployment, group, int(index))
+
+    return filled(value, fact)
 
 
-def _first_address(deployment: Deployment) -> str | None:
-    members = deployment.assignment.of(next(iter(deployment.layout.groups)))
-    return deployment.address(members[0]) if members else None
+def _address_at(deployment: Deployment, group: str, position: int) -> str | None:
+    members = deployment.assignment.of(group)
+    return deployment.address(members[position]) if position < len(members) else None
 
 
 def _listed(devices: tuple[int, ...]) -> str:

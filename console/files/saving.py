@@ -77,7 +77,7 @@ def _hardware(hardware: Hardware) -> object:
 
 
 _TEXT = "tag:yaml.org,2002:str"
-_BLOCK_KEYS = ("env", "env_from", "args")
+_BLOCK_KEYS = ("env", "env_from", "args", "args_from")
 _FLOW_ITEMS = 4
 
 

@@ -143,6 +143,7 @@ class Deployment:
             for local in range(processes):
                 dp_rank = position * parallel.per_node + local
                 first = group.first_device + local * width
+                port = group.first_port(position) + local
                 headless = parallel.balance == "internal" and position > 0
                 yield Rank(
                     id=f"{name}-{dp_rank}",
@@ -154,7 +155,7 @@ class Deployment:
                     local_size=local_size,
                     dp_size=parallel.size,
                     devices=tuple(range(first, first + width)) if self._has_devices(node) else (),
-                    port=None if headless else group.port + local,
+                    port=None if headless else port,
                     headless=headless,
                     address=self.address(node),
                     dp_address=head,

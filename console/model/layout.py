@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from console.model.cluster import Hardware, Written, _named_hardware
+from console.model.facts import FACTS, KNOWN, named
 from console.model.restart import Restart
 from console.model.source import Source
 
@@ -16,8 +17,6 @@ Role = Literal["prefill", "decode", "mixed"]
 Balance = Literal["internal", "external", "hybrid"]
 MOST = 4096
 """No group has more nodes or ranks; a larger number is a slip, and would only be found out by waiting."""
-Fact = Literal["address", "dp_address", "first_address", "nic", "port", "dp_rank", "local_rank", "devices"]
-"""What a variable can be filled with for each rank; `first_address` is that of the layout's first node."""
 KV_ROLES: Mapping[Role, str] = {"prefill": "kv_producer", "decode": "kv_consumer", "mixed": "kv_both"}
 """What each role is called in `--kv-transfer-config` (vLLM 0.21 config/kv_transfer.py)."""
 
@@ -86,11 +85,20 @@ class NodeChange(Written):
     """Variables over the group's; null takes one away."""
     args: dict[str, JsonValue] = Field(default_factory=dict)
     """Flags over the group's; null takes one away, a computed one too."""
+    env_from: dict[str, str] = Field(default_factory=dict)
+    args_from: dict[str, JsonValue] = Field(default_factory=dict)
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """HTTP port of the first engine on this node."""
 
     @field_validator("env", mode="before")
     @classmethod
     def _env(cls, value: object) -> object:
         return env_text(value)
+
+    @field_validator("env_from", "args_from")
+    @classmethod
+    def _known_facts(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        return with_facts(value)
 
 
 class Group(Written):
@@ -112,6 +120,8 @@ class Group(Written):
     env_from: dict[str, str] = Field(default_factory=dict)
     """Variables whose value differs from rank to rank: name → a fact, or a text with facts in braces (`tcp://{address}:80`)."""
     args: dict[str, JsonValue] = Field(default_factory=dict)
+    args_from: dict[str, JsonValue] = Field(default_factory=dict)
+    """Flags whose value differs from rank to rank, over `args`: as there, with facts in braces in its texts."""
     by_node: dict[int, NodeChange] = Field(default_factory=dict)
     """Position of a node in the group, from 0 → what is different there. Rarely wise: ranks of a group should be equal."""
     restart: Restart = Restart()
@@ -127,13 +137,10 @@ class Group(Written):
     def _env_names(cls, value: dict[str, str]) -> dict[str, str]:
         return env_names(value)
 
-    @field_validator("env_from")
+    @field_validator("env_from", "args_from")
     @classmethod
-    def _known_facts(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, text in value.items():
-            if text not in get_args(Fact) and not any(f"{{{fact}}}" in text for fact in get_args(Fact)):
-                raise ValueError(f"{name}: {text!r} names no fact (facts: {', '.join(get_args(Fact))})")
-        return value
+    def _known_facts(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        return with_facts(value)
 
     @model_validator(mode="after")
     def _bounded(self) -> Group:
@@ -146,6 +153,11 @@ class Group(Written):
     def devices_per_rank(self) -> int:
         """Devices one data-parallel rank occupies."""
         return self.tensor_parallel * self.pipeline_parallel * self.prefill_context_parallel
+
+    def first_port(self, position: int) -> int:
+        """HTTP port of the first engine on the group's node at `position`."""
+        change = self.by_node.get(position)
+        return self.port if change is None or change.port is None else change.port
 
 
 def env_text(value: object) -> object:
@@ -163,6 +175,14 @@ def env_names(value: dict[str, str]) -> dict[str, str]:
     for name in value:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError(f"{name!r} is no name for a variable (letters, digits and _, no digit first)")
+    return value
+
+
+def with_facts(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The same values; ValueError when one names no fact, for then it belongs where plain values are."""
+    for name, text in value.items():
+        if text not in FACTS and not any(named(text)):
+            raise ValueError(f"{name}: {text!r} names no fact (facts: {KNOWN})")
     return value
 
 

@@ -102,6 +102,10 @@ def _written_ports(scene: Scene) -> Mapping[tuple[str, ...], tuple[str, int, int
     for name, group in scene.groups.items():
         processes = group.data_parallel.per_node if group.data_parallel.balance == "external" else 1
         ports[name, "port"] = (f"HTTP of {name}", group.port, group.port + processes - 1, name)
+        for place, change in group.by_node.items():
+            if change.port is not None:
+                what = f"HTTP of {name} on its node {place}"
+                ports[name, "by_node", str(place), "port"] = (what, change.port, change.port + processes - 1, name)
         if group.data_parallel.size > 1:
             rpc = group.data_parallel.rpc_port
             ports[name, "data_parallel", "rpc_port"] = (f"the rank port of {name}", rpc, rpc, name)

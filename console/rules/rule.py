@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from functools import cached_property
 from pydantic import JsonValue
 
 from console.model.deployment import Deployment, Rank
+from console.model.facts import filled
 from console.model.findings import Finding, Severity
 from console.model.layout import KV_ROLES, Group, Layout, flag_name
 from console.model.source import Source
@@ -72,7 +74,9 @@ class Scene:
     @cached_property
     def _args(self) -> Mapping[str, Mapping[str, JsonValue]]:
         return {
-            name: {flag_name(key): value for key, value in {**self.layout.args, **group.args}.items()}
+            name: {
+                flag_name(key): value for key, value in {**self.layout.args, **group.args, **group.args_from}.items()
+            }
             for name, group in self.groups.items()
         }
 
@@ -92,8 +96,9 @@ class Scene:
     def written_by_node(self, group: str) -> Iterator[tuple[str, JsonValue, str]]:
         """(flag, value, place) for what is written for single nodes of a group."""
         for position, change in self.groups[group].by_node.items():
-            for key, value in change.args.items():
-                yield flag_name(key), value, self.at(group, "by_node", str(position), "args", key)
+            for kind, args in (("args", change.args), ("args_from", change.args_from)):
+                for key, value in args.items():
+                    yield flag_name(key), value, self.at(group, "by_node", str(position), kind, key)
 
     def env(self, group: str) -> Mapping[str, str]:
         """Variables of a group as written."""
@@ -120,6 +125,8 @@ class Scene:
     def transfer(self, group: str) -> Mapping[str, JsonValue]:
         """What the group's `--kv-transfer-config` will say; empty without one."""
         written = self.args(group).get("kv-transfer-config")
+        if isinstance(written, str):
+            written = _json(written)
         if isinstance(written, dict):
             return written
         return self.layout.kv_transfer_config(group) or {}
@@ -150,7 +157,11 @@ class Scene:
 
     def at_flag(self, group: str, flag: str) -> str:
         """The place of a flag, however it is spelt."""
-        for written in (*self.groups[group].args, *self.layout.args):
+        for kind, args in (("args_from", self.groups[group].args_from), ("args", self.groups[group].args)):
+            for written in args:
+                if flag_name(written) == flag:
+                    return self.at(group, kind, written)
+        for written in self.layout.args:
             if flag_name(written) == flag:
                 return self.at(group, "args", written)
         return self.at(group, "args")
@@ -158,6 +169,15 @@ class Scene:
     def at_top(self, *keys: str) -> str:
         """`FILE:LINE` of a key of the layout; `layout NAME` without a file."""
         return self.source.where(*keys) if self.source.marks else f"layout {self.layout.name}"
+
+
+def _json(text: str) -> JsonValue:
+    """JSON in a text, with a number in the place of each fact; None when it is none."""
+    try:
+        value: JsonValue = json.loads(str(filled(text, lambda _: "0")))
+    except ValueError:
+        return None
+    return value
 
 
 def whole(value: JsonValue) -> int | None:

@@ -20,8 +20,10 @@ from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster, Node
 from console.model.deployment import Command, Deployment
 from console.model.errors import UsageError
+from console.model.layout import Layout
 from console.services.assigning.assignment import example
 from tests.layouts.dumper import run_script
+from tests.layouts.words import flags
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True).filter(
@@ -171,3 +173,49 @@ def test_there_is_no_proxy_command_before_both_sides_have_nodes() -> None:
     made = example(load_layout("a3-pd"))
     half = Deployment(made.cluster, made.layout, type(made.assignment)({"prefill": made.assignment.of("prefill")}))
     assert proxy_command(half) is None
+
+
+def _left(group: str, **change: object) -> Deployment:
+    data = load_layout("a3-pd").model_dump(mode="json")
+    data["groups"][group].update(change)
+    return example(Layout.model_validate(data))
+
+
+def _given(deployment: Deployment, engine: str) -> tuple[dict[str, object], dict[str, str], int | None]:
+    rank = next(rank for rank in deployment.ranks() if rank.id == engine)
+    command = serve_command(deployment, rank)
+    return flags(command.argv), dict(command.env), rank.port
+
+
+def test_flags_and_variables_can_be_left_to_each_rank() -> None:
+    left: dict[str, JsonValue] = {
+        "log-dir": "/log/{dp_rank}-{local_rank}",
+        "max_num_seqs": "{port}",
+        "hf-overrides": {"peer": "http://{address:prefill/1}:80", "text": "{nothing}", "list": ["{dp_address}"]},
+    }
+    url = {"URL": "tcp://{address:decode/1}:{port}", "OWN": "address", "NIC": "{nic}"}
+    words, env, _ = _given(_left("decode", args_from=left, env_from=url), "decode-9")
+    assert words["log-dir"] == "/log/9-1"
+    assert words["max-num-seqs"] == "7101"
+    expected = {"peer": "http://192.0.2.2:80", "text": "{nothing}", "list": ["192.0.2.3"]}
+    assert words["hf-overrides"] == expected
+    assert (env["URL"], env["OWN"]) == ("tcp://192.0.2.4:7101", "192.0.2.4")
+    assert "NIC" not in env
+
+
+def test_one_node_can_have_another_port_and_texts_of_its_own() -> None:
+    change = {"port": 7300, "args_from": {"log-dir": "/second/{dp_rank}"}, "env_from": {"A": "port"}}
+    deployment = _left("decode", by_node={"1": change}, args_from={"log-dir": "/first/{dp_rank}"})
+    assert [_given(deployment, engine)[2] for engine in ("decode-0", "decode-8", "decode-9")] == [7100, 7300, 7301]
+    words, env, port = _given(deployment, "decode-9")
+    assert (words["log-dir"], words["port"], env["A"], port) == ("/second/9", "7301", "7301", 7301)
+    assert _given(deployment, "decode-1")[0]["log-dir"] == "/first/1"
+    proxy = proxy_command(deployment)
+    assert proxy is not None
+    assert proxy.argv[-8:] == tuple(str(port) for port in range(7300, 7308))
+
+
+@pytest.mark.parametrize("where", ["args_from", "env_from"])
+def test_a_text_without_a_fact_belongs_elsewhere(where: str) -> None:
+    with pytest.raises(ValueError, match=r"names no fact \(facts: address, .*address:GROUP/INDEX\)"):
+        _left("decode", **{where: {"A": "{port:1} {nothing}"}})

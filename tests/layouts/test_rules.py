@@ -145,6 +145,21 @@ MUTATIONS = (
     Mutation(
         "R5", "rank by hand on one node", _group("decode", "by_node", value={0: {"args": {"data-parallel-rank": 1}}})
     ),
+    Mutation(
+        "R3", "address left to ranks", _group("decode", "args_from", value={"data-parallel-address": "{address}"})
+    ),
+    Mutation("R5", "rank left to ranks", _group("decode", "args_from", value={"data-parallel-rank": "{local_rank}"})),
+    Mutation(
+        "R12",
+        "one engine id in a connector left to ranks",
+        lambda data: data["groups"]["decode"].update(
+            kv_transfer=None,
+            args_from={
+                "kv-transfer-config": '{"kv_connector": "MooncakeHybridConnector", "kv_role": "kv_consumer", '
+                '"engine_id": "0", "kv_rank": {dp_rank}}'
+            },
+        ),
+    ),
     Mutation("R4", "headless by hand", _flag("decode", "headless", True)),
     Mutation("R5", "start rank by hand", _flag("decode", "data-parallel-start-rank", 1)),
     Mutation("R7", "several API servers", _flag("decode", "api-server-count", 4)),
@@ -205,6 +220,7 @@ MUTATIONS = (
         lambda data: data.update(image="quay.io/x:v0.21.0rc1" + ("" if data["hardware"]["name"] == "a3" else "-a3")),
     ),
     Mutation("P2", "HTTP in the ephemeral range", _group("decode", "port", value=40000)),
+    Mutation("P2", "HTTP of one node there", _group("decode", "by_node", value={0: {"port": 40000}})),
     Mutation("P3", "HTTP beyond the last port", _group("decode", "port", value=65535)),
     Mutation("P1", "rank port and HTTP meet", _group("decode", "data_parallel", "rpc_port", value=7300)),
     Mutation("H1", "weights beyond HBM", lambda data: data["model"].update(weights_gib=64.0 * 16 * 4 * 16)),

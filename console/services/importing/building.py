@@ -10,17 +10,17 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 from pydantic import JsonValue
 
 from console.commands.serve import computed_flags, rank_fact, serve_command
 from console.model.cluster import HARDWARE, Cluster, Hardware, Node
 from console.model.deployment import Assignment, Deployment, Rank
+from console.model.facts import FACTS
 from console.model.layout import (
     Balance,
     DataParallel,
-    Fact,
     Group,
     KvTransfer,
     Layout,
@@ -297,10 +297,9 @@ def _facts(deployment: Deployment, pairs: Sequence[tuple[Rank, ForeignRank]]) ->
 
 def _candidates(deployment: Deployment, rank: Rank, value: str) -> Iterator[str]:
     """The facts themselves, then the value with an address, an address and the port, or the port put back as facts."""
-    facts: tuple[Fact, ...] = get_args(Fact)
-    yield from facts
+    yield from FACTS
     port = rank_fact(deployment, rank, "port") or "\0"
-    for fact in facts[:4]:
+    for fact in FACTS[:4]:
         known = rank_fact(deployment, rank, fact)
         if known and known in value:
             text = value.replace(known, f"{{{fact}}}")
