@@ -106,6 +106,8 @@ def _yaml(data: object) -> str:
 def _lay_out(node: yaml.Node, key: str) -> int:
     """Choose each collection's style; gives how many scalars it holds."""
     if isinstance(node, yaml.MappingNode):
+        for name, _ in node.value:
+            name.style = None if name.value.isprintable() else '"'
         count = sum(_lay_out(value, str(name.value)) for name, value in node.value)
         node.flow_style = (count <= _FLOW_ITEMS and key not in ("", *_BLOCK_KEYS)) or not node.value
         return count
