@@ -31,7 +31,7 @@ def _braced(text: str, table: dict[str, str]) -> str:
 
 
 def _bare(text: str, env: dict[str, str]) -> str:
-    return re.sub(r"\$(\w+)", lambda found: env.get(found[1], ""), text)
+    return re.sub(r"(?<!\$)\$(\w+)", lambda found: env.get(found[1], ""), text)
 
 
 def external(config: dict[str, Any], ips: list[str]) -> list[Started]:
@@ -40,19 +40,19 @@ def external(config: dict[str, Any], ips: list[str]) -> list[Started]:
     for index, (node, template) in enumerate(zip(config["config"], config["templates"], strict=True)):
         cluster = {f"NODE_{each}_IP": ip for each, ip in enumerate(ips)}
         cluster |= {"LOCAL_IP": ips[index], "MASTER_IP": ips[0], "LWS_WORKER_INDEX": str(index)}
-        width = node["tp_size"] * node.get("pp_size", 1) * node.get("cp_size", 1)
-        for local in range(node["dp_size_local"]):
+        width = int(node["tp_size"]) * int(node.get("pp_size", 1)) * int(node.get("cp_size", 1))
+        for local in range(int(node["dp_size_local"])):
             table = {
                 **cluster,
                 "MODEL": config["model"],
-                "PORT_START": str(node["port_start"]),
-                "PORT": str(node["port_start"] + local),
-                "DP_SIZE": str(node["dp_size"]),
-                "DP_SIZE_LOCAL": str(node["dp_size_local"]),
-                "DP_RANK_START": str(node["dp_rank_start"]),
-                "DP_RANK": str(node["dp_rank_start"] + local),
+                "PORT_START": str(int(node["port_start"])),
+                "PORT": str(int(node["port_start"]) + local),
+                "DP_SIZE": str(int(node["dp_size"])),
+                "DP_SIZE_LOCAL": str(int(node["dp_size_local"])),
+                "DP_RANK_START": str(int(node["dp_rank_start"])),
+                "DP_RANK": str(int(node["dp_rank_start"]) + local),
                 "LOCAL_RANK": str(local),
-                "TP_SIZE": str(node["tp_size"]),
+                "TP_SIZE": str(int(node["tp_size"])),
                 "CP_SIZE": str(node.get("cp_size", 1)),
                 "SP_SIZE": str(node.get("sp_size", 1)),
                 "PP_SIZE": str(node.get("pp_size", 1)),
@@ -63,9 +63,8 @@ def external(config: dict[str, Any], ips: list[str]) -> list[Started]:
                 "CONFIG_INDEX": str(index),
             }
             env: dict[str, str] = {}
-            for name, value in template["envs"].items():
-                env[name] = _bare(_braced(str(value), table), {**OS_ENV, **env})
-            env |= _loader(ips[index], ips[0])
+            for name, value in {**template["envs"], **_loader(ips[index], ips[0])}.items():
+                env[name] = _bare(_braced(value, table), {**OS_ENV, **env}) if isinstance(value, str) else str(value)
             argv = [_bare(_braced(str(word), table), env) for word in template["server_cmd_template"]]
             started.append(Started(index, ["vllm", "serve", config["model"], *argv], env))
     return started
@@ -80,7 +79,7 @@ def internal(config: dict[str, Any], ips: list[str]) -> list[Started]:
         master = ips[decoders[0]] if index in decoders else ips[0]
         env = {name: str(value) for name, value in node["envs"].items()} | _loader(ips[index], master)
         known = {"SERVER_PORT": "8080", **env}
-        started.append(Started(index, shlex.split(_bare(node["server_cmd"], known)), env))
+        started.append(Started(index, shlex.split(_bare(_braced(node["server_cmd"], known), known)), env))
     return started
 
 

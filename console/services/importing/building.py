@@ -7,17 +7,13 @@ console computes differently shows in the layout instead of getting lost.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from pydantic import JsonValue
 
-from console.commands.serve import computed_flags, rank_fact, serve_command
 from console.model.cluster import HARDWARE, Cluster, Hardware, Node
-from console.model.deployment import Assignment, Deployment, Rank
-from console.model.facts import FACTS
+from console.model.deployment import Assignment, Deployment
 from console.model.layout import (
     Balance,
     DataParallel,
@@ -29,11 +25,12 @@ from console.model.layout import (
     Proxy,
     flag_name,
 )
-from console.services.importing.foreign import NIC, Foreign, ForeignNode, ForeignRank, address_of, same
+from console.services.importing.foreign import RPC_DEFAULT, Foreign, ForeignNode
+from console.services.importing.keeping import filled
+from console.services.importing.marks import NIC, Seat, address_of, marked
 
-_RPC_DEFAULT = 29550
 _HTTP_DEFAULT = 8000
-Value = TypeVar("Value")
+_RANKS = ("data-parallel-rank", "data-parallel-start-rank")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +45,8 @@ def build(foreign: Foreign) -> Imported:
     """The layout that starts what the foreign file starts. ValueError (pydantic's) when no layout can hold it."""
     warnings = list(foreign.warnings)
     members = _grouped(foreign.nodes)
+    for name, nodes in members.items():
+        warnings += _odd_nodes(name, nodes)
     bare = {name: _bare(nodes, foreign, warnings, name) for name, nodes in members.items()}
     layout = Layout(
         name=_plain(foreign.name),
@@ -60,8 +59,11 @@ def build(foreign: Foreign) -> Imported:
     layout = _with_transfer(layout, members)
     groups = dict(layout.groups)
     deployment = _deployment(layout, members)
+    seats = _seats(members)
     for name, nodes in members.items():
-        groups[name] = _filled(deployment, name, nodes, warnings)
+        ranks = [rank for rank in deployment.ranks() if rank.group == name]
+        theirs = [rank for node in nodes for rank in node.ranks]
+        groups[name] = filled(deployment, name, list(zip(ranks, theirs, strict=False)), seats, warnings)
     return Imported(layout.model_copy(update={"groups": groups}), tuple(dict.fromkeys(warnings)))
 
 
@@ -81,10 +83,38 @@ def _grouped(nodes: Sequence[ForeignNode]) -> dict[str, list[ForeignNode]]:
         found.setdefault(key, []).append(node)
     named: dict[str, list[ForeignNode]] = {}
     for (role, _), group in found.items():
+        group.sort(key=_first_rank)
         same_role = sum(name.split("-")[0] == role for name in named)
         named[f"{role}-{same_role + 1}" if same_role else role] = group
     order = {"prefill": 0, "decode": 1, "mixed": 2}
     return dict(sorted(named.items(), key=lambda item: order[item[1][0].role]))
+
+
+def _first_rank(node: ForeignNode) -> int:
+    """The first data-parallel rank a node carries; 0 where it does not say."""
+    args = node.ranks[0].args
+    return next((rank for name in _RANKS if (rank := whole(flag(args, name))) is not None), 0)
+
+
+def _odd_nodes(name: str, nodes: list[ForeignNode]) -> list[str]:
+    """What is unusual in how a group's nodes are laid out."""
+    odd = []
+    if [node.index for node in nodes] != sorted(node.index for node in nodes):
+        order = ", ".join(str(node.index) for node in nodes)
+        odd.append(f"{name}: its ranks are on the file's nodes {order} in this order; assign yours so")
+    if len(sizes := {local_size(node) for node in nodes}) > 1:
+        many = " and ".join(map(str, sorted(sizes)))
+        odd.append(f"{name}: its nodes carry {many} ranks; in a layout all nodes of a group carry equally many")
+    return odd
+
+
+def _seats(members: Mapping[str, list[ForeignNode]]) -> dict[int, Seat]:
+    first = next(iter(members.values()))[0].index
+    return {
+        node.index: Seat(node.index, name, position, nodes[0].index, first)
+        for name, nodes in members.items()
+        for position, node in enumerate(nodes)
+    }
 
 
 def flag(args: Mapping[str, JsonValue], name: str) -> JsonValue:
@@ -127,10 +157,30 @@ def _bare(nodes: list[ForeignNode], foreign: Foreign, warnings: list[str], name:
             size=size,
             per_node=local,
             balance=_balance(nodes[0]),
-            rpc_port=whole(flag(first, "data-parallel-rpc-port")) or _RPC_DEFAULT,
+            rpc_port=whole(flag(first, "data-parallel-rpc-port")) or RPC_DEFAULT,
         ),
-        port=whole(flag(first, "port")) or _HTTP_DEFAULT,
+        port=_port(nodes[0]),
+        first_device=_first_device(nodes[0], width if len(nodes[0].ranks) > 1 else local * width),
+        by_node={
+            place: NodeChange(port=_port(node))
+            for place, node in enumerate(nodes)
+            if _port(node) != _port(nodes[0]) and flag(node.ranks[0].args, "headless") is None
+        },
     )
+
+
+def _port(node: ForeignNode) -> int:
+    first = node.ranks[0]
+    said = whole(flag(first.args, "port"))
+    return said if said is not None else int(first.facts.get("port", _HTTP_DEFAULT))
+
+
+def _first_device(node: ForeignNode, width: int) -> int:
+    """The first of the devices the file gives a node's first engine, where they are as many as it takes, in a row."""
+    words = node.ranks[0].env.get("ASCEND_RT_VISIBLE_DEVICES", "").split(",")
+    devices = [int(word) for word in words if word.isascii() and word.isdecimal() and len(word) < 5]
+    in_a_row = devices == list(range(devices[0], devices[0] + width)) if devices else False
+    return devices[0] if in_a_row and len(devices) == len(words) else 0
 
 
 def _balance(node: ForeignNode) -> Balance:
@@ -175,6 +225,8 @@ def _with_transfer(layout: Layout, members: Mapping[str, list[ForeignNode]]) -> 
     """The layout with a `kv_transfer` in every group whose written configuration one can say exactly."""
     for name, nodes in members.items():
         written = [flag(rank.args, "kv-transfer-config") for node in nodes for rank in node.ranks[:1]]
+        if any(marked(flag(rank.left_args, "kv-transfer-config")) for node in nodes for rank in node.ranks):
+            continue
         transfer = _transfer(layout, name, written)
         if transfer is None:
             continue
@@ -225,117 +277,7 @@ def _deployment(layout: Layout, members: Mapping[str, list[ForeignNode]]) -> Dep
         for index in indexes:
             host = address_of(index)
             nodes[f"node-{index}"] = Node(name=f"node-{index}", host=host, nic=NIC, hardware=layout.hardware)
-    first = min(nodes, key=lambda name: int(name.split("-")[1]))
-    assert first
     return Deployment(Cluster(name="imported", nodes=nodes), layout, Assignment(assignment))
-
-
-def _filled(deployment: Deployment, name: str, nodes: list[ForeignNode], warnings: list[str]) -> Group:
-    group = deployment.layout.groups[name]
-    ranks = [rank for rank in deployment.ranks() if rank.group == name]
-    theirs = [rank for node in nodes for rank in node.ranks]
-    pairs = list(zip(ranks, theirs, strict=False))
-    args: dict[int, dict[str, JsonValue]] = {}
-    for rank, foreign in pairs:
-        own = _kept_args(deployment, rank, foreign)
-        if args.setdefault(rank.position, own) != own:
-            warnings.append(
-                f"{name}: the engines of node {rank.position} have different flags; the first one's are taken"
-            )
-    env_from = dict(_facts(deployment, pairs))
-    env: dict[int, dict[str, str]] = {}
-    for rank, foreign in pairs:
-        variables = _kept_env(deployment, rank, foreign, env_from, warnings)
-        if env.setdefault(rank.position, variables) != variables:
-            warnings.append(
-                f"{name}: the engines of node {rank.position} have different variables; the first one's are taken"
-            )
-    common_args, args_by = _shared(args)
-    common_env, env_by = _shared(env)
-    by_node = {
-        place: NodeChange(env=env_by.get(place, {}), args=args_by.get(place, {}))
-        for place in sorted({*args_by, *env_by})
-    }
-    warnings += [
-        f"{name}: {what} holds a made-up address; write the real one" for what in _leaks(args, env, {0: env_from})
-    ]
-    filled: dict[str, object] = {"args": common_args, "env": common_env, "env_from": env_from, "by_node": by_node}
-    return group.model_copy(update=filled)
-
-
-def _leaks(args: Mapping[int, Mapping[str, JsonValue]], *env: Mapping[int, Mapping[str, str]]) -> Iterator[str]:
-    """What would carry an address of ours, made up for reading the file, into the layout."""
-    for written in (*args.values(), *(one for each in env for one in each.values())):
-        for key, value in written.items():
-            if re.search(r"192\.0\.2\.\d", str(value)):
-                yield key
-
-
-def _kept_args(deployment: Deployment, rank: Rank, foreign: ForeignRank) -> dict[str, JsonValue]:
-    computed = computed_flags(deployment, rank)
-    kept = {
-        key: value
-        for key, value in foreign.args.items()
-        if flag_name(key) not in computed or not same(value, computed[flag_name(key)])
-    }
-    present = {flag_name(key) for key in foreign.args}
-    return {**kept, **{key: None for key in computed if key not in present}}
-
-
-def _facts(deployment: Deployment, pairs: Sequence[tuple[Rank, ForeignRank]]) -> Iterator[tuple[str, str]]:
-    """Variables that were written with a placeholder → the fact, or the text with facts, that gives every rank its value."""
-    for name in dict.fromkeys(name for _, foreign in pairs for name in foreign.env):
-        if name in serve_command(deployment, pairs[0][0]).env or not all(
-            name in foreign.templated for _, foreign in pairs
-        ):
-            continue
-        for text in _candidates(deployment, pairs[0][0], pairs[0][1].env[name]):
-            if all(rank_fact(deployment, rank, text) == foreign.env.get(name) for rank, foreign in pairs):
-                yield name, text
-                break
-
-
-def _candidates(deployment: Deployment, rank: Rank, value: str) -> Iterator[str]:
-    """The facts themselves, then the value with an address, an address and the port, or the port put back as facts."""
-    yield from FACTS
-    port = rank_fact(deployment, rank, "port") or "\0"
-    for fact in FACTS[:4]:
-        known = rank_fact(deployment, rank, fact)
-        if known and known in value:
-            text = value.replace(known, f"{{{fact}}}")
-            yield text
-            yield text.replace(port, "{port}")
-    if port in value:
-        yield value.replace(port, "{port}")
-
-
-def _kept_env(
-    deployment: Deployment, rank: Rank, foreign: ForeignRank, filled: Mapping[str, str], warnings: list[str]
-) -> dict[str, str]:
-    computed = serve_command(deployment, rank).env
-    kept: dict[str, str] = {}
-    for name, value in foreign.env.items():
-        if name in computed and computed[name] != value:
-            warnings.append(f"{rank.group}: {name} is computed as {computed[name]}; the file's {value!r} is not taken")
-        elif name not in computed and name not in filled:
-            kept[name] = value
-    return kept
-
-
-def _shared(by_node: Mapping[int, Mapping[str, Value]]) -> tuple[dict[str, Value], dict[int, dict[str, Value]]]:
-    """What every node has, with the value most of them have, and per node what is there besides or has another value."""
-    first = next(iter(by_node.values()))
-    common: dict[str, Value] = {}
-    for name in first:
-        values = [values[name] for values in by_node.values() if name in values]
-        if len(values) == len(by_node):
-            usual = Counter(map(repr, values)).most_common(1)[0][0]
-            common[name] = next(value for value in values if repr(value) == usual)
-    different = {
-        place: {key: value for key, value in own.items() if key not in common or common[key] != value}
-        for place, own in by_node.items()
-    }
-    return common, {place: change for place, change in different.items() if change}
 
 
 def renamed(imported: Imported, name: str) -> Imported:

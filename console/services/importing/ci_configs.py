@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -17,7 +16,8 @@ from console.files import Document
 from console.model.errors import FileError, Problem
 from console.model.layout import Role
 from console.model.source import Path as KeyPath
-from console.services.importing.foreign import NIC, Foreign, ForeignNode, ForeignRank, address_of, parse_words
+from console.services.importing.foreign import RPC_DEFAULT, Foreign, ForeignNode, ForeignRank, parse_words
+from console.services.importing.marks import NIC, mark
 
 EXTERNAL_PROXY_PORT = 1999
 INTERNAL_PROXY_PORT = 6000
@@ -27,16 +27,11 @@ _QUIET_KEYS = {"benchmarks", "disaggregated_prefill"}
 _DROPPED = {
     "cluster_hosts": "hosts written in the file are not taken; assign your own nodes",
     "special_dependencies": "packages it wants installed are left to the image",
-    "kv_pool": "its KV pool server is not started by the console",
+    "kv_pool": "its KV pool server is not started, nor are the variables set that name it (MOONCAKE_…, MMC_…)",
 }
+_BRACED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_BARE = re.compile(r"(?<!\$)\$([A-Za-z_][A-Za-z0-9_]*)")
 _OWN_PATHS = ("LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH")
-
-
-class _Text(NamedTuple):
-    """A rendered text, and whether a placeholder was in it."""
-
-    text: str
-    templated: bool
 
 
 def is_ci_config(document: Document) -> bool:
@@ -61,6 +56,10 @@ class _Reader:
         self._warnings: list[str] = [str(doubt) for doubt in document.doubts]
 
     def read(self) -> Foreign:
+        if not is_ci_config(self._document):
+            raise self._fault(
+                (), "is no multi-node configuration of vllm-ascend's CI (config and templates, or deployment)"
+            )
         top = self._mapping((), self._document.value)
         internal = "deployment" in top
         for key in top:
@@ -87,7 +86,7 @@ class _Reader:
             path: KeyPath = ("config", index)
             config = self._mapping(path, configs[index])
             template = self._mapping(("templates", index), templates[index])
-            count = self._number(path, config, "dp_size_local")
+            count = self._number(path, config, "dp_size_local", 1)
             if not 0 < count <= 64:
                 raise self._fault((*path, "dp_size_local"), f"{count} engines on one node")
             ranks = tuple(self._external_rank(index, local, config, template) for local in range(count))
@@ -108,52 +107,81 @@ class _Reader:
         self, index: int, local: int, config: Mapping[str, JsonValue], template: Mapping[str, JsonValue]
     ) -> ForeignRank:
         path: KeyPath = ("templates", index)
-        table = self._table(index, local, config)
-        loader = self._loader_env(index, 0)
-        env: dict[str, str] = {}
-        templated: set[str] = set(loader)
+        table = self._table(index, config)
         written = self._mapping((*path, "envs"), template.get("envs") or {})
-        for name, raw in written.items():
-            env[name], marked = self._rendered(str(raw), table, env, (*path, "envs", name), own=name)
-            if marked:
-                templated.add(name)
-        env |= loader
+        env: dict[str, str] = {}
+        for name, value in {**written, **self._loader_env(index, mark("master", 0))}.items():
+            place = (*path, "envs", name)
+            env[name] = self._env_value(name, value, table, env, place) if isinstance(value, str) else str(value)
         words = []
-        for place, word in enumerate(self._list(path, template, "server_cmd_template")):
-            text = self._rendered(str(word), table, env, (*path, "server_cmd_template", place), own="").text
-            words.append(text)
+        for at, word in enumerate(self._list(path, template, "server_cmd_template")):
+            place = (*path, "server_cmd_template", at)
+            text = self._put(_BRACED, str(word), table, place)
+            words.append(self._put(_BARE, text, env, place))
         args, doubts = parse_words(words)
         self._warnings += [f"{self._source.where(*path, 'server_cmd_template')}: {doubt}" for doubt in doubts]
-        return ForeignRank(args, env, frozenset(templated))
+        return ForeignRank(args, env, self._facts(local, config, index))
 
-    def _table(self, index: int, local: int, config: Mapping[str, JsonValue]) -> dict[str, str]:
+    def _env_value(self, name: str, text: str, table: Mapping[str, str], env: Mapping[str, str], path: KeyPath) -> str:
+        """A variable as their loader makes it: `$X` is one that stands before it, else nothing; a search path keeps itself."""
+
+        def put(found: re.Match[str]) -> str:
+            if found[1] == name and name in _OWN_PATHS:
+                return found[0]
+            if found[1] not in env:
+                self._warn(f"${found[1]} is none of the variables before it; nothing is put in its place", *path)
+            return env.get(found[1], "")
+
+        return _BARE.sub(put, self._put(_BRACED, text, table, path))
+
+    def _put(self, names: re.Pattern[str], text: str, known: Mapping[str, str], path: KeyPath) -> str:
+        def put(found: re.Match[str]) -> str:
+            if found[1] not in known:
+                self._warn(f"nothing is known of ${found[1]}; it is kept as written", *path)
+            return known.get(found[1], found[0])
+
+        return names.sub(put, text)
+
+    def _facts(self, local: int, config: Mapping[str, JsonValue], index: int) -> dict[str, str]:
+        """What the marks of a rank stand for."""
         path: KeyPath = ("config", index)
-        sizes = {key: self._number(path, config, f"{key}_size", 1) for key in ("tp", "cp", "sp", "pp")}
-        start, first = self._number(path, config, "port_start"), self._number(path, config, "dp_rank_start", 0)
-        width = sizes["tp"] * sizes["pp"] * sizes["cp"]
+        width = 1
+        for key in ("tp_size", "pp_size", "cp_size"):
+            width *= self._number(path, config, key, 1)
+        return {
+            "port": str(self._number(path, config, "port_start") + local),
+            "dp_rank": str(self._number(path, config, "dp_rank_start", 0) + local),
+            "local_rank": str(local),
+            "devices": ",".join(str(device) for device in range(local * width, (local + 1) * width)),
+            "nic": NIC,
+        }
+
+    def _table(self, index: int, config: Mapping[str, JsonValue]) -> dict[str, str]:
+        """What a placeholder in braces stands for on a node: its value, or a mark where it is the rank's own."""
+        path: KeyPath = ("config", index)
+        count = len(self._list((), self._mapping((), self._document.value), "config"))
         table = {
             "MODEL": self._text((), self._mapping((), self._document.value), "model"),
-            "PORT_START": str(start),
-            "PORT": str(start + local),
-            "DP_SIZE": str(self._number(path, config, "dp_size")),
-            "DP_SIZE_LOCAL": str(self._number(path, config, "dp_size_local")),
-            "DP_RANK_START": str(first),
-            "DP_RANK": str(first + local),
-            "LOCAL_RANK": str(local),
-            **{f"{key.upper()}_SIZE": str(size) for key, size in sizes.items()},
-            "DP_RPC_PORT": str(self._number(path, config, "dp_rpc_port", 29550)),
-            "VISIBLE_DEVICES": ",".join(str(device) for device in range(local * width, (local + 1) * width)),
-            "NODE_INDEX": str(index),
-            "CONFIG_INDEX": str(index),
-            "LWS_WORKER_INDEX": str(index),
-            "LOCAL_IP": address_of(index),
-            "MASTER_IP": address_of(0),
+            "PORT_START": str(self._number(path, config, "port_start")),
+            "PORT": mark("port"),
+            "DP_SIZE": str(self._number(path, config, "dp_size", 1)),
+            "DP_SIZE_LOCAL": str(self._number(path, config, "dp_size_local", 1)),
+            "DP_RANK_START": str(self._number(path, config, "dp_rank_start", 0)),
+            "DP_RANK": mark("dp_rank"),
+            "LOCAL_RANK": mark("local_rank"),
+            **{
+                f"{key}_SIZE": str(self._number(path, config, f"{key.lower()}_size", 1))
+                for key in ("TP", "CP", "SP", "PP")
+            },
+            "DP_RPC_PORT": str(self._number(path, config, "dp_rpc_port", RPC_DEFAULT)),
+            "VISIBLE_DEVICES": mark("devices"),
+            **dict.fromkeys(("NODE_INDEX", "CONFIG_INDEX", "LWS_WORKER_INDEX"), str(index)),
+            "LOCAL_IP": mark("local", index),
+            "MASTER_IP": mark("master", 0),
+            **{f"NODE_{each}_IP": mark("node", each) for each in range(count)},
         }
-        count = len(self._list((), self._mapping((), self._document.value), "config"))
-        table |= {f"NODE_{each}_IP": address_of(each) for each in range(count)}
-        address = self._text(path, config, "dp_address")
-        table["DP_ADDRESS"] = self._rendered(address, table, {}, (*path, "dp_address"), own="").text
-        return table
+        written = self._text(path, config, "dp_address")
+        return {**table, "DP_ADDRESS": self._put(_BRACED, written, table, (*path, "dp_address"))}
 
     def _internal(self, top: Mapping[str, JsonValue]) -> tuple[ForeignNode, ...]:
         deployment = self._list((), top, "deployment")
@@ -165,7 +193,7 @@ class _Reader:
             roles |= dict.fromkeys(self._indexes(path, split, "prefiller_host_index", len(deployment)), "prefill")
             decoders = self._indexes(path, split, "decoder_host_index", len(deployment))
             roles |= dict.fromkeys(decoders, "decode")
-            masters |= dict.fromkeys(decoders, min(decoders, default=0))
+            masters |= dict.fromkeys(decoders, next(iter(decoders), 0))
         return tuple(
             ForeignNode(index, roles.get(index, "mixed"), (self._internal_rank(index, masters[index], each),))
             for index, each in enumerate(deployment)
@@ -176,47 +204,29 @@ class _Reader:
         given = self._mapping(path, node)
         written = self._mapping((*path, "envs"), given.get("envs") or {})
         env = {name: str(value) for name, value in written.items()}
-        loader = self._loader_env(index, master)
-        env |= loader
-        table = {"SERVER_PORT": env.get("SERVER_PORT", "8080"), **loader}
+        env |= self._loader_env(index, mark("node", master))
         command = self._text(path, given, "server_cmd")
-        text = self._rendered(command, table, env, (*path, "server_cmd"), own="").text
+        place = (*path, "server_cmd")
+        known = {"SERVER_PORT": "8080", **env}
+        text = self._put(_BARE, self._put(_BRACED, command, known, place), known, place)
         try:
             words = shlex.split(text)
         except ValueError as error:
-            raise self._fault((*path, "server_cmd"), f"cannot be split into words: {error}") from None
+            raise self._fault(place, f"cannot be split into words: {error}") from None
         if words[:2] != ["vllm", "serve"] or len(words) < 3:
-            raise self._fault((*path, "server_cmd"), "does not begin with `vllm serve MODEL`")
+            raise self._fault(place, "does not begin with `vllm serve MODEL`")
         if self._model and words[2] != self._model:
-            self._warn(f"serves {words[2]}, another node serves {self._model}; the first is taken", *path, "server_cmd")
+            self._warn(f"serves {words[2]}, another node serves {self._model}; the first is taken", *place)
         self._model = self._model or words[2]
         args, doubts = parse_words(words[3:])
-        self._warnings += [f"{self._source.where(*path, 'server_cmd')}: {doubt}" for doubt in doubts]
-        return ForeignRank(args, env, frozenset(loader))
+        self._warnings += [f"{self._source.where(*place)}: {doubt}" for doubt in doubts]
+        return ForeignRank(args, env, {"nic": NIC})
 
-    def _loader_env(self, index: int, master: int) -> dict[str, str]:
+    def _loader_env(self, index: int, master: str) -> dict[str, str]:
         """What their loader sets itself, over the file's own values."""
-        local = address_of(index)
-        interfaces = dict.fromkeys(("HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME", "NIC_NAME"), NIC)
-        return {"HCCL_IF_IP": local, "LOCAL_IP": local, **interfaces, "MASTER_IP": address_of(master)}
-
-    def _rendered(
-        self, text: str, table: Mapping[str, str], env: Mapping[str, str], path: KeyPath, *, own: str
-    ) -> _Text:
-        """`${X}` from the table, then bare `$X` from the variables so far; a search path keeps the name of itself."""
-
-        def put(found: re.Match[str]) -> str:
-            name = found[1] or found[2]
-            if name == own and own in _OWN_PATHS:
-                return f"${own}"
-            known = table.get(name, env.get(name)) if found[1] or name not in env else env[name]
-            if known is None:
-                self._warn(f"nothing is known of ${name}; it is kept as written", *path)
-                return found[0]
-            return known
-
-        rendered = re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)", put, text)
-        return _Text(rendered, "$" in text)
+        local = mark("local", index)
+        names = ("HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME", "NIC_NAME")
+        return {"HCCL_IF_IP": local, "LOCAL_IP": local, **dict.fromkeys(names, mark("nic")), "MASTER_IP": master}
 
     def _warn(self, message: str, *path: str | int) -> None:
         warning = f"{self._source.where(*path)}: {path[-1]}: {message}" if path else message

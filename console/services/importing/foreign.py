@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from pydantic import JsonValue
 
 from console.model.layout import Role, flag_name
-from console.services.assigning.assignment import example_address
+from console.services.importing.marks import marked, plain
 
-NIC = "nic0"
-"""Stands for the interface of every node while a file is read."""
+RPC_DEFAULT = 29550
+"""`--data-parallel-rpc-port` when it is not given (vLLM 0.21 config/parallel.py)."""
 
 _SHORT = {
     "-tp": "tensor-parallel-size",
@@ -35,14 +36,29 @@ _SHORT = {
 """Short flags of `vllm serve` (vLLM 0.21 engine/arg_utils.py) that a layout must understand."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ForeignRank:
-    """One `vllm serve` as its file would start it, on made-up addresses (`address_of`)."""
+    """One `vllm serve` as its file would start it, with marks for what is known only of its node and rank."""
 
-    args: Mapping[str, JsonValue]
-    env: Mapping[str, str]
-    templated: frozenset[str] = frozenset()
-    """Variables whose value was written with a placeholder."""
+    left_args: Mapping[str, JsonValue]
+    left_env: Mapping[str, str]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Values of the marks that are no address."""
+
+    @cached_property
+    def args(self) -> dict[str, JsonValue]:
+        """The flags on made-up addresses (`address_of`)."""
+        return {
+            name: value_of(plain(value, self.facts))
+            if isinstance(value, str) and marked(value)
+            else plain(value, self.facts)
+            for name, value in self.left_args.items()
+        }
+
+    @cached_property
+    def env(self) -> dict[str, str]:
+        """The variables on made-up addresses."""
+        return {name: plain(value, self.facts) for name, value in self.left_env.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +85,6 @@ class Foreign:
     """None when the file starts no proxy."""
     copies: bool = False
     """One node stands for all of its group: its own place in the group is not taken."""
-
-
-def address_of(index: int) -> str:
-    """The made-up address of a file's node."""
-    return example_address(index)
 
 
 def parse_words(words: Sequence[str]) -> tuple[dict[str, JsonValue], list[str]]:
@@ -128,6 +139,7 @@ def value_of(word: str, *, plain: bool = False) -> JsonValue:
     if word.lstrip().startswith("{"):
         try:
             value: JsonValue = json.loads(word)
+            json.dumps(value, allow_nan=False)
         except ValueError:
             return word
         return value

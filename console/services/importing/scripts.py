@@ -10,7 +10,8 @@ from pydantic import JsonValue
 from console.model.cluster import HARDWARE
 from console.model.errors import FileError, Problem
 from console.model.layout import KV_ROLES, Role
-from console.services.importing.foreign import Foreign, ForeignNode, ForeignRank, address_of, parse_words
+from console.services.importing.foreign import Foreign, ForeignNode, ForeignRank, parse_words
+from console.services.importing.marks import address_of
 from console.services.importing.words import Line, Script
 
 _OF_THE_NODE = ("HCCL_IF_IP", "VLLM_HOST_IP", "HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")

@@ -1,0 +1,154 @@
+"""What a layout writes down of a foreign group: flags and variables that are not computed, as facts where ranks differ."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pydantic import JsonValue
+
+from console.commands.script import SHELL_OWNED
+from console.commands.serve import computed_flags, rank_value, serve_command
+from console.model.deployment import Deployment, Rank
+from console.model.facts import FACTS
+from console.model.layout import Group, NodeChange, env_names, flag_name
+from console.services.importing.foreign import ForeignRank, same
+from console.services.importing.marks import Seat, as_facts, marked, plain
+
+Pair = tuple[Rank, ForeignRank]
+Value = TypeVar("Value")
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is written for each place of a group: the same for all its ranks, or left to each rank."""
+
+    same: dict[int, dict[str, JsonValue]] = field(default_factory=dict)
+    left: dict[int, dict[str, JsonValue]] = field(default_factory=dict)
+
+
+def filled(
+    deployment: Deployment, name: str, pairs: Sequence[Pair], seats: Mapping[int, Seat], warnings: list[str]
+) -> Group:
+    """The group with what its foreign ranks have besides what is computed for them."""
+    group = deployment.layout.groups[name]
+    rows = [(rank, foreign, _kept_args(deployment, rank, foreign)) for rank, foreign in pairs]
+    args = _sorted_out(deployment, rows, seats, warnings, "flags")
+    rows = [(rank, foreign, _kept_env(deployment, rank, foreign, warnings)) for rank, foreign in pairs]
+    env = _sorted_out(deployment, rows, seats, warnings, "variables")
+    common: dict[str, Mapping[str, JsonValue]] = {}
+    changes: dict[int, dict[str, object]] = {
+        place: {"port": change.port} for place, change in group.by_node.items() if change.port is not None
+    }
+    for key, places in (("args", args.same), ("args_from", args.left), ("env", env.same), ("env_from", env.left)):
+        common[key], different = _shared(places)
+        for place, change in different.items():
+            changes.setdefault(place, {})[key] = change
+    by_node = {place: NodeChange.model_validate(changes[place]) for place in sorted(changes)}
+    leaks = dict.fromkeys(_leaks(*args.same.values(), *env.same.values()))
+    warnings += [f"{name}: {key} holds a made-up address; write the real one" for key in leaks]
+    return group.model_copy(update={**common, "by_node": by_node})
+
+
+def _sorted_out(
+    deployment: Deployment,
+    rows: Sequence[tuple[Rank, ForeignRank, Mapping[str, JsonValue]]],
+    seats: Mapping[int, Seat],
+    warnings: list[str],
+    what: str,
+) -> _Kept:
+    kept = _Kept()
+    places = list(dict.fromkeys(rank.position for rank, _, _ in rows))
+    for place in places:
+        kept.same[place], kept.left[place] = {}, {}
+    for name in dict.fromkeys(name for _, _, own in rows for name in own):
+        having = [(rank, foreign, own[name]) for rank, foreign, own in rows if name in own]
+        text = _left_to_ranks(deployment, having, seats)
+        for place in dict.fromkeys(rank.position for rank, _, _ in having):
+            here = [row for row in having if row[0].position == place]
+            found = text if text is not None else _left_to_ranks(deployment, here, seats)
+            if found is not None:
+                kept.left[place][name] = _short(found) if what == "variables" else found
+                continue
+            values = [plain(value, foreign.facts) for _, foreign, value in here]
+            kept.same[place][name] = values[0]
+            if any(value != values[0] for value in values):
+                group = here[0][0].group
+                warnings.append(
+                    f"{group}: the engines of node {place} have different {what}; the first one's are taken"
+                )
+    return kept
+
+
+def _left_to_ranks(
+    deployment: Deployment, rows: Sequence[tuple[Rank, ForeignRank, JsonValue]], seats: Mapping[int, Seat]
+) -> JsonValue:
+    """The value with facts that gives every one of these ranks its own; None when there is none or nothing to leave."""
+    if not any(marked(value) for _, _, value in rows):
+        return None
+    places = {(seat.group, seat.position): seat for seat in seats.values()}
+    text = as_facts([(places[rank.group, rank.position], value) for rank, _, value in rows], seats)
+    fits = all(rank_value(deployment, rank, text) == plain(value, foreign.facts) for rank, foreign, value in rows)
+    return text if fits else None
+
+
+def _short(text: JsonValue) -> JsonValue:
+    """A variable that is one fact and nothing else is written without braces."""
+    bare = str(text)[1:-1]
+    return bare if bare in FACTS and text == f"{{{bare}}}" else text
+
+
+def _kept_args(deployment: Deployment, rank: Rank, foreign: ForeignRank) -> dict[str, JsonValue]:
+    computed = computed_flags(deployment, rank)
+    kept = {
+        key: foreign.left_args[key]
+        for key, value in foreign.args.items()
+        if flag_name(key) not in computed or not same(value, computed[flag_name(key)])
+    }
+    present = {flag_name(key) for key in foreign.args}
+    return {**kept, **{key: None for key in computed if key not in present}}
+
+
+def _kept_env(deployment: Deployment, rank: Rank, foreign: ForeignRank, warnings: list[str]) -> dict[str, JsonValue]:
+    computed = serve_command(deployment, rank).env
+    kept: dict[str, JsonValue] = {}
+    for name, value in foreign.env.items():
+        if name in computed and computed[name] != value:
+            warnings.append(f"{rank.group}: {name} is computed as {computed[name]}; the file's {value!r} is not taken")
+        elif name not in computed and _can_be_exported(name):
+            kept[name] = foreign.left_env[name]
+        elif name not in computed:
+            warnings.append(f"{rank.group}: no shell can export a variable called {name!r}; it is left out")
+    return kept
+
+
+def _can_be_exported(name: str) -> bool:
+    try:
+        env_names({name: ""})
+    except ValueError:
+        return False
+    return name not in SHELL_OWNED
+
+
+def _leaks(*written: Mapping[str, JsonValue]) -> Iterator[str]:
+    """What would carry an address of ours, made up for reading the file, into the layout."""
+    return (key for each in written for key, value in each.items() if re.search(r"192\.0\.2\.\d", str(value)))
+
+
+def _shared(by_node: Mapping[int, Mapping[str, Value]]) -> tuple[dict[str, Value], dict[int, dict[str, Value]]]:
+    """What every node has, with the value most of them have, and per node what is there besides or has another value."""
+    first = next(iter(by_node.values()))
+    common: dict[str, Value] = {}
+    for name in first:
+        values = [values[name] for values in by_node.values() if name in values]
+        if len(values) == len(by_node):
+            usual = Counter(map(repr, values)).most_common(1)[0][0]
+            common[name] = next(value for value in values if repr(value) == usual)
+    different = {
+        place: {key: value for key, value in own.items() if key not in common or common[key] != value}
+        for place, own in by_node.items()
+    }
+    return common, {place: change for place, change in different.items() if change}
