@@ -67,10 +67,14 @@ def imported_from(path: Path, *, arguments: tuple[str, ...] = (), hardware: str 
 
 def _script(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise FileError((Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}"),)) from error
     except UnicodeDecodeError as error:
         raise FileError(
             (Problem(str(path), 0, 0, "", f"is not text: {error.reason} at byte {error.start}"),)
         ) from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise FileError((Problem(str(path), line, 0, "", "holds a NUL byte; it is not a script"),))
+    return text

@@ -256,3 +256,12 @@ def test_another_file_is_named_as_such(text: str, tmp_path: Path, capsys: pytest
     (tmp_path / "x.yaml").write_text(text)
     assert main(["import", str(tmp_path / "x.yaml")]) == 2
     assert "is no multi-node configuration of vllm-ascend's CI" in capsys.readouterr().err
+
+
+def test_an_address_in_several_words_is_no_crash(tmp_path: Path) -> None:
+    config = _external()
+    for each in config["templates"]:
+        words = each["server_cmd_template"]
+        words.insert(words.index("${DP_ADDRESS}"), "10.1.1.1")
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
+    assert imported_from(tmp_path / "x.yaml").layout.groups

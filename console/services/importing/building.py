@@ -52,6 +52,7 @@ def build(foreign: Foreign) -> Imported:
         name=_plain(foreign.name),
         title=foreign.title,
         hardware=_hardware(foreign.devices),
+        image=foreign.image,
         model=Model(path=foreign.model, served_name=_served(foreign.nodes)),
         groups=bare,
         proxy=_proxy(foreign, bare, warnings),
@@ -79,7 +80,7 @@ def _grouped(nodes: Sequence[ForeignNode]) -> dict[str, list[ForeignNode]]:
         first = node.ranks[0].args
         meet = flag(first, "data-parallel-address")
         several = (whole(flag(first, "data-parallel-size")) or 1) > local_size(node)
-        key = (node.role, meet if several and meet is not None else node.index)
+        key = (node.role, str(meet) if several and meet is not None else node.index)
         found.setdefault(key, []).append(node)
     named: dict[str, list[ForeignNode]] = {}
     for (role, _), group in found.items():

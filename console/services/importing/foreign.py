@@ -83,6 +83,7 @@ class Foreign:
     warnings: tuple[str, ...] = ()
     proxy_port: int | None = None
     """None when the file starts no proxy."""
+    image: str = ""
     copies: bool = False
     """One node stands for all of its group: its own place in the group is not taken."""
 

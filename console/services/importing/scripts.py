@@ -12,7 +12,8 @@ from console.model.errors import FileError, Problem
 from console.model.layout import KV_ROLES, Role
 from console.services.importing.foreign import Foreign, ForeignNode, ForeignRank, parse_words
 from console.services.importing.marks import address_of
-from console.services.importing.words import Line, Script
+from console.services.importing.shell import Shell, Started
+from console.services.importing.words import Variables
 
 _OF_THE_NODE = ("HCCL_IF_IP", "VLLM_HOST_IP", "HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 _OWN_PATHS = ("LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH")
@@ -21,7 +22,7 @@ _OWN_PATHS = ("LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH")
 def read_script(text: str, path: str, name: str, *, arguments: Sequence[str] = (), hardware: str = "") -> Foreign:
     """What the script starts on one node; `arguments` are its `$1`, `$2` …, `hardware` a known name when it cannot be guessed.
 
-    Raises FileError when there is no `vllm serve` in it, more than one, or a size is left open.
+    Raises FileError when there is no `vllm serve` in it, more than one, one in a loop, or a size is left open.
     """
     unset: set[str] = set()
 
@@ -29,24 +30,18 @@ def read_script(text: str, path: str, name: str, *, arguments: Sequence[str] = (
         unset.add(variable)
         return f"${variable}" if variable in _OWN_PATHS or re.fullmatch("[0-9]+", variable) else ""
 
-    script = Script(text, arguments, unknown=unknown)
-    serves = [line for line in script.commands() if _is_serve(line)]
-    if len(serves) != 1:
-        what = (
-            "there is no `vllm serve MODEL` in it"
-            if not serves
-            else f"there are {len(serves)} `vllm serve` commands in it"
-        )
-        raise FileError((Problem(path, serves[1].number if serves else 0, 0, "", what),))
-    line = serves[0]
-    words = line.words[line.words.index("vllm") :]
-    args, doubts = parse_words(words[3:])
-    doubts += script.doubts
-    _resolved(args, path, line)
+    variables = Variables(arguments=arguments, unknown=unknown)
+    started = _only(list(Shell(text, variables).started()), path)
+    model, words = _model(started, path)
+    args, doubts = parse_words(words)
+    doubts += variables.doubts
+    _resolved({"": model, **args}, path, started)
     doubts += [
-        f"${each} is not set in the script; nothing was put in its place" for each in sorted(unset - set(_OWN_PATHS))
+        f"${each} is not set in the script; nothing was put in its place"
+        for each in sorted(unset - set(_OWN_PATHS))
+        if not each.isdecimal()
     ]
-    env = _environment(script, line, doubts)
+    env = _environment(started, doubts)
     headless = args.pop("headless", None)
     rank_zero = _on_our_addresses(args)
     if headless is not None or not rank_zero:
@@ -54,34 +49,46 @@ def read_script(text: str, path: str, name: str, *, arguments: Sequence[str] = (
     devices = _devices(args, env.pop("ASCEND_RT_VISIBLE_DEVICES", ""), hardware)
     node = ForeignNode(0, _role(args), (ForeignRank(args, env),))
     doubts = [f"{path}: {doubt}" for doubt in dict.fromkeys(doubts)]
-    return Foreign(name, "", words[2], devices, (node,), tuple(doubts), copies=True)
+    return Foreign(name, "", model, devices, (node,), tuple(doubts), copies=True, image=started.image)
 
 
-def _is_serve(line: Line) -> bool:
-    words = line.words
-    if "vllm" not in words:
-        return False
-    at = words.index("vllm")
-    wrapped = all(each in ("exec", "nohup", "env", "sudo") or re.match(r"[A-Za-z_]\w*=", each) for each in words[:at])
-    return wrapped and words[at + 1 : at + 2] == ("serve",) and len(words) > at + 2
+def _only(found: Sequence[Started], path: str) -> Started:
+    if len(found) != 1:
+        what = (
+            f"there are {len(found)} `vllm serve` commands in it" if found else "there is no `vllm serve MODEL` in it"
+        )
+        raise FileError((Problem(path, found[1].number if found else 0, 0, "", what),))
+    if found[0].looped:
+        message = "`vllm serve` stands in a loop; write out the command of one engine and import that"
+        raise FileError((Problem(path, found[0].number, 0, "", message),))
+    return found[0]
 
 
-def _resolved(args: dict[str, JsonValue], path: str, line: Line) -> None:
+def _model(started: Started, path: str) -> tuple[str, list[str]]:
+    """The model and the words without it: it is the first word, or `--model` says it."""
+    words = list(started.words)
+    if words and not words[0].startswith("-"):
+        return words[0], words[1:]
+    for at, word in enumerate(words):
+        if word.startswith("--model="):
+            return word.removeprefix("--model="), [*words[:at], *words[at + 1 :]]
+        if word == "--model" and at + 1 < len(words):
+            return words[at + 1], [*words[:at], *words[at + 2 :]]
+    message = "the model does not follow `vllm serve`, nor is it said by --model"
+    raise FileError((Problem(path, started.number, 0, "", message),))
+
+
+def _resolved(args: dict[str, JsonValue], path: str, started: Started) -> None:
     for key, value in args.items():
         if isinstance(value, str) and (found := re.search(r"\$(\d+)", value)):
             message = f"the value is the script's argument {found[0]}; give the script's arguments after --"
-            raise FileError((Problem(path, line.number, 0, f"--{key}", message),))
+            raise FileError((Problem(path, started.number, 0, f"--{key}" if key else "MODEL", message),))
 
 
-def _environment(script: Script, line: Line, doubts: list[str]) -> dict[str, str]:
-    env = {name: script.variables[name] for name in script.variables if name in script.exported}
-    for word in line.words[: line.words.index("vllm")]:
-        name, equals, value = word.partition("=")
-        if equals:
-            env[name] = value
-    own = [name for name in _OF_THE_NODE if name in env]
+def _environment(started: Started, doubts: list[str]) -> dict[str, str]:
+    own = [name for name in _OF_THE_NODE if name in started.env]
     doubts += [f"{name} is computed for each node; the script's value is not taken" for name in own]
-    return {name: value for name, value in env.items() if name not in (*own, "IFNAME")}
+    return {name: value for name, value in started.env.items() if name not in (*own, "IFNAME")}
 
 
 def _on_our_addresses(args: dict[str, JsonValue]) -> bool:
