@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster
 from console.model.deployment import Deployment
 from console.model.errors import UsageError
+from console.model.layout import Layout
 from console.services.assigning.assignment import example
 from console.services.exporting import lws_manifests, shell_folders, systemd_units
-from console.services.exporting.lws import pod_script
+from console.services.exporting.lws import pod_scripts
 from tests.layouts.dumper import run_file, run_script
 from tests.layouts.schemas import faults, is_label
 from tests.layouts.words import flags
@@ -175,24 +177,68 @@ def test_the_schema_checker_can_say_no() -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "group"), [("a3-pd", "decode"), ("a2-mixed", "mixed"), ("a2-pd", "prefill")])
+def _left_to_ranks() -> Layout:
+    """Three decode nodes, with an engine id for each, one node that differs, and texts only the rank can complete."""
+    data = load_layout("a3-pd").model_dump(mode="json")
+    decode = data["groups"]["decode"]
+    decode.update(
+        nodes=3,
+        data_parallel={**decode["data_parallel"], "size": 24},
+        env_from={"URL": "tcp://{address}:{port}/{dp_rank}", "HEAD": "dp_address", "NIC_NAME": "nic"},
+        args_from={"log-dir": "/log/{dp_rank}-{local_rank}", "hf-overrides": {"me": "it's {address}"}},
+        by_node={"2": {"env": {"ONLY": "here"}, "args": {"max-num-seqs": 7}}},
+    )
+    decode["kv_transfer"]["engine_id"] = ["8", "9", "10"]
+    return Layout.model_validate(data)
+
+
+PODS = [("a3-pd", "decode"), ("a2-mixed", "mixed"), ("a2-pd", "prefill"), ("", "decode")]
+
+
+@pytest.mark.parametrize(("name", "group"), PODS)
 def test_a_pod_runs_the_same_engines_as_its_node_would(name: str, group: str, tmp_path: Path) -> None:
-    deployment = example(load_layout(name))
+    deployment = example(load_layout(name) if name else _left_to_ranks())
+    nodes = {key: node.model_copy(update={"nic": "eth7"}) for key, node in deployment.cluster.nodes.items()}
+    deployment = replace(deployment, cluster=deployment.cluster.model_copy(update={"nodes": nodes}))
     written = deployment.layout.groups[group]
+    scripts = pod_scripts(deployment.layout, group)
     for position in range(written.nodes):
         ranks = [rank for rank in deployment.ranks() if (rank.group, rank.position) == (group, position)]
-        script = pod_script(deployment.layout, group, min(position, 1))
+        script = scripts["leader.sh"] if position == 0 else scripts.get(f"worker-{position}.sh", scripts["worker.sh"])
         for rank in ranks:
             one = _only(script, rank.local_rank)
             head = (
                 f"export LWS_WORKER_INDEX={position} LWS_LEADER_ADDRESS=leader POD_IP={rank.address}\n"
                 f"getent() {{ echo '{rank.dp_address} STREAM leader'; }}\n"
+                "ip() { echo '2: eth7 inet x'; }\n"
             )
             seen = run_script(head + one, tmp_path)
             command = serve_command(deployment, rank)
             assert flags([word.decode() for word in seen.argv]) == flags(command.argv)
             ours = {key: value for key, value in command.env.items() if key != "LD_PRELOAD"}
             assert ours.items() <= {key.decode(): value.decode() for key, value in seen.env.items()}.items()
+
+
+def test_workers_that_differ_have_scripts_of_their_own_and_one_that_leads_there(tmp_path: Path) -> None:
+    scripts = pod_scripts(_left_to_ranks(), "decode")
+    assert set(scripts) == {"leader.sh", "worker.sh", "worker-1.sh", "worker-2.sh"}
+    assert "worker-${LWS_WORKER_INDEX}.sh" in scripts["worker.sh"]
+    assert set(pod_scripts(load_layout("a2-pd"), "decode")) == {"leader.sh", "worker.sh"}
+
+
+def test_addresses_of_other_groups_are_the_names_of_their_pods() -> None:
+    data = load_layout("a3-pd").model_dump(mode="json")
+    data["groups"]["decode"]["env_from"] = {"PEER": "http://{address:prefill/1}:80,{first_address}"}
+    script = pod_scripts(Layout.model_validate(data), "decode")["worker.sh"]
+    assert "export PEER=http://a3-pd-prefill-0-1.a3-pd-prefill:80,a3-pd-prefill-0.a3-pd-prefill\n" in script
+    assert "192.0.2" not in script
+
+
+def test_pods_cannot_have_ports_of_their_own() -> None:
+    data = load_layout("a3-pd").model_dump(mode="json")
+    data["groups"]["decode"]["by_node"] = {"1": {"port": 7300}}
+    with pytest.raises(UsageError, match="same ports"):
+        lws_manifests(example(Layout.model_validate(data)))
 
 
 def _only(script: str, local: int) -> str:

@@ -22,7 +22,7 @@ from console.files import yaml_text
 from console.model.cluster import Node
 from console.model.deployment import Deployment, Rank
 from console.model.errors import UsageError
-from console.model.layout import Group, Layout
+from console.model.layout import Layout
 from console.services.assigning.assignment import example
 from console.services.exporting.folders import ExportedFile
 
@@ -34,14 +34,21 @@ SCRIPTS = "/dsv4"
 
 _HEAD = "192.0.2.254"
 _SELF = "192.0.2.253"
+_NIC = "dsv4-nic-of-the-pod"
+_RANK = 700_000_000
+"""Stands for the first data-parallel rank of the pod."""
 _COMPUTED = ("HCCL_IF_IP", "VLLM_HOST_IP", "HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 
 
 def lws_manifests(deployment: Deployment) -> tuple[ExportedFile, ...]:
-    """`GROUP.yaml` for every group and `proxy.yaml`. Raises UsageError when the layout names no image."""
+    """`GROUP.yaml` for every group and `proxy.yaml`. Raises UsageError without an image, or where pods would differ in ports."""
     layout = deployment.layout
     if not layout.image:
         raise UsageError(f"the layout {layout.name} names no image", hint="write `image:` in the layout")
+    for name, group in layout.groups.items():
+        if any(change.port is not None for change in group.by_node.values()):
+            hint = "take `port` out of by_node, or export another format"
+            raise UsageError(f"{name}: the pods of a LeaderWorkerSet have the same ports", hint=hint)
     files = [
         ExportedFile(f"{_name(layout, name)}.yaml", _scripts_text(layout, name) + "---\n" + _group_text(layout, name))
         for name in layout.groups
@@ -57,10 +64,20 @@ def _name(layout: Layout, part: str) -> str:
 
 
 def _scripts_text(layout: Layout, name: str) -> str:
-    last = min(1, layout.groups[name].nodes - 1)
-    scripts = {"leader.sh": pod_script(layout, name, 0), "worker.sh": pod_script(layout, name, last)}
+    scripts = pod_scripts(layout, name)
     metadata = {"name": _name(layout, name), "labels": _labels(layout, name)}
     return yaml_text({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": scripts})
+
+
+def pod_scripts(layout: Layout, name: str) -> dict[str, str]:
+    """What a group's pods run: `leader.sh`, and `worker.sh`, which leads to a script of its own where workers differ."""
+    texts = [pod_script(layout, name, position) for position in range(layout.groups[name].nodes)]
+    workers = texts[1:] or texts
+    if len(set(workers)) == 1:
+        return {"leader.sh": texts[0], "worker.sh": workers[0]}
+    own = {f"worker-{position}.sh": text for position, text in enumerate(workers, 1)}
+    lead = f'exec bash "{SCRIPTS}/worker-${{LWS_WORKER_INDEX}}.sh"\n'
+    return {"leader.sh": texts[0], "worker.sh": lead, **own}
 
 
 def _group_text(layout: Layout, name: str) -> str:
@@ -125,12 +142,14 @@ def _volumes(layout: Layout, name: str) -> Iterator[tuple[str, str, dict[str, ob
 def _ranks(layout: Layout, name: str, position: int) -> list[Rank]:
     made = example(layout)
     ranks = [rank for rank in made.ranks() if (rank.group, rank.position) == (name, position)]
-    return [replace(rank, address=_SELF, dp_address=_HEAD) for rank in ranks]
+    return [
+        replace(rank, address=_SELF, dp_address=_HEAD, dp_rank=_RANK + rank.local_rank * rank.local_size)
+        for rank in ranks
+    ]
 
 
 def pod_script(layout: Layout, name: str, position: int) -> str:
     """What a pod of a group runs: every rank of its node. It ends when one of them does; then the group starts again."""
-    group = layout.groups[name]
     lines = [
         *sourcing_lines(Node(name=name)),
         'if [ "${LWS_WORKER_INDEX:-0}" = 0 ]; then leader="$POD_IP"',
@@ -140,24 +159,45 @@ def pod_script(layout: Layout, name: str, position: int) -> str:
         'export HCCL_IF_IP="$POD_IP" VLLM_HOST_IP="$POD_IP"',
         'export HCCL_SOCKET_IFNAME="$nic" GLOO_SOCKET_IFNAME="$nic" TP_SOCKET_IFNAME="$nic"',
     ]
+    made, known = _seen_from_a_pod(layout, name)
     for rank in _ranks(layout, name, position):
-        command = serve_command(example(layout), rank)
-        env = {key: value for key, value in command.env.items() if key not in _COMPUTED}
-        lines += ["(", *environment_lines(env), "exec " + " ".join(_words(command.argv, group, rank)), ") &"]
+        command = serve_command(made, rank)
+        lines.append("(")
+        for key, value in command.env.items():
+            if key not in _COMPUTED:
+                lines += (
+                    [f"export {key}={_word(value, known)}"]
+                    if _depends(value, known)
+                    else environment_lines({key: value})
+                )
+        lines += ["exec " + " ".join(_word(word, known) for word in command.argv), ") &"]
     return "\n".join([*lines, "wait -n", "exit 1", ""])
 
 
-def _words(argv: tuple[str, ...], group: Group, rank: Rank) -> Iterator[str]:
-    """The words, quoted; what depends on the pod's place is left to its shell."""
-    before = ""
-    for word in argv:
-        if before in ("--data-parallel-rank", "--data-parallel-start-rank"):
-            yield f'"$((LWS_WORKER_INDEX * {group.data_parallel.per_node} + {rank.local_rank}))"'
-        elif word == _HEAD and before == "--data-parallel-address":
-            yield '"$leader"'
-        else:
-            yield quote(word)
-        before = word
+def _seen_from_a_pod(layout: Layout, name: str) -> tuple[Deployment, dict[str, str]]:
+    """The layout on made-up nodes, and what each value that is known only in the pod is for its shell."""
+    made = example(layout)
+    nodes = {key: node.model_copy(update={"nic": _NIC}) for key, node in made.cluster.nodes.items()}
+    known = {_SELF: '"$POD_IP"', _HEAD: '"$leader"', _NIC: '"$nic"'}
+    for group, members in made.assignment.nodes.items():
+        pods = _name(layout, group)
+        for position, node in enumerate(members):
+            known[made.address(node)] = f"{pods}-0.{pods}" if position == 0 else f"{pods}-0-{position}.{pods}"
+    per_node = layout.groups[name].data_parallel.per_node
+    for local in range(per_node):
+        known[str(_RANK + local)] = f'"$((LWS_WORKER_INDEX * {per_node} + {local}))"'
+    return replace(made, cluster=made.cluster.model_copy(update={"nodes": nodes})), known
+
+
+def _depends(text: str, known: dict[str, str]) -> bool:
+    return any(value in text for value in known)
+
+
+def _word(text: str, known: dict[str, str]) -> str:
+    """The text as one word of the pod's shell, quoted but for what only the pod knows."""
+    pattern = "|".join(rf"{re.escape(value)}(?![0-9])" for value in sorted(known, key=len, reverse=True))
+    parts = re.split(f"({pattern})", text)
+    return "".join(known.get(part) or quote(part) for part in parts if part) or quote("")
 
 
 def _proxy_texts(layout: Layout) -> Iterator[str]:
