@@ -14,7 +14,7 @@ from console.files import load_assignment, load_cluster, load_document, load_lay
 from console.model.errors import ExitCode, FileError, Problem, UsageError
 from console.model.findings import Finding
 from console.probes.sanitize import clean
-from console.rules import RULES, check
+from console.rules import RULES, check, check_nodes
 from console.services.assigning.assignment import example
 
 
@@ -70,8 +70,8 @@ def _checked(name: str) -> tuple[Finding, ...]:
     if "groups" in keys or ({"model", "hardware"} & keys and "nodes" not in keys):
         return check(example(load_layout(str(path))))
     if "nodes" in keys or "defaults" in keys:
-        load_cluster(path)
-    elif "assign" in keys:
+        return check_nodes(load_cluster(path))
+    if "assign" in keys:
         load_assignment(path)
     elif {"routing", "deployment"} & keys:
         raise FileError((Problem(name, 1, 1, "", "this is a configuration of vllm-ascend's CI; try `import` on it"),))

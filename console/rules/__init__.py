@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from console.model.deployment import Deployment
+from console.model.cluster import HARDWARE, Cluster
+from console.model.deployment import Assignment, Deployment
 from console.model.findings import Finding, Severity
+from console.model.layout import MOST, DataParallel, Group, Layout, Model
 from console.rules import capacity, placement, ports, settings, transfer
 from console.rules.rule import Rule, Scene
 
+_OF_NODES = ("A2", "K1", "K4")
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
@@ -31,6 +34,20 @@ def check(deployment: Deployment) -> tuple[Finding, ...]:
     scene = Scene(deployment)
     found = dict.fromkeys(finding for rule in RULES.values() for finding in rule.findings(scene))
     return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
+
+
+def check_nodes(cluster: Cluster) -> tuple[Finding, ...]:
+    """What does not hold of a cluster's nodes whatever they will carry."""
+    group = Group(
+        role="mixed",
+        nodes=min(MOST, len(cluster.nodes)),
+        tensor_parallel=1,
+        data_parallel=DataParallel(size=min(MOST, len(cluster.nodes)), per_node=1, balance="external"),
+        port=8000,
+    )
+    layout = Layout(name="any", hardware=HARDWARE["a3"], model=Model(path="any"), groups={"any": group})
+    scene = Scene(Deployment(cluster, layout, Assignment({"any": tuple(cluster.nodes)})))
+    return tuple(finding for rule in _OF_NODES for finding in RULES[rule].findings(scene))
 
 
 def capacity_notes(deployment: Deployment) -> tuple[str, ...]:

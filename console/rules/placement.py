@@ -45,7 +45,8 @@ def _devices(scene: Scene) -> Iterator[Hit]:
         for node in scene.deployment.assignment.of(name):
             known = scene.deployment.cluster.nodes.get(node)
             if known is not None and 0 < known.hardware.devices < last:
-                yield Hit(f"{name} wants {last} devices of {node}, which has {known.hardware.devices}", f"node {node}")
+                message = f"{name} wants {last} devices of {node}, which has {known.hardware.devices}"
+                yield Hit(message, scene.at_node(node, "hardware"))
         if "ASCEND_RT_VISIBLE_DEVICES" in scene.env(name):
             message = f"{name}: ASCEND_RT_VISIBLE_DEVICES is computed for each rank; written by hand it is ignored"
             yield Hit(message, scene.at(name, "env", "ASCEND_RT_VISIBLE_DEVICES"), Severity.WARNING)
@@ -137,12 +138,12 @@ def _meeting_point(scene: Scene) -> Iterator[Hit]:
                 message = (
                     f"{name}: the service address of {node} is the name {address!r}; its IP is known only on the node"
                 )
-                yield Hit(message, f"node {node}", Severity.WARNING)
+                yield Hit(message, scene.at_node(node, "host"), Severity.WARNING)
         if ranks and len(members) > 1 and _loopback(ranks[0].dp_address):
             away = next((rank for rank in ranks if is_address(rank.address) and not _loopback(rank.address)), None)
             if away is not None:
                 message = f"{name}: ranks meet at {ranks[0].dp_address}, which {away.node} cannot reach"
-                yield Hit(message, f"node {ranks[0].node}")
+                yield Hit(message, scene.at_node(ranks[0].node, "ip"))
         if "HCCL_IF_IP" in scene.env(name):
             message = f"{name}: HCCL_IF_IP is computed for each node; written by hand it is ignored"
             yield Hit(message, scene.at(name, "env", "HCCL_IF_IP"), Severity.WARNING)
@@ -180,7 +181,8 @@ def _addresses(scene: Scene) -> Iterator[Hit]:
     for node in dict.fromkeys(rank.node for rank in scene.ranks):
         address = scene.deployment.address(node)
         if address and seen.setdefault(address, node) != node:
-            yield Hit(f"{seen[address]} and {node} have the same service address {address}", f"node {node}")
+            message = f"{seen[address]} and {node} have the same service address {address}"
+            yield Hit(message, scene.at_node(node, "ip"))
 
 
 def _hardware(scene: Scene) -> Iterator[Hit]:
@@ -188,7 +190,8 @@ def _hardware(scene: Scene) -> Iterator[Hit]:
     for node in dict.fromkeys(rank.node for rank in scene.ranks):
         known = scene.deployment.cluster.nodes.get(node)
         if known is not None and known.hardware.name != wanted.name:
-            yield Hit(f"{node} is {known.hardware.name}, the layout is made for {wanted.name}", f"node {node}")
+            message = f"{node} is {known.hardware.name}, the layout is made for {wanted.name}"
+            yield Hit(message, scene.at_node(node, "hardware"))
 
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE

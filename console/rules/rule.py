@@ -166,6 +166,16 @@ class Scene:
                 return self.at(group, "args", written)
         return self.at(group, "args")
 
+    def at_node(self, node: str, *keys: str) -> str:
+        """`FILE:LINE` of a node's key in the cluster file, of the default for it, or of the node; `node NAME` without a file."""
+        source = self.deployment.cluster.source
+        if source is None or ("nodes", node) not in source.marks:
+            return f"node {node}"
+        for path in (("nodes", node, *keys), ("defaults", *keys)):
+            if keys and path in source.marks:
+                return source.where(*path)
+        return source.where("nodes", node)
+
     def at_top(self, *keys: str) -> str:
         """`FILE:LINE` of a key of the layout; `layout NAME` without a file."""
         return self.source.where(*keys) if self.source.marks else f"layout {self.layout.name}"

@@ -144,7 +144,7 @@ def _images(scene: Scene) -> Iterator[tuple[str, str, str]]:
     for node in dict.fromkeys(rank.node for rank in scene.ranks):
         known = scene.deployment.cluster.nodes.get(node)
         if known is not None and known.runtime.kind != "host" and known.runtime.image:
-            yield known.runtime.image, known.hardware.name, f"node {node}"
+            yield known.runtime.image, known.hardware.name, scene.at_node(node, "runtime", "image")
 
 
 def _one_image(scene: Scene) -> Iterator[Hit]:
@@ -154,7 +154,8 @@ def _one_image(scene: Scene) -> Iterator[Hit]:
         if known is None or known.runtime.kind == "host" or not known.runtime.image:
             continue
         if first is not None and first[1] != known.runtime.image:
-            yield Hit(f"{first[0]} runs {first[1]}, {node} runs {known.runtime.image}", f"node {node}")
+            where = scene.at_node(node, "runtime", "image")
+            yield Hit(f"{first[0]} runs {first[1]}, {node} runs {known.runtime.image}", where)
         first = first or (node, known.runtime.image)
 
 
@@ -163,9 +164,8 @@ def _run_flags(scene: Scene) -> Iterator[Hit]:
         known = scene.deployment.cluster.nodes.get(node)
         for flag in known.runtime.run_flags if known else ():
             if flag in _ONE_RUN_FLAGS:
-                yield Hit(
-                    f"{node}: run_flags has {flag}: the container goes with the session that made it", f"node {node}"
-                )
+                message = f"{node}: run_flags has {flag}: the container goes with the session that made it"
+                yield Hit(message, scene.at_node(node, "runtime", "run_flags"))
 
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE

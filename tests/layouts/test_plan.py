@@ -185,3 +185,37 @@ def test_a_title_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "\u202e" not in shown
+
+
+CONTAINERS = """\
+name: lab
+defaults:
+  hardware: a3
+  runtime: {kind: docker, image: "quay.io/ascend/vllm-ascend:v0.21.0rc1"}
+nodes:
+  a: {host: 10.0.0.1}
+  b:
+    host: 10.0.0.1
+    runtime: {image: "quay.io/ascend/vllm-ascend:v0.21.0rc1-a3", run_flags: [--rm]}
+"""
+
+
+def test_a_cluster_file_is_judged_by_the_rules_about_nodes_with_its_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lab.yaml").write_text(CONTAINERS)
+    assert main(["validate", "lab.yaml", "-o", "json"]) == 1
+    [report] = json.loads(capsys.readouterr().out)
+    assert [(each["rule"], each["where"]) for each in report["findings"]] == [
+        ("A2", "lab.yaml:7"),
+        ("K1", "lab.yaml:4"),
+        ("K4", "lab.yaml:9"),
+    ]
+    words = ("--cluster", "lab.yaml", "--layout", "a3-mixed", "--assign", "mixed=a,b")
+    found = {each["rule"]: each["where"] for each in _plan(capsys, *words, code=1)["findings"]}
+    assert {rule: found[rule] for rule in ("A2", "K1", "K3", "K4")} == {
+        "A2": "lab.yaml:7",
+        "K1": "lab.yaml:4",
+        "K3": "lab.yaml:9",
+        "K4": "lab.yaml:9",
+    }
