@@ -162,6 +162,11 @@ def _start_skew(scene: Scene) -> Iterator[Hit]:
             now = "is not set, so 120 s hold" if seconds is None else f"is {seconds} s"
             message = f"{name}: HCCL_CONNECT_TIMEOUT {now}; ranks that start later than that end in EI0006"
             yield Hit(message, scene.at(name, "env", "HCCL_CONNECT_TIMEOUT"))
+        for place, change in group.by_node.items():
+            own = change.env.get("HCCL_CONNECT_TIMEOUT", scene.env(name).get("HCCL_CONNECT_TIMEOUT"))
+            if own != scene.env(name).get("HCCL_CONNECT_TIMEOUT"):
+                message = f"{name}: HCCL_CONNECT_TIMEOUT of its node {place} is {own}, not what the others have"
+                yield Hit(message, scene.at(name, "by_node", str(place), "env", "HCCL_CONNECT_TIMEOUT"))
 
 
 def _complete(scene: Scene) -> Iterator[Hit]:

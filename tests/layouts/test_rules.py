@@ -160,6 +160,16 @@ MUTATIONS = (
             },
         ),
     ),
+    Mutation(
+        "R9",
+        "one node waits another time",
+        lambda data: (
+            data["groups"]["decode"].update(nodes=2, by_node={1: {"env": {"HCCL_CONNECT_TIMEOUT": "1800"}}}),
+            data["groups"]["decode"]["data_parallel"].update(
+                size=2 * data["groups"]["decode"]["data_parallel"]["per_node"]
+            ),
+        ),
+    ),
     Mutation("R4", "headless by hand", _flag("decode", "headless", True)),
     Mutation("R5", "start rank by hand", _flag("decode", "data-parallel-start-rank", 1)),
     Mutation("R7", "several API servers", _flag("decode", "api-server-count", 4)),
