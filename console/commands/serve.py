@@ -31,10 +31,8 @@ def serve_command(deployment: Deployment, rank: Rank) -> Command:
     layout = deployment.layout
     group = layout.groups[rank.group]
     change = group.by_node.get(rank.position, NodeChange())
-    args = {**layout.args, **group.args, **change.args}
-    for key, value in {**group.args_from, **change.args_from}.items():
-        args = {name: each for name, each in args.items() if flag_name(name) != flag_name(key)}
-        args[key] = rank_value(deployment, rank, value)
+    left = {key: rank_value(deployment, rank, value) for key, value in {**group.args_from, **change.args_from}.items()}
+    args = _merged(layout.args, group.args, change.args, left)
     owned = _owned_flags(deployment, rank, group)
     names = {flag_name(key) for key in args}
     computed = {key: value for key, value in owned.items() if key not in names}
@@ -43,6 +41,16 @@ def serve_command(deployment: Deployment, rank: Rank) -> Command:
     if transfer is not None:
         words += ["--kv-transfer-config", json_text(transfer)]
     return Command(_environment(deployment, rank, group, change), tuple(words))
+
+
+def _merged(*levels: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """One flag of each name, from the last level that has it, however it is spelt there."""
+    merged: dict[str, JsonValue] = {}
+    for level in levels:
+        names = {flag_name(key) for key in level if key not in merged}
+        merged = {key: value for key, value in merged.items() if key in level or flag_name(key) not in names}
+        merged |= level
+    return merged
 
 
 def computed_flags(deployment: Deployment, rank: Rank) -> Mapping[str, JsonValue]:

@@ -219,3 +219,13 @@ def test_one_node_can_have_another_port_and_texts_of_its_own() -> None:
 def test_a_text_without_a_fact_belongs_elsewhere(where: str) -> None:
     with pytest.raises(ValueError, match=r"names no fact \(facts: address, .*address:GROUP/INDEX\)"):
         _left("decode", **{where: {"A": "{port:1} {nothing}"}})
+
+
+def test_a_group_changes_a_flag_of_the_layout_however_either_spells_it() -> None:
+    data = load_layout("a3-pd").model_dump(mode="json")
+    data["args"] |= {"max_model_len": 1, "seed": 2, "--block-size": 64}
+    del data["args"]["max-model-len"], data["args"]["block-size"]
+    data["groups"]["decode"]["args"] |= {"max-model-len": 3, "--seed": None, "block_size": 32}
+    words = _given(example(Layout.model_validate(data)), "decode-0")[0]
+    assert (words["max-model-len"], words["block-size"]) == ("3", "32")
+    assert "seed" not in words
