@@ -30,7 +30,8 @@ _DROPPED = {
     "kv_pool": "its KV pool server is not started, nor are the variables set that name it (MOONCAKE_…, MMC_…)",
 }
 _BRACED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_BARE = re.compile(r"(?<!\$)\$([A-Za-z_][A-Za-z0-9_]*)")
+_BARE = re.compile(r"(?<![$])[$]([^\W\d]\w*)", re.ASCII)
+"""A name without braces; behind a second `$` it is none."""
 _OWN_PATHS = ("LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH")
 
 
