@@ -89,7 +89,12 @@ _QUOTED = re.compile(r"['\"`{]")
 """Where vLLM's own words end: what follows may repeat a prompt, an answer, a URL or an argument word by word."""
 _FACTS = (b"version ", b"Starting vLLM ", b"Uvicorn running on", b"throughput: ")
 _NEEDLES = {
-    now: tuple(mark for mark, phase in _MARKS if phase.order > now.order or phase is Phase.ENGINE_READY)
+    now: tuple(
+        mark
+        for mark, phase in _MARKS
+        if (phase.order > now.order or phase is Phase.ENGINE_READY)
+        and not any(mark != each and each in mark and then.order > now.order for each, then in _MARKS)
+    )
     + ((b"throughput: ",) if now.order >= Phase.SERVING.order else _FACTS)
     + ((b"shards:",) if now is Phase.LOAD else ())
     for now in Phase
@@ -100,6 +105,8 @@ _HEAD = re.compile(
     r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)*(?:\[rank\d+\]: )?"
     r"(?:(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) \[[^\]]*\] ?|:\s+))?"
 )
+_TOLD = re.compile(rb"\n(?!\([^ ()\n]+ pid=\d+\) INFO[ :]|INFO[ :])")
+"""What ends before a line that is not one of plain INFO; only such a line can tell of an error."""
 _BAR = re.compile(
     r"(?P<what>Prefetching checkpoint files|shards|Capturing [^:]*):"
     r".*?(?P<percent>\d{1,3})%.*?\b(?P<done>\d{1,9})/(?P<all>\d{1,9})\b"
@@ -117,6 +124,15 @@ _STATS = re.compile(
     r"Avg generation throughput: (\d{1,12}\.?\d*) tokens/s, "
     r"Running: (\d{1,9}) reqs, Waiting: (\d{1,9}) reqs,.*?KV cache usage: (\d{1,6}\.?\d*)%"
 )
+
+
+def _with_errors(block: bytes, needles: tuple[bytes, ...]) -> Iterator[int]:
+    """Starts of the lines that hold one of the words and are not of plain INFO."""
+    for start in (0, *(found.end() for found in _TOLD.finditer(block))):
+        end = block.find(b"\n", start)
+        line = block[start : min(end if end >= 0 else len(block), start + LINE_BYTES)]
+        if any(needle in line for needle in needles):
+            yield start
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +283,14 @@ class LaunchLog:
         needles = _NEEDLES[self._phase]
         if self._phase is Phase.SERVING and "port" not in self._facts:
             needles += (b"Uvicorn running on",)
-        if self._phase.order < Phase.STOPPING.order:
-            needles += self._errors.needles
-        starts = set()
+        starts: set[int] = set()
+        if self._phase.order < Phase.STOPPING.order and (errors := self._errors.needles):
+            # Floods are of INFO, and one look at each line's head costs less than many searches of the block; what carriage
+            # returns rewrote may end as another line than it began.
+            if b"\r" in block:
+                needles += errors
+            else:
+                starts.update(_with_errors(block, errors))
         for needle in needles:
             at = block.find(needle)
             while at >= 0:
