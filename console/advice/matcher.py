@@ -7,6 +7,7 @@ warning are, so that the cost stays far below that of moving the bytes. Who brok
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -23,10 +24,15 @@ DULL_LINES = 2048
 BURST_S = 2.0
 """A line without a time that came so soon after one with a time is of that time; later its arrival tells more."""
 LINE_BYTES = 8 * 1024
+LOOK_BACK = 16 * 1024
+"""How far before a line without a time one is looked for, bytes."""
 
 _SUSPECT = (
-    re.compile(rb"R(?:ROR|N)"),
-    re.compile(rb"E(?=[rRILZJE013n])(?:rror|RR|I0|L0|Z9|J0|E1|3000|[01]\d[0-3]\d \d\d:|ngine \d+: A|ngines Agg)"),
+    (b"R", re.compile(rb"R(?:ROR|N)")),
+    (
+        b"E",
+        re.compile(rb"E(?=[rRILZJE013n])(?:rror|RR|I0|L0|Z9|J0|E1|3000|[01]\d[0-3]\d \d\d:|ngine \d+: A|ngines Agg)"),
+    ),
 )
 """What a flood is searched for. Each begins with one letter that is rare in chatter: such a search runs at memory speed."""
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -36,6 +42,7 @@ _HEAD = re.compile(
 _ENGINE = re.compile(r"\bEngine (\d{1,6}): ")
 _TIME = re.compile(rb"\b\d\d-\d\d \d\d:\d\d:\d\d\b")
 _LEVEL = re.compile(rb"(?:^|[ \[m])(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
+_OTHER_LEVELS = (b"DEBUG", b"WARNING", b"ERROR", b"CRITICAL")
 _CHATTY = (b"DEBUG", b"INFO")
 """Levels at which vLLM repeats prompts, answers, URLs and arguments word by word."""
 _QUOTED = re.compile(rb"['\"`{]")
@@ -86,8 +93,8 @@ class Matcher:
         self._tail = b""
         self._offset = 0
         self._second = (0, 0, 0)
-        self._time = ""
-        self._time_at = 0.0
+        self._behind: deque[tuple[bytes, float]] = deque()
+        """The last `LOOK_BACK` bytes as they came, each piece with its arrival: times are looked for only when one is wanted."""
         self._last = b""
         self._last_at = 0.0
         self._dull: set[bytes] = set()
@@ -102,7 +109,7 @@ class Matcher:
         """Signatures of a log that went silent: their line is the last one and has been for long enough."""
         last = _told(self._last, self._info_words).decode("utf-8", "replace")
         return tuple(
-            Hit(each, last, self._offset - len(self._last), self._time, self._last_at)
+            Hit(each, last, self._offset - len(self._last), self._earlier(self._last_at), self._last_at)
             for each in self._signatures
             if each.silence_s is not None and now - self._last_at >= each.silence_s and each.matches(last)
         )
@@ -119,7 +126,7 @@ class Matcher:
         if whole:
             for start, line in self._suspects(whole, int(at)):
                 self._line(whole, line, start, at)
-            self._clock(_last_time(whole, len(whole)), at)
+            self._leave_behind(whole, at)
             self._last, self._last_at = whole[-LINE_BYTES:].rstrip().rsplit(b"\n", 1)[-1], at
         self._offset += end
         self._tail = block[end:]
@@ -155,9 +162,7 @@ class Matcher:
             self._dull.add(message)
             return
         head = _HEAD.match(text)
-        time = (head and head["time"]) or _last_time(block, start)
-        self._clock(time, at)
-        time = time or (self._time if at - self._time_at <= BURST_S else "")
+        time = (head and head["time"]) or _last_time(block, start) or self._earlier(at)
         hit = dict.fromkeys(signature for word in words for signature in self._by_word[word])
         for signature in hit:
             state = self._states[signature.id]
@@ -176,9 +181,17 @@ class Matcher:
                 state.rows[engine] = begun, length + 1
                 state.first = begun if length + 1 >= signature.repeat else None
 
-    def _clock(self, time: str, at: float) -> None:
-        if time:
-            self._time, self._time_at = time, at
+    def _leave_behind(self, block: bytes, at: float) -> None:
+        self._behind.append((block[-LOOK_BACK:], at))
+        while len(self._behind) > 1 and sum(len(each) for each, _ in self._behind) > LOOK_BACK:
+            self._behind.popleft()
+
+    def _earlier(self, at: float) -> str:
+        """The time of the last line before this block that has one, when it came right before."""
+        for block, came in reversed(self._behind):
+            if time := _last_time(block, len(block)):
+                return time if at - came <= BURST_S else ""
+        return ""
 
     def _hit(self, signature: Signature) -> Hit | None:
         state = self._states[signature.id]
@@ -192,15 +205,22 @@ class Matcher:
 
 def _told(line: bytes, info_words: Sequence[bytes]) -> bytes:
     """What of a line may show a failure: all, or of a chatty level vLLM's own words where they hold one looked for there."""
-    level = _LEVEL.search(line, 0, 80)
-    if level is None or level[1] not in _CHATTY:
-        return line
+    if not _plain_info(line[:80]):
+        level = _LEVEL.search(line, 0, 80)
+        if level is None or level[1] not in _CHATTY:
+            return line
     own = _QUOTED.split(line, maxsplit=1)[0] if info_words else b""
     return own if any(word in own for word in info_words) else b""
 
 
+def _plain_info(head: bytes) -> bool:
+    """Whether a line is surely of level INFO; most are, and telling so costs a tenth of the pattern."""
+    at = head.find(b" INFO")
+    return at >= 0 and head[at + 5 : at + 6] in (b" ", b":") and not any(each in head[:at] for each in _OTHER_LEVELS)
+
+
 def _last_time(block: bytes, end: int) -> str:
-    found = _TIME.findall(block[max(0, end - 16384) : end])
+    found = _TIME.findall(block[max(0, end - LOOK_BACK) : end])
     return found[-1].decode() if found else ""
 
 
@@ -214,11 +234,10 @@ def _text(raw: bytes) -> str:
 def _starts(block: bytes, limit: int) -> list[int]:
     """Starts of the first lines of a flood that hold an error, a warning or a code of the driver."""
     starts: set[int] = set()
-    for pattern in _SUSPECT:
-        at = 0
-        while len(starts) < limit and (found := pattern.search(block, at)) is not None:
+    for letter, pattern in _SUSPECT:
+        at = block.find(letter)
+        while at >= 0 and len(starts) < limit and (found := pattern.search(block, at)) is not None:
             starts.add(block.rfind(b"\n", 0, found.start()) + 1)
             at = block.find(b"\n", found.end())
-            if at < 0:
-                break
+            at = block.find(letter, at) if at >= 0 else -1
     return sorted(starts)

@@ -17,6 +17,8 @@ from console.probes.sanitize import clean, strip_escapes
 
 LINE_BYTES = 16 * 1024
 """Of a longer line only this much is looked at."""
+MANY_LINES = 64
+"""Looking at more lines of a block one by one costs more than searching it as a whole."""
 SURVIVED_S = 60.0
 """An error after which an engine went on serving for so long explains no later end: it was one request's."""
 TEXT_CHARS = 600
@@ -126,13 +128,26 @@ _STATS = re.compile(
 )
 
 
-def _with_errors(block: bytes, needles: tuple[bytes, ...]) -> Iterator[int]:
-    """Starts of the lines that hold one of the words and are not of plain INFO."""
-    for start in (0, *(found.end() for found in _TOLD.finditer(block))):
-        end = block.find(b"\n", start)
-        line = block[start : min(end if end >= 0 else len(block), start + LINE_BYTES)]
-        if any(needle in line for needle in needles):
-            yield start
+def _not_info(block: bytes) -> list[int] | None:
+    """Starts of the lines that are not of plain INFO; None when they are many, or when that cannot be told from their heads.
+
+    Floods are of INFO, and one look at each head costs less than many searches of the block. What carriage returns rewrote
+    may end as another line than it began.
+    """
+    if b"\r" in block:
+        return None
+    starts = [0]
+    for found in _TOLD.finditer(block):
+        starts.append(found.end())
+        if len(starts) > MANY_LINES:
+            return None
+    return starts
+
+
+def _holds(block: bytes, start: int, needles: tuple[bytes, ...]) -> bool:
+    end = block.find(b"\n", start)
+    line = block[start : min(end if end >= 0 else len(block), start + LINE_BYTES)]
+    return any(needle in line for needle in needles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,12 +300,11 @@ class LaunchLog:
             needles += (b"Uvicorn running on",)
         starts: set[int] = set()
         if self._phase.order < Phase.STOPPING.order and (errors := self._errors.needles):
-            # Floods are of INFO, and one look at each line's head costs less than many searches of the block; what carriage
-            # returns rewrote may end as another line than it began.
-            if b"\r" in block:
+            few = _not_info(block)
+            if few is None:
                 needles += errors
             else:
-                starts.update(_with_errors(block, errors))
+                starts.update(each for each in few if _holds(block, each, errors))
         for needle in needles:
             at = block.find(needle)
             while at >= 0:
