@@ -13,6 +13,7 @@ from typing import Any
 
 from textual.worker import Worker
 
+from console.model.snapshot import EngineState
 from screens.lines import Line, plain, shown
 from screens.logs.drawing import Stamps
 from screens.logs.frame import View
@@ -60,9 +61,9 @@ class LogView(LineWidget):
         """Follow the cursor to another engine or cluster; one outside of those that are merged is shown alone."""
         if self.moment is not None and self.moment.session is not moment.session:
             self.engine, self.run_name, self.several = None, None, ()
+        stays = self.moment is not None and moment.target == self.moment.target
         self.moment = moment
-        engines = moment.engines
-        wanted = moment.target.engine or (engines[0].id if engines else None)
+        wanted = _wanted(moment, self.engine if stays else None)
         if wanted is not None and wanted not in self.several:
             self.several = ()
         if wanted != self.engine:
@@ -218,3 +219,16 @@ class LogView(LineWidget):
             origin = {"age": self.opened.now, "since": self.opened.began}.get(self.stamps, lambda: None)()
             view = self.opened.view
             view.manner = replace(view.manner, stamps=self.stamps, origin=origin)
+
+
+def _wanted(moment: Shown, open_now: str | None) -> str | None:
+    """Whose log to show: the engine under the cursor; of a node or group the one that broke, else its first.
+
+    What is open for the same row stays, so that no log changes under its reader.
+    """
+    names = [each.id for each in moment.engines]
+    if moment.target.engine or open_now in names:
+        return moment.target.engine or open_now
+    causes = [each.engine for each in moment.snapshot.diagnoses if each.first]
+    failed = [each.id for each in moment.engines if each.state is EngineState.FAILED]
+    return next((each for each in (*causes, *failed) if each in names), names[0] if names else None)

@@ -17,6 +17,7 @@ from console.model.plan import Confirm, Outcome, Plan, PlanResult, ProcessId, St
 from console.model.snapshot import (
     ClusterSnapshot,
     Device,
+    Diagnosis,
     EngineSnapshot,
     EngineState,
     Event,
@@ -357,6 +358,7 @@ class FakeSession:
         self._changes: dict[str, EngineSnapshot] = {}
         self._node_changes: dict[str, NodeSnapshot] = {}
         self._events: tuple[Event, ...] = ()
+        self._diagnoses: tuple[Diagnosis, ...] = ()
         self._deployment = Deployment(self.cluster, layout(), Assignment(dict(FULL) if assigned else {}))
         self.snapshot = self._picture()
 
@@ -449,6 +451,15 @@ class FakeSession:
         self._node_changes[name] = replace(self.snapshot.nodes[name], **more)  # type: ignore[arg-type]
         self.publish()
 
+    def diagnosed(self, engine: str) -> None:
+        """One engine is the first cause of what is wrong."""
+        self._diagnoses = (
+            Diagnosis(
+                "C1", "fatal", "out of memory", "", "", "", engine, "d0", "NPU out of memory", NOW, True, first=True
+            ),
+        )
+        self.publish()
+
     def event(self, text: str, level: EventLevel = EventLevel.INFO, engine: str = "") -> None:
         """Something happened."""
         self._events = (
@@ -496,6 +507,7 @@ class FakeSession:
             nodes=nodes,
             engines=engines,
             events=self._events,
+            diagnoses=self._diagnoses,
         )
 
     def _engine(self, rank: Rank) -> EngineSnapshot:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from console.model.snapshot import EngineState
 from console.services.logs.copies import LogNote
 from screens.logs import times
 from screens.logs.file import LogFile
@@ -40,6 +41,27 @@ def pane(seen: Seen) -> LogPane:
     found = seen.app.main.panes["logs"]
     assert isinstance(found, LogPane)
     return found
+
+
+async def test_on_a_node_the_log_is_that_of_the_engine_that_broke_and_does_not_change_under_its_reader(
+    tmp_path: Path,
+) -> None:
+    session, _ = session_with_log(tmp_path)
+    for name in ("decode-0", "decode-3", "decode-5"):
+        copy = FakeCopy(tmp_path / f"{name}.log")
+        copy.append(b"this is the log of %s\n" % name.encode())
+        session.logs.copies[name, None] = copy
+    async with running(session, (90, 40)) as seen:
+        await seen.press("j", "j")
+        await seen.sees("the log of decode-0")
+        session.set_state("decode-3", EngineState.FAILED)
+        await seen.sees("FAIL")
+        await seen.sees("the log of decode-0")
+        await seen.press("j", "k")
+        await seen.sees("the log of decode-3")
+        session.diagnosed("decode-5")
+        await seen.press("j", "k")
+        await seen.sees("the log of decode-5")
 
 
 async def test_follow_pause_and_the_count_of_new_lines(tmp_path: Path) -> None:
