@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from console.probes.log_errors import ErrorFinder, LogLine
+from console.probes.log_search import found
 from console.probes.sanitize import clean, strip_escapes
 
 LINE_BYTES = 16 * 1024
 """Of a longer line only this much is looked at."""
-MANY_LINES = 64
-"""Looking at more lines of a block one by one costs more than searching it as a whole."""
 SURVIVED_S = 60.0
 """An error after which an engine went on serving for so long explains no later end: it was one request's."""
 TEXT_CHARS = 600
@@ -107,8 +106,6 @@ _HEAD = re.compile(
     r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)*(?:\[rank\d+\]: )?"
     r"(?:(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) \[[^\]]*\] ?|:\s+))?"
 )
-_TOLD = re.compile(rb"\n(?!\([^ ()\n]+ pid=\d+\) INFO[ :]|INFO[ :])")
-"""What ends before a line that is not one of plain INFO; only such a line can tell of an error."""
 _BAR = re.compile(
     r"(?P<what>Prefetching checkpoint files|shards|Capturing [^:]*):"
     r".*?(?P<percent>\d{1,3})%.*?\b(?P<done>\d{1,9})/(?P<all>\d{1,9})\b"
@@ -126,28 +123,6 @@ _STATS = re.compile(
     r"Avg generation throughput: (\d{1,12}\.?\d*) tokens/s, "
     r"Running: (\d{1,9}) reqs, Waiting: (\d{1,9}) reqs,.*?KV cache usage: (\d{1,6}\.?\d*)%"
 )
-
-
-def _not_info(block: bytes) -> list[int] | None:
-    """Starts of the lines that are not of plain INFO; None when they are many, or when that cannot be told from their heads.
-
-    Floods are of INFO, and one look at each head costs less than many searches of the block. What carriage returns rewrote
-    may end as another line than it began.
-    """
-    if b"\r" in block:
-        return None
-    starts = [0]
-    for found in _TOLD.finditer(block):
-        starts.append(found.end())
-        if len(starts) > MANY_LINES:
-            return None
-    return starts
-
-
-def _holds(block: bytes, start: int, needles: tuple[bytes, ...]) -> bool:
-    end = block.find(b"\n", start)
-    line = block[start : min(end if end >= 0 else len(block), start + LINE_BYTES)]
-    return any(needle in line for needle in needles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,24 +269,12 @@ class LaunchLog:
             position = end + 1
 
     def _hits(self, block: bytes) -> Iterator[int]:
-        """Starts of the lines that may matter, in order: searching a block for some words is far cheaper than cutting it."""
-        needles = _NEEDLES[self._phase]
+        """Starts of the lines that may matter, in order."""
+        marks = _NEEDLES[self._phase]
         if self._phase is Phase.SERVING and "port" not in self._facts:
-            needles += (b"Uvicorn running on",)
-        starts: set[int] = set()
-        if self._phase.order < Phase.STOPPING.order and (errors := self._errors.needles):
-            few = _not_info(block)
-            if few is None:
-                needles += errors
-            else:
-                starts.update(each for each in few if _holds(block, each, errors))
-        for needle in needles:
-            at = block.find(needle)
-            while at >= 0:
-                starts.add(block.rfind(b"\n", 0, at) + 1)
-                after = block.find(b"\n", at)
-                at = block.find(needle, after) if after >= 0 else -1
-        return iter(sorted(starts))
+            marks += (b"Uvicorn running on",)
+        alive = self._phase.order < Phase.STOPPING.order
+        return iter(found(block, marks, self._errors.needles if alive else (), LINE_BYTES))
 
     def _line(self, raw: bytes, offset: int) -> None:
         line = _parse(raw, offset)
