@@ -80,6 +80,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("problems", ("exclamation_mark", "fullwidth_exclamation_mark"), "Problems", "Only what is wrong", "View", footer=10),
     Action("freeze", ("Z",), "Freeze", "Hold the picture still; collection goes on and the header says so", "View"),
     Action("refresh", ("ctrl+r", "f5"), "Refresh", "Dial the current node again now and draw everything anew", "View"),
+    Action("shell", ("dollar_sign",), "Shell", "Shell on the node, or in the engine's container", "Engines", danger=True),
     Action("unmanaged", ("U",), "Not ours", "vLLM and HBM holders of the node that no console keeps; end one", "Engines"),
     Action("accept-key", ("K",), "Trust key", "Show the host key of a blocked node and trust it after a look", "Engines"),
     Action("copy", ("y",), "Copy", "Copy the pane, or the row's command, to your clipboard and a file", "View"),

@@ -16,6 +16,7 @@ from screens.acting.lookup import Lookup
 from screens.acting.reloading import Reloading
 from screens.acting.replaying import Replaying
 from screens.acting.restart_policies import RestartPolicies
+from screens.acting.shells import Shells
 from screens.acting.unmanaged import UnmanagedList
 from screens.acting.upkeep import NodeUpkeep
 from screens.greeting import greet
@@ -55,6 +56,7 @@ async def furnish(screen: MainScreen) -> None:
         screen.restart_policies,
         screen.live_changes,
         evidence,
+        Shells(screen),
         screen.node_upkeep,
     )
     screen.parts = (*acts, screen.arrangement, screen.lookup, screen.log_actions, screen.command_line)

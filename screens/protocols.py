@@ -221,7 +221,20 @@ class Board(Protocol):
         """Do it again; False when there is none."""
 
 
-class Session(Board, Protocol):
+class Ways(Protocol):
+    """How nodes are reached."""
+
+    def retry(self, node: str) -> None:
+        """Dial a node now."""
+
+    async def accept_host_key(self, node: str) -> None:
+        """Trust the key a node has just shown; raises ConsoleError."""
+
+    def shell(self, node: str, engine: str | None) -> Sequence[str]:
+        """argv of a shell on a node, or where its engine runs; raises ConsoleError."""
+
+
+class Session(Board, Ways, Protocol):
     """One opened cluster."""
 
     @property
@@ -291,9 +304,3 @@ class Session(Board, Protocol):
 
     def command_text(self, engine: str) -> str:
         """Environment and command of an engine as a person would run it, secrets masked."""
-
-    def retry(self, node: str) -> None:
-        """Dial a node now."""
-
-    async def accept_host_key(self, node: str) -> None:
-        """Trust the key a node has just shown; raises ConsoleError."""

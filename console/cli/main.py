@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("console.cli.verify", "prove by using it that the deployment answers"),
     "logs": ("console.cli.logs", "print the logs of engines, merged by time"),
     "journal": ("console.cli.journal", "show who did what on a cluster from this machine"),
+    "shell": ("console.cli.shell", "open a shell on a node, or where an engine runs"),
     "doctor": ("console.cli.doctor", "gather what someone else needs to help, in one masked file"),
     "bench": ("console.cli.evaluating", "measure throughput and latency"),
     "eval": ("console.cli.evaluating", "measure accuracy with AISBench"),

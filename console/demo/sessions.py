@@ -8,9 +8,12 @@ kills nothing.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
+import struct
 import subprocess
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +22,8 @@ import asyncssh
 from console.demo import processes
 
 CHUNK = 65536
+_TAKE_TERMINAL = 'exec 0<>"$0" 1>&0 2>&0; exec "$@"'
+"""The leader of a session gets its controlling terminal by opening it."""
 
 
 class Children:
@@ -74,6 +79,9 @@ class Session:
 
     async def run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run the channel's command to its end and report its exit status or signal."""
+        if process.term_type is not None:
+            await self._run_in_terminal(process)
+            return
         stdin_read, stdin_write = os.pipe2(os.O_CLOEXEC)
         stdout_read, stdout_write = os.pipe2(os.O_CLOEXEC)
         stderr_read, stderr_write = os.pipe2(os.O_CLOEXEC)
@@ -100,6 +108,30 @@ class Session:
             draining.cancel()
             await asyncio.gather(feeding, draining, return_exceptions=True)
 
+    async def _run_in_terminal(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        """The same in a pseudo-terminal, as for a person: output and errors are one stream, and the last reader ends it."""
+        ours, theirs = os.openpty()
+        _resize(ours, *process.term_size[:2])
+        writing = os.dup(ours)
+        words = self._argv(process) if process.command is not None else ["/bin/sh", "-i"]
+        argv = ["/bin/sh", "-c", _TAKE_TERMINAL, os.ttyname(theirs), *words]
+        here = {"TERM": process.term_type or "dumb", "PS1": f"{self._home.parent.name}$ "}
+        variables = {**self._variables(process), **here}
+        try:
+            pid, ended = self._children.spawn(argv, variables, self._home, (theirs, theirs, theirs))
+        finally:
+            os.close(theirs)
+        feeding = asyncio.ensure_future(self._feed(process, writing, pid, ours))
+        draining = asyncio.ensure_future(self._drain(ours, process.stdout))
+        try:
+            code = await asyncio.shield(ended)
+            await draining
+            self._report(process, code)
+        finally:
+            feeding.cancel()
+            draining.cancel()
+            await asyncio.gather(feeding, draining, return_exceptions=True)
+
     @staticmethod
     def _argv(process: asyncssh.SSHServerProcess[bytes]) -> list[str]:
         return ["/bin/sh", "-c", process.command] if process.command is not None else ["/bin/sh"]
@@ -108,7 +140,9 @@ class Session:
         peer, own = process.get_extra_info("peername"), process.get_extra_info("sockname")
         return {**self._environment, "SSH_CONNECTION": f"{peer[0]} {peer[1]} {own[0]} {own[1]}"}
 
-    async def _feed(self, process: asyncssh.SSHServerProcess[bytes], descriptor: int, pid: int) -> None:
+    async def _feed(
+        self, process: asyncssh.SSHServerProcess[bytes], descriptor: int, pid: int, terminal: int = -1
+    ) -> None:
         """Channel → standard input, until the channel or the process ends its side."""
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.connect_write_pipe(_Writable, os.fdopen(descriptor, "wb", buffering=0))
@@ -119,7 +153,11 @@ class Session:
                 except asyncssh.SignalReceived as wanted:
                     self._signal(pid, wanted.signal)
                     continue
-                except (asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
+                except asyncssh.TerminalSizeChanged as wanted:
+                    if terminal >= 0:
+                        _resize(terminal, wanted.width, wanted.height)
+                    continue
+                except asyncssh.BreakReceived:
                     continue
                 except (asyncssh.Error, ConnectionError):
                     break  # the channel is gone; so is the process's input
@@ -154,6 +192,8 @@ class Session:
                 await out.drain()
         except (asyncssh.Error, ConnectionError):
             return  # the channel is gone: nobody reads any more
+        except OSError:
+            return  # nobody has the terminal open any more
         finally:
             transport.close()
 
@@ -163,6 +203,10 @@ class Session:
             process.exit(code)
         else:
             process.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
+
+
+def _resize(terminal: int, columns: int, rows: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 class _Writable(asyncio.Protocol):

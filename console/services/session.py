@@ -43,6 +43,7 @@ from console.services.serving.health import HealthWatch
 from console.services.serving.metrics import MetricsWatch
 from console.services.serving.verification import Verifier
 from console.services.serving.works import WorksWatch
+from console.services.shell import open_at_engine, open_on_node
 from console.services.upkeep.upkeep import Upkeep
 
 LEASE_EVERY_S = 5.0
@@ -192,6 +193,12 @@ class Session:
     def retry(self, node: str) -> None:
         """Dial a node again now."""
         self._links[node].retry_now()
+
+    def shell(self, node: str, engine: str | None) -> tuple[str, ...]:
+        """argv of a shell on a node, or where its engine runs. Raises UsageError, Refused, ConsoleError."""
+        if engine is None:
+            return open_on_node(self.cluster, node, self.state_dir, self.journal, read_only=self.read_only)
+        return open_at_engine(self.deployment, engine, self.state_dir, self.journal, read_only=self.read_only)
 
     async def accept_host_key(self, node: str) -> None:
         """Trust the key a node showed, write it to our own known hosts, and dial again."""

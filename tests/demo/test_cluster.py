@@ -246,3 +246,19 @@ async def test_everything_ends_when_the_owner_is_killed(tmp_path: Path) -> None:
 def test_addresses_do_not_meet() -> None:
     assert len(set(free_addresses(8))) == 8
     assert all(address.startswith("127.") for address in free_addresses(3))
+
+
+async def test_a_person_gets_a_terminal_with_the_nodes_own_tools(demo: DemoCluster) -> None:
+    async with await _connect(demo) as connection:
+        size = (100, 30, 0, 0)
+        async with connection.create_process(term_type="xterm", term_size=size, encoding="utf-8") as shell:
+            shell.stdin.write("stty size; command -v npu-smi; tty >/dev/null && echo $((6 * 7)) it is\n")
+            seen = await asyncio.wait_for(shell.stdout.readuntil("42 it is\r\n"), 10)
+            assert "p0$ " in seen
+            assert "30 100" in seen
+            assert str(demo.nodes["p0"].directory / "bin/npu-smi") in seen
+            shell.change_terminal_size(80, 24)
+            shell.stdin.write("stty size; exit 3\n")
+            assert "24 80" in await asyncio.wait_for(shell.stdout.read(), 10)
+            await shell.wait_closed()
+            assert shell.exit_status == 3

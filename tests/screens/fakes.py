@@ -440,6 +440,12 @@ class FakeSession:
         """Remember it."""
         self.trusted.append(node)
 
+    def shell(self, node: str, engine: str | None) -> Sequence[str]:
+        """A program that says where it would be."""
+        if self.read_only:
+            raise Refused("read-only: no shell is opened")
+        return ("sh", "-c", 'echo "SHELL $0 $1"; read -r answer; exit "$answer"', node, engine or "-")
+
     def set_state(self, engine: str, state: EngineState, **more: object) -> None:
         """Move one engine and tell everybody."""
         known = self.snapshot.engines[engine]

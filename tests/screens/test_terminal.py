@@ -169,3 +169,21 @@ def test_a_terminal_that_draws_ambiguous_signs_in_two_cells_gets_ascii(column: i
         terminal.sees("ARMED")
         terminal.sees("draws some signs in two cells" if ascii else "decode")
         assert ascii is all(sign.isascii() for sign in terminal.text())
+
+
+def test_a_shell_has_the_terminal_to_itself_and_the_console_comes_back_and_says_when_ssh_failed() -> None:
+    with Terminal.of_module(DEMO) as terminal:
+        terminal.sees("ARMED")
+        begun = len(terminal.received)
+
+        def since() -> str:
+            return bytes(terminal.received[begun:]).decode(errors="replace")
+
+        terminal.send("$")
+        terminal.sees(lambda: "SHELL p0 -" in since())
+        terminal.send("255\n")
+        terminal.sees("ssh to p0 ended with 255")
+        terminal.sees("ARMED")
+        terminal.send("q")
+        assert terminal.ended() == 0
+        restored(terminal)

@@ -1,0 +1,45 @@
+"""`shell`: an interactive shell on a node, or where an engine runs, over the same way and keys as everything else here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from console.cli.options import add_cluster_options, cluster_of, deployment_of, read_only_of
+from console.commands.quoting import join
+from console.journal import Journal
+from console.model.errors import ConsoleError, ExitCode
+from console.services.places import journal_path, private, state_home
+from console.services.shell import open_at_engine, open_on_node
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `shell`."""
+    text = "open a shell on a node, or where an engine runs (in its container)"
+    parser = subparsers.add_parser("shell", help=text, description=text)
+    parser.add_argument("target", metavar="NODE|ENGINE")
+    parser.add_argument("--dry-run", action="store_true", help="print the command line instead of running it")
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Become `ssh`; its exit code is ours. 4 in read-only mode."""
+    cluster = cluster_of(args)
+    read_only = read_only_of(args, cluster)
+    state = private(state_home())
+    journal = Journal(Path(os.devnull) if args.dry_run else journal_path(state, cluster.name))
+    if args.target in cluster.nodes:
+        words = open_on_node(cluster, args.target, state, journal, read_only=read_only)
+    else:
+        words = open_at_engine(deployment_of(args), args.target, state, journal, read_only=read_only)
+    if args.dry_run:
+        print(join(words))
+        return ExitCode.OK
+    sys.stdout.flush()
+    try:
+        os.execvp(words[0], words)
+    except OSError as error:
+        raise ConsoleError(f"{words[0]}: {error.strerror}") from error
