@@ -65,6 +65,10 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         self.body = Text(id="body")
         self.foot = Text(id="foot")
 
+    def on_mount(self) -> None:
+        """What was said in passing goes: it would lie over the last lines, where the answer is typed."""
+        self.app.clear_notifications()
+
     def hears(self) -> bool:
         """Whether keys count already: stray typing must not reach a dialog that has just opened and can change something."""
         return not self.careful or self._clock() - self._opened >= OPENED_S
