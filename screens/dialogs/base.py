@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from screens.guard import OPENED_S
 from screens.lines import Line, Pen, Row
@@ -96,6 +97,17 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         self.heading_line.show([Row("heading", heading)])
         self.body.show([Row(str(number), line) for number, line in enumerate(body)])
         self.foot.show([Row("foot", foot)])
+
+    def type_at_once(self, event: events.Key, begins: str) -> None:
+        """Take a character that the asked for answer can begin with to its place, which is `#typed`; for key handlers.
+
+        Otherwise what is typed without going there first would be lost without a word, and Enter would cancel.
+        """
+        typed = self.query_one("#typed", Input)
+        if typed.display and not typed.has_focus and event.character and event.character in begins:
+            event.stop()
+            self.set_focus(typed)
+            typed.insert_text_at_cursor(event.character)
 
     def action_scroll(self, by: int) -> None:
         """Move the text."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
@@ -64,7 +65,7 @@ class PlanDialog(Dialog[str]):
 
     def asked(self) -> ComposeResult:
         """Cancel, and a place to type where the plan asks for it."""
-        yield Input(id="typed", compact=True, disabled=True)
+        yield Input(id="typed", compact=True, disabled=True, select_on_focus=False)
         with Horizontal(id="choices"):
             yield Button("Cancel", id="cancel", compact=True)
 
@@ -89,7 +90,7 @@ class PlanDialog(Dialog[str]):
         typed.display = asks
         typed.disabled = not asks
         if asks:
-            typed.placeholder = f"tab here, type {self.plan.confirm.what}, then Enter"
+            typed.placeholder = f"type {self.plan.confirm.what}, then Enter"
         self.say(self._title(), self._lines(self.plan), self._foot(self.plan))
 
     def _title(self) -> Line:
@@ -111,8 +112,7 @@ class PlanDialog(Dialog[str]):
                 (" cancel", "dim"),
             )
         return (
-            ("tab", "key"),
-            (" type ", "dim"),
+            ("type ", "dim"),
             (shown(plan.confirm.expected), "title"),
             (f" to {word}  ", "danger"),
             ("esc", "key"),
@@ -162,6 +162,12 @@ class PlanDialog(Dialog[str]):
                 lines.append((("     " if not at else "       ", ""), (text, "dim")))
         return lines
 
+    def on_key(self, event: events.Key) -> None:
+        """The answer may be typed at once, though Cancel has the focus; a wrong number is refused when it is whole."""
+        if self.plan is not None:
+            confirm = self.plan.confirm
+            self.type_at_once(event, confirm.expected[:1] if confirm.kind == "name" else "0123456789")
+
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """The only button is Cancel."""
         event.stop()
@@ -187,6 +193,7 @@ class PlanDialog(Dialog[str]):
             event.input.value = ""
             self.notify("ignored: type it by hand, do not paste", severity="warning", markup=False)
         elif event.value.strip() == plan.confirm.expected:
+            self.app.clear_notifications()
             self.dismiss(event.value.strip())
         else:
             self.notify(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Button, Input
@@ -30,7 +31,8 @@ class Typed(Dialog[str]):
 
     def asked(self) -> ComposeResult:
         """A place to type, and Cancel."""
-        yield Input(id="typed", compact=True, placeholder=f"tab here, type {shown(self._expected)}, then Enter")
+        words = f"type {shown(self._expected)}, then Enter"
+        yield Input(id="typed", compact=True, placeholder=words, select_on_focus=False)
         with Horizontal(id="choices"):
             yield Button("Cancel", id="cancel", compact=True)
 
@@ -45,14 +47,17 @@ class Typed(Dialog[str]):
         for text in self._texts:
             lines += [((piece, "plain"),) for line in text.splitlines() for piece in wrap(shown(line), cells)]
         foot: Line = (
-            ("tab", "key"),
-            (" type ", "dim"),
+            ("type ", "dim"),
             (shown(self._expected), "title"),
             (f" {self._what}  ", "danger"),
             ("esc", "key"),
             (" cancel", "dim"),
         )
         self.say(self._title, lines, foot)
+
+    def on_key(self, event: events.Key) -> None:
+        """The answer may be typed at once, though Cancel has the focus."""
+        self.type_at_once(event, self._expected[:1])
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """The only button is Cancel."""
@@ -66,6 +71,7 @@ class Typed(Dialog[str]):
             event.input.value = ""
             self.notify("ignored: type it by hand, do not paste", severity="warning", markup=False)
         elif event.value.split() == self._expected.split():
+            self.app.clear_notifications()
             self.dismiss(self._expected)
         else:
             self.notify(f"that is not {shown(self._expected)}; nothing was done", severity="warning", markup=False)

@@ -236,3 +236,28 @@ async def test_what_was_said_in_passing_does_not_lie_over_where_the_answer_is_ty
         await seen.press("*", "x")
         await seen.sees("type the number of engines, then Enter")
         await seen.sees(lambda: not seen.toasts())
+
+
+async def test_the_answer_may_be_typed_without_going_to_its_place_first(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press("j", "j", "x")
+        await seen.sees("type 8 to stop")
+        await seen.press("9", "enter")
+        await seen.sees(lambda: "that is not 8" in seen.toasts())
+        assert session.operator.ran == []
+        await seen.press("backspace", "8", "enter")
+        await seen.sees(lambda: session.operator.ran)
+        assert "that is not 8" not in seen.toasts(), "it would say over the running plan that nothing was done"
+
+
+async def test_a_name_is_typed_at_once_even_where_its_letter_means_something(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.operator.confirm = Confirm("name", "north")
+    async with running(session) as seen:
+        await seen.press("X")
+        await seen.sees("FORCE KILL")
+        await seen.type("north")
+        assert session.operator.ran == []
+        await seen.press("enter")
+        await seen.sees(lambda: session.operator.ran)

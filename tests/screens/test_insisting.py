@@ -35,9 +35,9 @@ async def test_a_plan_that_is_held_is_taken_over_by_typing_the_holder(tmp_path: 
         assert session.operator.ran == []
         await _stop_one(seen)
         await seen.sees("TAKE OVER from ann@jump")
-        await seen.press("tab", "b", "enter")
+        await seen.press("a", "b", "enter")
         assert "that is not ann@jump" in seen.toasts()
-        await seen.press("backspace", *"ann", "at", *"jump", "enter")
+        await seen.press("backspace", *"nn", "at", *"jump", "enter")
         await seen.sees(lambda: session.operator.ran)
         assert session.operator.insisted[-1] == (True, frozenset())
 
