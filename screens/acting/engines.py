@@ -55,17 +55,28 @@ class EngineActs:
             return
         operator = screen.console.session.operator
         target = f"{len(chosen)} engine{'s' if len(chosen) != 1 else ''}"
-        self.offer(verb, target, lambda: operator.prepare(verb, chosen))
+        self.offer(verb, target, lambda: operator.prepare(verb, chosen), asked=chosen)
 
     def end(self, verb: Literal["stop", "force"], node: str, pid: int) -> None:
         """Show the plan to end a process that is not ours."""
         operator = self._screen.console.session.operator
         self.offer(verb, f"pid {pid} on {node}", lambda: operator.prepare_end(verb, node, pid))
 
-    def offer(self, verb: Verb, target: str, prepare: Callable[[], Awaitable[Plan]], run: Run | None = None) -> None:
-        """Show a plan that is still to be made, and run it when it is confirmed; `run` stands for the operator's own."""
+    def offer(
+        self,
+        verb: Verb,
+        target: str,
+        prepare: Callable[[], Awaitable[Plan]],
+        run: Run | None = None,
+        *,
+        asked: Sequence[str] = (),
+    ) -> None:
+        """Show a plan that is still to be made, and run it when it is confirmed; `run` stands for the operator's own.
+
+        `asked` are the engines that were pointed at, so that the plan can say why it takes in more.
+        """
         if self._armed():
-            self._screen.run_worker(self._act(verb, target, prepare, run), group="act", exclusive=True)
+            self._screen.run_worker(self._act(verb, target, prepare, run, asked), group="act", exclusive=True)
 
     def _armed(self) -> bool:
         screen = self._screen
@@ -82,7 +93,14 @@ class EngineActs:
             return False
         return True
 
-    async def _act(self, verb: Verb, target: str, prepare: Callable[[], Awaitable[Plan]], run: Run | None) -> None:
+    async def _act(
+        self,
+        verb: Verb,
+        target: str,
+        prepare: Callable[[], Awaitable[Plan]],
+        run: Run | None,
+        asked: Sequence[str] = (),
+    ) -> None:
         console = self._screen.console
         operator = console.session.operator
         dialog = PlanDialog(
@@ -93,6 +111,7 @@ class EngineActs:
             target=target,
             cluster=console.session.cluster.name,
             prepare=prepare,
+            asked=asked,
         )
         confirmed = await console.push_screen_wait(dialog)
         if confirmed and dialog.plan is not None:

@@ -5,7 +5,7 @@ It opens at once and is filled when the plan is there. It gives back what was ty
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
 from textual import events
@@ -54,8 +54,11 @@ class PlanDialog(Dialog[str]):
         target: str,
         cluster: str,
         prepare: Callable[[], Awaitable[Plan]],
+        asked: Sequence[str] = (),
     ) -> None:
+        """`asked` are the engines the operator meant, where the plan may take in more of them."""
         super().__init__(look, pen, keys.clock)
+        self._asked = tuple(asked)
         self._keys = keys
         self._verb = verb
         self._target = target
@@ -129,6 +132,7 @@ class PlanDialog(Dialog[str]):
         names = ", ".join(shown(each) for each in every[:5])
         more = f" +{len(every) - 5} more" if len(every) > 5 else ""
         lines: list[Line] = [((names, "bold"), (more, "bold"))]
+        lines += [((text, "warn"),) for text in self._wrapped(self._wider(plan))]
         for finding in sorted(plan.findings, key=lambda each: list(Severity).index(each.severity)):
             lines.extend(self._finding(finding))
         for loss in plan.losses:
@@ -143,6 +147,14 @@ class PlanDialog(Dialog[str]):
                 for command in step.commands:
                     lines.extend(self._command(command))
         return lines
+
+    def _wider(self, plan: Plan) -> str:
+        """Why more engines are in it than the operator pointed at."""
+        more = [name for name in plan.engines if name not in self._asked]
+        if not self._asked or not more:
+            return ""
+        meant = ", ".join(self._asked[:3]) + (f" +{len(self._asked) - 3} more" if len(self._asked) > 3 else "")
+        return f"you chose {meant}; {len(more)} more with it, for the ranks of a group start and stop as one"
 
     def _finding(self, finding: Finding) -> list[Line]:
         role = _ROLES[finding.severity]

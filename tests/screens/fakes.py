@@ -122,6 +122,8 @@ class FakeOperator:
     confirm: Confirm | None = None
     findings: tuple[Finding, ...] = ()
     losses: tuple[str, ...] = ()
+    takes_in: tuple[str, ...] = ()
+    """Engines a plan takes in beside those it was asked for."""
     gate: asyncio.Event | None = None
     cancelled: bool = False
     refusal: ConsoleError | None = None
@@ -149,6 +151,7 @@ class FakeOperator:
         if self.session.read_only:
             raise Refused("the cluster is read-only", hint="start the console with --write")
         self.asked.append((verb, tuple(engines)))
+        engines = tuple(dict.fromkeys([*engines, *self.takes_in]))
         snapshot = self.session.snapshot
         steps = tuple(
             Step(

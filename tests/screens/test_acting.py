@@ -261,3 +261,18 @@ async def test_a_name_is_typed_at_once_even_where_its_letter_means_something(tmp
         assert session.operator.ran == []
         await seen.press("enter")
         await seen.sees(lambda: session.operator.ran)
+
+
+@SIZES
+async def test_a_plan_says_why_it_takes_in_more_than_was_pointed_at(tmp_path: Path, size: tuple[int, int]) -> None:
+    session = FakeSession(tmp_path)
+    session.operator.takes_in = tuple(f"decode-{rank}" for rank in range(8))
+    async with running(session, size) as seen:
+        await _to_engine(seen, "decode-3")
+        await seen.press("x")
+        await seen.sees("you chose decode-3; 7 more with it, for the ranks of a group")
+        await seen.press("escape", "j", "escape")
+        session.operator.takes_in = ()
+        await seen.press("x")
+        await seen.sees("STOP 1 engine")
+        assert "you chose" not in seen.text()
