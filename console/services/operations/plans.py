@@ -272,14 +272,20 @@ class PlanMaker:
             yield f"no {role} engine is left behind the proxy: every request fails until one is back"
         leave = routing.leaving(self.deployment, self.snapshot, stopping, self.drain_s) if verb != "force" else None
         drained = {name for step in (leave.steps if leave else ()) for name in step.engines}
+        alike: dict[str, list[str]] = {}
         for name in stopping:
             seen = self._seen(name)
             if name in drained:
-                yield f"{name} serves; requests that have not ended {self.drain_s:.0f} s after it left the proxy are cut"
+                after = f"{self.drain_s:.0f} s after leaving the proxy are cut"
+                alike.setdefault(f"serving; requests that have not ended {after}", []).append(name)
             elif seen is not None and seen.state in (EngineState.READY, EngineState.DEGRADED):
-                yield f"{name} serves; requests on it are aborted"
+                alike.setdefault("serving; requests there are aborted", []).append(name)
             elif seen is not None and seen.state is EngineState.STARTING:
-                yield f"{name} is starting ({seen.phase or 'phase unknown'}); its load is lost"
+                phase = seen.phase or "phase unknown"
+                alike.setdefault(f"starting ({phase}); what is loaded is lost", []).append(name)
+        for words, names in alike.items():
+            for group in _by_stem(names):
+                yield f"{_names(group)}: {words}"
 
 
 def _by_node(ranks: Sequence[Rank]) -> Mapping[str, list[Rank]]:
@@ -287,6 +293,14 @@ def _by_node(ranks: Sequence[Rank]) -> Mapping[str, list[Rank]]:
     for rank in ranks:
         found.setdefault(rank.node, []).append(rank)
     return found
+
+
+def _by_stem(names: Sequence[str]) -> list[list[str]]:
+    """Engines of one kind together, so that a row of ranks has a short name."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.rpartition("-")[0] or name, []).append(name)
+    return list(found.values())
 
 
 def _count(ids: Sequence[str]) -> str:
