@@ -12,6 +12,7 @@ from console.model.snapshot import (
     Device,
     EngineSnapshot,
     EngineState,
+    Exit,
     Grade,
     NodeSnapshot,
     Rung,
@@ -87,6 +88,10 @@ def test_a_dead_rank_is_named_while_others_of_its_group_still_run() -> None:
     engines = changed("decode-0", state=EngineState.LOST)
     engines["decode-1"] = replace(engines["decode-1"], state=EngineState.DEGRADED)
     assert ("peer-dead", "decode-0") in seen(engines)
+    engines["decode-0"] = replace(engines["decode-0"], exit=Exit(None, signal=9))
+    picture = ClusterSnapshot(0.0, "c", "d", engines=engines)
+    told = [text for fact, _, text in facts_of(picture, frozenset()) if fact == "peer-dead"]
+    assert told == ["decode-0 lost (exit signal 9) while a rank of decode still runs"]
 
 
 @pytest.mark.parametrize(("usage", "holds"), [(0.93, True), (0.89, False)])

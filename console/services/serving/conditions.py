@@ -158,4 +158,6 @@ def _groups(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
         broken = [each for each in members if each.state in _BROKEN]
         alive = [each for each in members if each.state is EngineState.DEGRADED]
         for each in broken if alive else ():
-            yield "peer-dead", each.id, f"{each.id} {each.state} while {len(alive)} ranks of {group} still run"
+            left = f"{len(alive)} ranks of {group} still run" if len(alive) > 1 else f"a rank of {group} still runs"
+            end = f" (exit {each.exit})" if each.exit else ""
+            yield "peer-dead", each.id, f"{each.id} {each.state}{end} while {left}"
