@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -70,12 +71,27 @@ async def _serve(args: argparse.Namespace) -> int:
         loop.add_signal_handler(name, stop.set)
     cluster = DemoCluster(layout=args.layout, nodes=args.nodes, speed=args.speed)
     try:
-        print(await cluster.start(), flush=True)
-        print("demo cluster is up; Ctrl-C ends it and all it started", file=sys.stderr)
+        path = await cluster.start()
+        print(path, flush=True)
+        for line in _guide(path, args):
+            print(line, file=sys.stderr)
         await stop.wait()
     finally:
         await cluster.close()
     return ExitCode.OK
+
+
+def _guide(path: Path, args: argparse.Namespace) -> tuple[str, ...]:
+    """What to do with a demo cluster that is up, to be copied."""
+    words = ["dsv4-console", "-c", str(path), "--layout", args.layout]
+    given = Assignment() if args.unassigned else spread(load_cluster(path), load_layout(args.layout))
+    for group, names in given.nodes.items():
+        words += ["--assign", f"{group}={','.join(names)}"]
+    return (
+        "demo cluster is up; Ctrl-C ends it and all it started",
+        f"the screen on it: {shlex.join(words)}",
+        f"failures (demo --help): files in {path.parent}/nodes/NODE/fail",
+    )
 
 
 def _show(args: argparse.Namespace, layout: Layout) -> int:
@@ -96,6 +112,7 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
                 return runner.run(_draw(session, args.pictures))
             return run_app(session, options_from(dict(os.environ), **looks(args)), loop=runner.get_loop())
         finally:
+            print("ending the demo's nodes and all that runs on them ...", file=sys.stderr, flush=True)
             runner.run(demo.close())
 
 

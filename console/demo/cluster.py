@@ -34,6 +34,8 @@ from console.model.layout import Layout
 
 _LETTERS = {"prefill": "p", "decode": "d", "mixed": "n"}
 START_TIMEOUT_S = 30.0
+FAIL = "DSV4_DEMO_FAIL"
+"""What is planted from the first moment; nodes hear nothing else of where the demo was started from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ class DemoCluster:
             "LOGNAME": getuser(),
             "SHELL": "/bin/sh",
             "LANG": "C.UTF-8",
+            **{name: os.environ[name] for name in (FAIL,) if name in os.environ},
             **install_tools(
                 node.directory / "bin",
                 node.directory,

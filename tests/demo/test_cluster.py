@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from console.cli.demo import _guide, add_parser
 from console.demo import processes
 from console.demo.cluster import DemoCluster, free_addresses, node_names
 from console.files import load_cluster, load_layout
@@ -262,3 +264,27 @@ async def test_a_person_gets_a_terminal_with_the_nodes_own_tools(demo: DemoClust
             assert "24 80" in await asyncio.wait_for(shell.stdout.read(), 10)
             await shell.wait_closed()
             assert shell.exit_status == 3
+
+
+async def test_what_is_planted_before_the_demo_begins_reaches_its_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSV4_DEMO_FAIL", "prefill:memory")
+    cluster = DemoCluster("a3-pd", nodes=1, speed=400, directory=tmp_path / "demo")
+    await cluster.start()
+    try:
+        async with await _connect(cluster) as connection:
+            said = await connection.run("printenv DSV4_DEMO_FAIL")
+            assert said.stdout == "prefill:memory\n"
+    finally:
+        await cluster.close()
+
+
+def test_a_demo_that_only_serves_says_how_to_look_at_it(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text("name: demo\nnodes: {n0: {host: 127.0.0.1}, n1: {host: 127.0.0.2}}\n")
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    guide = _guide(path, parser.parse_args(["demo", "--serve", "--layout", "a3-mixed"]))
+    assert f"dsv4-console -c {path} --layout a3-mixed --assign mixed=n0,n1" in "\n".join(guide)
+    assert f"{tmp_path}/nodes/NODE/fail" in guide[-1]

@@ -1,9 +1,8 @@
 """Failures on demand: which exist, and how one engine is told to have one.
 
-Put a name (and, where it says so, a number) into a file of the node's `fail` folder, or into `DSV4_DEMO_FAIL` as
-`SELECTOR:NAME,SELECTOR:NAME`
-(a bare `NAME` means every engine). The file's name is the selector: `all`, `port-7100`, `dp-3`, a role (`prefill`,
-`decode`, `mixed`) or `ROLE-RANK`
+Put a name (and, where it says so, a number) into a file of the node's `fail` folder (`demo --serve` says where it is),
+or, before the demo begins, into `DSV4_DEMO_FAIL` as `SELECTOR:NAME,SELECTOR:NAME` (a bare `NAME` means every engine).
+The file's name is the selector: `all`, `port-7100`, `dp-3`, a role (`prefill`, `decode`, `mixed`) or `ROLE-RANK`
 (`decode-3`). Failures marked "live" are read again every second, so a serving engine can be broken; the others are
 read at the start.
 """
