@@ -49,8 +49,9 @@ class Header(Bar):
         problems: int,
         elsewhere: int = 0,
         replay: str = "",
+        only: str = "",
     ) -> None:
-        """Draw the moment; the least important parts go when room is short."""
+        """Draw the moment; the least important parts go when room is short. `only` says which rows the grid shows."""
         safe = f" {replay or 'READ-ONLY'} "
         mode: Span = (safe, "readonly") if replay or snapshot.read_only else (" ARMED ", "armed")
         head: list[Span] = [(f" {shown(snapshot.cluster)}", "title"), (f" {shown(snapshot.deployment)} ", "dim"), mode]
@@ -66,6 +67,8 @@ class Header(Bar):
         if snapshot.tasks:
             names = ", ".join(dict.fromkeys(task.name for task in snapshot.tasks))
             parts.append(((f" {shown(names)} ", "busy"),))
+        if only:
+            parts.append(((f" {only}", "key"),))
         if marks:
             parts.append(((f" {marks} marked", "key"),))
         if elsewhere:

@@ -166,6 +166,7 @@ class MainScreen(Screen[None]):
             problems=len(fleet.current.findings),
             elsewhere=fleet.bad_elsewhere,
             replay=self.replaying.words(),
+            only=self.grid.only,
         )
 
     def draw_footer(self) -> None:

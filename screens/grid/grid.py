@@ -28,7 +28,8 @@ class ChosenRows(ListWidget):
         self.on_menu: Callable[[], None] = lambda: None
         self.on_rows: Callable[[], None] = lambda: None
         self._range_from: str | None = None
-        self.empty = "no node passes the filter"
+        self._kept: str | None = None
+        """Key of the row the cursor was on before no row was left to be on."""
 
     def take(self, pictures: Sequence[ClusterSnapshot]) -> None:
         """Draw other pictures, one for each cluster."""
@@ -59,10 +60,19 @@ class ChosenRows(ListWidget):
         names = max((width(name) for each in self.pictures for name in each.nodes), default=4)
         columns = columns_for(self.size.width, max(4, min(16, names)))
         before = len(self.rows)
+        self.empty = self._why_empty()
         title: Line = ((" " * 4 + "GROUP        NODES    ENGINES", "dim"),) if self.view.by_group else heading(columns)
+        kept = self.current.key if self.current else self._kept
         self.show(fleet_rows(self.pictures, self.view, columns, self.size.width), title)
+        self._kept = kept if not self.rows else None
+        if before == 0 and kept is not None:
+            self.go(kept)
         if len(self.rows) != before:
             self.on_rows()
+
+    def _why_empty(self) -> str:
+        what = f"no row with {shown(self.view.needle)!r}" if self.view.needle else "nothing is wrong"
+        return f" {what}; esc shows all" if self.view.needle or self.view.problems else " no node"
 
     def look_at(self, **changes: object) -> None:
         """Change what is shown and draw it."""
@@ -84,6 +94,12 @@ class ChosenRows(ListWidget):
             engine = self.snapshot.engines.get(name)
             return Target(node=engine.node if engine else None, engine=name)
         return Target(group=name) if kind == "group" else Target(node=name)
+
+    @property
+    def only(self) -> str:
+        """Which rows are shown, when not all are."""
+        words = f"/{shown(self.view.needle)}" if self.view.needle else ""
+        return f"{words} only problems".strip() if self.view.problems else words
 
     def chosen_engines(self) -> tuple[str, ...]:
         """Engines of the marked rows, or of the current one, in layout order."""

@@ -33,11 +33,23 @@ _ORDER = list(EngineState)
 
 def rows(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int) -> list[Row]:
     """All rows of the grid in `cells` columns."""
-    listed = _by_group(snapshot, view, cells) if view.by_group else _by_node(snapshot, view, columns, cells)
+    return _by_group(snapshot, view, cells) if view.by_group else _by_node(snapshot, view, columns, cells)
+
+
+def _family(above: Row, below: Sequence[Row], view: GridView, *, opened: bool) -> list[Row]:
+    """A node or group and its engines as far as they pass the filter; engines that are not shown are found by their own
+    words when those above do not pass."""
     if not view.needle:
-        return listed
+        return [above, *below] if opened else [above]
     needle = view.needle.casefold()
-    return [row for row in listed if needle in plain(row.line).casefold() or needle in row.key.casefold()]
+
+    def passes(row: Row) -> bool:
+        return needle in plain(row.line).casefold() or needle in row.key.casefold()
+
+    found = [row for row in below if passes(row)]
+    if passes(above):
+        return [above, *found] if opened else [above]
+    return found
 
 
 def troubled(node: NodeSnapshot, engines: Sequence[EngineSnapshot], now: float) -> bool:
@@ -52,9 +64,10 @@ def _by_node(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells:
         engines = snapshot.engines_on(node.name)
         if view.problems and not troubled(node, engines, snapshot.at):
             continue
-        listed.append(Row(node_key(node.name), node_line(node, engines, snapshot.at, view, columns)))
-        if node.name in view.expanded:
-            listed.extend(_engine_rows(engines, view, cells, where=False))
+        above = Row(node_key(node.name), node_line(node, engines, snapshot.at, view, columns))
+        opened = node.name in view.expanded
+        below = _engine_rows(engines, view, cells, where=False) if opened or view.needle else []
+        listed += _family(above, below, view, opened=opened)
     return listed
 
 
@@ -66,9 +79,10 @@ def _by_group(snapshot: ClusterSnapshot, view: GridView, cells: int) -> list[Row
     for name, engines in groups.items():
         if view.problems and not any(engine.state.bad for engine in engines):
             continue
-        listed.append(Row(group_key(name), _group_line(name, engines, view, cells)))
-        if name in view.expanded:
-            listed.extend(_engine_rows(engines, view, cells, where=True))
+        above = Row(group_key(name), _group_line(name, engines, view, cells))
+        opened = name in view.expanded
+        below = _engine_rows(engines, view, cells, where=True) if opened or view.needle else []
+        listed += _family(above, below, view, opened=opened)
     return listed
 
 

@@ -154,6 +154,36 @@ async def test_filter_and_problems_only(tmp_path: Path) -> None:
         await seen.sees(" p1 ")
 
 
+async def test_a_grid_without_rows_says_why_and_the_header_that_rows_are_hidden(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        await seen.press("j", "j", "exclamation_mark")
+        await seen.sees("nothing is wrong; esc shows all")
+        assert "only problems" in seen.lines()[0]
+        await seen.press("escape", "slash")
+        assert seen.app.main.grid.target.node == "d0", "what s and x are for must not move away unseen"
+        await seen.type("zebra")
+        await seen.press("enter")
+        await seen.sees("no row with 'zebra'; esc shows all")
+        assert "/zebra" in seen.lines()[0]
+        await seen.press("escape")
+        await seen.sees(" d0 ")
+        assert "zebra" not in seen.text()
+
+
+@pytest.mark.parametrize("view", ["node", "group"])
+async def test_the_filter_finds_engines_of_a_node_that_is_not_open(tmp_path: Path, view: str) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        await seen.press(*(["V"] if view == "group" else []), "slash")
+        await seen.type("decode-12")
+        await seen.press("enter")
+        grid = seen.app.main.grid
+        assert [row.key for row in grid.rows] == ["engine/decode-12"], "a node among them would be acted on as a whole"
+        assert grid.chosen_engines() == ("decode-12",)
+        await seen.press("escape", "slash")
+        await seen.type("decode" if view == "group" else "d1")
+        assert not [row.key for row in grid.rows if row.key.startswith("engine/")], "found above, so not opened"
+
+
 @pytest.mark.parametrize(
     "key", ["fullwidth_exclamation_mark", "fullwidth_question_mark", "fullwidth_colon", "ideographic_comma"]
 )
