@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from console.model.state import EngineState, LinkState
@@ -109,10 +109,21 @@ def _joined(parts: Sequence[Line], cells: int) -> Line:
 class Tabs(Bar):
     """Names of the panes with their digits, and at the right what the open pane says of itself."""
 
-    def draw(self, names: Sequence[tuple[str, str, str]], current: str, title: Line) -> None:
-        """Draw the tabs; when room is short the others lose letters, then all of them, then the pane's words their beginning."""
+    def draw(
+        self,
+        names: Sequence[tuple[str, str, str]],
+        current: str,
+        title: Line,
+        *,
+        here: bool = False,
+        deaf: Collection[str] = (),
+    ) -> None:
+        """Draw the tabs; when room is short the others lose letters, then all of them, then the pane's words their beginning.
+
+        `here` says that keys go to the open pane, `deaf` which keys of tabs mean something else there.
+        """
         for letters in LETTERS:
-            spans = _tab_words(names, current, letters)
+            spans = _tab_words(names, current, letters, here=here, deaf=deaf)
             if length(spans) + min(length(title), LEAST_TITLE) < self.size.width:
                 break
         room = self.size.width - length(spans) - 1
@@ -129,16 +140,19 @@ LEAST_TITLE = 72
 """Cells of the pane's own words that are worth more than the letters of other tabs."""
 
 
-def _tab_words(names: Sequence[tuple[str, str, str]], current: str, letters: int) -> Line:
+def _tab_words(
+    names: Sequence[tuple[str, str, str]], current: str, letters: int, *, here: bool, deaf: Collection[str]
+) -> Line:
     """`names` are the pane's id, its word and its key."""
     spans: list[Span] = []
+    role = "title cursor" if here else "title under"
     for name, words, key in names:
-        spans.append((f" {key}", "key"))
+        spans.append((f" {key}", "dim" if key in deaf else "key"))
         opened = name == current
         shown_words = words if opened else words[:letters]
         if shown_words:
             blank = " " if opened or letters > 3 else ""
-            spans.append((blank + shown_words, "title under" if opened else "dim"))
+            spans.append((blank + shown_words, role if opened else "dim"))
     spans.append((" ", ""))
     return tuple(spans)
 

@@ -180,7 +180,14 @@ class MainScreen(Screen[None]):
         names = [
             (entry.id, entry.title, keys.word(BY_ID[f"pane-{number}"])) for number, entry in enumerate(PANES, start=2)
         ]
-        self.tabs.draw(names, self.opened, self.pane.title() if self.panes else ())
+        there = ("everywhere", self.place)
+        deaf = {
+            key
+            for number, (_, _, key) in enumerate(names, start=2)
+            if not set(BY_ID[f"pane-{number}"].where).intersection(there)
+        }
+        here = bool(self.panes) and self.focused is self.pane
+        self.tabs.draw(names, self.opened, self.pane.title() if self.panes else (), here=here, deaf=deaf)
 
     def follow_cursor(self) -> None:
         """Give the open pane what the cursor is on."""
@@ -247,6 +254,7 @@ class MainScreen(Screen[None]):
 
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
         """Other keys count now."""
+        self.draw_tabs()
         self.draw_footer()
 
     def on_resize(self, event: events.Resize) -> None:

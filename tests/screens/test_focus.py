@@ -26,3 +26,23 @@ async def test_a_burst_of_keys_leaves_the_focus_on_something_that_is_seen(tmp_pa
         await seen.sees(lambda: isinstance(main.focused, Widget) and main.focused.is_on_screen)
         assert main.focused in (main.grid, main.pane)
         assert seen.lines()[-1].strip(), "the footer says what keys do here"
+
+
+async def test_the_tabs_show_where_keys_go_and_which_digits_count_there(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        tabs = seen.app.main.tabs
+
+        def roles(words: str) -> str:
+            return next(role for text, role in tabs._painted[0][0] if text == words)
+
+        assert roles(" Logs") == "title under"
+        assert roles(" 3") == "key"
+        await seen.press("2")
+        assert roles(" Logs") == "title cursor", "keys go to the log"
+        assert roles(" 3") == "dim", "in a log 3 is a time"
+        assert roles(" B") == "key"
+        await seen.press("tab")
+        assert roles(" Logs") == "title under"
+        await seen.press("3")
+        assert roles(" NPUs") == "title cursor"
+        assert roles(" 4") == "key"
