@@ -125,6 +125,23 @@ async def test_a_lost_link_keeps_the_last_state_and_counts_nothing_dead(scene: S
     assert not any("failed" in text for text in texts)
 
 
+@pytest.mark.parametrize("gone", ["process", "link"])
+async def test_answers_of_before_are_not_shown_as_true_once_the_process_is_gone_or_out_of_sight(
+    scene: Scene, gone: str
+) -> None:
+    scene.up("d0")
+    scene.runs("d0", running("decode-0"))
+    scene.monitor.learnt(key("decode-0")).rungs = (Rung("http", Grade.OK, "/health 200"), Rung("model", Grade.FAIL))
+    if gone == "process":
+        scene.runs("d0", RunState(key("decode-0"), RunVerdict.EXITED, exit=Exit(0)))
+    else:
+        scene.monitor.on_link("d0", Link(LinkState.LOST, time.time(), "timed out"))
+    scene.monitor.publish()
+    rungs = {rung.name: rung for rung in scene.monitor.snapshot.engines["decode-0"].health}
+    assert (rungs["http"].grade, rungs["http"].evidence) == (Grade.UNKNOWN, "before: /health 200")
+    assert rungs["model"].grade is Grade.FAIL, "what was wrong may be why"
+
+
 async def test_a_second_console_reads_the_copy_it_finds_and_resumes_at_its_end(tmp_path: Path) -> None:
     first = Scene(tmp_path)
     first.up("d0")

@@ -221,7 +221,17 @@ def _ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> tupl
     log = learnt.log_state
     grade = Grade.FAIL if log.dead else Grade.OK if log.ready else Grade.WAIT
     text = log.dead or " ".join(part for part in (str(log.phase), log.progress_text) if part)
-    return (link, process, Rung("log", grade, text, learnt.log_line_at), *learnt.answers)
+    seen = record.link.state in (LinkState.UP, LinkState.STALE)
+    alive = seen and run.verdict in (RunVerdict.RUNNING, RunVerdict.PREPARED)
+    answers = learnt.answers if alive else tuple(map(_of_before, learnt.answers))
+    return (link, process, Rung("log", grade, text, learnt.log_line_at), *answers)
+
+
+def _of_before(rung: Rung) -> Rung:
+    """What answered once says nothing of a process that is gone or out of sight."""
+    if rung.grade is not Grade.OK:
+        return rung
+    return replace(rung, grade=Grade.UNKNOWN, evidence=f"before: {rung.evidence}")
 
 
 _PROCESS = {
