@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 from console.model.plan import Verb
 from screens.acting.evaluations import BEGINNINGS
-from screens.actions import ACTIONS, begun_with, find_action
+from screens.actions import ACTIONS, BY_ID, begun_with, find_action
 from screens.lines import shown
 from screens.looks import LOOKS
 from screens.panes.log import LogPane
+from screens.panes.table import PANES
 from screens.prompt import Kind
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
 
+_TABS = {name: each.id for each in PANES if (name := each.title.casefold()) not in {*BY_ID, "bench"}}
+"""Tabs by the words that stand on them, where those do not mean something else already."""
 _VERBS: dict[str, Verb] = {"start": "start", "stop": "stop", "restart": "restart", "force": "force"}
 
 
@@ -92,7 +95,7 @@ class CommandLine:
         words += [f"take {name}" for name in snapshot.nodes]
         groups = self._screen.console.session.deployment.layout.groups
         words += [f"{verb} {name}" for verb in ("size", "reset", "scale") for name in groups]
-        words += [text for text, _ in BEGINNINGS]
+        words += [text for text, _ in BEGINNINGS] + [*_TABS]
         fleet = self._screen.console.fleet
         words += [f"cluster {each.cluster.name}" for each in fleet.sessions if fleet.several] if fleet else []
         words += [f"{verb} {name}" for verb in _VERBS if not snapshot.read_only for name in snapshot.engines]
@@ -111,6 +114,7 @@ class CommandLine:
             "cluster": lambda: self._found(screen.grid.show_cluster(rest), "cluster", rest),
             "seek": lambda: screen.replaying.seek(rest),
             "log": lambda: self._log(rest),
+            **({"logs": lambda: self._log(rest)} if rest else {}),
             "filter": lambda: screen.grid.look_for(rest),
             "theme": lambda: self._found(screen.console.wear(rest), "theme", rest),
         }
@@ -124,6 +128,8 @@ class CommandLine:
         measuring = screen.evaluation_acts.commands()
         if verb in table:
             table[verb]()
+        elif verb in _TABS and not rest:
+            screen.arrangement.go(_TABS[verb])
         elif verb in measuring:
             measuring[verb](rest)
         elif rest and verb in (reading := screen.log_actions.commands()):

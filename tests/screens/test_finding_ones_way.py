@@ -126,6 +126,21 @@ async def test_the_command_line(tmp_path: Path, typed: str, seen_text: str) -> N
         await seen.sees(lambda: seen_text in seen.text() + seen.toasts())
 
 
+async def test_a_tab_is_opened_by_the_word_on_it_and_a_log_by_its_tab_and_engine(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        main = seen.app.main
+        for word, opened in (("causes", "diagnosis"), ("check", "preflight"), ("npus", "npus"), ("journal", "journal")):
+            await seen.press("colon")
+            await seen.type(word)
+            await seen.press("enter")
+            assert main.opened == opened
+        await seen.press("colon")
+        await seen.type("logs decode-9")
+        await seen.press("enter")
+        assert (main.opened, main.grid.target.engine) == ("logs", "decode-9")
+        assert not seen.toasts()
+
+
 async def test_escape_never_leaves_and_q_does(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session) as seen:
