@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -58,7 +59,9 @@ class ChosenRows(ListWidget):
             return
         self.view = replace(self.view, pen=self.pen)
         names = max((width(name) for each in self.pictures for name in each.nodes), default=4)
-        columns = columns_for(self.size.width, max(4, min(16, names)))
+        crews = (Counter(engine.node for engine in each.engines.values()) for each in self.pictures)
+        crew = max((count for each in crews for count in each.values()), default=0)
+        columns = columns_for(self.size.width, max(4, min(16, names)), crew)
         before = len(self.rows)
         self.empty = self._why_empty()
         title: Line = ((" " * 4 + "GROUP        NODES    ENGINES", "dim"),) if self.view.by_group else heading(columns)

@@ -161,7 +161,7 @@ def _ranks(node: NodeSnapshot, engines: Sequence[EngineSnapshot], _now: float, _
 
 
 def _strip(_node: NodeSnapshot, engines: Sequence[EngineSnapshot], _now: float, pen: Pen) -> Line:
-    return engine_strip(engines, 9, pen)
+    return engine_strip(engines, MOST_ENGINES, pen)
 
 
 def _states(node: NodeSnapshot, engines: Sequence[EngineSnapshot], _now: float, pen: Pen) -> Line:
@@ -236,12 +236,15 @@ COLUMNS = (
     Column("AGE", 5, 1, _age),
 )
 STATE = next(column for column in COLUMNS if column.title == "STATE")
+STRIP = next(column for column in COLUMNS if column.title == "ENGINES")
+MOST_ENGINES = 32
+"""So many engines of a node have a glyph of their own where there is room."""
 EDGE = 4
 """Cells before the first column: mark and expander, each with a blank."""
 
 
-def columns_for(cells: int, name_cells: int = 9) -> tuple[tuple[Column, int], ...]:
-    """The columns that fit, with their widths; STATE takes what is left over."""
+def columns_for(cells: int, name_cells: int = 9, engines: int = 0) -> tuple[tuple[Column, int], ...]:
+    """The columns that fit, with their widths; of what is left over ENGINES takes what so many need, STATE the rest."""
     kept = list(COLUMNS)
 
     def width_of(column: Column) -> int:
@@ -249,8 +252,10 @@ def columns_for(cells: int, name_cells: int = 9) -> tuple[tuple[Column, int], ..
 
     while sum(width_of(column) + 1 for column in kept) + EDGE > cells and any(column.rank for column in kept):
         kept.remove(max(kept, key=lambda column: column.rank))
-    spare = cells - EDGE - sum(width_of(column) + 1 for column in kept)
-    return tuple((column, width_of(column) + (max(0, spare) if column is STATE else 0)) for column in kept)
+    spare = max(0, cells - EDGE - sum(width_of(column) + 1 for column in kept))
+    more = {STRIP: min(spare, max(0, min(engines, MOST_ENGINES) - STRIP.cells)) if STRIP in kept else 0}
+    more[STATE] = spare - more[STRIP]
+    return tuple((column, width_of(column) + more.get(column, 0)) for column in kept)
 
 
 def heading(columns: Sequence[tuple[Column, int]]) -> Line:
@@ -291,6 +296,7 @@ def node_line(
     sign = " " if not engines else view.pen.opened if opened else view.pen.closed
     spans: list[Span] = [(f"{mark} ", "mark"), (f"{sign} ", "dim")]
     for column, cells in columns:
-        spans.extend(cut(column.draw(node, engines, now, view.pen), cells))
+        drawn = engine_strip(engines, cells, view.pen) if column is STRIP else column.draw(node, engines, now, view.pen)
+        spans.extend(cut(drawn, cells))
         spans.append((" ", ""))
     return tuple(spans)
