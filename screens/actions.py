@@ -175,7 +175,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("containers", ("C",), "Containers", "Plan: pull, create, start; `NODE=NAME` adopts", "Check", ("check",), True, 9),
     Action("weights", ("w",), "Weights", "Plan a copy of the model; `:weights FROM NODE…`", "Check", ("check",), True, 9),
     Action("tune", ("t",), "Tune", "Plan to set what drifts on hosts; `:tune NODE…`", "Check", ("check",), True),
-    Action("cancel-plan", ("c",), "Stop here", "Begin no more steps", "Plan", ("plan",), footer=12),
+    Action("cancel-plan", ("c",), "No more steps", "Begin no more steps; engines go on", "Plan", ("plan",), footer=12),
     Action("open-run", ("enter",), "Open", "Figures, percentiles and curves of the run", "Bench", ("evaluation",), footer=2),
     Action("mark-run", ("space",), "Mark", "Mark the run; again unmarks", "Bench", ("evaluation",)),
     Action("compare", ("equals_sign",), "Compare", "The two marked runs and what differs", "Bench", ("evaluation",), footer=2),

@@ -114,7 +114,10 @@ class PlanPane(Pane):
         if self.refusal:
             return ((words, "bold"), ("REFUSED", "fail"))
         if self.result is None:
-            return ((words, "bold"), ("running, c holds", "busy"))
+            return (
+                (words, "bold"),
+                ("running" + (", c: no more steps" if self.has_focus else ", 6 c: no more steps"), "busy"),
+            )
         sign = ("ok", "ok") if self.result.ok else ("stopped", "warn") if self.result.cancelled else ("FAILED", "fail")
         return ((words, "bold"), sign)
 

@@ -191,7 +191,10 @@ async def test_a_running_plan_shows_its_steps_and_can_be_held(tmp_path: Path) ->
         await seen.press("s")
         assert len(session.operator.asked) == 1
         assert "a restart is running" in seen.toasts()
-        await seen.press("6", "c")
+        await seen.sees("running, 6 c: no more steps")
+        await seen.press("6")
+        await seen.sees("running, c: no more steps")
+        await seen.press("c")
         assert session.operator.cancelled
         await seen.press("q")
         await seen.sees("Leave all the same?")
