@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from screens.lines import Line, Row, Span, fit, shown, wrap
+from screens.lines import Line, Row, Span, counted, fit, shown, wrap
 from screens.panes.base import Pane, Shown
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class JournalPane(Pane):
 
     def title(self) -> Line:
         """How many there are, and in which zone they are told."""
-        return ((f"{len(self._traces)} acts from this machine, {time.strftime('%Z')}", "dim"),)
+        return ((f"{counted(len(self._traces), 'act')} from this machine, {time.strftime('%Z')}", "dim"),)
 
     def _lines(self, trace: Trace) -> list[Line]:
         role = {True: "ok", False: "fail", None: "busy"}[trace.good]

@@ -14,7 +14,7 @@ from console.model.snapshot import ClusterSnapshot
 from screens.actions import bindings
 from screens.assignment_preview import rank_words
 from screens.grid.rows import count_words
-from screens.lines import Line, Pen, Row, fit, shown, wrap
+from screens.lines import Line, Pen, Row, counted, fit, shown, wrap
 from screens.panes.base import Pane, Shown
 from screens.widgets import Verbs
 
@@ -74,10 +74,10 @@ class RolePane(Pane):
         findings = self.moment.session.findings
         errors = sum(1 for each in findings if each.severity is Severity.ERROR)
         if errors:
-            return ((f"{errors} error{'s' if errors != 1 else ''}", "fail"), (f" of {len(findings)} findings", "dim"))
+            return ((counted(errors, "error"), "fail"), (f" of {counted(len(findings), 'finding')}", "dim"))
         whole = self.moment.session.deployment.complete()
         return (
-            (f"{len(findings)} findings" if findings else "no finding", "warn" if findings else "ok"),
+            (counted(len(findings), "finding") if findings else "no finding", "warn" if findings else "ok"),
             ("" if whole else ", incomplete", "warn"),
         )
 

@@ -16,10 +16,12 @@ async def test_acts_are_listed_newest_first_and_filtered(tmp_path: Path) -> None
     async with running(session, SMALL) as seen:
         await seen.press("J")
         await seen.sees("stop of 1 engine")
+        await seen.sees(" 1 act from this machine")
         await seen.sees("term failed: no link [red]")
         session.journal.record("accept-host-key", node="d1")
         session.publish()
         await seen.sees("accept host key")
+        await seen.sees(" 2 acts from this machine")
         lines = seen.lines()
         newest, oldest = (
             next(at for at, line in enumerate(lines) if word in line) for word in ("accept host", "stop of")
