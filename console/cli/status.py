@@ -138,7 +138,9 @@ def _device(device: Device) -> dict[str, Any]:
         "hbm_total_mib": device.hbm_total_mib,
         "temperature_c": device.temperature_c,
         "power_w": device.power_w,
-        "processes": [{"pid": each.pid, "name": each.name, "mib": each.mib} for each in device.processes],
+        "processes": [{"pid": each.pid, "name": each.name, "mib": each.mib} for each in device.processes]
+        if device.processes or device.processes_known
+        else None,
         "rank": device.rank,
     }
 
@@ -231,7 +233,8 @@ def _node_row(node: NodeSnapshot, now: float) -> str:
     hbm = "?" if not used or None in used or None in total else f"{sum(filter(None, used))}/{sum(filter(None, total))}"
     hot = max((device.temperature_c for device in node.devices if device.temperature_c is not None), default=None)
     busy = sum(1 for device in node.devices if device.processes)
-    devices = f"{busy}/{node.expected_devices}" if node.devices else f"?/{node.expected_devices}"
+    known = bool(node.devices) and (busy or all(device.processes_known for device in node.devices))
+    devices = f"{busy if known else '?'}/{node.expected_devices}"
     age = node.age_s(now)
     row = (
         f"{node.name:12} {node.link.state:11} {devices:9} {hbm:>15} {'?' if hot is None else f'{hot}°C':>5} "

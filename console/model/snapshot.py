@@ -96,7 +96,9 @@ class NodeSnapshot:
     """When the NPU data was taken; None when never."""
     devices: tuple[Device, ...] = ()
     devices_error: str = ""
-    """Why there is no fresh NPU data."""
+    """Why there is no fresh NPU data, or only a part of it."""
+    devices_whole: bool = True
+    """Whether a device that is not among them is one that npu-smi does not list."""
     system: Host = Host()
     group: str | None = None
     role: RankRole | None = None

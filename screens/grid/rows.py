@@ -187,7 +187,7 @@ def _npus(node: NodeSnapshot, _engines: Sequence[EngineSnapshot], now: float, _p
         return ((f"?/{node.expected_devices}", "stale"),)
     busy = sum(1 for device in node.devices if device.processes)
     known = busy or all(device.processes_known for device in node.devices)
-    short = len(node.devices) < node.expected_devices
+    short = node.devices_whole and len(node.devices) < node.expected_devices
     sick = any(device.health not in (None, "OK") for device in node.devices)
     role = "fail" if short or sick else _value_role(node, now)
     return ((f"{busy if known else '?'}/{len(node.devices)}" + ("!" if short or sick else ""), role),)

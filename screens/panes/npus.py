@@ -99,7 +99,7 @@ def _remarks(node: NodeSnapshot, now: float) -> list[Row]:
     if node.devices and age is not None and age > STALE_S:
         rows.append(Row("remark/age", ((f"this data is {age_words(age)} old", "stale"),)))
     short = node.expected_devices - len(node.devices)
-    if node.devices and short > 0:
+    if node.devices and node.devices_whole and short > 0:
         rows.append(
             Row("remark/short", ((f"{short} of {node.expected_devices} devices are not listed by npu-smi", "fail"),))
         )

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from console.model.run import Hello, LogChunk, RunKey, RunState, RunVerdict, Sample
-from console.model.snapshot import EngineState, Exit, Grade, Link, LinkState, Rung
+from console.model.snapshot import EngineState, Exit, Grade, Link, LinkState, NodeSnapshot, Rung
 from console.model.unmanaged import Unmanaged
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
@@ -216,6 +216,44 @@ async def test_an_npu_smi_that_hangs_or_lies_leaves_unknown_not_idle(
     assert node.devices == ()
     assert node.sampled_at is None
     assert word in node.devices_error
+
+
+ROWS = b"""+--------------------------------------------------------------------------------------------+
+| npu-smi 25.5.0                   Version: 25.5.0                                           |
++---------------------------+---------------+------------------------------------------------+
+| NPU   Name                | Health        | Power(W)    Temp(C)   Hugepages-Usage(page)    |
+| Chip                      | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)    |
++===========================+===============+================================================+
+| 0     910B3               | OK            | 92.1        41        0    / 0                 |
+| 0                         | 0000:C1:00.0  | 7           0    / 0          3411 / 65536     |
++===========================+===============+================================================+
+"""
+HOLDERS = b"""+---------------------------+---------------+------------------------------------------------+
+| NPU     Chip              | Process id    | Process name             | Process memory(MB)  |
++===========================+===============+================================================+
+| 0       0                 | 4711          | VLLMWorker_TP            | 60000               |
++===========================+===============+================================================+
+"""
+
+
+async def test_a_table_without_its_processes_is_shown_as_far_as_it_goes_and_replaces_no_whole_one(scene: Scene) -> None:
+    def seen(stdout: bytes) -> NodeSnapshot:
+        scene.monitor.on_sample("d0", Sample(info_probe().name, time.time(), 0.4, 0, stdout))
+        scene.monitor.publish()
+        return scene.monitor.snapshot.nodes["d0"]
+
+    scene.up("d0")
+    part = seen(ROWS)
+    assert [(each.id, each.health, each.hbm_used_mib, each.processes_known) for each in part.devices] == [
+        (0, "OK", 3411, False)
+    ]
+    assert "no process table" in part.devices_error
+    assert not part.devices_whole, "what it does not list may be there"
+    whole = seen(ROWS + HOLDERS)
+    assert (whole.devices_error, whole.devices_whole) == ("", True)
+    cut = seen(ROWS)
+    assert cut.devices == whole.devices, "the last whole one counts, with its age"
+    assert "no process table" in cut.devices_error
 
 
 async def test_a_disk_that_is_full_here_is_said_and_no_credit_is_given(

@@ -219,10 +219,11 @@ def _stands_for(engine: str, key: RunKey) -> bool:
 
 
 def _npu_sample(record: NodeRecord, sample: Sample) -> None:
-    """A whole table replaces the last one; anything less only says why there is no fresher one."""
+    """A whole table replaces the last one; a part is shown where there never was a whole one, and why it is only a part."""
     table = with_all_processes(read_info(sample), sample.stdout)
     record.table_error = table.error if table.complete else table.error or "the table of npu-smi was cut off"
-    if table.complete:
+    before_whole = record.table is not None and record.table.complete
+    if table.complete or (table.devices and not before_whole):
         record.table = table
         record.table_at = sample.at - (record.clock_offset_s or 0.0)
 

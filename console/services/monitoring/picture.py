@@ -319,6 +319,7 @@ def _node(
         sampled_at=record.table_at,
         devices=devices,
         devices_error=record.table_error,
+        devices_whole=table is None or table.complete,
         system=replace(record.host, clock_offset_s=record.clock_offset_s),
         group=first.group if first else scene.deployment.assignment.group_of(node.name),
         role=first.role if first else None,
