@@ -14,8 +14,9 @@ import signal
 import struct
 import subprocess
 import termios
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -97,16 +98,8 @@ class Session:
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
-        feeding = asyncio.ensure_future(self._feed(process, stdin_write, pid))
-        draining = asyncio.gather(self._drain(stdout_read, process.stdout), self._drain(stderr_read, process.stderr))
-        try:
-            code = await asyncio.shield(ended)
-            await draining
-            self._report(process, code)
-        finally:
-            feeding.cancel()
-            draining.cancel()
-            await asyncio.gather(feeding, draining, return_exceptions=True)
+        drained = (self._drain(stdout_read, process.stdout), self._drain(stderr_read, process.stderr))
+        await self._carry(process, ended, self._feed(process, stdin_write, pid), *drained)
 
     async def _run_in_terminal(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """The same in a pseudo-terminal, as for a person: output and errors are one stream, and the last reader ends it."""
@@ -121,8 +114,19 @@ class Session:
             pid, ended = self._children.spawn(argv, variables, self._home, (theirs, theirs, theirs))
         finally:
             os.close(theirs)
-        feeding = asyncio.ensure_future(self._feed(process, writing, pid, ours))
-        draining = asyncio.ensure_future(self._drain(ours, process.stdout))
+        feed, drain = self._feed(process, writing, pid, ours), self._drain(ours, process.stdout)
+        await self._carry(process, ended, feed, drain)
+
+    async def _carry(
+        self,
+        process: asyncssh.SSHServerProcess[bytes],
+        ended: asyncio.Future[int],
+        feed: Coroutine[Any, Any, None],
+        *drains: Coroutine[Any, Any, None],
+    ) -> None:
+        """Bytes both ways until the process has ended and all it said is sent; then say how it ended."""
+        feeding = asyncio.ensure_future(feed)
+        draining = asyncio.gather(*drains)
         try:
             code = await asyncio.shield(ended)
             await draining

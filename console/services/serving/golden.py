@@ -5,7 +5,6 @@ Both must say the same. They do not when block size, KV layout or weights differ
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
-from console.services.serving.answers import complaint
+from console.services.serving.answers import complaint, completion_text
 from console.services.serving.health import expected_model
 
 DIFFER = "pd-answers-differ"
@@ -94,12 +93,3 @@ class Golden:
         body = {"model": expected_model(deployment), **ask}
         http = self._links[engine.node].http()
         return await http.post_json(address, engine.port or 0, "/v1/completions", body, timeout_s)
-
-
-def completion_text(answer: HttpAnswer) -> str:
-    """The text of a completion that `complaint` has nothing to say against; empty without one."""
-    try:
-        text = json.loads(answer.body)["choices"][0]["text"]
-    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
-        return ""
-    return text if isinstance(text, str) else ""
