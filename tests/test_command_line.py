@@ -134,3 +134,27 @@ def test_a_shell_completes_commands_options_layouts_and_files(capsys: pytest.Cap
     for shell in ("zsh", "fish"):
         assert main(["completion", shell]) == 0
         assert "--layout" in capsys.readouterr().out.replace("-l layout", "--layout")
+
+
+def test_assignments_are_taken_back_and_made_again_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    file = tmp_path / "cluster.yaml"
+    file.write_text("name: lab\nnodes: {n0: {host: 10.0.0.1}, n1: {host: 10.0.0.2}}\n")
+    common = ["assign", "-c", str(file), "--layout", "a3-mixed"]
+
+    def carried(*words: str, code: int = 0) -> str:
+        assert main([*common, *words]) == code
+        return next((line for line in capsys.readouterr().out.splitlines() if line.startswith("mixed")), "")
+
+    assert carried("--undo", code=2) == "", "there is nothing to take back"
+    assert carried("--assign", "mixed=n0,n1").endswith("n0, n1")
+    assert carried("--swap", "n0=n1").endswith("n1, n0")
+    assert carried("--undo", "--dry-run").endswith("n0, n1")
+    assert carried("--undo").endswith("n0, n1")
+    assert carried().endswith("n0, n1")
+    assert carried("--redo").endswith("n1, n0")
+    assert carried("--undo").endswith("n0, n1")
+    assert carried("--undo").endswith("-")
+    assert carried("--undo", "--auto", code=2) == ""

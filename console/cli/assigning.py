@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from console.cli.findings import finding_lines
-from console.cli.options import add_cluster_options, deployment_of, read_only_of
+from console.cli.options import add_cluster_options, before, deployment_of, read_only_of
 from console.cli.tables import table_lines
-from console.files import save_assignment
 from console.model.deployment import Deployment
 from console.model.errors import ExitCode, Refused, UsageError
 from console.rules import check
 from console.services.assigning.assignment import auto_assign, move, reset_shape, resize, swap, unassign
+from console.services.assigning.kept import keep, load_history, step
+from console.services.assigning.roles import reassigned
 from console.services.places import assignment_path, private, state_home
 
 
@@ -33,6 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     ):
         parser.add_argument(flag, dest="operations", action=_Append, default=[], metavar=metavar, help=help_text)
     parser.add_argument("--auto", dest="operations", action=_Append, nargs=0, help="fill groups that lack nodes")
+    turn = parser.add_mutually_exclusive_group()
+    turn.add_argument(
+        "--undo", action="store_true", help="take the last change back, whoever made it, here or on the screen"
+    )
+    turn.add_argument("--redo", action="store_true", help="do the change again that was taken back last")
     parser.add_argument("--dry-run", action="store_true", help="show what it would be, keep nothing")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
@@ -41,15 +47,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Show the assignment; keep it when something was asked for. Raises UsageError, Refused on a read-only cluster."""
     deployment = deployment_of(args)
-    for flag, word in args.operations:
-        deployment = _OPERATIONS[flag](deployment, word)
+    path = assignment_path(state_home(), deployment.cluster.name, deployment.layout.name)
     changed = bool(args.operations or args.assign)
-    if changed and not args.dry_run:
+    if args.undo or args.redo:
+        if changed:
+            raise UsageError("--undo and --redo stand alone", hint="give the other operations in a call of their own")
+        history = step(path, deployment, back=args.undo)
+        deployment = reassigned(deployment, history.now)
+    else:
+        history = load_history(path, before(args, deployment))
+        for flag, word in args.operations:
+            deployment = _OPERATIONS[flag](deployment, word)
+        history = history.changed(deployment.assignment)
+    if (changed or args.undo or args.redo) and not args.dry_run:
         if read_only_of(args, deployment.cluster):
             raise Refused("this cluster is read-only", hint="arm it with --write, or look with --dry-run")
-        path = assignment_path(state_home(), deployment.cluster.name, deployment.layout.name)
         private(path.parent)
-        save_assignment(path, deployment.assignment)
+        keep(path, history)
     rows = [_row(deployment, name) for name in deployment.layout.groups]
     print("\n".join(table_lines(("GROUP", "ROLE", "SIZE", "NODES", "CARRIED BY"), rows)))
     for line in finding_lines(check(deployment)):

@@ -100,6 +100,12 @@ def _base(cluster: Cluster, layout: Layout) -> Assignment:
     return fitting(kept, cluster, layout)
 
 
+def before(args: argparse.Namespace, deployment: Deployment) -> Deployment:
+    """The deployment as it was kept, without what `--assign` says now."""
+    layout = deployment.layout.written or deployment.layout
+    return replace(deployment, layout=layout, assignment=_base(deployment.cluster, layout))
+
+
 def fitting(kept: Assignment, cluster: Cluster, layout: Layout) -> Assignment:
     """The assignment without the nodes and groups that the files do not have (any more)."""
     known = layout.shaped(kept.shapes, kept.copies).groups

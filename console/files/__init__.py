@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from console.files.documents import Document, read_document
 from console.files.loading import (
+    assignment_data,
+    assignment_of_data,
     load_assignment,
     load_cluster,
     load_document,
@@ -20,6 +22,8 @@ from console.files.saving import layout_text, save_assignment, save_text, yaml_t
 
 __all__ = [
     "Document",
+    "assignment_data",
+    "assignment_of_data",
     "layout_text",
     "load_assignment",
     "load_cluster",

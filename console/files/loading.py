@@ -86,6 +86,18 @@ def load_assignment(path: Path) -> Assignment:
     return Assignment(held.assign, held.shapes, held.copies)
 
 
+def assignment_data(assignment: Assignment) -> dict[str, object]:
+    """An assignment as plain data, as a file of ours holds it."""
+    held = AssignmentFile(assign=dict(assignment.nodes), shapes=dict(assignment.shapes), copies=dict(assignment.copies))
+    return held.model_dump(mode="json")
+
+
+def assignment_of_data(data: object) -> Assignment:
+    """The assignment in such data. Raises ValueError when it is none."""
+    held = AssignmentFile.model_validate(data)
+    return Assignment(held.assign, held.shapes, held.copies)
+
+
 def load_document(path: Path, *, schema: Schema = "core") -> Document:
     """The YAML document in a file. Raises FileError, also when the file cannot be read."""
     try:

@@ -12,6 +12,7 @@ from console.files import load_assignment
 from console.model.errors import Refused, UsageError
 from console.model.snapshot import Device, EngineState, NodeSnapshot, Process
 from console.services.assigning.assignment import assign, auto_assign, resize, swap, unassign
+from console.services.assigning.kept import history_path
 from console.services.assigning.roles import Roles
 from console.services.monitoring.monitor import Monitor
 from tests.services.deployments import deployment, picture
@@ -53,6 +54,24 @@ def test_each_change_is_one_step_back_and_is_on_disk(tmp_path: Path) -> None:
     assert made.redo()
     assert board.deployment.assignment.of("prefill") == ("d1", "p1")
     assert load_assignment(tmp_path / "roles.yaml") == board.deployment.assignment
+
+
+def test_the_way_back_outlives_the_session_and_is_forgotten_where_it_does_not_fit(tmp_path: Path) -> None:
+    first = Board()
+    roles(first, tmp_path).change(lambda now: swap(now, "p0", "d1"))
+    later = Board()
+    later.deployment = first.deployment
+    made = roles(later, tmp_path)
+    assert made.undo()
+    assert later.deployment.assignment == deployment().assignment
+    again = Board()
+    assert roles(again, tmp_path).redo(), "what was taken back in another session"
+    assert again.deployment.assignment == first.deployment.assignment
+    assert not roles(Board(), tmp_path).undo(), "somebody else's file tells of another assignment"
+    kept = history_path(tmp_path / "roles.yaml")
+    for broken in (b"", b"[]", b'{"now": 7}', kept.read_bytes().replace(b"p0", b"p9"), b"[" * 100_000, b"\xff"):
+        kept.write_bytes(broken)
+        assert not roles(again, tmp_path).undo()
 
 
 def test_a_place_whose_engine_runs_stays_as_it_is(tmp_path: Path) -> None:

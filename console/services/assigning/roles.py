@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from console.files import save_assignment
 from console.model.deployment import Assignment, Deployment
 from console.model.errors import Refused
 from console.model.snapshot import ClusterSnapshot, Device, EventLevel
 from console.services.assigning.assignment import History
+from console.services.assigning.kept import keep, load_history
 from console.services.monitoring.monitor import Monitor
 
 Change = Callable[[Deployment], Deployment]
@@ -22,7 +22,7 @@ class Roles:
     def __init__(self, monitor: Monitor, path: Path) -> None:
         self._monitor = monitor
         self._path = path
-        self._history = History(monitor.deployment.assignment)
+        self._history = load_history(path, monitor.deployment)
 
     def change(self, operation: Change) -> None:
         """Do one operation as one step that can be taken back; saved at once.
@@ -32,8 +32,7 @@ class Roles:
         made = operation(self._monitor.deployment)
         if made.assignment == self._monitor.deployment.assignment:
             return
-        self._take(made)
-        self._history = self._history.changed(made.assignment)
+        self._take(made, self._history.changed(made.assignment))
 
     def undo(self) -> bool:
         """Take the last change back; False when there is none."""
@@ -51,13 +50,13 @@ class Roles:
         if history is self._history or history.now == self._history.now:
             return False
         now = self._monitor.deployment
-        self._take(reassigned(now, history.now))
-        self._history = history
+        self._take(reassigned(now, history.now), history)
         return True
 
-    def _take(self, made: Deployment) -> None:
+    def _take(self, made: Deployment, history: History) -> None:
         _must_be_idle(self._monitor.deployment, made, self._monitor.snapshot)
-        save_assignment(self._path, made.assignment)
+        keep(self._path, history)
+        self._history = history
         self._monitor.deployment = made
         shown = "; ".join(f"{group}: {', '.join(nodes) or '-'}" for group, nodes in made.assignment.nodes.items())
         self._monitor.note(EventLevel.INFO, f"assignment is now {shown}")
