@@ -14,6 +14,7 @@ import pytest
 
 from console.demo.processes import descendants
 from console.model.snapshot import EngineState, Grade
+from console.services.cadences import Cadences
 from console.services.session import Session
 from tests.e2e.cluster import Lab
 from tests.serving.labs import FAST, LAYOUT, carry_out, load_on, named, ready, small_lab, watched
@@ -44,9 +45,9 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @contextlib.asynccontextmanager
-async def healthy(made: Lab) -> AsyncIterator[Session]:
+async def healthy(made: Lab, cadences: Cadences = CADENCES) -> AsyncIterator[Session]:
     """A session on the lab once everything is ready and nothing is named."""
-    async with watched(made, CADENCES) as session:
+    async with watched(made, cadences) as session:
         await until(ready(session), 60.0, "all ready")
         await until(lambda: not session.snapshot.diagnoses, 45.0, "nothing named")
         yield session
@@ -127,8 +128,9 @@ async def test_a_wrong_block_size(serving: Lab) -> None:
         await is_over(session)
 
 
-async def test_another_model_name(serving: Lab) -> None:
-    async with healthy(serving) as session:
+async def test_another_model_name_is_named_long_before_the_list_of_models_is_due_again(serving: Lab) -> None:
+    async with healthy(serving, replace(CADENCES, model_s=3600.0, works_s=3600.0)) as session:
+        await until(lambda: session.snapshot.engines["decode-0"].serving is not None, 30.0, "metrics were read")
         with planted(serving, "d0", "decode-0", "model-name"):
             await is_named(session, "S4", "decode-0")
         await is_over(session)

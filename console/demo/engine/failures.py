@@ -36,7 +36,7 @@ KINDS: Final[Mapping[str, str]] = {
     "daemon": "a process in a session of its own keeps HBM of the first device after the engine is gone",
     "flood": "live: writes N log lines a second (`flood 2000`)",
     "bad-answer": "live: answers 200 with no text in it",
-    "model-name": "live: /v1/models lists another name, requests with the right one are 404",
+    "model-name": "live: /v1/models and /metrics tell another name, requests with the right one are 404",
     "block-size": "live: reads KV from prefill as if its blocks had another size: text out of place, no error",
     "small-kv": "live: the KV cache holds N tokens (`small-kv 40`), so requests wait",
     "preempt": "live: N running requests are preempted every second (`preempt 5`)",

@@ -249,7 +249,7 @@ class ApiServer:
             cores = {rank: await self._stats(link) for rank, link in self._cores.items()}
             known = {rank: stats for rank, stats in cores.items() if stats}
             text = render(
-                launch.names[0],
+                _names(launch, self._wanted)[0],
                 known,
                 drafts=launch.draft_tokens > 0,
                 blocks=3031,

@@ -79,6 +79,8 @@ class RunRecord:
     log_line_at: float | None = None
     rungs: tuple[Rung, ...] = ()
     http_failures: int = 0
+    named: str = ""
+    """What `/metrics` called the model when the list of models was last known to be right."""
     ready_at: float | None = None
     stuck: bool = False
     metrics: MetricsRecord = field(default_factory=MetricsRecord)

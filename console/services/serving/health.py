@@ -45,6 +45,8 @@ class HealthWatch:
 
     def _visit(self, engine: EngineSnapshot, key: RunKey) -> None:
         link = self._rounds.link(engine.node)
+        if renamed(self._monitor.learnt(key)):
+            self._rounds.again(key, 0.0)
         if link is not None and self._rounds.due(key):
             self._rounds.ask(key, self._climb(engine, key, link))
 
@@ -61,20 +63,25 @@ class HealthWatch:
         else:
             health = await http.get(address, port, "/health", TIMEOUT_S)
             rungs = (_health_rung(health),)
-            known = next((rung for rung in learnt.rungs if rung.name == "model" and rung.grade is Grade.OK), None)
-            if (
-                rungs[0].grade is Grade.OK
-                and known is not None
-                and time.time() - (known.at or 0.0) < self._cadences.model_s
-            ):
-                rungs = (*rungs, known)
-            elif rungs[0].grade is Grade.OK:
+            known = self._known_model(learnt)
+            if rungs[0].grade is Grade.OK and known is None:
                 models = await http.get(address, port, "/v1/models", TIMEOUT_S)
-                rungs = (*rungs, _model_rung(models, expected_model(deployment)))
+                known = _model_rung(models, expected_model(deployment))
+            if rungs[0].grade is Grade.OK and known is not None:
+                rungs = (*rungs, known)
+            if known is not None and known.grade is Grade.OK:
+                learnt.named = _label(learnt)
         self._settle(learnt, rungs)
         every_s = self._cadences.health_s
         self._rounds.again(key, every_s if learnt.rungs and _all_ok(learnt.rungs) else min(STARTING_S, every_s))
         self._monitor.touch()
+
+    def _known_model(self, learnt: RunRecord) -> Rung | None:
+        """What the list of models said last, as long as that was right, is not old, and nothing says otherwise since."""
+        known = next((rung for rung in learnt.rungs if rung.name == "model" and rung.grade is Grade.OK), None)
+        if known is None or renamed(learnt) or time.time() - (known.at or 0.0) >= self._cadences.model_s:
+            return None
+        return known
 
     def _forget(self, learnt: RunRecord, rung: Rung) -> None:
         """Engines the proxy was told to use no more are isolated only as long as it counts them."""
@@ -99,6 +106,16 @@ class HealthWatch:
                 Rung(rung.name, Grade.WAIT if rung.grade is Grade.FAIL else rung.grade, rung.evidence, rung.at)
                 for rung in rungs
             )
+
+
+def renamed(learnt: RunRecord) -> bool:
+    """Whether `/metrics`, which is read more often than the list of models, names another model than when that was right."""
+    return bool(learnt.named) and _label(learnt) not in ("", learnt.named)
+
+
+def _label(learnt: RunRecord) -> str:
+    scrape = learnt.metrics.scrape
+    return scrape.model if scrape else ""
 
 
 def expected_model(deployment: Deployment) -> str:
