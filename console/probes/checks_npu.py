@@ -27,6 +27,7 @@ from console.probes.checks import (
 from console.probes.hccn import QUERIES, DeviceNet, Ping, parse_conf, parse_survey, survey_probe
 from console.probes.npu_details import parse_super_pod, with_all_processes
 from console.probes.npu_smi import SEARCH_PATH, info_probe, parse_info
+from console.probes.turns import TURN_S, turn_function
 
 IDLE_MIB = {"a2": 3600, "a3": 3600}
 """HBM in use on an idle device: A2 3300–3450, A3 2860–3420 of 65536 MiB were captured; the rest is room for other drivers."""
@@ -36,8 +37,9 @@ _ASKING = "vllm serve --help"
 """What preflight itself runs, this one or another operator's: no engine."""
 _CONF = "cat /etc/hccn.conf"
 _SUPER_POD = f"""export LC_ALL=C; PATH="$PATH:{SEARCH_PATH}"
+{turn_function()}
 card=0; while [ "$card" -lt "$1" ]; do die=0; while [ "$die" -lt "$2" ]; do
-echo "== $card $die"; timeout -k 1 5 npu-smi info -t spod-info -i "$card" -c "$die"; die=$((die + 1))
+echo "== $card $die"; turn timeout -k 1 5 npu-smi info -t spod-info -i "$card" -c "$die"; die=$((die + 1))
 done; card=$((card + 1)); done; echo "== end\""""
 _NODES = "ls -1 /dev/davinci[0-9]* /dev/davinci_manager /dev/devmm_svm /dev/hisi_hdc 2>/dev/null; echo '== end'"
 _PROCESSES = "ps -eo pid,ppid,user,etimes,args"
@@ -73,7 +75,7 @@ INQUIRIES = (
         "host",
         _SUPER_POD,
         lambda wanted: (str(_cards(wanted)), str(wanted.dies_per_card)),
-        60.0,
+        60.0 + TURN_S,
         _is("a3"),
         "driver",
     ),

@@ -1,7 +1,7 @@
 """`hccn_tool` answers → facts about the NPUs' own network: addresses, links, gateways, TLS, pings.
 
-A survey asks every device of a node in turn, because the tool must not run twice at once, and marks each answer with device,
-query and exit code. Success text comes on stdout and errors on stderr; the survey joins them. Judging a fact is preflight's job.
+A survey asks every device of a node, one after the other, and marks each answer with device, query and exit code. Success
+text comes on stdout and errors on stderr; the survey joins them. Judging a fact is preflight's job.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from dataclasses import dataclass, field, fields, replace
 from console.model.run import Probe
 from console.probes.npu_smi import SEARCH_PATH
 from console.probes.sanitize import decode
+from console.probes.turns import BUSY, BUSY_CODE, TURN_S, turn_function
 
 _SURVEY = """export LC_ALL=C
 PATH="$PATH:{search}"
 command -v hccn_tool >/dev/null 2>&1 || {{ echo "hccn_tool: command not found"; exit 127; }}
+{turn}
 for device in {devices}; do for query in {queries}; do
 echo "== $device $query"
-timeout -k 1 {limit} hccn_tool -i "$device" "-$query" -g 2>&1
+turn timeout -k 1 {limit} hccn_tool -i "$device" "-$query" -g 2>&1
 echo "== rc $?"
 done; done"""
 _PING = """export LC_ALL=C
 PATH="$PATH:{search}"
+{turn}
 while read -r device query address; do
 echo "== $device $query $address"
-timeout -k 1 {limit} hccn_tool -i "$device" "-$query" -g address "$address" pkt 3 2>&1
+turn timeout -k 1 {limit} hccn_tool -i "$device" "-$query" -g address "$address" pkt 3 2>&1
 echo "== rc $?"
 done <<'END'
 {pairs}
@@ -41,7 +44,7 @@ QUERIES = {
 
 EXITS = {
     1: "failed", 2: "no gateway", 3: "health timeout", 4: "no such device", 12: "not permitted", 13: "no address",
-    124: "no answer in time", 127: "hccn_tool is not installed", 137: "no answer in time",
+    BUSY_CODE: BUSY, 124: "no answer in time", 127: "hccn_tool is not installed", 137: "no answer in time",
 }  # fmt: skip
 """Exit code → what it means (CANN driver, hccn_tool)."""
 
@@ -118,16 +121,20 @@ class Ping:
 def survey_probe(devices: Iterable[int], queries: Iterable[str], limit_s: int = 5) -> Probe:
     """The command that asks every device every query, one after the other; for demand, not for a cadence. Needs root."""
     ids, names = [str(each) for each in devices], list(queries)
-    script = _SURVEY.format(search=SEARCH_PATH, devices=" ".join(ids), queries=" ".join(names), limit=limit_s)
-    return Probe("hccn", ("sh", "-c", script), every_s=86400.0, timeout_s=len(ids) * len(names) * (limit_s + 1.0) + 5.0)
+    script = _SURVEY.format(
+        search=SEARCH_PATH, turn=turn_function(), devices=" ".join(ids), queries=" ".join(names), limit=limit_s
+    )
+    timeout_s = TURN_S + len(ids) * len(names) * (limit_s + 1.0) + 5.0
+    return Probe("hccn", ("sh", "-c", script), every_s=86400.0, timeout_s=timeout_s)
 
 
 def ping_probe(pairs: Iterable[tuple[int, str]], *, hccs: bool, limit_s: int = 10) -> Probe:
     """The command that pings a peer address from each given device, three packets each; `hccs` for the A3 vNIC plane."""
     query = "hccs_ping" if hccs else "ping"
     lines = [f"{int(device)} {query} {ipaddress.ip_address(address)}" for device, address in pairs]
-    script = _PING.format(search=SEARCH_PATH, limit=limit_s, pairs="\n".join(lines))
-    return Probe("hccn-ping", ("sh", "-c", script), every_s=86400.0, timeout_s=len(lines) * (limit_s + 1.0) + 5.0)
+    script = _PING.format(search=SEARCH_PATH, turn=turn_function(), limit=limit_s, pairs="\n".join(lines))
+    timeout_s = TURN_S + len(lines) * (limit_s + 1.0) + 5.0
+    return Probe("hccn-ping", ("sh", "-c", script), every_s=86400.0, timeout_s=timeout_s)
 
 
 def parse_survey(data: bytes) -> dict[int, DeviceNet]:

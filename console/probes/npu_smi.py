@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from console.model.run import Probe, Sample
 from console.model.snapshot import Device, Process
 from console.probes.sanitize import decode
+from console.probes.turns import BUSY, TURN_S, turn_function
 
 PROCESS_ROWS = 8
 """npu-smi prints at most this many process rows per device (constant of its source); a full list may hide the owner."""
@@ -21,23 +22,21 @@ PROCESS_ROWS = 8
 SEARCH_PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/Ascend/driver/tools"
 """Where the driver puts its tools; a non-login SSH shell has none of it in PATH on many nodes."""
 
-_SCRIPT = """export LC_ALL=C
-PATH="$PATH:{search}"
-command -v {tool} >/dev/null 2>&1 || {{ echo "{tool}: command not found"; exit 127; }}
-command -v timeout >/dev/null 2>&1 || exec {tool} {words}
-exec timeout -k 1 {limit} {tool} {words}"""
-
 _INFO = """export LC_ALL=C
 PATH="$PATH:{search}"
 command -v npu-smi >/dev/null 2>&1 || {{ echo "npu-smi: command not found"; exit 127; }}
+{turn}
 limited() {{ if command -v timeout >/dev/null 2>&1; then timeout -k 1 "$@"; else shift; "$@"; fi; }}
+look() {{
 table="$(limited {limit} npu-smi info)"; code=$?
 printf '%s\\n' "$table"
-[ "$code" = 0 ] || exit "$code"
+[ "$code" = 0 ] || return "$code"
 printf '%s\\n' "$table" | awk -F'|' '$2 ~ /^ *[0-9]+ +[0-9]+ *$/ && $3 ~ /^ *[0-9]+ *$/ {{ split($2, at, " "); \
 if (++rows[at[1] " " at[2]] == {rows} && ++chips <= {chips}) print at[1], at[2] }}' 2>/dev/null | while read -r card die; do
 echo "== $card $die"; limited {more} npu-smi info -t proc-mem -i "$card" -c "$die"; echo "== rc $?"
-done"""
+done
+}}
+turn look"""
 """The table, and where it shows as many processes of a chip as it ever shows, all processes of that chip behind it."""
 
 _PCI = re.compile(r"^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]$")
@@ -54,6 +53,7 @@ _ERRORS = (
     ("ret is -8020", "another container owns the devices (dcmi -8020)", "stop that container, or run it --privileged"),
     ("ret is -8002", "npu-smi is not permitted (dcmi -8002)", _ROOT),
     ("ermission denied", "npu-smi is not permitted", _ROOT),
+    (BUSY, "npu-smi cannot be asked: " + BUSY, "a hanging driver often means a lost card; see dmesg and lspci"),
     ("command not found", "npu-smi is not installed", f"install the driver tools; looked in PATH:{SEARCH_PATH}"),
     ("npu-smi: not found", "npu-smi is not installed", f"install the driver tools; looked in PATH:{SEARCH_PATH}"),
     ("There is no NPU card", "the driver sees no NPU", "compare with lspci -d 19e5: and see dmesg"),
@@ -93,20 +93,16 @@ class NpuTable:
         return bool(self.devices) and all(device.processes_known for device in self.devices)
 
 
-def tool_probe(name: str, tool: str, words: str, every_s: float, limit_s: int = 10) -> Probe:
-    """A probe that runs a driver tool wherever it is installed, killed after `limit_s`: a sick card makes these tools hang."""
-    script = _SCRIPT.format(search=SEARCH_PATH, tool=tool, words=words, limit=limit_s)
-    return Probe(name, ("sh", "-c", script), every_s=every_s, timeout_s=limit_s + 2.0)
-
-
 def info_probe(every_s: float = 5.0) -> Probe:
-    """The command behind the NPU table. npu-smi must not run twice at once on a node; the helper never overlaps a probe.
+    """The command behind the NPU table.
 
     What comes behind the table is for `npu_details.with_all_processes`.
     """
     limit, more, chips = 10, 3, 2
-    script = _INFO.format(search=SEARCH_PATH, limit=limit, more=more, chips=chips, rows=PROCESS_ROWS)
-    return Probe("npu", ("sh", "-c", script), every_s, limit + 1.0 + chips * (more + 1.0) + 1.0)
+    script = _INFO.format(
+        search=SEARCH_PATH, turn=turn_function(), limit=limit, more=more, chips=chips, rows=PROCESS_ROWS
+    )
+    return Probe("npu", ("sh", "-c", script), every_s, TURN_S + limit + 1.0 + chips * (more + 1.0) + 1.0)
 
 
 def read_info(sample: Sample) -> NpuTable:
