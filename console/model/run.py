@@ -54,6 +54,8 @@ class RunState:
     exit: Exit | None = None
     pids: tuple[int, ...] = ()
     """Processes that carry the cookie."""
+    halted: tuple[int, ...] = ()
+    """Those of them that a signal has stopped: they do nothing until they are told to go on."""
     log_size: int = 0
     stopping: bool = False
     """A stop was asked for this run (recorded on the node, so that every console knows)."""

@@ -28,6 +28,11 @@ class Stat(NamedTuple):
     state: str
     name: str
 
+    @property
+    def halted(self) -> bool:
+        """Whether a signal stopped it: it lives, keeps all it has, and does nothing. A debugger's hold (`t`) does not count."""
+        return self.state == "T"
+
 
 class Scan:
     """One walk over /proc."""
@@ -71,8 +76,13 @@ def read_stat(pid: int) -> Optional[Stat]:
 
 def alive(pid: int, start: int) -> bool:
     """Whether exactly that process lives; a zombie does not."""
+    return again(pid, start) is not None
+
+
+def again(pid: int, start: int) -> Optional[Stat]:
+    """Exactly that process as it is now; None when it does not live."""
     found = read_stat(pid)
-    return found is not None and found.start == start and found.state not in "ZX"
+    return found if found is not None and found.start == start and found.state not in "ZX" else None
 
 
 def token_of(pid: int, variable: bytes = COOKIE) -> Optional[str]:

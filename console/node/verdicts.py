@@ -15,7 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from console.node import memory
 from console.node.places import Base, Key, read_json
-from console.node.processes import Scan, Stat, alive, boot_id, read_stat, scan
+from console.node.processes import Scan, Stat, again, alive, boot_id, read_stat, scan
 from console.node.runs import EXIT, LOCK, LOG, RUN, SPEC, STOP
 
 PREPARED, RUNNING, ORPHANS, FOREIGN, EXITED, LOST = "prepared", "running", "orphans", "foreign", "exited", "lost"
@@ -103,7 +103,7 @@ def judge(base: Base, key: Key, seen: Scan) -> Judged:
     main, keeper = _main(run, members, seen), _keeper(run, seen.keepers.get(token))
     locked = bool(run) and held(os.path.join(path, LOCK))
     exited = read_json(os.path.join(path, EXIT))
-    living = [each for each in members if alive(each.pid, each.start)]
+    living = [found for found in (again(each.pid, each.start) for each in members) if found is not None]
     evidence = Evidence(bool(run), locked, exited is not None, main is not None, bool(living), keeper is not None)
     stopping = os.path.exists(os.path.join(path, STOP))
     return Judged(key, verdict(evidence), record, run, exited, main, keeper, living, log_size(base, key), stopping)
@@ -171,6 +171,7 @@ def as_state(judged: Judged, with_spec: bool = True) -> Dict[str, Any]:
         "started_at": judged.run.get("started_at"),
         "exit": judged.exit,
         "pids": sorted(each.pid for each in judged.members),
+        "halted": sorted(each.pid for each in judged.members if each.halted),
         "log_size": judged.log_size,
         "stopping": judged.stopping,
         "reason": reason(judged),
@@ -244,8 +245,8 @@ class Observer:
         locked = files[0] and held(os.path.join(path, LOCK))
         known = self._known.get(key)
         token = known[1].token if known else str((read_json(os.path.join(path, SPEC)) or {}).get("token", ""))
-        members = tuple(alive(each.pid, each.start) for each in self.seen.members.get(token, []))
-        return (*files, locked, members)
+        members = [again(each.pid, each.start) for each in self.seen.members.get(token, [])]
+        return (*files, locked, tuple(each and each.halted for each in members))
 
 
 def _main(run: Dict[str, Any], members: List[Stat], seen: Scan) -> Optional[Stat]:

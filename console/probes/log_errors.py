@@ -27,6 +27,7 @@ _WRAPPERS = re.compile(
     r"Engine core initialization failed|Worker failed with error|EngineDeadError|EngineCore encountered a fatal error"
     r"|EngineCore failed to start|WorkerProc hit an exception|WorkerProc failed to start|WorkerProc initialization failed"
     r"|AsyncLLM output_handler failed|Exception occurred while running API servers|died with exit code|RuntimeError: cancelled"
+    r"|RuntimeError: Executor failed\."
     r"|Engine core proc \S+ died unexpectedly|Worker proc \S+ died unexpectedly|Parent process exited"
 )
 """They say that something failed elsewhere (vLLM 0.21 v1/engine/core.py, v1/executor/multiproc_executor.py)."""

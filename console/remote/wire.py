@@ -51,6 +51,7 @@ class _Run(_Said):
     started_at: float | None
     exit: _Exit | None
     pids: list[int]
+    halted: list[int]
     log_size: int
     stopping: bool
     reason: str
@@ -185,6 +186,7 @@ def _run(said: _Run) -> RunState:
         started_at=said.started_at,
         exit=None if ended is None else Exit(ended.code, ended.signal, ended.at),
         pids=tuple(said.pids),
+        halted=tuple(said.halted),
         log_size=said.log_size,
         stopping=said.stopping,
         reason=said.reason,

@@ -428,3 +428,16 @@ def small_disk(path: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_a_process_that_a_signal_stopped_is_told_until_it_goes_on_and_ends_like_any(node: Driver) -> None:
+    node.launch(KEY, TREE)
+    worker = pid_in(node, "worker")
+    until_blocking(lambda: worker in node.runs[KEY]["pids"])
+    assert node.runs[KEY]["halted"] == []
+    os.kill(worker, signal.SIGSTOP)
+    until_blocking(lambda: node.runs[KEY]["halted"] == [worker])
+    os.kill(worker, signal.SIGCONT)
+    until_blocking(lambda: node.runs[KEY]["halted"] == [])
+    os.kill(worker, signal.SIGSTOP)
+    assert node.stop(KEY, grace_s=0.5)[0]["outcome"] == "stopped"

@@ -15,7 +15,7 @@ from console.services.monitoring.loads import FRESH_S, serving_of
 from console.services.monitoring.records import RunRecord
 from console.services.monitoring.states import Evidence, judge
 from console.services.serving.answers import EMPTY_200, EMPTY_500, complaint, proxy_fact
-from console.services.serving.works import hang_words
+from console.services.serving.works import hang_words, unanswered
 from tests.services.deployments import deployment
 
 CADENCES = Cadences()
@@ -111,6 +111,27 @@ def test_a_hang_makes_a_ready_engine_degraded_and_says_so_first() -> None:
     evidence = Evidence(Link(LinkState.UP), True, run, False, log_ready=True, rungs=record.answers)
     assert judge(evidence).state is EngineState.DEGRADED
     assert judge(evidence).cause.startswith("hangs: ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "aicore", "moved", "named"),
+    [
+        (HttpAnswer(0, b"", 30.0, "no answer in 30 s"), None, None, True),
+        (HttpAnswer(0, b"", 30.0, "no answer in 30 s"), 3, 99.0, True),
+        (HttpAnswer(0, b"", 30.0, "no answer in 30 s"), 80, None, False),
+        (HttpAnswer(0, b"", 30.0, "no answer in 30 s"), 0, 101.0, False),
+        (HttpAnswer(0, b"", 0.1, "refused"), 0, None, False),
+        (HttpAnswer(404, b"no such model", 30.0), 0, None, False),
+    ],
+    ids=["nothing known", "rests", "computes", "others are served", "refused", "answered late"],
+)
+def test_no_answer_is_a_hang_only_where_nothing_moves(
+    answer: HttpAnswer, aicore: int | None, moved: float | None, named: bool
+) -> None:
+    record = RunRecord(RunKey("x", "e", "r"))
+    record.rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
+    record.metrics.moved_at = moved
+    assert unanswered(record, answer, aicore, 100.0, 30.0) is named
 
 
 GOOD = json.dumps({"choices": [{"text": "a"}]}).encode()

@@ -14,7 +14,7 @@ import pytest
 
 from console.demo.processes import descendants
 from console.model.snapshot import EngineState, Grade
-from console.services.cadences import Cadences
+from console.services.monitoring.cadences import Cadences
 from console.services.session import Session
 from tests.e2e.cluster import Lab
 from tests.serving.labs import FAST, LAYOUT, carry_out, load_on, named, ready, small_lab, watched
@@ -119,6 +119,20 @@ async def test_a_hang_with_health_200(serving: Lab) -> None:
                 assert shown.state is EngineState.DEGRADED
                 assert shown.cause.startswith("hangs: ")
         await is_over(session)
+
+
+async def test_a_worker_that_a_signal_stopped_of_an_engine_with_a_server_and_of_one_without(serving: Lab) -> None:
+    async with healthy(serving) as session:
+        for engine in ("decode-1", "whole-1"):
+            pid = session.snapshot.engines[engine].pid
+            worker = max(descendants(pid or 0))
+            os.kill(worker, signal.SIGSTOP)
+            try:
+                await until(named(session, "S1", engine), 10.0, f"{session.snapshot.engines[engine]}")
+                assert f"kill -CONT {worker}" in session.snapshot.engines[engine].cause
+            finally:
+                os.kill(worker, signal.SIGCONT)
+            await is_over(session)
 
 
 async def test_a_wrong_block_size(serving: Lab) -> None:

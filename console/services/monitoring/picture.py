@@ -29,7 +29,7 @@ from console.services.monitoring import unmanaged
 from console.services.monitoring.drift import drift
 from console.services.monitoring.loads import serving_of
 from console.services.monitoring.records import NodeRecord, RunRecord
-from console.services.monitoring.states import Evidence, condemn, judge
+from console.services.monitoring.states import Evidence, condemn, halted_words, judge
 
 _ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
@@ -215,7 +215,8 @@ def _log_read(run: RunState | None, learnt: RunRecord | None) -> bool:
 def _ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> tuple[Rung, ...]:
     up = record.link.state is LinkState.UP
     link = Rung("link", Grade.OK if up else Grade.FAIL, record.link.reason or record.link.state, record.link.since)
-    process = Rung("process", _PROCESS[run.verdict] if up else Grade.UNKNOWN, _process_text(run), record.runs_at)
+    grade = Grade.FAIL if run.halted else _PROCESS[run.verdict]
+    process = Rung("process", grade if up else Grade.UNKNOWN, _process_text(run), record.runs_at)
     if learnt is None:
         return (link, process)
     log = learnt.log_state
@@ -245,6 +246,8 @@ _PROCESS = {
 
 
 def _process_text(run: RunState) -> str:
+    if run.halted:
+        return halted_words(run)
     if run.verdict is RunVerdict.RUNNING:
         return f"pid {run.pid}, {len(run.pids)} processes" if run.pids else f"pid {run.pid}"
     return f"{run.verdict}" + (f", exit {run.exit}" if run.exit else "")

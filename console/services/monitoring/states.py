@@ -70,6 +70,8 @@ def _prepared(evidence: Evidence, run: RunState) -> Verdict:
 def _running(evidence: Evidence, run: RunState) -> Verdict:
     if run.stopping:
         return Verdict(EngineState.STUCK, _left(run)) if evidence.stuck else Verdict(EngineState.STOPPING)
+    if run.halted:
+        return Verdict(EngineState.DEGRADED, halted_words(run))
     if evidence.log_dead:
         return Verdict(EngineState.DEGRADED, evidence.log_dead)
     if evidence.headless:
@@ -83,6 +85,12 @@ def _running(evidence: Evidence, run: RunState) -> Verdict:
     if served and (evidence.log_ready or not evidence.log_current):
         return Verdict(EngineState.READY)
     return Verdict(EngineState.STARTING)
+
+
+def halted_words(run: RunState) -> str:
+    """`hangs: …` of a run with halted processes: the others wait for them, and `/health` does not tell."""
+    pids = " ".join(str(pid) for pid in run.halted[:6])
+    return f"hangs: {len(run.halted)} of {len(run.pids)} processes were stopped by a signal; kill -CONT {pids} lets them go on"
 
 
 def _orphans(evidence: Evidence, run: RunState) -> Verdict:

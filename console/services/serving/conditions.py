@@ -74,9 +74,10 @@ def facts_of(snapshot: ClusterSnapshot, before: frozenset[tuple[str, str]]) -> I
 
 
 def _rungs(engine: EngineSnapshot, rungs: Mapping[str, Rung]) -> Iterator[tuple[str, str, str]]:
-    works, model = rungs.get("works"), rungs.get("model")
-    if works is not None and works.evidence.startswith("hangs: "):
-        yield "hang", engine.id, works.evidence
+    hangs = [rungs[name].evidence for name in ("process", "works") if name in rungs]
+    if words := next((words for words in hangs if words.startswith("hangs: ")), ""):
+        yield "hang", engine.id, words
+    model = rungs.get("model")
     if model is not None and model.grade is Grade.FAIL and model.evidence.startswith("serves "):
         yield "wrong-model", engine.id, model.evidence
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from console.model.run import RunKey
 from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
+from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
@@ -84,6 +85,7 @@ class WorksWatch:
         address = deployment.address(engine.node) or "127.0.0.1"
         ask = {"model": expected_model(deployment), "prompt": "1", "max_tokens": 1, "temperature": 0}
         limit = self._cadences.works_timeout_s
+        asked = time.time()
         answer = await link.http().post_json(address, engine.port or 0, "/v1/completions", ask, limit)
         wrong = complaint(answer)
         now = time.time()
@@ -95,6 +97,8 @@ class WorksWatch:
         else:
             learnt.works_failures += 1
             again = learnt.works_failures < 2
+            if not again and engine.role != "proxy" and unanswered(learnt, answer, self._aicore(engine), asked, limit):
+                wrong = f"hangs: {wrong} to a completion of one token, while /health says 200"
             grade, more = (Grade.UNKNOWN, "; asking once more") if again else (Grade.FAIL, "")
             learnt.works = Rung("works", grade, wrong + more, now)
             self._rounds.again(key, self._cadences.works_again_s)
@@ -121,6 +125,17 @@ class WorksWatch:
             each.aicore_percent for each in devices if each.id in engine.devices and each.aicore_percent is not None
         ]
         return max(known, default=None)
+
+
+def unanswered(learnt: RunRecord, answer: HttpAnswer, aicore: int | None, asked: float, limit_s: float) -> bool:
+    """Whether a completion got no answer though nothing else was served or computed meanwhile: a queue would move.
+
+    A frozen worker shows in no metric (vLLM 0.21 counts its requests neither as running nor as waiting).
+    """
+    if answer.status or answer.took_s < limit_s or not learnt.answering:
+        return False
+    moved = learnt.metrics.moved_at
+    return (moved is None or moved <= asked) and (aicore is None or aicore < RESTING_PERCENT)
 
 
 def hang_words(learnt: RunRecord, aicore: int | None, now: float, cadences: Cadences) -> str:
