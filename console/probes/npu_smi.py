@@ -47,6 +47,7 @@ _A2 = re.compile(r"910B|^A2G|^$")
 """What an A2 device may be called: the chip's name, the part's name of some builds, or nothing."""
 _HEALTH = {"OK", "WARNING", "ALARM", "CRITICAL", "UNKNOWN"}
 
+NOT_INSTALLED = "npu-smi is not installed"
 _ROOT = "run as root or as a member of HwHiAiUser"
 _ERRORS = (
     ("ret is -8005", "the driver does not answer (dcmi -8005)", f"reboot after a driver upgrade, or {_ROOT}"),
@@ -54,8 +55,8 @@ _ERRORS = (
     ("ret is -8002", "npu-smi is not permitted (dcmi -8002)", _ROOT),
     ("ermission denied", "npu-smi is not permitted", _ROOT),
     (BUSY, "npu-smi cannot be asked: " + BUSY, "a hanging driver often means a lost card; see dmesg and lspci"),
-    ("command not found", "npu-smi is not installed", f"install the driver tools; looked in PATH:{SEARCH_PATH}"),
-    ("npu-smi: not found", "npu-smi is not installed", f"install the driver tools; looked in PATH:{SEARCH_PATH}"),
+    ("command not found", NOT_INSTALLED, f"install the driver tools; looked in PATH:{SEARCH_PATH}"),
+    ("npu-smi: not found", NOT_INSTALLED, f"install the driver tools; looked in PATH:{SEARCH_PATH}"),
     ("There is no NPU card", "the driver sees no NPU", "compare with lspci -d 19e5: and see dmesg"),
     ("Invalid card id", "the card does not exist or was lost", "compare npu-smi info -l with lspci -d 19e5:"),
     (

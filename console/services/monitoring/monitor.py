@@ -222,10 +222,12 @@ def _npu_sample(record: NodeRecord, sample: Sample) -> None:
     """A whole table replaces the last one; a part is shown where there never was a whole one, and why it is only a part."""
     table = with_all_processes(read_info(sample), sample.stdout)
     record.table_error = table.error if table.complete else table.error or "the table of npu-smi was cut off"
+    ended = sample.at - (record.clock_offset_s or 0.0)
+    record.table_asked_at = ended - sample.took_s
     before_whole = record.table is not None and record.table.complete
     if table.complete or (table.devices and not before_whole):
         record.table = table
-        record.table_at = sample.at - (record.clock_offset_s or 0.0)
+        record.table_at = ended
 
 
 def _host_sample(record: NodeRecord, sample: Sample) -> None:

@@ -34,6 +34,8 @@ class NodeRecord:
     """The last complete NPU table."""
     table_at: float | None = None
     table_error: str = ""
+    table_asked_at: float | None = None
+    """When the npu-smi began that ended last, with a table or without; our clock."""
     host: Host = field(default_factory=Host)
     unmanaged: tuple[Unmanaged, ...] = ()
     """As the node told them: times by its clock, without what npu-smi says."""

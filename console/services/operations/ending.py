@@ -9,7 +9,7 @@ from console.model.errors import ConsoleError
 from console.model.plan import Step
 from console.model.run import RunKey, StopResult
 from console.probes.listeners import listeners_probe, listens, parse_listeners
-from console.probes.npu_smi import info_probe
+from console.probes.npu_smi import NOT_INSTALLED, info_probe
 from console.remote.link import NodeLink
 from console.services.operations.plans import GRACE_S, KILL_S
 from console.services.operations.scope import Say, Scope
@@ -18,6 +18,10 @@ VERIFY_S = 60.0
 """How long HBM may take to be given back after the last process is gone."""
 HEARD_S = 10.0
 """How long the picture may take to show what the node has just answered; later steps and the operator read the picture."""
+LOOK_EVERY_S = 1.0
+"""Between two looks: each asks npu-smi, which a sick driver bears badly."""
+ANSWER_S = 30.0
+"""One that runs already when npu-smi is asked for ends first, and may take its whole time."""
 IDLE_HBM_MIB = 4096
 """Above every idle base seen (A2 2837–3450 MiB, A3 2860–3420 MiB), far below anything that is loaded."""
 
@@ -79,17 +83,18 @@ class Ending:
         """After a stop: the ports are closed and the devices hold nothing of it any more, else the pids that do."""
         link = self._scope.link(step)
         began = time.monotonic()
-        left = ""
+        left = told = ""
         while time.monotonic() - began < VERIFY_S:
             left = await self._left_on(step, link)
             if not left:
                 return "ports closed, devices idle" if self._devices(step) else "ports closed"
-            say(left)
-            if self._scope.cancelled.is_set():
+            if left != told:
+                say(told := left)
+            if self._scope.cancelled.is_set() or NOT_INSTALLED in left:
                 break
-            await self._scope.next_picture()
+            await self._scope.pause(LOOK_EVERY_S)
         raise ConsoleError(
-            f"{step.node}: {left}", hint="npu-smi info names the owner; a relaunch now would fail for lack of HBM"
+            f"{step.node}: {left}", hint="look with npu-smi info; a relaunch fails where HBM is still held"
         )
 
     async def _left_on(self, step: Step, link: NodeLink) -> str:
@@ -106,12 +111,10 @@ class Ending:
         asked = time.time()
         await link.probe_now(info_probe().name)
         record = self._scope.monitor.nodes[step.node]
-        if not await self._scope.until(
-            lambda: (record.table_at or 0.0) >= asked - 1.0 or bool(record.table_error), 15.0
-        ):
-            return "npu-smi has not answered"
+        if not await self._scope.until(lambda: (record.table_asked_at or 0.0) >= asked, ANSWER_S):
+            return f"ports closed, devices unknown: npu-smi has not answered in {ANSWER_S:.0f} s"
         if record.table is None or record.table_error:
-            return f"npu-smi: {record.table_error or 'no table'}"
+            return f"ports closed, devices unknown: {record.table_error or 'no table'}"
         busy = [
             f"device {device.id} ({device.hbm_used_mib} MiB, "
             + (

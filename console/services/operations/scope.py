@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -93,6 +94,12 @@ class Scope:
                 return False
             await self.next_picture()
         return True
+
+    async def pause(self, seconds: float) -> None:
+        """Let time go by, or the operator cancel."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.cancelled.wait()
 
     async def next_picture(self) -> None:
         """Wait for the next picture, or for the operator to cancel."""
