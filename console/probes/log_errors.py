@@ -32,6 +32,11 @@ _WRAPPERS = re.compile(
 )
 """They say that something failed elsewhere (vLLM 0.21 v1/engine/core.py, v1/executor/multiproc_executor.py)."""
 
+_UNSAID = (
+    "the engine core ended without a word (EngineDeadError): it was killed, or the node had no memory left; see dmesg"
+)
+"""vLLM's own words send the reader to a stack trace above, which is not there."""
+
 _DEADLY = re.compile(
     r"Engine core initialization failed|EngineDeadError|EngineCore encountered a fatal error|EngineCore failed to start"
     r"|Worker proc \S+ died unexpectedly|Engine core proc \S+ died unexpectedly|died with exit code"
@@ -125,7 +130,10 @@ class ErrorFinder:
     @property
     def best(self) -> LogLine | None:
         """The line to show: the cause, or a wrapper when nothing better was said."""
-        return self.cause or self.deadly or self.wrapper
+        found = self.cause or self.deadly or self.wrapper
+        if self.cause is None and found is not None and "EngineDeadError" in found.text:
+            return replace(found, text=_UNSAID)
+        return found
 
     def survived(self) -> None:
         """Forget what was said so far: the engine went on, so it explains nothing."""

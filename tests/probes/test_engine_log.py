@@ -65,7 +65,7 @@ def _read(name: str) -> LogState:
         ("dp/ext_rank1.log", "Killed"),
         ("dp/hl_node0.log", "Connection closed by peer [127.0.0.1]:9095."),
         ("engine_dead_on_first_request.log", "RuntimeError: _C::get_scheduler_metadata() is missing value"),
-        ("kill9_enginecore.log", "EngineDeadError: EngineCore encountered an issue."),
+        ("kill9_enginecore.log", "the engine core ended without a word (EngineDeadError)"),
     ],
 )
 def test_the_first_cause(name: str, cause: str) -> None:
