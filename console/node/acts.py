@@ -9,7 +9,7 @@ import contextlib
 import os
 from typing import Any, Callable, Dict, List, Tuple
 
-from console.node import boxes, lease
+from console.node import boxes, lease, notes
 from console.node.frames import Header
 from console.node.launching import launch
 from console.node.mounts import file_system
@@ -137,7 +137,10 @@ class Acts:
         if not NAME.match(deployment):
             raise Refusal("bad-request", "%r cannot be a directory name" % deployment)
         if act == "look":
-            return {"lease": lease.look(base, deployment)}, b""
+            return {"lease": lease.look(base, deployment), "notes": notes.look(base, deployment)}, b""
+        if act == "note":
+            notes.keep(base, deployment, str(header["name"]), header["value"])
+            return {}, b""
         token = str(header["token"])
         if act == "give-back":
             return {"given": lease.give_back(base, deployment, token)}, b""

@@ -39,7 +39,7 @@ def look(base: Base, deployment: str) -> Optional[Dict[str, Any]]:
 
 def take(base: Base, deployment: str, holder: str, verb: str, token: str, takeover: bool) -> Dict[str, Any]:
     """Take the lease, or renew it when the token is ours already. Raises Refusal `busy` naming the holder."""
-    with _locked(base, deployment):
+    with locked(base, deployment):
         found = look(base, deployment)
         now = time.time()
         if found is not None and found["token"] != token and not _free(found, holder) and not takeover:
@@ -63,7 +63,7 @@ def take(base: Base, deployment: str, holder: str, verb: str, token: str, takeov
 
 def give_back(base: Base, deployment: str, token: str) -> bool:
     """Give the lease back; False when it is no longer ours."""
-    with _locked(base, deployment):
+    with locked(base, deployment):
         found = look(base, deployment)
         if found is None or found["token"] != token:
             return False
@@ -82,7 +82,8 @@ def _lives(pid: object, started: object) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(base: Base, deployment: str) -> Iterator[None]:
+def locked(base: Base, deployment: str) -> Iterator[None]:
+    """Hold what keeps two consoles from writing a deployment's own files at once. Raises Refusal."""
     directory = base.make_dirs(deployment)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

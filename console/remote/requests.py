@@ -116,6 +116,11 @@ class Requests(ABC):
         header, _ = await self._ask("lease", {**fields, "deployment": deployment, "act": act}, timeout_s=QUICK_S)
         return header
 
+    async def note(self, deployment: str, name: str, value: Mapping[str, JsonValue]) -> None:
+        """Replace a note on a deployment, which `lease` tells with each look; an empty one takes it away."""
+        body = {"deployment": deployment, "act": "note", "name": name, "value": dict(value)}
+        await self._ask("lease", body, timeout_s=QUICK_S)
+
     def _sensible(self, read: Callable[[], T]) -> T:
         """A reply that makes no sense is a node's error."""
         try:

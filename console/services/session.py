@@ -32,6 +32,7 @@ from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.paces import PaceWatch, book_path
 from console.services.monitoring.unmanaged import Regard
 from console.services.operations.lease import keeper, said
+from console.services.operations.notes import Notes
 from console.services.operations.operator import Operator
 from console.services.operations.plans import PlanMaker, command_text
 from console.services.operations.restarts import RestartWatch
@@ -47,6 +48,8 @@ from console.services.shell import open_at_engine, open_on_node
 from console.services.upkeep.upkeep import Upkeep
 
 LEASE_EVERY_S = 5.0
+LEASE_FIRST_S = 0.5
+"""Until the node that keeps it has answered once."""
 
 
 class Session:
@@ -82,9 +85,12 @@ class Session:
         self.regard = Regard(self._monitor.nodes, self._links)
         self.preflight = Preflight(self._monitor, self._links, report_path(self.state_dir, cluster.name, layout.name))
         parts = (self._monitor, self._links, self.journal)
-        self.operator = Operator(*parts, who=operator_name(), preflight=self.preflight, change=self._roles.change)
+        self._notes = Notes(self._monitor, self._links)
+        self.operator = Operator(
+            *parts, who=operator_name(), preflight=self.preflight, change=self._roles.change, notes=self._notes
+        )
         self._paces = PaceWatch(self._monitor, book_path(self.state_dir, cluster.name, layout.name))
-        self.restarts = RestartWatch(self._monitor, self.operator, armed=restarts)
+        self.restarts = RestartWatch(self._monitor, self.operator, armed=restarts, notes=self._notes)
         results = ResultStore(self.state_dir / "results.sqlite")
         self.evaluator = Evaluator(self._monitor, self._links, self.logs, self.journal, results, who=operator_name())
         self._health = HealthWatch(self._monitor, self._links, cadences)
@@ -212,12 +218,14 @@ class Session:
     async def _watch_lease(self) -> None:
         """Keep the picture's word on who is at work fresh."""
         while True:
-            await asyncio.sleep(LEASE_EVERY_S)
+            await asyncio.sleep(LEASE_EVERY_S if self._notes.read else LEASE_FIRST_S)
             link = keeper(tuple(rank.node for rank in self.deployment.ranks()), self._links)
             holder = ""
             if link is not None and link.link.state is LinkState.UP:
                 with contextlib.suppress(NodeError, Unreachable):
-                    holder = said(await link.lease(self.deployment.name, "look"))
+                    answer = await link.lease(self.deployment.name, "look")
+                    self._notes.take(answer)
+                    holder = said(answer)
             if holder != self._monitor.holder:
                 self._monitor.holder = holder
                 self._monitor.touch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,14 +49,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield made
 
 
-def layout(made: Lab) -> tuple[str, str]:
+def layout(made: Lab, name: str = "two") -> tuple[str, str]:
     """The options that name the layout."""
-    return "--layout", str(made.file.with_name("two.yaml"))
+    return "--layout", str(made.file.with_name(f"{name}.yaml"))
 
 
-def standing(made: Lab) -> dict[str, Any]:
+def standing(made: Lab, name: str = "two") -> dict[str, Any]:
     """Where the group stands, as a console says that has just been opened."""
-    document = json.loads(made.console("status", *layout(made), "-o", "json").stdout)
+    document = json.loads(made.console("status", *layout(made, name), "-o", "json").stdout)
     found: dict[str, Any] = document["restarts"]["all"]
     return found
 
@@ -73,18 +74,18 @@ def newest(made: Lab, node: str) -> dict[str, Any]:
     return found
 
 
-def ended(made: Lab, node: str) -> bool:
+def ended(made: Lab, node: str, name: str = "two") -> bool:
     """Whether the newest run on a node has ended."""
-    return (sorted(made.node(node).base.glob("two/*/runs/*"))[-1] / "exit.json").exists()
+    return (sorted(made.node(node).base.glob(f"{name}/*/runs/*"))[-1] / "exit.json").exists()
 
 
 class Guard:
     """A console without a screen that carries the policy out."""
 
-    def __init__(self, made: Lab, out: Path) -> None:
+    def __init__(self, made: Lab, out: Path, name: str = "two") -> None:
         self._file = out.open("w")
         self.out = out
-        command = [sys.executable, "-m", "console", "guard", "--cluster", str(made.file), *layout(made)]
+        command = [sys.executable, "-m", "console", "guard", "--cluster", str(made.file), *layout(made, name)]
         self.process = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT, env=made.environment())
 
     def kill(self) -> None:
@@ -141,6 +142,37 @@ def test_a_stop_that_was_asked_for_is_never_undone(pair: Lab, tmp_path: Path) ->
         guard.kill()
     assert len(plans(pair)) == before
     assert pair.marked() == []
+
+
+def test_a_restart_that_did_not_get_to_its_launch_is_left_alone_by_consoles_opened_later(
+    pair: Lab, tmp_path: Path
+) -> None:
+    text = LAYOUT.replace("name: two", "name: one").replace("nodes: 2", "nodes: 1").replace("[p0, p1]", "[p0]")
+    text = text.replace("{size: 2, per_node: 1, balance: external,", "{size: 1, per_node: 1, balance: internal,")
+    pair.file.with_name("one.yaml").write_text(text)
+    assert pair.console("start", *layout(pair, "one"), "--yes").returncode == 0
+    pair.fail("p0", "mixed-0", "crash")
+    until_blocking(lambda: ended(pair, "p0", "one"), 90.0)
+    (pair.node("p0").root / "fail" / "mixed-0").unlink()
+    vain = "its restart did not get to the launch"
+    with socket.create_server((pair.node("p0").host, 7100)):
+        guard = Guard(pair, tmp_path / "first", "one")
+        until_blocking(lambda: vain in guard.out.read_text(), 90.0, "the port is taken")
+        guard.kill()
+    before = len(plans(pair))
+    told = standing(pair, "one")
+    assert told["standing"] == "held"
+    assert vain in told["reason"]
+    assert "port 7100" in told["reason"]
+    guard = Guard(pair, tmp_path / "second", "one")
+    try:
+        until_blocking(lambda: vain in guard.out.read_text(), 90.0, "it knows what the first one tried")
+    finally:
+        guard.kill()
+    assert len(plans(pair)) == before
+    assert pair.console("restart", *layout(pair, "one"), "--yes").returncode == 0
+    assert standing(pair, "one")["standing"] == "watching"
+    assert pair.console("stop", *layout(pair, "one"), "--yes").returncode == 0
 
 
 def test_a_read_only_console_and_a_layout_without_a_policy_are_told_so(pair: Lab) -> None:

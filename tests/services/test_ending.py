@@ -16,7 +16,7 @@ from console.model.run import Hello, Sample
 from console.model.snapshot import Link, LinkState
 from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
-from console.services.logs import LogBook
+from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.operations import ending
 from console.services.operations.scope import Scope

@@ -119,7 +119,9 @@ class Membership:
         missing = dict(wanted)
         while time.monotonic() - began < JOIN_S and not self._scope.cancelled.is_set():
             now = (await self._tell(step, "add", [])).of(self._role(step))
-            isolated.difference_update([name for each, name in wanted.items() if each not in now])
+            if gone := isolated & {name for each, name in wanted.items() if each not in now}:
+                isolated -= gone
+                await self._keep_isolated()
             missing = {each: name for each, name in wanted.items() if each not in now or name in isolated}
             if not missing:
                 self._scope.monitor.touch()
@@ -139,7 +141,9 @@ class Membership:
         mine = {endpoint(deployment, rank): rank.id for rank in self._ranks(step)}
         now = (await self._tell(step, "remove", [*mine])).of(self._role(step))
         kept = [name for each, name in mine.items() if each in now]
-        self._isolated(step).update(kept)
+        if kept:
+            self._isolated(step).update(kept)
+            await self._keep_isolated()
         self._scope.monitor.touch()
         return "isolated in the proxy" if kept else "taken out of the proxy"
 
@@ -175,6 +179,11 @@ class Membership:
         """What the running proxy was told to use no more, as long as it still counts it."""
         key = self._scope.monitor.current("proxy")
         return self._scope.monitor.learnt(key).isolated if key is not None else set()
+
+    async def _keep_isolated(self) -> None:
+        """For the other consoles, and for those that are opened later."""
+        if self._scope.notes is not None:
+            await self._scope.notes.keep_isolated()
 
 
 def _waiting(missing: dict[str, str], isolated: set[str]) -> str:

@@ -26,6 +26,7 @@ from console.services.operations import routing
 from console.services.operations.lease import held, keeper
 from console.services.operations.live_plans import mending, rolling, scaled
 from console.services.operations.membership import listed
+from console.services.operations.notes import Notes
 from console.services.operations.plans import DRAIN_S, PlanMaker
 from console.services.operations.scope import Runner, Scope
 from console.services.operations.steps import StepRunner
@@ -48,6 +49,7 @@ class Operator:
         who: str,
         preflight: Preflight | None = None,
         change: Callable[[Change], None] | None = None,
+        notes: Notes | None = None,
     ) -> None:
         """`change` carries a change of the assignment out; without it no plan can."""
         self._monitor = monitor
@@ -56,6 +58,7 @@ class Operator:
         self._who = who
         self._preflight = preflight
         self._change = change
+        self._notes = notes
         self._cancelled = asyncio.Event()
         self.running: Plan | None = None
 
@@ -206,7 +209,9 @@ class Operator:
             notice(StepEvent(step, outcome, message, time.time()))
 
         who = f"{self._who} (restart policy)" if plan.restarts else self._who
-        runner = runner or StepRunner(Scope(plan, self._monitor, self._links, who, self._cancelled, gate, self._change))
+        runner = runner or StepRunner(
+            Scope(plan, self._monitor, self._links, who, self._cancelled, gate, self._change, self._notes)
+        )
         halted: set[str] = set()
         for stage in plan.stages:
             going = [step for step in stage.steps if not self._cancelled.is_set() and step.node not in halted]

@@ -16,6 +16,7 @@ from console.model.plan import Outcome, Plan, PlanResult, StepEvent
 from console.model.restart import GroupRestart, Restart, Standing
 from console.model.snapshot import EventLevel
 from console.services.monitoring.monitor import Monitor
+from console.services.operations.notes import Notes
 from console.services.operations.operator import Operator
 from console.services.operations.standing import Member, Sight, longest, stand
 
@@ -47,10 +48,11 @@ class Witness(Protocol):
 class RestartWatch:
     """Watches the groups of one session; acts only when armed."""
 
-    def __init__(self, monitor: Monitor, operator: Operator, *, armed: bool) -> None:
+    def __init__(self, monitor: Monitor, operator: Operator, *, armed: bool, notes: Notes | None = None) -> None:
         """`armed` says whether this console may act by itself; a read-only one never does."""
         self._monitor = monitor
         self._operator = operator
+        self._notes = notes
         self._armed = armed and not monitor.read_only
         self.paused = False
         """Set by an operator who wants no restarts from this console for now."""
@@ -88,7 +90,8 @@ class RestartWatch:
         if seen != before:
             self._monitor.touch()
         due = [each for each in seen.values() if each.due_at is not None and each.due_at <= now]
-        if due and self._acting is None:
+        told = self._notes is None or not self._notes.awaited
+        if due and told and self._acting is None:
             name = due[0].group
             self._acting = (name, asyncio.create_task(self._restart(name), name=f"restart {name}"))
 
@@ -103,6 +106,8 @@ class RestartWatch:
             sight = Sight(runs, now)
         elif sight is None or sight.runs != runs:
             sight = self._sights[name] = Sight(runs, now)
+        if not sight.broken and self._notes is not None:
+            sight = replace(sight, broken=self._notes.vain(name, runs))
         found = stand(policy, name, members, sight, self._forbidden())
         return found if self.acts or found.standing is not Standing.WAITING else replace(found, due_at=None)
 
@@ -150,13 +155,19 @@ class RestartWatch:
             self._sights[group] = replace(sight, at=time.time())
             self._refused(error)
         except ConsoleError as error:
-            self._sights[group] = replace(sight, broken=str(error))
+            await self._give_up(group, sight, str(error))
             self._refused(error)
         else:
             if broken:
-                self._sights[group] = replace(sight, broken=broken)
+                await self._give_up(group, sight, broken)
         finally:
             self._acting = None
+
+    async def _give_up(self, group: str, sight: Sight, why: str) -> None:
+        """A restart that did not get to its launch leaves no run behind that would tell of it."""
+        self._sights[group] = replace(sight, broken=why)
+        if self._notes is not None:
+            await self._notes.keep_vain(group, sight.runs, why)
 
     async def _carry_out(self, group: str, sight: Sight) -> PlanResult:
         """Raises Busy when somebody else is at work or has been there since."""

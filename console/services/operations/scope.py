@@ -16,6 +16,7 @@ from console.model.snapshot import EngineState
 from console.remote.link import NodeLink
 from console.services.assigning.roles import Change, reassigned
 from console.services.monitoring.monitor import Monitor
+from console.services.operations.notes import Notes
 from console.services.operations.plans import PlanMaker
 from console.services.readiness.gate import Gate
 
@@ -48,6 +49,7 @@ class Scope:
         cancelled: asyncio.Event,
         gate: Gate | None = None,
         change: Callable[[Change], None] | None = None,
+        notes: Notes | None = None,
     ) -> None:
         self.plan = plan
         self.monitor = monitor
@@ -55,6 +57,7 @@ class Scope:
         self.cancelled = cancelled
         self.gate = gate
         self.change = change
+        self.notes = notes
         self.ranks: dict[str, Rank] = PlanMaker(monitor.deployment, monitor.snapshot).ranks
         if plan.change is not None:
             after = reassigned(monitor.deployment, plan.change[1])
