@@ -129,7 +129,7 @@ def prune(base: Base, key: Key, living: List[str]) -> List[str]:
     engine_dir = base.engine(key)
     names = base.names(key.deployment, key.engine, "runs")
     keep = set(living) | {current(engine_dir) or "", key.run}
-    broken = [name for name in names if failed(os.path.join(engine_dir, "runs", name))]
+    broken = [name for name in names if name not in keep and failed(os.path.join(engine_dir, "runs", name))]
     keep.update(broken[-1:])
     keep.update(name for name in broken[-KEPT_FAILED:] if _ended_lately(os.path.join(engine_dir, "runs", name)))
     gone: List[str] = []

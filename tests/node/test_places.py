@@ -142,12 +142,21 @@ def test_what_failed_in_the_last_week_is_kept_whatever_its_number_and_size(
     assert runs.prune(base, Key("dep", "decode-5", "r5"), []) == ["r1", "r0"]
 
 
+def test_the_newest_failed_run_stays_while_the_run_that_was_just_launched_has_no_end_yet(tmp_path: Path) -> None:
+    base = Base(str(tmp_path / "base"))
+    for number in range(15):
+        ended(base, f"r{number:02}", failed=number == 1, days_ago=30.0)
+    (tmp_path / "base/dep/decode-5/runs/r14/exit.json").unlink()
+    (tmp_path / "base/dep/decode-5/runs/r14/stop.json").unlink()
+    assert runs.prune(base, Key("dep", "decode-5", "r14"), []) == ["r04", "r03", "r02", "r00"]
+
+
 def test_an_engine_that_fails_in_a_loop_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "KEPT_FAILED", 12)
     base = Base(str(tmp_path / "base"))
     for number in range(20):
         ended(base, f"r{number:02}", failed=True, days_ago=0.0)
-    assert len(runs.prune(base, Key("dep", "decode-5", "r19"), [])) == 8
+    assert len(runs.prune(base, Key("dep", "decode-5", "r19"), [])) == 7, "the newest of 20, and 12 before it, stay"
 
 
 def test_old_runs_go_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
