@@ -206,7 +206,7 @@ class ErrorFinder:
         text = line.text
         if _REQUEST in text:
             self._request.add(line.process)
-        elif line.level in ("ERROR", "CRITICAL"):
+        elif line.level in ("ERROR", "CRITICAL") and text[:1] not in (" ", "\t"):
             before = self.cause
             self._note(line)
             self._headline = self.cause if self.cause is not before else None

@@ -342,6 +342,18 @@ def test_a_file_that_only_lacks_is_no_cause() -> None:
     assert _state(lines).first_error == ""
 
 
+def test_lines_of_two_processes_that_ran_into_each_other_leave_no_scrap_of_a_trace_as_the_cause() -> None:
+    place = b"ERROR 11-26 02:06:26 [async_llm.py:704] "
+    log = (
+        b"(EngineCore_DP1 pid=2) ERROR 11-26 02:06:26 [multiproc_executor.py:283] Worker proc VllmWorker-0 died unexpectedly\n"
+        + place + b"AsyncLLM output_handler failed.\n" + place + b"Traceback (most recent call last):\n"
+        + b"(APIServer pid=1) (EngineCore_DP1 pid=2) " + place + b'  File "async_llm.py", line 660, in output_handler\n'
+        + b"(APIServer pid=1) " + place + b"              ^^^^^^^^^^^^^^^^^^\n"
+        + b"(APIServer pid=1) (EngineCore_DP1 pid=2) " + place + b"vllm.v1.engine.exceptions.EngineDeadError: See above\n"
+    )  # fmt: skip
+    assert _state(log).first_error == "Worker proc VllmWorker-0 died unexpectedly"
+
+
 def test_a_plain_error_line_gives_way_to_the_traceback_right_after_it() -> None:
     head = b"(Worker pid=1) ERROR 11-23 20:59:05 [w.py:1] Something failed\n"
     trace = b"Traceback (most recent call last):\n  File \"a.py\", line 1, in a\nKeyError: 'x'\n"

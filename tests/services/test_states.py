@@ -193,6 +193,22 @@ def test_no_order_is_claimed_where_clocks_cannot_tell() -> None:
     assert same["decode-1"].cause == "b"
 
 
+def test_whom_the_logs_name_is_first_although_its_server_ended_later() -> None:
+    engines = {
+        each.id: each
+        for each in (
+            _engine("decode-0", EngineState.STUCK, "peer is gone"),
+            _engine("decode-1", EngineState.FAILED, "a worker died"),
+            _engine("decode-2", EngineState.READY),
+        )
+    }
+    shown = condemn(engines, {"decode-0": 100.0, "decode-1": 101.2}, "decode-1")
+    assert shown["decode-1"].cause == "a worker died"
+    assert shown["decode-0"].cause == "peer is gone; decode-1 on n1 broke first, by the logs"
+    assert shown["decode-2"].cause == "decode-1 on n1 failed first: a worker died"
+    assert condemn(engines, {"decode-0": 100.0}, "prefill-0")["decode-1"].cause == "a worker died"
+
+
 def test_a_whole_group_is_left_as_it_is() -> None:
     engines = {name: _engine(name, EngineState.READY) for name in ("decode-0", "decode-1")}
     assert condemn(engines, {}) == engines

@@ -69,7 +69,9 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
     planned = (*ranks, proxy) if proxy else ranks
     engines = {rank.id: _engine(scene, rank, now) for rank in planned}
     engines.update(_strays(scene, planned, now))
-    engines = condemn(engines, _ended(scene, engines))
+    engines = condemn(
+        engines, _ended(scene, engines), next((each.engine for each in scene.diagnoses if each.first), "")
+    )
     records = {rank.id: learnt for rank in ranks if (learnt := _learnt(scene, rank)) is not None}
     single, grouped = serving_of(ranks, records, now)
     for name, engine in engines.items():

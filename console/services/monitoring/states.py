@@ -148,10 +148,13 @@ def _left(run: RunState) -> str:
     return f"{len(run.pids)} processes left: {shown}" + (" …" if len(run.pids) > 6 else "")
 
 
-def condemn(engines: Mapping[str, EngineSnapshot], ended_at: Mapping[str, float]) -> dict[str, EngineSnapshot]:
+def condemn(
+    engines: Mapping[str, EngineSnapshot], ended_at: Mapping[str, float], broke_first: str = ""
+) -> dict[str, EngineSnapshot]:
     """One dead rank condemns its group: the others cannot serve, and say who died first and how long before them.
 
-    `ended_at` gives the end of each run on the jump host's clock where it is known.
+    `ended_at` gives the end of each run on the jump host's clock where it is known. `broke_first` is whom the logs name: a
+    server may outlive its peers' although they only followed it.
     """
     shown = dict(engines)
     groups: dict[str, list[EngineSnapshot]] = {}
@@ -162,6 +165,7 @@ def condemn(engines: Mapping[str, EngineSnapshot], ended_at: Mapping[str, float]
         dead = in_order_of_death(members, ended_at)
         if not dead:
             continue
+        dead.sort(key=lambda engine: engine.id != broke_first)
         first, second = dead[0], dead[1] if len(dead) > 1 else None
         ahead = f", {lead} before {second.id} noticed" if second and (lead := _lead(first, second, ended_at)) else ""
         for engine in members:
@@ -169,9 +173,13 @@ def condemn(engines: Mapping[str, EngineSnapshot], ended_at: Mapping[str, float]
                 named = f"{first.id} on {first.node} {first.state} first{ahead}"
                 cause = named + (f": {first.cause}" if first.cause else "")
                 shown[engine.id] = replace(engine, state=EngineState.DEGRADED, cause=cause)
-            elif engine in dead[1:] and (lead := _lead(first, engine, ended_at)):
-                named = f"{first.id} on {first.node} {first.state} {lead} before"
-                shown[engine.id] = replace(engine, cause=f"{engine.cause}; {named}" if engine.cause else named)
+            elif engine in dead[1:]:
+                lead = _lead(first, engine, ended_at)
+                named = f"{first.id} on {first.node} " + (
+                    f"{first.state} {lead} before" if lead else "broke first, by the logs"
+                )
+                if lead or first.id == broke_first:
+                    shown[engine.id] = replace(engine, cause=f"{engine.cause}; {named}" if engine.cause else named)
     return shown
 
 
