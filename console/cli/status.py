@@ -20,10 +20,11 @@ from console.services.monitoring.unmanaged import lasting
 from console.services.session import Session
 
 _EXPLAINED_BY_LOG = (EngineState.STARTING, EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
+_DOWN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 SETTLE_S = 8.0
 """How long to wait for first NPU data and health answers after the nodes have reported."""
 ANSWER_S = 2.0
-"""How long to wait for a node's word on holders of HBM that no run explains."""
+"""How long to wait for a node's word on holders of HBM that no run explains, and for the diagnosis of what is down."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,6 +57,13 @@ async def settle(session: Session) -> None:
     """Wait for what a first look needs: NPU data of the nodes that are up, and logs and HTTP of the engines that run."""
     await until(session, lambda: _known(session.snapshot), SETTLE_S)
     await until(session, session.regard.answered, ANSWER_S)
+    await until(session, lambda: _ordered(session.snapshot), ANSWER_S)
+
+
+def _ordered(snapshot: ClusterSnapshot) -> bool:
+    """Whether it is told who broke first, where several ranks of a group are down."""
+    down = [engine.group for engine in snapshot.engines.values() if engine.state in _DOWN and engine.group]
+    return len(down) == len({*down}) or any(each.first for each in snapshot.diagnoses)
 
 
 def _known(snapshot: ClusterSnapshot) -> bool:

@@ -176,7 +176,10 @@ def looks_like_vllm(title: bytes) -> bool:
 
 
 def _is_vllm_serve(title: bytes) -> bool:
+    """What only asks for its flags, as a console's own check does, serves nothing."""
     words = title.split(b"\0")
+    if any(word == b"-h" or word.startswith(b"--help") for word in words):
+        return False
     for at, word in enumerate(words[:4]):
         if word.rpartition(b"/")[2] == b"vllm" and words[at + 1 : at + 2] == [b"serve"]:
             return True

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from console.node import verdicts
-from console.node.processes import Scan
+from console.node.processes import Scan, looks_like_vllm
 from console.node.verdicts import Scans
 
 
@@ -44,3 +44,18 @@ def test_a_walk_answers_only_who_asked_before_it_began(monkeypatch: pytest.Monke
     before = scans.since(asked)
     assert scans.since(asked) is before
     assert scans.since(time.monotonic()) is not before, "something may have begun since that walk"
+
+
+@pytest.mark.parametrize(
+    ("title", "is_vllm"),
+    [
+        (b"/usr/bin/python3\0/usr/local/bin/vllm\0serve\0/models/v4\0--port\x008000\0", True),
+        (b"python\0-m\0vllm.entrypoints.openai.api_server\0", True),
+        (b"VLLM::EngineCore", True),
+        (b"/usr/bin/python3\0/usr/local/bin/vllm\0serve\0--help=all\0", False),
+        (b"vllm\0serve\0-h\0", False),
+        (b"vllm\0bench\0serve\0", False),
+    ],
+)
+def test_what_asks_vllm_for_its_flags_serves_nothing(title: bytes, is_vllm: bool) -> None:
+    assert looks_like_vllm(title) is is_vllm
