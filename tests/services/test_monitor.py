@@ -193,6 +193,10 @@ async def test_the_newest_live_run_counts_and_strays_are_shown(scene: Scene) -> 
     assert scene.monitor.snapshot.engines["other/mixed-0@d0"].pid == 10
     assert scene.monitor.current("decode-3@d0") == stray.key
     assert scene.monitor.current("other/mixed-0@d0") == other.key
+    assert scene.state("other/mixed-0@d0") is EngineState.STARTING
+    scene.runs("d0", replace(other, log_size=len(READY_LOG)))
+    scene.monitor.on_log("d0", LogChunk(other.key, 0, READY_LOG, len(READY_LOG)))
+    assert scene.state("other/mixed-0@d0") is EngineState.READY, "its port is not known: its log alone can tell"
 
 
 async def test_processes_that_are_not_ours_are_the_nodes_business(scene: Scene) -> None:

@@ -77,6 +77,17 @@ def test_a_stop_takes_the_proxy_first_then_decode_then_prefill_and_verifies() ->
     )
 
 
+def test_what_a_stop_loses_goes_by_the_log_until_http_was_asked() -> None:
+    seen = picture({"decode-0": EngineState.STARTING, "decode-1": EngineState.STARTING})
+    engines = {
+        name: replace(each, phase={"decode-0": "serving", "decode-1": "load"}.get(name, ""))
+        for name, each in seen.engines.items()
+    }
+    plan = PlanMaker(deployment(), replace(seen, engines=engines)).make("stop", ("decode-0", "decode-1"))
+    assert "decode-0: serving; requests there are aborted" in plan.losses
+    assert "decode-1: starting (load); what is loaded is lost" in plan.losses
+
+
 def test_a_restart_stops_what_runs_and_starts_the_whole_group() -> None:
     plan = _plan("restart", ("decode-1",), {"decode-0": EngineState.FAILED, "decode-1": EngineState.DEGRADED})
     assert [stage.steps[0].act for stage in plan.stages] == [

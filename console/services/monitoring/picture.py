@@ -197,7 +197,7 @@ def _evidence(
         link=record.link,
         heard=record.runs_at is not None,
         run=run,
-        headless=bare.headless,
+        headless=bare.headless or bare.port is None,
         log_ready=bool(log and log.ready),
         log_current=learnt is not None and _log_read(run, learnt),
         log_dead=log.dead if log else "",

@@ -26,6 +26,7 @@ class Evidence:
     """Whether the node has ever reported its runs to this console."""
     run: RunState | None
     headless: bool
+    """Whether nobody can ask it over HTTP: it has no server, or is not of the plan and its port is not known."""
     log_ready: bool = False
     log_current: bool = True
     """Whether the log has been read to the end of what the node has; before that its silence proves nothing."""

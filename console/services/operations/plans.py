@@ -22,6 +22,7 @@ from console.model.pace import about
 from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
 from console.model.restart import Restart, span
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
+from console.probes.engine_log import Phase
 from console.rules import check
 from console.services.operations import routing
 
@@ -278,7 +279,7 @@ class PlanMaker:
             if name in drained:
                 after = f"{self.drain_s:.0f} s after leaving the proxy are cut"
                 alike.setdefault(f"serving; requests that have not ended {after}", []).append(name)
-            elif seen is not None and seen.state in (EngineState.READY, EngineState.DEGRADED):
+            elif seen is not None and (seen.state in routing.SERVING or seen.phase == Phase.SERVING):
                 alike.setdefault("serving; requests there are aborted", []).append(name)
             elif seen is not None and seen.state is EngineState.STARTING:
                 phase = seen.phase or "phase unknown"
