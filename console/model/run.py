@@ -59,6 +59,8 @@ class RunState:
     log_size: int = 0
     stopping: bool = False
     """A stop was asked for this run (recorded on the node, so that every console knows)."""
+    stop_at: float | None = None
+    """When, by the node's clock; the last time, when it was asked for again."""
     reason: str = ""
     """For a failed launch or a lost run: what is known (`rebooted`, `exec failed: …`)."""
     spec: Mapping[str, JsonValue] = field(default_factory=dict)

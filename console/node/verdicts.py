@@ -62,7 +62,13 @@ class Judged(NamedTuple):
     keeper: Optional[Stat]
     members: List[Stat]
     log_size: int
-    stopping: bool
+    stop: Optional[Dict[str, Any]]
+    """stop.json: when and by whom it was asked to end; empty when that cannot be read."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop was asked for."""
+        return self.stop is not None
 
     @property
     def token(self) -> str:
@@ -105,8 +111,9 @@ def judge(base: Base, key: Key, seen: Scan) -> Judged:
     exited = read_json(os.path.join(path, EXIT))
     living = [found for found in (again(each.pid, each.start) for each in members) if found is not None]
     evidence = Evidence(bool(run), locked, exited is not None, main is not None, bool(living), keeper is not None)
-    stopping = os.path.exists(os.path.join(path, STOP))
-    return Judged(key, verdict(evidence), record, run, exited, main, keeper, living, log_size(base, key), stopping)
+    asked = os.path.join(path, STOP)
+    stop = read_json(asked) or ({} if os.path.exists(asked) else None)
+    return Judged(key, verdict(evidence), record, run, exited, main, keeper, living, log_size(base, key), stop)
 
 
 class Scans:
@@ -174,6 +181,7 @@ def as_state(judged: Judged, with_spec: bool = True) -> Dict[str, Any]:
         "halted": sorted(each.pid for each in judged.members if each.halted),
         "log_size": judged.log_size,
         "stopping": judged.stopping,
+        "stop_at": (judged.stop or {}).get("at"),
         "reason": reason(judged),
         "spec": judged.record.get("spec", {}) if with_spec else {},
     }

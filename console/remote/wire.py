@@ -54,6 +54,7 @@ class _Run(_Said):
     halted: list[int]
     log_size: int
     stopping: bool
+    stop_at: float | None
     reason: str
     spec: dict[str, JsonValue]
 
@@ -189,6 +190,7 @@ def _run(said: _Run) -> RunState:
         halted=tuple(said.halted),
         log_size=said.log_size,
         stopping=said.stopping,
+        stop_at=said.stop_at,
         reason=said.reason,
         spec=said.spec,
     )

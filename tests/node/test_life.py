@@ -441,3 +441,20 @@ def test_a_process_that_a_signal_stopped_is_told_until_it_goes_on_and_ends_like_
     until_blocking(lambda: node.runs[KEY]["halted"] == [])
     os.kill(worker, signal.SIGSTOP)
     assert node.stop(KEY, grace_s=0.5)[0]["outcome"] == "stopped"
+
+
+def test_a_stop_whose_helper_was_killed_is_told_with_its_time_and_can_be_asked_again(tmp_path: Path) -> None:
+    with helper(tmp_path / "base") as first:
+        first.launch(KEY, DEAF)
+        until_blocking(lambda: (run_dir(first) / "out.log").read_bytes() == b"ready\n")
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(first.stop, KEY, grace_s=600.0)
+            until_blocking((run_dir(first) / "stop.json").exists)
+            first.process.kill()
+            with pytest.raises((KeyError, OSError)):
+                asked.result(30)
+        with helper(tmp_path / "base") as second:
+            state = second.until(KEY, "running")
+            assert state["stopping"]
+            assert 0.0 <= time.time() - state["stop_at"] < 60.0
+            assert second.stop(KEY, grace_s=0.2)[0]["outcome"] == "stopped"

@@ -100,6 +100,18 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "2 processes left: 7, 8",
     ),
     (
+        "a stop whose console was killed before it could kill",
+        _evidence(_run(RunVerdict.RUNNING, stopping=True, pids=(7, 8)), stop_age_s=120.0),
+        EngineState.STUCK,
+        "asked to end 2 min ago and not killed since; 2 processes left: 7, 8; stop it again, or force it",
+    ),
+    (
+        "a stop that may still be at work",
+        _evidence(_run(RunVerdict.ORPHANS, stopping=True, pids=(7, 8)), stop_age_s=40.0),
+        EngineState.STOPPING,
+        "",
+    ),
+    (
         "main gone, workers left",
         _evidence(_run(RunVerdict.ORPHANS, exit=Exit(1), pids=(9,)), first_error="OOM"),
         EngineState.STUCK,

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+GRACE_S = 20.0
+"""How long an engine has after TERM (vLLM 0.21 needs 3–9 s; its own budget before it kills is 15–20 s)."""
+KILL_S = 20.0
+"""How long the rest of the tree has after KILL."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cadences:

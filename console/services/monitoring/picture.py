@@ -206,6 +206,7 @@ def _evidence(
         was_ready=bool(learnt and learnt.ready_at is not None),
         stuck=bool(learnt and learnt.stuck),
         run_age_s=age,
+        stop_age_s=0.0 if run is None or run.stop_at is None else now + (record.clock_offset_s or 0.0) - run.stop_at,
     )
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from console.model.pace import about
 from console.model.run import RunState, RunVerdict
 from console.model.snapshot import EngineSnapshot, EngineState, Grade, Link, LinkState, Rung
+from console.services.monitoring.cadences import GRACE_S, KILL_S
 
 CLEAN_CODES = frozenset({0, 130, 143})
 """Exit codes of a stop that was asked for (vLLM 0.21: 0; a signal before its signal code is in place: 130 or 143)."""
 
 LEAD_S = 0.1
 """Ends closer than this count as one: the clocks of two nodes are compared through a network."""
+STOP_TAKES_S = GRACE_S + KILL_S + 15.0
+"""A stop is over on its node after this, whatever it came to."""
 PREPARED_FOR_S = 120.0
 """A run that was written but not launched within this time was given up."""
 
@@ -38,6 +42,13 @@ class Evidence:
     stuck: bool = False
     """A stop of this run ended with processes left."""
     run_age_s: float = 0.0
+    stop_age_s: float = 0.0
+    """How long ago this run was asked to end."""
+
+    @property
+    def stop_failed(self) -> bool:
+        """Whether a stop came to its end, or must have, and left something: its console may be gone before it could kill."""
+        return self.stuck or self.stop_age_s > STOP_TAKES_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ def _prepared(evidence: Evidence, run: RunState) -> Verdict:
 
 def _running(evidence: Evidence, run: RunState) -> Verdict:
     if run.stopping:
-        return Verdict(EngineState.STUCK, _left(run)) if evidence.stuck else Verdict(EngineState.STOPPING)
+        return _unstopped(evidence, run) if evidence.stop_failed else Verdict(EngineState.STOPPING)
     if run.halted:
         return Verdict(EngineState.DEGRADED, halted_words(run))
     if evidence.log_dead:
@@ -95,11 +106,18 @@ def halted_words(run: RunState) -> str:
 
 
 def _orphans(evidence: Evidence, run: RunState) -> Verdict:
-    if run.stopping and not evidence.stuck:
+    if run.stopping and not evidence.stop_failed:
         return Verdict(EngineState.STOPPING)
     ended = f"main process ended ({run.exit})" if run.exit else "main process ended"
     why = f"; {evidence.first_error}" if evidence.first_error else ""
-    return Verdict(EngineState.STUCK, f"{ended}, {_left(run)}{why}")
+    again = "; stop it again, or force it" if run.stopping else ""
+    return Verdict(EngineState.STUCK, f"{ended}, {_left(run)}{why}{again}")
+
+
+def _unstopped(evidence: Evidence, run: RunState) -> Verdict:
+    """Something outlived its stop. Only a console that is gone leaves it without a word on what could not be killed."""
+    asked = f"asked to end {about(evidence.stop_age_s)} ago and not killed since; " if not evidence.stuck else ""
+    return Verdict(EngineState.STUCK, f"{asked}{_left(run)}; stop it again, or force it")
 
 
 def _foreign(evidence: Evidence, run: RunState) -> Verdict:

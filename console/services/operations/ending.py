@@ -11,7 +11,7 @@ from console.model.run import RunKey, StopResult
 from console.probes.listeners import listeners_probe, listens, parse_listeners
 from console.probes.npu_smi import NOT_INSTALLED, info_probe
 from console.remote.link import NodeLink
-from console.services.operations.plans import GRACE_S, KILL_S
+from console.services.monitoring.cadences import GRACE_S, KILL_S
 from console.services.operations.scope import Say, Scope
 
 VERIFY_S = 60.0

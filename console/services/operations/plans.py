@@ -24,14 +24,11 @@ from console.model.restart import Restart, span
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.probes.engine_log import Phase
 from console.rules import check
+from console.services.monitoring.cadences import GRACE_S
 from console.services.operations import routing
 
 DRAIN_S = 120.0
 """How long requests may go on by default after their engine was taken out of the proxy."""
-GRACE_S = 20.0
-"""How long an engine has after TERM (vLLM 0.21 needs 3–9 s; its own budget before it kills is 15–20 s)."""
-KILL_S = 20.0
-"""How long the rest of the tree has after KILL."""
 STOP_ORDER = ("proxy", "decode", "mixed", "prefill")
 
 

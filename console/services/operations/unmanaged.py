@@ -8,8 +8,8 @@ from console.model.errors import Refused, UsageError
 from console.model.plan import Confirm, Plan, ProcessId, Stage, Step
 from console.model.snapshot import ClusterSnapshot
 from console.model.unmanaged import Unmanaged, Why
+from console.services.monitoring.cadences import GRACE_S
 from console.services.monitoring.unmanaged import lasting
-from console.services.operations.plans import GRACE_S
 
 COMMAND_CHARS = 120
 
