@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -145,3 +146,18 @@ async def test_others_read_that_a_policy_is_at_work(base: Base) -> None:
         found = lease.look(base, "a3-pd")
         assert found is not None
         assert found["verb"] == "restart by policy"
+
+
+@pytest.mark.parametrize(("kind", "goes_on"), [("os", True), ("refused", False)])
+async def test_a_full_disk_under_the_lease_forbids_no_stop(
+    base: Base, monkeypatch: pytest.MonkeyPatch, kind: str, goes_on: bool
+) -> None:
+    def full(_path: str, _value: object) -> None:
+        raise Refusal(kind, "lease: No space left on device")
+
+    monkeypatch.setattr(lease, "write_json", full)
+    told: list[str] = []
+    with contextlib.nullcontext() if goes_on else pytest.raises(NodeError, match="No space"):
+        async with held(cast(NodeLink, Link(base)), PLAN, "ann@jump", takeover=False, tell=told.append):
+            assert told == ["going on without the lease: lease: No space left on device"]
+    assert bool(told) is goes_on

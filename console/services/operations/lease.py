@@ -1,7 +1,7 @@
 """Holds the deployment's lease while a plan runs, so that a second operator is told who is at work instead of interfering.
 
 What may run at once is decided by each run's lock on its node. A lease that cannot be had because its node is out of
-reach stops nobody: a stop must work when a node is down.
+reach, or its disk full, stops nobody: a stop must work then.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ async def held(
     token = secrets.token_hex(8)
     try:
         answer = await link.lease(plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=takeover)
-    except NodeError as error:
+    except (NodeError, Unreachable) as error:
+        if isinstance(error, Unreachable) or error.kind == "os":
+            tell(f"going on without the lease: {error}")
+            yield
+            return
         if error.kind != "busy":
             raise
         hint = "ask them; to take over: dsv4-console VERB --takeover"
         raise Busy(str(error), hint=hint, holder=await _holder(link, plan)) from error
-    except Unreachable as error:
-        tell(f"going on without the lease: {error}")
-        yield
-        return
     lease = answer.get("lease")
     if isinstance(lease, dict) and lease.get("taken_from"):
         tell(f"lease taken over from {lease['taken_from']}")
