@@ -168,6 +168,26 @@ def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
     sync_dir(os.path.dirname(path))
 
 
+RESERVED_BYTES = 4096
+
+
+def reserve(path: str) -> None:
+    """Take the room for a small JSON file while there is some. Raises OSError."""
+    write_file(path + ".reserved", b" " * RESERVED_BYTES)
+
+
+def write_reserved(path: str, value: Dict[str, Any]) -> None:
+    """Write a small JSON file into the room that was reserved for it. Raises OSError."""
+    reserved = path + ".reserved"
+    descriptor = os.open(reserved, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(descriptor, json.dumps(value).encode("utf-8").ljust(RESERVED_BYTES), 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(reserved, path)
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """All of it, or an OSError."""
     view = memoryview(data)

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from console.node.places import Base, Key, write_json
+from console.node.places import Base, Key, write_json, write_reserved
 from console.node.processes import Family, Scan, Stat, alive, scan, send
 from console.node.refusal import of_os
 from console.node.runs import LOCK, STOP
@@ -77,8 +77,12 @@ class Target:
 
     def note(self, by: str) -> None:
         """Say on the disk that this end is wanted, so that every console reads it as a stop. A full disk forbids no stop."""
+        path, note = self.base.file(self.key, STOP), {"at": time.time(), "by": by}
         try:
-            write_json(self.base.file(self.key, STOP), {"at": time.time(), "by": by})
+            try:
+                write_json(path, note)
+            except OSError:
+                write_reserved(path, note)
         except OSError as error:
             self.refused = str(of_os(error, "recording the stop"))
 

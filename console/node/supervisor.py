@@ -18,17 +18,15 @@ import time
 from typing import Any, Dict, List, NoReturn, Optional
 
 from console.node import memory
-from console.node.places import plain_dir, read_json, write_all, write_file, write_json
+from console.node.places import plain_dir, read_json, reserve, write_all, write_file, write_json, write_reserved
 from console.node.processes import boot_id, read_stat
 from console.node.refusal import Refusal, of_os
-from console.node.runs import CURRENT, EXIT, LOCK, LOG, RUN, SCRIPT, SPEC, check_expected
+from console.node.runs import CURRENT, EXIT, LOCK, LOG, RUN, SCRIPT, SPEC, STOP, check_expected
 
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_TRIES = 20
-RESERVED = EXIT + ".reserved"
 ANSWER = "answer.json"
 """What a supervisor says that has no pipe to its helper."""
-RESERVED_BYTES = 4096
 EXIT_TRIES = 600
 """Seconds a full disk may keep the exit from being recorded before the run is given up as lost."""
 
@@ -158,7 +156,7 @@ class Keeper:
     def live(self) -> int:
         """Launch, answer, wait. Gives the process's own exit status."""
         try:
-            self._reserve_exit()
+            self._reserve()
             go, failure, main = self._fork_engine()
             self._record(main)
         except OSError as error:
@@ -178,9 +176,10 @@ class Keeper:
         self._reap(main, "")
         return self.status if self.ack < 0 else 0
 
-    def _reserve_exit(self) -> None:
-        """Room for the exit, taken while there is some: the log may fill the disk later."""
-        write_file(os.path.join(self.run_dir, RESERVED), b" " * RESERVED_BYTES)
+    def _reserve(self) -> None:
+        """Room for the exit and for the note of a stop, taken while there is some: the log may fill the disk later."""
+        for name in (EXIT, STOP):
+            reserve(os.path.join(self.run_dir, name))
 
     def _fork_engine(self) -> "tuple[int, int, int]":
         """The child waits for a byte before it becomes the engine, so that nothing ever runs unrecorded."""
@@ -280,17 +279,9 @@ class Keeper:
             self._write_exit(ended)
 
     def _write_exit(self, ended: Dict[str, object]) -> None:
-        text = json.dumps(ended).encode("utf-8").ljust(RESERVED_BYTES)
-        path = os.path.join(self.run_dir, RESERVED)
         for _ in range(EXIT_TRIES):
             try:
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-                try:
-                    os.pwrite(descriptor, text, 0)
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                os.rename(path, os.path.join(self.run_dir, EXIT))
+                write_reserved(os.path.join(self.run_dir, EXIT), ended)
                 return
             except OSError:
                 time.sleep(1.0)

@@ -415,6 +415,18 @@ def test_a_full_disk_under_the_exit_still_records_it(tmp_path: Path) -> None:
         )
 
 
+def test_a_stop_on_a_full_disk_is_noted_as_one(tmp_path: Path) -> None:
+    """Without the note the end would be a failure that a restart policy undoes."""
+    disk = tmp_path / "disk"
+    with small_disk(disk), helper(disk / "base") as node:
+        node.launch(KEY, "cat /dev/zero; sleep 1000")
+        until_blocking(lambda: os.statvfs(disk).f_bavail == 0)
+        assert node.stop(KEY)[0]["outcome"] == "stopped"
+        seen = node.until(KEY, "exited")
+        assert seen["stopping"]
+        assert abs(seen["stop_at"] - time.time()) < 60.0
+
+
 @contextlib.contextmanager
 def small_disk(path: Path) -> Iterator[None]:
     """A file system of 1 MiB."""
