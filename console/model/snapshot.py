@@ -81,6 +81,8 @@ class Host:
     """The node's own address of the SSH connection; empty when it does not tell."""
     addresses: tuple[tuple[str, str], ...] = ()
     """(IPv4 address, interface) without loopback; the interface is empty where it cannot be told."""
+    disk_free_mib: int | None = None
+    """Where the runs and their logs are kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,15 +21,16 @@ echo '== cores'; getconf _NPROCESSORS_ONLN 2>/dev/null || grep -c '^processor' /
 echo '== ssh'; echo "$SSH_CONNECTION"
 echo '== boot'; cat /proc/sys/kernel/random/boot_id
 echo '== addresses'; ip -o -4 addr show 2>/dev/null || { cat /proc/net/fib_trie; echo '== routes'; cat /proc/net/route; }
+echo '== disk'; at="$1"; while [ -n "$at" ] && [ ! -d "$at" ]; do at="${at%/*}"; done; timeout 2 df -Pk "${at:-/}" 2>/dev/null
 echo '== end'"""
 
 _MARK = "== "
 _LOCAL = re.compile(r"\|-- (\d+\.\d+\.\d+\.\d+)\n\s+/32 host LOCAL")
 
 
-def host_probe(every_s: float = 10.0) -> Probe:
-    """The script over /proc; it starts six short processes and needs neither root nor `ip`."""
-    return Probe("host", ("sh", "-c", _SCRIPT), every_s=every_s, timeout_s=5.0)
+def host_probe(base: str = "/", every_s: float = 10.0) -> Probe:
+    """The script over /proc; it starts a few short processes and needs neither root nor `ip`. `base` is where runs are kept."""
+    return Probe("host", ("sh", "-c", _SCRIPT, "sh", base), every_s=every_s, timeout_s=5.0)
 
 
 def parse_host(data: bytes) -> Host:
@@ -45,7 +46,15 @@ def parse_host(data: bytes) -> Host:
         boot_id=_word(sections.get("boot", "")),
         addresses=tuple(_addresses(sections)),
         ssh_address=_ssh_address(sections.get("ssh", "")),
+        disk_free_mib=_free(sections.get("disk", "")),
     )
+
+
+def _free(text: str) -> int | None:
+    """Available MiB of the one file system `df -Pk` tells of."""
+    rows = text.splitlines()
+    words = rows[-1].split() if len(rows) > 1 else []
+    return int(words[3]) // 1024 if len(words) >= 6 and words[3].isdecimal() else None
 
 
 def _ssh_address(text: str) -> str:

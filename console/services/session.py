@@ -79,7 +79,7 @@ class Session:
         self._roles = Roles(self._monitor, assignment_path(self.state_dir, cluster.name, layout.name))
         self._dialer = Dialer(cluster, known_hosts=self.state_dir / "known_hosts")
         for node in cluster.nodes.values():
-            probes = [host_probe(), *([info_probe()] if node.hardware.devices else [])]
+            probes = [host_probe(node.base), *([info_probe()] if node.hardware.devices else [])]
             self._links[node.name] = NodeLink(node, dialer=self._dialer, watcher=self._monitor, probes=probes)
         self.journal = Journal(journal_path(self.state_dir, cluster.name))
         self.regard = Regard(self._monitor.nodes, self._links)

@@ -33,6 +33,9 @@ Cached:           888888 kB
 2: enp67s0f5    inet 192.168.3.3/24 brd 192.168.3.255 scope global enp67s0f5\\       valid_lft forever
 7: docker0    inet 172.17.0.1/16 brd 172.17.255.255 scope global docker0\\       valid_lft forever
 9: eth0@if10    inet 10.244.1.7/32 scope global eth0\\       valid_lft forever
+== disk
+Filesystem     1024-blocks      Used Available Capacity Mounted on
+/dev/nvme0n1p2  1875000000 900000000 878904320      51% /var/tmp/a b
 == end
 """
 HOST = Host(
@@ -43,6 +46,7 @@ HOST = Host(
     memory_available_mib=1378040,
     boot_id="2b0c1a52-8a61-4c9e-8e4f-0f5f0a5d8d11",
     addresses=(("192.168.3.3", "enp67s0f5"), ("172.17.0.1", "docker0"), ("10.244.1.7", "eth0")),
+    disk_free_mib=858305,
 )
 
 WITHOUT_IP = b"""== addresses
@@ -83,7 +87,10 @@ def test_a_missing_part_is_unknown() -> None:
 
 
 def test_the_script_runs_here_and_tells_what_python_tells() -> None:
-    found = parse_host(subprocess.run(host_probe().argv, capture_output=True, check=True, timeout=20).stdout)
+    argv = host_probe("/no/such/base/yet").argv
+    found = parse_host(subprocess.run(argv, capture_output=True, check=True, timeout=20).stdout)
+    root = os.statvfs("/")
+    assert found.disk_free_mib == pytest.approx(root.f_bavail * root.f_frsize / 2**20, rel=0.1)
     assert found.hostname == os.uname().nodename
     assert found.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert found.memory_total_mib == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
@@ -93,7 +100,7 @@ def test_the_script_runs_here_and_tells_what_python_tells() -> None:
     assert all(ipaddress.ip_address(address) for address, _ in found.addresses)
 
 
-FIELDS = ("hostname", "load_1m", "cores", "memory_total_mib", "memory_available_mib", "boot_id")
+FIELDS = ("hostname", "load_1m", "cores", "memory_total_mib", "memory_available_mib", "boot_id", "disk_free_mib")
 
 
 @pytest.mark.parametrize("answer", [ANSWER, WITHOUT_IP], ids=["with ip", "without ip"])

@@ -14,6 +14,7 @@ from console.model.snapshot import (
     EngineState,
     Exit,
     Grade,
+    Host,
     NodeSnapshot,
     Rung,
     Serving,
@@ -82,6 +83,19 @@ def test_an_instance_taken_out_of_the_proxy_by_hand_is_not_held_against_it() -> 
     counted = Rung("http", Grade.OK, HEALTHCHECK.replace('"decode_instances":2', '"decode_instances":1'))
     engines["proxy"] = replace(engines["proxy"], health=(counted, OK[1]))
     assert seen(engines) == []
+
+
+@pytest.mark.parametrize(
+    ("free", "state", "named"),
+    [(63, "ready", 1), (64, "ready", 0), (0, "starting", 1), (0, "idle", 0), (None, "ready", 0)],
+)
+def test_a_disk_without_room_for_logs_is_named_once_for_a_node_where_engines_run(
+    free: int | None, state: str, named: int
+) -> None:
+    engines = {name: replace(each, state=EngineState(state)) for name, each in healthy().items()}
+    nodes = {"n": NodeSnapshot("n", "h", "a3", 16, system=Host(disk_free_mib=free))}
+    facts = facts_of(ClusterSnapshot(0.0, "c", "d", nodes=nodes, engines=engines), frozenset())
+    assert [(fact, engine) for fact, engine, _ in facts if fact == "disk-full"] == [("disk-full", "prefill-0")] * named
 
 
 def test_a_dead_rank_is_named_while_others_of_its_group_still_run() -> None:

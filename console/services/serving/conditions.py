@@ -49,8 +49,17 @@ OWN = (
         "Read its log, then start it: key s on the proxy, or `start proxy`; the engines need no restart.",
         "vllm-ascend examples/disaggregated_prefill_v1", where="console", fact="proxy-down",
     ),
+    Signature(
+        "S7", "running", "the node's disk is full",
+        "What engines log is lost from here on, and no run can be prepared.",
+        "Free space where the runs are kept, or set `base` of the node to a larger file system before the next start.",
+        "df", where="console", fact="disk-full",
+    ),
 )  # fmt: skip
 """Conditions that no log line shows."""
+
+DISK_MIB = 64
+"""With less than this left a disk counts as full: an engine that fails writes that much in no time."""
 
 _GONE = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.EXITED, EngineState.IDLE)
 _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
@@ -71,6 +80,18 @@ def facts_of(snapshot: ClusterSnapshot, before: frozenset[tuple[str, str]]) -> I
         if engine.role == "proxy" and "http" in rungs and rungs["http"].grade is Grade.OK:
             yield from _listed(snapshot, engine, rungs["http"])
     yield from _groups(snapshot)
+    yield from _disks(snapshot)
+
+
+def _disks(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
+    """Nodes that have next to no room left for logs, each told once, of its first engine that runs."""
+    told: set[str] = set()
+    for engine in snapshot.engines.values():
+        node = snapshot.nodes.get(engine.node)
+        free = node.system.disk_free_mib if node is not None else None
+        if free is not None and free < DISK_MIB and engine.state.alive and engine.node not in told:
+            told.add(engine.node)
+            yield "disk-full", engine.id, f"{engine.node} has {free} MiB left where its runs and logs are kept"
 
 
 def _rungs(engine: EngineSnapshot, rungs: Mapping[str, Rung]) -> Iterator[tuple[str, str, str]]:
