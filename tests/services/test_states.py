@@ -221,6 +221,22 @@ def test_whom_the_logs_name_is_first_although_its_server_ended_later() -> None:
     assert condemn(engines, {"decode-0": 100.0}, "prefill-0")["decode-1"].cause == "a worker died"
 
 
+def test_a_rank_that_hangs_holds_its_group_up() -> None:
+    engines = {
+        each.id: each
+        for each in (
+            _engine("decode-0", EngineState.READY),
+            _engine("decode-1", EngineState.DEGRADED, "hangs: 1 of 4 processes were stopped by a signal"),
+            _engine("decode-2", EngineState.STARTING),
+            _engine("prefill-0", EngineState.READY),
+        )
+    }
+    shown = condemn(engines, {})
+    assert shown["decode-0"].state is EngineState.DEGRADED
+    assert shown["decode-0"].cause == "waits for decode-1 on n1, which hangs: 1 of 4 processes were stopped by a signal"
+    assert [shown[name] for name in ("decode-1", "decode-2", "prefill-0")] == [*engines.values()][1:]
+
+
 def test_a_whole_group_is_left_as_it_is() -> None:
     engines = {name: _engine(name, EngineState.READY) for name in ("decode-0", "decode-1")}
     assert condemn(engines, {}) == engines

@@ -170,7 +170,8 @@ def _left(run: RunState) -> str:
 def condemn(
     engines: Mapping[str, EngineSnapshot], ended_at: Mapping[str, float], broke_first: str = ""
 ) -> dict[str, EngineSnapshot]:
-    """One dead rank condemns its group: the others cannot serve, and say who died first and how long before them.
+    """One dead rank condemns its group: the others cannot serve, and say who died first and how long before them. One that
+    hangs holds the others up.
 
     `ended_at` gives the end of each run on the jump host's clock where it is known. `broke_first` is whom the logs name: a
     server may outlive its peers' although they only followed it.
@@ -183,6 +184,7 @@ def condemn(
     for members in groups.values():
         dead = in_order_of_death(members, ended_at)
         if not dead:
+            shown.update(_held_up(members))
             continue
         dead.sort(key=lambda engine: engine.id != broke_first)
         first, second = dead[0], dead[1] if len(dead) > 1 else None
@@ -200,6 +202,18 @@ def condemn(
                 if lead or first.id == broke_first:
                     shown[engine.id] = replace(engine, cause=f"{engine.cause}; {named}" if engine.cause else named)
     return shown
+
+
+def _held_up(members: Sequence[EngineSnapshot]) -> dict[str, EngineSnapshot]:
+    """The ranks of a group of which one hangs: each step of the others waits for it."""
+    hung = next(
+        (each for each in members if each.state is EngineState.DEGRADED and each.cause.startswith("hangs: ")), None
+    )
+    if hung is None:
+        return {}
+    cause = f"waits for {hung.id} on {hung.node}, which {hung.cause}"
+    ready = [each for each in members if each.state is EngineState.READY]
+    return {each.id: replace(each, state=EngineState.DEGRADED, cause=cause) for each in ready}
 
 
 def _lead(first: EngineSnapshot, later: EngineSnapshot, ended_at: Mapping[str, float]) -> str:
