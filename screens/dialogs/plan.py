@@ -19,7 +19,7 @@ from console.model.findings import Finding, Severity
 from console.model.plan import Plan, Verb
 from screens.dialogs.base import Dialog
 from screens.guard import KeyTimes
-from screens.lines import Line, Pen, Span, shown, wrap
+from screens.lines import Line, Pen, shown, wrap
 from screens.looks import Look
 
 VERBS: dict[Verb, str] = {
@@ -122,8 +122,9 @@ class PlanDialog(Dialog[str]):
             (" cancel", "dim"),
         )
 
-    def _wrapped(self, text: str) -> list[str]:
-        cells = max(20, self.body.size.width - 2 if self.body.size.width else 70)
+    def _wrapped(self, text: str, indent: int = 0) -> list[str]:
+        """The text in pieces that fit behind so many blanks."""
+        cells = max(20, (self.body.size.width or 72) - 2 - indent)
         return [piece for line in text.splitlines() for piece in wrap(shown(line), cells)]
 
     def _lines(self, plan: Plan) -> list[Line]:
@@ -138,7 +139,7 @@ class PlanDialog(Dialog[str]):
         for loss in plan.losses:
             lines.extend(
                 ((("lost: ", "danger") if not at else ("      ", ""), (text, "warn")))
-                for at, text in enumerate(self._wrapped(loss))
+                for at, text in enumerate(self._wrapped(loss, 6))
             )
         for number, stage in enumerate(plan.stages):
             lines.append(((f"{number + 1}. {shown(stage.title)}", "title"),))
@@ -158,12 +159,11 @@ class PlanDialog(Dialog[str]):
 
     def _finding(self, finding: Finding) -> list[Line]:
         role = _ROLES[finding.severity]
-        head: list[Span] = [(f"{finding.severity.value} {shown(finding.rule)}: ", role)]
-        lines: list[Line] = []
-        for text in self._wrapped(f"{finding.message} ({finding.where})"):
-            lines.append((*head, (text, role)))
-            head = [("   ", "")]
-        lines.extend((("   ", ""), (text, "key")) for text in self._wrapped(finding.fix))
+        told = f"{finding.severity.value} {finding.rule}: {finding.message} ({finding.where})"
+        lines: list[Line] = [
+            (("   " if at else "", ""), (text, role)) for at, text in enumerate(self._wrapped(told, 3))
+        ]
+        lines.extend((("   ", ""), (text, "key")) for text in self._wrapped(finding.fix, 3))
         return lines
 
     def _command(self, command: str) -> list[Line]:

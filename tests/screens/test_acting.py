@@ -116,6 +116,23 @@ async def test_an_error_among_the_findings_blocks_the_dialog(tmp_path: Path) -> 
         assert session.operator.ran == []
 
 
+@SIZES
+async def test_no_word_of_a_finding_or_a_loss_is_cut_off(tmp_path: Path, size: tuple[int, int]) -> None:
+    words = [f"w{number:03}" for number in range(30)]
+    session = FakeSession(tmp_path)
+    session.operator.findings = (
+        Finding("R23", Severity.WARNING, " ".join(words), "layout.yaml:7", fix=" ".join(words)),
+    )
+    session.operator.losses = (" ".join(words),)
+    async with running(session, size) as seen:
+        await _to_engine(seen, "decode-3")
+        await seen.press("x")
+        await seen.sees("STOP 1 engine")
+        await seen.sees("w029")
+        told = seen.text().split()
+        assert [told.count(word) + told.count(f"{word}.") for word in words] == [3] * 30
+
+
 async def test_keys_of_the_first_moment_are_not_heard(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session, step=0.0) as seen:
