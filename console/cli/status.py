@@ -24,7 +24,7 @@ _DOWN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 SETTLE_S = 8.0
 """How long to wait for first NPU data and health answers after the nodes have reported."""
 ANSWER_S = 2.0
-"""How long to wait for a node's word on holders of HBM that no run explains, and for the diagnosis of what is down."""
+"""How long to wait for a node's word on holders of HBM that no run explains, for the diagnosis of what is down, and for notes."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,7 +57,7 @@ async def settle(session: Session) -> None:
     """Wait for what a first look needs: NPU data of the nodes that are up, and logs and HTTP of the engines that run."""
     await until(session, lambda: _known(session.snapshot), SETTLE_S)
     await until(session, session.regard.answered, ANSWER_S)
-    await until(session, lambda: _ordered(session.snapshot), ANSWER_S)
+    await until(session, lambda: _ordered(session.snapshot) and session.restarts.informed, ANSWER_S)
 
 
 def _ordered(snapshot: ClusterSnapshot) -> bool:

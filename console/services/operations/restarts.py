@@ -57,6 +57,8 @@ class RestartWatch:
         self.paused = False
         """Set by an operator who wants no restarts from this console for now."""
         self.witness: Witness | None = None
+        self.informed = False
+        """Whether the last look knew what other consoles had tried, or could not know it."""
         self._sights: dict[str, Sight] = {}
         self._busy = (0.0, "")
         """Until when (monotonic) another operator is taken to be at work, and the words of it."""
@@ -80,6 +82,7 @@ class RestartWatch:
 
     def look(self, now: float) -> None:
         """Judge every group with a policy, tell what changed, and begin a restart that is due."""
+        self.informed = self._notes is None or not self._notes.awaited
         seen: dict[str, GroupRestart] = {}
         for name, group in self._monitor.deployment.layout.groups.items():
             if group.restart.policy == "on-failure" and (members := self._members(name)):
@@ -90,8 +93,7 @@ class RestartWatch:
         if seen != before:
             self._monitor.touch()
         due = [each for each in seen.values() if each.due_at is not None and each.due_at <= now]
-        told = self._notes is None or not self._notes.awaited
-        if due and told and self._acting is None:
+        if due and self.informed and self._acting is None:
             name = due[0].group
             self._acting = (name, asyncio.create_task(self._restart(name), name=f"restart {name}"))
 
@@ -165,9 +167,9 @@ class RestartWatch:
 
     async def _give_up(self, group: str, sight: Sight, why: str) -> None:
         """A restart that did not get to its launch leaves no run behind that would tell of it."""
-        self._sights[group] = replace(sight, broken=why)
         if self._notes is not None:
             await self._notes.keep_vain(group, sight.runs, why)
+        self._sights[group] = replace(sight, broken=why)
 
     async def _carry_out(self, group: str, sight: Sight) -> PlanResult:
         """Raises Busy when somebody else is at work or has been there since."""
