@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
+import os
 import re
 import sys
 import time
@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 
 from console.cli.live import connected, opened, until
 from console.cli.options import add_cluster_options
+from console.cli.output import DATA, print_data
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.model.snapshot import LinkState
-from console.services.logs.lines import LineReader, LogLine, merged, tail_offset
+from console.services.logs.lines import LogLine, Readers
 from console.services.session import Session
 
 FILL_S = 30.0
@@ -35,13 +36,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--grep", metavar="REGEX", help="only lines that match")
     parser.add_argument("--run", dest="earlier", metavar="RUN", help="an earlier run instead of the current one")
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
-    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text")
+    text = "text for people; jsonl: a line for each line; json: one list, not with -f"
+    parser.add_argument("-o", "--output", choices=("text", "table", "json", "jsonl"), default="text", help=text)
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the logs; returns the exit code."""
+    if args.follow and args.output == "json":
+        raise UsageError("-o json with -f would never end", hint="use -o jsonl")
     return asyncio.run(_run(args))
 
 
@@ -50,32 +54,40 @@ async def _run(args: argparse.Namespace) -> int:
     async with opened(args) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
-        engines = args.engines or [name for name, engine in session.snapshot.engines.items() if engine.run]
+        ran = [name for name, engine in session.snapshot.engines.items() if engine.run or args.follow]
+        engines = args.engines or ran
         await until(session, lambda: _filled(session, engines), FILL_S)
-        readers = [reader for name in engines if (reader := _reader(session, name, args)) is not None]
-        if not readers:
+        readers = _readers(session, engines, args)
+        if not readers.found and not args.follow:
             print("no logs: nothing of this deployment has run, or its node is out of reach", file=sys.stderr)
             return ExitCode.FAILED
         printer.prefixes(len(engines) > 1)
-        printer.print(merged([reader.lines(last=not args.follow) for reader in readers]))
-        if args.follow:
-            await _follow(session, readers, printer)
+        printer.print(readers.lines(last=not args.follow))
+        while args.follow:
+            await _next(session)
+            printer.print(readers.lines())
+        printer.end()
         down = [name for name, node in session.snapshot.nodes.items() if node.link.state is not LinkState.UP]
         if down:
             print(f"out of reach, shown as far as copied: {', '.join(down)}", file=sys.stderr)
         return ExitCode.OK
 
 
-def _reader(session: Session, engine: str, args: argparse.Namespace) -> LineReader | None:
-    if engine not in session.snapshot.engines and not session.logs.runs(engine):
-        raise UsageError(f"no engine {engine!r}", hint=f"known: {', '.join(list(session.snapshot.engines)[:8])}")
-    copy = session.logs.copy(engine, args.earlier)
-    if copy is None:
-        return None
-    seen = session.snapshot.engines.get(engine)
-    node = session.snapshot.nodes.get(seen.node) if seen else None
-    ahead_s = (node.system.clock_offset_s if node else None) or 0.0
-    return LineReader(engine, copy, offset=0 if args.tail is None else tail_offset(copy, args.tail), ahead_s=ahead_s)
+def _readers(session: Session, engines: Sequence[str], args: argparse.Namespace) -> Readers:
+    for name in engines:
+        if name not in session.snapshot.engines and not session.logs.runs(name):
+            known = ", ".join(list(session.snapshot.engines)[:8])
+            raise UsageError(f"no engine {name!r}", hint=f"known: {known}")
+
+    def ahead_s(engine: str) -> float:
+        seen = session.snapshot.engines.get(engine)
+        node = session.snapshot.nodes.get(seen.node) if seen else None
+        return (node.system.clock_offset_s if node else None) or 0.0
+
+    def told(engine: str, run: str) -> None:
+        print(f"{engine}: run {run} follows", file=sys.stderr, flush=True)
+
+    return Readers(session.logs, engines, ahead_s, told, run=args.earlier, tail=args.tail)
 
 
 def _filled(session: Session, engines: Sequence[str]) -> bool:
@@ -83,12 +95,6 @@ def _filled(session: Session, engines: Sequence[str]) -> bool:
     seen = [session.snapshot.engines[name] for name in engines if name in session.snapshot.engines]
     up = {name for name, node in session.snapshot.nodes.items() if node.link.state is LinkState.UP}
     return all(engine.node not in up or engine.log_copied >= (engine.log_bytes or 0) for engine in seen)
-
-
-async def _follow(session: Session, readers: Sequence[LineReader], printer: _Printer) -> None:
-    while True:
-        await _next(session)
-        printer.print(merged([reader.lines() for reader in readers]))
 
 
 async def _next(session: Session) -> None:
@@ -104,13 +110,15 @@ class _Printer:
     """Prints lines as text or JSON lines, filtered."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self._json = args.output == "jsonl"
+        self._output: str = args.output
+        self._list: list[dict[str, object]] = []
         try:
             self._grep = re.compile(args.grep) if args.grep else None
         except re.error as error:
             raise UsageError(f"--grep {args.grep}: {error}") from error
         self._since = _since(args.since) if args.since else None
-        self._colour = args.color == "always" or (args.color == "auto" and sys.stdout.isatty())
+        auto = args.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._colour = args.color == "always" or auto
         self._prefix = False
         self._colours: dict[str, int] = {}
 
@@ -125,12 +133,19 @@ class _Printer:
                 continue
             if self._since and (line.at is None or line.at < self._since):
                 continue
-            print(self._shown(line))
+            if self._output in DATA:
+                data = {"engine": line.engine, "offset": line.offset, "at": line.at, "text": line.text}
+                self._list.append(data) if self._output == "json" else print_data("jsonl", data)
+            else:
+                print(self._shown(line))
         sys.stdout.flush()
 
+    def end(self) -> None:
+        """All lines are printed."""
+        if self._output == "json":
+            print_data("json", self._list)
+
     def _shown(self, line: LogLine) -> str:
-        if self._json:
-            return json.dumps({"engine": line.engine, "offset": line.offset, "at": line.at, "text": line.text})
         if not self._prefix:
             return line.text
         if not self._colour:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from console.model.errors import ConsoleError
 from console.model.run import LogChunk, RunKey
 from console.services.logs.copies import LogBook, LogCopy
-from console.services.logs.lines import LineReader, merged, tail_offset
+from console.services.logs.lines import LineReader, Readers, merged, tail_offset
 
 KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
 
@@ -130,3 +130,28 @@ def test_lines_of_nodes_whose_clocks_differ_merge_by_our_clock(tmp_path: Path) -
     assert [line.text.split()[-1] for line in lines] == ["b", "b", "a", "a"]
     assert lines[2].at is not None
     assert lines[0].at == lines[2].at - 3
+
+
+def test_a_log_that_is_followed_goes_on_in_the_next_run_with_nothing_of_the_last_one_lost(tmp_path: Path) -> None:
+    now: dict[str, RunKey] = {}
+    book = LogBook(tmp_path, now.get)
+    told: list[tuple[str, str]] = []
+    readers = Readers(book, ("a", "b"), lambda _: 0.0, lambda *words: told.append(words))
+    assert not readers.found
+    assert list(readers.lines()) == []
+
+    def writes(engine: str, run: str, data: bytes) -> None:
+        now[engine] = RunKey("dep", engine, run)
+        copy = book.of(now[engine])
+        copy.store(LogChunk(now[engine], copy.size, data, copy.size + len(data)))
+
+    writes("a", "r1", b"one\ntwo\nthr")
+    assert [line.text for line in readers.lines()] == ["one", "two"]
+    writes("a", "r1", b"ee\nunfinished")
+    writes("a", "r2", b"new\n")
+    writes("b", "r1", b"other\n")
+    assert sorted(line.text for line in readers.lines()) == ["new", "other", "three", "unfinished"]
+    assert told == [("a", "r2")]
+    earlier = Readers(book, ("a",), lambda _: 0.0, lambda *words: told.append(words), run="r1", tail=2)
+    assert [line.text for line in earlier.lines(last=True)] == ["three", "unfinished"]
+    assert len(told) == 1, "nothing follows an earlier run"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from console.probes.sanitize import decode
-from console.services.logs.copies import LogCopy
+from console.services.logs.copies import LogBook, LogCopy
 
 BLOCK = 256 * 1024
 LONGEST = 8 * 1024
@@ -38,7 +39,7 @@ class LineReader:
     ) -> None:
         """`ahead_s` is how far the clock of the node is ahead of ours."""
         self._engine = engine
-        self._copy = copy
+        self.copy = copy
         self._offset = offset
         self._tail = b""
         self._at: float | None = None
@@ -47,7 +48,7 @@ class LineReader:
 
     def lines(self, *, last: bool = False) -> Iterator[LogLine]:
         """The lines that have become whole since the last call; with `last` the unfinished one too."""
-        while data := self._copy.read(self._offset + len(self._tail), BLOCK):
+        while data := self.copy.read(self._offset + len(self._tail), BLOCK):
             pieces = (self._tail + data).split(b"\n")
             self._tail = pieces.pop()
             for piece in pieces:
@@ -80,6 +81,55 @@ def merged(readers: Sequence[Iterator[LogLine]]) -> Iterator[LogLine]:
     if len(readers) == 1:
         return readers[0]
     return heapq.merge(*readers, key=lambda line: line.at or 0.0)
+
+
+class Readers:
+    """The logs of some engines by time: of the runs they have, and when they are followed of those that begin later."""
+
+    def __init__(
+        self,
+        book: LogBook,
+        engines: Sequence[str],
+        ahead_s: Callable[[str], float],
+        told: Callable[[str, str], None],
+        *,
+        run: str | None = None,
+        tail: int | None = None,
+    ) -> None:
+        """`ahead_s` gives how far the clock of an engine's node is ahead, `told` hears of engine and run when another follows.
+
+        `run` is an earlier run, which nothing follows; of each log only `tail` lines are read, all where that is None.
+        """
+        self._book = book
+        self._engines = engines
+        self._ahead_s = ahead_s
+        self._told = told
+        self._earlier = run
+        self._readers: dict[str, LineReader] = {}
+        for name in engines:
+            if (copy := book.copy(name, run)) is not None:
+                self._read(name, copy, 0 if tail is None else tail_offset(copy, tail))
+
+    @property
+    def found(self) -> bool:
+        """Whether any of the engines has a log."""
+        return bool(self._readers)
+
+    def lines(self, *, last: bool = False) -> Iterator[LogLine]:
+        """What has come since the last call; what is left of a run before the run after it."""
+        over = []
+        for name in self._engines if self._earlier is None else ():
+            copy, reader = self._book.copy(name), self._readers.get(name)
+            if copy is None or (reader is not None and copy is reader.copy):
+                continue
+            if reader is not None:
+                over.append(reader.lines(last=True))
+                self._told(name, copy.key.run)
+            self._read(name, copy, 0)
+        return chain(merged(over), merged([reader.lines(last=last) for reader in self._readers.values()]))
+
+    def _read(self, engine: str, copy: LogCopy, offset: int) -> None:
+        self._readers[engine] = LineReader(engine, copy, offset=offset, ahead_s=self._ahead_s(engine))
 
 
 def tail_offset(copy: LogCopy, lines: int) -> int:
