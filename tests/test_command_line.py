@@ -12,7 +12,9 @@ import pytest
 
 from console.cli.completion import words_of_commands
 from console.cli.main import COMMANDS, main
+from console.cli.output import ActData, print_data
 from console.files import shipped_layouts, shipped_text
+from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent
 
 LAB = "name: lab\nnodes: {p0: {host: 10.0.0.1}, p1: {host: 10.0.0.2}, d0: {host: 10.0.0.3}, d1: {host: 10.0.0.4}}\n"
 
@@ -158,3 +160,32 @@ def test_assignments_are_taken_back_and_made_again_from_the_command_line(
     assert carried("--undo").endswith("n0, n1")
     assert carried("--undo").endswith("-")
     assert carried("--undo", "--auto", code=2) == ""
+
+
+def test_an_act_is_one_document_or_a_line_for_each_thing_that_happens(capsys: pytest.CaptureFixture[str]) -> None:
+    step = Step("s1", "prepare", "write it", "p0", ("prefill-0",), ("vllm serve",))
+    plan = Plan("start", "lab", "pd", ("prefill-0",), (Stage("one", (step,)),), Confirm("count", "1"))
+    event = StepEvent("s1", Outcome.DONE, "it runs", 7.0)
+    result = PlanResult({"s1": Outcome.DONE}, {"s1": "it runs"})
+
+    def told(output: str, *, only: bool) -> list[dict[str, object]]:
+        data = ActData(output)
+        data.plan(plan, only=only)
+        if not only:
+            data.heard(lambda _: None)(event)
+            data.end(result)
+        text = capsys.readouterr().out
+        return [json.loads(text)] if output == "json" else [json.loads(line) for line in text.splitlines()]
+
+    assert told("table", only=False) == []
+    (dry,) = told("json", only=True)
+    assert dry["verb"] == "start"
+    (done,) = told("json", only=False)
+    assert done["outcomes"] == {"s1": "done"}
+    assert isinstance(done["plan"], dict)
+    assert [next(iter(each)) for each in told("jsonl", only=False)] == ["plan", "event", "end"]
+
+
+def test_lists_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    print_data("jsonl", [{"a": 1}, {"a": "é\n"}])
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"a": 1}, {"a": "é\n"}]

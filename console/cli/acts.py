@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, remember_layout
+from console.cli.output import ActData, add_output
 from console.cli.status import settle
 from console.model.errors import ExitCode, Refused, UsageError
 from console.model.plan import Outcome, Plan, PlanResult, StepEvent, Verb
@@ -57,7 +56,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         if verb in ("start", "restart"):
             text = "launch although this check of the preflight fails; repeatable"
             parser.add_argument("--override", action="append", default=[], metavar="CHECK-ID", help=text)
-        parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+        add_output(parser)
         add_cluster_options(parser)
         parser.set_defaults(run=run, verb=verb, prepare=_prepared)
 
@@ -87,16 +86,20 @@ async def _run(args: argparse.Namespace) -> int:
         if args.verb != "force" and session.deployment.layout.proxy is not None:
             await settle(session)
         plan = await args.prepare(args, session)
-        show_plan(plan, args.output)
+        data = ActData(args.output)
+        data.plan(plan, only=args.dry_run)
+        if not data.wanted:
+            show_plan(plan)
         if args.dry_run:
             return ExitCode.FAILED if plan.blocked else ExitCode.OK
         confirmed = _confirmed(args, plan)
         remember_layout(session.cluster, session.deployment.layout)
-        notice = _notice(session, plan, wait=not args.no_wait)
+        notice = data.heard(_notice(session, plan, wait=not args.no_wait))
         result = await session.operator.run(
             plan, notice, confirmed=confirmed, takeover=args.takeover, override=override
         )
-        return _report(plan, result, args.output)
+        data.end(result)
+        return _code(plan, result)
 
 
 async def _prepared(args: argparse.Namespace, session: Session) -> Plan:
@@ -122,11 +125,8 @@ def _confirmed(args: argparse.Namespace, plan: Plan) -> str:
     return str(args.yes_stop) if args.yes_stop is not None else _ask(plan)
 
 
-def show_plan(plan: Plan, output: str) -> None:
-    """The plan as a person reads it (stderr) or as JSON (stdout)."""
-    if output == "json":
-        print(json.dumps(asdict(plan), default=str))
-        return
+def show_plan(plan: Plan) -> None:
+    """The plan as a person reads it."""
     print(f"{plan.verb} {plan.target} of {plan.deployment} on {plan.cluster}", file=sys.stderr)
     for finding in plan.findings:
         print(f"  {finding.severity} {finding.rule} {finding.where}: {finding.message}", file=sys.stderr)
@@ -161,8 +161,6 @@ def _notice(session: Session, plan: Plan, *, wait: bool) -> Callable[[StepEvent]
     return notice
 
 
-def _report(plan: Plan, result: PlanResult, output: str) -> int:
-    if output == "json":
-        print(json.dumps({"outcomes": result.outcomes, "messages": result.messages, "cancelled": result.cancelled}))
+def _code(plan: Plan, result: PlanResult) -> int:
     bad = [step.id for step in plan.steps if result.outcomes[step.id] in (Outcome.FAILED, Outcome.UNKNOWN)]
     return ExitCode.FAILED if bad else ExitCode.OK

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, deployment_of
+from console.cli.output import DATA, add_output, print_data
 from console.cli.tables import table_lines
 from console.model.errors import ConsoleError, ExitCode, Unreachable
 from console.probes.checks import Verdict
@@ -30,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--full-mesh", action="store_true", help="with --network: every NPU pings every other one")
     parser.add_argument("--last", action="store_true", help="ask nobody: show the last report, whoever made it here")
     parser.add_argument("--all", action="store_true", help="show what passes too")
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    add_output(parser)
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 
@@ -58,8 +59,9 @@ async def _run(args: argparse.Namespace) -> int:
 
 
 def _show(report: Report, args: argparse.Namespace) -> int:
-    if args.output == "json":
-        print(json.dumps(as_json(report)))
+    if args.output in DATA:
+        found = as_json(report)
+        print_data(args.output, found, found["results"])
     else:
         print("\n".join(report_lines(report, everything=args.all)))
         if args.last:
@@ -83,7 +85,7 @@ def exit_code(report: Report) -> int:
     return ExitCode.UNREACHABLE if failed else ExitCode.OK
 
 
-def as_json(report: Report) -> dict[str, object]:
+def as_json(report: Report) -> dict[str, Any]:
     """The report as data: every result of every node, and the matrix of pings where there is one."""
     crossing = report.crossing
     return {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import cast
 
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
+from console.cli.output import DATA, print_data
 from console.cli.tables import table_lines
 from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.model.errors import ExitCode, Unreachable
@@ -45,8 +45,8 @@ async def _show(args: argparse.Namespace) -> int:
         with contextlib.suppress(Unreachable):
             await connected(session)
         found = await session.upkeep.of_containers.look(args.nodes)
-    if args.output == "json":
-        print(json.dumps([as_json(each) for each in found]))
+    if args.output in DATA:
+        print_data(args.output, [as_json(each) for each in found])
     else:
         print("\n".join(lines(found)))
     return exit_code(found)

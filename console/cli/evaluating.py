@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, remember_layout
+from console.cli.output import add_output
 from console.cli.results import print_records
 from console.evaluation.comparison import judge
 from console.evaluation.progress import Progress
@@ -49,7 +50,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="check and print, start nothing")
     parser.add_argument("--detach", action="store_true", help="return when it runs")
     parser.add_argument("--cancel", metavar="RUN", help="end this run instead (`running` for the only one)")
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    add_output(parser)
     add_cluster_options(parser)
 
 

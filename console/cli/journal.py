@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import asdict
 
 from console.cli.options import add_cluster_options, cluster_of
+from console.cli.output import DATA, add_output, print_data
 from console.cli.tables import table_lines
 from console.journal import Journal
 from console.model.errors import ExitCode, UsageError
@@ -21,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("journal", help=text, description=text)
     parser.add_argument("-n", "--last", type=int, default=50, metavar="N", help="so many acts (default 50)")
     parser.add_argument("--grep", metavar="TEXT", help="only acts with this text anywhere")
-    parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
+    add_output(parser)
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 
@@ -36,11 +36,8 @@ def run(args: argparse.Namespace) -> int:
         each for each in traces(journal.tail(100_000)) if needle in " ".join(map(str, asdict(each).values())).casefold()
     ]
     chosen = found[: args.last][::-1]
-    if args.output == "json":
-        print(json.dumps([asdict(each) for each in chosen], indent=2))
-    elif args.output == "jsonl":
-        for each in chosen:
-            print(json.dumps(asdict(each)))
+    if args.output in DATA:
+        print_data(args.output, [asdict(each) for each in chosen])
     elif chosen:
         for line in table_lines(("when", "who", "what", "outcome", "whom"), [_cells(each) for each in chosen]):
             print(line)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from pydantic import JsonValue
 
+from console.cli.output import DATA, add_output, print_data
 from console.cli.tables import table_lines
 from console.files import load_layout, shipped_layouts, shipped_text
 from console.model.errors import ExitCode
@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     text = "list the layouts that are shipped, or print one to start your own from"
     parser = subparsers.add_parser("layouts", help=text, description=text)
     parser.add_argument("name", nargs="?", metavar="NAME", help="print this layout's file")
-    parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
+    add_output(parser)
     parser.set_defaults(run=run)
 
 
@@ -29,10 +29,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(shipped_text(args.name))
         return ExitCode.OK
     layouts = [load_layout(name) for name in shipped_layouts()]
-    if args.output == "json":
-        print(json.dumps([_json(layout) for layout in layouts], indent=2, ensure_ascii=False))
-    elif args.output == "jsonl":
-        print("\n".join(json.dumps(_json(layout), ensure_ascii=False) for layout in layouts))
+    if args.output in DATA:
+        print_data(args.output, [_json(layout) for layout in layouts])
     else:
         rows = [
             (layout.name, layout.hardware.name, str(_nodes(layout)), _groups(layout), layout.version, layout.title)

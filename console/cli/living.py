@@ -6,6 +6,7 @@ import argparse
 
 from console.cli.acts import add_drain_option, run
 from console.cli.options import add_cluster_options
+from console.cli.output import add_output
 from console.model.plan import Plan
 from console.services.session import Session
 
@@ -37,7 +38,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
         parser.add_argument("--takeover", action="store_true", help="act although another operator is at work")
-        parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+        add_output(parser)
         add_cluster_options(parser)
         parser.set_defaults(run=run, verb=verb, prepare=prepare)
     mend.set_defaults(no_wait=False)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 
+from console.cli.output import DATA, add_output, print_data
 from console.cli.tables import table_lines
 from console.evaluation import telling
 from console.evaluation.comparison import compare, sweep_points
@@ -34,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--deployment")
     parser.add_argument("--subject", help="dataset, or shape of the load")
     parser.add_argument("--limit", type=int, default=50)
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    add_output(parser)
     parser.set_defaults(run=run)
 
 
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(FORMATS[args.export](records))
     elif args.sweep:
         _print(_sweep(records, args.sweep))
-    elif args.runs or args.output == "json":
+    elif args.runs or args.output in DATA:
         print_records(records, args.output)
     else:
         _print(_list(records))
@@ -69,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_records(records: Sequence[Record], output: str) -> None:
-    """Results with their figures: JSON, or text with plots."""
-    if output == "json":
-        sys.stdout.write(to_json(records))
+    """Results with their figures: data, or text with plots."""
+    if output in DATA:
+        print_data(output, json.loads(to_json(records)))
         return
     for record in records:
         _print(_one(record))

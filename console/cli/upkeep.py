@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
 
 from console.cli.acts import show_plan
+from console.cli.output import ActData, add_output
 from console.model.errors import ExitCode, Refused
 from console.model.plan import Outcome, Plan, StepEvent
 from console.probes.sanitize import clean
@@ -21,7 +21,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
     parser.add_argument("--takeover", action="store_true", help="act although another operator is at work")
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    add_output(parser)
 
 
 def add_words(parser: argparse.ArgumentParser, acts: Sequence[str]) -> None:
@@ -41,8 +41,10 @@ def settle_words(args: argparse.Namespace) -> None:
 async def carry_out(session: Session, chore: Chore, args: argparse.Namespace, *, only_plan: bool) -> int:
     """Show a plan of upkeep and, unless only that is asked for, have it confirmed and run it; gives the exit code."""
     plan = chore.plan
-    show_plan(plan, args.output)
-    if args.output != "json":
+    data = ActData(args.output)
+    data.plan(plan, only=only_plan)
+    if not data.wanted:
+        show_plan(plan)
         for fix in dict.fromkeys(finding.fix for finding in plan.findings if finding.fix):
             print(f"  mend: {clean(fix)}", file=sys.stderr)
     if only_plan:
@@ -55,9 +57,8 @@ async def carry_out(session: Session, chore: Chore, args: argparse.Namespace, *,
         print(clean(line).rstrip(), file=sys.stderr, flush=True)
 
     confirmed = plan.confirm.expected if args.yes else _confirmation(plan)
-    result = await session.upkeep.run(chore, notice, confirmed, takeover=args.takeover)
-    if args.output == "json":
-        print(json.dumps({"outcomes": result.outcomes, "messages": result.messages, "cancelled": result.cancelled}))
+    result = await session.upkeep.run(chore, data.heard(notice), confirmed, takeover=args.takeover)
+    data.end(result)
     bad = (Outcome.FAILED, Outcome.UNKNOWN)
     return ExitCode.FAILED if any(outcome in bad for outcome in result.outcomes.values()) else ExitCode.OK
 

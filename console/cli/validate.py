@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from console.cli.findings import explanation, failed, finding_lines, findings_json
+from console.cli.output import DATA, add_output, print_data
 from console.files import load_assignment, load_cluster, load_document, load_layout, shipped_layouts
 from console.model.errors import ExitCode, FileError, Problem, UsageError
 from console.model.findings import Finding
@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--explain", metavar="RULE", help="tell why a rule exists and what to do; `all` lists the rules"
     )
-    parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
+    add_output(parser)
     parser.set_defaults(run=run)
 
 
@@ -53,10 +53,8 @@ def run(args: argparse.Namespace) -> int:
         )
         if args.output == "table":
             _print(name, problems, findings)
-    if args.output == "json":
-        print(json.dumps(report, indent=2, ensure_ascii=False))
-    elif args.output == "jsonl":
-        print("\n".join(json.dumps(each, ensure_ascii=False) for each in report))
+    if args.output in DATA:
+        print_data(args.output, report)
     return worst
 
 

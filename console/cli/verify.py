@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from dataclasses import asdict
 
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
+from console.cli.output import DATA, add_output, print_data
 from console.cli.status import settle
 from console.model.errors import ExitCode
 from console.services.serving.verification import Ask, Proof
@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--requests", type=int, default=0, metavar="N", help="chats; 0 means one for each pair of engines"
     )
     parser.add_argument("--timeout", type=float, default=120.0, metavar="S", help="limit of each request, seconds")
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    add_output(parser)
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 
@@ -38,11 +38,12 @@ async def _run(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True) as session:
         await connected(session)
         await settle(session)
-        out = sys.stderr if args.output == "json" else sys.stdout
+        out = sys.stderr if args.output in DATA else sys.stdout
         ask = Ask(prompt=args.prompt, requests=args.requests, timeout_s=args.timeout)
         found = await session.verifier.run(lambda proof: print(line(proof), file=out, flush=True), ask)
-    if args.output == "json":
-        print(json.dumps({"passed": found.passed, "proofs": [asdict(each) for each in found.proofs]}))
+    if args.output in DATA:
+        proofs = [asdict(each) for each in found.proofs]
+        print_data(args.output, {"passed": found.passed, "proofs": proofs}, proofs)
     return ExitCode.OK if found.passed else ExitCode.FAILED
 
 

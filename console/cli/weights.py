@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, deployment_of
+from console.cli.output import DATA, print_data
 from console.cli.tables import table_lines
 from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.commands.quoting import join
@@ -49,8 +49,9 @@ async def _show(args: argparse.Namespace) -> int:
             await connected(session)
         found = await session.upkeep.of_weights.look(args.nodes)
         path = session.deployment.layout.model.path
-    if args.output == "json":
-        print(json.dumps({"path": path, "nodes": [as_json(each) for each in found]}))
+    if args.output in DATA:
+        nodes = [as_json(each) for each in found]
+        print_data(args.output, {"path": path, "nodes": nodes}, ({"path": path, **each} for each in nodes))
     else:
         print("\n".join(lines(path, found)))
     whole = all(each.weights.complete for each in found)
