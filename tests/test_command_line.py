@@ -189,3 +189,12 @@ def test_an_act_is_one_document_or_a_line_for_each_thing_that_happens(capsys: py
 def test_lists_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     print_data("jsonl", [{"a": 1}, {"a": "é\n"}])
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"a": 1}, {"a": "é\n"}]
+
+
+@pytest.mark.parametrize("words", ["start --yes", "stop --yes", "tune set --yes", "containers create --yes"])
+def test_a_read_only_cluster_refuses_an_act_before_it_dials(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cluster.yaml").write_text("name: lab\nnodes: {n0: {host: 127.0.0.1, port: 9}}\n")
+    assert main([*words.split(), "--readonly", "--layout", "a3-mixed", "--assign", "mixed=n0"]) == 4
+    assert "read-only" in capsys.readouterr().err

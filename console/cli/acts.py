@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     override = overrides(getattr(args, "override", ()))
-    async with opened(args, read_only=False if args.dry_run else None) as session:
+    async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run) as session:
         await connected(session)
         if args.verb != "force" and session.deployment.layout.proxy is not None:
             await settle(session)

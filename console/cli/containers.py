@@ -112,7 +112,7 @@ def _word(found: Seen) -> str:
 
 async def _act(args: argparse.Namespace) -> int:
     only_plan = args.dry_run or args.act == "plan"
-    async with opened(args, read_only=False if only_plan else None) as session:
+    async with opened(args, read_only=False if only_plan else None, acts=not only_plan) as session:
         await connected(session)
         act = cast(Act, "all" if args.act == "plan" else args.act)
         chore = await session.upkeep.of_containers.prepare(act, args.nodes)

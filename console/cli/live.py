@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from console.cli.options import deployment_of, read_only_of
-from console.model.errors import Unreachable
+from console.model.errors import Refused, Unreachable
 from console.model.snapshot import LinkState
 from console.services.session import Session
 
@@ -18,14 +18,22 @@ CONNECT_S = 20.0
 
 @contextlib.asynccontextmanager
 async def opened(
-    args: argparse.Namespace, *, read_only: bool | None = None, restarts: bool = False, alerts: bool = False
+    args: argparse.Namespace,
+    *,
+    read_only: bool | None = None,
+    acts: bool = False,
+    restarts: bool = False,
+    alerts: bool = False,
 ) -> AsyncIterator[Session]:
-    """The session the options mean; `read_only` overrides what they say.
+    """The session the options mean; `read_only` overrides what they say. Raises Refused when it is for acts and read-only:
+    before a node is dialled, for the core would refuse them all.
 
     `restarts` carries out restart policies, `alerts` sends alerts where the cluster file says.
     """
     deployment = deployment_of(args)
     safe = read_only_of(args, deployment.cluster) if read_only is None else read_only
+    if acts and safe:
+        raise Refused("this cluster is read-only", hint="arm it with --write, or look with --dry-run")
     what = (deployment.cluster, deployment.layout, deployment.assignment)
     session = Session(*what, read_only=safe, restarts=restarts, alerts=alerts)
     await session.open()

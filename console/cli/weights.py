@@ -96,7 +96,7 @@ def lines(path: str, found: Sequence[Held]) -> Iterator[str]:
 async def _copy(args: argparse.Namespace) -> int:
     if not args.source:
         raise UsageError("copy from which node?", hint="weights copy --from NODE [NODE …]")
-    async with opened(args, read_only=False if args.dry_run else None) as session:
+    async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run) as session:
         await connected(session)
         chore = await session.upkeep.of_weights.prepare(args.source, args.nodes)
         return await carry_out(session, chore, args, only_plan=args.dry_run)
