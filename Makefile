@@ -3,6 +3,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Tests mostly wait for real processes; a file stays together because some tell one story.
 WORKERS ?= 3
+# Tests start hundreds of interpreters; each would compile the code anew where the environment forbids to keep it.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test again lint format lock clean
 
