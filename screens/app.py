@@ -75,7 +75,12 @@ class ConsoleApp(App[int]):
         clock: Callable[[], float] = time.monotonic,
         driver: type[ConsoleDriver] | None = None,
     ) -> None:
-        os.environ.pop("NO_COLOR", None)
+        for name in (
+            "NO_COLOR",
+            "COLUMNS",
+            "LINES",
+        ):  # a shell may export a size it once had; the terminal knows its own
+            os.environ.pop(name, None)
         super().__init__(driver_class=driver, ansi_color=True if options.theme == "mono" else None)
         self.opening = opening if isinstance(opening, Opening) else Opening.of(opening)
         self.fleet: Fleet | None = None

@@ -35,8 +35,7 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.before = termios.tcgetattr(slave)
         self._slave = slave
-        ours = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-        variables = {**ours, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})}
+        variables = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})}
         self.process = subprocess.Popen(
             argv,
             stdin=slave,
