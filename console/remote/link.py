@@ -139,7 +139,7 @@ class NodeLink(Requests):
         wait_s = FIRST_WAIT_S
         while True:
             self._retry.clear()
-            self._standing.set(LinkState.CONNECTING)
+            self._standing.dialling()
             accepted = self._dialer.accepted
             began = time.monotonic()
             try:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from console.model.snapshot import Link, LinkState
 
@@ -24,6 +25,13 @@ class Standing:
     def set(self, state: LinkState, reason: str = "", hint: str = "", retry_at: float | None = None) -> None:
         """A new state; `retry_at` in seconds since the epoch."""
         self._take(Link(state, time.time(), reason, hint, None, retry_at))
+
+    def dialling(self) -> None:
+        """It is being connected. One that is lost stays lost until it answers: a try is no better than the last one was."""
+        if self.link.state is LinkState.LOST:
+            self._take(replace(self.link, retry_at=None))
+        else:
+            self.set(LinkState.CONNECTING)
 
     def answered(self, round_trip_s: float) -> None:
         """The node answered a ping: a silent link is up again."""
