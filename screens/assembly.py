@@ -76,7 +76,7 @@ async def furnish(screen: MainScreen) -> None:
     screen.prompt.on_typing = screen.command_line.typing
     log = screen.panes["logs"]
     if isinstance(log, LogPane):
-        log.numbers = not screen.console.options.low_bandwidth
+        log.numbers = False if screen.console.options.low_bandwidth else None
     await screen.query_one("#panes").mount_all(screen.panes.values())
     await screen.mount(screen.prompt, before=screen.footer)
 

@@ -12,7 +12,9 @@ from screens.widgets import Verbs
 SIDEWAYS = 16
 """Cells that one key moves a long line by."""
 _STAMP_WORDS: dict[Stamps, str] = {
+    "auto": "short where the pane is narrow",
     "written": "as written",
+    "short": "time and level alone",
     "hidden": "hidden",
     "age": "age of the line",
     "since": "since the log began",
@@ -43,13 +45,14 @@ class Display:
 
     def number(self) -> None:
         """Line numbers on or off."""
-        self._view.numbers = not self._view.numbers
+        view = self._view.window
+        self._view.numbers = not (view.manner.numbered if view is not None else self._view.numbers)
         self._apply()
 
     def _apply(self) -> None:
         view = self._view.window
         if view is not None:
-            numbers = self._view.numbers and not isinstance(view, Merged)
+            numbers = False if isinstance(view, Merged) else self._view.numbers
             left = 0 if self._view.wrapped else view.manner.left
             view.manner = replace(view.manner, numbers=numbers, wrapped=self._view.wrapped, left=left)
             view.redraw()

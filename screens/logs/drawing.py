@@ -19,10 +19,20 @@ _LEVEL_WITHIN = 160
 _STAMP = re.compile(r"(?:\d{4}-)?\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d+)? ?")
 _STAMP_WITHIN = 120
 
-Stamps = Literal["written", "hidden", "age", "since"]
-"""How the time of a line is shown: as its program wrote it, not at all, as its age, as the time since the log began."""
-STAMPS: tuple[Stamps, ...] = ("written", "hidden", "age", "since")
+_HEAD = re.compile(
+    r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)?"
+    r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?::\s+| \d\d-\d\d (?P<time>\d\d:\d\d:\d\d) \[[^\]]*\] ?)"
+)
+"""What vLLM and its HTTP server write before the words of a line (vLLM 0.21 logger.py, uvicorn)."""
+
+Stamps = Literal["auto", "written", "short", "hidden", "age", "since"]
+"""How the head of a line is shown: as its program wrote it, as time and level alone, without its time, with the age of the line
+or the time since the log began instead. `auto` is short where little room would be left for the words, else as written."""
+STAMPS: tuple[Stamps, ...] = ("auto", "written", "short", "hidden", "age", "since")
 STAMP_CELLS = 7
+CLOCK_CELLS = 8
+ROOMY = 100
+"""From so many cells on a line has its number and its whole head unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +43,11 @@ class Manner:
     left: int = 0
     """Cells cut off at the left; only without wrapping."""
     wrapped: bool = False
-    numbers: bool = True
+    numbers: bool | None = None
+    """Line numbers; None where there is room."""
     number_cells: int = 7
     needle: re.Pattern[str] | None = None
-    stamps: Stamps = "written"
+    stamps: Stamps = "auto"
     origin: float | None = None
     """What ages and times since are counted from, in seconds of the log's own clock."""
     label_cells: int = 0
@@ -45,8 +56,23 @@ class Manner:
     @property
     def text_cells(self) -> int:
         """Cells left for the text."""
-        taken = (self.number_cells + 1 if self.numbers else 0) + (self.label_cells + 1 if self.label_cells else 0)
-        return max(8, self.cells - taken - (STAMP_CELLS + 1 if self.counts else 0) - 1)
+        taken = (self.number_cells + 1 if self.numbered else 0) + (self.label_cells + 1 if self.label_cells else 0)
+        return max(8, self.cells - taken - self.head_cells - 1)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether lines have their numbers before them."""
+        return self.cells >= ROOMY if self.numbers is None else self.numbers
+
+    @property
+    def short(self) -> bool:
+        """Whether the head of a line is its time and level alone."""
+        return self.stamps == "short" or (self.stamps == "auto" and self.cells < ROOMY)
+
+    @property
+    def head_cells(self) -> int:
+        """Cells before the text for a time and a level of ours."""
+        return STAMP_CELLS + 1 if self.counts else CLOCK_CELLS + 3 if self.short else 0
 
     @property
     def counts(self) -> bool:
@@ -124,6 +150,19 @@ def without_stamp(text: str) -> str:
     return text if found is None else text[: found.start()] + text[found.end() :]
 
 
+def short_head(text: str) -> tuple[str, str, str]:
+    """Time, level's letter, and the words of a line, with the process before them where it is not the API server.
+
+    A line with another head is all words.
+    """
+    found = _HEAD.match(text)
+    if found is None:
+        return "", "", text
+    process = found["process"] or ""
+    who = "" if process.startswith(("APIServer", "ApiServer")) or not process else f"{process}: "
+    return found["time"] or "", found["level"][0], who + text[found.end() :]
+
+
 def pieces(
     text: str,
     number: int | None,
@@ -135,7 +174,10 @@ def pieces(
 ) -> list[Line]:
     """The rows of one line: who wrote it, its number and level, its time when that is counted, then its text."""
     role = level_role(text)
-    if manner.stamps != "written":
+    clock = letter = ""
+    if manner.short:
+        clock, letter, text = short_head(text)
+    elif manner.stamps not in ("auto", "written"):
         text = without_stamp(text)
     bodies = wrap(text, manner.text_cells) if manner.wrapped else [_crop(text, manner.left, manner.text_cells)]
     rows: list[Line] = []
@@ -145,13 +187,16 @@ def pieces(
             name, name_role = label if label and not index else ("", "")
             spans.append((fit(shown(name), manner.label_cells) + " ", name_role))
         edge = _edge(role, standing)
-        if manner.numbers:
+        if manner.numbered:
             number_words = "" if index or number is None else str(number)
             spans.append((fit(number_words, manner.number_cells, right=True) + (" " if edge else "  "), "gutter"))
-        if edge or not manner.numbers:
+        if edge or not manner.numbered:
             spans.append(edge or (" ", ""))
         if manner.counts:
             spans.append((fit("" if index else manner.counted(at), STAMP_CELLS, right=True) + " ", "gutter"))
+        elif manner.short:
+            spans.append((fit("" if index else clock, CLOCK_CELLS) + " ", "gutter"))
+            spans.append((fit("" if index else letter, 1) + " ", role or "gutter"))
         spans.extend(_body(body, role, manner.needle, standing))
         rows.append(tuple(spans))
     return rows
@@ -164,7 +209,7 @@ def note_row(text: str, manner: Manner) -> Line:
 
 def divider(manner: Manner) -> Line:
     """What stands between lines that do not follow each other."""
-    gutter = (manner.number_cells + 2 if manner.numbers else 1) + (STAMP_CELLS + 1 if manner.counts else 0)
+    gutter = (manner.number_cells + 2 if manner.numbered else 1) + manner.head_cells
     return ((fit(" " * gutter + "--", manner.cells), "dim"),)
 
 

@@ -42,10 +42,11 @@ class LogView(LineWidget):
         self.several: tuple[str, ...] = ()
         """Engines whose logs are shown merged; empty for the engine under the cursor alone."""
         self.on_title: Callable[[], None] = lambda: None
-        self.numbers = True
+        self.numbers: bool | None = None
+        """Line numbers; None where there is room."""
         self.wrapped = False
         self.folded = True
-        self.stamps: Stamps = "written"
+        self.stamps: Stamps = "auto"
         self.sieve = Sieve()
         self.around = 0
         """Lines shown around each that the filter keeps."""
@@ -103,7 +104,7 @@ class LogView(LineWidget):
         self.opened = opened
         if opened is not None:
             view = opened.view
-            numbers = self.numbers and not isinstance(view, Merged)
+            numbers = False if isinstance(view, Merged) else self.numbers
             view.manner = replace(view.manner, numbers=numbers, wrapped=self.wrapped)
             view.filter(self.sieve, self.around)
             if isinstance(view, Merged) and not self.folded:

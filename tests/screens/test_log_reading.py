@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from console.model.errors import ConsoleError
-from screens.logs.drawing import span_words
+from screens.logs.drawing import short_head, span_words
 from screens.suspending import pager_command
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import running
@@ -89,11 +89,14 @@ async def test_hits_are_counted_and_numbered(tmp_path: Path) -> None:
         await seen.sees("no hit")
 
 
-async def test_times_are_written_hidden_counted_from_now_or_from_the_begin(tmp_path: Path) -> None:
+async def test_heads_are_as_written_short_without_times_or_counted_from_now_or_from_the_begin(tmp_path: Path) -> None:
     session, _ = session_with_log(tmp_path)
     async with running(session, (120, 40)) as seen:
         await seen.press("l", "g", "e")
         await seen.sees("INFO 11-24 10:11:41 [core.py:1]")
+        await seen.press("t", "t")
+        await seen.sees("701 !10:11:40 E EngineCore_DP0: step 700")
+        await seen.sees("702  10:11:41 I EngineCore_DP0: step 701")
         await seen.press("t")
         await seen.sees("INFO [core.py:1] step 701")
         await seen.press("t", "t")
@@ -102,6 +105,36 @@ async def test_times_are_written_hidden_counted_from_now_or_from_the_begin(tmp_p
         assert row.split() == ["696", "continued", "from", "the", "line", "before"]
         await seen.press("t")
         await seen.sees("INFO 11-24 10:11:41 [core.py:1]")
+
+
+async def test_where_there_is_little_room_the_words_have_it(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (80, 24)) as seen:
+        await seen.press("l", "g", "e")
+        await seen.sees("!10:11:40 E EngineCore_DP0: step 700")
+        row = next(line for line in seen.lines() if "continued" in line)
+        assert row.rstrip() == " " * 12 + "  continued from the line before"
+        await seen.press("#")
+        await seen.sees("701 !10:11:40 E EngineCore_DP0: step 700")
+        await seen.press("t")
+        await seen.sees("701 !(EngineCore_DP0 pid=7) ERROR 11-24 10:11:40 [core.py:1] step 700")
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("(APIServer pid=1) INFO 11-26 03:14:10 [launcher.py:46] Route: /ping", ("03:14:10", "I", "Route: /ping")),
+        ("(APIServer pid=1) INFO:     Started server process [1]", ("", "I", "Started server process [1]")),
+        ("(Worker_TP3 pid=9) WARNING 11-26 03:14:10 [a.py:1] slow", ("03:14:10", "W", "Worker_TP3: slow")),
+        ("INFO 11-26 03:14:10 [a.py:1] early", ("03:14:10", "I", "early")),
+        ("(EngineCore_DP0 pid=9) not a head", ("", "", "(EngineCore_DP0 pid=9) not a head")),
+        ("INFORMATION: not a level", ("", "", "INFORMATION: not a level")),
+        ("Traceback (most recent call last):", ("", "", "Traceback (most recent call last):")),
+        ("", ("", "", "")),
+    ],
+)
+def test_a_head_is_taken_apart_only_where_it_is_one(line: str, parts: tuple[str, str, str]) -> None:
+    assert short_head(line) == parts
 
 
 @pytest.mark.parametrize(

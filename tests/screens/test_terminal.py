@@ -105,7 +105,7 @@ def test_a_pager_has_the_terminal_to_itself_and_the_console_comes_back(tmp_path:
         terminal.send(":")
         terminal.sees("an action, node NAME")
         terminal.send("log decode-3\r")
-        terminal.sees("Worker_TP0 pid=99")
+        terminal.sees("Worker_TP0: torch.OutOfMemoryError")
         begun = len(terminal.received)
 
         def since() -> str:
@@ -121,7 +121,7 @@ def test_a_pager_has_the_terminal_to_itself_and_the_console_comes_back(tmp_path:
         assert "\x1b[?1049h" not in since()
         terminal.send("\n")
         terminal.sees(lambda: "\x1b[?1049h" in since())
-        terminal.sees(lambda: "Worker_TP0 pid=99" in since().rpartition("\x1b[?1049h")[2])
+        terminal.sees(lambda: "Worker_TP0: torch" in since().rpartition("\x1b[?1049h")[2])
         terminal.send("\x0c")
         terminal.sees(lambda: "Enter returns to the console" in since())
         assert "Worker_TP0 pid=99" in since().rpartition("\x1b[?1049l")[2]
@@ -187,3 +187,9 @@ def test_a_shell_has_the_terminal_to_itself_and_the_console_comes_back_and_says_
         terminal.send("q")
         assert terminal.ended() == 0
         restored(terminal)
+
+
+def test_the_size_is_the_terminals_own_whatever_a_shell_exported() -> None:
+    with Terminal.of_module(DEMO, size=(120, 40), COLUMNS="60", LINES="16") as terminal:
+        terminal.sees("ARMED")
+        terminal.sees(lambda: "? Help" in terminal.screen.display[39])
