@@ -45,11 +45,10 @@ class Action:
 
 
 _MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "check", "verify", "evaluation")
-_DIGITS: tuple[Place, ...] = ("grid", "list", "plan", "roles", "check", "verify", "evaluation")
 
 ACTIONS: tuple[Action, ...] = (
     Action("help", ("question_mark", "f1", "fullwidth_question_mark"), "Help", "Every key; Enter runs it", "Console", footer=1),
-    Action("quit", ("q",), "Quit", "Leave; engines go on. In a full-screen pane: go back", "Console", footer=2),
+    Action("quit", ("q",), "Quit", "One level back: both halves, the grid; from there leave, engines go on", "Console", footer=2),
     Action("start", ("s",), "Start", "Plan a start of the marked or current engines", "Engines", danger=True, footer=3),
     Action("stop", ("x",), "Stop", "Plan a stop: drain, TERM, later KILL what is left", "Engines", danger=True, footer=4),
     Action("restart", ("r",), "Restart", "Plan a stop and a start", "Engines", danger=True, footer=5),
@@ -116,16 +115,16 @@ ACTIONS: tuple[Action, ...] = (
     Action("sort", ("o",), "Sort", "Next order: as written, name, state, HBM, temperature", "Grid", ("grid",)),
     Action("sort-reverse", ("O",), "Reverse", "Turn the order round", "Grid", ("grid",)),
     Action("group-view", ("V",), "By group", "Rows by node, or by group", "Grid", ("grid",)),
-    Action("pane-1", ("1",), "Grid alone", "The grid alone, or both again", "Panes", _DIGITS),
-    Action("pane-2", ("2",), "Logs", "Log of the engine", "Panes", _DIGITS),
-    Action("pane-3", ("3",), "NPUs", "Devices of the node", "Panes", _DIGITS),
-    Action("pane-4", ("4",), "Health", "Health ladder of the node's engines", "Panes", _DIGITS),
-    Action("pane-5", ("5",), "Events", "What happened", "Panes", _DIGITS),
-    Action("pane-6", ("6",), "Plan", "The running or last plan and its steps", "Panes", _DIGITS),
-    Action("pane-7", ("7",), "Roles", "Groups, places and ranks; rules that do not hold", "Panes", _DIGITS),
-    Action("pane-8", ("8",), "Check", "What must hold on the nodes before a launch", "Panes", _DIGITS),
-    Action("pane-9", ("9",), "Metrics", "How busy, full and fast groups and engines are", "Panes", _DIGITS),
-    Action("pane-10", ("0",), "Causes", "Who broke first, why, and what to do", "Panes", _DIGITS),
+    Action("pane-1", ("1",), "Grid alone", "The grid alone, or both again", "Panes"),
+    Action("pane-2", ("2",), "Logs", "Log of the engine", "Panes"),
+    Action("pane-3", ("3",), "NPUs", "Devices of the node", "Panes"),
+    Action("pane-4", ("4",), "Health", "Health ladder of the node's engines", "Panes"),
+    Action("pane-5", ("5",), "Events", "What happened", "Panes"),
+    Action("pane-6", ("6",), "Plan", "The running or last plan and its steps", "Panes"),
+    Action("pane-7", ("7",), "Roles", "Groups, places and ranks; rules that do not hold", "Panes"),
+    Action("pane-8", ("8",), "Check", "What must hold on the nodes before a launch", "Panes"),
+    Action("pane-9", ("9",), "Metrics", "How busy, full and fast groups and engines are", "Panes"),
+    Action("pane-10", ("0",), "Causes", "Who broke first, why, and what to do", "Panes"),
     Action("pane-11", ("B",), "Bench", "Runs of bench and eval: figures, curves, accuracy", "Panes"),
     Action("pane-12", ("J",), "Journal", "Who did what on this cluster, and how it ended", "Panes"),
     Action("pane-13", ("Y",), "Verify", "Chats through the door, their text as it comes; Enter begins", "Panes"),
@@ -145,7 +144,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("next-hit", ("n",), "Next hit", "Next place the search finds", "Log", ("log",)),
     Action("previous-hit", ("N",), "Previous hit", "Previous place the search finds", "Log", ("log",)),
     Action("filter", ("ampersand", "fullwidth_ampersand"), "Filter", "Only lines with it; `!` hides them", "Log", ("log",)),
-    Action("next-error", ("e",), "Next error", "Next error or traceback", "Log", ("log",), footer=11),
+    Action("next-error", ("e",), "Next error", "Next error or traceback", "Log", ("log",)),
     Action("previous-error", ("E",), "Previous error", "Previous error or traceback", "Log", ("log",)),
     Action("next-warning", ("i",), "Next warning", "Next warning", "Log", ("log",)),
     Action("previous-warning", ("I",), "Previous warning", "Previous warning", "Log", ("log",)),
@@ -153,13 +152,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("numbers", ("number_sign",), "Line numbers", "Line numbers of the node's file on or off", "Log", ("log",)),
     Action("mark-line", ("m",), "Mark", "Mark the line found, or the top one; again unmarks", "Log", ("log",)),
     Action("next-mark", ("apostrophe",), "Next mark", "To the next marked line", "Log", ("log",)),
-    Action("range-0", ("0",), "Now", "To the end, and follow", "Log", ("log",)),
-    Action("range-1", ("1",), "First", "To the first line", "Log", ("log",)),
-    Action("range-2", ("2",), "1 minute", "To where the last minute of the log begins", "Log", ("log",)),
-    Action("range-3", ("3",), "5 minutes", "To where the last 5 minutes begin", "Log", ("log",)),
-    Action("range-4", ("4",), "15 minutes", "To where the last 15 minutes begin", "Log", ("log",)),
-    Action("range-5", ("5",), "30 minutes", "To where the last 30 minutes begin", "Log", ("log",)),
-    Action("range-6", ("6",), "1 hour", "To where the last hour begins", "Log", ("log",)),
+    Action("last", ("at", "fullwidth_commercial_at"), "Go to time", "By time: `:last 5m`, `:at HH:MM`", "Log", ("log",)),
     Action("merge", ("M",), "Merge", "Marked engines or the group, by time; again: one alone", "Log", ("grid", "log"), footer=13),
     Action("fold", ("z",), "Fold", "Merged: equal lines of ranks as one, or each by itself", "Log", ("log",)),
     Action("stamps", ("t",), "Times", "Head of lines: as written, short, no time, age, since the begin", "Log", ("log",)),
@@ -187,6 +180,21 @@ ACTIONS: tuple[Action, ...] = (
 )  # fmt: skip
 
 BY_ID = {action.id: action for action in ACTIONS}
+
+FOOTERS: dict[Place, tuple[tuple[str, str], ...]] = {
+    "log": (
+        ("help", "Help"),
+        ("quit", "Back"),
+        ("next-pane", "Next tab"),
+        ("focus-next", "Grid"),
+        ("follow", "Follow"),
+        ("filter", "Filter"),
+        ("find", "Find"),
+        ("next-error", "Error"),
+        ("merge", "Merge"),
+    ),
+}
+"""What the footer says in places where other things help than acts on engines: id and word."""
 
 _SHOWN_KEYS = {
     "question_mark": "?",
@@ -218,6 +226,8 @@ _SHOWN_KEYS = {
     "less_than_sign": "<",
     "equals_sign": "=",
     "apostrophe": "'",
+    "at": "@",
+    "fullwidth_commercial_at": "＠",
     "comma": ",",
     "fullwidth_comma": "，",
     "full_stop": ".",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from console.model.state import EngineState, LinkState
-from screens.actions import ACTIONS, Place
+from screens.actions import ACTIONS, BY_ID, FOOTERS, Action, Place
 from screens.grid.rows import age_words
 from screens.keys import Keys
-from screens.lines import Line, Span, fit, length, shown
+from screens.lines import Line, Span, fit, length, shown, width
 from screens.looks import STATES
 from screens.widgets import LineWidget
 
@@ -116,14 +116,13 @@ class Tabs(Bar):
         title: Line,
         *,
         here: bool = False,
-        deaf: Collection[str] = (),
     ) -> None:
         """Draw the tabs; when room is short the others lose letters, then all of them, then the pane's words their beginning.
 
-        `here` says that keys go to the open pane, `deaf` which keys of tabs mean something else there.
+        `here` says that keys go to the open pane.
         """
         for letters in LETTERS:
-            spans = _tab_words(names, current, letters, here=here, deaf=deaf)
+            spans = _tab_words(names, current, letters, here=here)
             if length(spans) + min(length(title), LEAST_TITLE) < self.size.width:
                 break
         room = self.size.width - length(spans) - 1
@@ -140,14 +139,12 @@ LEAST_TITLE = 72
 """Cells of the pane's own words that are worth more than the letters of other tabs."""
 
 
-def _tab_words(
-    names: Sequence[tuple[str, str, str]], current: str, letters: int, *, here: bool, deaf: Collection[str]
-) -> Line:
+def _tab_words(names: Sequence[tuple[str, str, str]], current: str, letters: int, *, here: bool) -> Line:
     """`names` are the pane's id, its word and its key."""
     spans: list[Span] = []
     role = "title cursor" if here else "title under"
     for name, words, key in names:
-        spans.append((f" {key}", "dim" if key in deaf else "key"))
+        spans.append((f" {key}", "key"))
         opened = name == current
         shown_words = words if opened else words[:letters]
         if shown_words:
@@ -173,21 +170,28 @@ class Footer(Bar):
     """Help and Quit first, then the keys of this place."""
 
     def draw(self, place: Place, keys: Keys, *, read_only: bool, back: bool) -> None:
-        """Draw as many hints as fit."""
-        shown_actions = sorted(
-            (each for each in ACTIONS if each.footer and ("everywhere" in each.where or place in each.where)),
-            key=lambda each: each.footer,
-        )
-        spans: list[Span] = []
-        for action in shown_actions:
-            if (action.danger and read_only) or not keys.of(action):
-                continue
-            label = "Back" if action.id == "quit" and back else action.label
-            hint: Line = ((f" {keys.word(action)}", "key"), (f" {label} ", "plain"))
-            if length(tuple(spans)) + length(hint) > self.size.width:
+        """Draw as many hints as fit; a place with hints of its own moves them closer together before one is left out."""
+        own = [(BY_ID[name], word) for name, word in FOOTERS.get(place, ())]
+        hints = [
+            (keys.word(action), "Back" if action.id == "quit" and back else word)
+            for action, word in own or _general(place)
+            if keys.of(action) and not (action.danger and read_only)
+        ]
+        wide = sum(width(key) + width(word) + 3 for key, word in hints)
+        gap = " " if own and wide > self.size.width else "  "
+        spans: list[Span] = [(" ", "")]
+        for key, word in hints:
+            hint: Line = ((key, "key"), (f" {word}{gap}", "plain"))
+            if length(tuple(spans)) + length(hint) - len(gap) > self.size.width:
                 break
             spans.extend(hint)
         self.write(tuple(spans))
+
+
+def _general(place: Place) -> list[tuple[Action, str]]:
+    """The hints of the table for a place that has none of its own."""
+    there = (each for each in ACTIONS if each.footer and ("everywhere" in each.where or place in each.where))
+    return [(each, each.label) for each in sorted(there, key=lambda each: each.footer)]
 
 
 def old_words(at: float, now: float) -> str:

@@ -172,7 +172,8 @@ class MainScreen(Screen[None]):
     def draw_footer(self) -> None:
         """Draw the bottom line."""
         read_only = self.console.fleet is None or self.snapshot.read_only
-        self.footer.draw(self.place, self.console.options.keys, read_only=read_only, back=self.arrangement.alone)
+        back = self.arrangement.alone or self.focused not in (None, self.grid)
+        self.footer.draw(self.place, self.console.options.keys, read_only=read_only, back=back)
 
     def draw_tabs(self) -> None:
         """Draw the tabs with the open pane's words."""
@@ -180,14 +181,8 @@ class MainScreen(Screen[None]):
         names = [
             (entry.id, entry.title, keys.word(BY_ID[f"pane-{number}"])) for number, entry in enumerate(PANES, start=2)
         ]
-        there = ("everywhere", self.place)
-        deaf = {
-            key
-            for number, (_, _, key) in enumerate(names, start=2)
-            if not set(BY_ID[f"pane-{number}"].where).intersection(there)
-        }
         here = bool(self.panes) and self.focused is self.pane
-        self.tabs.draw(names, self.opened, self.pane.title() if self.panes else (), here=here, deaf=deaf)
+        self.tabs.draw(names, self.opened, self.pane.title() if self.panes else (), here=here)
 
     def follow_cursor(self) -> None:
         """Give the open pane what the cursor is on."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from console.model.plan import Verb
 from screens.acting.evaluations import BEGINNINGS
+from screens.acting.log_actions import LASTS
 from screens.actions import ACTIONS, BY_ID, begun_with, find_action
 from screens.lines import shown
 from screens.looks import LOOKS
@@ -32,7 +33,7 @@ class CommandLine:
 
     def verbs(self) -> Verbs:
         """Keys that open the prompt."""
-        words = "an action, node NAME, log ENGINE, a line number, at HH:MM, q"
+        words = "an action, node NAME, log ENGINE, a line number, last 5m, at HH:MM, q"
         return {
             "command": lambda: self._prompt(":", self.words(), words),
             "find": self.find,
@@ -99,6 +100,7 @@ class CommandLine:
         fleet = self._screen.console.fleet
         words += [f"cluster {each.cluster.name}" for each in fleet.sessions if fleet.several] if fleet else []
         words += [f"{verb} {name}" for verb in _VERBS if not snapshot.read_only for name in snapshot.engines]
+        words += [f"last {word}" for word in (*LASTS, "all")]
         return words + [f"log {name}" for name in snapshot.engines] + [f"theme {name}" for name in LOOKS]
 
     def command(self, text: str) -> None:

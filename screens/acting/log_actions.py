@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from console.model.errors import ConsoleError
-from screens.lines import shown
+from screens.lines import Row, fit, shown
 from screens.panes.log import LogPane
 from screens.suspending import run_away, show_away
 from screens.widgets import Verbs
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from screens.main import MainScreen
 
 T = TypeVar("T")
+
+LASTS = {"1m": "minute", "5m": "5 minutes", "15m": "15 minutes", "30m": "30 minutes", "1h": "hour"}
+"""What is offered of the newest part of a log; any other number of seconds, minutes or hours can be written."""
+_LAST = re.compile(r"(\d{1,6})([smh])")
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class LogActions:
@@ -25,7 +31,7 @@ class LogActions:
 
     def verbs(self) -> Verbs:
         """Keys that need more than the log pane."""
-        return {"merge": self.merge, "plain": self.plain}
+        return {"merge": self.merge, "plain": self.plain, "last": self.moments}
 
     def commands(self) -> dict[str, Callable[[str], object]]:
         """Words with the rest of the line."""
@@ -33,6 +39,7 @@ class LogActions:
             "at": self._at,
             "merge": lambda rest: self.merge(rest.replace(",", " ").split()),
             "context": self._context,
+            "last": self._last,
         }
 
     @property
@@ -85,6 +92,29 @@ class LogActions:
 
     def _at(self, rest: str) -> None:
         self.open().navigation.clock(rest)
+
+    def moments(self) -> None:
+        """Choose where in the log to go by time."""
+        rows = [
+            Row(f":last {word}", ((fit(f":last {word}", 14), "key"), (f"the last {words}", "plain")))
+            for word, words in LASTS.items()
+        ]
+        rows.insert(0, Row("end", ((fit("G", 14), "key"), ("the newest line, and follow", "plain"))))
+        rows.append(Row(":last all", ((fit(":last all", 14), "key"), ("the first line", "plain"))))
+        self._screen.run_worker(
+            self._screen.lookup.offer("Where in the log? `:at HH:MM` goes to a time of day", rows),
+            group="say",
+            exclusive=True,
+        )
+
+    def _last(self, rest: str) -> None:
+        if rest == "all":
+            self.open().navigation.to_top()
+        elif (found := _LAST.fullmatch(rest)) is not None:
+            self.open().navigation.last(int(found[1]) * _UNITS_S[found[2]])
+        else:
+            words = f"write :last and one of {' '.join(LASTS)} all"
+            self._screen.notify(words, severity="warning", markup=False)
 
     def _context(self, rest: str) -> None:
         if not rest.isdecimal():

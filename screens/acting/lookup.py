@@ -49,7 +49,7 @@ class Lookup:
     def help(self) -> None:
         """Every action of this place, to search and to run."""
         self._screen.run_worker(
-            self._choose("Help: type to search, Enter runs", self._help_rows(self._screen.place)),
+            self.offer("Help: type to search, Enter runs", self._help_rows(self._screen.place)),
             group="say",
             exclusive=True,
         )
@@ -65,21 +65,20 @@ class Lookup:
             for words in screen.command_line.words()
             if words not in names
         ]
-        screen.run_worker(
-            self._choose("Type a part of what you want; Enter runs it", rows), group="say", exclusive=True
-        )
+        screen.run_worker(self.offer("Type a part of what you want; Enter runs it", rows), group="say", exclusive=True)
 
     def menu(self) -> None:
         """What can be done with the engine under the cursor."""
         engine = self._screen.grid.target.engine or ""
         keys = self._screen.console.options.keys
         rows = [_action_row(BY_ID[name], keys) for name in MENU if self._allowed(BY_ID[name])]
-        self._screen.run_worker(self._choose(f"{shown(engine)}: what to do?", rows), group="say", exclusive=True)
+        self._screen.run_worker(self.offer(f"{shown(engine)}: what to do?", rows), group="say", exclusive=True)
 
     def _allowed(self, action: Action) -> bool:
         return not (action.danger and self._screen.console.session.read_only)
 
-    async def _choose(self, title: str, rows: list[Row]) -> None:
+    async def offer(self, title: str, rows: list[Row]) -> None:
+        """Let one of the rows be chosen and run it; a key is an action's id, or a command line behind `:`."""
         console = self._screen.console
         foot: Line = (
             ("Enter", "key"),
@@ -152,9 +151,14 @@ class Lookup:
         return pane.has_focus and pane.back()
 
     def quit(self) -> None:
-        """Back from a full-screen half, else leave."""
-        if not self._screen.arrangement.both():
-            self._screen.console.leave()
+        """Back from a full-screen half, then from the pane to the grid, else leave."""
+        screen = self._screen
+        if screen.arrangement.both():
+            return
+        if screen.focused in (None, screen.grid):
+            screen.console.leave()
+        else:
+            screen.set_focus(screen.grid)
 
     def copy(self) -> None:
         """The pane's text, or what stands for the row."""

@@ -10,8 +10,6 @@ from screens.logs.view import REST_S, SLICE_S, LogView
 from screens.logs.window import Window
 from screens.widgets import Verbs
 
-RANGES_S = {2: 60.0, 3: 300.0, 4: 900.0, 5: 1800.0, 6: 3600.0}
-"""What the digits mean, in seconds of log."""
 FARTHEST = 5000
 """Lines that a selection may have, and that one key may move its end by."""
 
@@ -25,7 +23,6 @@ class Navigation:
     def verbs(self) -> Verbs:
         """Moves, moments, hits, marks."""
         page = max(1, self._view.size.height - 1)
-        ranges = {f"range-{number}": lambda s=seconds: self.last(s) for number, seconds in RANGES_S.items()}
         return {
             "up": lambda: self.move(-1),
             "down": lambda: self.move(1),
@@ -38,9 +35,6 @@ class Navigation:
             "top": self.to_top,
             "end": self.to_end,
             "follow": self.follow,
-            **ranges,
-            "range-0": self.to_end,
-            "range-1": self.to_top,
             "next-hit": lambda: self.seek(None, forward=True),
             "previous-hit": lambda: self.seek(None, forward=False),
             "next-error": lambda: self.seek(ERRORS, forward=True),

@@ -213,7 +213,7 @@ async def test_a_running_plan_shows_its_steps_and_can_be_held(tmp_path: Path) ->
         await seen.sees("running, c: no more steps")
         await seen.press("c")
         assert session.operator.cancelled
-        await seen.press("q")
+        await seen.press("q", "q")
         await seen.sees("Leave all the same?")
         await seen.press("enter")
         assert seen.app.is_running

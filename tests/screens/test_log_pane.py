@@ -115,14 +115,62 @@ async def test_filters_in_and_out_tell_what_they_hide(tmp_path: Path) -> None:
         await seen.sees("8000 lines")
 
 
-@pytest.mark.parametrize(("key", "first"), [("2", 7939), ("3", 7699), ("4", 7099), ("5", 6199), ("6", 4399), ("1", 0)])
-async def test_digits_go_back_in_time(tmp_path: Path, key: str, first: int) -> None:
+@pytest.mark.parametrize(
+    ("word", "first"),
+    [("1m", 7939), ("5m", 7699), ("15m", 7099), ("30m", 6199), ("1h", 4399), ("90s", 7909), ("all", 0)],
+)
+async def test_the_command_line_goes_back_in_time(tmp_path: Path, word: str, first: int) -> None:
     session, _ = session_with_log(tmp_path)
     async with running(session, (90, 40)) as seen:
-        await seen.press("l", key)
+        await seen.press("colon")
+        await seen.type(f"last {word}")
+        await seen.press("enter")
         await seen.sees(f"step {first}")
-        await seen.press("0")
+        assert seen.app.focused is pane(seen)
+
+
+async def test_a_menu_in_the_log_offers_moments_and_its_end(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, (90, 40)) as seen:
+        await seen.press("l", "at")
+        await seen.sees("the last 15 minutes")
+        await seen.type("15m")
+        await seen.press("enter")
+        await seen.sees("step 7099")
+        await seen.press("at", "enter")
         await seen.sees("step 7999")
+        await seen.press("colon")
+        await seen.type("last week")
+        await seen.press("enter")
+        assert "write :last and one of 1m 5m" in seen.toasts()
+
+
+async def test_digits_mean_tabs_in_the_log_as_everywhere(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session) as seen:
+        for key, opened in (("3", "npus"), ("2", "logs"), ("0", "diagnosis"), ("2", "logs"), ("6", "plan")):
+            await seen.press(key)
+            assert seen.app.main.opened == opened
+        await seen.press("2", "1")
+        assert seen.app.focused is seen.app.main.grid
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_in_the_log_the_footer_says_what_helps_there_and_q_goes_back(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    session, _ = session_with_log(tmp_path)
+    async with running(session, size) as seen:
+        assert " q Quit " in seen.lines()[-1]
+        await seen.press("l")
+        hints = " ".join(seen.lines()[-1].split())
+        assert hints == "? Help q Back ] Next tab tab Grid F Follow & Filter / Find e Error M Merge"
+        await seen.press("f", "q")
+        assert seen.app.main.pane.has_focus, "from the full screen to both halves first"
+        await seen.press("q")
+        assert seen.app.is_running
+        assert seen.app.main.grid.has_focus
+        assert " q Quit " in seen.lines()[-1]
 
 
 async def test_lines_and_times_by_command(tmp_path: Path) -> None:

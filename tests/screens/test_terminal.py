@@ -127,7 +127,7 @@ def test_a_pager_has_the_terminal_to_itself_and_the_console_comes_back(tmp_path:
         assert "Worker_TP0 pid=99" in since().rpartition("\x1b[?1049l")[2]
         terminal.send("\n")
         terminal.sees(lambda: since().count("\x1b[?1049h") == 2 and "Help" in since().rpartition("\x1b[?1049h")[2])
-        terminal.send("q")
+        terminal.send("qq")
         assert terminal.ended() == 0
         restored(terminal)
 
