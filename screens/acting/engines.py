@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import TYPE_CHECKING, Literal, cast
 
 from console.model.errors import Busy, ConsoleError
@@ -55,7 +55,8 @@ class EngineActs:
             return
         operator = screen.console.session.operator
         target = f"{len(chosen)} engine{'s' if len(chosen) != 1 else ''}"
-        self.offer(verb, target, lambda: operator.prepare(verb, chosen), asked=chosen)
+        marks = screen.grid.view.marks if engines is None else frozenset()
+        self.offer(verb, target, lambda: operator.prepare(verb, chosen), asked=chosen, marks=marks)
 
     def end(self, verb: Literal["stop", "force"], node: str, pid: int) -> None:
         """Show the plan to end a process that is not ours."""
@@ -70,13 +71,16 @@ class EngineActs:
         run: Run | None = None,
         *,
         asked: Sequence[str] = (),
+        marks: Set[str] = frozenset(),
     ) -> None:
         """Show a plan that is still to be made, and run it when it is confirmed; `run` stands for the operator's own.
 
-        `asked` are the engines that were pointed at, so that the plan can say why it takes in more.
+        `asked` are the engines that were pointed at, so that the plan can say why it takes in more; `marks` are the marked
+        rows it is for, which are marked no longer once it runs.
         """
         if self._armed():
-            self._screen.run_worker(self._act(verb, target, prepare, run, asked), group="act", exclusive=True)
+            screen = self._screen
+            screen.run_worker(self._act(verb, target, prepare, run, asked, marks), group="act", exclusive=True)
 
     def _armed(self) -> bool:
         screen = self._screen
@@ -99,7 +103,8 @@ class EngineActs:
         target: str,
         prepare: Callable[[], Awaitable[Plan]],
         run: Run | None,
-        asked: Sequence[str] = (),
+        asked: Sequence[str],
+        marks: Set[str],
     ) -> None:
         console = self._screen.console
         operator = console.session.operator
@@ -112,18 +117,22 @@ class EngineActs:
             cluster=console.session.cluster.name,
             prepare=prepare,
             asked=asked,
+            marked=len(marks),
         )
         confirmed = await console.push_screen_wait(dialog)
         if confirmed and dialog.plan is not None:
-            console.run_worker(self._run(operator, dialog.plan, confirmed, run), group="plan")
+            console.run_worker(self._run(operator, dialog.plan, confirmed, run, marks), group="plan")
 
-    async def _run(self, operator: Acts, plan: Plan, confirmed: str, run: Run | None = None) -> None:
+    async def _run(self, operator: Acts, plan: Plan, confirmed: str, run: Run | None, marks: Set[str]) -> None:
         screen = self._screen
         pane = cast(PlanPane, screen.panes["plan"])
         pane.begin(plan)
         screen.open_pane("plan")
+        used = [marks] if marks else []
 
         def notice(event: StepEvent) -> None:
+            if used:  # a plan that is refused leaves its marks for another try
+                screen.grid.unmark(used.pop())
             if pane.plan is plan:  # a restart policy of another cluster may have begun one meanwhile
                 pane.note(event)
             screen.draw_header()

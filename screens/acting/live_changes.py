@@ -38,8 +38,11 @@ class LiveChanges:
             self._warn(f"no engine {', '.join(unknown)}" if unknown else "no engine here: mark some, or name them")
             return
         operator = self._screen.console.session.operator
+        marks = frozenset() if engines else self._screen.grid.view.marks
         words = f"{len(chosen)} engine{'s' if len(chosen) != 1 else ''} and the rest of their groups"
-        self._screen.engine_acts.offer("restart", words, lambda: operator.prepare("restart", chosen, in_turn=True))
+        self._screen.engine_acts.offer(
+            "restart", words, lambda: operator.prepare("restart", chosen, in_turn=True), marks=marks
+        )
 
     def mend(self) -> None:
         """Have the proxy list exactly what is ready."""

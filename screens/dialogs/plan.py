@@ -19,7 +19,7 @@ from console.model.findings import Finding, Severity
 from console.model.plan import Plan, Verb
 from screens.dialogs.base import Dialog
 from screens.guard import KeyTimes
-from screens.lines import Line, Pen, shown, wrap
+from screens.lines import Line, Pen, counted, shown, wrap
 from screens.looks import Look
 
 VERBS: dict[Verb, str] = {
@@ -55,9 +55,11 @@ class PlanDialog(Dialog[str]):
         cluster: str,
         prepare: Callable[[], Awaitable[Plan]],
         asked: Sequence[str] = (),
+        marked: int = 0,
     ) -> None:
-        """`asked` are the engines the operator meant, where the plan may take in more of them."""
+        """`asked` are the engines the operator meant, where the plan may take in more; `marked` is of how many marked rows."""
         super().__init__(look, pen, keys.clock)
+        self._marked = marked
         self._asked = tuple(asked)
         self._keys = keys
         self._verb = verb
@@ -97,8 +99,9 @@ class PlanDialog(Dialog[str]):
         self.say(self._title(), self._lines(self.plan), self._foot(self.plan))
 
     def _title(self) -> Line:
+        marked = f" ({counted(self._marked, 'marked row')})" if self._marked else ""
         return (
-            (f"{VERBS[self._verb]} {shown(self.plan.target if self.plan else self._target)}", "danger"),
+            (f"{VERBS[self._verb]} {shown(self.plan.target if self.plan else self._target)}{marked}", "danger"),
             ("  cluster ", "dim"),
             (shown(self._cluster), "title"),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -195,7 +195,7 @@ class Grid(FoundRows):
             "mark": self.mark,
             "mark-range": self.mark_range,
             "mark-all": self.mark_all,
-            "unmark": lambda: self.look_at(marks=frozenset()),
+            "unmark": lambda: self.unmark(self.view.marks),
             "sort": self.sort,
             "sort-reverse": lambda: self.look_at(reverse=not self.view.reverse),
             "group-view": lambda: self.look_at(by_group=not self.view.by_group, expanded=frozenset()),
@@ -263,6 +263,10 @@ class Grid(FoundRows):
         """Mark every row that is shown of the cluster the cursor is in."""
         if self.current is not None and self._markable(self.rows[self.cursor].key, whole=True):
             self.look_at(marks=frozenset(row.key for row in self.rows if self._can_be_marked(row.key)))
+
+    def unmark(self, keys: Set[str]) -> None:
+        """Take these marks away."""
+        self.look_at(marks=self.view.marks - keys)
 
     def _can_be_marked(self, key: str) -> bool:
         cluster, rest = split(key)

@@ -233,6 +233,40 @@ async def test_marks_choose_the_engines_in_layout_order(tmp_path: Path) -> None:
         assert engines == ("prefill-0", *(f"decode-{index}" for index in range(8, 16)), "proxy")
 
 
+@SIZES
+async def test_marks_are_for_one_plan_that_says_so_and_stay_when_it_is_cancelled(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, size) as seen:
+        await seen.press("*", "x")
+        await seen.sees("STOP 19 engines (4 marked rows)")
+        await seen.press("escape")
+        assert "4 marked" in seen.lines()[0]
+        await seen.press("x")
+        await seen.sees("type 19 to stop")
+        await seen.press("1", "9", "enter")
+        await seen.sees(lambda: "stop of 19 engines: done" in seen.toasts())
+        assert "marked" not in seen.lines()[0]
+        assert seen.app.main.grid.view.marks == frozenset()
+        await seen.press("x")
+        await seen.sees("STOP")
+        await seen.sees("vllm serve")
+        assert "marked row" not in seen.text()
+
+
+async def test_marks_stay_for_another_try_when_a_plan_is_refused(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.operator.refusal = Refused("held by alice")
+    async with running(session) as seen:
+        await seen.press("j", "space", "x")
+        await seen.sees("STOP 1 engine (1 marked row)")
+        await seen.press("y")
+        await seen.sees("held by alice")
+        await seen.press("escape")
+        assert "1 marked" in seen.lines()[0]
+
+
 async def test_a_plan_by_command_line_names_its_engines(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session) as seen:
