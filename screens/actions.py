@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Place = Literal["everywhere", "grid", "list", "log", "plan", "roles", "check", "verify", "evaluation"]
+Place = Literal["everywhere", "grid", "list", "log", "plan", "roles", "check", "causes", "verify", "evaluation"]
 
 PLACES: dict[Place, str] = {
     "everywhere": "Everywhere",
@@ -21,6 +21,7 @@ PLACES: dict[Place, str] = {
     "plan": "Plan pane",
     "roles": "Roles pane",
     "check": "Check pane",
+    "causes": "Causes pane",
     "verify": "Verify pane",
     "evaluation": "Evaluation pane",
 }
@@ -44,7 +45,7 @@ class Action:
     """Place in the footer, 1 first; 0 is not shown."""
 
 
-_MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "check", "verify", "evaluation")
+_MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "check", "causes", "verify", "evaluation")
 
 ACTIONS: tuple[Action, ...] = (
     Action("help", ("question_mark", "f1", "fullwidth_question_mark"), "Help", "Every key; Enter runs it", "Console", footer=1),
@@ -168,6 +169,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("containers", ("C",), "Containers", "Plan: pull, create, start; `NODE=NAME` adopts", "Check", ("check",), True, 9),
     Action("weights", ("w",), "Weights", "Plan a copy of the model; `:weights FROM NODE…`", "Check", ("check",), True, 9),
     Action("tune", ("t",), "Tune", "Plan to set what drifts on hosts; `:tune NODE…`", "Check", ("check",), True),
+    Action("go-there", ("enter",), "To engine", "Grid's cursor to what broke; `l` its line, `r` restarts", "Causes", ("causes",)),
     Action("cancel-plan", ("c",), "No more steps", "Begin no more steps; engines go on", "Plan", ("plan",), footer=12),
     Action("open-run", ("enter",), "Open", "Figures, percentiles and curves of the run", "Bench", ("evaluation",), footer=2),
     Action("mark-run", ("space",), "Mark", "Mark the run; again unmarks", "Bench", ("evaluation",)),
@@ -192,6 +194,16 @@ FOOTERS: dict[Place, tuple[tuple[str, str], ...]] = {
         ("find", "Find"),
         ("next-error", "Error"),
         ("merge", "Merge"),
+    ),
+    "causes": (
+        ("help", "Help"),
+        ("quit", "Back"),
+        ("go-there", "To engine"),
+        ("logs", "Log there"),
+        ("restart", "Restart"),
+        ("next-pane", "Next tab"),
+        ("focus-next", "Grid"),
+        ("find", "Find"),
     ),
 }
 """What the footer says in places where other things help than acts on engines: id and word."""

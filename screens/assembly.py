@@ -20,6 +20,7 @@ from screens.acting.shells import Shells
 from screens.acting.unmanaged import UnmanagedList
 from screens.acting.upkeep import NodeUpkeep
 from screens.greeting import greet
+from screens.panes.diagnosis import DiagnosisPane
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
 from screens.panes.roles import RolePane
@@ -61,6 +62,15 @@ async def furnish(screen: MainScreen) -> None:
     )
     screen.parts = (*acts, screen.arrangement, screen.lookup, screen.log_actions, screen.command_line)
     screen.grid.on_menu = screen.lookup.menu
+    _join_panes(screen)
+    screen.log_actions.join()
+    screen.prompt.on_done = screen.command_line.prompted
+    screen.prompt.on_typing = screen.command_line.typing
+    await screen.query_one("#panes").mount_all(screen.panes.values())
+    await screen.mount(screen.prompt, before=screen.footer)
+
+
+def _join_panes(screen: MainScreen) -> None:
     for name, pane in screen.panes.items():
         pane.display = name == screen.opened
         pane.on_title = screen.draw_tabs
@@ -71,14 +81,13 @@ async def furnish(screen: MainScreen) -> None:
     runs = screen.panes["evaluation"]
     if isinstance(runs, EvaluationPane):
         runs.on_log = screen.evaluation_acts.show_log
-    screen.log_actions.join()
-    screen.prompt.on_done = screen.command_line.prompted
-    screen.prompt.on_typing = screen.command_line.typing
+    causes = screen.panes["diagnosis"]
+    if isinstance(causes, DiagnosisPane):
+        causes.keys = screen.console.options.keys
+        causes.on_engine = screen.lookup.show_engine
     log = screen.panes["logs"]
     if isinstance(log, LogPane):
         log.numbers = False if screen.console.options.low_bandwidth else None
-    await screen.query_one("#panes").mount_all(screen.panes.values())
-    await screen.mount(screen.prompt, before=screen.footer)
 
 
 def begin(screen: MainScreen) -> None:

@@ -201,12 +201,9 @@ class ListWidget(LineWidget, can_focus=True):
         self.draw()
         self.refresh()
 
-    def on_focus(self) -> None:
-        """The cursor row is drawn differently."""
-        self.draw()
-
-    def on_blur(self) -> None:
-        """The cursor row is drawn differently."""
+    def watch_has_focus(self, focus: bool) -> None:
+        """The cursor row is drawn differently; the event of a blur comes before this is so."""
+        super().watch_has_focus(focus)
         self.draw()
 
     def on_click(self, event: events.Click) -> None:

@@ -13,6 +13,7 @@ from screens.assignment_preview import TAKE_AWAY, free_rows, group_rows, preview
 from screens.dialogs.choosing import Choosing
 from screens.dialogs.plan import PlanDialog
 from screens.lines import Line, Row, shown
+from screens.panes.base import pointed
 from screens.panes.plan import PlanPane
 from screens.widgets import Verbs
 
@@ -49,13 +50,18 @@ class EngineActs:
         screen = self._screen
         if not self._armed():
             return
-        chosen = tuple(engines) if engines is not None else screen.grid.chosen_engines()
+        marks: Set[str] = frozenset()
+        if engines is not None:
+            chosen = tuple(engines)
+        elif (here := pointed(screen.focused)) is not None:
+            chosen = (here.engine,)
+        else:
+            chosen, marks = screen.grid.chosen_engines(), screen.grid.view.marks
         if not chosen:
             screen.notify("no engine here: give the node to a group first (a)", severity="warning", markup=False)
             return
         operator = screen.console.session.operator
         target = f"{len(chosen)} engine{'s' if len(chosen) != 1 else ''}"
-        marks = screen.grid.view.marks if engines is None else frozenset()
         self.offer(verb, target, lambda: operator.prepare(verb, chosen), asked=chosen, marks=marks)
 
     def end(self, verb: Literal["stop", "force"], node: str, pid: int) -> None:

@@ -52,6 +52,14 @@ class LogActions:
         self._screen.arrangement.go("logs")
         return self.pane
 
+    def show_line(self, line: str) -> None:
+        """Open the log of the engine under the cursor at a line that is known by its text."""
+        pane = self.pane
+        pane.several, pane.run_name = (), None
+        self.open()
+        pane.filter("")
+        pane.call_after_refresh(pane.navigation.text, line)  # a log that is shown already is changed after a refresh
+
     def join(self) -> None:
         """Let the pane leave the screen to a pager."""
         self.pane.extraction.run_away = lambda words, more: self._leave(run_away(self._screen.app, words, more))

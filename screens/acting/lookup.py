@@ -10,6 +10,7 @@ from screens.dialogs.choosing import Choosing
 from screens.keys import Keys
 from screens.lines import Line, Row, fit, shown
 from screens.looks import LOOKS
+from screens.panes.base import pointed
 from screens.panes.log import LogPane
 from screens.widgets import Verbs
 
@@ -36,7 +37,7 @@ class Lookup:
             "back": self.back,
             "problems": lambda: self._screen.grid.look_at(problems=not self._screen.grid.view.problems),
             "describe": self.describe,
-            "logs": lambda: self._screen.arrangement.go("logs"),
+            "logs": self.logs,
             "copy": self.copy,
             "interrupt": lambda: self._screen.notify(
                 "q leaves the console; engines keep running", markup=False, timeout=3
@@ -111,11 +112,27 @@ class Lookup:
                 rows.extend(_action_row(each, keys) for each in actions)
         return rows
 
+    def show_engine(self, engine: str) -> bool:
+        """Put the grid's cursor on an engine, with all rows shown where it was hidden; False when there is none."""
+        grid = self._screen.grid
+        if not grid.show_engine(engine):
+            grid.look_at(needle="", problems=False)
+            return grid.show_engine(engine)
+        return True
+
+    def logs(self) -> None:
+        """The log of the engine; where a row points at a line of one, that line."""
+        here = pointed(self._screen.focused)
+        if here is not None and self.show_engine(here.engine):
+            self._screen.log_actions.show_line(here.line)
+        else:
+            self._screen.arrangement.go("logs")
+
     def describe(self) -> None:
         """Exact command of the engine, or what is known of the node."""
         console = self._screen.console
-        target = self._screen.grid.target
-        engine = target.engine
+        here = pointed(self._screen.focused)
+        engine = here.engine if here is not None else self._screen.grid.target.engine
         if engine is None:
             engines = self._screen.grid.chosen_engines()
             engine = engines[0] if engines else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from screens.logs.sieve import ERRORS, WARNINGS, Pattern, pattern
+from screens.logs.sieve import ERRORS, WARNINGS, Pattern, literal, pattern
 from screens.logs.view import REST_S, SLICE_S, LogView
 from screens.logs.window import Window
 from screens.widgets import Verbs
@@ -116,6 +116,13 @@ class Navigation:
             return
         self.go_to(view.count.start_of_line(number), f"no line {number}, or not counted yet")
 
+    def text(self, words: str) -> None:
+        """To the last line with exactly this text."""
+        view = self._view.window
+        if view is not None and words:
+            view.hit = None
+            self._hunt(literal(words), forward=False, otherwise="that line is not in the log here; e goes to errors")
+
     def clock(self, words: str) -> None:
         """To a time of day by the node's clock."""
         view = self._view.window
@@ -153,9 +160,13 @@ class Navigation:
         if looked_for is None:
             self._view.notify("nothing is searched for; / begins a search", markup=False)
             return
-        self._view.run_worker(self._seek(looked_for, forward), group="seek", exclusive=True)
+        where = "below" if forward else "above"
+        self._hunt(looked_for, forward=forward, otherwise=f"no more {looked_for.text} {where}")
 
-    async def _seek(self, wanted: Pattern, forward: bool) -> None:
+    def _hunt(self, wanted: Pattern, *, forward: bool, otherwise: str) -> None:
+        self._view.run_worker(self._seek(wanted, forward, otherwise), group="seek", exclusive=True)
+
+    async def _seek(self, wanted: Pattern, forward: bool, otherwise: str) -> None:
         view = self._view.window
         assert view is not None
         until = time.perf_counter() + SLICE_S
@@ -172,5 +183,4 @@ class Navigation:
             if time.perf_counter() > until:
                 await asyncio.sleep(REST_S)
                 until = time.perf_counter() + SLICE_S
-        where = "below" if forward else "above"
-        self._view.notify(f"no more {wanted.text} {where}", markup=False)
+        self._view.notify(otherwise, markup=False)

@@ -117,6 +117,11 @@ def pattern(text: str) -> Pattern:
     return Pattern(text, b"", fold, lowers, regex, counter=counter)
 
 
+def literal(text: str) -> Pattern:
+    """A pattern that is exactly this text, whatever its characters would mean in an expression."""
+    return _literal(text, text.encode(), fold=False)
+
+
 def _literal(text: str, raw: bytes, fold: bool) -> Pattern:
     found = re.escape(raw)
     return Pattern(text, raw, fold, fold, re.compile(found), counter=re.compile(found + rb"[^\n]*()"))

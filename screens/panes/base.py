@@ -47,6 +47,19 @@ class Shown:
         return self.snapshot.engines_on(self.target.node) if self.target.node else ()
 
 
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """An engine that a row of a pane is about, and a line of its log."""
+
+    engine: str
+    line: str
+
+
+def pointed(widget: object) -> Pointed | None:
+    """What acts are for while keys go to this widget; None where they are for the grid's rows."""
+    return widget.pointed if isinstance(widget, Pane) else None
+
+
 class Pane(ListWidget):
     """A pane that is a list of lines made from the moment; subclasses write `draw_moment`."""
 
@@ -71,6 +84,11 @@ class Pane(ListWidget):
         if self.moment is not None:
             self.draw_moment(self.moment)
         super().on_resize()
+
+    @property
+    def pointed(self) -> Pointed | None:
+        """What the row under the pane's own cursor is about; for subclasses that have one."""
+        return None
 
     def title(self) -> Line:
         """What stands to the right of the tabs."""

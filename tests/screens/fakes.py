@@ -460,12 +460,10 @@ class FakeSession:
         self._node_changes[name] = replace(self.snapshot.nodes[name], **more)  # type: ignore[arg-type]
         self.publish()
 
-    def diagnosed(self, engine: str) -> None:
+    def diagnosed(self, engine: str, text: str = "NPU out of memory", remedy: str = "") -> None:
         """One engine is the first cause of what is wrong."""
         self._diagnoses = (
-            Diagnosis(
-                "C1", "fatal", "out of memory", "", "", "", engine, "d0", "NPU out of memory", NOW, True, first=True
-            ),
+            Diagnosis("C1", "fatal", "out of memory", "", remedy, "", engine, "d0", text, NOW, True, first=True),
         )
         self.publish()
 

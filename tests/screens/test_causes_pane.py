@@ -1,0 +1,92 @@
+"""The causes pane: from what broke first to its engine in the grid, its line in the log, and the act that helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from console.model.snapshot import EngineState
+from screens.panes.log import LogPane
+from tests.screens.fakes import FakeCopy, FakeSession
+from tests.screens.seen import LARGE, SMALL, running
+
+BROKEN = b"(Worker_TP0 pid=9) ERROR 11-24 10:17:00 [worker.py:88] RuntimeError: [x] (NPU) out of memory *"
+
+
+def broken(directory: Path, *, read_only: bool = False) -> FakeSession:
+    """A session in which decode-3 broke, with the line that says so amid its log."""
+    session = FakeSession(directory, read_only=read_only)
+    session.set_state("decode-3", EngineState.FAILED)
+    copy = FakeCopy(directory / "decode-3.log")
+    around = b"".join(b"INFO 11-24 10:15:00 step %d\n" % number for number in range(2000))
+    copy.append(around + BROKEN + b"\n" + around)
+    session.logs.copies["decode-3", None] = copy
+    session.diagnosed("decode-3", BROKEN.decode(), "Lower the memory share.")
+    return session
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+async def test_the_remedy_names_the_keys_that_lead_on(tmp_path: Path, size: tuple[int, int]) -> None:
+    session = broken(tmp_path)
+    async with running(session, size) as seen:
+        await seen.press("0")
+        await seen.sees("next    r restarts decode: 16 engines  enter goes there  l its log ")
+        await seen.press("tab")
+        await seen.sees("next    0 r restarts decode: 16 engines   ")
+        await seen.press("tab", "r")
+        await seen.sees("RESTART 1 engine")
+        assert session.operator.asked == [("restart", ("decode-3",))]
+        await seen.press("escape")
+        session.set_state("decode-3", EngineState.STUCK)
+        await seen.sees("X ends what is left of decode-3")
+
+
+async def test_the_row_in_the_pane_counts_and_not_the_marks_of_the_grid(tmp_path: Path) -> None:
+    session = broken(tmp_path)
+    async with running(session) as seen:
+        await seen.press("space", "0", "x")
+        await seen.sees("STOP 1 engine")
+        assert "marked" not in seen.text()
+        assert session.operator.asked == [("stop", ("decode-3",))]
+        await seen.press("escape", "d")
+        await seen.sees("what runs as decode-3")
+
+
+async def test_enter_takes_the_grid_to_the_broken_rank_even_from_a_filter_that_hides_it(tmp_path: Path) -> None:
+    async with running(broken(tmp_path)) as seen:
+        main = seen.app.main
+        await seen.press("slash")
+        await seen.type("p1")
+        await seen.press("enter", "0", "enter")
+        assert main.grid.target.engine == "decode-3"
+        assert main.pane.has_focus
+        await seen.sees("decode-3      ✗ FAILED")
+
+
+async def test_l_opens_the_log_at_the_failing_line(tmp_path: Path) -> None:
+    async with running(broken(tmp_path), LARGE) as seen:
+        await seen.press("0", "l")
+        await seen.sees("RuntimeError: [x] (NPU) out of memory *")
+        log = seen.app.main.panes["logs"]
+        assert isinstance(log, LogPane)
+        assert log.window is not None
+        assert log.window.text(log.window.hit) == BROKEN.decode(), "where n and e go on from"
+        assert seen.app.main.opened == "logs"
+        assert seen.app.main.grid.target.engine == "decode-3"
+
+
+async def test_what_was_not_read_in_the_log_opens_it_and_says_so(tmp_path: Path) -> None:
+    session = broken(tmp_path)
+    session.diagnosed("decode-3", "resident memory grew by 40 GiB")
+    async with running(session) as seen:
+        await seen.press("0", "l")
+        await seen.sees(lambda: "that line is not in the log here" in seen.toasts())
+        await seen.sees("step 1999")
+
+
+async def test_read_only_names_no_act(tmp_path: Path) -> None:
+    async with running(broken(tmp_path, read_only=True)) as seen:
+        await seen.press("0")
+        await seen.sees("next    enter goes there  l its log ")
+        assert "restarts" not in seen.text()
