@@ -44,6 +44,11 @@ class Action:
     footer: int = 0
     """Place in the footer, 1 first; 0 is not shown."""
 
+    @property
+    def guarded(self) -> bool:
+        """Whether it leaves the screen or begins something: done only once the keys have been still for a moment."""
+        return self.id in _GUARDED
+
 
 _MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "check", "causes", "verify", "evaluation")
 
@@ -179,6 +184,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("run-log", ("L",), "Log", "Log of the run", "Bench", ("evaluation",)),
     Action("new-run", ("n",), "New run", "Measure; also `:bench …`, `:eval …`", "Bench", ("evaluation",), danger=True, footer=2),
     Action("cancel-run", ("C",), "Cancel", "End the run under the cursor", "Bench", ("evaluation",), danger=True, footer=2),
+)  # fmt: skip
+
+_GUARDED = frozenset(
+    ["evidence", "verify", "preflight", "shell", "plain", "theme", "reload", "suspend", "pager", "survey", "survey-full"]
 )  # fmt: skip
 
 BY_ID = {action.id: action for action in ACTIONS}

@@ -21,13 +21,14 @@ from textual.binding import Binding
 
 from console.model.errors import ConsoleError
 from screens.driver import ConsoleDriver
-from screens.guard import KeyTimes
+from screens.guard import BURST_S, TOO_FAST, KeyTimes
 from screens.keys import Keys
 from screens.lines import Line, Pen, shown
 from screens.looks import LOOKS, Look
 from screens.main import MainScreen
 from screens.opening import Opening
 from screens.terminal import Terminal
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from screens.fleet import Fleet
@@ -182,12 +183,23 @@ class ConsoleApp(App[int]):
         """Leave from anywhere."""
         self.leave()
 
+    def unhurried(self, work: Callable[[], object]) -> None:
+        """Do it once it is sure that no burst of keys has begun: the first key of a paste is not yet known for one."""
+
+        def settled() -> None:
+            if self.keys.burst:
+                self.notify(TOO_FAST, severity="warning", markup=False)
+            else:
+                work()
+
+        self.set_timer(BURST_S, settled)
+
     def leave(self) -> None:
         """Leave; asks only while a plan runs, or something is measured from here."""
         if self.fleet is None or not (self.fleet.acting or self.fleet.measuring):
             self.exit(0)
         else:
-            self.run_worker(self._leave(), group="leave", exclusive=True)
+            set_off(self, "leave", self._leave)
 
     async def _leave(self) -> None:
         running = self.fleet.acting if self.fleet else None

@@ -15,6 +15,8 @@ OPENED_S = 0.3
 CALM_S = 0.5
 """How long after a burst nothing dangerous is begun: the rest of the paste may come in a second piece."""
 
+TOO_FAST = "ignored: keys came too fast to be meant"
+
 
 class KeyTimes:
     """When keys came, newest last."""

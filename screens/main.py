@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from textual import events
@@ -14,6 +15,7 @@ from screens.alarm import Alarm
 from screens.arrangement import Arrangement
 from screens.bars import Footer, Header, Tabs
 from screens.grid.grid import Grid
+from screens.guard import TOO_FAST
 from screens.lines import shown
 from screens.panes.base import Shown
 from screens.panes.table import PANES
@@ -232,20 +234,18 @@ class MainScreen(Screen[None]):
             }
             early.get(name, lambda: self.notify("a moment: still opening", markup=False, timeout=2))()
             return
-        if action.danger and self.console.keys.burst:
-            self.notify("ignored: keys came too fast to be meant", severity="warning", markup=False)
+        if (action.danger or action.guarded) and self.console.keys.burst:
+            self.notify(TOO_FAST, severity="warning", markup=False)
             return
         elsewhere = self.grid.marked_in
         if action.danger and elsewhere not in ("", self.grid.cluster):
             words = f"marks are in {shown(elsewhere)}, the cursor is not: go there, or take them away with -"
             self.notify(words, severity="warning", markup=False)
             return
-        widgets = [self.focused, self.pane, self.grid, *self.panes.values()]
-        tables = [self.verbs(), *(each.verbs() for each in widgets if isinstance(each, LineWidget))]
-        for table in tables:
-            if name in table:
-                table[name]()
-                return
+        if action.guarded:
+            self.console.unhurried(partial(_run, self, name))
+        else:
+            _run(self, name)
 
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
         """Other keys count now."""
@@ -256,6 +256,16 @@ class MainScreen(Screen[None]):
         """Another size has another arrangement."""
         self.arrangement.fit()
         self.call_after_refresh(self.draw)
+
+
+def _run(screen: MainScreen, name: str) -> None:
+    """Run an action in the first table that knows it."""
+    widgets = [screen.focused, screen.pane, screen.grid, *screen.panes.values()]
+    tables = [screen.verbs(), *(each.verbs() for each in widgets if isinstance(each, LineWidget))]
+    for table in tables:
+        if name in table:
+            table[name]()
+            return
 
 
 def _words(plan: Plan, snapshot: ClusterSnapshot) -> str:

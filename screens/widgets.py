@@ -41,9 +41,9 @@ class LineWidget(Widget):
         return {}
 
     async def action_verb(self, name: str) -> None:
-        """Run one of the widget's actions; what it does not know itself, or what is dangerous, is for the whole screen."""
+        """Run one of the widget's actions; what it does not know itself, or is dangerous or guarded, is for the whole screen."""
         verb = self.verbs().get(name)
-        if verb is None or BY_ID[name].danger:
+        if verb is None or BY_ID[name].danger or BY_ID[name].guarded:
             await self.run_action(f"screen.do('{name}')")
         else:
             verb()

@@ -16,6 +16,7 @@ from screens.assignment_preview import size_words
 from screens.lines import shown
 from screens.panes.roles import RolePane
 from screens.widgets import Verbs
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -87,7 +88,7 @@ class BoardActs:
         same = after.layout.groups[group] == before.layout.groups[group]
         if same and after.assignment.of(group) == before.assignment.of(group):
             return self._warn(f"{group} has that size already")
-        self._screen.run_worker(self._ask_size(session, group, after, operation), group="act", exclusive=True)
+        set_off(self._screen, "act", self._ask_size, session, group, after, operation)
         return True
 
     async def _ask_size(

@@ -9,6 +9,7 @@ from console.model.plan import Verb
 from screens.acting.evaluations import BEGINNINGS
 from screens.acting.log_actions import LASTS
 from screens.actions import ACTIONS, BY_ID, begun_with, find_action
+from screens.guard import TOO_FAST
 from screens.lines import shown
 from screens.looks import LOOKS
 from screens.panes.log import LogPane
@@ -124,7 +125,7 @@ class CommandLine:
             return
         action = find_action(verb)
         if action is not None and action.danger and rest and screen.console.keys.burst:
-            screen.notify("ignored: keys came too fast to be meant", severity="warning", markup=False)
+            screen.notify(TOO_FAST, severity="warning", markup=False)
             return
         reshaping = {**screen.board_acts.commands(), **screen.live_changes.commands(), **screen.node_upkeep.commands()}
         measuring = screen.evaluation_acts.commands()

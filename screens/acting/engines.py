@@ -16,6 +16,7 @@ from screens.lines import Line, Row, shown
 from screens.panes.base import pointed
 from screens.panes.plan import PlanPane
 from screens.widgets import Verbs
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -86,7 +87,7 @@ class EngineActs:
         """
         if self._armed():
             screen = self._screen
-            screen.run_worker(self._act(verb, target, prepare, run, asked, marks), group="act", exclusive=True)
+            set_off(screen, "act", self._act, verb, target, prepare, run, asked, marks)
 
     def _armed(self) -> bool:
         screen = self._screen
@@ -173,7 +174,7 @@ class EngineActs:
         if not nodes:
             screen.notify("no node here", severity="warning", markup=False)
             return
-        screen.run_worker(self._assign(nodes), group="act", exclusive=True)
+        set_off(screen, "act", self._assign, nodes)
 
     async def _assign(self, nodes: tuple[str, ...]) -> None:
         session = self._screen.console.session
@@ -190,8 +191,10 @@ class EngineActs:
 
     def fill(self, group: str, node: str | None) -> None:
         """Choose a node for an empty place of a group, or a group for the node of a place."""
-        work = self._assign((node,)) if node is not None else self._fill(group)
-        self._screen.run_worker(work, group="act", exclusive=True)
+        if node is not None:
+            set_off(self._screen, "act", self._assign, (node,))
+        else:
+            set_off(self._screen, "act", self._fill, group)
 
     async def _fill(self, group: str) -> None:
         session = self._screen.console.session
@@ -252,7 +255,7 @@ class EngineActs:
 
     def accept_key(self) -> None:
         """Ask before a host key is trusted."""
-        self._screen.run_worker(self._accept_key(), group="act", exclusive=True)
+        set_off(self._screen, "act", self._accept_key)
 
     async def _accept_key(self) -> None:
         screen = self._screen

@@ -17,6 +17,7 @@ from screens.panes.base import Target
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
 from screens.widgets import Verbs
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from console.model.plan import Plan
@@ -64,7 +65,7 @@ class EvaluationActs:
     def choose(self) -> None:
         """Choose a beginning and go on typing."""
         if self._may():
-            self._screen.run_worker(self._choose(), group="act", exclusive=True)
+            set_off(self._screen, "act", self._choose)
 
     async def _choose(self) -> None:
         console = self._screen.console
@@ -101,7 +102,7 @@ class EvaluationActs:
         except ConsoleError as error:
             self._warn(f"{error}; {error.hint}" if error.hint else str(error))
             return
-        self._screen.run_worker(self._ask(asks), group="act", exclusive=True)
+        set_off(self._screen, "act", self._ask, asks)
 
     async def _ask(self, asks: Sequence[Ask]) -> None:
         from console.services.evaluation.plans import as_plan  # as above
@@ -166,7 +167,7 @@ class EvaluationActs:
         if live is None:
             self._warn("no running evaluation under the cursor")
         elif self._may():
-            self._screen.run_worker(self._cancel(live), group="act", exclusive=True)
+            set_off(self._screen, "act", self._cancel, live)
 
     async def _cancel(self, live: Live) -> None:
         console = self._screen.console

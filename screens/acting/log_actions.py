@@ -11,6 +11,7 @@ from screens.lines import Row, fit, shown
 from screens.panes.log import LogPane
 from screens.suspending import run_away, show_away
 from screens.widgets import Verbs
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -109,10 +110,8 @@ class LogActions:
         ]
         rows.insert(0, Row("end", ((fit("G", 14), "key"), ("the newest line, and follow", "plain"))))
         rows.append(Row(":last all", ((fit(":last all", 14), "key"), ("the first line", "plain"))))
-        self._screen.run_worker(
-            self._screen.lookup.offer("Where in the log? `:at HH:MM` goes to a time of day", rows),
-            group="say",
-            exclusive=True,
+        set_off(
+            self._screen, "say", self._screen.lookup.offer, "Where in the log? `:at HH:MM` goes to a time of day", rows
         )
 
     def _last(self, rest: str) -> None:
@@ -134,7 +133,7 @@ class LogActions:
         """Print what is shown to the normal screen, to select by hand."""
         screen = self._screen
         text = self.pane.clipping() if screen.pane is self.pane else screen.lookup.clipping()
-        screen.run_worker(self._plain(text), group="away", exclusive=True)
+        set_off(screen, "away", self._plain, text)
 
     async def _plain(self, text: str) -> None:
         try:

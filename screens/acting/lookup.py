@@ -13,6 +13,7 @@ from screens.looks import LOOKS
 from screens.panes.base import pointed
 from screens.panes.log import LogPane
 from screens.widgets import Verbs
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -49,10 +50,8 @@ class Lookup:
 
     def help(self) -> None:
         """Every action of this place, to search and to run."""
-        self._screen.run_worker(
-            self.offer("Help: type to search, Enter runs", self._help_rows(self._screen.place)),
-            group="say",
-            exclusive=True,
+        set_off(
+            self._screen, "say", self.offer, "Help: type to search, Enter runs", self._help_rows(self._screen.place)
         )
 
     def palette(self) -> None:
@@ -66,14 +65,14 @@ class Lookup:
             for words in screen.command_line.words()
             if words not in names
         ]
-        screen.run_worker(self.offer("Type a part of what you want; Enter runs it", rows), group="say", exclusive=True)
+        set_off(screen, "say", self.offer, "Type a part of what you want; Enter runs it", rows)
 
     def menu(self) -> None:
         """What can be done with the engine under the cursor."""
         engine = self._screen.grid.target.engine or ""
         keys = self._screen.console.options.keys
         rows = [_action_row(BY_ID[name], keys) for name in MENU if self._allowed(BY_ID[name])]
-        self._screen.run_worker(self.offer(f"{shown(engine)}: what to do?", rows), group="say", exclusive=True)
+        set_off(self._screen, "say", self.offer, f"{shown(engine)}: what to do?", rows)
 
     def _allowed(self, action: Action) -> bool:
         return not (action.danger and self._screen.console.session.read_only)
@@ -173,7 +172,7 @@ class Lookup:
         if screen.arrangement.both():
             return
         if screen.focused in (None, screen.grid):
-            screen.console.leave()
+            screen.console.unhurried(screen.console.leave)
         else:
             screen.set_focus(screen.grid)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from console.model.errors import ConsoleError
 from screens.fleet import Fleet
 from screens.widgets import Verbs
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -29,7 +30,7 @@ class Reloading:
             words = "something runs from here; reload when it has ended"
             self._screen.notify(words, severity="warning", markup=False)
             return
-        self._screen.run_worker(self._reload(), group="reload", exclusive=True)
+        set_off(self._screen, "reload", self._reload)
 
     async def _reload(self) -> None:
         console = self._screen.console

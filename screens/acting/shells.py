@@ -8,6 +8,7 @@ from console.model.errors import ConsoleError
 from screens.lines import shown
 from screens.suspending import run_away
 from screens.widgets import Verbs
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -28,7 +29,7 @@ class Shells:
 
     def open(self) -> None:
         """Leave the screen to a shell; links go on and the picture is fresh when it ends."""
-        self._screen.run_worker(self._open(), group="away", exclusive=True)
+        set_off(self._screen, "away", self._open)
 
     async def _open(self) -> None:
         screen = self._screen

@@ -11,6 +11,7 @@ from console.services.monitoring.unmanaged import lasting
 from screens.dialogs.choosing import Choosing
 from screens.lines import Line, Row, Span, fit, shown, wrap
 from screens.widgets import Verbs
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -37,7 +38,7 @@ class UnmanagedList:
         if not any(each.unmanaged for each in nodes):
             self._screen.notify("no node shows a vLLM or a holder of HBM that is not ours", markup=False)
             return
-        self._screen.run_worker(self._show(snapshot, nodes), group="say", exclusive=True)
+        set_off(self._screen, "say", self._show, snapshot, nodes)
 
     async def _show(self, snapshot: ClusterSnapshot, nodes: Sequence[NodeSnapshot]) -> None:
         found = {f"{node.name}/{each.pid}": (node.name, each) for node in nodes for each in node.unmanaged}

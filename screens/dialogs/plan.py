@@ -18,9 +18,10 @@ from console.model.errors import ConsoleError
 from console.model.findings import Finding, Severity
 from console.model.plan import Plan, Verb
 from screens.dialogs.base import Dialog
-from screens.guard import KeyTimes
+from screens.guard import TOO_FAST, KeyTimes
 from screens.lines import Line, Pen, counted, shown, wrap
 from screens.looks import Look
+from screens.working import set_off
 
 VERBS: dict[Verb, str] = {
     "start": "START",
@@ -79,7 +80,7 @@ class PlanDialog(Dialog[str]):
         self.query_one("#typed", Input).display = False
         self.query_one("#cancel", Button).focus()
         self.say(self._title(), ((("working out the plan ...", "busy"),),), (("esc", "key"), (" cancel", "dim")))
-        self.run_worker(self._fill(), exclusive=True)
+        set_off(self, "fill", self._fill)
 
     async def _fill(self) -> None:
         try:
@@ -194,7 +195,7 @@ class PlanDialog(Dialog[str]):
         if plan is None or plan.blocked or plan.confirm.kind != "key":
             return
         if not self._keys.quiet:
-            self.notify("ignored: keys came too fast to be meant", severity="warning", markup=False)
+            self.notify(TOO_FAST, severity="warning", markup=False)
             return
         self.dismiss(plan.confirm.expected)
 

@@ -17,6 +17,7 @@ from screens.logs.view import LogView
 from screens.logs.window import Window
 from screens.suspending import pager_command
 from screens.widgets import Verbs
+from screens.working import set_off
 
 
 class Extraction:
@@ -73,7 +74,7 @@ class Extraction:
         """Write what is shown of the log, or all of it, to a file of its own."""
         if self._view.opened is not None and self._view.moment is not None:
             directory = self._view.moment.session.state_dir / "saved"
-            self._view.run_worker(self._save(self._target(directory)), group="save", exclusive=True)
+            set_off(self._view, "save", self._save, self._target(directory))
 
     async def _save(self, target: Path) -> None:
         view = self._view.window
@@ -98,7 +99,7 @@ class Extraction:
             self._view.notify("no log to open", markup=False)
             return
         directory = private(self._view.moment.session.state_dir)
-        self._view.run_worker(self._page(directory), group="save", exclusive=True)
+        set_off(self._view, "save", self._page, directory)
 
     async def _page(self, directory: Path) -> None:
         assert self.run_away is not None

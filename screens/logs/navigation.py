@@ -9,6 +9,7 @@ from screens.logs.sieve import ERRORS, WARNINGS, Pattern, literal, pattern
 from screens.logs.view import REST_S, SLICE_S, LogView
 from screens.logs.window import Window
 from screens.widgets import Verbs
+from screens.working import set_off
 
 FARTHEST = 5000
 """Lines that a selection may have, and that one key may move its end by."""
@@ -164,7 +165,7 @@ class Navigation:
         self._hunt(looked_for, forward=forward, otherwise=f"no more {looked_for.text} {where}")
 
     def _hunt(self, wanted: Pattern, *, forward: bool, otherwise: str) -> None:
-        self._view.run_worker(self._seek(wanted, forward, otherwise), group="seek", exclusive=True)
+        set_off(self._view, "seek", self._seek, wanted, forward, otherwise)
 
     async def _seek(self, wanted: Pattern, forward: bool, otherwise: str) -> None:
         view = self._view.window

@@ -23,6 +23,7 @@ from screens.logs.sieve import Sieve
 from screens.logs.title import head_of_one, head_of_several, title
 from screens.panes.base import Shown
 from screens.widgets import LineWidget
+from screens.working import set_off
 
 SLICE_S = 0.004
 """How long counting or searching may keep the screen waiting."""
@@ -159,7 +160,7 @@ class LogView(LineWidget):
         if self.window is None or not self.window.work():
             return
         if self._scan is None or self._scan.is_finished:
-            self._scan = self.run_worker(self._count(), group="count", exclusive=True)
+            self._scan = set_off(self, "count", self._count)
 
     async def _count(self) -> None:
         view = self.window

@@ -12,6 +12,7 @@ from screens.actions import bindings
 from screens.lines import Line, Row, shown
 from screens.panes.base import Pane, Shown
 from screens.widgets import Verbs
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from console.evaluation.records import Record
@@ -168,7 +169,7 @@ class EvaluationPane(Pane):
         """Ask the file of results again when that is due; it is read in a thread, so that no key waits for a disk."""
         if time.monotonic() - self._asked >= ASK_EVERY_S and self.is_mounted:
             self._asked = time.monotonic()
-            self.run_worker(self._load(moment), group="results", exclusive=True)
+            set_off(self, "results", self._load, moment)
 
     async def _load(self, moment: Shown) -> None:
         from console.evaluation.store import Filter  # as above
@@ -191,7 +192,7 @@ class EvaluationPane(Pane):
     def _fetch(self, runs: tuple[str, ...]) -> None:
         missing = tuple(run for run in runs if run not in self._whole and any(each.run == run for each in self.records))
         if missing and self.moment is not None:
-            self.run_worker(self._read(self.moment, missing), group="whole", exclusive=True)
+            set_off(self, "whole", self._read, self.moment, missing)
 
     async def _read(self, moment: Shown, runs: tuple[str, ...]) -> None:
         try:

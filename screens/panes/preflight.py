@@ -13,6 +13,7 @@ from screens.grid.rows import age_words
 from screens.lines import Line, Row, Span, fit, shown, wrap
 from screens.panes.base import Pane, Shown
 from screens.widgets import Verbs
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from console.services.readiness.network import Crossing
@@ -51,7 +52,7 @@ class PreflightPane(Pane):
             self.app.notify("the nodes are being asked; c in the tab Check stops that", markup=False, timeout=3)
             return
         self._began = time.monotonic()
-        self.run_worker(self._ask(self.moment, network, full), name="preflight", exclusive=True)
+        set_off(self, "preflight", self._ask, self.moment, network, full)
         self.app.notify("checking the nodes; the tab Check shows what is found", markup=False, timeout=3)
 
     def cancel(self) -> None:

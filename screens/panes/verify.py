@@ -10,6 +10,7 @@ from screens.actions import bindings
 from screens.lines import Line, Row, fit, shown, wrap
 from screens.panes.base import Pane, Shown
 from screens.widgets import Verbs
+from screens.working import set_off
 
 if TYPE_CHECKING:
     from console.services.serving.verification import Proof
@@ -47,7 +48,7 @@ class VerifyPane(Pane):
             return
         self._texts, self._proofs, self._trouble = {}, [], ""
         self._going, self._began = True, time.monotonic()
-        self.run_worker(self._run(self.moment, prompt), name="verify", exclusive=True)
+        set_off(self, "verify", self._run, self.moment, prompt)
         self._draw_again()
 
     async def _run(self, moment: Shown, prompt: str) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from textual import events
 
 from console.model.snapshot import EngineState
 from console.services.logs.copies import LogNote
+from screens.guard import BURST_S
 from screens.logs import times
 from screens.logs.file import LogFile
+from screens.logs.sieve import ERRORS
 from screens.panes.log import LogPane
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import Seen, running
@@ -264,3 +269,46 @@ def test_a_moment_is_found_as_a_plain_search_finds_it(tmp_path: Path, seconds: i
     while wanted % 10 == 5:
         wanted += 1
     assert file.text(found)[0].endswith(b"step %d" % wanted)
+
+
+@pytest.mark.parametrize("pasted", ["to $be TQP or no", "o", "Q$", "TqZo", "q", "$ rm -rf", "e e e i n E o"])
+async def test_pasted_text_leaves_the_screen_to_nothing_and_begins_nothing(tmp_path: Path, pasted: str) -> None:
+    session, _ = session_with_log(tmp_path)
+    paged: list[object] = []
+
+    async def run_away(words: object, _more: object) -> int:
+        paged.append(words)
+        return 0
+
+    async with running(session, step=0.001) as seen:
+        seen.app.main.arrangement.go("logs")
+        pane(seen).extraction.run_away = run_away
+        look = seen.app.look
+        for char in pasted + "jjj":
+            seen.app.post_message(events.Key({" ": "space", "$": "dollar_sign"}.get(char, char), char))
+        await seen.sees(lambda: "too fast" in seen.toasts() or not set(pasted) & set("$TQPo"))
+        await seen.pilot.pause(2 * BURST_S)
+        assert seen.app.is_running
+        assert (paged, seen.app.look, session.preflight.asked) == ([], look, [])
+        assert "evidence" not in seen.toasts()
+
+
+async def test_q_in_a_paste_over_the_grid_does_not_leave(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path), step=0.001) as seen:
+        for char in "quit":
+            seen.app.post_message(events.Key(char, char))
+        await seen.sees(lambda: "too fast" in seen.toasts())
+        assert seen.app.is_running
+
+
+async def test_a_search_that_is_replaced_before_it_began_leaves_nothing_behind(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        async with running(session) as seen:
+            await seen.press("l", "g")
+            for _ in range(5):
+                pane(seen).navigation.seek(ERRORS, forward=True)
+            await seen.sees("step 700")
+        gc.collect()
+    assert [str(each.message) for each in said if "never awaited" in str(each.message)] == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from screens.driver import TolerantDecoder
+from screens.guard import CALM_S
 from tests.screens.terminal import Terminal
 from tests.waiting import until_blocking
 
@@ -111,6 +112,7 @@ def test_a_pager_has_the_terminal_to_itself_and_the_console_comes_back(tmp_path:
         def since() -> str:
             return bytes(terminal.received[begun:]).decode(errors="replace")
 
+        terminal.pump(CALM_S + 0.1)  # a whole line sent at once counts as a paste
         terminal.send("o")
         terminal.sees(lambda: "PAGED 1" in since())
         away = since().rpartition("\x1b[?1049l")[2]
