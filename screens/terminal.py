@@ -42,8 +42,14 @@ class Terminal:
     def caught_up(self, lost: bool) -> None:
         """It reads again: draw what was not drawn meanwhile, and everything when it lost something."""
         if lost:
-            self._app.screen.refresh(repaint=True, layout=True)
+            self.redraw()
+        else:
+            self._app.main.draw()
+
+    def redraw(self) -> None:
+        """Draw everything anew, whatever it shows now; nodes are not asked."""
         self._app.main.draw()
+        self._app.screen.refresh(repaint=True, layout=True)
 
     def draw_narrow(self) -> None:
         """It draws some characters in two cells, which would shift rows: write ASCII from now on."""

@@ -250,8 +250,7 @@ class EngineActs:
         target = self._screen.grid.target
         if target.node:
             self._screen.console.session.retry(target.node)
-        self._screen.draw()
-        self._screen.refresh(repaint=True, layout=True)
+        self._screen.console.terminal.redraw()
 
     def accept_key(self) -> None:
         """Ask before a host key is trusted."""

@@ -45,6 +45,7 @@ class Lookup:
             ),
             "mouse": self._screen.console.terminal.switch_mouse,
             "theme": self.next_theme,
+            "redraw": self._screen.console.terminal.redraw,
             "suspend": self._screen.console.action_suspend_process,
         }
 

@@ -47,6 +47,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     """
     BINDINGS: ClassVar = [
         Binding("escape", "leave", "Cancel", show=False),
+        Binding("ctrl+l", "redraw", "Redraw", show=False),
         Binding("down,j", "scroll(1)", "Down", show=False),
         Binding("up,k", "scroll(-1)", "Up", show=False),
         Binding("pagedown", "scroll(10)", "Page down", show=False),
@@ -112,6 +113,10 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     def action_scroll(self, by: int) -> None:
         """Move the text."""
         self.body.move(by)
+
+    def action_redraw(self) -> None:
+        """Draw the dialog anew, whatever the terminal shows."""
+        self.refresh(repaint=True, layout=True)
 
     def action_leave(self) -> None:
         """Go back without doing anything."""

@@ -89,6 +89,19 @@ def test_no_color_takes_every_colour_away() -> None:
         assert colours == {("default", "default")}
 
 
+@pytest.mark.parametrize("before", ["", "?"], ids=["main screen", "dialog"])
+def test_ctrl_l_draws_every_row_anew_as_everywhere_in_a_terminal(before: str) -> None:
+    with Terminal.of_module(DEMO) as terminal:
+        terminal.sees("no log of prefill-0")
+        terminal.send(before)
+        terminal.sees("type to search" if before else "? Help")
+        terminal.pump(0.3)
+        was = terminal.text()
+        terminal.screen.erase_in_display(2)
+        terminal.send("\x0c")
+        terminal.sees(lambda: terminal.text() == was)
+
+
 @pytest.mark.parametrize("cut", range(1, 8))
 def test_a_report_cut_anywhere_is_still_no_key(cut: int) -> None:
     data = b"a\x1b[M\xa0x\xffb"
@@ -124,7 +137,7 @@ def test_a_pager_has_the_terminal_to_itself_and_the_console_comes_back(tmp_path:
         terminal.send("\n")
         terminal.sees(lambda: "\x1b[?1049h" in since())
         terminal.sees(lambda: "Worker_TP0: torch" in since().rpartition("\x1b[?1049h")[2])
-        terminal.send("\x0c")
+        terminal.send('"')
         terminal.sees(lambda: "Enter returns to the console" in since())
         assert "Worker_TP0 pid=99" in since().rpartition("\x1b[?1049l")[2]
         terminal.send("\n")
