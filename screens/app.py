@@ -122,7 +122,7 @@ class ConsoleApp(App[int]):
 
         await furnish(self.main)
         await self.show_fleet(fleet)
-        begin(self.main)
+        await begin(self.main)
         for problem in self.options.keys.problems():
             self.notify(f"keys: {problem}", severity="warning", markup=False)
         if not self.is_headless:
@@ -173,6 +173,10 @@ class ConsoleApp(App[int]):
             self.keys.note()
             if not getattr(self.screen, "hears", _always)():
                 return
+            if self.main.greeted and event.key in self.screen.active_bindings:
+                from screens.greeting import welcome_is_over
+
+                welcome_is_over(self.main)
         await super().on_event(event)
 
     def action_nothing(self) -> None:

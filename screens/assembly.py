@@ -90,12 +90,12 @@ def _join_panes(screen: MainScreen) -> None:
         log.numbers = False if screen.console.options.low_bandwidth else None
 
 
-def begin(screen: MainScreen) -> None:
+async def begin(screen: MainScreen) -> None:
     """Show the clusters of the app for the first time, as they were shown in the last session."""
     screen.restart_policies.attach()
     remembering.recall(screen)
+    screen.greeted = await greet(screen)
     screen.dress()
-    screen.greeted = greet(screen)
     if screen.grid.cluster:
         screen.grid.move(1)
     screen.set_interval(1 / screen.console.options.frames_per_s, screen.tick)

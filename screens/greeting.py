@@ -1,4 +1,4 @@
-"""What is said once to who has never seen this screen: where help is, and that looking harms nothing."""
+"""What is said once to who has never seen this screen: one line above the footer, with where help is and what is harmless."""
 
 from __future__ import annotations
 
@@ -6,34 +6,56 @@ from typing import TYPE_CHECKING
 
 from screens import memory
 from screens.actions import BY_ID
+from screens.bars import Bar
+from screens.keys import Keys
+from screens.lines import Line, Span, length
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
 
 _SEEN = "/greeted"
 """Beside the clusters in what is remembered; no cluster has such a name that matters here."""
-STAYS_S = 120.0
+
+_WORDS = (
+    (("help",), "lists all keys"),
+    (("start", "stop", "restart"), "only show a plan"),
+    (("quit",), "leaves, engines go on"),
+    (("problems",), "only what is wrong"),
+    (("logs",), "log of the engine"),
+)
+"""Actions, and what is worth knowing of them; the last ones go first where room is short."""
 
 
-def greet(screen: MainScreen) -> bool:
-    """Say it unless it was said before on this machine; gives whether it was said now."""
+class Greeting(Bar):
+    """The line; it is gone with the first key that does something."""
+
+    def __init__(self, keys: Keys) -> None:
+        super().__init__(id="greeting")
+        self._keys = keys
+
+    def on_resize(self) -> None:
+        """Another width has room for other words."""
+        spans: list[Span] = [(" First time?", "title")]
+        for names, words in _WORDS:
+            keys = " ".join(word for name in names if (word := self._keys.word(BY_ID[name])))
+            part: Line = ((f" {keys}", "key"), (f" {words};", "plain"))
+            if keys and length((*spans, *part)) <= self.size.width + 1:
+                spans.extend(part)
+        self.write((*spans[:-1], (spans[-1][0].rstrip(";"), spans[-1][1])))
+
+
+async def greet(screen: MainScreen) -> bool:
+    """Say it unless it was said before on this machine; gives whether it is said now."""
     directory = screen.console.session.state_dir
     known = memory.load(directory)
     if not screen.console.options.hints or known.get(_SEEN) is True:
         return False
     memory.save(directory, {**known, _SEEN: True})
-    keys = screen.console.options.keys
-
-    def key(name: str) -> str:
-        return keys.word(BY_ID[name]) or f":{name}"
-
-    words = "\n".join(
-        (
-            f"{key('help')}  every key: search, Enter runs it",
-            f"{key('problems')}  only what is wrong      {key('logs')}  log of the engine",
-            f"{key('start')} {key('stop')} {key('restart')}  show a plan; nothing runs unconfirmed",
-            f"{key('quit')}  leaves, engines go on   {key('back')}  hides this",
-        )
-    )
-    screen.notify(words, title="First time here?", timeout=STAYS_S, markup=False)
+    await screen.mount(Greeting(screen.console.options.keys), before=screen.prompt)
     return True
+
+
+def welcome_is_over(screen: MainScreen) -> None:
+    """Take the line away."""
+    screen.greeted = False
+    screen.query(Greeting).remove()

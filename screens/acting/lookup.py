@@ -151,10 +151,7 @@ class Lookup:
         """One level up; it never quits."""
         screen = self._screen
         view = screen.grid.view
-        if screen.greeted:
-            screen.greeted = False
-            screen.console.clear_notifications()
-        elif self._pane_back() or screen.arrangement.both():
+        if self._pane_back() or screen.arrangement.both():
             pass
         elif screen.focused is not screen.grid:
             screen.set_focus(screen.grid)

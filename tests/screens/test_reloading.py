@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, UsageError
 from screens.app import ConsoleApp, Options
 from screens.opening import Opening
 from tests.screens.fakes import FakeSession
-from tests.screens.seen import SMALL, Clock, Seen, running
+from tests.screens.seen import LARGE, SMALL, Clock, Seen, running
 from tests.waiting import until
 
 
@@ -86,14 +88,32 @@ async def test_a_mistake_at_the_start_ends_the_app_with_it(tmp_path: Path) -> No
     assert app.return_code == 2
 
 
-async def test_who_is_new_is_greeted_once_and_esc_takes_it_away(tmp_path: Path) -> None:
-    async with running(FakeSession(tmp_path), options=Options(hints=True)) as seen:
-        await seen.sees(lambda: "every key: search, Enter runs it" in seen.toasts())
-        await seen.press("escape")
-        await seen.sees(lambda: not seen.toasts())
-    async with running(FakeSession(tmp_path), options=Options(hints=True)) as seen:
+@pytest.mark.parametrize("size", [SMALL, LARGE, (60, 20)], ids=["80x24", "120x40", "60x20"])
+async def test_who_is_new_is_greeted_once_in_one_line_that_the_first_key_takes_away(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    async with running(FakeSession(tmp_path), size, options=Options(hints=True)) as seen:
+        await seen.sees("First time? ? lists all keys; s x r only show a plan")
+        assert "First time?" in seen.lines()[-2]
+        assert seen.lines()[-2].rstrip().endswith(("engines go on", "what is wrong", "a plan"))
+        assert "? Help" in seen.lines()[-1]
+        await seen.press("M")
+        assert "First time?" not in seen.text()
+    async with running(FakeSession(tmp_path), size, options=Options(hints=True)) as seen:
         await seen.press("5")
-        assert not seen.toasts()
+        assert "First time?" not in seen.text()
+
+
+async def test_the_greeting_lies_over_no_dialog_and_stays_with_keys_that_do_nothing(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path), options=Options(hints=True)) as seen:
+        await seen.sees("First time?")
+        await seen.press("h", "semicolon")
+        await seen.sees("First time?")
+        await seen.press("question_mark")
+        await seen.sees("type to search")
+        assert "First time?" not in seen.text()
+        await seen.press("escape")
+        assert "First time?" not in seen.text()
 
 
 async def test_the_palette_finds_actions_and_names_and_runs_them(tmp_path: Path) -> None:
