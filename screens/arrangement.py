@@ -135,7 +135,6 @@ class Arrangement:
         for name, on in (
             ("wide", wide),
             ("tiny", tiny),
-            ("small", height < 18),
             ("grid-alone", self._mode == "grid-alone" or (one and screen.focused is screen.grid)),
             ("pane-alone", self._mode == "pane-alone"),
         ):
@@ -150,7 +149,7 @@ class Arrangement:
             )
             return
         styles.width = "1fr"
-        room = max(1, height - (2 if height >= 18 else 1))
+        room = max(1, height - 2)
         most = max(4, int(room * (self._share or 0.5)))
         wanted = len(screen.grid.rows) + 1 if self._share is None else most
         styles.height = max(3, min(most, wanted))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from screens.lines import wrap
 from screens.widgets import LineWidget
 
 LEAST_CELLS = 40
@@ -14,9 +15,10 @@ class Tiny(LineWidget):
     def on_resize(self) -> None:
         """Say it with the numbers of now."""
         size = self.app.size
-        lines = (
+        words = (
             f"too small: {size.width}x{size.height}",
             f"needs {LEAST_CELLS}x{LEAST_ROWS}",
             "q quits; engines go on",
         )
+        lines = [piece for text in words for piece in wrap(text, max(1, size.width))]
         self.paint([(((text, "bold"),), ()) for text in lines])

@@ -165,11 +165,12 @@ class Lookup:
         return pane.has_focus and pane.back()
 
     def quit(self) -> None:
-        """Back from a full-screen half, then from the pane to the grid, else leave."""
+        """Back from a full-screen half, then from the pane to the grid, else leave; where nothing is shown, leave at once."""
         screen = self._screen
-        if screen.arrangement.both():
+        tiny = screen.has_class("tiny")
+        if not tiny and screen.arrangement.both():
             return
-        if screen.focused in (None, screen.grid):
+        if tiny or screen.focused in (None, screen.grid):
             screen.console.unhurried(screen.console.leave)
         else:
             screen.set_focus(screen.grid)

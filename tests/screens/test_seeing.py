@@ -26,8 +26,7 @@ async def test_eighteen_engines_on_four_nodes_are_readable(tmp_path: Path, size:
         assert "ARMED" in seen.lines()[0]
         assert "1 FAILED" in text
         assert "18 ready" in seen.lines()[0]
-        if size[1] >= 24:
-            assert seen.lines()[-1].lstrip().startswith("? Help  q Quit")
+        assert seen.lines()[-1].lstrip().startswith("? Help  q Quit")
 
 
 @pytest.mark.parametrize("state", list(EngineState))
@@ -255,8 +254,18 @@ async def test_without_colour_nothing_is_coloured(tmp_path: Path) -> None:
 async def test_too_small_a_terminal_says_what_it_needs(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path), (34, 8)) as seen:
         assert "too small: 34x8" in seen.text()
-        await seen.pilot.resize_terminal(80, 24)
+        assert "needs 40x10" in seen.text()
+        assert "q quits; engines go on" in seen.text()
+        await seen.pilot.resize_terminal(40, 10)
         await seen.sees("ARMED")
+        assert seen.lines()[-1].startswith(" ? Help  q Quit ")
+        await seen.press("l")
+        assert seen.lines()[-1].startswith(" ? Help q Back ")
+        await seen.pilot.resize_terminal(12, 8)
+        await seen.sees("12x8")
+        assert "ines go on" in seen.text(), "what does not fit is broken, not cut"
+        await seen.press("q")
+        await seen.sees(lambda: seen.app.return_code == 0)
 
 
 async def test_a_storm_of_sizes_ends_well(tmp_path: Path) -> None:
