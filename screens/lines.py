@@ -72,11 +72,6 @@ class Pen:
         return levels[min(len(levels) - 1, max(0, int(share * len(levels))))]
 
     @property
-    def cursor(self) -> str:
-        """What marks the row under the cursor."""
-        return ">"
-
-    @property
     def marked(self) -> str:
         """What marks a chosen row."""
         return "*"
@@ -84,12 +79,12 @@ class Pen:
     @property
     def opened(self) -> str:
         """What marks a row whose children are shown; its counterpart is `closed`."""
-        return "-"
+        return "v" if self.ascii else "▾"
 
     @property
     def closed(self) -> str:
         """What marks a row that has hidden children."""
-        return "+"
+        return ">" if self.ascii else "▸"
 
 
 @lru_cache(maxsize=4096)

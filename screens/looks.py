@@ -1,7 +1,8 @@
 """Looks: for each role a piece of text can play, how it is drawn; and the glyph and word of every state.
 
 Three channels always carry a state: the shape of its glyph, its word, its colour. Glyphs inside rows are East-Asian neutral
-or narrow, so a terminal set to wide ambiguous characters does not shift a row. What is drawn where must not enter.
+or narrow, so a terminal set to wide ambiguous characters does not shift a row, and no two states have glyphs that look
+alike. What is drawn where must not enter.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ class Sign:
 
 STATES: Mapping[EngineState, Sign] = {
     EngineState.READY: Sign("✓", "+", "ready", "ok"),
-    EngineState.STARTING: Sign("↻", "~", "start", "busy"),
-    EngineState.LAUNCHING: Sign("⟳", "~", "launch", "busy"),
-    EngineState.STOPPING: Sign("⇄", "v", "stopping", "drain"),
+    EngineState.STARTING: Sign("↻", "/", "start", "busy"),
+    EngineState.LAUNCHING: Sign("⇡", "^", "launch", "busy"),
+    EngineState.STOPPING: Sign("⇄", "=", "stopping", "drain"),
     EngineState.DEGRADED: Sign("!", "!", "degraded", "warn"),
     EngineState.FAILED: Sign("✗", "X", "FAILED", "fail"),
-    EngineState.LOST: Sign("✘", "L", "LOST", "fail"),
-    EngineState.STUCK: Sign("✕", "S", "STUCK", "fail"),
+    EngineState.LOST: Sign("◌", "L", "LOST", "fail"),
+    EngineState.STUCK: Sign("◉", "S", "STUCK", "fail"),
     EngineState.UNMANAGED: Sign("▪", "u", "foreign", "warn"),
     EngineState.UNREACHABLE: Sign("?", "?", "no link", "stale"),
     EngineState.EXITED: Sign("▫", "o", "exited", "idle"),
@@ -44,7 +45,7 @@ STATES: Mapping[EngineState, Sign] = {
 
 LINKS: Mapping[LinkState, Sign] = {
     LinkState.UP: Sign("✓", "+", "up", "ok"),
-    LinkState.CONNECTING: Sign("↻", "~", "connecting", "busy"),
+    LinkState.CONNECTING: Sign("↻", "/", "connecting", "busy"),
     LinkState.STALE: Sign("?", "?", "silent", "stale"),
     LinkState.LOST: Sign("?", "?", "no link", "stale"),
     LinkState.BLOCKED: Sign("✗", "X", "BLOCKED", "fail"),
@@ -53,15 +54,15 @@ LINKS: Mapping[LinkState, Sign] = {
 
 GRADES: Mapping[Grade, Sign] = {
     Grade.OK: Sign("✓", "+", "ok", "ok"),
-    Grade.WAIT: Sign("↻", "~", "wait", "busy"),
+    Grade.WAIT: Sign("↻", "/", "wait", "busy"),
     Grade.FAIL: Sign("✗", "X", "FAIL", "fail"),
     Grade.UNKNOWN: Sign("?", "?", "unknown", "stale"),
     Grade.SKIPPED: Sign("-", "-", "not asked", "idle"),
 }
 
 LEVELS = "⣀⣄⣤⣦⣶⣷⣿"
-LEVELS_PLAIN = "1234567"
-"""Fill of a device's HBM from little to full."""
+LEVELS_PLAIN = ":-=*#"
+"""Fill of a device's HBM from little to full; in ASCII by signs that cannot be read as numbers."""
 
 
 @dataclass(frozen=True, slots=True)

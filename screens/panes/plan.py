@@ -13,7 +13,7 @@ from screens.widgets import Verbs
 
 OUTCOMES = {
     Outcome.PENDING: Sign("-", "-", "waits", "dim"),
-    Outcome.RUNNING: Sign("↻", "~", "runs", "busy"),
+    Outcome.RUNNING: Sign("↻", "/", "runs", "busy"),
     Outcome.DONE: Sign("✓", "+", "done", "ok"),
     Outcome.FAILED: Sign("✗", "X", "FAILED", "fail"),
     Outcome.UNKNOWN: Sign("?", "?", "unknown", "stale"),

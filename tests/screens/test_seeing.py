@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import east_asian_width
 
 import pytest
 
 from console.model.snapshot import Device, EngineState, EventLevel, Grade, Link, LinkState, Rung
 from screens.app import Options
 from screens.grid.rows import EDGE, columns_for
+from screens.lines import Pen
 from screens.looks import LOOKS, STATES
 from tests.screens.fakes import FakeSession, devices
 from tests.screens.seen import LARGE, SMALL, running
@@ -41,6 +43,29 @@ async def test_every_state_has_its_glyph_and_word(tmp_path: Path, state: EngineS
         await seen.press("enter")
         assert f"{sign.plain} {sign.word}" in seen.text()
         assert seen.text().isascii()
+
+
+def test_no_two_states_look_alike_and_no_glyph_shifts_a_row() -> None:
+    alike = ("↻↺⟳", "✗✘✕xX×", "✓✔", "▪◾■", "▫□")
+    for pen in (Pen(), Pen(ascii=True)):
+        glyphs = [pen.sign(sign) for sign in STATES.values()]
+        others = [pen.opened, pen.closed, pen.marked, "~", "."]
+        others += [pen.level(fill / 10) for fill in range(11)] if not pen.ascii else []
+        assert len(set(glyphs)) == len(STATES)
+        assert not set(glyphs) & set(others), "neither expander, mark, cut nor a device means a state"
+        for shape in alike:
+            assert sum(glyph in shape for glyph in glyphs) <= 1
+        assert {east_asian_width(each) for each in [*glyphs, *others]} <= {"N", "Na"}
+
+
+async def test_in_ascii_devices_read_as_a_fill_and_the_expander_is_no_state(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path), LARGE, options=Options(ascii=True)) as seen:
+        row = next(line for line in seen.lines() if " d0 " in line)
+        assert row.startswith("  > d0 ")
+        assert "#" * 16 in row
+        await seen.press("j", "j", "enter")
+        await seen.sees("  v d0 ")
+        assert "+ ready" in seen.text()
 
 
 async def test_the_first_frame_does_not_wait_for_a_node(tmp_path: Path) -> None:
