@@ -26,6 +26,7 @@ from screens.panes.log import LogPane
 from screens.panes.roles import RolePane
 from screens.panes.table import PANES
 from screens.prompt import Prompt
+from screens.widgets import ListWidget
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
@@ -74,6 +75,8 @@ def _join_panes(screen: MainScreen) -> None:
     for name, pane in screen.panes.items():
         pane.display = name == screen.opened
         pane.on_title = screen.draw_tabs
+        if isinstance(pane, ListWidget):
+            pane.on_beyond = screen.draw_tabs
     roles = screen.panes["roles"]
     if isinstance(roles, RolePane):
         roles.on_place = screen.engine_acts.fill

@@ -10,7 +10,7 @@ from console.model.state import EngineState, LinkState
 from screens.actions import ACTIONS, BY_ID, FOOTERS, Action, Place
 from screens.grid.rows import age_words
 from screens.keys import Keys
-from screens.lines import Line, Span, fit, length, shown, width
+from screens.lines import Line, Span, fit, join, length, shown, width
 from screens.looks import STATES
 from screens.widgets import LineWidget
 
@@ -116,11 +116,17 @@ class Tabs(Bar):
         title: Line,
         *,
         here: bool = False,
+        more: str = "",
     ) -> None:
         """Draw the tabs; when room is short the others lose letters, then all of them, then the pane's words their beginning.
 
-        `here` says that keys go to the open pane.
+        `here` says that keys go to the open pane, `more` how many of its rows are not seen; it is a bare `+` and number where
+        there is no room for its words.
         """
+        if more:
+            least = length(_tab_words(names, current, 0, here=here)) + length(title) + 2
+            brief = f"+{more.split()[0]}" if least + width(more) >= self.size.width else more
+            title = join((title, ((brief, "key"),)), ("  ", ""))
         for letters in LETTERS:
             spans = _tab_words(names, current, letters, here=here)
             if length(spans) + min(length(title), LEAST_TITLE) < self.size.width:
@@ -155,8 +161,8 @@ def _tab_words(names: Sequence[tuple[str, str, str]], current: str, letters: int
 
 
 def _tail(line: Line, cells: int) -> Line:
-    left = length(line) - cells
-    spans: list[Span] = []
+    left = length(line) - cells + 1
+    spans: list[Span] = [("~", "dim")]
     for text, role in line:
         if left >= len(text):
             left -= len(text)

@@ -118,6 +118,23 @@ def fit(text: str, cells: int, *, right: bool = False) -> str:
     return " " * (cells - length) + text if right else text + " " * (cells - length)
 
 
+def cut(line: Line, cells: int) -> Line:
+    """The line in exactly that many cells: filled with blanks, or cut with the mark `~` where words are lost."""
+    total = length(line)
+    if total <= cells:
+        return (*line, (" " * (cells - total), "")) if total < cells else line
+    lost = width(plain(line).rstrip(" ")) > cells
+    spans: list[Span] = []
+    left = cells - 1 if lost else cells
+    for text, role in line:
+        piece = text if width(text) <= left else set_cell_size(text, left)
+        spans.append((piece, role))
+        left -= width(piece)
+        if left <= 0:
+            break
+    return (*spans, ("~", spans[-1][1] if spans else "dim")) if lost and cells > 0 else tuple(spans)
+
+
 def wrap(text: str, cells: int) -> list[str]:
     """The text cut into pieces of at most that many cells, at blanks where they are near."""
     if width(text) <= cells:
@@ -160,7 +177,7 @@ def strip(line: Line, look: Look, pen: Pen, cells: int, base: Style, over: Seque
     """The line in exactly that many cells; `over` are roles laid over the whole row."""
     top = Style.combine([look.style(role) for role in over]) if over else None
     segments = []
-    for text, role in line:
+    for text, role in cut(line, cells) if length(line) > cells else line:
         style = base + look.style(role)
         segments.append(Segment(pen.text(text), style + top if top else style))
     ground = base + top if top else base

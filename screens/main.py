@@ -20,7 +20,7 @@ from screens.lines import shown
 from screens.panes.base import Shown
 from screens.panes.table import PANES
 from screens.tiny import Tiny
-from screens.widgets import LineWidget, Verbs
+from screens.widgets import LineWidget, ListWidget, Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan
@@ -184,7 +184,9 @@ class MainScreen(Screen[None]):
             (entry.id, entry.title, keys.word(BY_ID[f"pane-{number}"])) for number, entry in enumerate(PANES, start=2)
         ]
         here = bool(self.panes) and self.focused is self.pane
-        self.tabs.draw(names, self.opened, self.pane.title() if self.panes else (), here=here)
+        title = self.pane.title() if self.panes else ()
+        more = self.pane.beyond if self.panes and isinstance(self.pane, ListWidget) else ""
+        self.tabs.draw(names, self.opened, title, here=here, more=more)
 
     def follow_cursor(self) -> None:
         """Give the open pane what the cursor is on."""

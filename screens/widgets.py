@@ -118,6 +118,9 @@ class ListWidget(LineWidget, can_focus=True):
         self.cursor = 0
         self.offset_row = 0
         self.empty = "nothing here"
+        self.on_beyond: Callable[[], None] = lambda: None
+        """Called when `beyond` has changed, for whoever says it."""
+        self._said = ""
 
     def verbs(self) -> Verbs:
         """Moves; a subclass adds its own."""
@@ -175,6 +178,16 @@ class ListWidget(LineWidget, can_focus=True):
         self.draw()
         self.moved()
 
+    @property
+    def beyond(self) -> str:
+        """How many rows are below what is seen, at the end how many above; empty when all are seen."""
+        below = len(self.rows) - self.offset_row - self.visible_rows
+        return f"{below} more below" if below > 0 else f"{self.offset_row} above" if self.offset_row else ""
+
+    def head(self) -> Line:
+        """The heading as it is drawn; for subclasses that say more in it."""
+        return self.heading
+
     def moved(self) -> None:
         """Called after each move; for subclasses."""
 
@@ -187,7 +200,7 @@ class ListWidget(LineWidget, can_focus=True):
             elif self.cursor >= self.offset_row + room:
                 self.offset_row = self.cursor - room + 1
         self.offset_row = max(0, min(self.offset_row, max(0, len(self.rows) - room)))
-        lines: list[tuple[Line, tuple[str, ...]]] = [(self.heading, ())] if self.heading else []
+        lines: list[tuple[Line, tuple[str, ...]]] = [(self.head(), ())] if self.heading else []
         if not self.rows:
             lines.append((((self.empty, "dim"),), ()))
         for index in range(self.offset_row, min(len(self.rows), self.offset_row + room)):
@@ -195,6 +208,9 @@ class ListWidget(LineWidget, can_focus=True):
             over = (("cursor",) if self.bright else ("unfocused",)) if on_it else ()
             lines.append((self.rows[index].line, over))
         self.paint(lines)
+        if self.size.height and self.beyond != self._said:
+            self._said = self.beyond
+            self.on_beyond()
 
     def on_resize(self) -> None:
         """Another size shows other rows."""

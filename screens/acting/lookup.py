@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
 from screens.actions import ACTIONS, BY_ID, PLACES, Action, Place
+from screens.dialogs.base import MOST_CELLS
 from screens.dialogs.choosing import Choosing
 from screens.keys import Keys
-from screens.lines import Line, Row, fit, shown
+from screens.lines import Line, Row, fit, length, shown
 from screens.looks import LOOKS
 from screens.panes.base import pointed
 from screens.panes.log import LogPane
@@ -89,7 +90,15 @@ class Lookup:
             ("engines keep running when you leave with q", "dim"),
         )
         chosen = await console.push_screen_wait(
-            Choosing(console.look, console.pen, console.keys.clock, title=((title, "title"),), rows=rows, foot=foot)
+            Choosing(
+                console.look,
+                console.pen,
+                console.keys.clock,
+                title=((title, "title"),),
+                rows=rows,
+                foot=foot,
+                in_full=any(length(row.line) > min(console.size.width, MOST_CELLS) - 2 for row in rows),
+            )
         )
         if chosen is not None and chosen.startswith(":"):
             self._screen.command_line.command(chosen[1:])

@@ -18,6 +18,8 @@ from screens.looks import Look
 from screens.widgets import ListWidget
 
 Answer = TypeVar("Answer")
+MOST_CELLS = 110
+"""Columns a dialog takes of a wider screen; its frame has two of them."""
 
 
 class Text(ListWidget, can_focus=False):
@@ -32,18 +34,19 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
 
     SCOPED_CSS = False
     """The rules name the dialog itself, which a scope would look for below it."""
-    CSS = """
-    Dialog { align: center middle; background: $background; }
-    Dialog #box { width: 100%; max-width: 110; height: 100%; max-height: 40; padding: 0 1; background: $surface; }
-    Dialog Listing { background: $surface; }
-    Dialog #heading { height: 1; }
-    Dialog #foot { height: 1; }
-    Dialog .gap { height: 0; }
-    Dialog #choices { height: 1; }
-    Dialog #choices Button { margin-right: 2; }
-    Dialog Input { height: 1; border: none; padding: 0; background: $background; }
-    Choosing #options { height: 2fr; }
-    Choosing #body { height: 1fr; }
+    CSS = f"""
+    Dialog {{ align: center middle; background: $background; }}
+    Dialog #box {{ width: 100%; max-width: {MOST_CELLS}; height: 100%; max-height: 40; padding: 0 1; background: $surface; }}
+    Dialog Listing {{ background: $surface; }}
+    Dialog #heading {{ height: 1; }}
+    Dialog #foot {{ height: 1; }}
+    Dialog .gap {{ height: 0; }}
+    Dialog #choices {{ height: 1; }}
+    Dialog #choices Button {{ margin-right: 2; }}
+    Dialog Input {{ height: 1; border: none; padding: 0; background: $background; }}
+    Choosing #options {{ height: 2fr; }}
+    Choosing #body {{ height: 1fr; }}
+    Choosing.in-full #body {{ height: 2; }}
     """
     BINDINGS: ClassVar = [
         Binding("escape", "leave", "Cancel", show=False),
@@ -66,6 +69,8 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         self.heading_line = Text(id="heading")
         self.body = Text(id="body")
         self.foot = Text(id="foot")
+        self._heading: Line = ()
+        self.body.on_beyond = lambda: self.head(self.body)
 
     def on_mount(self) -> None:
         """What was said in passing goes: it would lie over the last lines, where the answer is typed."""
@@ -95,9 +100,15 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
 
     def say(self, heading: Line, body: Sequence[Line], foot: Line) -> None:
         """Fill the three parts."""
-        self.heading_line.show([Row("heading", heading)])
+        self._heading = heading
+        self.head(self.body)
         self.body.show([Row(str(number), line) for number, line in enumerate(body)])
         self.foot.show([Row("foot", foot)])
+
+    def head(self, listed: ListWidget) -> None:
+        """Draw the heading, with how many rows of this list are not seen."""
+        more: Line = ((f"  {listed.beyond}", "key"),) if listed.beyond and listed.size.height else ()
+        self.heading_line.show([Row("heading", (*self._heading, *more))])
 
     def type_at_once(self, event: events.Key, begins: str) -> None:
         """Take a character that the asked for answer can begin with to its place, which is `#typed`; for key handlers.

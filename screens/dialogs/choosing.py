@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from screens.dialogs.base import Dialog
-from screens.lines import Line, Pen, Row, plain
+from screens.lines import Line, Pen, Row, length, plain, wrap
 from screens.looks import Look
 from screens.widgets import ListWidget
 
@@ -19,6 +19,12 @@ class Options(ListWidget, can_focus=False):
     """The rows to choose from; a key that begins with `-` is a heading and cannot be chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = []
+
+    def on_resize(self) -> None:
+        """A heading above the first row is not left out when the height becomes known."""
+        if self.cursor < self.visible_rows:
+            self.offset_row = 0
+        super().on_resize()
 
     @property
     def bright(self) -> bool:
@@ -48,15 +54,20 @@ class Choosing(Dialog[str]):
         chosen: str | None = None,
         preview: Callable[[str], Sequence[Line]] | None = None,
         careful: bool = False,
+        in_full: bool = False,
     ) -> None:
+        """`preview` is shown below the list; with `in_full` the row under the cursor is, as far as the list cuts it."""
         super().__init__(look, pen, clock)
         self.careful = careful
         self._title = title
         self._rows = tuple(rows)
         self._foot = foot
         self._chosen = chosen
-        self._preview = preview
+        self._preview = self._whole if in_full else preview
+        self._in_full = in_full
         self.options = Options(id="options")
+        self.options.on_beyond = lambda: self.head(self.options)
+        self.body.on_beyond = lambda: None
 
     def asked(self) -> ComposeResult:
         """The list, and the line to search with."""
@@ -67,6 +78,8 @@ class Choosing(Dialog[str]):
     def on_mount(self) -> None:
         """Fill it."""
         self.body.display = self._preview is not None
+        self.set_class(self._in_full, "in-full")
+        self.body.empty = ""
         self.say(self._title, (), self._foot)
         self.options.show(self._rows)
         if self._chosen:
@@ -96,6 +109,12 @@ class Choosing(Dialog[str]):
         """Move the cursor over the rows that can be chosen."""
         self.options.move(by)
         self._skip_headings(1 if by > 0 else -1)
+
+    def _whole(self, _key: str) -> Sequence[Line]:
+        row, cells = self.options.current, self.options.size.width
+        if row is None or not cells or length(row.line) <= cells:
+            return ()
+        return [((text, "plain"),) for text in wrap(row.line[-1][0], cells)]
 
     def _skip_headings(self, by: int) -> None:
         options = self.options

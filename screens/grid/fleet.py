@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from console.model.state import LinkState
 from screens.grid.listing import Columns, rows
-from screens.grid.rows import GridView, count_words, cut
-from screens.lines import Row, Span, shown
+from screens.grid.rows import GridView, count_words
+from screens.lines import Row, Span, cut, shown
 
 if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from screens.actions import bindings
 from screens.grid.fleet import fleet_rows, joined, split
-from screens.grid.rows import SORTS, GridView, columns_for, engine_key, group_key, heading, node_key
+from screens.grid.rows import SORTS, GridView, columns_for, engine_key, group_key, heading, heading_with, node_key
 from screens.lines import Line, shown, width
 from screens.panes.base import Target
 from screens.widgets import ListWidget, Verbs
@@ -72,6 +72,10 @@ class ChosenRows(ListWidget):
             self.go(kept)
         if len(self.rows) != before:
             self.on_rows()
+
+    def head(self) -> Line:
+        """The names of the columns, and how many rows are not seen."""
+        return heading_with(self.heading, self.beyond, self.size.width) if self.beyond else self.heading
 
     def _why_empty(self) -> str:
         what = f"no row with {shown(self.view.needle)!r}" if self.view.needle else "nothing is wrong"

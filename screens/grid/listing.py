@@ -11,7 +11,6 @@ from screens.grid.rows import (
     GridView,
     age_words,
     count_words,
-    cut,
     engine_key,
     engine_strip,
     group_key,
@@ -20,7 +19,7 @@ from screens.grid.rows import (
     node_line,
     stale,
 )
-from screens.lines import Line, Row, Span, fit, plain, shown
+from screens.lines import Line, Row, Span, cut, fit, plain, shown
 from screens.looks import STATES
 
 if TYPE_CHECKING:

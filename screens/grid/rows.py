@@ -5,12 +5,13 @@ Columns have a width and a rank; the least important ones go until the rest fits
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from console.model.state import EngineState, LinkState
-from screens.lines import Line, Pen, Span, fit, shown, width
+from screens.lines import Line, Pen, Span, cut, fit, length, plain, shown, width
 from screens.looks import LINKS, STATES
 
 if TYPE_CHECKING:
@@ -264,22 +265,16 @@ def heading(columns: Sequence[tuple[Column, int]]) -> Line:
     return ((" " * EDGE + words, "dim"),)
 
 
-def cut(line: Line, cells: int) -> Line:
-    """A line in exactly that many cells."""
-    spans: list[Span] = []
-    left = cells
-    for index, (text, role) in enumerate(line):
-        if left <= 0:
-            break
-        last = index == len(line) - 1
-        piece = fit(text, left) if last else text
-        if not last and width(text) > left:
-            piece = fit(text, left)
-        spans.append((piece, role))
-        left -= width(piece)
-    if left > 0:
-        spans.append((" " * left, ""))
-    return tuple(spans)
+def heading_with(line: Line, words: str, cells: int) -> Line:
+    """The heading with words behind it, else in its largest gap, which is beside the widest column."""
+    if length(line) + 2 + width(words) <= cells:
+        return (*line, (f"  {words}", "key"))
+    text = plain(line)
+    gaps = [gap.span() for gap in re.finditer(r"(?<=\S) {2,}", text)]
+    begin, end = max(gaps, key=lambda gap: gap[1] - gap[0], default=(0, 0))
+    if end - begin < width(words) + 2:
+        return (*cut(line, cells - width(words) - 1), (f" {words}", "key"))
+    return ((text[: begin + 1], "dim"), (words, "key"), (text[begin + 1 + width(words) :], "dim"))
 
 
 def node_line(

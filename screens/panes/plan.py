@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from console.model.plan import Outcome, Plan, PlanResult, StepEvent
+from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent
 from screens.actions import bindings
-from screens.lines import Line, Row, Span, shown, wrap
+from screens.lines import Line, Row, Span, shown, width, wrap
 from screens.looks import Sign
 from screens.panes.base import Pane, Shown
 from screens.widgets import Verbs
@@ -121,6 +121,21 @@ class PlanPane(Pane):
         sign = ("ok", "ok") if self.result.ok else ("stopped", "warn") if self.result.cancelled else ("FAILED", "fail")
         return ((words, "bold"), sign)
 
+    def _step(self, step: Step, sign: Sign) -> list[Row]:
+        """A step with its whole title, and its node behind the last words where there is room."""
+        cells = max(20, self.size.width - 13)
+        node = f"  {shown(step.node)}"
+        title = wrap(shown(step.title), cells)
+        apart = width(title[-1]) + width(node) > cells
+        lines: list[Line] = [((text, "plain"),) for text in title]
+        lines[-1] = lines[-1] if apart else (*lines[-1], (node, "dim"))
+        lines += [((node.strip(), "dim"),)] if apart else []
+        begin: list[Span] = [(f"   {self.pen.sign(sign)} {sign.word:8}", sign.role), (" " * 13, "")]
+        return [
+            Row(f"step/{step.id}" if not at else f"title/{step.id}/{at}", (begin[min(at, 1)], *line))
+            for at, line in enumerate(lines)
+        ]
+
     def _rows(self) -> list[Row]:
         if self.plan is None:
             return []
@@ -135,12 +150,7 @@ class PlanPane(Pane):
             for step in stage.steps:
                 outcome = self._outcomes.get(step.id, Outcome.PENDING)
                 sign = OUTCOMES[outcome]
-                spans: list[Span] = [
-                    (f"   {self.pen.sign(sign)} {sign.word:8}", sign.role),
-                    (shown(step.title), "plain"),
-                    (f"  {shown(step.node)}", "dim"),
-                ]
-                rows.append(Row(f"step/{step.id}", tuple(spans)))
+                rows.extend(self._step(step, sign))
                 news = self._news.get(step.id, "")
                 rows.extend(
                     Row(f"news/{step.id}/{at}", ((f"       {text}", sign.role),))

@@ -1,0 +1,106 @@
+"""Where room is short: what is cut ends in a mark or is broken into lines, and lists say how much of them is not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.style import Style
+
+from console.model.plan import Confirm, Outcome, Plan, Stage, Step, StepEvent
+from screens.grid.rows import heading_with
+from screens.lines import Line, Pen, cut, length, plain, strip
+from screens.looks import LOOKS
+from screens.panes.plan import PlanPane
+from tests.screens.fakes import FakeSession
+from tests.screens.seen import SMALL, running
+
+
+@pytest.mark.parametrize(
+    ("line", "cells", "drawn"),
+    [
+        ((("stop", "ok"), (" now", "dim")), 10, "stop now  "),
+        ((("stop", "ok"), (" now", "dim")), 8, "stop now"),
+        ((("stop", "ok"), (" now", "dim")), 7, "stop n~"),
+        ((("stop", "ok"), (" now", "dim")), 4, "sto~"),
+        ((("stop", "ok"), ("   ", "")), 5, "stop "),
+        ((("\u4f60\u597d\u4f60\u597d", "ok"),), 4, "\u4f60 ~"),
+        ((), 3, "   "),
+    ],
+)
+def test_a_line_is_cut_with_a_mark_only_where_words_are_lost(line: Line, cells: int, drawn: str) -> None:
+    assert plain(cut(line, cells)) == drawn
+    assert strip(line, LOOKS["dark"], Pen(), cells, Style()).text == drawn
+
+
+@pytest.mark.parametrize(
+    ("title", "cells", "drawn"),
+    [
+        ("  NODE STATE          NPUS", 60, "  NODE STATE          NPUS  9 more below"),
+        ("  NODE STATE               NPUS", 31, "  NODE STATE 9 more below  NPUS"),
+        ("  NODE STATE NPUS", 17, "  N~ 9 more below"),
+    ],
+)
+def test_the_heading_of_the_grid_takes_words_without_losing_a_column(title: str, cells: int, drawn: str) -> None:
+    line = heading_with(((title, "dim"),), "9 more below", cells)
+    assert plain(line) == drawn
+    assert length(line) <= cells
+
+
+async def test_a_list_with_more_rows_than_fit_says_so_in_its_title(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path), SMALL) as seen:
+        await seen.press("3")
+        await seen.sees("devices 3360 W  1 more below")
+        await seen.press("G")
+        await seen.sees("devices 3360 W  1 above")
+        await seen.press("question_mark")
+        await seen.sees("Enter runs  1")
+        await seen.sees("more below")
+        assert "One row up" in seen.text()
+        assert "Other panes" in seen.text(), "the heading above the first row is seen"
+
+
+async def test_the_progress_of_a_plan_is_not_cut_for_the_number_of_its_rows(tmp_path: Path) -> None:
+    steps = tuple(Step(f"s{at}", "stop", f"stop decode-{at}", "d0", (f"decode-{at}",)) for at in range(20))
+    plan = Plan("stop", "lab", "a3-pd", (), (Stage("stop", steps),), Confirm("key", "y"))
+    async with running(FakeSession(tmp_path), SMALL) as seen:
+        await seen.press("6", "tab")
+        pane = seen.app.main.pane
+        assert isinstance(pane, PlanPane)
+        pane.begin(plan)
+        await seen.sees("stop 0/20 steps running, 6 c: no more steps  +5")
+
+
+async def test_a_long_grid_says_how_many_rows_are_not_seen(tmp_path: Path) -> None:
+    names = ["p0", "p1", "d0", "d1"] + [f"spare{index}" for index in range(60)]
+    async with running(FakeSession(tmp_path, names=names), SMALL) as seen:
+        rows = seen.app.main.grid.visible_rows
+        await seen.sees(f"STATE {64 - rows} more below ")
+        await seen.press("G")
+        await seen.sees(f"STATE {64 - rows} above ")
+
+
+async def test_help_tells_the_whole_of_a_row_that_is_cut(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path), SMALL) as seen:
+        await seen.press("question_mark")
+        await seen.sees("type to search")
+        await seen.type("suspend")
+        assert "returns" in seen.text()
+        await seen.press(*["backspace"] * 7)
+        await seen.type("mend")
+        await seen.sees("Plan to have the proxy list exactly the engines~")
+        await seen.sees("Plan to have the proxy list exactly the engines that are ready")
+
+
+async def test_steps_are_told_in_full(tmp_path: Path) -> None:
+    words = "drain decode-0: no new requests, wait up to 120 s for their requests to end, then leave"
+    step = Step("drain", "drain", words, "node-with-a-long-name", ("decode-0",), ())
+    plan = Plan("stop", "lab", "a3-pd", ("decode-0",), (Stage("drain", (step,)),), Confirm("key", "y"))
+    async with running(FakeSession(tmp_path), SMALL) as seen:
+        await seen.press("6")
+        pane = seen.app.main.pane
+        assert isinstance(pane, PlanPane)
+        pane.begin(plan)
+        pane.note(StepEvent("drain", Outcome.RUNNING))
+        await seen.sees("   \u21bb runs    drain decode-0: no new requests, wait up to 120 s for their ")
+        await seen.sees("             requests to end, then leave  node-with-a-long-name")
