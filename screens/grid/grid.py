@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from screens.actions import bindings
 from screens.grid.fleet import fleet_rows, joined, split
-from screens.grid.rows import SORTS, GridView, columns_for, engine_key, group_key, heading, heading_with, node_key
+from screens.grid.rows import (
+    SORTS,
+    GridView,
+    columns_for,
+    engine_key,
+    group_key,
+    heading,
+    heading_with,
+    node_key,
+    stale,
+)
 from screens.lines import Line, shown, width
 from screens.panes.base import Target
 from screens.widgets import ListWidget, Verbs
@@ -61,7 +71,8 @@ class ChosenRows(ListWidget):
         names = max((width(name) for each in self.pictures for name in each.nodes), default=4)
         crews = (Counter(engine.node for engine in each.engines.values()) for each in self.pictures)
         crew = max((count for each in crews for count in each.values()), default=0)
-        columns = columns_for(self.size.width, max(4, min(16, names)), crew)
+        old = any(stale(node, each.at) for each in self.pictures for node in each.nodes.values())
+        columns = columns_for(self.size.width, max(4, min(16, names)), crew, old=old)
         before = len(self.rows)
         self.empty = self._why_empty()
         title: Line = ((" " * 4 + "GROUP        NODES    ENGINES", "dim"),) if self.view.by_group else heading(columns)

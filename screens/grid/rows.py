@@ -244,9 +244,14 @@ EDGE = 4
 """Cells before the first column: mark and expander, each with a blank."""
 
 
-def columns_for(cells: int, name_cells: int = 9, engines: int = 0) -> tuple[tuple[Column, int], ...]:
-    """The columns that fit, with their widths; of what is left over ENGINES takes what so many need, STATE the rest."""
-    kept = list(COLUMNS)
+def columns_for(
+    cells: int, name_cells: int = 9, engines: int = 0, *, old: bool = True
+) -> tuple[tuple[Column, int], ...]:
+    """The columns that fit, with their widths; of what is left over ENGINES takes what so many need, STATE the rest.
+
+    Without data that is `old` there is no column that says how old.
+    """
+    kept = [column for column in COLUMNS if old or column.title != "AGE"]
 
     def width_of(column: Column) -> int:
         return name_cells if column.title == "NODE" else column.cells

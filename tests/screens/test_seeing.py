@@ -95,6 +95,21 @@ async def test_a_lost_node_shows_why_and_how_old_its_data_is(tmp_path: Path) -> 
         await seen.sees("this data is 2m old")
 
 
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+async def test_the_age_of_data_has_a_column_only_while_some_is_old(tmp_path: Path, size: tuple[int, int]) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, size) as seen:
+        assert "AGE" not in seen.lines()[1]
+        assert "AIC" in seen.lines()[1], "another column takes the room"
+        fresh = session.snapshot.nodes["d0"]
+        session.set_node("d0", sampled_at=session.snapshot.at - 130)
+        await seen.sees(lambda: "AGE" in seen.lines()[1])
+        row = next(line for line in seen.lines() if " d0 " in line)
+        assert row.rstrip().endswith("2m")
+        session.set_node("d0", sampled_at=fresh.sampled_at)
+        await seen.sees(lambda: "AGE" not in seen.lines()[1])
+
+
 async def test_unknown_values_are_never_shown_as_zero(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     blank = tuple(Device(id=index, card=index // 2, die=index % 2, processes_known=False) for index in range(16))
