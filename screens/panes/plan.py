@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent
+from console.services.monitoring.cadences import GRACE_S, KILL_S
 from screens.actions import bindings
 from screens.lines import Line, Row, Span, shown, width, wrap
 from screens.looks import Sign
@@ -36,6 +39,11 @@ class PlanPane(Pane):
         self.empty = "no plan has run; s, x, r on an engine make one"
         self.refusal = ""
         self._read_by_hand = False
+        self.clock: Callable[[], float] = time.monotonic
+        self._began: dict[str, float] = {}
+        """Since when each running step runs."""
+        self._counts: dict[str, str] = {}
+        """What is said of the time that running steps have."""
 
     def moved(self) -> None:
         """The reader went somewhere by hand."""
@@ -70,12 +78,15 @@ class PlanPane(Pane):
         self.plan, self.result, self.refusal = plan, None, ""
         self._outcomes = {step.id: Outcome.PENDING for step in plan.steps}
         self._news = {}
+        self._began = {}
         self._read_by_hand = False
         self.redraw()
 
     def note(self, event: StepEvent) -> None:
         """Take news of a step."""
         self._outcomes[event.step] = event.outcome
+        if event.outcome is Outcome.RUNNING:
+            self._began.setdefault(event.step, self.clock())
         if event.message:
             self._news[event.step] = event.message
         self.redraw()
@@ -96,8 +107,25 @@ class PlanPane(Pane):
         """The plan does not come from the snapshot."""
         self.redraw()
 
+    def tick(self) -> None:
+        """Count on while something runs that has a limit; drawn only when its words change."""
+        if self._counted() != self._counts:
+            self.redraw()
+
+    def _counted(self) -> dict[str, str]:
+        if self.plan is None or self.result is not None:
+            return {}
+        now, limit = self.clock(), self.plan.drain_s
+        return {
+            step.id: words
+            for step in self.plan.steps
+            if self._outcomes.get(step.id) is Outcome.RUNNING
+            and (words := _time_words(step, now - self._began.get(step.id, now), limit))
+        }
+
     def redraw(self) -> None:
         """Make the rows anew; the step that runs stays in sight unless the reader has gone elsewhere."""
+        self._counts = self._counted()
         rows = self._rows()
         if not self._read_by_hand:
             here = next((index for index, row in enumerate(rows) if row.key in self._open), len(rows))
@@ -151,9 +179,23 @@ class PlanPane(Pane):
                 outcome = self._outcomes.get(step.id, Outcome.PENDING)
                 sign = OUTCOMES[outcome]
                 rows.extend(self._step(step, sign))
+                if step.id in self._counts:
+                    rows.append(Row(f"count/{step.id}", ((f"       {self._counts[step.id]}", sign.role),)))
                 news = self._news.get(step.id, "")
                 rows.extend(
                     Row(f"news/{step.id}/{at}", ((f"       {text}", sign.role),))
                     for at, text in enumerate(wrap(shown(news), cells) if news else [])
                 )
         return rows
+
+
+def _time_words(step: Step, ran_s: float, drain_s: float) -> str:
+    """How much of its time a step has used, and what follows; empty for one without a limit, or beyond it."""
+    ran = int(ran_s)
+    if step.act == "drain" and ran < drain_s:
+        return f"drain {ran}/{drain_s:.0f} s, then what still runs is cut"
+    if step.act == "stop" and ran < GRACE_S:
+        return f"TERM {ran}/{GRACE_S:.0f} s, then KILL"
+    if step.act == "stop" and ran < GRACE_S + KILL_S:
+        return f"KILL {ran - int(GRACE_S)}/{KILL_S:.0f} s, then STUCK"
+    return ""
