@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.model.snapshot import Serving
+from console.model.snapshot import ClusterSnapshot, EngineState, Serving
 from screens.grid.rows import age_words
-from screens.lines import Line, Row, fit, shown
+from screens.lines import Line, Row, Span, fit, shown
+from screens.looks import STATES
 from screens.panes.base import Pane, Shown
 
 OLD_S = 20.0
@@ -18,8 +19,13 @@ _HEAD = (
 )
 
 
+UNKNOWN = "-"
+_SAID = 4
+"""So many engines without metrics are named before the rest is counted."""
+
+
 class MetricsPane(Pane):
-    """A line for the deployment, each group, and each engine of the target; unknown is `?`, never 0."""
+    """A line for the deployment, each group, and each engine of the target; unknown is `-` and never 0, and below stands why."""
 
     def draw_moment(self, moment: Shown) -> None:
         """The numbers and the tokens per second of the last minutes."""
@@ -32,6 +38,10 @@ class MetricsPane(Pane):
         rows = [Row(key, self._numbers(name, serving, now)) for key, name, serving in parts]
         if rows:
             rows.insert(0, Row("head", ((_HEAD, "dim"),)))
+            if any(text.strip() == UNKNOWN for row in rows for text, _ in row.line):
+                words = f"{UNKNOWN} unknown: not among its metrics, or nothing of it in the last interval"
+                rows.append(Row("remark", ((f"  {words}", "dim"),)))
+            rows += _silent(moment.snapshot)
         for engine in moment.engines:
             if engine.serving_error:
                 words = f"  {fit(shown(engine.id), 11)} metrics cannot be read: {shown(engine.serving_error)}"
@@ -52,12 +62,16 @@ class MetricsPane(Pane):
         late = f" {age_words(age)} old" if age > OLD_S else ""
         return (
             (f"{fit(name, 13)} ", "bold"),
-            (f"{_count(serving.running):>5} {_count(serving.waiting):>5} ", "plain"),
-            (f"{_percent(kv):>5} ", full),
-            (f"{_speed(serving.prompt_tokens_s):>8} {_speed(serving.generation_tokens_s):>8} ", "plain"),
-            (f"{_times(serving.ttft_s):>13} {_times(serving.itl_s):>13} ", "plain"),
-            (f"{_percent(serving.prefix_hit):>5} {_percent(serving.acceptance):>5} ", "plain"),
-            (f"{_rate(serving.preemptions_s):>8} ", lost),
+            _cell(_count(serving.running), 5),
+            _cell(_count(serving.waiting), 5),
+            _cell(_percent(kv), 5, full),
+            _cell(_speed(serving.prompt_tokens_s), 8),
+            _cell(_speed(serving.generation_tokens_s), 8),
+            _cell(_times(serving.ttft_s), 13),
+            _cell(_times(serving.itl_s), 13),
+            _cell(_percent(serving.prefix_hit), 5),
+            _cell(_percent(serving.acceptance), 5),
+            _cell(_rate(serving.preemptions_s), 8, lost),
             (self._spark(serving.history), "busy"),
             (late, "dim"),
         )
@@ -68,25 +82,49 @@ class MetricsPane(Pane):
         return "".join(" " if value is None else self.pen.level(value / top if top else 0.0) for value in shown_now)
 
 
+def _silent(picture: ClusterSnapshot) -> list[Row]:
+    """From whom no metrics come that are asked for them, by the reason."""
+    why: dict[str, list[str]] = {}
+    for each in picture.engines.values():
+        if each.serving is None and not each.serving_error and not each.headless and each.role != "proxy":
+            state = STATES[each.state].word
+            reason = "not read yet" if each.state is EngineState.READY else f"not ready ({state})"
+            why.setdefault(reason, []).append(shown(each.id))
+    return [
+        Row(f"silent/{reason}", ((f"  no metrics from {_some(names)}: {reason}", "dim"),))
+        for reason, names in why.items()
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SAID]) + (f" +{len(names) - _SAID} more" if len(names) > _SAID else "")
+
+
+def _cell(text: str, cells: int, role: str = "plain") -> Span:
+    return (f"{text:>{cells}} ", "dim" if text == UNKNOWN else role)
+
+
 def _count(value: int | None) -> str:
-    return "?" if value is None else str(value)
+    return UNKNOWN if value is None else str(value)
 
 
 def _percent(share: float | None) -> str:
-    return "?" if share is None else f"{share:.0%}"
+    return UNKNOWN if share is None else f"{share:.0%}"
 
 
 def _speed(value: float | None) -> str:
-    return "?" if value is None else f"{value:.0f}"
+    return UNKNOWN if value is None else f"{value:.0f}"
 
 
 def _rate(value: float | None) -> str:
-    return "?" if value is None else f"{value:.1f}/s"
+    return UNKNOWN if value is None else f"{value:.1f}/s"
 
 
 def _times(values: tuple[float | None, float | None, float | None]) -> str:
+    if values[0] is None and values[2] is None:
+        return UNKNOWN
     return f"{_time(values[0])}/{_time(values[2])}"
 
 
 def _time(value: float | None) -> str:
-    return "?" if value is None else f"{value * 1000:.0f}ms" if value < 1.0 else f"{value:.1f}s"
+    return UNKNOWN if value is None else f"{value * 1000:.0f}ms" if value < 1.0 else f"{value:.1f}s"

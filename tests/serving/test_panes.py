@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from console.model.snapshot import ClusterSnapshot, Diagnosis, Serving
+from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Serving
+from screens.lines import Line
 from screens.panes.base import Pane
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Seen, running
@@ -28,7 +29,14 @@ def draw(seen: Seen, name: str, snapshot: ClusterSnapshot) -> None:
     pane.take(replace(pane.moment, snapshot=snapshot))
 
 
-async def test_the_metrics_pane_shows_the_whole_and_the_groups_and_question_marks(tmp_path: Path) -> None:
+def pane_rows(seen: Seen, name: str) -> dict[str, Line]:
+    """The rows of a pane by key."""
+    pane = seen.app.main.panes[name]
+    assert isinstance(pane, Pane)
+    return {row.key: row.line for row in pane.rows}
+
+
+async def test_the_metrics_pane_shows_the_whole_and_the_groups_and_why_something_is_unknown(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session, (140, 40)) as seen:
         await seen.press("9")
@@ -38,8 +46,15 @@ async def test_the_metrics_pane_shows_the_whole_and_the_groups_and_question_mark
         some = {"": busy, "decode": replace(Serving(now), running=12)}
         draw(seen, "metrics", replace(session.snapshot, serving=some))
         await seen.sees("250ms/2.5s")
-        row = next(line for line in seen.lines() if "decode " in line and "12" in line and "?" in line)
-        assert " 0 " not in row
+        row = next(line for line in seen.lines() if line.startswith("decode "))
+        assert row.split() == ["decode", "12", *"---------"]
+        assert "unknown: not among its metrics" in seen.text()
+        marks = [role for text, role in pane_rows(seen, "metrics")["group/decode"] if text.strip() == "-"]
+        assert marks == ["dim"] * 9
+        assert "no metrics from prefill-0, prefill-1, decode-0, decode-1 +14 more: not read yet" in seen.text()
+        session.set_state("decode-3", EngineState.STARTING)
+        draw(seen, "metrics", replace(session.snapshot, serving=some))
+        await seen.sees("no metrics from decode-3: not ready (start)")
 
 
 async def test_the_causes_pane_shows_the_first_with_its_remedy_and_no_markup_or_escape(tmp_path: Path) -> None:
