@@ -47,6 +47,8 @@ class Options:
     """Whether who has not been here before is told where help is."""
     keys: Keys = field(default_factory=Keys)
     """Other keys than the table's, by action id."""
+    more_keys: Callable[[], Keys] | None = None
+    """Reads the operator's own keys once the first frame is painted. Raises ConsoleError when they are wrong."""
 
     @property
     def frames_per_s(self) -> float:
@@ -99,7 +101,6 @@ class ConsoleApp(App[int]):
         for look in LOOKS.values():
             self.register_theme(look.theme)
         _begin_with(self, self.look)
-        self.set_keymap(options.keys.keymap())
 
     def get_default_screen(self) -> MainScreen:
         """The one screen everything is on."""
@@ -114,10 +115,13 @@ class ConsoleApp(App[int]):
     async def _begin(self) -> None:
         try:
             fleet = await self.opening.fleet()
+            if self.options.more_keys is not None:
+                self.options = replace(self.options, keys=self.options.more_keys())
         except ConsoleError as error:
             self.failure = error
             self.exit(error.exit_code, return_code=error.exit_code)
             return
+        self.set_keymap(self.options.keys.keymap())
         from screens.assembly import begin, furnish
 
         await furnish(self.main)

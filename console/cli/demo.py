@@ -56,7 +56,11 @@ def _failures_help(how: str, kinds: Mapping[str, str]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; what it started ends with it."""
+    if not args.serve and args.pictures is None:
+        must_be_terminal()
     layout = load_layout(args.layout)
+    count = args.nodes or sum(group.nodes for group in layout.groups.values())
+    print(f"starting {count} simulated node{'s' if count != 1 else ''} ...", file=sys.stderr, flush=True)
     if args.serve:
         return asyncio.run(_serve(args))
     return _show(args, layout)
@@ -100,8 +104,6 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
     from console.services.session import Session
     from screens.app import options_from, run_app
 
-    if args.pictures is None:
-        must_be_terminal()
     with tempfile.TemporaryDirectory(prefix="dsv4-demo-") as state, asyncio.Runner() as runner:
         demo = DemoCluster(layout=args.layout, nodes=args.nodes, speed=args.speed)
         try:

@@ -59,14 +59,14 @@ def add_look_options(parser: argparse.ArgumentParser) -> None:
 
 
 def looks(args: argparse.Namespace) -> dict[str, object]:
-    """The look options as the screen takes them, with the operator's own keys. Raises FileError for a wrong keys file."""
+    """The look options as the screen takes them, and how it reads the operator's own keys behind its first frame."""
     look = {"theme": args.theme, "ascii": args.ascii, "mouse": args.mouse, "low_bandwidth": args.low_bandwidth}
     look["hints"] = not args.no_hints
-    return {**look, "keys": own_keys()}
+    return {**look, "more_keys": own_keys}
 
 
 def own_keys() -> Keys:
-    """The table's keys with the changes of `keys.yaml` in the configuration directory."""
+    """The table's keys with the changes of `keys.yaml` in the configuration directory. Raises FileError for a wrong one."""
     from screens.keys import Keys
 
     path = config_home() / "keys.yaml"

@@ -7,7 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from console.cli.main import main
+from console.model.errors import UsageError
 from screens.app import ConsoleApp, Options
+from screens.keys import Keys
 from screens.opening import Opening
 from screens.panes.table import PANES
 from tests.screens.fakes import FakeSession
@@ -53,3 +58,49 @@ async def _nothing() -> None:
 
 def test_every_pane_of_the_table_can_be_made() -> None:
     assert [entry.make().id for entry in PANES] == [entry.id for entry in PANES]
+
+
+async def test_the_operators_own_keys_are_read_behind_the_first_frame(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    painted: list[str] = []
+
+    def own() -> Keys:
+        painted.append(app.main.header._painted[0][0][1][0])
+        return Keys({"stop": ("f9",)})
+
+    app = ConsoleApp(Opening("reading cluster.yaml", lambda: (session,)), Options(more_keys=own), clock=Clock(1.0))
+    async with app.run_test(size=SMALL) as pilot:
+        seen = Seen(app, pilot, session, Clock(1.0))
+        await seen.sees("F9 Stop")
+        assert painted == ["  reading cluster.yaml"]
+        await seen.press("f9")
+        await seen.sees("STOP 2 engines")
+
+
+async def test_a_wrong_file_of_keys_ends_with_its_words(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+
+    def own() -> Keys:
+        raise UsageError("keys.yaml:1: no action")
+
+    app = ConsoleApp(Opening("reading cluster.yaml", lambda: (session,)), Options(more_keys=own))
+    async with app.run_test(size=SMALL):
+        await until(lambda: app.failure is not None)
+    assert str(app.failure) == "keys.yaml:1: no action"
+
+
+def test_the_demo_says_that_it_starts_before_it_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+
+    class NoCluster:
+        def __init__(self, **_given: object) -> None:
+            said.append(capsys.readouterr().err)
+            raise UsageError("not in a test")
+
+    monkeypatch.setattr("console.demo.cluster.DemoCluster", NoCluster)
+    monkeypatch.setattr("console.cli.demo.must_be_terminal", lambda: None)
+    for words, count in (([], "4 simulated nodes"), (["--nodes", "1"], "1 simulated node")):
+        assert main(["demo", *words]) == 2
+        assert said.pop().splitlines()[-1] == f"starting {count} ..."
