@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from console.model.snapshot import ClusterSnapshot, EngineState, Serving
 from screens.grid.rows import age_words
@@ -12,16 +13,57 @@ from screens.panes.base import Pane, Shown
 
 OLD_S = 20.0
 """Metrics older than this say so."""
-
-_HEAD = (
-    f"{fit('', 13)} {'run':>5} {'wait':>5} {'KV':>5} {'in t/s':>8} {'out t/s':>8} {'TTFT p50/p99':>13} {'ITL p50/p99':>13}"
-    f" {'hit':>5} {'spec':>5} {'preempt':>8}"
-)
-
+NAME_CELLS = 13
+ROOMY = 100
+"""From so many cells on every figure is told in full."""
 
 UNKNOWN = "-"
 _SAID = 4
 """So many engines without metrics are named before the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One figure: its title and width, and how it is told; where there is little room in fewer cells."""
+
+    title: str
+    cells: int
+    text: Callable[[Serving], str]
+    role: Callable[[Serving], str] = lambda _: "plain"
+
+
+def _columns(cells: int) -> tuple[_Column, ...]:
+    """All figures, in that many cells; where there is little room of times the slowest hundredth alone."""
+    roomy = cells >= ROOMY
+    small, speed = (5, 8) if roomy else (4, 7)
+    times = [
+        _Column("TTFT p50/p99", 13, lambda each: _times(each.ttft_s)),
+        _Column("ITL p50/p99", 13, lambda each: _times(each.itl_s)),
+    ]
+    slow = [
+        _Column("TTFT99", 6, lambda each: _time(each.ttft_s[2])),
+        _Column("ITL99", 5, lambda each: _time(each.itl_s[2])),
+    ]
+    return (
+        _Column("run", small, lambda each: _count(each.running)),
+        _Column("wait", small, lambda each: _count(each.waiting)),
+        _Column("KV", small, lambda each: _percent(each.kv_usage), _fullness),
+        _Column("in t/s", speed, lambda each: _speed(each.prompt_tokens_s)),
+        _Column("out t/s", speed, lambda each: _speed(each.generation_tokens_s)),
+        *(times if roomy else slow),
+        _Column("hit", small, lambda each: _percent(each.prefix_hit)),
+        _Column("spec", small, lambda each: _percent(each.acceptance)),
+        _Column("preempt", speed, lambda each: _rate(each.preemptions_s), _preempted),
+    )
+
+
+def _fullness(serving: Serving) -> str:
+    kv = serving.kv_usage
+    return "fail" if kv is not None and kv >= 0.95 else "warn" if kv is not None and kv >= 0.85 else "plain"
+
+
+def _preempted(serving: Serving) -> str:
+    return "warn" if serving.preemptions_s else "plain"
 
 
 class MetricsPane(Pane):
@@ -37,7 +79,8 @@ class MetricsPane(Pane):
         parts += [(f"engine/{each.id}", f"  {shown(each.id)}", each.serving) for each in moment.engines if each.serving]
         rows = [Row(key, self._numbers(name, serving, now)) for key, name, serving in parts]
         if rows:
-            rows.insert(0, Row("head", ((_HEAD, "dim"),)))
+            titles = "".join(f"{column.title:>{column.cells}} " for column in _columns(self.size.width))
+            rows.insert(0, Row("head", ((f"{fit('', NAME_CELLS)} {titles}", "dim"),)))
             if any(text.strip() == UNKNOWN for row in rows for text, _ in row.line):
                 words = f"{UNKNOWN} unknown: not among its metrics, or nothing of it in the last interval"
                 rows.append(Row("remark", ((f"  {words}", "dim"),)))
@@ -55,26 +98,11 @@ class MetricsPane(Pane):
         return (("tokens/s of generation, each step 10 s", "dim"),)
 
     def _numbers(self, name: str, serving: Serving, now: float) -> Line:
-        kv = serving.kv_usage
-        full = "fail" if kv is not None and kv >= 0.95 else "warn" if kv is not None and kv >= 0.85 else "plain"
-        lost = "warn" if serving.preemptions_s else "plain"
         age = now - serving.at
         late = f" {age_words(age)} old" if age > OLD_S else ""
-        return (
-            (f"{fit(name, 13)} ", "bold"),
-            _cell(_count(serving.running), 5),
-            _cell(_count(serving.waiting), 5),
-            _cell(_percent(kv), 5, full),
-            _cell(_speed(serving.prompt_tokens_s), 8),
-            _cell(_speed(serving.generation_tokens_s), 8),
-            _cell(_times(serving.ttft_s), 13),
-            _cell(_times(serving.itl_s), 13),
-            _cell(_percent(serving.prefix_hit), 5),
-            _cell(_percent(serving.acceptance), 5),
-            _cell(_rate(serving.preemptions_s), 8, lost),
-            (self._spark(serving.history), "busy"),
-            (late, "dim"),
-        )
+        columns = _columns(self.size.width)
+        cells = [_cell(column.text(serving), column.cells, column.role(serving)) for column in columns]
+        return ((f"{fit(name, NAME_CELLS)} ", "bold"), *cells, (self._spark(serving.history), "busy"), (late, "dim"))
 
     def _spark(self, history: Sequence[float | None]) -> str:
         shown_now = history[-20:]

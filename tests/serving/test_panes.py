@@ -57,6 +57,19 @@ async def test_the_metrics_pane_shows_the_whole_and_the_groups_and_why_something
         await seen.sees("no metrics from decode-3: not ready (start)")
 
 
+async def test_no_figure_is_cut_at_80_columns(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, SMALL) as seen:
+        await seen.press("9")
+        await seen.sees("no metrics yet")
+        busy = replace(BUSY, at=session.snapshot.at, prefix_hit=1.0, acceptance=0.88, preemptions_s=123.4)
+        draw(seen, "metrics", replace(session.snapshot, serving={"": busy}))
+        await seen.sees("123.4/s")
+        row = next(line for line in seen.lines() if line.startswith("all "))
+        assert row.split()[:11] == ["all", "12", "3", "97%", "4096", "812", "2.5s", "55ms", "100%", "88%", "123.4/s"]
+        assert "TTFT99 ITL99  hit spec preempt" in seen.text()
+
+
 async def test_the_causes_pane_shows_the_first_with_its_remedy_and_no_markup_or_escape(tmp_path: Path) -> None:
     for size in (SMALL, LARGE):
         session = FakeSession(tmp_path)
