@@ -25,7 +25,7 @@ Verbs = Mapping[str, Callable[[], object]]
 class LineWidget(Widget):
     """A widget that draws itself line by line; `painted` is what each of its rows shows now."""
 
-    DEFAULT_CSS = "Room { height: 1fr; width: 1fr; background: $background; color: $foreground; }"
+    DEFAULT_CSS = "LineWidget { height: 1fr; width: 1fr; background: $background; color: $foreground; }"
     ALLOW_SELECT = False
     look: Look = LOOKS["dark"]
     pen: Pen = Pen()

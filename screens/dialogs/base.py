@@ -37,7 +37,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     CSS = f"""
     Dialog {{ align: center middle; background: $background; }}
     Dialog #box {{ width: 100%; max-width: {MOST_CELLS}; height: 100%; max-height: 40; padding: 0 1; background: $surface; }}
-    Dialog Listing {{ background: $surface; }}
+    Dialog ListWidget {{ background: $surface; }}
     Dialog #heading {{ height: 1; }}
     Dialog #foot {{ height: 1; }}
     Dialog .gap {{ height: 0; }}
@@ -51,6 +51,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     BINDINGS: ClassVar = [
         Binding("escape", "leave", "Cancel", show=False),
         Binding("ctrl+l", "redraw", "Redraw", show=False),
+        Binding("ctrl+q", "app.leave", show=False),
         Binding("down,j", "scroll(1)", "Down", show=False),
         Binding("up,k", "scroll(-1)", "Up", show=False),
         Binding("pagedown", "scroll(10)", "Page down", show=False),

@@ -330,3 +330,13 @@ async def test_a_plan_says_why_it_takes_in_more_than_was_pointed_at(tmp_path: Pa
         await seen.press("x")
         await seen.sees("STOP 1 engine")
         assert "you chose" not in seen.text()
+
+
+async def test_ctrl_q_leaves_from_inside_a_dialog_too(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path, state=EngineState.IDLE)
+    async with running(session, (80, 24)) as seen:
+        await seen.press("s")
+        await seen.sees("START")
+        await seen.press("ctrl+q")
+        await seen.sees(lambda: seen.app._exit)
+        assert session.operator.ran == []
