@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from console.model.state import EngineState, LinkState
+from console.model.state import LinkState
 from screens.actions import ACTIONS, BY_ID, FOOTERS, Action, Place
 from screens.grid.rows import age_words
 from screens.keys import Keys
@@ -91,7 +91,7 @@ class Header(Bar):
     def _counts(self, snapshot: ClusterSnapshot) -> Line:
         counts = snapshot.count()
         spans: list[Span] = []
-        for state in sorted(counts, key=lambda each: (not each.bad, list(EngineState).index(each))):
+        for state in sorted(counts, key=lambda each: each.rank):
             sign = STATES[state]
             spans.append((f" {self.pen.sign(sign)} {counts[state]} {sign.word}", sign.role))
         return tuple(spans)

@@ -45,6 +45,11 @@ class EngineState(StrEnum):
         """Whether an operator must look."""
         return self in _BAD
 
+    @property
+    def rank(self) -> int:
+        """Place in an order that tells the worst first."""
+        return _WORST_FIRST.index(self)
+
 
 _ALIVE = {
     EngineState.LAUNCHING,
@@ -66,6 +71,21 @@ _BAD = {
     EngineState.UNREACHABLE,
     EngineState.UNMANAGED,
 }
+
+_WORST_FIRST = (
+    EngineState.FAILED,
+    EngineState.LOST,
+    EngineState.STUCK,
+    EngineState.DEGRADED,
+    EngineState.UNREACHABLE,
+    EngineState.UNMANAGED,
+    EngineState.STOPPING,
+    EngineState.STARTING,
+    EngineState.LAUNCHING,
+    EngineState.READY,
+    EngineState.EXITED,
+    EngineState.IDLE,
+)
 
 
 class Grade(StrEnum):

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 Columns = Sequence[tuple[Column, int]]
 
-_ORDER = list(EngineState)
-
 
 def rows(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int) -> list[Row]:
     """All rows of the grid in `cells` columns."""
@@ -156,7 +154,7 @@ def _sorted(snapshot: ClusterSnapshot, view: GridView) -> list[NodeSnapshot]:
         engines = snapshot.engines_on(node.name)
         bad = sum(1 for engine in engines if engine.state.bad)
         linked = 0 if node.link.state is LinkState.UP else 1
-        return (-bad - linked, min((_ORDER.index(engine.state) for engine in engines), default=0))
+        return (-bad - linked, min((engine.state.rank for engine in engines), default=0))
 
     keys = {
         "name": lambda node: node.name,

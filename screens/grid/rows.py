@@ -107,10 +107,8 @@ def count_words(engines: Sequence[EngineSnapshot], pen: Pen) -> Line:
     counts: dict[EngineState, int] = {}
     for engine in engines:
         counts[engine.state] = counts.get(engine.state, 0) + 1
-    order = list(STATES)
-    worst = sorted(counts, key=lambda state: (not state.bad, order.index(state)))
     spans: list[Span] = []
-    for state in worst:
+    for state in sorted(counts, key=lambda each: each.rank):
         if spans:
             spans.append((" ", ""))
         sign = STATES[state]

@@ -10,8 +10,8 @@ import pytest
 
 from console.model.snapshot import Device, EngineState, EventLevel, Grade, Link, LinkState, Rung
 from screens.app import Options
-from screens.grid.rows import EDGE, columns_for
-from screens.lines import Pen
+from screens.grid.rows import EDGE, columns_for, count_words
+from screens.lines import Pen, plain
 from screens.looks import LOOKS, STATES
 from tests.screens.fakes import FakeSession, devices
 from tests.screens.seen import LARGE, SMALL, running
@@ -29,6 +29,18 @@ async def test_eighteen_engines_on_four_nodes_are_readable(tmp_path: Path, size:
         assert "1 FAILED" in text
         assert "18 ready" in seen.lines()[0]
         assert seen.lines()[-1].lstrip().startswith("? Help  q Quit")
+
+
+async def test_the_worst_is_told_first_in_header_and_rows(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    for number, state in enumerate((EngineState.DEGRADED, EngineState.STOPPING, EngineState.FAILED)):
+        session.set_state(f"decode-{number}", state)
+    words = ["1 FAILED", "1 degraded", "1 stopping", "16 ready"]
+    async with running(session, LARGE) as seen:
+        head = seen.lines()[0]
+        assert [head.index(each) for each in words] == sorted(head.index(each) for each in words)
+    row = plain(count_words(list(session.snapshot.engines.values()), Pen()))
+    assert [row.index(each) for each in words] == sorted(row.index(each) for each in words)
 
 
 @pytest.mark.parametrize("state", list(EngineState))
