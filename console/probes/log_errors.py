@@ -45,9 +45,10 @@ _DEADLY = re.compile(
 
 _HARMLESS = re.compile(
     r"^(?:ERROR: )?ld\.so: object|Dumping input data|Dumping scheduler|Error with model error="
-    r"|KeyboardInterrupt|CancelledError|^SystemExit|resource_tracker|(?<![\w.-])107030(?![\w])"
+    r"|KeyboardInterrupt|CancelledError|^SystemExit|resource_tracker|(?<![\w.-])107030(?![\w])|ProcessLookupError"
 )
-"""A missing preload, dumps of what was being done, a client's own mistake, the echo of a stop, a query a driver refuses."""
+"""A missing preload, dumps of what was being done, a client's own mistake, the echo of a stop, a query a driver refuses,
+a signal for a process that had gone."""
 
 _REQUEST = "Exception in ASGI application"
 """The traceback after this belongs to one request; the engine goes on."""

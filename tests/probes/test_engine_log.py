@@ -418,6 +418,8 @@ def test_errors_after_an_orderly_stop_are_echoes() -> None:
         b"(APIServer pid=1) ERROR 11-23 20:39:57 [serving.py:214] Error with model error=ErrorInfo(message='x', code=404)",
         b"(APIServer pid=1) KeyboardInterrupt: terminated",
         b'(APIServer pid=1) INFO:     10.0.0.1:1 - "GET /Traceback HTTP/1.1" 404 Not Found',
+        b'Traceback (most recent call last):\n  File "/x.py", line 1, in f\n    os.kill(pid, 9)\n'
+        b"ProcessLookupError: [Errno 3] No such process",
     ],
 )
 def test_harmless_lines_are_no_cause(line: bytes) -> None:

@@ -115,7 +115,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "main gone, workers left",
         _evidence(_run(RunVerdict.ORPHANS, exit=Exit(1), pids=(9,)), first_error="OOM"),
         EngineState.STUCK,
-        "OOM",
+        "main process ended (1), 1 process left: 9; its log says: OOM",
     ),
     (
         "a process halted by a signal",

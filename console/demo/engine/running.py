@@ -3,6 +3,7 @@ group is up."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -138,7 +139,8 @@ class Running:
         if self._seat.faults.has("worker"):
             os.kill(self._seat.workers[-1].pid, signal.SIGKILL)
         if self._seat.faults.has("oom-kill"):
-            os.kill(self._seat.process, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it was killed a second ago
+                os.kill(self._seat.process, signal.SIGKILL)
         if self._seat.faults.has("crash"):
             raise CoreFailed("RuntimeError: ACL stream synchronize failed, error code:507015", _STEP_FRAMES)
         small = self._seat.faults.has("small-kv")

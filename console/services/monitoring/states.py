@@ -109,7 +109,7 @@ def _orphans(evidence: Evidence, run: RunState) -> Verdict:
     if run.stopping and not evidence.stop_failed:
         return Verdict(EngineState.STOPPING)
     ended = f"main process ended ({run.exit})" if run.exit else "main process ended"
-    why = f"; {evidence.first_error}" if evidence.first_error else ""
+    why = f"; its log says: {evidence.first_error}" if evidence.first_error else ""
     again = "; stop it again, or force it" if run.stopping else ""
     return Verdict(EngineState.STUCK, f"{ended}, {_left(run)}{why}{again}")
 
@@ -164,7 +164,8 @@ def _left(run: RunState) -> str:
     if not run.pids:
         return "no process of it can be seen"
     shown = ", ".join(str(pid) for pid in run.pids[:6])
-    return f"{len(run.pids)} processes left: {shown}" + (" …" if len(run.pids) > 6 else "")
+    word = "process" if len(run.pids) == 1 else "processes"
+    return f"{len(run.pids)} {word} left: {shown}" + (" …" if len(run.pids) > 6 else "")
 
 
 def condemn(
