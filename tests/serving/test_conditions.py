@@ -108,6 +108,15 @@ def test_a_dead_rank_is_named_while_others_of_its_group_still_run() -> None:
     assert told == ["decode-0 lost (exit signal 9) while a rank of decode still runs"]
 
 
+def test_a_hang_is_told_without_the_word_its_title_has() -> None:
+    words = "hangs: 3 requests run and no token came for 30 s"
+    picture = ClusterSnapshot(
+        0.0, "c", "d", engines=changed("decode-0", health=(*OK, Rung("works", Grade.FAIL, words)))
+    )
+    told = [text for fact, _, text in facts_of(picture, frozenset()) if fact == "hang"]
+    assert told == ["3 requests run and no token came for 30 s"]
+
+
 @pytest.mark.parametrize(("usage", "holds"), [(0.93, True), (0.89, False)])
 def test_a_limit_is_left_only_well_below_it(usage: float, holds: bool) -> None:
     engines = changed("decode-0", serving=replace(BUSY, kv_usage=usage))

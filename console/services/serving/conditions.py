@@ -97,7 +97,7 @@ def _disks(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
 def _rungs(engine: EngineSnapshot, rungs: Mapping[str, Rung]) -> Iterator[tuple[str, str, str]]:
     hangs = [rungs[name].evidence for name in ("process", "works") if name in rungs]
     if words := next((words for words in hangs if words.startswith("hangs: ")), ""):
-        yield "hang", engine.id, words
+        yield "hang", engine.id, words.removeprefix("hangs: ")
     model = rungs.get("model")
     if model is not None and model.grade is Grade.FAIL and model.evidence.startswith("serves "):
         yield "wrong-model", engine.id, model.evidence
