@@ -167,6 +167,7 @@ def _engine(engine: EngineSnapshot) -> dict[str, Any]:
         "pid": engine.pid,
         "exit": None if engine.exit is None else {"code": engine.exit.code, "signal": engine.exit.signal},
         "cause": engine.cause or None,
+        "asked": None if engine.asked is None else {"by": engine.asked.by or None, "at": engine.asked.at},
         "signature": engine.signature or None,
     }
 
@@ -207,9 +208,8 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
         port = "-" if engine.port is None else str(engine.port)
         phase = engine.phase + (f" {engine.progress:.0%}" if engine.progress is not None and engine.phase else "")
         ended = "-" if engine.exit is None else str(engine.exit)
-        print(
-            f"{engine.id:14} {engine.node:12} {engine.state:12} {phase:14} {port:>6} {ended:>5}  {engine.cause}".rstrip()
-        )
+        row = f"{engine.id:14} {engine.node:12} {engine.state:12} {phase:14} {port:>6} {ended:>5}"
+        print(f"{row}  {engine.why(snapshot.at)}".rstrip())
     strangers = [(node.name, each) for node in snapshot.nodes.values() for each in node.unmanaged]
     if strangers:
         print(f"\n{'NOT OURS':14} {'PID':>8} {'OWNER':10} {'AGE':>12} {'HBM MiB':>8}  WHY, COMMAND")

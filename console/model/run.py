@@ -61,6 +61,8 @@ class RunState:
     """A stop was asked for this run (recorded on the node, so that every console knows)."""
     stop_at: float | None = None
     """When, by the node's clock; the last time, when it was asked for again."""
+    stop_by: str = ""
+    """By whom, for example `ann@jump`; empty when the note of it does not say."""
     reason: str = ""
     """For a failed launch or a lost run: what is known (`rebooted`, `exec failed: …`)."""
     spec: Mapping[str, JsonValue] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from console.model.state import EventLevel as EventLevel
 from console.model.state import Grade as Grade
 from console.model.state import LinkState as LinkState
 from console.model.unmanaged import Unmanaged
+from console.model.work import Asked, Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,8 @@ class EngineSnapshot:
     exit: Exit | None = None
     cause: str = ""
     """The log line or fact that explains a bad state."""
+    asked: Asked | None = None
+    """Who asked this run to end; None when nobody did."""
     log_bytes: int | None = None
     """Size of the log on the node."""
     log_copied: int = 0
@@ -241,6 +244,12 @@ class EngineSnapshot:
     """Where the live run differs from what is planned now: what a restart would change."""
     isolated: tuple[str, ...] = ()
     """Of a proxy: engines it was told to use no more and still counts."""
+
+    def why(self, now: float) -> str:
+        """What explains its state in words: who wanted its end, and the cause; empty when it needs no explanation."""
+        wanted = self.asked if self.state in (EngineState.STOPPING, EngineState.EXITED) else None
+        end = wanted.words(now, done=self.state is EngineState.EXITED) if wanted else ""
+        return "; ".join(part for part in (end, self.cause) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +312,8 @@ class ClusterSnapshot:
     """Where the groups stand that have a restart policy; groups without one are not in it."""
     tasks: tuple[Task, ...] = ()
     """Live runs that are no engines, of any deployment."""
+    sightings: tuple[Sighting, ...] = ()
+    """What was done to runs that are still on their nodes, oldest first, by whomever."""
 
     def engines_on(self, node: str) -> tuple[EngineSnapshot, ...]:
         """Engines of one node, in order."""

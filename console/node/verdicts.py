@@ -167,6 +167,12 @@ def reason(judged: Judged) -> str:
     return ""
 
 
+def _asked(stop: Dict[str, Any]) -> Dict[str, Any]:
+    """When and by whom it was asked to end, as far as that can be read."""
+    at, by = stop.get("at"), stop.get("by")
+    return {"stop_at": at if isinstance(at, (int, float)) else None, "stop_by": by if isinstance(by, str) else ""}
+
+
 def as_state(judged: Judged, with_spec: bool = True) -> Dict[str, Any]:
     """As the console reads it; old runs go without their spec, which makes most of the list."""
     return {
@@ -181,7 +187,7 @@ def as_state(judged: Judged, with_spec: bool = True) -> Dict[str, Any]:
         "halted": sorted(each.pid for each in judged.members if each.halted),
         "log_size": judged.log_size,
         "stopping": judged.stopping,
-        "stop_at": (judged.stop or {}).get("at"),
+        **_asked(judged.stop or {}),
         "reason": reason(judged),
         "spec": judged.record.get("spec", {}) if with_spec else {},
     }

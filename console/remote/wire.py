@@ -54,7 +54,8 @@ class _Run(_Said):
     halted: list[int]
     log_size: int
     stopping: bool
-    stop_at: float | None
+    stop_at: float | None = None
+    stop_by: str = ""
     reason: str
     spec: dict[str, JsonValue]
 
@@ -191,6 +192,7 @@ def _run(said: _Run) -> RunState:
         log_size=said.log_size,
         stopping=said.stopping,
         stop_at=said.stop_at,
+        stop_by=said.stop_by,
         reason=said.reason,
         spec=said.spec,
     )

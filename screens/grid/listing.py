@@ -63,7 +63,7 @@ def _by_node(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells:
             continue
         above = Row(node_key(node.name), node_line(node, engines, snapshot.at, view, columns))
         opened = node.name in view.expanded
-        below = _engine_rows(engines, view, cells, where=False) if opened or view.needle else []
+        below = _engine_rows(engines, view, cells, snapshot.at, where=False) if opened or view.needle else []
         listed += _family(above, below, view, opened=opened)
     return listed
 
@@ -78,14 +78,16 @@ def _by_group(snapshot: ClusterSnapshot, view: GridView, cells: int) -> list[Row
             continue
         above = Row(group_key(name), _group_line(name, engines, view, cells))
         opened = name in view.expanded
-        below = _engine_rows(engines, view, cells, where=True) if opened or view.needle else []
+        below = _engine_rows(engines, view, cells, snapshot.at, where=True) if opened or view.needle else []
         listed += _family(above, below, view, opened=opened)
     return listed
 
 
-def _engine_rows(engines: Sequence[EngineSnapshot], view: GridView, cells: int, *, where: bool) -> list[Row]:
+def _engine_rows(
+    engines: Sequence[EngineSnapshot], view: GridView, cells: int, now: float, *, where: bool
+) -> list[Row]:
     chosen = [engine for engine in engines if engine.state.bad or not view.problems]
-    return [Row(engine_key(engine.id), engine_line(engine, view, cells, where=where)) for engine in chosen]
+    return [Row(engine_key(engine.id), engine_line(engine, view, cells, now, where=where)) for engine in chosen]
 
 
 def _group_line(name: str, engines: Sequence[EngineSnapshot], view: GridView, cells: int) -> Line:
@@ -104,7 +106,7 @@ def _group_line(name: str, engines: Sequence[EngineSnapshot], view: GridView, ce
     return cut(tuple(head), cells)
 
 
-def engine_line(engine: EngineSnapshot, view: GridView, cells: int, *, where: bool) -> Line:
+def engine_line(engine: EngineSnapshot, view: GridView, cells: int, now: float, *, where: bool) -> Line:
     """The row of one engine; `where` adds its node."""
     sign = STATES[engine.state]
     mark = view.pen.marked if engine_key(engine.id) in view.marks else " "
@@ -113,7 +115,7 @@ def engine_line(engine: EngineSnapshot, view: GridView, cells: int, *, where: bo
         spans.append((fit(shown(engine.node), 9) + " ", "plain"))
     spans.append((fit(f"{view.pen.sign(sign)} {sign.word}", 11) + " ", sign.role))
     port = "headless" if engine.headless else f":{engine.port}" if engine.port else ""
-    news = _news(engine)
+    news = _news(engine, now)
     if cells >= 64 or not news[0]:
         spans.append((fit(port, 8) + " ", "dim"))
     if cells >= 76:
@@ -128,14 +130,14 @@ def _device_words(devices: Sequence[int]) -> str:
     return f"dev {devices[0]}-{devices[-1]}" if len(devices) > 1 else f"dev {devices[0]}"
 
 
-def _news(engine: EngineSnapshot) -> Span:
+def _news(engine: EngineSnapshot, now: float) -> Span:
     from console.model.pace import about
 
     if engine.state is EngineState.UNREACHABLE:
         last = f"was {STATES[engine.stale_of].word} {age_words(engine.age_s)} ago" if engine.stale_of else ""
         return (f"{last} {shown(engine.cause)}".strip(), "stale")
-    if engine.cause:
-        return (shown(engine.cause) + _exit_words(engine), "fail" if engine.state.bad else "dim")
+    if why := shown(engine.why(now)):
+        return (why + _exit_words(engine), "fail" if engine.state.bad else "dim")
     if engine.state in (EngineState.STARTING, EngineState.LAUNCHING):
         share = "" if engine.progress is None else f"{engine.progress:3.0%} "
         left = f"  {about(engine.start_left_s)} left" if engine.start_left_s else ""

@@ -38,8 +38,8 @@ class HealthPane(Pane):
         rows = []
         for engine in engines:
             rows.append(Row(f"engine/{engine.id}", self._short(engine)))
-            if engine.cause:
-                cause = f"    {shown(engine.cause)}"
+            if why := engine.why(moment.snapshot.at):
+                cause = f"    {shown(why)}"
                 rows.extend(
                     Row(f"cause/{engine.id}/{number}", ((text, STATES[engine.state].role),))
                     for number, text in enumerate(wrap(cause, max(20, self.size.width - 1)))
@@ -90,7 +90,8 @@ class HealthPane(Pane):
         sign = STATES[engine.state]
         cells = max(20, self.size.width - 1)
         rows = [Row("state", ((f"{self.pen.sign(sign)} {sign.word}", sign.role), (f"   {_run_words(engine)}", "dim")))]
-        for number, text in enumerate(wrap(shown(engine.cause), cells) if engine.cause else []):
+        why = shown(engine.why(now))
+        for number, text in enumerate(wrap(why, cells) if why else []):
             rows.append(Row(f"cause/{number}", ((text, sign.role),)))
         if engine.state in (EngineState.STARTING, EngineState.LAUNCHING):
             rows.append(Row("progress", _bar(engine, cells, plain=self.pen.ascii)))

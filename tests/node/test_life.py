@@ -165,6 +165,26 @@ CASES = [
 ]
 
 
+def test_who_asked_for_an_end_is_told_with_the_run(node: Driver) -> None:
+    node.launch(KEY, TREE)
+    assert (node.runs[KEY]["stop_by"], node.runs[KEY]["stop_at"]) == ("", None)
+    before = time.time()
+    node.ask("stop", keys=[KEY], grace_s=0.5, kill_s=5.0, by="alice@jump2")
+    seen = node.until(KEY, "exited")
+    assert seen["stop_by"] == "alice@jump2"
+    assert before <= seen["stop_at"] <= time.time()
+
+
+@pytest.mark.parametrize("note", [b"", b"[]", b'{"by": 5, "at": "soon"}'], ids=["empty", "list", "other kinds"])
+def test_a_note_of_a_stop_that_cannot_be_read_is_still_a_stop(node: Driver, note: bytes) -> None:
+    node.launch(KEY, TREE)
+    path = node.base.joinpath(*KEY[:2], "runs", KEY[2], "stop.json")
+    path.write_bytes(note)
+    until_blocking(lambda: node.runs[KEY]["stopping"])
+    assert (node.runs[KEY]["stop_by"], node.runs[KEY]["stop_at"]) == ("", None)
+    node.stop(KEY, grace_s=0.5)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_end_has_its_state_and_a_stop_leaves_nothing(node: Driver, case: Case) -> None:
     state = node.launch(KEY, case.script)

@@ -293,3 +293,48 @@ async def test_a_node_known_by_name_serves_at_the_address_it_reports(tmp_path: P
     ranks = [rank for rank in scene.monitor.deployment.ranks() if rank.group == "decode"]
     assert {rank.dp_address for rank in ranks} == {"192.168.3.3"}
     assert scene.monitor.deployment.cluster.nodes["p0"].ip is None
+
+
+def _stopped(engine: str, by: str, at: float, **more: object) -> RunState:
+    ended = replace(running(engine), verdict=RunVerdict.EXITED, exit=Exit(0, at=at), stopping=True)
+    return replace(ended, started_at=at - 500.0, stop_at=at, stop_by=by, **more)  # type: ignore[arg-type]
+
+
+async def test_an_end_that_somebody_asked_for_says_who_and_when(scene: Scene) -> None:
+    scene.up("d0", clock=100.0)
+    scene.runs("d0", running("decode-0"), running("decode-1"), clock=100.0)
+    scene.state("decode-0")
+    now = time.time()
+    theirs = _stopped("decode-0", "alice@jump2\x1b[2J", now + 100.0 - 40.0)
+    scene.runs("d0", theirs, _stopped("decode-1", "", now + 60.0), clock=100.0)
+    assert scene.state("decode-0") is EngineState.EXITED
+    engines = scene.monitor.snapshot.engines
+    assert engines["decode-0"].why(now) == "stopped by alice@jump2, 40 s ago"
+    assert engines["decode-1"].why(now) == "stopped on request, 40 s ago"
+    told = [event.text for event in scene.monitor.snapshot.events if event.engine == "decode-0"]
+    assert told[-1] == "exited (exit 0): stopped by alice@jump2"
+
+
+async def test_while_it_ends_it_says_for_whom(scene: Scene) -> None:
+    scene.up("d0")
+    scene.runs("d0", replace(running("decode-0"), stopping=True, stop_at=time.time() - 5.0, stop_by="alice@jump2"))
+    assert scene.state("decode-0") is EngineState.STOPPING
+    engine = scene.monitor.snapshot.engines["decode-0"]
+    assert engine.why(time.time()).startswith("asked to stop by alice@jump2, ")
+
+
+async def test_acts_are_what_one_person_did_within_a_minute(scene: Scene) -> None:
+    scene.up("d0")
+    scene.up("d1")
+    at = time.time() - 1000.0
+    began = {"spec": {"by": "ann@jump"}}
+    scene.runs("d0", _stopped("decode-0", "alice@jump2", at, **began), _stopped("decode-1", "bob@j", at, **began))
+    scene.runs("d1", _stopped("decode-2", "alice@jump2", at + 30.0), _stopped("decode-3", "alice@jump2", at + 200.0))
+    scene.monitor.publish()
+    told = [(each.who, each.verb, each.engines) for each in scene.monitor.snapshot.sightings]
+    assert told == [
+        ("ann@jump", "start", ("decode-0", "decode-1")),
+        ("alice@jump2", "stop", ("decode-0", "decode-2")),
+        ("bob@j", "stop", ("decode-1",)),
+        ("alice@jump2", "stop", ("decode-3",)),
+    ]

@@ -29,8 +29,9 @@ def engine_events(
         text = str(engine.state)
         if engine.exit is not None and engine.state in (EngineState.FAILED, EngineState.EXITED):
             text += f" (exit {engine.exit})"
-        if engine.cause:
-            text += f": {engine.cause}"
+        wanted = f"stopped {engine.asked.who()}" if engine.asked and engine.state is EngineState.EXITED else ""
+        if why := "; ".join(part for part in (wanted, engine.cause) if part):
+            text += f": {why}"
         yield _LEVELS.get(engine.state, EventLevel.INFO), text, name
 
 

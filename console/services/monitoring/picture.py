@@ -29,6 +29,7 @@ from console.services.monitoring import unmanaged
 from console.services.monitoring.drift import drift
 from console.services.monitoring.loads import serving_of
 from console.services.monitoring.records import NodeRecord, RunRecord
+from console.services.monitoring.sightings import asked_of, sightings
 from console.services.monitoring.states import Evidence, condemn, halted_words, judge
 
 _ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
@@ -94,6 +95,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         diagnoses=scene.diagnoses,
         alerts=scene.alerts,
         tasks=_tasks(scene),
+        sightings=sightings(scene.nodes, scene.deployment.name),
         restarts=scene.restarts,
         paces={name: each for name, each in scene.paces.items() if _starts(engines, name)},
         usual=scene.usual,
@@ -166,6 +168,7 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         bare,
         state=verdict.state,
         cause=verdict.cause,
+        asked=asked_of(run, record.clock_offset_s or 0.0),
         phase=str(log.phase) if log and running else "",
         progress=log.progress if log and running else None,
         progress_text=log.progress_text if log and running else "",

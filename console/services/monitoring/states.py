@@ -131,7 +131,7 @@ def _exited(evidence: Evidence, run: RunState) -> Verdict:
     if run.reason:
         return Verdict(EngineState.FAILED, run.reason)
     if run.stopping:
-        return Verdict(EngineState.EXITED, "" if ended and _clean(run) else f"stopped, exit {ended}")
+        return Verdict(EngineState.EXITED, "" if ended and _clean(run) else f"exit {ended}")
     return Verdict(EngineState.FAILED, evidence.first_error or _unexplained(evidence))
 
 
@@ -142,7 +142,7 @@ def _unexplained(evidence: Evidence) -> str:
 
 def _lost(evidence: Evidence, run: RunState) -> Verdict:
     if run.stopping:
-        return Verdict(EngineState.EXITED, "stopped; its supervisor ended with it, exit code unknown")
+        return Verdict(EngineState.EXITED, "its supervisor ended with it, exit code unknown")
     return Verdict(EngineState.LOST, run.reason or evidence.first_error or "ended, nobody recorded how")
 
 

@@ -216,5 +216,7 @@ def _ended(engines: Sequence[EngineSnapshot]) -> ConsoleError | None:
             text = f"{engine.id} on {engine.node} {engine.state}: {engine.cause}"
             return ConsoleError(text, hint=f"see logs {engine.id}")
         if engine.state is EngineState.EXITED:
-            return ConsoleError(f"{engine.id} on {engine.node} was stopped meanwhile", hint="somebody else is at work")
+            who = f" {engine.asked.who()}" if engine.asked else ""
+            text = f"{engine.id} on {engine.node} was stopped meanwhile{who}"
+            return ConsoleError(text, hint="somebody else is at work")
     return None
