@@ -1,4 +1,5 @@
-"""From the records of the journal to what people read: who did what to whom, when, and how it ended. Pure.
+"""From the records of the journal, and from what nodes tell of others, to what people read: who did what to whom, when,
+and how it ended. Pure.
 
 Records may be of another version of ours or half written: whatever is missing is left out, never guessed.
 """
@@ -8,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from console.model.work import Sighting
+
 _BAD = ("failed", "unknown")
+SLACK_S = 10.0
+"""The clocks of two machines differ, and a run is touched a moment before or after its act is written down."""
+OPEN_S = 3600.0
+"""How long an act without a recorded end may have gone on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,8 @@ class Trace:
     took_s: float | None = None
     details: tuple[str, ...] = ()
     """What went wrong, step by step, and what was overridden."""
+    seen: bool = False
+    """Whether only the nodes tell of it: it is not in this journal."""
 
 
 def traces(records: Sequence[Mapping[str, object]]) -> tuple[Trace, ...]:
@@ -44,6 +53,25 @@ def traces(records: Sequence[Mapping[str, object]]) -> tuple[Trace, ...]:
         if what == "begin":
             open_acts[key] = len(found) - 1
     return tuple(reversed(found))
+
+
+def with_others(known: Sequence[Trace], sightings: Sequence[Sighting]) -> tuple[Trace, ...]:
+    """The acts of the journal (newest first) and, in their places, those of others that nodes tell of."""
+    others = [_seen(each) for each in sightings if not any(_tells(trace, each) for trace in known)]
+    return tuple(sorted((*known, *others), key=lambda each: -each.at))
+
+
+def _tells(trace: Trace, sighting: Sighting) -> bool:
+    """Whether a sighting is of an act that is in the journal."""
+    until = trace.at + (OPEN_S if trace.took_s is None else trace.took_s)
+    mine = sighting.who.partition(" (")[0] == trace.who
+    return mine and trace.at - SLACK_S <= sighting.at <= until + SLACK_S
+
+
+def _seen(sighting: Sighting) -> Trace:
+    count = len(sighting.engines)
+    what = f"{sighting.verb} of {count} engine{'s' if count != 1 else ''}"
+    return Trace(sighting.at, sighting.who, what, ", ".join(sighting.engines), "seen, not done here", seen=True)
 
 
 def _begun(record: Mapping[str, object]) -> Trace:

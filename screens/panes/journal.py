@@ -1,4 +1,7 @@
-"""The journal pane: who did what on this cluster from this machine, when, and how it ended; newest first."""
+"""The journal pane: who did what on this cluster from this machine, when, and how it ended; newest first.
+
+What others did is in it as far as nodes tell, marked as seen.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,11 @@ class JournalPane(Pane):
         self.empty = "nobody has done anything on this cluster from this machine yet"
         self._traces: tuple[Trace, ...] = ()
         self._seen: tuple[str, int] | None = None
+        self._others = 0
 
     def draw_moment(self, moment: Shown) -> None:
         """All acts, or those that match."""
-        from console.services.traces import traces
+        from console.services.traces import traces, with_others
 
         journal = moment.session.journal
         try:
@@ -38,18 +42,21 @@ class JournalPane(Pane):
             self._traces = traces(journal.tail(KEPT))
         needle = self.needle.casefold()
         rows: list[Row] = []
-        for number, trace in enumerate(self._traces):
+        every = with_others(self._traces, moment.snapshot.sightings)
+        self._others = len(every) - len(self._traces)
+        for number, trace in enumerate(every):
             lines = self._lines(trace)
             if not needle or any(needle in "".join(text for text, _ in line).casefold() for line in lines):
-                rows.extend(Row(f"trace/{len(self._traces) - number}/{part}", line) for part, line in enumerate(lines))
+                rows.extend(Row(f"trace/{len(every) - number}/{part}", line) for part, line in enumerate(lines))
         self.show(rows)
 
     def title(self) -> Line:
         """How many there are, and in which zone they are told."""
-        return ((f"{counted(len(self._traces), 'act')} from this machine, {time.strftime('%Z')}", "dim"),)
+        seen = f", {self._others} seen" if self._others else ""
+        return ((f"{counted(len(self._traces), 'act')} from this machine{seen}, {time.strftime('%Z')}", "dim"),)
 
     def _lines(self, trace: Trace) -> list[Line]:
-        role = {True: "ok", False: "fail", None: "busy"}[trace.good]
+        role = "dim" if trace.seen else {True: "ok", False: "fail", None: "busy"}[trace.good]
         took = "" if trace.took_s is None else f" in {trace.took_s:.0f} s"
         head: list[Span] = [
             (time.strftime("%m-%d %H:%M:%S ", time.localtime(trace.at)), "dim"),

@@ -362,6 +362,8 @@ class FakeSession:
         self._node_changes: dict[str, NodeSnapshot] = {}
         self._events: tuple[Event, ...] = ()
         self._diagnoses: tuple[Diagnosis, ...] = ()
+        self.more: dict[str, object] = {}
+        """What else is in each picture, by the name of its field."""
         self._deployment = Deployment(self.cluster, layout(), Assignment(dict(FULL) if assigned else {}))
         self.snapshot = self._picture()
 
@@ -506,7 +508,7 @@ class FakeSession:
                 role=self._deployment.layout.groups[group].role if group else None,
                 ranks=tuple(rank.id for rank in ranks if rank.node == name),
             )
-        return ClusterSnapshot(
+        made_of = ClusterSnapshot(
             at=NOW,
             cluster=self.cluster.name,
             deployment="a3-pd",
@@ -516,6 +518,7 @@ class FakeSession:
             events=self._events,
             diagnoses=self._diagnoses,
         )
+        return replace(made_of, **self.more)  # type: ignore[arg-type]
 
     def _engine(self, rank: Rank) -> EngineSnapshot:
         grade = Grade.OK if self._state is EngineState.READY else Grade.UNKNOWN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from console.model.work import Sighting
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, running
 
@@ -36,3 +37,15 @@ async def test_an_empty_journal_says_so(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path), LARGE) as seen:
         await seen.press("J")
         await seen.sees("nobody has done anything on this cluster")
+
+
+async def test_what_others_did_is_there_marked_as_seen(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.more["sightings"] = (Sighting(session.snapshot.at - 40.0, "alice@jump2", "stop", ("decode-0", "decode-1")),)
+    session.publish()
+    async with running(session, LARGE) as seen:
+        await seen.press("J")
+        await seen.sees("0 acts from this machine, 1 seen")
+        line = next(line for line in seen.lines() if "alice@jump2" in line)
+        assert "stop of 2 engines" in line
+        assert "seen, not done here" in line

@@ -9,8 +9,9 @@ import pytest
 
 from console.cli.main import main
 from console.journal import Journal
+from console.model.work import Sighting
 from console.services.places import journal_path
-from console.services.traces import traces
+from console.services.traces import traces, with_others
 
 BEGIN = {"at": 100.0, "who": "ann@jump", "what": "begin", "verb": "stop", "deployment": "pd", "engines": ["d-0", "d-1"]}
 END = {**BEGIN, "at": 112.4, "what": "end", "outcomes": {"term": "done", "verify": "done"}, "messages": {}}
@@ -72,3 +73,20 @@ def test_the_command_prints_acts_oldest_first(
     assert main([*words, "--grep", "D-0", "-o", "json"]) == 0
     assert [each["whom"] for each in json.loads(capsys.readouterr().out)] == ["d-0"]
     assert main([*words, "-n", "0"]) == 2
+
+
+def test_what_nodes_tell_of_others_stands_among_the_acts_and_ones_own_only_once() -> None:
+    known = traces([BEGIN, END])
+    seen = (
+        Sighting(104.0, "ann@jump", "stop", ("d-0", "d-1")),
+        Sighting(105.0, "ann@jump (restart policy)", "start", ("d-0",)),
+        Sighting(90.0, "alice@jump2", "stop", ("p-0",)),
+        Sighting(900.0, "ann@jump", "stop", ("d-0",)),
+    )
+    told = with_others(known, seen)
+    assert [(each.who, each.what, each.seen) for each in told] == [
+        ("ann@jump", "stop of 1 engine", True),
+        ("ann@jump", "stop of 2 engines", False),
+        ("alice@jump2", "stop of 1 engine", True),
+    ]
+    assert told[-1].outcome == "seen, not done here"
