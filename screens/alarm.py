@@ -1,17 +1,23 @@
-"""The bell: rings and says what is new among the alerts of all clusters, once each, and never in a storm."""
+"""The bell: rings and says what is new among the alerts of all clusters, once each, and never in a storm. And a word,
+without a bell, on what others have just done to engines.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from screens.lines import shown
+from screens.lines import counted, shown
 
 if TYPE_CHECKING:
     from console.model.alert import Alert
     from console.model.snapshot import ClusterSnapshot
     from screens.main import MainScreen
 
+GATHER_S = 3.0
+"""How long an act of somebody else may grow, engine by engine, before it is told."""
+LATELY_S = 60.0
+"""What was done longer ago is in the journal's pane."""
 QUIET_S = 10.0
 """Least time between two bells; what comes in between is in the header and in the causes."""
 
@@ -23,14 +29,35 @@ class Alarm:
         self._screen = screen
         self._told: frozenset[tuple[str, str]] = frozenset()
         self._rang_at: float | None = None
+        self._acts: frozenset[tuple[str, str, str, float]] = frozenset()
 
     def hear(self, pictures: Iterable[ClusterSnapshot]) -> None:
         """Take the pictures of a moment."""
+        pictures = tuple(pictures)
+        self._look_on(pictures)
         found = {(each.cluster, alert.key): alert for each in pictures for alert in each.alerts}
         new = [alert for key, alert in found.items() if key not in self._told]
         self._told = frozenset(found)
         if new:
             self._ring(new)
+
+    def _look_on(self, pictures: Iterable[ClusterSnapshot]) -> None:
+        found = {
+            (picture.cluster, act.who, act.verb, act.at): act
+            for picture in pictures
+            for act in picture.sightings
+            if GATHER_S <= picture.at - act.at < LATELY_S
+        }
+        for key, act in found.items():
+            if key not in self._acts and act.who.partition(" (")[0] != self._me():
+                words = f"{shown(act.who)}: {act.verb} of {counted(len(act.engines), 'engine')}, seen on the nodes (J)"
+                self._screen.notify(words, severity="warning", markup=False, timeout=10)
+        self._acts = frozenset(found)
+
+    def _me(self) -> str:
+        from console.journal import operator_name
+
+        return operator_name()
 
     def _ring(self, new: list[Alert]) -> None:
         now = self._screen.console.keys.clock()

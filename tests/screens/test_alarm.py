@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from console.journal import operator_name
 from console.model.alert import Alert
 from console.model.snapshot import ClusterSnapshot
+from console.model.work import Sighting
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Seen, running
 
@@ -44,3 +46,24 @@ async def test_a_storm_of_alerts_rings_once(tmp_path: Path) -> None:
         for number in range(20):
             show(seen, *(replace(FULL, key=f"C{each}") for each in range(number)))
         assert rung == [True]
+
+
+async def test_what_somebody_else_has_just_done_is_said_once_without_a_bell(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    now = session.snapshot.at
+    names = ("decode-0", "decode-1")
+    acts = (
+        Sighting(now - 4000.0, "alice@jump2", "start", names),
+        Sighting(now - 5.0, f"{operator_name()} (restart policy)", "stop", names),
+        Sighting(now - 5.0, "alice@[b]jump2", "stop", names),
+    )
+    async with running(session, LARGE) as seen:
+        rung: list[bool] = []
+        seen.app.bell = lambda: rung.append(True)  # type: ignore[method-assign]
+        session.more["sightings"] = acts
+        session.publish()
+        await seen.sees(lambda: "alice@[b]jump2: stop of 2 engines" in seen.toasts())
+        session.publish()
+        await seen.pilot.pause()
+        assert seen.toasts().count("engines") == 1
+        assert not rung
