@@ -17,7 +17,7 @@ from console.model.state import EventLevel as EventLevel
 from console.model.state import Grade as Grade
 from console.model.state import LinkState as LinkState
 from console.model.unmanaged import Unmanaged
-from console.model.work import Asked, Sighting
+from console.model.work import Asked, Sighting, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +290,9 @@ class ClusterSnapshot:
     deployment: str
     read_only: bool = False
     holder: str = ""
-    """Who is at work on the deployment, for example `ann@jump: start, 40 s`; empty when nobody is."""
+    """Who is at work on the deployment, for example `ann@jump: start runs`; empty when nobody is."""
+    work: Work | None = None
+    """The same, with what it takes down."""
     nodes: Mapping[str, NodeSnapshot] = field(default_factory=dict)
     engines: Mapping[str, EngineSnapshot] = field(default_factory=dict)
     """By engine id, in layout order, the proxy last; engines found on nodes but not in the plan follow."""

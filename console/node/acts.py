@@ -145,4 +145,5 @@ class Acts:
         if act == "give-back":
             return {"given": lease.give_back(base, deployment, token)}, b""
         holder, verb, takeover = str(header["holder"]), str(header["verb"]), bool(header.get("takeover"))
-        return {"lease": lease.take(base, deployment, holder, verb, token, takeover)}, b""
+        ends = [str(each) for each in header.get("ends") or []]
+        return {"lease": lease.take(base, deployment, holder, verb, token, takeover, ends)}, b""

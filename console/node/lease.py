@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import time
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 from console.node.places import Base, read_json, write_json
 from console.node.processes import alive, read_stat
@@ -37,8 +37,13 @@ def look(base: Base, deployment: str) -> Optional[Dict[str, Any]]:
     return dict(found, age_s=age, gone=gone, expired=idle > limit or idle < -limit)
 
 
-def take(base: Base, deployment: str, holder: str, verb: str, token: str, takeover: bool) -> Dict[str, Any]:
-    """Take the lease, or renew it when the token is ours already. Raises Refusal `busy` naming the holder."""
+def take(
+    base: Base, deployment: str, holder: str, verb: str, token: str, takeover: bool, ends: Sequence[str] = ()
+) -> Dict[str, Any]:
+    """Take the lease, or renew it when the token is ours already. Raises Refusal `busy` naming the holder.
+
+    `ends` are the engines its holder is about to take down, for the others to know.
+    """
     with locked(base, deployment):
         found = look(base, deployment)
         now = time.time()
@@ -55,7 +60,7 @@ def take(base: Base, deployment: str, holder: str, verb: str, token: str, takeov
         pid = os.getpid()
         lease = {"holder": holder, "verb": verb, "token": token, "since": since, "renewed": now}
         own = read_stat(pid)
-        lease.update(pid=pid, started=own.start if own else 0)
+        lease.update(pid=pid, started=own.start if own else 0, ends=list(ends))
         write_json(os.path.join(base.path, deployment, "lease.json"), lease)
         before = found.get("holder") if found is not None and not ours else None
         return dict(lease, taken_from=before)

@@ -112,7 +112,7 @@ class Requests(ABC):
         await self._ask("probe", {"name": name}, timeout_s=QUICK_S)
 
     async def lease(self, deployment: str, act: str, **fields: JsonValue) -> Mapping[str, JsonValue]:
-        """`look`, `take` (holder, verb, token, takeover) or `give-back` (token) the lease of a deployment."""
+        """`look`, `take` (holder, verb, token, takeover, ends) or `give-back` (token) the lease of a deployment."""
         header, _ = await self._ask("lease", {**fields, "deployment": deployment, "act": act}, timeout_s=QUICK_S)
         return header
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from console.evaluation.store import ResultStore
 from console.journal import Journal, operator_name
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment, is_address
-from console.model.errors import NodeError, Unreachable, UsageError
+from console.model.errors import UsageError
 from console.model.findings import Finding
 from console.model.layout import Layout
 from console.model.run import RunKey
-from console.model.snapshot import ClusterSnapshot, LinkState
+from console.model.snapshot import ClusterSnapshot
+from console.model.work import Work
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
@@ -31,7 +32,7 @@ from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.paces import PaceWatch, book_path
 from console.services.monitoring.unmanaged import Regard
-from console.services.operations.lease import keeper, said
+from console.services.operations.lease import keeper, look, work_of
 from console.services.operations.notes import Notes
 from console.services.operations.operator import Operator
 from console.services.operations.plans import PlanMaker, command_text
@@ -47,7 +48,9 @@ from console.services.serving.works import WorksWatch
 from console.services.shell import open_at_engine, open_on_node
 from console.services.upkeep.upkeep import Upkeep
 
-LEASE_EVERY_S = 5.0
+LEASE_EVERY_S = 2.0
+"""A stop may be over within seconds, and one word to one node is cheap."""
+LEASE_ANSWER_S = 10.0
 LEASE_FIRST_S = 0.5
 """Until the node that keeps it has answered once."""
 
@@ -220,12 +223,15 @@ class Session:
         while True:
             await asyncio.sleep(LEASE_EVERY_S if self._notes.read else LEASE_FIRST_S)
             link = keeper(tuple(rank.node for rank in self.deployment.ranks()), self._links)
-            holder = ""
-            if link is not None and link.link.state is LinkState.UP:
-                with contextlib.suppress(NodeError, Unreachable):
-                    answer = await link.lease(self.deployment.name, "look")
-                    self._notes.take(answer)
-                    holder = said(answer)
-            if holder != self._monitor.holder:
-                self._monitor.holder = holder
+            answer = await look(link, self.deployment.name, LEASE_ANSWER_S)
+            if answer is not None:
+                self._notes.take(answer)
+            work = None if answer is None else work_of(answer, time.time())
+            if self.operator.running is None and _names(work) != _names(self._monitor.work):
+                self._monitor.work = work
                 self._monitor.touch()
+
+
+def _names(work: Work | None) -> object:
+    """What must differ for another picture: the time of a lease is told a little differently with each look."""
+    return work and (work.holder, work.verb, work.ends)

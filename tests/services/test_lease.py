@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +13,20 @@ from typing import cast
 
 import pytest
 
+from console.journal import Journal
+from console.model import snapshot as links
 from console.model.errors import Busy, NodeError
-from console.model.plan import Confirm, Plan
+from console.model.plan import Confirm, Plan, Stage, Step
 from console.node import lease
 from console.node.places import Base
 from console.node.refusal import Refusal
 from console.remote.link import NodeLink
+from console.services.logs.copies import LogBook
+from console.services.monitoring.monitor import Monitor
 from console.services.operations import lease as keeping
-from console.services.operations.lease import held
+from console.services.operations.lease import at_work, held, own_work
+from console.services.operations.operator import Operator
+from tests.services.deployments import deployment
 from tests.waiting import until
 
 
@@ -106,16 +114,21 @@ class Link:
 
     def __init__(self, base: Base) -> None:
         self._base = base
+        self.link = links.Link(links.LinkState.UP)
+        self.silent = False
 
     async def lease(self, deployment: str, act: str, **asked: object) -> dict[str, object]:
         try:
             if act == "look":
+                if self.silent:
+                    await asyncio.Event().wait()
                 return {"lease": lease.look(self._base, deployment)}
             token = str(asked["token"])
             if act == "give-back":
                 return {"given": lease.give_back(self._base, deployment, token)}
             words = str(asked["holder"]), str(asked["verb"]), token, bool(asked["takeover"])
-            return {"lease": lease.take(self._base, deployment, *words)}
+            ends = cast(list[str], asked["ends"])
+            return {"lease": lease.take(self._base, deployment, *words, ends)}
         except Refusal as refusal:
             raise NodeError(str(refusal), kind=refusal.kind) from refusal
 
@@ -161,3 +174,47 @@ async def test_a_full_disk_under_the_lease_forbids_no_stop(
         async with held(cast(NodeLink, Link(base)), PLAN, "ann@jump", takeover=False, tell=told.append):
             assert told == ["going on without the lease: lease: No space left on device"]
     assert bool(told) is goes_on
+
+
+STOP = replace(PLAN, verb="stop", stages=(Stage("stop", (Step("s", "stop", "stop", "d0", ("decode-0", "decode-1")),)),))
+
+
+async def test_others_read_which_engines_a_plan_takes_down_and_since_when(base: Base) -> None:
+    link = cast(NodeLink, Link(base))
+    before = time.time()
+    async with held(link, STOP, "alice@jump2\x1b[2J", takeover=False, tell=print):
+        work = await at_work(link, "a3-pd")
+    assert work is not None
+    assert work.words() == "alice@jump2: stop runs"
+    assert work.ends == own_work(STOP, "alice@jump2", before).ends == {"decode-0", "decode-1"}
+    assert before - 1.0 <= work.since <= time.time()
+    assert work.takes_down("decode-0", before - 60.0)
+    assert not work.takes_down("decode-0", work.since + 1.0), "a run that began later is not meant"
+    assert not work.takes_down("decode-0", None)
+    assert not work.takes_down("decode-2", before - 60.0)
+    assert await at_work(link, "a3-pd") is None
+
+
+async def test_nobody_waits_for_the_word_of_a_node_that_is_away_or_silent(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "LOOK_S", 0.01)
+    lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
+    known = Link(base)
+    known.silent = True
+    assert await at_work(cast(NodeLink, known), "a3-pd") is None
+    known = Link(base)
+    known.link = links.Link(links.LinkState.LOST)
+    assert await at_work(cast(NodeLink, known), "a3-pd") is None
+    assert await at_work(None, "a3-pd") is None
+
+
+async def test_a_plan_says_who_is_at_work_before_it_is_confirmed(base: Base, tmp_path: Path) -> None:
+    near = {"p0": cast(NodeLink, Link(base))}
+    monitor = Monitor(deployment(), LogBook(tmp_path / "logs", lambda _: None), near, read_only=False)
+    operator = Operator(monitor, near, Journal(tmp_path / "journal.jsonl"), who="me@here")
+    assert "LEASE" not in [each.rule for each in (await operator.prepare("start", [])).findings]
+    lease.take(base, "pd", "alice@jump2", "stop", "t1", False, ["decode-0"])
+    first = (await operator.prepare("start", [])).findings[0]
+    assert (first.rule, first.severity) == ("LEASE", "warning")
+    assert first.message == "alice@jump2: stop runs, since 5 s"

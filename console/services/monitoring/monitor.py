@@ -24,6 +24,7 @@ from console.model.snapshot import (
     LinkState,
 )
 from console.model.unmanaged import Unmanaged
+from console.model.work import Work
 from console.probes.host import host_probe, parse_host
 from console.probes.npu_details import with_all_processes
 from console.probes.npu_smi import info_probe, read_info
@@ -50,7 +51,8 @@ class Monitor:
     ) -> None:
         self.deployment = deployment
         self.read_only = read_only
-        self.holder = ""
+        self.work: Work | None = None
+        """The plan that runs here, or that the holder of the lease runs."""
         self.diagnoses: tuple[Diagnosis, ...] = ()
         self.alerts: tuple[Alert, ...] = ()
         self.restarts: Mapping[str, GroupRestart] = {}
@@ -191,7 +193,7 @@ class Monitor:
             copied=lambda key: self._logs.of(key).size,
             events=tuple(self._events),
             read_only=self.read_only,
-            holder=self.holder,
+            work=self.work,
             previous=self.snapshot.engines if hasattr(self, "snapshot") else {},
             diagnoses=self.diagnoses,
             alerts=self.alerts,

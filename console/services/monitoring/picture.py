@@ -25,6 +25,7 @@ from console.model.snapshot import (
     Rung,
     Task,
 )
+from console.model.work import Work
 from console.services.monitoring import unmanaged
 from console.services.monitoring.drift import drift
 from console.services.monitoring.loads import serving_of
@@ -46,7 +47,7 @@ class Scene:
     """Bytes of a run's log in the local copy."""
     events: tuple[Event, ...]
     read_only: bool
-    holder: str
+    work: Work | None
     previous: Mapping[str, EngineSnapshot]
     diagnoses: tuple[Diagnosis, ...] = ()
     alerts: tuple[Alert, ...] = ()
@@ -87,7 +88,8 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         cluster=scene.deployment.cluster.name,
         deployment=scene.deployment.name,
         read_only=scene.read_only,
-        holder=scene.holder,
+        holder=scene.work.words() if scene.work else "",
+        work=scene.work,
         nodes=nodes,
         engines=engines,
         events=scene.events,

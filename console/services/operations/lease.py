@@ -9,16 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from pydantic import JsonValue
 
 from console.model.errors import Busy, NodeError, Unreachable
+from console.model.findings import Finding, Severity
+from console.model.pace import about
 from console.model.plan import Plan
+from console.model.snapshot import LinkState
+from console.model.work import Work
+from console.probes.sanitize import clean
 from console.remote.link import NodeLink
 
 RENEW_S = 15.0
 """A sixth of the time after which a node takes a lease for abandoned."""
+LOOK_S = 1.0
+"""How long a plan that is to be shown waits for the word on who is at work."""
+NAME_CHARS = 80
 
 
 def keeper(nodes: tuple[str, ...], links: Mapping[str, NodeLink]) -> NodeLink | None:
@@ -26,14 +35,44 @@ def keeper(nodes: tuple[str, ...], links: Mapping[str, NodeLink]) -> NodeLink | 
     return links.get(nodes[0]) if nodes else None
 
 
-def said(answer: Mapping[str, JsonValue]) -> str:
-    """`ann@jump: start, 40 s` from a node's answer, or empty without a lease that counts."""
+def work_of(answer: Mapping[str, JsonValue], now: float) -> Work | None:
+    """Who is at work, from a node's answer; None without a lease that counts."""
     lease = answer.get("lease")
     if not isinstance(lease, dict) or not lease.get("holder") or lease.get("expired"):
-        return ""
-    age = lease.get("age_s")
-    since = f", {age:.0f} s" if isinstance(age, int | float) else ""
-    return f"{lease['holder']}: {lease.get('verb')}{since}"
+        return None
+    age, ends = lease.get("age_s"), lease.get("ends")
+    since = now - age if isinstance(age, int | float) else now
+    named = frozenset(str(each) for each in ends) if isinstance(ends, list) else frozenset[str]()
+    return Work(clean(str(lease["holder"]))[:NAME_CHARS], clean(str(lease.get("verb")))[:NAME_CHARS], since, named)
+
+
+def own_work(plan: Plan, who: str, now: float) -> Work:
+    """The same of a plan that runs here."""
+    return Work(who, _verb(plan), now, frozenset(_ends(plan)))
+
+
+async def look(link: NodeLink | None, deployment: str, limit_s: float) -> Mapping[str, JsonValue] | None:
+    """What the node that keeps the lease tells of it now; None when it does not answer in time."""
+    if link is None or link.link.state is not LinkState.UP:
+        return None
+    try:
+        async with asyncio.timeout(limit_s):
+            return await link.lease(deployment, "look")
+    except (NodeError, Unreachable, TimeoutError):
+        return None
+
+
+async def at_work(link: NodeLink | None, deployment: str) -> Work | None:
+    """Who holds the lease now; None when nobody does, or when its node does not say so at once."""
+    answer = await look(link, deployment, LOOK_S)
+    return None if answer is None else work_of(answer, time.time())
+
+
+def warning(work: Work, now: float) -> Finding:
+    """What a plan that is only shown yet says of somebody at work."""
+    message = f"{work.words()}, since {about(max(0.0, now - work.since))}"
+    fix = "wait for it, or ask them; to go on beside it a takeover is confirmed by their name"
+    return Finding("LEASE", Severity.WARNING, message, "deployment", fix=fix)
 
 
 @contextlib.asynccontextmanager
@@ -46,7 +85,9 @@ async def held(
         return
     token = secrets.token_hex(8)
     try:
-        answer = await link.lease(plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=takeover)
+        answer = await link.lease(
+            plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=takeover, ends=[*_ends(plan)]
+        )
     except (NodeError, Unreachable) as error:
         if isinstance(error, Unreachable) or error.kind == "os":
             tell(f"going on without the lease: {error}")
@@ -74,7 +115,9 @@ async def _renew(link: NodeLink, plan: Plan, who: str, token: str, tell: Callabl
     while True:
         await asyncio.sleep(RENEW_S)
         try:
-            await link.lease(plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=False)
+            await link.lease(
+                plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=False, ends=[*_ends(plan)]
+            )
         except NodeError as error:
             if error.kind == "busy":
                 tell(f"taken over while this {plan.verb} runs: {error}")
@@ -88,6 +131,12 @@ async def _holder(link: NodeLink, plan: Plan) -> str:
         lease = (await link.lease(plan.deployment, "look")).get("lease")
         return str(lease.get("holder") or "") if isinstance(lease, dict) else ""
     return ""
+
+
+def _ends(plan: Plan) -> list[str]:
+    """The engines it takes down."""
+    ending = (step.engines for step in plan.steps if step.act in ("stop", "force"))
+    return [*dict.fromkeys(engine for engines in ending for engine in engines)]
 
 
 def _verb(plan: Plan) -> str:

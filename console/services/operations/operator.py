@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Literal
 
 from pydantic import JsonValue
@@ -23,7 +23,7 @@ from console.services.assigning.roles import Change, free_devices
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.picture import current_run
 from console.services.operations import routing
-from console.services.operations.lease import held, keeper
+from console.services.operations.lease import at_work, held, keeper, own_work, warning
 from console.services.operations.live_plans import mending, rolling, scaled
 from console.services.operations.membership import listed
 from console.services.operations.notes import Notes
@@ -75,7 +75,7 @@ class Operator:
         plan = rolling(maker, engines) if in_turn else maker.make(verb, engines)
         if not plan.stages:
             raise self._nothing(verb)
-        return plan
+        return await self._beside(plan)
 
     async def prepare_scale(
         self, group: str, count: int, nodes: Sequence[str] = (), *, drain_s: float = DRAIN_S
@@ -92,7 +92,8 @@ class Operator:
             return run.key.run if run else None
 
         free = free_devices(snapshot)
-        return scaled(now, snapshot, group, count, nodes=nodes, free=free, earlier=earlier, drain_s=drain_s)
+        plan = scaled(now, snapshot, group, count, nodes=nodes, free=free, earlier=earlier, drain_s=drain_s)
+        return await self._beside(plan)
 
     async def prepare_mend(self) -> Plan:
         """The plan that makes the proxy list exactly what is ready, after it was asked what it lists.
@@ -108,14 +109,19 @@ class Operator:
             raise Refused("the proxy does not serve, so there is nothing to mend in it", hint="start proxy")
         said = await listed(self._links[proxy.node].http(), deployment.address(proxy.node), proxy.port or 0)
         isolated = frozenset(self._monitor.learnt(key).isolated)
-        return mending(deployment, self._monitor.snapshot, said, isolated)
+        return await self._beside(mending(deployment, self._monitor.snapshot, said, isolated))
 
     async def prepare_end(self, verb: Literal["stop", "force"], node: str, pid: int) -> Plan:
         """The plan to end a process of a node that is not ours. Raises Refused or UsageError when there is no such process."""
         self._must_be_armed()
         record = self._monitor.nodes.get(node)
         boot_id = record.hello.boot_id if record is not None and record.hello is not None else ""
-        return ending_plan(verb, self._monitor.snapshot, node, pid, boot_id)
+        return await self._beside(ending_plan(verb, self._monitor.snapshot, node, pid, boot_id))
+
+    async def _beside(self, plan: Plan) -> Plan:
+        """The plan with a word on who else is at work, so that it is read before anything is typed."""
+        work = None if self.running else await at_work(self._keeper(), plan.deployment)
+        return replace(plan, findings=(warning(work, time.time()), *plan.findings)) if work else plan
 
     def _nothing(self, verb: Verb) -> Refused:
         if verb in ("start", "restart") and not self._monitor.deployment.ranks():
@@ -156,13 +162,13 @@ class Operator:
         self._cancelled.clear()
         try:
             async with held(self._keeper(), plan, self._who, takeover=takeover, tell=self._tell):
+                self._monitor.work = own_work(plan, self._who, time.time())
                 if still is not None:
                     await still()
                 self._journal.record("begin", takeover=takeover, override=[*sorted(override)], **self._facts(plan))
                 result = await self._stages(plan, notice, self._gate(plan, override), runner)
         finally:
-            self.running = None
-            self._monitor.holder = ""
+            self.running = self._monitor.work = None
         outcomes = {step: str(outcome) for step, outcome in result.outcomes.items()}
         self._journal.record("end", outcomes=dict(outcomes), messages=dict(result.messages), **self._facts(plan))
         return result

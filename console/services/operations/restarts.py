@@ -118,8 +118,8 @@ class RestartWatch:
             return "restarts are paused in this console"
         if self._operator.running is not None:
             return f"a {self._operator.running.verb} is at work here"
-        if self._monitor.holder:
-            return f"held by {self._monitor.holder}"
+        if self._monitor.work:
+            return f"held by {self._monitor.work.words()}"
         return self._busy[1] if time.monotonic() < self._busy[0] else ""
 
     def _members(self, group: str) -> list[Member]:
