@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from console.journal import Journal
 from console.model.cluster import Alerts
 from console.model.deployment import Deployment
-from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Link, LinkState, NodeSnapshot
+from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Exit, Host, Link, LinkState, NodeSnapshot
+from console.model.work import Asked, Work
 from console.remote.webhook import post
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
@@ -71,6 +72,85 @@ def test_a_blink_is_no_alert() -> None:
     for second in range(20):
         book.take(at(float(second), DEAD if second % 2 else {}))
     assert titles(book) == []
+
+
+ALL = ("decode-0", "decode-1", "decode-2", "decode-3")
+READY = dict.fromkeys(ALL, EngineState.READY)
+
+
+def ended(picture_: ClusterSnapshot, second: float, **more: object) -> ClusterSnapshot:
+    """The same with engines that began at 10 s, and those that ended did so at this second, all told by their nodes' clocks."""
+    engines = {
+        name: replace(
+            each,
+            started_at=1010.0,
+            exit=Exit(0, at=1000.0 + second) if each.state in (EngineState.FAILED, EngineState.EXITED) else None,
+        )
+        for name, each in picture_.engines.items()
+    }
+    nodes = {
+        name: NodeSnapshot(name, "h", "a3", 16, Link(LinkState.UP), system=Host(clock_offset_s=1000.0))
+        for name in ("p0", "p1", "d0", "d1")
+    }
+    return replace(picture_, engines=engines, nodes=nodes, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("holder", ["me@here", "alice@jump2"])
+def test_what_a_running_plan_takes_down_is_no_alert(holder: str) -> None:
+    work = Work(holder, "restart", 100.0, frozenset(ALL))
+    dying = {**READY, "decode-1": EngineState.DEGRADED, "decode-2": EngineState.FAILED}
+    crash = Diagnosis("C8", "fatal", "an operator failed", "", "", "", "decode-2", "d1", "", 101.0, True)
+    book = AlertBook(hold_s=0.0)
+    book.take(ended(at(102.0, dying), 101.0, work=work, diagnoses=(crash,)))
+    assert titles(book) == []
+    book.take(ended(at(102.0, dying), 101.0, work=replace(work, ends=frozenset({"prefill-0"})), diagnoses=(crash,)))
+    assert titles(book) == ["decode: 1 of 4 engines failed", "C8 an operator failed: decode-2"]
+
+
+def test_what_outlives_its_stop_and_runs_of_the_plan_itself_are_told() -> None:
+    work = Work("me@here", "restart", 100.0, frozenset(ALL))
+    book = AlertBook(hold_s=0.0)
+    book.take(ended(at(102.0, {**READY, "decode-2": EngineState.STUCK}), 101.0, work=work))
+    assert titles(book) == ["decode: 1 of 4 engines stuck"]
+    book = AlertBook(hold_s=0.0)
+    book.take(ended(at(102.0, {**READY, "decode-2": EngineState.FAILED}), 101.0, work=replace(work, since=5.0)))
+    assert titles(book) == ["decode: 1 of 4 engines failed"]
+
+
+def test_what_failed_before_its_group_was_stopped_was_dealt_with() -> None:
+    failed = {**dict.fromkeys(ALL, EngineState.EXITED), "decode-2": EngineState.FAILED}
+    crash = Diagnosis("C8", "fatal", "an operator failed", "", "", "", "decode-2", "d1", "", 90.0, True)
+
+    def told(asked_at: float) -> list[str]:
+        seen = ended(at(200.0, failed), 100.0, diagnoses=(crash,))
+        asked = Asked("alice@jump2", asked_at)
+        engines = {
+            name: replace(each, asked=asked if each.state is EngineState.EXITED else None)
+            for name, each in seen.engines.items()
+        }
+        book = AlertBook(hold_s=0.0)
+        book.take(replace(seen, engines=engines))
+        return titles(book)
+
+    assert told(150.0) == []
+    assert told(50.0) == ["decode: 1 of 4 engines failed", "C8 an operator failed: decode-2"], (
+        "it failed after the stop"
+    )
+
+
+def test_an_alert_is_over_at_once_when_its_whole_group_is_ready_again() -> None:
+    crash = Diagnosis("C8", "fatal", "an operator failed", "", "", "", "decode-2", "d1", "", 0.0, True)
+    book = AlertBook(hold_s=0.0, calm_s=30.0)
+    book.take(at(0.0, DEAD, diagnoses=(crash,)))
+    assert len(titles(book)) == 2
+    book.take(at(1.0, {**READY, "decode-3": EngineState.STARTING}))
+    assert len(titles(book)) == 2, "not all of it is ready"
+    book.take(at(2.0, READY))
+    assert titles(book) == ["C8 an operator failed: decode-2"], "the same run may fail again"
+    again = at(3.0, READY)
+    book.take(replace(again, engines={name: replace(each, run="next") for name, each in again.engines.items()}))
+    assert titles(book) == []
+    assert {each.key for each in book.news()[1]} == {"group/decode", "C8"}
 
 
 def test_links_and_failures_are_grouped_and_errors_come_first_without_secrets() -> None:

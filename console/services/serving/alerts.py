@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from console.commands.masking import masked_text
 from console.model.alert import Alert, Level
-from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, LinkState
+from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState, LinkState
 
 HOLD_S = 5.0
 """How long something must hold before it is an alert."""
@@ -18,20 +18,60 @@ WAKE_S = 60.0
 MANY = 6
 
 _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
+_ENDED = (EngineState.FAILED, EngineState.LOST)
+_AT_REST = (*_ENDED, EngineState.EXITED, EngineState.IDLE)
 
 
 def conditions(snapshot: ClusterSnapshot) -> Iterator[Alert]:
     """Everything that holds in a picture, whatever it held before."""
-    yield from _groups(snapshot)
+    wanted, stopped = _wanted(snapshot), _stopped(snapshot)
+    yield from _groups(snapshot, wanted | stopped)
     yield from _links(snapshot)
-    yield from _failures(snapshot)
+    since = snapshot.work.since if snapshot.work else 0.0
+    known = [
+        each
+        for each in snapshot.diagnoses
+        if each.engine not in stopped and not (each.engine in wanted and each.at >= since)
+    ]
+    yield from _failures(known, snapshot.at)
 
 
-def _groups(snapshot: ClusterSnapshot) -> Iterator[Alert]:
+def _wanted(snapshot: ClusterSnapshot) -> frozenset[str]:
+    """Engines that a running plan takes down, here or elsewhere: whatever becomes of them until then is no news."""
+    work, found = snapshot.work, set[str]()
+    for each in snapshot.engines.values() if work is not None else ():
+        if work is not None and each.state is not EngineState.STUCK:
+            began = None if each.started_at is None else _here(snapshot, each, each.started_at)
+            found.update({each.id} if work.takes_down(each.id, began) else ())
+    return frozenset(found)
+
+
+def _stopped(snapshot: ClusterSnapshot) -> frozenset[str]:
+    """Engines that failed before somebody stopped what was left of their group: it was seen and dealt with."""
+    found = set[str]()
+    for group in {each.group for each in snapshot.engines.values() if each.state in _ENDED and each.group}:
+        mine = [each for each in snapshot.engines.values() if each.group == group]
+        asked = [each.asked.at or 0.0 for each in mine if each.asked and each.state is EngineState.EXITED]
+        if not asked or any(each.state not in _AT_REST for each in mine):
+            continue
+        for each in mine:
+            ended = each.exit.at if each.exit else None
+            if each.state in _ENDED and (ended is None or _here(snapshot, each, ended) <= max(asked)):
+                found.add(each.id)
+    return frozenset(found)
+
+
+def _here(snapshot: ClusterSnapshot, engine: EngineSnapshot, at: float) -> float:
+    """A time of the engine's node by this machine's clock."""
+    node = snapshot.nodes.get(engine.node)
+    return at - (node.system.clock_offset_s or 0.0 if node else 0.0)
+
+
+def _groups(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Alert]:
     for group in dict.fromkeys(each.group for each in snapshot.engines.values() if each.group):
         mine = [each for each in snapshot.engines.values() if each.group == group]
-        broken = [each for each in mine if each.state in _BROKEN]
-        bad = broken or [each for each in mine if each.state is EngineState.DEGRADED]
+        broken = [each for each in mine if each.state in _BROKEN and each.id not in spared]
+        bad = broken or [each for each in mine if each.state is EngineState.DEGRADED and each.id not in spared]
         if bad:
             word = str(bad[0].state) if len({each.state for each in bad}) == 1 else "broken"
             title = f"{group}: {len(bad)} of {len(mine)} engines {word}"
@@ -54,10 +94,10 @@ def _links(snapshot: ClusterSnapshot) -> Iterator[Alert]:
         yield Alert("links", "warning", title, snapshot.at, text, hint, names)
 
 
-def _failures(snapshot: ClusterSnapshot) -> Iterator[Alert]:
-    first_at = next((each.at for each in snapshot.diagnoses if each.first), None)
-    for signature in dict.fromkeys(each.signature for each in snapshot.diagnoses if each.severity != "advice"):
-        found = [each for each in snapshot.diagnoses if each.signature == signature]
+def _failures(diagnoses: Sequence[Diagnosis], now: float) -> Iterator[Alert]:
+    first_at = next((each.at for each in diagnoses if each.first), None)
+    for signature in dict.fromkeys(each.signature for each in diagnoses if each.severity != "advice"):
+        found = [each for each in diagnoses if each.signature == signature]
         first = found[0]
         if first_at is not None and not any(each.first for each in found) and _follows(found, first_at):
             continue
@@ -65,7 +105,7 @@ def _failures(snapshot: ClusterSnapshot) -> Iterator[Alert]:
         names = tuple(dict.fromkeys(each.engine for each in found))
         shown = ", ".join(names[:MANY]) + (" …" if len(names) > MANY else "")
         title = f"{signature} {first.title}: {shown}"
-        yield Alert(signature, level, title, snapshot.at, first.text, first.remedy, names)
+        yield Alert(signature, level, title, now, first.text, first.remedy, names)
 
 
 def _follows(found: Sequence[Diagnosis], first_at: float) -> bool:
@@ -81,6 +121,8 @@ class AlertBook:
         self._calm_s = calm_s
         self._seen: dict[str, Alert] = {}
         """Everything that holds, whether an alert already or not; `since` is when it began."""
+        self._runs: dict[str, dict[str, str | None]] = {}
+        """Of everything that holds: the runs of the engines that showed it last."""
         self._gone: dict[str, float] = {}
         self._active: dict[str, Alert] = {}
         self._raised: dict[str, Alert] = {}
@@ -100,6 +142,7 @@ class AlertBook:
             for key, each in holding.items()
         }
         for key, each in self._seen.items():
+            self._runs[key] = {name: engine.run for name in each.subjects if (engine := snapshot.engines.get(name))}
             self._gone.pop(key, None)
             if key in self._active:
                 self._active[key] = replace(each, since=self._active[key].since)
@@ -107,10 +150,21 @@ class AlertBook:
                 self._active[key] = self._raised[key] = each
                 self._over.pop(key, None)
         for key in [key for key in self._active if key not in self._seen]:
-            if now - self._gone.setdefault(key, now) >= self._calm_s:
+            calm = now - self._gone.setdefault(key, now) >= self._calm_s
+            if calm or self._mended(key, snapshot):
                 self._over[key] = self._active.pop(key)
                 self._raised.pop(key, None)
                 del self._gone[key]
+        self._runs = {key: runs for key, runs in self._runs.items() if key in self._seen or key in self._active}
+
+    def _mended(self, key: str, snapshot: ClusterSnapshot) -> bool:
+        """Whether it cannot come back by itself: its whole group is ready again, or other runs of its engines are."""
+        runs = self._runs.get(key, {})
+        group = [each for each in snapshot.engines.values() if f"group/{each.group}" == key]
+        later = [each for name, run in runs.items() if (each := snapshot.engines.get(name)) and each.run != run]
+        if not group and len(later) < len(runs):
+            return False
+        return all(each.state is EngineState.READY for each in group or later) and bool(group or later)
 
     def news(self) -> tuple[tuple[Alert, ...], tuple[Alert, ...]]:
         """(raised, over) since it was last asked; what was both is only over."""
