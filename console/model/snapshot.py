@@ -219,6 +219,8 @@ class EngineSnapshot:
     exit: Exit | None = None
     cause: str = ""
     """The log line or fact that explains a bad state."""
+    after: str = ""
+    """The rank of its group that broke first, where its own end or trouble is laid to that."""
     asked: Asked | None = None
     """Who asked this run to end; None when nobody did."""
     log_bytes: int | None = None

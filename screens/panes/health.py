@@ -13,6 +13,8 @@ from screens.lines import Line, Row, Span, fit, shown, wrap
 from screens.looks import GRADES, STATES
 from screens.panes.base import Pane, Shown
 
+NAMED = 3
+"""How many engines are named that share a reason."""
 _STANDINGS = {Standing.HELD: "warn", Standing.WAITING: "warn", Standing.RESTARTING: "busy", Standing.GAVE_UP: "fail"}
 
 
@@ -35,16 +37,23 @@ class HealthPane(Pane):
             at = next((n for n, row in enumerate(rows) if row.key.startswith("fact/" if calm else "rung/")), len(rows))
             self.show([*rows[:at], *self._of_groups(moment, engines), *rows[at:]])
             return
-        rows = []
+        rows = [Row(f"engine/{engine.id}", self._short(engine)) for engine in engines]
+        self.show([*rows, *self._causes(engines, moment.snapshot.at), *self._of_groups(moment, engines)])
+
+    def _causes(self, engines: Sequence[EngineSnapshot], now: float) -> Iterator[Row]:
+        """What explains their states, each reason once with whom it is true of."""
+        reasons: dict[tuple[str, str], list[EngineSnapshot]] = {}
         for engine in engines:
-            rows.append(Row(f"engine/{engine.id}", self._short(engine)))
-            if why := engine.why(moment.snapshot.at):
-                cause = f"    {shown(why)}"
-                rows.extend(
-                    Row(f"cause/{engine.id}/{number}", ((text, STATES[engine.state].role),))
-                    for number, text in enumerate(wrap(cause, max(20, self.size.width - 1)))
-                )
-        self.show([*rows, *self._of_groups(moment, engines)])
+            if why := engine.why(now):
+                own = why.partition(f"; {engine.after} on ")[0] if engine.after else why
+                reasons.setdefault((engine.group, own), []).append(engine)
+        for (_, why), members in reasons.items():
+            names = ", ".join(each.id for each in members[:NAMED])
+            more = f" +{len(members) - NAMED} more" if len(members) > NAMED else ""
+            words = shown(f"{names}{more}: {why}")
+            for number, text in enumerate(wrap(words, max(20, self.size.width - 5))):
+                line = ((f"    {text}", STATES[members[0].state].role),)
+                yield Row(f"cause/{members[0].id}/{number}", line)
 
     def _of_groups(self, moment: Shown, engines: Sequence[EngineSnapshot]) -> list[Row]:
         """What is true of the groups of these engines as a whole."""

@@ -166,6 +166,23 @@ async def test_health_shows_each_rung_with_its_evidence(tmp_path: Path) -> None:
             await seen.sees(words)
 
 
+async def test_a_reason_that_engines_share_is_said_once(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    why = "decode-5 on d0 failed first: HBM is full"
+    for rank in range(5):
+        session.set_state(f"decode-{rank}", EngineState.DEGRADED, cause=why, after="decode-5")
+    for rank in (6, 7):
+        dead = f"peer is gone; decode-5 on d0 failed 0.{rank} s before"
+        session.set_state(f"decode-{rank}", EngineState.FAILED, cause=dead, after="decode-5")
+    session.set_state("decode-5", EngineState.FAILED, cause="HBM is full")
+    async with running(session, LARGE) as seen:
+        await seen.press("j", "j", "4")
+        await seen.sees("decode-0, decode-1, decode-2 +2 more: decode-5 on d0 failed first: HBM is full")
+        await seen.sees("decode-6, decode-7: peer is gone")
+        await seen.sees("decode-5: HBM is full")
+        assert seen.text().count("failed first") == 1
+
+
 async def test_starting_engines_show_how_far_they_are(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     session.set_state("decode-3", EngineState.STARTING, phase="load", progress=0.42, progress_text="shard 12/64")

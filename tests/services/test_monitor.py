@@ -16,6 +16,7 @@ from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
+from console.services.monitoring import changes
 from console.services.monitoring.monitor import Monitor
 from tests.services.deployments import deployment
 
@@ -300,19 +301,20 @@ def _stopped(engine: str, by: str, at: float, **more: object) -> RunState:
     return replace(ended, started_at=at - 500.0, stop_at=at, stop_by=by, **more)  # type: ignore[arg-type]
 
 
-async def test_an_end_that_somebody_asked_for_says_who_and_when(scene: Scene) -> None:
+async def test_an_end_that_somebody_asked_for_says_who_and_when(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.up("d0", clock=100.0)
     scene.runs("d0", running("decode-0"), running("decode-1"), clock=100.0)
     scene.state("decode-0")
     now = time.time()
     theirs = _stopped("decode-0", "alice@jump2\x1b[2J", now + 100.0 - 40.0)
+    monkeypatch.setattr(changes, "GATHER_S", 0.0)
     scene.runs("d0", theirs, _stopped("decode-1", "", now + 60.0), clock=100.0)
     assert scene.state("decode-0") is EngineState.EXITED
     engines = scene.monitor.snapshot.engines
     assert engines["decode-0"].why(now) == "stopped by alice@jump2, 40 s ago"
     assert engines["decode-1"].why(now) == "stopped on request, 40 s ago"
-    told = [event.text for event in scene.monitor.snapshot.events if event.engine == "decode-0"]
-    assert told[-1] == "exited (exit 0): stopped by alice@jump2"
+    told = [event.text for event in scene.monitor.snapshot.events]
+    assert told[-1] == "2 ranks of decode exited (exit 0): stopped by alice@jump2 (1 of them)"
 
 
 async def test_while_it_ends_it_says_for_whom(scene: Scene) -> None:

@@ -187,6 +187,7 @@ def test_one_dead_rank_condemns_its_group_and_is_named_first() -> None:
     assert shown["prefill-0"].state is EngineState.READY
     assert shown["decode-0"].cause == "peer is gone; decode-1 on n1 failed 3.2 s before"
     assert shown["decode-1"].cause == "NPU out of memory", "the first one explains itself"
+    assert [shown[f"decode-{rank}"].after for rank in range(4)] == ["decode-1", "", "decode-1", ""]
 
 
 def test_no_order_is_claimed_where_clocks_cannot_tell() -> None:

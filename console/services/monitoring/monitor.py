@@ -32,7 +32,7 @@ from console.probes.sanitize import clean
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
 from console.services.monitoring import picture
-from console.services.monitoring.changes import engine_events, link_event
+from console.services.monitoring.changes import Changes, link_event
 from console.services.monitoring.following import Following
 from console.services.monitoring.records import NodeRecord, RunRecord
 
@@ -62,6 +62,7 @@ class Monitor:
         self.runs: dict[RunKey, RunRecord] = {}
         self._logs = logs
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._changes = Changes()
         self._seq = 0
         self._listeners: list[Callable[[ClusterSnapshot], None]] = []
         self._dirty = asyncio.Event()
@@ -113,8 +114,8 @@ class Monitor:
         """Take a picture now and give it to everyone."""
         before = self.snapshot.engines
         after = self._take()
-        for level, text, engine in engine_events(before, after.engines):
-            self.note(level, text, node=after.engines[engine].node if engine in after.engines else "", engine=engine)
+        for change in self._changes.take(before, after.engines, time.time()):
+            self.note(change.level, change.text, node=change.node, engine=change.engine)
         self._mark_ready(after.engines)
         self.snapshot = after if len(self._events) == len(after.events) else self._take()
         for listener in tuple(self._listeners):

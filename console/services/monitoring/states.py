@@ -194,14 +194,15 @@ def condemn(
             if engine.state in (EngineState.READY, EngineState.STARTING):
                 named = f"{first.id} on {first.node} {first.state} first{ahead}"
                 cause = named + (f": {first.cause}" if first.cause else "")
-                shown[engine.id] = replace(engine, state=EngineState.DEGRADED, cause=cause)
+                shown[engine.id] = replace(engine, state=EngineState.DEGRADED, cause=cause, after=first.id)
             elif engine in dead[1:]:
                 lead = _lead(first, engine, ended_at)
                 named = f"{first.id} on {first.node} " + (
                     f"{first.state} {lead} before" if lead else "broke first, by the logs"
                 )
                 if lead or first.id == broke_first:
-                    shown[engine.id] = replace(engine, cause=f"{engine.cause}; {named}" if engine.cause else named)
+                    cause = f"{engine.cause}; {named}" if engine.cause else named
+                    shown[engine.id] = replace(engine, cause=cause, after=first.id)
     return shown
 
 
