@@ -167,6 +167,7 @@ def _engine(engine: EngineSnapshot) -> dict[str, Any]:
         "pid": engine.pid,
         "exit": None if engine.exit is None else {"code": engine.exit.code, "signal": engine.exit.signal},
         "cause": engine.cause or None,
+        "held_up": engine.held_up or None,
         "asked": None if engine.asked is None else {"by": engine.asked.by or None, "at": engine.asked.at},
         "signature": engine.signature or None,
     }

@@ -15,6 +15,15 @@ def about(value_s: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def lasting(value_s: float, step_s: int = 60) -> str:
+    """A time that went by, cut to whole steps so that it changes seldom: `40s`, `2m`, `1m40s` in steps of 10, `1h05m`."""
+    whole = int(value_s // step_s) * step_s if value_s >= step_s else int(value_s // 10) * 10
+    hours, minutes, seconds = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return (f"{minutes}m" if minutes else "") + (f"{seconds}s" if seconds or not minutes else "")
+
+
 def starts(count: int) -> str:
     """`1 earlier start`, `4 earlier starts`."""
     return f"{count} earlier start" + ("s" if count != 1 else "")

@@ -57,6 +57,8 @@ class RunState:
     halted: tuple[int, ...] = ()
     """Those of them that a signal has stopped: they do nothing until they are told to go on."""
     log_size: int = 0
+    log_at: float | None = None
+    """When the log grew last, node clock."""
     stopping: bool = False
     """A stop was asked for this run (recorded on the node, so that every console knows)."""
     stop_at: float | None = None

@@ -230,7 +230,11 @@ class EngineSnapshot:
     log_read: bool = True
     """Whether all of it has been read; until then a cause may still be found in it."""
     log_line_at: float | None = None
-    """When the last log bytes arrived."""
+    """When its log grew last, as far as is known here; before its first byte, when it was started."""
+    silent_since: float | None = None
+    """The same, while it starts and has said nothing for longer than usual."""
+    held_up: str = ""
+    """What its start waits for: `silent 2m`, or `waits for decode-3, at load 41 %, silent 2m`; empty while it goes on."""
     age_s: float | None = None
     """Seconds since the node last reported on it; None when never."""
     stuck_pids: tuple[int, ...] = ()
@@ -251,7 +255,7 @@ class EngineSnapshot:
         """What explains its state in words: who wanted its end, and the cause; empty when it needs no explanation."""
         wanted = self.asked if self.state in (EngineState.STOPPING, EngineState.EXITED) else None
         end = wanted.words(now, done=self.state is EngineState.EXITED) if wanted else ""
-        return "; ".join(part for part in (end, self.cause) if part)
+        return "; ".join(part for part in (end, self.cause, self.held_up) if part)
 
 
 @dataclass(frozen=True, slots=True)

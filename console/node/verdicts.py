@@ -62,6 +62,8 @@ class Judged(NamedTuple):
     keeper: Optional[Stat]
     members: List[Stat]
     log_size: int
+    log_at: Optional[float]
+    """When the log was written to last."""
     stop: Optional[Dict[str, Any]]
     """stop.json: when and by whom it was asked to end; empty when that cannot be read."""
 
@@ -76,12 +78,13 @@ class Judged(NamedTuple):
         return str(self.record.get("token", ""))
 
 
-def log_size(base: Base, key: Key) -> int:
-    """Bytes of a run's log; 0 before there is one."""
+def log_facts(base: Base, key: Key) -> Tuple[int, Optional[float]]:
+    """Bytes of a run's log and when it was written to last; (0, None) before there is one."""
     try:
-        return os.lstat(base.file(key, LOG)).st_size
+        found = os.lstat(base.file(key, LOG))
     except OSError:
-        return 0
+        return 0, None
+    return found.st_size, found.st_mtime
 
 
 def held(path: str) -> bool:
@@ -113,7 +116,8 @@ def judge(base: Base, key: Key, seen: Scan) -> Judged:
     evidence = Evidence(bool(run), locked, exited is not None, main is not None, bool(living), keeper is not None)
     asked = os.path.join(path, STOP)
     stop = read_json(asked) or ({} if os.path.exists(asked) else None)
-    return Judged(key, verdict(evidence), record, run, exited, main, keeper, living, log_size(base, key), stop)
+    size, written = log_facts(base, key)
+    return Judged(key, verdict(evidence), record, run, exited, main, keeper, living, size, written, stop)
 
 
 class Scans:
@@ -186,6 +190,7 @@ def as_state(judged: Judged, with_spec: bool = True) -> Dict[str, Any]:
         "pids": sorted(each.pid for each in judged.members),
         "halted": sorted(each.pid for each in judged.members if each.halted),
         "log_size": judged.log_size,
+        "log_at": judged.log_at,
         "stopping": judged.stopping,
         **_asked(judged.stop or {}),
         "reason": reason(judged),
@@ -231,7 +236,8 @@ class Observer:
         """The verdict on a run; the one of the last round when nothing but its log has changed."""
         known = self._known.get(key)
         if known is not None:
-            return known[1]._replace(log_size=log_size(base, key))
+            size, written = log_facts(base, key)
+            return known[1]._replace(log_size=size, log_at=written)
         judged = judge(base, key, self.seen)
         if judged.verdict == ORPHANS and not judged.members:
             judged = settled(base, key, self.scans)

@@ -53,6 +53,7 @@ class _Run(_Said):
     pids: list[int]
     halted: list[int]
     log_size: int
+    log_at: float | None = None
     stopping: bool
     stop_at: float | None = None
     stop_by: str = ""
@@ -190,6 +191,7 @@ def _run(said: _Run) -> RunState:
         pids=tuple(said.pids),
         halted=tuple(said.halted),
         log_size=said.log_size,
+        log_at=said.log_at,
         stopping=said.stopping,
         stop_at=said.stop_at,
         stop_by=said.stop_by,

@@ -136,12 +136,13 @@ def _news(engine: EngineSnapshot, now: float) -> Span:
     if engine.state is EngineState.UNREACHABLE:
         last = f"was {STATES[engine.stale_of].word} {age_words(engine.age_s)} ago" if engine.stale_of else ""
         return (f"{last} {shown(engine.cause)}".strip(), "stale")
-    if why := shown(engine.why(now)):
-        return (why + _exit_words(engine), "fail" if engine.state.bad else "dim")
-    if engine.state in (EngineState.STARTING, EngineState.LAUNCHING):
+    if engine.state in (EngineState.STARTING, EngineState.LAUNCHING) and not engine.cause:
         share = "" if engine.progress is None else f"{engine.progress:3.0%} "
         left = f"  {about(engine.start_left_s)} left" if engine.start_left_s else ""
-        return (f"{share}{shown(engine.phase)} {shown(engine.progress_text)}".strip() + left, "busy")
+        where = f"{share}{shown(engine.phase)} {shown(engine.progress_text)}".strip()
+        return (f"{where}  {shown(engine.held_up)}", "warn") if engine.held_up else (where + left, "busy")
+    if why := shown(engine.why(now)):
+        return (why + _exit_words(engine), "fail" if engine.state.bad else "dim")
     return (_exit_words(engine).strip(), "dim")
 
 

@@ -175,6 +175,14 @@ def test_who_asked_for_an_end_is_told_with_the_run(node: Driver) -> None:
     assert before <= seen["stop_at"] <= time.time()
 
 
+def test_when_a_log_grew_last_is_told(node: Driver) -> None:
+    before = time.time()
+    node.launch(KEY, "echo begun\nsleep 60")
+    until_blocking(lambda: node.runs[KEY]["log_size"] > 0)
+    assert before - 1.0 <= node.runs[KEY]["log_at"] <= time.time() + 1.0
+    node.stop(KEY, grace_s=0.5)
+
+
 @pytest.mark.parametrize("note", [b"", b"[]", b'{"by": 5, "at": "soon"}'], ids=["empty", "list", "other kinds"])
 def test_a_note_of_a_stop_that_cannot_be_read_is_still_a_stop(node: Driver, note: bytes) -> None:
     node.launch(KEY, TREE)

@@ -191,6 +191,10 @@ async def test_starting_engines_show_how_far_they_are(tmp_path: Path) -> None:
         seen.app.main.grid.show_engine("decode-3")
         await seen.press("4")
         await seen.sees("42% load shard 12/64")
+        session.set_state("decode-3", EngineState.STARTING, held_up="silent 2m")
+        session.set_state("decode-2", EngineState.STARTING, held_up="waits for decode-3, at load 42 %, silent 2m")
+        await seen.sees("42% load shard 12/64  silent 2m")
+        await seen.sees("waits for decode-3, at load 42 %, silent 2m")
 
 
 async def test_events_run_on_until_the_reader_goes_up(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ READY_LOG = (
     b"(APIServer pid=1) INFO 11-23 21:14:00 [api_server.py:617] Starting vLLM server on http://0.0.0.0:7100\n"
     b"(APIServer pid=1) INFO:     Application startup complete.\n"
 )
+LOADING = b"(Worker_TP0 pid=1) INFO 11-23 21:14:00 [model_runner_v1.py:1] Starting to load model /m\n"
 
 
 class FakeLink:
@@ -323,6 +324,21 @@ async def test_while_it_ends_it_says_for_whom(scene: Scene) -> None:
     assert scene.state("decode-0") is EngineState.STOPPING
     engine = scene.monitor.snapshot.engines["decode-0"]
     assert engine.why(time.time()).startswith("asked to stop by alice@jump2, ")
+
+
+async def test_a_console_that_is_opened_late_knows_how_long_a_log_has_been_silent(scene: Scene) -> None:
+    scene.up("d0", clock=100.0)
+    now = time.time()
+    silent = replace(running("decode-0", size=len(LOADING)), started_at=now - 900.0, log_at=now + 100.0 - 500.0)
+    scene.runs("d0", silent, clock=100.0)
+    scene.monitor.on_log("d0", LogChunk(key("decode-0"), 0, LOADING, len(LOADING)))
+    assert scene.state("decode-0") is EngineState.STARTING
+    engine = scene.monitor.snapshot.engines["decode-0"]
+    assert (engine.phase, engine.held_up) == ("load", "silent 8m")
+    assert engine.silent_since == pytest.approx(now - 500.0, abs=2.0)
+    scene.monitor.silences = {"decode": {"load": 400.0}}
+    scene.state("decode-0")
+    assert not scene.monitor.snapshot.engines["decode-0"].held_up, "it was so before"
 
 
 async def test_acts_are_what_one_person_did_within_a_minute(scene: Scene) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from console.model.pace import Pace, about, skew_of
 from console.model.snapshot import EngineSnapshot, EngineState
-from console.services.monitoring.paces import Now, PaceBook, Start, pace, shape
+from console.services.monitoring.paces import Now, PaceBook, Start, longest, pace, shape
 from tests.services.deployments import deployment
 
 PHASES = {"config": 5.0, "load": 60.0, "memory": 360.0, "graph": 400.0, "serving": 470.0}
@@ -74,6 +74,15 @@ def test_the_book_keeps_each_start_once_and_only_the_newest(tmp_path: Path) -> N
     assert [each.run for each in again] == [f"r{number}" for number in range(4, 12)]
     assert again[-1] == Start("r11", 111.0, {"load": 10.0})
     assert PaceBook(path).of("prefill") == []
+
+
+def test_the_longest_silence_of_each_phase_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "pd.json"
+    for number, silence in enumerate((4.0, 9.0, 2.0)):
+        PaceBook(path).keep("decode", Start(f"r{number}", 100.0, {"load": 10.0}, {"load": silence, "graph": 1.0}))
+    assert longest(PaceBook(path).of("decode")) == {"load": 9.0, "graph": 1.0}
+    path.write_text('{"decode": [{"run": "r", "ready_s": 100.0, "phases": {"load": 10.0}}]}')
+    assert longest(PaceBook(path).of("decode")) == {}, "of starts that were kept without it"
 
 
 @pytest.mark.parametrize("rubbish", ["", "[]", '{"decode": 3}', '{"decode": [{"run": 1}]}', "\x00"])

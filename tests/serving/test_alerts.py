@@ -153,6 +153,27 @@ def test_an_alert_is_over_at_once_when_its_whole_group_is_ready_again() -> None:
     assert {each.key for each in book.news()[1]} == {"group/decode", "C8"}
 
 
+def test_a_start_that_is_held_up_by_a_silent_rank_is_one_warning() -> None:
+    starting = dict.fromkeys(ALL, EngineState.STARTING)
+
+    def seen(second: float, **states: EngineState) -> ClusterSnapshot:
+        quiet = at(second, {**starting, **states})
+        slow = replace(
+            quiet.engines["decode-3"], phase="load", progress=0.41, silent_since=0.0, held_up=f"silent {second:.0f}m"
+        )
+        return replace(quiet, engines={**quiet.engines, "decode-3": slow})
+
+    book = AlertBook(hold_s=0.0)
+    book.take(seen(2.0))
+    book.take(seen(3.0))
+    assert titles(book) == ["decode: start held up, decode-3 silent at load 41 %"]
+    assert book.active[0].level == "warning"
+    assert "(silent 3m)" in book.active[0].text
+    assert [each.key for each in book.news()[0]] == ["silent/decode"]
+    book.take(at(4.0, READY))
+    assert titles(book) == []
+
+
 def test_links_and_failures_are_grouped_and_errors_come_first_without_secrets() -> None:
     nodes = {name: NodeSnapshot(name, "h", "a3", 16, Link(LinkState.LOST, reason="refused")) for name in ("p0", "d0")}
     text = "--api-key sk-verysecret out of memory"

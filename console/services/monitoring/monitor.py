@@ -58,6 +58,7 @@ class Monitor:
         self.restarts: Mapping[str, GroupRestart] = {}
         self.paces: Mapping[str, Pace] = {}
         self.usual: Mapping[str, Usual] = {}
+        self.silences: Mapping[str, Mapping[str, float]] = {}
         self.nodes = {name: NodeRecord(node) for name, node in deployment.cluster.nodes.items()}
         self.runs: dict[RunKey, RunRecord] = {}
         self._logs = logs
@@ -201,6 +202,7 @@ class Monitor:
             restarts=self.restarts,
             paces=self.paces,
             usual=self.usual,
+            silences=self.silences,
         )
         return picture.take(scene, time.time())
 

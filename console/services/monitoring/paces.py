@@ -35,6 +35,8 @@ class Start:
     ready_s: float
     phases: Mapping[str, float]
     """Phase → when the slowest rank had come to it."""
+    silences: Mapping[str, float] = field(default_factory=dict)
+    """Phase → the longest time for which a rank in it said nothing."""
 
     def left(self, phase: str, elapsed_s: float, since_s: float | None, share: float | None) -> float:
         """What was left of this one where another is now: in a phase since `since_s`, `share` of it done where bars say so."""
@@ -64,6 +66,7 @@ class Now:
     from_beginning: bool
     elapsed_s: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
+    silences: dict[str, float] = field(default_factory=dict)
 
 
 def share_within(phase: str, progress: float | None) -> float | None:
@@ -105,7 +108,15 @@ class PaceBook:
         if all(each.run != start.run for each in known.get(key, [])):
             known[key] = [*known.get(key, []), start][-KEPT:]
             data = {
-                name: [{"run": each.run, "ready_s": each.ready_s, "phases": dict(each.phases)} for each in found]
+                name: [
+                    {
+                        "run": each.run,
+                        "ready_s": each.ready_s,
+                        "phases": dict(each.phases),
+                        "silences": dict(each.silences),
+                    }
+                    for each in found
+                ]
                 for name, found in known.items()
             }
             save_text(self._path, json.dumps(data, indent=1) + "\n")
@@ -117,7 +128,10 @@ class PaceBook:
             return {
                 str(key): [
                     Start(
-                        str(each["run"]), float(each["ready_s"]), {str(k): float(v) for k, v in each["phases"].items()}
+                        str(each["run"]),
+                        float(each["ready_s"]),
+                        _numbers(each["phases"]),
+                        _numbers(each.get("silences", {})),
                     )
                     for each in found
                 ]
@@ -155,6 +169,9 @@ class PaceWatch:
             else:
                 self._starts.pop(group, None)
         self._monitor.paces, self._monitor.usual = seen, self._usual()
+        self._monitor.silences = {
+            group: longest(self._book.of(shape(deployment, group))) for group in deployment.layout.groups
+        }
 
     def _usual(self) -> Mapping[str, Usual]:
         """Group → how long its start took before; groups that nobody has watched are left out."""
@@ -175,6 +192,10 @@ class PaceWatch:
         slowest = min(members, key=lambda each: Phase(each.phase).order if each.phase else 0)
         if slowest.phase and slowest.state is EngineState.STARTING:
             watched.phases.setdefault(slowest.phase, elapsed)
+        for each in members:
+            if each.state is EngineState.STARTING and each.phase and each.log_line_at is not None:
+                silence = now - each.log_line_at
+                watched.silences[each.phase] = max(watched.silences.get(each.phase, 0.0), silence)
         return watched
 
     def _began(self, engine: EngineSnapshot) -> float:
@@ -186,11 +207,23 @@ class PaceWatch:
             return
         ready = now - min(self._began(each) for each in members)
         try:
-            self._book.keep(
-                shape(deployment, group), Start(str(members[0].run), round(ready, 1), _rounded(watched.phases))
-            )
+            start = Start(str(members[0].run), round(ready, 1), _rounded(watched.phases), _rounded(watched.silences))
+            self._book.keep(shape(deployment, group), start)
         except ConsoleError as error:
             self._monitor.note(EventLevel.WARNING, f"how long the start of {group} took is not kept: {error}")
+
+
+def longest(known: Sequence[Start]) -> dict[str, float]:
+    """Phase → the longest silence of these starts; a phase in which nobody was watched is not in it."""
+    found: dict[str, float] = {}
+    for each in known:
+        for phase, silence in each.silences.items():
+            found[phase] = max(found.get(phase, 0.0), silence)
+    return found
+
+
+def _numbers(values: Mapping[str, float]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in values.items()}
 
 
 def _rounded(phases: Mapping[str, float]) -> dict[str, float]:

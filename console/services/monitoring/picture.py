@@ -31,8 +31,11 @@ from console.services.monitoring.drift import drift
 from console.services.monitoring.loads import serving_of
 from console.services.monitoring.records import NodeRecord, RunRecord
 from console.services.monitoring.sightings import asked_of, sightings
+from console.services.monitoring.silence import held_up
 from console.services.monitoring.states import Evidence, condemn, halted_words, judge
 
+LATE_S = 3.0
+"""Between a log's last byte on its node and here, when somebody is listening."""
 _ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
 
@@ -54,6 +57,8 @@ class Scene:
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
     usual: Mapping[str, Usual] = field(default_factory=dict)
+    silences: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Group -> phase -> the longest silence of earlier starts."""
 
 
 def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | None:
@@ -79,6 +84,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
     for name, engine in engines.items():
         if engine.state is EngineState.STARTING and (pace := scene.paces.get(engine.group)) is not None:
             engines[name] = replace(engine, start_left_s=pace.left_s)
+    engines.update(held_up(engines, scene.silences, now))
     for name, serving in single.items():
         engines[name] = replace(engines[name], serving=serving)
     devices = {(rank.node, device): rank.id for rank in ranks for device in rank.devices}
@@ -182,7 +188,7 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         log_bytes=run.log_size,
         log_copied=scene.copied(run.key),
         log_read=_log_read(run, learnt),
-        log_line_at=learnt.log_line_at if learnt else None,
+        log_line_at=_spoke_at(record, run, learnt),
         age_s=age,
         stuck_pids=run.pids if verdict.state is EngineState.STUCK else (),
         stale_of=stale,
@@ -215,6 +221,17 @@ def _evidence(
     )
 
 
+def _spoke_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:
+    """When a log grew last, our clock. What a console that was opened later reads is as old as its node says."""
+    offset = record.clock_offset_s or 0.0
+    arrived = learnt.log_line_at if learnt else None
+    written = run.log_at if run.log_size else run.started_at
+    here = None if written is None else round(written - offset)
+    if arrived is None or here is None:
+        return here if arrived is None else arrived
+    return min(arrived, here) if arrived - here > LATE_S else arrived
+
+
 def _log_read(run: RunState | None, learnt: RunRecord | None) -> bool:
     """Whether nothing of the log on the node is unread here."""
     return run is None or (learnt.fed if learnt else 0) >= run.log_size
@@ -233,7 +250,7 @@ def _ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> tupl
     seen = record.link.state in (LinkState.UP, LinkState.STALE)
     alive = seen and run.verdict in (RunVerdict.RUNNING, RunVerdict.PREPARED)
     answers = learnt.answers if alive else tuple(map(_of_before, learnt.answers))
-    return (link, process, Rung("log", grade, text, learnt.log_line_at), *answers)
+    return (link, process, Rung("log", grade, text, _spoke_at(record, run, learnt)), *answers)
 
 
 def _of_before(rung: Rung) -> Rung:

@@ -12,12 +12,13 @@ from console.commands.masking import masked_argv, masked_env
 from console.commands.script import cmd_sh
 from console.model.deployment import Rank
 from console.model.errors import ConsoleError, LinkLost, NodeError, Unreachable
-from console.model.pace import skew_of
+from console.model.pace import Pace, lasting, skew_of
 from console.model.plan import Step
 from console.model.run import RunState
 from console.model.snapshot import EngineSnapshot, EngineState, EventLevel, LinkState
 from console.probes.checks_weights import SHARED_TYPES
 from console.probes.listeners import listeners_probe, listens, parse_listeners
+from console.services.monitoring.silence import slowest
 from console.services.operations.scope import Say, Scope
 
 READY_LIMIT_S = 3600.0
@@ -176,7 +177,7 @@ class Launching:
     async def wait_ready(self, step: Step, say: Say) -> str:
         """Until every engine of the step is ready, one has failed, or the operator stops waiting."""
         began = time.monotonic()
-        told = ""
+        told: object = None
         while time.monotonic() - began < READY_LIMIT_S:
             if self._scope.cancelled.is_set():
                 return "not waited for any longer; the engines go on"
@@ -188,10 +189,10 @@ class Launching:
             if ready == len(step.engines):
                 return f"{ready} ready after {time.monotonic() - began:.0f} s"
             pace = self._scope.monitor.paces.get(self._scope.ranks[step.engines[0]].group)
-            text = f"{ready}/{len(step.engines)} ready" + (f", {pace.words()}" if pace and pace.of else "")
-            if text != told:
+            news, text = waiting_words(step, mine, pace, time.monotonic() - began)
+            if news != told:
                 say(text)
-                told = text
+                told = news
             await self._scope.next_picture()
         raise ConsoleError(
             f"not ready after {READY_LIMIT_S:.0f} s; the engines are left running", hint="read their logs"
@@ -202,6 +203,22 @@ class Launching:
         runs = self._scope.plan.runs
         seen = [self._scope.monitor.snapshot.engines.get(name) for name in step.engines]
         return [engine for engine in seen if engine is not None and (engine.run or "") >= runs[engine.id]]
+
+
+def waiting_words(
+    step: Step, engines: Sequence[EngineSnapshot], pace: Pace | None, since_s: float
+) -> tuple[object, str]:
+    """How far a start is, for people, and what must differ from the last time for it to be told again: not each percent."""
+    ready = sum(each.state is EngineState.READY for each in engines)
+    parts = [f"{ready}/{len(step.engines)} ready" + (f" after {lasting(since_s, 10)}" if since_s >= 10.0 else "")]
+    starting = [each for each in engines if each.state is EngineState.STARTING]
+    last = slowest(starting) if starting else None
+    if last is not None and last.phase:
+        share = "" if last.progress is None else f" {last.progress:.0%}"
+        parts.append(f"slowest {last.id}{share}" + (f" ({last.held_up})" if last.held_up else ""))
+    if pace is not None and pace.of:
+        parts.append(pace.words())
+    return (parts[0], last.held_up if last else ""), ", ".join(parts)
 
 
 def _explained(engines: Sequence[EngineSnapshot]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from console.commands.masking import masked_text
 from console.model.alert import Alert, Level
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState, LinkState
+from console.services.monitoring.silence import at_words, slowest
 
 HOLD_S = 5.0
 """How long something must hold before it is an alert."""
@@ -26,6 +27,7 @@ def conditions(snapshot: ClusterSnapshot) -> Iterator[Alert]:
     """Everything that holds in a picture, whatever it held before."""
     wanted, stopped = _wanted(snapshot), _stopped(snapshot)
     yield from _groups(snapshot, wanted | stopped)
+    yield from _silences(snapshot, wanted)
     yield from _links(snapshot)
     since = snapshot.work.since if snapshot.work else 0.0
     known = [
@@ -82,6 +84,20 @@ def _groups(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Alert
             remedy = why.remedy if why is not None else f"see logs {lead.id}"
             level: Level = "error" if broken else "warning"
             yield Alert(f"group/{group}", level, title, snapshot.at, text, remedy, names)
+
+
+def _silences(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Alert]:
+    """Starts that do not go on because a log says nothing more, one alert for a group."""
+    quiet = [each for each in snapshot.engines.values() if each.silent_since is not None and each.id not in spared]
+    for group in dict.fromkeys(each.group for each in quiet):
+        mine = [each for each in quiet if each.group == group]
+        last = slowest(mine)
+        more = f" and {len(mine) - 1} more" if len(mine) > 1 else ""
+        title = f"{group}: start held up, {last.id}{more} silent {at_words(last)}"
+        text = f"{last.id} on {last.node}: its log has said nothing for longer than usual ({last.held_up})"
+        names = tuple(each.id for each in mine)
+        remedy = f"see logs {last.id}; where it hangs, restart it with its group"
+        yield Alert(f"silent/{group}", "warning", title, snapshot.at, text, remedy, names)
 
 
 def _links(snapshot: ClusterSnapshot) -> Iterator[Alert]:
@@ -160,7 +176,7 @@ class AlertBook:
     def _mended(self, key: str, snapshot: ClusterSnapshot) -> bool:
         """Whether it cannot come back by itself: its whole group is ready again, or other runs of its engines are."""
         runs = self._runs.get(key, {})
-        group = [each for each in snapshot.engines.values() if f"group/{each.group}" == key]
+        group = [each for each in snapshot.engines.values() if key in (f"group/{each.group}", f"silent/{each.group}")]
         later = [each for name, run in runs.items() if (each := snapshot.engines.get(name)) and each.run != run]
         if not group and len(later) < len(runs):
             return False
