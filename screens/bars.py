@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from console.model.service import ServiceState
 from console.model.state import LinkState
 from screens.actions import ACTIONS, BY_ID, FOOTERS, Action, Place
 from screens.grid.rows import age_words
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot
 
 
+SERVICES: Mapping[ServiceState, str] = {
+    ServiceState.UP: "ok",
+    ServiceState.PART: "warn",
+    ServiceState.UNPROVEN: "warn",
+    ServiceState.DOWN: "fail",
+    ServiceState.UNKNOWN: "stale",
+}
+WIDE = 100
+"""Cells from which the door of a deployment may stand in the header."""
 LEAST_ALERT = 12
 """Cells below which an alert in the header would say nothing."""
 
@@ -55,7 +65,7 @@ class Header(Bar):
         safe = f" {replay or 'READ-ONLY'} "
         mode: Span = (safe, "readonly") if replay or snapshot.read_only else (" ARMED ", "armed")
         head: list[Span] = [(f" {shown(snapshot.cluster)}", "title"), (f" {shown(snapshot.deployment)} ", "dim"), mode]
-        parts: list[Line] = [tuple(head)]
+        parts: list[Line] = []
         if frozen_at is not None:
             parts.append(((f" FROZEN {time.strftime('%H:%M:%S', time.localtime(frozen_at))} ", "readonly"),))
         if running:
@@ -79,7 +89,7 @@ class Header(Bar):
         parts.append(((f"links {up}/{total}", "ok" if up == total else "stale"),))
         if problems:
             parts.append(((f"{problems} finding{'s' if problems != 1 else ''} (7)", "warn"),))
-        line = _joined(parts, self.size.width)
+        line = self._fitted(tuple(head), snapshot, parts)
         left = self.size.width - length(line) - 1
         if snapshot.alerts and left >= LEAST_ALERT:
             first, more = snapshot.alerts[0], len(snapshot.alerts) - 1
@@ -87,6 +97,19 @@ class Header(Bar):
             role = "fail" if first.level == "error" else "warn"
             line = (*line, (fit(words, min(left, length(((words, ""),)))), role))
         self.write(line)
+
+    def _fitted(self, head: Line, snapshot: ClusterSnapshot, parts: Sequence[Line]) -> Line:
+        """The parts that fit, behind whether the deployment serves; where that costs no other part, its door too."""
+        service, cells = snapshot.service, self.size.width
+        if service is None:
+            return _joined((head, *parts), cells)
+        room = cells - (LEAST_ALERT + 1 if snapshot.alerts else 0)
+        for words in (service.words(), service.brief()) if cells >= WIDE else (service.brief(),):
+            line: Line = ((shown(words), f"bold {SERVICES[service.state]}"),)
+            every = (head, line, *parts)
+            if sum(length(part) + 1 for part in every) <= room:
+                break
+        return _joined(every, cells)
 
     def _counts(self, snapshot: ClusterSnapshot) -> Line:
         counts = snapshot.count()

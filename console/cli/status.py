@@ -13,6 +13,7 @@ from console.cli.options import add_cluster_options
 from console.model.errors import ExitCode, Unreachable
 from console.model.pace import Pace, Skew, about
 from console.model.restart import GroupRestart
+from console.model.service import Service
 from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot, Task
 from console.model.unmanaged import Unmanaged
 from console.probes.sanitize import clean
@@ -85,6 +86,7 @@ def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
     return {
         "cluster": snapshot.cluster,
         "deployment": snapshot.deployment,
+        "service": _service(snapshot.service),
         "nodes": {name: _node(node, snapshot.at) for name, node in snapshot.nodes.items()},
         "engines": [_engine(engine) for engine in snapshot.engines.values()],
         "tasks": [_task(task) for task in snapshot.tasks],
@@ -92,6 +94,10 @@ def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
         "skews": {name: _skew(each) for name, each in snapshot.skews.items()},
         "restarts": {name: _restart(each, snapshot.at) for name, each in snapshot.restarts.items()},
     }
+
+
+def _service(each: Service | None) -> dict[str, Any] | None:
+    return None if each is None else {"state": str(each.state), "door": each.door, "reason": each.reason or None}
 
 
 def _start(each: Pace) -> dict[str, Any]:
@@ -200,7 +206,10 @@ def _print_jsonl(snapshot: ClusterSnapshot) -> None:
 
 
 def _print_table(snapshot: ClusterSnapshot) -> None:
-    print(f"{snapshot.cluster}  {snapshot.deployment}")
+    print(
+        f"{snapshot.cluster}  {snapshot.deployment}"
+        + (f"  {clean(snapshot.service.words())}" if snapshot.service else "")
+    )
     print(f"{'NODE':12} {'LINK':11} {'DEVICES':9} {'HBM MiB':>15} {'TEMP':>5} {'AGE':>6}  REASON")
     for node in snapshot.nodes.values():
         print(_node_row(node, snapshot.at))

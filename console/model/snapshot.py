@@ -12,6 +12,7 @@ from console.model.alert import Alert
 from console.model.pace import Pace, Skew, Usual
 from console.model.restart import GroupRestart
 from console.model.role import RankRole
+from console.model.service import Service
 from console.model.state import EngineState as EngineState
 from console.model.state import EventLevel as EventLevel
 from console.model.state import Grade as Grade
@@ -299,6 +300,8 @@ class ClusterSnapshot:
     """Who is at work on the deployment, for example `ann@jump: start runs`; empty when nobody is."""
     work: Work | None = None
     """The same, with what it takes down."""
+    service: Service | None = None
+    """Whether requests are answered; None while nothing of the deployment is launched, or when it has no door."""
     nodes: Mapping[str, NodeSnapshot] = field(default_factory=dict)
     engines: Mapping[str, EngineSnapshot] = field(default_factory=dict)
     """By engine id, in layout order, the proxy last; engines found on nodes but not in the plan follow."""

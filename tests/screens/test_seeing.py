@@ -8,6 +8,7 @@ from unicodedata import east_asian_width
 
 import pytest
 
+from console.model.service import Service, ServiceState
 from console.model.snapshot import Device, EngineState, EventLevel, Grade, Link, LinkState, Rung
 from screens.app import Options
 from screens.grid.rows import EDGE, columns_for, count_words
@@ -15,6 +16,8 @@ from screens.lines import Pen, plain
 from screens.looks import LOOKS, STATES
 from tests.screens.fakes import FakeSession, devices
 from tests.screens.seen import LARGE, SMALL, running
+
+DOOR = "http://10.0.0.1:8000"
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE, (60, 16), (200, 50)], ids=["80x24", "120x40", "60x16", "200x50"])
@@ -29,6 +32,33 @@ async def test_eighteen_engines_on_four_nodes_are_readable(tmp_path: Path, size:
         assert "1 FAILED" in text
         assert "18 ready" in seen.lines()[0]
         assert seen.lines()[-1].lstrip().startswith("? Help  q Quit")
+
+
+@pytest.mark.parametrize(
+    ("service", "narrow", "wide"),
+    [
+        (Service(ServiceState.UP, DOOR, "dsv4"), "UP", f"UP {DOOR} dsv4"),
+        (
+            Service(ServiceState.PART, DOOR, "[b]dsv4", "14 of 16 decode"),
+            "PART: 14 of 16 decode",
+            f"PART: 14 of 16 decode {DOOR} [b]dsv4",
+        ),
+        (Service(ServiceState.DOWN, DOOR, "dsv4", "no decode"), "DOWN: no decode", "DOWN: no decode"),
+        (None, "", ""),
+    ],
+)
+async def test_the_header_says_first_whether_it_serves(
+    tmp_path: Path, service: Service | None, narrow: str, wide: str
+) -> None:
+    session = FakeSession(tmp_path)
+    session.more["service"] = service
+    session.publish()
+    for size, words in ((SMALL, narrow), (LARGE, wide)):
+        async with running(session, size) as seen:
+            head = seen.lines()[0]
+            assert f" lab a3-pd  ARMED  {words}".rstrip() in head
+            assert "19 ready" in head
+            assert ("http" in head) is ("http" in words)
 
 
 async def test_the_worst_is_told_first_in_header_and_rows(tmp_path: Path) -> None:

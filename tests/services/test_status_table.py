@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from console.cli.status import _print_table
-from console.model.snapshot import ClusterSnapshot, Link, LinkState, NodeSnapshot
+from console.cli.status import _print_table, document
+from console.model.service import Service, ServiceState
+from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Link, LinkState, NodeSnapshot
+from console.model.work import Asked
 
 
 def test_a_node_without_devices_shows_none_and_one_that_is_silent_about_them_shows_unknown(
@@ -22,3 +26,32 @@ def test_a_node_without_devices_shows_none_and_one_that_is_silent_about_them_sho
     assert "?" not in rows["plain"]
     assert "?/8" in rows["silent"]
     assert rows["silent"].endswith("npu-smi hangs")
+
+
+def test_the_first_line_says_whether_it_serves(capsys: pytest.CaptureFixture[str]) -> None:
+    service = Service(ServiceState.PART, "http://10.0.0.1:8000", "dsv4\x1b[2J", "14 of 16 decode")
+    picture = ClusterSnapshot(at=100.0, cluster="lab", deployment="x", service=service)
+    _print_table(picture)
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "lab  x  PART: 14 of 16 decode http://10.0.0.1:8000 dsv4"
+    assert document(picture)["service"] == {
+        "state": "PART",
+        "door": "http://10.0.0.1:8000",
+        "reason": "14 of 16 decode",
+    }
+    assert document(replace(picture, service=None))["service"] is None
+
+
+def test_who_stopped_an_engine_and_what_holds_another_up_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    stopped = EngineSnapshot("decode-0", "d0", "decode", "decode", EngineState.EXITED, asked=Asked("alice@jump2", 60.0))
+    slow = EngineSnapshot("decode-1", "d0", "decode", "decode", EngineState.STARTING, held_up="silent 2m")
+    picture = ClusterSnapshot(
+        at=100.0, cluster="lab", deployment="x", engines={each.id: each for each in (stopped, slow)}
+    )
+    _print_table(picture)
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert rows["decode-0"].endswith("stopped by alice@jump2, 40 s ago")
+    assert rows["decode-1"].endswith("silent 2m")
+    engines = document(picture)["engines"]
+    assert (engines[0]["asked"], engines[0]["cause"]) == ({"by": "alice@jump2", "at": 60.0}, None)
+    assert (engines[1]["asked"], engines[1]["held_up"]) == (None, "silent 2m")

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
 import pytest
 
+from console.model.deployment import Assignment, Deployment
+from console.model.run import RunKey, RunState, RunVerdict
+from console.model.snapshot import Grade, Link, LinkState, Rung
 from console.remote.http import HttpAnswer
+from console.remote.link import NodeLink
+from console.services.logs.copies import LogBook
+from console.services.monitoring.monitor import Monitor
 from console.services.serving.answers import ChatStream, completion_text, streamed
-from console.services.serving.verification import Proof, Verification, _coverage
+from console.services.serving.verification import Ask, Proof, Verification, Verifier, _coverage
+from tests.services.deployments import CLUSTER
+from tests.services.test_service import MIXED
 
 
 def event(**delta: object) -> bytes:
@@ -73,3 +85,42 @@ def test_nothing_tried_is_not_passed() -> None:
     assert not Verification((Proof("ranks", None, ""),)).passed
     assert Verification((Proof("chat", True, ""), Proof("ranks", None, ""))).passed
     assert not Verification((Proof("chat", True, ""), Proof("golden", False, ""))).passed
+
+
+class Answering:
+    """A link whose engine answers every chat in the same way."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def http(self) -> Answering:
+        return self
+
+    async def get(self, *_: object) -> HttpAnswer:
+        return HttpAnswer(404, b"", 0.1)
+
+    async def post_json(self, *asked: object) -> HttpAnswer:
+        cast(Callable[[bytes], None], asked[-1])(self._body)
+        return HttpAnswer(200, self._body, 0.1)
+
+    def follow(self, *_: object) -> None:
+        """Logs are not looked at."""
+
+
+@pytest.mark.parametrize(("body", "state"), [(event(content="hi") + DONE, "UP"), (event(content="hi"), "UNPROVEN")])
+async def test_a_verification_that_passed_proves_the_service(tmp_path: Path, body: bytes, state: str) -> None:
+    made = Deployment(CLUSTER, MIXED, Assignment({"mixed": ("d0", "d1")}))
+    links = cast(dict[str, NodeLink], {name: Answering(body) for name in CLUSTER.nodes})
+    monitor = Monitor(made, LogBook(tmp_path / "logs", lambda _: None), links, read_only=True)
+    now = time.time()
+    for rank in made.ranks():
+        key = RunKey(made.name, rank.id, "r1")
+        monitor.on_link(rank.node, Link(LinkState.UP, now))
+        monitor.on_runs(rank.node, (RunState(key, RunVerdict.RUNNING, log_size=5, started_at=now),), (), now)
+        monitor.learnt(key).rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
+    monitor.publish()
+    assert monitor.snapshot.service is not None
+    assert monitor.snapshot.service.state == "UNPROVEN", "health alone proves nothing"
+    await Verifier(monitor, links).run(lambda _: None, Ask(requests=2))
+    monitor.publish()
+    assert monitor.snapshot.service.state == state

@@ -30,6 +30,7 @@ from console.services.monitoring import unmanaged
 from console.services.monitoring.drift import drift
 from console.services.monitoring.loads import serving_of
 from console.services.monitoring.records import NodeRecord, RunRecord
+from console.services.monitoring.service import service
 from console.services.monitoring.sightings import asked_of, sightings
 from console.services.monitoring.silence import held_up
 from console.services.monitoring.states import Evidence, condemn, halted_words, judge
@@ -96,6 +97,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         read_only=scene.read_only,
         holder=scene.work.words() if scene.work else "",
         work=scene.work,
+        service=service(scene.deployment, tuple(engines.values()), now),
         nodes=nodes,
         engines=engines,
         events=scene.events,

@@ -6,11 +6,12 @@ The door is the proxy, else the first engine with a port. Nothing on a node chan
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from console.model.errors import Refused, UsageError
-from console.model.snapshot import EngineSnapshot, EngineState
+from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
 from console.probes.metrics import parse_metrics
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
@@ -97,7 +98,12 @@ class Verifier:
         tell(_coverage(before, await self._served(), self._labels()))
         if door.role == "proxy" and self._with_port("prefill") and self._with_port("decode"):
             tell(await self._compare(door, ask.timeout_s))
-        return Verification(tuple(proofs))
+        made = Verification(tuple(proofs))
+        key = self._monitor.current(door.id)
+        if made.passed and key is not None:
+            self._monitor.learnt(key).works = Rung("works", Grade.OK, f"{count} chats were answered", time.time())
+            self._monitor.touch()
+        return made
 
     def _with_port(self, role: str) -> list[EngineSnapshot]:
         engines = self._monitor.snapshot.engines.values()

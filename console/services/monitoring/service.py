@@ -1,0 +1,108 @@
+"""Whether requests are answered at the door of a deployment: the one word that stands for all of its engines. Pure.
+
+`/health` is no proof of it. A completion that was answered lately is, or requests that move tokens; asking for them is
+`serving`'s job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from console.model.deployment import Deployment
+from console.model.pace import lasting
+from console.model.service import Service, ServiceState
+from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
+from console.services.monitoring.cadences import Cadences
+
+PROOF_S = Cadences().works_s + Cadences().works_timeout_s + 10.0
+"""How long an answer proves that the next one will come: until it must have been asked for again, and answered."""
+ROLES = ("prefill", "decode", "mixed")
+_REST = (EngineState.IDLE, EngineState.EXITED)
+_ON_THE_WAY = {
+    EngineState.LAUNCHING: "starts",
+    EngineState.STARTING: "starts",
+    EngineState.STOPPING: "stops",
+    EngineState.IDLE: "not started",
+    EngineState.EXITED: "stopped",
+}
+
+Word = tuple[ServiceState, str]
+
+
+def service(deployment: Deployment, engines: Sequence[EngineSnapshot], now: float) -> Service | None:
+    """The verdict; None without a door, and while nothing of the deployment is launched."""
+    mine = [each for each in engines if "@" not in each.id]
+    doors = [each for each in mine if each.role == "proxy"] or [
+        each for each in mine if each.role == "mixed" and each.port is not None and not each.headless
+    ]
+    if not doors:
+        return None
+    door = next((each for each in doors if each.state is EngineState.READY), doors[0])
+    where = f"http://{deployment.address(door.node)}:{door.port}"
+    model = deployment.layout.model.served_name or deployment.layout.model.path
+    if not any(_launched(each) for each in mine):
+        unseen = all(each.state is EngineState.UNREACHABLE for each in doors)
+        return Service(ServiceState.UNKNOWN, where, model, f"{door.node} out of reach") if unseen else None
+    proof, evidence = _proof(doors, now)
+    words = [word for role in ROLES if (word := _role(role, mine, proven=proof)) is not None]
+    words += [word] if door.role == "proxy" and (word := _door(door)) is not None else []
+    for state in (ServiceState.DOWN, ServiceState.UNKNOWN):
+        if found := [reason for each, reason in words if each is state]:
+            return Service(state, where, model, found[0])
+    part = ", ".join(reason for _, reason in words)
+    if not proof:
+        return Service(ServiceState.UNPROVEN, where, model, part or evidence)
+    return Service(ServiceState.PART if part else ServiceState.UP, where, model, part)
+
+
+def _launched(engine: EngineSnapshot) -> bool:
+    """Whether it was started and not stopped since, as far as anybody knows."""
+    state = engine.stale_of if engine.state is EngineState.UNREACHABLE else engine.state
+    return state is not None and state not in _REST
+
+
+def _role(role: str, engines: Sequence[EngineSnapshot], *, proven: bool) -> Word | None:
+    """What is wrong with the engines of a role; None when nothing is, or when there are none."""
+    mine = [each for each in engines if each.role == role]
+    ready = sum(each.state is EngineState.READY for each in mine)
+    if ready == len(mine):
+        return None
+    if ready:
+        return ServiceState.PART, f"{ready} of {len(mine)} {role}"
+    states = [each.state for each in mine]
+    if any(each.state is EngineState.DEGRADED and not each.after for each in mine) and proven:
+        return ServiceState.PART, f"{role} degraded"
+    if EngineState.UNREACHABLE in states:
+        return ServiceState.UNKNOWN, f"{role} out of reach"
+    way = next((_ON_THE_WAY[state] for state in states if state in _ON_THE_WAY and state not in _REST), "")
+    return ServiceState.DOWN, f"{role} {way}" if way else f"no {role}"
+
+
+def _door(proxy: EngineSnapshot) -> Word | None:
+    """What is wrong with the proxy."""
+    if proxy.state is EngineState.READY:
+        return None
+    if proxy.state is EngineState.UNREACHABLE:
+        return ServiceState.UNKNOWN, f"{proxy.node} out of reach"
+    works = _works(proxy)
+    if proxy.state is EngineState.DEGRADED and works is not None and works.grade is Grade.FAIL:
+        return ServiceState.DOWN, "completions fail"
+    return ServiceState.DOWN, f"proxy {_ON_THE_WAY.get(proxy.state, proxy.state)}"
+
+
+def _works(engine: EngineSnapshot) -> Rung | None:
+    return next((rung for rung in engine.health if rung.name == "works"), None)
+
+
+def _proof(doors: Sequence[EngineSnapshot], now: float) -> tuple[bool, str]:
+    """Whether a door answered lately; else what is missing. An engine that is not asked is one whose requests move."""
+    found = []
+    for each in doors:
+        works = _works(each)
+        moves = each.role != "proxy" and works is not None and works.grade is Grade.SKIPPED
+        if works is not None and works.at is not None and (works.grade is Grade.OK or moves):
+            found.append(works.at)
+    if not found:
+        return False, "no completion was answered yet"
+    age = now - max(found)
+    return age <= PROOF_S, f"last answer {lasting(age)} ago"

@@ -1,0 +1,137 @@
+"""Whether a deployment serves: one word for all its engines, and never more than was proven."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from console.model.deployment import Assignment, Deployment
+from console.model.layout import Layout
+from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
+from console.services.monitoring.service import PROOF_S, service
+from tests.services.deployments import CLUSTER, LAYOUT, deployment, picture
+
+NOW = 10_000.0
+READY, FAILED, DEGRADED, STARTING, IDLE, EXITED, GONE = (
+    EngineState.READY, EngineState.FAILED, EngineState.DEGRADED, EngineState.STARTING, EngineState.IDLE,
+    EngineState.EXITED, EngineState.UNREACHABLE,
+)  # fmt: skip
+HTTP = Rung("http", Grade.OK, "/health 200", NOW)
+ANSWERED = Rung("works", Grade.OK, "one token in 9 ms", NOW - 50.0)
+ALL = ("prefill-0", "prefill-1", "decode-0", "decode-1", "decode-2", "decode-3", "proxy")
+UP = dict.fromkeys(ALL, READY)
+
+MIXED = Layout.model_validate(
+    {
+        **LAYOUT.model_dump(exclude_unset=True, exclude={"proxy", "groups"}),
+        "groups": {
+            "mixed": {
+                "role": "mixed",
+                "nodes": 2,
+                "tensor_parallel": 16,
+                "data_parallel": {"size": 2, "per_node": 1, "balance": "external", "rpc_port": 12321},
+                "port": 7100,
+            }
+        },
+    }
+)
+
+
+def told(
+    states: Mapping[str, EngineState],
+    works: Rung | None = ANSWERED,
+    made: Deployment | None = None,
+    **more: Mapping[str, object],
+) -> str | None:
+    """The verdict in words; `works` is the proxy's rung, or that of every engine without a proxy."""
+    source = made or deployment()
+    engines = dict(picture(states, source).engines)
+    for name, each in engines.items():
+        if works is not None and (each.role == "proxy" or made):
+            engines[name] = replace(each, health=(HTTP, works))
+    for name, changes in more.items():
+        engines[name.replace("_", "-")] = replace(engines[name.replace("_", "-")], **changes)  # type: ignore[arg-type]
+    found = service(source, tuple(engines.values()), NOW)
+    return None if found is None else found.words()
+
+
+DOOR = "http://10.0.0.1:8000 dsv4"
+CASES: list[tuple[str, Mapping[str, EngineState], Rung | None, str | None]] = [
+    ("nothing launched", {}, None, None),
+    ("all stopped", dict.fromkeys(ALL, EXITED), ANSWERED, None),
+    ("up", UP, ANSWERED, f"UP {DOOR}"),
+    ("health alone", UP, None, f"UNPROVEN: no completion was answered yet {DOOR}"),
+    ("proof too old", UP, replace(ANSWERED, at=NOW - PROOF_S - 120.0), f"UNPROVEN: last answer 3m ago {DOOR}"),
+    ("proof of unknown age", UP, replace(ANSWERED, at=None), f"UNPROVEN: no completion was answered yet {DOOR}"),
+    (
+        "asking once more",
+        UP,
+        Rung("works", Grade.UNKNOWN, "500", NOW),
+        f"UNPROVEN: no completion was answered yet {DOOR}",
+    ),
+    (
+        "not asked",
+        UP,
+        Rung("works", Grade.SKIPPED, "no engine", NOW),
+        f"UNPROVEN: no completion was answered yet {DOOR}",
+    ),
+    ("one rank away", {**UP, "decode-1": FAILED}, ANSWERED, f"PART: 3 of 4 decode {DOOR}"),
+    (
+        "both short",
+        {**UP, "decode-1": FAILED, "prefill-0": IDLE},
+        ANSWERED,
+        f"PART: 1 of 2 prefill, 3 of 4 decode {DOOR}",
+    ),
+    ("short and unproven", {**UP, "decode-1": FAILED}, None, f"UNPROVEN: 3 of 4 decode {DOOR}"),
+    ("no decode", {**UP, **dict.fromkeys(ALL[2:6], FAILED)}, ANSWERED, "DOWN: no decode"),
+    ("decode stopped", {**UP, **dict.fromkeys(ALL[2:6], EXITED)}, ANSWERED, "DOWN: no decode"),
+    ("decode starts", {**UP, **dict.fromkeys(ALL[2:6], STARTING)}, ANSWERED, "DOWN: decode starts"),
+    ("all starts", {**dict.fromkeys(ALL, STARTING), "proxy": IDLE}, None, "DOWN: prefill starts"),
+    ("proxy failed", {**UP, "proxy": FAILED}, ANSWERED, "DOWN: proxy failed"),
+    ("proxy never started", {**UP, "proxy": IDLE}, None, "DOWN: proxy not started"),
+    ("proxy starts", {**UP, "proxy": STARTING}, None, "DOWN: proxy starts"),
+    ("completions fail", {**UP, "proxy": DEGRADED}, replace(ANSWERED, grade=Grade.FAIL), "DOWN: completions fail"),
+    ("the door's link is down", {**UP, "proxy": GONE}, ANSWERED, "UNKNOWN: p0 out of reach"),
+    ("decode's links are down", {**UP, **dict.fromkeys(ALL[2:6], GONE)}, ANSWERED, "UNKNOWN: decode out of reach"),
+    ("what is sure counts more", {**UP, "proxy": GONE, **dict.fromkeys(ALL[2:6], FAILED)}, None, "DOWN: no decode"),
+    ("nobody was heard yet", dict.fromkeys(ALL, GONE), None, "UNKNOWN: p0 out of reach"),
+]
+
+
+@pytest.mark.parametrize(("states", "works", "words"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_the_verdict_follows_the_engines_and_the_proof(
+    states: Mapping[str, EngineState], works: Rung | None, words: str | None
+) -> None:
+    assert told(states, works) == words
+
+
+def test_ranks_that_a_dead_peer_condemned_serve_nobody_and_those_that_answer_oddly_may() -> None:
+    decode = {**UP, **dict.fromkeys(ALL[2:6], DEGRADED)}
+    assert told(decode) == f"PART: decode degraded {DOOR}"
+    condemned = {name.replace("-", "_"): {"after": "decode-9"} for name in ALL[2:6]}
+    assert told(decode, ANSWERED, None, **condemned) == "DOWN: no decode"
+
+
+def test_api_ranks_are_doors_and_requests_that_move_are_a_proof() -> None:
+    made = Deployment(CLUSTER, MIXED, Assignment({"mixed": ("d0", "d1")}))
+    both = {"mixed-0": READY, "mixed-1": READY}
+    moves = Rung("works", Grade.SKIPPED, "requests move tokens, seen 3 s ago", NOW - 10.0)
+    assert told(both, moves, made) == "UP http://10.0.0.3:7100 dsv4"
+    assert told(both, None, made) == "UNPROVEN: no completion was answered yet http://10.0.0.3:7100 dsv4"
+    assert told({**both, "mixed-0": FAILED}, ANSWERED, made) == "PART: 1 of 2 mixed http://10.0.0.4:7100 dsv4"
+    assert told({**both, "mixed-0": GONE, "mixed-1": GONE}, None, made) == "UNKNOWN: d0 out of reach"
+
+
+def test_a_deployment_without_a_door_has_no_verdict() -> None:
+    layout = LAYOUT.model_copy(update={"proxy": None})
+    made = Deployment(CLUSTER, layout, deployment().assignment)
+    assert service(made, tuple(picture(UP, made).engines.values()), NOW) is None
+
+
+def test_strays_count_for_nothing() -> None:
+    engines = [*picture(UP).engines.values(), EngineSnapshot("decode-9@d0", "d0", "decode", "decode", FAILED)]
+    found = service(deployment(), engines, NOW)
+    assert found is not None
+    assert found.reason == "no completion was answered yet"
