@@ -97,3 +97,18 @@ def test_a_link_that_went_and_came_back_is_told_of_no_engine() -> None:
     gone = engines(EngineState.UNREACHABLE, stale_of=EngineState.READY)
     back = engines(EngineState.READY)
     assert told(Changes(), (100.0, gone), (101.0, back), (103.0, back)) == []
+
+
+def test_stages_of_a_stop_are_one_line_for_a_node() -> None:
+    changes = Changes()
+    for rank, words in enumerate(
+        ("TERM sent to 11", "TERM sent to 12", "KILL for 3 processes", "KILL for 2 processes")
+    ):
+        changes.stage("d0", f"decode-{rank}", words, 100.0)
+    changes.stage("d1", "decode-9", "TERM sent to 13", 100.5)
+    assert list(changes.take({}, {}, 100.9)) == []
+    assert [(each.node, each.engine, each.text) for each in changes.take({}, {}, 102.0)] == [
+        ("d0", "", "stopping 2 engines: TERM sent"),
+        ("d0", "", "stopping 2 engines: KILL for what is left"),
+        ("d1", "decode-9", "stopping: TERM sent to 13"),
+    ]

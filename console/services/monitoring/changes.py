@@ -16,6 +16,8 @@ _LEVELS = {
     EngineState.UNMANAGED: EventLevel.WARNING,
 }
 _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
+_STAGES = {"TERM": "TERM sent", "KILL": "KILL for what is left"}
+"""What several engines have in common of a stage of their stop, by its first word."""
 GATHER_S = 1.0
 """How long ranks of a group are waited for that go the same way: their nodes tell at their own times."""
 
@@ -40,6 +42,12 @@ class Changes:
         self._waiting: dict[tuple[str, EngineState], tuple[float, dict[str, EngineSnapshot]]] = {}
         """(group, state) -> since when, and who is in it."""
         self._told: dict[tuple[str, EngineState], float] = {}
+        self._stages: dict[tuple[str, str], tuple[float, dict[str, str]]] = {}
+        """(node, first word of a stage) -> since when, and the words of each engine."""
+
+    def stage(self, node: str, engine: str, words: str, now: float) -> None:
+        """A stop by this console went a stage further."""
+        self._stages.setdefault((node, words.split(" ")[0]), (now, {}))[1][engine] = words
 
     def take(
         self, before: Mapping[str, EngineSnapshot], after: Mapping[str, EngineSnapshot], now: float
@@ -55,11 +63,24 @@ class Changes:
                 yield _one(engine)
             else:
                 self._waiting.setdefault(key, (now, {}))[1][engine.id] = engine
+        yield from self._stopping(now)
         for key, (since, members) in tuple(self._waiting.items()):
             if now - since >= GATHER_S:
                 del self._waiting[key]
                 self._told[key] = now
                 yield from _together([_newest(each, after) for each in members.values()], after)
+
+    def _stopping(self, now: float) -> Iterator[Change]:
+        for key, (since, words) in tuple(self._stages.items()):
+            if now - since >= GATHER_S:
+                node, stage = key
+                del self._stages[key]
+                if len(words) == 1:
+                    ((engine, text),) = words.items()
+                    yield Change(EventLevel.INFO, f"stopping: {text}", engine, node)
+                else:
+                    text = f"stopping {len(words)} engines: {_STAGES.get(stage, stage)}"
+                    yield Change(EventLevel.INFO, text, "", node)
 
 
 def _changed(before: Mapping[str, EngineSnapshot], after: Mapping[str, EngineSnapshot]) -> Iterator[EngineSnapshot]:

@@ -173,7 +173,7 @@ class Monitor:
 
     def on_stop(self, node: str, key: RunKey, stage: str) -> None:
         """A stop went one stage further."""
-        self.note(EventLevel.INFO, f"stopping: {stage}", node=node, engine=key.engine)
+        self._changes.stage(node, key.engine, stage, time.time())
 
     def _learn_address(self, record: NodeRecord) -> None:
         """A node written down by name without `ip` serves at the address it reports for itself."""
