@@ -20,6 +20,7 @@ from console.model.snapshot import (
     Serving,
 )
 from console.model.unmanaged import Unmanaged
+from console.model.work import Work
 from console.services.serving.conditions import facts_of
 from console.services.serving.growth import Growth
 
@@ -76,6 +77,13 @@ BUSY = Serving(0.0, running=9, waiting=3, kv_usage=0.97, preemptions_s=0.0)
 )  # fmt: skip
 def test_facts(engines: dict[str, EngineSnapshot], facts: list[tuple[str, str]]) -> None:
     assert seen(engines) == facts
+
+
+def test_a_proxy_is_not_blamed_for_what_a_running_plan_takes_down() -> None:
+    engines = changed("decode-0", state=EngineState.EXITED)
+    work = Work("me@here", "restart", 0.0, frozenset({"decode-0"}))
+    assert seen(engines) == [("proxy-lists-dead", "proxy")]
+    assert list(facts_of(ClusterSnapshot(0.0, "c", "d", engines=engines, work=work), frozenset())) == []
 
 
 def test_an_instance_taken_out_of_the_proxy_by_hand_is_not_held_against_it() -> None:

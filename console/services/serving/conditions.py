@@ -145,7 +145,8 @@ def _listed(snapshot: ClusterSnapshot, proxy: EngineSnapshot, rung: Rung) -> Ite
     counts = listed_counts(rung)
     for role in counts or ("prefill", "decode", "mixed"):
         mine = listable(snapshot, role)
-        gone = [each.id for each in mine if each.state in _GONE]
+        leaving = snapshot.work.ends if snapshot.work else frozenset[str]()
+        gone = [each.id for each in mine if each.state in _GONE and each.id not in leaving]
         used = counts.get(role, len(mine)) - len(isolated_of(snapshot, proxy.isolated, role))
         if gone and used > len(mine) - len(gone):
             told = [name for name in gone if name not in proxy.isolated]
