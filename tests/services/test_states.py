@@ -80,6 +80,12 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         EngineState.DEGRADED,
         "EngineDeadError",
     ),
+    (
+        "shuts down, and who wanted that is not told yet",
+        _evidence(_run(RunVerdict.RUNNING), was_ready=True, rungs=OK, log_ends=True),
+        EngineState.STOPPING,
+        "",
+    ),
     ("headless loading", _evidence(_run(RunVerdict.RUNNING), headless=True), EngineState.STARTING, ""),
     (
         "headless by its own line",

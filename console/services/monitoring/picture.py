@@ -26,6 +26,7 @@ from console.model.snapshot import (
     Task,
 )
 from console.model.work import Work
+from console.probes.engine_log import Phase
 from console.services.monitoring import unmanaged
 from console.services.monitoring.drift import drift
 from console.services.monitoring.loads import serving_of
@@ -213,6 +214,7 @@ def _evidence(
         headless=bare.headless or bare.port is None,
         log_ready=bool(log and log.ready),
         log_current=learnt is not None and _log_read(run, learnt),
+        log_ends=bool(log and log.phase.order >= Phase.STOPPING.order),
         log_dead=log.dead if log else "",
         first_error=log.first_error if log else "",
         rungs=learnt.answers if learnt else (),

@@ -34,6 +34,8 @@ class Evidence:
     log_ready: bool = False
     log_current: bool = True
     """Whether the log has been read to the end of what the node has; before that its silence proves nothing."""
+    log_ends: bool = False
+    """Whether it says itself that it shuts down: its node may not have told yet who asked for that."""
     log_dead: str = ""
     """The line by which a running engine says that it is dead inside."""
     first_error: str = ""
@@ -86,6 +88,8 @@ def _running(evidence: Evidence, run: RunState) -> Verdict:
         return Verdict(EngineState.DEGRADED, halted_words(run))
     if evidence.log_dead:
         return Verdict(EngineState.DEGRADED, evidence.log_dead)
+    if evidence.log_ends:
+        return Verdict(EngineState.STOPPING)
     if evidence.headless:
         return Verdict(EngineState.READY if evidence.log_ready else EngineState.STARTING)
     failed = next((rung for rung in evidence.rungs if rung.grade is Grade.FAIL), None)
