@@ -43,6 +43,7 @@ def told(
     states: Mapping[str, EngineState],
     works: Rung | None = ANSWERED,
     made: Deployment | None = None,
+    began: Mapping[str, float] | None = None,
     **more: Mapping[str, object],
 ) -> str | None:
     """The verdict in words; `works` is the proxy's rung, or that of every engine without a proxy."""
@@ -53,7 +54,7 @@ def told(
             engines[name] = replace(each, health=(HTTP, works))
     for name, changes in more.items():
         engines[name.replace("_", "-")] = replace(engines[name.replace("_", "-")], **changes)  # type: ignore[arg-type]
-    found = service(source, tuple(engines.values()), NOW)
+    found = service(source, tuple(engines.values()), began or {}, NOW)
     return None if found is None else found.words()
 
 
@@ -111,7 +112,17 @@ def test_ranks_that_a_dead_peer_condemned_serve_nobody_and_those_that_answer_odd
     decode = {**UP, **dict.fromkeys(ALL[2:6], DEGRADED)}
     assert told(decode) == f"PART: decode degraded {DOOR}"
     condemned = {name.replace("-", "_"): {"after": "decode-9"} for name in ALL[2:6]}
-    assert told(decode, ANSWERED, None, **condemned) == "DOWN: no decode"
+    assert told(decode, ANSWERED, None, None, **condemned) == "DOWN: no decode"
+
+
+def test_what_was_answered_before_all_of_a_role_were_started_anew_proves_nothing() -> None:
+    at = ANSWERED.at or 0.0
+    before = dict.fromkeys(ALL, at - 500.0)
+    assert told(UP, began=before) == f"UP {DOOR}"
+    assert told(UP, began={**before, "decode-1": at + 5.0}) == f"UP {DOOR}", "others of its role answered"
+    anew = {**before, **dict.fromkeys(ALL[2:6], at + 5.0)}
+    assert told(UP, began=anew) == f"UNPROVEN: last answer 50s ago {DOOR}"
+    assert told({**UP, "decode-3": STARTING}, began={**anew, "decode-3": at - 5.0}) == f"UNPROVEN: 3 of 4 decode {DOOR}"
 
 
 def test_api_ranks_are_doors_and_requests_that_move_are_a_proof() -> None:
@@ -127,11 +138,11 @@ def test_api_ranks_are_doors_and_requests_that_move_are_a_proof() -> None:
 def test_a_deployment_without_a_door_has_no_verdict() -> None:
     layout = LAYOUT.model_copy(update={"proxy": None})
     made = Deployment(CLUSTER, layout, deployment().assignment)
-    assert service(made, tuple(picture(UP, made).engines.values()), NOW) is None
+    assert service(made, tuple(picture(UP, made).engines.values()), {}, NOW) is None
 
 
 def test_strays_count_for_nothing() -> None:
     engines = [*picture(UP).engines.values(), EngineSnapshot("decode-9@d0", "d0", "decode", "decode", FAILED)]
-    found = service(deployment(), engines, NOW)
+    found = service(deployment(), engines, {}, NOW)
     assert found is not None
     assert found.reason == "no completion was answered yet"

@@ -98,7 +98,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         read_only=scene.read_only,
         holder=scene.work.words() if scene.work else "",
         work=scene.work,
-        service=service(scene.deployment, tuple(engines.values()), now),
+        service=service(scene.deployment, tuple(engines.values()), _began(scene, engines), now),
         nodes=nodes,
         engines=engines,
         events=scene.events,
@@ -114,15 +114,20 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
     )
 
 
+def _began(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, float]:
+    """When each engine was started, on this machine's clock, where that is known."""
+    return {
+        each.id: each.started_at - (scene.nodes[each.node].clock_offset_s or 0.0)
+        for each in engines.values()
+        if each.started_at is not None and each.node in scene.nodes
+    }
+
+
 def _skews(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, Skew]:
     """How far apart the ranks of each group began that live now."""
-    found = {}
+    found, known = {}, _began(scene, engines)
     for name, group in scene.deployment.layout.groups.items():
-        began = {
-            each.id: each.started_at - (scene.nodes[each.node].clock_offset_s or 0.0)
-            for each in engines.values()
-            if each.group == name and each.state.alive and each.started_at is not None and each.node in scene.nodes
-        }
+        began = {each: at for each, at in known.items() if engines[each].group == name and engines[each].state.alive}
         if (skew := skew_of(name, began, {**scene.deployment.layout.env, **group.env})) is not None:
             found[name] = skew
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
 
@@ -72,6 +73,10 @@ class Rounds:
     def again(self, key: RunKey, after_s: float) -> None:
         """Ask next when that many seconds have gone by."""
         self._due[key] = time.monotonic() + after_s
+
+    def sooner(self, key: RunKey, after_s: float) -> None:
+        """Ask next within that many seconds, if that is not to be done earlier anyhow."""
+        self._due[key] = min(self._due.get(key, math.inf), time.monotonic() + after_s)
 
     def ask(self, key: RunKey, question: Coroutine[None, None, None]) -> None:
         """Put a question as soon as fewer than `at_once` are open."""

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from console.model.deployment import Deployment
 from console.model.pace import lasting
@@ -29,8 +29,10 @@ _ON_THE_WAY = {
 Word = tuple[ServiceState, str]
 
 
-def service(deployment: Deployment, engines: Sequence[EngineSnapshot], now: float) -> Service | None:
-    """The verdict; None without a door, and while nothing of the deployment is launched."""
+def service(
+    deployment: Deployment, engines: Sequence[EngineSnapshot], began: Mapping[str, float], now: float
+) -> Service | None:
+    """The verdict; None without a door, and while nothing of the deployment is launched. `began`: engine -> when it started."""
     mine = [each for each in engines if "@" not in each.id]
     doors = [each for each in mine if each.role == "proxy"] or [
         each for each in mine if each.role == "mixed" and each.port is not None and not each.headless
@@ -43,7 +45,7 @@ def service(deployment: Deployment, engines: Sequence[EngineSnapshot], now: floa
     if not any(_launched(each) for each in mine):
         unseen = all(each.state is EngineState.UNREACHABLE for each in doors)
         return Service(ServiceState.UNKNOWN, where, model, f"{door.node} out of reach") if unseen else None
-    proof, evidence = _proof(doors, now)
+    proof, evidence = _proof(doors, _since(mine, began), now)
     words = [word for role in ROLES if (word := _role(role, mine, proven=proof)) is not None]
     words += [word] if door.role == "proxy" and (word := _door(door)) is not None else []
     for state in (ServiceState.DOWN, ServiceState.UNKNOWN):
@@ -94,7 +96,14 @@ def _works(engine: EngineSnapshot) -> Rung | None:
     return next((rung for rung in engine.health if rung.name == "works"), None)
 
 
-def _proof(doors: Sequence[EngineSnapshot], now: float) -> tuple[bool, str]:
+def _since(engines: Sequence[EngineSnapshot], began: Mapping[str, float]) -> float:
+    """Since when there has been somebody of every role who is ready now: what was answered before, others answered."""
+    ready = [each for each in engines if each.state is EngineState.READY]
+    roles = {each.role: [began.get(other.id, 0.0) for other in ready if other.role == each.role] for each in ready}
+    return max((min(starts) for starts in roles.values()), default=0.0)
+
+
+def _proof(doors: Sequence[EngineSnapshot], since: float, now: float) -> tuple[bool, str]:
     """Whether a door answered lately; else what is missing. An engine that is not asked is one whose requests move."""
     found = []
     for each in doors:
@@ -105,4 +114,4 @@ def _proof(doors: Sequence[EngineSnapshot], now: float) -> tuple[bool, str]:
     if not found:
         return False, "no completion was answered yet"
     age = now - max(found)
-    return age <= PROOF_S, f"last answer {lasting(age)} ago"
+    return age <= PROOF_S and max(found) >= since, f"last answer {lasting(age)} ago"

@@ -43,6 +43,8 @@ class WorksWatch:
         self._golden = Golden(monitor, links)
         self._compared: tuple[object, float] = ((), 0.0)
         """The runs that were compared last, and when."""
+        self._behind: frozenset[str | None] = frozenset()
+        """The runs that were ready behind the proxy when it was looked at last."""
 
     async def run(self) -> None:
         """Watch until cancelled; leaves no question open."""
@@ -55,10 +57,20 @@ class WorksWatch:
         if bool(words) != (learnt.hang is not None):
             self._monitor.touch()
         learnt.hang = Rung("works", Grade.FAIL, words, now) if words else None
+        if engine.role == "proxy":
+            self._look_behind(key)
         due = self._rounds.due(key, self._cadences.works_first_s)
         link = self._rounds.link(engine.node)
         if learnt.answering and due and link is not None and not words:
             self._begin(engine, key, learnt, link, now)
+
+    def _look_behind(self, key: RunKey) -> None:
+        """What others answered proves nothing of those that are ready now."""
+        engines = self._monitor.snapshot.engines.values()
+        behind = frozenset(each.run for each in engines if each.state is EngineState.READY and each.role != "proxy")
+        if behind - self._behind:
+            self._rounds.sooner(key, self._cadences.works_first_s)
+        self._behind = behind
 
     def _begin(self, engine: EngineSnapshot, key: RunKey, learnt: RunRecord, link: NodeLink, now: float) -> None:
         idle = self._reason_to_skip(engine, learnt, now)
