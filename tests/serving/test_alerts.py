@@ -143,7 +143,9 @@ def test_an_alert_is_over_at_once_when_its_whole_group_is_ready_again() -> None:
     book = AlertBook(hold_s=0.0, calm_s=30.0)
     book.take(at(0.0, DEAD, diagnoses=(crash,)))
     assert len(titles(book)) == 2
-    book.take(at(1.0, {**READY, "decode-3": EngineState.STARTING}))
+    starting = at(1.0, {**READY, "decode-2": EngineState.STARTING, "decode-3": EngineState.STARTING})
+    late = {**starting.engines, "decode-2": replace(starting.engines["decode-2"], run="next")}
+    book.take(replace(starting, engines=late, diagnoses=(crash,)))
     assert len(titles(book)) == 2, "not all of it is ready"
     book.take(at(2.0, READY))
     assert titles(book) == ["C8 an operator failed: decode-2"], "the same run may fail again"

@@ -138,7 +138,8 @@ class AlertBook:
         self._seen: dict[str, Alert] = {}
         """Everything that holds, whether an alert already or not; `since` is when it began."""
         self._runs: dict[str, dict[str, str | None]] = {}
-        """Of everything that holds: the runs of the engines that showed it last."""
+        """Of everything that holds: the runs of the engines that showed it first. What is known of causes comes a moment
+        behind the picture, so that the next run may be in it already."""
         self._gone: dict[str, float] = {}
         self._active: dict[str, Alert] = {}
         self._raised: dict[str, Alert] = {}
@@ -158,7 +159,8 @@ class AlertBook:
             for key, each in holding.items()
         }
         for key, each in self._seen.items():
-            self._runs[key] = {name: engine.run for name in each.subjects if (engine := snapshot.engines.get(name))}
+            now_of = {name: engine.run for name in each.subjects if (engine := snapshot.engines.get(name))}
+            self._runs[key] = {**now_of, **self._runs.get(key, {})}
             self._gone.pop(key, None)
             if key in self._active:
                 self._active[key] = replace(each, since=self._active[key].since)
