@@ -29,7 +29,8 @@ class Alarm:
         self._screen = screen
         self._told: frozenset[tuple[str, str]] = frozenset()
         self._rang_at: float | None = None
-        self._acts: frozenset[tuple[str, str, str, float]] = frozenset()
+        self._acts: dict[tuple[str, str, str], float] = {}
+        """(cluster, who, verb) -> when that was done that was told last."""
 
     def hear(self, pictures: Iterable[ClusterSnapshot]) -> None:
         """Take the pictures of a moment."""
@@ -42,17 +43,19 @@ class Alarm:
             self._ring(new)
 
     def _look_on(self, pictures: Iterable[ClusterSnapshot]) -> None:
-        found = {
-            (picture.cluster, act.who, act.verb, act.at): act
+        found = [
+            (picture.cluster, act)
             for picture in pictures
             for act in picture.sightings
             if GATHER_S <= picture.at - act.at < LATELY_S
-        }
-        for key, act in found.items():
-            if key not in self._acts and act.who.partition(" (")[0] != self._me():
+        ]
+        for cluster, act in found:
+            key = (cluster, act.who, act.verb)
+            new = act.at > self._acts.get(key, 0.0) + GATHER_S
+            self._acts[key] = max(act.at, self._acts.get(key, 0.0))
+            if new and act.who.partition(" (")[0] != self._me():
                 words = f"{shown(act.who)}: {act.verb} of {counted(len(act.engines), 'engine')}, seen on the nodes (J)"
                 self._screen.notify(words, severity="warning", markup=False, timeout=10)
-        self._acts = frozenset(found)
 
     def _me(self) -> str:
         from console.journal import operator_name

@@ -65,6 +65,8 @@ class RunState:
     """When, by the node's clock; the last time, when it was asked for again."""
     stop_by: str = ""
     """By whom, for example `ann@jump`; empty when the note of it does not say."""
+    owner: str = ""
+    """Who launched it."""
     reason: str = ""
     """For a failed launch or a lost run: what is known (`rebooted`, `exec failed: …`)."""
     spec: Mapping[str, JsonValue] = field(default_factory=dict)

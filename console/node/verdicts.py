@@ -193,6 +193,7 @@ def as_state(judged: Judged, with_spec: bool = True) -> Dict[str, Any]:
         "log_at": judged.log_at,
         "stopping": judged.stopping,
         **_asked(judged.stop or {}),
+        "owner": str(judged.record.get("owner") or ""),
         "reason": reason(judged),
         "spec": judged.record.get("spec", {}) if with_spec else {},
     }

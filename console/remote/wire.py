@@ -57,6 +57,7 @@ class _Run(_Said):
     stopping: bool
     stop_at: float | None = None
     stop_by: str = ""
+    owner: str = ""
     reason: str
     spec: dict[str, JsonValue]
 
@@ -195,6 +196,7 @@ def _run(said: _Run) -> RunState:
         stopping=said.stopping,
         stop_at=said.stop_at,
         stop_by=said.stop_by,
+        owner=said.owner,
         reason=said.reason,
         spec=said.spec,
     )

@@ -166,8 +166,10 @@ CASES = [
 
 
 def test_who_asked_for_an_end_is_told_with_the_run(node: Driver) -> None:
-    node.launch(KEY, TREE)
-    assert (node.runs[KEY]["stop_by"], node.runs[KEY]["stop_at"]) == ("", None)
+    node.prepare(KEY, TREE, by="ann@jump")
+    node.ask("commit", key=KEY)
+    seen = node.until(KEY, "running")
+    assert (seen["owner"], seen["stop_by"], seen["stop_at"]) == ("ann@jump", "", None)
     before = time.time()
     node.ask("stop", keys=[KEY], grace_s=0.5, kill_s=5.0, by="alice@jump2")
     seen = node.until(KEY, "exited")
@@ -178,6 +180,7 @@ def test_who_asked_for_an_end_is_told_with_the_run(node: Driver) -> None:
 def test_when_a_log_grew_last_is_told(node: Driver) -> None:
     before = time.time()
     node.launch(KEY, "echo begun\nsleep 60")
+    node.until(KEY, "running")
     until_blocking(lambda: node.runs[KEY]["log_size"] > 0)
     assert before - 1.0 <= node.runs[KEY]["log_at"] <= time.time() + 1.0
     node.stop(KEY, grace_s=0.5)
@@ -186,6 +189,7 @@ def test_when_a_log_grew_last_is_told(node: Driver) -> None:
 @pytest.mark.parametrize("note", [b"", b"[]", b'{"by": 5, "at": "soon"}'], ids=["empty", "list", "other kinds"])
 def test_a_note_of_a_stop_that_cannot_be_read_is_still_a_stop(node: Driver, note: bytes) -> None:
     node.launch(KEY, TREE)
+    node.until(KEY, "running")
     path = node.base.joinpath(*KEY[:2], "runs", KEY[2], "stop.json")
     path.write_bytes(note)
     until_blocking(lambda: node.runs[KEY]["stopping"])

@@ -297,6 +297,9 @@ async def test_a_node_known_by_name_serves_at_the_address_it_reports(tmp_path: P
     assert scene.monitor.deployment.cluster.nodes["p0"].ip is None
 
 
+LATER = key("decode-2", "20260102T000000Z-0000")
+
+
 def _stopped(engine: str, by: str, at: float, **more: object) -> RunState:
     ended = replace(running(engine), verdict=RunVerdict.EXITED, exit=Exit(0, at=at), stopping=True)
     return replace(ended, started_at=at - 500.0, stop_at=at, stop_by=by, **more)  # type: ignore[arg-type]
@@ -345,14 +348,15 @@ async def test_acts_are_what_one_person_did_within_a_minute(scene: Scene) -> Non
     scene.up("d0")
     scene.up("d1")
     at = time.time() - 1000.0
-    began = {"spec": {"by": "ann@jump"}}
+    began = {"owner": "ann@jump"}
     scene.runs("d0", _stopped("decode-0", "alice@jump2", at, **began), _stopped("decode-1", "bob@j", at, **began))
-    scene.runs("d1", _stopped("decode-2", "alice@jump2", at + 30.0), _stopped("decode-3", "alice@jump2", at + 200.0))
+    again = _stopped("decode-3", "alice@jump2", at + 200.0), _stopped("decode-2", "alice@jump2", at + 203.0, key=LATER)
+    scene.runs("d1", _stopped("decode-2", "alice@jump2", at + 30.0), *again)
     scene.monitor.publish()
     told = [(each.who, each.verb, each.engines) for each in scene.monitor.snapshot.sightings]
     assert told == [
         ("ann@jump", "start", ("decode-0", "decode-1")),
         ("alice@jump2", "stop", ("decode-0", "decode-2")),
         ("bob@j", "stop", ("decode-1",)),
-        ("alice@jump2", "stop", ("decode-3",)),
+        ("alice@jump2", "stop", ("decode-2", "decode-3")),
     ]

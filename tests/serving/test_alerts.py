@@ -155,6 +155,15 @@ def test_an_alert_is_over_at_once_when_its_whole_group_is_ready_again() -> None:
     assert {each.key for each in book.news()[1]} == {"group/decode", "C8"}
 
 
+def test_an_alert_is_over_at_once_when_its_whole_group_was_stopped() -> None:
+    book = AlertBook(hold_s=0.0, calm_s=30.0)
+    book.take(at(0.0, {**READY, "decode-1": EngineState.STUCK}))
+    book.take(at(1.0, {**dict.fromkeys(ALL, EngineState.EXITED), "decode-1": EngineState.STOPPING}))
+    assert titles(book) == ["decode: 1 of 4 engines stuck"]
+    book.take(at(2.0, dict.fromkeys(ALL, EngineState.EXITED)))
+    assert titles(book) == []
+
+
 def test_a_start_that_is_held_up_by_a_silent_rank_is_one_warning() -> None:
     starting = dict.fromkeys(ALL, EngineState.STARTING)
 

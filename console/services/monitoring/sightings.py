@@ -22,7 +22,7 @@ def asked_of(run: RunState | None, offset_s: float) -> Asked | None:
     """Who asked a run to end, None when nobody did; `offset_s` is the node's clock minus ours."""
     if run is None or not run.stopping:
         return None
-    return Asked(_name(run.stop_by), None if run.stop_at is None else run.stop_at - offset_s)
+    return Asked(_name(run.stop_by), None if run.stop_at is None else _when(run.stop_at, offset_s))
 
 
 def sightings(nodes: Mapping[str, NodeRecord], deployment: str) -> tuple[Sighting, ...]:
@@ -39,7 +39,12 @@ def sightings(nodes: Mapping[str, NodeRecord], deployment: str) -> tuple[Sightin
             place = len(found)
             found.append(Sighting(at, who, verb, (engine,)))
         newest[who, verb] = place, at
-    return tuple(found)
+    return tuple(replace(each, engines=tuple(sorted(each.engines, key=_by_rank))) for each in found)
+
+
+def _by_rank(engine: str) -> tuple[str, int]:
+    group, _, rank = engine.rpartition("-")
+    return (group, int(rank)) if rank.isascii() and rank.isdecimal() else (engine, 0)
 
 
 def _traces(nodes: Mapping[str, NodeRecord], deployment: str) -> Iterator[tuple[float, str, str, str]]:
@@ -49,11 +54,15 @@ def _traces(nodes: Mapping[str, NodeRecord], deployment: str) -> Iterator[tuple[
         for key, run in record.runs.items():
             if key.deployment != deployment:
                 continue
-            by = run.spec.get("by")
-            if isinstance(by, str) and by and run.started_at is not None:
-                yield run.started_at - offset, "start", _name(by), key.engine
+            if run.owner and run.started_at is not None:
+                yield _when(run.started_at, offset), "start", _name(run.owner), key.engine
             if run.stopping and run.stop_by and run.stop_at is not None:
-                yield run.stop_at - offset, "stop", _name(run.stop_by), key.engine
+                yield _when(run.stop_at, offset), "stop", _name(run.stop_by), key.engine
+
+
+def _when(at: float, offset_s: float) -> float:
+    """On our clock to the second: how far a node's is off is known a little differently with each of its words."""
+    return float(round(at - offset_s))
 
 
 def _name(text: str) -> str:

@@ -176,13 +176,14 @@ class AlertBook:
         self._runs = {key: runs for key, runs in self._runs.items() if key in self._seen or key in self._active}
 
     def _mended(self, key: str, snapshot: ClusterSnapshot) -> bool:
-        """Whether it cannot come back by itself: its whole group is ready again, or other runs of its engines are."""
+        """Whether it cannot come back by itself: its whole group is ready again or stopped, or other runs of its engines are."""
         runs = self._runs.get(key, {})
         group = [each for each in snapshot.engines.values() if key in (f"group/{each.group}", f"silent/{each.group}")]
         later = [each for name, run in runs.items() if (each := snapshot.engines.get(name)) and each.run != run]
         if not group and len(later) < len(runs):
             return False
-        return all(each.state is EngineState.READY for each in group or later) and bool(group or later)
+        ends = (EngineState.READY, EngineState.EXITED) if group else (EngineState.READY,)
+        return bool(group or later) and any(all(each.state is end for each in group or later) for end in ends)
 
     def news(self) -> tuple[tuple[Alert, ...], tuple[Alert, ...]]:
         """(raised, over) since it was last asked; what was both is only over."""
