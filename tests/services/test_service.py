@@ -135,6 +135,16 @@ def test_api_ranks_are_doors_and_requests_that_move_are_a_proof() -> None:
     assert told({**both, "mixed-0": GONE, "mixed-1": GONE}, None, made) == "UNKNOWN: d0 out of reach"
 
 
+def test_headless_ranks_that_are_ready_serve_nobody_without_their_server() -> None:
+    made = Deployment(CLUSTER, MIXED, Assignment({"mixed": ("d0", "d1")}))
+    headless = {"mixed_1": {"headless": True, "port": None}}
+    starts = {"mixed-0": STARTING, "mixed-1": READY}
+    assert told(starts, None, made, None, **headless) == "DOWN: mixed starts"
+    assert told({"mixed-0": READY, "mixed-1": STARTING}, None, made, None, **headless) == (
+        "UNPROVEN: 1 of 2 mixed http://10.0.0.3:7100 dsv4"
+    )
+
+
 def test_a_deployment_without_a_door_has_no_verdict() -> None:
     layout = LAYOUT.model_copy(update={"proxy": None})
     made = Deployment(CLUSTER, layout, deployment().assignment)

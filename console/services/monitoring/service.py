@@ -64,15 +64,19 @@ def _launched(engine: EngineSnapshot) -> bool:
 
 
 def _role(role: str, engines: Sequence[EngineSnapshot], *, proven: bool) -> Word | None:
-    """What is wrong with the engines of a role; None when nothing is, or when there are none."""
+    """What is wrong with the engines of a role; None when nothing is, or when there are none.
+
+    Ranks that nobody can ask serve through those that have a server.
+    """
     mine = [each for each in engines if each.role == role]
     ready = sum(each.state is EngineState.READY for each in mine)
     if ready == len(mine):
         return None
-    if ready:
+    asked = [each for each in mine if each.port is not None and not each.headless] or mine
+    if any(each.state is EngineState.READY for each in asked):
         return ServiceState.PART, f"{ready} of {len(mine)} {role}"
-    states = [each.state for each in mine]
-    if any(each.state is EngineState.DEGRADED and not each.after for each in mine) and proven:
+    states = [each.state for each in asked]
+    if any(each.state is EngineState.DEGRADED and not each.after for each in asked) and proven:
         return ServiceState.PART, f"{role} degraded"
     if EngineState.UNREACHABLE in states:
         return ServiceState.UNKNOWN, f"{role} out of reach"
