@@ -115,3 +115,4 @@ def test_the_step_of_a_start_says_how_long_it_waits_and_for_whom() -> None:
         "1/2 ready, slowest decode-1 41% (silent 2m), about 40 s left (from 2 earlier starts)"
     )
     assert waiting_words(step, (), None, 5.0)[1] == "0/2 ready"
+    assert waiting_words(step, (), pace, 5.0)[0] != waiting_words(step, (), None, 5.0)[0], "told as soon as it is known"

@@ -216,9 +216,10 @@ def waiting_words(
     if last is not None and last.phase:
         share = "" if last.progress is None else f" {last.progress:.0%}"
         parts.append(f"slowest {last.id}{share}" + (f" ({last.held_up})" if last.held_up else ""))
-    if pace is not None and pace.of:
+    known = pace is not None and pace.of > 0
+    if pace is not None and known:
         parts.append(pace.words())
-    return (parts[0], last.held_up if last else ""), ", ".join(parts)
+    return (parts[0], last.held_up if last else "", known), ", ".join(parts)
 
 
 def _explained(engines: Sequence[EngineSnapshot]) -> bool:
