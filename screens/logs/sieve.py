@@ -110,7 +110,7 @@ def pattern(text: str) -> Pattern:
         regex = re.compile(raw, flags)
     except re.error:
         return replace(_literal(text, raw, fold), taken_literally=True)
-    counter = None if _CROSSING.search(raw) else re.compile(b"(?:" + raw + b")[^\n]*", flags)
+    counter = None if _CROSSING.search(raw) else re.compile(b"(?:" + raw + b").*", flags)
     parts = tuple(raw.split(b"|"))
     if all(part and not any(byte in _SPECIAL for byte in part) for part in parts):
         return Pattern(text, b"", fold, lowers, regex, parts)
@@ -124,7 +124,7 @@ def literal(text: str) -> Pattern:
 
 def _literal(text: str, raw: bytes, fold: bool) -> Pattern:
     found = re.escape(raw)
-    return Pattern(text, raw, fold, fold, re.compile(found), counter=re.compile(found + rb"[^\n]*()"))
+    return Pattern(text, raw, fold, fold, re.compile(found), counter=re.compile(found + rb".*()"))
 
 
 ERRORS = Pattern(
