@@ -20,8 +20,8 @@ from console.model.cluster import Cluster, Node
 from tests.waiting import until_blocking
 
 SSHD = next((path for path in ("/usr/sbin/sshd", "/usr/local/sbin/sshd") if os.access(path, os.X_OK)), "")
-
-
+SERVING = frozenset({"sshd", "sshd-session", "sshd-auth"})
+"""Names of the processes that serve a connection; from OpenSSH 9.8 on they are programs of their own."""
 needs_sshd = pytest.mark.skipif(not SSHD, reason="OpenSSH's sshd is not installed")
 
 
@@ -75,7 +75,7 @@ class SshNode:
         """End every connection from the node's side, without a word."""
         for pid in self.sessions():
             for each in [*children(pid), pid]:
-                if _name(each) == "sshd":
+                if _name(each) in SERVING:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(each, signal.SIGKILL)
 
