@@ -59,6 +59,7 @@ async def settle(session: Session) -> None:
     await until(session, lambda: _known(session.snapshot), SETTLE_S)
     await until(session, session.regard.answered, ANSWER_S)
     await until(session, lambda: _ordered(session.snapshot) and session.restarts.informed, ANSWER_S)
+    session.restarts.judge()
 
 
 def _ordered(snapshot: ClusterSnapshot) -> bool:

@@ -80,6 +80,11 @@ class RestartWatch:
                 self._acting[1].cancel()
                 await asyncio.gather(self._acting[1], return_exceptions=True)
 
+    def judge(self) -> None:
+        """Look now and take a picture of it, for whoever leaves right after: a standing may be older than the states it is of."""
+        self.look(time.time())
+        self._monitor.publish()
+
     def look(self, now: float) -> None:
         """Judge every group with a policy, tell what changed, and begin a restart that is due."""
         self.informed = self._notes is None or not self._notes.awaited
