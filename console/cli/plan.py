@@ -99,7 +99,8 @@ def _proxy_json(deployment: Deployment) -> dict[str, JsonValue] | None:
     rank, command = deployment.proxy_rank(), proxy_command(deployment)
     if rank is None or command is None:
         return None
-    return {"node": rank.node, "port": rank.port, "argv": list(command.argv)}
+    env: dict[str, JsonValue] = {"env": dict(command.env)} if command.env else {}
+    return {"node": rank.node, "port": rank.port, **env, "argv": list(command.argv)}
 
 
 def _json(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from console.commands.flags import flag_words
+from console.commands.serve import PROXY_KEY
 from console.model.deployment import Command, Deployment, Rank
 from console.model.errors import UsageError
 
@@ -191,11 +192,13 @@ def model_config(
     concurrency: int,
     rate: float | None = None,
     generation: Mapping[str, JsonValue] | None = None,
+    keyed: bool = False,
 ) -> str:
     """Our own AISBench model configuration: the installed release's, with what is ours laid over it.
 
     Streaming is asked of the streaming configuration, for without it there is no TTFT. A request rate of 0 is AISBench's word
     for "all at once". `generation` (sampling, `chat_template_kwargs`) is laid over what the release and we set.
+    `keyed` says that the environment of the run has an API key to send, so that its value stands in no command line.
     """
     base = "vllm_api_stream_chat" if stream else "vllm_api_general_chat"
     sampling = {**(_PERFORMANCE_SAMPLING if stream else _ACCURACY_SAMPLING), **(generation or {})}
@@ -216,6 +219,7 @@ def model_config(
         f"    from ais_bench.benchmark.configs.models.vllm_api.{base} import models\n\n"
         f"models[0].update(dict(\n{fields}))\n"
         f"models[0]['generation_kwargs'] = dict(models[0].get('generation_kwargs', {{}}), **{sampling!r})\n"
+        + (f"models[0]['api_key'] = __import__('os').environ[{PROXY_KEY!r}]\n" if keyed else "")
     )
 
 
@@ -225,14 +229,17 @@ _PERFORMANCE_SAMPLING: Mapping[str, JsonValue] = {"temperature": 0.0, "ignore_eo
 """As vllm-ascend's CI runs its performance cases (tools/aisbench.py)."""
 
 
-def run_command(token: str, argv: tuple[str, ...], config: tuple[str, str] = ("", "")) -> Command:
+def run_command(token: str, argv: tuple[str, ...], config: tuple[str, str] = ("", ""), api_key: str = "") -> Command:
     """The command of a supervised run: the tool, and after it its results printed into the log under `token`.
 
-    `config` is the name and text of the model configuration that is written before, if any.
+    `config` is the name and text of the model configuration that is written before, if any. `vllm bench serve` sends
+    OPENAI_API_KEY (vLLM 0.21 benchmarks/lib/endpoint_request_func.py).
 
     The tool is the child of a small program that hands TERM on to all of the run, so that cancelling leaves nothing.
     """
-    return Command({}, ("bash", "-c", _PROGRAM, "dsv4-evaluation", token, *config, *argv))
+    return Command(
+        {PROXY_KEY: api_key} if api_key else {}, ("bash", "-c", _PROGRAM, "dsv4-evaluation", token, *config, *argv)
+    )
 
 
 _PROGRAM = """

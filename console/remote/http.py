@@ -41,7 +41,9 @@ class Tunnel(Protocol):
 class AsyncHttp:
     """HTTP clients of one node. Nothing is kept open between requests: an engine that dies must be noticed at once."""
 
-    def __init__(self, tunnel: Tunnel | None) -> None:
+    def __init__(self, tunnel: Tunnel | None, api_key: str = "") -> None:
+        """`api_key` is sent as Bearer with every request."""
+        self._own = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._backend: httpcore.AsyncNetworkBackend = SshBackend(tunnel) if tunnel else httpcore.AnyIOBackend()
 
     async def get(self, host: str, port: int, path: str, timeout_s: float) -> HttpAnswer:
@@ -114,7 +116,7 @@ class AsyncHttp:
         """Status and body as it comes, for streamed completions; `timeout_s` limits each wait. Raises httpcore's errors."""
         name = f"[{host}]" if ":" in host else host
         fields: dict[bytes | str, bytes | str] = {"Host": f"{name}:{port}", "User-Agent": "dsv4-console"}
-        fields.update(headers or {})
+        fields.update({**self._own, **(headers or {})})
         limits = dict.fromkeys(("connect", "read", "write", "pool"), timeout_s)
         async with (
             httpcore.AsyncConnectionPool(network_backend=self._backend, max_keepalive_connections=0) as pool,

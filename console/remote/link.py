@@ -113,9 +113,9 @@ class NodeLink(Requests):
         """Have the node tell of these holders of HBM too; lasts as long as this helper, as `follow` does."""
         self._notify("regard", {"pids": list(pids)})
 
-    def http(self) -> AsyncHttp:
+    def http(self, api_key: str = "") -> AsyncHttp:
         """HTTP to the engines of this node."""
-        return AsyncHttp(self if self.node.http == "tunnel" else None)
+        return AsyncHttp(self if self.node.http == "tunnel" else None, api_key)
 
     def connection(self) -> asyncssh.SSHClientConnection | None:
         """The SSH connection while there is one."""

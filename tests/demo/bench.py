@@ -7,7 +7,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -46,17 +46,19 @@ class Engine:
         await until(lambda: self.process.poll() is not None, timeout_s)
         return int(self.process.returncode)
 
-    async def get(self, path: str) -> tuple[int, str]:
+    async def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """One GET; status 0 when nobody listens."""
-        return await self._ask("GET", path, b"")
+        return await self._ask("GET", path, b"", headers)
 
     async def post(self, path: str, body: object) -> tuple[int, str]:
         """One POST of JSON, or of bytes as they are."""
         return await self._ask("POST", path, body if isinstance(body, bytes) else json.dumps(body).encode())
 
-    async def _ask(self, method: str, path: str, body: bytes) -> tuple[int, str]:
+    async def _ask(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
         try:
-            answer = await fetch(self.host, self.port, method, path, body)
+            answer = await fetch(self.host, self.port, method, path, body, headers)
             data = b"".join([piece async for piece in answer.pieces])
         except OSError:
             return 0, ""

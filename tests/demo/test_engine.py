@@ -53,6 +53,16 @@ async def test_a_stopped_engine_says_so_and_leaves_nothing(bench: Bench) -> None
         assert line in engine.text()
 
 
+async def test_an_engine_with_keys_answers_on_v1_only_who_shows_one(bench: Bench) -> None:
+    engine = bench.serve(0, "-tp", "1", "--api-key", "one", "two")
+    await engine.says(READY)
+    refused = (401, '{"error":"Unauthorized"}')
+    assert await engine.get("/v1/models") == refused
+    assert await engine.get("/v1/models", {"authorization": "Bearer three"}) == refused
+    assert (await engine.get("/v1/models", {"authorization": "Bearer two"}))[0] == 200
+    assert (await engine.get("/health"))[0] == 200
+
+
 async def test_headless_ranks_open_no_port_and_the_head_spreads_over_all(bench: Bench) -> None:
     common = ["-dp", "2", "-dpl", "1", "-dpa", bench.addresses[0], "-dpp", "13399", "-tp", "2"]
     peer = bench.serve(1, *common, "--headless", "--data-parallel-start-rank", "1")

@@ -153,10 +153,17 @@ def test_our_configuration_lays_ours_over_the_installed_release(tmp_path: Path) 
     (tmp_path / "mmengine/config.py").write_text("import contextlib\nread_base = contextlib.nullcontext\n")
     name = "it's \"quoted\" \\ and 'more'\nlines"
     text = commands.model_config(
-        deployment(), WHERE, name, stream=True, max_out_tokens=64, concurrency=3, generation={"seed": None, "x": True}
+        deployment(),
+        WHERE,
+        name,
+        stream=True,
+        max_out_tokens=64,
+        concurrency=3,
+        generation={"seed": None, "x": True},
+        keyed=True,
     )
     code = text + "\nimport json; print(json.dumps(models[0]))\n"
-    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    env = {**os.environ, **commands.run_command("t", (), api_key="sk-1").env, "PYTHONPATH": str(tmp_path)}
     out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
     found = json.loads(out)
     assert found["model"] == name
@@ -164,6 +171,7 @@ def test_our_configuration_lays_ours_over_the_installed_release(tmp_path: Path) 
     assert (found["max_out_len"], found["batch_size"], found["request_rate"]) == (64, 3, 0)
     sampling = {"top_k": 10, "temperature": 0.0, "ignore_eos": True, "seed": None, "x": True}
     assert found["generation_kwargs"] == sampling
+    assert found["api_key"] == "sk-1"
 
 
 @pytest.fixture

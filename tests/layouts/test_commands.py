@@ -15,7 +15,7 @@ from console.commands.bundle import shell_bundle
 from console.commands.flags import flag_words
 from console.commands.quoting import join, quote
 from console.commands.script import SHELL_OWNED, cmd_sh
-from console.commands.serve import proxy_command, serve_command
+from console.commands.serve import api_key, proxy_command, serve_command
 from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster, Node
 from console.model.deployment import Command, Deployment
@@ -167,6 +167,28 @@ def test_the_proxy_lists_every_serving_rank_by_position() -> None:
     ports = words[words.index("--decoder-ports") + 1 :]
     assert decoders == [f"192.0.2.{last}" for last in (5, 5, 6, 6, 7, 7, 8, 8)]
     assert ports == ["7100", "7101"] * 4
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "key"),
+    [
+        ({}, {}, ""),
+        ({"api-key": "one"}, {}, "one"),
+        ({"api_key": ["one", "two"]}, {"VLLM_API_KEY": "other"}, "one"),
+        ({"api-key": "-one"}, {}, "-one"),
+        ({}, {"VLLM_API_KEY": "other"}, "other"),
+    ],
+)
+def test_the_proxy_sends_the_key_its_engines_want(args: dict[str, object], env: dict[str, str], key: str) -> None:
+    data = load_layout("a3-pd").model_dump(mode="json")
+    data["args"].update(args)
+    data["env"].update(env)
+    deployment = example(Layout.model_validate(data))
+    proxy, command = deployment.proxy_rank(), proxy_command(deployment)
+    assert proxy is not None
+    assert command is not None
+    assert {api_key(deployment, rank) for rank in (*deployment.ranks(), proxy)} == {key}
+    assert command.env == ({"OPENAI_API_KEY": key} if key else {})
 
 
 def test_there_is_no_proxy_command_before_both_sides_have_nodes() -> None:

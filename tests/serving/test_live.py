@@ -9,8 +9,9 @@ import pytest
 
 from console.model.errors import Refused
 from console.model.snapshot import EngineState
+from console.services.session import Session
 from tests.e2e.cluster import Lab
-from tests.serving.labs import carry_out, load_on, named, ready, small_lab, watched
+from tests.serving.labs import LAYOUT, carry_out, load_on, named, ready, small_lab, watched
 from tests.sshd import needs_sshd
 from tests.waiting import until
 
@@ -19,9 +20,36 @@ pytestmark = [needs_sshd, pytest.mark.sshd, pytest.mark.timeout(240)]
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """One prefill engine, two of decode, the proxy; d1 is free."""
-    with small_lab(tmp_path_factory.mktemp("live")) as made:
+    """One prefill engine, two of decode, the proxy; d1 is free. Its engines answer nobody without their key."""
+    with small_lab(
+        tmp_path_factory.mktemp("live"), layout=LAYOUT.replace("env: {", "env: {VLLM_API_KEY: sk-live, ")
+    ) as made:
         yield made
+
+
+def evidence(session: Session, engine: str) -> dict[str, tuple[str, str]]:
+    """Grade and evidence of an engine's rungs."""
+    return {rung.name: (rung.grade, rung.evidence) for rung in session.snapshot.engines[engine].health}
+
+
+async def test_engines_that_want_a_key_are_shown_it_and_one_that_is_not_known_is_asked_for(serving: Lab) -> None:
+    async with watched(serving) as session:
+        await until(lambda: evidence(session, "decode-1").get("works", ("",))[0] == "ok", 60.0)
+        assert evidence(session, "decode-1")["model"] == ("ok", "dsv4")
+        await until(lambda: evidence(session, "proxy").get("works", ("",))[0] == "ok", 60.0)
+    layout = serving.file.parent / "small.yaml"
+    keyed = layout.read_text()
+    layout.write_text(keyed.replace("VLLM_API_KEY: sk-live, ", ""))
+    try:
+        async with watched(serving) as session:
+            await until(lambda: "works" in evidence(session, "decode-1"), 60.0)
+            for rung in ("model", "works"):
+                grade, words = evidence(session, "decode-1")[rung]
+                assert grade == "skipped"
+                assert "401: it wants an API key: give VLLM_API_KEY" in words
+            assert session.snapshot.engines["decode-1"].state == EngineState.READY
+    finally:
+        layout.write_text(keyed)
 
 
 async def test_a_decode_group_comes_is_restarted_in_turn_and_goes_and_no_request_fails(serving: Lab) -> None:

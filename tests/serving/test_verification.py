@@ -93,7 +93,7 @@ class Answering:
     def __init__(self, body: bytes) -> None:
         self._body = body
 
-    def http(self) -> Answering:
+    def http(self, api_key: str = "") -> Answering:
         return self
 
     async def get(self, *_: object) -> HttpAnswer:

@@ -18,7 +18,7 @@ from console.demo.plain import JsonValue
 USAGE = "usage: vllm [-h] [-v]\n            {chat,complete,serve,launch,bench,collect-env,run-batch} ...\n"
 
 _TEXT: Final = """
-api-key allowed-media-domains allowed-local-media-path chat-template chat-template-content-format config
+allowed-media-domains allowed-local-media-path chat-template chat-template-content-format config
 config-format code-revision data-parallel-address:dpa data-parallel-backend:dpb decode-context-parallel-comm
 distributed-executor-backend download-dir generation-config guided-decoding-backend hf-config-path hf-token
 host ignore-patterns kv-cache-dtype kv-offloading-backend load-format log-config-file master-addr middleware
@@ -80,7 +80,7 @@ _CHOICES: Final = {
         "pplx",
     ),
 }
-_LISTS: Final = "served-model-name lora-modules cudagraph-capture-sizes"
+_LISTS: Final = "api-key served-model-name lora-modules cudagraph-capture-sizes"
 _LOADS: Final = "Value {value} cannot be converted to <function loads at 0x{address:x}>."
 _KV_KEYS: Final = """
 kv_connector engine_id kv_buffer_device kv_buffer_size kv_role kv_rank kv_parallel_size kv_ip kv_port

@@ -74,6 +74,12 @@ class Launch:
         except ValueError:
             return default
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What a client may show to be answered on `/v1` (entrypoints/openai/api_server.py); none lets in everybody."""
+        given = self.args.api_key or [self.environment.get("VLLM_API_KEY", "")]
+        return tuple(key for key in given if key)
+
     def agreement(self) -> str:
         """What all ranks of a group must have in common, as a short hash."""
         same = [

@@ -226,6 +226,8 @@ class ApiServer:
 
     async def _respond(self, request: HttpRequest) -> HttpResponse:
         path = request.path.partition("?")[0]
+        if path.startswith("/v1") and self._launch.keys and not _let_in(request, self._launch.keys):
+            return answer({"error": "Unauthorized"}, 401)
         methods = ROUTES.get(path)
         if methods is None:
             return answer({"detail": "Not Found"}, 404)
@@ -348,6 +350,11 @@ class ApiServer:
             "remote_host": launch.host,
             "remote_port": int(str(launch.kv.get("kv_port", 0))) + link.rank * launch.tensor_parallel,
         }
+
+
+def _let_in(request: HttpRequest, keys: Sequence[str]) -> bool:
+    kind, _, shown = request.headers.get("authorization", "").partition(" ")
+    return kind.lower() == "bearer" and shown in keys
 
 
 def _names(launch: Launch, wanted: Callable[[str], bool]) -> tuple[str, ...]:

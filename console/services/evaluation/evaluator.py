@@ -43,6 +43,7 @@ from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.picture import current_run
 from console.services.operations.plans import new_run_id
+from console.services.serving.access import client, key_of
 
 GRACE_S, KILL_S = 10.0, 10.0
 REQUEST_S = 600.0
@@ -100,10 +101,11 @@ class Evaluator:
         model = ask.model or checked.model.id
         findings = (*checked.findings, *self._others(key))
         token = secrets.token_hex(8)
-        argv, config = plans.tool_words(deployment, ask, where, model or "MODEL")
+        api_key = key_of(deployment, where.engine)
+        argv, config = plans.tool_words(deployment, ask, where, model or "MODEL", keyed=bool(api_key))
         versions = plans.versions(deployment, checked, ask.tool)
         spec = plans.run_spec(deployment, ask, where, model, token=token, argv=argv, versions=versions, by=self._who)
-        script = cmd_sh(commands.run_command(token, argv, config), deployment.node(node)) if node else ""
+        script = cmd_sh(commands.run_command(token, argv, config, api_key), deployment.node(node)) if node else ""
         found = current_run(self._monitor.nodes[node], key.deployment, key.engine) if node else None
         basis = found.key.run if found else None
         return EvaluationPlan(ask, where, node, model, key, script, argv, findings, spec, basis, versions)
@@ -159,7 +161,7 @@ class Evaluator:
 
         unsubscribe = self._monitor.subscribe(lambda picture: self.watch.sample(plan.key.run, picture))
         try:
-            send = _sender(plan, load, streams)
+            send = _sender(plan, load, streams, key_of(self._monitor.deployment, plan.where.engine))
             await _warm_up(load, send)
             parameters = {**plans.parameters(plan.ask), "through": link.node.http}
             record = replace(self._bare(plan, time.time()), parameters=parameters)
@@ -184,12 +186,12 @@ class Evaluator:
 
     async def _check(self, ask: Ask, where: Endpoint, node: str, link: NodeLink) -> checks.Checked:
         deployment = self._monitor.deployment
-        http = link.http()
+        http = client(link, deployment, where.engine)
         rank = checks.asked_rank(deployment, where) if where.engine else None
         host, port = (
             (rank.address, rank.port) if rank is not None and rank.port is not None else (where.host, where.port)
         )
-        asking = self._links[rank.node].http() if rank is not None else http
+        asking = client(self._links[rank.node], deployment, rank.id) if rank is not None else http
         facts = await checks.ask_model(asking, host, port)
         found: list[Finding] = [*checks.model_findings(facts, ask.model, str(where))]
         found += checks.length_findings(ask.load, ask.tool, facts.max_model_len, str(where))
@@ -278,7 +280,7 @@ class Evaluator:
         }
 
 
-def _sender(plan: EvaluationPlan, load: BenchLoad, streams: Streams) -> Send:
+def _sender(plan: EvaluationPlan, load: BenchLoad, streams: Streams, api_key: str) -> Send:
     """How one prompt is sent, and what came of it."""
     body: dict[str, JsonValue] = {
         "model": plan.model,
@@ -290,7 +292,8 @@ def _sender(plan: EvaluationPlan, load: BenchLoad, streams: Streams) -> Send:
     }
 
     async def send(prompt: str, due: float) -> Timed:
-        got = await streams.chat({**body, "messages": [{"role": "user", "content": prompt}]}, REQUEST_S)
+        full: dict[str, JsonValue] = {**body, "messages": [{"role": "user", "content": prompt}]}
+        got = await streams.chat(full, REQUEST_S, api_key)
         return Timed(due, got.sent_at, got.pieces, got.prompt_tokens, got.output_tokens, got.characters, got.error)
 
     return send

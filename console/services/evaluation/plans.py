@@ -87,7 +87,7 @@ class EvaluationPlan:
 
 
 def tool_words(
-    deployment: Deployment, ask: Ask, where: Endpoint, model: str
+    deployment: Deployment, ask: Ask, where: Endpoint, model: str, *, keyed: bool = False
 ) -> tuple[tuple[str, ...], tuple[str, str]]:
     """The tool's words and, for AISBench, our copy of its configuration. Raises UsageError for what the tool cannot do."""
     load = ask.load
@@ -102,6 +102,7 @@ def tool_words(
             max_out_tokens=load.max_out_tokens,
             concurrency=load.concurrency,
             generation=ask.generation,
+            keyed=keyed,
         )
         return commands.accuracy_argv(load, ask.program or "ais_bench"), (commands.MODEL_CONFIGS[False], config)
     if ask.tool is Tool.AISBENCH:
@@ -114,6 +115,7 @@ def tool_words(
             concurrency=load.concurrency or 1,
             rate=load.rate,
             generation=ask.generation,
+            keyed=keyed,
         )
         argv = commands.performance_argv(load, ask.config, ask.program or "ais_bench")
         return argv, (commands.MODEL_CONFIGS[True], config)

@@ -6,6 +6,7 @@ import json
 
 from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
+from console.services.serving.access import WANTED, barred
 
 EMPTY_200 = "empty-200"
 EMPTY_500 = "proxy-500-no-body"
@@ -20,6 +21,8 @@ def complaint(answer: HttpAnswer) -> str:
     if not answer.status:
         return clean(answer.error) or "no answer"
     said = clean(answer.body[:300].decode("utf-8", "replace")).strip()
+    if barred(answer):
+        return f"completion 401: {WANTED}"
     if answer.status != 200:
         return f"completion {answer.status}: {said or 'without a body'}"
     if answer.error:

@@ -13,6 +13,7 @@ from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
+from console.services.serving.access import client
 from console.services.serving.answers import complaint, completion_text
 from console.services.serving.health import expected_model
 
@@ -91,5 +92,5 @@ class Golden:
         deployment = self._monitor.deployment
         address = deployment.address(engine.node) or "127.0.0.1"
         body = {"model": expected_model(deployment), **ask}
-        http = self._links[engine.node].http()
+        http = client(self._links[engine.node], deployment, engine.id)
         return await http.post_json(address, engine.port or 0, "/v1/completions", body, timeout_s)

@@ -19,6 +19,7 @@ from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.records import RunRecord
 from console.services.monitoring.rounds import Rounds
+from console.services.serving.access import WANTED, barred, client
 from console.services.serving.conditions import isolated_of, listable, listed_counts
 
 STARTING_S = 2.0
@@ -55,7 +56,7 @@ class HealthWatch:
         deployment = self._monitor.deployment
         address = deployment.address(engine.node) or "127.0.0.1"
         port = engine.port or 0
-        http = link.http()
+        http = client(link, deployment, engine.id)
         if engine.role == "proxy":
             rungs: tuple[Rung, ...] = (_proxy_rung(await http.get(address, port, "/healthcheck", TIMEOUT_S)),)
             self._forget(learnt, rungs[0])
@@ -148,6 +149,8 @@ def _proxy_rung(answer: HttpAnswer) -> Rung:
 
 def _model_rung(answer: HttpAnswer, expected: str) -> Rung:
     now = time.time()
+    if barred(answer):
+        return Rung("model", Grade.SKIPPED, f"/v1/models 401: {WANTED}", now)
     if answer.error or answer.status != 200:
         return Rung("model", Grade.FAIL, clean(answer.error) or f"/v1/models {answer.status}", now)
     try:

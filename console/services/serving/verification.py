@@ -16,6 +16,7 @@ from console.probes.metrics import parse_metrics
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
+from console.services.serving.access import client
 from console.services.serving.answers import ChatStream
 from console.services.serving.golden import Golden, pair
 from console.services.serving.health import expected_model
@@ -135,7 +136,7 @@ class Verifier:
 
         address = self._monitor.deployment.address(door.node) or "127.0.0.1"
         full = {"model": expected_model(self._monitor.deployment), **body}
-        http = self._links[door.node].http()
+        http = client(self._links[door.node], self._monitor.deployment, door.id)
         answer = await http.post_json(address, door.port or 0, "/v1/chat/completions", full, ask.timeout_s, hear)
         passed, seen = stream.verdict(answer)
         return Proof(f"chat {number} through {door.id}", passed, seen, answer.took_s)

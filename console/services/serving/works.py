@@ -16,6 +16,7 @@ from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.records import RunRecord
 from console.services.monitoring.rounds import Rounds
+from console.services.serving.access import WANTED, barred, client
 from console.services.serving.answers import EMPTY_200, EMPTY_500, complaint, proxy_fact
 from console.services.serving.golden import Golden
 from console.services.serving.health import expected_model
@@ -98,7 +99,12 @@ class WorksWatch:
         ask = {"model": expected_model(deployment), "prompt": "1", "max_tokens": 1, "temperature": 0}
         limit = self._cadences.works_timeout_s
         asked = time.time()
-        answer = await link.http().post_json(address, engine.port or 0, "/v1/completions", ask, limit)
+        http = client(link, deployment, engine.id)
+        answer = await http.post_json(address, engine.port or 0, "/v1/completions", ask, limit)
+        if barred(answer):
+            learnt.works, learnt.works_failures = Rung("works", Grade.SKIPPED, f"401: {WANTED}", time.time()), 0
+            self._monitor.touch()
+            return
         wrong = complaint(answer)
         now = time.time()
         for fact in (EMPTY_200, EMPTY_500):
