@@ -11,7 +11,7 @@ from console.model.cluster import HARDWARE, Cluster
 from console.model.deployment import Assignment, Deployment
 from console.model.findings import Finding, Severity
 from console.model.layout import MOST, DataParallel, Group, Layout, Model
-from console.rules import capacity, placement, ports, settings, transfer
+from console.rules import access, capacity, placement, ports, settings, transfer
 from console.rules.rule import Rule, Scene
 
 _OF_NODES = ("A2", "K1", "K4")
@@ -24,7 +24,17 @@ def _number(rule: Rule) -> tuple[str, int]:
 
 RULES: Mapping[str, Rule] = {
     rule.id: rule
-    for rule in sorted((*placement.RULES, *transfer.RULES, *ports.RULES, *settings.RULES, *capacity.RULES), key=_number)
+    for rule in sorted(
+        (
+            *placement.RULES,
+            *transfer.RULES,
+            *ports.RULES,
+            *settings.RULES,
+            *capacity.RULES,
+            *access.RULES,
+        ),
+        key=_number,
+    )
 }
 """Every rule by its id."""
 

@@ -129,6 +129,11 @@ def _drop(*path: str) -> Callable[[Data], object]:
     return change
 
 
+def _two_keys(data: Data) -> None:
+    data["groups"]["prefill"]["env"]["VLLM_API_KEY"] = "sk"
+    data["groups"]["decode"]["env"]["VLLM_API_KEY"] = "other"
+
+
 MUTATIONS = (
     Mutation("R1", "one rank more than nodes carry", _more_ranks),
     Mutation("R2", "devices beyond the node's", _too_many_devices),
@@ -234,6 +239,10 @@ MUTATIONS = (
     Mutation("P3", "HTTP beyond the last port", _group("decode", "port", value=65535)),
     Mutation("P1", "rank port and HTTP meet", _group("decode", "data_parallel", "rpc_port", value=7300)),
     Mutation("H1", "weights beyond HBM", lambda data: data["model"].update(weights_gib=64.0 * 16 * 4 * 16)),
+    Mutation("S1", "two keys", _two_keys),
+    Mutation("S2", "a key on the command line", lambda data: data["args"].update({"api-key": ["sk"]})),
+    Mutation("S3", "TLS", _flag("decode", "ssl-certfile", "/x.pem")),
+    Mutation("S3", "no port", _flag("decode", "uds", "/x.sock")),
     Mutation("X1", "a layerwise proxy", lambda data: data["proxy"].update(kind="layerwise")),
     Mutation("X1", "no proxy", lambda data: data.update(proxy=None)),
 )
