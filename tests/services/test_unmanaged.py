@@ -100,6 +100,12 @@ def test_what_a_tree_holds_is_summed_and_unknown_stays_unknown() -> None:
     assert told(scene.record)[0].mib is None
 
 
+def test_secrets_of_a_command_line_are_masked() -> None:
+    scene = Scene()
+    scene.record.unmanaged = (Unmanaged(8, 1, command="vllm serve /m --api-key sk-1 sk-2 --port 80"),)
+    assert told(scene.record)[0].command == "vllm serve /m --api-key ******** --port 80"
+
+
 def test_ages_are_said_in_two_units() -> None:
     assert [lasting(each) for each in (0.4, 59, 61, 3600, 90061)] == [
         "0 s",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from console.commands.masking import masked_text
 from console.model.run import Hello
 from console.model.snapshot import ClusterSnapshot, LinkState
 from console.model.unmanaged import Unmanaged, Why
@@ -18,14 +19,15 @@ _BY_NPU = (Why.HBM, Why.GONE)
 
 
 def told(record: NodeRecord) -> tuple[Unmanaged, ...]:
-    """A node's unmanaged processes on this machine's clock, with the HBM npu-smi says they hold."""
+    """A node's unmanaged processes on this machine's clock, with the HBM npu-smi says they hold, secrets masked."""
     offset = record.clock_offset_s or 0.0
     found = []
     for each in record.unmanaged:
         mib, devices = _held(record, {each.pid, *each.below})
         if devices or each.why not in _BY_NPU:
             started = None if each.started_at is None else each.started_at - offset
-            found.append(replace(each, started_at=started, mib=mib, devices=devices))
+            command = masked_text(each.command)
+            found.append(replace(each, command=command, started_at=started, mib=mib, devices=devices))
     return tuple(found)
 
 
