@@ -40,6 +40,7 @@ class Signature:
     fact: str = ""
     info: bool = False
     echo: bool = False
+    vague: bool = False
     wrapper: bool = False
 
     def matches(self, text: str) -> bool:
@@ -69,6 +70,7 @@ class _Entry(BaseModel):
     fact: str = ""
     info: bool = False
     echo: bool = False
+    vague: bool = False
     wrapper: bool = False
 
     @field_validator("find", "also")
@@ -108,13 +110,13 @@ def joined(shipped: Iterable[Signature], own: Iterable[Signature]) -> tuple[Sign
 
 
 def explain(signatures: Iterable[Signature], text: str) -> Signature | None:
-    """The signature that one line of text shows, a cause before an echo before a wrapper; None when none does."""
+    """The signature that one line of text shows: a cause, a vague one, an echo, a wrapper; None when none does."""
     found = [
         each
         for each in signatures
         if each.repeat == 1 and not each.also and each.silence_s is None and each.matches(text)
     ]
-    return min(found, key=lambda each: (each.wrapper, each.echo, each.severity == "advice"), default=None)
+    return min(found, key=lambda each: (each.wrapper, each.echo, each.vague, each.severity == "advice"), default=None)
 
 
 def of_fact(signatures: Iterable[Signature], fact: str) -> Signature | None:

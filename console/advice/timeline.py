@@ -50,10 +50,10 @@ def timeline(logs: Iterable[RankHits]) -> tuple[Witness, ...]:
 def first_cause(witnesses: Iterable[Witness], ended: Mapping[str, float] = MappingProxyType({})) -> Witness | None:
     """The hit that explains the others, or None.
 
-    The first in time wins, except that what only echoes a failure elsewhere gives way to a cause of about the same moment, that
-    wrappers give way to everything but such an echo, and that advice explains nothing. A rank whose own log shows such an echo
-    comes behind one that only died. Where log times are equal, they have whole seconds, the rank whose process ended first wins;
-    `ended` gives those ends, seconds on the jump host's clock.
+    The first in time wins, with exceptions among those of about its moment: what is vague gives way to an exact cause and to
+    what its own rank echoes; what only echoes a failure elsewhere gives way to both, and to a wrapper on a rank that echoes
+    nothing; wrappers give way to all else, and advice explains nothing. Where log times are equal, they have whole seconds, the
+    rank whose process ended first wins; `ended` gives those ends, seconds on the jump host's clock.
     """
     serious = sorted(
         (each for each in witnesses if each.hit.signature.severity != "advice"),
@@ -62,12 +62,15 @@ def first_cause(witnesses: Iterable[Witness], ended: Mapping[str, float] = Mappi
     causes = [each for each in serious if not each.hit.signature.wrapper]
     if not causes:
         return serious[0] if serious else None
-    near = [each for each in causes if each.when - causes[0].when <= TOGETHER_S and not each.hit.signature.echo]
-    if not near and causes[0].hit.signature.echo:
-        echoing = {each.rank for each in causes if each.hit.signature.echo}
-        near = [each for each in serious if each.hit.signature.wrapper and each.when - causes[0].when <= TOGETHER_S]
-        near = [each for each in near if each.rank not in echoing] or near
-    return near[0] if near else causes[0]
+    until = causes[0].when + TOGETHER_S
+    near = [each for each in causes if each.when <= until]
+    echoes = [each for each in near if each.hit.signature.echo]
+    telling = {each.rank for each in causes if each.hit.signature.echo}
+    local = [each for each in near if not each.hit.signature.echo]
+    exact = [each for each in local if not each.hit.signature.vague]
+    vague = [each for each in local if each.hit.signature.vague and each.rank not in {echo.rank for echo in echoes}]
+    died = [each for each in serious if each.hit.signature.wrapper and each.when <= until and each.rank not in telling]
+    return (exact or vague or died or echoes or near)[0]
 
 
 def _witness(log: RankHits, hit: Hit) -> Witness:

@@ -152,6 +152,17 @@ def _cause(*logs: RankHits) -> tuple[str, str] | None:
         ([], None),
         ([RankHits("d-0", "n0", (_hit("A17", "11-23 20:39:00"),))], None),
         ([RankHits("d-0", "n0", (_hit("A23", "11-23 20:39:00"),))], ("d-0", "A23")),
+        ([RankHits("d-0", "n0", (_hit("B1", "11-23 20:39:00"), _hit("A23", "11-23 20:39:00")))], ("d-0", "B1")),
+        (
+            [
+                RankHits("d-0", "n0", (_hit("D16", "11-23 20:39:30"), _hit("F1", "11-23 20:39:30"))),
+                RankHits("d-1", "n1", (_hit("F10", "11-23 20:39:30"), _hit("F1", "11-23 20:39:30"))),
+                RankHits("d-2", "n1", (_hit("F1", "11-23 20:39:30"),)),
+            ],
+            ("d-0", "D16"),
+        ),
+        ([RankHits("d-0", "n0", (_hit("B5", "11-23 20:39:00"), _hit("B17", "11-23 20:39:00")))], ("d-0", "B17")),
+        ([RankHits("d-0", "n0", (_hit("B5", "11-23 20:39:00"), _hit("B1", "11-23 20:39:00")))], ("d-0", "B1")),
         (
             [
                 RankHits("proxy", "n0", (_hit("E13", "11-23 20:39:30"),)),
@@ -207,6 +218,10 @@ def _cause(*logs: RankHits) -> tuple[str, str] | None:
         "nothing",
         "advice",
         "only a wrapper",
+        "an echo before the wrapper of its own rank",
+        "a vague cause before a wrapper and an echo elsewhere",
+        "an exact cause before a vague one",
+        "an echo before what is vague in its own log",
         "a wrapper before what only echoes",
         "one that only died before one that lost a peer",
         "cause before echo",
