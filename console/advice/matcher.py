@@ -37,7 +37,8 @@ _SUSPECT = (
 """What a flood is searched for. Each begins with one letter that is rare in chatter: such a search runs at memory speed."""
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _HEAD = re.compile(
-    r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)*(?:(?P<level>[A-Z]+) (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) \[[^\]]*\] ?)?"
+    r"(?:\((?P<process>[^ ()]+(?: rank=\d+)?) pid=\d+(?:, ip=[^ ()]*)?\) ?)*"
+    r"(?:(?P<level>[A-Z]+) (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) (?:\[[^\]]*\]|[\w./]+:\d+\]) ?)?"
 )
 _ENGINE = re.compile(r"\bEngine (\d{1,6}): ")
 _TIME = re.compile(rb"\b\d\d-\d\d \d\d:\d\d:\d\d\b")

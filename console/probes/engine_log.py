@@ -1,8 +1,8 @@
 """An engine's log as it streams in → where its start is, whether it serves, what it says went wrong, how busy it is.
 
-Bytes arrive in any pieces; lines without a known mark cost almost nothing. The patterns are those of vLLM 0.21 and vllm-ascend
-v0.21.0rc1; matching never depends on file names or line numbers, which move between versions. Which error pages to consult is the
-advice room's job, keeping the bytes is the log store's.
+Bytes arrive in any pieces; lines without a known mark cost almost nothing. The patterns are those of vLLM 0.8 to 0.29 with their
+vllm-ascend; matching never depends on file names or line numbers, which move between versions. Which error pages to consult is
+the advice room's job, keeping the bytes is the log store's.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _MARKS: tuple[tuple[bytes, Phase], ...] = (
     (b"Resolved architecture:", Phase.CONFIG),
     (b"Started DP Coordinator process", Phase.PEERS),
     (b"data parallel engine(s) in headless mode", Phase.PEERS),
-    (b"Initializing a V1 LLM engine", Phase.ENGINE),
+    (b" LLM engine (v", Phase.ENGINE),
     (b"distributed_init_method=", Phase.DISTRIBUTED),
     (b"Starting to load model", Phase.LOAD),
     (b"Prefetching checkpoint files", Phase.LOAD),
@@ -73,12 +73,16 @@ _MARKS: tuple[tuple[bytes, Phase], ...] = (
     (b"loading shards:", Phase.LOAD),
     (b"Loading weights took", Phase.LOAD),
     (b"Available KV cache memory", Phase.MEMORY),
+    (b"Available memory: ", Phase.MEMORY),
     (b"KV cache size:", Phase.KV),
+    (b"Starting to capture ", Phase.GRAPH),
     (b"Capturing ", Phase.GRAPH),
     (b"Graph capturing finished", Phase.GRAPH),
     (b"init engine (profile", Phase.ENGINE_READY),
     (b"Application startup complete", Phase.SERVING),
     (b"Shutdown initiated", Phase.STOPPING),
+    (b"[shutdown] EngineCore: trigger received", Phase.STOPPING),
+    (b"[shutdown] API server: shutdown triggered", Phase.STOPPING),
     (b"Shutting down", Phase.STOPPING),
     (b"processes to exit", Phase.STOPPING),
     (b"Shutting down.", Phase.ENDED),  # a headless node's last line; the servers' own have no full stop and come first
@@ -103,8 +107,9 @@ _NEEDLES = {
 """What to look for: nothing of a phase that is over."""
 
 _HEAD = re.compile(
-    r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)*(?:\[rank\d+\]: )?"
-    r"(?:(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) \[[^\]]*\] ?|:\s+))?"
+    r"(?:\((?P<process>[^ ()]+(?: rank=\d+)?) pid=\d+(?:, ip=[^ ()]*)?\) ?)*(?:\[rank\d+\]: )?"
+    r"(?:(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)"
+    r"(?: (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) (?:\[[^\]]*\]|[\w./]+:\d+\]) ?|:\s+))?"
 )
 _BAR = re.compile(
     r"(?P<what>Prefetching checkpoint files|shards|Capturing [^:]*):"
@@ -119,9 +124,9 @@ _ARG_NAME = re.compile(r"'served_model_name': \['([^']*)'")
 _ARG_MODEL = re.compile(r"'model': '([^']*)'")
 _HEADLESS = re.compile(r"Launching (\d{1,5}) data parallel engine\(s\) in headless mode")
 _STATS = re.compile(
-    r"(?:Engine (\d{1,6})|\d+ Engines Aggregated): Avg prompt throughput: (\d{1,12}\.?\d*) tokens/s, "
+    r"(?:(?:Engine (\d{1,6})|\d+ Engines Aggregated): )?Avg prompt throughput: (\d{1,12}\.?\d*) tokens/s, "
     r"Avg generation throughput: (\d{1,12}\.?\d*) tokens/s, "
-    r"Running: (\d{1,9}) reqs, Waiting: (\d{1,9}) reqs,.*?KV cache usage: (\d{1,6}\.?\d*)%"
+    r"Running: (\d{1,9}) reqs, (?:Swapped: \d+ reqs, )?(?:Waiting|Pending): (\d{1,9}) reqs,.*?KV cache usage: (\d{1,6}\.?\d*)%"
 )
 
 
@@ -307,7 +312,7 @@ class LaunchLog:
             self._bar(text)
 
     def _reach(self, phase: Phase, text: str) -> None:
-        if phase is Phase.GRAPH and "%" not in text and "finished" not in text:
+        if phase is Phase.GRAPH and not any(word in text for word in ("%", "finished", "Starting to")):
             return
         if phase is Phase.ENGINE_READY:
             self._engines += 1

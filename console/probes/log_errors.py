@@ -68,11 +68,15 @@ _BARE = (_PLAIN, _USAGE, _SHELL, _MARKED)
 _LAST = re.compile(r"^[A-Za-z_][\w.]*(?::\s|:?$)")
 _DETAILED = re.compile(r"validation errors? for")
 _CANN = re.compile(r"ERR\d{5}|(?i:ErrCode|error code|inner error|hccl|acl)")
-_CODE = re.compile(r"\bE[A-Z0-9]\d{4}: ?\S.*")
+_CODE = re.compile(r"(?:\b[A-Z]\w+(?:/\w+)?)?\(?\bE[A-Z0-9]\d{4}\)?: *(?!Inner Error)\S.*")
+"""A code of CANN with its words, before 8.3 bare, later with its name before it; `Inner Error!` only announces the next one."""
 _WHAT = re.compile(r"^\s+what\(\):\s+(\S.*)")
 """What a C++ exception that nobody caught says of itself, right below the line that says so."""
 _CANN_LINES = 8
 """CANN's own words, which begin with a code such as EI0006, follow within so many lines."""
+_UNNAMED = re.compile(r"Error:\s*$")
+_COMPILER = re.compile(r"\berror: (\S.*)|^(bishengir-compile: .*)")
+"""What the compiler below an exception without words says, as Triton's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,21 +169,19 @@ class ErrorFinder:
             return False
         self._left -= 1
         pydantic = _DETAILED.search(self.cause.text) is not None
-        code = None if pydantic else _CODE.search(line.text)
-        what = _WHAT.match(line.text)
-        if self._left <= 0 or pydantic or code or what:
+        pattern = _COMPILER if _UNNAMED.search(self.cause.text) else _CODE
+        words = None if pydantic else pattern.search(line.text) or _WHAT.match(line.text)
+        if self._left <= 0 or pydantic or words:
             self._detail = None
         text = (
             line.text.strip().partition(" [type=")[0]
             if pydantic and line.text.startswith("  ")
-            else code[0]
-            if code
-            else what[1]
-            if what
+            else next(filter(None, words.groups()), words[0])
+            if words
             else ""
         )
         if text:
-            self.cause = replace(self.cause, text=f"{self.cause.text}: {text.strip()}")
+            self.cause = replace(self.cause, text=f"{self.cause.text.removesuffix(':')}: {text.strip()}")
         return bool(text)
 
     def _open(self, line: LogLine) -> None:
@@ -200,7 +202,8 @@ class ErrorFinder:
         self._note(replace(line, time=line.time or trace.start.time), trace.explains)
         if self.cause is not None and self.cause.offset == line.offset:
             pydantic = _DETAILED.search(line.text) is not None
-            if pydantic or (_CANN.search(line.text) and not _CODE.search(line.text)):
+            below = _UNNAMED if _UNNAMED.search(line.text) else _CANN
+            if pydantic or (below.search(line.text) and not _CODE.search(line.text)):
                 self._detail, self._left = line.process, 1 if pydantic else _CANN_LINES
 
     def _outside(self, line: LogLine) -> None:

@@ -292,10 +292,80 @@ def test_an_inner_error_of_torch_npu_is_told_with_canns_words() -> None:
         inner,
         b"Since the operator is called asynchronously, ...",
         b"EZ9999: Inner Error!",
+        b"EZ9999[PID: 7] 2026-01-02-03:04:05.006.007 AclNN_Inner_Error(EZ9999):  MatMulV3 do tiling failed, ret is -1.",
     ]
     assert _state(b"".join(head + line + b"\n" for line in lines)).first_error.endswith(
-        "MatMulV3.: EZ9999: Inner Error!"
+        "MatMulV3.: AclNN_Inner_Error(EZ9999):  MatMulV3 do tiling failed, ret is -1."
     )
+
+
+def test_what_a_compiler_says_belongs_to_an_exception_without_words() -> None:
+    head = "(EngineCore pid=7) ERROR 11-23 20:59:05 [core.py:1100] "
+    lines = [
+        "Traceback (most recent call last):",
+        "triton.compiler.errors.MLIRCompilationError: ",
+        "///------------------[ERROR][Triton][BEG]------------------",
+        "[ConvertLinalgRToBinary] encounters error:",
+        'loc("/tmp/k.mlir":2:3): error: ub overflow, requires 2000 bits while 1000 bits available!',
+    ]
+    want = "triton.compiler.errors.MLIRCompilationError: ub overflow, requires 2000 bits while 1000 bits available!"
+    assert _state("".join(f"{head}{line}\n" for line in lines).encode()).first_error == want
+
+
+@pytest.mark.parametrize(
+    ("head", "process"),
+    [
+        ("(VllmWorker rank=3 pid=7) ERROR 11-23 20:59:05 [m.py:522] ", "VllmWorker rank=3"),
+        ("(RayWorkerWrapper pid=7, ip=10.0.0.8) ERROR 11-23 20:59:05 [w.py:620] ", "RayWorkerWrapper"),
+        ("(vLLMHttpServer pid=6) (Worker_TP3 pid=7) ERROR 11-23 20:59:05 [m.py:932] ", "Worker_TP3"),
+        ("(EngineCore pid=7) ERROR 11-23 20:59:05 [v1/engine/core.py:114,run_engine_core] ", "EngineCore"),
+        ("ERROR 11-23 20:59:05 engine.py:389] ", ""),
+    ],
+)
+def test_the_heads_of_other_releases_are_read(head: str, process: str) -> None:
+    state = _state(f"{head}the device is gone\n".encode())
+    assert (state.first_error, state.first_error_at) == ("the device is gone", "11-23 20:59:05")
+    assert state.first_error_process == process
+
+
+@pytest.mark.parametrize(
+    ("line", "phase"),
+    [
+        ("INFO 11-23 20:59:05 [llm_engine.py:240] Initializing a V0 LLM engine (v0.8.5) with config: x", Phase.ENGINE),
+        ("INFO 11-23 20:59:05 [worker_v1.py:185] Available memory: 100, total memory: 200", Phase.MEMORY),
+        ("INFO 11-23 20:59:05 [m.py:3] Starting to capture ACL graphs for cases: [2], mode: FULL", Phase.GRAPH),
+        ("INFO 11-23 20:59:05 [core.py:1] [shutdown] EngineCore: trigger received signal=SIGTERM", Phase.STOPPING),
+        ("INFO 11-23 20:59:05 [l.py:100] [shutdown] API server: shutdown triggered", Phase.STOPPING),
+    ],
+)
+def test_marks_of_other_releases_are_read(line: str, phase: Phase) -> None:
+    assert _state(f"(A pid=7) {line}\n".encode()).phase is phase
+
+
+def test_what_follows_the_stop_of_a_newer_release_is_no_failure() -> None:
+    data = (
+        ASCEND
+        + b"""(EngineCore pid=1) INFO 11-23 20:59:05 [core.py:1] [shutdown] EngineCore: trigger received signal=SIGTERM
+(APIServer pid=2) ERROR 11-23 20:59:06 [async_llm.py:700] AsyncLLM output_handler failed.
+(APIServer pid=2) ERROR 11-23 20:59:06 [async_llm.py:700] EngineDeadError: EngineCore encountered an issue.
+"""
+    )
+    assert (_state(data).phase, _state(data).dead, _state(data).first_error) == (Phase.STOPPING, "", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "waiting"),
+    [
+        ("Running: 2 reqs, Waiting: 5 reqs, GPU KV cache usage: 7.0%, Prefix cache hit rate: 0.0%", 5),
+        ("Running: 2 reqs, Swapped: 1 reqs, Pending: 5 reqs, GPU KV cache usage: 7.0%, CPU KV cache usage: 3.0%.", 5),
+        ("Running: 2 reqs, Waiting: 5he usage: 7.0%, Prefix cache hit rate: 0.0%", None),
+    ],
+)
+def test_statistics_of_releases_that_name_no_engine_are_read(line: str, waiting: int | None) -> None:
+    head = "INFO 11-23 20:59:05 [loggers.py:80] Avg prompt throughput: 12.0 tokens/s, "
+    data = ASCEND + f"{head}Avg generation throughput: 3.4 tokens/s, {line}\n".encode()
+    load = _state(data).throughput
+    assert (load and (load.running, load.waiting, load.kv_percent)) == (waiting and (2, waiting, 7.0))
 
 
 def test_what_a_cpp_exception_says_belongs_to_the_cause() -> None:
