@@ -15,7 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from console.node.parcel import FROM_FILE, SUPERVISOR, parcel
 from console.node.places import NAME, read_json, write_file
 from console.node.refusal import Refusal
-from console.node.runtimes import run_tool
+from console.node.runtimes import inspect, last_words, run_tool
 from console.node.supervisor import ANSWER
 
 LABEL = "dsv4-console.run"
@@ -65,7 +65,8 @@ def make(words: List[str], python: str, box: Dict[str, Any], sources: Dict[str, 
             raise _not_made(box, done)
         _wait_answer(words, name, run_dir)
     except Refusal:
-        _remove(words, name, run_dir)
+        with contextlib.suppress(Refusal):
+            _remove(words, name, run_dir)
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -88,9 +89,8 @@ def remove(words: List[str], name: str, engine_dir: str) -> str:
 
 def look(words: List[str], name: str) -> Optional[Box]:
     """The container of that name; None when there is none. Raises Refusal when the tool cannot be asked."""
-    done = run_tool([*words, "inspect", "--type", "container", "--format", _STATE, name], TOOL_S)
-    parts = done.stdout.decode("utf-8", "replace").strip().split(" ", 2)
-    if done.returncode != 0 or len(parts) < 2:
+    parts = (inspect(words, _STATE, name) or "").split(" ", 2)
+    if len(parts) < 2:
         return None
     label = parts[2] if len(parts) == 3 else ""
     return Box(parts[0] == "true", parts[1], label if label.startswith("/") else "")
@@ -123,7 +123,7 @@ def _remove(words: List[str], name: str, run_dir: str) -> str:
     done = run_tool([*words, "rm", "-f", name], TOOL_S)
     if done.returncode == 0 or look(words, name) is None:
         return ""
-    return "container %s cannot be removed: %s" % (name, _last_line(done.stderr))
+    return "container %s cannot be removed: %s" % (name, last_words(done.stderr))
 
 
 def _wait_answer(words: List[str], name: str, run_dir: str) -> None:
@@ -142,7 +142,7 @@ def _wait_answer(words: List[str], name: str, run_dir: str) -> None:
             asked = now
             found = look(words, name)
             if (found is None or not found.running) and read_json(path) is None:
-                said = _last_line(run_tool([*words, "logs", name], TOOL_S).stderr)
+                said = last_words(run_tool([*words, "logs", name], TOOL_S).stderr)
                 code = found.code if found else "?"
                 hint = "does %s exist in the image, and is the base directory mounted?" % "python"
                 raise Refusal("os", "container %s ended (exit %s): %s" % (name, code, said), hint)
@@ -152,13 +152,8 @@ def _wait_answer(words: List[str], name: str, run_dir: str) -> None:
 
 
 def _not_made(box: Dict[str, Any], done: "subprocess.CompletedProcess[bytes]") -> Refusal:
-    said = _last_line(done.stderr)
+    said = last_words(done.stderr)
     hint = ""
     if b"pull" in done.stderr or b"No such image" in done.stderr or b"not known" in done.stderr:
         hint = "the image is not on the node: pull %s there first" % box["image"]
     return Refusal("os", "container %s was not made: %s" % (box["name"], said), hint)
-
-
-def _last_line(said: bytes) -> str:
-    lines = said.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1][:300] if lines else "it said nothing"

@@ -7,6 +7,7 @@ root directory of the container's main process. What is launched there does not 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 import time
@@ -18,6 +19,7 @@ from console.node.processes import Stat, alive, read_stat
 from console.node.refusal import Refusal
 
 ASK_S = 10.0
+_ADVICE = re.compile(r"(Run|See) '.* --help'|Usage:")
 AGAIN_S = 5.0
 """How often a container that does not run is asked for."""
 
@@ -69,16 +71,44 @@ class Runtime:
             if not ask and time.monotonic() - self._asked_at < AGAIN_S:
                 return None
             self._asked_at = time.monotonic()
-            pid = self._inspect()
+            pid = self._inspect(ask)
             self._main = read_stat(pid) if pid else None
             return self._main
 
-    def _inspect(self) -> int:
-        """Its pid on the host; 0 when it does not run. Raises Refusal when the tool cannot be asked."""
-        argv = [*self.words, "inspect", "--format", "{{.State.Pid}}", self.container]
-        done = run_tool(argv, ASK_S)
-        text = done.stdout.strip()
-        return int(text) if done.returncode == 0 and text.isdigit() else 0
+    def _inspect(self, strict: bool) -> int:
+        """Its pid on the host; 0 when it does not run. Raises Refusal when the tool cannot be run.
+
+        A tool that runs and knows nothing, as with its daemon down, is no pid either, unless `strict` says that it matters why.
+        """
+        try:
+            text = inspect(self.words, "{{.State.Pid}}", self.container) or ""
+        except Unanswered:
+            if strict:
+                raise
+            return 0
+        return int(text) if text.isdigit() else 0
+
+
+class Unanswered(Refusal):
+    """The container tool ran and did not say what it was asked."""
+
+
+def inspect(words: List[str], fields: str, name: str) -> Optional[str]:
+    """What the tool says of a container; None when there is none of that name. Raises Refusal, Unanswered."""
+    done = run_tool([*words, "inspect", "--type", "container", "--format", fields, name], ASK_S)
+    if done.returncode == 0:
+        return done.stdout.decode("utf-8", "replace").strip()
+    if b"no such" in done.stderr.lower():
+        return None
+    hint = "does its daemon run, and may this user ask it? `sudo: true` of the node asks as root"
+    raise Unanswered("os", "container %s cannot be looked at: %s" % (name, last_words(done.stderr)), hint)
+
+
+def last_words(said: bytes) -> str:
+    """What a tool said last; docker's advice on where to read about its options stands after what is wrong."""
+    lines = [each.strip() for each in said.decode("utf-8", "replace").splitlines()]
+    kept = [each for each in lines if each and not _ADVICE.match(each)]
+    return kept[-1][:300] if kept else "it said nothing"
 
 
 def run_tool(argv: List[str], limit_s: float) -> "subprocess.CompletedProcess[bytes]":
