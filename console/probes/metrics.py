@@ -1,7 +1,8 @@
 """vLLM's `/metrics` → what an operator asks: how busy, how full, how fast, per data-parallel rank and together.
 
 One scrape is a moment; speeds, hit rates and percentiles are made from two scrapes of the same server. Metric names are those of
-vLLM 0.21 (v1/metrics/loggers.py, v1/spec_decode/metrics.py). Fetching is the remote room's job, thresholds are the services'.
+vLLM 0.21 (v1/metrics/loggers.py, v1/spec_decode/metrics.py) and what they were called before. Fetching is the remote room's job,
+thresholds are the services'.
 """
 
 from __future__ import annotations
@@ -42,7 +43,16 @@ _REASONS = "vllm:num_requests_waiting_by_reason"
 _FINISHED = "vllm:request_success_total"
 _CREATED = "vllm:generation_tokens_created"
 _PARTS = {f"{name}{end}": (word, end) for name, word in _HISTOGRAMS.items() for end in ("_bucket", "_sum", "_count")}
-_WANTED = frozenset((*_GAUGES, *_COUNTERS, *_PARTS, _REASONS, _FINISHED, _CREATED))
+_OLD = {
+    "vllm:gpu_cache_usage_perc": "vllm:kv_cache_usage_perc",
+    "vllm:gpu_prefix_cache_queries_total": "vllm:prefix_cache_queries_total",
+    "vllm:gpu_prefix_cache_hits_total": "vllm:prefix_cache_hits_total",
+} | {
+    f"vllm:time_per_output_token_seconds{end}": f"vllm:inter_token_latency_seconds{end}"
+    for end in ("_bucket", "_sum", "_count")
+}
+"""Names before 0.9 and 0.11 → today's. Releases in between answer with both, which are one thing and not two."""
+_WANTED = frozenset((*_GAUGES, *_COUNTERS, *_PARTS, *_OLD, _REASONS, _FINISHED, _CREATED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,7 @@ class Scrape:
 
     at: float
     engines: Mapping[str, EngineScrape] = field(default_factory=dict)
-    """By label `engine`: the global data-parallel rank."""
+    """By label `engine`: the global data-parallel rank; "0" before 0.9, which has no such label."""
     model: str = ""
     error: str = ""
     """Why nothing could be read."""
@@ -152,13 +162,13 @@ def parse_metrics(data: bytes, at: float) -> Scrape:
     Of a sample that is there twice, as pages joined by a collector have it, the last counts.
     """
     try:
-        samples = list({(each.name, *sorted(each.labels.items())): each for each in _samples(data)}.values())
+        samples = _renamed({(each.name, *sorted(each.labels.items())): each for each in _samples(data)}.values())
     except (ValueError, IndexError, KeyError, TypeError) as problem:
         return Scrape(at, error=f"the metrics cannot be read: {str(problem)[:100]}")
     engines: dict[str, list[Sample]] = {}
     for sample in samples:
-        if "engine" in sample.labels and math.isfinite(sample.value):
-            engines.setdefault(sample.labels["engine"], []).append(sample)
+        if math.isfinite(sample.value) and not sample.labels.keys().isdisjoint(("engine", "model_name")):
+            engines.setdefault(sample.labels.get("engine", "0"), []).append(sample)
     if not engines:
         return Scrape(at, error="the answer holds no vLLM metrics")
     model = next((sample.labels["model_name"] for sample in samples if "model_name" in sample.labels), "")
@@ -206,6 +216,17 @@ def _samples(data: bytes) -> Iterator[Sample]:
     wanted = "\n".join(line for line in text.split("\n") if line.startswith("vllm:") and _name(line) in _WANTED)
     for family in text_string_to_metric_families(wanted + "\n"):
         yield from family.samples
+
+
+def _renamed(samples: Iterable[Sample]) -> list[Sample]:
+    """Old names as today's, where today's are not there as well."""
+    found = list(samples)
+    names = {each.name for each in found}
+    return [
+        each._replace(name=_OLD.get(each.name, each.name))
+        for each in found
+        if each.name not in _OLD or _OLD[each.name] not in names
+    ]
 
 
 def _name(line: str) -> str:

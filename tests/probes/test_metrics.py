@@ -242,6 +242,35 @@ def test_an_answer_that_is_none(text: bytes, error: str) -> None:
     assert error in found.error
 
 
+OLD = b"""vllm:num_requests_running{model_name="m"} 3.0
+vllm:gpu_cache_usage_perc{model_name="m"} 0.25
+vllm:gpu_prefix_cache_queries_total{model_name="m"} 40.0
+vllm:gpu_prefix_cache_hits_total{model_name="m"} 10.0
+vllm:time_per_output_token_seconds_bucket{le="0.05",model_name="m"} 1.0
+vllm:time_per_output_token_seconds_bucket{le="+Inf",model_name="m"} 2.0
+vllm:time_per_output_token_seconds_count{model_name="m"} 2.0
+vllm:time_per_output_token_seconds_sum{model_name="m"} 0.3
+"""
+
+
+def test_the_names_of_older_releases_are_read() -> None:
+    found = parse_metrics(OLD, 0.0).engines["0"]
+    assert found.gauges == {"running": 3.0, "kv": 0.25}
+    assert found.counters == {"prefix_queries": 40.0, "prefix_hits": 10.0}
+    assert found.histograms["itl"].count == 2.0
+
+
+def test_a_release_that_answers_with_both_names_is_not_counted_twice() -> None:
+    text = OLD.replace(b'model_name="m"', b'engine="0",model_name="m"')
+    today = text.replace(b":gpu_", b":").replace(b"cache_usage", b"kv_cache_usage")
+    today = today.replace(b"time_per_output_token_seconds", b"inter_token_latency_seconds").replace(b":kv_kv_", b":kv_")
+    assert parse_metrics(text + today, 0.0) == parse_metrics(today, 0.0) == parse_metrics(text, 0.0)
+
+
+def test_the_page_of_a_router_is_no_engine() -> None:
+    assert parse_metrics(b'vllm:num_requests_running{server="http://10.0.0.1:8000"} 3.0\n', 0.0).engines == {}
+
+
 def test_a_last_line_without_end_is_left_out() -> None:
     found = parse_metrics(
         b'vllm:num_requests_running{engine="0"} 4.0\nvllm:generation_tokens_total{engine="0"} 10', 0.0
