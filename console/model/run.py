@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
+from console.model.quiet import flags_of, silenced_by
 from console.model.snapshot import Exit
 
 if TYPE_CHECKING:
@@ -71,6 +72,13 @@ class RunState:
     """For a failed launch or a lost run: what is known (`rebooted`, `exec failed: …`)."""
     spec: Mapping[str, JsonValue] = field(default_factory=dict)
     """What the run was launched with: group, role, dp_rank, devices, port, headless, argv, who launched it."""
+
+    @property
+    def quiet(self) -> str:
+        """The setting by which the run's log does not tell that it serves; empty when it tells."""
+        argv, env = self.spec.get("argv"), self.spec.get("env")
+        flags = flags_of(argv) if isinstance(argv, list) else {}
+        return silenced_by(flags, env if isinstance(env, dict) else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from console.model.cluster import HARDWARE
 from console.model.findings import Severity
+from console.model.quiet import silenced_by
 from console.rules.rule import Hit, Rule, Scene, version_of, whole
 
 MIN_EXECUTE_S = 1836
@@ -118,6 +119,15 @@ def _served(scene: Scene) -> Iterator[Hit]:
         if scene.args(name).get("served-model-name") is not None and scene.layout.model.served_name:
             message = f"{name}: --served-model-name replaces model.served_name"
             yield Hit(message, scene.at_flag(name, "served-model-name"), Severity.WARNING)
+
+
+def _quiet(scene: Scene) -> Iterator[Hit]:
+    for name in scene.groups:
+        setting = silenced_by(scene.args(name), scene.env(name))
+        key, _, _ = setting.partition("=")
+        if setting:
+            where = scene.at_flag(name, key[2:]) if key.startswith("--") else scene.at(name, "env", key)
+            yield Hit(f"{name}: {setting} keeps the log from telling how far a start is", where)
 
 
 def _image_hardware(scene: Scene) -> Iterator[Hit]:
@@ -259,6 +269,15 @@ RULES = (
         "Set model.served_name to the name clients use.",
         "vLLM 0.21 /v1/models",
         _served,
+    ),
+    Rule(
+        "E9",
+        "The log tells how far a start is",
+        _W,
+        "Phases, progress, silence and most causes of failures are read from lines of level INFO in vLLM's own form.",
+        "Leave the level at INFO; --disable-uvicorn-access-log takes away the line of each request.",
+        "vLLM 0.21 envs.py, logger.py",
+        _quiet,
     ),
     Rule(
         "K1",

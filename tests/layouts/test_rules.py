@@ -224,6 +224,8 @@ MUTATIONS = (
     Mutation("E6", "own library path", _env("decode", "LD_LIBRARY_PATH", "/x")),
     Mutation("E7", "unexpanded variable", _env("decode", "FOO", "$HOME/x")),
     Mutation("E8", "served as auto", lambda data: data["model"].update(served_name="auto")),
+    Mutation("E9", "a quiet log", _env("decode", "VLLM_LOGGING_LEVEL", "warning")),
+    Mutation("E9", "a quiet server", _flag("decode", "uvicorn-log-level", "error")),
     Mutation(
         "K2",
         "image of another release",

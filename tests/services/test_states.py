@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineSnapshot, EngineState, Exit, Grade, Link, LinkState, Rung
-from console.services.monitoring.states import Evidence, condemn, judge
+from console.services.monitoring.states import Evidence, condemn, judge, vouched_for
 
 KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
 UP = Link(LinkState.UP)
@@ -55,6 +57,18 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
     ("loading", _evidence(_run(RunVerdict.RUNNING)), EngineState.STARTING, ""),
     ("log says ready, nobody asked yet", _evidence(_run(RunVerdict.RUNNING), log_ready=True), EngineState.STARTING, ""),
     ("answers, log says ready", _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=OK), EngineState.READY, ""),
+    (
+        "answers, its log was told to be quiet",
+        _evidence(_run(RunVerdict.RUNNING, spec={"argv": ["vllm", "--uvicorn_log_level=error"]}), rungs=OK),
+        EngineState.READY,
+        "",
+    ),
+    (
+        "answers, a log that should have told did not",
+        _evidence(_run(RunVerdict.RUNNING, spec={"env": {"VLLM_LOGGING_LEVEL": "DEBUG"}}), rungs=OK),
+        EngineState.STARTING,
+        "",
+    ),
     (
         "answers, log not yet read",
         _evidence(_run(RunVerdict.RUNNING), log_current=False, rungs=OK),
@@ -242,6 +256,19 @@ def test_a_rank_that_hangs_holds_its_group_up() -> None:
     assert shown["decode-0"].state is EngineState.DEGRADED
     assert shown["decode-0"].cause == "waits for decode-1 on n1, which hangs: 1 of 4 processes were stopped by a signal"
     assert [shown[name] for name in ("decode-1", "decode-2", "prefill-0")] == [*engines.values()][1:]
+
+
+def test_the_server_of_a_group_vouches_for_headless_ranks_that_were_told_to_be_quiet() -> None:
+    head = EngineSnapshot("mixed-0", "p0", "mixed", "mixed", EngineState.READY)
+    quiet, heard, other = (
+        EngineSnapshot(f"{group}-{rank}", "p1", group, "mixed", EngineState.STARTING, headless=True)
+        for group, rank in (("mixed", 1), ("mixed", 2), ("other", 1))
+    )
+    engines = {each.id: each for each in (head, quiet, heard, other)}
+    found = vouched_for(engines, {"mixed-1", "other-1"})
+    assert {name: each.state for name, each in found.items()} == {"mixed-1": EngineState.READY}
+    waiting = {**engines, "mixed-0": replace(head, state=EngineState.STARTING)}
+    assert vouched_for(waiting, {"mixed-1"}) == {}
 
 
 def test_a_whole_group_is_left_as_it_is() -> None:

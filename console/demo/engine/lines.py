@@ -20,18 +20,24 @@ class Log:
     """One process's voice. `name` is its prefix; empty for the parents that have none."""
 
     name: str = ""
+    server_quiet: bool = False
+    """Whether uvicorn's own lines of level INFO are kept back."""
 
     def _prefix(self) -> str:
         return f"({self.name} pid={os.getpid()}) " if self.name else ""
 
     def raw(self, text: str) -> None:
         """Lines as they are, each with the prefix."""
+        if self.server_quiet and text.startswith("INFO:     "):
+            return
         prefix = self._prefix()
         data = "".join(f"{prefix}{line}\n" for line in text.split("\n")).encode()
         while data:
             data = data[os.write(1, data) :]
 
     def _say(self, level: str, source: str, text: str) -> None:
+        if level == "INFO" and os.environ.get("VLLM_LOGGING_LEVEL", "INFO").upper() not in ("INFO", "DEBUG"):
+            return
         stamp = time.strftime("%m-%d %H:%M:%S")
         self.raw("\n".join(f"{level} {stamp} [{source}] {line}" for line in text.split("\n")))
 

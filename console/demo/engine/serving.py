@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from console.demo.engine import answers
@@ -69,7 +69,8 @@ class ApiServer:
     ) -> None:
         self._launch = launch
         self._sock = sock
-        self._log = log
+        quiet = (launch.args.uvicorn_log_level or "info") not in ("info", "debug", "trace")
+        self._log = replace(log, server_quiet=quiet)
         self._wanted = wanted
         """Whether a failure is asked for now."""
         self._local = local

@@ -34,7 +34,7 @@ from console.services.monitoring.records import NodeRecord, RunRecord
 from console.services.monitoring.service import service
 from console.services.monitoring.sightings import asked_of, sightings
 from console.services.monitoring.silence import held_up
-from console.services.monitoring.states import Evidence, condemn, halted_words, judge
+from console.services.monitoring.states import Evidence, condemn, halted_words, judge, vouched_for
 
 LATE_S = 3.0
 """Between a log's last byte on its node and here, when somebody is listening."""
@@ -78,6 +78,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
     planned = (*ranks, proxy) if proxy else ranks
     engines = {rank.id: _engine(scene, rank, now) for rank in planned}
     engines.update(_strays(scene, planned, now))
+    engines.update(vouched_for(engines, _quiet(scene, engines)))
     engines = condemn(
         engines, _ended(scene, engines), next((each.engine for each in scene.diagnoses if each.first), "")
     )
@@ -112,6 +113,17 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         usual=scene.usual,
         skews=_skews(scene, engines),
     )
+
+
+def _quiet(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> frozenset[str]:
+    """Headless engines whose runs were told to be quiet."""
+    found = []
+    for each in engines.values():
+        record = scene.nodes.get(each.node) if each.headless else None
+        run = current_run(record, scene.deployment.name, each.id) if record is not None else None
+        if run is not None and run.quiet:
+            found.append(each.id)
+    return frozenset(found)
 
 
 def _began(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, float]:
@@ -180,13 +192,14 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         return replace(bare, state=verdict.state, cause=verdict.cause, age_s=age, stale_of=stale)
     log = learnt.log_state if learnt else None
     running = run.verdict is RunVerdict.RUNNING and not run.stopping
+    unheard = bool(log and not log.ready and run.quiet and verdict.state is EngineState.READY)
     return replace(
         bare,
         state=verdict.state,
         cause=verdict.cause,
         asked=asked_of(run, record.clock_offset_s or 0.0),
-        phase=str(log.phase) if log and running else "",
-        progress=log.progress if log and running else None,
+        phase=str(Phase.SERVING if unheard else log.phase) if log and running else "",
+        progress=(1.0 if unheard else log.progress) if log and running else None,
         progress_text=log.progress_text if log and running else "",
         health=_ladder(record, run, learnt),
         run=run.key.run,
@@ -254,8 +267,9 @@ def _ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> tupl
     if learnt is None:
         return (link, process)
     log = learnt.log_state
-    grade = Grade.FAIL if log.dead else Grade.OK if log.ready else Grade.WAIT
-    text = log.dead or " ".join(part for part in (str(log.phase), log.progress_text) if part)
+    silent = f"kept quiet by {run.quiet}" if run.quiet and not log.ready else ""
+    grade = Grade.FAIL if log.dead else Grade.OK if log.ready else Grade.SKIPPED if silent else Grade.WAIT
+    text = log.dead or silent or " ".join(part for part in (str(log.phase), log.progress_text) if part)
     seen = record.link.state in (LinkState.UP, LinkState.STALE)
     alive = seen and run.verdict in (RunVerdict.RUNNING, RunVerdict.PREPARED)
     answers = learnt.answers if alive else tuple(map(_of_before, learnt.answers))

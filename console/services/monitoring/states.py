@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from console.model.pace import about
 from console.model.run import RunState, RunVerdict
 from console.model.snapshot import EngineSnapshot, EngineState, Grade, Link, LinkState, Rung
+from console.probes.engine_log import SHARE, Phase
 from console.services.monitoring.cadences import GRACE_S, KILL_S
 
 CLEAN_CODES = frozenset({0, 130, 143})
@@ -98,7 +99,7 @@ def _running(evidence: Evidence, run: RunState) -> Verdict:
         return Verdict(EngineState.DEGRADED, f"{name}{failed.evidence}")
     answers = {rung.name: rung.grade for rung in evidence.rungs}
     served = answers.get("http") is Grade.OK and answers.get("model") in (Grade.OK, Grade.SKIPPED)
-    if served and (evidence.log_ready or not evidence.log_current):
+    if served and (evidence.log_ready or not evidence.log_current or run.quiet):
         return Verdict(EngineState.READY)
     return Verdict(EngineState.STARTING)
 
@@ -208,6 +209,20 @@ def condemn(
                     cause = f"{engine.cause}; {named}" if engine.cause else named
                     shown[engine.id] = replace(engine, cause=cause, after=first.id)
     return shown
+
+
+def vouched_for(engines: Mapping[str, EngineSnapshot], quiet: Container[str]) -> dict[str, EngineSnapshot]:
+    """Headless engines whose logs are kept quiet are up when the server of their group is ready: it waits for all of them.
+
+    vLLM 0.21 v1/engine/utils.py, wait_for_engine_startup.
+    """
+    ready = {each.group for each in engines.values() if each.state is EngineState.READY and not each.headless}
+    up = Phase.ENGINE_READY
+    return {
+        name: replace(each, state=EngineState.READY, phase=str(up), progress=SHARE[up])
+        for name, each in engines.items()
+        if each.headless and each.state is EngineState.STARTING and name in quiet and each.group in ready
+    }
 
 
 def _held_up(members: Sequence[EngineSnapshot]) -> dict[str, EngineSnapshot]:
