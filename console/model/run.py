@@ -70,6 +70,8 @@ class RunState:
     """Who launched it."""
     reason: str = ""
     """For a failed launch or a lost run: what is known (`rebooted`, `exec failed: …`)."""
+    abandoned: bool = False
+    """Prepared only, and who was to launch it is gone."""
     spec: Mapping[str, JsonValue] = field(default_factory=dict)
     """What the run was launched with: group, role, dp_rank, devices, port, headless, argv, who launched it."""
 

@@ -11,6 +11,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from console.node.places import Base, Key, plain_dir, read_file, read_json, sync_dir, write_file, write_json
+from console.node.processes import read_stat
 from console.node.refusal import Refusal, of_os
 
 SPEC = "spec.json"
@@ -78,12 +79,14 @@ def prepare(
         raise Refusal("changed", "run %s exists already" % key.run, "make the plan again")
     draft = os.path.join(runs, ".%s.%s" % (key.run, os.urandom(4).hex()))
     owner = spec.get("by")
+    preparer = read_stat(os.getpid())
     record = {
         "key": list(key),
         "token": os.urandom(16).hex(),
         "expected": expected,
         "owner": owner if isinstance(owner, str) else "",
         "prepared_at": time.time(),
+        "preparer": [preparer.pid, preparer.start] if preparer else None,
         "spec": spec,
         **({"container": container} if container else {}),
     }

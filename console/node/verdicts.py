@@ -21,6 +21,8 @@ from console.node.runs import EXIT, LOCK, LOG, RUN, SPEC, STOP
 PREPARED, RUNNING, ORPHANS, FOREIGN, EXITED, LOST = "prepared", "running", "orphans", "foreign", "exited", "lost"
 SCAN_SHARE = 100
 """A look at all processes may take one hundredth of the time."""
+PREPARED_FOR_S = 120.0
+"""A run that was prepared longer ago and not launched never will be: between the two phases lie seconds."""
 SETTLE_S = 0.3
 """How long the supervisor is given to record an exit before its absence is reported."""
 
@@ -171,6 +173,15 @@ def reason(judged: Judged) -> str:
     return ""
 
 
+def abandoned(judged: Judged, now: float) -> bool:
+    """Whether a run was written and will not be launched: the helper that was to do it has ended, or has long said nothing."""
+    if judged.verdict != PREPARED:
+        return False
+    at, preparer = judged.record.get("prepared_at"), judged.record.get("preparer")
+    fresh = isinstance(at, (int, float)) and abs(now - at) <= PREPARED_FOR_S
+    return not (fresh and isinstance(preparer, list) and len(preparer) == 2 and alive(*preparer))
+
+
 def _asked(stop: Dict[str, Any]) -> Dict[str, Any]:
     """When and by whom it was asked to end, as far as that can be read."""
     at, by = stop.get("at"), stop.get("by")
@@ -195,6 +206,7 @@ def as_state(judged: Judged, with_spec: bool = True) -> Dict[str, Any]:
         **_asked(judged.stop or {}),
         "owner": str(judged.record.get("owner") or ""),
         "reason": reason(judged),
+        "abandoned": abandoned(judged, time.time()),
         "spec": judged.record.get("spec", {}) if with_spec else {},
     }
 

@@ -57,6 +57,7 @@ class _Run(_Said):
     stopping: bool
     stop_at: float | None = None
     stop_by: str = ""
+    abandoned: bool = False
     owner: str = ""
     reason: str
     spec: dict[str, JsonValue]
@@ -196,6 +197,7 @@ def _run(said: _Run) -> RunState:
         stopping=said.stopping,
         stop_at=said.stop_at,
         stop_by=said.stop_by,
+        abandoned=said.abandoned,
         owner=said.owner,
         reason=said.reason,
         spec=said.spec,

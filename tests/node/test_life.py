@@ -502,3 +502,14 @@ def test_a_stop_whose_helper_was_killed_is_told_with_its_time_and_can_be_asked_a
             assert state["stopping"]
             assert 0.0 <= time.time() - state["stop_at"] < 60.0
             assert second.stop(KEY, grace_s=0.2)[0]["outcome"] == "stopped"
+
+
+def test_a_run_whose_preparer_was_killed_is_told_as_abandoned_and_stands_in_nobodys_way(tmp_path: Path) -> None:
+    with helper(tmp_path / "base") as first:
+        first.prepare(KEY, "echo never")
+        assert not first.until(KEY, "prepared")["abandoned"]
+        first.process.kill()
+        first.process.wait()
+        with helper(tmp_path / "base") as second:
+            assert second.until(KEY, "prepared")["abandoned"]
+            second.launch((KEY[0], KEY[1], "r2"), TREE)

@@ -41,7 +41,12 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "",
     ),
     ("just prepared", _evidence(_run(RunVerdict.PREPARED)), EngineState.LAUNCHING, ""),
-    ("prepared long ago", _evidence(_run(RunVerdict.PREPARED), run_age_s=500.0), EngineState.IDLE, "never launched"),
+    (
+        "prepared, its console gone",
+        _evidence(_run(RunVerdict.PREPARED, abandoned=True)),
+        EngineState.IDLE,
+        "never launched",
+    ),
     (
         "could not be executed",
         _evidence(_run(RunVerdict.PREPARED, reason="exec failed: no such file")),

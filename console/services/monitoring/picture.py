@@ -223,8 +223,6 @@ def _evidence(
     scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, learnt: RunRecord | None, now: float
 ) -> Evidence:
     log = learnt.log_state if learnt else None
-    started = run.started_at if run else None
-    age = 0.0 if started is None else now + (record.clock_offset_s or 0.0) - started
     return Evidence(
         link=record.link,
         heard=record.runs_at is not None,
@@ -238,7 +236,6 @@ def _evidence(
         rungs=learnt.answers if learnt else (),
         was_ready=bool(learnt and learnt.ready_at is not None),
         stuck=bool(learnt and learnt.stuck),
-        run_age_s=age,
         stop_age_s=0.0 if run is None or run.stop_at is None else now + (record.clock_offset_s or 0.0) - run.stop_at,
     )
 

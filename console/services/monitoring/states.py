@@ -18,8 +18,6 @@ LEAD_S = 0.1
 """Ends closer than this count as one: the clocks of two nodes are compared through a network."""
 STOP_TAKES_S = GRACE_S + KILL_S + 15.0
 """A stop is over on its node after this, whatever it came to."""
-PREPARED_FOR_S = 120.0
-"""A run that was written but not launched within this time was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,6 @@ class Evidence:
     was_ready: bool = False
     stuck: bool = False
     """A stop of this run ended with processes left."""
-    run_age_s: float = 0.0
     stop_age_s: float = 0.0
     """How long ago this run was asked to end."""
 
@@ -77,9 +74,9 @@ def judge(evidence: Evidence) -> Verdict:
 def _prepared(evidence: Evidence, run: RunState) -> Verdict:
     if run.reason:
         return Verdict(EngineState.FAILED, run.reason)
-    if evidence.run_age_s <= PREPARED_FOR_S:
-        return Verdict(EngineState.LAUNCHING)
-    return Verdict(EngineState.IDLE, "prepared, never launched")
+    if run.abandoned:
+        return Verdict(EngineState.IDLE, "prepared, never launched")
+    return Verdict(EngineState.LAUNCHING)
 
 
 def _running(evidence: Evidence, run: RunState) -> Verdict:
