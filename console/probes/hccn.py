@@ -174,24 +174,6 @@ def parse_answer(data: bytes) -> DeviceNet:
     return DeviceNet(**found, tls=None if tls is None else int(tls), failures=failures)  # type: ignore[arg-type]
 
 
-def parse_loop(data: bytes) -> tuple[DeviceNet, ...]:
-    """The output of a shell loop that asked one query of many devices and left no marks: one entry for each, in order."""
-    found: list[DeviceNet] = []
-    block: list[str] = []
-    opening = ""
-    for line in _lines(data):
-        text = line.strip()
-        name = next((name for name, pattern in _FACTS if pattern.search(text)), "")
-        if name and name == opening:
-            found.append(parse_answer("\n".join(block).encode() + b"\n"))
-            block = []
-        opening = opening or name
-        block.append(text)
-    if opening:
-        found.append(parse_answer("\n".join(block).encode() + b"\n"))
-    return tuple(found)
-
-
 def parse_pings(data: bytes) -> tuple[Ping, ...]:
     """Every ping in the text, marked or bare, RoCE (`packet loss`) or HCCS (`packets loss`)."""
     found: list[Ping] = []
@@ -229,19 +211,6 @@ def parse_conf(data: bytes) -> dict[int, dict[str, str]]:
         if pair := re.match(r"^([A-Za-z_]+)_(\d{1,3})=(.*)$", line.strip()):
             found.setdefault(int(pair[2]), {})[pair[1]] = pair[3].strip()
     return found
-
-
-def parse_counters(data: bytes) -> dict[str, int]:
-    """`-stat` and `-hw_stats`: counter → value."""
-    pairs = (re.match(r"^(?:\[dev\w+ \d+\]\s*)?([A-Za-z0-9_]+):\s*(\d{1,18})$", line.strip()) for line in _lines(data))
-    return {pair[1]: int(pair[2]) for pair in pairs if pair}
-
-
-def parse_link_history(data: bytes) -> tuple[tuple[str, str], ...]:
-    """`-link_stat`: (time as printed, UP or DOWN), newest first as the tool lists them."""
-    pattern = re.compile(r"^\[dev\w* \d+\]\s+(\w{3} \w{3} +\d+ [\d:]+ \d{4})\s+LINK (UP|DOWN)$")
-    rows = (pattern.match(line.strip()) for line in _lines(data))
-    return tuple((row[1], row[2]) for row in rows if row)
 
 
 def _sections(data: bytes) -> Iterator[tuple[int, str, str, list[str], int]]:

@@ -18,20 +18,12 @@ NPU = sorted((SHARED / "fixtures" / "npu").rglob("*.txt"))
 LOGS = sorted((SHARED / "fixtures" / "vllm").rglob("*.log"))
 SIGNATURES = load_signatures()
 PARSERS: tuple[Callable[[bytes], object], ...] = (
-    npu_details.parse_mapping,
-    npu_details.parse_cards,
-    npu_details.parse_details,
     npu_details.parse_proc_mem,
-    npu_details.parse_health,
     npu_details.parse_super_pod,
-    npu_details.parse_topology,
     hccn.parse_answer,
-    hccn.parse_loop,
     hccn.parse_pings,
     hccn.parse_survey,
     hccn.parse_conf,
-    hccn.parse_counters,
-    hccn.parse_link_history,
 )
 
 

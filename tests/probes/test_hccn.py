@@ -16,9 +16,6 @@ from console.probes.hccn import (
     Ping,
     parse_answer,
     parse_conf,
-    parse_counters,
-    parse_link_history,
-    parse_loop,
     parse_pings,
     parse_survey,
     ping_probe,
@@ -26,30 +23,18 @@ from console.probes.hccn import (
 )
 from tests.probes.captures import HERE, capture
 
-PORTS = [f"400GE1/{card}/5:{port}" for card in range(1, 5) for port in (1, 2)]
-
 
 @pytest.mark.parametrize(
-    ("name", "field", "values"),
+    ("name", "expected"),
     [
-        ("hccn_link_loop_8dev_up.txt", "link", ["UP"] * 8),
-        ("hccn_net_health_loop_8dev_success.txt", "net_health", ["Success"] * 8),
-        ("hccn_netdetect_loop_8dev.txt", "netdetect", ["11.12.165.1"] * 8),
-        ("hccn_gateway_loop_8dev.txt", "gateway", ["11.12.165.1"] * 8),
-        ("hccn_gateway_loop_8dev.txt", "interface", [f"eth{each}" for each in range(8)]),
-        ("hccn_ip_loop_8dev.txt", "address", [f"11.12.165.{each}" for each in range(80, 88)]),
-        ("hccn_ip_loop_8dev.txt", "netmask", ["255.255.255.0"] * 8),
-        ("hccn_lldp_grep_ifname_loop_8dev.txt", "switch_port", PORTS),
-        ("hccn_vnic_a3_loop_8of16.txt", "vnic_address", [f"192.168.2.{each}" for each in range(199, 191, -1)]),
-        ("hccn_vnic_a3_loop_8of16.txt", "vnic_link", ["UP"] * 8),
-        ("hccn_ip_910A_st.txt", "address", ["10.10.0.10"]),
-        ("hccn_ip_910B1_dev3.txt", "netmask", ["255.255.0.0"]),
-        ("hccn_lldp_910B1_full_masked.txt", "switch_port", ["400GE1/1/20:2"]),
-        ("hccn_ip_unset_empty_stdout.txt", "address", []),
+        ("hccn_ip_910A_st.txt", DeviceNet(address="10.10.0.10", netmask="255.255.255.0")),
+        ("hccn_ip_910B1_dev3.txt", DeviceNet(address="29.1.112.213", netmask="255.255.0.0")),
+        ("hccn_lldp_910B1_full_masked.txt", DeviceNet(switch_port="400GE1/1/20:2")),
+        ("hccn_ip_unset_empty_stdout.txt", DeviceNet()),
     ],
 )
-def test_loops_over_devices(name: str, field: str, values: list[str]) -> None:
-    assert [getattr(each, field) for each in parse_loop(capture("npu", name))] == values
+def test_captured_answers(name: str, expected: DeviceNet) -> None:
+    assert parse_answer(capture("npu", name)) == expected
 
 
 @pytest.mark.parametrize(
@@ -131,19 +116,6 @@ def test_the_configuration_file() -> None:
     }
 
 
-def test_counters_and_link_history() -> None:
-    assert parse_counters(capture("npu", "hccn_stat_short.txt")) == {"roce_rx_err_pkt_num": 0, "roce_tx_err_pkt_num": 0}
-    assert parse_counters(capture("npu", "hccn_hw_stats_910B1_dev3.txt"))["qp_active"] == 1
-    assert parse_link_history(capture("npu", "hccn_link_stat_devid0.txt")) == (
-        ("Tue Aug  1 14:43:40 2022", "UP"), ("Tue Aug  1 14:43:40 2022", "DOWN"), ("Tue Aug  1 14:43:26 2022", "UP"),
-    )  # fmt: skip
-    assert [state for _, state in parse_link_history(capture("npu", "hccn_link_stat_docs_device_word.txt"))] == [
-        "UP",
-        "DOWN",
-        "UP",
-    ]
-
-
 TOOL = r"""#!/bin/sh
 device="$2" query="$3"
 case "$device$query" in
@@ -196,6 +168,6 @@ def test_a_ping_target_is_an_address_and_nothing_else() -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_parsed(data: bytes) -> None:
-    for parse in (parse_answer, parse_loop, parse_pings, parse_survey, parse_conf, parse_counters, parse_link_history):
+    for parse in (parse_answer, parse_pings, parse_survey, parse_conf):
         parse(data)
         parse(b"== 0 link\n" + data + b"\n== rc 0\n")

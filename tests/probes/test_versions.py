@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from console.probes.checks import Answer, Verdict, Wanted, judged
-from console.probes.npu_details import parse_details
 from console.probes.npu_smi import parse_info
 from console.probes.preflight import CHECKS
 from tests.probes.captures import capture
@@ -44,8 +43,3 @@ def test_the_version_a_file_tells(check: str, name: str, seen: str) -> None:
 def test_the_captured_errors_say_what_they_mean(name: str, error: str) -> None:
     table = parse_info(capture("npu", name))
     assert (table.devices, table.complete, table.error) == ((), False, error)
-
-
-def test_the_board_of_an_a2_chip() -> None:
-    (block,) = parse_details(capture("npu", "a2_t_board_chip_910B4.txt"))
-    assert (block.chip, block.values["Chip Type"], block.values["Chip Name"]) == (0, "Ascend", "910B4")
