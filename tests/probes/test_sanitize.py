@@ -47,6 +47,8 @@ HOSTILE = st.lists(
         ("line\u2028sep\u2029para", "line<U+2028>sep<U+2029>para"),
         ("\x85next", "<U+0085>next"),
         ("lone surrogate \udcff", "lone surrogate \ufffd"),
+        ("\ud800 \udfff \ufdd0 \ufdef \ufff9 \uffff", "\ufffd \ufffd \ufffd \ufffd \ufffd \ufffd"),
+        ("de\u3164code\u115f-\u17b40\uffa0\ufe0f", "decode-0"),  # printable by Unicode, seen by nobody
         ("中文日志 ok é", "中文日志 ok é"),
         ("[bold]not markup[/]", "[bold]not markup[/]"),
         ("", ""),
