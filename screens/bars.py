@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from console.model.service import ServiceState
 from console.model.state import LinkState
 from screens.actions import ACTIONS, BY_ID, FOOTERS, Action, Place
-from screens.grid.rows import age_words
 from screens.keys import Keys
 from screens.lines import Line, Span, fit, join, length, shown, width
 from screens.looks import STATES
@@ -221,8 +220,3 @@ def _general(place: Place) -> list[tuple[Action, str]]:
     """The hints of the table for a place that has none of its own."""
     there = (each for each in ACTIONS if each.footer and ("everywhere" in each.where or place in each.where))
     return [(each, each.label) for each in sorted(there, key=lambda each: each.footer)]
-
-
-def old_words(at: float, now: float) -> str:
-    """How old the whole picture is, when it is old."""
-    return f"picture {age_words(now - at)} old" if now - at > 15 else ""

@@ -1,4 +1,4 @@
-"""AISBench's files: the accuracy summary, the two performance tables, and the lines of its log that say where they are.
+"""AISBench's files: the accuracy summary, the two performance tables, and the errors in its log.
 
 Formats: AISBench benchmark, summarizers/default.py, summarizers/default_perf.py, calculators/base_perf_metric_calculator.py.
 """
@@ -28,37 +28,18 @@ _COMMON = {
     "max concurrency": "max_concurrency",
 }
 
-_EXP_FOLDER = re.compile(r"Current exp folder: (\S.*?)\s*$")
-_SUMMARY = re.compile(r"write csv to (\S.*?)\s*$")
-_PERFORMANCE = re.compile(r"Performance Result files locate[d]? in (\S.*?)\.?\s*$")
 _ERROR = re.compile(r"(?:\[ERROR\]|\bERROR\b|AISBench - ERROR|Traceback \(most recent call last\))")
 _NO_DATA = re.compile(r"FileNotFoundError.*?(?:'([^']+)'|(\S+))\s*$")
 
 
-class AisbenchLog:
-    """Where one run of AISBench is, line by line."""
-
-    def __init__(self) -> None:
-        self.folder = ""
-        """Its directory of this run, as it printed it."""
-        self.summary = ""
-        """The accuracy csv, as it printed it."""
-        self.performance = ""
-        """The directory of the performance files, as it printed it."""
-        self.first_error = ""
-
-    def feed(self, line: str) -> None:
-        """Take one line of its output."""
-        if (found := _EXP_FOLDER.search(line)) is not None:
-            self.folder = found.group(1)
-        elif (found := _SUMMARY.search(line)) is not None:
-            self.summary = found.group(1)
-        elif (found := _PERFORMANCE.search(line)) is not None:
-            self.performance = found.group(1)
-        elif (found := _NO_DATA.search(line)) is not None:
-            self.first_error = f"a file of the dataset is missing: {found.group(1) or found.group(2)}"
-        elif not self.first_error and _ERROR.search(line):
-            self.first_error = line.strip()[:400]
+def first_error(lines: Iterable[str]) -> str:
+    """The first error in the lines of its log; empty when there is none. What a missing file of the dataset means is said."""
+    for line in lines:
+        if (found := _NO_DATA.search(line)) is not None:
+            return f"a file of the dataset is missing: {found.group(1) or found.group(2)}"
+        if _ERROR.search(line):
+            return line.strip()[:400]
+    return ""
 
 
 def read_accuracy(text: str, dataset: str) -> Reading:

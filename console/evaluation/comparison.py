@@ -48,11 +48,6 @@ class Comparison:
     """What makes them hard to compare: failures first, then whatever was not the same."""
     differences: tuple[Difference, ...]
 
-    @property
-    def comparable(self) -> bool:
-        """Whether nothing but the deployment differs, as far as is known."""
-        return not self.cautions
-
 
 def compare(before: Record, after: Record) -> Comparison:
     """Every number of either, with what matters marked."""

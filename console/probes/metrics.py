@@ -26,9 +26,6 @@ _COUNTERS = {
     "vllm:num_preemptions_total": "preemptions",
     "vllm:prefix_cache_queries_total": "prefix_queries",
     "vllm:prefix_cache_hits_total": "prefix_hits",
-    "vllm:external_prefix_cache_queries_total": "external_queries",
-    "vllm:external_prefix_cache_hits_total": "external_hits",
-    "vllm:spec_decode_num_drafts_total": "drafts",
     "vllm:spec_decode_num_draft_tokens_total": "draft_tokens",
     "vllm:spec_decode_num_accepted_tokens_total": "accepted_tokens",
 }
@@ -135,20 +132,9 @@ class Load:
         return _share(self.counts, "prefix_hits", "prefix_queries")
 
     @property
-    def external_hit(self) -> float | None:
-        """Share found through the KV connector."""
-        return _share(self.counts, "external_hits", "external_queries")
-
-    @property
     def acceptance(self) -> float | None:
         """Share of the speculated tokens that were right."""
         return _share(self.counts, "accepted_tokens", "draft_tokens")
-
-    @property
-    def accepted_length(self) -> float | None:
-        """Tokens per decoding step with speculation: 1 + accepted / drafts."""
-        share = _share(self.counts, "accepted_tokens", "drafts")
-        return None if share is None else 1.0 + share
 
     def percentile(self, name: str, share: float) -> float | None:
         """Seconds of a latency (`ttft`, `itl`, `tpot`, `e2e`, `queue`); None where nothing finished in the interval."""

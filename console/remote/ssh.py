@@ -94,10 +94,6 @@ class Dialer:
         except ConsoleError as error:
             raise DialError(str(error), blocked=True, hint=error.hint) from error
 
-    def shown_key(self, node: str) -> ShownKey | None:
-        """The key a node (or a jump host before it) showed and nobody has accepted."""
-        return self._shown.get(node)
-
     async def accept_host_key(self, node: str) -> str:
         """Trust the key that was shown for a node; gives its fingerprint. Raises UsageError when there is none to accept."""
         shown = self._shown.pop(node, None)

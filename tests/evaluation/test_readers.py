@@ -90,27 +90,18 @@ def test_failed_requests_of_a_run_with_figures_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "folder", "summary", "performance", "error"),
+    ("lines", "error"),
     [
-        (["06/28 15:13:26 - AISBench - INFO - Current exp folder: outputs/default/20250628_151326"],
-         "outputs/default/20250628_151326", "", "", ""),
-        (["[2025-11-06 10:35:43,672] [ais_bench] [INFO] write csv to /w/outputs/summary/summary_1.csv"],
-         "", "/w/outputs/summary/summary_1.csv", "", ""),
-        (["Performance Result files located in outputs/default/20251106_103326/performances/vllm-api-stream-chat."],
-         "", "", "outputs/default/20251106_103326/performances/vllm-api-stream-chat", ""),
-        (["[ais_bench] [INFO] Performance Result files locate in a/b."], "", "", "a/b", ""),
-        (["fine", "[ERROR] first", "[ERROR] second"], "", "", "", "[ERROR] first"),
-        (["FileNotFoundError: [Errno 2] No such file or directory: '/d/gsm8k/test.jsonl'"],
-         "", "", "", "a file of the dataset is missing: /d/gsm8k/test.jsonl"),
+        (["AISBench - INFO - Current exp folder: outputs/default/1", "fine"], ""),
+        (["fine", "[ERROR] first", "[ERROR] second"], "[ERROR] first"),
+        (
+            ["FileNotFoundError: [Errno 2] No such file or directory: '/d/gsm8k/test.jsonl'", "[ERROR] second"],
+            "a file of the dataset is missing: /d/gsm8k/test.jsonl",
+        ),
     ],
-)  # fmt: skip
-def test_the_log_of_aisbench_says_where_its_files_are(
-    lines: list[str], folder: str, summary: str, performance: str, error: str
-) -> None:
-    log = aisbench.AisbenchLog()
-    for line in lines:
-        log.feed(line)
-    assert (log.folder, log.summary, log.performance, log.first_error) == (folder, summary, performance, error)
+)
+def test_the_first_error_in_the_log_of_aisbench_is_the_cause(lines: list[str], error: str) -> None:
+    assert aisbench.first_error(lines) == error
 
 
 def test_the_file_of_vllm_bench_gives_figures_in_our_names_and_units() -> None:

@@ -28,7 +28,6 @@ class Server:
         self.generated = Counter("vllm:generation_tokens", "h", labels, registry=self.registry)
         self.queries = Counter("vllm:prefix_cache_queries", "h", labels, registry=self.registry)
         self.hits = Counter("vllm:prefix_cache_hits", "h", labels, registry=self.registry)
-        self.drafts = Counter("vllm:spec_decode_num_drafts", "h", labels, registry=self.registry)
         self.draft_tokens = Counter("vllm:spec_decode_num_draft_tokens", "h", labels, registry=self.registry)
         self.accepted = Counter("vllm:spec_decode_num_accepted_tokens", "h", labels, registry=self.registry)
         self.finished = Counter("vllm:request_success", "h", [*labels, "finished_reason"], registry=self.registry)
@@ -63,7 +62,6 @@ def test_a_server_before_and_after_four_requests() -> None:
     assert (load.requests_s, load.failed_s, load.preemptions_s) == (1.0, 0.0, 0.0)
     assert load.prompt_tokens_s == 18.0
     assert load.prefix_hit == 0.0
-    assert load.external_hit is None
     assert load.acceptance is None
     assert load.latency["ttft"].buckets[3:7] == ((0.02, 1.0), (0.04, 2.0), (0.06, 2.0), (0.08, 3.0))
     assert load.percentile("ttft", 0.5) == pytest.approx(0.04)
@@ -167,15 +165,15 @@ def test_a_new_engine_has_no_rate_yet() -> None:
 def test_speculation_and_prefix_cache_shares() -> None:
     server = Server()
     label = server.labels[0]
-    for metric in (server.drafts, server.draft_tokens, server.accepted):
+    for metric in (server.draft_tokens, server.accepted):
         metric.labels(*label)
     before = server.scrape(0.0)
     for metric, amount in (
-        (server.drafts, 100), (server.draft_tokens, 200), (server.accepted, 150), (server.queries, 400), (server.hits, 100),
+        (server.draft_tokens, 200), (server.accepted, 150), (server.queries, 400), (server.hits, 100),
     ):  # fmt: skip
         metric.labels(*label).inc(amount)
     load = loads(before, server.scrape(10.0))["0"]
-    assert (load.acceptance, load.accepted_length, load.prefix_hit) == (0.75, 2.5, 0.25)
+    assert (load.acceptance, load.prefix_hit) == (0.75, 0.25)
 
 
 def test_failed_requests_are_counted() -> None:

@@ -32,21 +32,6 @@ _TOKENIZER_MODES: Final = (
     "qwen_vl",
     "terratorch",
 )
-CONNECTORS: Final = frozenset(
-    {
-        "MooncakeHybridConnector",
-        "MooncakeConnectorV1",
-        "MooncakeConnector",
-        "MooncakeLayerwiseConnector",
-        "AscendStoreConnector",
-        "MultiConnector",
-        "ExampleConnector",
-        "LMCacheConnectorV1",
-        "NixlConnector",
-        "OffloadingConnector",
-    }
-)
-"""Connectors vLLM and vllm-ascend register."""
 
 _CONFIG: Final[tuple[Frame, ...]] = (
     (

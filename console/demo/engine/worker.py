@@ -34,10 +34,9 @@ _RUNNER: Final = "/vllm-workspace/vllm-ascend/vllm_ascend/worker"
 class StartFailed(Exception):
     """The worker cannot start: the trace it prints, and its last line for the core."""
 
-    def __init__(self, error: str, frames: tuple[Frame, ...] = (), code: str = "") -> None:
+    def __init__(self, error: str, frames: tuple[Frame, ...] = ()) -> None:
         super().__init__(error)
         self.frames = frames
-        self.log_code = code
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,12 +136,7 @@ def _early_end(state: RunState, delivery: Delivery) -> tuple[Ending, str] | None
 
 def _with_cause(text: str, log: bytes) -> str:
     """The error, with the first one in the tool's log behind it where there is one."""
-    cause = aisbench.AisbenchLog()
-    for line in log.splitlines():
-        cause.feed(decode(line[:2000]))
-        if cause.first_error:
-            break
-    found = cause.first_error
+    found = aisbench.first_error(decode(line[:2000]) for line in log.splitlines())
     return f"{text}: {found}" if found and found not in text else text
 
 
