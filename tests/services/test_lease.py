@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -42,13 +43,20 @@ def test_the_second_is_told_who_the_first_is(base: Base) -> None:
     assert caught.value.kind == "busy"
     seen = lease.look(base, "a3-pd")
     assert seen is not None
-    assert (seen["holder"], seen["expired"]) == ("ann@jump", False)
+    assert (seen["holder"], seen["expired"], seen["gone"]) == ("ann@jump", False, False)
+
+
+def test_a_second_console_of_the_same_operator_is_a_second_one(base: Base) -> None:
+    lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
+    with pytest.raises(Refusal, match="ann@jump is at work"):
+        lease.take(base, "a3-pd", "ann@jump", "stop", "t2", False)
 
 
 def test_a_holder_renews_and_gives_back(base: Base) -> None:
     first = lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
     again = lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
     assert again["since"] == first["since"]
+    assert again["taken_from"] is None
     assert not lease.give_back(base, "a3-pd", "t2")
     assert lease.give_back(base, "a3-pd", "t1")
     assert lease.look(base, "a3-pd") is None
@@ -95,6 +103,24 @@ def test_a_broken_lease_file_stops_nobody(base: Base, rubbish: bytes) -> None:
     lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
     (Path(base.path) / "a3-pd" / "lease.json").write_bytes(rubbish)
     assert lease.take(base, "a3-pd", "bob@jump", "stop", "t2", False)["holder"] == "bob@jump"
+
+
+def test_nobody_reads_the_lease_while_another_writes_it(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
+    writing = lease.locked(base, "a3-pd")
+    writing.__enter__()
+    turns: list[float] = []
+
+    def given_back_meanwhile(pause_s: float) -> None:
+        (Path(base.path) / "a3-pd" / "lease.json").unlink()
+        writing.__exit__(None, None, None)
+        turns.append(pause_s)
+
+    monkeypatch.setattr(
+        lease, "time", SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=given_back_meanwhile)
+    )
+    assert lease.take(base, "a3-pd", "bob@jump", "stop", "t2", False)["taken_from"] is None
+    assert len(turns) == 1
 
 
 def test_of_many_at_once_one_gets_it(base: Base) -> None:
