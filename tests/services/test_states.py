@@ -93,6 +93,13 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         EngineState.DEGRADED,
         "503",
     ),
+    ("loading, so nobody answers yet", _evidence(_run(RunVerdict.RUNNING), rungs=DOWN), EngineState.STARTING, ""),
+    (
+        "its log says ready, and nobody answers",
+        _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=DOWN),
+        EngineState.DEGRADED,
+        "http: /health 503",
+    ),
     (
         "dead inside",
         _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=OK, log_dead="EngineDeadError"),
@@ -137,6 +144,12 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "",
     ),
     (
+        "main gone, and its stop came to an end with workers left",
+        _evidence(_run(RunVerdict.ORPHANS, exit=Exit(0), stopping=True, pids=(9,)), stuck=True),
+        EngineState.STUCK,
+        "main process ended (0), 1 process left: 9; stop it again, or force it",
+    ),
+    (
         "main gone, workers left",
         _evidence(_run(RunVerdict.ORPHANS, exit=Exit(1), pids=(9,)), first_error="OOM"),
         EngineState.STUCK,
@@ -164,6 +177,18 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
     ("clean stop", _evidence(_run(RunVerdict.EXITED, stopping=True, exit=Exit(0))), EngineState.EXITED, ""),
     ("stop by signal", _evidence(_run(RunVerdict.EXITED, stopping=True, exit=Exit(None, 9))), EngineState.EXITED, ""),
     (
+        "a stop it did not end well from",
+        _evidence(_run(RunVerdict.EXITED, stopping=True, exit=Exit(1))),
+        EngineState.EXITED,
+        "exit 1",
+    ),
+    (
+        "ended before it ran, by what the node says",
+        _evidence(_run(RunVerdict.EXITED, exit=Exit(127), reason="exec failed: no such file"), first_error="other"),
+        EngineState.FAILED,
+        "exec failed",
+    ),
+    (
         "exit 0 nobody asked for",
         _evidence(_run(RunVerdict.EXITED, exit=Exit(0))),
         EngineState.FAILED,
@@ -176,6 +201,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "ValueError: x",
     ),
     ("gone without a trace", _evidence(_run(RunVerdict.LOST)), EngineState.LOST, "nobody recorded"),
+    ("gone, with an error in its log", _evidence(_run(RunVerdict.LOST), first_error="OOM"), EngineState.LOST, "OOM"),
     ("rebooted", _evidence(_run(RunVerdict.LOST, reason="rebooted")), EngineState.LOST, "rebooted"),
     ("supervisor went with a stop", _evidence(_run(RunVerdict.LOST, stopping=True)), EngineState.EXITED, "unknown"),
 ]
@@ -213,6 +239,14 @@ def test_one_dead_rank_condemns_its_group_and_is_named_first() -> None:
     assert shown["decode-0"].cause == "peer is gone; decode-1 on n1 failed 3.2 s before"
     assert shown["decode-1"].cause == "NPU out of memory", "the first one explains itself"
     assert [shown[f"decode-{rank}"].after for rank in range(4)] == ["decode-1", "", "decode-1", ""]
+
+
+def test_engines_of_no_group_condemn_nobody() -> None:
+    engines = {
+        each.id: replace(each, group="")
+        for each in (_engine("stray-0", EngineState.FAILED, "a"), _engine("stray-1", EngineState.READY))
+    }
+    assert condemn(engines, {"stray-0": 100.0}) == engines
 
 
 def test_no_order_is_claimed_where_clocks_cannot_tell() -> None:

@@ -129,11 +129,10 @@ def _foreign(evidence: Evidence, run: RunState) -> Verdict:
 
 
 def _exited(evidence: Evidence, run: RunState) -> Verdict:
-    ended = run.exit
     if run.reason:
         return Verdict(EngineState.FAILED, run.reason)
     if run.stopping:
-        return Verdict(EngineState.EXITED, "" if ended and _clean(run) else f"exit {ended}")
+        return Verdict(EngineState.EXITED, "" if _clean(run) else f"exit {run.exit}")
     return Verdict(EngineState.FAILED, evidence.first_error or _unexplained(evidence))
 
 
