@@ -23,9 +23,17 @@ def test_others_are_shown(name: str) -> None:
     assert masked_env({name: "1"}) == {name: "1"}
 
 
+def test_what_is_secret_inside_a_value_is_hidden() -> None:
+    env = {"http_proxy": "http://ann:hunter2@10.0.0.1:3128", "HF_TOKEN": "", "no_proxy": "10.0.0.0/8"}
+    assert masked_env(env) == {**env, "http_proxy": f"http://ann:{MASK}@10.0.0.1:3128"}
+
+
 @pytest.mark.parametrize(
     ("argv", "shown"),
     [
+        (("vllm", "--x", '{"api_key":"k1","port":1}'), ("vllm", "--x", f'{{"api_key":{MASK},"port":1}}')),
+        (("bench", "--base-url", "http://ann:k1@h:1"), ("bench", "--base-url", f"http://ann:{MASK}@h:1")),
+        (("vllm", "--y", '{"num_speculative_tokens":1}'), ("vllm", "--y", '{"num_speculative_tokens":1}')),
         (("vllm", "--api-key", "k1", "k2", "--port", "1"), ("vllm", "--api-key", MASK, MASK, "--port", "1")),
         (("vllm", "--api-key=k1", "--port", "1"), ("vllm", f"--api-key={MASK}", "--port", "1")),
         (("vllm", "--max-num-batched-tokens", "120"), ("vllm", "--max-num-batched-tokens", "120")),

@@ -28,12 +28,12 @@ def is_secret(name: str) -> bool:
 
 
 def masked_env(env: Mapping[str, str]) -> dict[str, str]:
-    """The same variables with the values of secret ones hidden."""
-    return {name: MASK if value and is_secret(name) else value for name, value in env.items()}
+    """The same variables with the values of secret ones hidden, and what is secret inside the others."""
+    return {name: MASK if value and is_secret(name) else masked_text(value) for name, value in env.items()}
 
 
 def masked_argv(argv: Sequence[str]) -> tuple[str, ...]:
-    """The same words with the value after, or inside, a secret flag hidden."""
+    """The same words with the value after, or inside, a secret flag hidden, and what is secret inside JSON and URLs."""
     shown: list[str] = []
     hide = False
     for word in argv:
@@ -46,7 +46,7 @@ def masked_argv(argv: Sequence[str]) -> tuple[str, ...]:
             shown.append(f"{flag}={MASK}" if equals else word)
             hide = not equals
         else:
-            shown.append(word)
+            shown.append(masked_text(word))
     return tuple(shown)
 
 
