@@ -1,0 +1,185 @@
+"""The guards in front of every act, and what the failure of one step does to the others: no node, a runner that obeys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from console.journal import Journal
+from console.model.errors import ConsoleError, LinkLost, Refused
+from console.model.findings import Finding, Severity
+from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent
+from console.services.logs.copies import LogBook
+from console.services.monitoring.monitor import Monitor
+from console.services.operations.operator import Operator
+from console.services.operations.scope import Say
+from tests.services.deployments import deployment
+
+
+def _stage(act: str, *nodes: str) -> Stage:
+    return Stage(act, tuple(Step(f"{act}:{node}", act, act, node, (f"x-{node}",)) for node in nodes))  # type: ignore[arg-type]
+
+
+PLAN = Plan(
+    "start", "lab", "pd", ("x-p0", "x-d0"),
+    (_stage("prepare", "p0", "d0"), _stage("launch", "p0", "d0"), _stage("wait-ready", "p0", "d0")),
+    Confirm("name", "lab"),
+)  # fmt: skip
+
+
+class Obedient:
+    """Does every step but those it has been told to fail; notes what it was asked for."""
+
+    def __init__(self, **fails: Exception) -> None:
+        self.fails = {name.replace("_", ":", 1): error for name, error in fails.items()}
+        self.ran: list[str] = []
+        self.discarded: list[str] = []
+
+    async def run(self, step: Step, say: Say) -> str:
+        self.ran.append(step.id)
+        await asyncio.sleep(0)
+        if step.id in self.fails:
+            raise self.fails[step.id]
+        return "well"
+
+    async def discard(self, stage: Stage) -> None:
+        self.discarded.append(stage.title)
+
+    async def settle(self, step: Step, lost: LinkLost) -> tuple[Outcome, str]:
+        return Outcome.UNKNOWN, f"outcome unknown: {lost}"
+
+
+def _operator(folder: Path, *, read_only: bool = False) -> Operator:
+    monitor = Monitor(deployment(), LogBook(folder / "logs", lambda _: None), {}, read_only=read_only)
+    return Operator(monitor, {}, Journal(folder / "journal.jsonl"), who="me@here")
+
+
+def _written(folder: Path) -> list[object]:
+    return [entry["what"] for entry in Journal(folder / "journal.jsonl").tail(10)]
+
+
+async def _run(folder: Path, runner: Obedient, plan: Plan = PLAN) -> PlanResult:
+    return await _operator(folder).run(plan, lambda _: None, confirmed=plan.confirm.expected, runner=runner)
+
+
+def _outcomes(result: PlanResult) -> Mapping[str, str]:
+    return {step: str(outcome) for step, outcome in result.outcomes.items()}
+
+
+ERROR = Finding("R1", Severity.ERROR, "two engines on one device", "p0", fix="move one")
+
+
+@pytest.mark.parametrize(
+    ("plan", "confirmed", "read_only", "why"),
+    [
+        (PLAN, "lab", True, "read-only"),
+        (replace(PLAN, cluster="other"), "lab", False, "the plan is for other, this is lab"),
+        (PLAN, "", False, "not confirmed"),
+        (PLAN, "y", False, "not confirmed"),
+        (PLAN, "LAB", False, "not confirmed"),
+        (replace(PLAN, findings=(ERROR,)), "lab", False, "R1: two engines on one device"),
+    ],
+)
+async def test_a_plan_that_must_not_run_does_nothing_at_all(
+    tmp_path: Path, plan: Plan, confirmed: str, read_only: bool, why: str
+) -> None:
+    runner = Obedient()
+    with pytest.raises(Refused, match=why):
+        await _operator(tmp_path, read_only=read_only).run(plan, print, confirmed=confirmed, runner=runner)
+    assert runner.ran == []
+    assert _written(tmp_path) == []
+
+
+async def test_a_warning_forbids_nothing(tmp_path: Path) -> None:
+    warned = replace(PLAN, findings=(replace(ERROR, severity=Severity.WARNING),))
+    assert (await _run(tmp_path, Obedient(), warned)).ok
+
+
+async def test_read_only_makes_no_plan_of_any_kind(tmp_path: Path) -> None:
+    operator = _operator(tmp_path, read_only=True)
+    for asked in (
+        operator.prepare("stop", []),
+        operator.prepare_scale("decode", 2),
+        operator.prepare_mend(),
+        operator.prepare_end("stop", "p0", 4711),
+    ):
+        with pytest.raises(Refused, match="read-only"):
+            await asked
+
+
+async def test_one_plan_at_a_time_and_the_next_may_run_when_it_is_over(tmp_path: Path) -> None:
+    operator, first = _operator(tmp_path), Obedient()
+    running = asyncio.create_task(operator.run(PLAN, lambda _: None, confirmed="lab", runner=first))
+    await asyncio.sleep(0)
+    second = Obedient()
+    with pytest.raises(Refused, match="a plan to start is still running"):
+        await operator.run(PLAN, lambda _: None, confirmed="lab", runner=second)
+    assert second.ran == []
+    assert (await running).ok
+    assert operator.running is None
+    assert (await operator.run(PLAN, lambda _: None, confirmed="lab", runner=second)).ok
+    assert _written(tmp_path) == ["begin", "end"] * 2
+
+
+async def test_what_a_preparation_that_failed_has_left_is_taken_back_and_nothing_is_launched(tmp_path: Path) -> None:
+    runner = Obedient(prepare_d0=ConsoleError("disk full", hint="free space"))
+    result = await _run(tmp_path, runner)
+    assert runner.ran == ["prepare:p0", "prepare:d0"]
+    assert runner.discarded == ["prepare"]
+    assert not result.ok
+    assert _outcomes(result) == {
+        "prepare:p0": "done", "prepare:d0": "failed", "launch:p0": "skipped", "launch:d0": "skipped",
+        "wait-ready:p0": "skipped", "wait-ready:d0": "skipped",
+    }  # fmt: skip
+    assert result.messages["prepare:d0"] == "disk full — free space"
+
+
+async def test_a_launch_that_failed_is_followed_by_nothing_and_takes_back_nothing(tmp_path: Path) -> None:
+    runner = Obedient(launch_d0=ConsoleError("busy"))
+    result = await _run(tmp_path, runner)
+    assert runner.discarded == []
+    assert runner.ran == ["prepare:p0", "prepare:d0", "launch:p0", "launch:d0"]
+    assert _outcomes(result)["wait-ready:p0"] == "skipped"
+
+
+async def test_where_nodes_stand_alone_the_others_go_on(tmp_path: Path) -> None:
+    runner = Obedient(launch_d0=ConsoleError("busy"))
+    result = await _run(tmp_path, runner, replace(PLAN, by_node=True))
+    assert runner.ran[-1] == "wait-ready:p0"
+    assert _outcomes(result)["wait-ready:d0"] == "skipped"
+
+
+async def test_a_link_lost_under_a_step_is_unknown_and_never_tried_again(tmp_path: Path) -> None:
+    runner = Obedient(launch_d0=LinkLost("cut"))
+    result = await _run(tmp_path, runner)
+    assert _outcomes(result)["launch:d0"] == "unknown"
+    assert runner.ran.count("launch:d0") == 1
+    assert "wait-ready:p0" not in runner.ran
+
+
+async def test_a_plan_that_is_called_off_begins_no_further_step(tmp_path: Path) -> None:
+    operator, runner = _operator(tmp_path), Obedient()
+
+    def notice(event: StepEvent) -> None:
+        if event.step == "prepare:p0" and event.outcome is Outcome.DONE:
+            operator.cancel()
+
+    result = await operator.run(PLAN, notice, confirmed="lab", runner=runner)
+    assert runner.ran == ["prepare:p0", "prepare:d0"]
+    assert runner.discarded == []
+    assert (result.cancelled, result.ok) == (True, False)
+    assert (await operator.run(PLAN, lambda _: None, confirmed="lab", runner=Obedient())).ok, "the next is another"
+
+
+async def test_a_plan_called_off_once_it_holds_the_lease_has_not_begun(tmp_path: Path) -> None:
+    async def off() -> None:
+        raise Refused("the group recovered by itself")
+
+    operator, runner = _operator(tmp_path), Obedient()
+    with pytest.raises(Refused, match="recovered"):
+        await operator.run(PLAN, print, confirmed="lab", runner=runner, still=off)
+    assert (runner.ran, _written(tmp_path), operator.running) == ([], [], None)
