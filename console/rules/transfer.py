@@ -101,12 +101,14 @@ def _roles(scene: Scene) -> Iterator[Hit]:
 
 def _hybrid_cache(scene: Scene) -> Iterator[Hit]:
     for name, group in scene.groups.items():
-        if (
-            group.role != "mixed"
-            and scene.is_v4()
-            and scene.args(name).get("disable-hybrid-kv-cache-manager") is not False
-        ):
-            yield Hit(f"{name}: --no-disable-hybrid-kv-cache-manager is missing", scene.at(name, "args"))
+        said = scene.args(name).get("disable-hybrid-kv-cache-manager")
+        if group.role == "mixed" or not scene.is_v4() or said is False:
+            continue
+        if said is True:
+            yield Hit(f"{name}: --disable-hybrid-kv-cache-manager turns it off", scene.at(name, "args"))
+        elif scene.version != MAIN:
+            known = None if scene.version else Severity.WARNING
+            yield Hit(f"{name}: --no-disable-hybrid-kv-cache-manager is missing", scene.at(name, "args"), known)
 
 
 def speculative_tokens(scene: Scene, group: str) -> int:
@@ -117,7 +119,7 @@ def speculative_tokens(scene: Scene, group: str) -> int:
 def _speculation(scene: Scene) -> Iterator[Hit]:
     for prefill, decode in scene.pairs():
         ahead, after = speculative_tokens(scene, prefill), speculative_tokens(scene, decode)
-        if ahead > 1:
+        if ahead > 1 and scene.setting(prefill, "speculative-config", "method") != "dspark":
             yield Hit(
                 f"{prefill} speculates {ahead} tokens; prefill takes 1", scene.at_flag(prefill, "speculative-config")
             )
@@ -150,11 +152,12 @@ def _context_parallel(scene: Scene) -> Iterator[Hit]:
     for name in scene.groups:
         sharded = scene.setting(name, "additional-config", "enable_dsa_cp") is True
         flash = scene.env(name).get("VLLM_ASCEND_ENABLE_FLASHCOMM1", "0") not in ("0", "", "false")
+        configured = scene.setting(name, "additional-config", "enable_flashcomm1") is True
         if scene.version == MAIN:
             if flash:
                 message = f"{name}: VLLM_ASCEND_ENABLE_FLASHCOMM1 is deprecated on the main branch"
                 yield Hit(message, scene.at(name, "env", "VLLM_ASCEND_ENABLE_FLASHCOMM1"), Severity.WARNING)
-        elif sharded and not flash:
+        elif sharded and not flash and not (configured and scene.version is None):
             known = None if scene.version else Severity.WARNING
             message = f"{name}: enable_dsa_cp needs VLLM_ASCEND_ENABLE_FLASHCOMM1=1"
             yield Hit(message, scene.at_flag(name, "additional-config"), known)
@@ -255,7 +258,8 @@ RULES = (
         "R18",
         "The hybrid KV cache stays on for DeepSeek-V4",
         _E,
-        "With a connector vLLM turns the hybrid cache off unless told not to, and the cache of V4 then does not fit into HBM.",
+        "With a connector vLLM turns the hybrid cache off unless told not to (on main it asks the connector first), and the "
+        "cache of V4 then does not fit into HBM.",
         "Set `disable-hybrid-kv-cache-manager: false` in args.",
         "vllm-ascend issue 9975",
         _hybrid_cache,
@@ -264,7 +268,7 @@ RULES = (
         "R19",
         "Prefill speculates one token",
         _W,
-        "Prefill only drafts the first token; decode may speculate more but not less than one.",
+        "Prefill only drafts the first token; decode may speculate more but not less than one. DSpark drafts whole blocks.",
         "Set num_speculative_tokens to 1 on prefill and 1 or more on decode.",
         "vllm-ascend's CI configurations",
         _speculation,

@@ -382,6 +382,20 @@ def test_a_mistake_seen_from_two_sides_is_told_once() -> None:
     assert [finding.rule for finding in findings].count("R19") == 1
 
 
+def test_what_main_settles_itself_is_no_mistake_there() -> None:
+    data = _data(load_layout("a3-pd"))
+    data["args"].pop("disable-hybrid-kv-cache-manager")
+    data["groups"]["prefill"]["args"]["speculative-config"] = {"num_speculative_tokens": 5, "method": "dspark"}
+    data["groups"]["prefill"]["args"]["additional-config"] = {"enable_dsa_cp": True, "enable_flashcomm1": True}
+    data["groups"]["prefill"]["env"].pop("VLLM_ASCEND_ENABLE_FLASHCOMM1", None)
+    unknown = {**data, "version": "", "image": ""}
+    found = {each.rule: each.severity for each in check(example(Layout.model_validate(unknown)))}
+    assert found["R18"] == Severity.WARNING
+    assert not {"R19", "R22"} & set(found)
+    main = {**data, "version": "main", "image": ""}
+    assert "R18" not in {each.rule for each in check(example(Layout.model_validate(main)))}
+
+
 def test_a_finding_names_the_line_that_is_to_blame() -> None:
     text = shipped_text("a3-pd").replace("max-num-batched-tokens: 120 ", "max-num-batched-tokens: 119 ")
     findings = check(example(parse_layout(text.encode(), "mine.yaml")))
