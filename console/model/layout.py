@@ -15,6 +15,7 @@ from console.model.source import Source
 
 Role = Literal["prefill", "decode", "mixed"]
 Balance = Literal["internal", "external", "hybrid"]
+ProxyKind = Literal["load-balance", "layerwise", "dp"]
 MOST = 4096
 """No group has more nodes or ranks; a larger number is a slip, and would only be found out by waiting."""
 KV_ROLES: Mapping[Role, str] = {"prefill": "kv_producer", "decode": "kv_consumer", "mixed": "kv_both"}
@@ -205,7 +206,7 @@ class Shape(Written):
 class Proxy(Written):
     """The router in front of prefill and decode groups (vllm-ascend's example proxies)."""
 
-    kind: Literal["load-balance", "layerwise", "dp"] = "load-balance"
+    kind: ProxyKind = "load-balance"
     node: str = ""
     """`GROUP/INDEX` of the layout, or a node name; empty means the first node of the first group."""
     host: str = "0.0.0.0"

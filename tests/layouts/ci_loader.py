@@ -40,7 +40,12 @@ def external(config: dict[str, Any], ips: list[str]) -> list[Started]:
     for index, (node, template) in enumerate(zip(config["config"], config["templates"], strict=True)):
         cluster = {f"NODE_{each}_IP": ip for each, ip in enumerate(ips)}
         cluster |= {"LOCAL_IP": ips[index], "MASTER_IP": ips[0], "LWS_WORKER_INDEX": str(index)}
-        width = int(node["tp_size"]) * int(node.get("pp_size", 1)) * int(node.get("cp_size", 1))
+        width = (
+            int(node["tp_size"])
+            * int(node.get("pp_size", 1))
+            * int(node.get("cp_size", 1))
+            * int(node.get("sp_size", 1))
+        )
         for local in range(int(node["dp_size_local"])):
             table = {
                 **cluster,
@@ -61,6 +66,7 @@ def external(config: dict[str, Any], ips: list[str]) -> list[Started]:
                 "VISIBLE_DEVICES": ",".join(str(each) for each in range(local * width, local * width + width)),
                 "NODE_INDEX": str(index),
                 "CONFIG_INDEX": str(index),
+                "HOST": str(node.get("host", "")),
             }
             env: dict[str, str] = {}
             for name, value in {**template["envs"], **_loader(ips[index], ips[0])}.items():
@@ -73,10 +79,10 @@ def external(config: dict[str, Any], ips: list[str]) -> list[Started]:
 def internal(config: dict[str, Any], ips: list[str]) -> list[Started]:
     """One engine per node."""
     split = config.get("disaggregated_prefill") or {}
-    decoders = split.get("decoder_host_index", []) if split.get("enabled") else []
+    prefillers, decoders = split.get("prefiller_host_index", []), split.get("decoder_host_index", [])
     started = []
     for index, node in enumerate(config["deployment"]):
-        master = ips[decoders[0]] if index in decoders else ips[0]
+        master = ips[decoders[0]] if decoders and index not in prefillers else ips[0]
         env = {name: str(value) for name, value in node["envs"].items()} | _loader(ips[index], master)
         known = {"SERVER_PORT": "8080", **env}
         started.append(Started(index, shlex.split(_bare(_braced(node["server_cmd"], known), known)), env))

@@ -133,6 +133,10 @@ EXTERNAL: dict[str, Change] = {
     "addresses in flags": _args("--master-addr", "${MASTER_IP}", "--me", "${LOCAL_IP}:${PORT}", "--bare", "$LOCAL_IP"),
     "numbers in flags": _args("--log-dir", "/log/${DP_RANK}", "--seed", "${LOCAL_RANK}"),
     "host of one's own": _args("--host", "${LOCAL_IP}"),
+    "host of the node's entry": lambda config: (
+        _each(lambda _, each: each.update(host="0.0.0.0", dp_group="g"))(config),
+        _args("--host", "${HOST}")(config),
+    ),
     "address and rank in the connector": _args(
         "--kv-transfer-config", KV % '"kv_ip": "${LOCAL_IP}", "kv_rank": "${DP_RANK}"'
     ),
@@ -160,6 +164,7 @@ INTERNAL: dict[str, Change] = {
         config["deployment"].reverse(),
         config["disaggregated_prefill"].update(prefiller_host_index=[1, 0], decoder_host_index=[3, 2]),
     ),
+    "a switch nobody reads": lambda config: config["disaggregated_prefill"].update(enabled=False),
     "a port on each node": lambda config: [
         each.update(server_cmd=each["server_cmd"].replace("$SERVER_PORT", str(9000 + index)))
         for index, each in enumerate(config["deployment"])
@@ -229,6 +234,44 @@ def test_engines_of_an_internal_configuration(name: str, tmp_path: Path) -> None
     config = copy.deepcopy(_internal())
     INTERNAL[name](config)
     _compared(config, tmp_path / "x.yaml")
+
+
+def test_engines_that_take_any_request_get_the_proxy_of_their_kind(tmp_path: Path) -> None:
+    config = _external()
+    config["routing"] = {"type": "generic_dp", "groups": {"worker": [0, 1, 2, 3]}}
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
+    layout = imported_from(tmp_path / "x.yaml").layout
+    assert {group.role for group in layout.groups.values()} == {"mixed"}
+    assert layout.proxy is not None
+    assert (layout.proxy.kind, layout.proxy.port) == ("dp", 1999)
+
+
+def test_sequence_parallel_ranks_see_as_many_devices_as_their_loader_gives(tmp_path: Path) -> None:
+    config = _external()
+    _each(lambda _, each: each.update(tp_size=each["tp_size"] // 2, sp_size=2))(config)
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
+    assert any("'0,1,2,3' is not taken" in warning for warning in imported_from(tmp_path / "x.yaml").warnings)
+
+
+def test_what_tests_ask_of_the_service_is_no_doubt(tmp_path: Path) -> None:
+    config = _external()
+    config |= {"test_content": ["x"], "acceptance_rate": {"baseline": 0.5}, "config_common": {}, "chat_prompts": []}
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
+    assert not imported_from(tmp_path / "x.yaml").warnings
+
+
+def test_a_node_in_both_lists_is_what_its_engine_says(tmp_path: Path) -> None:
+    config = _internal()
+    config["deployment"] = [config["deployment"][0], copy.deepcopy(config["deployment"][0])]
+    config |= {"num_nodes": 1, "disaggregated_prefill": {"prefiller_host_index": [0], "decoder_host_index": [0]}}
+    for node, role in zip(config["deployment"], ("kv_producer", "kv_consumer"), strict=True):
+        transfer = (KV % '"kv_rank": 0').replace("kv_producer", role)
+        node["server_cmd"] += f" --kv-transfer-config '{transfer}'"
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
+    imported = imported_from(tmp_path / "x.yaml")
+    assert set(imported.layout.groups) == {"prefill", "decode"}
+    assert any("nodes 0 are in both lists" in warning for warning in imported.warnings)
+    assert any("num_nodes: is 1, the file describes 2" in warning for warning in imported.warnings)
 
 
 def test_names_no_shell_exports_are_left_out_and_said(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from console.model.layout import (
     Model,
     NodeChange,
     Proxy,
+    ProxyKind,
     flag_name,
 )
 from console.services.importing.foreign import RPC_DEFAULT, Foreign, ForeignNode
@@ -219,7 +220,10 @@ def _proxy(foreign: Foreign, groups: Mapping[str, Group], warnings: list[str]) -
     if layerwise:
         warnings.append("the Layerwise connector needs the layerwise proxy; the layout starts that one")
     first = next(iter(groups))
-    return Proxy(kind="layerwise" if layerwise else "load-balance", node=f"{first}/0", port=foreign.proxy_port)
+    kind: ProxyKind = "layerwise" if layerwise else "load-balance"
+    if all(group.role == "mixed" for group in groups.values()):
+        kind = "dp"
+    return Proxy(kind=kind, node=f"{first}/0", port=foreign.proxy_port)
 
 
 def _with_transfer(layout: Layout, members: Mapping[str, list[ForeignNode]]) -> Layout:

@@ -16,6 +16,7 @@ from console.files import Document
 from console.model.errors import FileError, Problem
 from console.model.layout import Role
 from console.model.source import Path as KeyPath
+from console.services.importing.building import flag
 from console.services.importing.foreign import RPC_DEFAULT, Foreign, ForeignNode, ForeignRank, parse_words
 from console.services.importing.marks import NIC, mark
 
@@ -24,6 +25,10 @@ INTERNAL_PROXY_PORT = 6000
 """The first of 6000-7000; their loader takes the first that is free."""
 _KNOWN_KEYS = {"test_name", "model", "num_nodes", "npu_per_node", "routing", "config", "templates", "deployment"}
 _QUIET_KEYS = {"benchmarks", "disaggregated_prefill"}
+_TEST_KEYS = {"test_content", "acceptance_rate", "chat_prompts", "prompts", "api_keyword_args", "expected_response"}
+"""What their tests ask of the running service; nothing of it is started."""
+_ANCHORS = re.compile(r"env_|.*_common$")
+"""Keys that only hold what others repeat by `<<`."""
 _DROPPED = {
     "cluster_hosts": "hosts written in the file are not taken; assign your own nodes",
     "special_dependencies": "packages it wants installed are left to the image",
@@ -46,6 +51,15 @@ def read_ci_config(document: Document, name: str) -> Foreign:
     return _Reader(document, name).read()
 
 
+def _own_role(rank: ForeignRank) -> Role:
+    """What the engine's own KV transfer says it is."""
+    transfer = flag(rank.args, "kv-transfer-config")
+    own = transfer.get("kv_role") if isinstance(transfer, dict) else None
+    if own == "kv_producer":
+        return "prefill"
+    return "decode" if own == "kv_consumer" else "mixed"
+
+
 class _Reader:
     """Reads one configuration; one instance per file."""
 
@@ -66,12 +80,16 @@ class _Reader:
         for key in top:
             if key in _DROPPED:
                 self._warn(_DROPPED[key], key)
-            elif key not in _KNOWN_KEYS | _QUIET_KEYS and not key.startswith("env_"):
+            elif key not in _KNOWN_KEYS | _QUIET_KEYS | _TEST_KEYS and not _ANCHORS.match(key):
                 self._warn("is not a key of these files", key)
         nodes = self._internal(top) if internal else self._external(top)
+        if (count := self._number((), top, "num_nodes", len(nodes))) != len(nodes):
+            self._warn(f"is {count}, the file describes {len(nodes)} nodes; their own loader refuses it", "num_nodes")
         devices = self._number((), top, "npu_per_node")
-        separated = any(node.role != "mixed" for node in nodes)
-        port = (INTERNAL_PROXY_PORT if internal else EXTERNAL_PROXY_PORT) if separated else None
+        routing = top.get("routing")
+        routed = isinstance(routing, dict) and routing.get("type") == "generic_dp"
+        routed = routed or any(node.role != "mixed" for node in nodes)
+        port = (INTERNAL_PROXY_PORT if internal else EXTERNAL_PROXY_PORT) if routed else None
         title = top.get("test_name")
         model = self._text((), top, "model")
         return Foreign(self._name, str(title or ""), self._model or model, devices, nodes, tuple(self._warnings), port)
@@ -147,7 +165,7 @@ class _Reader:
         """What the marks of a rank stand for."""
         path: KeyPath = ("config", index)
         width = 1
-        for key in ("tp_size", "pp_size", "cp_size"):
+        for key in ("tp_size", "pp_size", "cp_size", "sp_size"):
             width *= self._number(path, config, key, 1)
         return {
             "port": str(self._number(path, config, "port_start") + local),
@@ -181,24 +199,38 @@ class _Reader:
             "MASTER_IP": mark("master", 0),
             **{f"NODE_{each}_IP": mark("node", each) for each in range(count)},
         }
+        if "host" in config:
+            table["HOST"] = self._text(path, config, "host")
         written = self._text(path, config, "dp_address")
         return {**table, "DP_ADDRESS": self._put(_BRACED, written, table, (*path, "dp_address"))}
 
     def _internal(self, top: Mapping[str, JsonValue]) -> tuple[ForeignNode, ...]:
         deployment = self._list((), top, "deployment")
+        split = bool(top.get("disaggregated_prefill"))
+        roles, masters = self._internal_roles(top, len(deployment))
+        nodes = []
+        for index, each in enumerate(deployment):
+            rank = self._internal_rank(index, masters.get(index, 0), each)
+            role = roles.get(index) or (_own_role(rank) if split else "mixed")
+            nodes.append(ForeignNode(index, role, (rank,)))
+        return tuple(nodes)
+
+    def _internal_roles(self, top: Mapping[str, JsonValue], count: int) -> tuple[dict[int, Role], dict[int, int]]:
+        """Roles by node, where the lists say one and no more, and masters by node. Their loader never reads `enabled`."""
         split = top.get("disaggregated_prefill")
-        roles: dict[int, Role] = {}
-        masters = dict.fromkeys(range(len(deployment)), 0)
-        if isinstance(split, dict) and split.get("enabled") is not False:
-            path: KeyPath = ("disaggregated_prefill",)
-            roles |= dict.fromkeys(self._indexes(path, split, "prefiller_host_index", len(deployment)), "prefill")
-            decoders = self._indexes(path, split, "decoder_host_index", len(deployment))
-            roles |= dict.fromkeys(decoders, "decode")
-            masters |= dict.fromkeys(decoders, next(iter(decoders), 0))
-        return tuple(
-            ForeignNode(index, roles.get(index, "mixed"), (self._internal_rank(index, masters[index], each),))
-            for index, each in enumerate(deployment)
+        if not isinstance(split, dict) or not split:
+            return {}, {}
+        path: KeyPath = ("disaggregated_prefill",)
+        prefillers, decoders = (
+            self._indexes(path, split, f"{name}_host_index", count) for name in ("prefiller", "decoder")
         )
+        both = sorted({*prefillers} & {*decoders})
+        if both:
+            listed = ", ".join(map(str, both))
+            self._warn(f"nodes {listed} are in both lists; their own loader refuses it", *path)
+        roles: dict[int, Role] = {**dict.fromkeys(prefillers, "prefill"), **dict.fromkeys(decoders, "decode")}
+        masters = {index: next(iter(decoders), 0) for index in range(count) if index not in prefillers}
+        return {index: role for index, role in roles.items() if index not in both}, masters
 
     def _internal_rank(self, index: int, master: int, node: JsonValue) -> ForeignRank:
         path: KeyPath = ("deployment", index)
