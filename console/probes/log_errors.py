@@ -45,10 +45,11 @@ _DEADLY = re.compile(
 
 _HARMLESS = re.compile(
     r"^(?:ERROR: )?ld\.so: object|Dumping input data|Dumping scheduler|Error with model error="
-    r"|KeyboardInterrupt|CancelledError|^SystemExit|resource_tracker|(?<![\w.-])107030(?![\w])|ProcessLookupError"
+    r"|Can not get running npu info|KeyboardInterrupt|CancelledError|^SystemExit"
+    r"|resource_tracker|(?<![\w.-])107030(?![\w])|ProcessLookupError"
 )
-"""A missing preload, dumps of what was being done, a client's own mistake, the echo of a stop, a query a driver refuses,
-a signal for a process that had gone."""
+"""A missing preload, dumps of what was being done, CPUs that were not bound, a client's own mistake, the echo of a stop, a query
+a driver refuses, a signal for a process that had gone."""
 
 _REQUEST = "Exception in ASGI application"
 """The traceback after this belongs to one request; the engine goes on."""
@@ -66,6 +67,7 @@ _MARKED = re.compile(r"Segfault encountered|Watchdog caught collective operation
 _BARE = (_PLAIN, _USAGE, _SHELL, _MARKED)
 """Lines without a level that are errors all the same."""
 _LAST = re.compile(r"^[A-Za-z_][\w.]*(?::\s|:?$)")
+_SOURCE = re.compile(r"^ {4}\s*(?![\^~\s])\S")
 _DETAILED = re.compile(r"validation errors? for")
 _CANN = re.compile(r"ERR\d{5}|(?i:ErrCode|error code|inner error|hccl|acl)")
 _CODE = re.compile(r"(?:\b[A-Z]\w+(?:/\w+)?)?\(?\bE[A-Z0-9]\d{4}\)?: *(?!Inner Error)\S.*")
@@ -101,6 +103,8 @@ class _Trace:
     """It belongs to one request."""
     explains: bool = False
     """It belongs to the plain error line that is the cause so far."""
+    source: str = ""
+    """The line of code shown last: all that an assertion without words says."""
 
 
 @dataclass(slots=True)
@@ -195,10 +199,14 @@ class ErrorFinder:
 
     def _inside(self, line: LogLine) -> None:
         if not line.text or line.text[0] in " \t" or not _LAST.match(line.text):
+            if _SOURCE.match(line.text):
+                self._traces[line.process].source = line.text.strip()
             return
         trace = self._traces.pop(line.process)
         if trace.request:
             return
+        if trace.source and line.text.strip() == "AssertionError":
+            line = replace(line, text=f"AssertionError: {trace.source}")
         self._note(replace(line, time=line.time or trace.start.time), trace.explains)
         if self.cause is not None and self.cause.offset == line.offset:
             pydantic = _DETAILED.search(line.text) is not None

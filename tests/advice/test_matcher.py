@@ -161,6 +161,7 @@ def _cause(*logs: RankHits) -> tuple[str, str] | None:
             ],
             ("d-0", "D16"),
         ),
+        ([RankHits("d-0", "n0", (_hit("C8", "11-23 20:39:00"), _hit("B9", "11-23 20:39:01")))], ("d-0", "B9")),
         ([RankHits("d-0", "n0", (_hit("B5", "11-23 20:39:00"), _hit("B17", "11-23 20:39:00")))], ("d-0", "B17")),
         ([RankHits("d-0", "n0", (_hit("B5", "11-23 20:39:00"), _hit("B1", "11-23 20:39:00")))], ("d-0", "B1")),
         (
@@ -220,6 +221,7 @@ def _cause(*logs: RankHits) -> tuple[str, str] | None:
         "only a wrapper",
         "an echo before the wrapper of its own rank",
         "a vague cause before a wrapper and an echo elsewhere",
+        "an exact cause before a vague one of the same rank",
         "an exact cause before a vague one",
         "an echo before what is vague in its own log",
         "a wrapper before what only echoes",

@@ -312,6 +312,19 @@ def test_what_a_compiler_says_belongs_to_an_exception_without_words() -> None:
     assert _state("".join(f"{head}{line}\n" for line in lines).encode()).first_error == want
 
 
+def test_an_assertion_without_words_is_told_with_its_line_of_code() -> None:
+    head = "(EngineCore pid=7) ERROR 11-23 20:59:05 [core.py:1142] "
+    lines = [
+        "Traceback (most recent call last):",
+        '  File "/v/scheduler.py", line 18, in _update_from_kv_xfer_finished',
+        "    assert req_id in self.requests",
+        "           ^^^^^^^^^^^^^^^^^^^^^^^",
+        "AssertionError",
+    ]
+    data = "".join(f"{head}{line}\n" for line in lines).encode()
+    assert _state(data).first_error == "AssertionError: assert req_id in self.requests"
+
+
 @pytest.mark.parametrize(
     ("head", "process"),
     [
@@ -490,6 +503,7 @@ def test_errors_after_an_orderly_stop_are_echoes() -> None:
         b'(APIServer pid=1) INFO:     10.0.0.1:1 - "GET /Traceback HTTP/1.1" 404 Not Found',
         b'Traceback (most recent call last):\n  File "/x.py", line 1, in f\n    os.kill(pid, 9)\n'
         b"ProcessLookupError: [Errno 3] No such process",
+        b"(Worker pid=7) ERROR 11-23 20:59:05 [w.py:300] Can not get running npu info. in 3\n",
     ],
 )
 def test_harmless_lines_are_no_cause(line: bytes) -> None:
