@@ -260,6 +260,14 @@ def test_what_tests_ask_of_the_service_is_no_doubt(tmp_path: Path) -> None:
     assert not imported_from(tmp_path / "x.yaml").warnings
 
 
+def test_an_engine_over_several_nodes_is_told(tmp_path: Path) -> None:
+    config = _external()
+    _args("-n", "2", "-r", "${NODE_INDEX}")(config)
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
+    told = [warning for warning in imported_from(tmp_path / "x.yaml").warnings if "spans 2 nodes (--nnodes)" in warning]
+    assert len(told) == 2
+
+
 def test_a_node_in_both_lists_is_what_its_engine_says(tmp_path: Path) -> None:
     config = _internal()
     config["deployment"] = [config["deployment"][0], copy.deepcopy(config["deployment"][0])]

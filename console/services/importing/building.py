@@ -147,6 +147,11 @@ def _bare(nodes: list[ForeignNode], foreign: Foreign, warnings: list[str], name:
     width = 1
     for each in ("tensor-parallel-size", "pipeline-parallel-size", "prefill-context-parallel-size"):
         width *= whole(flag(first, each)) or 1
+    if (spread := whole(flag(first, "nnodes")) or 1) > 1:
+        warnings.append(
+            f"{name}: its engine spans {spread} nodes (--nnodes); a layout keeps each engine on one node, so its devices, "
+            "and what the proxy asks, are not the file's"
+        )
     if local * width < foreign.devices:
         warnings.append(f"{name}: uses {local * width} of the {foreign.devices} devices of a node")
     return Group(
