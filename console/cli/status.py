@@ -242,11 +242,15 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
         print(f"\nrestart policy of {restart.group}: {restart.words(snapshot.at)}")
 
 
+def _trouble(node: NodeSnapshot) -> str:
+    """What is wrong with a node, and what to do about its link."""
+    hint = node.link.hint if node.link.state is not LinkState.UP else ""
+    return (node.link.reason or node.devices_error) + (f" — {hint}" if hint else "")
+
+
 def _node_row(node: NodeSnapshot, now: float) -> str:
     if not node.expected_devices:
-        return (
-            f"{node.name:12} {node.link.state:11} {'none':9} {'-':>15} {'-':>5} {'-':>6}  {node.link.reason}".rstrip()
-        )
+        return f"{node.name:12} {node.link.state:11} {'none':9} {'-':>15} {'-':>5} {'-':>6}  {_trouble(node)}".rstrip()
     used = [device.hbm_used_mib for device in node.devices]
     total = [device.hbm_total_mib for device in node.devices]
     hbm = "?" if not used or None in used or None in total else f"{sum(filter(None, used))}/{sum(filter(None, total))}"
@@ -257,7 +261,7 @@ def _node_row(node: NodeSnapshot, now: float) -> str:
     age = node.age_s(now)
     row = (
         f"{node.name:12} {node.link.state:11} {devices:9} {hbm:>15} {'?' if hot is None else f'{hot}°C':>5} "
-        f"{'?' if age is None else f'{age:.0f} s':>6}  {node.link.reason or node.devices_error}"
+        f"{'?' if age is None else f'{age:.0f} s':>6}  {_trouble(node)}"
     )
     return row.rstrip()
 

@@ -168,6 +168,9 @@ class Dialer:
             extra["port"] = node.port
         if node.identity is not None:
             extra["client_keys"] = [str(Path(node.identity).expanduser())]
+            extra["ignore_encrypted"] = (
+                True  # nobody can be asked for the passphrase; the agent may hold it, as for ssh -i
+            )
         try:
             made: asyncssh.SSHClientConnectionOptions = await asyncssh.SSHClientConnectionOptions.construct(
                 host=node.host,
@@ -207,7 +210,7 @@ class Dialer:
         except asyncssh.HostKeyNotVerifiable as error:
             raise self._host_key_error(asked_for, host, port, client, str(error)) from error
         except asyncssh.PermissionDenied as error:
-            hint = "check user, identity and agent: ssh " + host
+            hint = f"check user and identity: ssh {host}; a key with a passphrase counts only from an agent (ssh-add)"
             raise DialError(f"{host} refused the login: {error.reason}", blocked=True, hint=hint) from error
         except asyncssh.KeyExchangeFailed as error:
             raise DialError(f"{host}: {error.reason}", blocked=True, hint="its SSH algorithms are too old") from error

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from console.remote.link import NodeLink
 from console.remote.ssh import Dialer, DialError
 from tests.remote.watching import Seen, linked
 from tests.sshd import SshNodes, children, make_key, needs_sshd, running_nodes
-from tests.waiting import until
+from tests.waiting import until, until_blocking
 
 pytestmark = [pytest.mark.sshd, needs_sshd]
 
@@ -92,6 +94,44 @@ async def test_a_refused_login_blocks(sshd: SshNodes, tmp_path: Path) -> None:
     reason, hint = await blocked(only(sshd.cluster(identity=str(wrong)), "n0"), tmp_path)
     assert "refused the login" in reason
     assert "identity" in hint
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An agent of its own that holds no key yet."""
+    with tempfile.TemporaryDirectory() as short:
+        socket = Path(short) / "agent"
+        running = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        try:
+            until_blocking(socket.exists)
+            yield
+        finally:
+            running.terminate()
+            running.wait()
+
+
+def with_passphrase(key: Path, to: Path) -> Path:
+    """A copy of a private key that wants a passphrase."""
+    to.write_bytes(key.read_bytes())
+    to.chmod(0o600)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(to)], check=True, capture_output=True)
+    return to
+
+
+def give_to_agent(key: Path) -> None:
+    subprocess.run(["ssh-add", "-q", str(key)], check=True, capture_output=True)
+
+
+async def test_a_key_with_a_passphrase_is_used_from_the_agent_or_wanted_there(
+    sshd: SshNodes, tmp_path: Path, agent: None
+) -> None:
+    cluster = only(sshd.cluster(identity=str(with_passphrase(sshd.identity, tmp_path / "locked"))), "n0")
+    _, hint = await blocked(cluster, tmp_path)
+    assert "ssh-add" in hint
+    give_to_agent(sshd.identity)
+    async with linked(cluster, tmp_path / "own"):
+        pass
 
 
 async def test_a_missing_identity_blocks(sshd: SshNodes, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def test_a_node_without_devices_shows_none_and_one_that_is_silent_about_them_sho
     nodes = {
         "plain": NodeSnapshot("plain", "10.0.0.1", "plain", 0, up),
         "silent": NodeSnapshot("silent", "10.0.0.2", "a2", 8, up, devices_error="npu-smi hangs"),
+        "shut": NodeSnapshot("shut", "10.0.0.3", "a2", 8, Link(LinkState.BLOCKED, reason="refused", hint="ssh-add it")),
     }
     _print_table(ClusterSnapshot(at=100.0, cluster="lab", deployment="x", nodes=nodes))
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
@@ -26,6 +27,7 @@ def test_a_node_without_devices_shows_none_and_one_that_is_silent_about_them_sho
     assert "?" not in rows["plain"]
     assert "?/8" in rows["silent"]
     assert rows["silent"].endswith("npu-smi hangs")
+    assert rows["shut"].endswith("refused — ssh-add it")
 
 
 def test_the_first_line_says_whether_it_serves(capsys: pytest.CaptureFixture[str]) -> None:
