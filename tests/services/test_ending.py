@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 
 from console.model.errors import ConsoleError
-from console.model.plan import Confirm, Plan, Stage, Step
-from console.model.run import Hello, Sample
+from console.model.plan import Confirm, Plan, ProcessId, Stage, Step
+from console.model.run import Hello, LeftProcess, RunKey, RunState, RunVerdict, Sample, StopResult
 from console.model.snapshot import Link, LinkState
 from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
+from console.services.monitoring.cadences import GRACE_S, KILL_S
 from console.services.monitoring.monitor import Monitor
 from console.services.operations import ending
 from console.services.operations.scope import Scope
 from tests.probes.captures import capture
 from tests.services.deployments import deployment
+from tests.waiting import until
 
 IDLE = "a3_info_25.5.0_card5_absent.txt"
 STEP = Step("verify", "verify", "ports closed, devices idle", "d0", ("decode-0",))
@@ -34,6 +36,8 @@ class Node:
         self.asked = 0
         self.answers = answers
         self.monitor: Monitor
+        self.result = StopResult("stopped")
+        self.ended: list[object] = []
 
     async def run_command(self, argv: object, timeout_s: float) -> Sample:
         """The listeners: none."""
@@ -45,6 +49,83 @@ class Node:
         self.asked += 1
         sample = Sample(info_probe().name, time.time(), 0.0, code, text)
         asyncio.get_running_loop().call_later(0.02, self.monitor.on_sample, "d0", sample)
+
+    def follow(self, key: RunKey, offset: int, fingerprint: bytes) -> None:
+        """Its log does not grow."""
+
+    async def stop(self, keys: Sequence[RunKey], grace_s: float, kill_s: float, by: str) -> Mapping[RunKey, StopResult]:
+        """As the node was told to answer, for what it was asked to stop."""
+        self.ended += keys
+        return dict.fromkeys(keys, self.result)
+
+    async def end(self, pid: int, start: int, boot_id: str, *, force: bool, limit_s: float) -> StopResult:
+        """The same for a process that is not ours."""
+        self.ended.append((pid, start, boot_id, force, limit_s))
+        return self.result
+
+
+LEFT = StopResult("stuck", (LeftProcess(77, "D", 1, "VLLM::Worker"),))
+
+
+async def _scene(state: Path, node: Node, plan: Plan) -> Scope:
+    """A plan's scope on a cluster whose d0 says that decode-0 runs; its picture is drawn once."""
+    links = cast(dict[str, NodeLink], {"d0": node})
+    monitor = Monitor(deployment(), LogBook(state / "logs", lambda _: None), links, read_only=False)
+    monitor.on_link("d0", Link(LinkState.UP, time.time()))
+    monitor.on_runs("d0", (RunState(KEY, RunVerdict.RUNNING, pid=1),), (), time.time())
+    drawing = asyncio.create_task(monitor.run())
+    await until(lambda: monitor.current("decode-0") == KEY)
+    drawing.cancel()
+    return Scope(plan, monitor, links, "ann", asyncio.Event())
+
+
+KEY = RunKey("pd", "decode-0", "r1")
+STOP = Step("stop", "stop", "TERM", "d0", ("decode-0", "decode-1"))
+
+
+@pytest.mark.parametrize(("result", "stuck"), [(LEFT, True), (StopResult("stopped"), False)])
+async def test_a_stop_is_done_only_when_no_process_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: StopResult, stuck: bool
+) -> None:
+    monkeypatch.setattr(ending, "HEARD_S", 0.0)
+    node = Node(lambda _: (0, b""))
+    node.result = result
+    scope = await _scene(tmp_path, node, Plan("stop", "lab", "pd", ("decode-0",), (), Confirm("key", "y")))
+    steps = ending.Ending(scope)
+    if stuck:
+        with pytest.raises(ConsoleError, match=r"processes are left: decode-0: 77 VLLM::Worker \(state D, parent 1\)"):
+            await steps.stop(STOP, print)
+    else:
+        assert await steps.stop(STOP, print) == "1 stopped, no process left"
+    assert node.ended == [KEY], "what does not run is not asked to end"
+    assert scope.monitor.learnt(KEY).stuck is stuck
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (StopResult("absent"), "pid 77 on d0 had ended by itself"),
+        (StopResult("stopped"), "pid 77 on d0 is gone"),
+        (StopResult("stopped", killed=3), "pid 77 on d0 is gone, 3 killed"),
+        (LEFT, "still there after"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["stop", "force"])
+async def test_a_process_that_is_not_ours_is_ended_by_its_identity_and_the_end_is_told(
+    tmp_path: Path, verb: Literal["stop", "force"], result: StopResult, told: str
+) -> None:
+    node = Node(lambda _: (0, b""))
+    node.result = result
+    plan = Plan(verb, "lab", "pd", (), (), Confirm("pid", "77"), process=ProcessId("d0", 77, 5, "boot"))
+    steps = ending.Ending(await _scene(tmp_path, node, plan))
+    try:
+        said = await steps.end(Step("end", "end", "", "d0"), print)
+    except ConsoleError as error:
+        said = str(error)
+    assert said.startswith(told)
+    assert said == told or result is LEFT
+    limit_s = KILL_S if verb == "force" else GRACE_S
+    assert node.ended == [(77, 5, "boot", verb == "force", limit_s)], "a stop never becomes a kill"
 
 
 async def _verify(state: Path, node: Node) -> tuple[str, list[str]]:

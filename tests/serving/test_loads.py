@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from console.model.deployment import Rank
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineState, Grade, Link, LinkState, Rung
 from console.probes.metrics import Load, Scrape, loads, parse_metrics
@@ -55,6 +57,23 @@ def test_a_rank_its_group_and_the_deployment_are_summed_and_the_fullest_cache_co
     assert grouped[""] == grouped["decode"]
     assert grouped["decode"].history == (None, 60.0)
     assert "prefill" not in grouped
+
+
+def test_the_server_of_node_0_tells_of_the_ranks_of_the_nodes_behind_it_in_its_own_group() -> None:
+    def rank(group: str, dp_rank: int, node: str) -> Rank:
+        devices, port = (0, 1), None if dp_rank else 7100
+        return Rank(f"{group}-{dp_rank}", node, group, "mixed", dp_rank, 0, 2, 4, devices, port, dp_rank > 0, "", "", 1)
+
+    ranks = [rank(group, number, f"n{number}") for group in ("a", "b") for number in (0, 2)]
+    text = "".join(
+        page(label, running, 0) for label, running in (("0", 1), ("1", 2), ("2", 4), ("3", 8), ("\u0662", 16))
+    )
+    single, grouped = serving_of(ranks, {"b-0": scraped((100.0, text))}, 100.0)
+    assert {name: serving.running for name, serving in single.items()} == {"b-0": 1 + 2 + 16, "b-2": 4 + 8}
+    assert {name: serving.running for name, serving in grouped.items()} == {"b": 31, "": 31}
+    served = [replace(each, headless=False, port=7100) for each in ranks]
+    alone, _ = serving_of(served, {"b-2": scraped((100.0, page("0", 1, 0)))}, 100.0)
+    assert list(alone) == ["b-2"], "a server of its own tells of itself, whatever it calls itself"
 
 
 def test_old_metrics_are_unknown_not_the_last_known() -> None:
