@@ -66,11 +66,12 @@ def test_the_server_of_node_0_tells_of_the_ranks_of_the_nodes_behind_it_in_its_o
 
     ranks = [rank(group, number, f"n{number}") for group in ("a", "b") for number in (0, 2)]
     text = "".join(
-        page(label, running, 0) for label, running in (("0", 1), ("1", 2), ("2", 4), ("3", 8), ("\u0662", 16))
+        page(label, running, 0)
+        for label, running in (("0", 1), ("1", 2), ("2", 4), ("3", 8), ("4", 32), ("\u0662", 16))
     )
     single, grouped = serving_of(ranks, {"b-0": scraped((100.0, text))}, 100.0)
-    assert {name: serving.running for name, serving in single.items()} == {"b-0": 1 + 2 + 16, "b-2": 4 + 8}
-    assert {name: serving.running for name, serving in grouped.items()} == {"b": 31, "": 31}
+    assert {name: serving.running for name, serving in single.items()} == {"b-0": 1 + 2 + 16 + 32, "b-2": 4 + 8}
+    assert {name: serving.running for name, serving in grouped.items()} == {"b": 63, "": 63}
     served = [replace(each, headless=False, port=7100) for each in ranks]
     alone, _ = serving_of(served, {"b-2": scraped((100.0, page("0", 1, 0)))}, 100.0)
     assert list(alone) == ["b-2"], "a server of its own tells of itself, whatever it calls itself"
