@@ -14,7 +14,16 @@ from console.model.errors import ExitCode, Unreachable
 from console.model.pace import Pace, Skew, about
 from console.model.restart import GroupRestart
 from console.model.service import Service
-from console.model.snapshot import ClusterSnapshot, Device, EngineSnapshot, EngineState, LinkState, NodeSnapshot, Task
+from console.model.snapshot import (
+    ClusterSnapshot,
+    Device,
+    EngineSnapshot,
+    EngineState,
+    Grade,
+    LinkState,
+    NodeSnapshot,
+    Task,
+)
 from console.model.unmanaged import Unmanaged
 from console.probes.sanitize import clean
 from console.services.monitoring.unmanaged import lasting
@@ -77,9 +86,14 @@ def _known(snapshot: ClusterSnapshot) -> bool:
         if engine.state in _EXPLAINED_BY_LOG and not engine.log_read:
             return False
         asked = engine.headless or len(engine.health) > 3
-        if engine.state is EngineState.STARTING and engine.phase in ("serving", "ready") and not asked:
+        up = engine.phase in ("serving", "ready") or _log_is_quiet(engine)
+        if engine.state is EngineState.STARTING and up and not asked:
             return False
     return True
+
+
+def _log_is_quiet(engine: EngineSnapshot) -> bool:
+    return any(rung.name == "log" and rung.grade is Grade.SKIPPED for rung in engine.health)
 
 
 def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
