@@ -59,6 +59,19 @@ def test_an_act_on_one_rank_takes_in_its_group() -> None:
     assert _plan("start", ("prefill-1",), {}).engines == ("prefill-0", "prefill-1")
 
 
+@pytest.mark.parametrize("verb", ["stop", "force"])
+def test_an_act_on_all_leaves_other_deployments_alone_until_they_are_named(verb: Verb) -> None:
+    other, stray = "chat/prefill-0@p1", "decode-9@d1"
+    mine = deployment()
+    seen = picture(READY, mine)
+    engines = dict(seen.engines)
+    for name, group in ((other, "chat"), (stray, "decode")):
+        engines[name] = replace(engines["prefill-1"], id=name, group=group)
+    maker = PlanMaker(mine, replace(seen, engines=engines))
+    assert {stray, *ALL} == set(maker.make(verb, ()).engines)
+    assert set(maker.make(verb, (other,)).engines) == {other}
+
+
 def test_force_takes_in_only_what_was_named() -> None:
     assert _plan("force", ("decode-2",), READY).engines == ("decode-2",)
 

@@ -88,8 +88,12 @@ class PlanMaker:
         )
 
     def chosen(self, verb: Verb, engines: Sequence[str]) -> list[str]:
-        """The engines a verb on these takes in, all when none is named. Raises UsageError for a name nobody has."""
-        every = list(self.snapshot.engines) if verb in ("stop", "force") else list(self.ranks)
+        """The engines a verb on these takes in, all when none is named. Raises UsageError for a name nobody has.
+
+        Those of another deployment on these nodes only by their own name, never because none was named.
+        """
+        ours = [name for name in self.snapshot.engines if "/" not in name]
+        every = ours if verb in ("stop", "force") else list(self.ranks)
         if not engines:
             return every
         for name in engines:
