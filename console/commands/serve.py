@@ -129,7 +129,7 @@ def _owned_flags(deployment: Deployment, rank: Rank, group: Group) -> dict[str, 
 def _data_parallel(rank: Rank, group: Group) -> dict[str, JsonValue]:
     """Flags that place the engine in its group (vLLM 0.21 engine/arg_utils.py and entrypoints/cli/serve.py)."""
     parallel = group.data_parallel
-    if parallel.size == 1 and parallel.balance == "internal":
+    if parallel.size == 1:  # vLLM 0.21 config/parallel.py: external and hybrid balance are refused for a single rank
         return {}
     meeting: dict[str, JsonValue] = {
         "data-parallel-address": rank.dp_address,

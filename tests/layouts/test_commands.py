@@ -251,3 +251,13 @@ def test_a_group_changes_a_flag_of_the_layout_however_either_spells_it() -> None
     words = _given(example(Layout.model_validate(data)), "decode-0")[0]
     assert (words["max-model-len"], words["block-size"]) == ("3", "32")
     assert "seed" not in words
+
+
+@pytest.mark.parametrize("balance", ["internal", "external", "hybrid"])
+def test_a_single_rank_is_told_nothing_of_data_parallelism_however_requests_are_spread(balance: str) -> None:
+    layout = load_layout("a3-mixed").model_dump()
+    (group,) = layout["groups"].values()
+    group.update(nodes=1, tensor_parallel=16, data_parallel={"size": 1, "per_node": 1, "balance": balance})
+    deployment = example(Layout.model_validate(layout))
+    command = serve_command(deployment, deployment.ranks()[0])
+    assert not any(word.startswith("--data-parallel") for word in command.argv)
