@@ -26,6 +26,13 @@ HELP: dict[Verb, str] = {
 }
 
 
+_NO_WAIT: dict[Verb, str] = {
+    "start": "return when started, not when ready",
+    "stop": "no difference: a stop returns when it is proven",
+    "restart": "return when started, not when ready",
+    "force": "no difference: a kill returns when it is proven",
+}
+
 _UNASKED = {
     True: "type the confirmation in a terminal, or give --yes",
     False: "type it in a terminal, or give --yes-stop PID",
@@ -39,7 +46,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         parser.add_argument("engines", nargs="*", metavar="ENGINE", help="engine ids such as decode-3; none means all")
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
-        parser.add_argument("--no-wait", action="store_true", help="return when started, not when ready")
+        parser.add_argument("--no-wait", action="store_true", help=_NO_WAIT[verb])
         if verb in ("stop", "force"):
             text = "instead of engines: a process that `status` lists as not ours"
             parser.add_argument("--unmanaged", metavar="NODE:PID", help=text)

@@ -121,7 +121,7 @@ def _ports(answer: Answer, wanted: Wanted) -> Judgement:
     return (
         failed("taken: " + ", ".join(taken[:6]) + (" …" if len(taken) > 6 else ""))
         if taken
-        else passed(f"{len(wanted.ports)} ports free")
+        else passed(f"{len(wanted.ports)} port{'' if len(wanted.ports) == 1 else 's'} free")
     )
 
 

@@ -206,7 +206,8 @@ RULES = (
         "Every group has its nodes",
         _E,
         "A group starts only when all its ranks are there; with one missing, rank 0 waits without end.",
-        "Assign the missing nodes, or make the group smaller.",
+        "Assign the missing nodes (`A` on the Roles pane, `assign --auto`), or make the group smaller (`z` there, "
+        "`assign --size`).",
         "vLLM 0.21 v1/engine/utils.py",
         _complete,
     ),

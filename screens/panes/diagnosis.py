@@ -110,7 +110,9 @@ def _act(each: Diagnosis, picture: ClusterSnapshot) -> list[tuple[str, str]]:
     if engine.state in _ENDED or "restart" in each.remedy.casefold():
         peers = sum(1 for other in picture.engines.values() if other.group == engine.group) if engine.group else 1
         name = f"{shown(engine.group)}: {counted(peers, 'engine')}" if engine.group and peers > 1 else shown(engine.id)
-        return [("restart", f"restarts {name}")]
+        # The same settings fail the same way: a restart that the remedy does not name comes after it.
+        after = "" if not each.remedy or "restart" in each.remedy.casefold() else ", once that is done"
+        return [("restart", f"restarts {name}{after}")]
     return []
 
 

@@ -155,5 +155,7 @@ def _facts(engine: EngineSnapshot) -> list[tuple[str, str]]:
     if engine.started_at is not None:
         facts.append(("started", time.strftime("%m-%d %H:%M:%S %Z", time.localtime(engine.started_at))))
     if engine.log_bytes is not None:
-        facts.append(("log", f"{engine.log_copied} of {engine.log_bytes} bytes are copied here"))
+        facts.append(
+            ("log", f"{engine.log_copied} of {max(engine.log_bytes, engine.log_copied)} bytes are copied here")
+        )
     return facts

@@ -31,6 +31,7 @@ class VerifyPane(Pane):
         self._texts: dict[int, str] = {}
         self._proofs: list[Proof] = []
         self._trouble = ""
+        self._ended = ""
         self._began = 0.0
         self._going = False
         self._stale = False
@@ -59,7 +60,7 @@ class VerifyPane(Pane):
         except ConsoleError as error:
             self._trouble = f"{error}" + (f". {error.hint}" if error.hint else "")
         finally:
-            self._going = False
+            self._going, self._ended = False, time.strftime("%H:%M:%S")
             self._draw_again()
 
     def _heard(self, number: int, text: str) -> None:
@@ -86,7 +87,11 @@ class VerifyPane(Pane):
         self.empty = "not verified yet; Enter chats through the door of the deployment, :verify WORDS asks that"
         cells = max(30, self.size.width - 2)
         rows = [Row(f"trouble/{at}", ((piece, "fail"),)) for at, piece in enumerate(wrap(shown(self._trouble), cells))]
-        rows = rows if self._trouble else []
+        if self._trouble:
+            again = f"seen at {self._ended}; Enter tries again"
+            rows.append(Row("trouble/again", ((fit(again, cells), "dim"),)))
+        else:
+            rows = []
         failed = [each for each in self._proofs if each.passed is False]
         for each in failed:
             rows += _proof_rows(each, cells)

@@ -49,6 +49,7 @@ async def test_a_deployment_that_does_not_serve_says_so(tmp_path: Path) -> None:
         await seen.type("verify why me")
         await seen.press("enter")
         await seen.sees("proxy is idle")
+        await seen.sees("; Enter tries again")
 
 
 async def test_evidence_is_one_private_file_and_its_path_is_told(

@@ -62,7 +62,7 @@ class Launching:
                 f"{step.node}: port {', '.join(taken)} already has a listener",
                 hint="vLLM would share the port silently (SO_REUSEPORT); find the owner with: ss -ltnp",
             )
-        return await self._preflight(step, say, f"idle, {len(ports)} ports free")
+        return await self._preflight(step, say, f"idle, {len(ports)} port{'' if len(ports) == 1 else 's'} free")
 
     async def _preflight(self, step: Step, say: Say, seen: str) -> str:
         """For engines only: the proxy starts when they run already."""

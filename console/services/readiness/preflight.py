@@ -237,7 +237,7 @@ class Preflight:
         mine = running_on(node, self._monitor.snapshot)
         if not mine:
             return results
-        seen = f"not judged: {len(mine)} engines of ours run here"
+        seen = "not judged: engines of ours run here"
         return tuple(
             replace(each, verdict=Verdict.UNKNOWN, seen=seen, remedy="check again when they are stopped")
             if each.check == _IDLE and each.verdict is Verdict.FAIL
