@@ -112,6 +112,8 @@ class Acts:
     def _clear_away(self, base: Base, key: Key, result: Dict[str, Any]) -> None:
         """An ended run's own container goes with it; one that stays is part of what the stop came to."""
         box = boxes.wanted((read_json(base.file(key, SPEC)) or {}).get("container"))
+        if self._runtime.words and result["outcome"] == "stuck" and not result["reason"]:
+            result["reason"] = self._runtime.why_stuck(box["name"] if box else self._runtime.container)
         if box is None or result["outcome"] == "stuck":
             return
         try:

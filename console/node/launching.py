@@ -12,7 +12,7 @@ from typing import Any, Dict
 
 from console.node.parcel import parcel
 from console.node.refusal import Refusal
-from console.node.runtimes import Runtime
+from console.node.runtimes import Runtime, last_words
 
 ACK_S = 60.0
 """A supervisor answers within an interpreter's start; a loaded node may take a while for that."""
@@ -46,8 +46,7 @@ def _answer(out: bytes, err: bytes, code: int) -> Dict[str, Any]:
     try:
         reply = json.loads(out.decode("utf-8").splitlines()[-1])
     except (ValueError, IndexError):
-        said = err.decode("utf-8", "replace").strip().splitlines()
-        text = said[-1][:300] if said else "it said nothing"
+        text = last_words(err.strip() or out)  # `docker exec` of some releases prints to stdout that it could not
         raise Refusal("os", "the supervisor did not start (exit %d): %s" % (code, text)) from None
     if not reply.get("ok"):
         raise Refusal(str(reply.get("kind")), str(reply.get("message")), str(reply.get("hint", "")))

@@ -35,6 +35,8 @@ class Runtime:
         self.python = python
         self.path = Base(base).path
         self._main: Optional[Stat] = None
+        self._shared: Optional[Stat] = None
+        """The one whose base is known to be ours too: a process that ends loses its root before it is seen to be dead."""
         self._asked_at = float("-inf")
         self._lock = threading.Lock()
 
@@ -51,7 +53,9 @@ class Runtime:
         if main is None:
             return Base(self.path)
         inside = "/proc/%d/root%s" % (main.pid, self.path)
-        if _same(self.path, inside):
+        if self._shared != main and _same(self.path, inside):
+            self._shared = main
+        if self._shared == main or not alive(main.pid, main.start):
             return Base(self.path)
         _refuse_links("/proc/%d/root" % main.pid, self.path)
         return Base(inside)
@@ -59,9 +63,22 @@ class Runtime:
     def make_base(self) -> Base:
         """The base directory where engines see it, made when missing. Raises Refusal when the container does not run."""
         if self.words and not self.per_engine and self._container_main(ask=True) is None:
-            raise Refusal("refused", "container %s does not run" % self.container, "start it, then try again")
+            state = inspect(self.words, "{{.State.Status}}", self.container)
+            if state is None:
+                hint = "make it with `containers create`, or name another as `runtime.container` of the node"
+                raise Refusal("refused", "there is no container %s" % self.container, hint)
+            text = "container %s does not run: it is %s" % (self.container, state)
+            raise Refusal("refused", text, "start it, then try again")
         self.base().make()
         return self.base()
+
+    def why_stuck(self, name: str) -> str:
+        """What explains processes of that container that no signal ends; empty when nothing does."""
+        try:
+            paused = inspect(self.words, "{{.State.Paused}}", name) == "true"
+        except Refusal:
+            return ""
+        return "container %s is paused: its processes end once it is unpaused" % name if paused else ""
 
     def _container_main(self, ask: bool = False) -> Optional[Stat]:
         """The container's first process, asked for only when it is not the known one."""

@@ -165,7 +165,9 @@ def reason(judged: Judged) -> str:
     if judged.verdict == LOST:
         if judged.run.get("boot_id") != boot_id():
             return "the node was rebooted"
-        return "it ended and its supervisor was gone before it could record how"
+        text = "it ended and its supervisor was gone before it could record how"
+        boxed = judged.run.get("pid_ns") not in (None, _own_pid_ns())
+        return text + "; was its container stopped or restarted?" if boxed else text
     if judged.verdict == ORPHANS and judged.exit is None:
         return "the main process ended; how is not recorded yet" if judged.keeper else "the main process ended unseen"
     if judged.verdict == FOREIGN:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -25,8 +24,9 @@ from console.model.layout import Layout
 from console.services.evaluation.evaluator import Local
 from console.services.evaluation.plans import Ask
 from console.services.session import Session
+from tests.boxtools import box_tool
 from tests.evaluation.figures import SUMMARY, bench_json
-from tests.node.test_containers import WORDS, container
+from tests.node.test_containers import container
 from tests.sshd import SshNodes, needs_sshd, running_nodes
 from tests.waiting import until
 
@@ -336,13 +336,12 @@ async def test_runs_that_ended_while_no_console_looked_are_kept_all_and_not_only
     assert found[-1].started_at == pytest.approx(record.started_at, abs=5.0)
 
 
-@pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
 async def test_a_run_inside_a_container_has_its_results_and_a_cancelled_one_leaves_nothing(
     sshd: SshNodes, engine: tuple[Engine, int], home: Path, tmp_path: Path
 ) -> None:
     places = ("-e", f"PATH={sshd.nodes[0].bin}:{os.environ['PATH']}", "-e", f"HOME={home}")
-    with container(*places) as name:
-        runtime = {"kind": "podman", "command": WORDS, "container": name}
+    with box_tool("podman") as tool, container(tool, *places) as name:
+        runtime = {"kind": "podman", "command": tool.words, "container": name}
         base = f"/var/tmp/dsv4-test-{name}"
         async with console(sshd, engine[1], tmp_path, runtime=runtime, base=base) as session:
             plan = await session.evaluator.prepare(ASK)

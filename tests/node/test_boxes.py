@@ -1,10 +1,8 @@
-"""A container of its own for each engine, with the real podman: made, adopted, read and removed; nothing is left of it."""
+"""A container of its own for each engine, with real tools: made, adopted, read and removed; nothing is left of it."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,35 +10,26 @@ from typing import Any
 
 import pytest
 
+from tests.boxtools import LIMITS, BoxTool, box_tool
 from tests.node.driver import Driver, Key, Refused, carriers, helper
 from tests.waiting import until_blocking
 
-WORDS = ["podman", "--runtime", "runc"]
-RUNTIME = {"words": WORDS, "per": "engine", "container": "none", "python": "python3"}
-LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]
 KEY: Key = ("dep", "decode-5", "r1")
 LATER: Key = ("dep", "decode-5", "r2")
-pytestmark = [
-    pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed"),
-    pytest.mark.timeout(180),
-]
-
-
-def podman(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*WORDS, *words], capture_output=True, text=True, check=False, timeout=60)
+pytestmark = pytest.mark.timeout(180)
 
 
 class Place:
     """A base directory and the name of an engine's container, unlike any other test's."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, tool: BoxTool) -> None:
         self.base = directory / "base"
         self.name = f"dsv4-test-{uuid.uuid4().hex[:8]}"
-        self.flags = ["--net=host", "-v", f"{self.base}:{self.base}", *LIMITS, "--rootfs"]
+        self.tool = tool
+        self.flags = ["--net=host", "-v", f"{self.base}:{self.base}", *tool.flags]
 
     def launch(self, node: Driver, script: str, key: Key = KEY, expect: str | None = None) -> dict[str, Any]:
-        """On a copy-on-write view of this machine's own files: an image that needs no registry."""
-        box = {"name": self.name, "flags": self.flags, "image": "/:O"}
+        box = {"name": self.name, "flags": self.flags, "image": self.tool.image}
         payload = f"#!/bin/bash\n{script}\n".encode()
         node.ask("prepare", payload, key=key, spec={}, expect_run=expect, container=box)
         state: dict[str, Any] = node.ask("commit", key=key)[0]["state"]
@@ -48,30 +37,28 @@ class Place:
 
     def inspect(self, what: str) -> str:
         """Empty when there is no such container."""
-        done = podman("inspect", "--type", "container", "--format", what, self.name)
-        return done.stdout.strip() if done.returncode == 0 else ""
+        return self.tool.inspect(self.name, what)
 
 
-@pytest.fixture(scope="module")
-def works() -> None:
-    """Podman may be installed where it cannot run anything."""
-    done = podman("run", "--rm", "--net=host", *LIMITS, "--rootfs", "/:O", "true")
-    if done.returncode != 0:
-        pytest.skip(f"podman makes no container here: {done.stderr.strip()[-200:]}")
+@pytest.fixture(scope="module", params=["podman", "docker"])
+def tool(request: pytest.FixtureRequest) -> Iterator[BoxTool]:
+    with box_tool(str(request.param)) as found:
+        yield found
 
 
 @pytest.fixture
-def place(tmp_path: Path, works: None) -> Iterator[Place]:
-    made = Place(tmp_path)
+def place(tmp_path: Path, tool: BoxTool) -> Iterator[Place]:
+    made = Place(tmp_path, tool)
     try:
         yield made
     finally:
-        podman("rm", "-f", "-t", "0", made.name)
+        tool.remove(made.name)
 
 
 @contextlib.contextmanager
 def helper_on(place: Place) -> Iterator[Driver]:
-    with helper(place.base, runtime=RUNTIME) as node:
+    runtime = {"words": place.tool.words, "per": "engine", "container": "none", "python": "python3"}
+    with helper(place.base, runtime=runtime) as node:
         yield node
 
 
@@ -112,28 +99,28 @@ def test_an_engine_that_fails_leaves_its_container_to_be_looked_at_until_the_nex
 def test_the_tool_s_own_stop_reaches_the_engine_and_a_killed_supervisor_takes_all_with_it(place: Place) -> None:
     with helper_on(place) as node:
         place.launch(node, "trap 'exit 3' TERM; while :; do sleep 0.1; done")
-        podman("stop", "-t", "20", place.name)
+        place.tool("stop", "-t", "20", place.name)
         assert node.until(KEY, "exited")["exit"]["code"] == 3
         state = place.launch(node, "sleep 1000 & wait", LATER, "r1")
-        podman("kill", "--signal", "KILL", place.name)
+        place.tool("kill", "--signal", "KILL", place.name)
         assert "supervisor was gone" in node.until(LATER, "lost")["reason"]
         assert not carriers(state["token"])
 
 
 def test_a_stranger_s_container_of_the_same_name_is_left_alone(place: Place) -> None:
-    made = podman("create", "--name", place.name, *LIMITS, "--rootfs", "/:O", "true")
+    made = place.tool("create", "--name", place.name, *place.tool.flags, place.tool.image, "true")
     assert made.returncode == 0, made.stderr
     with helper_on(place) as node:
         with pytest.raises(Refused, match="is there already and is not ours"):
             place.launch(node, "exit 0")
-        assert place.inspect("{{.Name}}") == place.name
+        assert place.inspect("{{.Name}}").lstrip("/") == place.name
 
 
 def test_a_missing_image_is_said_with_what_to_do_and_leaves_nothing(place: Place) -> None:
     box = {"name": place.name, "flags": [*LIMITS], "image": "localhost/dsv4-no-such-image:1"}
     with helper_on(place) as node:
         node.ask("prepare", b"#!/bin/bash\n", key=KEY, spec={}, expect_run=None, container=box)
-        with pytest.raises(Refused, match="was not made") as refused:
+        with pytest.raises(Refused, match=r"was not made: .*(No such image|image not known)") as refused:
             node.ask("commit", key=KEY)
         assert "pull localhost/dsv4-no-such-image:1" in refused.value.hint
         assert place.inspect("{{.Name}}") == ""
@@ -142,7 +129,7 @@ def test_a_missing_image_is_said_with_what_to_do_and_leaves_nothing(place: Place
 
 def test_a_program_that_cannot_start_is_refused_and_its_container_removed(place: Place) -> None:
     with helper_on(place) as node:
-        box = {"name": place.name, "flags": place.flags, "image": "/:O"}
+        box = {"name": place.name, "flags": place.flags, "image": place.tool.image}
         node.ask("prepare", b"#!/no/such/shell\n", key=KEY, spec={}, expect_run=None, container=box)
         with pytest.raises(Refused, match="exec failed: No such file"):
             node.ask("commit", key=KEY)

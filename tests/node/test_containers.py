@@ -3,70 +3,67 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.boxtools import BoxTool, box_tool
 from tests.node.driver import Driver, Key, Refused, carriers, helper
 from tests.waiting import until_blocking
 
-WORDS = ["podman", "--runtime", "runc"]
 KEY: Key = ("dep", "decode-5", "r1")
-pytestmark = pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
+pytestmark = pytest.mark.timeout(180)
 
 
-def podman(*words: str, check: bool = True) -> str:
-    done = subprocess.run([*WORDS, *words], capture_output=True, text=True, check=False, timeout=60)
-    if check and done.returncode != 0:
-        pytest.skip(f"podman does not work here: {done.stderr.strip()[-200:]}")
-    return done.stdout.strip()
+@pytest.fixture(scope="module", params=["podman", "docker"])
+def tool(request: pytest.FixtureRequest) -> Iterator[BoxTool]:
+    with box_tool(str(request.param)) as found:
+        yield found
 
 
 @contextlib.contextmanager
-def container(*flags: str) -> Iterator[str]:
-    """A running container on a copy-on-write view of this machine's own files; processes of its own."""
+def container(tool: BoxTool, *flags: str) -> Iterator[str]:
+    """A running container with processes of its own."""
     name = f"dsv4-test-{uuid.uuid4().hex[:8]}"
-    limits = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
     try:
-        podman("run", "-d", "--name", name, *limits, "--net=host", *flags, "--rootfs", "/:O", "sleep", "1000")
+        made = tool("run", "-d", "--name", name, "--net=host", *flags, *tool.flags, tool.image, "sleep", "1000")
+        assert made.returncode == 0, made.stderr
         yield name
     finally:
-        podman("rm", "-f", "-t", "0", name, check=False)
+        tool.remove(name)
 
 
 @pytest.fixture(params=["bind-mounted", "inside only"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+def place(request: pytest.FixtureRequest, tmp_path: Path, tool: BoxTool) -> Iterator[tuple[str, Path]]:
     """A container and a base directory that both sides share, or that only the container has."""
     if request.param == "bind-mounted":
         (tmp_path / "shared").mkdir()
-        with container("-v", f"{tmp_path / 'shared'}:{tmp_path / 'shared'}") as name:
+        with container(tool, "-v", f"{tmp_path / 'shared'}:{tmp_path / 'shared'}") as name:
             yield name, tmp_path / "shared" / "base"
     else:
-        with container() as name:
+        with container(tool) as name:
             yield name, Path(f"/var/tmp/dsv4-test-{uuid.uuid4().hex[:8]}")
 
 
-def inside(name: str, base: Path) -> Driver:
-    return Driver(base, runtime={"words": WORDS, "container": name, "python": "python3"})
+def inside(tool: BoxTool, name: str, base: Path) -> Driver:
+    return Driver(base, runtime={"words": tool.words, "container": name, "python": "python3"})
 
 
 @contextlib.contextmanager
-def helper_in(name: str, base: Path) -> Iterator[Driver]:
-    driver = inside(name, base)
+def helper_in(tool: BoxTool, name: str, base: Path) -> Iterator[Driver]:
+    driver = inside(tool, name, base)
     try:
         yield driver
     finally:
         driver.close()
 
 
-def test_an_engine_in_a_container_lives_and_ends_like_any_other(place: tuple[str, Path]) -> None:
+def test_an_engine_in_a_container_lives_and_ends_like_any_other(place: tuple[str, Path], tool: BoxTool) -> None:
     name, base = place
     tree = "echo pid $$\n(sleep 1000 & echo worker; wait) &\nwait"
-    with helper_in(name, base) as node:
+    with helper_in(tool, name, base) as node:
         state = node.launch(KEY, tree)
         assert state["verdict"] == "running"
         assert state["pid"] in carriers(state["token"]), "the pid is the host's"
@@ -76,7 +73,7 @@ def test_an_engine_in_a_container_lives_and_ends_like_any_other(place: tuple[str
         assert inner != state["pid"], "the container has pids of its own"
         with pytest.raises(Refused, match="busy: the engine is held by run r1"):
             node.launch(("dep", "decode-5", "r2"), "exit 0", "r1")
-    with helper_in(name, base) as later:
+    with helper_in(tool, name, base) as later:
         adopted = later.until(KEY, "running")
         assert (adopted["pid"], adopted["token"]) == (state["pid"], state["token"])
         result = later.stop(KEY, grace_s=2)[0]
@@ -86,15 +83,18 @@ def test_an_engine_in_a_container_lives_and_ends_like_any_other(place: tuple[str
         assert ended["exit"]["signal"] == 15
 
 
-def test_a_container_that_is_removed_leaves_a_lost_run(tmp_path: Path) -> None:
+def test_a_container_that_is_removed_leaves_a_lost_run(tmp_path: Path, tool: BoxTool) -> None:
     (tmp_path / "shared").mkdir()
     base = tmp_path / "shared" / "base"
-    with container("-v", f"{tmp_path / 'shared'}:{tmp_path / 'shared'}") as name, helper_in(name, base) as node:
+    with (
+        container(tool, "-v", f"{tmp_path / 'shared'}:{tmp_path / 'shared'}") as name,
+        helper_in(tool, name, base) as node,
+    ):
         state = node.launch(KEY, "exec sleep 1000")
-        podman("rm", "-f", "-t", "0", name)
+        tool.remove(name)
         node.until(KEY, "lost")
         assert not carriers(state["token"])
-        with pytest.raises(Refused, match="does not run"):
+        with pytest.raises(Refused, match="there is no container"):
             node.prepare(("dep", "decode-5", "r2"), "exit 0", "r1")
 
 
@@ -104,17 +104,17 @@ def test_a_container_tool_that_is_missing_says_so(tmp_path: Path) -> None:
         until_blocking(lambda: "no-such-docker cannot be run" in node.error)
 
 
-def test_a_log_that_only_the_container_has_is_found_again_after_it_restarted() -> None:
+def test_a_log_that_only_the_container_has_is_found_again_after_it_restarted(tool: BoxTool) -> None:
     base = Path(f"/var/tmp/dsv4-test-{uuid.uuid4().hex[:8]}")
-    with container() as name:
-        with helper_in(name, base) as node:
+    with container(tool) as name:
+        with helper_in(tool, name, base) as node:
             node.launch(KEY, "echo one; exit 0")
             node.until(KEY, "exited")
-        podman("stop", "-t", "0", name)
-        with helper_in(name, base) as later:
+        tool("stop", "-t", "0", name)
+        with helper_in(tool, name, base) as later:
             later.notify("follow", key=KEY, offset=0)
             until_blocking(lambda: later.pushes)
-            podman("start", name)
+            tool("start", name)
             until_blocking(lambda: bytes(later.logs.get(KEY, b"")) == b"one\n", 20)
             later.launch(("dep", "decode-5", "r2"), "echo two; exit 0", "r1")
             later.notify("follow", key=("dep", "decode-5", "r2"), offset=0)

@@ -476,6 +476,7 @@ def small_disk(path: Path) -> Iterator[None]:
 
 def test_a_process_that_a_signal_stopped_is_told_until_it_goes_on_and_ends_like_any(node: Driver) -> None:
     node.launch(KEY, TREE)
+    node.until(KEY, "running")
     worker = pid_in(node, "worker")
     until_blocking(lambda: worker in node.runs[KEY]["pids"])
     assert node.runs[KEY]["halted"] == []
