@@ -107,7 +107,7 @@ class Runtime:
 
 
 class Unanswered(Refusal):
-    """The container tool ran and did not say what it was asked."""
+    """The container tool ran and did not say what it was asked, or nothing in time."""
 
 
 def inspect(words: List[str], fields: str, name: str) -> Optional[str]:
@@ -143,7 +143,7 @@ def run_tool(argv: List[str], limit_s: float) -> "subprocess.CompletedProcess[by
         hint = "set `runtime` of the node: kind, command"
         raise Refusal("os", "%s cannot be run: %s" % (argv[0], error.strerror), hint) from error
     except subprocess.TimeoutExpired:
-        raise Refusal("timeout", "%s gave no answer in %d s" % (argv[0], limit_s)) from None
+        raise Unanswered("timeout", "%s gave no answer in %d s" % (argv[0], limit_s)) from None
 
 
 def _same(one: str, other: str) -> bool:
