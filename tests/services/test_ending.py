@@ -26,7 +26,6 @@ from tests.services.deployments import deployment
 from tests.waiting import until
 
 IDLE = "a3_info_25.5.0_card5_absent.txt"
-STEP = Step("verify", "verify", "ports closed, devices idle", "d0", ("decode-0",))
 
 
 class Node:
@@ -38,15 +37,19 @@ class Node:
         self.monitor: Monitor
         self.result = StopResult("stopped")
         self.ended: list[object] = []
+        self.listeners: list[bytes] = []
+        self.mute = False
 
     async def run_command(self, argv: object, timeout_s: float) -> Sample:
-        """The listeners: none."""
-        return Sample("", time.time(), 0.0, 0, b"")
+        """The listeners, look by look: none at the end."""
+        return Sample("", time.time(), 0.0, 0, self.listeners.pop(0) if self.listeners else b"")
 
     async def probe_now(self, name: str) -> None:
         """Answer a moment later, as nodes do."""
         code, text = self.answers(self.asked)
         self.asked += 1
+        if self.mute:
+            return
         sample = Sample(info_probe().name, time.time(), 0.0, code, text)
         asyncio.get_running_loop().call_later(0.02, self.monitor.on_sample, "d0", sample)
 
@@ -128,22 +131,110 @@ async def test_a_process_that_is_not_ours_is_ended_by_its_identity_and_the_end_i
     assert node.ended == [(77, 5, "boot", verb == "force", limit_s)], "a stop never becomes a kill"
 
 
-async def _verify(state: Path, node: Node) -> tuple[str, list[str]]:
+async def _verify(
+    state: Path, node: Node, engines: tuple[str, ...] = ("decode-0",), *, cancelled: bool = False
+) -> tuple[str, list[str]]:
     links = cast(dict[str, NodeLink], {"d0": node})
     monitor = node.monitor = Monitor(deployment(), LogBook(state / "logs", lambda _: None), links, read_only=False)
     monitor.on_link("d0", Link(LinkState.UP, time.time()))
     monitor.on_hello("d0", Hello("d0", "boot", 0, "root", "3.11", time.time()))
     monitor.on_sample("d0", Sample(info_probe().name, time.time() - 9.0, 0.1, 127, b"npu-smi: command not found"))
-    plan = Plan("stop", "lab", "pd", ("decode-0",), (Stage("verify", (STEP,)),), Confirm("key", "y"))
+    step = Step("verify", "verify", "ports closed, devices idle", "d0", engines)
+    plan = Plan("stop", "lab", "pd", engines, (Stage("verify", (step,)),), Confirm("key", "y"))
+    leave = asyncio.Event()
+    if cancelled:
+        leave.set()
     drawing = asyncio.create_task(monitor.run())
     said: list[str] = []
     try:
-        found = await ending.Ending(Scope(plan, monitor, links, "ann", asyncio.Event())).verify(STEP, said.append)
+        found = await ending.Ending(Scope(plan, monitor, links, "ann", leave)).verify(step, said.append)
     except ConsoleError as error:
         found = str(error)
     finally:
         drawing.cancel()
     return found, said
+
+
+def _listening(port: int) -> bytes:
+    return b"  0: 00000000:%04X 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1\n" % port
+
+
+def _loaded(device: int, pid: int | None = None) -> bytes:
+    """The idle table with one device that is full, and held by a process when one is given."""
+    lines = capture("npu", IDLE).decode().splitlines(keepends=True)
+    for at, line in enumerate(lines):
+        words = line.split()
+        if words[:1] == ["|"] and words[2:3] == [str(device)] and words[4][:5] == "0000:":
+            lines[at] = line.replace(words[-4], "4097", 1)
+        elif pid is not None and line.startswith(f"| No running processes found in NPU {device // 2} "):
+            lines[at] = f"| {device // 2}       {device % 2}                 | {pid}   | VLLM     | 900          |\n"
+    return "".join(lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("engines", "port", "told"),
+    [
+        (("decode-0",), 7100, ["port 7100 still has a listener"]),
+        (("decode-0", "decode-1"), 7101, ["port 7101 still has a listener"]),
+        (("decode-0",), 7101, []),
+        (("gone-0", "decode-0"), 7100, ["port 7100 still has a listener"]),
+    ],
+)
+async def test_a_stop_is_verified_only_when_the_ports_of_its_engines_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...], port: int, told: list[str]
+) -> None:
+    monkeypatch.setattr(ending, "LOOK_EVERY_S", 0.01)
+    node = Node(lambda _: (0, capture("npu", IDLE)))
+    node.listeners = [_listening(port)] * 3
+    found, said = await _verify(tmp_path, node, engines)
+    assert (found, said) == ("ports closed, devices idle", told)
+    assert node.asked == 1, "the driver is asked only once the ports are closed"
+
+
+@pytest.mark.parametrize(
+    ("device", "pid", "told"),
+    [
+        (7, None, ["still held: device 7 (4097 MiB, no process)"]),
+        (7, 77, ["still held: device 7 (4097 MiB, pid 77)"]),
+        (8, 77, []),
+    ],
+)
+async def test_a_stop_is_verified_only_when_the_devices_of_its_engines_hold_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: int, pid: int | None, told: list[str]
+) -> None:
+    monkeypatch.setattr(ending, "LOOK_EVERY_S", 0.01)
+    node = Node(lambda asked: (0, capture("npu", IDLE) if asked else _loaded(device, pid)))
+    found, said = await _verify(tmp_path, node)
+    assert (found, said) == ("ports closed, devices idle", told)
+    monkeypatch.setattr(ending, "VERIFY_S", 0.2)
+    found, said = await _verify(tmp_path, Node(lambda _: (0, _loaded(device, pid))))
+    assert found == (f"d0: {told[0]}" if told else "ports closed, devices idle"), "what stays held is an error"
+
+
+async def test_a_driver_that_never_answers_is_no_proof_of_idle_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "ANSWER_S", 0.0)
+    node = Node(lambda _: (0, b""))
+    node.mute = True
+    monkeypatch.setattr(ending, "VERIFY_S", 0.1)
+    monkeypatch.setattr(ending, "LOOK_EVERY_S", 0.2)
+    found, _ = await _verify(tmp_path, node)
+    assert found == "d0: ports closed, devices unknown: npu-smi has not answered in 0 s"
+
+
+async def test_an_engine_without_devices_needs_no_driver(tmp_path: Path) -> None:
+    node = Node(lambda _: (0, b""))
+    assert await _verify(tmp_path, node, ("proxy",)) == ("ports closed", [])
+    assert node.asked == 0
+
+
+async def test_who_cancels_waits_no_longer_for_ports_and_is_told_what_is_open(tmp_path: Path) -> None:
+    node = Node(lambda _: (0, b""))
+    node.listeners = [_listening(7100)] * 2
+    found, _ = await _verify(tmp_path, node, cancelled=True)
+    assert found == "d0: port 7100 still has a listener"
+    assert len(node.listeners) == 1, "looked once"
 
 
 async def test_a_node_without_npu_smi_is_told_at_once_and_not_asked_again(tmp_path: Path) -> None:
