@@ -131,6 +131,13 @@ def _bring_image(tool: BoxTool) -> None:
     subprocess.run([*tool.words, "import", "-", IMAGE], input=packed.getvalue(), capture_output=True, check=True)
 
 
+def _unmount_below(root: Path) -> None:
+    """The daemon leaves the network namespace of `--net=host` mounted, and one that was killed its own directory too."""
+    places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in reversed([each for each in places if each.startswith(f"{root}/")]):
+        subprocess.run(["umount", "-l", place], capture_output=True, check=False, timeout=30)
+
+
 @contextlib.contextmanager
 def box_tool(kind: str) -> Iterator[BoxTool]:
     """The tool, proven by a container; skips where it is absent or makes none."""
@@ -155,3 +162,4 @@ def box_tool(kind: str) -> Iterator[BoxTool]:
                 for each in tool("ps", "-aq").stdout.split():
                     tool.remove(each)
                 tool.daemon.end()
+                _unmount_below(Path(directory))
