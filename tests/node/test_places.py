@@ -109,6 +109,37 @@ def test_reading_gives_a_part_and_the_size(tmp_path: Path) -> None:
     assert read_part(Base(str(base)), None, "file", 3, 4) == (b"3456", 10)
 
 
+@pytest.mark.parametrize(
+    ("now", "expected", "there", "launched"),
+    [
+        ("20260101T000000Z-aaaa", None, False, False),
+        ("20260101T000000Z-aaaa", "20260102T000000Z-bbbb", True, True),
+        ("20260101T000000Z-aaaa", "20260102T000000Z-bbbb", False, False),
+        ("20260103T000000Z-cccc", "20260102T000000Z-bbbb", True, False),
+    ],
+    ids=["planned as never launched", "by a console whose clock is behind", "planned run is gone", "a newer run"],
+)
+def test_a_plan_from_before_somebody_launched_is_refused(
+    tmp_path: Path, now: str, expected: str | None, there: bool, launched: bool
+) -> None:
+    for name in [now, *([expected] if expected and there else [])]:
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    places.write_json(str(tmp_path / "runs" / now / runs.SPEC), {"owner": "ann"})
+    if launched:
+        places.write_json(str(tmp_path / "runs" / str(expected) / runs.RUN), {"pid": 1})
+    (tmp_path / runs.CURRENT).write_text(now)
+    with pytest.raises(Refusal, match="launched by ann since"):
+        runs.check_expected(str(tmp_path), expected)
+
+
+def test_a_plan_from_a_run_that_was_prepared_and_never_launched_is_right(tmp_path: Path) -> None:
+    (tmp_path / "runs/20260102T000000Z-bbbb").mkdir(parents=True)
+    runs.check_expected(str(tmp_path), "20260102T000000Z-bbbb")
+    (tmp_path / runs.CURRENT).write_text("20260101T000000Z-aaaa")
+    runs.check_expected(str(tmp_path), "20260102T000000Z-bbbb")
+    runs.check_expected(str(tmp_path), "20260101T000000Z-aaaa")
+
+
 def ended(base: Base, run: str, *, failed: bool, size: int = 0, days_ago: float = 30.0) -> None:
     """An old run of the engine, as a supervisor leaves it."""
     key = Key("dep", "decode-5", run)

@@ -1,16 +1,21 @@
-"""Walks over /proc are shared by those who asked before one began, and by nobody else."""
+"""Walks over /proc are shared by those who asked before one began, and by nobody else; a signal meets exactly who was meant."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from console.node import verdicts
-from console.node.processes import Scan, looks_like_vllm
+from console.node.processes import Scan, alive, looks_like_vllm, read_stat, send, token_of
 from console.node.verdicts import Scans
+from tests.waiting import until_blocking
 
 
 def test_of_many_who_ask_at_once_two_walk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,3 +64,60 @@ def test_a_walk_answers_only_who_asked_before_it_began(monkeypatch: pytest.Monke
 )
 def test_what_asks_vllm_for_its_flags_serves_nothing(title: bytes, is_vllm: bool) -> None:
     assert looks_like_vllm(title) is is_vllm
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that carries the cookie of run abc."""
+    with subprocess.Popen(["sleep", "1000"], env={**os.environ, "DSV4_RUN": "abc"}) as started:
+        until_blocking(lambda: token_of(started.pid) == "abc")
+        yield started
+        started.kill()
+
+
+@pytest.fixture(params=["pidfd", "kill"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How a signal is sent: by a descriptor of the process, or by its pid where Python or the kernel knows no such thing."""
+    if request.param == "kill":
+        monkeypatch.delattr(os, "pidfd_open")
+    else:
+        monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("the pid may be another process by now"))
+    return str(request.param)
+
+
+@pytest.mark.parametrize("token", ["abc", None])
+def test_a_signal_reaches_the_process_that_was_meant_and_leaves_nothing_open(
+    process: subprocess.Popen[bytes], way: str, token: str | None
+) -> None:
+    seen = read_stat(process.pid)
+    assert seen is not None
+    before = os.listdir("/proc/self/fd")
+    assert send(seen, signal.SIGTERM, token)
+    assert process.wait(10) == -signal.SIGTERM
+    assert not send(seen, signal.SIGTERM, token), "it is gone"
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_pid_that_another_process_has_by_now_or_that_carries_another_cookie_is_not_signalled(
+    process: subprocess.Popen[bytes], way: str
+) -> None:
+    seen = read_stat(process.pid)
+    assert seen is not None
+    before = os.listdir("/proc/self/fd")
+    assert not alive(seen.pid, seen.start + 1)
+    assert not send(seen._replace(start=seen.start + 1), signal.SIGKILL)
+    assert not send(seen._replace(start=seen.start + 1), signal.SIGKILL, "abc")
+    assert not send(seen, signal.SIGKILL, "another run")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.2)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_what_has_ended_and_was_not_waited_for_does_not_live(process: subprocess.Popen[bytes]) -> None:
+    seen = read_stat(process.pid)
+    assert seen is not None
+    assert alive(seen.pid, seen.start)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert read_stat(process.pid) is not None
+    assert not alive(seen.pid, seen.start)

@@ -57,15 +57,20 @@ def test_following_goes_on_from_an_offset(node: Driver) -> None:
 
 @pytest.mark.parametrize(
     ("now", "why"),
-    [(b"another file, longer than before", "replaced"), (b"short", "truncated")],
-    ids=["other", "shorter"],
+    [
+        (b"another file, longer than before", "replaced"),
+        (b"WHAT THE COPY HAS", "replaced"),
+        (b"short", "truncated"),
+        (b"", "truncated"),
+    ],
+    ids=["other", "of the same length", "shorter", "empty"],
 )
 def test_another_file_than_the_copy_is_of_is_said(node: Driver, now: bytes, why: str) -> None:
     log_of(node).write_bytes(now)
     node.logs[KEY] = bytearray(b"what the copy has")
     node.notify("follow", b"what the copy has", key=KEY, offset=17)
     until_blocking(lambda: got(node) == now)
-    assert why in [push["restarted"] for push in node.pushes if push["push"] == "log"]
+    assert [why] == [push["restarted"] for push in node.pushes if push["push"] == "log"]
 
 
 def test_a_log_that_is_truncated_or_replaced_meanwhile_is_read_anew(node: Driver) -> None:
