@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from console.commands.flags import flag_words
-from console.commands.serve import PROXY_KEY
+from console.model.access import CLIENT_KEY
 from console.model.deployment import Command, Deployment, Rank
 from console.model.errors import UsageError
 
@@ -41,6 +41,8 @@ class Endpoint:
     """Node of the cluster it is on; empty for an address given by hand."""
     engine: str
     """`proxy` or the engine's id; empty for an address given by hand."""
+    group: str = ""
+    """`proxy` or the engine's group; empty likewise."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -109,7 +111,7 @@ def endpoint(deployment: Deployment) -> Endpoint:
     chosen = proxy or next(iter(serving_ranks(deployment)), None)
     if chosen is None or chosen.port is None or not chosen.address:
         raise UsageError("no engine of this deployment serves requests", hint="assign nodes first")
-    return Endpoint(chosen.address, chosen.port, chosen.node, chosen.id)
+    return Endpoint(chosen.address, chosen.port, chosen.node, chosen.id, chosen.group)
 
 
 def bench_argv(deployment: Deployment, where: Endpoint, model: str, load: BenchLoad) -> tuple[str, ...]:
@@ -219,7 +221,7 @@ def model_config(
         f"    from ais_bench.benchmark.configs.models.vllm_api.{base} import models\n\n"
         f"models[0].update(dict(\n{fields}))\n"
         f"models[0]['generation_kwargs'] = dict(models[0].get('generation_kwargs', {{}}), **{sampling!r})\n"
-        + (f"models[0]['api_key'] = __import__('os').environ[{PROXY_KEY!r}]\n" if keyed else "")
+        + (f"models[0]['api_key'] = __import__('os').environ[{CLIENT_KEY!r}]\n" if keyed else "")
     )
 
 
@@ -238,7 +240,7 @@ def run_command(token: str, argv: tuple[str, ...], config: tuple[str, str] = (""
     The tool is the child of a small program that hands TERM on to all of the run, so that cancelling leaves nothing.
     """
     return Command(
-        {PROXY_KEY: api_key} if api_key else {}, ("bash", "-c", _PROGRAM, "dsv4-evaluation", token, *config, *argv)
+        {CLIENT_KEY: api_key} if api_key else {}, ("bash", "-c", _PROGRAM, "dsv4-evaluation", token, *config, *argv)
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from console.commands.flags import flag_words, json_text
+from console.model.access import CLIENT_KEY, proxy_key
 from console.model.deployment import Command, Deployment, Rank, is_address
 from console.model.facts import FACTS, filled
 from console.model.layout import Group, NodeChange, flag_name
@@ -24,8 +25,6 @@ PROXY_SCRIPTS: Mapping[str, str] = {
     "dp": f"{_EXAMPLES}/external_online_dp/dp_load_balance_proxy_server.py",
 }
 """Where the vllm-ascend image keeps its example proxies."""
-PROXY_KEY = "OPENAI_API_KEY"
-"""Variable whose value the example proxies send to every engine (load_balance_proxy_server_example.py)."""
 
 
 def serve_command(deployment: Deployment, rank: Rank) -> Command:
@@ -80,25 +79,8 @@ def proxy_command(deployment: Deployment) -> Command | None:
         host = place.address
     script = proxy.script or PROXY_SCRIPTS[proxy.kind]
     args: dict[str, JsonValue] = {"host": host, "port": proxy.port, **lists, **proxy.args}
-    key = api_key(deployment, place)
-    return Command({PROXY_KEY: key} if key else {}, ("python", script, *flag_words(args)))
-
-
-def api_key(deployment: Deployment, rank: Rank) -> str:
-    """What a client must send as Bearer to be answered on `/v1`; empty when the rank wants nothing.
-
-    An engine wants a word of `--api-key`, else VLLM_API_KEY (vLLM 0.21 entrypoints/openai/api_server.py). A proxy wants nothing
-    itself; what its engines want is in its own environment, and told here.
-    """
-    if rank.role == "proxy":
-        wanted = (api_key(deployment, each) for each in deployment.ranks() if each.port is not None)
-        return next(filter(None, wanted), "")
-    command = serve_command(deployment, rank)
-    for place, word in enumerate(command.argv):
-        flag, equals, value = word.partition("=")
-        if flag.startswith("--") and flag_name(flag) == "api-key":
-            return value if equals else "".join(command.argv[place + 1 : place + 2])
-    return command.env.get("VLLM_API_KEY", "")
+    key = proxy_key(deployment.layout)
+    return Command({CLIENT_KEY: key} if key else {}, ("python", script, *flag_words(args)))
 
 
 def _endpoints(side: str, ranks: list[Rank]) -> dict[str, JsonValue]:

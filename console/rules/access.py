@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from console.model.access import ENGINE_KEY, keys_of
 from console.model.findings import Severity
 from console.rules.rule import Hit, Rule, Scene
 
-_KEY = "VLLM_API_KEY"
 _TLS = ("ssl-keyfile", "ssl-certfile")
 
 
-def _keys(scene: Scene, group: str) -> tuple[str, ...]:
-    """The keys a group takes: those of `--api-key`, else the variable's."""
-    written = scene.args(group).get("api-key")
-    given = written if isinstance(written, list) else [written]
-    return tuple(str(key) for key in given if key) or tuple(key for key in (scene.env(group).get(_KEY),) if key)
-
-
 def _one_key(scene: Scene) -> Iterator[Hit]:
-    taken = {name: keys for name in scene.groups if (keys := _keys(scene, name))}
+    taken = {name: keys for name in scene.groups if (keys := keys_of(scene.layout, name))}
     if scene.layout.proxy is None or not taken:
         return
     first = next(iter(taken))
@@ -52,7 +45,7 @@ RULES = (
         "One API key behind a proxy",
         Severity.ERROR,
         "The proxy sends one key to every engine; those that want another answer 401, and the proxy 500.",
-        f"Give {_KEY} once, in the layout's `env`.",
+        f"Give {ENGINE_KEY} once, in the layout's `env`.",
         "vllm-ascend load_balance_proxy_server_example.py; vLLM 0.21 entrypoints/openai/api_server.py",
         _one_key,
     ),
@@ -61,7 +54,7 @@ RULES = (
         "Keys stay out of the process list",
         Severity.NOTE,
         "Words of a command can be read by every user of the node; variables only by the engine's own user and root.",
-        f"Give the key as {_KEY} in `env`.",
+        f"Give the key as {ENGINE_KEY} in `env`.",
         "proc(5)",
         _in_argv,
     ),

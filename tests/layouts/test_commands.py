@@ -15,13 +15,14 @@ from console.commands.bundle import shell_bundle
 from console.commands.flags import flag_words
 from console.commands.quoting import join, quote
 from console.commands.script import SHELL_OWNED, cmd_sh
-from console.commands.serve import api_key, proxy_command, serve_command
+from console.commands.serve import proxy_command, serve_command
 from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster, Node
 from console.model.deployment import Command, Deployment
 from console.model.errors import UsageError
 from console.model.layout import Layout
 from console.services.assigning.assignment import example
+from console.services.serving.access import key_of
 from tests.layouts.dumper import run_script
 from tests.layouts.words import flags
 
@@ -187,7 +188,8 @@ def test_the_proxy_sends_the_key_its_engines_want(args: dict[str, object], env: 
     proxy, command = deployment.proxy_rank(), proxy_command(deployment)
     assert proxy is not None
     assert command is not None
-    assert {api_key(deployment, rank) for rank in (*deployment.ranks(), proxy)} == {key}
+    assert {key_of(deployment.layout, rank.group) for rank in (*deployment.ranks(), proxy)} == {key}
+    assert key_of(deployment.layout, "") == "", "another server is not shown it"
     assert command.env == ({"OPENAI_API_KEY": key} if key else {})
 
 

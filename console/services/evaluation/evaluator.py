@@ -101,7 +101,7 @@ class Evaluator:
         model = ask.model or checked.model.id
         findings = (*checked.findings, *self._others(key))
         token = secrets.token_hex(8)
-        api_key = key_of(deployment, where.engine)
+        api_key = key_of(deployment.layout, where.group)
         argv, config = plans.tool_words(deployment, ask, where, model or "MODEL", keyed=bool(api_key))
         versions = plans.versions(deployment, checked, ask.tool)
         spec = plans.run_spec(deployment, ask, where, model, token=token, argv=argv, versions=versions, by=self._who)
@@ -161,7 +161,7 @@ class Evaluator:
 
         unsubscribe = self._monitor.subscribe(lambda picture: self.watch.sample(plan.key.run, picture))
         try:
-            send = _sender(plan, load, streams, key_of(self._monitor.deployment, plan.where.engine))
+            send = _sender(plan, load, streams, key_of(self._monitor.deployment.layout, plan.where.group))
             await _warm_up(load, send)
             parameters = {**plans.parameters(plan.ask), "through": link.node.http}
             record = replace(self._bare(plan, time.time()), parameters=parameters)
@@ -186,12 +186,12 @@ class Evaluator:
 
     async def _check(self, ask: Ask, where: Endpoint, node: str, link: NodeLink) -> checks.Checked:
         deployment = self._monitor.deployment
-        http = client(link, deployment, where.engine)
+        http = client(link, deployment.layout, where.group)
         rank = checks.asked_rank(deployment, where) if where.engine else None
         host, port = (
             (rank.address, rank.port) if rank is not None and rank.port is not None else (where.host, where.port)
         )
-        asking = client(self._links[rank.node], deployment, rank.id) if rank is not None else http
+        asking = client(self._links[rank.node], deployment.layout, rank.group) if rank is not None else http
         facts = await checks.ask_model(asking, host, port)
         found: list[Finding] = [*checks.model_findings(facts, ask.model, str(where))]
         found += checks.length_findings(ask.load, ask.tool, facts.max_model_len, str(where))

@@ -264,7 +264,7 @@ def _ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> tupl
     if learnt is None:
         return (link, process)
     log = learnt.log_state
-    silent = f"kept quiet by {run.quiet}" if run.quiet and not log.ready else ""
+    silent = f"kept quiet by {run.quiet}" if not log.ready and run.quiet else ""
     grade = Grade.FAIL if log.dead else Grade.OK if log.ready else Grade.SKIPPED if silent else Grade.WAIT
     text = log.dead or silent or " ".join(part for part in (str(log.phase), log.progress_text) if part)
     seen = record.link.state in (LinkState.UP, LinkState.STALE)

@@ -7,28 +7,30 @@ from __future__ import annotations
 
 import os
 
-from console.commands.serve import api_key
-from console.model.deployment import Deployment
+from console.model.access import ENGINE_KEY, keys_of, proxy_key
+from console.model.layout import Layout
 from console.remote.http import AsyncHttp, HttpAnswer
 from console.remote.link import NodeLink
 
-OWN_KEY = "VLLM_API_KEY"
-WANTED = f"it wants an API key: give {OWN_KEY} in the `env` of the layout, or to this console"
+WANTED = f"it wants an API key: give {ENGINE_KEY} in the `env` of the layout, or to this console"
 """What to do about an engine that answers 401."""
 
 
-def key_of(deployment: Deployment, engine: str) -> str:
-    """What is sent to an engine or the proxy as Bearer; empty when nothing is known, or it cannot stand in a header."""
-    proxy = deployment.proxy_rank()
-    ranks = (*deployment.ranks(), *((proxy,) if proxy is not None else ()))
-    rank = next((each for each in ranks if each.id == engine), None)
-    key = (api_key(deployment, rank) if rank is not None else "") or os.environ.get(OWN_KEY, "")
+def key_of(layout: Layout, group: str) -> str:
+    """What is sent as Bearer to the engines of a group, or to the `proxy`.
+
+    A server that is of no group is not shown what the layout says. Empty when nothing is known, or it cannot stand in a header.
+    """
+    found = proxy_key(layout) if group == "proxy" else ""
+    if group in layout.groups:
+        found = next(iter(keys_of(layout, group)), "")
+    key = found or os.environ.get(ENGINE_KEY, "")
     return key if key.isascii() and key.isprintable() else ""
 
 
-def client(link: NodeLink, deployment: Deployment, engine: str) -> AsyncHttp:
-    """HTTP to an engine or the proxy on a node, with what it wants shown."""
-    return link.http(key_of(deployment, engine))
+def client(link: NodeLink, layout: Layout, group: str) -> AsyncHttp:
+    """HTTP to engines of a group, or to the proxy, on a node, with what they want shown."""
+    return link.http(key_of(layout, group))
 
 
 def barred(answer: HttpAnswer) -> bool:

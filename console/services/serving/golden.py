@@ -92,5 +92,5 @@ class Golden:
         deployment = self._monitor.deployment
         address = deployment.address(engine.node) or "127.0.0.1"
         body = {"model": expected_model(deployment), **ask}
-        http = client(self._links[engine.node], deployment, engine.id)
+        http = client(self._links[engine.node], deployment.layout, engine.group)
         return await http.post_json(address, engine.port or 0, "/v1/completions", body, timeout_s)

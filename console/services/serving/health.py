@@ -56,7 +56,7 @@ class HealthWatch:
         deployment = self._monitor.deployment
         address = deployment.address(engine.node) or "127.0.0.1"
         port = engine.port or 0
-        http = client(link, deployment, engine.id)
+        http = client(link, deployment.layout, engine.group)
         if engine.role == "proxy":
             rungs: tuple[Rung, ...] = (_proxy_rung(await http.get(address, port, "/healthcheck", TIMEOUT_S)),)
             self._forget(learnt, rungs[0])

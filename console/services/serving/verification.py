@@ -136,7 +136,7 @@ class Verifier:
 
         address = self._monitor.deployment.address(door.node) or "127.0.0.1"
         full = {"model": expected_model(self._monitor.deployment), **body}
-        http = client(self._links[door.node], self._monitor.deployment, door.id)
+        http = client(self._links[door.node], self._monitor.deployment.layout, door.group)
         answer = await http.post_json(address, door.port or 0, "/v1/chat/completions", full, ask.timeout_s, hear)
         passed, seen = stream.verdict(answer)
         return Proof(f"chat {number} through {door.id}", passed, seen, answer.took_s)

@@ -99,7 +99,7 @@ class WorksWatch:
         ask = {"model": expected_model(deployment), "prompt": "1", "max_tokens": 1, "temperature": 0}
         limit = self._cadences.works_timeout_s
         asked = time.time()
-        http = client(link, deployment, engine.id)
+        http = client(link, deployment.layout, engine.group)
         answer = await http.post_json(address, engine.port or 0, "/v1/completions", ask, limit)
         if barred(answer):
             learnt.works, learnt.works_failures = Rung("works", Grade.SKIPPED, f"401: {WANTED}", time.time()), 0
