@@ -42,10 +42,6 @@ class LogSource(Protocol):
         """Bytes in the copy."""
 
     @property
-    def complete(self) -> bool:
-        """Whether all bytes the node was last seen to have are here."""
-
-    @property
     def notes(self) -> tuple[LogNote, ...]:
         """Gaps and truncations, in order."""
 

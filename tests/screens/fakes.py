@@ -84,7 +84,6 @@ class FakeCopy:
 
     path: Path
     size: int = 0
-    complete: bool = True
     notes: tuple[LogNote, ...] = ()
 
     def append(self, data: bytes) -> None:

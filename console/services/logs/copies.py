@@ -33,7 +33,6 @@ class LogCopy:
     def __init__(self, key: RunKey, path: Path) -> None:
         self.key = key
         self.path = path
-        self.remote_size: int | None = None
         self.error = ""
         """Why bytes cannot be stored now (disk full); empty when all is well."""
         self._notes_path = path.with_suffix(".notes")
@@ -45,11 +44,6 @@ class LogCopy:
     def size(self) -> int:
         """Bytes in the copy."""
         return self._size
-
-    @property
-    def complete(self) -> bool:
-        """Whether the copy has all the bytes the node was last seen to have."""
-        return self.remote_size is not None and self._size >= self.remote_size
 
     @property
     def notes(self) -> tuple[LogNote, ...]:
@@ -72,7 +66,6 @@ class LogCopy:
         """Write a chunk; gives how many bytes were new. Raises ConsoleError when the disk refuses: then nothing has moved."""
         if chunk.restarted:
             self._restart(chunk.restarted)
-        self.remote_size = max(chunk.size, chunk.offset + len(chunk.data))
         if chunk.offset > self._size:
             raise ConsoleError(f"log of {self.key.engine}: bytes {self._size}–{chunk.offset} have not arrived yet")
         fresh = chunk.data[self._size - chunk.offset :]
