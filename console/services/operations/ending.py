@@ -87,7 +87,7 @@ class Ending:
         while time.monotonic() - began < VERIFY_S:
             left = await self._left_on(step, link)
             if not left:
-                return "ports closed, devices idle" if self._devices(step) else "ports closed"
+                return f"ports closed{self._idle(step)}"
             if left != told:
                 say(told := left)
             if self._scope.cancelled.is_set() or NOT_INSTALLED in left:
@@ -127,6 +127,15 @@ class Ending:
             if device.id in wanted and (device.processes or (device.hbm_used_mib or 0) > IDLE_HBM_MIB)
         ]
         return f"still held: {'; '.join(busy[:4])}" if busy else ""
+
+    def _idle(self, step: Step) -> str:
+        """Words on devices that hold nothing. One of a lost card is not called idle, and fails no stop of what ran on it."""
+        wanted = self._devices(step)
+        table = self._scope.monitor.nodes[step.node].table
+        told = {each.id for each in table.devices if each.hbm_used_mib is not None} if table else set()
+        silent = ", ".join(map(str, sorted(wanted - told)))
+        idle = ", devices idle" if wanted & told else ""
+        return f"{idle}, of {silent} npu-smi tells nothing" if silent else idle
 
     def _devices(self, step: Step) -> set[int]:
         return {
