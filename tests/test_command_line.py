@@ -12,8 +12,10 @@ import pytest
 
 from console.cli.completion import words_of_commands
 from console.cli.main import COMMANDS, main
+from console.cli.options import remember_layout, remembered_layout
 from console.cli.output import ActData, print_data
-from console.files import shipped_layouts, shipped_text
+from console.files import load_layout, shipped_layouts, shipped_text
+from console.model.cluster import Cluster
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent
 
 LAB = "name: lab\nnodes: {p0: {host: 10.0.0.1}, p1: {host: 10.0.0.2}, d0: {host: 10.0.0.3}, d1: {host: 10.0.0.4}}\n"
@@ -198,3 +200,17 @@ def test_a_read_only_cluster_refuses_an_act_before_it_dials(
     (tmp_path / "cluster.yaml").write_text("name: lab\nnodes: {n0: {host: 127.0.0.1, port: 9}}\n")
     assert main([*words.split(), "--readonly", "--layout", "a3-mixed", "--assign", "mixed=n0"]) == 4
     assert "read-only" in capsys.readouterr().err
+
+
+def test_the_layout_used_last_is_the_file_that_was_meant_though_it_kept_a_shipped_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    cluster = Cluster.model_validate({"name": "lab", "nodes": {"d0": {"host": "10.0.0.1"}}})
+    Path("mine.yaml").write_text(shipped_text("a3-pd"), encoding="utf-8")
+    remember_layout(cluster, load_layout("mine.yaml"))
+    monkeypatch.chdir("/")
+    assert remembered_layout(cluster) == str(tmp_path / "mine.yaml")
+    remember_layout(cluster, load_layout("a3-pd"))
+    assert remembered_layout(cluster) == "a3-pd"

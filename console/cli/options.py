@@ -147,13 +147,13 @@ def read_only_of(args: argparse.Namespace, cluster: Cluster) -> bool:
 
 
 def remember_layout(cluster: Cluster, layout: Layout) -> None:
-    """Keep which layout was last used with a cluster."""
-    from console.files import shipped_layouts
+    """Keep which layout was last used with a cluster: a shipped one by its name, else its file, whatever the next directory."""
+    from console.files import is_shipped
 
-    path = layout.source.path if layout.source and layout.name not in shipped_layouts() else layout.name
+    named = layout.name if is_shipped(layout) or layout.source is None else str(Path(layout.source.path).absolute())
     target = _remembered(cluster)
     private(target.parent)
-    target.write_text(json.dumps({"layout": path}) + "\n", encoding="utf-8")
+    target.write_text(json.dumps({"layout": named}) + "\n", encoding="utf-8")
 
 
 def remembered_layout(cluster: Cluster) -> str | None:

@@ -9,6 +9,7 @@ from console.files.documents import Document, read_document
 from console.files.loading import (
     assignment_data,
     assignment_of_data,
+    is_shipped,
     load_assignment,
     load_cluster,
     load_document,
@@ -24,6 +25,7 @@ __all__ = [
     "Document",
     "assignment_data",
     "assignment_of_data",
+    "is_shipped",
     "layout_text",
     "load_assignment",
     "load_cluster",

@@ -80,6 +80,12 @@ def shipped_layouts() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml")))
 
 
+def is_shipped(layout: Layout) -> bool:
+    """Whether a layout was read from what we ship; a copy that kept the name is a file of its owner."""
+    source = layout.source
+    return source is not None and Path(source.path).parent == Path(str(resources.files("layouts")))
+
+
 def load_assignment(path: Path) -> Assignment:
     """The assignment in a file the console wrote. Raises FileError."""
     held = _validated(AssignmentFile, load_document(path))
