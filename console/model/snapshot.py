@@ -189,6 +189,8 @@ class Diagnosis:
     count: int = 1
     first: bool = False
     """Whether it explains the others: the first cause over all ranks."""
+    where: str = ""
+    """File, line and value of the settings that the remedy is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ class EngineSnapshot:
     signature: str = ""
     """Id of the known failure that its own log shows first."""
     drift: tuple[str, ...] = ()
-    """Where the live run differs from what is planned now: what a restart would change."""
+    """Where the newest run, live or ended, differs from what is planned now: what a restart would change."""
     isolated: tuple[str, ...] = ()
     """Of a proxy: engines it was told to use no more and still counts."""
 

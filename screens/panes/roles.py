@@ -215,15 +215,22 @@ def _place_row(
 
 
 def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot) -> list[Row]:
-    """Engines that run otherwise than the board says: a change of the board has not reached them."""
-    return [
-        Row(
-            f"drift/{each.id}",
-            ((f"     {shown(each.id)} runs with {'; '.join(each.drift)}; r restarts it so", "warn"),),
-        )
-        for each in snapshot.engines_on(node)
-        if each.group == group and each.drift
-    ]
+    """Engines that run otherwise than the board says: a change has not reached them. Those that differ alike are one."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for each in snapshot.engines_on(node):
+        if each.group == group and each.drift and each.state.alive:
+            alike.setdefault(each.drift, []).append(each.id)
+    rows = []
+    for lines, names in alike.items():
+        more = f" +{len(names) - 1} more run" if len(names) > 1 else " runs"
+        rest = "; r restarts it so" if len(names) == 1 else "; r restarts them so"
+        head = f"{shown(names[0])}{more} with {shown(lines[0])}"
+        rows.append(Row(f"drift/{names[0]}", ((f"     {head}{rest if len(lines) == 1 else ''}", "warn"),)))
+        rows += [
+            Row(f"drift/{names[0]}/{at}", ((f"       {shown(line)}{rest if at == len(lines) - 1 else ''}", "warn"),))
+            for at, line in enumerate(lines[1:], 1)
+        ]
+    return rows
 
 
 def _foreign_rows(node: str, planned: Set[str], snapshot: ClusterSnapshot) -> list[Row]:

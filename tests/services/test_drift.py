@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from console.model.deployment import Rank
-from console.services.monitoring.drift import drift
+from console.commands.bundle import rank_command
+from console.commands.masking import masked_argv, masked_env
+from console.files import load_layout
+from console.model.cluster import Cluster
+from console.model.deployment import Assignment, Command, Deployment, Rank
+from console.model.run import RunKey
+from console.services.monitoring.drift import Drifts, drift
 
 RANK = Rank("d-1", "d0", "d", "decode", 1, 1, 1, 2, (2, 3), 7101, False, "10.0.0.3", "10.0.0.3", 12321)
-SPEC = {
+ARGV = ("vllm", "serve", "/m", "--port", "7101", "--tensor-parallel-size", "2", "--gpu-memory-utilization", "0.9")
+JSON = '{"a": 1, "b": {"c": true}}'
+PLANNED = Command({"HCCL_BUFFSIZE": "1024", "ASCEND_RT_VISIBLE_DEVICES": "2,3"}, (*ARGV, "--additional-config", JSON))
+SPEC: dict[str, object] = {
     "devices": [2, 3],
     "port": 7101,
     "dp_rank": 1,
-    "argv": ["vllm", "serve", "/m", "--tensor-parallel-size", "2"],
+    "argv": [*PLANNED.argv],
+    "env": dict(PLANNED.env),
 }
+
+
+def _argv(*changes: tuple[str, str]) -> dict[str, object]:
+    words = list(PLANNED.argv)
+    for old, new in changes:
+        words[words.index(old)] = new
+    return {"argv": words}
 
 
 @pytest.mark.parametrize(
@@ -21,17 +39,54 @@ SPEC = {
     [
         ({}, ()),
         ({"devices": [4, 5, 6, 7]}, ("devices 4-7, planned 2,3",)),
-        ({"port": 7200}, ("port 7200, planned 7101",)),
+        ({"port": 7200, **_argv(("7101", "7200"))}, ("port 7200, planned 7101",)),
         ({"port": None}, ("port none, planned 7101",)),
         ({"dp_rank": 0}, ("rank 0, planned 1",)),
-        ({"argv": ["vllm", "--tensor-parallel-size=4"]}, ("TP 4, planned 2",)),
-        ({"argv": ["vllm", "--tensor-parallel-size"]}, ()),
-        ({"devices": "all", "argv": 3}, ()),
+        (_argv(("2", "4")), ("TP 4, planned 2",)),
+        (_argv(("0.9", "0.92")), ("--gpu-memory-utilization 0.92, planned 0.9",)),
+        (_argv(("/m", "/other")), ("model /other, planned /m",)),
+        ({"argv": [*PLANNED.argv, "--enforce-eager"]}, ("--enforce-eager set, planned without",)),
+        ({"argv": [*PLANNED.argv[:-2]]}, (f"no --additional-config, planned {JSON}",)),
+        (_argv((JSON, '{"a": 2, "b": {"c": true}, "d": 1}')), (
+            "--additional-config a 2, planned 1", "--additional-config d 1, planned without",
+        )),
+        (_argv((JSON, '{"b":{"c":true},"a":1}')), ()),
+        ({"env": {**PLANNED.env, "HCCL_BUFFSIZE": "512", "OMP": ""}}, ("HCCL_BUFFSIZE 512, planned 1024", "OMP set, planned without")),
+        ({"env": {}}, ("no HCCL_BUFFSIZE, planned 1024",)),
+        ({"argv": ["vllm", "--tensor-parallel-size"], "env": 3}, None),
+        ({"devices": "all", "argv": 3, "env": None}, ()),
     ],
-)
-def test_each_difference_is_named(changed: dict[str, object], found: tuple[str, ...]) -> None:
-    assert drift({**SPEC, **changed}, RANK, 2) == found
+)  # fmt: skip
+def test_each_difference_is_named(changed: dict[str, object], found: tuple[str, ...] | None) -> None:
+    told = drift({**SPEC, **changed}, RANK, PLANNED)
+    if found is not None:
+        assert told == found
 
 
 def test_a_run_of_which_nothing_is_recorded_differs_in_nothing() -> None:
-    assert drift({}, RANK, 2) == ()
+    assert drift({}, RANK, PLANNED) == ()
+    assert drift(SPEC, RANK, None) == ()
+
+
+def test_what_was_launched_as_planned_differs_in_nothing_until_the_layout_does() -> None:
+    layout = load_layout("a3-pd")
+    nodes = {name: {"host": f"10.0.0.{at}", "hardware": "a3"} for at, name in enumerate(("p0", "p1", "d0", "d1"), 1)}
+    cluster = Cluster.model_validate({"name": "lab", "nodes": nodes, "defaults": {"nic": "eth0"}})
+    deployment = Deployment(cluster, layout, Assignment({"prefill": ("p0", "p1"), "decode": ("d0", "d1")}))
+    group = layout.groups["decode"]
+    lower = group.model_copy(update={"args": {**group.args, "gpu-memory-utilization": 0.85}})
+    changed = replace(deployment, layout=layout.model_copy(update={"groups": {**layout.groups, "decode": lower}}))
+    drifts = Drifts()
+    for rank in deployment.ranks():
+        command, key = rank_command(deployment, rank), RunKey("a3-pd", rank.id, "1")
+        spec = {
+            "devices": list(rank.devices),
+            "port": rank.port,
+            "dp_rank": rank.dp_rank,
+            "argv": list(masked_argv(command.argv)),
+            "env": masked_env(command.env),
+        }
+        assert drifts.of(deployment, rank, key, spec) == ()
+        assert drifts.of(deployment, rank, key, {**spec, "port": 1}) != ()
+        wanted = ("--gpu-memory-utilization 0.9, planned 0.85",) if rank.group == "decode" else ()
+        assert drifts.of(changed, rank, key, spec) == wanted

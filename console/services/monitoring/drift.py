@@ -1,38 +1,130 @@
-"""What a running engine was launched with against what the deployment plans for it now. Pure; unknown is no difference."""
+"""What a run was launched with against what the deployment plans for it now. Unknown is no difference; secrets stay masked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 
-from console.model.deployment import Rank
+from console.commands.bundle import rank_command
+from console.commands.masking import masked_argv, masked_env
+from console.model.deployment import Command, Deployment, Rank
+from console.model.errors import ConsoleError
+from console.model.run import RunKey
+
+_NAMED = ("--port", "--tensor-parallel-size", "--data-parallel-rank", "--data-parallel-start-rank")
+"""Flags whose difference is told in words of its own."""
+_DEVICES = "ASCEND_RT_VISIBLE_DEVICES"
+_LONGEST = 60
+"""Cells of a value; what is longer is told by its begin."""
 
 
-def drift(spec: Mapping[str, object], rank: Rank, tensor_parallel: int) -> tuple[str, ...]:
-    """One line for each thing that a restart would change; `spec` is what was recorded at the launch."""
-    argv = spec.get("argv")
-    tp = _flag(argv, "--tensor-parallel-size") if isinstance(argv, list | tuple) else None
+class Drifts:
+    """The differences of all runs. A picture is taken four times a second, so each is worked out once for a plan."""
+
+    def __init__(self) -> None:
+        self._of: Deployment | None = None
+        self._planned: dict[str, Command | None] = {}
+        self._found: dict[RunKey, tuple[Mapping[str, object], tuple[str, ...]]] = {}
+
+    def of(self, deployment: Deployment, rank: Rank, key: RunKey, spec: Mapping[str, object]) -> tuple[str, ...]:
+        """One line for each thing that a restart of this run would change."""
+        if deployment is not self._of:
+            self._of, self._planned, self._found = deployment, {}, {}
+        held = self._found.get(key)
+        if held is None or held[0] != spec:
+            held = self._found[key] = (spec, drift(spec, rank, self._command(deployment, rank)))
+        return held[1]
+
+    def _command(self, deployment: Deployment, rank: Rank) -> Command | None:
+        if rank.id not in self._planned:
+            try:
+                command = rank_command(deployment, rank)
+                planned = Command(masked_env(command.env), masked_argv(command.argv))
+            except ConsoleError:
+                planned = None
+            self._planned[rank.id] = planned
+        return self._planned[rank.id]
+
+
+def drift(spec: Mapping[str, object], rank: Rank, planned: Command | None) -> tuple[str, ...]:
+    """One line for each difference; `spec` is what was recorded at the launch, `planned` the masked command of now."""
+    return tuple(_lines(spec, rank, planned))
+
+
+def _lines(spec: Mapping[str, object], rank: Rank, planned: Command | None) -> Iterator[str]:
+    argv, env = _words(spec.get("argv")), spec.get("env")
     devices = spec.get("devices")
     port = spec.get("port", rank.port)
-    found = []
     if isinstance(devices, list | tuple) and rank.devices and tuple(devices) != rank.devices:
-        found.append(f"devices {_span(devices)}, planned {_span(rank.devices)}")
+        yield f"devices {_span(devices)}, planned {_span(rank.devices)}"
     if port != rank.port:
-        found.append(f"port {port if port is not None else 'none'}, planned {rank.port or 'none'}")
-    if tp is not None and tp != str(tensor_parallel):
-        found.append(f"TP {tp}, planned {tensor_parallel}")
+        yield f"port {port if port is not None else 'none'}, planned {rank.port or 'none'}"
+    if planned is None:
+        return
+    was, will = _flags(argv or ()), _flags(planned.argv)
+    tp, wanted = was.get("--tensor-parallel-size"), will.get("--tensor-parallel-size")
+    if tp and wanted and tp != wanted:
+        yield f"TP {tp}, planned {wanted}"
     if isinstance(spec.get("dp_rank"), int) and spec["dp_rank"] != rank.dp_rank:
-        found.append(f"rank {spec['dp_rank']}, planned {rank.dp_rank}")
-    return tuple(found)
+        yield f"rank {spec['dp_rank']}, planned {rank.dp_rank}"
+    if argv:
+        yield from _changes({**was, **dict.fromkeys(_NAMED)}, {**will, **dict.fromkeys(_NAMED)})
+    if isinstance(env, Mapping):
+        known = {str(name): str(value) for name, value in env.items()}
+        yield from _changes({**known, _DEVICES: None}, {**planned.env, _DEVICES: None})
 
 
-def _flag(argv: Sequence[object], name: str) -> str | None:
-    words = [str(word) for word in argv]
+def _changes(was: Mapping[str, str | None], will: Mapping[str, str | None]) -> Iterator[str]:
+    for name in dict.fromkeys((*was, *will)):
+        if name not in will:
+            yield f"{_told(name, was[name])}, planned without"
+        elif name not in was:
+            yield f"no {name}, planned {_told('', will[name])}"
+        elif was[name] != will[name]:
+            yield from _change(name, was[name] or "", will[name] or "")
+
+
+def _change(name: str, was: str, will: str) -> Iterator[str]:
+    """Of JSON the keys that differ: a whole configuration hides the one that was changed."""
+    one, other = _json(was), _json(will)
+    if one is None or other is None:
+        yield f"{_told(name, was)}, planned {_told('', will)}"
+    elif one != other:
+        flat = [{key: json.dumps(value) for key, value in each.items()} for each in (one, other)]
+        yield from (f"{name} {line}" for line in _changes(*flat))
+
+
+def _json(text: str) -> dict[str, object] | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _told(name: str, value: str | None) -> str:
+    text = value or "set"
+    cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return f"{name} {cut}".strip()
+
+
+def _words(argv: object) -> tuple[str, ...] | None:
+    return tuple(str(word) for word in argv) if isinstance(argv, list | tuple) else None
+
+
+def _flags(words: Sequence[str]) -> dict[str, str]:
+    """Flag → its values with blanks between; what stands before the first flag (program and model) goes by its place."""
+    found: dict[str, str] = {}
+    name = "model"
     for at, word in enumerate(words):
-        if word == name and at + 1 < len(words):
-            return words[at + 1]
-        if word.startswith(f"{name}="):
-            return word.partition("=")[2]
-    return None
+        if word.startswith("--") and len(word) > 2:
+            name, _, value = word.partition("=")
+            found[name] = value
+        elif found or at > 1:
+            found[name] = f"{found[name]} {word}" if found.get(name) else word
+    return found
 
 
 def _span(devices: Sequence[object]) -> str:

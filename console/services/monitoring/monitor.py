@@ -33,6 +33,7 @@ from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
 from console.services.monitoring import picture
 from console.services.monitoring.changes import Changes, link_event
+from console.services.monitoring.drift import Drifts
 from console.services.monitoring.following import Following
 from console.services.monitoring.records import NodeRecord, RunRecord
 
@@ -64,6 +65,7 @@ class Monitor:
         self._logs = logs
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._changes = Changes()
+        self._drifts = Drifts()
         self._seq = 0
         self._listeners: list[Callable[[ClusterSnapshot], None]] = []
         self._dirty = asyncio.Event()
@@ -203,6 +205,7 @@ class Monitor:
             paces=self.paces,
             usual=self.usual,
             silences=self.silences,
+            drifts=self._drifts,
         )
         return picture.take(scene, time.time())
 

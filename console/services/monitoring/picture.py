@@ -28,7 +28,7 @@ from console.model.snapshot import (
 from console.model.work import Work
 from console.probes.engine_log import Phase
 from console.services.monitoring import unmanaged
-from console.services.monitoring.drift import drift
+from console.services.monitoring.drift import Drifts
 from console.services.monitoring.loads import serving_of
 from console.services.monitoring.records import NodeRecord, RunRecord
 from console.services.monitoring.service import service
@@ -59,6 +59,7 @@ class Scene:
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
     usual: Mapping[str, Usual] = field(default_factory=dict)
+    drifts: Drifts = field(default_factory=Drifts)
     silences: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Group -> phase -> the longest silence of earlier starts."""
 
@@ -173,10 +174,9 @@ def _engine(scene: Scene, rank: Rank, now: float) -> EngineSnapshot:
         return replace(bare, state=EngineState.UNREACHABLE, cause="the node is not in the cluster file")
     run = current_run(record, scene.deployment.name, rank.id)
     seen = _seen(scene, bare, record, run, now)
-    group = scene.deployment.layout.groups.get(rank.group)
-    if run is None or group is None or run.verdict is not RunVerdict.RUNNING:
+    if run is None or rank.role == "proxy":
         return seen
-    return replace(seen, drift=drift(run.spec, rank, group.tensor_parallel))
+    return replace(seen, drift=scene.drifts.of(scene.deployment, rank, run.key, run.spec))
 
 
 def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, now: float) -> EngineSnapshot:
