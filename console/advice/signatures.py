@@ -42,6 +42,7 @@ class Signature:
     echo: bool = False
     vague: bool = False
     wrapper: bool = False
+    settings: tuple[str, ...] = ()
 
     def matches(self, text: str) -> bool:
         """Whether one line of text shows it, apart from `also`, `repeat` and `silence_s`."""
@@ -72,6 +73,7 @@ class _Entry(BaseModel):
     echo: bool = False
     vague: bool = False
     wrapper: bool = False
+    settings: tuple[str, ...] = ()
 
     @field_validator("find", "also")
     @classmethod

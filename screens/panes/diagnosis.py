@@ -135,13 +135,14 @@ def _rows(each: Diagnosis, cells: int, following: Sequence[Line]) -> list[Row]:
     )
     rows = [Row(f"{key}/head", head)]
     for label, text in (
-        ("seen", each.text), ("cause", each.cause), ("remedy", each.remedy), ("source", each.source),
+        ("seen", each.text), ("cause", each.cause), ("remedy", each.remedy), ("where", each.where),
+        ("source", each.source),
     ):  # fmt: skip
         for number, part in enumerate(wrap(shown(text), cells - 18) if text else []):
             rows.append(
                 Row(f"{key}/{label}/{number}", ((f"{'':10}{label if number == 0 else '':8}", "dim"), (part, "plain")))
             )
-        if label == "remedy":
+        if label == "where":
             for number, line in enumerate(following):
                 rows.append(Row(f"{key}/next/{number}", ((f"{'':10}{'' if number else 'next':8}", "dim"), *line)))
     return rows

@@ -16,6 +16,7 @@ from pathlib import Path
 from console.advice.matcher import Hit, Matcher
 from console.advice.signatures import Signature, joined, load_signatures, of_fact
 from console.advice.timeline import RankHits, Witness, first_cause, timeline
+from console.model.deployment import Deployment
 from console.model.errors import FileError
 from console.model.run import RunKey
 from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, EventLevel
@@ -25,6 +26,7 @@ from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
 from console.services.serving.conditions import OWN, facts_of
 from console.services.serving.growth import Growth
+from console.services.serving.written import written
 
 READ_BYTES = 256 * 1024
 """How much of one log is read in one turn of the event loop."""
@@ -53,6 +55,8 @@ class _Known:
 
     since: dict[tuple[str, str], float] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+    written: tuple[Deployment | None, dict[tuple[str, str], str]] = field(default_factory=lambda: (None, {}))
+    """Where the settings of each failure are written, for one deployment."""
 
 
 class DiagnosisWatch:
@@ -130,7 +134,7 @@ class DiagnosisWatch:
             if key is not None:
                 cause = first_cause(each for each in witnesses if each.rank == engine.id)
                 self._monitor.learnt(key).signature = cause.hit.signature.id if cause else ""
-        told = tuple(_diagnosis(each, each is first) for each in witnesses)
+        told = tuple(self._diagnosis(each, each is first) for each in witnesses)
         self._news(told)
         if told != self._monitor.diagnoses:
             self._monitor.diagnoses = told
@@ -187,21 +191,30 @@ class DiagnosisWatch:
                 self._monitor.note(level, words, node=each.node, engine=each.engine)
         self._known.told = {each.signature for each in told}
 
+    def _diagnosis(self, witness: Witness, first: bool) -> Diagnosis:
+        hit, signature = witness.hit, witness.hit.signature
+        return Diagnosis(
+            signature=signature.id,
+            severity=signature.severity,
+            title=signature.title,
+            cause=signature.cause,
+            remedy=signature.remedy,
+            source=signature.source,
+            engine=witness.rank,
+            node=witness.node,
+            text=clean(hit.text[:500]),
+            at=witness.when,
+            exact=witness.exact,
+            count=hit.count,
+            first=first,
+            where=self._where(witness.rank, signature),
+        )
 
-def _diagnosis(witness: Witness, first: bool) -> Diagnosis:
-    hit, signature = witness.hit, witness.hit.signature
-    return Diagnosis(
-        signature=signature.id,
-        severity=signature.severity,
-        title=signature.title,
-        cause=signature.cause,
-        remedy=signature.remedy,
-        source=signature.source,
-        engine=witness.rank,
-        node=witness.node,
-        text=clean(hit.text[:500]),
-        at=witness.when,
-        exact=witness.exact,
-        count=hit.count,
-        first=first,
-    )
+    def _where(self, engine: str, signature: Signature) -> str:
+        deployment, key = self._monitor.deployment, (engine, signature.id)
+        if self._known.written[0] is not deployment:
+            self._known.written = (deployment, {})
+        known = self._known.written[1]
+        if key not in known:
+            known[key] = written(deployment, engine, signature.settings)
+        return known[key]

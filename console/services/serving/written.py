@@ -1,0 +1,118 @@
+"""Where a setting of an engine is written: the file, the line and what it says there. Changing files is not its job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import JsonValue
+
+from console.commands.masking import MASK, is_secret, masked_text
+from console.files import is_shipped
+from console.model.deployment import Deployment, Rank
+from console.model.layout import Group, NodeChange, flag_name
+from console.model.source import Path, Source
+
+OF_NODE = ("nic", "env_file")
+"""Settings of a node, in the cluster file."""
+OF_LAYOUT = ("image", "model.path", "model.served_name")
+_LONGEST = 48
+"""Characters of a value; what is longer is told by its begin."""
+
+
+def written(deployment: Deployment, engine: str, names: Sequence[str]) -> str:
+    """One sentence for the settings of these names (see `signatures.yaml`); empty when there is nothing to say."""
+    rank = next((each for each in deployment.ranks() if each.id == engine), None)
+    if rank is None or rank.group not in deployment.layout.groups:
+        return ""
+    told = (
+        _of_node(deployment, rank, [name for name in names if name in OF_NODE]),
+        _of_layout(deployment, rank, [name for name in names if name not in OF_NODE]),
+    )
+    return "; ".join(each for each in told if each)
+
+
+def file_words(source: Source | None, *, shipped: bool, name: str) -> str:
+    """The file of a layout as a person looks for it."""
+    return f"{name} (shipped)" if shipped or source is None else source.path
+
+
+def _of_node(deployment: Deployment, rank: Rank, names: Sequence[str]) -> str:
+    cluster, node = deployment.cluster, deployment.node(rank.node)
+    if not names or cluster.source is None:
+        return ""
+    parts = []
+    for name in names:
+        value = getattr(node, name)
+        own = ("nodes", rank.node, name) in cluster.source.marks
+        place: Path = ("nodes", rank.node, name) if own else ("defaults", name)
+        parts.append(_part(cluster.source, name, value, place) if value else f"{name} is not set")
+    return f"node {rank.node} in {cluster.source.path}: {', '.join(parts)}"
+
+
+def _of_layout(deployment: Deployment, rank: Rank, names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    layout = deployment.layout
+    source = layout.source or Source("")
+    like = deployment.assignment.copies.get(rank.group, rank.group)
+    found, missing = [], []
+    for name in names:
+        held = _held(deployment, rank, like, name)
+        if held is None:
+            missing.append(name)
+        else:
+            found.append(_part(source, name, held[1], held[0]))
+    if missing:
+        places = " or ".join(dict.fromkeys(_place(like, name) for name in missing))
+        found.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set ({places})")
+    file = file_words(layout.source, shipped=is_shipped(layout), name=layout.name)
+    return f"{like} in {file}: {', '.join(found)}"
+
+
+def _place(group: str, name: str) -> str:
+    """Where a setting that is written nowhere belongs."""
+    if name in OF_LAYOUT:
+        return "at the top"
+    kind = "" if "." in name or name in Group.model_fields else ".env" if name.isupper() else ".args"
+    return f"groups.{group}{kind}"
+
+
+def _part(source: Source, name: str, value: object, place: Path) -> str:
+    mark = source.mark(*place)
+    text = value if isinstance(value, str) else json.dumps(value)
+    text = f"{name} {MASK if is_secret(name) else masked_text(text)}"
+    cut = text if len(text) <= len(name) + _LONGEST else f"{text[: len(name) + _LONGEST - 3]}..."
+    return f"{cut} (line {mark.line})" if mark else cut
+
+
+def _held(deployment: Deployment, rank: Rank, like: str, name: str) -> tuple[Path, object] | None:
+    """The place and value that hold for the rank, or None when it is written nowhere."""
+    layout = deployment.layout
+    group = layout.groups[rank.group]
+    if name in OF_LAYOUT or "." in name or name in Group.model_fields:
+        path: Path = tuple(name.split(".")) if name in OF_LAYOUT else ("groups", like, *name.split("."))
+        value: object = layout if name in OF_LAYOUT else group
+        for key in name.split("."):
+            value = getattr(value, key, None)
+        return None if value in (None, "") else (path, value)
+    change = group.by_node.get(rank.position, NodeChange())
+    node_path: Path = ("groups", like, "by_node", rank.position)
+    levels: list[tuple[Path, Mapping[str, JsonValue] | Mapping[str, str] | Mapping[str, str | None]]]
+    kind = "env" if name.isupper() else "args"
+    levels = [
+        ((*node_path, f"{kind}_from"), getattr(change, f"{kind}_from")),
+        ((*node_path, kind), getattr(change, kind)),
+        (("groups", like, f"{kind}_from"), getattr(group, f"{kind}_from")),
+        (("groups", like, kind), getattr(group, kind)),
+        ((kind,), getattr(layout, kind)),
+    ]
+    for path, level in levels:
+        for key in _spelt(level, name):
+            return (*path, key), level[key]
+    return None
+
+
+def _spelt(level: Mapping[str, object], name: str) -> Iterator[str]:
+    """Keys of the level that mean the setting, however they are spelt; the last one is what holds."""
+    yield from reversed([key for key in level if (key if name.isupper() else flag_name(key)) == name])
