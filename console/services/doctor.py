@@ -35,6 +35,21 @@ echo "== cores"; find /var/lib/systemd/coredump /var/crash /tmp "$PWD" -maxdepth
 -printf '%TY-%Tm-%Td %TH:%TM %s %p\\n' 2>/dev/null | sort -ru | head -n 100; echo '== end'"""
 """Lists the process logs of CANN and the core files of a node; their contents stay there."""
 
+STACKS = """for place in /proc/[0-9]*; do
+  tr '\\0' '\\n' <"$place/environ" 2>/dev/null | grep -q '^DSV4_RUN=' || continue
+  pid="${place#/proc/}"
+  echo "== pid $pid $(tr '\\0' ' ' <"$place/cmdline" 2>/dev/null | cut -c1-200)"
+  grep -E '^(Name|State|PPid|Threads):' "$place/status" 2>/dev/null
+  for thread in "$place"/task/*; do
+    echo "$(cat "$thread/comm" 2>/dev/null): $(cut -d' ' -f3 "$thread/stat" 2>/dev/null) $(cat "$thread/wchan" 2>/dev/null)"
+  done | sort | uniq -c | sort -rn | head -n 40
+  cat "$place/stack" 2>/dev/null
+  if command -v py-spy >/dev/null 2>&1; then timeout 10 py-spy dump --nonblocking --pid "$pid" 2>&1 | head -n 400; fi
+done; echo '== end'"""
+"""Of every process of a run: what its threads wait for in the kernel and, with py-spy there, in Python. None is paused."""
+STACKS_S = 120.0
+"""With py-spy half a second for each process is usual."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -51,6 +66,8 @@ async def gather(session: Session, *, lines: int = LOG_LINES) -> tuple[Piece, ..
     """
     report = await session.preflight.run()
     left = await session.preflight.look(("sh", "-c", LEFT_BEHIND))
+    stacks = await session.preflight.look(("sh", "-c", STACKS), STACKS_S, outside=True)
+    boxed = await _stacks_inside(session)
     return (
         Piece("about.json", _json(_about(session, report))),
         Piece("cluster.json", _json(_cluster(session))),
@@ -62,9 +79,22 @@ async def gather(session: Session, *, lines: int = LOG_LINES) -> tuple[Piece, ..
         Piece("events.json", _json([asdict(each) for each in session.snapshot.events])),
         Piece("journal.jsonl", "".join(_json(dict(each), None) + "\n" for each in session.journal.tail(JOURNAL_LINES))),
         *(Piece(f"nodes/{node}/left-behind.txt", masked_text(text) + "\n") for node, text in left.items()),
+        *(Piece(f"nodes/{node}/stacks.txt", masked_text(text) + "\n") for node, text in stacks.items()),
+        *(Piece(f"nodes/{node}/stacks-in-container.txt", masked_text(text) + "\n") for node, text in boxed.items()),
         *_commands(session),
         *_logs(session, lines),
     )  # fmt: skip
+
+
+async def _stacks_inside(session: Session) -> Mapping[str, str]:
+    """The same from inside of a container that engines share, for py-spy is usually there and not on the host."""
+    shared = {
+        name for name, node in session.cluster.nodes.items() if node.runtime.words and node.runtime.per != "engine"
+    }
+    if not shared:
+        return {}
+    found = await session.preflight.look(("sh", "-c", STACKS), STACKS_S)
+    return {name: text for name, text in found.items() if name in shared}
 
 
 def pack(pieces: tuple[Piece, ...], path: Path, *, now: float | None = None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -66,7 +68,9 @@ def test_doctor_gathers_from_nodes_and_hides_the_key_the_layout_holds(tmp_path: 
         plog.parent.mkdir(parents=True)
         plog.write_text("x")
         bundle = tmp_path / "case.tar.gz"
+        hung = subprocess.Popen(["sleep", "300"], env={**os.environ, "DSV4_RUN": "any"})
         done = made.console("doctor", "--layout", str(layout), "--output", str(bundle))
+        hung.kill()
         assert (done.returncode, done.stdout.strip()) == (0, str(bundle)), done.stderr
         with tarfile.open(bundle) as archive:
             files = {
@@ -76,6 +80,10 @@ def test_doctor_gathers_from_nodes_and_hides_the_key_the_layout_holds(tmp_path: 
         assert not [name for name, text in files.items() if "s3cret-value" in text]
         assert MASK in files["layout.json"]
         assert "plog-417_1.log" in files["nodes/p0/left-behind.txt"]
+        stack = files["nodes/p0/stacks.txt"].partition(f"== pid {hung.pid} sleep 300")[2].partition("== ")[0]
+        assert "State:\tS (sleeping)" in stack
+        assert "1 sleep: S" in stack
+        assert files["nodes/p0/stacks.txt"].rstrip().endswith("== end")
         assert "vllm serve" in files["engines/all-0/command.txt"]
         assert '"verdict": "pass"' in files["preflight.json"]
         assert "CANN" in files["about.json"]

@@ -172,12 +172,16 @@ class Preflight:
         except ConsoleError as error:
             self._monitor.note(EventLevel.WARNING, f"the report of the preflight is not kept: {error}")
 
-    async def look(self, argv: tuple[str, ...], timeout_s: float = 30.0) -> Mapping[str, str]:
-        """Run a command that only reads where engines run, on every node; its answer made safe to draw, or why there is none."""
+    async def look(self, argv: tuple[str, ...], timeout_s: float = 30.0, *, outside: bool = False) -> Mapping[str, str]:
+        """Run a command that only reads where engines run, on every node; its answer made safe to draw, or why there is none.
+
+        `outside` runs it on the node itself, where engines run in containers.
+        """
 
         async def one(name: str) -> str:
+            inside = () if outside else self._inside(name)
             try:
-                sample = await self._links[name].run_command((*self._inside(name), *argv), timeout_s)
+                sample = await self._links[name].run_command((*inside, *argv), timeout_s)
             except ConsoleError as error:
                 return f"no answer: {error}"
             text = "\n".join(decode(line) for line in sample.stdout.split(b"\n"))
