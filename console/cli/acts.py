@@ -11,7 +11,7 @@ from collections.abc import Callable
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, remember_layout
 from console.cli.output import ActData, add_output
-from console.cli.status import settle
+from console.cli.status import anything_down, settle
 from console.model.errors import ExitCode, Refused, UsageError
 from console.model.plan import Outcome, Plan, PlanResult, StepEvent, Verb
 from console.services.operations.plans import DRAIN_S
@@ -90,7 +90,7 @@ async def _run(args: argparse.Namespace) -> int:
     override = overrides(getattr(args, "override", ()))
     async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run) as session:
         await connected(session)
-        if args.verb != "force" and session.deployment.layout.proxy is not None:
+        if args.verb != "force" and (session.deployment.layout.proxy is not None or anything_down(session.snapshot)):
             await settle(session)
         plan = await args.prepare(args, session)
         data = ActData(args.output)
@@ -137,6 +137,8 @@ def show_plan(plan: Plan) -> None:
     print(f"{plan.verb} {plan.target} of {plan.deployment} on {plan.cluster}", file=sys.stderr)
     for finding in plan.findings:
         print(f"  {finding.severity} {finding.rule} {finding.where}: {finding.message}", file=sys.stderr)
+        if finding.fix:
+            print(f"     {finding.fix}", file=sys.stderr)
     for loss in plan.losses:
         print(f"  lost: {loss}", file=sys.stderr)
     for number, stage in enumerate(plan.stages, 1):

@@ -26,6 +26,7 @@ from console.probes.engine_log import Phase
 from console.rules import check
 from console.services.monitoring.cadences import GRACE_S
 from console.services.operations import routing
+from console.services.operations.history import of_earlier
 
 DRAIN_S = 120.0
 """How long requests may go on by default after their engine was taken out of the proxy."""
@@ -241,6 +242,8 @@ class PlanMaker:
                 if len(self.deployment.assignment.of(name)) != group.nodes
             ]
             yield Finding("ASSIGN", Severity.ERROR, "; ".join(short), "assignment", fix="give every group its nodes")
+        yield from of_earlier(self.snapshot, self.ranks, to_start)
+        yield from self._left_out(verb, to_start)
         for group in dict.fromkeys(self.ranks[name].group for name in to_start if self.ranks[name].role != "proxy"):
             restart = self.deployment.layout.groups[group].restart
             if restart.policy != "never":
@@ -259,6 +262,15 @@ class PlanMaker:
                     message = f"{name} already runs; the new ranks of its group will not join it"
                     fix = "restart the group instead"
                     yield Finding("GROUP", Severity.ERROR, message, name, fix=fix)
+
+    def _left_out(self, verb: Verb, to_start: Sequence[str]) -> Iterable[Finding]:
+        """A part of a deployment answers nobody; who starts one should know that the rest stays down."""
+        down = [name for name in self.ranks if name not in to_start and not self.running(name)]
+        if verb == "start" and down:
+            groups = ", ".join(dict.fromkeys(self.ranks[name].group for name in down))
+            message = f"{len(down)} more of {self.deployment.name} stay down ({groups})"
+            fix = "the whole deployment: * in the grid marks every row, then s; without the screen, start without names"
+            yield Finding("PART", Severity.NOTE, message, self.deployment.name, fix=fix)
 
     def _slow(self, group: str, restart: Restart) -> Iterable[Finding]:
         """A budget that starts of this length cannot spend would never end restarts that fail late."""

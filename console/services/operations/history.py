@@ -1,0 +1,60 @@
+"""What a start should know of the attempt before it: how that failed, and what is different now. Pure; it blocks nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from console.model.deployment import Rank
+from console.model.findings import Finding, Severity
+from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState
+
+_ENDED = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.DEGRADED)
+MOST_CHANGES = 6
+
+
+def of_earlier(snapshot: ClusterSnapshot, ranks: Mapping[str, Rank], to_start: Sequence[str]) -> Iterable[Finding]:
+    """For each group that is to be started: what its settings change, and the known failure that brought it down.
+
+    The same settings fail the same way; where nothing has changed that is said, with what to do about it first.
+    """
+    seen = {name: each for name in to_start if (each := snapshot.engines.get(name)) is not None and each.run}
+    for group in dict.fromkeys(ranks[name].group for name in to_start):
+        mine = {name: each for name, each in seen.items() if ranks[name].group == group}
+        changes = _changes(mine)
+        if changes:
+            yield Finding("CHANGED", Severity.NOTE, f"starts otherwise than it ran: {'; '.join(changes)}", group)
+        why = _why(snapshot.diagnoses, mine)
+        if why is None:
+            continue
+        failed = f"{why.engine} failed with {why.signature} {why.title}"
+        if changes:
+            yield Finding("BEFORE", Severity.NOTE, failed, why.engine, fix=_fix(why))
+        elif "restart" not in why.remedy.casefold():
+            message = f"{failed}, and it starts with the settings of then"
+            yield Finding("BEFORE", Severity.WARNING, message, why.engine, fix=_fix(why))
+
+
+def _why(diagnoses: Iterable[Diagnosis], engines: Mapping[str, EngineSnapshot]) -> Diagnosis | None:
+    """The failure that explains why one of these is down: the first cause, else the earliest that was fatal."""
+    if not any(each.state in _ENDED for each in engines.values()):
+        return None
+    mine = [each for each in diagnoses if each.engine in engines and each.severity == "fatal"]
+    return min(mine, key=lambda each: (not each.first, each.at), default=None)
+
+
+def _fix(why: Diagnosis) -> str:
+    return f"{why.remedy} See {why.where}" if why.where else why.remedy
+
+
+def _changes(engines: Mapping[str, EngineSnapshot]) -> list[str]:
+    """Each difference once, with how many engines have it where not all do."""
+    counts: dict[str, int] = {}
+    for each in engines.values():
+        for line in each.drift:
+            counts[line] = counts.get(line, 0) + 1
+    lines = [
+        line if count == len(engines) else f"{line} ({count} of {len(engines)} engines)"
+        for line, count in counts.items()
+    ]
+    more = len(lines) - MOST_CHANGES
+    return lines[:MOST_CHANGES] + ([f"and {more} more"] if more > 0 else [])
