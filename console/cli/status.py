@@ -67,14 +67,21 @@ async def settle(session: Session) -> None:
     """Wait for what a first look needs: NPU data of the nodes that are up, and logs and HTTP of the engines that run."""
     await until(session, lambda: _known(session.snapshot), SETTLE_S)
     await until(session, session.regard.answered, ANSWER_S)
-    await until(session, lambda: _ordered(session.snapshot) and session.restarts.informed, ANSWER_S)
+    await until(session, lambda: _ordered(session) and session.restarts.informed, ANSWER_S)
     session.restarts.judge()
 
 
-def _ordered(snapshot: ClusterSnapshot) -> bool:
-    """Whether it is told who broke first, where several ranks of a group are down."""
-    down = [engine.group for engine in snapshot.engines.values() if engine.state in _DOWN and engine.group]
-    return len(down) == len({*down}) or any(each.first for each in snapshot.diagnoses)
+def anything_down(snapshot: ClusterSnapshot) -> bool:
+    """Whether an engine failed, was lost or is stuck, so that its log may say why."""
+    return any(engine.state in _DOWN for engine in snapshot.engines.values())
+
+
+def _ordered(session: Session) -> bool:
+    """Whether logs of what is down were looked through, and it is told who broke first where several of a group are."""
+    snapshot = session.snapshot
+    down = {engine.id: engine.group for engine in snapshot.engines.values() if engine.state in _DOWN}
+    groups = [group for group in down.values() if group]
+    return session.diagnosed(down) and (len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses))
 
 
 def _known(snapshot: ClusterSnapshot) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from console.commands.bundle import rank_command
@@ -198,6 +198,10 @@ class Session:
         record = self._monitor.nodes[node]
         known = record.node.ip is not None or is_address(record.node.host) or bool(record.host.hostname)
         return record.runs_at is not None and known
+
+    def diagnosed(self, engines: Iterable[str]) -> bool:
+        """Whether the picture tells what the logs of these engines, as far as they are here, say of why they are down."""
+        return self._diagnosis.complete(engines)
 
     def retry(self, node: str) -> None:
         """Dial a node again now."""

@@ -108,6 +108,14 @@ def test_an_engine_that_fails_while_loading_says_why_and_condemns_its_group(a3: 
         done = a3.console("start", *ROLES, "--yes", "decode-0")
         assert done.returncode == 1
         assert "decode-5 on d0 failed" in done.stderr
+        assert "C1 HBM is full: Lower gpu-memory-utilization" in done.stderr
+        assert "See decode in a3-pd (shipped): gpu-memory-utilization 0.9 (line " in done.stderr
+        assert "; logs decode-5" in done.stderr
+        again = a3.console("restart", *ROLES, "--dry-run", "decode-0")
+        assert (
+            "BEFORE decode-5: decode-5 failed with C1 HBM is full, and it starts with the settings of then"
+            in again.stdout + again.stderr
+        )
         document = status(a3)
         failed = next(engine for engine in document["engines"] if engine["id"] == "decode-5")
         assert failed["state"] == "failed"

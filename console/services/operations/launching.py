@@ -15,17 +15,19 @@ from console.model.errors import ConsoleError, LinkLost, NodeError, Unreachable
 from console.model.pace import Pace, lasting, skew_of
 from console.model.plan import Step
 from console.model.run import RunState
-from console.model.snapshot import EngineSnapshot, EngineState, EventLevel, LinkState
+from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, EventLevel, LinkState
 from console.probes.checks_weights import SHARED_TYPES
 from console.probes.listeners import listeners_probe, listens, parse_listeners
 from console.services.monitoring.silence import slowest
 from console.services.operations.scope import Say, Scope
 
 READY_LIMIT_S = 3600.0
-_BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
+"""How long a start may take before the console stops waiting; the engines are left alone (vllm-ascend's CI waits as long)."""
 EXPLAIN_S = 5.0
 """How long the end of an engine waits for the rest of its log, which usually says why."""
-"""How long a start may take before the console stops waiting; the engines are left alone (vllm-ascend's CI waits as long)."""
+DIAGNOSE_S = 2.0
+"""How long after that a known failure is waited for; the matcher reads once a second."""
+_BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 
 
 class Launching:
@@ -182,9 +184,10 @@ class Launching:
             if self._scope.cancelled.is_set():
                 return "not waited for any longer; the engines go on"
             mine = self._mine(step)
-            if (end := _ended(mine)) is not None:
+            if (end := _ended(mine, ())) is not None:
                 await self._scope.until(lambda: _explained(self._mine(step)), EXPLAIN_S)
-                raise _ended(self._mine(step)) or end
+                await self._scope.until(lambda: _why(self._mine(step), self._diagnoses) is not None, DIAGNOSE_S)
+                raise _ended(self._mine(step), self._diagnoses) or end
             ready = sum(each.state is EngineState.READY for each in mine)
             if ready == len(step.engines):
                 return f"{ready} ready after {time.monotonic() - began:.0f} s"
@@ -197,6 +200,10 @@ class Launching:
         raise ConsoleError(
             f"not ready after {READY_LIMIT_S:.0f} s; the engines are left running", hint="read their logs"
         )
+
+    @property
+    def _diagnoses(self) -> Sequence[Diagnosis]:
+        return self._scope.monitor.snapshot.diagnoses
 
     def _mine(self, step: Step) -> list[EngineSnapshot]:
         """The engines of the step as far as the picture shows the runs of this plan, or what took their place."""
@@ -227,12 +234,22 @@ def _explained(engines: Sequence[EngineSnapshot]) -> bool:
     return all(engine.log_read for engine in engines if engine.state in _BROKEN)
 
 
-def _ended(engines: Sequence[EngineSnapshot]) -> ConsoleError | None:
-    """Why waiting for these is of no use any more, by the first of them that ended; None while it is."""
-    for engine in engines:
+def _why(engines: Sequence[EngineSnapshot], diagnoses: Sequence[Diagnosis]) -> Diagnosis | None:
+    """The known failure of those of these that ended: the first cause, else the earliest."""
+    ended = {engine.id for engine in engines if engine.state in _BROKEN}
+    mine = [each for each in diagnoses if each.engine in ended and each.severity == "fatal"]
+    return min(mine, key=lambda each: (not each.first, each.at), default=None)
+
+
+def _ended(engines: Sequence[EngineSnapshot], diagnoses: Sequence[Diagnosis]) -> ConsoleError | None:
+    """Why waiting for these is of no use any more, by the one that broke first, else the first that ended; None while it is."""
+    why = _why(engines, diagnoses)
+    for engine in sorted(engines, key=lambda each: why is None or each.id != why.engine):
         if engine.state in _BROKEN:
             text = f"{engine.id} on {engine.node} {engine.state}: {engine.cause}"
-            return ConsoleError(text, hint=f"see logs {engine.id}")
+            known = f"{why.signature} {why.title}: {why.remedy} " if why and why.engine == engine.id else ""
+            where = f"{why.where}; " if why and known and why.where else ""
+            return ConsoleError(text, hint=f"{known}{'See' if known else 'see'} {where}logs {engine.id}")
         if engine.state is EngineState.EXITED:
             who = f" {engine.asked.who()}" if engine.asked else ""
             text = f"{engine.id} on {engine.node} was stopped meanwhile{who}"

@@ -9,7 +9,7 @@ import asyncio
 import calendar
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
 from console.services.serving.conditions import OWN, facts_of
 from console.services.serving.growth import Growth
-from console.services.serving.written import written
+from console.services.serving.written import Written, written
 
 READ_BYTES = 256 * 1024
 """How much of one log is read in one turn of the event loop."""
@@ -45,6 +45,8 @@ class _Reader:
 
     matcher: Matcher
     fed: int = 0
+    told: int = 0
+    """How far it had been read when the picture was told of it."""
     zone_s: float | None = None
     """Seconds east of UTC of the times in the log; None before the first one."""
 
@@ -55,7 +57,7 @@ class _Known:
 
     since: dict[tuple[str, str], float] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
-    written: tuple[Deployment | None, dict[tuple[str, str], str]] = field(default_factory=lambda: (None, {}))
+    written: tuple[Deployment | None, dict[tuple[str, str], Written]] = field(default_factory=lambda: (None, {}))
     """Where the settings of each failure are written, for one deployment."""
 
 
@@ -86,7 +88,14 @@ class DiagnosisWatch:
         while True:
             await self._read()
             self.tell(time.time())
+            for reader in self._readers.values():
+                reader.told = reader.fed
             await asyncio.sleep(self._cadences.diagnosis_s)
+
+    def complete(self, engines: Iterable[str]) -> bool:
+        """Whether the picture tells what the logs of these engines' current runs say up to the end of their copies."""
+        keys = [key for name in engines if (key := self._monitor.current(name)) is not None]
+        return all(key in self._readers and self._readers[key].told >= self._logs.of(key).size for key in keys)
 
     async def _read(self) -> None:
         """Bring every matcher to the end of its log's copy, a block at a time; runs that are over and replaced are let go."""
@@ -193,6 +202,7 @@ class DiagnosisWatch:
 
     def _diagnosis(self, witness: Witness, first: bool) -> Diagnosis:
         hit, signature = witness.hit, witness.hit.signature
+        where = self._where(witness.rank, signature)
         return Diagnosis(
             signature=signature.id,
             severity=signature.severity,
@@ -207,10 +217,12 @@ class DiagnosisWatch:
             exact=witness.exact,
             count=hit.count,
             first=first,
-            where=self._where(witness.rank, signature),
+            where=where.text,
+            where_file=where.file,
+            where_line=where.line,
         )
 
-    def _where(self, engine: str, signature: Signature) -> str:
+    def _where(self, engine: str, signature: Signature) -> Written:
         deployment, key = self._monitor.deployment, (engine, signature.id)
         if self._known.written[0] is not deployment:
             self._known.written = (deployment, {})
