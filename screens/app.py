@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,10 +26,13 @@ from screens.lines import Line, Pen, shown
 from screens.looks import LOOKS, Look
 from screens.main import MainScreen
 from screens.opening import Opening
+from screens.passing import Passing
 from screens.terminal import Terminal
 from screens.working import set_off
 
 if TYPE_CHECKING:
+    from textual.notifications import SeverityLevel
+
     from screens.fleet import Fleet
     from screens.protocols import Session
 
@@ -94,6 +96,7 @@ class ConsoleApp(App[int]):
         self.look: Look = LOOKS[options.theme]
         self.pen = Pen(options.ascii)
         self.keys = KeyTimes(clock)
+        self.passing = Passing(clock)
         self.animation_level = "none"
         self.main = MainScreen()
         self.terminal = Terminal(self)
@@ -108,7 +111,7 @@ class ConsoleApp(App[int]):
 
     async def on_mount(self) -> None:
         """Once the first frame is painted, begin to open."""
-        self._catch_signals()
+        self.terminal.end_with_signals(self._end)
         self.terminal.attach()
         self.main.call_after_refresh(self.run_worker, self._begin(), group="open")
 
@@ -149,14 +152,6 @@ class ConsoleApp(App[int]):
         assert self.fleet is not None
         return self.fleet.current
 
-    def _catch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            try:
-                loop.add_signal_handler(number, self._end, 128 + number)
-            except (NotImplementedError, RuntimeError, ValueError):
-                return
-
     def _end(self, code: int) -> None:
         self.exit(code, return_code=code)
 
@@ -175,6 +170,8 @@ class ConsoleApp(App[int]):
         """Time every key, and keep a dialog that has just opened from hearing what was meant for something else."""
         if isinstance(event, events.Key) and not event.is_forwarded:
             self.keys.note()
+            if self.passing.over():
+                self.clear_notifications()
             if not getattr(self.screen, "hears", _always)():
                 return
             if self.main.greeted and event.key in self.screen.active_bindings:
@@ -182,6 +179,19 @@ class ConsoleApp(App[int]):
 
                 welcome_is_over(self.main)
         await super().on_event(event)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Say something in passing; it goes by itself, or with the first key after it could be read."""
+        self.passing.said()
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def action_nothing(self) -> None:
         """What ctrl-c does where nobody else wants it."""

@@ -1,10 +1,13 @@
-"""What the terminal turns out to be while the app runs on it: whether it keeps up, how wide it draws, whether it has a mouse.
+"""What the terminal turns out to be while the app runs on it: whether it keeps up, how wide it draws, when it goes away.
 
 How bytes reach it is the driver's.
 """
 
 from __future__ import annotations
 
+import asyncio
+import signal
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from screens.driver import ConsoleDriver
@@ -33,6 +36,15 @@ class Terminal:
             driver.on_wide = self.draw_narrow
             if driver.wide:
                 self.draw_narrow()
+
+    def end_with_signals(self, end: Callable[[int], None]) -> None:
+        """Have `end` called with the exit code when the terminal goes away or somebody ends the process; on the app's loop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            try:
+                loop.add_signal_handler(number, end, 128 + number)
+            except (NotImplementedError, RuntimeError, ValueError):
+                return
 
     @property
     def behind(self) -> bool:

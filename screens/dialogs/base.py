@@ -41,6 +41,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     Dialog #heading {{ height: 1; }}
     Dialog #foot {{ height: 1; }}
     Dialog .gap {{ height: 0; }}
+    Dialog ToastRack {{ dock: top; align: right top; margin: 1 0 0 0; }}
     Dialog #choices {{ height: 1; }}
     Dialog #choices Button {{ margin-right: 2; }}
     Dialog Input {{ height: 1; border: none; padding: 0; background: $background; }}
@@ -91,9 +92,13 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
             text.dress(self.look, self.pen)
         with Vertical(id="box"):
             yield self.heading_line
-            yield self.body
-            yield from self.asked()
+            yield from self.middle()
             yield self.foot
+
+    def middle(self) -> ComposeResult:
+        """What is between the first line and the last."""
+        yield self.body
+        yield from self.asked()
 
     def asked(self) -> ComposeResult:
         """The widgets between text and last line; for subclasses."""

@@ -72,12 +72,17 @@ class Seen:
 
 @asynccontextmanager
 async def running(
-    session: FakeSession, size: tuple[int, int] = SMALL, *, step: float = 1.0, options: Options | None = None
+    session: FakeSession,
+    size: tuple[int, int] = SMALL,
+    *,
+    step: float = 1.0,
+    options: Options | None = None,
+    drawn: bool = False,
 ) -> AsyncIterator[Seen]:
-    """The app on a session, mounted and drawn."""
+    """The app on a session, mounted and drawn; `drawn` puts what is said in passing on the screen too."""
     clock = Clock(step)
     app = ConsoleApp(session, options or Options(), clock=clock)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=drawn) as pilot:
         await pilot.pause()
         await until(lambda: session.opened)
         yield Seen(app, pilot, session, clock)

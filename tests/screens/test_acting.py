@@ -111,6 +111,8 @@ async def test_an_error_among_the_findings_blocks_the_dialog(tmp_path: Path) -> 
         await seen.press("s")
         await seen.sees("error R10: ranks do not tile (layout.yaml:12)")
         await seen.sees("blocked by the errors above")
+        assert "Cancel" not in seen.text()
+        assert "Close" in seen.text()
         await seen.press("y", "enter")
         assert session.operator.ran == []
 
@@ -284,11 +286,26 @@ async def test_who_is_at_work_elsewhere_is_seen(tmp_path: Path) -> None:
 
 
 async def test_what_was_said_in_passing_does_not_lie_over_where_the_answer_is_typed(tmp_path: Path) -> None:
-    async with running(FakeSession(tmp_path)) as seen:
+    async with running(FakeSession(tmp_path), drawn=True) as seen:
         await seen.press("o")
         await seen.sees(lambda: "order: name" in seen.toasts())
         await seen.press("*", "x")
         await seen.sees("type the number of engines, then Enter")
+        await seen.sees(lambda: not seen.toasts())
+        seen.app.notify("an alert that comes while the dialog is open", markup=False)
+        await seen.sees("an alert that comes")
+        at = next(index for index, line in enumerate(seen.lines()) if "an alert that comes" in line)
+        assert 0 < at < 6, "neither over what is asked nor over what is typed"
+
+
+async def test_what_was_said_in_passing_goes_with_the_first_key_after_it_could_be_read(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path), step=0.1) as seen:
+        await seen.press("o")
+        await seen.sees(lambda: "order: name" in seen.toasts())
+        await seen.press("j")
+        assert "order: name" in seen.toasts()
+        seen.clock.now += 2.0
+        await seen.press("j")
         await seen.sees(lambda: not seen.toasts())
 
 

@@ -1,0 +1,27 @@
+"""When words said in passing have been read: they lie over rows, so the first key after a while takes them away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+READ_S = 2.0
+"""How long they stay whatever is pressed."""
+
+
+class Passing:
+    """The newest of them."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._said_at: float | None = None
+
+    def said(self) -> None:
+        """Something was said."""
+        self._said_at = self._clock()
+
+    def over(self) -> bool:
+        """Whether there is something that can have been read; a key was pressed, so it is not asked again."""
+        if self._said_at is None or self._clock() - self._said_at < READ_S:
+            return False
+        self._said_at = None
+        return True
