@@ -102,6 +102,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("replay-faster", ("f8",), "Faster", "Replay: 1, 4, 16, 60 times as fast as it was", "Replay"),
     Action("palette", ("ctrl+p",), "Palette", "Search all actions, nodes, engines and commands; Enter runs", "Console"),
     Action("reload", ("f6",), "Reload", "Read the files again; when they are wrong the old ones go on", "Console"),
+    Action("edit", ("ctrl+e",), "Edit", "The layout in your `$EDITOR`, then read again; `:edit cluster`", "Console"),
     Action("suspend", ("ctrl+z",), "Suspend", "Back to the shell; `fg` returns", "Console"),
     Action("up", ("k", "up"), "Up", "One row up", "Move", _MOVES),
     Action("down", ("j", "down"), "Down", "One row down", "Move", _MOVES),
@@ -188,7 +189,7 @@ ACTIONS: tuple[Action, ...] = (
 )  # fmt: skip
 
 _GUARDED = frozenset(
-    ["evidence", "verify", "preflight", "shell", "plain", "theme", "reload", "suspend", "pager", "survey", "survey-full"]
+    ["evidence", "verify", "preflight", "shell", "plain", "theme", "reload", "edit", "suspend", "pager", "survey", "survey-full"]
 )  # fmt: skip
 
 BY_ID = {action.id: action for action in ACTIONS}

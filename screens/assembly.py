@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from screens import remembering
 from screens.acting.board import BoardActs
 from screens.acting.command_line import CommandLine
+from screens.acting.editing import Editing
 from screens.acting.engines import EngineActs
 from screens.acting.evaluations import EvaluationActs
 from screens.acting.evidence import Evidence
@@ -42,7 +43,8 @@ async def furnish(screen: MainScreen) -> None:
     screen.board_acts = BoardActs(screen)
     screen.restart_policies = RestartPolicies(screen)
     screen.live_changes = LiveChanges(screen)
-    evidence = Evidence(screen)
+    evidence, reloading = Evidence(screen), Reloading(screen)
+    screen.editing = Editing(screen, reloading)
     screen.log_actions = LogActions(screen)
     screen.evaluation_acts = EvaluationActs(screen)
     screen.unmanaged_list = UnmanagedList(screen)
@@ -50,7 +52,8 @@ async def furnish(screen: MainScreen) -> None:
     screen.replaying = Replaying(screen)
     acts = (
         screen.engine_acts,
-        Reloading(screen),
+        reloading,
+        screen.editing,
         screen.replaying,
         screen.evaluation_acts,
         screen.board_acts,
@@ -75,6 +78,7 @@ def _join_panes(screen: MainScreen) -> None:
     for name, pane in screen.panes.items():
         pane.display = name == screen.opened
         pane.on_title = screen.draw_tabs
+        pane.keys = screen.console.options.keys
         if isinstance(pane, ListWidget):
             pane.on_beyond = screen.draw_tabs
     roles = screen.panes["roles"]
@@ -86,7 +90,6 @@ def _join_panes(screen: MainScreen) -> None:
         runs.on_log = screen.evaluation_acts.show_log
     causes = screen.panes["diagnosis"]
     if isinstance(causes, DiagnosisPane):
-        causes.keys = screen.console.options.keys
         causes.on_engine = screen.lookup.show_engine
     log = screen.panes["logs"]
     if isinstance(log, LogPane):

@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from console.model.deployment import Assignment
     from screens.fleet import Fleet
     from screens.protocols import Session
@@ -28,8 +30,11 @@ class Opening:
     """Reads the files, on the event loop. Raises ConsoleError when they are wrong."""
     needs: tuple[str, ...] = ()
     """Modules that `make` needs, loaded in a thread before it is called."""
-    again: Callable[[Mapping[str, Assignment]], Sequence[Session]] | None = None
-    """Reads the files again, given who carries what now by cluster; None where there is no file. Raises ConsoleError."""
+    again: Callable[[Mapping[str, Assignment], Mapping[str, str]], Sequence[Session]] | None = None
+    """Reads the files again, given who carries what and which layout (name or file) is meant, both by cluster; None where
+    there is no file. Raises ConsoleError."""
+    copies: Path | None = None
+    """Where copies of shipped layouts go; None is the configuration directory."""
 
     @classmethod
     def of(cls, session: Session) -> Opening:

@@ -1,4 +1,4 @@
-"""Leaving the screen to something else for a while: a pager, or plain text. Links to nodes are kept meanwhile.
+"""Leaving the screen to something else for a while: a pager, an editor, or plain text. Links to nodes are kept meanwhile.
 
 What runs is the operator's own program with a file name behind it; no shell is asked, and nothing of a node becomes a word of it.
 """
@@ -19,6 +19,10 @@ from textual.app import App, SuspendNotSupported
 from console.model.errors import ConsoleError
 
 FALLBACK = ("less", "more")
+EDITORS = ("sensible-editor", "nano", "vim", "vi")
+"""Asked for in this order where neither VISUAL nor EDITOR is set."""
+_GOES_TO_LINE = ("vim", "vi", "nvim", "nano", "emacs", "micro", "joe", "kak", "ed", "sensible-editor")
+"""Editors that take `+LINE` before the file."""
 
 
 def pager_command(environment: Mapping[str, str], path: Path, line: int) -> tuple[list[str], dict[str, str]]:
@@ -26,22 +30,33 @@ def pager_command(environment: Mapping[str, str], path: Path, line: int) -> tupl
 
     `less` and its kin are told the line, and forbidden to run a shell, because the file is what a node wrote.
     """
-    try:
-        words = shlex.split(environment.get("PAGER", ""))
-    except ValueError as error:
-        raise ConsoleError(
-            f"PAGER={environment.get('PAGER')}: {error}", hint="set PAGER to a program, for example less"
-        ) from error
-    if not words:
-        words = [found for name in FALLBACK if (found := shutil.which(name))][:1]
-    if not words or shutil.which(words[0]) is None:
-        wanted = words[0] if words else " or ".join(FALLBACK)
-        raise ConsoleError(
-            f"no {wanted} on this machine", hint="set PAGER to a program that is installed, for example less"
-        )
+    words = _program(environment, ("PAGER",), FALLBACK)
     name = Path(words[0]).name
     at_line = [f"+{line}"] if name in ("less", "more", "most", "vim", "view", "nvim") and line > 1 else []
     return [*words, *at_line, "--", str(path)] if name == "less" else [*words, *at_line, str(path)], {"LESSSECURE": "1"}
+
+
+def editor_command(environment: Mapping[str, str], path: Path, line: int) -> list[str]:
+    """The operator's editor on a file of theirs, at a line where it can be told one. Raises ConsoleError when there is none."""
+    words = _program(environment, ("VISUAL", "EDITOR"), EDITORS)
+    at_line = [f"+{line}"] if line > 1 and Path(words[0]).name in _GOES_TO_LINE else []
+    return [*words, *at_line, str(path)]
+
+
+def _program(environment: Mapping[str, str], variables: Sequence[str], fallback: Sequence[str]) -> list[str]:
+    """The words of the first variable that is set, else the first program that is installed. Raises ConsoleError."""
+    variable = next((name for name in variables if environment.get(name, "").strip()), variables[-1])
+    hint = f"set {variable} to a program that is installed, for example {fallback[0]}"
+    try:
+        words = shlex.split(environment.get(variable, ""))
+    except ValueError as error:
+        raise ConsoleError(f"{variable}={environment.get(variable)}: {error}", hint=hint) from error
+    if not words:
+        words = [found for name in fallback if (found := shutil.which(name))][:1]
+    if not words or shutil.which(words[0]) is None:
+        wanted = words[0] if words else " or ".join(fallback)
+        raise ConsoleError(f"no {wanted} on this machine", hint=hint)
+    return words
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.cli.options import fitting
 from console.cli.screen import add_look_options, looks, must_be_terminal
 from console.files import load_cluster, load_layout
 from console.model.cluster import Cluster
@@ -103,16 +104,24 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
     from console.demo.cluster import DemoCluster
     from console.services.session import Session
     from screens.app import options_from, run_app
+    from screens.opening import Opening
 
     with tempfile.TemporaryDirectory(prefix="dsv4-demo-") as state, asyncio.Runner() as runner:
         demo = DemoCluster(layout=args.layout, nodes=args.nodes, speed=args.speed)
         try:
-            cluster = load_cluster(runner.run(demo.start()))
-            assignment = Assignment() if args.unassigned else spread(cluster, layout)
-            session = Session(cluster, layout, assignment, state_dir=Path(state), restarts=True)
+            file = runner.run(demo.start())
+            given = Assignment() if args.unassigned else spread(load_cluster(file), layout)
+
+            def make(held: Mapping[str, Assignment], layouts: Mapping[str, str]) -> list[Session]:
+                cluster = load_cluster(file)
+                meant = load_layout(layouts.get(cluster.name, args.layout))
+                assignment = fitting(held.get(cluster.name, given), cluster, meant)
+                return [Session(cluster, meant, assignment, state_dir=Path(state), restarts=True)]
+
             if args.pictures is not None:
-                return runner.run(_draw(session, args.pictures))
-            return run_app(session, options_from(dict(os.environ), **looks(args)), loop=runner.get_loop())
+                return runner.run(_draw(make({}, {})[0], args.pictures))
+            opening = Opening("starting the demo", lambda: make({}, {}), again=make, copies=Path(state) / "layouts")
+            return run_app(opening, options_from(dict(os.environ), **looks(args)), loop=runner.get_loop())
         finally:
             print("ending the demo's nodes and all that runs on them ...", file=sys.stderr, flush=True)
             runner.run(demo.close())

@@ -105,13 +105,13 @@ def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Opening:
     words = f"reading {', '.join(str(one.cluster or 'the cluster file') for one in each)}"
     needs = ("console.files", "console.services.session")
 
-    def again(held: Mapping[str, Assignment]) -> list[Session]:
-        sessions = [_session(one, held) for one in each]
+    def again(held: Mapping[str, Assignment], layouts: Mapping[str, str]) -> list[Session]:
+        sessions = [_session(one, held, layouts) for one in each]
         if recorder is not None:
             _record(recorder, sessions[0])
         return sessions
 
-    return Opening(words, lambda: again({}), needs, again)
+    return Opening(words, lambda: again({}, {}), needs, again)
 
 
 def _replay(args: argparse.Namespace) -> Opening:
@@ -171,12 +171,14 @@ def _record(recorder: Recorder, session: Session) -> None:
     session.subscribe(lambda picture: recorder.take(picture, session.deployment))
 
 
-def _session(args: argparse.Namespace, held: Mapping[str, Assignment]) -> Session:
-    """The cluster of these options; `held` has who carries what now, by cluster, where it was open already."""
+def _session(args: argparse.Namespace, held: Mapping[str, Assignment], layouts: Mapping[str, str]) -> Session:
+    """The cluster of these options; who carries what, and which layout is meant, by cluster where it was open already."""
+    from console.files import load_layout
     from console.services.session import Session
 
     cluster = cluster_of(args)
-    layout = layout_of(args, cluster)
+    named = layouts.get(cluster.name)
+    layout = layout_of(args, cluster) if named is None else load_layout(named)
     remember_layout(cluster, layout)
     read_only = read_only_of(args, cluster)
     now = held.get(cluster.name)

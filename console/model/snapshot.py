@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from console.model.alert import Alert
 from console.model.pace import Pace, Skew, Usual
@@ -167,6 +168,10 @@ class Serving:
     """Generated tokens per second of the last intervals, oldest first."""
 
 
+WrittenIn = Literal["", "layout", "cluster"]
+"""Which of an operator's files a setting is in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """A known failure that was seen, with what to do about it."""
@@ -191,6 +196,9 @@ class Diagnosis:
     """Whether it explains the others: the first cause over all ranks."""
     where: str = ""
     """File, line and value of the settings that the remedy is about."""
+    where_file: WrittenIn = ""
+    where_line: int = 0
+    """The file to open for it, and the line in it; 0 when there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ class CommandLine:
             screen.notify(TOO_FAST, severity="warning", markup=False)
             return
         reshaping = {**screen.board_acts.commands(), **screen.live_changes.commands(), **screen.node_upkeep.commands()}
-        measuring = screen.evaluation_acts.commands()
+        measuring = {**screen.evaluation_acts.commands(), **(screen.editing.commands() if rest else {})}
         if verb in table:
             table[verb]()
         elif verb in _TABS and not rest:

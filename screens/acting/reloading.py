@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
+from console.services.assigning.layout_files import named
+from screens.actions import BY_ID
 from screens.fleet import Fleet
 from screens.widgets import Verbs
 from screens.working import set_off
@@ -25,28 +28,42 @@ class Reloading:
 
     def reload(self) -> None:
         """Read the files again; refused while something runs from here."""
-        fleet = self._screen.console.fleet
-        if fleet is not None and (fleet.acting or fleet.measuring):
-            words = "something runs from here; reload when it has ended"
-            self._screen.notify(words, severity="warning", markup=False)
-            return
-        set_off(self._screen, "reload", self._reload)
+        if not self.refused():
+            set_off(self._screen, "reload", self.read_again, {})
 
-    async def _reload(self) -> None:
+    def refused(self) -> bool:
+        """Whether the files cannot take effect now; says why."""
+        console = self._screen.console
+        fleet = console.fleet
+        if fleet is not None and (fleet.acting or fleet.measuring):
+            words = "something runs from here; that must have ended first"
+            self._screen.notify(words, severity="warning", markup=False)
+            return True
+        if console.opening.again is None or fleet is None:
+            self._screen.notify("this cluster was not opened from a file", severity="warning", markup=False)
+            return True
+        return False
+
+    async def read_again(self, layouts: Mapping[str, str]) -> None:
+        """Take the files as they are now; `layouts` are other ones to be read instead, by cluster."""
         console = self._screen.console
         again, fleet = console.opening.again, console.fleet
         if again is None or fleet is None:
-            self._screen.notify("there is no file to read again: this cluster was not opened from one", markup=False)
             return
+        held = {each.cluster.name: each.deployment.assignment for each in fleet.sessions}
+        meant = {each.cluster.name: named(each.deployment.layout) for each in fleet.sessions}
         try:
-            fresh = Fleet(again({each.cluster.name: each.deployment.assignment for each in fleet.sessions}))
+            fresh = Fleet(again(held, {**meant, **layouts}))
         except ConsoleError as error:
             hint = f"{error.hint}\n" if error.hint else ""
-            console.tell(ConsoleError(str(error), hint=f"{hint}Nothing was changed: what was read before goes on."))
+            key = console.options.keys.word(BY_ID["edit"])
+            more = f"Nothing was changed: what was read before goes on. {key} opens the file again."
+            console.tell(ConsoleError(str(error), hint=f"{hint}{more}"))
             return
         fresh.mean(fleet.current.cluster.name)
         self._screen.grid.look_at(marks=frozenset())
         await console.show_fleet(fresh)
         self._screen.restart_policies.attach()
         names = ", ".join(each.cluster.name for each in fresh.sessions)
-        self._screen.notify(f"read again: {names}", markup=False)
+        words = f"read again: {names}; engines that run keep what they were started with, 7 shows what differs"
+        self._screen.notify(words, markup=False)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from textual.binding import Binding
 
-from screens.dialogs.base import Dialog
-from screens.lines import Line, Pen, plain
+from screens.dialogs.base import MOST_CELLS, Dialog
+from screens.lines import Line, Pen, plain, wrap
 from screens.looks import Look
 
 
@@ -38,9 +38,23 @@ class TextDialog(Dialog[None]):
 
     def on_mount(self) -> None:
         """Fill it."""
+        self._fill()
+        self.body.can_focus = True
+        self.body.focus()
+
+    def on_resize(self) -> None:
+        """Another width breaks texts elsewhere."""
+        self._fill()
+
+    def _fill(self) -> None:
+        cells = min(self.app.size.width, MOST_CELLS) - 2
+        broken: list[Line] = []
+        for line in self._lines:
+            (text, role), *more = line or (("", ""),)
+            broken += [line] if more else [((piece, role),) for piece in wrap(text, max(20, cells))]
         self.say(
             self._title,
-            self._lines,
+            broken,
             (
                 ("esc", "key"),
                 (" close  ", "dim"),
@@ -50,8 +64,6 @@ class TextDialog(Dialog[None]):
                 (" copy", "dim"),
             ),
         )
-        self.body.can_focus = True
-        self.body.focus()
 
     def action_copy(self) -> None:
         """Everything that is written here."""

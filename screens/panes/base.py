@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from screens.keys import Keys
 from screens.lines import Line
 from screens.widgets import ListWidget
 
 if TYPE_CHECKING:
-    from console.model.snapshot import ClusterSnapshot, EngineSnapshot, NodeSnapshot
+    from console.model.snapshot import ClusterSnapshot, EngineSnapshot, NodeSnapshot, WrittenIn
     from screens.protocols import Session
 
 
@@ -49,10 +50,12 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Pointed:
-    """An engine that a row of a pane is about, and a line of its log."""
+    """An engine that a row of a pane is about, a line of its log, and a line of the file to mend it in."""
 
     engine: str
     line: str
+    file: WrittenIn = ""
+    file_line: int = 0
 
 
 def pointed(widget: object) -> Pointed | None:
@@ -69,6 +72,7 @@ class Pane(ListWidget):
         super().__init__(id=id)
         self.moment: Shown | None = None
         self.needle = ""
+        self.keys = Keys()
         self.on_title: Callable[[], None] = lambda: None
 
     def take(self, moment: Shown) -> None:

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState
 from screens.actions import BY_ID, bindings
-from screens.keys import Keys
 from screens.lines import Line, Row, counted, fit, length, shown, wrap
 from screens.panes.base import Pane, Pointed, Shown
 from screens.widgets import Verbs
@@ -30,7 +29,6 @@ class DiagnosisPane(Pane):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.keys = Keys()
         self.on_engine: Callable[[str], object] = lambda engine: None
         self._of_row: dict[str, Diagnosis] = {}
 
@@ -42,7 +40,7 @@ class DiagnosisPane(Pane):
     def pointed(self) -> Pointed | None:
         """The engine that broke, and the line that shows it."""
         found = self._of_row.get(self.current.key) if self.current else None
-        return Pointed(found.engine, found.text) if found else None
+        return Pointed(found.engine, found.text, found.where_file, found.where_line) if found else None
 
     def go_there(self) -> None:
         """Put the grid's cursor on the engine."""
@@ -77,7 +75,8 @@ class DiagnosisPane(Pane):
         """The keys that lead on from a failure; from elsewhere the first of them, with the pane's own before it."""
         if each.engine not in picture.engines:
             return []
-        wanted = [*_act(each, picture), ("go-there", "goes there"), ("logs", "its log")]
+        edits = [("edit", "opens that file")] if each.where_file else []
+        wanted = [*edits, *_act(each, picture), ("go-there", "goes there"), ("logs", "its log")]
         before = "" if self.has_focus else f"{self.keys.word(BY_ID['pane-10'])} "
         lines: list[Line] = [
             ((f"{before}{key}", "key"), (f" {words}", "plain"))
@@ -135,7 +134,7 @@ def _rows(each: Diagnosis, cells: int, following: Sequence[Line]) -> list[Row]:
     )
     rows = [Row(f"{key}/head", head)]
     for label, text in (
-        ("seen", each.text), ("cause", each.cause), ("remedy", each.remedy), ("where", each.where),
+        ("cause", each.cause), ("remedy", each.remedy), ("where", each.where), ("seen", each.text),
         ("source", each.source),
     ):  # fmt: skip
         for number, part in enumerate(wrap(shown(text), cells - 18) if text else []):

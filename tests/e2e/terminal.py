@@ -73,11 +73,14 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def console_in_terminal(lab: Lab, *words: str, size: tuple[int, int], name: str) -> Iterator[Terminal]:
+def console_in_terminal(
+    lab: Lab, *words: str, size: tuple[int, int], name: str, editor: str = "true"
+) -> Iterator[Terminal]:
     """The console on a lab's cluster in a terminal of `size` (columns, rows), ended at the end."""
     terminal = Terminal(f"dsv4-{name}-{os.getpid()}")
     command = [sys.executable, "-m", "console", "--cluster", str(lab.file), "--no-hints", *words]
-    given = [f"XDG_STATE_HOME={lab.state}", "TERM=screen-256color"]
+    config = f"XDG_CONFIG_HOME={lab.state.parent / 'config'}"
+    given = [f"XDG_STATE_HOME={lab.state}", config, f"VISUAL={editor}", "TERM=screen-256color"]
     columns, rows = (str(number) for number in size)
     start = ["tmux", "-L", terminal.socket, "-f", "/dev/null", "new-session", "-d", "-x", columns, "-y", rows]
     subprocess.run([*start, "env", *given, *command], check=True, timeout=10)

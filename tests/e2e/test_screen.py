@@ -86,7 +86,8 @@ def confirm(seen: Terminal, heading: str) -> None:
 def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a3: Lab) -> None:
     words = ("--layout", "a3-pd", "--assign", "prefill=p0,p1", "--assign", "decode=d0,d1")
     a3.fail("p1", "prefill-1", "memory")
-    with console_in_terminal(a3, *words, size=(120, 40), name="failure") as seen:
+    lower = "sed -i s/gpu-memory-utilization:.0.92/gpu-memory-utilization:\\ 0.85/"
+    with console_in_terminal(a3, *words, size=(120, 40), name="failure", editor=lower) as seen:
         seen.tmux("set-option", "-s", "set-clipboard", "on")
         seen.sees("links 4/4", r"p1 +prefill +1 ")
         seen.press("V", "g", "s")
@@ -104,8 +105,20 @@ def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a
         )
         assert seen.tmux("show-buffer").split("(", 1)[-1].split()[0] in error
 
+        seen.press("Escape", "0")
+        seen.sees(
+            r"remedy +Lower gpu-memory-utilization", r"where +prefill in a3-pd \(shipped\)", "ctrl-e opens that file"
+        )
+        seen.press("C-e")
+        seen.sees("a3-pd is shipped and stays as it is")
+        seen.answer("y")
+        seen.sees(r"where +prefill in /\S+", "gpu-memory-utilization 0.85", timeout_s=60.0)
+
         (a3.node("p1").root / "fail" / "prefill-1").unlink()
         seen.press("Escape", "r")
+        seen.sees(
+            r"CHANGED: starts otherwise than it ran: --gpu-memory-utilization 0.92, planned 0.85", "failed with C1"
+        )
         confirm(seen, "RESTART 2 engines")
         seen.sees("2 ready", timeout_s=90.0)
         seen.misses("restart runs", timeout_s=60.0)

@@ -30,6 +30,7 @@ from console.model.snapshot import (
     Process,
     Rung,
 )
+from console.model.source import Source
 from console.services.assigning.assignment import auto_assign
 from console.services.logs.copies import LogNote
 from console.services.operations.restarts import Witness
@@ -370,6 +371,12 @@ class FakeSession:
     def deployment(self) -> Deployment:
         """What is assigned now."""
         return self._deployment
+
+    def read_from(self, layout: Source | None, cluster: Path) -> None:
+        """As if layout and cluster had been read from these files."""
+        held = self._deployment.layout.model_copy(update={"source": layout})
+        self._deployment = replace(self._deployment, layout=held)
+        self.cluster = self.cluster.model_copy(update={"source": Source(str(cluster))})
 
     async def open(self) -> None:
         """Nothing to dial."""

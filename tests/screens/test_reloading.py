@@ -25,12 +25,13 @@ class Files:
         self.place = tmp_path
         self.wrong: ConsoleError | None = None
         self.held: Mapping[str, Assignment] = {}
+        self.layouts: Mapping[str, str] = {}
 
-    def again(self, held: Mapping[str, Assignment]) -> Sequence[FakeSession]:
+    def again(self, held: Mapping[str, Assignment], layouts: Mapping[str, str]) -> Sequence[FakeSession]:
         """The files of now."""
         if self.wrong is not None:
             raise self.wrong
-        self.held = held
+        self.held, self.layouts = held, layouts
         self.sessions.append(FakeSession(self.place, names=("p0", "p1", "d0", "d1", "d2")))
         return self.sessions[-1:]
 
@@ -75,7 +76,7 @@ async def test_wrong_files_are_named_and_the_old_ones_go_on(tmp_path: Path) -> N
 async def test_a_cluster_that_came_from_no_file_says_so(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path)) as seen:
         await seen.press("f6")
-        await seen.sees(lambda: "no file to read again" in seen.toasts())
+        await seen.sees(lambda: "not opened from a file" in seen.toasts())
 
 
 async def test_a_mistake_at_the_start_ends_the_app_with_it(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ async def test_who_is_new_is_greeted_once_in_one_line_that_the_first_key_takes_a
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
     async with running(FakeSession(tmp_path), size, options=Options(hints=True)) as seen:
-        await seen.sees("First time? ? lists all keys; s x r only show a plan")
+        await seen.sees("First time? ? all keys; * marks all; s x r only show a plan")
         assert "First time?" in seen.lines()[-2]
         assert seen.lines()[-2].rstrip().endswith(("engines go on", "what is wrong", "a plan"))
         assert "? Help" in seen.lines()[-1]
