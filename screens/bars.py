@@ -56,6 +56,7 @@ class Header(Bar):
         frozen_at: float | None,
         running: str,
         problems: int,
+        keys: Keys,
         elsewhere: int = 0,
         replay: str = "",
         only: str = "",
@@ -88,7 +89,7 @@ class Header(Bar):
         parts.append(((f"links {up}/{total}", "ok" if up == total else "stale"),))
         if problems:
             parts.append(((f"{problems} finding{'s' if problems != 1 else ''} (7)", "warn"),))
-        line = self._fitted(tuple(head), snapshot, parts)
+        line = self._fitted(tuple(head), snapshot, parts, keys)
         left = self.size.width - length(line) - 1
         if snapshot.alerts and left >= LEAST_ALERT:
             first, more = snapshot.alerts[0], len(snapshot.alerts) - 1
@@ -97,14 +98,18 @@ class Header(Bar):
             line = (*line, (fit(words, min(left, length(((words, ""),)))), role))
         self.write(line)
 
-    def _fitted(self, head: Line, snapshot: ClusterSnapshot, parts: Sequence[Line]) -> Line:
-        """The parts that fit, behind whether the deployment serves; where that costs no other part, its door too."""
+    def _fitted(self, head: Line, snapshot: ClusterSnapshot, parts: Sequence[Line], keys: Keys) -> Line:
+        """The parts that fit, behind whether the deployment serves; where that costs no other part, its door too.
+
+        A verdict that wants something done names the key that leads on: to the proof, or to the causes.
+        """
         service, cells = snapshot.service, self.size.width
         if service is None:
             return _joined((head, *parts), cells)
         room = cells - (LEAST_ALERT + 1 if snapshot.alerts else 0)
+        more = keys.word(BY_ID[_leads_on(snapshot)]) if _leads_on(snapshot) else ""
         for words in (service.words(), service.brief()) if cells >= WIDE else (service.brief(),):
-            line: Line = ((shown(words), f"bold {SERVICES[service.state]}"),)
+            line: Line = ((shown(words), f"bold {SERVICES[service.state]}"), (f" ({more})" if more else "", "key"))
             every = (head, line, *parts)
             if sum(length(part) + 1 for part in every) <= room:
                 break
@@ -117,6 +122,14 @@ class Header(Bar):
             sign = STATES[state]
             spans.append((f" {self.pen.sign(sign)} {counts[state]} {sign.word}", sign.role))
         return tuple(spans)
+
+
+def _leads_on(snapshot: ClusterSnapshot) -> str:
+    """The action that shows what is behind the verdict, or proves it; empty where none does."""
+    state = snapshot.service.state if snapshot.service else None
+    if state is ServiceState.UNPROVEN:
+        return "pane-13"
+    return "pane-10" if state in (ServiceState.DOWN, ServiceState.PART) and snapshot.diagnoses else ""
 
 
 def _joined(parts: Sequence[Line], cells: int) -> Line:

@@ -17,7 +17,8 @@ _SEEN = "/greeted"
 """Beside the clusters in what is remembered; no cluster has such a name that matters here."""
 
 _WORDS = (
-    (("help",), "lists all keys"),
+    (("help",), "all keys"),
+    (("mark-all",), "marks all"),
     (("start", "stop", "restart"), "only show a plan"),
     (("quit",), "leaves, engines go on"),
     (("problems",), "only what is wrong"),

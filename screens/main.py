@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot
     from screens.acting.board import BoardActs
     from screens.acting.command_line import CommandLine
+    from screens.acting.editing import Editing
     from screens.acting.engines import EngineActs
     from screens.acting.evaluations import EvaluationActs
     from screens.acting.live_changes import LiveChanges
@@ -65,6 +66,7 @@ class MainScreen(Screen[None]):
     board_acts: BoardActs
     evaluation_acts: EvaluationActs
     unmanaged_list: UnmanagedList
+    editing: Editing
     restart_policies: RestartPolicies
     live_changes: LiveChanges
     node_upkeep: NodeUpkeep
@@ -166,6 +168,7 @@ class MainScreen(Screen[None]):
             frozen_at=fleet.picture.at if fleet.frozen else None,
             running=_words(running, fleet.picture) if running else "",
             problems=len(fleet.current.findings),
+            keys=self.console.options.keys,
             elsewhere=fleet.bad_elsewhere,
             replay=self.replaying.words(),
             only=self.grid.only,

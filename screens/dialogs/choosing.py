@@ -69,10 +69,11 @@ class Choosing(Dialog[str]):
         self.options.on_beyond = lambda: self.head(self.options)
         self.body.on_beyond = lambda: None
 
-    def asked(self) -> ComposeResult:
-        """The list, and the line to search with."""
+    def middle(self) -> ComposeResult:
+        """The list, what would follow from its row, and the line to search with."""
         self.options.dress(self.look, self.pen)
         yield self.options
+        yield self.body
         yield Input(id="typed", compact=True, placeholder="type to search")
 
     def on_mount(self) -> None:

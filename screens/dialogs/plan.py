@@ -89,6 +89,7 @@ class PlanDialog(Dialog[str]):
             lines: list[Line] = [((text, "fail"),) for text in self._wrapped(str(error))]
             lines += [((text, "key"),) for text in self._wrapped(error.hint)]
             self.say(self._title(), lines, (("esc", "key"), (" close", "dim")))
+            self._only_closes()
             return
         self.begin_again()
         typed = self.query_one("#typed", Input)
@@ -98,6 +99,12 @@ class PlanDialog(Dialog[str]):
         if asks:
             typed.placeholder = f"type {self.plan.confirm.what}, then Enter"
         self.say(self._title(), self._lines(self.plan), self._foot(self.plan))
+        if self.plan.blocked:
+            self._only_closes()
+
+    def _only_closes(self) -> None:
+        """Nothing can be set going, so there is nothing to cancel."""
+        self.query_one("#cancel", Button).label = "Close"
 
     def _title(self) -> Line:
         marked = f" ({counted(self._marked, 'marked row')})" if self._marked else ""
@@ -148,7 +155,8 @@ class PlanDialog(Dialog[str]):
         for number, stage in enumerate(plan.stages):
             lines.append(((f"{number + 1}. {shown(stage.title)}", "title"),))
             for step in stage.steps:
-                lines.append((("   ", ""), (shown(step.title), "plain"), (f"  on {shown(step.node)}", "dim")))
+                node = "" if step.title.startswith(f"{step.node}:") else f"  on {shown(step.node)}"
+                lines.append((("   ", ""), (shown(step.title), "plain"), (node, "dim")))
                 for command in step.commands:
                     lines.extend(self._command(command))
         return lines

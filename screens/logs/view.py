@@ -14,6 +14,8 @@ from typing import Any
 from textual.worker import Worker
 
 from console.model.snapshot import EngineState
+from screens.actions import BY_ID
+from screens.keys import Keys
 from screens.lines import Line, plain, shown
 from screens.logs.drawing import Stamps
 from screens.logs.frame import View
@@ -43,6 +45,7 @@ class LogView(LineWidget):
         self.several: tuple[str, ...] = ()
         """Engines whose logs are shown merged; empty for the engine under the cursor alone."""
         self.on_title: Callable[[], None] = lambda: None
+        self.keys = Keys()
         self.numbers: bool | None = None
         """Line numbers; None where there is room."""
         self.wrapped = False
@@ -145,8 +148,7 @@ class LogView(LineWidget):
                 self.refresh()
         view = self.window
         if view is None:
-            text = "no engine under the cursor" if self.engine is None else f"no log of {shown(self.engine)} here yet"
-            self.paint([(((f" {text}", "dim"),), ())])
+            self.paint([(((f" {self._nothing()}", "dim"),), ())])
             return
         if (view.manner.cells, view.height) != (self.size.width, max(1, self.size.height)):
             view.resize(self.size.width, self.size.height)
@@ -155,6 +157,17 @@ class LogView(LineWidget):
             words = " no line passes the filter" if self.sieve and view.begun else " the log is empty so far"
             rows = [((words, "dim"),)]
         self.paint([(row, ()) for row in rows])
+
+    def _nothing(self) -> str:
+        """Why there is no log, and what makes one."""
+        if self.engine is None or self.moment is None:
+            return "no engine under the cursor"
+        seen = self.moment.snapshot.engines.get(self.engine)
+        name, key = shown(self.engine), self.keys.word(BY_ID["start"])
+        if seen is None or seen.run is None:
+            start = f"; {key} shows what a start would do" if key and not self.moment.snapshot.read_only else ""
+            return f"{name} has not run, so it has no log{start}"
+        return f"no log of {name} here yet"
 
     def _work(self) -> None:
         if self.window is None or not self.window.work():

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent
 from console.services.monitoring.cadences import GRACE_S, KILL_S
-from screens.actions import bindings
+from screens.actions import BY_ID, bindings
 from screens.lines import Line, Row, Span, shown, width, wrap
 from screens.looks import Sign
 from screens.panes.base import Pane, Shown
@@ -129,7 +129,8 @@ class PlanPane(Pane):
         rows = self._rows()
         if not self._read_by_hand:
             here = next((index for index, row in enumerate(rows) if row.key in self._open), len(rows))
-            self.offset_row = max(0, here - self.visible_rows // 2)
+            above = 1 if self.result is not None else self.visible_rows // 2
+            self.offset_row = max(0, here - above)
         self.show(rows)
         self.on_title()
 
@@ -146,18 +147,21 @@ class PlanPane(Pane):
                 (words, "bold"),
                 ("running" + (", c: no more steps" if self.has_focus else ", 6 c: no more steps"), "busy"),
             )
-        sign = ("ok", "ok") if self.result.ok else ("stopped", "warn") if self.result.cancelled else ("FAILED", "fail")
-        return ((words, "bold"), sign)
+        if self.result.ok or self.result.cancelled:
+            return ((words, "bold"), ("ok", "ok") if self.result.ok else ("stopped", "warn"))
+        known = self.moment is not None and self.moment.snapshot.diagnoses
+        key = self.keys.word(BY_ID["pane-10"]) if known else ""
+        return ((words, "bold"), ("FAILED", "fail"), *(((f"  {key}", "key"), (": causes", "plain")) if key else ()))
 
     def _step(self, step: Step, sign: Sign) -> list[Row]:
         """A step with its whole title, and its node behind the last words where there is room."""
         cells = max(20, self.size.width - 13)
-        node = f"  {shown(step.node)}"
+        node = "" if step.title.startswith(f"{step.node}:") else f"  {shown(step.node)}"
         title = wrap(shown(step.title), cells)
         apart = width(title[-1]) + width(node) > cells
         lines: list[Line] = [((text, "plain"),) for text in title]
         lines[-1] = lines[-1] if apart else (*lines[-1], (node, "dim"))
-        lines += [((node.strip(), "dim"),)] if apart else []
+        lines += [((node.strip(), "dim"),)] if apart and node else []
         begin: list[Span] = [(f"   {self.pen.sign(sign)} {sign.word:8}", sign.role), (" " * 13, "")]
         return [
             Row(f"step/{step.id}" if not at else f"title/{step.id}/{at}", (begin[min(at, 1)], *line))

@@ -59,7 +59,7 @@ class RolePane(Pane):
     def draw_moment(self, moment: Shown) -> None:
         """The board of now."""
         deployment = moment.session.deployment
-        rows = board(deployment, moment.snapshot, self.pen)
+        rows = board(deployment, moment.snapshot, self.pen, self.size.width)
         rows = [Row(row.key, _marked(row.line, self.pen)) if row.key == self.marked else row for row in rows]
         rows += finding_rows(moment.session.findings, max(30, self.size.width - 4))
         if self.needle:
@@ -88,11 +88,16 @@ class RolePane(Pane):
 
     def choose(self) -> None:
         """Give the place another node, or a first one."""
-        found = self._place()
-        if found is None or self.moment is None:
+        group = self.group_here
+        if group is None or self.moment is None:
+            self.notify("no place here; move to a place of a group, or A fills what lacks nodes", markup=False)
             return
-        group, index = found
-        members = self.moment.session.deployment.assignment.of(group)
+        deployment = self.moment.session.deployment
+        members, found = deployment.assignment.of(group), self._place()
+        index = found[1] if found else len(members)
+        if found is None and index >= deployment.layout.groups[group].nodes:
+            self.notify(f"{shown(group)} has its nodes; move to the place whose node is to be another", markup=False)
+            return
         self.on_place(group, members[index] if index < len(members) else None)
 
     def shift(self, by: int) -> None:
@@ -159,8 +164,8 @@ def _marked(line: Line, pen: Pen) -> Line:
     return ((pen.marked, "key"), (text[1:], role), *rest)
 
 
-def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen) -> list[Row]:
-    """Groups with their places; free nodes at the end."""
+def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen, cells: int) -> list[Row]:
+    """Groups with their places; free nodes at the end. `cells` is the width that texts are broken to."""
     ranks: dict[tuple[str, str], list[Rank]] = {}
     proxy = deployment.proxy_rank()
     planned = {rank.id for rank in (*deployment.ranks(), *((proxy,) if proxy else ()))}
@@ -176,7 +181,7 @@ def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen) -> list[R
         for index in places:
             rows.append(_place_row(name, index, members, ranks, snapshot, pen))
             if index < len(members):
-                rows.extend(_drift_rows(name, members[index], snapshot))
+                rows.extend(_drift_rows(name, members[index], snapshot, cells))
                 rows.extend(_foreign_rows(members[index], planned, snapshot))
     if proxy is not None:
         rows.append(
@@ -214,7 +219,7 @@ def _place_row(
     )
 
 
-def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot) -> list[Row]:
+def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot, cells: int) -> list[Row]:
     """Engines that run otherwise than the board says: a change has not reached them. Those that differ alike are one."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for each in snapshot.engines_on(node):
@@ -222,13 +227,12 @@ def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot) -> list[Row]:
             alike.setdefault(each.drift, []).append(each.id)
     rows = []
     for lines, names in alike.items():
-        more = f" +{len(names) - 1} more run" if len(names) > 1 else " runs"
-        rest = "; r restarts it so" if len(names) == 1 else "; r restarts them so"
-        head = f"{shown(names[0])}{more} with {shown(lines[0])}"
-        rows.append(Row(f"drift/{names[0]}", ((f"     {head}{rest if len(lines) == 1 else ''}", "warn"),)))
+        who = f"{names[0]} +{len(names) - 1} more run" if len(names) > 1 else f"{names[0]} runs"
+        rest = "r restarts it so" if len(names) == 1 else "r restarts them so"
+        text = shown(f"{who} with {'; '.join(lines)}; {rest}")
         rows += [
-            Row(f"drift/{names[0]}/{at}", ((f"       {shown(line)}{rest if at == len(lines) - 1 else ''}", "warn"),))
-            for at, line in enumerate(lines[1:], 1)
+            Row(f"drift/{names[0]}/{at}", ((("       " if at else "     ") + piece, "warn"),))
+            for at, piece in enumerate(wrap(text, max(30, cells - 8)))
         ]
     return rows
 

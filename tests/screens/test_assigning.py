@@ -216,8 +216,8 @@ def test_an_engine_that_the_board_does_not_name_is_marked_under_its_node(tmp_pat
     left = replace(session.snapshot.engines["decode-3"], id=f"prefill-1@{node}", node=node)
     snapshot = replace(session.snapshot, engines={**session.snapshot.engines, left.id: left})
     words = f"runs prefill-1@{node}, which is not on this board"
-    before = [plain(row.line) for row in board(session.deployment, session.snapshot, Pen())]
-    after = [plain(row.line) for row in board(session.deployment, snapshot, Pen())]
+    before = [plain(row.line) for row in board(session.deployment, session.snapshot, Pen(), 80)]
+    after = [plain(row.line) for row in board(session.deployment, snapshot, Pen(), 80)]
     assert not any("not on this board" in line for line in before)
     at = next(index for index, line in enumerate(after) if words in line)
     assert node in after[at - 1]
@@ -260,3 +260,39 @@ async def test_the_board_says_where_a_running_engine_differs(tmp_path: Path) -> 
         await seen.press("7")
         session.set_state("decode-3", EngineState.READY, drift=("port 7200, planned 7103",))
         await seen.sees("decode-3 runs with port 7200, planned 7103; r restarts it so")
+
+
+async def test_where_it_differs_is_broken_to_the_width_told_once_for_equal_engines_and_not_of_ended_ones(
+    tmp_path: Path,
+) -> None:
+    session = FakeSession(tmp_path)
+    lines = ("--gpu-memory-utilization 0.92, planned 0.85", "HCCL_BUFFSIZE 1024, planned 2048")
+    async with running(session) as seen:
+        await seen.press("7")
+        for rank in range(8, 16):
+            state = EngineState.FAILED if rank == 11 else EngineState.READY
+            session.set_state(f"decode-{rank}", state, drift=lines)
+        await seen.sees("decode-8 +6 more run with --gpu-memory-utilization 0.92, planned")
+        told = " ".join(seen.text().split())
+        assert "planned 0.85; HCCL_BUFFSIZE 1024, planned 2048; r restarts them so" in told
+        assert "decode-11" not in told
+
+
+async def test_enter_on_a_group_fills_its_empty_place_or_says_that_there_is_none(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await to_place(seen, "group/decode")
+        await seen.press("enter")
+        await seen.sees(lambda: "decode has its nodes" in seen.toasts())
+        await command(seen, "take d1")
+        await to_place(seen, "group/decode")
+        await seen.press("enter")
+        await seen.sees("Which node for decode?")
+        rows = seen.lines()
+        choice = next(at for at, row in enumerate(rows) if "16 devices" in row)
+        preview = next(at for at, row in enumerate(rows) if "ranks 8-15" in row)
+        assert choice < preview, "what would follow stands below what is chosen from"
+        await seen.press("escape")
+        await to_place(seen, "proxy")
+        await seen.press("enter")
+        await seen.sees(lambda: "no place here" in seen.toasts())

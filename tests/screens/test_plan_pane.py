@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console.model.plan import Confirm, Outcome, Plan, Stage, Step, StepEvent
+from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent
 from screens.panes.plan import PlanPane
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import running
@@ -60,3 +60,24 @@ async def test_between_two_seconds_nothing_is_drawn(tmp_path: Path) -> None:
         now += 0.8
         pane.tick()
         assert drawn == [1], "one row"
+
+
+async def test_a_plan_that_failed_points_to_the_causes_and_shows_the_failed_step_first(tmp_path: Path) -> None:
+    steps = [Step(f"s{at}", "launch", f"d{at}: start something", f"d{at}") for at in range(30)]
+    many = Plan("start", "lab", "a3-pd", ("decode-0",), (Stage("launch", tuple(steps)),), Confirm("key", "y"))
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press("6")
+        pane = seen.app.main.pane
+        assert isinstance(pane, PlanPane)
+        pane.begin(many)
+        outcomes = {step.id: Outcome.DONE for step in steps} | {"s12": Outcome.FAILED}
+        pane.end(PlanResult(outcomes, {"s12": "no address"}))
+        await seen.sees("FAILED")
+        assert ": causes" not in seen.text()
+        rows = [line for line in seen.lines() if ": start something" in line]
+        assert "d12: start something" in rows[1]
+        assert not any(row.split("something")[1].strip() for row in rows), "the node stands in the title already"
+        session.diagnosed("decode-3")
+        pane.redraw()
+        await seen.sees("FAILED  0: causes")

@@ -44,6 +44,11 @@ async def test_eighteen_engines_on_four_nodes_are_readable(tmp_path: Path, size:
             f"PART: 14 of 16 decode {DOOR} [b]dsv4",
         ),
         (Service(ServiceState.DOWN, DOOR, "dsv4", "no decode"), "DOWN: no decode", "DOWN: no decode"),
+        (
+            Service(ServiceState.UNPROVEN, DOOR, "dsv4", "nothing yet"),
+            "UNPROVEN: nothing yet (Y)",
+            f"UNPROVEN: nothing yet {DOOR} dsv4 (Y)",
+        ),
         (None, "", ""),
     ],
 )
@@ -388,3 +393,22 @@ async def test_many_nodes_scroll(tmp_path: Path, count: int) -> None:
         await seen.sees(f"spare{count - 1}")
         await seen.press("g")
         await seen.sees(" p0 ")
+
+
+async def test_the_header_names_the_key_to_the_causes_once_one_is_known(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.more["service"] = Service(ServiceState.DOWN, "http://10.0.0.1:8000", "dsv4", "no decode")
+    session.publish()
+    async with running(session) as seen:
+        assert "DOWN: no decode  " in seen.lines()[0]
+        session.diagnosed("decode-3")
+        await seen.sees("DOWN: no decode (0) ")
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_an_engine_that_has_not_run_says_so_in_place_of_its_log(tmp_path: Path, read_only: bool) -> None:
+    session = FakeSession(tmp_path, read_only=read_only)
+    session.set_state("prefill-0", EngineState.IDLE, run=None)
+    async with running(session) as seen:
+        await seen.sees("prefill-0 has not run, so it has no log")
+        assert ("; s shows what a start would do" in seen.text()) is not read_only

@@ -51,7 +51,9 @@ def _argv(*changes: tuple[str, str]) -> dict[str, object]:
             "--additional-config a 2, planned 1", "--additional-config d 1, planned without",
         )),
         (_argv((JSON, '{"b":{"c":true},"a":1}')), ()),
-        ({"env": {**PLANNED.env, "HCCL_BUFFSIZE": "512", "OMP": ""}}, ("HCCL_BUFFSIZE 512, planned 1024", "OMP set, planned without")),
+        ({"env": {**PLANNED.env, "HCCL_BUFFSIZE": "512", "OMP": ""}}, (
+            "HCCL_BUFFSIZE 512, planned 1024", "OMP set, planned without",
+        )),
         ({"env": {}}, ("no HCCL_BUFFSIZE, planned 1024",)),
         ({"argv": ["vllm", "--tensor-parallel-size"], "env": 3}, None),
         ({"devices": "all", "argv": 3, "env": None}, ()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
@@ -11,6 +12,7 @@ from console.commands.masking import MASK, is_secret, masked_text
 from console.files import is_shipped
 from console.model.deployment import Deployment, Rank
 from console.model.layout import Group, NodeChange, flag_name
+from console.model.snapshot import WrittenIn
 from console.model.source import Path, Source
 
 OF_NODE = ("nic", "env_file")
@@ -20,16 +22,29 @@ _LONGEST = 48
 """Characters of a value; what is longer is told by its begin."""
 
 
-def written(deployment: Deployment, engine: str, names: Sequence[str]) -> str:
-    """One sentence for the settings of these names (see `signatures.yaml`); empty when there is nothing to say."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where settings are written."""
+
+    text: str = ""
+    """One sentence: files, values, lines; empty when there is nothing to say."""
+    file: WrittenIn = ""
+    """The file of the first of them."""
+    line: int = 0
+    """The first line to look at in it; 0 when none has one."""
+
+
+def written(deployment: Deployment, engine: str, names: Sequence[str]) -> Written:
+    """Where the settings of these names (see `signatures.yaml`) are written for an engine."""
     rank = next((each for each in deployment.ranks() if each.id == engine), None)
     if rank is None or rank.group not in deployment.layout.groups:
-        return ""
-    told = (
+        return Written()
+    told = [
         _of_node(deployment, rank, [name for name in names if name in OF_NODE]),
         _of_layout(deployment, rank, [name for name in names if name not in OF_NODE]),
-    )
-    return "; ".join(each for each in told if each)
+    ]
+    told = [each for each in told if each.text]
+    return replace(told[0], text="; ".join(each.text for each in told)) if told else Written()
 
 
 def file_words(source: Source | None, *, shipped: bool, name: str) -> str:
@@ -37,37 +52,45 @@ def file_words(source: Source | None, *, shipped: bool, name: str) -> str:
     return f"{name} (shipped)" if shipped or source is None else source.path
 
 
-def _of_node(deployment: Deployment, rank: Rank, names: Sequence[str]) -> str:
-    cluster, node = deployment.cluster, deployment.node(rank.node)
-    if not names or cluster.source is None:
-        return ""
-    parts = []
+def _of_node(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Written:
+    source, node = deployment.cluster.source, deployment.node(rank.node)
+    if not names or source is None:
+        return Written()
+    parts, places = [], []
     for name in names:
         value = getattr(node, name)
-        own = ("nodes", rank.node, name) in cluster.source.marks
-        place: Path = ("nodes", rank.node, name) if own else ("defaults", name)
-        parts.append(_part(cluster.source, name, value, place) if value else f"{name} is not set")
-    return f"node {rank.node} in {cluster.source.path}: {', '.join(parts)}"
+        own = not value or ("nodes", rank.node, name) in source.marks
+        places.append(("nodes", rank.node, name) if own else ("defaults", name))
+        parts.append(_part(source, name, value, places[-1]) if value else f"{name} is not set")
+    return Written(f"node {rank.node} in {source.path}: {', '.join(parts)}", "cluster", _line(source, places[0]))
 
 
-def _of_layout(deployment: Deployment, rank: Rank, names: Sequence[str]) -> str:
+def _of_layout(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Written:
     if not names:
-        return ""
+        return Written()
     layout = deployment.layout
     source = layout.source or Source("")
     like = deployment.assignment.copies.get(rank.group, rank.group)
-    found, missing = [], []
+    found: list[str] = []
+    missing: list[str] = []
+    place: Path = ("groups", like)
     for name in names:
         held = _held(deployment, rank, like, name)
         if held is None:
             missing.append(name)
         else:
+            place = place if found else held[0]
             found.append(_part(source, name, held[1], held[0]))
     if missing:
         places = " or ".join(dict.fromkeys(_place(like, name) for name in missing))
         found.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set ({places})")
     file = file_words(layout.source, shipped=is_shipped(layout), name=layout.name)
-    return f"{like} in {file}: {', '.join(found)}"
+    return Written(f"{like} in {file}: {', '.join(found)}", "layout", _line(source, place))
+
+
+def _line(source: Source, place: Path) -> int:
+    mark = source.mark(*place)
+    return mark.line if mark else 0
 
 
 def _place(group: str, name: str) -> str:
@@ -79,11 +102,11 @@ def _place(group: str, name: str) -> str:
 
 
 def _part(source: Source, name: str, value: object, place: Path) -> str:
-    mark = source.mark(*place)
+    line = _line(source, place)
     text = value if isinstance(value, str) else json.dumps(value)
     text = f"{name} {MASK if is_secret(name) else masked_text(text)}"
     cut = text if len(text) <= len(name) + _LONGEST else f"{text[: len(name) + _LONGEST - 3]}..."
-    return f"{cut} (line {mark.line})" if mark else cut
+    return f"{cut} (line {line})" if line else cut
 
 
 def _held(deployment: Deployment, rank: Rank, like: str, name: str) -> tuple[Path, object] | None:
