@@ -18,6 +18,7 @@ from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
 from console.services.monitoring import changes
 from console.services.monitoring.monitor import Monitor
+from console.services.operations.plans import PlanMaker
 from tests.services.deployments import deployment
 
 RUN = "20260101T000000Z-0000"
@@ -199,6 +200,20 @@ async def test_the_newest_live_run_counts_and_strays_are_shown(scene: Scene) -> 
     scene.runs("d0", replace(other, log_size=len(READY_LOG)))
     scene.monitor.on_log("d0", LogChunk(other.key, 0, READY_LOG, len(READY_LOG)))
     assert scene.state("other/mixed-0@d0") is EngineState.READY, "its port is not known: its log alone can tell"
+
+
+async def test_an_engine_of_another_deployment_is_of_no_group_of_ours_whatever_its_names(scene: Scene) -> None:
+    scene.up("d0")
+    spec = {"group": "decode"}
+    other = RunState(RunKey("decode", "decode-0", RUN), RunVerdict.RUNNING, pid=10, spec=spec)
+    stray = RunState(RunKey("pd", "decode-3", RUN), RunVerdict.RUNNING, pid=9, spec=spec)
+    scene.runs("d0", other, stray)
+    scene.monitor.publish()
+    engines = scene.monitor.snapshot.engines
+    assert engines["decode/decode-0@d0"].group == "decode/decode"
+    assert engines["decode-3@d0"].group == "decode"
+    plan = PlanMaker(deployment(), scene.monitor.snapshot).make("stop", ("decode-3@d0",))
+    assert plan.engines == ("decode-3@d0",)
 
 
 async def test_processes_that_are_not_ours_are_the_nodes_business(scene: Scene) -> None:

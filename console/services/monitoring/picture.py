@@ -321,15 +321,13 @@ def _strays(scene: Scene, planned: Iterable[Rank], now: float) -> dict[str, Engi
         for key, run in record.runs.items():
             if run.verdict not in _ALIVE or _is_task(run) or (key.deployment, key.engine, name) in known:
                 continue
-            label = (
-                f"{key.engine}@{name}"
-                if key.deployment == scene.deployment.name
-                else f"{key.deployment}/{key.engine}@{name}"
-            )
+            # No group of ours has a slash in its name, so none of another deployment is taken for one of them.
+            whose = "" if key.deployment == scene.deployment.name else f"{key.deployment}/"
+            label = f"{whose}{key.engine}@{name}"
             bare = EngineSnapshot(
                 id=label,
                 node=name,
-                group=str(run.spec.get("group", "")) if key.deployment == scene.deployment.name else key.deployment,
+                group=f"{whose}{run.spec.get('group', '')}",
                 role="mixed",
                 state=EngineState.IDLE,
                 headless=bool(run.spec.get("headless")),
