@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 MASK = "********"
 
@@ -21,6 +22,7 @@ _BARE = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Whether a variable or flag of this name holds a secret (`VLLM_API_KEY`, `--api-key`, `HF_TOKEN`)."""
     plain = name.lstrip("-")
@@ -29,7 +31,7 @@ def is_secret(name: str) -> bool:
 
 def masked_env(env: Mapping[str, str]) -> dict[str, str]:
     """The same variables with the values of secret ones hidden, and what is secret inside the others."""
-    return {name: MASK if value and is_secret(name) else masked_text(value) for name, value in env.items()}
+    return {name: MASK if value and is_secret(name) else _masked_word(value) for name, value in env.items()}
 
 
 def masked_argv(argv: Sequence[str]) -> tuple[str, ...]:
@@ -46,8 +48,14 @@ def masked_argv(argv: Sequence[str]) -> tuple[str, ...]:
             shown.append(f"{flag}={MASK}" if equals else word)
             hide = not equals
         else:
-            shown.append(masked_text(word))
+            shown.append(_masked_word(word))
     return tuple(shown)
+
+
+@lru_cache(maxsize=4096)
+def _masked_word(word: str) -> str:
+    """One word; the ranks of a deployment share nearly all of theirs."""
+    return masked_text(word)
 
 
 def masked_text(text: str) -> str:
