@@ -101,6 +101,24 @@ def test_what_a_stop_loses_goes_by_the_log_until_http_was_asked() -> None:
     assert "decode-1: starting (load); what is loaded is lost" in plan.losses
 
 
+@pytest.mark.parametrize(
+    ("phase", "headless", "lost"),
+    [
+        ("load", False, "starting (load); what is loaded is lost"),
+        ("engine-ready", True, "serving; requests there are aborted"),
+        ("serving", False, "serving; requests there are aborted"),
+        ("", False, "serving; requests there are aborted"),
+    ],
+)
+def test_a_rank_condemned_by_its_peer_loses_requests_only_if_it_served(phase: str, headless: bool, lost: str) -> None:
+    seen = picture({"decode-0": EngineState.DEGRADED, "decode-1": EngineState.FAILED})
+    hurt = replace(seen.engines["decode-0"], phase=phase, headless=headless)
+    plan = PlanMaker(deployment(), replace(seen, engines={**seen.engines, "decode-0": hurt})).make(
+        "stop", ("decode-0",)
+    )
+    assert f"decode-0: {lost}" in plan.losses
+
+
 def test_a_restart_stops_what_runs_and_starts_the_whole_group() -> None:
     plan = _plan("restart", ("decode-1",), {"decode-0": EngineState.FAILED, "decode-1": EngineState.DEGRADED})
     assert [stage.steps[0].act for stage in plan.stages] == [

@@ -292,14 +292,22 @@ class PlanMaker:
             if name in drained:
                 after = f"{self.drain_s:.0f} s after leaving the proxy are cut"
                 alike.setdefault(f"serving; requests that have not ended {after}", []).append(name)
-            elif seen is not None and (seen.state in routing.SERVING or seen.phase == Phase.SERVING):
-                alike.setdefault("serving; requests there are aborted", []).append(name)
-            elif seen is not None and seen.state is EngineState.STARTING:
+            elif seen is not None and _loads(seen):
                 phase = seen.phase or "phase unknown"
                 alike.setdefault(f"starting ({phase}); what is loaded is lost", []).append(name)
+            elif seen is not None and (seen.state in routing.SERVING or seen.phase == Phase.SERVING):
+                alike.setdefault("serving; requests there are aborted", []).append(name)
         for words, names in alike.items():
             for group in _by_stem(names):
                 yield f"{_names(group)}: {words}"
+
+
+def _loads(engine: EngineSnapshot) -> bool:
+    """Whether it has not served yet: it starts, or was condemned by a peer before its own start was over."""
+    if engine.state is EngineState.STARTING:
+        return engine.phase != Phase.SERVING
+    before = bool(engine.phase) and Phase(engine.phase).order < Phase.SERVING.order
+    return engine.state is EngineState.DEGRADED and before and not engine.headless
 
 
 def _by_node(ranks: Sequence[Rank]) -> Mapping[str, list[Rank]]:
