@@ -238,11 +238,14 @@ async def test_who_cancels_waits_no_longer_for_ports_and_is_told_what_is_open(tm
     assert len(node.listeners) == 1, "looked once"
 
 
-async def test_a_node_without_npu_smi_is_told_at_once_and_not_asked_again(tmp_path: Path) -> None:
+async def test_a_node_without_npu_smi_is_told_at_once_and_fails_no_stop(tmp_path: Path) -> None:
     node = Node(lambda _: (127, b"npu-smi: command not found\n"))
     found, said = await _verify(tmp_path, node)
-    assert found == "d0: ports closed, devices unknown: npu-smi is not installed"
-    assert (len(said), node.asked) == (1, 1)
+    assert found == "ports closed, devices unknown: npu-smi is not installed"
+    assert (said, node.asked) == ([], 1)
+    node.listeners = [_listening(7100)] * 2
+    found, _ = await _verify(tmp_path, node, cancelled=True)
+    assert found == "d0: port 7100 still has a listener", "ports can be asked without it"
 
 
 async def test_an_old_failure_of_npu_smi_says_nothing_about_now(tmp_path: Path) -> None:

@@ -88,9 +88,11 @@ class Ending:
             left = await self._left_on(step, link)
             if not left:
                 return f"ports closed{self._idle(step)}"
+            if NOT_INSTALLED in left:  # what cannot be asked fails no stop: else nothing could be restarted there, ever
+                return left
             if left != told:
                 say(told := left)
-            if self._scope.cancelled.is_set() or NOT_INSTALLED in left:
+            if self._scope.cancelled.is_set():
                 break
             await self._scope.pause(LOOK_EVERY_S)
         raise ConsoleError(
