@@ -13,6 +13,10 @@ KV_FULL, KV_FREE = 0.95, 0.90
 STORM_S, CALM_S = 1.0, 0.2
 """Preemptions per second, in the same way."""
 
+MEMORY_KILLED = "memory-killed"
+_KERNEL = ("the kernel killed", "killed by signal 9; the kernel killed")
+"""How a node says so of a run (`console.node.memory`)."""
+
 OWN = (
     Signature(
         "S1", "running", "the engine hangs",
@@ -55,6 +59,13 @@ OWN = (
         "Free space where the runs are kept, or set `base` of the node to a larger file system before the next start.",
         "df", where="console", fact="disk-full",
     ),
+    Signature(
+        "S8", "fatal", "the kernel killed it for lack of memory",
+        "The node, or the control group of the container, has less host memory than its engines took.",
+        "Give the node or the container more memory, or its engines less (fewer of them there, smaller KV pools on the CPU); "
+        "dmesg names what was killed. Then restart the group.",
+        "Linux kernel, oom_kill of memory.events and /proc/vmstat", where="console", fact=MEMORY_KILLED,
+    ),
 )  # fmt: skip
 """Conditions that no log line shows."""
 
@@ -71,6 +82,8 @@ def facts_of(snapshot: ClusterSnapshot, before: frozenset[tuple[str, str]]) -> I
     for engine in snapshot.engines.values():
         if engine.role == "proxy" and engine.state in _BROKEN and "@" not in engine.id:
             yield from _down(snapshot, engine)
+        if engine.state in _BROKEN and engine.cause.startswith(_KERNEL):
+            yield MEMORY_KILLED, engine.id, engine.cause
         if engine.state not in (EngineState.READY, EngineState.DEGRADED):
             continue
         rungs = {rung.name: rung for rung in engine.health}

@@ -24,12 +24,14 @@ from console.probes.sanitize import clean
 from console.services.logs.copies import LogBook
 from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
-from console.services.serving.conditions import OWN, facts_of
+from console.services.serving.conditions import MEMORY_KILLED, OWN, facts_of
 from console.services.serving.growth import Growth
 from console.services.serving.written import Written, written
 
 READ_BYTES = 256 * 1024
 """How much of one log is read in one turn of the event loop."""
+TELLS_S = 60.0
+"""An engine whose worker was killed ends within this time: vLLM first shuts its executor down."""
 ZONE_STEP_S = 900
 """Time zones differ by quarters of an hour."""
 
@@ -136,7 +138,7 @@ class DiagnosisWatch:
         logs = tuple(self._logs_of(now))
         self._growth.feed(snapshot)
         self._facts(now)
-        witnesses = timeline((*logs, *self._seen(now)))
+        witnesses = timeline((*logs, *self._seen(now, logs)))
         first = first_cause(witnesses, self._ended())
         for engine in snapshot.engines.values():
             key = self._monitor.current(engine.id)
@@ -183,13 +185,22 @@ class DiagnosisWatch:
             for fact, seen in (self._monitor.learnt(key).facts if key else {}).items():
                 yield fact, engine.id, seen
 
-    def _seen(self, now: float) -> Iterator[RankHits]:
+    def _seen(self, now: float, logs: Iterable[RankHits]) -> Iterator[RankHits]:
         engines = self._monitor.snapshot.engines
         for fact, engine, text in tuple(self._holding()):
             signature = of_fact(self._signatures, fact)
             since = self._known.since.get((fact, engine), now)
+            if fact == MEMORY_KILLED:
+                since = self._killed_at(engine, since, [log for log in logs if log.rank == engine])
             if signature is not None and now - since >= (self._cadences.drift_s if fact == "proxy-misses" else 0.0):
                 yield RankHits(engine, engines[engine].node, (Hit(signature, text, 0, "", since),))
+
+    def _killed_at(self, engine: str, seen: float, logs: Iterable[RankHits]) -> float:
+        """When the kernel killed. Only the end of the run tells that it did; what the log says just before tells of the kill."""
+        end = min(seen, self._ended().get(engine, seen))
+        serious = (each for each in timeline(logs) if each.hit.signature.severity != "advice")
+        told = [each.when for each in serious if end - TELLS_S <= each.when <= end]
+        return min(told, default=end)
 
     def _news(self, told: tuple[Diagnosis, ...]) -> None:
         """One event for a failure, however many ranks show it; told anew once it was gone."""
