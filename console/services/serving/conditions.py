@@ -63,7 +63,7 @@ OWN = (
         "S8", "fatal", "the kernel killed it for lack of memory",
         "The node, or the control group of the container, has less host memory than its engines took.",
         "Give the node or the container more memory, or its engines less (fewer of them there, smaller KV pools on the CPU); "
-        "dmesg names what was killed. Then restart the group.",
+        "dmesg names what was killed.",
         "Linux kernel, oom_kill of memory.events and /proc/vmstat", where="console", fact=MEMORY_KILLED,
     ),
 )  # fmt: skip
