@@ -97,7 +97,7 @@ class CommandLine:
         words += [f"take {name}" for name in snapshot.nodes]
         groups = self._screen.console.session.deployment.layout.groups
         words += [f"{verb} {name}" for verb in ("size", "reset", "scale") for name in groups]
-        words += [text for text, _ in BEGINNINGS] + [*_TABS]
+        words += [text for text, _ in BEGINNINGS] + [*_TABS, "edit layout", "edit cluster"]
         fleet = self._screen.console.fleet
         words += [f"cluster {each.cluster.name}" for each in fleet.sessions if fleet.several] if fleet else []
         words += [f"{verb} {name}" for verb in _VERBS if not snapshot.read_only for name in snapshot.engines]
