@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 
 from screens.app import ConsoleApp, Options
 from screens.protocols import Session
@@ -28,9 +29,10 @@ TOUR = (
     Picture("roles", ("escape", "7"), "nodes"),
     Picture("evaluation", ("escape", "B", "enter", "f", "G"), "AICore %"),
     Picture("plan", ("escape", "escape", "escape", "g", "x"), "cancel"),
+    Picture("causes", ("escape", "0"), "FIRST CAUSE"),
 )
-"""What a reader of the README sees, in this order; for the evaluation one result must be kept. The last one opens the plan
-dialog and nothing runs."""
+"""What a reader of the README sees, in this order; for the evaluation one result must be kept, for the causes something must
+have failed. The plan dialog is opened and nothing runs."""
 
 STEP_S = 0.1
 
@@ -42,9 +44,11 @@ async def take(
     *,
     size: tuple[int, int] = (120, 36),
     ready: Callable[[], bool] = lambda: True,
+    before: Mapping[str, Callable[[], Awaitable[None]]] = MappingProxyType({}),
     timeout_s: float = 60.0,
 ) -> tuple[Path, ...]:
-    """Walk the tour and write `NAME.svg` for each; `ready` is waited for before the first.
+    """Walk the tour and write `NAME.svg` for each; `ready` is waited for before the first, and what `before` has by a
+    picture's name is done before that one.
 
     Raises TimeoutError when a screen never shows what it should.
     """
@@ -55,6 +59,8 @@ async def take(
     async with app.run_test(size=size) as pilot:
         await _until(ready, timeout_s)
         for picture in tour:
+            if picture.name in before:
+                await before[picture.name]()
             for key in picture.keys:
                 await pilot.press(key)
                 await pilot.pause()

@@ -22,6 +22,7 @@ from console.model.errors import ExitCode
 from console.model.layout import Layout
 
 if TYPE_CHECKING:
+    from console.demo.cluster import DemoCluster
     from console.services.session import Session
 
 
@@ -119,7 +120,7 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
                 return [Session(cluster, meant, assignment, state_dir=Path(state), restarts=True)]
 
             if args.pictures is not None:
-                return runner.run(_draw(make({}, {})[0], args.pictures))
+                return runner.run(_draw(demo, make({}, {})[0], args.pictures))
             opening = Opening("starting the demo", lambda: make({}, {}), again=make, copies=Path(state) / "layouts")
             return run_app(opening, options_from(dict(os.environ), **looks(args)), loop=runner.get_loop())
         finally:
@@ -127,10 +128,16 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
             runner.run(demo.close())
 
 
-async def _draw(session: Session, directory: Path) -> int:
-    """Start everything, measure it once, then walk the tour of pictures on it."""
+async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:
+    """Start everything, measure it once, then walk the tour of pictures on it; for the last one an engine is made to fail."""
     from console.services.evaluation.words import read_words
     from screens.pictures import take
+
+    async def break_one() -> None:
+        last = session.deployment.ranks()[-1]
+        demo.fail(last.node, f"{last.role}-{last.dp_rank}", "memory")
+        plan = await session.operator.prepare("restart", [last.id])
+        await session.operator.run(plan, lambda _: None, confirmed=plan.confirm.expected)
 
     begun: list[asyncio.Task[None]] = []
 
@@ -147,7 +154,7 @@ async def _draw(session: Session, directory: Path) -> int:
             begun.append(asyncio.create_task(start()))
         return bool(begun) and begun[0].done() and all(node.devices for node in session.snapshot.nodes.values())
 
-    for path in await take(session, directory, ready=ready, timeout_s=180.0):
+    for path in await take(session, directory, ready=ready, before={"causes": break_one}, timeout_s=180.0):
         print(path)
     return ExitCode.OK
 
