@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,7 @@ class Editing:
         if source is None:
             self._warn("this cluster was not opened from a file")
         elif await self._changed(Path(source.path), line):
-            await self._reloading.read_again({})
+            await self._take({})
 
     async def _open_layout(self, line: int) -> None:
         session = self._screen.console.session
@@ -73,7 +73,7 @@ class Editing:
         path = own_file(layout)
         if path is not None:
             if await self._changed(path, line):
-                await self._reloading.read_again({})
+                await self._take({})
             return
         path = copy_place(cluster, layout.name, self._screen.console.opening.copies)
         if not await self._agreed(layout.name, cluster, path):
@@ -86,7 +86,12 @@ class Editing:
             if fresh and not changed:
                 path.unlink(missing_ok=True)
         if changed or not fresh:
-            await self._reloading.read_again({cluster: str(path)})
+            await self._take({cluster: str(path)})
+
+    async def _take(self, layouts: Mapping[str, str]) -> None:
+        """Have it read again, unless a plan has begun while the editor was open: a restart policy waits for nobody."""
+        if not self._reloading.refused():
+            await self._reloading.read_again(layouts)
 
     async def _agreed(self, name: str, cluster: str, path: Path) -> bool:
         there = path.exists()

@@ -36,7 +36,8 @@ class Reloading:
         console = self._screen.console
         fleet = console.fleet
         if fleet is not None and (fleet.acting or fleet.measuring):
-            words = "something runs from here; that must have ended first"
+            key = console.options.keys.word(BY_ID["reload"])
+            words = f"something runs from here; {key} reads the files again when that has ended"
             self._screen.notify(words, severity="warning", markup=False)
             return True
         if console.opening.again is None or fleet is None:

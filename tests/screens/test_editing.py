@@ -187,6 +187,17 @@ async def test_nothing_is_opened_while_a_plan_runs_and_where_no_file_was_read(
         await seen.press("ctrl+e")
         await seen.sees(lambda: "something runs from here" in seen.toasts())
         files.session.operator.running = None
+
+        def begin(text: str) -> str:
+            files.session.operator.running = plan
+            return text + "# changed\n"
+
+        files.typing = begin
+        await seen.press("ctrl+e")
+        await seen.sees(lambda: "F6 reads the files again when that has ended" in seen.toasts())
+        assert files.read == []
+        files.session.operator.running = None
+        files.opened.clear()
         monkeypatch.setenv("EDITOR", "no-such-editor-here")
         await seen.press("ctrl+e")
         await seen.sees("no no-such-editor-here on this machine")
