@@ -32,6 +32,8 @@ class Pattern:
     """The literals of `one|other`, each looked for by itself: an expression of several is tried at every byte."""
     counter: re.Pattern[bytes] | None = None
     """The expression and the rest of its line, for counting in one call; None when it might reach into the next line."""
+    hint: re.Pattern[bytes] | None = None
+    """A cheaper expression that every line with a match has too: where it is rare, the other is tried on few lines."""
     taken_literally: bool = False
     """It was no valid expression, so its characters are looked for as they are."""
 
@@ -60,7 +62,21 @@ class Pattern:
             return self._literal_starts(where, begin, end)
         if self.any_of:
             return self._any_starts(where, begin, end)
+        if self.hint is not None:
+            return self._hinted_starts(self.hint, where, begin, end)
         return self._regex_starts(where, begin, end)
+
+    def _hinted_starts(self, hint: re.Pattern[bytes], where: bytes | bytearray, begin: int, end: int) -> Iterator[int]:
+        at = begin
+        while (near := hint.search(where, at, end)) is not None:
+            newline = where.find(b"\n", near.end(), end)
+            stop = newline if newline >= 0 else end
+            found = self.regex.search(where, max(begin, where.rfind(b"\n", begin, near.start()) + 1), stop)
+            if found is not None:
+                yield found.start()
+            if newline < 0:
+                return
+            at = newline + 1
 
     def _any_starts(self, where: bytes | bytearray, begin: int, end: int) -> Iterator[int]:
         ahead = {each: where.find(each, begin, end) for each in self.any_of}
@@ -137,8 +153,9 @@ ERRORS = Pattern(
         rb"|^(?:\([^)\n]{1,60}\) )*[A-Za-z_.]{0,80}(?:Error|Exception)\b: ?",
         re.MULTILINE,
     ),
+    hint=re.compile(rb"ERROR|CRITICAL|FATAL|Traceback|Error|Exception"),
 )
-WARNINGS = Pattern("warnings", b"", False, False, re.compile(rb"\bWARN(?:ING)?\b", re.M))
+WARNINGS = Pattern("warnings", b"", False, False, re.compile(rb"\bWARN(?:ING)?\b", re.M), hint=re.compile(rb"WARN"))
 
 
 @dataclass(frozen=True, slots=True)

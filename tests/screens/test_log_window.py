@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from screens.lines import plain
 from screens.logs.drawing import collapse, level_role, text_of
 from screens.logs.file import LineCount, LogFile
 from screens.logs.filtered import FilteredLines
-from screens.logs.sieve import ERRORS, Pattern, Sieve, pattern
+from screens.logs.sieve import ERRORS, WARNINGS, Pattern, Sieve, pattern
 from screens.logs.window import Window
 
 SPAN = 16
@@ -301,3 +302,17 @@ def test_an_invalid_expression_is_looked_for_as_it_is() -> None:
     found: Pattern = pattern("a[b")
     assert found.taken_literally
     assert found.search(b"xa[by")
+
+
+@pytest.mark.parametrize("wanted", [ERRORS, WARNINGS], ids=["errors", "warnings"])
+def test_what_is_cheap_to_look_for_first_finds_the_same_lines(wanted: Pattern) -> None:
+    pieces = (b"ERROR", b"TERROR", b"ERRORS", b"WARN", b"WARNING 1", b"x", b"(A pid=1) ", b"ValueError: y", b"Errors: none",
+              b" Traceback (most recent call last):", b"Traceback", b"Exception", b"a.b.Exception: z", b"FATAL", b"")  # fmt: skip
+    lines = [b" ".join(each) for each in product(pieces, repeat=2)]
+    data = b"\n".join(lines) + b"\n"
+    plain_way = replace(wanted, hint=None)
+    assert wanted.hint is not None
+    found = [data.count(b"\n", 0, at) for at in wanted.starts(data)]
+    assert found == [number for number, line in enumerate(lines) if plain_way.search(line)]
+    cut = len(data) // 3
+    assert wanted.scan(data, cut, len(data) - 7, 10_000)[0] == plain_way.scan(data, cut, len(data) - 7, 10_000)[0]
