@@ -81,7 +81,7 @@ def _ordered(session: Session) -> bool:
     snapshot = session.snapshot
     down = {engine.id: engine.group for engine in snapshot.engines.values() if engine.state in _DOWN}
     groups = [group for group in down.values() if group]
-    return session.diagnosed(down) and (len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses))
+    return session.diagnosis.complete(down) and (len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses))
 
 
 def _known(snapshot: ClusterSnapshot) -> bool:

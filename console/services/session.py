@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from console.commands.bundle import rank_command
@@ -17,7 +17,7 @@ from console.model.errors import UsageError
 from console.model.findings import Finding
 from console.model.layout import Layout
 from console.model.run import RunKey
-from console.model.snapshot import ClusterSnapshot
+from console.model.snapshot import ClusterSnapshot, EventLevel
 from console.model.work import Work
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
@@ -102,7 +102,7 @@ class Session:
         self.upkeep = Upkeep(self._monitor, self._links, self.operator, self.state_dir, operator_name())
         self.verifier = Verifier(self._monitor, self._links)
         own = self.state_dir / "signatures.yaml"
-        self._diagnosis = DiagnosisWatch(self._monitor, self.logs, cadences, own=own)
+        self.diagnosis = DiagnosisWatch(self._monitor, self.logs, cadences, own=own)
         self._alerts = AlertWatch(self._monitor, self.journal, lock_path(self.state_dir, cluster.name), sends=alerts)
         self._findings: tuple[Deployment, tuple[Finding, ...]] | None = None
 
@@ -119,7 +119,7 @@ class Session:
             asyncio.create_task(self._health.run(), name="health"),
             asyncio.create_task(self._metrics.run(), name="metrics"),
             asyncio.create_task(self._works.run(), name="works"),
-            asyncio.create_task(self._diagnosis.run(), name="diagnosis"),
+            asyncio.create_task(self.diagnosis.run(), name="diagnosis"),
             asyncio.create_task(self._alerts.run(), name="alerts"),
             asyncio.create_task(self.restarts.run(), name="restarts"),
             asyncio.create_task(self._watch_lease(), name="lease"),
@@ -193,15 +193,15 @@ class Session:
             return command_text(command)
         return cmd_sh(command, self.deployment.node(rank.node))
 
+    def note(self, text: str) -> None:
+        """Add something this console did to the events, where it is found again."""
+        self._monitor.note(EventLevel.INFO, text)
+
     def heard(self, node: str) -> bool:
         """Whether a node has reported its runs, and the address it serves at where the cluster file does not say."""
         record = self._monitor.nodes[node]
         known = record.node.ip is not None or is_address(record.node.host) or bool(record.host.hostname)
         return record.runs_at is not None and known
-
-    def diagnosed(self, engines: Iterable[str]) -> bool:
-        """Whether the picture tells what the logs of these engines, as far as they are here, say of why they are down."""
-        return self._diagnosis.complete(engines)
 
     def retry(self, node: str) -> None:
         """Dial a node again now."""

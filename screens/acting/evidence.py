@@ -53,4 +53,5 @@ class Evidence:
         finally:
             self._busy = False
         words = f"evidence: {shown(str(path))}; secrets are masked, names and addresses are not"
-        self._screen.notify(words, markup=False, timeout=20)
+        session.note(words)
+        self._screen.notify(f"{words} (5)", markup=False, timeout=20)

@@ -483,6 +483,10 @@ class FakeSession:
         )
         self.publish()
 
+    def note(self, text: str) -> None:
+        """Among the events."""
+        self.event(text)
+
     def publish(self) -> None:
         """A new picture for all."""
         self.snapshot = self._picture()

@@ -65,3 +65,4 @@ async def test_evidence_is_one_private_file_and_its_path_is_told(
         (written,) = (tmp_path / "evidence").iterdir()
         assert str(written) in seen.toasts()
         assert written.stat().st_mode & 0o777 == 0o600
+        assert any(str(written) in event.text for event in seen.session.snapshot.events), "words in passing go"
