@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from console.cli.live import connected, opened, until
@@ -13,10 +14,11 @@ from console.cli.options import add_cluster_options
 from console.model.errors import ExitCode, Unreachable
 from console.model.pace import Pace, Skew, about
 from console.model.restart import GroupRestart
-from console.model.service import Service
+from console.model.service import Service, ServiceState
 from console.model.snapshot import (
     ClusterSnapshot,
     Device,
+    Diagnosis,
     EngineSnapshot,
     EngineState,
     Grade,
@@ -81,7 +83,9 @@ def _ordered(session: Session) -> bool:
     snapshot = session.snapshot
     down = {engine.id: engine.group for engine in snapshot.engines.values() if engine.state in _DOWN}
     groups = [group for group in down.values() if group]
-    return session.diagnosis.complete(down) and (len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses))
+    return session.diagnosis.complete(down) and (
+        len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses)
+    )
 
 
 def _known(snapshot: ClusterSnapshot) -> bool:
@@ -111,10 +115,26 @@ def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
         "service": _service(snapshot.service),
         "nodes": {name: _node(node, snapshot.at) for name, node in snapshot.nodes.items()},
         "engines": [_engine(engine) for engine in snapshot.engines.values()],
+        "causes": [_cause(each) for each in snapshot.diagnoses],
         "tasks": [_task(task) for task in snapshot.tasks],
         "starts": {name: _start(each) for name, each in snapshot.paces.items()},
         "skews": {name: _skew(each) for name, each in snapshot.skews.items()},
         "restarts": {name: _restart(each, snapshot.at) for name, each in snapshot.restarts.items()},
+    }
+
+
+def _cause(each: Diagnosis) -> dict[str, Any]:
+    return {
+        "signature": each.signature,
+        "severity": each.severity,
+        "title": each.title,
+        "first": each.first,
+        "engine": each.engine,
+        "node": each.node,
+        "at": round(each.at, 1),
+        "seen": clean(each.text),
+        "remedy": each.remedy,
+        "where": each.where or None,
     }
 
 
@@ -198,6 +218,7 @@ def _engine(engine: EngineSnapshot) -> dict[str, Any]:
         "held_up": engine.held_up or None,
         "asked": None if engine.asked is None else {"by": engine.asked.by or None, "at": engine.asked.at},
         "signature": engine.signature or None,
+        "differs": list(engine.drift),
     }
 
 
@@ -257,10 +278,33 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
         print(f"\n{'TASK':20} {'NODE':12} {'KIND':12}  RUN")
     for task in snapshot.tasks:
         print(f"{clean(task.name):20} {task.node:12} {clean(task.kind):12}  {clean(task.run)}")
+    for text in _advice(snapshot):
+        print(clean(text))
     for pace in snapshot.paces.values():
         print(f"\nstart of {pace.group}: {about(pace.elapsed_s)} so far; {pace.words()}")
     for restart in snapshot.restarts.values():
         print(f"\nrestart policy of {restart.group}: {restart.words(snapshot.at)}")
+
+
+def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
+    """What broke first and what to do about it, what a restart would change, and how an unproven service is proven."""
+    for each in (each for each in snapshot.diagnoses if each.first):
+        yield ""
+        yield f"first cause: {each.engine} on {each.node}: {each.signature} {each.title}"
+        yield f"  remedy: {each.remedy}"
+        if each.where:
+            yield f"  where: {each.where}"
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for engine in snapshot.engines.values():
+        if engine.drift and engine.state.alive:
+            alike.setdefault(engine.drift, []).append(engine.id)
+    for lines, names in alike.items():
+        more = f" +{len(names) - 1} more" if len(names) > 1 else ""
+        yield ""
+        yield f"until a restart {names[0]}{more} goes on with {'; '.join(lines)}"
+    if snapshot.service is not None and snapshot.service.state is ServiceState.UNPROVEN:
+        yield ""
+        yield "a completion proves that it serves: dsv4-console verify"
 
 
 def _trouble(node: NodeSnapshot) -> str:

@@ -10,6 +10,7 @@ from console.cli.status import _known, _print_table, document
 from console.model.service import Service, ServiceState
 from console.model.snapshot import (
     ClusterSnapshot,
+    Diagnosis,
     EngineSnapshot,
     EngineState,
     Grade,
@@ -79,3 +80,43 @@ def test_a_first_look_waits_for_the_answers_of_an_engine_whose_log_is_kept_quiet
     assert seen(Grade.WAIT)
     assert not seen(Grade.SKIPPED)
     assert seen(Grade.SKIPPED, Rung("http", Grade.WAIT))
+
+
+def test_the_first_cause_is_told_with_its_remedy_and_where_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    first = Diagnosis(
+        "C1", "fatal", "HBM is full", "", "Lower it.", "", "decode-3", "d0", "x\x1b[2J", 90.0, True, first=True,
+        where="decode in mine.yaml: gpu-memory-utilization 0.9 (line 7)",
+    )  # fmt: skip
+    later = replace(first, signature="A23", first=False)
+    picture = ClusterSnapshot(at=100.0, cluster="lab", deployment="x", diagnoses=(later, first))
+    _print_table(picture)
+    told = capsys.readouterr().out
+    assert "first cause: decode-3 on d0: C1 HBM is full\n  remedy: Lower it.\n  where: decode in mine.yaml" in told
+    assert "A23" not in told
+    causes = document(picture)["causes"]
+    assert [(each["signature"], each["first"]) for each in causes] == [("A23", False), ("C1", True)]
+    assert causes[0]["seen"] == "x"
+    _print_table(replace(picture, diagnoses=()))
+    assert "first cause" not in capsys.readouterr().out
+
+
+def test_what_a_restart_would_change_is_told_once_for_engines_that_differ_alike(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = ("--max-num-seqs 60, planned 30",)
+    states = [EngineState.READY, EngineState.READY, EngineState.FAILED, EngineState.READY]
+    engines = {
+        f"decode-{at}": EngineSnapshot(f"decode-{at}", "d0", "decode", "decode", state, drift=lines if at < 3 else ())
+        for at, state in enumerate(states)
+    }
+    picture = ClusterSnapshot(at=100.0, cluster="lab", deployment="x", engines=engines)
+    _print_table(picture)
+    told = [line for line in capsys.readouterr().out.splitlines() if "until a restart" in line]
+    assert told == ["until a restart decode-0 +1 more goes on with --max-num-seqs 60, planned 30"]
+    assert [each["differs"] for each in document(picture)["engines"]] == [[*lines]] * 3 + [[]]
+
+
+def test_an_unproven_service_names_the_command_that_proves_it(capsys: pytest.CaptureFixture[str]) -> None:
+    service = Service(ServiceState.UNPROVEN, "http://10.0.0.1:8000", "dsv4", "no completion was answered yet")
+    _print_table(ClusterSnapshot(at=100.0, cluster="lab", deployment="x", service=service))
+    assert capsys.readouterr().out.rstrip().endswith("dsv4-console verify")
