@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from console.commands.bundle import rank_command
 from console.commands.masking import masked_argv, masked_env
-from console.files import load_layout
+from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Command, Deployment, Rank
 from console.model.run import RunKey
@@ -92,3 +93,26 @@ def test_what_was_launched_as_planned_differs_in_nothing_until_the_layout_does()
         assert drifts.of(deployment, rank, key, {**spec, "port": 1}) != ()
         wanted = ("--gpu-memory-utilization 0.9, planned 0.85",) if rank.group == "decode" else ()
         assert drifts.of(changed, rank, key, spec) == wanted
+
+
+@pytest.mark.parametrize("name", shipped_layouts())
+def test_no_shipped_layout_differs_from_itself_once_its_record_went_through_a_file(name: str) -> None:
+    layout = load_layout(name)
+    count = iter(range(1, 200))
+    assign = {group: tuple(f"n{next(count)}" for _ in range(each.nodes)) for group, each in layout.groups.items()}
+    names = [node for members in assign.values() for node in members]
+    nodes = {node: {"host": f"10.0.0.{at}"} for at, node in enumerate(names, 1)}
+    defaults = {"nic": "eth0", "hardware": layout.hardware.model_dump()}
+    cluster = Cluster.model_validate({"name": "lab", "nodes": nodes, "defaults": defaults})
+    deployment, drifts = Deployment(cluster, layout, Assignment(assign)), Drifts()
+    assert deployment.ranks()
+    for rank in deployment.ranks():
+        command = rank_command(deployment, rank)
+        spec = {
+            "devices": list(rank.devices),
+            "port": rank.port,
+            "dp_rank": rank.dp_rank,
+            "argv": list(masked_argv(command.argv)),
+            "env": masked_env(command.env),
+        }
+        assert drifts.of(deployment, rank, RunKey(name, rank.id, "1"), json.loads(json.dumps(spec))) == ()
