@@ -52,6 +52,11 @@ class Action:
 
 _MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "check", "causes", "verify", "evaluation")
 
+_OPENING = ("left_square_bracket", "fullwidth_left_square_bracket", "left_black_lenticular_bracket")
+_CLOSING = ("right_square_bracket", "fullwidth_right_square_bracket", "right_black_lenticular_bracket")
+_QUOTES = ("quotation_mark", "left_double_quotation_mark", "right_double_quotation_mark")
+"""A key and what a Chinese input method makes of it."""
+
 ACTIONS: tuple[Action, ...] = (
     Action("help", ("question_mark", "f1", "fullwidth_question_mark"), "Help", "Every key; Enter runs it", "Console", footer=1),
     Action("quit", ("q",), "Quit", "One level back: both halves, the grid; from there leave, engines go on", "Console", footer=2),
@@ -75,8 +80,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("find", ("slash", "fullwidth_solidus", "ideographic_comma"), "Find", "Filter a list; search a log", "View", footer=9),
     Action("back", ("escape",), "Back", "One level up: prompt, filter, full screen, grid. Never quits", "Console"),
     Action("quit-now", ("ctrl+q",), "Quit", "Leave the console from anywhere", "Console"),
-    Action("next-pane", ("right_square_bracket", "fullwidth_right_square_bracket"), "Next tab", "Next tab", "View"),
-    Action("previous-pane", ("left_square_bracket", "fullwidth_left_square_bracket"), "Tab before", "Previous tab", "View"),
+    Action("next-pane", _CLOSING, "Next tab", "Next tab", "View"),
+    Action("previous-pane", _OPENING, "Tab before", "Previous tab", "View"),
     Action("focus-next", ("tab",), "Other half", "Move between the grid and the pane", "View"),
     Action("focus-previous", ("shift+tab",), "Other half", "Move between the pane and the grid", "View"),
     Action("full", ("f",), "Full", "Show this half alone, or both again", "View"),
@@ -91,7 +96,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("accept-key", ("K",), "Trust key", "Show the host key of a blocked node and trust it after a look", "Engines"),
     Action("copy", ("y",), "Copy", "Copy the pane, or the row's command, to your clipboard and a file", "View"),
     Action("interrupt", ("ctrl+c",), "Copy", "Copy what is selected; never harms anything", "Console"),
-    Action("plain", ("quotation_mark",), "Plain text", "Print it to the normal screen, to select by hand", "View"),
+    Action("plain", _QUOTES, "Plain text", "Print it to the normal screen, to select by hand", "View"),
     Action("mouse", ("f2",), "Mouse", "Mouse on or off; off leaves selecting to the terminal", "View"),
     Action("theme", ("T",), "Theme", "Next theme: dark, light, colour-blind safe, no colour", "View"),
     Action("replay-hold", ("f7",), "Hold", "Replay: hold it, or let it go on", "Replay"),
@@ -144,7 +149,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("take", ("t",), "Take away", "Free the node of this place; `:take NODE…`", "Roles", ("roles",), danger=True),
     Action("fill", ("A",), "Fill", "Give groups the nodes they lack, free first", "Roles", ("roles",), danger=True, footer=9),
     Action("scale", ("C",), "Scale", "More or fewer such groups: `:scale GROUP COUNT [NODE…]`", "Roles", ("roles",), danger=True),
-    Action("size", ("z",), "Size", "Size of the group: `:size GROUP NODES [RANKS [TP]]`", "Roles", ("roles",), danger=True),
+    Action("size", ("z",), "Size", "Size of the group: `:size GROUP NODES [RANKS-EACH [TP]]`", "Roles", ("roles",), danger=True),
     Action("reset", ("equals_sign",), "Reset size", "The layout's size again; `:reset GROUP`", "Roles", ("roles",), danger=True),
     Action("follow", ("F",), "Follow", "Stay at the end of the log, or stop there", "Log", ("log",)),
     Action("space-down", ("space",), "Page down", "One page down", "Log", ("log",)),

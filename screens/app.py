@@ -190,8 +190,8 @@ class ConsoleApp(App[int]):
         markup: bool = True,
     ) -> None:
         """Say something in passing; it goes by itself, or with the first key after it could be read."""
-        self.passing.said()
-        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+        if self.passing.said(message):
+            super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def action_nothing(self) -> None:
         """What ctrl-c does where nobody else wants it."""

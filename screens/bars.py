@@ -91,8 +91,9 @@ class Header(Bar):
             parts.append(((f"{problems} finding{'s' if problems != 1 else ''} (7)", "warn"),))
         line = self._fitted(tuple(head), snapshot, parts, keys)
         left = self.size.width - length(line) - 1
-        if snapshot.alerts and left >= LEAST_ALERT:
-            first, more = snapshot.alerts[0], len(snapshot.alerts) - 1
+        holding = [each for each in snapshot.alerts if not each.calm]
+        if holding and left >= LEAST_ALERT:
+            first, more = holding[0], len(holding) - 1
             words = shown(first.title) + (f" +{more}" if more else "")
             role = "fail" if first.level == "error" else "warn"
             line = (*line, (fit(words, min(left, length(((words, ""),)))), role))
@@ -106,10 +107,12 @@ class Header(Bar):
         service, cells = snapshot.service, self.size.width
         if service is None:
             return _joined((head, *parts), cells)
-        room = cells - (LEAST_ALERT + 1 if snapshot.alerts else 0)
-        more = keys.word(BY_ID[_leads_on(snapshot)]) if _leads_on(snapshot) else ""
-        for words in (service.words(), service.brief()) if cells >= WIDE else (service.brief(),):
-            line: Line = ((shown(words), f"bold {SERVICES[service.state]}"), (f" ({more})" if more else "", "key"))
+        room = cells - (LEAST_ALERT + 1 if any(not each.calm for each in snapshot.alerts) else 0)
+        action, words = _leads_on(snapshot)
+        key = keys.word(BY_ID[action]) if action else ""
+        more = f"{key}: {words}" if key else ""
+        for told in (service.words(), service.brief()) if cells >= WIDE else (service.brief(),):
+            line: Line = ((shown(told), f"bold {SERVICES[service.state]}"), (f" ({more})" if more else "", "key"))
             every = (head, line, *parts)
             if sum(length(part) + 1 for part in every) <= room:
                 break
@@ -124,12 +127,13 @@ class Header(Bar):
         return tuple(spans)
 
 
-def _leads_on(snapshot: ClusterSnapshot) -> str:
-    """The action that shows what is behind the verdict, or proves it; empty where none does."""
+def _leads_on(snapshot: ClusterSnapshot) -> tuple[str, str]:
+    """The action that shows what is behind the verdict, or proves it, and its word; empty where none does."""
     state = snapshot.service.state if snapshot.service else None
     if state is ServiceState.UNPROVEN:
-        return "pane-13"
-    return "pane-10" if state in (ServiceState.DOWN, ServiceState.PART) and snapshot.diagnoses else ""
+        return "pane-13", "prove"
+    known = state in (ServiceState.DOWN, ServiceState.PART) and snapshot.diagnoses
+    return ("pane-10", "why") if known else ("", "")
 
 
 def _joined(parts: Sequence[Line], cells: int) -> Line:

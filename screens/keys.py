@@ -13,7 +13,8 @@ from screens.actions import ACTIONS, BY_ID, PLACES, Action, Place, key_word
 GUARDED = frozenset({"y", "n", "enter", "escape", "delete", "backspace", "ctrl+d", "ctrl+k", "ctrl+c"})
 """Keys that confirm, cancel or slip: nothing that can end in a change on a node may sit on them."""
 
-
+_BY_METHOD = ("fullwidth", "ideographic", "left_black", "right_black", "left_double", "right_double")
+"""How the names of keys begin that only an input method makes."""
 _NO_KEY = "no-key"
 """A key that no terminal sends: Textual takes an empty word for no change."""
 
@@ -35,7 +36,7 @@ class Keys:
 
     def words(self, action: Action) -> str:
         """All keys as written for people, without the full-width aliases."""
-        return " ".join(key_word(key) for key in self.of(action) if not key.startswith(("fullwidth", "ideographic")))
+        return " ".join(key_word(key) for key in self.of(action) if not key.startswith(_BY_METHOD))
 
     def keymap(self) -> dict[str, str]:
         """For Textual: binding id to keys."""

@@ -14,10 +14,15 @@ class Passing:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._said_at: float | None = None
+        self._words = ""
 
-    def said(self) -> None:
-        """Something was said."""
-        self._said_at = self._clock()
+    def said(self, words: str) -> bool:
+        """Something is said; False when just that stands there already, as in a paste that is refused key by key."""
+        now = self._clock()
+        if words == self._words and self._said_at is not None and now - self._said_at < READ_S:
+            return False
+        self._words, self._said_at = words, now
+        return True
 
     def over(self) -> bool:
         """Whether there is something that can have been read; a key was pressed, so it is not asked again."""

@@ -29,7 +29,8 @@ class Terminal:
         return driver if isinstance(driver, ConsoleDriver) else None
 
     def attach(self) -> None:
-        """Hear from the driver from now on."""
+        """Hear from the driver from now on; after a stop by `ctrl-z` the shell has cleared what was drawn."""
+        self._app.app_resume_signal.subscribe(self._app, lambda _: self.redraw())
         driver = self._driver
         if driver is not None:
             driver.on_drained = self.caught_up

@@ -23,3 +23,5 @@ class Alert:
     remedy: str = ""
     subjects: tuple[str, ...] = ()
     """The engines or nodes that show it."""
+    calm: bool = False
+    """Whether it does not hold at this moment, and is over when it stays so for a while."""

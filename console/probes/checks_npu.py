@@ -342,7 +342,7 @@ CHECKS = (
     Check("11", "devices, health, strangers", "npu", _devices, "Every device of the layout must be there, well and free.",
           "reset a sick or lost card; stop the named processes", applies=_has_npus),
     Check("12", "HBM is idle", "npu", _memory, "What is in use before the start is missing for the KV cache.",
-          "stop what is left over; the NPU pane names the pids", applies=_has_npus),
+          "stop what is left over; `unmanaged` of the node (U on the screen) names the pids and ends one", applies=_has_npus),
     Check("13", "no engine left over", "processes", _left_over, "An old engine holds devices and ports.",
           "stop it: adopt it in the console, or kill the named pids"),
     Check("14", "device nodes in the container", "device-nodes", _nodes, "The runtime opens /dev/davinciN.",

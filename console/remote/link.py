@@ -28,6 +28,8 @@ from console.remote.standing import Standing
 
 PING_S = 5.0
 STALE_S = 12.0
+GIVE_UP_S = 60.0
+"""After so long without a byte the helper is given up and the node dialled anew: a process that hangs answers nobody ever."""
 """No byte for this long: the helper says something at least every 4 s."""
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
@@ -192,6 +194,12 @@ class NodeLink(Requests):
                     return DialError(text, blocked=False, hint="its login shell may wait for input")
                 continue
             await self._ping(channel)
+            silent_s = time.monotonic() - channel.heard_at
+            if self.link.state is LinkState.STALE and (silent_s > GIVE_UP_S or self._retry.is_set()):
+                text = f"{self.node.name} has been silent for {silent_s:.0f} s and is dialled anew"
+                return DialError(
+                    text, blocked=False, hint="look whether the node is overloaded or its helper is stopped"
+                )
         return channel.why(self._hearing.said_hello)
 
     async def _ping(self, channel: HelperChannel) -> None:

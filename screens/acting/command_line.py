@@ -52,8 +52,7 @@ class CommandLine:
 
     def _prompt(self, kind: Kind, words: list[str], placeholder: str, value: str = "") -> None:
         screen = self._screen
-        if kind == "/":
-            self._searched = screen.focused
+        self._searched = screen.focused
         screen.footer.display = False
         screen.prompt.open(kind, words, placeholder, value)
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
@@ -57,6 +58,8 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         Binding("up,k", "scroll(-1)", "Up", show=False),
         Binding("pagedown", "scroll(10)", "Page down", show=False),
         Binding("pageup", "scroll(-10)", "Page up", show=False),
+        Binding("end,G", "scroll(100000)", "End", show=False),
+        Binding("home", "scroll(-100000)", "Top", show=False),
     ]
 
     careful: bool = True
@@ -68,6 +71,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         self.pen = pen
         self._clock = clock
         self._opened = clock()
+        self._answered = False
         self.heading_line = Text(id="heading")
         self.body = Text(id="body")
         self.foot = Text(id="foot")
@@ -113,7 +117,9 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
 
     def head(self, listed: ListWidget) -> None:
         """Draw the heading, with how many rows of this list are not seen."""
-        more: Line = ((f"  {listed.beyond}", "key"),) if listed.beyond and listed.size.height else ()
+        below = listed.beyond.endswith("below")
+        words = f"  {listed.beyond}{', PgDn End' if below else ''}"
+        more: Line = ((words, "key"),) if listed.beyond and listed.size.height else ()
         self.heading_line.show([Row("heading", (*self._heading, *more))])
 
     def type_at_once(self, event: events.Key, begins: str) -> None:
@@ -134,6 +140,13 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     def action_redraw(self) -> None:
         """Draw the dialog anew, whatever the terminal shows."""
         self.refresh(repaint=True, layout=True)
+
+    def dismiss(self, result: Answer | None = None) -> AwaitComplete:
+        """Close with an answer, once: the second of two quick keys finds it closing, and closing twice would end the console."""
+        if self._answered:
+            return AwaitComplete()
+        self._answered = True
+        return super().dismiss(result)
 
     def action_leave(self) -> None:
         """Go back without doing anything."""

@@ -6,6 +6,7 @@ It opens at once and is filled when the plan is there. It gives back what was ty
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from string import ascii_letters, digits
 from typing import ClassVar
 
 from textual import events
@@ -34,6 +35,8 @@ VERBS: dict[Verb, str] = {
     "tune": "TUNE",
     "weights": "COPY WEIGHTS",
 }
+TYPED = "".join(char for char in ascii_letters + digits if char not in "ynjkG")
+"""What begins an answer, right or wrong: what would be swallowed without a word looks like an answer to who types it."""
 _ROLES = {Severity.ERROR: "fail", Severity.WARNING: "warn", Severity.NOTE: "dim"}
 
 
@@ -187,10 +190,9 @@ class PlanDialog(Dialog[str]):
         return lines
 
     def on_key(self, event: events.Key) -> None:
-        """The answer may be typed at once, though Cancel has the focus; a wrong number is refused when it is whole."""
-        if self.plan is not None:
-            confirm = self.plan.confirm
-            self.type_at_once(event, confirm.expected[:1] if confirm.kind == "name" else "0123456789")
+        """The answer may be typed at once, though Cancel has the focus; a wrong one is refused when it is whole."""
+        if self.plan is not None and self.plan.confirm.kind != "key":
+            self.type_at_once(event, self.plan.confirm.expected[:1] + TYPED)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """The only button is Cancel."""

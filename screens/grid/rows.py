@@ -166,7 +166,10 @@ def _strip(_node: NodeSnapshot, engines: Sequence[EngineSnapshot], _now: float, 
 def _states(node: NodeSnapshot, engines: Sequence[EngineSnapshot], _now: float, pen: Pen) -> Line:
     if node.link.state not in (LinkState.UP, LinkState.STALE):
         sign = LINKS[node.link.state]
-        reason = f": {shown(node.link.reason)}" if node.link.reason else ""
+        why = node.link.reason.removeprefix(f"{node.name}: ").removeprefix(
+            f"{node.name} "
+        )  # the row begins with the name
+        reason = f": {shown(why)}" if why else ""
         return ((f"{pen.sign(sign)} {sign.word}{reason}", sign.role),)
     words = count_words(engines, pen)
     if node.unmanaged:

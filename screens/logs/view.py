@@ -154,7 +154,8 @@ class LogView(LineWidget):
             view.resize(self.size.width, self.size.height)
         rows = view.rows()
         if not rows:
-            words = " no line passes the filter" if self.sieve and view.begun else " the log is empty so far"
+            none = f" no line passes {shown(self.sieve.words())}; esc shows all"
+            words = none if self.sieve and view.begun else " the log is empty so far"
             rows = [((words, "dim"),)]
         self.paint([(row, ()) for row in rows])
 

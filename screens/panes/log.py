@@ -51,7 +51,7 @@ class LogPane(LogView, can_focus=True):
         self.filters.filter(text)
 
     def back(self) -> bool:
-        """One thing less: the selection, the search, the filters; False when there was none of them."""
+        """One thing less: the selection, the search, the filters, the earlier run; False when there was none of them."""
         if self.extraction.unselect():
             return True
         if self.window is not None and self.window.needle is not None:
@@ -59,6 +59,10 @@ class LogPane(LogView, can_focus=True):
             return True
         if self.sieve:
             self.filter("")
+            return True
+        if self.run_name is not None and self.moment is not None:
+            self.run_name = None
+            self.take(self.moment)
             return True
         return False
 

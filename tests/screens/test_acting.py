@@ -357,3 +357,39 @@ async def test_ctrl_q_leaves_from_inside_a_dialog_too(tmp_path: Path) -> None:
         await seen.press("ctrl+q")
         await seen.sees(lambda: seen.app._exit)
         assert session.operator.ran == []
+
+
+@pytest.mark.parametrize("opener", ["a", "ctrl+p", "question_mark"])
+async def test_two_quick_enters_in_a_chooser_choose_once(tmp_path: Path, opener: str) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press(opener)
+        await seen.sees("type to search")
+        await seen.pilot.press("enter", "enter")
+        await seen.pilot.pause()
+        await seen.press("escape", "escape", "5")
+        await seen.sees(lambda: seen.app.main.pane is seen.app.main.panes["events"])
+
+
+async def test_the_same_words_said_again_and_again_stand_there_once(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path), step=0.001) as seen:
+        for _ in range(9):
+            seen.app.notify("ignored", markup=False)
+        await seen.pilot.pause()
+        assert seen.toasts() == "ignored"
+        seen.app.notify("another", markup=False)
+        seen.app.notify("ignored", markup=False)
+        await seen.pilot.pause()
+        assert seen.toasts() == "ignored | another | ignored"
+
+
+async def test_a_wrong_word_typed_into_a_plan_is_refused_and_not_swallowed(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press("*", "x")
+        await seen.sees("type the number of engines, then Enter")
+        await seen.type("demo")
+        await seen.press("enter")
+        await seen.sees(lambda: "that is not 19; nothing was done" in seen.toasts())
+        assert isinstance(seen.app.screen, PlanDialog)
+        assert session.operator.ran == []

@@ -46,8 +46,8 @@ async def test_eighteen_engines_on_four_nodes_are_readable(tmp_path: Path, size:
         (Service(ServiceState.DOWN, DOOR, "dsv4", "no decode"), "DOWN: no decode", "DOWN: no decode"),
         (
             Service(ServiceState.UNPROVEN, DOOR, "dsv4", "nothing yet"),
-            "UNPROVEN: nothing yet (Y)",
-            f"UNPROVEN: nothing yet {DOOR} dsv4 (Y)",
+            "UNPROVEN: nothing yet (Y: prove)",
+            f"UNPROVEN: nothing yet {DOOR} dsv4 (Y: prove)",
         ),
         (None, "", ""),
     ],
@@ -303,7 +303,14 @@ async def test_the_filter_finds_engines_of_a_node_that_is_not_open(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "key", ["fullwidth_exclamation_mark", "fullwidth_question_mark", "fullwidth_colon", "ideographic_comma"]
+    "key",
+    [
+        "fullwidth_exclamation_mark",
+        "fullwidth_question_mark",
+        "fullwidth_colon",
+        "ideographic_comma",
+        "right_black_lenticular_bracket",
+    ],
 )
 async def test_keys_of_a_chinese_input_method_work(tmp_path: Path, key: str) -> None:
     async with running(FakeSession(tmp_path)) as seen:
@@ -402,7 +409,7 @@ async def test_the_header_names_the_key_to_the_causes_once_one_is_known(tmp_path
     async with running(session) as seen:
         assert "DOWN: no decode  " in seen.lines()[0]
         session.diagnosed("decode-3")
-        await seen.sees("DOWN: no decode (0) ")
+        await seen.sees("DOWN: no decode (0: why) ")
 
 
 @pytest.mark.parametrize("read_only", [False, True])

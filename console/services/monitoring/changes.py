@@ -145,7 +145,9 @@ def link_event(before: Link, after: Link) -> tuple[EventLevel, str] | None:
     if before.state is after.state:
         return None
     if after.state is LinkState.UP:
-        return EventLevel.INFO, "connected"
+        return EventLevel.INFO, "heard again" if before.state is LinkState.STALE else "connected"
+    if after.state is LinkState.STALE:
+        return EventLevel.WARNING, after.reason
     if after.state is LinkState.BLOCKED:
         return EventLevel.ERROR, f"blocked: {after.reason}"
     if after.state is LinkState.LOST and before.state in (LinkState.UP, LinkState.STALE, LinkState.CONNECTING):

@@ -148,7 +148,8 @@ class AlertBook:
     @property
     def active(self) -> tuple[Alert, ...]:
         """The alerts that hold, errors first, then by age."""
-        return tuple(sorted(self._active.values(), key=lambda each: (each.level != "error", each.since)))
+        told = (replace(each, calm=key in self._gone) for key, each in self._active.items())
+        return tuple(sorted(told, key=lambda each: (each.level != "error", each.since)))
 
     def take(self, snapshot: ClusterSnapshot) -> None:
         """Take a picture."""
@@ -180,6 +181,9 @@ class AlertBook:
         runs = self._runs.get(key, {})
         group = [each for each in snapshot.engines.values() if key in (f"group/{each.group}", f"silent/{each.group}")]
         later = [each for name, run in runs.items() if (each := snapshot.engines.get(name)) and each.run != run]
+        shown = [each for name in runs if (each := snapshot.engines.get(name))]
+        if shown and all(each.state is EngineState.EXITED for each in shown):
+            return True
         if not group and len(later) < len(runs):
             return False
         ends = (EngineState.READY, EngineState.EXITED) if group else (EngineState.READY,)

@@ -21,7 +21,8 @@ OWN = (
     Signature(
         "S1", "running", "the engine hangs",
         "Requests run, no token comes, and /health looks only at the error flag of the engine.",
-        "Read the logs of all ranks of the group for the first error, take a stack of a worker (py-spy dump), restart the group.",
+        "Read the logs of all ranks of the group for the first error, gather evidence (Q on the screen, or `doctor`; it holds "
+        "the stacks), then restart the group.",
         "vllm-ascend issues 13648, 13964", where="console", fact="hang",
     ),
     Signature(
