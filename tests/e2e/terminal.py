@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -74,16 +75,21 @@ class Terminal:
 
 @contextlib.contextmanager
 def console_in_terminal(
-    lab: Lab, *words: str, size: tuple[int, int], name: str, editor: str = "true"
+    lab: Lab, *words: str, size: tuple[int, int], name: str, editor: str = "true", shell: bool = False
 ) -> Iterator[Terminal]:
-    """The console on a lab's cluster in a terminal of `size` (columns, rows), ended at the end."""
+    """The console on a lab's cluster in a terminal of `size` (columns, rows), ended at the end; `shell` has bash run it."""
     terminal = Terminal(f"dsv4-{name}-{os.getpid()}")
     command = [sys.executable, "-m", "console", "--cluster", str(lab.file), "--no-hints", *words]
     config = f"XDG_CONFIG_HOME={lab.state.parent / 'config'}"
     given = [f"XDG_STATE_HOME={lab.state}", config, f"VISUAL={editor}", "TERM=screen-256color"]
+    typed = shlex.join(command)
+    command = ["bash", "--norc", "-i"] if shell else command
     columns, rows = (str(number) for number in size)
     start = ["tmux", "-L", terminal.socket, "-f", "/dev/null", "new-session", "-d", "-x", columns, "-y", rows]
     subprocess.run([*start, "env", *given, *command], check=True, timeout=10)
+    if shell:
+        terminal.tmux("send-keys", "-l", typed)
+        terminal.press("Enter")
     try:
         yield terminal
     finally:
