@@ -14,8 +14,10 @@ from console.cli.completion import words_of_commands
 from console.cli.main import COMMANDS, main
 from console.cli.options import remember_layout, remembered_layout
 from console.cli.output import ActData, print_data
+from console.cli.screen import must_be_terminal
 from console.files import load_layout, shipped_layouts, shipped_text
 from console.model.cluster import Cluster
+from console.model.errors import UsageError
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent
 
 LAB = "name: lab\nnodes: {p0: {host: 10.0.0.1}, p1: {host: 10.0.0.2}, d0: {host: 10.0.0.3}, d1: {host: 10.0.0.4}}\n"
@@ -214,3 +216,18 @@ def test_the_layout_used_last_is_the_file_that_was_meant_though_it_kept_a_shippe
     assert remembered_layout(cluster) == str(tmp_path / "mine.yaml")
     remember_layout(cluster, load_layout("a3-pd"))
     assert remembered_layout(cluster) == "a3-pd"
+
+
+@pytest.mark.parametrize("kind", ["dumb", "", "unknown"])
+def test_the_screen_refuses_a_terminal_it_cannot_draw_on(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stream:
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "__stdin__", Stream())
+    monkeypatch.setattr(sys, "__stderr__", Stream())
+    monkeypatch.setenv("TERM", kind)
+    with pytest.raises(UsageError, match="cannot be drawn on TERM"):
+        must_be_terminal()
+    monkeypatch.setenv("TERM", "screen-256color")
+    must_be_terminal()

@@ -14,6 +14,7 @@ from console.cli.output import ActData, add_output
 from console.cli.status import anything_down, settle
 from console.model.errors import ExitCode, Refused, UsageError
 from console.model.plan import Outcome, Plan, PlanResult, StepEvent, Verb
+from console.services.operations.history import UNREACHED
 from console.services.operations.plans import DRAIN_S
 from console.services.readiness.gate import overrides
 from console.services.session import Session
@@ -106,6 +107,7 @@ async def _run(args: argparse.Namespace) -> int:
             plan, notice, confirmed=confirmed, takeover=args.takeover, override=override
         )
         data.end(result)
+        _tell_left_out(plan, result)
         return _code(plan, result)
 
 
@@ -172,4 +174,14 @@ def _notice(session: Session, plan: Plan, *, wait: bool) -> Callable[[StepEvent]
 
 def _code(plan: Plan, result: PlanResult) -> int:
     bad = [step.id for step in plan.steps if result.outcomes[step.id] in (Outcome.FAILED, Outcome.UNKNOWN)]
-    return ExitCode.FAILED if bad else ExitCode.OK
+    if bad:
+        return ExitCode.FAILED
+    return ExitCode.UNREACHABLE if any(each.rule == UNREACHED for each in plan.findings) else ExitCode.OK
+
+
+def _tell_left_out(plan: Plan, result: PlanResult) -> None:
+    """A start that was not waited for to its end leaves out what comes after the wait, first of all the proxy."""
+    skipped = [step for step in plan.steps if result.outcomes[step.id] is Outcome.SKIPPED and step.act == "launch"]
+    names = list(dict.fromkeys(name for step in skipped for name in step.engines))
+    if result.cancelled and names:
+        print(f"not started: {', '.join(names)}; once the others are ready: start {' '.join(names)}", file=sys.stderr)

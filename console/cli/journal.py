@@ -14,6 +14,9 @@ from console.model.errors import ExitCode, UsageError
 from console.services.places import journal_path, state_home
 from console.services.traces import Trace, traces
 
+MOST = 100
+"""Characters of an outcome in the table; `-o json` has all of it."""
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `journal`."""
@@ -47,5 +50,6 @@ def run(args: argparse.Namespace) -> int:
 def _cells(trace: Trace) -> tuple[str, ...]:
     took = "" if trace.took_s is None else f" in {trace.took_s:.0f} s"
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(trace.at))
-    outcome = "; ".join((trace.outcome + took, *trace.details))
+    outcome = "; ".join(part for part in (trace.outcome + took, *trace.details) if part)
+    outcome = outcome if len(outcome) <= MOST else f"{outcome[: MOST - 1]}…"
     return (clock, trace.who, trace.what, outcome, trace.whom)

@@ -96,6 +96,10 @@ def must_be_terminal() -> None:
         if stream is None or not stream.isatty():
             hint = "in a script use status, start, logs …; over ssh give -t"
             raise UsageError(f"the screen needs a terminal, and {name} is none", hint=hint)
+    kind = os.environ.get("TERM", "")
+    if kind in ("", "dumb", "unknown"):
+        hint = "set TERM to what the terminal is, for example xterm-256color; in an editor's shell use status, start, logs …"
+        raise UsageError(f"the screen cannot be drawn on TERM={kind or '(not set)'}", hint=hint)
 
 
 def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Opening:

@@ -90,7 +90,7 @@ class Session:
         parts = (self._monitor, self._links, self.journal)
         self._notes = Notes(self._monitor, self._links)
         self.operator = Operator(
-            *parts, who=operator_name(), preflight=self.preflight, change=self._roles.change, notes=self._notes
+            *parts, who=operator_name(), preflight=self.preflight, roles=self._roles, notes=self._notes
         )
         self._paces = PaceWatch(self._monitor, book_path(self.state_dir, cluster.name, layout.name))
         self.restarts = RestartWatch(self._monitor, self.operator, armed=restarts, notes=self._notes)

@@ -105,6 +105,14 @@ class PlanDialog(Dialog[str]):
         if self.plan.blocked:
             self._only_closes()
 
+    def on_resize(self) -> None:
+        """Another width breaks texts elsewhere; the body learns its own a moment later."""
+        self.call_after_refresh(self._again)
+
+    def _again(self) -> None:
+        if self.plan is not None:
+            self.say(self._title(), self._lines(self.plan), self._foot(self.plan))
+
     def _only_closes(self) -> None:
         """Nothing can be set going, so there is nothing to cancel."""
         self.query_one("#cancel", Button).label = "Close"

@@ -393,3 +393,15 @@ async def test_a_wrong_word_typed_into_a_plan_is_refused_and_not_swallowed(tmp_p
         await seen.sees(lambda: "that is not 19; nothing was done" in seen.toasts())
         assert isinstance(seen.app.screen, PlanDialog)
         assert session.operator.ran == []
+
+
+async def test_an_open_plan_is_broken_anew_to_another_width(tmp_path: Path) -> None:
+    words = [f"w{number:03}" for number in range(40)]
+    session = FakeSession(tmp_path)
+    session.operator.findings = (Finding("R23", Severity.WARNING, " ".join(words), "layout.yaml:7"),)
+    async with running(session, LARGE) as seen:
+        await _to_engine(seen, "decode-3")
+        await seen.press("x")
+        await seen.sees("w039")
+        await seen.pilot.resize_terminal(80, 24)
+        await seen.sees(lambda: all(word in seen.text() for word in words))

@@ -211,3 +211,28 @@ def test_starts_too_long_for_the_budget_of_a_policy_are_warned_of(seconds: float
         if warned
         else []
     )
+
+
+AWAY = {**READY, "decode-2": EngineState.UNREACHABLE, "decode-3": EngineState.UNREACHABLE}
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [("stop", "what runs there goes on"), ("restart", "would be stopped and could not start without them"),
+     ("force", "what runs there goes on")],
+)  # fmt: skip
+def test_an_act_names_whom_it_cannot_reach(verb: Verb, words: str) -> None:
+    plan = _plan(verb, ("decode-2", "decode-3"), AWAY)
+    (found,) = [each for each in plan.findings if each.rule == "REACH"]
+    assert found.severity is Severity.WARNING
+    assert found.where == "d1"
+    assert found.message.startswith("d1 is out of reach, so decode-2, decode-3 cannot be stopped: ")
+    assert words in found.message
+    assert not [each for each in _plan("start", (), AWAY).findings if each.rule == "REACH"]
+
+
+def test_force_says_which_ranks_it_leaves_useless() -> None:
+    lost = _plan("force", ("decode-2",), READY).losses
+    assert "decode: its other 3 ranks serve nothing without it; restart decode after" in lost
+    whole = _plan("force", ("decode-0", "decode-1", "decode-2", "decode-3"), READY).losses
+    assert not any("without it" in each for each in whole)

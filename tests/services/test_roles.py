@@ -26,6 +26,7 @@ class Board:
         named = {name.replace("_", "-"): state for name, state in states.items()}
         self.snapshot = picture(named, self.deployment)
         self.notes: list[str] = []
+        self.read_only = False
 
     def note(self, level: object, text: str) -> None:
         self.notes.append(text)
@@ -114,3 +115,20 @@ def test_groups_are_filled_from_nodes_that_nobody_uses(tmp_path: Path) -> None:
     made.change(lambda now: auto_assign(now, free))
     assert board.deployment.assignment.of("prefill") == ("p1", "d0")
     assert board.deployment.assignment.of("decode") == ("d1",)
+
+
+def test_what_is_tried_out_read_only_is_kept_by_nobody(tmp_path: Path) -> None:
+    board = Board()
+    board.read_only = True
+    made = roles(board, tmp_path)
+    made.change(lambda now: swap(now, "p0", "d1"))
+    assert board.deployment.assignment.of("prefill") == ("d1", "p1")
+    made.keep()
+    assert made.undo()
+    assert not (tmp_path / "roles.yaml").exists()
+
+
+def test_who_carries_what_is_kept_as_it_is_where_it_was_only_said(tmp_path: Path) -> None:
+    board = Board()
+    roles(board, tmp_path).keep()
+    assert load_assignment(tmp_path / "roles.yaml") == board.deployment.assignment

@@ -8,7 +8,8 @@ import pytest
 
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineSnapshot, EngineState, Exit, Grade, Link, LinkState, Rung
-from console.services.monitoring.states import Evidence, condemn, judge, vouched_for
+from console.model.work import Asked
+from console.services.monitoring.states import Evidence, condemn, judge, left_by, vouched_for
 
 KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
 UP = Link(LinkState.UP)
@@ -313,3 +314,19 @@ def test_the_server_of_a_group_vouches_for_headless_ranks_that_were_told_to_be_q
 def test_a_whole_group_is_left_as_it_is() -> None:
     engines = {name: _engine(name, EngineState.READY) for name in ("decode-0", "decode-1")}
     assert condemn(engines, {}) == engines
+
+
+def test_a_rank_that_was_ended_alone_takes_its_group_down_once_its_end_is_no_part_of_a_stop() -> None:
+    def rank(number: int, state: EngineState, group: str = "decode") -> EngineSnapshot:
+        return EngineSnapshot(f"{group}-{number}", "d0", group, "decode", state, dp_rank=number)
+
+    ended = replace(rank(1, EngineState.EXITED), asked=Asked("ann@jump", 100.0))
+    other = rank(0, EngineState.READY, "mixed")
+    engines = {each.id: each for each in (rank(0, EngineState.READY), ended, rank(2, EngineState.STARTING), other)}
+    assert left_by(engines, {"decode-1": 100.0}, 105.0) == {}
+    assert left_by(engines, {}, 500.0) == {}
+    shown = left_by(engines, {"decode-1": 100.0}, 120.0)
+    assert {name: each.state for name, each in shown.items()} == {"decode-0": EngineState.DEGRADED}
+    assert shown["decode-0"].after == "decode-1"
+    assert shown["decode-0"].cause.startswith("decode-1 on d0 was ended")
+    assert "ann@jump" in shown["decode-0"].cause

@@ -34,6 +34,11 @@ class Roles:
             return
         self._take(made, self._history.changed(made.assignment))
 
+    def keep(self) -> None:
+        """Write down who carries what now. Raises ConsoleError when it cannot be written."""
+        if not self._monitor.read_only:
+            keep(self._path, self._history)
+
     def undo(self) -> bool:
         """Take the last change back; False when there is none."""
         return self._go(self._history.undone())
@@ -55,7 +60,8 @@ class Roles:
 
     def _take(self, made: Deployment, history: History) -> None:
         _must_be_idle(self._monitor.deployment, made, self._monitor.snapshot)
-        keep(self._path, history)
+        if not self._monitor.read_only:  # what a look at a cluster tries out is nobody else's
+            keep(self._path, history)
         self._history = history
         self._monitor.deployment = made
         shown = "; ".join(f"{group}: {', '.join(nodes) or '-'}" for group, nodes in made.assignment.nodes.items())

@@ -34,7 +34,7 @@ from console.services.monitoring.records import NodeRecord, RunRecord
 from console.services.monitoring.service import service
 from console.services.monitoring.sightings import asked_of, sightings
 from console.services.monitoring.silence import held_up
-from console.services.monitoring.states import Evidence, condemn, halted_words, judge, vouched_for
+from console.services.monitoring.states import Evidence, condemn, halted_words, judge, left_by, vouched_for
 
 LATE_S = 3.0
 """Between a log's last byte on its node and here, when somebody is listening."""
@@ -83,6 +83,8 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
     engines = condemn(
         engines, _ended(scene, engines), next((each.engine for each in scene.diagnoses if each.first), "")
     )
+    if scene.work is None:
+        engines.update(left_by(engines, _ended(scene, engines), now))
     records = {rank.id: learnt for rank in ranks if (learnt := _learnt(scene, rank)) is not None}
     single, grouped = serving_of(ranks, records, now)
     for name, engine in engines.items():

@@ -14,6 +14,8 @@ from console.services.monitoring.cadences import GRACE_S, KILL_S
 CLEAN_CODES = frozenset({0, 130, 143})
 """Exit codes of a stop that was asked for (vLLM 0.21: 0; a signal before its signal code is in place: 130 or 143)."""
 
+ALONE_S = 10.0
+"""How long a rank of a group must have been ended while others go on."""
 LEAD_S = 0.1
 """Ends closer than this count as one: the clocks of two nodes are compared through a network."""
 STOP_TAKES_S = GRACE_S + KILL_S + 15.0
@@ -204,6 +206,27 @@ def condemn(
                 if lead or first.id == broke_first:
                     cause = f"{engine.cause}; {named}" if engine.cause else named
                     shown[engine.id] = replace(engine, cause=cause, after=first.id)
+    return shown
+
+
+def left_by(
+    engines: Mapping[str, EngineSnapshot], ended_at: Mapping[str, float], now: float
+) -> dict[str, EngineSnapshot]:
+    """The ranks of a group that still seem to serve after one of them was ended alone: their next step waits for it.
+
+    A stop ends the ranks of a group one soon after another, so an end counts only once it is `ALONE_S` old.
+    """
+    shown: dict[str, EngineSnapshot] = {}
+    for group in {each.group for each in engines.values() if each.role != "proxy" and each.group}:
+        members = [each for each in engines.values() if each.group == group]
+        ready = [each for each in members if each.state is EngineState.READY]
+        ended = [each for each in members if each.state is EngineState.EXITED and each.id in ended_at]
+        if not ready or not ended or now - max(ended_at[each.id] for each in ended) < ALONE_S:
+            continue
+        first = min(ended, key=lambda each: ended_at[each.id])
+        who = f" {first.asked.who()}" if first.asked else ""
+        cause = f"{first.id} on {first.node} was ended{who}, and the group serves nothing without it"
+        shown |= {each.id: replace(each, state=EngineState.DEGRADED, cause=cause, after=first.id) for each in ready}
     return shown
 
 

@@ -1,4 +1,7 @@
-"""What a start should know of the attempt before it: how that failed, and what is different now. Pure; it blocks nothing."""
+"""What an act should know before it: how the attempt before a start failed and what is different now, whom a stop cannot reach.
+
+Pure; it blocks nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from console.model.deployment import Rank
 from console.model.findings import Finding, Severity
+from console.model.plan import Verb
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState
 
 _ENDED = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.DEGRADED)
 MOST_CHANGES = 6
+UNREACHED = "REACH"
+"""The rule of a finding that something stays as it is because its node cannot be asked."""
 
 
 def of_earlier(snapshot: ClusterSnapshot, ranks: Mapping[str, Rank], to_start: Sequence[str]) -> Iterable[Finding]:
@@ -32,6 +38,29 @@ def of_earlier(snapshot: ClusterSnapshot, ranks: Mapping[str, Rank], to_start: S
         elif "restart" not in why.remedy.casefold():
             message = f"{failed}, and it starts with the settings of then"
             yield Finding("BEFORE", Severity.WARNING, message, why.engine, fix=_fix(why))
+
+
+def unreached(snapshot: ClusterSnapshot, names: Sequence[str]) -> dict[str, list[str]]:
+    """Nodes out of reach, each with the engines of these that are there: whether they run nobody can tell."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        seen = snapshot.engines.get(name)
+        if seen is not None and seen.state is EngineState.UNREACHABLE:
+            found.setdefault(seen.node, []).append(name)
+    return found
+
+
+def of_unreached(snapshot: ClusterSnapshot, verb: Verb, names: Sequence[str]) -> Iterable[Finding]:
+    """A warning for each node that a stop cannot reach: what runs there goes on, and a restart fails half way."""
+    for node, mine in unreached(snapshot, names).items() if verb != "start" else ():
+        some = ", ".join(mine[:3]) + (f" +{len(mine) - 3} more" if len(mine) > 3 else "")
+        rest = "the others of their group would be stopped and could not start without them" if verb == "restart" else (
+            "what runs there goes on"
+        )  # fmt: skip
+        link = snapshot.nodes[node].link if node in snapshot.nodes else None
+        fix = f"bring the node back first: {link.hint}" if link and link.hint else "bring the node back first"
+        message = f"{node} is out of reach, so {some} cannot be stopped: {rest}"
+        yield Finding(UNREACHED, Severity.WARNING, message, node, fix=fix)
 
 
 def _why(diagnoses: Iterable[Diagnosis], engines: Mapping[str, EngineSnapshot]) -> Diagnosis | None:

@@ -19,10 +19,11 @@ from console.model.errors import ConsoleError, LinkLost, Refused, UsageError
 from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent, Verb
 from console.model.snapshot import EventLevel
 from console.remote.link import NodeLink
-from console.services.assigning.roles import Change, free_devices
+from console.services.assigning.roles import Roles, free_devices
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.picture import current_run
 from console.services.operations import routing
+from console.services.operations.history import unreached
 from console.services.operations.lease import at_work, held, keeper, own_work, warning
 from console.services.operations.live_plans import mending, rolling, scaled
 from console.services.operations.membership import listed
@@ -48,16 +49,18 @@ class Operator:
         *,
         who: str,
         preflight: Preflight | None = None,
-        change: Callable[[Change], None] | None = None,
+        roles: Roles | None = None,
         notes: Notes | None = None,
     ) -> None:
-        """`change` carries a change of the assignment out; without it no plan can."""
+        """`roles` carry a change of the assignment out, and keep it before engines are launched by it: whoever comes later
+        must find them under the names they have. Without them no plan can change it.
+        """
         self._monitor = monitor
         self._links = links
         self._journal = journal
         self._who = who
         self._preflight = preflight
-        self._change = change
+        self._roles = roles
         self._notes = notes
         self._cancelled = asyncio.Event()
         self.running: Plan | None = None
@@ -74,7 +77,7 @@ class Operator:
         maker = PlanMaker(self._monitor.deployment, self._monitor.snapshot, drain_s=drain_s)
         plan = rolling(maker, engines) if in_turn else maker.make(verb, engines)
         if not plan.stages:
-            raise self._nothing(verb)
+            raise self._nothing(verb, maker.chosen(verb, engines))
         return await self._beside(plan)
 
     async def prepare_scale(
@@ -123,10 +126,17 @@ class Operator:
         work = None if self.running else await at_work(self._keeper(), plan.deployment)
         return replace(plan, findings=(warning(work, time.time()), *plan.findings)) if work else plan
 
-    def _nothing(self, verb: Verb) -> Refused:
+    def _nothing(self, verb: Verb, chosen: Sequence[str]) -> Refused:
         if verb in ("start", "restart") and not self._monitor.deployment.ranks():
             hint = "give nodes to groups: key a on the screen, or --assign GROUP=NODE,NODE"
             return Refused(f"nothing to {verb}: no node is assigned to a group", hint=hint)
+        away = unreached(self._monitor.snapshot, chosen)
+        if away:
+            names = ", ".join(away)
+            return Refused(
+                f"nothing that can be reached is to {verb}: {names} out of reach, and what runs there is not known",
+                hint="bring the link back first; status tells why it is down",
+            )
         why = "every engine of it runs already" if verb == "start" else "nothing of it runs"
         return Refused(f"nothing to {verb}: {why}")
 
@@ -165,6 +175,8 @@ class Operator:
                 self._monitor.work = own_work(plan, self._who, time.time())
                 if still is not None:
                     await still()
+                if plan.runs and self._roles is not None:
+                    self._roles.keep()
                 self._journal.record("begin", takeover=takeover, override=[*sorted(override)], **self._facts(plan))
                 result = await self._stages(plan, notice, self._gate(plan, override), runner)
         finally:
@@ -216,7 +228,16 @@ class Operator:
 
         who = f"{self._who} (restart policy)" if plan.restarts else self._who
         runner = runner or StepRunner(
-            Scope(plan, self._monitor, self._links, who, self._cancelled, gate, self._change, self._notes)
+            Scope(
+                plan,
+                self._monitor,
+                self._links,
+                who,
+                self._cancelled,
+                gate,
+                self._roles.change if self._roles else None,
+                self._notes,
+            )
         )
         halted: set[str] = set()
         for stage in plan.stages:

@@ -26,7 +26,7 @@ from console.probes.engine_log import Phase
 from console.rules import check
 from console.services.monitoring.cadences import GRACE_S
 from console.services.operations import routing
-from console.services.operations.history import of_earlier
+from console.services.operations.history import of_earlier, of_unreached
 
 DRAIN_S = 120.0
 """How long requests may go on by default after their engine was taken out of the proxy."""
@@ -81,7 +81,10 @@ class PlanMaker:
             engines=touched,
             stages=tuple(stages),
             confirm=self.confirm(verb, touched, stopping),
-            findings=tuple(self._findings(verb, to_start if starts else [])),
+            findings=(
+                *of_unreached(self.snapshot, verb, chosen),
+                *self._findings(verb, to_start if starts else []),
+            ),
             losses=tuple(self._losses(verb, stopping)),
             basis={name: self._run(name) for name in touched},
             runs={name: new_run_id() for name in to_start} if starts else {},
@@ -300,6 +303,20 @@ class PlanMaker:
         for words, names in alike.items():
             for group in _by_stem(names):
                 yield f"{_names(group)}: {words}"
+        if verb == "force":
+            yield from self._left_behind(stopping)
+
+    def _left_behind(self, stopping: Sequence[str]) -> Iterable[str]:
+        """Force takes only what was named; the ranks it leaves cannot serve without the one that is gone."""
+        for group in dict.fromkeys(self._group(name) for name in stopping):
+            rest = [
+                name
+                for name, seen in self.snapshot.engines.items()
+                if self._group(name) == group and name not in stopping and seen.state in routing.SERVING
+            ]
+            if rest and group in self.deployment.layout.groups:
+                word = "rank serves" if len(rest) == 1 else "ranks serve"
+                yield f"{group}: its other {len(rest)} {word} nothing without it; restart {group} after"
 
 
 def _loads(engine: EngineSnapshot) -> bool:

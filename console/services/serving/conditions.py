@@ -194,6 +194,8 @@ def _groups(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
         members = [each for each in snapshot.engines.values() if each.group == group]
         broken = [each for each in members if each.state in _BROKEN]
         alive = [each for each in members if each.state is EngineState.DEGRADED]
+        causes = {each.after for each in alive}
+        broken += [each for each in members if each.state is EngineState.EXITED and each.id in causes]
         for each in broken if alive else ():
             left = f"{len(alive)} ranks of {group} still run" if len(alive) > 1 else f"a rank of {group} still runs"
             end = f" (exit {each.exit})" if each.exit else ""
