@@ -91,6 +91,23 @@ def test_the_rest_is_started_and_all_of_it_stops_and_leaves_nothing(a3: Lab) -> 
     proxy = a3.console("start", *ROLES, "--yes", "proxy")
     assert proxy.returncode == 0, proxy.stderr
     assert states(status(a3))["proxy"] == "ready"
+    bare = json.loads(a3.console("status", "-o", "json").stdout)
+    assert set(states(bare)) == set(states(status(a3))), "layout and nodes of a start are kept for who says neither"
+    a3.node("d1").stop()
+    try:
+        part = a3.console("stop", "--yes", "decode-0")
+        assert part.returncode == 3, part.stderr
+        assert (
+            "warning REACH d1: d1 is out of reach, so decode-8, decode-9, decode-10 +5 more cannot be stopped"
+            in part.stderr
+        )
+        rest = a3.console("stop", "--yes", "decode-8")
+        assert rest.returncode == 4
+        assert "d1 out of reach, and what runs there is not known" in rest.stderr
+    finally:
+        a3.node("d1").start()
+    words = "the half of its group that was ended takes it down"
+    until_blocking(lambda: states(status(a3))["decode-9"] == "degraded", timeout_s=30.0, what=words)
     done = a3.console("stop", *ROLES, "--yes")
     assert done.returncode == 0, done.stderr
     assert a3.marked() == []
