@@ -236,3 +236,20 @@ def test_force_says_which_ranks_it_leaves_useless() -> None:
     assert "decode: its other 3 ranks serve nothing without it; restart decode after" in lost
     whole = _plan("force", ("decode-0", "decode-1", "decode-2", "decode-3"), READY).losses
     assert not any("without it" in each for each in whole)
+
+
+@pytest.mark.parametrize(
+    ("engines", "states", "told"),
+    [
+        (("decode-0",), READY, True),
+        ((), READY, False),
+        (("decode-0",), {**READY, **dict.fromkeys(ALL[2:6], EngineState.FAILED)}, False),
+    ],
+    ids=["while the proxy serves", "the proxy with it", "nothing is taken out"],
+)
+def test_a_restart_behind_a_serving_proxy_says_what_it_waits_for(
+    engines: tuple[str, ...], states: dict[str, EngineState], told: bool
+) -> None:
+    found = [each for each in _plan("restart", engines, states).findings if each.rule == "PROXY"]
+    assert bool(found) is told
+    assert not told or "a moment without any request" in found[0].message

@@ -41,7 +41,7 @@ def rolling(maker: PlanMaker, engines: Sequence[str]) -> Plan:
     touched = tuple(name for _, part in parts for name in part.engines)
     findings: dict[Finding, None] = {each: None for _, part in parts for each in part.findings}
     if any(step.act == "join" for stage in stages for step in stage.steps):
-        findings[_quiet()] = None
+        findings[routing.quiet()] = None
     return Plan(
         verb="restart",
         cluster=maker.deployment.cluster.name,
@@ -61,14 +61,6 @@ def _labelled(stage: Stage, group: str) -> Stage:
     """A stage of one group's turn; its steps' names stay apart from those of the other turns."""
     steps = tuple(replace(step, id=f"{group}/{step.id}") for step in stage.steps)
     return Stage(f"{group}: {stage.title}", steps, group)
-
-
-def _quiet() -> Finding:
-    message = (
-        "the proxy takes a removed engine back only after a moment without any request: under constant load it waits"
-    )
-    fix = "roll at a quiet hour; `mend` puts back what stayed outside"
-    return Finding("PROXY", Severity.WARNING, message, "proxy", fix=fix)
 
 
 def scaled(

@@ -133,7 +133,8 @@ class Membership:
             say(_waiting(missing, isolated))
             await asyncio.sleep(LOOK_S)
         raise ConsoleError(
-            _waiting(missing, isolated), hint="they are ready; mend (D) puts them behind the proxy later"
+            _waiting(missing, isolated),
+            hint="they are ready; mend (D) puts them back once it is quiet, a restart of the proxy at once",
         )
 
     async def _remove(self, step: Step) -> str:

@@ -247,6 +247,9 @@ class PlanMaker:
             yield Finding("ASSIGN", Severity.ERROR, "; ".join(short), "assignment", fix="give every group its nodes")
         yield from of_earlier(self.snapshot, self.ranks, to_start)
         yield from self._left_out(verb, to_start)
+        serving = [name for name in to_start if (seen := self._seen(name)) and seen.state in routing.SERVING]
+        if verb == "restart" and serving and routing.joining(self.deployment, self.snapshot, to_start):
+            yield routing.quiet()
         for group in dict.fromkeys(self.ranks[name].group for name in to_start if self.ranks[name].role != "proxy"):
             restart = self.deployment.layout.groups[group].restart
             if restart.policy != "never":

@@ -71,6 +71,15 @@ def joining(deployment: Deployment, snapshot: ClusterSnapshot, names: Sequence[s
     return Stage("join the proxy", steps, "proxy") if steps else None
 
 
+def quiet() -> Finding:
+    """What a plan that puts engines back behind a proxy waits for (vllm-ascend's load-balance example proxy)."""
+    message = (
+        "the proxy takes a removed engine back only after a moment without any request: under constant load it waits"
+    )
+    fix = "do it at a quiet hour; `mend` puts back what stayed outside, `restart proxy` does at once and cuts what it holds"
+    return Finding("PROXY", Severity.WARNING, message, "proxy", fix=fix)
+
+
 def dropping(deployment: Deployment, proxy: EngineSnapshot, dead: Sequence[Rank]) -> Stage | None:
     """The stage that takes engines out of the proxy without waiting for them; None without one."""
     steps = _steps(deployment, proxy, "leave", "remove", dead, "take {} out of the proxy")
