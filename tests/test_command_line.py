@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from console.cli.completion import words_of_commands
 from console.cli.main import COMMANDS, main
-from console.cli.options import remember_layout, remembered_layout
+from console.cli.options import layout_of, remember_layout, remembered_layout
 from console.cli.output import ActData, print_data
 from console.cli.screen import must_be_terminal
 from console.files import load_layout, shipped_layouts, shipped_text
@@ -214,6 +215,10 @@ def test_the_layout_used_last_is_the_file_that_was_meant_though_it_kept_a_shippe
     remember_layout(cluster, load_layout("mine.yaml"))
     monkeypatch.chdir("/")
     assert remembered_layout(cluster) == str(tmp_path / "mine.yaml")
+    (tmp_path / "mine.yaml").unlink()
+    with pytest.raises(UsageError, match="the layout used last with this cluster is gone") as caught:
+        layout_of(argparse.Namespace(layout=None), cluster)
+    assert "--layout" in caught.value.hint
     remember_layout(cluster, load_layout("a3-pd"))
     assert remembered_layout(cluster) == "a3-pd"
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from console.cli.findings import finding_lines
-from console.cli.options import add_cluster_options, before, deployment_of, read_only_of
+from console.cli.options import add_cluster_options, before, deployment_of, read_only_of, remember_layout
 from console.cli.tables import table_lines
 from console.model.deployment import Deployment
 from console.model.errors import ExitCode, Refused, UsageError
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
             raise Refused("this cluster is read-only", hint="arm it with --write, or look with --dry-run")
         private(path.parent)
         keep(path, history)
+        remember_layout(deployment.cluster, deployment.layout)
     rows = [_row(deployment, name) for name in deployment.layout.groups]
     print("\n".join(table_lines(("GROUP", "ROLE", "SIZE", "NODES", "CARRIED BY"), rows)))
     for line in finding_lines(check(deployment)):

@@ -78,6 +78,9 @@ def layout_of(args: argparse.Namespace, cluster: Cluster | None) -> Layout:
     named: str | None = args.layout or (remembered_layout(cluster) if cluster else None)
     if named is None:
         raise UsageError("no layout", hint=f"give one with --layout NAME|FILE; shipped: {', '.join(shipped_layouts())}")
+    if not args.layout and named not in shipped_layouts() and not Path(named).exists():
+        hint = f"name another with --layout NAME|FILE; shipped: {', '.join(shipped_layouts())}"
+        raise UsageError(f"the layout used last with this cluster is gone: {named}", hint=hint)
     return load_layout(named)
 
 

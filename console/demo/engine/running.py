@@ -101,6 +101,8 @@ class Running:
             line.send({"stats": self._stats, "n": message.get("n")})
         elif message.get("op") == "abort":
             self._send(self._scheduler.abort({str(message["id"])}, time.monotonic()))
+            if not self._seat.faults.has("hang") and not self._frozen():
+                self._stats = self._scheduler.stats()
         elif message.get("op") == "add":
             now = time.monotonic()
             request = Request(str(message["id"]), int(str(message["prompt"])), int(str(message["max"])), now)
