@@ -99,7 +99,9 @@ class EngineActs:
             return False
         running = screen.console.fleet.acting if screen.console.fleet else None
         if running is not None:
-            words = f"a {running.verb} is running on {shown(running.cluster)}; see the plan pane (6)"
+            words = (
+                f"a {running.verb} is running on {shown(running.cluster)}; 6 shows it, and c there begins no more steps"
+            )
             screen.notify(words, severity="warning", markup=False)
             return False
         return True

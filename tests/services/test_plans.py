@@ -12,6 +12,9 @@ from console.model.pace import Usual
 from console.model.plan import Plan, Verb
 from console.model.restart import Restart
 from console.model.snapshot import EngineState
+from console.services.operations import routing
+from console.services.operations.live_plans import mending
+from console.services.operations.membership import Answer
 from console.services.operations.plans import PlanMaker, new_run_id
 from tests.services.deployments import ASSIGNMENT, deployment, picture
 
@@ -253,3 +256,17 @@ def test_a_restart_behind_a_serving_proxy_says_what_it_waits_for(
     found = [each for each in _plan("restart", engines, states).findings if each.rule == "PROXY"]
     assert bool(found) is told
     assert not told or "a moment without any request" in found[0].message
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_taking_the_last_of_a_role_out_of_the_proxy_says_that_none_is_left(left: bool) -> None:
+    source = deployment()
+    dead = dict.fromkeys(("decode-0", "decode-1", "decode-2", *(() if left else ("decode-3",))), EngineState.FAILED)
+    seen = picture({**READY, **dead}, source)
+    lists = {
+        role: tuple(routing.endpoint(source, rank) for rank in source.ranks() if rank.role == role)
+        for role in ("prefill", "decode")
+    }
+    plan = mending(source, seen, Answer("", lists["prefill"], lists["decode"]), frozenset())
+    told = "no decode engine is left behind the proxy by it; a restart of decode is what brings requests back"
+    assert (told in plan.losses) is not left

@@ -6,7 +6,7 @@ capacity comes and goes in whole groups, each a copy of one of the layout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from console.model.deployment import Deployment, Rank
@@ -192,7 +192,20 @@ def mending(deployment: Deployment, snapshot: ClusterSnapshot, said: Answer, iso
         stages=tuple(stages),
         confirm=Confirm("key", "y"),
         findings=tuple(findings),
+        losses=tuple(_none_left(deployment, snapshot, dead, ready)),
     )
+
+
+def _none_left(
+    deployment: Deployment, snapshot: ClusterSnapshot, dead: Sequence[Rank], ready: Sequence[Rank]
+) -> Iterator[str]:
+    """Roles of which the proxy would list nobody: taking the dead out mends nothing then."""
+    for role in dict.fromkeys(rank.role for rank in dead):
+        mine = [rank for rank in deployment.ranks() if rank.role == role]
+        serve = any(snapshot.engines[rank.id].state in routing.SERVING for rank in mine)
+        if not serve and not any(rank.role == role for rank in ready):
+            groups = ", ".join(dict.fromkeys(rank.group for rank in mine))
+            yield f"no {role} engine is left behind the proxy by it; a restart of {groups} is what brings requests back"
 
 
 _GONE = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.EXITED, EngineState.IDLE)
