@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -139,6 +140,31 @@ async def test_a_frozen_node_is_stale_and_then_up_again(
             os.kill(pid, signal.SIGCONT)
         await until(lambda: links["n0"].link.state is LinkState.UP)
         assert links["n0"].link.round_trip_s is not None
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["asked to", "by itself"])
+async def test_a_helper_that_stays_silent_is_given_up_and_another_takes_its_place(
+    sshd: SshNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    monkeypatch.setattr("console.remote.link.PING_S", 0.2)
+    monkeypatch.setattr("console.remote.link.STALE_S", 0.5)
+    monkeypatch.setattr("console.remote.link.GIVE_UP_S", 1000.0 if asked else 1.5)
+    async with linked(sshd.cluster(base=str(tmp_path / "base")), tmp_path) as (links, _):
+        link = links["n0"]
+        sessions = sshd.nodes[0].sessions()
+        frozen = [*sessions, *(pid for session in sessions for pid in below(session))]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            await until(lambda: link.link.state is LinkState.STALE)
+            if asked:
+                link.retry_now()
+            await until(lambda: link.link.state is LinkState.UP, 30.0)
+            assert (await link.run_command(["true"], 5)).exit_code == 0
+        finally:
+            for pid in frozen:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
 
 async def test_a_request_without_a_link_is_told_from_one_with_an_unknown_outcome(

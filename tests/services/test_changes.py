@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from console.model.snapshot import EngineSnapshot, EngineState, EventLevel, Exit
+from console.model.snapshot import EngineSnapshot, EngineState, EventLevel, Exit, Link, LinkState
 from console.model.work import Asked
-from console.services.monitoring.changes import GATHER_S, Change, Changes
+from console.services.monitoring.changes import GATHER_S, Change, Changes, link_event
 
 Engines = Mapping[str, EngineSnapshot]
 
@@ -112,3 +112,12 @@ def test_stages_of_a_stop_are_one_line_for_a_node() -> None:
         ("d0", "", "stopping 2 engines: KILL for what is left"),
         ("d1", "decode-9", "stopping: TERM sent to 13"),
     ]
+
+
+def test_a_link_that_falls_silent_is_told_and_told_when_it_is_heard_again() -> None:
+    up, silent = Link(LinkState.UP), Link(LinkState.STALE, reason="d1 has been silent for 13 s")
+    assert link_event(up, silent) == (EventLevel.WARNING, "d1 has been silent for 13 s")
+    assert link_event(silent, silent) is None
+    assert link_event(silent, up) == (EventLevel.INFO, "heard again")
+    assert link_event(Link(LinkState.CONNECTING), up) == (EventLevel.INFO, "connected")
+    assert link_event(silent, Link(LinkState.LOST, reason="given up")) == (EventLevel.WARNING, "unreachable: given up")
