@@ -9,6 +9,8 @@ from screens.tiny import LEAST_CELLS, LEAST_ROWS
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
+    from textual.widget import Widget
+
     from screens.main import MainScreen
 
 WIDE = 180
@@ -32,6 +34,8 @@ class Arrangement:
         self._share: float | None = None
         """The grid's part chosen by the operator; None leaves it to its rows."""
         self._mode = ""
+        self._focused: Widget | None = None
+        """What had the keys before the terminal became too small for it."""
 
     def verbs(self) -> Verbs:
         """Keys that change the arrangement."""
@@ -132,6 +136,8 @@ class Arrangement:
         wide = width >= WIDE
         tiny = width < LEAST_CELLS or height < LEAST_ROWS
         one = height < 16 and not self._mode and not wide
+        if tiny and self._focused is None:
+            self._focused = screen.focused
         for name, on in (
             ("wide", wide),
             ("tiny", tiny),
@@ -139,6 +145,9 @@ class Arrangement:
             ("pane-alone", self._mode == "pane-alone"),
         ):
             screen.set_class(on, name)
+        if not tiny and self._focused is not None:
+            screen.call_after_refresh(screen.set_focus, self._focused)
+            self._focused = None
         styles = screen.grid.styles
         if self._mode == "grid-alone" or wide:
             styles.height = "1fr"

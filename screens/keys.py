@@ -5,6 +5,7 @@ Reading a keys file is the command line's job: here comes a mapping of action id
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +16,8 @@ GUARDED = frozenset({"y", "n", "enter", "escape", "delete", "backspace", "ctrl+d
 
 _BY_METHOD = ("fullwidth", "ideographic", "left_black", "right_black", "left_double", "right_double")
 """How the names of keys begin that only an input method makes."""
+_CHARACTERS = (*range(0x21, 0x7F), *range(0x2010, 0x2040), *range(0x3000, 0x3040), *range(0xFF01, 0xFF5F))
+"""ASCII, and what input methods make of it."""
 _NO_KEY = "no-key"
 """A key that no terminal sends: Textual takes an empty word for no change."""
 
@@ -45,11 +48,21 @@ class Keys:
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the changes: unknown actions, keys that mean two things, keys that must stay harmless."""
         found = [_unknown(name) for name in self.changed if name not in BY_ID]
+        found += [
+            f"{name}: there is no key {key!r}" for name, keys in self.changed.items() for key in keys if not is_key(key)
+        ]
         for name, keys in self.changed.items():
             if name in BY_ID and BY_ID[name].danger:
                 found += [f"{name}: {key_word(key)} may not begin an act" for key in keys if key in GUARDED]
+        clashes: dict[str, list[str]] = {}
         for place in PLACES:
-            found += self._clashes(place)
+            for words in self._clashes(place):
+                clashes.setdefault(words, []).append(PLACES[place].lower())
+        everywhere = PLACES["everywhere"].lower()
+        found += [
+            f"{words} ({everywhere if everywhere in places else ', '.join(places)})"
+            for words, places in clashes.items()
+        ]
         return tuple(dict.fromkeys(found))
 
     def _clashes(self, place: Place) -> list[str]:
@@ -60,9 +73,23 @@ class Keys:
                 continue
             for key in self.of(action):
                 if key in held:
-                    found.append(f"{key_word(key)} is both {held[key]} and {action.id} ({PLACES[place].lower()})")
+                    found.append(f"{key_word(key)} is both {held[key]} and {action.id}")
                 held.setdefault(key, action.id)
         return found
+
+
+def is_key(name: str) -> bool:
+    """Whether a terminal can send a key of this name: `x`, `f9`, `ctrl+s`, `question_mark`."""
+    from textual.keys import KEY_NAME_REPLACEMENTS
+    from textual.keys import Keys as Named
+
+    *modifiers, base = name.split("+") if len(name) > 1 else [name]
+    if not {*modifiers} <= {"ctrl", "shift", "alt", "super", "hyper", "meta"}:
+        return False
+    if len(base) == 1 or base in {str(each.value) for each in Named}:
+        return True
+    written = {unicodedata.name(chr(code), "").lower().replace("-", "_").replace(" ", "_") for code in _CHARACTERS}
+    return base in {KEY_NAME_REPLACEMENTS.get(each, each) for each in written}
 
 
 def _unknown(name: str) -> str:

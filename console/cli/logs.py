@@ -76,7 +76,8 @@ async def _run(args: argparse.Namespace) -> int:
 def _readers(session: Session, engines: Sequence[str], args: argparse.Namespace) -> Readers:
     for name in engines:
         if name not in session.snapshot.engines and not session.logs.runs(name):
-            known = ", ".join(list(session.snapshot.engines)[:8])
+            names = list(session.snapshot.engines)
+            known = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
             raise UsageError(f"no engine {name!r}", hint=f"known: {known}")
 
     def ahead_s(engine: str) -> float:

@@ -151,7 +151,8 @@ class CommandLine:
 
     def _act_on(self, verb: Verb, names: str) -> None:
         engines = names.replace(",", " ").split()
-        unknown = [each for each in engines if each not in self._screen.snapshot.engines]
+        groups = self._screen.console.session.deployment.layout.groups
+        unknown = [each for each in engines if each not in self._screen.snapshot.engines and each not in groups]
         if unknown:
             self._found(False, "engine", ", ".join(unknown))
             return

@@ -9,7 +9,7 @@ import pytest
 from screens import memory
 from screens.actions import ACTIONS
 from screens.app import Options
-from screens.keys import Keys, markdown, rows
+from screens.keys import Keys, is_key, markdown, rows
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import running
 
@@ -73,3 +73,12 @@ async def test_a_broken_memory_is_forgotten(tmp_path: Path, text: str) -> None:
 def test_memory_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert memory.save(tmp_path / "file", {}) is False
+
+
+def test_every_key_of_the_table_is_one_and_a_slip_is_named() -> None:
+    assert not [key for action in ACTIONS for key in action.keys if not is_key(key)]
+    assert Keys({"logs": ("f99x", "ctrl+alt+hyper+f5")}).problems() == ("logs: there is no key 'f99x'",)
+
+
+def test_a_clash_of_two_keys_that_work_everywhere_is_told_once() -> None:
+    assert Keys({"stop": ("f9",), "start": ("f9",)}).problems() == ("F9 is both start and stop (everywhere)",)

@@ -419,3 +419,14 @@ async def test_an_engine_that_has_not_run_says_so_in_place_of_its_log(tmp_path: 
     async with running(session) as seen:
         await seen.sees("prefill-0 has not run, so it has no log")
         assert ("; s shows what a start would do" in seen.text()) is not read_only
+
+
+async def test_a_terminal_that_was_too_small_gives_the_keys_back_to_who_had_them(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        await seen.press("5")
+        events = seen.app.main.panes["events"]
+        assert seen.app.focused is events
+        await seen.pilot.resize_terminal(30, 8)
+        await seen.sees("too small")
+        await seen.pilot.resize_terminal(80, 24)
+        await seen.sees(lambda: seen.app.focused is events)

@@ -270,3 +270,8 @@ def test_taking_the_last_of_a_role_out_of_the_proxy_says_that_none_is_left(left:
     plan = mending(source, seen, Answer("", lists["prefill"], lists["decode"]), frozenset())
     told = "no decode engine is left behind the proxy by it; a restart of decode is what brings requests back"
     assert (told in plan.losses) is not left
+
+
+def test_a_group_may_be_named_in_place_of_its_engines() -> None:
+    assert _plan("stop", ("decode",), READY).engines == ("decode-0", "decode-1", "decode-2", "decode-3")
+    assert _plan("force", ("prefill", "decode-3"), READY).engines == ("prefill-0", "prefill-1", "decode-3")

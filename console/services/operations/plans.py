@@ -100,14 +100,20 @@ class PlanMaker:
         every = ours if verb in ("stop", "force") else list(self.ranks)
         if not engines:
             return every
+        groups = self.deployment.layout.groups
+        engines = [
+            each
+            for name in engines
+            for each in ([rank.id for rank in self.ranks.values() if rank.group == name] if name in groups else [name])
+        ]
         for name in engines:
             if name not in self.ranks and name not in self.snapshot.engines:
                 known = ", ".join(list(self.ranks)[:6])
                 raise UsageError(f"no engine {name!r} in this deployment", hint=f"engines are named {known} …")
         if verb == "force":
             return list(engines)
-        groups = {self._group(name) for name in engines}
-        return [name for name in dict.fromkeys([*every, *engines]) if self._group(name) in groups]
+        chosen = {self._group(name) for name in engines}
+        return [name for name in dict.fromkeys([*every, *engines]) if self._group(name) in chosen]
 
     def _group(self, name: str) -> str:
         if name in self.ranks:
