@@ -16,7 +16,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from screens.actions import BY_ID, bindings
-from screens.lines import Line, Pen, Row, strip
+from screens.lines import Line, Pen, Row, strip, wrap
 from screens.looks import LOOKS, Look
 
 Verbs = Mapping[str, Callable[[], object]]
@@ -202,7 +202,7 @@ class ListWidget(LineWidget, can_focus=True):
         self.offset_row = max(0, min(self.offset_row, max(0, len(self.rows) - room)))
         lines: list[tuple[Line, tuple[str, ...]]] = [(self.head(), ())] if self.heading else []
         if not self.rows:
-            lines.append((((self.empty, "dim"),), ()))
+            lines += [(((piece, "dim"),), ()) for piece in wrap(self.empty, max(20, self.size.width - 1))]
         for index in range(self.offset_row, min(len(self.rows), self.offset_row + room)):
             on_it = self.with_cursor and index == self.cursor
             over = (("cursor",) if self.bright else ("unfocused",)) if on_it else ()

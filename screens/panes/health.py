@@ -87,9 +87,11 @@ class HealthPane(Pane):
             (fit(shown(engine.id), 13) + " ", engine.role),
             (fit(f"{self.pen.sign(sign)} {sign.word}", 11) + " ", sign.role),
         ]
-        for rung in engine.health:
-            grade = GRADES[rung.grade]
-            spans.append((f"{self.pen.sign(grade)} {shown(rung.name)}  ", grade.role))
+        rungs = [(GRADES[rung.grade], shown(rung.name)) for rung in engine.health]
+        narrow = 26 + sum(len(name) + 4 for _, name in rungs) > self.size.width
+        for grade, name in rungs:
+            words = f"{name[:3]} " if narrow else f"{name}  "
+            spans.append((f"{self.pen.sign(grade)} {words}", grade.role))
         if engine.state is EngineState.STARTING:
             share = "" if engine.progress is None else f"{engine.progress:.0%} "
             spans.append((f"{share}{shown(engine.phase)} {shown(engine.progress_text)}", "busy"))

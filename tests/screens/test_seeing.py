@@ -430,3 +430,25 @@ async def test_a_terminal_that_was_too_small_gives_the_keys_back_to_who_had_them
         await seen.sees("too small")
         await seen.pilot.resize_terminal(80, 24)
         await seen.sees(lambda: seen.app.focused is events)
+
+
+async def test_no_word_is_lost_at_60_columns_where_there_is_room_below(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    rungs = tuple(Rung(name, Grade.OK) for name in ("process", "log", "http", "model", "works"))
+    for number in range(8):
+        session.set_state(f"decode-{number}", EngineState.READY, health=rungs)
+    async with running(session, (60, 24)) as seen:
+        await seen.press("Y")
+        await seen.sees("not verified yet")
+        assert "asks that" in " ".join(seen.text().split())
+        await seen.press("j", "j", "4")
+        assert seen.app.main.grid.show_node("d0")
+        await seen.sees("wor")
+        row = next(line for line in seen.lines() if line.startswith("decode-0"))
+        assert [word for word in row.split() if word in ("pro", "log", "htt", "mod", "wor")] == [
+            "pro",
+            "log",
+            "htt",
+            "mod",
+            "wor",
+        ]
