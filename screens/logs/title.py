@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +13,18 @@ from screens.logs.merged import Merged
 from screens.logs.sieve import Sieve
 from screens.logs.window import Window
 
+_RUN = re.compile(r"\d{4}(\d\d)(\d\d)T(\d\d)(\d\d)\d\dZ-")
+
 
 def head_of_one(engine: str, run: str | None) -> Line:
     """Whose log, and which run unless it is the current one."""
-    return ((shown(engine), "bold"), *(((f" run {shown(run)}", "warn"),) if run else ()))
+    return ((shown(engine), "bold"), *(((f" run {_run_words(run)}", "warn"),) if run else ()))
+
+
+def _run_words(run: str) -> str:
+    """When it was prepared, which is what its id begins with; the id itself where it is another's."""
+    found = _RUN.match(run)
+    return f"{found[1]}-{found[2]} {found[3]}:{found[4]}Z" if found else shown(run)
 
 
 def head_of_several(wanted: Sequence[str], present: Sequence[str], view: Merged, *, folded: bool) -> Line:
@@ -32,8 +41,8 @@ def head_of_several(wanted: Sequence[str], present: Sequence[str], view: Merged,
     return tuple(spans)
 
 
-def title(view: View[Any], head: Line, sieve: Sieve, around: int) -> Line:
-    """One line; what an operator reads first comes first."""
+def title(view: View[Any], head: Line, sieve: Sieve, around: int, *, past: bool = False) -> Line:
+    """One line; what an operator reads first comes first. `past` says that it is an earlier run's, to which nothing comes."""
     spans: list[Span] = [*head]
     if view.anchor is not None:
         return (*spans, (f" selecting {len(view.chosen())} lines; y copies, esc ends", "key"))
@@ -43,7 +52,9 @@ def title(view: View[Any], head: Line, sieve: Sieve, around: int) -> Line:
     if view.needle is not None:
         spans.append((f" / {shown(view.needle.text)}{_hits(view)}", "key"))
     spans.extend(_place(view))
-    return tuple(spans)
+    if past and view.following:
+        spans[-1] = (" to its end", "dim")
+    return (*spans, (" esc: the current run", "key")) if past else tuple(spans)
 
 
 def _sieved(view: View[Any]) -> str:

@@ -209,7 +209,7 @@ class LogView(LineWidget):
             head = head_of_several(self.several, opened.names, opened.view, folded=self.folded)
         else:
             head = head_of_one(opened.names[0], self.run_name)
-        return title(opened.view, head, self.sieve, self.around)
+        return title(opened.view, head, self.sieve, self.around, past=self.run_name is not None)
 
     def on_show(self) -> None:
         """Nobody drew it while it was hidden."""

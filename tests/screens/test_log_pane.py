@@ -13,9 +13,11 @@ from textual import events
 from console.model.snapshot import EngineState
 from console.services.logs.copies import LogNote
 from screens.guard import BURST_S
+from screens.lines import plain
 from screens.logs import times
 from screens.logs.file import LogFile
 from screens.logs.sieve import ERRORS
+from screens.logs.title import head_of_one
 from screens.panes.log import LogPane
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import Seen, running
@@ -225,8 +227,15 @@ async def test_earlier_runs_and_notes(tmp_path: Path) -> None:
         await seen.sees("the run before")
         await seen.sees("-- the log on the node was truncated --")
         await seen.sees("run run-1")
+        await seen.sees("to its end esc: the current run")
+        assert "following" not in seen.text()
         await seen.press("p")
         await seen.sees("step 7999")
+        await seen.press("p")
+        await seen.sees("the run before")
+        await seen.press("escape")
+        await seen.sees("step 7999")
+        assert "prefill-0 8000 lines following" in " ".join(seen.text().split())
 
 
 async def test_wrap_numbers_and_sideways(tmp_path: Path) -> None:
@@ -312,3 +321,9 @@ async def test_a_search_that_is_replaced_before_it_began_leaves_nothing_behind(t
             await seen.sees("step 700")
         gc.collect()
     assert [str(each.message) for each in said if "never awaited" in str(each.message)] == []
+
+
+def test_a_run_is_called_by_when_it_was_begun() -> None:
+    assert plain(head_of_one("decode-3", "20261126T144920Z-c732")) == "decode-3 run 11-26 14:49Z"
+    assert plain(head_of_one("decode-3", "by[hand]")) == "decode-3 run by[hand]"
+    assert plain(head_of_one("decode-3", None)) == "decode-3"
