@@ -133,8 +133,8 @@ def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a
 
 def test_the_screen_is_whole_again_after_the_shell_had_the_terminal(a3: Lab) -> None:
     with console_in_terminal(a3, "--layout", "a3-pd", size=(80, 24), name="stopped", shell=True) as seen:
-        seen.sees("links 4/4", r"d1 +free", r"\? Help")
+        seen.sees("links 4/4", "ENGINES", "2 Logs", r"\? Help")
         seen.press("C-z")
         seen.misses("links 4/4")
         seen.press("f", "g", "Enter")
-        seen.sees("links 4/4", r"p0 +free", r"d1 +free", r"\? Help")
+        seen.sees("links 4/4", "ENGINES", "2 Logs", r"\? Help")

@@ -97,6 +97,8 @@ async def test_the_only_group_of_its_role_leaves_with_a_word_on_what_fails_then(
 
 
 def test_a_dry_run_changes_nothing_and_shows_what_is_asked_of_the_proxy(serving: Lab) -> None:
+    kept = serving.state / "dsv4-console" / "assignments" / "lab" / "small.yaml"
+    before = kept.read_bytes()
     done = serving.console(
         "scale", "--layout", str(serving.file.parent / "small.yaml"), "decode", "2", "--dry-run", "-o", "json"
     )
@@ -104,7 +106,7 @@ def test_a_dry_run_changes_nothing_and_shows_what_is_asked_of_the_proxy(serving:
     steps = [step for stage in json.loads(done.stdout)["stages"] for step in stage["steps"]]
     assert [step["act"] for step in steps] == ["reassign", "check", "prepare", "launch", "wait-ready", "join"]
     assert "/instances/add" in steps[-1]["commands"][0]
-    assert not (serving.state / "dsv4-console" / "assignments" / "lab" / "small.yaml").exists()
+    assert kept.read_bytes() == before
 
 
 async def test_a_proxy_that_lists_the_dead_is_mended_with_one_plan(serving: Lab) -> None:
