@@ -132,3 +132,14 @@ def test_who_carries_what_is_kept_as_it_is_where_it_was_only_said(tmp_path: Path
     board = Board()
     roles(board, tmp_path).keep()
     assert load_assignment(tmp_path / "roles.yaml") == board.deployment.assignment
+
+
+def test_what_another_console_kept_meanwhile_is_one_step_back_and_not_lost(tmp_path: Path) -> None:
+    board = Board()
+    mine = roles(board, tmp_path)
+    roles(Board(), tmp_path).change(lambda now: swap(now, "p0", "d1"))
+    others = load_assignment(tmp_path / "roles.yaml")
+    mine.keep()
+    assert load_assignment(tmp_path / "roles.yaml") == board.deployment.assignment != others
+    assert mine.undo()
+    assert load_assignment(tmp_path / "roles.yaml") == board.deployment.assignment == others

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from console.files import load_assignment
 from console.model.deployment import Assignment, Deployment
-from console.model.errors import Refused
+from console.model.errors import FileError, Refused
 from console.model.snapshot import ClusterSnapshot, Device, EventLevel
 from console.services.assigning.assignment import History
 from console.services.assigning.kept import keep, load_history
@@ -35,9 +36,19 @@ class Roles:
         self._take(made, self._history.changed(made.assignment))
 
     def keep(self) -> None:
-        """Write down who carries what now. Raises ConsoleError when it cannot be written."""
-        if not self._monitor.read_only:
-            keep(self._path, self._history)
+        """Write down who carries what now; what another console kept meanwhile is one step back. Raises ConsoleError."""
+        if self._monitor.read_only:
+            return
+        try:
+            saved = load_assignment(self._path) if self._path.exists() else None
+        except FileError:
+            saved = None
+        if saved == self._history.now:
+            return
+        if saved is not None:
+            before = load_history(self._path, reassigned(self._monitor.deployment, saved))
+            self._history = before.changed(self._history.now)
+        keep(self._path, self._history)
 
     def undo(self) -> bool:
         """Take the last change back; False when there is none."""

@@ -175,7 +175,7 @@ class Operator:
                 self._monitor.work = own_work(plan, self._who, time.time())
                 if still is not None:
                     await still()
-                if plan.runs and self._roles is not None:
+                if plan.runs and not plan.restarts and self._roles is not None:
                     self._roles.keep()
                 self._journal.record("begin", takeover=takeover, override=[*sorted(override)], **self._facts(plan))
                 result = await self._stages(plan, notice, self._gate(plan, override), runner)
