@@ -53,8 +53,8 @@ def title(view: View[Any], head: Line, sieve: Sieve, around: int, *, past: bool 
         spans.append((f" / {shown(view.needle.text)}{_hits(view)}", "key"))
     spans.extend(_place(view))
     if past and view.following:
-        spans[-1] = (" to its end", "dim")
-    return (*spans, (" esc: the current run", "key")) if past else tuple(spans)
+        spans[-1] = (" to its end; esc leaves it", "dim")
+    return tuple(spans)
 
 
 def _sieved(view: View[Any]) -> str:

@@ -62,6 +62,11 @@ class LogView(LineWidget):
         """The view of what is open; None without a log."""
         return self.opened.view if self.opened else None
 
+    @property
+    def earlier_run(self) -> bool:
+        """Whether it is an engine's run before the current one; runs of evaluations have names of their own."""
+        return self.run_name is not None and self.moment is not None and self.engine in self.moment.snapshot.engines
+
     def take(self, moment: Shown) -> None:
         """Follow the cursor to another engine or cluster; one outside of those that are merged is shown alone."""
         if self.moment is not None and self.moment.session is not moment.session:
@@ -209,7 +214,7 @@ class LogView(LineWidget):
             head = head_of_several(self.several, opened.names, opened.view, folded=self.folded)
         else:
             head = head_of_one(opened.names[0], self.run_name)
-        return title(opened.view, head, self.sieve, self.around, past=self.run_name is not None)
+        return title(opened.view, head, self.sieve, self.around, past=self.earlier_run)
 
     def on_show(self) -> None:
         """Nobody drew it while it was hidden."""

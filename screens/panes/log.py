@@ -60,7 +60,7 @@ class LogPane(LogView, can_focus=True):
         if self.sieve:
             self.filter("")
             return True
-        if self.run_name is not None and self.moment is not None:
+        if self.earlier_run and self.moment is not None:
             self.run_name = None
             self.take(self.moment)
             return True

@@ -227,7 +227,7 @@ async def test_earlier_runs_and_notes(tmp_path: Path) -> None:
         await seen.sees("the run before")
         await seen.sees("-- the log on the node was truncated --")
         await seen.sees("run run-1")
-        await seen.sees("to its end esc: the current run")
+        await seen.sees("to its end; esc leaves it")
         assert "following" not in seen.text()
         await seen.press("p")
         await seen.sees("step 7999")
