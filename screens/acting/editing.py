@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
 from console.model.snapshot import WrittenIn
-from console.services.assigning.layout_files import copied, copy_place, own_file
+from console.services.assigning.layout_files import copied, copy_place, dropped, own_file
 from screens.acting.reloading import Reloading
 from screens.lines import Line, shown
 from screens.panes.base import pointed
@@ -78,14 +78,12 @@ class Editing:
         path = copy_place(cluster, layout.name, self._screen.console.opening.copies)
         if not await self._agreed(layout.name, cluster, path):
             return
-        fresh = copied(layout.name, path)
-        changed = False
+        fresh, gone = copied(layout.name, path), False
         try:
-            changed = await self._changed(path, line)
+            await self._changed(path, line)
         finally:
-            if fresh and not changed:
-                path.unlink(missing_ok=True)
-        if changed or not fresh:
+            gone = fresh and dropped(layout.name, path)
+        if not gone:
             await self._take({cluster: str(path)})
 
     async def _take(self, layouts: Mapping[str, str]) -> None:

@@ -134,6 +134,25 @@ async def test_a_shipped_layout_is_copied_after_a_yes_and_the_copy_is_what_is_me
         assert stat.S_IMODE(files.copy.stat().st_mode) == 0o600
 
 
+async def test_what_was_typed_into_a_copy_stays_though_the_way_back_from_the_editor_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Files(tmp_path, "a3-pd", monkeypatch)
+
+    async def lost(_app: object, words: Sequence[str], _more: object) -> int:
+        Path(words[-1]).write_text(MINE + "# an hour of work\n", encoding="utf-8")
+        raise ConsoleError("the terminal is gone")
+
+    monkeypatch.setattr("screens.acting.editing.run_away", lost)
+    async with opened(files) as seen:
+        await seen.press("ctrl+e")
+        await seen.sees("Edit a copy?")
+        await seen.press("y")
+        await seen.sees("the terminal is gone")
+        assert files.copy.read_text(encoding="utf-8").endswith("# an hour of work\n")
+        assert files.read == []
+
+
 async def test_a_copy_that_is_there_is_never_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = Files(tmp_path, "a3-pd", monkeypatch)
     files.copy.parent.mkdir(parents=True)

@@ -32,3 +32,14 @@ def copied(name: str, path: Path) -> bool:
         return False
     save_text(path, shipped_text(name))
     return True
+
+
+def dropped(name: str, path: Path) -> bool:
+    """Remove a copy that is still what is shipped; gives whether it was. One that was changed is its owner's and stays."""
+    try:
+        unchanged = path.read_bytes() == shipped_text(name).encode()
+    except OSError:
+        return False
+    if unchanged:
+        path.unlink(missing_ok=True)
+    return unchanged
