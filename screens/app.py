@@ -111,7 +111,7 @@ class ConsoleApp(App[int]):
 
     async def on_mount(self) -> None:
         """Once the first frame is painted, begin to open."""
-        self.terminal.end_with_signals(self._end)
+        self.terminal.end_with_signals(lambda code: self.exit(code, return_code=code))
         self.terminal.attach()
         self.main.call_after_refresh(self.run_worker, self._begin(), group="open")
 
@@ -152,9 +152,6 @@ class ConsoleApp(App[int]):
         assert self.fleet is not None
         return self.fleet.current
 
-    def _end(self, code: int) -> None:
-        self.exit(code, return_code=code)
-
     async def on_unmount(self) -> None:
         """Let the nodes go; engines stay."""
         self._unsubscribe()
@@ -192,6 +189,11 @@ class ConsoleApp(App[int]):
         """Say something in passing; it goes by itself, or with the first key after it could be read."""
         if self.passing.said(message):
             super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+
+    def clear_notifications(self) -> None:
+        """Take them all away; the same words may be said again at once."""
+        self.passing.gone()
+        super().clear_notifications()
 
     def action_nothing(self) -> None:
         """What ctrl-c does where nobody else wants it."""

@@ -25,8 +25,9 @@ class Passing:
         return True
 
     def over(self) -> bool:
-        """Whether there is something that can have been read; a key was pressed, so it is not asked again."""
-        if self._said_at is None or self._clock() - self._said_at < READ_S:
-            return False
+        """Whether there is something that can have been read."""
+        return self._said_at is not None and self._clock() - self._said_at >= READ_S
+
+    def gone(self) -> None:
+        """Nothing of it stands there any more."""
         self._said_at = None
-        return True

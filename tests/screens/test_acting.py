@@ -381,6 +381,10 @@ async def test_the_same_words_said_again_and_again_stand_there_once(tmp_path: Pa
         seen.app.notify("ignored", markup=False)
         await seen.pilot.pause()
         assert seen.toasts() == "ignored | another | ignored"
+        seen.app.clear_notifications()
+        seen.app.notify("ignored", markup=False)
+        await seen.pilot.pause()
+        assert seen.toasts() == "ignored", "what was taken away may be said again at once"
 
 
 async def test_a_wrong_word_typed_into_a_plan_is_refused_and_not_swallowed(tmp_path: Path) -> None:
