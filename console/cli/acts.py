@@ -14,7 +14,7 @@ from console.cli.output import ActData, add_output
 from console.cli.status import anything_down, settle
 from console.model.errors import ExitCode, Refused, UsageError
 from console.model.plan import Outcome, Plan, PlanResult, StepEvent, Verb
-from console.services.operations.history import UNREACHED
+from console.services.operations.beforehand import UNREACHED
 from console.services.operations.plans import DRAIN_S
 from console.services.readiness.gate import overrides
 from console.services.session import Session

@@ -28,6 +28,7 @@ from console.model.snapshot import (
 )
 from console.model.unmanaged import Unmanaged
 from console.probes.sanitize import clean
+from console.services.monitoring.drift import alike
 from console.services.monitoring.unmanaged import lasting
 from console.services.session import Session
 
@@ -294,11 +295,7 @@ def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
         yield f"  remedy: {each.remedy}"
         if each.where:
             yield f"  where: {each.where}"
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for engine in snapshot.engines.values():
-        if engine.drift and engine.state.alive:
-            alike.setdefault(engine.drift, []).append(engine.id)
-    for lines, names in alike.items():
+    for lines, names in alike(snapshot.engines.values()).items():
         more = f" +{len(names) - 1} more" if len(names) > 1 else ""
         yield ""
         yield f"until a restart {names[0]}{more} goes on with {'; '.join(lines)}"

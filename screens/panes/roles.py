@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 from console.model.deployment import Deployment, Rank
 from console.model.findings import Finding, Severity
 from console.model.snapshot import ClusterSnapshot
+from console.services.monitoring.drift import alike
 from screens.actions import bindings
 from screens.assignment_preview import rank_words
 from screens.grid.rows import count_words
@@ -221,12 +222,8 @@ def _place_row(
 
 def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot, cells: int) -> list[Row]:
     """Engines that run otherwise than the board says: a change has not reached them. Those that differ alike are one."""
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for each in snapshot.engines_on(node):
-        if each.group == group and each.drift and each.state.alive:
-            alike.setdefault(each.drift, []).append(each.id)
     rows = []
-    for lines, names in alike.items():
+    for lines, names in alike(each for each in snapshot.engines_on(node) if each.group == group).items():
         who = f"{names[0]} +{len(names) - 1} more run" if len(names) > 1 else f"{names[0]} runs"
         rest = "r restarts it so" if len(names) == 1 else "r restarts them so"
         text = shown(f"{who} with {'; '.join(lines)}; {rest}")

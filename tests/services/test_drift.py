@@ -35,6 +35,18 @@ def _argv(*changes: tuple[str, str]) -> dict[str, object]:
     return {"argv": words}
 
 
+def _recorded(deployment: Deployment, rank: Rank) -> dict[str, object]:
+    """What a launch records of a rank, as far as it is compared."""
+    command = rank_command(deployment, rank)
+    return {
+        "devices": list(rank.devices),
+        "port": rank.port,
+        "dp_rank": rank.dp_rank,
+        "argv": list(masked_argv(command.argv)),
+        "env": masked_env(command.env),
+    }
+
+
 @pytest.mark.parametrize(
     ("changed", "found"),
     [
@@ -81,14 +93,7 @@ def test_what_was_launched_as_planned_differs_in_nothing_until_the_layout_does()
     changed = replace(deployment, layout=layout.model_copy(update={"groups": {**layout.groups, "decode": lower}}))
     drifts = Drifts()
     for rank in deployment.ranks():
-        command, key = rank_command(deployment, rank), RunKey("a3-pd", rank.id, "1")
-        spec = {
-            "devices": list(rank.devices),
-            "port": rank.port,
-            "dp_rank": rank.dp_rank,
-            "argv": list(masked_argv(command.argv)),
-            "env": masked_env(command.env),
-        }
+        key, spec = RunKey("a3-pd", rank.id, "1"), _recorded(deployment, rank)
         assert drifts.of(deployment, rank, key, spec) == ()
         assert drifts.of(deployment, rank, key, {**spec, "port": 1}) != ()
         wanted = ("--gpu-memory-utilization 0.9, planned 0.85",) if rank.group == "decode" else ()
@@ -107,12 +112,5 @@ def test_no_shipped_layout_differs_from_itself_once_its_record_went_through_a_fi
     deployment, drifts = Deployment(cluster, layout, Assignment(assign)), Drifts()
     assert deployment.ranks()
     for rank in deployment.ranks():
-        command = rank_command(deployment, rank)
-        spec = {
-            "devices": list(rank.devices),
-            "port": rank.port,
-            "dp_rank": rank.dp_rank,
-            "argv": list(masked_argv(command.argv)),
-            "env": masked_env(command.env),
-        }
+        spec = _recorded(deployment, rank)
         assert drifts.of(deployment, rank, RunKey(name, rank.id, "1"), json.loads(json.dumps(spec))) == ()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from console.commands.bundle import rank_command
 from console.commands.masking import masked_argv, masked_env
 from console.model.deployment import Command, Deployment, Rank
 from console.model.errors import ConsoleError
 from console.model.run import RunKey
+from console.model.snapshot import EngineSnapshot
 
 _NAMED = ("--port", "--tensor-parallel-size", "--data-parallel-rank", "--data-parallel-start-rank")
 """Flags whose difference is told in words of its own."""
@@ -44,6 +45,15 @@ class Drifts:
                 planned = None
             self._planned[rank.id] = planned
         return self._planned[rank.id]
+
+
+def alike(engines: Iterable[EngineSnapshot]) -> Mapping[tuple[str, ...], list[str]]:
+    """What differs -> ids of the live engines of these that differ so: ranks of a group usually do together."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for each in engines:
+        if each.drift and each.state.alive:
+            found.setdefault(each.drift, []).append(each.id)
+    return found
 
 
 def drift(spec: Mapping[str, object], rank: Rank, planned: Command | None) -> tuple[str, ...]:

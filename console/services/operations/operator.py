@@ -23,7 +23,7 @@ from console.services.assigning.roles import Roles, free_devices
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.picture import current_run
 from console.services.operations import routing
-from console.services.operations.history import unreached
+from console.services.operations.beforehand import unreached
 from console.services.operations.lease import at_work, held, keeper, own_work, warning
 from console.services.operations.live_plans import mending, rolling, scaled
 from console.services.operations.membership import listed

@@ -26,7 +26,7 @@ from console.probes.engine_log import Phase
 from console.rules import check
 from console.services.monitoring.cadences import GRACE_S
 from console.services.operations import routing
-from console.services.operations.history import of_earlier, of_unreached
+from console.services.operations.beforehand import of_earlier, of_unreached
 
 DRAIN_S = 120.0
 """How long requests may go on by default after their engine was taken out of the proxy."""

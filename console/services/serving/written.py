@@ -47,11 +47,6 @@ def written(deployment: Deployment, engine: str, names: Sequence[str]) -> Writte
     return replace(told[0], text="; ".join(each.text for each in told)) if told else Written()
 
 
-def file_words(source: Source | None, *, shipped: bool, name: str) -> str:
-    """The file of a layout as a person looks for it."""
-    return f"{name} (shipped)" if shipped or source is None else source.path
-
-
 def _of_node(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Written:
     source, node = deployment.cluster.source, deployment.node(rank.node)
     if not names or source is None:
@@ -84,7 +79,7 @@ def _of_layout(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Writ
     if missing:
         places = " or ".join(dict.fromkeys(_place(like, name) for name in missing))
         found.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set ({places})")
-    file = file_words(layout.source, shipped=is_shipped(layout), name=layout.name)
+    file = f"{layout.name} (shipped)" if is_shipped(layout) or layout.source is None else layout.source.path
     return Written(f"{like} in {file}: {', '.join(found)}", "layout", _line(source, place))
 
 
