@@ -71,3 +71,15 @@ def test_help_loads_no_heavy_library() -> None:
 def test_the_node_bundle_is_python_3_7() -> None:
     for path in (ROOT / "console" / "node").rglob("*.py"):
         ast.parse(path.read_text(), feature_version=(3, 7))
+
+
+COMMAND_LINE = sorted(path for path in (ROOT / "console" / "cli").glob("*.py") if path.name != "printer.py")
+
+
+@pytest.mark.parametrize("path", COMMAND_LINE, ids=lambda path: path.name)
+def test_the_command_line_prints_in_one_place(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            bare = called == "print" or called.startswith(("sys.stdout.write", "sys.stderr.write"))
+            assert not bare, f"line {node.lineno}: {called}: use console.cli.printer, which cleans what it prints"

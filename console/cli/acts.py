@@ -11,6 +11,7 @@ from collections.abc import Callable
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, remember_layout
 from console.cli.output import ActData, add_output
+from console.cli.printer import print_message
 from console.cli.status import anything_down, settle
 from console.model.errors import ExitCode, Refused, UsageError
 from console.model.plan import Outcome, Plan, PlanResult, StepEvent, Verb
@@ -136,25 +137,25 @@ def _confirmed(args: argparse.Namespace, plan: Plan) -> str:
 
 def show_plan(plan: Plan) -> None:
     """The plan as a person reads it."""
-    print(f"{plan.verb} {plan.target} of {plan.deployment} on {plan.cluster}", file=sys.stderr)
+    print_message(f"{plan.verb} {plan.target} of {plan.deployment} on {plan.cluster}")
     for finding in plan.findings:
-        print(f"  {finding.severity} {finding.rule} {finding.where}: {finding.message}", file=sys.stderr)
+        print_message(f"  {finding.severity} {finding.rule} {finding.where}: {finding.message}")
         if finding.fix:
-            print(f"     {finding.fix}", file=sys.stderr)
+            print_message(f"     {finding.fix}")
     for loss in plan.losses:
-        print(f"  lost: {loss}", file=sys.stderr)
+        print_message(f"  lost: {loss}")
     for number, stage in enumerate(plan.stages, 1):
-        print(f"  {number}. {stage.title}", file=sys.stderr)
+        print_message(f"  {number}. {stage.title}")
         for step in stage.steps:
-            print(f"     {step.title}", file=sys.stderr)
+            print_message(f"     {step.title}")
             for command in step.commands:
-                print(f"       $ {command}", file=sys.stderr)
+                print_message(f"       $ {command}")
 
 
 def _ask(plan: Plan) -> str:
     if not sys.stdin.isatty():
         raise Refused("not confirmed", hint=_UNASKED[plan.process is None])
-    print(f"To go on type {plan.confirm.what} ({plan.confirm.expected}): ", end="", file=sys.stderr, flush=True)
+    print_message(f"To go on type {plan.confirm.what} ({plan.confirm.expected}): ", end="")
     return sys.stdin.readline().strip()
 
 
@@ -165,7 +166,7 @@ def _notice(session: Session, plan: Plan, *, wait: bool) -> Callable[[StepEvent]
 
     def notice(event: StepEvent) -> None:
         clock = time.strftime("%H:%M:%S", time.localtime(event.at))
-        print(f"{clock} {event.outcome:8} {titles[event.step]}  {event.message}".rstrip(), file=sys.stderr)
+        print_message(f"{clock} {event.outcome:8} {titles[event.step]}  {event.message}".rstrip())
         if not wait and acts[event.step] == "wait-ready" and event.outcome is Outcome.RUNNING:
             session.operator.cancel()
 
@@ -184,4 +185,4 @@ def _tell_left_out(plan: Plan, result: PlanResult) -> None:
     skipped = [step for step in plan.steps if result.outcomes[step.id] is Outcome.SKIPPED and step.act == "launch"]
     names = list(dict.fromkeys(name for step in skipped for name in step.engines))
     if result.cancelled and names:
-        print(f"not started: {', '.join(names)}; once the others are ready: start {' '.join(names)}", file=sys.stderr)
+        print_message(f"not started: {', '.join(names)}; once the others are ready: start {' '.join(names)}")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from console.cli.findings import finding_lines
 from console.cli.options import add_cluster_options, before, deployment_of, read_only_of, remember_layout
+from console.cli.printer import print_line, print_lines
 from console.cli.tables import table_lines
 from console.model.deployment import Deployment
 from console.model.errors import ExitCode, Refused, UsageError
@@ -66,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
         keep(path, history)
         remember_layout(deployment.cluster, deployment.layout)
     rows = [_row(deployment, name) for name in deployment.layout.groups]
-    print("\n".join(table_lines(("GROUP", "ROLE", "SIZE", "NODES", "CARRIED BY"), rows)))
+    print_lines(table_lines(("GROUP", "ROLE", "SIZE", "NODES", "CARRIED BY"), rows))
     for line in finding_lines(check(deployment)):
-        print(line)
+        print_line(line)
     return ExitCode.OK
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from typing import Any
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, deployment_of
 from console.cli.output import DATA, add_output, print_data
+from console.cli.printer import print_line, print_lines, print_message
 from console.cli.tables import table_lines
 from console.model.errors import ConsoleError, ExitCode, Unreachable
 from console.probes.checks import Verdict
@@ -54,7 +54,7 @@ async def _run(args: argparse.Namespace) -> int:
         with contextlib.suppress(Unreachable):
             await connected(session)
         ask = Ask(network=args.network or args.full_mesh, full_mesh=args.full_mesh)
-        report = await session.preflight.run(args.nodes, ask, lambda text: print(text, file=sys.stderr, flush=True))
+        report = await session.preflight.run(args.nodes, ask, print_message)
     return _show(report, args)
 
 
@@ -63,9 +63,9 @@ def _show(report: Report, args: argparse.Namespace) -> int:
         found = as_json(report)
         print_data(args.output, found, found["results"])
     else:
-        print("\n".join(report_lines(report, everything=args.all)))
+        print_lines(report_lines(report, everything=args.all))
         if args.last:
-            print(f"asked {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(report.at))}, {_age(report.at)} ago")
+            print_line(f"asked {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(report.at))}, {_age(report.at)} ago")
     return exit_code(report)
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+from console.cli.printer import print_file
 from console.cli.tables import table_lines
 from console.commands.quoting import quote
 from console.files import shipped_layouts
@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Print the script for a shell."""
-    sys.stdout.write("".join(f"{line}\n" for line in _SCRIPTS[args.shell](words_of_commands())))
+    print_file("".join(f"{line}\n" for line in _SCRIPTS[args.shell](words_of_commands())))
     return ExitCode.OK
 
 

@@ -11,6 +11,7 @@ from typing import cast
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, print_data
+from console.cli.printer import print_lines
 from console.cli.tables import table_lines
 from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.model.errors import ExitCode, Unreachable
@@ -48,7 +49,7 @@ async def _show(args: argparse.Namespace) -> int:
     if args.output in DATA:
         print_data(args.output, [as_json(each) for each in found])
     else:
-        print("\n".join(lines(found)))
+        print_lines(lines(found))
     return exit_code(found)
 
 

@@ -7,13 +7,13 @@ import asyncio
 import os
 import shlex
 import signal
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.cli.options import fitting
+from console.cli.printer import print_line, print_message
 from console.cli.screen import add_look_options, looks, must_be_terminal
 from console.files import load_cluster, load_layout
 from console.model.cluster import Cluster
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         must_be_terminal()
     layout = load_layout(args.layout)
     count = args.nodes or sum(group.nodes for group in layout.groups.values())
-    print(f"starting {count} simulated node{'s' if count != 1 else ''} ...", file=sys.stderr, flush=True)
+    print_message(f"starting {count} simulated node{'s' if count != 1 else ''} ...")
     if args.serve:
         return asyncio.run(_serve(args))
     return _show(args, layout)
@@ -78,9 +78,9 @@ async def _serve(args: argparse.Namespace) -> int:
     cluster = DemoCluster(layout=args.layout, nodes=args.nodes, speed=args.speed)
     try:
         path = await cluster.start()
-        print(path, flush=True)
+        print_line(str(path), flush=True)
         for line in _guide(path, args):
-            print(line, file=sys.stderr)
+            print_message(line)
         await stop.wait()
     finally:
         await cluster.close()
@@ -124,7 +124,7 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
             opening = Opening("starting the demo", lambda: make({}, {}), again=make, copies=Path(state) / "layouts")
             return run_app(opening, options_from(dict(os.environ), **looks(args)), loop=runner.get_loop())
         finally:
-            print("ending the demo's nodes and all that runs on them ...", file=sys.stderr, flush=True)
+            print_message("ending the demo's nodes and all that runs on them ...")
             runner.run(demo.close())
 
 
@@ -155,7 +155,7 @@ async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:
         return bool(begun) and begun[0].done() and all(node.devices for node in session.snapshot.nodes.values())
 
     for path in await take(session, directory, ready=ready, before={"causes": break_one}, timeout_s=180.0):
-        print(path)
+        print_line(str(path))
     return ExitCode.OK
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import sys
 import time
 from pathlib import Path
 
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
+from console.cli.printer import print_line, print_message
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.services.doctor import LOG_LINES, gather, pack
 from console.services.places import file_name
@@ -45,9 +45,8 @@ async def _run(args: argparse.Namespace) -> int:
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     path = args.output or Path(f"dsv4-doctor-{file_name(session.cluster.name)}-{stamp}.tar.gz")
     pack(pieces, path)
-    print(path)
-    print(
+    print_line(str(path))
+    print_message(
         "secrets are masked; host names, addresses and prompts in logs are not: look before you send it",
-        file=sys.stderr,
     )
     return ExitCode.OK if answered else ExitCode.UNREACHABLE

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, remember_layout
 from console.cli.output import add_output
+from console.cli.printer import print_line, print_message, print_progress
 from console.cli.results import print_records
 from console.evaluation.comparison import judge
 from console.evaluation.progress import Progress
@@ -87,41 +88,41 @@ async def _measure(evaluator: Evaluator, plan: EvaluationPlan, args: argparse.Na
     if plan.ask.tool is Tool.BUILT_IN:
         return await evaluator.measure(plan, _bar, confirmed=True)
     key = await evaluator.start(plan, confirmed=True)
-    print(f"{key.engine} runs on {plan.node} as {key.run}; it goes on when this console ends", file=sys.stderr)
-    print(f"  end it with: bench --cancel {key.run}", file=sys.stderr)
+    print_message(f"{key.engine} runs on {plan.node} as {key.run}; it goes on when this console ends")
+    print_message(f"  end it with: bench --cancel {key.run}")
     if args.detach:
-        print(key.run)
+        print_line(key.run)
         return None
     return await evaluator.watch.wait(key, _bar)
 
 
 def _show(plan: EvaluationPlan) -> None:
     where = plan.node or "this machine"
-    print(f"{plan.ask.tool} {plan.ask.subject} on {where}, requests to {plan.where}", file=sys.stderr)
+    print_message(f"{plan.ask.tool} {plan.ask.subject} on {where}, requests to {plan.where}")
     for finding in plan.findings:
-        print(f"  {finding.severity} {finding.rule} {finding.message}", file=sys.stderr)
+        print_message(f"  {finding.severity} {finding.rule} {finding.message}")
         if finding.fix:
-            print(f"    {finding.fix}", file=sys.stderr)
-    print(f"  $ {plan.command}", file=sys.stderr)
+            print_message(f"    {finding.fix}")
+    print_message(f"  $ {plan.command}")
 
 
 def _confirm() -> None:
     if not sys.stdin.isatty():
         raise Refused("not confirmed", hint="type y in a terminal, or give --yes")
-    print("It loads the cluster. To go on type y: ", end="", file=sys.stderr, flush=True)
+    print_message("It loads the cluster. To go on type y: ", end="")
     if sys.stdin.readline().strip() != "y":
         raise Refused("not confirmed")
 
 
 def _bar(progress: Progress | None) -> None:
     """How far it is, on one line of a terminal; nothing where stderr is a file."""
-    if progress is None or not sys.stderr.isatty():
+    if progress is None:
         return
     rate = f"{progress.rate_per_s:.2f}/s" if progress.rate_per_s is not None else "?"
     left = f"{progress.left_s:.0f} s left" if progress.left_s is not None else ""
     failed = f"{progress.failed} FAILED " if progress.failed else ""
     text = f"{failed}{progress.done}/{progress.total} {rate} {left}"
-    print(f"\r{text:<60}", end="\n" if progress.done == progress.total else "", file=sys.stderr, flush=True)
+    print_progress(text, last=progress.done == progress.total)
 
 
 def _report(records: Sequence[Record], args: argparse.Namespace) -> int:
@@ -132,7 +133,7 @@ def _report(records: Sequence[Record], args: argparse.Namespace) -> int:
     for record in records:
         verdict = judge(record, args.baseline, args.threshold)
         if verdict is not None:
-            print(f"{'passed' if verdict.passed else 'FAILED'}: {verdict.text}", file=sys.stderr)
+            print_message(f"{'passed' if verdict.passed else 'FAILED'}: {verdict.text}")
             bad += [] if verdict.passed else [record]
     return ExitCode.FAILED if bad else ExitCode.OK
 
@@ -148,7 +149,7 @@ async def _cancel(evaluator: Evaluator, wanted: str) -> int:
         raise ConsoleError(f"{len(found)} running evaluations fit {wanted!r}", hint=f"running: {runs}")
     node, key = found[0]
     result = await evaluator.cancel(key, node)
-    print(_ended(key, node, result.outcome, [str(each) for each in result.processes]), file=sys.stderr)
+    print_message(_ended(key, node, result.outcome, [str(each) for each in result.processes]))
     with contextlib.suppress(TimeoutError):  # any console that looks later keeps the record then
         async with asyncio.timeout(RECORD_S):
             await evaluator.watch.wait(key, lambda _: None)

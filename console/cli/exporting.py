@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from console.cli.findings import failed, finding_lines
 from console.cli.options import add_cluster_options
 from console.cli.plan import deployment_or_example
+from console.cli.printer import print_file, print_message
 from console.files import save_text
 from console.model.errors import Refused, UsageError
-from console.probes.sanitize import clean
 from console.rules import check
 from console.services.exporting import FORMATS, ExportedFile
 
@@ -36,16 +35,16 @@ def run(args: argparse.Namespace) -> int:
     deployment = deployment_or_example(args)
     findings = check(deployment)
     for line in finding_lines(findings):
-        print(clean(line), file=sys.stderr)
+        print_message(line)
     if failed(findings) and not args.force:
         raise Refused("not exported: the findings above would break the start", hint="mend them, or --force")
     files = FORMATS[args.format](deployment)
     if args.save is None:
         for file in files:
-            sys.stdout.write(file.text if len(files) == 1 else f"# ==> {file.path} <==\n{file.text}\n")
+            print_file(file.text if len(files) == 1 else f"# ==> {file.path} <==\n{file.text}\n")
         return 0
     _save(args.save, files, force=args.force)
-    print(f"{len(files)} files in {args.save}", file=sys.stderr)
+    print_message(f"{len(files)} files in {args.save}")
     return 0
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import sys
 import time
 from dataclasses import asdict
 
 from console.cli.live import opened
 from console.cli.options import add_cluster_options, deployment_of, read_only_of
+from console.cli.printer import print_json, print_line, print_message
 from console.model.errors import Refused, UsageError
 from console.model.snapshot import ClusterSnapshot, Event
 
@@ -41,7 +40,7 @@ async def _run(args: argparse.Namespace) -> int:
         raise UsageError(f"no group of {deployment.name} has a restart policy", hint=hint)
     if read_only_of(args, deployment.cluster):
         raise Refused("a read-only console restarts nothing", hint="give --write to act on this cluster")
-    print(f"guarding {', '.join(groups)} of {deployment.name}; interrupt ends it, engines go on", file=sys.stderr)
+    print_message(f"guarding {', '.join(groups)} of {deployment.name}; interrupt ends it, engines go on")
     printer = _Printer(args.output)
     async with opened(args, restarts=True) as session:
         session.subscribe(printer.take)
@@ -61,7 +60,10 @@ class _Printer:
         for event in snapshot.events:
             if event.seq > self._last:
                 self._last = event.seq
-                print(json.dumps(asdict(event)) if self._output == "jsonl" else _line(event), flush=True)
+                if self._output == "jsonl":
+                    print_json(asdict(event), flush=True)
+                else:
+                    print_line(_line(event), flush=True)
 
 
 def _line(event: Event) -> str:

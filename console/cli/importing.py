@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from console.cli.findings import finding_lines
+from console.cli.printer import print_file, print_message
 from console.files import layout_text, load_document, save_text
 from console.model.errors import ExitCode, FileError, Problem, UsageError
-from console.probes.sanitize import clean
 from console.rules import check
 from console.services.assigning.assignment import example
 from console.services.importing import Imported, build, read_ci_config, read_script, renamed
@@ -40,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     text = layout_text(imported.layout)
     findings = check(example(imported.layout))
     for line in (*(f"note: {each}" for each in imported.warnings), *finding_lines(findings)):
-        print(clean(line), file=sys.stderr)
+        print_message(line)
     if args.save is None:
-        sys.stdout.write(text)
+        print_file(text)
         return ExitCode.OK
     if args.save.exists() and not args.force:
         raise UsageError(f"{args.save} exists", hint="choose another name, or --force to replace it")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from console.cli.options import add_cluster_options, cluster_of
 from console.cli.output import DATA, add_output, print_data
+from console.cli.printer import print_line
 from console.cli.tables import table_lines
 from console.journal import Journal
 from console.model.errors import ExitCode, UsageError
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         print_data(args.output, [asdict(each) for each in chosen])
     elif chosen:
         for line in table_lines(("when", "who", "what", "outcome", "whom"), [_cells(each) for each in chosen]):
-            print(line)
+            print_line(line)
     return ExitCode.OK
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
+from console.cli.printer import print_file, print_json, print_line, print_message
 from console.cli.screen import own_keys
 from console.model.errors import ExitCode
 
@@ -25,14 +24,14 @@ def run(args: argparse.Namespace) -> int:
     keys = own_keys()
     found = rows(keys)
     if args.output == "markdown":
-        print(markdown(keys), end="")
+        print_file(markdown(keys))
     elif args.output == "json":
         names = ("where", "keys", "id", "label", "help")
-        print(json.dumps([dict(zip(names, row, strict=True)) for row in found], indent=2))
+        print_json([dict(zip(names, row, strict=True)) for row in found], indent=2)
     else:
         for where, words, name, _label, text in found:
-            print(f"{where:12} {words:18} {name:18} {text}")
+            print_line(f"{where:12} {words:18} {name:18} {text}")
     problems = keys.problems()
     for problem in problems:
-        print(f"keys.yaml: {problem}", file=sys.stderr)
+        print_message(f"keys.yaml: {problem}")
     return ExitCode.USAGE if problems else ExitCode.OK

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from pydantic import JsonValue
 
 from console.cli.output import DATA, add_output, print_data
+from console.cli.printer import print_file, print_lines
 from console.cli.tables import table_lines
 from console.files import load_layout, shipped_layouts, shipped_text
 from console.model.errors import ExitCode
@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Print the list, or one layout. Raises UsageError for a name that is not shipped."""
     if args.name:
-        sys.stdout.write(shipped_text(args.name))
+        print_file(shipped_text(args.name))
         return ExitCode.OK
     layouts = [load_layout(name) for name in shipped_layouts()]
     if args.output in DATA:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
             (layout.name, layout.hardware.name, str(_nodes(layout)), _groups(layout), layout.version, layout.title)
             for layout in layouts
         ]
-        print("\n".join(table_lines(("LAYOUT", "HW", "NODES", "GROUPS", "VERSION", "TITLE"), rows)))
+        print_lines(table_lines(("LAYOUT", "HW", "NODES", "GROUPS", "VERSION", "TITLE"), rows))
     return ExitCode.OK
 
 

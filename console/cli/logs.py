@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from console.cli.live import connected, opened, until
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, print_data
+from console.cli.printer import print_coloured, print_line, print_message
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.model.snapshot import LinkState
 from console.services.logs.lines import LogLine, Readers
@@ -59,7 +60,7 @@ async def _run(args: argparse.Namespace) -> int:
         await until(session, lambda: _filled(session, engines), FILL_S)
         readers = _readers(session, engines, args)
         if not readers.found and not args.follow:
-            print("no logs: nothing of this deployment has run, or its node is out of reach", file=sys.stderr)
+            print_message("no logs: nothing of this deployment has run, or its node is out of reach")
             return ExitCode.FAILED
         printer.prefixes(len(engines) > 1)
         printer.print(readers.lines(last=not args.follow))
@@ -69,7 +70,7 @@ async def _run(args: argparse.Namespace) -> int:
         printer.end()
         down = [name for name, node in session.snapshot.nodes.items() if node.link.state is not LinkState.UP]
         if down:
-            print(f"out of reach, shown as far as copied: {', '.join(down)}", file=sys.stderr)
+            print_message(f"out of reach, shown as far as copied: {', '.join(down)}")
         return ExitCode.OK
 
 
@@ -86,7 +87,7 @@ def _readers(session: Session, engines: Sequence[str], args: argparse.Namespace)
         return (node.system.clock_offset_s if node else None) or 0.0
 
     def told(engine: str, run: str) -> None:
-        print(f"{engine}: run {run} follows", file=sys.stderr, flush=True)
+        print_message(f"{engine}: run {run} follows")
 
     return Readers(session.logs, engines, ahead_s, told, run=args.earlier, tail=args.tail)
 
@@ -138,7 +139,7 @@ class _Printer:
                 data = {"engine": line.engine, "offset": line.offset, "at": line.at, "text": line.text}
                 self._list.append(data) if self._output == "json" else print_data("jsonl", data)
             else:
-                print(self._shown(line))
+                self._print_line(line)
         sys.stdout.flush()
 
     def end(self) -> None:
@@ -146,13 +147,14 @@ class _Printer:
         if self._output == "json":
             print_data("json", self._list)
 
-    def _shown(self, line: LogLine) -> str:
+    def _print_line(self, line: LogLine) -> None:
         if not self._prefix:
-            return line.text
-        if not self._colour:
-            return f"{line.engine:12} {line.text}"
-        colour = self._colours.setdefault(line.engine, COLOURS[len(self._colours) % len(COLOURS)])
-        return f"\x1b[{colour}m{line.engine:12}\x1b[0m {line.text}"
+            print_line(line.text)
+        elif not self._colour:
+            print_line(f"{line.engine:12} {line.text}")
+        else:
+            colour = self._colours.setdefault(line.engine, COLOURS[len(self._colours) % len(COLOURS)])
+            print_coloured(f"{line.engine:12}", colour, f" {line.text}")
 
 
 def _since(text: str) -> float:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from console import __version__
+from console.cli.printer import print_message
 from console.model.errors import ConsoleError, ExitCode, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -65,9 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except ConsoleError as error:
-        print(f"dsv4-console: {error}", file=sys.stderr)
+        for line in f"dsv4-console: {error}".split("\n"):
+            print_message(line)
         if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
+            print_message(f"  {error.hint}")
         return error.exit_code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
@@ -77,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(f"dsv4-console: {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
+        print_message(f"dsv4-console: {error.filename or 'the output'}: {error.strerror}")
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what could not be written is not tried again at exit)
         return ExitCode.FAILED
 

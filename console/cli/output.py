@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
+from console.cli.printer import print_json
 from console.model.plan import Plan, PlanResult, StepEvent
 
 DATA = ("json", "jsonl")
@@ -21,10 +21,10 @@ def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
 def print_data(output: str, whole: object, things: Iterable[object] | None = None) -> None:
     """One document, or with `jsonl` the things it is made of (a list's own when none are given), a line each."""
     if output == "json":
-        print(json.dumps(whole, ensure_ascii=False, indent=2, default=str))
+        print_json(whole, indent=2)
         return
     for thing in things if things is not None else whole if isinstance(whole, list) else (whole,):
-        print(json.dumps(thing, ensure_ascii=False, default=str), flush=True)
+        print_json(thing, flush=True)
 
 
 class ActData:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 
 from pydantic import JsonValue
 
 from console.cli.findings import failed, finding_lines, findings_json
 from console.cli.options import add_cluster_options, cluster_of, deployment_of
+from console.cli.printer import print_file, print_message
 from console.cli.tables import table_lines
 from console.commands.bundle import shell_bundle
 from console.commands.serve import proxy_command, serve_command
@@ -40,11 +40,12 @@ def run(args: argparse.Namespace) -> int:
     deployment = deployment_or_example(args)
     ranks = _chosen(deployment, args.engines)
     findings = check(deployment)
-    sys.stdout.write("".join(f"{line}\n" for line in _PRINTERS[args.output](deployment, ranks, findings)))
+    print_file("".join(f"{line}\n" for line in _PRINTERS[args.output](deployment, ranks, findings)))
     if args.output == "sh":
-        sys.stderr.write("".join(f"{line}\n" for line in finding_lines(findings)))
+        for line in finding_lines(findings):
+            print_message(line)
     if PLACEHOLDER in deployment.cluster.tags:
-        print("no cluster file: node names and addresses are made up", file=sys.stderr)
+        print_message("no cluster file: node names and addresses are made up")
     return failed(findings)
 
 

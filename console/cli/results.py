@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from console.cli.output import DATA, add_output, print_data
+from console.cli.printer import print_file, print_line
 from console.cli.tables import table_lines
 from console.evaluation import telling
 from console.evaluation.comparison import compare, sweep_points
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         _print(map(telling.text, telling.goal_lines(everything, baseline)))
         return ExitCode.OK
     if args.export:
-        sys.stdout.write(FORMATS[args.export](records))
+        print_file(FORMATS[args.export](records))
     elif args.sweep:
         _print(_sweep(records, args.sweep))
     elif args.runs or args.output in DATA:
@@ -81,7 +82,7 @@ def print_records(records: Sequence[Record], output: str) -> None:
 
 def _print(lines: Iterator[str]) -> None:
     for line in lines:
-        print(line)
+        print_line(line)
 
 
 def _list(records: Sequence[Record]) -> Iterator[str]:

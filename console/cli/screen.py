@@ -20,6 +20,7 @@ from console.cli.options import (
     read_only_of,
     remember_layout,
 )
+from console.cli.printer import print_message
 from console.model.errors import UsageError
 from console.services.places import config_home
 
@@ -149,7 +150,7 @@ def _recorder(args: argparse.Namespace) -> Iterator[Recorder | None]:
     finally:
         recorder.close()
         why = f", then stopped: {recorder.problem}" if recorder.problem else ""
-        print(f"{recorder.pictures} pictures recorded to {recorder.path}{why}", file=sys.stderr)
+        print_message(f"{recorder.pictures} pictures recorded to {recorder.path}{why}")
 
 
 def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:

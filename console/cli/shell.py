@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from console.cli.options import add_cluster_options, cluster_of, deployment_of, read_only_of
+from console.cli.printer import print_line
 from console.commands.quoting import join
 from console.journal import Journal
 from console.model.errors import ConsoleError, ExitCode
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         words = open_at_engine(deployment_of(args), args.target, state, journal, read_only=read_only)
     if args.dry_run:
-        print(join(words))
+        print_line(join(words))
         return ExitCode.OK
     sys.stdout.flush()
     try:

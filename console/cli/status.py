@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from console.cli.live import connected, opened, until
 from console.cli.options import add_cluster_options
+from console.cli.printer import print_json, print_line
 from console.model.errors import ExitCode, Unreachable
 from console.model.pace import Pace, Skew, about
 from console.model.restart import GroupRestart
@@ -236,55 +236,57 @@ def _task(task: Task) -> dict[str, Any]:
 
 
 def _print_json(snapshot: ClusterSnapshot) -> None:
-    print(json.dumps(document(snapshot), indent=2))
+    print_json(document(snapshot), indent=2)
 
 
 def _print_jsonl(snapshot: ClusterSnapshot) -> None:
     whole = document(snapshot)
     for name, node in whole["nodes"].items():
-        print(json.dumps({"node": name, **node}))
+        print_json({"node": name, **node})
     for engine in whole["engines"]:
-        print(json.dumps(engine))
+        print_json(engine)
     for task in whole["tasks"]:
-        print(json.dumps({"task": task.pop("name"), **task}))
+        print_json({"task": task.pop("name"), **task})
 
 
 def _print_table(snapshot: ClusterSnapshot) -> None:
-    print(
-        f"{snapshot.cluster}  {snapshot.deployment}"
-        + (f"  {clean(snapshot.service.words())}" if snapshot.service else "")
+    print_line(
+        f"{snapshot.cluster}  {snapshot.deployment}" + (f"  {snapshot.service.words()}" if snapshot.service else "")
     )
-    print(f"{'NODE':12} {'LINK':11} {'DEVICES':9} {'HBM MiB':>15} {'TEMP':>5} {'AGE':>6}  REASON")
+    print_line(f"{'NODE':12} {'LINK':11} {'DEVICES':9} {'HBM MiB':>15} {'TEMP':>5} {'AGE':>6}  REASON")
     for node in snapshot.nodes.values():
-        print(_node_row(node, snapshot.at))
-    print(f"\n{'ENGINE':14} {'NODE':12} {'STATE':12} {'PHASE':14} {'PORT':>6} {'EXIT':>5}  CAUSE")
+        print_line(_node_row(node, snapshot.at))
+    print_line()
+    print_line(f"{'ENGINE':14} {'NODE':12} {'STATE':12} {'PHASE':14} {'PORT':>6} {'EXIT':>5}  CAUSE")
     for engine in snapshot.engines.values():
         port = "-" if engine.port is None else str(engine.port)
         phase = engine.phase + (f" {engine.progress:.0%}" if engine.progress is not None and engine.phase else "")
         ended = "-" if engine.exit is None else str(engine.exit)
         row = f"{engine.id:14} {engine.node:12} {engine.state:12} {phase:14} {port:>6} {ended:>5}"
-        print(f"{row}  {engine.why(snapshot.at)}".rstrip())
+        print_line(f"{row}  {engine.why(snapshot.at)}".rstrip())
     strangers = [(node.name, each) for node in snapshot.nodes.values() for each in node.unmanaged]
     if strangers:
-        print(f"\n{'NOT OURS':14} {'PID':>8} {'OWNER':10} {'AGE':>12} {'HBM MiB':>8}  WHY, COMMAND")
+        print_line()
+        print_line(f"{'NOT OURS':14} {'PID':>8} {'OWNER':10} {'AGE':>12} {'HBM MiB':>8}  WHY, COMMAND")
     for name, process in strangers:
         age = process.age_s(snapshot.at)
         words = "?" if age is None else lasting(age)
         hbm = "-" if process.mib is None else str(process.mib)
-        row = (
-            f"{name:14} {process.pid:>8} {clean(process.owner) or '?':10} {words:>12} {hbm:>8}  {clean(process.reason)}"
-        )
-        print(f"{row}: {clean(process.command)}".rstrip(": "))
+        row = f"{name:14} {process.pid:>8} {clean(process.owner) or '?':10} {words:>12} {hbm:>8}  {process.reason}"
+        print_line(f"{row}: {process.command}".rstrip(": "))
     if snapshot.tasks:
-        print(f"\n{'TASK':20} {'NODE':12} {'KIND':12}  RUN")
+        print_line()
+        print_line(f"{'TASK':20} {'NODE':12} {'KIND':12}  RUN")
     for task in snapshot.tasks:
-        print(f"{clean(task.name):20} {task.node:12} {clean(task.kind):12}  {clean(task.run)}")
+        print_line(f"{clean(task.name):20} {task.node:12} {clean(task.kind):12}  {task.run}")
     for text in _advice(snapshot):
-        print(clean(text))
+        print_line(text)
     for pace in snapshot.paces.values():
-        print(f"\nstart of {pace.group}: {about(pace.elapsed_s)} so far; {pace.words()}")
+        print_line()
+        print_line(f"start of {pace.group}: {about(pace.elapsed_s)} so far; {pace.words()}")
     for restart in snapshot.restarts.values():
-        print(f"\nrestart policy of {restart.group}: {restart.words(snapshot.at)}")
+        print_line()
+        print_line(f"restart policy of {restart.group}: {restart.words(snapshot.at)}")
 
 
 def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, print_data
+from console.cli.printer import print_line, print_lines
 from console.cli.tables import table_lines
 from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.model.errors import ExitCode, Unreachable
@@ -49,7 +50,7 @@ async def _show(args: argparse.Namespace) -> int:
     if args.output in DATA:
         print_data(args.output, [as_json(each) for each in found])
     else:
-        print("\n".join(lines(found)))
+        print_lines(lines(found))
     if all(each.trouble for each in found):
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED if any(each.trouble or each.drifts for each in found) else ExitCode.OK
@@ -94,7 +95,7 @@ async def _undo(args: argparse.Namespace) -> int:
         found = await session.upkeep.of_hosts.changes(args.undo)
     for node, changes in found.items():
         commands = way_back(changes)
-        print(clean(f"# {node}" + ("" if commands else ": nothing was changed here")))
+        print_line(f"# {node}" + ("" if commands else ": nothing was changed here"))
         for command in commands:
-            print(clean(command))
+            print_line(command)
     return ExitCode.OK

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from console.cli.acts import show_plan
 from console.cli.output import ActData, add_output
+from console.cli.printer import print_message
 from console.model.errors import ExitCode, Refused
 from console.model.plan import Outcome, Plan, StepEvent
-from console.probes.sanitize import clean
 from console.services.session import Session
 from console.services.upkeep.errands import Chore
 
@@ -46,7 +46,7 @@ async def carry_out(session: Session, chore: Chore, args: argparse.Namespace, *,
     if not data.wanted:
         show_plan(plan)
         for fix in dict.fromkeys(finding.fix for finding in plan.findings if finding.fix):
-            print(f"  mend: {clean(fix)}", file=sys.stderr)
+            print_message(f"  mend: {fix}")
     if only_plan:
         return ExitCode.FAILED if plan.blocked else ExitCode.OK
     titles = {step.id: step.title for step in plan.steps}
@@ -54,7 +54,7 @@ async def carry_out(session: Session, chore: Chore, args: argparse.Namespace, *,
     def notice(event: StepEvent) -> None:
         clock = time.strftime("%H:%M:%S", time.localtime(event.at))
         line = f"{clock} {event.outcome:8} {titles[event.step]}  {event.message}"
-        print(clean(line).rstrip(), file=sys.stderr, flush=True)
+        print_message(line.rstrip())
 
     confirmed = plan.confirm.expected if args.yes else _confirmation(plan)
     result = await session.upkeep.run(chore, data.heard(notice), confirmed, takeover=args.takeover)
@@ -66,5 +66,5 @@ async def carry_out(session: Session, chore: Chore, args: argparse.Namespace, *,
 def _confirmation(plan: Plan) -> str:
     if not sys.stdin.isatty():
         raise Refused("not confirmed", hint="type the confirmation in a terminal, or give --yes")
-    print(f"To go on type {plan.confirm.what} ({plan.confirm.expected}): ", end="", file=sys.stderr, flush=True)
+    print_message(f"To go on type {plan.confirm.what} ({plan.confirm.expected}): ", end="")
     return sys.stdin.readline().strip()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from console.cli.findings import explanation, failed, finding_lines, findings_json
 from console.cli.output import DATA, add_output, print_data
+from console.cli.printer import print_line, print_lines
 from console.files import load_assignment, load_cluster, load_document, load_layout, shipped_layouts
 from console.model.errors import ExitCode, FileError, Problem, UsageError
 from console.model.findings import Finding
-from console.probes.sanitize import clean
 from console.rules import RULES, check, check_nodes
 from console.services.assigning.assignment import example
 
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Check every file; 2 when one cannot be read as what it is, 1 when a rule does not hold, else 0."""
     if args.explain:
         lines = _all_rules() if args.explain == "all" else explanation(args.explain)
-        print("\n".join(lines))
+        print_lines(lines)
         return ExitCode.OK
     if not args.files:
         raise UsageError("no file to validate", hint="dsv4-console validate FILE…, or --explain RULE")
@@ -81,11 +80,11 @@ def _checked(name: str) -> tuple[Finding, ...]:
 
 def _print(name: str, problems: tuple[Problem, ...], findings: tuple[Finding, ...]) -> None:
     for problem in problems:
-        print(clean(str(problem)))
+        print_line(str(problem))
     for line in finding_lines(findings):
-        print(line)
+        print_line(line)
     if not problems and not findings:
-        print(clean(f"{name}: ok"), file=sys.stdout)
+        print_line(f"{name}: ok")
 
 
 def _problem_json(problem: Problem) -> dict[str, JsonValue]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from dataclasses import asdict
 
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, add_output, print_data
+from console.cli.printer import print_line, print_message
 from console.cli.status import settle
 from console.model.errors import ExitCode
 from console.services.serving.verification import Ask, Proof
@@ -38,9 +38,9 @@ async def _run(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True) as session:
         await connected(session)
         await settle(session)
-        out = sys.stderr if args.output in DATA else sys.stdout
+        show = print_message if args.output in DATA else print_line
         ask = Ask(prompt=args.prompt, requests=args.requests, timeout_s=args.timeout)
-        found = await session.verifier.run(lambda proof: print(line(proof), file=out, flush=True), ask)
+        found = await session.verifier.run(lambda proof: show(line(proof)), ask)
     if args.output in DATA:
         proofs = [asdict(each) for each in found.proofs]
         print_data(args.output, {"passed": found.passed, "proofs": proofs}, proofs)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import sys
 import time
 from dataclasses import asdict
 
 from console.cli.live import opened
 from console.cli.options import add_cluster_options
+from console.cli.printer import print_json, print_line, print_message
 from console.model.alert import Alert
 from console.model.snapshot import ClusterSnapshot, Event
-from console.probes.sanitize import clean
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,9 +38,8 @@ async def _run(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True, alerts=True) as session:
         wanted = session.cluster.alerts
         where = [*([wanted.command[0]] if wanted.command else []), *(["the webhook"] if wanted.webhook else [])]
-        print(
+        print_message(
             f"watching {session.cluster.name}; alerts go to {' and '.join(where) or 'this output only'}",
-            file=sys.stderr,
         )
         session.subscribe(printer.take)
         await asyncio.Event().wait()
@@ -75,7 +72,10 @@ class _Printer:
         self._alerts = now
 
     def _say(self, data: dict[str, object], line: str) -> None:
-        print(json.dumps(data) if self._json else clean(line), flush=True)
+        if self._json:
+            print_json(data, flush=True)
+        else:
+            print_line(line, flush=True)
 
 
 def _event_line(event: Event) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, deployment_of
 from console.cli.output import DATA, print_data
+from console.cli.printer import print_line, print_lines
 from console.cli.tables import table_lines
 from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.commands.quoting import join
@@ -53,7 +54,7 @@ async def _show(args: argparse.Namespace) -> int:
         nodes = [as_json(each) for each in found]
         print_data(args.output, {"path": path, "nodes": nodes}, ({"path": path, **each} for each in nodes))
     else:
-        print("\n".join(lines(path, found)))
+        print_lines(lines(path, found))
     whole = all(each.weights.complete for each in found)
     return ExitCode.OK if whole and len({each.weights.manifest for each in found}) == 1 else ExitCode.FAILED
 
@@ -106,7 +107,7 @@ async def _stop(args: argparse.Namespace) -> int:
     async with opened(args) as session:
         await connected(session)
         told = await session.upkeep.of_weights.stop(args.nodes)
-    print("\n".join(told) or "no copy is at work")
+    print_lines(told or ["no copy is at work"])
     return ExitCode.FAILED if any(line.endswith("stuck") for line in told) else ExitCode.OK
 
 
@@ -118,6 +119,6 @@ def _download(args: argparse.Namespace) -> int:
         runtime = deployment.node(name).runtime
         inside = join((*runtime.words, "exec", "-it", runtime.container)) + " " if runtime.words else ""
         first, second = download_commands(deployment.layout.model.path)
-        print(clean(f"{name}: {inside}{first}"))
-        print(clean(f"{name}: {inside}{second}   # the same from another hub"))
+        print_line(f"{name}: {inside}{first}")
+        print_line(f"{name}: {inside}{second}   # the same from another hub")
     return ExitCode.OK
