@@ -1,0 +1,333 @@
+"""The one reader of the times in engine logs: which form a line's stamp has, and which instant it means.
+
+    clock = Clock(zone, around=Around.since(run.started_at), ahead_s=offset)     # an engine of a node
+    clock = Clock(here, around=Around.until(path.stat().st_mtime))               # a file that comes from anywhere
+    clock.at(line)              # bytes of a line → seconds since the epoch on our clock, None when it bears no stamp
+    LineTimes(clock).take(line) # the same for the lines of one log in order; a line without a stamp may take an earlier one's
+    written(line)               # the stamp as it stands there, for `clock.read`
+    clock.wall(at)              # an instant as the log would stamp it, a datetime without zone
+
+Forms: vLLM `11-20 08:00:01`, ISO `2026-11-20 08:00:01.123` (also `,123`, `T`, with a zone), CANN and torch_npu
+`2026-11-20-08:00:01.123.456`, glog and c10d `E1120 08:00:01.123456` and `E20261120 …`, behind whatever a head of a line may
+hold: process, rank, level, colours. A date further on in the words of a line is not its stamp, and uvicorn writes none.
+
+A stamp without a year is of the one year that is `around`; a stamp without a zone is of the clock's. An hour that daylight saving
+repeats is told apart by the line before; an hour that it leaves out is read as if the clock had not been put forward yet.
+
+Bound for a line without a stamp: it takes the time of the last stamped line when fewer than `CARRY_LINES` lines,
+`CARRY_BYTES` bytes and `CARRY_RECORDS` records of programs that write no time lie between. Beyond it its time is not known.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+HEAD_BYTES = 240
+"""A stamp begins and ends within so many bytes of its line."""
+CARRY_LINES = 200
+"""A traceback or a dump of that many lines still belongs to the line above it."""
+CARRY_BYTES = 16 * 1024
+CARRY_RECORDS = 8
+"""Records such as uvicorn's come one by one for minutes; what follows several of them is not of the time before them."""
+CARRY_S = 2.0
+"""Where arrivals are known, a line that came this long after a stamped one is of its arrival, not of that stamp; seconds."""
+
+Zone = Callable[[float], float]
+"""How far a clock's zone is ahead of UTC at an instant; seconds since the epoch to seconds."""
+
+_QUARTER_S = 900.0
+_FARTHEST_S = 14 * 3600.0
+"""No zone is farther from UTC."""
+_YEAR_S = 365.25 * 86400.0
+_EARLY_S = 31 * 86400.0
+"""How far a clock may be wrong before a stamp without a year is put into the wrong one."""
+_FIRST_S = 840.0
+"""A run stamps its first line within this time after its begin; less than the smallest difference of two zones."""
+_TRUNCATED_S = 60.0
+"""A stamp may be that much earlier than the begin of its run: seconds are cut off, and clocks are set."""
+
+_SOURCE = (
+    r"(?:\s|\x1b\[[\d;]*m"  # colours
+    r"|\([^()\n]{1,80}\)"  # (Worker_TP0 pid=300)
+    r"|\[(?!\d\d\d\d-|\d\d-|[A-Z]\d{4})[^\[\]\n]{1,40}\]:?"  # [rank0]:  [ERROR]  [PID: 300]
+    r"|(?:TRACE|DEBUG|INFO|NOTICE|EVENT|WARNING|WARN|ERROR|CRITICAL|FATAL)\b:?"
+    r"|[A-Z]\w{0,31}\(\d+,[^()\n]{0,64}\):"  # APP(300,python3):
+    r")*+\[?"
+    r"(?P<stamp>(?:(?P<dated>(?:\d{4}-)?[01]\d-[0-3]\d[ T-][0-2]\d:[0-5]\d:[0-6]\d)"
+    r"|[A-Z](?P<glog>(?:\d{4})?[01]\d[0-3]\d [0-2]\d:[0-5]\d:[0-6]\d))"
+    r"(?P<part>(?:[.,]\d{1,9}){0,3})(?P<zone>Z| ?[+-][01]\d:?[0-5]\d)?(?![\d:]))"
+)
+_LINE = re.compile(_SOURCE.encode())
+_TEXT = re.compile(_SOURCE)
+_RECORD = re.compile(rb"(?:\([^()\n]{1,80}\) ?)*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):\s")
+"""How a record of uvicorn begins."""
+
+
+def find(line: bytes) -> re.Match[bytes] | None:
+    """Where the stamp of a line stands: its group `stamp`. None for a line without one."""
+    found = _LINE.match(line, 0, HEAD_BYTES)
+    if found is None and b"\r" in line:
+        found = _LINE.match(line, line.rstrip(b"\r").rfind(b"\r") + 1)
+    return found
+
+
+def written(line: bytes) -> str:
+    """The stamp of a line as it stands there; empty for a line without one."""
+    found = find(line)
+    return found["stamp"].decode("ascii") if found else ""
+
+
+def span(text: str) -> tuple[int, int] | None:
+    """Where the stamp stands in the text of a line: its begin and its end. None for a line without one."""
+    found = _TEXT.match(text, 0, HEAD_BYTES)
+    return found.span("stamp") if found else None
+
+
+def utc(_at: float) -> float:
+    """The zone of clocks that show UTC."""
+    return 0.0
+
+
+def here(at: float) -> float:
+    """The zone of this machine."""
+    return float(time.localtime(at).tm_gmtoff)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A zone by the instants at which it changes: `(from, seconds ahead of UTC)`, in order; the first holds before too."""
+
+    table: tuple[tuple[float, float], ...]
+
+    def __call__(self, at: float) -> float:
+        """Seconds ahead of UTC at an instant."""
+        return self.table[max(0, bisect_right(self.table, (at, _FARTHEST_S * 2)) - 1)][1]
+
+
+def fixed(east_s: float) -> Zone:
+    """A zone that never changes, seconds ahead of UTC."""
+    return Steps(((0.0, east_s),))
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The one year of which stamps without a year are: from `begin`, seconds since the epoch."""
+
+    begin: float
+
+    @classmethod
+    def since(cls, at: float) -> Around:
+        """Of a log that began at an instant: up to eleven months after it, a month before it for clocks that are wrong."""
+        return cls(at - _EARLY_S)
+
+    @classmethod
+    def until(cls, at: float) -> Around:
+        """Of a log that was written last at an instant, as its file says: up to eleven months before it, a month after it."""
+        return cls(at + _EARLY_S - _YEAR_S)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wall:
+    """The time of day and date that a stamp shows, as seconds since the epoch if it were UTC; both of a repeated hour."""
+
+    early: float
+    late: float
+
+
+class Clock:
+    """The clock that stamped one log."""
+
+    def __init__(self, zone: Zone, around: Around, *, ahead_s: float = 0.0) -> None:
+        """`zone` is that of the stamps; `ahead_s` is how far that clock is ahead of ours, measured, seconds.
+
+        `around` is by our clock.
+        """
+        self.zone = zone
+        self.ahead_s = ahead_s
+        self.around = around
+        self._known: dict[bytes, _Wall | None] = {}
+
+    def at(self, line: bytes, after: float | None = None) -> float | None:
+        """When a line was stamped, seconds since the epoch on our clock; None when it bears no stamp, or no possible one.
+
+        `after` is the time of a line before it: of an hour that is repeated it tells which is meant.
+        """
+        found = find(line)
+        return None if found is None else self._instant(found, self.around, after)
+
+    def read(self, stamp: str, around: Around | None = None, after: float | None = None) -> float | None:
+        """The same for a stamp that `written` gave, and a year known better."""
+        found = _LINE.fullmatch(stamp.encode("ascii", "replace"))
+        return None if found is None else self._instant(found, around or self.around, after)
+
+    def wall(self, at: float) -> datetime:
+        """What this clock shows at an instant of ours: date and time in its zone, no zone attached."""
+        moment = at + self.ahead_s
+        return datetime.fromtimestamp(moment + self.zone(moment), UTC).replace(tzinfo=None)
+
+    def instant(self, wall: datetime, after: float | None = None) -> float:
+        """The instant at which this clock shows a date and time, seconds since the epoch on our clock."""
+        meant = self._meant(wall.replace(tzinfo=UTC).timestamp())
+        return self._chosen(meant, 0.0, after)
+
+    def _instant(self, found: re.Match[bytes], around: Around, after: float | None) -> float | None:
+        key = found["dated"] or found["glog"]
+        part = found["part"]
+        fraction = float(b"0." + part.translate(None, b".,")) if part else 0.0
+        if found["zone"]:
+            seconds = _seconds(key, around.begin)
+            return None if seconds is None else seconds - _east(found["zone"]) + fraction - self.ahead_s
+        if around is not self.around:
+            seconds = _seconds(key, around.begin + self.ahead_s)
+            meant = None if seconds is None else self._meant(seconds)
+        elif key in self._known:
+            meant = self._known[key]
+        else:
+            seconds = _seconds(key, around.begin + self.ahead_s)
+            meant = None if seconds is None else self._meant(seconds)
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[key] = meant
+        return None if meant is None else self._chosen(meant, fraction, after)
+
+    def _meant(self, wall: float) -> _Wall:
+        """The instants, on the log's clock, at which its zone shows a time: two that differ where an hour is repeated."""
+        before, behind = self.zone(wall - 86400.0), self.zone(wall + 86400.0)
+        if before == behind:
+            return _Wall(wall - before, wall - before)
+        fits = [wall - east for east in (before, behind) if self.zone(wall - east) == east]
+        return _Wall(min(fits), max(fits)) if fits else _Wall(wall - before, wall - before)
+
+    def _chosen(self, meant: _Wall, fraction: float, after: float | None) -> float:
+        early = meant.early + fraction - self.ahead_s
+        if meant.late == meant.early or after is None or early >= after - _BACK_S:
+            return early
+        return meant.late + fraction - self.ahead_s
+
+
+_KNOWN = 4096
+"""Seconds whose instants are remembered: lines come many a second."""
+_BACK_S = 60.0
+"""Lines of several processes are out of order by less than this; a repeated hour goes back by more."""
+
+
+def _seconds(key: bytes, begin: float) -> float | None:
+    """A date and time as if it were UTC; without a year of the year from `begin` on. None for one that does not exist."""
+    digits = key.translate(None, b"-: T")
+    try:
+        month, day, hour, minute, second = (int(digits[at : at + 2]) for at in range(len(digits) - 10, len(digits), 2))
+        if len(digits) == 14:
+            return _date(int(digits[:4]), month, day, hour, minute, second)
+    except ValueError:
+        return None
+    first = datetime.fromtimestamp(begin, UTC).year
+    for year in (first, first + 1):
+        try:
+            found = _date(year, month, day, hour, minute, second)
+        except ValueError:
+            continue
+        if found >= begin - 86400.0 and found < begin + _YEAR_S:
+            return found
+    return None
+
+
+def _date(year: int, month: int, day: int, hour: int, minute: int, second: int) -> float:
+    whole = datetime(year, month, day, hour, minute, tzinfo=UTC) + timedelta(seconds=second)
+    return whole.timestamp()
+
+
+def _east(zone: bytes) -> float:
+    """`Z`, `+08:00`, `-0700` as seconds ahead of UTC."""
+    if zone == b"Z":
+        return 0.0
+    digits = zone.strip().replace(b":", b"")
+    east = int(digits[1:3]) * 3600.0 + int(digits[3:5]) * 60.0
+    return -east if digits[:1] == b"-" else east
+
+
+def zone_of(first: bytes, started_at: float, told: Zone | None = None) -> Zone | None:
+    """The zone of a log by its first stamped line and the begin of its run, both on the node's clock; None when it cannot be.
+
+    The zone that the node `told` is taken when the log does not contradict it. A container may have another one than its host,
+    and then the log alone shows it, to a quarter of an hour.
+    """
+    shown = Clock(utc, Around.since(started_at - _FARTHEST_S)).at(first)
+    if shown is None:
+        return told
+    ahead = shown - started_at
+    if told is not None and -_TRUNCATED_S <= ahead - told(started_at) < _FIRST_S + _TRUNCATED_S:
+        return told
+    east = (ahead + _TRUNCATED_S) // _QUARTER_S * _QUARTER_S
+    return fixed(east) if abs(east) <= _FARTHEST_S else told
+
+
+class LineTimes:
+    """The times of the lines of one log, taken in order."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.last: float | None = None
+        """Of the last line with a stamp: no later line is earlier, but for processes that write at once."""
+        self._left = _Budget()
+
+    def take(self, line: bytes) -> float | None:
+        """The time of the next line: its own, or that of a line before it within the bound; None beyond it."""
+        own = self._clock.at(line, self.last)
+        if own is not None:
+            self.last = own
+            self._left = _Budget()
+            return own
+        if not self._left.open:
+            return None
+        self._left.spend(line)
+        return self.last
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What may still stand between a stamped line and one that takes its time."""
+
+    left_lines: int = CARRY_LINES
+    left_bytes: int = CARRY_BYTES
+    left_records: int = CARRY_RECORDS
+
+    @property
+    def open(self) -> bool:
+        """Whether the stamped line is near enough."""
+        return self.left_lines > 0 and self.left_bytes > 0 and self.left_records > 0
+
+    def spend(self, line: bytes) -> None:
+        """Pass a line without a stamp."""
+        self.left_lines -= 1
+        self.left_bytes -= len(line) + 1
+        self.left_records -= _RECORD.match(line) is not None
+
+
+def before(block: bytes, end: int) -> str:
+    """The stamp, as written, that a line without one takes from the lines before it: those of `block` up to `end`.
+
+    Empty when no stamped line is within the bound.
+    """
+    left = _Budget()
+    end = min(end, len(block))
+    while end > 0 and left.open:
+        start = block.rfind(b"\n", 0, end - 1) + 1
+        line = block[start:end].removesuffix(b"\n")
+        if stamp := written(line):
+            return stamp
+        left.spend(line)
+        end = start
+    return ""
+
+
+def newest_date(lines: Sequence[bytes]) -> float | None:
+    """The latest full date among some lines, as if their zone were UTC: a reference for the stamps without a year beside them."""
+    found = [match for line in lines if (match := find(line)) is not None]
+    full = [match["dated"] or match["glog"] for match in found]
+    dates = [_seconds(key, 0.0) for key in full if len(key.translate(None, b"-: T")) == 14]
+    return max((date for date in dates if date is not None), default=None)
