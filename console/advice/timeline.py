@@ -6,11 +6,16 @@ import calendar
 import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from console.advice.matcher import Hit
+from console.advice.signatures import Signature
 
+PEER_DEAD = "peer-dead"
+"""The fact that a rank of a group is dead whose own log does not say why."""
+LINGER_S = 60.0
+"""A rank that died without a word may be known to be dead only when its process ends, so long after its peers noticed."""
 TOGETHER_S = 2.0
 """Hits this close count as simultaneous: log times have whole seconds and clocks are compared through a network."""
 
@@ -51,8 +56,9 @@ def first_cause(witnesses: Iterable[Witness], ended: Mapping[str, float] = Mappi
     """The hit that explains the others, or None.
 
     The first in time wins, with exceptions among those of about its moment: what is vague gives way to an exact cause and to
-    what its own rank echoes; what only echoes a failure elsewhere gives way to both, and to a wrapper on a rank that echoes
-    nothing; wrappers give way to all else, and advice explains nothing. Where log times are equal, they have whole seconds, the
+    what its own rank echoes; what only echoes a failure elsewhere gives way to both, to a wrapper on a rank that echoes
+    nothing, and to a rank that died without a word: it names its own rank only where no other is known. Wrappers give way to
+    all else, and advice explains nothing. Where log times are equal, they have whole seconds, the
     rank whose process ended first wins; `ended` gives those ends, seconds on the jump host's clock.
     """
     serious = sorted(
@@ -70,14 +76,28 @@ def first_cause(witnesses: Iterable[Witness], ended: Mapping[str, float] = Mappi
     exact = [each for each in local if not each.hit.signature.vague]
     vague = [each for each in local if each.hit.signature.vague and each.rank not in {echo.rank for echo in echoes}]
     died = [each for each in serious if each.hit.signature.wrapper and each.when <= until and each.rank not in telling]
-    return (exact or vague or died or echoes or near)[0]
+    silent = [
+        each
+        for each in causes
+        if each.hit.signature.fact == PEER_DEAD and not each.hit.signature.echo and each.when <= until + LINGER_S
+    ]
+    return (exact or vague or died or silent or echoes or near)[0]
+
+
+def of_the_dead(signature: Signature) -> Signature:
+    """The signature of a lost peer as it is told of the dead rank itself: the cause of its group, though it does not say why."""
+    return replace(signature, echo=False, vague=True)
+
+
+def to_seconds(stamp: str, near: float, log: RankHits) -> float | None:
+    """`MM-DD HH:MM:SS` of a rank's log as seconds since the epoch on the jump host's clock; None when it is no time."""
+    stamped = _seconds(stamp, near, log.utc_offset_s)
+    return None if stamped is None else stamped - log.clock_offset_s
 
 
 def _witness(log: RankHits, hit: Hit) -> Witness:
-    stamped = _seconds(hit.time, hit.at, log.utc_offset_s)
-    if stamped is None:
-        return Witness(log.rank, log.node, hit, hit.at, False)
-    return Witness(log.rank, log.node, hit, stamped - log.clock_offset_s, True)
+    stamped = to_seconds(hit.time, hit.at, log)
+    return Witness(log.rank, log.node, hit, hit.at if stamped is None else stamped, stamped is not None)
 
 
 def _seconds(stamp: str, near: float, utc_offset_s: float) -> float | None:

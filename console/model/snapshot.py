@@ -228,6 +228,8 @@ class EngineSnapshot:
     started_at: float | None = None
     """Node clock."""
     exit: Exit | None = None
+    died_at: float | None = None
+    """When it died by its own log, whole seconds on this machine's clock; its process may live on. None when it says nothing."""
     cause: str = ""
     """The log line or fact that explains a bad state."""
     after: str = ""

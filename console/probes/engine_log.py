@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from console.probes.log_ends import CORE_GONE, EndFinder
 from console.probes.log_errors import ErrorFinder, LogLine
 from console.probes.log_search import found
+from console.probes.log_throughput import Throughput, ThroughputLines
 from console.probes.sanitize import clean, strip_escapes
 
 LINE_BYTES = 16 * 1024
@@ -101,6 +103,7 @@ _NEEDLES = {
         and not any(mark != each and each in mark and then.order > now.order for each, then in _MARKS)
     )
     + ((b"throughput: ",) if now.order >= Phase.SERVING.order else _FACTS)
+    + ((CORE_GONE.encode(),) if now.order < Phase.STOPPING.order else ())
     + ((b"shards:",) if now is Phase.LOAD else ())
     for now in Phase
 }
@@ -123,27 +126,6 @@ _ARG_PORT = re.compile(r"'port': (\d{1,5})\b")
 _ARG_NAME = re.compile(r"'served_model_name': \['([^']*)'")
 _ARG_MODEL = re.compile(r"'model': '([^']*)'")
 _HEADLESS = re.compile(r"Launching (\d{1,5}) data parallel engine\(s\) in headless mode")
-_STATS = re.compile(
-    r"(?:(?:Engine (\d{1,6})|\d+ Engines Aggregated): )?Avg prompt throughput: (\d{1,12}\.?\d*) tokens/s, "
-    r"Avg generation throughput: (\d{1,12}\.?\d*) tokens/s, "
-    r"Running: (\d{1,9}) reqs, (?:Swapped: \d+ reqs, )?(?:Waiting|Pending): (\d{1,9}) reqs,.*?KV cache usage: (\d{1,6}\.?\d*)%"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Throughput:
-    """The last statistics line of a log. An idle engine prints none, so its age matters."""
-
-    at: float
-    """When it arrived, the caller's clock."""
-    prompt_tokens_s: float
-    generation_tokens_s: float
-    running: int
-    waiting: int
-    kv_percent: float
-    """The fullest engine's KV cache."""
-    stalled_since: float | None = None
-    """Since when every such line had running requests and no token, read or generated: the sign of a hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +141,11 @@ class LogState:
     """An API server serves; a headless node's engines are all up. False again once it stops or dies."""
     headless: bool = False
     dead: str = ""
-    """The line by which the engine said that it does not serve any more."""
+    """The line by which the engine said that it does not serve any more; of a headless one also why its parent ended unasked."""
+    died_at: str = ""
+    """`MM-DD HH:MM:SS`, container clock, of its first word that it is dead or ends; a stop that was asked for counts too."""
+    ends_since: float | None = None
+    """When the first line of its end came, the caller's clock; None while it says nothing of an end."""
     first_error: str = ""
     """The line that explains a failure: the first cause, else a wrapper."""
     first_error_at: str = ""
@@ -191,7 +177,8 @@ class LaunchLog:
     _wanted: int | None = None
     """Engines a headless node announced."""
     _facts: dict[str, str] = field(default_factory=dict)
-    _stats: dict[str, Throughput] = field(default_factory=dict)
+    _stats: ThroughputLines = field(default_factory=ThroughputLines)
+    _ends: EndFinder = field(default_factory=EndFinder)
     _errors: ErrorFinder = field(default_factory=ErrorFinder)
     _at: float | None = None
     _cause_at: float | None = None
@@ -235,7 +222,9 @@ class LaunchLog:
             progress_text=self._text,
             ready=up and not stopped and deadly is None,
             headless=headless,
-            dead=_shown((error or deadly).text) if deadly and error else "",
+            dead=_shown(error.text if deadly and error else self._ends.death(headless, error)),
+            died_at=self._ends.earliest(error if deadly else None),
+            ends_since=self._ends.seen_at if self._ends.first else None,
             first_error=_shown(error.text) if error else "",
             first_error_at=error.time if error else "",
             first_error_offset=error.offset if error else None,
@@ -243,7 +232,7 @@ class LaunchLog:
             port=int(facts["port"]) if "port" in facts else None,
             version=facts.get("version", ""),
             model=_shown(facts.get("model", "")),
-            throughput=self._total(),
+            throughput=self._stats.total(),
             last_line_at=self._at,
         )
 
@@ -290,9 +279,11 @@ class LaunchLog:
         own = _QUOTED.split(line.text, maxsplit=1)[0]
         for mark, phase in _OWN_MARKS:
             if mark in own:
-                self._reach(phase, own)
+                self._reach(phase, own, line)
+        if CORE_GONE in own and self._phase.order < Phase.STOPPING.order:
+            self._ends.note(line, self._at or 0.0)
         if "throughput: " in own:
-            self._statistics(own)
+            self._stats.line(own, self._at or 0.0)
         elif self._phase.order <= Phase.SERVING.order:
             self._learn(own, line.text)
 
@@ -311,7 +302,9 @@ class LaunchLog:
         if "%" in text:
             self._bar(text)
 
-    def _reach(self, phase: Phase, text: str) -> None:
+    def _reach(self, phase: Phase, text: str, line: LogLine) -> None:
+        if phase.order >= Phase.STOPPING.order:
+            self._ends.note(line, self._at or 0.0, over=phase is Phase.ENDED)
         if phase is Phase.GRAPH and not any(word in text for word in ("%", "finished", "Starting to")):
             return
         if phase is Phase.ENGINE_READY:
@@ -344,37 +337,6 @@ class LaunchLog:
 
     def _advance(self, progress: float) -> None:
         self._progress = max(self._progress or 0.0, round(progress, 4))
-
-    def _statistics(self, text: str) -> None:
-        found = _STATS.search(text)
-        if found is None or self._at is None:
-            return
-        name = found[1] or "all"
-        before = self._stats.get(name)
-        running, prompt, generated = int(found[4]), float(found[2]), float(found[3])
-        stalled = None
-        if running and not generated and not prompt:
-            stalled = before.stalled_since if before and before.stalled_since is not None else self._at
-        self._stats[name] = Throughput(self._at, prompt, generated, running, int(found[5]), float(found[6]), stalled)
-
-    def _total(self) -> Throughput | None:
-        """All engines of this process as one; lines more than a statistics interval older than the newest do not count."""
-        newest = max((each.at for each in self._stats.values()), default=0.0)
-        lines = [each for each in self._stats.values() if newest - each.at < 15.0]
-        if not lines:
-            return None
-        stalls = [each.stalled_since for each in lines if each.stalled_since is not None]
-        return Throughput(
-            newest,
-            sum(each.prompt_tokens_s for each in lines),
-            sum(each.generation_tokens_s for each in lines),
-            sum(each.running for each in lines),
-            sum(each.waiting for each in lines),
-            max(each.kv_percent for each in lines),
-            max(stalls)
-            if stalls and not any(each.generation_tokens_s or each.prompt_tokens_s for each in lines)
-            else None,
-        )
 
 
 def _text(raw: bytes) -> str:

@@ -698,3 +698,33 @@ def test_any_bytes_give_a_state(chunks: list[bytes]) -> None:
         log.feed(chunk, 1.0)
         state = log.state
         assert state.progress is None or 0.0 <= state.progress <= 1.0
+
+
+def _death(name: str) -> LogState:
+    return _state(capture("vllm/engine/deaths", name))
+
+
+@pytest.mark.parametrize(
+    ("name", "died_at", "dead"),
+    [
+        ("core-kill-b.log", "11-30 20:12:07", "its engine cores ended without a word"),
+        ("core-kill-a.log", "11-30 20:12:08", "Connection closed by peer"),
+        ("core0-kill-a.log", "11-30 20:13:55", "the engine core ended without a word"),
+        ("core0-kill-b.log", "11-30 20:13:56", "Connection closed by peer"),
+        ("worker-kill-b.log", "11-30 20:17:35", "Worker proc VllmWorker-0 died unexpectedly"),
+        ("worker-kill-a.log", "11-30 20:17:35", "Connection closed by peer"),
+    ],
+)
+def test_a_log_dates_the_death_of_its_engine_not_of_its_process(name: str, died_at: str, dead: str) -> None:
+    state = _death(name)
+    assert state.died_at == died_at
+    assert dead in state.dead
+    assert not state.ready
+
+
+def test_a_headless_rank_that_was_told_to_end_is_not_called_dead() -> None:
+    state = _read("dp/hl_node1.log")
+    assert (state.phase, state.dead, state.first_error) == (Phase.ENDED, "", "")
+    assert state.ends_since == 100.0
+    assert _death("core-kill-b.log").dead, "the same last line, and nobody asked for it"
+    assert _state(capture("vllm/engine/dp", "hl_node1.log").split(b"INFO 11-23 21:16:42 [serve")[0]).ends_since is None

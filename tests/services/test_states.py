@@ -109,9 +109,27 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
     ),
     (
         "shuts down, and who wanted that is not told yet",
-        _evidence(_run(RunVerdict.RUNNING), was_ready=True, rungs=OK, log_ends=True),
+        _evidence(_run(RunVerdict.RUNNING), was_ready=True, rungs=OK, log_ends_s=1.0),
         EngineState.STOPPING,
         "",
+    ),
+    (
+        "shuts down, and nobody is known to have asked for it",
+        _evidence(_run(RunVerdict.RUNNING), was_ready=True, rungs=OK, log_ends_s=6.0),
+        EngineState.DEGRADED,
+        "no console asked",
+    ),
+    (
+        "headless, its cores gone while its parent lingers",
+        _evidence(_run(RunVerdict.RUNNING), headless=True, log_dead="its engine cores ended", log_ends_s=0.1),
+        EngineState.DEGRADED,
+        "cores ended",
+    ),
+    (
+        "headless, ended after its cores",
+        _evidence(_run(RunVerdict.EXITED, exit=Exit(0)), headless=True, log_dead="its engine cores ended"),
+        EngineState.FAILED,
+        "cores ended",
     ),
     ("headless loading", _evidence(_run(RunVerdict.RUNNING), headless=True), EngineState.STARTING, ""),
     (
@@ -280,6 +298,36 @@ def test_whom_the_logs_name_is_first_although_its_server_ended_later() -> None:
     assert shown["decode-0"].cause == "peer is gone; decode-1 on n1 broke first, by the logs"
     assert shown["decode-2"].cause == "decode-1 on n1 failed first: a worker died"
     assert condemn(engines, {"decode-0": 100.0}, "prefill-0")["decode-1"].cause == "a worker died"
+
+
+def test_a_rank_that_died_by_its_log_is_first_though_its_process_outlives_the_one_that_followed() -> None:
+    dead = replace(_engine("mixed-1", EngineState.DEGRADED, "its engine cores ended"), died_at=107.0)
+    followed = replace(_engine("mixed-0", EngineState.FAILED, "Connection closed by peer"), died_at=108.0)
+    third = _engine("mixed-2", EngineState.READY)
+    engines = {each.id: each for each in (followed, dead, third)}
+    shown = condemn(engines, {"mixed-0": 110.1})
+    assert shown["mixed-1"].cause == "its engine cores ended"
+    assert shown["mixed-0"].cause == "Connection closed by peer; mixed-1 on n1 died about 1 s before"
+    assert (
+        shown["mixed-2"].cause == "mixed-1 on n1 died first, about 1 s before mixed-0 noticed: its engine cores ended"
+    )
+    ended = {**engines, "mixed-1": replace(dead, state=EngineState.FAILED)}
+    shown = condemn(ended, {"mixed-0": 110.1, "mixed-1": 115.0})
+    assert [shown[name].after for name in ("mixed-0", "mixed-1", "mixed-2")] == ["mixed-1", "", "mixed-1"]
+
+
+def test_a_second_of_the_logs_tells_no_order() -> None:
+    engines = {
+        each.id: each
+        for each in (
+            replace(_engine("mixed-0", EngineState.FAILED, "a"), died_at=107.0),
+            replace(_engine("mixed-1", EngineState.DEGRADED, "b"), died_at=107.0),
+        )
+    }
+    assert condemn(engines, {"mixed-0": 108.0}) == engines
+    assert (
+        condemn(engines, {"mixed-0": 108.0}, "mixed-1")["mixed-0"].cause == "a; mixed-1 on n1 broke first, by the logs"
+    )
 
 
 def test_a_rank_that_hangs_holds_its_group_up() -> None:

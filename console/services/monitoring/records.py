@@ -94,6 +94,8 @@ class RunRecord:
     facts: dict[str, str] = field(default_factory=dict)
     """Facts of the table of signatures that the console itself saw -> what it saw."""
     signature: str = ""
+    died_at: float | None = None
+    """When its log says that it died, on this machine's clock; None while the log says nothing, or its zone is not known."""
     isolated: set[str] = field(default_factory=set)
     """Of a proxy: engines it was told to use no more and still counts."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,10 @@ ALONE_S = 10.0
 """How long a rank of a group must have been ended while others go on."""
 LEAD_S = 0.1
 """Ends closer than this count as one: the clocks of two nodes are compared through a network."""
+LOG_STAMP_S = 1.0
+"""Log times have whole seconds."""
+UNASKED_S = 5.0
+"""A shutdown that nobody is known to have asked for after this time was not asked for: both reports come over one link."""
 STOP_TAKES_S = GRACE_S + KILL_S + 15.0
 """A stop is over on its node after this, whatever it came to."""
 
@@ -35,8 +40,8 @@ class Evidence:
     log_ready: bool = False
     log_current: bool = True
     """Whether the log has been read to the end of what the node has; before that its silence proves nothing."""
-    log_ends: bool = False
-    """Whether it says itself that it shuts down: its node may not have told yet who asked for that."""
+    log_ends_s: float | None = None
+    """For how long it has said that it shuts down, seconds: its node may not have reported yet who asked for that."""
     log_dead: str = ""
     """The line by which a running engine says that it is dead inside."""
     first_error: str = ""
@@ -88,8 +93,10 @@ def _running(evidence: Evidence, run: RunState) -> Verdict:
         return Verdict(EngineState.DEGRADED, halted_words(run))
     if evidence.log_dead:
         return Verdict(EngineState.DEGRADED, evidence.log_dead)
-    if evidence.log_ends:
-        return Verdict(EngineState.STOPPING)
+    if evidence.log_ends_s is not None:
+        if evidence.log_ends_s < UNASKED_S:
+            return Verdict(EngineState.STOPPING)
+        return Verdict(EngineState.DEGRADED, evidence.first_error or "shuts down, and no console asked for that")
     if evidence.headless:
         return Verdict(EngineState.READY if evidence.log_ready else EngineState.STARTING)
     failed = next((rung for rung in evidence.rungs if rung.grade is Grade.FAIL), None)
@@ -135,7 +142,7 @@ def _exited(evidence: Evidence, run: RunState) -> Verdict:
         return Verdict(EngineState.FAILED, run.reason)
     if run.stopping:
         return Verdict(EngineState.EXITED, "" if _clean(run) else f"exit {run.exit}")
-    return Verdict(EngineState.FAILED, evidence.first_error or _unexplained(evidence))
+    return Verdict(EngineState.FAILED, evidence.first_error or evidence.log_dead or _unexplained(evidence))
 
 
 def _unexplained(evidence: Evidence) -> str:
@@ -146,7 +153,9 @@ def _unexplained(evidence: Evidence) -> str:
 def _lost(evidence: Evidence, run: RunState) -> Verdict:
     if run.stopping:
         return Verdict(EngineState.EXITED, "its supervisor ended with it, exit code unknown")
-    return Verdict(EngineState.LOST, run.reason or evidence.first_error or "ended, nobody recorded how")
+    return Verdict(
+        EngineState.LOST, run.reason or evidence.first_error or evidence.log_dead or "ended, nobody recorded how"
+    )
 
 
 _BY_VERDICT = {
@@ -171,6 +180,9 @@ def _left(run: RunState) -> str:
     return f"{len(run.pids)} {word} left: {shown}" + (" …" if len(run.pids) > 6 else "")
 
 
+_ENDED = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
+
+
 def condemn(
     engines: Mapping[str, EngineSnapshot], ended_at: Mapping[str, float], broke_first: str = ""
 ) -> dict[str, EngineSnapshot]:
@@ -193,16 +205,15 @@ def condemn(
         dead.sort(key=lambda engine: engine.id != broke_first)
         first, second = dead[0], dead[1] if len(dead) > 1 else None
         ahead = f", {lead} before {second.id} noticed" if second and (lead := _lead(first, second, ended_at)) else ""
+        how = "died" if first.state is EngineState.DEGRADED else first.state
         for engine in members:
             if engine.state in (EngineState.READY, EngineState.STARTING):
-                named = f"{first.id} on {first.node} {first.state} first{ahead}"
+                named = f"{first.id} on {first.node} {how} first{ahead}"
                 cause = named + (f": {first.cause}" if first.cause else "")
                 shown[engine.id] = replace(engine, state=EngineState.DEGRADED, cause=cause, after=first.id)
             elif engine in dead[1:]:
                 lead = _lead(first, engine, ended_at)
-                named = f"{first.id} on {first.node} " + (
-                    f"{first.state} {lead} before" if lead else "broke first, by the logs"
-                )
+                named = f"{first.id} on {first.node} {f'{how} {lead} before' if lead else 'broke first, by the logs'}"
                 if lead or first.id == broke_first:
                     cause = f"{engine.cause}; {named}" if engine.cause else named
                     shown[engine.id] = replace(engine, cause=cause, after=first.id)
@@ -257,14 +268,28 @@ def _held_up(members: Sequence[EngineSnapshot]) -> dict[str, EngineSnapshot]:
 
 
 def _lead(first: EngineSnapshot, later: EngineSnapshot, ended_at: Mapping[str, float]) -> str:
-    """How long one ended before the other, empty when that is not known or nothing to speak of."""
-    if first.id not in ended_at or later.id not in ended_at:
+    """How long one died before the other, empty when that is not known or nothing to speak of."""
+    seconds = death_of(later, ended_at) - death_of(first, ended_at)
+    if not math.isfinite(seconds):
         return ""
-    seconds = ended_at[later.id] - ended_at[first.id]
-    return f"{seconds:.1f} s" if seconds >= LEAD_S else ""
+    if first.died_at is None and later.died_at is None:
+        return f"{seconds:.1f} s" if seconds >= LEAD_S else ""
+    return f"about {seconds:.0f} s" if seconds >= LOG_STAMP_S else ""
+
+
+def is_dead(engine: EngineSnapshot) -> bool:
+    """Whether it ended without being asked, or its log says that it died though its process lives on."""
+    return engine.state in _ENDED or (engine.state is EngineState.DEGRADED and engine.died_at is not None)
+
+
+def death_of(engine: EngineSnapshot, ended_at: Mapping[str, float]) -> float:
+    """When it died, seconds on this machine's clock, infinite when nobody knows: by its log, else by the end of its process.
+
+    A process may live on for half a minute after its engine died, longer than those that only followed.
+    """
+    return engine.died_at if engine.died_at is not None else ended_at.get(engine.id, math.inf)
 
 
 def in_order_of_death(members: Sequence[EngineSnapshot], ended_at: Mapping[str, float]) -> list[EngineSnapshot]:
-    """The ranks of a group that failed, first to last; those whose end is not known come last."""
-    dead = [engine for engine in members if engine.state in (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)]
-    return sorted(dead, key=lambda engine: ended_at.get(engine.id, float("inf")))
+    """The ranks of a group that died, first to last; those whose death is not dated come last."""
+    return sorted(filter(is_dead, members), key=lambda engine: death_of(engine, ended_at))

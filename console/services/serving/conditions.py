@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from console.advice.signatures import Signature
+from console.advice.timeline import PEER_DEAD
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade, Rung
+from console.services.monitoring.states import is_dead
 
 KV_FULL, KV_FREE = 0.95, 0.90
 """A cache counts as full from the first until it is below the second, and only while requests wait for room."""
@@ -192,11 +194,18 @@ def isolated_of(snapshot: ClusterSnapshot, names: Iterable[str], role: str) -> s
 def _groups(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
     for group in dict.fromkeys(each.group for each in snapshot.engines.values() if each.role != "proxy" and each.group):
         members = [each for each in snapshot.engines.values() if each.group == group]
-        broken = [each for each in members if each.state in _BROKEN]
-        alive = [each for each in members if each.state is EngineState.DEGRADED]
+        dead = [each for each in members if is_dead(each)]
+        alive = [each for each in members if each.state is EngineState.DEGRADED and each not in dead]
         causes = {each.after for each in alive}
-        broken += [each for each in members if each.state is EngineState.EXITED and each.id in causes]
-        for each in broken if alive else ():
-            left = f"{len(alive)} ranks of {group} still run" if len(alive) > 1 else f"a rank of {group} still runs"
-            end = f" (exit {each.exit})" if each.exit else ""
-            yield "peer-dead", each.id, f"{each.id} {each.state}{end} while {left}"
+        dead += [each for each in members if each.state is EngineState.EXITED and each.id in causes]
+        for each in dead if alive or len(dead) > 1 else ():
+            yield PEER_DEAD, each.id, _died(each, group, len(alive))
+
+
+def _died(engine: EngineSnapshot, group: str, alive: int) -> str:
+    """That a rank of a group is dead, how, and what of its group is left."""
+    how = "died while its process lives on" if engine.state is EngineState.DEGRADED else str(engine.state)
+    how += f" (exit {engine.exit})" if engine.exit else ""
+    if not alive:
+        return f"{engine.id} {how}, and {group} serves nothing without it"
+    return f"{engine.id} {how} while {f'{alive} ranks of {group} still run' if alive > 1 else f'a rank of {group} still runs'}"

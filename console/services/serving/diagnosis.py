@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import calendar
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,16 @@ from pathlib import Path
 
 from console.advice.matcher import Hit, Matcher
 from console.advice.signatures import Signature, joined, load_signatures, of_fact
-from console.advice.timeline import RankHits, Witness, first_cause, timeline
+from console.advice.timeline import (
+    PEER_DEAD,
+    TOGETHER_S,
+    RankHits,
+    Witness,
+    first_cause,
+    of_the_dead,
+    timeline,
+    to_seconds,
+)
 from console.model.deployment import Deployment
 from console.model.errors import FileError
 from console.model.run import RunKey
@@ -36,9 +46,14 @@ ZONE_STEP_S = 900
 """Time zones differ by quarters of an hour."""
 
 _TIME = re.compile(rb"\b(\d\d-\d\d \d\d:\d\d:\d\d)\b")
-_READ = frozenset(EngineState) - {EngineState.IDLE, EngineState.EXITED, EngineState.STOPPING, EngineState.UNMANAGED}
-"""States in which the log of the run has something to say; an end that was asked for needs no explanation."""
+_UNREAD = (EngineState.IDLE, EngineState.EXITED, EngineState.UNMANAGED)
+"""States in which the log of the run has nothing to say."""
 _SERVING = (EngineState.READY, EngineState.DEGRADED)
+
+
+def _is_read(engine: EngineSnapshot) -> bool:
+    """Whether the log of its run has something to say: an end that was asked for needs no explanation, another does."""
+    return engine.state not in _UNREAD and (engine.state is not EngineState.STOPPING or engine.asked is None)
 
 
 @dataclass(slots=True)
@@ -104,7 +119,7 @@ class DiagnosisWatch:
         current = {self._monitor.current(name) for name in self._monitor.snapshot.engines}
         self._readers = {key: reader for key, reader in self._readers.items() if key in current}
         for engine in tuple(self._monitor.snapshot.engines.values()):
-            key = self._monitor.current(engine.id) if engine.state in _READ else None
+            key = self._monitor.current(engine.id) if _is_read(engine) else None
             if key is None:
                 continue
             copy = self._logs.of(key)
@@ -154,22 +169,28 @@ class DiagnosisWatch:
     def _logs_of(self, now: float) -> Iterator[RankHits]:
         for engine in self._monitor.snapshot.engines.values():
             key = self._monitor.current(engine.id)
-            reader = self._readers.get(key) if key and engine.state in _READ else None
-            if reader is None:
+            reader = self._readers.get(key) if key and _is_read(engine) else None
+            if key is None or reader is None:
                 continue
             hits = (*reader.matcher.hits, *reader.matcher.silent(now))
             if engine.state in _SERVING:
                 hits = tuple(hit for hit in hits if hit.signature.severity != "fatal" or engine.cause)
             offset = self._monitor.nodes[engine.node].clock_offset_s or 0.0
-            yield RankHits(engine.id, engine.node, hits, offset, reader.zone_s or 0.0)
+            log = RankHits(engine.id, engine.node, hits, offset, reader.zone_s or 0.0)
+            learnt = self._monitor.learnt(key)
+            said = learnt.log_state
+            learnt.died_at = to_seconds(said.died_at, said.ends_since or now, log) if said.died_at else None
+            yield log
 
     def _ended(self) -> dict[str, float]:
-        """When each engine's process ended, on this machine's clock, where that is known."""
+        """When each engine died, on this machine's clock, where that is known: with its process, or before by its log."""
         offsets = {name: record.clock_offset_s or 0.0 for name, record in self._monitor.nodes.items()}
         engines = self._monitor.snapshot.engines.values()
-        return {
+        ends = {
             each.id: each.exit.at - offsets[each.node] for each in engines if each.exit and each.exit.at is not None
         }
+        died = {each.id: each.died_at for each in engines if each.died_at is not None}
+        return ends | {name: at for name, at in died.items() if ends.get(name, math.inf) - at > TOGETHER_S}
 
     def _facts(self, now: float) -> None:
         """Which facts hold, each with the moment since which it does."""
@@ -190,8 +211,13 @@ class DiagnosisWatch:
         for fact, engine, text in tuple(self._holding()):
             signature = of_fact(self._signatures, fact)
             since = self._known.since.get((fact, engine), now)
+            mine = [log for log in logs if log.rank == engine]
             if fact == MEMORY_KILLED:
-                since = self._killed_at(engine, since, [log for log in logs if log.rank == engine])
+                since = self._killed_at(engine, since, mine)
+            if fact == PEER_DEAD and signature is not None:
+                if any(hit.signature.severity != "advice" for log in mine for hit in log.hits):
+                    continue  # its own log says why, or that it only followed
+                signature, since = of_the_dead(signature), min(since, self._ended().get(engine, since))
             if signature is not None and now - since >= (self._cadences.drift_s if fact == "proxy-misses" else 0.0):
                 yield RankHits(engine, engines[engine].node, (Hit(signature, text, 0, "", since),))
 
