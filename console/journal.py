@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from console.model.errors import ConsoleError
+from console.private_files import open_private
 
 
 def operator_name() -> str:
@@ -24,19 +25,30 @@ def operator_name() -> str:
 class Journal:
     """One file per cluster; every record is one `write` of one line, so that two consoles never mix theirs."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        mask: Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue]] = dict,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`mask` gives a record without its secrets; texts of nodes and of tools may hold some."""
         self.path = path
+        self._mask = mask
         self._clock = clock
         self._who = operator_name()
 
     def record(self, what: str, **facts: JsonValue) -> None:
         """Append one record. Raises ConsoleError when the file cannot be written: an act without a trace must not pass."""
-        entry: Mapping[str, JsonValue] = {"at": round(self._clock(), 3), "who": self._who, "what": what, **facts}
+        entry: Mapping[str, JsonValue] = {
+            "at": round(self._clock(), 3),
+            "who": self._who,
+            "what": what,
+            **self._mask(facts),
+        }
         line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self.path, flags, 0o600)
+            descriptor = open_private(self.path, os.O_WRONLY | os.O_APPEND)
             try:
                 os.write(descriptor, line.encode("utf-8", "replace"))
             finally:

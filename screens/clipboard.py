@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from console.private_files import open_private
+
 LIMIT = 74_994
 """Bytes of base64 that terminals are known to take in one OSC 52."""
 
@@ -27,8 +29,7 @@ def save(text: str, directory: Path) -> Path | None:
     """Write the text beside the console's state, for people only; None when that cannot be done."""
     path = directory / "clipboard.txt"
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(path, os.O_WRONLY | os.O_TRUNC)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text + "\n")
     except OSError:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from console.private_files import open_private
+
 FILE = "view.json"
 
 
@@ -24,8 +26,7 @@ def save(directory: Path, view: Mapping[str, object]) -> bool:
     path = directory / FILE
     fresh = path.with_suffix(".new")
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(fresh, os.O_WRONLY | os.O_TRUNC)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(dict(view), file, indent=1)
         fresh.replace(path)

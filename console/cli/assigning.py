@@ -11,11 +11,12 @@ from console.cli.printer import print_line, print_lines
 from console.cli.tables import table_lines
 from console.model.deployment import Deployment
 from console.model.errors import ExitCode, Refused, UsageError
+from console.private_files import private_directory
 from console.rules import check
 from console.services.assigning.assignment import auto_assign, move, reset_shape, resize, swap, unassign
 from console.services.assigning.kept import keep, load_history, step
 from console.services.assigning.roles import reassigned
-from console.services.places import assignment_path, private, state_home
+from console.services.places import assignment_path, state_home
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if (changed or args.undo or args.redo) and not args.dry_run:
         if read_only_of(args, deployment.cluster):
             raise Refused("this cluster is read-only", hint="arm it with --write, or look with --dry-run")
-        private(path.parent)
+        private_directory(path.parent)
         keep(path, history)
         remember_layout(deployment.cluster, deployment.layout)
     rows = [_row(deployment, name) for name in deployment.layout.groups]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.model.errors import UsageError
-from console.services.places import assignment_path, config_home, file_name, private, state_home
+from console.private_files import open_private
+from console.services.places import assignment_path, config_home, file_name, state_home
 
 if TYPE_CHECKING:
     from console.model.cluster import Cluster
@@ -155,8 +156,8 @@ def remember_layout(cluster: Cluster, layout: Layout) -> None:
 
     named = layout.name if is_shipped(layout) or layout.source is None else str(Path(layout.source.path).absolute())
     target = _remembered(cluster)
-    private(target.parent)
-    target.write_text(json.dumps({"layout": named}) + "\n", encoding="utf-8")
+    with os.fdopen(open_private(target, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
+        file.write(json.dumps({"layout": named}) + "\n")
 
 
 def remembered_layout(cluster: Cluster) -> str | None:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from console.cli.options import add_cluster_options, cluster_of, deployment_of, read_only_of
 from console.cli.printer import print_line
+from console.commands.masking import masked_data
 from console.commands.quoting import join
 from console.journal import Journal
 from console.model.errors import ConsoleError, ExitCode
-from console.services.places import journal_path, private, state_home
+from console.private_files import private_directory
+from console.services.places import journal_path, state_home
 from console.services.shell import open_at_engine, open_on_node
 
 
@@ -30,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     """Become `ssh`; its exit code is ours. 4 in read-only mode."""
     cluster = cluster_of(args)
     read_only = read_only_of(args, cluster)
-    state = private(state_home())
-    journal = Journal(Path(os.devnull) if args.dry_run else journal_path(state, cluster.name))
+    state = private_directory(state_home())
+    journal = Journal(Path(os.devnull) if args.dry_run else journal_path(state, cluster.name), mask=masked_data)
     if args.target in cluster.nodes:
         words = open_on_node(cluster, args.target, state, journal, read_only=read_only)
     else:

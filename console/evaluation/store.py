@@ -14,6 +14,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from console.evaluation.records import NpuSample, Record, ServedSample
 from console.model.errors import ConsoleError
+from console.private_files import open_private
 
 VERSION = 1
 BUSY_S = 10.0
@@ -166,9 +167,7 @@ class ResultStore:
     def _open(self) -> Iterator[sqlite3.Connection]:
         """The file inside one transaction, made when missing. Raises ConsoleError for every fault of the file."""
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self.path.exists():
-                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            os.close(open_private(self.path, os.O_RDWR))
             with closing(sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)) as file:
                 file.execute("PRAGMA journal_mode = WAL")
                 file.execute("PRAGMA synchronous = FULL")

@@ -15,6 +15,7 @@ from console.model.cluster import HARDWARE, Hardware
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError
 from console.model.layout import Layout
+from console.private_files import private_directory
 
 _ASSIGNMENT_HEAD = "# Written by dsv4-console: which nodes carry which group, rank 0's node first.\n"
 
@@ -44,7 +45,7 @@ def yaml_text(data: object) -> str:
 def save_text(path: Path, text: str) -> None:
     """Replace a file by `text`: written beside it, synced, renamed; mode 0600. Raises ConsoleError."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(path.parent)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:

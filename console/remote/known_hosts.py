@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncssh
 
 from console.model.errors import ConsoleError
+from console.private_files import open_private
 
 
 class KnownHosts:
@@ -45,9 +46,7 @@ class KnownHosts:
         name = host if port == 22 else f"[{host}]:{port}"
         line = f"{name} {key.export_public_key().decode('ascii').strip()}\n"
         try:
-            self.own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-            descriptor = os.open(self.own, flags, 0o600)
+            descriptor = open_private(self.own, os.O_WRONLY | os.O_APPEND)
             try:
                 os.write(descriptor, line.encode("utf-8"))
                 os.fsync(descriptor)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from console import __version__
 from console.commands.bundle import rank_command
-from console.commands.masking import MASK, is_secret, masked_argv, masked_text
+from console.commands.masking import masked_argv, masked_data, masked_text
 from console.model.errors import ConsoleError
 from console.probes.sanitize import clean
 from console.services.operations.plans import command_text
@@ -114,15 +114,6 @@ def pack(pieces: tuple[Piece, ...], path: Path, *, now: float | None = None) -> 
         raise ConsoleError(f"{path} cannot be written: {error.strerror}", hint="give a place with --output") from error
 
 
-def hidden(value: object) -> object:
-    """The same data with the values of secret names hidden, however deep they lie, and what looks like a secret in texts."""
-    if isinstance(value, dict):
-        return {key: MASK if each and is_secret(str(key)) else hidden(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [hidden(each) for each in value]
-    return masked_text(value) if isinstance(value, str) else value
-
-
 def _cluster(session: Session) -> Mapping[str, object]:
     """As written; the words of a command lie one by one, so that what follows a secret flag is hidden here."""
     found = session.cluster.model_dump(mode="json")
@@ -183,4 +174,4 @@ def _clock(at: float) -> str:
 
 
 def _json(value: object, indent: int | None = 2) -> str:
-    return json.dumps(hidden(value), indent=indent, ensure_ascii=False, default=str)
+    return json.dumps(masked_data(value), indent=indent, ensure_ascii=False, default=str)

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-APP = "dsv4-console"
+from console.private_files import APP
 
 
 def state_home() -> Path:
@@ -17,12 +17,6 @@ def state_home() -> Path:
 def config_home() -> Path:
     """`$XDG_CONFIG_HOME/dsv4-console`: what the operator writes."""
     return _base("XDG_CONFIG_HOME", "~/.config")
-
-
-def private(path: Path) -> Path:
-    """The directory, made with mode 0700 where it is missing."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path
 
 
 def assignment_path(state_dir: Path, cluster: str, layout: str) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from console.commands.bundle import rank_command
+from console.commands.masking import masked_data
 from console.commands.script import cmd_sh
 from console.evaluation.store import ResultStore
 from console.journal import Journal, operator_name
@@ -19,6 +20,7 @@ from console.model.layout import Layout
 from console.model.run import RunKey
 from console.model.snapshot import ClusterSnapshot, EventLevel
 from console.model.work import Work
+from console.private_files import private_directory
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
@@ -37,7 +39,7 @@ from console.services.operations.notes import Notes
 from console.services.operations.operator import Operator
 from console.services.operations.plans import PlanMaker, command_text
 from console.services.operations.restarts import RestartWatch
-from console.services.places import assignment_path, file_name, journal_path, private, report_path, state_home
+from console.services.places import assignment_path, file_name, journal_path, report_path, state_home
 from console.services.readiness.preflight import Preflight
 from console.services.serving.alerting import AlertWatch, lock_path
 from console.services.serving.diagnosis import DiagnosisWatch
@@ -73,7 +75,7 @@ class Session:
         """`restarts`: it carries out restart policies while it is open and may write. `alerts`: it sends those of the cluster."""
         self.cluster = cluster
         self.read_only = read_only
-        self.state_dir = private(state_dir or state_home())
+        self.state_dir = private_directory(state_dir or state_home())
         deployment = Deployment(cluster, layout, assignment)
         self._tasks: list[asyncio.Task[None]] = []
         self._links: dict[str, NodeLink] = {}
@@ -84,7 +86,7 @@ class Session:
         for node in cluster.nodes.values():
             probes = [host_probe(node.base), *([info_probe()] if node.hardware.devices else [])]
             self._links[node.name] = NodeLink(node, dialer=self._dialer, watcher=self._monitor, probes=probes)
-        self.journal = Journal(journal_path(self.state_dir, cluster.name))
+        self.journal = Journal(journal_path(self.state_dir, cluster.name), mask=masked_data)
         self.regard = Regard(self._monitor.nodes, self._links)
         self.preflight = Preflight(self._monitor, self._links, report_path(self.state_dir, cluster.name, layout.name))
         parts = (self._monitor, self._links, self.journal)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from console.model.errors import ConsoleError
+from console.private_files import private_directory
 from screens.lines import shown
 from screens.widgets import Verbs
 
@@ -38,12 +39,12 @@ class Evidence:
 
     async def _gather(self) -> None:
         from console.services.doctor import gather, pack
-        from console.services.places import file_name, private
+        from console.services.places import file_name
 
         session = cast("Session", self._screen.console.session)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         try:
-            folder = private(Path(session.state_dir) / "evidence")
+            folder = private_directory(Path(session.state_dir) / "evidence")
             path = folder / f"dsv4-doctor-{file_name(session.cluster.name)}-{stamp}.tar.gz"
             pieces = await gather(session)
             await asyncio.to_thread(pack, pieces, path)

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from console.model.errors import ConsoleError
-from console.services.places import file_name, private
+from console.private_files import private_directory
+from console.services.places import file_name
 from screens.logs import saving
 from screens.logs.merged import Merged
 from screens.logs.view import LogView
@@ -98,7 +99,7 @@ class Extraction:
         if self._view.opened is None or self._view.moment is None or self.run_away is None:
             self._view.notify("no log to open", markup=False)
             return
-        directory = private(self._view.moment.session.state_dir)
+        directory = private_directory(self._view.moment.session.state_dir)
         set_off(self._view, "save", self._page, directory)
 
     async def _page(self, directory: Path) -> None:

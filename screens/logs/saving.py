@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from console.private_files import open_private
 from screens.logs.drawing import text_of
 from screens.logs.file import LogFile
 from screens.logs.filtered import Shown
@@ -37,8 +38,7 @@ def save_lines(lines: list[str], target: Path) -> int:
 
 
 def _write(parts: Iterator[bytes], target: Path) -> int:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(target, os.O_WRONLY | os.O_EXCL)
     with os.fdopen(descriptor, "wb") as out:
         return sum(out.write(part) for part in parts)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from console.commands.masking import MASK, masked_text
+from console.commands.masking import MASK, masked_data, masked_text
 from console.model.errors import ConsoleError
-from console.services.doctor import Piece, hidden, pack
+from console.services.doctor import Piece, pack
 from tests.e2e.cluster import lab
 from tests.readiness.test_start import LAYOUT
 from tests.sshd import needs_sshd
@@ -40,7 +40,9 @@ def test_free_text_loses_its_secrets_and_nothing_else(text: str, masked: str) ->
 
 
 def test_written_files_lose_secrets_however_deep() -> None:
-    found = hidden({"env": {"VLLM_API_KEY": "x", "OMP": "1"}, "groups": ({"env": {"HF_TOKEN": "x"}}, "--api-key x")})
+    found = masked_data(
+        {"env": {"VLLM_API_KEY": "x", "OMP": "1"}, "groups": ({"env": {"HF_TOKEN": "x"}}, "--api-key x")}
+    )
     assert found == {
         "env": {"VLLM_API_KEY": MASK, "OMP": "1"},
         "groups": [{"env": {"HF_TOKEN": MASK}}, f"--api-key {MASK}"],

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from console.model.errors import ConsoleError
 from console.model.run import LogChunk, RunKey
-from console.services.places import file_name, private
+from console.private_files import open_private
+from console.services.places import file_name
 
 FINGERPRINT_BYTES = 1024
 """How much of the head of a log tells one file from another; inodes are reused, contents are not."""
@@ -83,9 +84,7 @@ class LogCopy:
     def _write(self, data: bytes) -> None:
         try:
             if self._descriptor is None:
-                private(self.path.parent)
-                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-                self._descriptor = os.open(self.path, flags, 0o600)
+                self._descriptor = open_private(self.path, os.O_WRONLY)
             view = memoryview(data)
             done = 0
             while done < len(view):
@@ -105,8 +104,7 @@ class LogCopy:
 
     def _note(self, offset: int, text: str) -> None:
         self._notes = (*self._notes, LogNote(offset, text))
-        private(self.path.parent)
-        with self._notes_path.open("a", encoding="utf-8") as file:
+        with os.fdopen(open_private(self._notes_path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8") as file:
             file.write(json.dumps({"offset": offset, "text": text}) + "\n")
 
     def _read_notes(self) -> tuple[LogNote, ...]:

@@ -16,7 +16,7 @@ from typing import IO
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from console.commands.masking import MASK, is_secret, masked_text
+from console.commands.masking import masked_data
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment
 from console.model.errors import ConsoleError, UsageError
@@ -72,17 +72,6 @@ def changed(before: Object, by: Object) -> Object:
     return after
 
 
-def masked(value: JsonValue, name: str = "") -> JsonValue:
-    """The same without secrets: values of secret names, and whatever looks like a secret in a text."""
-    if isinstance(value, dict):
-        return {key: masked(each, key) for key, each in value.items()}
-    if isinstance(value, list):
-        return [masked(each, name) for each in value]
-    if isinstance(value, str) and value:
-        return MASK if is_secret(name) else masked_text(value)
-    return value
-
-
 class Recorder:
     """Writes pictures as they come. It never raises once it is open: what went wrong is kept as `problem`."""
 
@@ -114,7 +103,7 @@ class Recorder:
             self._write({"format": FORMAT, **_deployment_words(deployment)})
         now: Object = _PICTURE.dump_python(picture, mode="json")
         whole = not self._last or self._since_whole >= WHOLE_EVERY
-        self._write({"whole": masked(now)} if whole else {"then": masked(difference(self._last, now))})
+        self._write({"whole": masked_data(now)} if whole else {"then": masked_data(difference(self._last, now))})
         self._since_whole = 0 if whole else self._since_whole + 1
         self._last = now
         self.pictures += 1
@@ -142,8 +131,8 @@ class Recorder:
 
 def _deployment_words(deployment: Deployment) -> Object:
     return {
-        "cluster": masked(deployment.cluster.model_dump(mode="json")),
-        "layout": masked((deployment.layout.written or deployment.layout).model_dump(mode="json")),
+        "cluster": masked_data(deployment.cluster.model_dump(mode="json")),
+        "layout": masked_data((deployment.layout.written or deployment.layout).model_dump(mode="json")),
         "assignment": _ASSIGNMENT.dump_python(deployment.assignment, mode="json"),
     }
 

@@ -18,6 +18,7 @@ from console.journal import Journal
 from console.model.alert import Alert
 from console.model.errors import ConsoleError
 from console.model.snapshot import EventLevel
+from console.private_files import open_private
 from console.probes.sanitize import clean
 from console.remote.webhook import post
 from console.services.monitoring.monitor import Monitor
@@ -87,8 +88,7 @@ class AlertWatch:
     def _mine(self) -> bool:
         """Whether this console is the one that sends; what another sends is dropped here."""
         if self._held is None:
-            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._held = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._held = open_private(self._lock, os.O_RDWR)
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
