@@ -17,7 +17,9 @@ from console.cli.output import DATA, print_data
 from console.cli.printer import print_coloured, print_line, print_message
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.model.snapshot import LinkState
-from console.services.logs.lines import LogLine, Readers
+from console.services.logs.clocks import HEAD_BYTES, run_clock
+from console.services.logs.copies import LogCopy
+from console.services.logs.lines import LogLine, Readers, Timing
 from console.services.session import Session
 
 FILL_S = 30.0
@@ -52,13 +54,14 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     printer = _Printer(args)
+    since = _since(args.since) if args.since else None
     async with opened(args) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
         ran = [name for name, engine in session.snapshot.engines.items() if engine.run or args.follow]
         engines = args.engines or ran
         await until(session, lambda: _filled(session, engines), FILL_S)
-        readers = _readers(session, engines, args)
+        readers = _readers(session, engines, args, since)
         if not readers.found and not args.follow:
             print_message("no logs: nothing of this deployment has run, or its node is out of reach")
             return ExitCode.FAILED
@@ -74,22 +77,23 @@ async def _run(args: argparse.Namespace) -> int:
         return ExitCode.OK
 
 
-def _readers(session: Session, engines: Sequence[str], args: argparse.Namespace) -> Readers:
+def _readers(session: Session, engines: Sequence[str], args: argparse.Namespace, since: float | None) -> Readers:
     for name in engines:
         if name not in session.snapshot.engines and not session.logs.runs(name):
             names = list(session.snapshot.engines)
             known = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
             raise UsageError(f"no engine {name!r}", hint=f"known: {known}")
 
-    def ahead_s(engine: str) -> float:
+    def timing(engine: str, copy: LogCopy) -> Timing:
         seen = session.snapshot.engines.get(engine)
-        node = session.snapshot.nodes.get(seen.node) if seen else None
-        return (node.system.clock_offset_s if node else None) or 0.0
+        grown = seen.log_line_at if seen is not None and seen.run == copy.key.run else None
+        head = copy.read(0, HEAD_BYTES)
+        return Timing(run_clock(session.snapshot, engine, copy.key.run, head, grown or time.time()), grown)
 
     def told(engine: str, run: str) -> None:
         print_message(f"{engine}: run {run} follows")
 
-    return Readers(session.logs, engines, ahead_s, told, run=args.earlier, tail=args.tail)
+    return Readers(session.logs, engines, timing, told, run=args.earlier, tail=args.tail, since=since)
 
 
 def _filled(session: Session, engines: Sequence[str]) -> bool:
@@ -118,7 +122,6 @@ class _Printer:
             self._grep = re.compile(args.grep) if args.grep else None
         except re.error as error:
             raise UsageError(f"--grep {args.grep}: {error}") from error
-        self._since = _since(args.since) if args.since else None
         auto = args.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         self._colour = args.color == "always" or auto
         self._prefix = False
@@ -132,8 +135,6 @@ class _Printer:
         """Print those that pass the filters, and flush."""
         for line in lines:
             if self._grep and not self._grep.search(line.text):
-                continue
-            if self._since and (line.at is None or line.at < self._since):
                 continue
             if self._output in DATA:
                 data = {"engine": line.engine, "offset": line.offset, "at": line.at, "text": line.text}

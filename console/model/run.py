@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from console.model.quiet import flags_of, silenced_by
-from console.model.snapshot import Exit
+from console.model.snapshot import Exit, ZoneTable
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -52,6 +52,8 @@ class RunState:
     """The cookie every process of the run carries."""
     started_at: float | None = None
     """Node clock."""
+    zone: ZoneTable = ()
+    """The zone in which it stamps its log, as its supervisor saw it; empty for a run of an older console."""
     exit: Exit | None = None
     pids: tuple[int, ...] = ()
     """Processes that carry the cookie."""
@@ -94,6 +96,8 @@ class Hello:
     python: str
     clock: float
     """Node clock when it was sent."""
+    zone: ZoneTable = ()
+    """The node's own zone."""
 
 
 @dataclass(frozen=True, slots=True)

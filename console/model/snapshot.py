@@ -68,6 +68,10 @@ class Device:
     """Engine of ours that the device is given to."""
 
 
+ZoneTable = tuple[tuple[float, float], ...]
+"""A time zone: `(from, seconds ahead of UTC)` in order, seconds since the epoch; empty when it is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """The machine itself; MiB and counts."""
@@ -227,6 +231,8 @@ class EngineSnapshot:
     pid: int | None = None
     started_at: float | None = None
     """Node clock."""
+    zone: ZoneTable = ()
+    """The zone in which its log is stamped, else the zone of its node, as far as they tell."""
     exit: Exit | None = None
     died_at: float | None = None
     """When it died by its own log, whole seconds on this machine's clock; its process may live on. None when it says nothing."""

@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Any, BinaryIO, Dict
 
+from console.node import zones
 from console.node.frames import MARKER, FrameError, Header, pack, read_frame
 from console.node.processes import boot_id
 from console.node.refusal import Refusal
@@ -108,4 +109,5 @@ def hello() -> Dict[str, Any]:
         "user": user,
         "python": platform.python_version(),
         "clock": time.time(),
+        "zone": zones.table(time.time()),
     }

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, Dict, List, NoReturn, Optional
 
-from console.node import memory
+from console.node import memory, zones
 from console.node.places import plain_dir, read_json, reserve, write_all, write_file, write_json, write_reserved
 from console.node.processes import boot_id, read_stat
 from console.node.refusal import Refusal, of_os
@@ -243,8 +243,16 @@ class Keeper:
             "pid_ns": os.readlink("/proc/self/ns/pid"),
             "uid": os.geteuid(),
             "started_at": now,
+            "zone": zones.table(now, self._zone_name()),
         }
         write_json(os.path.join(self.run_dir, RUN), run)
+
+    def _zone_name(self) -> Optional[str]:
+        """TZ where the script sets it; None leaves the zone of this machine or container."""
+        spec = self.record.get("spec")
+        env = spec.get("env") if isinstance(spec, dict) else None
+        name = env.get("TZ") if isinstance(env, dict) else None
+        return name if isinstance(name, str) else None
 
     def _answer(self, reply: Dict[str, object]) -> None:
         """The helper may be gone; the engine does not depend on it."""

@@ -199,6 +199,7 @@ def as_state(judged: Judged, with_spec: bool = True) -> Dict[str, Any]:
         "supervisor": judged.keeper.pid if judged.keeper else None,
         "token": judged.token,
         "started_at": judged.run.get("started_at"),
+        "zone": judged.run.get("zone"),
         "exit": judged.exit,
         "pids": sorted(each.pid for each in judged.members),
         "halted": sorted(each.pid for each in judged.members if each.halted),

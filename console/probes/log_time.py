@@ -266,6 +266,24 @@ def zone_of(first: bytes, started_at: float, told: Zone | None = None) -> Zone |
     return fixed(east) if abs(east) <= _FARTHEST_S else told
 
 
+def first_stamped(head: bytes) -> bytes:
+    """The first line with a stamp in the first bytes of a log; empty when none has one."""
+    return next((line for line in head.split(b"\n") if find(line) is not None), b"")
+
+
+def clock_of(head: bytes, started_at: float | None, told: Zone | None, *, until: float, ahead_s: float = 0.0) -> Clock:
+    """The clock of a log, by its first bytes and what is known of its run.
+
+    `started_at` is when the run began, on the clock that stamps; `told` the zone as the node tells it; `until` when the log was
+    written last, on ours; `ahead_s` how far the stamping clock is ahead of ours. Where nothing is known of the run, the zone of
+    this machine is assumed.
+    """
+    if started_at is None:
+        return Clock(told or here, Around.until(until), ahead_s=ahead_s)
+    zone = zone_of(first_stamped(head), started_at, told)
+    return Clock(zone or here, Around.since(started_at - ahead_s), ahead_s=ahead_s)
+
+
 class LineTimes:
     """The times of the lines of one log, taken in order."""
 
@@ -274,6 +292,11 @@ class LineTimes:
         self.last: float | None = None
         """Of the last line with a stamp: no later line is earlier, but for processes that write at once."""
         self._left = _Budget()
+
+    def resume(self, last: float | None) -> None:
+        """Go on elsewhere in the log, behind a line of that time, which is too far away to be taken."""
+        self.last = last
+        self._left = _Budget(0)
 
     def take(self, line: bytes) -> float | None:
         """The time of the next line: its own, or that of a line before it within the bound; None beyond it."""

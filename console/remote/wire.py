@@ -12,10 +12,16 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from console.model.run import Hello, LeftProcess, LogChunk, RunKey, RunState, RunVerdict, Sample, StopResult
-from console.model.snapshot import Exit
+from console.model.snapshot import Exit, ZoneTable
 from console.model.unmanaged import Unmanaged, Why
 
 T = TypeVar("T", bound=BaseModel)
+
+MOST_STEPS = 64
+"""Changes of a time zone that are taken from a node."""
+LATEST_S = 1e11
+FARTHEST_S = 15 * 3600.0
+"""Farther from UTC than any zone is."""
 
 
 class WireError(ValueError):
@@ -35,6 +41,7 @@ class _Hello(_Said):
     user: str
     python: str
     clock: float
+    zone: JsonValue = None
 
 
 class _Exit(_Said):
@@ -49,6 +56,7 @@ class _Run(_Said):
     pid: int | None
     token: str
     started_at: float | None
+    zone: JsonValue = None
     exit: _Exit | None
     pids: list[int]
     halted: list[int]
@@ -122,7 +130,8 @@ class RunsSeen:
 
 def hello(header: Mapping[str, object]) -> Hello:
     """The first frame."""
-    return Hello(**_read(_Hello, header).model_dump())
+    said = _read(_Hello, header)
+    return Hello(**said.model_dump(exclude={"zone"}), zone=_zone(said.zone))
 
 
 def runs(header: Mapping[str, object]) -> RunsSeen:
@@ -189,6 +198,7 @@ def _run(said: _Run) -> RunState:
         pid=said.pid,
         token=said.token,
         started_at=said.started_at,
+        zone=_zone(said.zone),
         exit=None if ended is None else Exit(ended.code, ended.signal, ended.at),
         pids=tuple(said.pids),
         halted=tuple(said.halted),
@@ -202,6 +212,23 @@ def _run(said: _Run) -> RunState:
         reason=said.reason,
         spec=said.spec,
     )
+
+
+def _zone(value: JsonValue) -> ZoneTable:
+    """A table of a time zone; empty for what is none, as of runs of older consoles."""
+    if not isinstance(value, list) or len(value) > MOST_STEPS:
+        return ()
+    steps: list[tuple[float, float]] = []
+    for step in value:
+        if not isinstance(step, list) or len(step) != 2:
+            return ()
+        begin, east = step
+        if not isinstance(begin, int | float) or not isinstance(east, int | float):
+            return ()
+        if not abs(begin) < LATEST_S or not abs(east) <= FARTHEST_S or (steps and begin <= steps[-1][0]):
+            return ()
+        steps.append((float(begin), float(east)))
+    return tuple(steps)
 
 
 def _read(kind: type[T], value: object) -> T:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from hypothesis import strategies as st
 
 from console.model.errors import ConsoleError
 from console.model.run import LogChunk, RunKey
+from console.probes.log_time import Around, Clock, Zone, utc
 from console.services.logs.copies import LogBook, LogCopy
-from console.services.logs.lines import LineReader, Readers, merged, tail_offset
+from console.services.logs.lines import LineReader, Readers, Timing, merged, tail_offset
 
 KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
 
@@ -97,6 +100,14 @@ def test_names_from_outside_stay_inside_the_directory(tmp_path: Path) -> None:
     assert (tmp_path / "logs").resolve() in copy.path.resolve().parents
 
 
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
+
+
+def timing(zone: Zone = utc, ahead_s: float = 0.0, written_at: float | None = NOW) -> Timing:
+    """Times of a log that was written last at noon."""
+    return Timing(Clock(zone, Around.until(NOW), ahead_s=ahead_s), written_at)
+
+
 LINES = st.lists(st.binary(max_size=60).map(lambda raw: raw.replace(b"\n", b".")), max_size=30)
 
 
@@ -106,7 +117,7 @@ def test_lines_are_the_same_however_they_arrive(
 ) -> None:
     data = b"".join(line + b"\n" for line in lines)
     copy = LogCopy(KEY, tmp_path_factory.mktemp("log") / "run.log")
-    reader = LineReader("decode-5", copy)
+    reader = LineReader("decode-5", copy, timing)
     seen: list[int] = []
     position = 0
     for cut in [*cuts, len(data)]:
@@ -116,7 +127,7 @@ def test_lines_are_the_same_however_they_arrive(
         seen += [line.offset for line in reader.lines()]
     expected = [sum(len(line) + 1 for line in lines[:number]) for number in range(len(lines))]
     assert seen == expected
-    kept = LineReader("decode-5", copy, offset=tail_offset(copy, count))
+    kept = LineReader("decode-5", copy, timing, offset=tail_offset(copy, count))
     assert [line.offset for line in kept.lines()] == expected[max(0, len(expected) - count) :][: count or 0]
 
 
@@ -125,7 +136,7 @@ def test_lines_of_nodes_whose_clocks_differ_merge_by_our_clock(tmp_path: Path) -
     for engine, stamp, ahead_s in (("a", "11-24 10:00:05", 0.0), ("b", "11-24 11:00:02", 3600.0)):
         copy = LogCopy(KEY, tmp_path / f"{engine}.log")
         copy.store(_chunk(0, f"(APIServer pid=1) INFO {stamp} [a.py:1] {engine}\n  more of {engine}\n".encode()))
-        readers.append(LineReader(engine, copy, ahead_s=ahead_s, year=2026))
+        readers.append(LineReader(engine, copy, partial(timing, ahead_s=ahead_s)))
     lines = list(merged([reader.lines() for reader in readers]))
     assert [line.text.split()[-1] for line in lines] == ["b", "b", "a", "a"]
     assert lines[2].at is not None
@@ -136,7 +147,7 @@ def test_a_log_that_is_followed_goes_on_in_the_next_run_with_nothing_of_the_last
     now: dict[str, RunKey] = {}
     book = LogBook(tmp_path, now.get)
     told: list[tuple[str, str]] = []
-    readers = Readers(book, ("a", "b"), lambda _: 0.0, lambda *words: told.append(words))
+    readers = Readers(book, ("a", "b"), lambda *_: timing(), lambda *words: told.append(words))
     assert not readers.found
     assert list(readers.lines()) == []
 
@@ -152,6 +163,6 @@ def test_a_log_that_is_followed_goes_on_in_the_next_run_with_nothing_of_the_last
     writes("b", "r1", b"other\n")
     assert sorted(line.text for line in readers.lines()) == ["new", "other", "three", "unfinished"]
     assert told == [("a", "r2")]
-    earlier = Readers(book, ("a",), lambda _: 0.0, lambda *words: told.append(words), run="r1", tail=2)
+    earlier = Readers(book, ("a",), lambda *_: timing(), lambda *words: told.append(words), run="r1", tail=2)
     assert [line.text for line in earlier.lines(last=True)] == ["three", "unfinished"]
     assert len(told) == 1, "nothing follows an earlier run"

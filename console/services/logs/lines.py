@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from itertools import chain
+from typing import NamedTuple
 
+from console.probes.log_time import Clock, LineTimes, find
 from console.probes.sanitize import decode
 from console.services.logs.copies import LogBook, LogCopy
 
 BLOCK = 256 * 1024
 LONGEST = 8 * 1024
 """Bytes of a line that are shown; the rest is counted."""
-
-_STAMP = re.compile(rb"(?:^|[\s\[(])(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,60 +26,105 @@ class LogLine:
     offset: int
     """Where it begins in the log."""
     at: float | None
-    """Seconds since the epoch, by our clock, of the line's own stamp or the last one before it; None before the first."""
+    """Seconds since the epoch, by our clock, of its stamp or of one shortly before it (`log_time`); None when not known."""
     text: str
+    order: float
+    """What it is merged by: the time of the last stamp so far, however long before; 0 before the first."""
+
+
+class Timing(NamedTuple):
+    """How the times of a log are to be read."""
+
+    clock: Clock
+    written_at: float | None
+    """When the log grew last, by our clock; None when not known."""
 
 
 class LineReader:
     """Reads the lines of a growing copy, whole lines only, from an offset on."""
 
     def __init__(
-        self, engine: str, copy: LogCopy, *, offset: int = 0, year: int | None = None, ahead_s: float = 0.0
+        self,
+        engine: str,
+        copy: LogCopy,
+        timing: Callable[[], Timing],
+        *,
+        offset: int = 0,
+        since: float | None = None,
     ) -> None:
-        """`ahead_s` is how far the clock of the node is ahead of ours."""
+        """`timing` is asked for when the first line with a stamp is there.
+
+        With `since` what was surely written before it is left out: up to the last line known to be earlier than it. Lines whose
+        time is not known are none of those, unless nothing was written since.
+        """
         self._engine = engine
         self.copy = copy
+        self._timing = timing
         self._offset = offset
         self._tail = b""
-        self._at: float | None = None
-        self._year = year or datetime.now().astimezone().year
-        self._ahead_s = ahead_s
+        self._times: LineTimes | None = None
+        self._since = since
 
     def lines(self, *, last: bool = False) -> Iterator[LogLine]:
         """The lines that have become whole since the last call; with `last` the unfinished one too."""
-        while data := self.copy.read(self._offset + len(self._tail), BLOCK):
-            pieces = (self._tail + data).split(b"\n")
-            self._tail = pieces.pop()
-            for piece in pieces:
-                yield self._line(piece)
-                self._offset += len(piece) + 1
+        if self._since is not None:
+            self._skip(self._since)
+            self._since = None
+        for raw in self._raw():
+            yield self._line(raw)
         if last and self._tail:
             yield self._line(self._tail)
             self._offset += len(self._tail)
             self._tail = b""
 
+    def _raw(self) -> Iterator[bytes]:
+        """Whole lines; the offset is that of the one handed out last until the next is asked for."""
+        while data := self.copy.read(self._offset + len(self._tail), BLOCK):
+            pieces = (self._tail + data).split(b"\n")
+            self._tail = pieces.pop()
+            for piece in pieces:
+                yield piece
+                self._offset += len(piece) + 1
+
+    def _skip(self, since: float) -> None:
+        """Go behind the last line that is known to be earlier."""
+        behind, before = self._offset, None
+        for raw in self._raw():
+            at = self._time(raw)
+            if at is not None and at >= since:
+                break
+            if at is not None:
+                behind, before = self._offset + len(raw) + 1, at
+        else:
+            written_at = self._timing().written_at
+            if written_at is not None and written_at < since:
+                return
+        self._offset, self._tail = behind, b""
+        if self._times is not None:
+            self._times.resume(before)
+
+    def _time(self, raw: bytes) -> float | None:
+        if self._times is None:
+            if find(raw) is None:
+                return None
+            self._times = LineTimes(self._timing().clock)
+        return self._times.take(raw)
+
     def _line(self, raw: bytes) -> LogLine:
-        if (found := _STAMP.search(raw[:200])) is not None:
-            self._at = self._stamp(found) or self._at
+        at = self._time(raw)
         shown = raw.rstrip(b"\r").rpartition(b"\r")[2]
         text = decode(shown[:LONGEST])
         if len(shown) > LONGEST:
             text += f" … +{len(shown) - LONGEST} bytes"
-        return LogLine(self._engine, self._offset, self._at, text)
-
-    def _stamp(self, found: re.Match[bytes]) -> float | None:
-        month, day, hour, minute, second = (int(group) for group in found.groups())
-        try:
-            return datetime(self._year, month, day, hour, minute, second).astimezone().timestamp() - self._ahead_s
-        except ValueError:
-            return None
+        order = self._times.last if self._times is not None else None
+        return LogLine(self._engine, self._offset, at, text, order or 0.0)
 
 
 def merged(readers: Sequence[Iterator[LogLine]]) -> Iterator[LogLine]:
     """Lines of several engines in order of time; lines without a stamp stay behind the line before them."""
     if len(readers) == 1:
         return readers[0]
-    return heapq.merge(*readers, key=lambda line: line.at or 0.0)
+    return heapq.merge(*readers, key=lambda line: line.order)
 
 
 class Readers:
@@ -90,25 +134,27 @@ class Readers:
         self,
         book: LogBook,
         engines: Sequence[str],
-        ahead_s: Callable[[str], float],
+        timing: Callable[[str, LogCopy], Timing],
         told: Callable[[str, str], None],
         *,
         run: str | None = None,
         tail: int | None = None,
+        since: float | None = None,
     ) -> None:
-        """`ahead_s` gives how far the clock of an engine's node is ahead, `told` hears of engine and run when another follows.
+        """`timing` gives the clock of an engine's log, `told` hears of engine and run when another follows.
 
-        `run` is an earlier run, which nothing follows; of each log only `tail` lines are read, all where that is None.
+        `run` is an earlier run, which nothing follows; of each log only `tail` lines are read, all where that is None, and of
+        those only what may have been written `since` an instant of our clock.
         """
         self._book = book
         self._engines = engines
-        self._ahead_s = ahead_s
+        self._timing = timing
         self._told = told
         self._earlier = run
         self._readers: dict[str, LineReader] = {}
         for name in engines:
             if (copy := book.copy(name, run)) is not None:
-                self._read(name, copy, 0 if tail is None else tail_offset(copy, tail))
+                self._read(name, copy, 0 if tail is None else tail_offset(copy, tail), since)
 
     @property
     def found(self) -> bool:
@@ -128,8 +174,9 @@ class Readers:
             self._read(name, copy, 0)
         return chain(merged(over), merged([reader.lines(last=last) for reader in self._readers.values()]))
 
-    def _read(self, engine: str, copy: LogCopy, offset: int) -> None:
-        self._readers[engine] = LineReader(engine, copy, offset=offset, ahead_s=self._ahead_s(engine))
+    def _read(self, engine: str, copy: LogCopy, offset: int, since: float | None = None) -> None:
+        timing = partial(self._timing, engine, copy)
+        self._readers[engine] = LineReader(engine, copy, timing, offset=offset, since=since)
 
 
 def tail_offset(copy: LogCopy, lines: int) -> int:

@@ -207,6 +207,7 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         run=run.key.run,
         pid=run.pid,
         started_at=run.started_at,
+        zone=run.zone or (record.hello.zone if record.hello else ()),
         exit=run.exit,
         died_at=learnt.died_at if learnt and not run.stopping else None,
         log_bytes=run.log_size,

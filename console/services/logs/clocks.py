@@ -1,0 +1,35 @@
+"""The clock that stamped the log of a run, from what the picture knows of the run and its node."""
+
+from __future__ import annotations
+
+import calendar
+import time
+
+from console.model.snapshot import ClusterSnapshot
+from console.probes.log_time import Clock, Steps, clock_of
+
+HEAD_BYTES = 64 * 1024
+"""Of a log so much is looked at for its first stamp."""
+
+
+def run_clock(snapshot: ClusterSnapshot, engine: str, run: str, head: bytes, written_at: float) -> Clock:
+    """The clock of one run's log; `head` are its first bytes, `written_at` is when it was written last, by our clock.
+
+    Of an earlier run the name tells when it began; that its node's clock went then as it goes now is assumed.
+    """
+    seen = snapshot.engines.get(engine)
+    node = snapshot.nodes.get(seen.node) if seen else None
+    ahead_s = (node.system.clock_offset_s if node else None) or 0.0
+    started_at = seen.started_at if seen is not None and seen.run == run else None
+    if started_at is None and (named := began(run)) is not None:
+        started_at = named + ahead_s
+    told = Steps(seen.zone) if seen is not None and seen.zone else None
+    return clock_of(head, started_at, told, until=written_at, ahead_s=ahead_s)
+
+
+def began(run: str) -> float | None:
+    """When a run was prepared, by its name, seconds since the epoch on the clock of the console that did; None without."""
+    try:
+        return float(calendar.timegm(time.strptime(run.partition("-")[0], "%Y%m%dT%H%M%SZ")))
+    except ValueError:
+        return None
