@@ -17,11 +17,15 @@ from console.services.serving.verification import Ask, Proof
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `verify`."""
-    text = "prove that the deployment answers: streamed chats through its door, every rank served, golden comparison"
+    text = "prove that the deployment answers: chats through its proxy and to every rank, and their answers compared"
     parser = subparsers.add_parser("verify", help=text, description=text)
     parser.add_argument("--prompt", default="Say hello.", help="what to ask (default: %(default)s)")
     parser.add_argument(
-        "--requests", type=int, default=0, metavar="N", help="chats; 0 means one for each pair of engines"
+        "--requests",
+        type=int,
+        default=0,
+        metavar="N",
+        help="chats through the proxy (default: one for each pair of engines); every rank gets one besides",
     )
     parser.add_argument("--timeout", type=float, default=120.0, metavar="S", help="limit of each request, seconds")
     add_output(parser)
@@ -30,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print every proof; 0 when none failed, 1 when one did, 4 when nothing serves."""
+    """Print proofs and verdict; 0 when all is proven, 1 when not, 3 when a node is out of reach, 4 when nothing serves."""
     return asyncio.run(_run(args))
 
 
@@ -41,13 +45,18 @@ async def _run(args: argparse.Namespace) -> int:
         show = print_message if args.output in DATA else print_line
         ask = Ask(prompt=args.prompt, requests=args.requests, timeout_s=args.timeout)
         found = await session.verifier.run(lambda proof: show(line(proof)), ask)
+    show(found.words())
     if args.output in DATA:
-        proofs = [asdict(each) for each in found.proofs]
-        print_data(args.output, {"passed": found.passed, "proofs": proofs}, proofs)
+        proofs, ranks = ([asdict(each) for each in part] for part in (found.proofs, found.ranks))
+        whole = {"passed": found.passed, "verdict": found.words(), "ranks": ranks, "proofs": proofs}
+        print_data(args.output, whole, proofs)
+    if found.unreachable:
+        return ExitCode.UNREACHABLE
     return ExitCode.OK if found.passed else ExitCode.FAILED
 
 
 def line(proof: Proof) -> str:
     """One proof for a person."""
-    word = {True: "pass", False: "FAIL", None: "open"}[proof.passed]
-    return f"{word:5} {proof.name:36} {proof.took_s:6.2f} s  {proof.seen}"
+    word = {True: "pass", False: "FAIL", None: "not covered"}[proof.passed]
+    about = f"{proof.engine}: " if proof.passed is False and proof.engine and proof.engine not in proof.name else ""
+    return f"{word:11} {proof.name:36} {proof.took_s:6.2f} s  {about}{proof.seen}"

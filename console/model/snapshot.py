@@ -126,7 +126,7 @@ class Rung:
     """One rung of the health ladder, with what was seen and when."""
 
     name: str
-    """link, process, log, http, model, works (a one-token completion, or why it hangs)."""
+    """link, process, log, http, model, works (a completion of a few tokens, or why it hangs), verify (while it failed)."""
     grade: Grade
     evidence: str = ""
     at: float | None = None

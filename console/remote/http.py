@@ -58,10 +58,11 @@ class AsyncHttp:
         value: object,
         timeout_s: float,
         hear: Callable[[bytes], None] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         """POST a JSON body; `hear` is given the bytes of the answer as they come."""
         body = json.dumps(value).encode("utf-8")
-        fields = {"Content-Type": "application/json"}
+        fields = {"Content-Type": "application/json", **(headers or {})}
         return await self.request("POST", host, port, path, timeout_s, body, fields, hear)
 
     async def request(

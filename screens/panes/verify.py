@@ -13,10 +13,10 @@ from screens.widgets import Verbs
 from screens.working import set_off
 
 if TYPE_CHECKING:
-    from console.services.serving.verification import Proof
+    from console.services.serving.verification import Proof, Verification
 
-_WORDS = {True: ("pass", "ok"), False: ("FAIL", "fail"), None: ("open", "warn")}
-_INDENT = 8
+_WORDS = {True: ("pass", "ok"), False: ("FAIL", "fail"), None: ("not covered", "warn")}
+_INDENT = 12
 PROMPT = "Say hello."
 
 
@@ -31,6 +31,7 @@ class VerifyPane(Pane):
         self._texts: dict[int, str] = {}
         self._proofs: list[Proof] = []
         self._trouble = ""
+        self._verdict: Verification | None = None
         self._ended = ""
         self._began = 0.0
         self._going = False
@@ -47,7 +48,7 @@ class VerifyPane(Pane):
         if self._going:
             self.app.notify("it is being verified already", markup=False, timeout=3)
             return
-        self._texts, self._proofs, self._trouble = {}, [], ""
+        self._texts, self._proofs, self._trouble, self._verdict = {}, [], "", None
         self._going, self._began = True, time.monotonic()
         set_off(self, "verify", self._run, self.moment, prompt)
         self._draw_again()
@@ -56,7 +57,7 @@ class VerifyPane(Pane):
         from console.services.serving.verification import Ask
 
         try:
-            await moment.session.verifier.run(self._proven, Ask(prompt=prompt, hear=self._heard))
+            self._verdict = await moment.session.verifier.run(self._proven, Ask(prompt=prompt, hear=self._heard))
         except ConsoleError as error:
             self._trouble = f"{error}" + (f". {error.hint}" if error.hint else "")
         finally:
@@ -90,13 +91,15 @@ class VerifyPane(Pane):
         if self._trouble:
             again = f"seen at {self._ended}; Enter tries again"
             rows.append(Row("trouble/again", ((fit(again, cells), "dim"),)))
-        else:
-            rows = []
+        if self._verdict is not None:
+            role = "ok" if self._verdict.passed else "fail"
+            words = f"{self._verdict.words()} (at {self._ended})"
+            rows += [Row(f"verdict/{at}", ((piece, role),)) for at, piece in enumerate(wrap(shown(words), cells))]
         failed = [each for each in self._proofs if each.passed is False]
         for each in failed:
             rows += _proof_rows(each, cells)
         for number, text in sorted(self._texts.items()):
-            if not any(each.name.startswith(f"chat {number} ") for each in self._proofs):
+            if not any(each.number == number for each in self._proofs):
                 rows += _coming(number, text, cells)
         for each in self._proofs:
             rows += _proof_rows(each, cells) if each not in failed else ()
@@ -106,12 +109,13 @@ class VerifyPane(Pane):
     def title(self) -> Line:
         """How it stands."""
         if self._going:
-            chats = sum(each.name.startswith("chat ") for each in self._proofs)
+            chats = sum(each.number > 0 for each in self._proofs)
             return ((f"verifying, {chats} chats answered, {time.monotonic() - self._began:.0f} s", "busy"),)
-        if not self._proofs:
+        if self._verdict is None:
             return (("never verified", "dim"),)
-        failed = sum(each.passed is False for each in self._proofs)
-        return ((f"{failed} of {len(self._proofs)} proofs failed", "fail"),) if failed else (("verified", "ok"),)
+        if failed := self._verdict.failed:
+            return ((f"{len(failed)} of {len(self._proofs)} proofs failed", "fail"),)
+        return (("verified", "ok"),) if self._verdict.passed else (("NOT verified", "warn"),)
 
 
 def _coming(number: int, text: str, cells: int) -> list[Row]:
@@ -123,7 +127,8 @@ def _coming(number: int, text: str, cells: int) -> list[Row]:
 
 def _proof_rows(proof: Proof, cells: int) -> list[Row]:
     word, role = _WORDS[proof.passed]
-    head = f"{shown(proof.name)}" + (f", {proof.took_s:.2f} s" if proof.took_s else "")
+    about = f" ({proof.engine})" if proof.passed is False and proof.engine and proof.engine not in proof.name else ""
+    head = shown(f"{proof.name}{about}") + (f", {proof.took_s:.2f} s" if proof.took_s else "")
     rows = [Row(f"proof/{proof.name}", ((fit(word, _INDENT), role), (head, "bold")))]
     pieces = wrap(shown(proof.seen), cells - _INDENT)
     return [

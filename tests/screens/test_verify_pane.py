@@ -13,7 +13,10 @@ from console.services.serving.verification import Proof
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, running
 
-PROOFS = (Proof("chat 1 through proxy", True, "Hello world", 0.5), Proof("golden: both", False, "they differ (E9)"))
+PROOFS = (
+    Proof("chat 1 through proxy", True, "Hello world", 0.5, "proxy", 1),
+    Proof("golden: both", False, "they differ (E9)"),
+)
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 from console.demo.processes import descendants
 from console.model.snapshot import EngineState, Grade
 from console.services.monitoring.cadences import Cadences
+from console.services.serving.verification import Ask, Verification
 from console.services.session import Session
 from tests.e2e.cluster import Lab
 from tests.serving.labs import FAST, LAYOUT, carry_out, load_on, named, ready, small_lab, watched
@@ -88,6 +90,19 @@ def works(session: Session) -> dict[str, Grade]:
     return {name: rung.grade for name, each in engines.items() for rung in each.health if rung.name == "works"}
 
 
+def told(session: Session) -> str:
+    """The verdict on the service."""
+    return session.snapshot.service.brief() if session.snapshot.service else ""
+
+
+async def verified(session: Session, *, passed: bool) -> Verification:
+    """Verify until it comes out so: a planted failure takes a moment to show, and to go."""
+    async with asyncio.timeout(60.0):
+        while (found := await session.verifier.run(lambda _: None, Ask(requests=1))).passed is not passed:
+            pass
+    return found
+
+
 async def test_a_healthy_lab_works_on_every_rung_and_nothing_is_named_under_load(serving: Lab) -> None:
     async with healthy(serving) as session, load_on(serving) as load:
         await until(lambda: len(works(session)) == 5, 60.0, "every engine with a port, and the proxy")
@@ -104,10 +119,70 @@ def test_verify_reaches_every_rank_and_finds_both_sides_agree(serving: Lab) -> N
     done = serving.console("verify", "--layout", layout, "-o", "json", "--requests", "6")
     found = json.loads(done.stdout)
     proofs = {proof["name"]: proof for proof in found["proofs"]}
-    assert len([name for name in proofs if name.startswith("chat ")]) == 6
-    assert "3 of 5 ranks served" in proofs["ranks"]["seen"], "the mixed group stands outside of the proxy"
+    assert len([name for name in proofs if name.endswith(" through proxy") and name.startswith("chat ")]) == 6
+    assert proofs["ranks"]["seen"] == "5 of 5 ranks answered", "the mixed group stands outside of the proxy"
+    assert {rank["id"]: rank["engine"] for rank in found["ranks"]} == {
+        name: name for name in ("prefill-0", "decode-0", "decode-1", "whole-0", "whole-1")
+    }
     assert proofs["golden: prefill-0 alone and through proxy"]["passed"] is True
+    assert found["verdict"].startswith("verified; 5 of 5 ranks answered")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["bad-answer", "garbage", "miscount"])
+async def test_a_rank_that_answers_200_with_nothing_of_worth_is_found_under_traffic(serving: Lab, kind: str) -> None:
+    async with healthy(serving) as session, load_on(serving):
+        with planted(serving, "d0", "decode-1", kind):
+            await is_named(session, "S9", "decode-1")
+            assert "UP" not in told(session), "the verdict knows of it"
+            assert session.snapshot.engines["decode-0"].state is EngineState.READY
+            await until(
+                lambda: any("S9" in each.title and "decode-1" in each.title for each in session.snapshot.alerts), 30.0
+            )
+            assert not named(session, "E9")(), "a spoilt rank is no difference of block sizes"
+        await is_over(session)
+
+
+async def test_a_rank_behind_another_ones_server_is_told_from_it(serving: Lab) -> None:
+    async with healthy(serving) as session:
+        with planted(serving, "m1", "mixed-1", "bad-answer"):
+            await is_named(session, "S9", "whole-1")
+            assert session.snapshot.engines["whole-1"].state is EngineState.DEGRADED
+            assert session.snapshot.engines["whole-0"].state is EngineState.READY
+            assert "rank whole-1: completion 200 with no text in it" in session.snapshot.engines["whole-1"].cause
+        await is_over(session)
+
+
+def test_verify_names_every_rank_that_answers_with_nothing_and_does_not_verify(serving: Lab) -> None:
+    layout = str(serving.file.parent / "small.yaml")
+    with planted(serving, "d0", "decode-1", "bad-answer"), planted(serving, "m1", "mixed-1", "garbage"):
+        done = serving.console("verify", "--layout", layout, "-o", "json", "--requests", "1")
+        shown = serving.console("verify", "--layout", layout, "--requests", "1")
+    found = json.loads(done.stdout)
+    assert {rank["id"]: rank["answered"] for rank in found["ranks"]} == {
+        "prefill-0": True, "decode-0": True, "decode-1": False, "whole-0": True, "whole-1": False,
+    }  # fmt: skip
+    assert {proof["engine"] for proof in found["proofs"] if proof["passed"] is False} >= {"decode-1", "whole-1"}
+    assert found["passed"] is False
+    assert done.returncode == shown.returncode == 1
+    last = shown.stdout.splitlines()[-1]
+    assert last.startswith("NOT verified; ")
+    assert "3 of 5 ranks answered; wrong: decode-1, whole-1" in last
+
+
+async def test_a_failed_proof_counts_until_the_next_one(serving: Lab) -> None:
+    async with healthy(serving, replace(CADENCES, works_s=3600.0, golden_s=3600.0)) as session:
+        await until(lambda: "UP" in told(session), 60.0, "proven")
+        with planted(serving, "d0", "decode-1", "bad-answer"):
+            failed = await verified(session, passed=False)
+            assert "decode-1" in {each.engine for each in failed.failed}
+            await is_named(session, "S9", "decode-1")
+            assert "UP" not in told(session)
+            assert session.snapshot.engines["decode-1"].cause == "verify: chat 200 with no text in it"
+            assert not named(session, "S9", "proxy")(), "the proxy only passed it on"
+        await verified(session, passed=True)
+        await is_over(session)
+        assert "UP" in told(session)
 
 
 async def test_a_hang_with_health_200(serving: Lab) -> None:

@@ -18,7 +18,9 @@ from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.serving.answers import ChatStream, completion_text, streamed
-from console.services.serving.verification import Ask, Proof, Verification, Verifier, _coverage
+from console.services.serving.conditions import BAD_ANSWERS, facts_of
+from console.services.serving.coverage import RankProof, coverage_words
+from console.services.serving.verification import Ask, Proof, Verification, Verifier
 from tests.services.deployments import CLUSTER
 from tests.services.test_service import MIXED
 
@@ -74,10 +76,38 @@ def test_a_completion_without_text_has_none(body: bytes) -> None:
     assert completion_text(HttpAnswer(200, body, 0.1)) == ""
 
 
-def test_a_rank_without_requests_is_named_and_leaves_the_proof_open() -> None:
-    found = _coverage({"d-0": 1.0, "d-1": 1.0}, {"d-0": 5.0, "d-1": 1.0}, ("d-0", "d-1", "d-2"))
-    assert found.passed is None
-    assert found.seen == "1 of 3 ranks served requests; none came to d-1; of 1 it is not known"
+def test_a_rank_that_was_not_reached_is_named_and_nothing_counts_as_verified() -> None:
+    ranks = (
+        RankProof("d-0", "d-0", True),
+        RankProof("d-1", "d-1", None, "d-0 passed it no request"),
+        RankProof("d-2", "d-2", False, "chat 200 with no text in it"),
+    )
+    assert coverage_words(ranks) == "1 of 3 ranks answered; wrong: d-2; not covered: d-1 (d-0 passed it no request)"
+    made = Verification((Proof("chat", True, ""),), ranks[:2])
+    assert not made.passed
+    assert not made.unreachable
+    assert made.words().startswith("NOT verified; 1 of 2 ranks answered; not covered: d-1")
+    out_of_reach = RankProof("d-1", "d-1", None, "d1 is out of reach", unreachable=True)
+    assert Verification((Proof("chat", True, ""),), (ranks[0], out_of_reach)).unreachable
+    failed = Verification((Proof("chat 1 to rank d-2", False, "empty", engine="d-2", number=1),), ranks)
+    assert "1 of 1 proofs failed: d-2" in failed.words()
+
+
+@pytest.mark.parametrize(
+    ("usage", "wrong"),
+    [
+        ('{"prompt_tokens": 5, "completion_tokens": 2}', ""),
+        ('{"prompt_tokens": 5, "completion_tokens": 17}', "chat 200, but it counts 17 tokens where 16 were asked for"),
+        ('{"prompt_tokens": 5, "completion_tokens": 0}', "chat 200, but it counts 0 tokens where 16 were asked for"),
+        ('{"prompt_tokens": 0, "completion_tokens": 2}', "chat 200, but it counts 0 tokens of the prompt"),
+        ("[]", ""),
+    ],
+)
+def test_the_counts_of_a_stream_are_checked(usage: str, wrong: str) -> None:
+    body = event(content="hello") + f'data: {{"choices": [], "usage": {usage}}}\n\n'.encode() + DONE
+    stream = ChatStream(16)
+    stream.feed(body)
+    assert stream.verdict(HttpAnswer(200, body, 0.1)) == ((False, wrong) if wrong else (True, "hello"))
 
 
 def test_nothing_tried_is_not_passed() -> None:
@@ -88,7 +118,7 @@ def test_nothing_tried_is_not_passed() -> None:
 
 
 class Answering:
-    """A link whose engine answers every chat in the same way."""
+    """A link whose engine answers every chat in the same way, and every completion well."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -99,16 +129,27 @@ class Answering:
     async def get(self, *_: object) -> HttpAnswer:
         return HttpAnswer(404, b"", 0.1)
 
-    async def post_json(self, *asked: object) -> HttpAnswer:
-        cast(Callable[[bytes], None], asked[-1])(self._body)
+    async def post_json(
+        self,
+        host: str,
+        port: int,
+        path: str,
+        value: object,
+        timeout_s: float,
+        hear: Callable[[bytes], None] | None = None,
+        headers: object = None,
+    ) -> HttpAnswer:
+        if hear is None:
+            return HttpAnswer(200, b'{"choices": [{"text": " Paris"}]}', 0.1)
+        hear(self._body)
         return HttpAnswer(200, self._body, 0.1)
 
     def follow(self, *_: object) -> None:
         """Logs are not looked at."""
 
 
-@pytest.mark.parametrize(("body", "state"), [(event(content="hi") + DONE, "UP"), (event(content="hi"), "UNPROVEN")])
-async def test_a_verification_that_passed_proves_the_service(tmp_path: Path, body: bytes, state: str) -> None:
+@pytest.mark.parametrize(("body", "state"), [(event(content="hi") + DONE, "UP"), (event(content="hi"), "DOWN")])
+async def test_a_verification_proves_the_service_or_brings_it_down(tmp_path: Path, body: bytes, state: str) -> None:
     made = Deployment(CLUSTER, MIXED, Assignment({"mixed": ("d0", "d1")}))
     links = cast(dict[str, NodeLink], {name: Answering(body) for name in CLUSTER.nodes})
     monitor = Monitor(made, LogBook(tmp_path / "logs", lambda _: None), links, read_only=True)
@@ -121,6 +162,12 @@ async def test_a_verification_that_passed_proves_the_service(tmp_path: Path, bod
     monitor.publish()
     assert monitor.snapshot.service is not None
     assert monitor.snapshot.service.state == "UNPROVEN", "health alone proves nothing"
-    await Verifier(monitor, links).run(lambda _: None, Ask(requests=2))
+    found = await Verifier(monitor, links).run(lambda _: None, Ask(requests=3))
+    assert found.passed is (state == "UP")
+    assert [each.name for each in found.proofs if each.number] == [
+        "chat 1 to rank mixed-0", "chat 2 to rank mixed-1", "chat 3 to rank mixed-0",
+    ]  # fmt: skip
     monitor.publish()
     assert monitor.snapshot.service.state == state
+    seen = {(fact, engine) for fact, engine, _ in facts_of(monitor.snapshot, frozenset())}
+    assert seen == (set() if state == "UP" else {(BAD_ANSWERS, "mixed-0"), (BAD_ANSWERS, "mixed-1")})

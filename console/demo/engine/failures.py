@@ -36,6 +36,8 @@ KINDS: Final[Mapping[str, str]] = {
     "daemon": "a process in a session of its own keeps HBM of the first device after the engine is gone",
     "flood": "live: writes N log lines a second (`flood 2000`)",
     "bad-answer": "live: answers 200 with no text in it",
+    "garbage": "live: answers 200 with text that means nothing",
+    "miscount": "live: answers 200 and counts more tokens than it made",
     "model-name": "live: /v1/models and /metrics tell another name, requests with the right one are 404",
     "block-size": "live: reads KV from prefill as if its blocks had another size: text out of place, no error",
     "small-kv": "live: the KV cache holds N tokens (`small-kv 40`), so requests wait",
@@ -43,7 +45,9 @@ KINDS: Final[Mapping[str, str]] = {
 }
 """Name → what happens."""
 
-LIVE: Final = frozenset({"crash", "worker", "hang", "oom-kill", "flood", "block-size", "small-kv", "preempt"})
+SPOILT: Final = frozenset({"bad-answer", "garbage", "miscount"})
+"""A rank serves, and its answers are worth nothing."""
+LIVE: Final = SPOILT | {"crash", "worker", "hang", "oom-kill", "flood", "block-size", "small-kv", "preempt"}
 """Read again by engine cores; API servers read all of theirs again."""
 
 

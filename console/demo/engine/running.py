@@ -191,13 +191,18 @@ class Running:
         for output in outputs:
             line = self._owners.get(output.id)
             if line is not None:
-                by_client.setdefault(id(line), (line, []))[1].append(
-                    [output.id, output.text, output.tokens, output.finish]
-                )
+                text, tokens = self._spoilt(output)
+                by_client.setdefault(id(line), (line, []))[1].append([output.id, text, tokens, output.finish])
             if output.finish:
                 self._owners.pop(output.id, None)
         for line, news in by_client.values():
             line.send({"out": news})
+
+    def _spoilt(self, output: Output) -> tuple[str, int]:
+        """Text and tokens as this rank gives them, whatever it made."""
+        faults = self._seat.faults
+        text = "" if faults.has("bad-answer") else "\ufffd" * output.tokens if faults.has("garbage") else output.text
+        return text, output.tokens + (output.tokens > 0 and faults.has("miscount"))
 
     def _show_busy(self, now: float) -> None:
         busy = now < self._busy_until

@@ -269,7 +269,10 @@ class ApiServer:
             return answer(rejected.body, rejected.status)
         if self._dead:
             return answer(answers.error(500, answers.ENGINE_DEAD, "InternalServerError"), 500)
-        link = min(self._cores.values(), key=lambda core: core.running)
+        try:
+            link = _chosen(request, self._cores)
+        except Rejected as rejected:
+            return answer(rejected.body, rejected.status)
         queue = self._submit(link, ask)
         if ask.stream:
             return HttpResponse(200, kind="text/event-stream; charset=utf-8", pieces=self._stream(link, ask, queue))
@@ -279,7 +282,6 @@ class ApiServer:
             return answer(answers.error(500, answers.ENGINE_DEAD, "InternalServerError"), 500)
         if finish == "error":
             return answer(answers.error(500, "Internal server error", "InternalServerError"), 500)
-        text = "" if self._wanted("bad-answer") else text
         return answer(answers.whole(ask, text, tokens, finish, self._handover(link, ask)))
 
     def _submit(self, link: CoreLink, ask: Ask) -> asyncio.Queue[tuple[str, int, str | None] | None]:
@@ -323,14 +325,13 @@ class ApiServer:
         self, link: CoreLink, ask: Ask, queue: asyncio.Queue[tuple[str, int, str | None] | None]
     ) -> AsyncGenerator[bytes, None]:
         total = 0
-        bad = self._wanted("bad-answer")
         try:
             async with contextlib.aclosing(self._news(link, ask, queue)) as several:
                 async for text, tokens, finish in several:
                     if not total and tokens:
                         yield answers.first_piece(ask)
                     total += tokens
-                    yield answers.piece(ask, "" if bad else text, finish)
+                    yield answers.piece(ask, text, finish)
             if ask.usage:
                 yield answers.usage_piece(ask, total)
         except EngineDead:
@@ -351,6 +352,18 @@ class ApiServer:
             "remote_host": launch.host,
             "remote_port": int(str(launch.kv.get("kv_port", 0))) + link.rank * launch.tensor_parallel,
         }
+
+
+def _chosen(request: HttpRequest, cores: Mapping[int, CoreLink]) -> CoreLink:
+    """The rank that the request names by its place among those behind this server, else the one with the least to do."""
+    wanted = request.headers.get("x-data-parallel-rank", "")
+    try:
+        index = int(wanted)
+    except ValueError:
+        return min(cores.values(), key=lambda core: core.running)
+    if not 0 <= index < len(cores):
+        raise Rejected(400, f"data_parallel_rank {index} is out of range [0, {len(cores)}).", "BadRequestError")
+    return cores[sorted(cores)[index]]
 
 
 def _let_in(request: HttpRequest, keys: Sequence[str]) -> bool:

@@ -20,7 +20,7 @@ class Cadences:
     """Between looks at the list of models; `/health` is asked in between."""
     metrics_s: float = 10.0
     works_s: float = 60.0
-    """Between one-token completions: each is work for the NPUs."""
+    """Between completions of a few tokens: each is work for the NPUs."""
     works_first_s: float = 10.0
     """After an engine was first seen ready, so that a look of a few seconds asks for no tokens."""
     works_timeout_s: float = 30.0

@@ -87,8 +87,9 @@ class RunRecord:
     stuck: bool = False
     metrics: MetricsRecord = field(default_factory=MetricsRecord)
     works: Rung | None = None
-    """The last one-token completion."""
-    works_failures: int = 0
+    """The last completion of a few tokens; of a process with several ranks the worst."""
+    proof: Rung | None = None
+    """What `verify` found wrong; it stands until `verify` finds the engine right."""
     hang: Rung | None = None
     """Why it is called hanging; None while it is not."""
     facts: dict[str, str] = field(default_factory=dict)
@@ -101,9 +102,8 @@ class RunRecord:
 
     @property
     def answers(self) -> tuple[Rung, ...]:
-        """The rungs above the log: http, model, works."""
-        works = self.hang or self.works
-        return self.rungs if works is None or not self.rungs else (*self.rungs, works)
+        """The rungs above the log: http, model, works, verify. A headless engine has only what its server was asked for it."""
+        return tuple(rung for rung in (*self.rungs, self.hang or self.works, self.proof) if rung is not None)
 
     @property
     def answering(self) -> bool:

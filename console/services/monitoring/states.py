@@ -97,12 +97,12 @@ def _running(evidence: Evidence, run: RunState) -> Verdict:
         if evidence.log_ends_s < UNASKED_S:
             return Verdict(EngineState.STOPPING)
         return Verdict(EngineState.DEGRADED, evidence.first_error or "shuts down, and no console asked for that")
-    if evidence.headless:
-        return Verdict(EngineState.READY if evidence.log_ready else EngineState.STARTING)
     failed = next((rung for rung in evidence.rungs if rung.grade is Grade.FAIL), None)
     if failed is not None and (evidence.was_ready or evidence.log_ready):
         name = "" if failed.name == "works" else f"{failed.name}: "
         return Verdict(EngineState.DEGRADED, f"{name}{failed.evidence}")
+    if evidence.headless:
+        return Verdict(EngineState.READY if evidence.log_ready else EngineState.STARTING)
     answers = {rung.name: rung.grade for rung in evidence.rungs}
     served = answers.get("http") is Grade.OK and answers.get("model") in (Grade.OK, Grade.SKIPPED)
     if served and (evidence.log_ready or not evidence.log_current or run.quiet):

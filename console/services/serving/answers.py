@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
@@ -57,12 +58,25 @@ def completion_text(answer: HttpAnswer) -> str:
     return text if isinstance(text, str) else ""
 
 
+def count_fault(usage: Mapping[str, object], tokens: int, finish: str = "") -> str:
+    """What is wrong with the token counts of an answer for which `tokens` were asked at most; empty without counts."""
+    made, prompt = usage.get("completion_tokens"), usage.get("prompt_tokens")
+    if isinstance(made, int) and (not 0 < made <= tokens or (finish == "length" and made != tokens)):
+        return f"it counts {made} tokens where {tokens} were asked for"
+    if isinstance(prompt, int) and prompt < 1:
+        return f"it counts {prompt} tokens of the prompt"
+    return ""
+
+
 class ChatStream:
     """A streamed chat while it comes: bytes in, the text so far out, and at the end whether it was whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: int | None = None) -> None:
+        """`tokens`: how many were asked for at most; what the stream counts is checked against it."""
         self.text = ""
         self.error = ""
+        self._tokens = tokens
+        self._usage: Mapping[str, object] = {}
         self._rest = b""
         self._pieces = 0
         self._done = False
@@ -78,7 +92,7 @@ class ChatStream:
         if data == "[DONE]":
             self._done = True
         elif data and not self.error:
-            said, self.error = _piece(data)
+            said, self.error = self._piece(data)
             self.text += said
             self._pieces += not self.error
             return said
@@ -95,8 +109,32 @@ class ChatStream:
             return False, f"chat 200, but no stream: {clean(answer.body[:120].decode('utf-8', 'replace'))}"
         if not self.text.strip():
             return False, "chat 200 with no text in it"
+        if self._tokens is not None and (wrong := count_fault(self._usage, self._tokens)):
+            return False, f"chat 200, but {wrong}"
         shown = clean(self.text)
         return self._done, shown[:120] if self._done else f"the stream broke off after {shown[:80]!r}"
+
+    def _piece(self, data: str) -> tuple[str, str]:
+        """(text, error) of one event of the stream; reasoning counts as text."""
+        try:
+            found = json.loads(data)
+        except (ValueError, RecursionError):
+            return "", f"an event that is no JSON: {data[:80]}"
+        if not isinstance(found, dict):
+            return "", f"an event that is no chat: {data[:80]}"
+        if said := found.get("error") or (found.get("object") == "error" and found.get("message")):
+            return "", f"the error {said}"
+        usage = found.get("usage")
+        self._usage = usage if isinstance(usage, dict) else self._usage
+        words = wrong = ""
+        choices = found.get("choices")
+        for choice in [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else ():
+            delta, ended = choice.get("delta"), choice.get("finish_reason")
+            wrong = f"its request ended by {ended}" if ended in CUT_SHORT else wrong
+            for key in ("reasoning_content", "reasoning", "content"):
+                part = delta.get(key) if isinstance(delta, dict) else None
+                words += part if isinstance(part, str) else ""
+        return words, wrong
 
 
 def streamed(answer: HttpAnswer) -> tuple[bool, str]:
@@ -104,24 +142,3 @@ def streamed(answer: HttpAnswer) -> tuple[bool, str]:
     stream = ChatStream()
     stream.feed(answer.body)
     return stream.verdict(answer)
-
-
-def _piece(data: str) -> tuple[str, str]:
-    """(text, error) of one event of the stream; reasoning counts as text."""
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        return "", f"an event that is no JSON: {data[:80]}"
-    if not isinstance(found, dict):
-        return "", f"an event that is no chat: {data[:80]}"
-    if said := found.get("error") or (found.get("object") == "error" and found.get("message")):
-        return "", f"the error {said}"
-    words = wrong = ""
-    choices = found.get("choices")
-    for choice in [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else ():
-        delta, ended = choice.get("delta"), choice.get("finish_reason")
-        wrong = f"its request ended by {ended}" if ended in CUT_SHORT else wrong
-        for key in ("reasoning_content", "reasoning", "content"):
-            part = delta.get(key) if isinstance(delta, dict) else None
-            words += part if isinstance(part, str) else ""
-    return words, wrong

@@ -16,6 +16,8 @@ STORM_S, CALM_S = 1.0, 0.2
 """Preemptions per second, in the same way."""
 
 MEMORY_KILLED = "memory-killed"
+BAD_ANSWERS = "bad-answers"
+DISAGREE = "ranks-disagree"
 _KERNEL = ("the kernel killed", "killed by signal 9; the kernel killed")
 """How a node says so of a run (`console.node.memory`)."""
 
@@ -69,6 +71,22 @@ OWN = (
         "dmesg names what was killed.",
         "Linux kernel, oom_kill of memory.events and /proc/vmstat", where="console", fact=MEMORY_KILLED,
     ),
+    Signature(
+        "S9", "running", "it answers requests wrongly",
+        "A test request that was sent to it got an unusable answer twice, or failed in `verify`, while /health says 200: "
+        "its users get nothing, or nonsense.",
+        "Restart its group, then run `verify`. If it answers wrongly again, compare its weights, image and NPUs with those "
+        "of its peers.",
+        "vllm-ascend issues 13648, 13964", where="console", fact=BAD_ANSWERS, settings=("model.path", "image"),
+    ),
+    Signature(
+        "S10", "running", "ranks answer the same question differently",
+        "All ranks load the same weights and get the same greedy request, so at least one of them computes wrongly; "
+        "there are too few to tell which.",
+        "Compare weights, image and NPUs of the ranks, restart the group, then run `verify`; an accuracy run (`eval`) tells "
+        "how bad it is.",
+        "vLLM 0.21, sampling with temperature 0", where="console", fact=DISAGREE,
+    ),
 )  # fmt: skip
 """Conditions that no log line shows."""
 
@@ -114,6 +132,10 @@ def _rungs(engine: EngineSnapshot, rungs: Mapping[str, Rung]) -> Iterator[tuple[
     hangs = [rungs[name].evidence for name in ("process", "works") if name in rungs]
     if words := next((words for words in hangs if words.startswith("hangs: ")), ""):
         yield "hang", engine.id, words.removeprefix("hangs: ")
+    tried = ("verify",) if engine.role == "proxy" else ("works", "verify")
+    wrong = [rungs[name].evidence for name in tried if name in rungs and rungs[name].grade is Grade.FAIL]
+    if words := next((each for each in wrong if not each.startswith("hangs: ")), ""):
+        yield BAD_ANSWERS, engine.id, words
     model = rungs.get("model")
     if model is not None and model.grade is Grade.FAIL and model.evidence.startswith("serves "):
         yield "wrong-model", engine.id, model.evidence

@@ -13,13 +13,11 @@ from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
-from console.services.serving.access import client
 from console.services.serving.answers import complaint, completion_text
-from console.services.serving.health import expected_model
+from console.services.serving.trial import send_trial
 
 DIFFER = "pd-answers-differ"
 """The fact of the table of signatures."""
-PROMPT = "The capital of France is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +71,8 @@ class Golden:
         self._monitor.touch()
 
     async def _once(self, alone: EngineSnapshot, door: EngineSnapshot, tokens: int, timeout_s: float) -> Comparison:
-        ask = {"prompt": PROMPT, "max_tokens": tokens, "temperature": 0, "seed": 0}
-        one = await self._post(alone, ask, timeout_s)
-        both = await self._post(door, ask, timeout_s)
+        one = await self._post(alone, tokens, timeout_s)
+        both = await self._post(door, tokens, timeout_s)
         took = one.took_s + both.took_s
         wrong = complaint(one) or complaint(both)
         if wrong:
@@ -88,9 +85,5 @@ class Golden:
         words = f"{alone.id} alone says {first[:60]!r}, through {door.id} it is {second[:60]!r}"
         return Comparison(False, words, took)
 
-    async def _post(self, engine: EngineSnapshot, ask: Mapping[str, object], timeout_s: float) -> HttpAnswer:
-        deployment = self._monitor.deployment
-        address = deployment.address(engine.node) or "127.0.0.1"
-        body = {"model": expected_model(deployment), **ask}
-        http = client(self._links[engine.node], deployment.layout, engine.group)
-        return await http.post_json(address, engine.port or 0, "/v1/completions", body, timeout_s)
+    async def _post(self, engine: EngineSnapshot, tokens: int, timeout_s: float) -> HttpAnswer:
+        return await send_trial(self._monitor, self._links[engine.node], engine, timeout_s, tokens=tokens)

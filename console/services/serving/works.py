@@ -1,12 +1,15 @@
-"""Whether engines really work: a one-token completion now and then, and the hang that `/health` never shows.
+"""Whether engines really work: a completion of a few tokens now and then to every rank, and the hang that `/health` never shows.
 
-Real traffic that moves tokens proves more than a question of ours, so none is asked while it does.
+Traffic that moves tokens proves that ranks compute, not that they answer well, so they are asked under traffic too; an answer
+that only comes late then is no failure.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from console.model.run import RunKey
 from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
@@ -16,10 +19,12 @@ from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.records import RunRecord
 from console.services.monitoring.rounds import Rounds
-from console.services.serving.access import WANTED, barred, client
+from console.services.serving.access import WANTED, barred
 from console.services.serving.answers import EMPTY_200, EMPTY_500, complaint, proxy_fact
-from console.services.serving.golden import Golden
-from console.services.serving.health import expected_model
+from console.services.serving.conditions import BAD_ANSWERS, DISAGREE
+from console.services.serving.golden import DIFFER, Golden
+from console.services.serving.ranks import RankTarget, rank_targets
+from console.services.serving.trial import TOKENS, Said, odd_ones, one_answer, said, send_trial, trial_fault, undecided
 
 AT_ONCE = 4
 RESTING_PERCENT = 10
@@ -27,14 +32,12 @@ RESTING_PERCENT = 10
 STATISTICS_S = 25.0
 """A statistics line older than this (vLLM 0.21 writes one every 10 s) says nothing about now."""
 
-GOLDEN_TOKENS = 4
-"""Few: after more, kernels of other sizes may rightly disagree on what is nearly as likely."""
-
 _ASKED = frozenset({EngineState.READY, EngineState.DEGRADED})
+_WORST = (Grade.FAIL, Grade.UNKNOWN, Grade.SKIPPED, Grade.OK)
 
 
 class WorksWatch:
-    """The highest rung of every API server and of the proxy."""
+    """The highest rung of every rank and of the proxy."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Cadences | None = None) -> None:
         self._monitor = monitor
@@ -46,6 +49,12 @@ class WorksWatch:
         """The runs that were compared last, and when."""
         self._behind: frozenset[str | None] = frozenset()
         """The runs that were ready behind the proxy when it was looked at last."""
+        self._failures: Counter[tuple[RunKey, str]] = Counter()
+        """Wrong answers in a row, by run and rank."""
+        self._said: dict[tuple[RunKey, str], Said] = {}
+        """The last answer of each rank that was one."""
+        self._agreed: Said | None = None
+        """What all ranks said when they agreed last."""
 
     async def run(self) -> None:
         """Watch until cancelled; leaves no question open."""
@@ -63,7 +72,15 @@ class WorksWatch:
         due = self._rounds.due(key, self._cadences.works_first_s)
         link = self._rounds.link(engine.node)
         if learnt.answering and due and link is not None and not words:
-            self._begin(engine, key, learnt, link, now)
+            self._rounds.again(key, self._cadences.works_s)
+            if engine.role != "proxy":
+                self._rounds.ask(key, self._try_ranks(engine, key, learnt, link))
+            elif idle := self._nobody_behind():
+                learnt.works = Rung("works", Grade.SKIPPED, idle, now)
+                self._failures.pop((key, engine.id), None)
+                self._monitor.touch()
+            else:
+                self._rounds.ask(key, self._try_proxy(engine, key, learnt, link))
 
     def _look_behind(self, key: RunKey) -> None:
         """What others answered proves nothing of those that are ready now."""
@@ -73,65 +90,131 @@ class WorksWatch:
             self._rounds.sooner(key, self._cadences.works_first_s)
         self._behind = behind
 
-    def _begin(self, engine: EngineSnapshot, key: RunKey, learnt: RunRecord, link: NodeLink, now: float) -> None:
-        idle = self._reason_to_skip(engine, learnt, now)
-        self._rounds.again(key, self._cadences.works_s)
-        if idle:
-            learnt.works, learnt.works_failures = Rung("works", Grade.SKIPPED, idle, now), 0
-            self._monitor.touch()
-            return
-        self._rounds.ask(key, self._complete(engine, key, learnt, link))
+    def _nobody_behind(self) -> str:
+        """Why the proxy cannot answer and is not asked; empty when it can."""
+        behind = {each.role for each in self._monitor.snapshot.engines.values() if each.state is EngineState.READY}
+        wanted = {rank.role for rank in self._monitor.deployment.ranks()}
+        missing = sorted(wanted - behind)
+        return f"no {' and no '.join(missing)} engine is ready behind it" if missing else ""
 
-    def _reason_to_skip(self, engine: EngineSnapshot, learnt: RunRecord, now: float) -> str:
-        if engine.role == "proxy":
-            behind = {each.role for each in self._monitor.snapshot.engines.values() if each.state is EngineState.READY}
-            wanted = {rank.role for rank in self._monitor.deployment.ranks()}
-            missing = sorted(wanted - behind)
-            return f"no {' and no '.join(missing)} engine is ready behind it" if missing else ""
-        moved = learnt.metrics.moved_at
-        if moved is not None and now - moved <= 2 * self._cadences.metrics_s:
-            return f"requests move tokens, seen {max(0.0, now - moved):.0f} s ago"
-        return ""
+    async def _try_ranks(self, engine: EngineSnapshot, key: RunKey, learnt: RunRecord, link: NodeLink) -> None:
+        """Every rank behind one server: its own, and those of headless processes."""
+        mine = [each for each in rank_targets(self._monitor.deployment) if each.server == engine.id]
+        asked, limit = time.time(), self._cadences.works_timeout_s
+        answers = await asyncio.gather(*(send_trial(self._monitor, link, engine, limit, each.headers) for each in mine))
+        keys = {each.process: self._monitor.current(each.process) for each in mine} | {engine.id: key}
+        known = [
+            (each, found, answer) for each, answer in zip(mine, answers, strict=True) if (found := keys[each.process])
+        ]
+        for target, run, answer in known:
+            self._said.pop((run, target.id), None)
+            if not barred(answer) and not trial_fault(answer):
+                self._said[run, target.id] = said(answer)
+        odd = self._compare_ranks(key)
+        grades: dict[RunKey, list[Rung]] = {}
+        for target, run, answer in known:
+            rung = self._judge(target, run, learnt, answer, asked, odd.get(target.id, ""))
+            grades.setdefault(run, []).append(rung)
+            if rung.grade not in (Grade.OK, Grade.SKIPPED):
+                self._rounds.again(key, self._cadences.works_again_s)
+        for run, rungs in grades.items():
+            self._monitor.learnt(run).works = min(rungs, key=lambda each: _WORST.index(each.grade))
+        self._monitor.touch()
 
-    async def _complete(self, engine: EngineSnapshot, key: RunKey, learnt: RunRecord, link: NodeLink) -> None:
-        deployment = self._monitor.deployment
-        address = deployment.address(engine.node) or "127.0.0.1"
-        ask = {"model": expected_model(deployment), "prompt": "1", "max_tokens": 1, "temperature": 0}
-        limit = self._cadences.works_timeout_s
-        asked = time.time()
-        http = client(link, deployment.layout, engine.group)
-        answer = await http.post_json(address, engine.port or 0, "/v1/completions", ask, limit)
+    def _compare_ranks(self, key: RunKey) -> dict[str, str]:
+        """Rank -> how its answer differs from what its peers say; a rank behind another server is asked again soon."""
+        targets = rank_targets(self._monitor.deployment)
+        runs = {each.id: self._monitor.current(each.process) for each in targets}
+        answers = {name: self._said[run, name] for name, run in runs.items() if run and (run, name) in self._said}
+        odd = odd_ones(answers, self._agreed)
+        for each in targets:
+            server = self._monitor.current(each.server) if each.id in odd else None
+            run = runs[each.id]
+            if server is not None and server != key and run is not None and not self._failures[run, each.id]:
+                self._rounds.sooner(server, self._cadences.works_again_s)
+        facts = self._monitor.learnt(key).facts
+        facts.pop(DISAGREE, None)
+        if words := undecided(answers, self._agreed):
+            facts[DISAGREE] = words
+        self._agreed = one_answer([*answers.values()]) or self._agreed
+        return odd
+
+    def _judge(
+        self, target: RankTarget, run: RunKey, learnt: RunRecord, answer: HttpAnswer, asked: float, odd: str
+    ) -> Rung:
+        """What one answer says of one rank; only the second wrong one in a row counts."""
+        now, limit = time.time(), self._cadences.works_timeout_s
+        name = "" if target.index is None else f"rank {target.id}: "
+        failed = (run, target.id)
         if barred(answer):
-            learnt.works, learnt.works_failures = Rung("works", Grade.SKIPPED, f"401: {WANTED}", time.time()), 0
-            self._monitor.touch()
-            return
-        wrong = complaint(answer)
-        now = time.time()
-        for fact in (EMPTY_200, EMPTY_500):
-            learnt.facts.pop(fact, None)
+            self._failures.pop(failed, None)
+            return Rung("works", Grade.SKIPPED, f"401: {WANTED}", now)
+        moved = learnt.metrics.moved_at
+        if not answer.status and answer.took_s >= limit and moved is not None and moved > asked:
+            self._failures.pop(failed, None)
+            return Rung("works", Grade.SKIPPED, f"requests move tokens, seen {max(0.0, now - moved):.0f} s ago", now)
+        wrong = trial_fault(answer) or odd
         if not wrong:
-            words = f"one token in {answer.took_s * 1000:.0f} ms"
-            learnt.works, learnt.works_failures = Rung("works", Grade.OK, words, now), 0
+            self._failures.pop(failed, None)
+            return Rung("works", Grade.OK, f"{name}{TOKENS} tokens in {answer.took_s * 1000:.0f} ms", now)
+        self._failures[failed] += 1
+        if self._failures[failed] < 2:
+            return Rung("works", Grade.UNKNOWN, f"{name}{wrong}; asking once more", now)
+        process = self._monitor.snapshot.engines.get(target.process)
+        aicore = self._aicore(process) if process else None
+        if unanswered(learnt, answer, aicore, asked, limit):
+            return Rung("works", Grade.FAIL, f"hangs: {name}{wrong} to {TOKENS} tokens, while /health says 200", now)
+        return Rung("works", Grade.FAIL, name + wrong, now)
+
+    async def _try_proxy(self, engine: EngineSnapshot, key: RunKey, learnt: RunRecord, link: NodeLink) -> None:
+        answer = await send_trial(self._monitor, link, engine, self._cadences.works_timeout_s)
+        now, failed = time.time(), (key, engine.id)
+        for fact in (EMPTY_200, EMPTY_500, BAD_ANSWERS):
+            learnt.facts.pop(fact, None)
+        wrong = "" if barred(answer) else trial_fault(answer)
+        spoilt = [*self._spoilt()]
+        if barred(answer):
+            learnt.works = Rung("works", Grade.SKIPPED, f"401: {WANTED}", now)
+            self._failures.pop(failed, None)
+        elif not wrong:
+            learnt.works = Rung("works", Grade.OK, f"{TOKENS} tokens in {answer.took_s * 1000:.0f} ms", now)
+            self._failures.pop(failed, None)
+        elif spoilt and not complaint(answer):
+            words = f"{wrong}; behind it {', '.join(spoilt)} answers wrongly"
+            learnt.works = Rung("works", Grade.UNKNOWN, words, now)
+            self._rounds.again(key, self._cadences.works_again_s)
         else:
-            learnt.works_failures += 1
-            again = learnt.works_failures < 2
-            if not again and engine.role != "proxy" and unanswered(learnt, answer, self._aicore(engine), asked, limit):
-                wrong = f"hangs: {wrong} to a completion of one token, while /health says 200"
+            self._failures[failed] += 1
+            again = self._failures[failed] < 2
             grade, more = (Grade.UNKNOWN, "; asking once more") if again else (Grade.FAIL, "")
             learnt.works = Rung("works", grade, wrong + more, now)
             self._rounds.again(key, self._cadences.works_again_s)
-            if engine.role == "proxy" and not again and (fact := proxy_fact(answer)):
-                learnt.facts[fact] = wrong
+            if not again:
+                learnt.facts[proxy_fact(answer) or BAD_ANSWERS] = wrong
         self._monitor.touch()
-        if engine.role == "proxy" and not wrong:
-            await self._compare()
+        if learnt.works.grade is Grade.OK:
+            await self._compare(learnt, spoilt)
 
-    async def _compare(self) -> None:
-        """Prefill alone against prefill and decode, when other engines serve than last time, and now and then."""
-        runs = {each.run for each in self._monitor.snapshot.engines.values() if each.state is EngineState.READY}
-        if self._compared[0] == runs and time.monotonic() - self._compared[1] < self._cadences.golden_s:
+    def _spoilt(self) -> Iterator[str]:
+        """Engines behind the proxy that answered wrongly once or more: what comes through it may be theirs."""
+        for each in rank_targets(self._monitor.deployment):
+            run = self._monitor.current(each.process)
+            if run is not None and self._failures.get((run, each.id)):
+                yield each.id
+
+    async def _compare(self, proxy: RunRecord, spoilt: Sequence[str]) -> None:
+        """Prefill alone against prefill and decode, when other engines serve than last time, and now and then.
+
+        Not while a rank answers wrongly by itself: then the difference says nothing about what they share.
+        """
+        if spoilt:
+            proxy.facts.pop(DIFFER, None)
             return
-        found = await self._golden.compare(GOLDEN_TOKENS, self._cadences.works_timeout_s)
+        runs = {each.run for each in self._monitor.snapshot.engines.values() if each.state is EngineState.READY}
+        fresh = self._compared[0] == runs and time.monotonic() - self._compared[1] < self._cadences.golden_s
+        if fresh and DIFFER not in proxy.facts:
+            return
+        found = await self._golden.compare(TOKENS, self._cadences.works_timeout_s)
         if found.agree is not None:
             self._compared = (runs, time.monotonic())
 

@@ -1,0 +1,75 @@
+"""Which data-parallel ranks a verification reached: by answers at their own ports, and by what `/metrics` counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from console.model.snapshot import EngineSnapshot
+from console.probes.metrics import parse_metrics
+from console.remote.link import NodeLink
+from console.services.monitoring.monitor import Monitor
+from console.services.serving.ranks import RankTarget
+
+SCRAPE_S = 5.0
+SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RankProof:
+    """What became of one rank."""
+
+    id: str
+    engine: str
+    """The process that runs it."""
+    answered: bool | None
+    """None when no request reached it, or nobody can know."""
+    why: str = ""
+    """What was wrong with its answer, or why it was not reached."""
+    unreachable: bool = False
+    """Whether it was not reached because its node is out of reach."""
+
+
+async def finished(
+    monitor: Monitor, links: Mapping[str, NodeLink], servers: Sequence[EngineSnapshot]
+) -> dict[str, float]:
+    """Rank -> requests that it has finished; ranks whose metrics cannot be read are missing."""
+
+    async def read(engine: EngineSnapshot) -> dict[str, float]:
+        address = monitor.deployment.address(engine.node) or "127.0.0.1"
+        answer = await links[engine.node].http().get(address, engine.port or 0, "/metrics", SCRAPE_S)
+        if answer.status != 200 or answer.error:
+            return {}
+        return {
+            f"{engine.group}-{label}": sum(
+                value for name, value in each.counters.items() if name.startswith("finished:")
+            )
+            for label, each in parse_metrics(answer.body, 0.0).engines.items()
+        }
+
+    found: dict[str, float] = {}
+    for part in await asyncio.gather(*(read(engine) for engine in servers)):
+        found.update(part)
+    return found
+
+
+def reached(target: RankTarget, before: Mapping[str, float], after: Mapping[str, float]) -> bool | None:
+    """Whether a rank behind a server with several finished a request in between; None when it does not tell."""
+    if target.id not in before or target.id not in after:
+        return None
+    return after[target.id] > before[target.id]
+
+
+def coverage_words(ranks: Sequence[RankProof]) -> str:
+    """`4 of 4 ranks answered`, with those that did not: answered wrongly, or not covered and why."""
+    wrong = [each.id for each in ranks if each.answered is False]
+    missed = [f"{each.id} ({each.why})" if each.why else each.id for each in ranks if each.answered is None]
+    parts = [f"{sum(bool(each.answered) for each in ranks)} of {len(ranks)} ranks answered"]
+    parts += [f"wrong: {_few(wrong)}"] if wrong else []
+    parts += [f"not covered: {_few(missed)}"] if missed else []
+    return "; ".join(parts)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

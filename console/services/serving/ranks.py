@@ -1,0 +1,51 @@
+"""Which data-parallel ranks stand behind each API server, and how a request reaches one of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from console.model.deployment import Deployment
+
+HEADER = "X-data-parallel-rank"
+"""Names one of the ranks behind a server (vLLM, entrypoints/openai, since 0.11; an older server ignores it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankTarget:
+    """One data-parallel rank as the target of a request."""
+
+    id: str
+    """`GROUP-DPRANK`; the same number labels it in `/metrics`."""
+    server: str
+    """The engine whose port answers for it."""
+    process: str
+    """The engine that runs it; not the server where it is headless."""
+    index: int | None = None
+    """Its place among the ranks behind the server, for the header; None where the server has no other."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What a request must carry to reach this rank and no other."""
+        return _NONE if self.index is None else {HEADER: str(self.index)}
+
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def rank_targets(deployment: Deployment) -> tuple[RankTarget, ...]:
+    """Every data-parallel rank of the deployment, in the order of its engines."""
+    ranks = deployment.ranks()
+    heads = {rank.group: rank.id for rank in reversed(ranks) if not rank.headless}
+    found = []
+    for rank in ranks:
+        group = deployment.layout.groups[rank.group]
+        internal = group.data_parallel.balance == "internal"
+        several = rank.dp_size > 1 if internal else rank.local_size > 1
+        for local in range(rank.local_size):
+            name = f"{rank.group}-{rank.dp_rank + local}"
+            server = heads.get(rank.group, rank.id) if internal else rank.id
+            index = rank.dp_rank + local if internal else local
+            found.append(RankTarget(name, server, rank.id, index if several else None))
+    return tuple(found)
