@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from console.advice.signatures import Signature
+from console.probes.log_line import process_of, text_of
+from console.probes.log_time import CARRY_BYTES, CARRY_S, before, written
 
 CALM_BYTES = 256 * 1024
 """In one second of a log so many bytes are looked at line by line; a flood is what exceeds it."""
@@ -21,11 +23,7 @@ FLOOD_LINES = 5000
 """Of a flood at most so many suspicious lines are looked at in one second."""
 DULL_LINES = 2048
 """So many messages that show nothing are remembered, because tracebacks and floods repeat themselves."""
-BURST_S = 2.0
-"""A line without a time that came so soon after one with a time is of that time; later its arrival tells more."""
 LINE_BYTES = 8 * 1024
-LOOK_BACK = 16 * 1024
-"""How far before a line without a time one is looked for, bytes."""
 
 _SUSPECT = (
     (b"R", re.compile(rb"R(?:ROR|N)")),
@@ -35,14 +33,10 @@ _SUSPECT = (
     ),
 )
 """What a flood is searched for. Each begins with one letter that is rare in chatter: such a search runs at memory speed."""
-_ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-_HEAD = re.compile(
-    r"(?:\((?P<process>[^ ()]+(?: rank=\d+)?) pid=\d+(?:, ip=[^ ()]*)?\) ?)*"
-    r"(?:(?P<level>[A-Z]+) (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) (?:\[[^\]]*\]|[\w./]+:\d+\]) ?)?"
-)
 _ENGINE = re.compile(r"\bEngine (\d{1,6}): ")
-_TIME = re.compile(rb"\b\d\d-\d\d \d\d:\d\d:\d\d\b")
 _LEVEL = re.compile(rb"(?:^|[ \[m])(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
+_WARNING = re.compile(r"(?:^|[ \[m(])WARN(?:ING)?\b")
+"""A warning tells of no start that failed: what is fatal is said as an error as well."""
 _OTHER_LEVELS = (b"DEBUG", b"WARNING", b"ERROR", b"CRITICAL")
 _CHATTY = (b"DEBUG", b"INFO")
 """Levels at which vLLM repeats prompts, answers, URLs and arguments word by word."""
@@ -60,7 +54,7 @@ class Hit:
     offset: int
     """Where that line starts in the log, bytes."""
     time: str
-    """Its `MM-DD HH:MM:SS`, or that of the line with one right before it; empty without, container clock."""
+    """Its stamp as written, or that of a line before it that is near enough; empty without, container clock."""
     at: float
     """When it arrived, the caller's clock."""
     process: str = ""
@@ -95,7 +89,7 @@ class Matcher:
         self._offset = 0
         self._second = (0, 0, 0)
         self._behind: deque[tuple[bytes, float]] = deque()
-        """The last `LOOK_BACK` bytes as they came, each piece with its arrival: times are looked for only when one is wanted."""
+        """The last `CARRY_BYTES` as they came, each piece with its arrival: stamps are looked for only when one is wanted."""
         self._last = b""
         self._last_at = 0.0
         self._dull: set[bytes] = set()
@@ -155,43 +149,58 @@ class Matcher:
         message = raw[raw.find(b"] ", 0, 160) + 1 :]
         if message in self._dull:
             return
-        text = _text(raw)
+        text = text_of(raw)
         words = [word for word in self._words if word in text]
         if not words:
             if len(self._dull) >= DULL_LINES:
                 self._dull.clear()
             self._dull.add(message)
             return
-        head = _HEAD.match(text)
-        time = (head and head["time"]) or _last_time(block, start) or self._earlier(at)
-        hit = dict.fromkeys(signature for word in words for signature in self._by_word[word])
-        for signature in hit:
+        candidates = dict.fromkeys(signature for word in words for signature in self._by_word[word])
+        shown = self._shown(text, candidates)
+        exact = any(not each.vague and not each.wrapper and each.severity != "advice" for each in shown)
+        for signature in shown:
+            if exact and signature.vague:
+                continue
             state = self._states[signature.id]
-            state.also.update(word for word in signature.also if word in text)
-            if not any(word in text for word in signature.find):
-                continue
-            engine = named[1] if signature.repeat > 1 and (named := _ENGINE.search(text)) else ""
-            if signature.pattern is not None and not signature.pattern.search(text):
-                state.rows.pop(engine, None)
-                continue
             state.count += 1
             if state.first is None:
-                process = (head["process"] or "") if head else ""
-                now = Hit(signature, text.strip()[:2000], self._offset + start, time, at, process)
+                engine = _engine(signature, text)
+                time = written(raw) or before(block, start) or self._earlier(at)
+                now = Hit(signature, text.strip()[:2000], self._offset + start, time, at, process_of(text))
                 begun, length = state.rows.get(engine, (now, 0))
                 state.rows[engine] = begun, length + 1
                 state.first = begun if length + 1 >= signature.repeat else None
 
+    def _shown(self, text: str, candidates: Iterable[Signature]) -> list[Signature]:
+        """Which of them the line shows; a line that shows the contrary breaks a row."""
+        shown = []
+        warning = _WARNING.search(text, 0, 120) is not None
+        for signature in candidates:
+            state = self._states[signature.id]
+            state.also.update(word for word in signature.also if word in text)
+            if (warning and signature.severity == "fatal" and not signature.info) or not any(
+                word in text for word in signature.find
+            ):
+                continue
+            if signature.pattern is not None and not signature.pattern.search(text):
+                state.rows.pop(_engine(signature, text), None)
+            else:
+                shown.append(signature)
+        return shown
+
     def _leave_behind(self, block: bytes, at: float) -> None:
-        self._behind.append((block[-LOOK_BACK:], at))
-        while len(self._behind) > 1 and sum(len(each) for each, _ in self._behind) > LOOK_BACK:
+        self._behind.append((block[-CARRY_BYTES:], at))
+        while len(self._behind) > 1 and sum(len(each) for each, _ in self._behind) > CARRY_BYTES:
             self._behind.popleft()
 
     def _earlier(self, at: float) -> str:
-        """The time of the last line before this block that has one, when it came right before."""
+        """The stamp of the last line before this block that has one, when it came right before."""
         for block, came in reversed(self._behind):
-            if time := _last_time(block, len(block)):
-                return time if at - came <= BURST_S else ""
+            if at - came > CARRY_S:
+                return ""
+            if time := before(block, len(block)):
+                return time
         return ""
 
     def _hit(self, signature: Signature) -> Hit | None:
@@ -202,6 +211,11 @@ class Matcher:
             return None
         first = state.first
         return Hit(signature, first.text, first.offset, first.time, first.at, first.process, state.count)
+
+
+def _engine(signature: Signature, text: str) -> str:
+    """Of a row of lines the engine it is about, where one log has several."""
+    return named[1] if signature.repeat > 1 and (named := _ENGINE.search(text)) else ""
 
 
 def _told(line: bytes, info_words: Sequence[bytes]) -> bytes:
@@ -218,18 +232,6 @@ def _plain_info(head: bytes) -> bool:
     """Whether a line is surely of level INFO; most are, and telling so costs a tenth of the pattern."""
     at = head.find(b" INFO")
     return at >= 0 and head[at + 5 : at + 6] in (b" ", b":") and not any(each in head[:at] for each in _OTHER_LEVELS)
-
-
-def _last_time(block: bytes, end: int) -> str:
-    found = _TIME.findall(block[max(0, end - LOOK_BACK) : end])
-    return found[-1].decode() if found else ""
-
-
-def _text(raw: bytes) -> str:
-    """A line as text: escapes gone; of what carriage returns rewrote, the last state."""
-    text = raw.decode("utf-8", "replace").rstrip("\r")
-    text = text.rsplit("\r", 1)[-1] if "\r" in text else text
-    return _ESCAPE.sub("", text) if "\x1b" in text else text
 
 
 def _starts(block: bytes, limit: int) -> list[int]:

@@ -42,6 +42,8 @@ class Signature:
     echo: bool = False
     vague: bool = False
     wrapper: bool = False
+    mild: bool = False
+    explains: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
 
     def matches(self, text: str) -> bool:
@@ -73,6 +75,8 @@ class _Entry(BaseModel):
     echo: bool = False
     vague: bool = False
     wrapper: bool = False
+    mild: bool = False
+    explains: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
 
     @field_validator("find", "also")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import calendar
 import math
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from console.advice.matcher import Hit
 from console.advice.signatures import Signature
+from console.probes.log_time import Clock
 
 PEER_DEAD = "peer-dead"
 """The fact that a rank of a group is dead whose own log does not say why."""
-LINGER_S = 60.0
-"""A rank that died without a word may be known to be dead only when its process ends, so long after its peers noticed."""
 TOGETHER_S = 2.0
 """Hits this close count as simultaneous: log times have whole seconds and clocks are compared through a network."""
 
@@ -27,10 +24,8 @@ class RankHits:
     rank: str
     node: str
     hits: tuple[Hit, ...]
-    clock_offset_s: float = 0.0
-    """Node clock minus jump host clock, seconds."""
-    utc_offset_s: float = 0.0
-    """Time zone of the container's log lines, seconds east of UTC."""
+    clock: Clock | None = None
+    """The clock that stamped its lines; without one only their arrival is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +50,22 @@ def timeline(logs: Iterable[RankHits]) -> tuple[Witness, ...]:
 def first_cause(witnesses: Iterable[Witness], ended: Mapping[str, float] = MappingProxyType({})) -> Witness | None:
     """The hit that explains the others, or None.
 
-    The first in time wins, with exceptions among those of about its moment: what is vague gives way to an exact cause and to
-    what its own rank echoes; what only echoes a failure elsewhere gives way to both, to a wrapper on a rank that echoes
-    nothing, and to a rank that died without a word: it names its own rank only where no other is known. Wrappers give way to
-    all else, and advice explains nothing. Where log times are equal, they have whole seconds, the
-    rank whose process ended first wins; `ended` gives those ends, seconds on the jump host's clock.
+    Each rank first says what broke it. The earliest rank wins, except that one that only echoes a failure elsewhere gives way
+    to any other, one that died without saying why gives way to one that says it, and what is vague gives way to an exact cause
+    of about its moment. Advice explains nothing, what is mild no end. Where log times are equal, they have whole seconds, the
+    rank that ended first wins; `ended` gives those ends, seconds on the jump host's clock.
     """
-    serious = sorted(
-        (each for each in witnesses if each.hit.signature.severity != "advice"),
-        key=lambda each: (each.when, ended.get(each.rank, math.inf)),
-    )
-    causes = [each for each in serious if not each.hit.signature.wrapper]
-    if not causes:
-        return serious[0] if serious else None
-    until = causes[0].when + TOGETHER_S
-    near = [each for each in causes if each.when <= until]
-    echoes = [each for each in near if each.hit.signature.echo]
-    telling = {each.rank for each in causes if each.hit.signature.echo}
-    local = [each for each in near if not each.hit.signature.echo]
-    exact = [each for each in local if not each.hit.signature.vague]
-    vague = [each for each in local if each.hit.signature.vague and each.rank not in {echo.rank for echo in echoes}]
-    died = [each for each in serious if each.hit.signature.wrapper and each.when <= until and each.rank not in telling]
-    silent = [
-        each
-        for each in causes
-        if each.hit.signature.fact == PEER_DEAD and not each.hit.signature.echo and each.when <= until + LINGER_S
-    ]
-    return (exact or vague or died or silent or echoes or near)[0]
+    serious = [each for each in witnesses if each.hit.signature.severity != "advice"]
+    serious = [each for each in serious if not each.hit.signature.mild] or serious
+    serious.sort(key=lambda each: (each.when, ended.get(each.rank, math.inf)))
+    causes = [_of_rank(rank, serious) for rank in dict.fromkeys(each.rank for each in serious)]
+    causes.sort(key=serious.index)
+    said = [each for each in causes if not each.hit.signature.echo and not each.hit.signature.wrapper]
+    if firm := [each for each in said if each.hit.signature.fact != PEER_DEAD]:
+        near = _near(firm)
+        return next((each for each in near if not each.hit.signature.vague), near[0])
+    died = [each for each in causes if each.hit.signature.wrapper]
+    return next(iter((*died, *said, *causes)), None)
 
 
 def of_the_dead(signature: Signature) -> Signature:
@@ -89,25 +73,26 @@ def of_the_dead(signature: Signature) -> Signature:
     return replace(signature, echo=False, vague=True)
 
 
-def to_seconds(stamp: str, near: float, log: RankHits) -> float | None:
-    """`MM-DD HH:MM:SS` of a rank's log as seconds since the epoch on the jump host's clock; None when it is no time."""
-    stamped = _seconds(stamp, near, log.utc_offset_s)
-    return None if stamped is None else stamped - log.clock_offset_s
+def _of_rank(rank: str, serious: Sequence[Witness]) -> Witness:
+    """What broke one rank: the first of its hits that no other explains, unless an exact one is of about its moment.
+
+    A wrapper only where nothing else is.
+    """
+    own = [each for each in serious if each.rank == rank]
+    explained = {id for each in own for id in each.hit.signature.explains}
+    causes = [each for each in own if not each.hit.signature.wrapper]
+    causes = [each for each in causes if each.hit.signature.id not in explained] or causes
+    if not causes:
+        return own[0]
+    near = _near(causes)
+    return next((each for each in near if not each.hit.signature.echo and not each.hit.signature.vague), near[0])
+
+
+def _near(ordered: Sequence[Witness]) -> list[Witness]:
+    """Those of about the moment of the first."""
+    return [each for each in ordered if each.when <= ordered[0].when + TOGETHER_S]
 
 
 def _witness(log: RankHits, hit: Hit) -> Witness:
-    stamped = to_seconds(hit.time, hit.at, log)
+    stamped = log.clock.read(hit.time) if log.clock is not None and hit.time else None
     return Witness(log.rank, log.node, hit, hit.at if stamped is None else stamped, stamped is not None)
-
-
-def _seconds(stamp: str, near: float, utc_offset_s: float) -> float | None:
-    """`MM-DD HH:MM:SS` as seconds since the epoch; the year, which vLLM does not print, is the one closest to the arrival."""
-    year = time.gmtime(near).tm_year
-    candidates = []
-    for each in (year - 1, year, year + 1):
-        try:
-            parsed = time.strptime(f"{each}-{stamp}", "%Y-%m-%d %H:%M:%S")
-        except ValueError:
-            continue
-        candidates.append(calendar.timegm(parsed) - utc_offset_s)
-    return min(candidates, key=lambda value: abs(value - near), default=None)

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from console.probes.log_ends import CORE_GONE, EndFinder
-from console.probes.log_errors import ErrorFinder, LogLine
+from console.probes.log_errors import ErrorFinder
+from console.probes.log_line import LogLine, parse, text_of
 from console.probes.log_search import found
 from console.probes.log_throughput import Throughput, ThroughputLines
-from console.probes.sanitize import clean, strip_escapes
+from console.probes.sanitize import clean
 
 LINE_BYTES = 16 * 1024
 """Of a longer line only this much is looked at."""
@@ -109,11 +110,6 @@ _NEEDLES = {
 }
 """What to look for: nothing of a phase that is over."""
 
-_HEAD = re.compile(
-    r"(?:\((?P<process>[^ ()]+(?: rank=\d+)?) pid=\d+(?:, ip=[^ ()]*)?\) ?)*(?:\[rank\d+\]: )?"
-    r"(?:(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)"
-    r"(?: (?P<time>\d\d-\d\d \d\d:\d\d:\d\d) (?:\[[^\]]*\]|[\w./]+:\d+\]) ?|:\s+))?"
-)
 _BAR = re.compile(
     r"(?P<what>Prefetching checkpoint files|shards|Capturing [^:]*):"
     r".*?(?P<percent>\d{1,3})%.*?\b(?P<done>\d{1,9})/(?P<all>\d{1,9})\b"
@@ -149,7 +145,7 @@ class LogState:
     first_error: str = ""
     """The line that explains a failure: the first cause, else a wrapper."""
     first_error_at: str = ""
-    """Its `MM-DD HH:MM:SS`, container clock; empty when it has none."""
+    """Its stamp as written, container clock; empty when it has none."""
     first_error_offset: int | None = None
     """Where it stands in the log, bytes."""
     first_error_process: str = ""
@@ -244,7 +240,7 @@ class LaunchLog:
             self._offset += at - len(head)
             tail = head + tail[at:]
             if b"%" in tail:
-                self._bar(_text(tail))
+                self._bar(text_of(tail))
         if len(tail) > 4 * LINE_BYTES:
             self._scan(tail, self._offset)
             self._offset += len(tail)
@@ -271,7 +267,7 @@ class LaunchLog:
         return iter(found(block, marks, self._errors.needles if alive else (), LINE_BYTES))
 
     def _line(self, raw: bytes, offset: int) -> None:
-        line = _parse(raw, offset)
+        line = parse(raw, offset)
         if self._phase.order < Phase.STOPPING.order:
             self._errors.line(line)
         if line.level in ("ERROR", "WARNING", "CRITICAL"):
@@ -337,24 +333,6 @@ class LaunchLog:
 
     def _advance(self, progress: float) -> None:
         self._progress = max(self._progress or 0.0, round(progress, 4))
-
-
-def _text(raw: bytes) -> str:
-    """A line as text: escapes gone; of what carriage returns rewrote, the prefix and the last state."""
-    text = strip_escapes(raw.decode("utf-8", "replace")).rstrip("\r\n")
-    if "\r" not in text:
-        return text
-    first, *_, last = text.split("\r")
-    prefix = _HEAD.match(first)
-    return (prefix[0] if prefix else "") + last
-
-
-def _parse(raw: bytes, offset: int) -> LogLine:
-    text = _text(raw)
-    head = _HEAD.match(text)
-    if head is None:
-        return LogLine(text, offset=offset)
-    return LogLine(text[head.end() :], head["process"] or "", head["level"] or "", head["time"] or "", offset)
 
 
 def _shown(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from console.probes.log_errors import LogLine
+from console.probes.log_line import LogLine
 
 CORE_GONE = "Parent process exited"
 """What a worker says when its engine core is gone, whoever ended that."""
@@ -44,6 +44,6 @@ class EndFinder:
         return error.text if error is not None else _SILENT
 
     def earliest(self, deadly: LogLine | None) -> str:
-        """`MM-DD HH:MM:SS` of the first line that says that the engine ends or is dead; empty when that has none."""
+        """The stamp of the first line that says that the engine ends or is dead; empty when that has none."""
         found = [each for each in (self.first, deadly) if each is not None and each.time]
         return min(found, key=lambda line: line.offset).time if found else ""

@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
+from console.probes.log_line import LogLine
+
 TRACE_BYTES = 256 * 1024
 """A traceback without a last line in so many bytes of log is given up: its process was killed while it wrote."""
 
 _ANY = (
     b"ERROR", b"CRITICAL", b"FATAL", b"Traceback", b" error: ", b"Fatal Python error", b"terminate called", b"died unexpectedly",
     b"egfault encountered", b"Watchdog caught", b"Killed ", b"Bus error", b"ation fault", b"Aborted ", b"not found",
-    b"annot execute", b"No such file or directory",
+    b"annot execute", b"No such file or directory", b"socversion", b"pthread_create", b"creation failed", b"fork: ",
+    b"exception of ", b"failed on SocketImpl",
 )  # fmt: skip
 _DEADLY_WORDS = (
     b"Engine core init", b"EngineDeadError", b"encountered a fatal", b"Core failed to start",
@@ -27,7 +30,7 @@ _WRAPPERS = re.compile(
     r"Engine core initialization failed|Worker failed with error|EngineDeadError|EngineCore encountered a fatal error"
     r"|EngineCore failed to start|WorkerProc hit an exception|WorkerProc failed to start|WorkerProc initialization failed"
     r"|AsyncLLM output_handler failed|Exception occurred while running API servers|died with exit code|RuntimeError: cancelled"
-    r"|RuntimeError: Executor failed\."
+    r"|RuntimeError: Executor failed\.|^NPUModelRunner init failed|(?:Task|Future) exception was never retrieved"
     r"|Engine core proc \S+ died unexpectedly|Worker proc \S+ died unexpectedly|Parent process exited"
 )
 """They say that something failed elsewhere (vLLM 0.21 v1/engine/core.py, v1/executor/multiproc_executor.py)."""
@@ -63,9 +66,15 @@ _SHELL = re.compile(
     r"line \d+:.*(?:Killed|Aborted|Bus error|Segmentation fault|command not found|cannot execute)"
     r"|: exec: \S+: not found$|\b(?:vllm|python[\d.]*)\W?: (?:not found|No such file or directory)$"
 )
-_MARKED = re.compile(r"Segfault encountered|Watchdog caught collective operation timeout")
+_MARKED = re.compile(
+    r"Segfault encountered|Watchdog caught collective operation timeout|socversion \S+ of bin package"
+    r"|blas_thread_init: pthread_create|Thread creation failed|fork: .*(?:temporarily unavailable|child processes)"
+    r"|exception of (?:fftsplus )?ai\w+ error"
+    r"|failed on SocketImpl"
+)
 _BARE = (_PLAIN, _USAGE, _SHELL, _MARKED)
 """Lines without a level that are errors all the same."""
+_TRACEBACK = "Traceback (most recent call last)"
 _LAST = re.compile(r"^[A-Za-z_][\w.]*(?::\s|:?$)")
 _SOURCE = re.compile(r"^ {4}\s*(?![\^~\s])\S")
 _DETAILED = re.compile(r"validation errors? for")
@@ -76,24 +85,23 @@ _WHAT = re.compile(r"^\s+what\(\):\s+(\S.*)")
 """What a C++ exception that nobody caught says of itself, right below the line that says so."""
 _CANN_LINES = 8
 """CANN's own words, which begin with a code such as EI0006, follow within so many lines."""
-_UNNAMED = re.compile(r"Error:\s*$")
+_UNNAMED = re.compile(r"(?:Error|Exception):\s*$")
+_RULE = re.compile(r"^\W*$")
+"""A line that only draws: its words follow."""
+_FRAME = re.compile(
+    r"^(?:Traceback \(most recent call last\)|The above exception was|During handling of the above|\s*File \"[^\"]*\", line \d)"
+)
+"""Of a traceback, but never what it says."""
+_NAME_ONLY = re.compile(
+    r"^(?:(?:[A-Za-z_]\w*\.)*\w*(?:Error|Exception|Timeout)|(?:[A-Za-z_]\w*\.)+[A-Z]\w*)(?:: *None)?:?$"
+)
+"""An exception without words: any other says more."""
+_LINK = re.compile(r"(?P<direct>The above exception was the direct cause)|During handling of the above exception")
+"""What stands between two exceptions of which the second was raised for the first, or while it was handled."""
+_CHAIN_LINES = 64
+"""So many lines, of any process, may stand between an exception and the one that follows from it."""
 _COMPILER = re.compile(r"\berror: (\S.*)|^(bishengir-compile: .*)")
 """What the compiler below an exception without words says, as Triton's."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line of an engine's log, taken apart."""
-
-    text: str
-    """Without prefix, level and place; escapes and carriage returns gone."""
-    process: str = ""
-    """`EngineCore_DP0`, `Worker_TP3` …; empty when the line has no prefix."""
-    level: str = ""
-    time: str = ""
-    """`MM-DD HH:MM:SS` on the container's clock; empty when the line has none."""
-    offset: int = 0
-    """Where the line starts in the log, bytes."""
 
 
 @dataclass(slots=True)
@@ -102,9 +110,39 @@ class _Trace:
     request: bool = False
     """It belongs to one request."""
     explains: bool = False
-    """It belongs to the plain error line that is the cause so far."""
+    """It says more than the cause so far: it belongs to that plain error line, or was raised for that exception."""
     source: str = ""
     """The line of code shown last: all that an assertion without words says."""
+
+
+@dataclass(slots=True)
+class _Below:
+    """The lines below a cause that put its reason there: pydantic's, CANN's, a compiler's."""
+
+    process: str
+    left: int = _CANN_LINES
+    """How many of them may still do so."""
+    spare: str = ""
+    """The first of them with words, for a cause that has none."""
+
+
+@dataclass(slots=True)
+class _Chain:
+    """The lines between an exception that is the cause so far and the one that was raised for it."""
+
+    process: str
+    left: int = _CHAIN_LINES
+    """How many lines, of any process, the next traceback may still be away."""
+    link: re.Match[str] | None = None
+    """What says that another follows."""
+
+    def take(self, line: LogLine) -> bool:
+        """Whether it goes on behind a line."""
+        self.left -= 1
+        if line.process == self.process and line.text.strip():
+            self.link = self.link or _LINK.match(line.text)
+            return self.left > 0 and self.link is not None
+        return self.left > 0
 
 
 @dataclass(slots=True)
@@ -117,21 +155,19 @@ class ErrorFinder:
     _traces: dict[str, _Trace] = field(default_factory=dict)
     _headline: LogLine | None = None
     """The plain error line that is the cause so far; a traceback right after it explains it better."""
-    _detail: str | None = None
-    """Process whose next lines explain the cause: pydantic and CANN put the reason below."""
-    _left: int = 0
-    """How many of them may still do so."""
+    _below: _Below | None = None
+    _chain: _Chain | None = None
     _request: set[str] = field(default_factory=set)
 
     @property
     def hungry(self) -> bool:
         """Whether every line is wanted, not only those with a needle."""
-        return bool(self._traces) or self._detail is not None
+        return bool(self._traces) or self._below is not None or self._chain is not None
 
     @property
     def needles(self) -> tuple[bytes, ...]:
         """What a line must hold one of to be worth handing in, unless hungry."""
-        if self.cause is None:
+        if self.cause is None or self._bare:
             return _ANY
         headline = (b"Traceback",) if self._headline is not None else ()
         return headline if self.deadly is not None else headline + _DEADLY_WORDS
@@ -147,7 +183,7 @@ class ErrorFinder:
     def survived(self) -> None:
         """Forget what was said so far: the engine went on, so it explains nothing."""
         if self.deadly is None:
-            self.cause = self.wrapper = self._headline = self._detail = None
+            self.cause = self.wrapper = self._headline = self._below = self._chain = None
 
     def line(self, line: LogLine) -> None:
         """Take the next line that has a needle, or any next line while hungry."""
@@ -155,46 +191,51 @@ class ErrorFinder:
             self._traces = {
                 each: trace for each, trace in self._traces.items() if line.offset - trace.start.offset < TRACE_BYTES
             }
-        if self._detail is not None and (self._detail == line.process or self._far(line)) and self._below(line):
+        below = self._below
+        if below is not None and (below.process == line.process or self._far(line)) and self._explain(line, below):
             return
-        if line.text.startswith("Traceback (most recent call last)"):
-            self._open(line)
+        chain = self._chain
+        if chain is not None and (line.text.startswith(_TRACEBACK) or not chain.take(line)):
+            self._chain = None
+        if line.text.startswith(_TRACEBACK):
+            self._open(line, chain)
         elif line.process in self._traces and line.level in ("", "ERROR", "CRITICAL"):
             self._inside(line)
         else:
             self._outside(line)
 
+    @property
+    def _bare(self) -> bool:
+        """Whether the cause so far is an exception without words."""
+        return self.cause is not None and _NAME_ONLY.match(self.cause.text) is not None
+
     def _far(self, line: LogLine) -> bool:
         return self.cause is None or line.offset - self.cause.offset > TRACE_BYTES
 
-    def _below(self, line: LogLine) -> bool:
-        if self.cause is None or line.process != self._detail:
-            self._detail = None
+    def _explain(self, line: LogLine, below: _Below) -> bool:
+        """Take a line below the cause; whether it added to it."""
+        if self.cause is None or line.process != below.process:
+            self._below = None
             return False
-        self._left -= 1
-        pydantic = _DETAILED.search(self.cause.text) is not None
-        pattern = _COMPILER if _UNNAMED.search(self.cause.text) else _CODE
-        words = None if pydantic else pattern.search(line.text) or _WHAT.match(line.text)
-        if self._left <= 0 or pydantic or words:
-            self._detail = None
-        text = (
-            line.text.strip().partition(" [type=")[0]
-            if pydantic and line.text.startswith("  ")
-            else next(filter(None, words.groups()), words[0])
-            if words
-            else ""
-        )
+        below.left -= 1
+        text = _added(self.cause.text, line.text, below)
+        if not text and below.left <= 0:
+            text = below.spare
         if text:
             self.cause = replace(self.cause, text=f"{self.cause.text.removesuffix(':')}: {text.strip()}")
+        if text or below.left <= 0:
+            self._below = None
         return bool(text)
 
-    def _open(self, line: LogLine) -> None:
+    def _open(self, line: LogLine, chain: _Chain | None) -> None:
         request = line.process in self._request
         self._request.discard(line.process)
         above = self._headline
         explains = above is not None and above.process == line.process and line.offset - above.offset < _NEAR
+        if chain is not None and chain.link is not None and chain.process == line.process and self.cause is not None:
+            explains = chain.link["direct"] is not None or self._bare
         self._headline = None
-        if self.cause is None or explains:
+        if self.cause is None or explains or self._bare:
             self._traces[line.process] = _Trace(line, request, explains)
 
     def _inside(self, line: LogLine) -> None:
@@ -209,10 +250,10 @@ class ErrorFinder:
             line = replace(line, text=f"AssertionError: {trace.source}")
         self._note(replace(line, time=line.time or trace.start.time), trace.explains)
         if self.cause is not None and self.cause.offset == line.offset:
-            pydantic = _DETAILED.search(line.text) is not None
-            below = _UNNAMED if _UNNAMED.search(line.text) else _CANN
-            if pydantic or (below.search(line.text) and not _CODE.search(line.text)):
-                self._detail, self._left = line.process, 1 if pydantic else _CANN_LINES
+            self._chain = _Chain(line.process)
+            unsaid = _DETAILED.search(line.text) or _UNNAMED.search(line.text)
+            if unsaid or (_CANN.search(line.text) and not _CODE.search(line.text)):
+                self._below = _Below(line.process)
 
     def _outside(self, line: LogLine) -> None:
         text = line.text
@@ -225,15 +266,35 @@ class ErrorFinder:
         elif not line.level and any(pattern.search(text) for pattern in _BARE):
             self._note(line)
             if self.cause is not None and self.cause.offset == line.offset and text.startswith("terminate called"):
-                self._detail, self._left = line.process, 1
+                self._below = _Below(line.process, 1)
 
     def _note(self, line: LogLine, explains: bool = False) -> None:
-        if _HARMLESS.search(line.text) or not line.text.strip():
+        if _HARMLESS.search(line.text) or not line.text.strip() or _FRAME.match(line.text):
             return
         line = replace(line, text=line.text.strip())
         if self.deadly is None and (_DEADLY.search(line.text) or _USAGE.match(line.text)):
             self.deadly = line
         if _WRAPPERS.search(line.text):
             self.wrapper = self.wrapper or line
-        elif self.cause is None or explains:
+        elif self.cause is None or explains or (self._bare and self._below is None and not self._far(line)):
             self.cause = line
+
+
+def _added(cause: str, line: str, below: _Below) -> str:
+    """What a line below the cause adds to it; empty when it adds nothing."""
+    if _DETAILED.search(cause):
+        if not line.startswith("  ") and not below.spare:
+            below.left = min(below.left, 2)
+            return ""
+        text = line.strip().partition(" [type=")[0]
+        if text == "Value error,":
+            below.spare = text
+            return ""
+        return "" if _RULE.match(text) else text
+    unnamed = _UNNAMED.search(cause) is not None
+    found = (_COMPILER if unnamed else _CODE).search(line) or _WHAT.match(line)
+    if found:
+        return next(filter(None, found.groups()), found[0])
+    if unnamed and not below.spare and not _RULE.match(line) and not _FRAME.match(line):
+        below.spare = line
+    return ""

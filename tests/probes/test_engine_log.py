@@ -728,3 +728,97 @@ def test_a_headless_rank_that_was_told_to_end_is_not_called_dead() -> None:
     assert state.ends_since == 100.0
     assert _death("core-kill-b.log").dead, "the same last line, and nobody asked for it"
     assert _state(capture("vllm/engine/dp", "hl_node1.log").split(b"INFO 11-23 21:16:42 [serve")[0]).ends_since is None
+
+
+CHAINED = """\
+(EngineCore_DP0 pid=2) ERROR 11-23 20:59:05 [core.py:1138] Traceback (most recent call last):
+(EngineCore_DP0 pid=2) ERROR 11-23 20:59:05 [core.py:1138]   File "a.py", line 1, in a
+(EngineCore_DP0 pid=2) ERROR 11-23 20:59:05 [core.py:1138] {first}
+(EngineCore_DP0 pid=2) ERROR 11-23 20:59:05 [core.py:1138]\x20
+(APIServer pid=1) ERROR 11-23 20:59:05 [async_llm.py:546] AsyncLLM output_handler failed.
+(EngineCore_DP0 pid=2) ERROR 11-23 20:59:05 [core.py:1138] {link}
+(EngineCore_DP0 pid=2) ERROR 11-23 20:59:05 [core.py:1138]\x20
+(EngineCore_DP0 pid=2) ERROR 11-23 20:59:05 [core.py:1138] Traceback (most recent call last):
+(EngineCore_DP0 pid=2) ERROR 11-23 20:59:05 [core.py:1138]   File "b.py", line 1, in b
+(EngineCore_DP0 pid=2) ERROR 11-23 20:59:05 [core.py:1138] {second}
+"""
+DIRECT = "The above exception was the direct cause of the following exception:"
+WHILE = "During handling of the above exception, another exception occurred:"
+
+
+@pytest.mark.parametrize(
+    ("first", "link", "second", "want"),
+    [
+        ("TimeoutError", DIRECT, "TimeoutError: RPC call to sample_tokens timed out.", "RPC call to sample_tokens"),
+        (
+            "gaierror: [Errno -2] Name or service not known",
+            DIRECT,
+            "OSError: We couldn't connect to the hub",
+            "OSError",
+        ),
+        ("KeyError: 'x'", DIRECT, "RuntimeError: Engine core initialization failed. See root cause above.", "KeyError"),
+        ("KeyError: 'x'", WHILE, "OSError: could not clean up", "KeyError"),
+        ("queue.Empty", WHILE, "OSError: the device is gone", "OSError: the device"),
+        ("TimeoutError", WHILE, "asyncio.TimeoutError", "TimeoutError"),
+        ("KeyError: 'x'", "And now for something else", "OSError: another matter", "KeyError"),
+    ],
+)
+def test_of_exceptions_raised_for_another_the_one_that_says_more_is_the_cause(
+    first: str, link: str, second: str, want: str
+) -> None:
+    found = _state(CHAINED.format(first=first, link=link, second=second).encode()).first_error
+    assert found.startswith(want) or want in found, found
+
+
+def test_an_exception_without_words_gives_way_to_the_next_with_words() -> None:
+    head = "(EngineCore_DP0 pid=2) ERROR 11-23 20:59:05 [core.py:1138] "
+    trace = f"{head}Traceback (most recent call last):\n{head}TimeoutError\n"
+    assert _state(trace.encode()).first_error == "TimeoutError"
+    other = "(Worker_TP0 pid=3) ERROR 11-23 20:59:06 [m.py:1] ValueError: the device is gone\n"
+    assert _state((trace + other).encode()).first_error == "ValueError: the device is gone"
+
+
+@pytest.mark.parametrize("stamp", ["2026-11-20 08:03:00.272", "2026-11-20 08:03:00,272", "11-20 08:03:00.272"])
+def test_a_head_with_a_full_date_is_read(stamp: str) -> None:
+    head = f"(Worker_DP0_TP8_EP8 pid=844) ERROR {stamp} [multiproc_executor.py:597] "
+    lines = [
+        "WorkerProc failed to start.",
+        "Traceback (most recent call last):",
+        '  File "m.py", line 1, in x',
+        "KeyError: 'w'",
+    ]
+    state = _state("".join(f"{head}{line}\n" for line in lines).encode())
+    assert (state.first_error, state.first_error_at) == ("KeyError: 'w'", stamp)
+    assert state.first_error_process == "Worker_DP0_TP8_EP8"
+
+
+@pytest.mark.parametrize(
+    ("lines", "want"),
+    [
+        (["1 validation error for VllmConfig", "  Value error, ", "=" * 80, "ERROR: No Config"], "No Config"),
+        (["ValueError: ", "=" * 80, "", "You have no config"], "You have no config"),
+        (
+            ["1 validation error for AttentionConfig", "indexer", "  Unexpected argument [type=x]"],
+            "Unexpected argument",
+        ),
+    ],
+)
+def test_words_that_follow_lines_below_are_those_of_the_cause(lines: list[str], want: str) -> None:
+    trace = ["Traceback (most recent call last):", '  File "a.py", line 1, in a', *lines, *[""] * 9]
+    trace = [line.replace("1 validation", "pydantic.ValidationError: 1 validation") for line in trace]
+    data = "".join(f"(APIServer pid=1) {line}\n" for line in trace)
+    assert _state(data.encode()).first_error.endswith(want)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "the socversion Ascend910B1 of bin package does not match the current device socverison Ascend310P3.",
+        "OpenBLAS blas_thread_init: pthread_create failed for thread 63 of 64: Resource temporarily unavailable",
+        "libgomp: Thread creation failed: Resource temporarily unavailable",
+        "        there is an exception of fftsplus aivector error, core id is 34, error code = 0x800000",
+    ],
+)
+def test_what_native_code_says_without_a_level_is_a_cause(line: str) -> None:
+    end = "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above.\n"
+    assert _state(f"(Worker pid=1) {line}\n{end}".encode()).first_error == line.strip()

@@ -6,9 +6,7 @@ It reads behind the monitor, from the local copy, so that it can neither delay a
 from __future__ import annotations
 
 import asyncio
-import calendar
 import math
-import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,13 +22,14 @@ from console.advice.timeline import (
     first_cause,
     of_the_dead,
     timeline,
-    to_seconds,
 )
 from console.model.deployment import Deployment
 from console.model.errors import FileError
 from console.model.run import RunKey
 from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, EventLevel
+from console.probes.log_time import Clock, first_stamped
 from console.probes.sanitize import clean
+from console.services.logs.clocks import run_clock
 from console.services.logs.copies import LogBook
 from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
@@ -42,10 +41,6 @@ READ_BYTES = 256 * 1024
 """How much of one log is read in one turn of the event loop."""
 TELLS_S = 60.0
 """An engine whose worker was killed ends within this time: vLLM first shuts its executor down."""
-ZONE_STEP_S = 900
-"""Time zones differ by quarters of an hour."""
-
-_TIME = re.compile(rb"\b(\d\d-\d\d \d\d:\d\d:\d\d)\b")
 _UNREAD = (EngineState.IDLE, EngineState.EXITED, EngineState.UNMANAGED)
 """States in which the log of the run has nothing to say."""
 _SERVING = (EngineState.READY, EngineState.DEGRADED)
@@ -64,8 +59,8 @@ class _Reader:
     fed: int = 0
     told: int = 0
     """How far it had been read when the picture was told of it."""
-    zone_s: float | None = None
-    """Seconds east of UTC of the times in the log; None before the first one."""
+    clock: Clock | None = None
+    """What stamped the log; None before its first stamp."""
 
 
 @dataclass(slots=True)
@@ -127,25 +122,11 @@ class DiagnosisWatch:
             if reader is None or reader.fed > copy.size:
                 reader = self._readers[key] = _Reader(Matcher(self._signatures))
             while reader.fed < copy.size and (data := copy.read(reader.fed, READ_BYTES)):
-                if reader.zone_s is None:
-                    reader.zone_s = self._zone(key, engine, data)
+                if reader.clock is None and first_stamped(data):
+                    reader.clock = run_clock(self._monitor.snapshot, engine.id, key.run, data, time.time())
                 reader.matcher.feed(data, time.time())
                 reader.fed += len(data)
                 await asyncio.sleep(0)
-
-    def _zone(self, key: RunKey, engine: EngineSnapshot, data: bytes) -> float | None:
-        """The time zone of a log, from its first time and the run's start on the node's clock."""
-        run = self._monitor.run_state(key, engine.node)
-        found = _TIME.search(data)
-        if run is None or run.started_at is None or found is None:
-            return None
-        year = time.gmtime(run.started_at).tm_year
-        try:
-            stamp = calendar.timegm(time.strptime(f"{year}-{found[1].decode()}", "%Y-%m-%d %H:%M:%S"))
-        except ValueError:
-            return None
-        away = stamp - run.started_at
-        return float(round(away / ZONE_STEP_S) * ZONE_STEP_S) if abs(away) < 86400 else None
 
     def tell(self, now: float) -> None:
         """Put what is known now into the picture, and what is new among the events."""
@@ -175,12 +156,10 @@ class DiagnosisWatch:
             hits = (*reader.matcher.hits, *reader.matcher.silent(now))
             if engine.state in _SERVING:
                 hits = tuple(hit for hit in hits if hit.signature.severity != "fatal" or engine.cause)
-            offset = self._monitor.nodes[engine.node].clock_offset_s or 0.0
-            log = RankHits(engine.id, engine.node, hits, offset, reader.zone_s or 0.0)
             learnt = self._monitor.learnt(key)
-            said = learnt.log_state
-            learnt.died_at = to_seconds(said.died_at, said.ends_since or now, log) if said.died_at else None
-            yield log
+            died_at = learnt.log_state.died_at
+            learnt.died_at = reader.clock.read(died_at) if reader.clock is not None and died_at else None
+            yield RankHits(engine.id, engine.node, hits, reader.clock)
 
     def _ended(self) -> dict[str, float]:
         """When each engine died, on this machine's clock, where that is known: with its process, or before by its log."""
