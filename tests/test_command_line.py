@@ -168,7 +168,7 @@ def test_assignments_are_taken_back_and_made_again_from_the_command_line(
 
 
 def test_an_act_is_one_document_or_a_line_for_each_thing_that_happens(capsys: pytest.CaptureFixture[str]) -> None:
-    step = Step("s1", "prepare", "write it", "p0", ("prefill-0",), ("vllm serve",))
+    step = Step("s1", "prepare", "write it", "p0", ("prefill-0",))
     plan = Plan("start", "lab", "pd", ("prefill-0",), (Stage("one", (step,)),), Confirm("count", "1"))
     event = StepEvent("s1", Outcome.DONE, "it runs", 7.0)
     result = PlanResult({"s1": Outcome.DONE}, {"s1": "it runs"})

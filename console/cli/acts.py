@@ -17,6 +17,7 @@ from console.model.errors import ExitCode, Refused, UsageError
 from console.model.plan import Outcome, Plan, PlanResult, StepEvent, Verb
 from console.services.operations.beforehand import UNREACHED
 from console.services.operations.plans import DRAIN_S
+from console.services.operations.step_text import step_commands
 from console.services.readiness.gate import overrides
 from console.services.session import Session
 
@@ -148,7 +149,7 @@ def show_plan(plan: Plan) -> None:
         print_message(f"  {number}. {stage.title}")
         for step in stage.steps:
             print_message(f"     {step.title}")
-            for command in step.commands:
+            for command in step_commands(step):
                 print_message(f"       $ {command}")
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from console.cli.printer import print_json
 from console.model.plan import Plan, PlanResult, StepEvent
+from console.services.operations.step_text import plan_data
 
 DATA = ("json", "jsonl")
 
@@ -41,7 +42,7 @@ class ActData:
 
     def plan(self, plan: Plan, *, only: bool) -> None:
         """The plan; alone when nothing is run."""
-        self._plan = asdict(plan)
+        self._plan = plan_data(plan)
         if self.wanted and (only or self._output == "jsonl"):
             print_data(self._output, self._plan, ({"plan": self._plan},))
 

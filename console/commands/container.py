@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from console.commands.quoting import quote
+from console.commands.masking import masked_argv
+from console.commands.quoting import join
 from console.model.cluster import Node
 from console.model.deployment import Deployment, Rank
 from console.model.errors import UsageError
+from console.model.payload import EngineContainer
 
 SHM_SIZE = "512g"
 _DEVICES = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
@@ -68,21 +70,21 @@ def throwaway(deployment: Deployment, node: Node) -> tuple[str, ...]:
     return (*words, *_flags(deployment, node, ()), image_of(deployment, node))
 
 
-def engine_container(deployment: Deployment, rank: Rank) -> dict[str, object] | None:
-    """What a rank's own container is made with: name, flags and image; None where it has none (`per: node`, host).
+def engine_container(deployment: Deployment, rank: Rank) -> EngineContainer | None:
+    """The container that is made for a rank alone; None where it has none (`per: node`, host).
 
     Raises UsageError when no image is named.
     """
     return own_container(deployment, deployment.node(rank.node), rank.id)
 
 
-def own_container(deployment: Deployment, node: Node, run: str) -> dict[str, object] | None:
+def own_container(deployment: Deployment, node: Node, run: str) -> EngineContainer | None:
     """The same for anything that is launched under the name `run`."""
     if not node.runtime.words or node.runtime.per != "engine":
         return None
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", f"dsv4-{deployment.name}-{run}")
     flags = _flags(deployment, node, (node.base,))
-    return {"name": name, "flags": list(flags), "image": image_of(deployment, node)}
+    return EngineContainer(tuple(node.runtime.words), name, flags, image_of(deployment, node))
 
 
 def inside(deployment: Deployment, node: Node) -> tuple[str, ...]:
@@ -96,15 +98,10 @@ def inside(deployment: Deployment, node: Node) -> tuple[str, ...]:
     return (*runtime.words, "exec", runtime.container) if runtime.words else ()
 
 
-def engine_container_text(deployment: Deployment, rank: Rank) -> str:
-    """How a person would make that container, up to what runs in it; empty where there is none."""
-    box = engine_container(deployment, rank)
-    if box is None:
-        return ""
-    node = deployment.node(rank.node)
-    flags = _flags(deployment, node, (node.base,))
-    words = (*node.runtime.words, "run", "-d", "--name", str(box["name"]), *flags, str(box["image"]))
-    return " ".join(quote(word) for word in words)
+def engine_container_text(box: EngineContainer) -> str:
+    """How a person would make that container, up to what runs in it; secrets masked."""
+    words = (*box.tool, "run", "-d", "--name", box.name, *box.flags, box.image)
+    return join(masked_argv(words))
 
 
 def _flags(deployment: Deployment, node: Node, mounts: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import PurePosixPath
 
@@ -11,6 +12,8 @@ from console.model.cluster import Node
 
 PACKAGE = "console.node.weights"
 TOKEN = "DSV4_WEIGHTS_TOKEN"
+PORT = "PORT"
+"""Stands for the port of the source until that runs."""
 _END = "DSV4_END_OF_PROGRAM"
 _OWN_IMPORT = re.compile(rf"^from (?:{re.escape(PACKAGE)}\.\w+|__future__) import .*\n", re.MULTILINE)
 
@@ -21,19 +24,28 @@ def program() -> str:
     return "from __future__ import annotations\n\n" + "\n\n".join(_OWN_IMPORT.sub("", part) for part in parts)
 
 
-def serve_script(node: Node, root: str, address: str, fetchers: int, token: str) -> str:
-    """`cmd.sh` of the node that gives the model at `root` to that many others, on a port it chooses and prints."""
-    return _script(node, ("serve", root, address, str(fetchers)), token)
+def serve_argv(node: Node, root: str, address: str, fetchers: int) -> tuple[str, ...]:
+    """On the node that gives the model at `root` to that many others, on a port it chooses and prints."""
+    return (*_interpreter(node), "serve", root, address, str(fetchers))
 
 
-def fetch_script(node: Node, root: str, host: str, port: int, token: str) -> str:
-    """`cmd.sh` of a node that brings the model here from the one that serves it."""
-    return _script(node, ("fetch", root, host, str(port)), token)
+def fetch_argv(node: Node, root: str, host: str) -> tuple[str, ...]:
+    """On a node that brings the model from the one that serves it, on a port that is known once it serves (`PORT`)."""
+    return (*_interpreter(node), "fetch", root, host, PORT)
 
 
-def shown(node: Node, *words: str) -> str:
-    """The command line of either, for eyes: the program itself comes on stdin."""
-    return join((node.python, "-", *words))
+def script_of(argv: Sequence[str], token: str) -> str:
+    """`cmd.sh` of either: the program itself comes on stdin, the token in the environment."""
+    return "\n".join(
+        (
+            "#!/usr/bin/env bash",
+            f"export {TOKEN}={quote(token)}",
+            f"exec {join(argv)} <<'{_END}'",
+            program().rstrip("\n"),
+            _END,
+            "",
+        )
+    )
 
 
 def download_commands(path: str) -> tuple[str, ...]:
@@ -45,14 +57,5 @@ def download_commands(path: str) -> tuple[str, ...]:
     return (join(modelscope), join(hub))
 
 
-def _script(node: Node, words: tuple[str, ...], token: str) -> str:
-    return "\n".join(
-        (
-            "#!/usr/bin/env bash",
-            f"export {TOKEN}={quote(token)}",
-            f"exec {join((node.python, '-I', '-S', '-u', '-', *words))} <<'{_END}'",
-            program().rstrip("\n"),
-            _END,
-            "",
-        )
-    )
+def _interpreter(node: Node) -> tuple[str, ...]:
+    return (node.python, "-I", "-S", "-u", "-")

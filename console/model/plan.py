@@ -7,8 +7,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from console.model.deployment import Assignment
+from console.model.deployment import Deployment
 from console.model.findings import Finding, Severity
+from console.model.payload import (
+    AssignmentChange,
+    EngineLaunch,
+    EngineLaunches,
+    EngineStop,
+    EngineStops,
+    Payload,
+    ProcessEnd,
+)
+from console.model.payload import ProcessId as ProcessId
 
 Verb = Literal["start", "stop", "restart", "force", "scale", "mend", "containers", "tune", "weights"]
 """Acts on engines, then upkeep of nodes, which touches no engine."""
@@ -50,8 +60,18 @@ class Step:
     title: str
     node: str
     engines: tuple[str, ...] = ()
-    commands: tuple[str, ...] = ()
-    """What a person would type there; secrets masked."""
+    payload: Payload | None = None
+    """What is done, to the last byte: what is shown is derived from it, and nothing else is executed."""
+
+    @property
+    def launches(self) -> tuple[EngineLaunch, ...]:
+        """The runs it is about, when it brings engines up."""
+        return self.payload.launches if isinstance(self.payload, EngineLaunches) else ()
+
+    @property
+    def stops(self) -> tuple[EngineStop, ...]:
+        """The runs it ends or looks after, when it takes engines down."""
+        return self.payload.stops if isinstance(self.payload, EngineStops) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +101,6 @@ _WHAT = {"key": "y", "count": "the number of engines", "name": "the cluster's na
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessId:
-    """A process that is no engine of ours, by its identity: a node refuses to signal any other."""
-
-    node: str
-    pid: int
-    start: int
-    """Clock ticks after boot."""
-    boot_id: str
-
-    def __str__(self) -> str:
-        return f"pid {self.pid} on {self.node}"
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything an act will do, and what it was made from."""
 
@@ -107,20 +113,14 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     losses: tuple[str, ...] = ()
     """What is lost by it, one line each, for example `decode-3: 12 running requests`."""
-    basis: Mapping[str, str | None] = field(default_factory=dict)
-    """Engine id → run id seen when the plan was made; a node refuses a launch when it has changed."""
-    runs: Mapping[str, str] = field(default_factory=dict)
-    """Engine id → run id of the attempts this plan will make."""
-    process: ProcessId | None = None
-    """What is ended when it is no engine of ours."""
-    change: tuple[Assignment, Assignment] | None = None
-    """The assignment it was made from and the one it leaves behind, when it changes who carries what."""
     drain_s: float = 120.0
     """How long requests may go on after their engine was taken out of the proxy."""
     restarts: tuple[float, ...] = ()
     """When a restart policy started these engines in a row, this time last; empty when an operator does."""
     by_node: bool = False
     """Whether a failure on one node leaves the steps of the others alone."""
+    made_from: Deployment | None = field(default=None, repr=False, compare=False)
+    """What its launches were computed from: where that has changed, they are not what the operator wants any more."""
 
     @property
     def blocked(self) -> bool:
@@ -138,6 +138,26 @@ class Plan:
     def steps(self) -> tuple[Step, ...]:
         """All steps in order."""
         return tuple(step for stage in self.stages for step in stage.steps)
+
+    @property
+    def launches(self) -> tuple[EngineLaunch, ...]:
+        """Every run it will start, in order."""
+        return tuple(launch for step in self.steps if step.act == "launch" for launch in step.launches)
+
+    @property
+    def runs(self) -> Mapping[str, str]:
+        """Engine id → run id of the attempts this plan will make."""
+        return {launch.rank.id: launch.key.run for launch in self.launches}
+
+    @property
+    def process(self) -> ProcessId | None:
+        """What is ended when it is no engine of ours."""
+        return next((step.payload.process for step in self.steps if isinstance(step.payload, ProcessEnd)), None)
+
+    @property
+    def change(self) -> AssignmentChange | None:
+        """How it changes which nodes run what, when it does."""
+        return next((step.payload for step in self.steps if isinstance(step.payload, AssignmentChange)), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from console.commands.bundle import rank_command
 from console.commands.masking import masked_argv, masked_data, masked_text
 from console.model.errors import ConsoleError
 from console.probes.sanitize import clean
-from console.services.operations.plans import command_text
+from console.services.operations.step_text import command_text
 from console.services.readiness.preflight import Report
 from console.services.session import Session
 

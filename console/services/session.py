@@ -37,8 +37,9 @@ from console.services.monitoring.unmanaged import Regard
 from console.services.operations.lease import keeper, look, work_of
 from console.services.operations.notes import Notes
 from console.services.operations.operator import Operator
-from console.services.operations.plans import PlanMaker, command_text
+from console.services.operations.plans import PlanMaker
 from console.services.operations.restarts import RestartWatch
+from console.services.operations.step_text import command_text
 from console.services.places import assignment_path, file_name, journal_path, report_path, state_home
 from console.services.readiness.preflight import Preflight
 from console.services.serving.alerting import AlertWatch, lock_path

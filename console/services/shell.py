@@ -38,7 +38,7 @@ def open_at_engine(
     container = node.runtime.container if node.runtime.words else ""
     if node.runtime.words and node.runtime.per == "engine":
         own = own_container(deployment, node, engine)
-        container = str(own["name"]) if own else ""
+        container = own.name if own else ""
     return _opened(deployment.cluster, node, container, state_dir, journal, read_only)
 
 

@@ -18,6 +18,7 @@ from textual.widgets import Button, Input
 from console.model.errors import ConsoleError
 from console.model.findings import Finding, Severity
 from console.model.plan import Plan, Verb
+from console.services.operations.step_text import step_commands
 from screens.dialogs.base import Dialog
 from screens.guard import TOO_FAST, KeyTimes
 from screens.lines import Line, Pen, counted, shown, wrap
@@ -168,7 +169,7 @@ class PlanDialog(Dialog[str]):
             for step in stage.steps:
                 node = "" if step.title.startswith(f"{step.node}:") else f"  on {shown(step.node)}"
                 lines.append((("   ", ""), (shown(step.title), "plain"), (node, "dim")))
-                for command in step.commands:
+                for command in step_commands(step):
                     lines.extend(self._command(command))
         return lines
 

@@ -16,6 +16,7 @@ from console.services.evaluation import plans
 from console.services.evaluation.checks import length_findings
 from console.services.evaluation.plans import Ask, EvaluationPlan
 from console.services.evaluation.words import read_words
+from console.services.operations.step_text import step_commands
 from tests.services.deployments import deployment
 
 
@@ -128,7 +129,7 @@ def test_the_dialog_shows_what_runs_what_follows_and_who_suffers() -> None:
     several = asks("bench", "--sweep", "1,2,4")
     shown = plans.as_plan(_plan("bench", "--sweep", "1,2,4"), deployment(), several[1:], busy=7)
     assert (shown.confirm.kind, shown.blocked) == ("key", False)
-    assert shown.stages[0].steps[0].commands == ("vllm bench",)
+    assert step_commands(shown.stages[0].steps[0]) == ("vllm bench",)
     assert [step.title.rpartition(", ")[2] for step in shown.steps] == [
         "concurrency 1",
         "concurrency 2",

@@ -142,10 +142,10 @@ def plan(*, by_node: bool) -> Plan:
 async def test_a_failure_on_one_node_leaves_the_others_to_themselves(
     tmp_path: Path, by_node: bool, rest: Outcome
 ) -> None:
-    async def good(say: Say) -> str:
+    async def good(step: Step, say: Say) -> str:
         return "fine"
 
-    async def bad(say: Say) -> str:
+    async def bad(step: Step, say: Say) -> str:
         raise ConsoleError("no route to the registry")
 
     errands: dict[str, Errand] = {f"{act}:{name}": good for act in ("pull", "create") for name in NODES}
@@ -159,7 +159,7 @@ async def test_a_failure_on_one_node_leaves_the_others_to_themselves(
 
 
 async def test_a_lost_link_is_unknown_and_says_where_to_look(tmp_path: Path) -> None:
-    async def cut(say: Say) -> str:
+    async def cut(step: Step, say: Say) -> str:
         raise LinkLost("the link went down")
 
     links = cast(Any, {"p0": LocalLink(tmp_path)})

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from console.model.payload import EngineLaunches
 from console.model.plan import Step
 from console.probes.checks import Answer, Result, Verdict, Wanted
 from console.probes.hccn import Ping
@@ -66,9 +67,8 @@ class SlowGate:
 
 async def test_a_start_that_waits_for_its_preflight_can_be_cancelled() -> None:
     gate, cancelled = SlowGate(), asyncio.Event()
-    ranks = {"all-0": SimpleNamespace(role="mixed")}
-    scope = cast(Scope, SimpleNamespace(gate=gate, cancelled=cancelled, ranks=ranks))
-    step = Step("check:p0", "check", "p0", "p0", ("all-0",))
+    scope = cast(Scope, SimpleNamespace(gate=gate, cancelled=cancelled))
+    step = Step("check:p0", "check", "p0", "p0", ("all-0",), EngineLaunches((), preflight=True))
     told: list[str] = []
     asking = asyncio.create_task(Launching(scope)._preflight(step, told.append, "idle"))
     await until(lambda: told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from console.model.deployment import Assignment, Deployment, Rank
 from console.model.errors import Busy, ConsoleError, Refused
 from console.model.findings import Finding
 from console.model.layout import DataParallel, Group, Layout, Model, Proxy
+from console.model.payload import KernelSetting, KernelSettings, NodeCommands, Payload, ProcessEnd
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, ProcessId, Stage, Step, StepEvent, Verb
 from console.model.snapshot import (
     ClusterSnapshot,
@@ -160,7 +162,7 @@ class FakeOperator:
                 f"{verb} {name}",
                 snapshot.engines[name].node,
                 (name,),
-                (self.session.command_text(name),),
+                NodeCommands((tuple(shlex.split(self.session.command_text(name))),)),
             )
             for name in engines
         )
@@ -178,12 +180,11 @@ class FakeOperator:
 
     async def prepare_end(self, verb: Verb, node: str, pid: int) -> Plan:
         """One step, to be confirmed by the pid."""
-        step = Step("end", "end", f"TERM for pid {pid}", node, (), (f"kill -TERM {pid}",))
+        work = ProcessEnd(ProcessId(node, pid, 1, "boot"), kill=verb == "force", limit_s=20.0)
+        step = Step("end", "end", f"TERM for pid {pid}", node, (), work)
         confirm = Confirm("pid", str(pid))
         stages = (Stage("end it", (step,)),)
-        return Plan(
-            verb, self.session.cluster.name, "a3-pd", (), stages, confirm, process=ProcessId(node, pid, 1, "boot")
-        )
+        return Plan(verb, self.session.cluster.name, "a3-pd", (), stages, confirm)
 
     async def run(
         self,
@@ -275,16 +276,24 @@ class FakeUpkeep:
 
     async def containers(self, nodes: Sequence[str]) -> Chore:
         """One container a node."""
-        return self._chore("containers", nodes or ("p0", "p1"), "docker run -d --name box [red]IMAGE[/] sleep infinity")
+        return self._chore(
+            "containers",
+            nodes or ("p0", "p1"),
+            NodeCommands((("docker", "run", "-d", "--name", "box", "[red]IMAGE[/]", "sleep", "infinity"),)),
+        )
 
     async def weights(self, source: str, nodes: Sequence[str]) -> Chore:
         """From one to the others."""
         self.asked.append(("source", source))
-        return self._chore("weights", nodes or ("p1",), "python3 - fetch /models/dsv4")
+        return self._chore("weights", nodes or ("p1",), NodeCommands((("python3", "-", "fetch", "/models/dsv4"),)))
 
     async def tuning(self, nodes: Sequence[str]) -> Chore:
         """One setting a node."""
-        return self._chore("tune", nodes or ("p0",), "echo 0 > /proc/sys/vm/swappiness")
+        return self._chore(
+            "tune",
+            nodes or ("p0",),
+            KernelSettings((KernelSetting("swappiness", "/proc/sys/vm/swappiness", "0", "60"),)),
+        )
 
     async def run(self, chore: Chore, notice: Callable[[StepEvent], None], confirmed: str) -> PlanResult:
         """Every step is done at once."""
@@ -293,11 +302,11 @@ class FakeUpkeep:
             notice(StepEvent(step.id, Outcome.DONE, "it runs"))
         return PlanResult({step.id: Outcome.DONE for step in chore.plan.steps}, {})
 
-    def _chore(self, verb: Verb, nodes: Sequence[str], command: str) -> Chore:
+    def _chore(self, verb: Verb, nodes: Sequence[str], work: Payload) -> Chore:
         self.asked.append((verb, *nodes))
         if self.refusal is not None:
             raise self.refusal
-        steps = tuple(Step(f"{verb}:{name}", "upkeep", f"{name}: {verb}", name, (), (command,)) for name in nodes)
+        steps = tuple(Step(f"{verb}:{name}", "upkeep", f"{name}: {verb}", name, (), work) for name in nodes)
         confirm = Confirm("name", "lab") if verb == "tune" else Confirm("key", "y")
         plan = Plan(verb, "lab", "a3-pd", (), (Stage("create", steps),), confirm, by_node=True)
         return Chore(plan, ErrandRunner({}, {}, "look"))

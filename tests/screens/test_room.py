@@ -94,7 +94,7 @@ async def test_help_tells_the_whole_of_a_row_that_is_cut(tmp_path: Path) -> None
 
 async def test_steps_are_told_in_full(tmp_path: Path) -> None:
     words = "drain decode-0: no new requests, wait up to 120 s for their requests to end, then leave"
-    step = Step("drain", "drain", words, "node-with-a-long-name", ("decode-0",), ())
+    step = Step("drain", "drain", words, "node-with-a-long-name", ("decode-0",))
     plan = Plan("stop", "lab", "a3-pd", ("decode-0",), (Stage("drain", (step,)),), Confirm("key", "y"))
     async with running(FakeSession(tmp_path), SMALL) as seen:
         await seen.press("6")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
 import pytest
 
 from console.model.errors import ConsoleError
-from console.model.plan import Confirm, Plan, ProcessId, Stage, Step
+from console.model.payload import EngineStop, EngineStops, ProcessEnd, ProcessId
+from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.run import Hello, LeftProcess, RunKey, RunState, RunVerdict, Sample, StopResult
 from console.model.snapshot import Link, LinkState
 from console.probes.npu_smi import info_probe
@@ -20,6 +22,7 @@ from console.services.logs.copies import LogBook
 from console.services.monitoring.cadences import GRACE_S, KILL_S
 from console.services.monitoring.monitor import Monitor
 from console.services.operations import ending
+from console.services.operations.payloads import engine_stops
 from console.services.operations.scope import Scope
 from tests.probes.captures import capture
 from tests.services.deployments import deployment
@@ -83,7 +86,8 @@ async def _scene(state: Path, node: Node, plan: Plan) -> Scope:
 
 
 KEY = RunKey("pd", "decode-0", "r1")
-STOP = Step("stop", "stop", "TERM", "d0", ("decode-0", "decode-1"))
+STOPS = EngineStops((EngineStop("decode-0", KEY, 1),), GRACE_S, KILL_S)
+STOP = Step("stop", "stop", "TERM", "d0", ("decode-0",), STOPS)
 
 
 @pytest.mark.parametrize(("result", "stuck"), [(LEFT, True), (StopResult("stopped"), False)])
@@ -100,7 +104,7 @@ async def test_a_stop_is_done_only_when_no_process_is_left(
             await steps.stop(STOP, print)
     else:
         assert await steps.stop(STOP, print) == "1 stopped, no process left"
-    assert node.ended == [KEY], "what does not run is not asked to end"
+    assert node.ended == [KEY]
     assert scope.monitor.learnt(KEY).stuck is stuck
 
 
@@ -119,15 +123,17 @@ async def test_a_process_that_is_not_ours_is_ended_by_its_identity_and_the_end_i
 ) -> None:
     node = Node(lambda _: (0, b""))
     node.result = result
-    plan = Plan(verb, "lab", "pd", (), (), Confirm("pid", "77"), process=ProcessId("d0", 77, 5, "boot"))
+    limit_s = KILL_S if verb == "force" else GRACE_S
+    work = ProcessEnd(ProcessId("d0", 77, 5, "boot"), kill=verb == "force", limit_s=limit_s)
+    step = Step("end", "end", "", "d0", (), work)
+    plan = Plan(verb, "lab", "pd", (), (Stage("end", (step,)),), Confirm("pid", "77"))
     steps = ending.Ending(await _scene(tmp_path, node, plan))
     try:
-        said = await steps.end(Step("end", "end", "", "d0"), print)
+        said = await steps.end(step, print)
     except ConsoleError as error:
         said = str(error)
     assert said.startswith(told)
     assert said == told or result is LEFT
-    limit_s = KILL_S if verb == "force" else GRACE_S
     assert node.ended == [(77, 5, "boot", verb == "force", limit_s)], "a stop never becomes a kill"
 
 
@@ -139,7 +145,10 @@ async def _verify(
     monitor.on_link("d0", Link(LinkState.UP, time.time()))
     monitor.on_hello("d0", Hello("d0", "boot", 0, "root", "3.11", time.time()))
     monitor.on_sample("d0", Sample(info_probe().name, time.time() - 9.0, 0.1, 127, b"npu-smi: command not found"))
-    step = Step("verify", "verify", "ports closed, devices idle", "d0", engines)
+    ranks = {rank.id: rank for rank in monitor.deployment.ranks()}
+    seen = [replace(monitor.snapshot.engines["decode-0"], id=name, run="r1") for name in engines]
+    work = engine_stops(monitor.deployment, ranks, "verify", seen)
+    step = Step("verify", "verify", "ports closed, devices idle", "d0", engines, work)
     plan = Plan("stop", "lab", "pd", engines, (Stage("verify", (step,)),), Confirm("key", "y"))
     leave = asyncio.Event()
     if cancelled:

@@ -301,9 +301,9 @@ async def test_a_node_known_by_name_serves_at_the_address_it_reports(tmp_path: P
     named = scene.monitor.deployment.cluster.nodes["d0"].model_copy(update={"host": "d0.lab"})
     scene.monitor.nodes["d0"].node = named
     cluster = scene.monitor.deployment.cluster
-    scene.monitor.deployment = replace(
-        scene.monitor.deployment, cluster=cluster.model_copy(update={"nodes": {**cluster.nodes, "d0": named}})
-    )
+    nodes = {**cluster.nodes, "d0": named}
+    made = replace(scene.monitor.deployment, cluster=cluster.model_copy(update={"nodes": nodes}))
+    scene.monitor.current_deployment.change(made)
     scene.up("d0")
     text = b"== ssh\n10.9.9.9 50000 192.168.3.3 22\n== end\n"
     scene.monitor.on_sample("d0", Sample(host_probe().name, time.time(), 0.1, 0, text))

@@ -14,6 +14,7 @@ from console.model.cluster import Cluster, Runtime
 from console.model.deployment import Deployment
 from console.model.errors import FileError, UsageError
 from console.services.operations.plans import PlanMaker
+from console.services.operations.step_text import step_commands
 from console.services.readiness.wanted import wanted_of
 from tests.services.deployments import deployment, picture
 
@@ -34,9 +35,8 @@ def test_an_engine_s_container_sees_devices_weights_and_run_directories() -> Non
     rank = next(each for each in made.ranks() if each.id == "decode-3")
     box = engine_container(made, rank)
     assert box is not None
-    assert (box["name"], box["image"]) == ("dsv4-pd-decode-3", IMAGE)
-    flags = box["flags"]
-    assert isinstance(flags, list)
+    assert (box.name, box.image) == ("dsv4-pd-decode-3", IMAGE)
+    flags = box.flags
     mounts = {value for flag, value in pairwise(flags) if flag == "-v"}
     assert {"/models/v4:/models/v4", "/var/tmp/dsv4-console:/var/tmp/dsv4-console"} <= mounts
     assert "/dev/davinci15" in flags
@@ -53,7 +53,7 @@ def test_the_plan_shows_the_container_before_the_command() -> None:
     made = boxed(Runtime(kind="docker", per="engine", image=IMAGE))
     plan = PlanMaker(made, picture({}, made)).make("start", ())
     launch = next(step for step in plan.steps if step.act == "launch" and "decode-0" in step.engines)
-    first, second = launch.commands[0].split(" \\\n  ")
+    first, second = step_commands(launch)[0].split(" \\\n  ")
     assert first.startswith("docker run -d --name dsv4-pd-decode-0 --net=host")
     assert first.endswith(IMAGE)
     assert "vllm serve /models/v4" in second

@@ -15,7 +15,9 @@ from console.model.snapshot import EngineState
 from console.services.operations import routing
 from console.services.operations.live_plans import mending
 from console.services.operations.membership import Answer
-from console.services.operations.plans import PlanMaker, new_run_id
+from console.services.operations.payloads import new_run_id
+from console.services.operations.plans import PlanMaker
+from console.services.operations.step_text import step_commands
 from tests.services.deployments import ASSIGNMENT, deployment, picture
 
 ALL = ("prefill-0", "prefill-1", "decode-0", "decode-1", "decode-2", "decode-3", "proxy")
@@ -50,7 +52,7 @@ def test_a_start_prepares_everywhere_before_it_launches_anywhere_and_the_proxy_l
 
 def test_the_plan_shows_the_exact_commands() -> None:
     plan = _plan("start", ("decode-0",), {})
-    commands = [command for step in plan.steps if step.act == "launch" for command in step.commands]
+    commands = [command for step in plan.steps if step.act == "launch" for command in step_commands(step)]
     assert len(commands) == 4
     assert all(" vllm serve /models/v4 " in command for command in commands)
     assert "--data-parallel-rank 3" in commands[3]
@@ -133,8 +135,9 @@ def test_a_restart_stops_what_runs_and_starts_the_whole_group() -> None:
         "wait-ready",
     ]
     assert set(plan.runs) == {"decode-0", "decode-1", "decode-2", "decode-3"}
-    assert plan.basis["decode-1"] == "20260101T000000Z-0000"
-    assert plan.basis["decode-3"] is None
+    expected = {launch.rank.id: launch.expected for launch in plan.launches}
+    assert expected["decode-1"] == "20260101T000000Z-0000"
+    assert expected["decode-3"] is None
 
 
 def test_starting_beside_running_ranks_of_a_group_is_blocked() -> None:

@@ -9,11 +9,13 @@ from typing import cast
 import pytest
 
 from console.files import load_assignment
+from console.model.deployment import Deployment
 from console.model.errors import Refused, UsageError
 from console.model.snapshot import Device, EngineState, NodeSnapshot, Process
 from console.services.assigning.assignment import assign, auto_assign, resize, swap, unassign
 from console.services.assigning.kept import history_path
 from console.services.assigning.roles import Roles
+from console.services.monitoring.deployed import CurrentDeployment
 from console.services.monitoring.monitor import Monitor
 from tests.services.deployments import deployment, picture
 
@@ -22,11 +24,15 @@ class Board:
     """What roles need of a monitor."""
 
     def __init__(self, **states: EngineState) -> None:
-        self.deployment = deployment()
+        self.current_deployment = CurrentDeployment(deployment(), {}, lambda *_, **__: None)
         named = {name.replace("_", "-"): state for name, state in states.items()}
         self.snapshot = picture(named, self.deployment)
         self.notes: list[str] = []
         self.read_only = False
+
+    @property
+    def deployment(self) -> Deployment:
+        return self.current_deployment.now
 
     def note(self, level: object, text: str) -> None:
         self.notes.append(text)
@@ -61,7 +67,7 @@ def test_the_way_back_outlives_the_session_and_is_forgotten_where_it_does_not_fi
     first = Board()
     roles(first, tmp_path).change(lambda now: swap(now, "p0", "d1"))
     later = Board()
-    later.deployment = first.deployment
+    later.current_deployment.change(first.deployment)
     made = roles(later, tmp_path)
     assert made.undo()
     assert later.deployment.assignment == deployment().assignment

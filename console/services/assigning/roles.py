@@ -25,15 +25,20 @@ class Roles:
         self._path = path
         self._history = load_history(path, monitor.deployment)
 
-    def change(self, operation: Change) -> None:
+    def change(self, operation: Change, *, by_plan: bool = False) -> None:
         """Do one operation as one step that can be taken back; saved at once.
 
-        Raises what the operation raises, and Refused while an engine of ours runs on a place that would change.
+        Raises what the operation raises, and Refused while an engine of ours runs on a place that would change, or while
+        a plan runs that does not do it itself (`by_plan`).
         """
         made = operation(self._monitor.deployment)
         if made.assignment == self._monitor.deployment.assignment:
             return
-        self._take(made, self._history.changed(made.assignment))
+        self._take(made, self._history.changed(made.assignment), by_plan)
+
+    def change_by_plan(self, operation: Change) -> None:
+        """The same for the plan that runs."""
+        self.change(operation, by_plan=True)
 
     def keep(self) -> None:
         """Write down who carries what now; what another console kept meanwhile is one step back. Raises ConsoleError."""
@@ -69,12 +74,14 @@ class Roles:
         self._take(reassigned(now, history.now), history)
         return True
 
-    def _take(self, made: Deployment, history: History) -> None:
+    def _take(self, made: Deployment, history: History, by_plan: bool = False) -> None:
+        if not by_plan:
+            self._monitor.current_deployment.must_be_free()
         _must_be_idle(self._monitor.deployment, made, self._monitor.snapshot)
         if not self._monitor.read_only:  # what a look at a cluster tries out is nobody else's
             keep(self._path, history)
         self._history = history
-        self._monitor.deployment = made
+        self._monitor.current_deployment.change(made, by_plan=by_plan)
         shown = "; ".join(f"{group}: {', '.join(nodes) or '-'}" for group, nodes in made.assignment.nodes.items())
         self._monitor.note(EventLevel.INFO, f"assignment is now {shown}")
         self._monitor.publish()

@@ -42,7 +42,7 @@ from console.services.evaluation.watch import EvaluationWatch
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.picture import current_run
-from console.services.operations.plans import new_run_id
+from console.services.operations.payloads import new_run_id
 from console.services.serving.access import client, key_of
 
 GRACE_S, KILL_S = 10.0, 10.0
@@ -108,7 +108,9 @@ class Evaluator:
         script = cmd_sh(commands.run_command(token, argv, config, api_key), deployment.node(node)) if node else ""
         found = current_run(self._monitor.nodes[node], key.deployment, key.engine) if node else None
         basis = found.key.run if found else None
-        return EvaluationPlan(ask, where, node, model, key, script, argv, findings, spec, basis, versions)
+        box = own_container(deployment, deployment.node(node), key.engine) if node else None
+        work = (script, argv, findings, spec, basis, versions, box, api_key)
+        return EvaluationPlan(ask, where, node, model, key, *work)
 
     async def start(self, plan: EvaluationPlan, *, confirmed: bool) -> RunKey:
         """Launch a prepared run on its node. Raises Refused when it is not confirmed, or blocked by a check."""
@@ -118,8 +120,7 @@ class Evaluator:
         facts = self._facts(plan)
         self._journal.record("evaluation-begin", **facts)
         link = self._up(plan.node)
-        deployment = self._monitor.deployment
-        box = own_container(deployment, deployment.node(plan.node), plan.key.engine)
+        box = plan.container.spec() if plan.container else None
         await link.prepare(plan.key, dict(plan.spec), plan.script, plan.basis, container=box)
         try:
             await link.commit(plan.key)
@@ -161,7 +162,7 @@ class Evaluator:
 
         unsubscribe = self._monitor.subscribe(lambda picture: self.watch.sample(plan.key.run, picture))
         try:
-            send = _sender(plan, load, streams, key_of(self._monitor.deployment.layout, plan.where.group))
+            send = _sender(plan, load, streams)
             await _warm_up(load, send)
             parameters = {**plans.parameters(plan.ask), "through": link.node.http}
             record = replace(self._bare(plan, time.time()), parameters=parameters)
@@ -280,7 +281,7 @@ class Evaluator:
         }
 
 
-def _sender(plan: EvaluationPlan, load: BenchLoad, streams: Streams, api_key: str) -> Send:
+def _sender(plan: EvaluationPlan, load: BenchLoad, streams: Streams) -> Send:
     """How one prompt is sent, and what came of it."""
     body: dict[str, JsonValue] = {
         "model": plan.model,
@@ -293,7 +294,7 @@ def _sender(plan: EvaluationPlan, load: BenchLoad, streams: Streams, api_key: st
 
     async def send(prompt: str, due: float) -> Timed:
         full: dict[str, JsonValue] = {**body, "messages": [{"role": "user", "content": prompt}]}
-        got = await streams.chat(full, REQUEST_S, api_key)
+        got = await streams.chat(full, REQUEST_S, plan.api_key)
         return Timed(due, got.sent_at, got.pieces, got.prompt_tokens, got.output_tokens, got.characters, got.error)
 
     return send

@@ -16,6 +16,7 @@ from console.evaluation.records import Kind, Tool, layout_hash
 from console.model.deployment import Deployment
 from console.model.errors import UsageError
 from console.model.findings import Finding, Severity
+from console.model.payload import EngineContainer, NodeCommands
 from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.run import RunKey
 from console.services.evaluation.checks import Checked
@@ -67,13 +68,17 @@ class EvaluationPlan:
     """Empty for the built-in generator, which runs here."""
     model: str
     key: RunKey
-    script: str
-    argv: tuple[str, ...]
+    script: str = field(repr=False)
+    argv: tuple[str, ...] = field(repr=False)
     findings: tuple[Finding, ...]
     spec: Mapping[str, JsonValue]
     basis: str | None
     """Run that was the newest of its kind when the plan was made."""
     versions: Mapping[str, str]
+    container: EngineContainer | None = None
+    """What is made for the run alone, where its node has no container that stays."""
+    api_key: str = field(default="", repr=False)
+    """What the endpoint asks of its clients."""
 
     @property
     def blocked(self) -> bool:
@@ -132,7 +137,7 @@ def as_plan(plan: EvaluationPlan, deployment: Deployment, following: Sequence[As
     """
     node = plan.node or "this machine"
     title = f"{plan.ask.tool} {plan.ask.subject}, {_load_words(plan.ask)}"
-    first = Step("run", "launch", title, node, (plan.key.engine,), (plan.command,))
+    first = Step("run", "launch", title, node, (plan.key.engine,), NodeCommands((plan.argv,)))
     stages = [Stage(f"requests to {plan.where}, model {plan.model or 'unknown'}", (first,))]
     if following:
         steps = tuple(

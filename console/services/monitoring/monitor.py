@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from console.model.alert import Alert
-from console.model.deployment import Deployment, is_address
+from console.model.deployment import Deployment
 from console.model.errors import ConsoleError
 from console.model.pace import Pace, Usual
 from console.model.restart import GroupRestart
@@ -33,6 +33,7 @@ from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
 from console.services.monitoring import picture
 from console.services.monitoring.changes import Changes, link_event
+from console.services.monitoring.deployed import CurrentDeployment
 from console.services.monitoring.drift import Drifts
 from console.services.monitoring.following import Following
 from console.services.monitoring.records import NodeRecord, RunRecord
@@ -50,7 +51,6 @@ class Monitor:
     def __init__(
         self, deployment: Deployment, logs: LogBook, links: Mapping[str, NodeLink], *, read_only: bool
     ) -> None:
-        self.deployment = deployment
         self.read_only = read_only
         self.work: Work | None = None
         """The plan that runs here, or that the holder of the lease runs."""
@@ -61,6 +61,7 @@ class Monitor:
         self.usual: Mapping[str, Usual] = {}
         self.silences: Mapping[str, Mapping[str, float]] = {}
         self.nodes = {name: NodeRecord(node) for name, node in deployment.cluster.nodes.items()}
+        self.current_deployment = CurrentDeployment(deployment, self.nodes, self.note)
         self.runs: dict[RunKey, RunRecord] = {}
         self._logs = logs
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
@@ -71,6 +72,11 @@ class Monitor:
         self._dirty = asyncio.Event()
         self.following = Following(logs, links, self.learnt, self.touch)
         self.snapshot = self._take()
+
+    @property
+    def deployment(self) -> Deployment:
+        """Cluster, layout and assignment as they count now."""
+        return self.current_deployment.now
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
         """Call `listener` with each new picture; gives the call that ends it."""
@@ -147,7 +153,7 @@ class Monitor:
     def on_sample(self, node: str, sample: Sample) -> None:
         """A probe answered."""
         _SAMPLES.get(sample.probe, _ignore)(self.nodes[node], sample)
-        self._learn_address(self.nodes[node])
+        self.current_deployment.learn_address(self.nodes[node])
         self.touch()
 
     def on_runs(self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[Unmanaged, ...], clock: float) -> None:
@@ -176,18 +182,6 @@ class Monitor:
     def on_stop(self, node: str, key: RunKey, stage: str) -> None:
         """A stop went one stage further."""
         self._changes.stage(node, key.engine, stage, time.time())
-
-    def _learn_address(self, record: NodeRecord) -> None:
-        """A node written down by name without `ip` serves at the address it reports for itself."""
-        told = record.host.ssh_address
-        if not told or record.node.ip is not None or is_address(record.node.host):
-            return
-        record.node = record.node.model_copy(update={"ip": told})
-        was = self.deployment
-        nodes = {**was.cluster.nodes, record.node.name: record.node}
-        cluster = was.cluster.model_copy(update={"nodes": nodes})
-        self.deployment = Deployment(cluster, was.layout.written or was.layout, was.assignment)
-        self.note(EventLevel.INFO, f"serves at {told}, as it says", node=record.node.name)
 
     def _take(self) -> ClusterSnapshot:
         scene = picture.Scene(

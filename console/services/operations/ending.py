@@ -6,12 +6,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from console.model.errors import ConsoleError
+from console.model.payload import EngineStops, ProcessEnd
 from console.model.plan import Step
 from console.model.run import RunKey, StopResult
 from console.probes.listeners import listeners_probe, listens, parse_listeners
 from console.probes.npu_smi import NOT_INSTALLED, info_probe
 from console.remote.link import NodeLink
-from console.services.monitoring.cadences import GRACE_S, KILL_S
 from console.services.operations.scope import Say, Scope
 
 VERIFY_S = 60.0
@@ -34,18 +34,20 @@ class Ending:
 
     async def stop(self, step: Step, say: Say) -> str:
         """TERM for all of the node at once, then KILL for what carries the cookie."""
-        return await self._end(step, lambda link, keys: link.stop(keys, GRACE_S, KILL_S, by=self._scope.who))
+        work = _stops(step)
+        return await self._end(step, lambda link, keys: link.stop(keys, work.grace_s, work.kill_s, by=self._scope.who))
 
     async def force(self, step: Step, say: Say) -> str:
         """KILL at once."""
-        return await self._end(step, lambda link, keys: link.force(keys, by=self._scope.who))
+        kill_s = _stops(step).kill_s
+        return await self._end(step, lambda link, keys: link.force(keys, kill_s, by=self._scope.who))
 
     async def end(self, step: Step, say: Say) -> str:
         """TERM for a process that is not ours, or KILL for it and what is below it: exactly the one that was shown."""
-        process, force = self._scope.plan.process, self._scope.plan.verb == "force"
-        if process is None:
+        work = step.payload
+        if not isinstance(work, ProcessEnd):
             raise ConsoleError("the plan names no process")
-        limit_s = KILL_S if force else GRACE_S
+        process, force, limit_s = work.process, work.kill, work.limit_s
         result = await self._scope.link(step).end(
             process.pid, process.start, process.boot_id, force=force, limit_s=limit_s
         )
@@ -62,7 +64,7 @@ class Ending:
         self, step: Step, how: Callable[[NodeLink, list[RunKey]], Awaitable[Mapping[RunKey, StopResult]]]
     ) -> str:
         link = self._scope.link(step)
-        keys = [key for engine in step.engines if (key := self._scope.monitor.current(engine)) is not None]
+        keys = [stop.key for stop in step.stops]
         results = await how(link, keys)
         left: list[str] = []
         for key, result in results.items():
@@ -76,8 +78,19 @@ class Ending:
                 "processes are left: " + "; ".join(left),
                 hint="force (X) kills what carries the run's cookie; a process in state D waits for the driver",
             )
-        await self._scope.until(lambda: not any(self._scope.runs_now(engine) for engine in step.engines), HEARD_S)
+        await self._scope.until(lambda: not self._alive(step) or bool(self._others(step)), HEARD_S)
+        if other := self._others(step):
+            hint = "make the plan again to stop that run"
+            raise ConsoleError(f"launched anew since the plan was made, and left alone: {', '.join(other)}", hint=hint)
         return f"{len(keys)} stopped, no process left"
+
+    def _alive(self, step: Step) -> bool:
+        return any(self._scope.runs_now(stop.engine) for stop in step.stops)
+
+    def _others(self, step: Step) -> list[str]:
+        """Engines of the step that live as another run than the plan was shown for."""
+        seen = {stop.engine: (stop.key, self._scope.monitor.current(stop.engine)) for stop in step.stops}
+        return [name for name, (key, now) in seen.items() if self._scope.runs_now(name) and now not in (None, key)]
 
     async def verify(self, step: Step, say: Say) -> str:
         """After a stop: the ports are closed and the devices hold nothing of it any more, else the pids that do."""
@@ -102,9 +115,7 @@ class Ending:
     async def _left_on(self, step: Step, link: NodeLink) -> str:
         probe = listeners_probe()
         found = parse_listeners((await link.run_command(probe.argv, probe.timeout_s)).stdout)
-        address = self._scope.address(step)
-        ports = [self._scope.ranks[engine].port for engine in step.engines if engine in self._scope.ranks]
-        open_ports = [str(port) for port in ports if port and listens(found, address, port)]
+        open_ports = [str(each.port) for each in step.stops if each.port and listens(found, each.address, each.port)]
         if open_ports:
             return f"port {', '.join(open_ports)} still has a listener"
         wanted = self._devices(step)
@@ -140,9 +151,8 @@ class Ending:
         return f"{idle}, of {silent} npu-smi tells nothing" if silent else idle
 
     def _devices(self, step: Step) -> set[int]:
-        return {
-            device
-            for engine in step.engines
-            if engine in self._scope.ranks
-            for device in self._scope.ranks[engine].devices
-        }
+        return {device for stop in step.stops for device in stop.devices}
+
+
+def _stops(step: Step) -> EngineStops:
+    return step.payload if isinstance(step.payload, EngineStops) else EngineStops(())

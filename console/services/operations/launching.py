@@ -6,13 +6,9 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from console.commands.bundle import rank_command
-from console.commands.container import engine_container
-from console.commands.masking import masked_argv, masked_env
-from console.commands.script import cmd_sh
-from console.model.deployment import Rank
 from console.model.errors import ConsoleError, LinkLost, NodeError, Unreachable
 from console.model.pace import Pace, lasting, skew_of
+from console.model.payload import EngineLaunch, EngineLaunches, RunsAwaited
 from console.model.plan import Step
 from console.model.run import RunState
 from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, EventLevel, LinkState
@@ -20,6 +16,7 @@ from console.probes.checks_weights import SHARED_TYPES
 from console.probes.listeners import listeners_probe, listens, parse_listeners
 from console.services.monitoring.silence import slowest
 from console.services.operations.scope import Say, Scope
+from console.services.operations.step_text import run_data
 
 READY_LIMIT_S = 3600.0
 """How long a start may take before the console stops waiting; the engines are left alone (vllm-ascend's CI waits as long)."""
@@ -47,18 +44,14 @@ class Launching:
         busy = [engine for engine in step.engines if self._scope.runs_now(engine) and self._scope.plan.verb == "start"]
         if busy:
             raise ConsoleError(f"{', '.join(busy)} already runs", hint="stop it first")
-        ports = {
-            self._scope.ranks[engine].port: engine
-            for engine in step.engines
-            if self._scope.ranks[engine].port is not None
-        }
+        ranks = [launch.rank for launch in step.launches]
+        ports = {rank.port: rank for rank in ranks if rank.port is not None}
         if not ports:
             return await self._preflight(step, say, "idle")
         probe = listeners_probe()
         sample = await link.run_command(probe.argv, probe.timeout_s)
         found = parse_listeners(sample.stdout)
-        address = self._scope.address(step)
-        taken = [f"{port} ({engine})" for port, engine in ports.items() if port and listens(found, address, port)]
+        taken = [f"{port} ({rank.id})" for port, rank in ports.items() if listens(found, rank.address, port)]
         if taken:
             raise ConsoleError(
                 f"{step.node}: port {', '.join(taken)} already has a listener",
@@ -67,8 +60,8 @@ class Launching:
         return await self._preflight(step, say, f"idle, {len(ports)} port{'' if len(ports) == 1 else 's'} free")
 
     async def _preflight(self, step: Step, say: Say, seen: str) -> str:
-        """For engines only: the proxy starts when they run already."""
-        if self._scope.gate is None or all(self._scope.ranks[engine].role == "proxy" for engine in step.engines):
+        """Where the step asks for it: the proxy starts when engines run already."""
+        if self._scope.gate is None or not isinstance(step.payload, EngineLaunches) or not step.payload.preflight:
             return seen
         say(f"{seen}; preflight, up to a few minutes")
         asking = asyncio.ensure_future(self._scope.gate.ask(step.node))
@@ -87,21 +80,16 @@ class Launching:
     async def prepare(self, step: Step, say: Say) -> str:
         """Write every run directory of the node; nothing is started."""
         link = self._scope.link(step)
-        deployment = self._scope.monitor.deployment
-        written = [
-            (rank, cmd_sh(rank_command(deployment, rank), deployment.node(rank.node)))
-            for rank in (self._scope.ranks[engine] for engine in step.engines)
-        ]
         answers = await asyncio.gather(
             *(
                 link.prepare(
-                    self._scope.key(rank.id),
-                    self._spec(rank),
-                    script,
-                    self._scope.plan.basis.get(rank.id),
-                    container=engine_container(deployment, rank),
+                    launch.key,
+                    self._spec(launch),
+                    launch.script,
+                    launch.expected,
+                    container=launch.container.spec() if launch.container else None,
                 )
-                for rank, script in written
+                for launch in step.launches
             ),
             return_exceptions=True,
         )
@@ -110,7 +98,7 @@ class Launching:
             if isinstance(answer, BaseException):
                 raise answer
             kinds.append(answer)
-        return f"{len(step.engines)} written{self._shared(step, kinds)}"
+        return f"{len(step.launches)} written{self._shared(step, kinds)}"
 
     def _shared(self, step: Step, kinds: Sequence[str]) -> str:
         """Words on a base directory that several nodes may see: each would list and judge the runs of the others."""
@@ -122,18 +110,10 @@ class Launching:
         self._scope.monitor.note(EventLevel.WARNING, text, node=step.node)
         return f"; {text}"
 
-    def _spec(self, rank: Rank) -> dict[str, object]:
-        command = rank_command(self._scope.monitor.deployment, rank)
+    def _spec(self, launch: EngineLaunch) -> dict[str, object]:
         return {
             "cluster": self._scope.plan.cluster,
-            "group": rank.group,
-            "role": rank.role,
-            "dp_rank": rank.dp_rank,
-            "devices": list(rank.devices),
-            "port": rank.port,
-            "headless": rank.headless,
-            "argv": list(masked_argv(command.argv)),
-            "env": masked_env(command.env),
+            **run_data(launch),
             "by": self._scope.who,
             **({"restarts": list(self._scope.plan.restarts)} if self._scope.plan.restarts else {}),
         }
@@ -141,13 +121,12 @@ class Launching:
     async def launch(self, step: Step, say: Say) -> str:
         """Start what was written, all of the node at once."""
         link = self._scope.link(step)
-        done = await asyncio.gather(
-            *(link.commit(self._scope.key(engine)) for engine in step.engines), return_exceptions=True
-        )
+        done = await asyncio.gather(*(link.commit(launch.key) for launch in step.launches), return_exceptions=True)
         offset = self._scope.monitor.nodes[step.node].clock_offset_s or 0.0
         failed: list[str] = []
         lost: LinkLost | None = None
-        for engine, answer in zip(step.engines, done, strict=True):
+        for launch, answer in zip(step.launches, done, strict=True):
+            engine = launch.rank.id
             if isinstance(answer, RunState):
                 self._launched[engine] = (answer.started_at or time.time()) - offset
             elif isinstance(answer, LinkLost):
@@ -161,15 +140,15 @@ class Launching:
             raise NodeError("; ".join(failed), kind="refused", node=step.node, hint=hint)
         if lost is not None:
             raise lost
-        return f"{len(step.engines)} started{self._skew(step)}"
+        return f"{len(step.launches)} started{self._skew(step)}"
 
     def _skew(self, step: Step) -> str:
         """How far apart the ranks of each group of this step were started so far, clocks of the nodes compared."""
-        groups = dict.fromkeys(self._scope.ranks[engine].group for engine in step.engines)
-        layout, told = self._scope.monitor.deployment.layout, ""
-        for group in groups:
-            times = {engine: at for engine, at in self._launched.items() if self._scope.ranks[engine].group == group}
-            env = {**layout.env, **layout.groups[group].env} if group in layout.groups else {}
+        told = ""
+        of = {launch.rank.id: launch for launch in self._scope.plan.launches}
+        for group in dict.fromkeys(launch.rank.group for launch in step.launches):
+            times = {engine: at for engine, at in self._launched.items() if of[engine].rank.group == group}
+            env = next(launch.command.env for launch in step.launches if launch.rank.group == group)
             skew = skew_of(group, times, env)
             if skew is not None:
                 told += f"; start skew of {group} {skew.seconds:.1f} s" + (f", {skew.words()}" if skew.late else "")
@@ -178,20 +157,23 @@ class Launching:
 
     async def wait_ready(self, step: Step, say: Say) -> str:
         """Until every engine of the step is ready, one has failed, or the operator stops waiting."""
+        awaited = step.payload
+        if not isinstance(awaited, RunsAwaited):
+            raise ConsoleError("the plan names no run to wait for")
         began = time.monotonic()
         told: object = None
         while time.monotonic() - began < READY_LIMIT_S:
             if self._scope.cancelled.is_set():
                 return "not waited for any longer; the engines go on"
-            mine = self._mine(step)
+            mine = self._mine(awaited)
             if (end := _ended(mine, ())) is not None:
-                await self._scope.until(lambda: _explained(self._mine(step)), EXPLAIN_S)
-                await self._scope.until(lambda: _why(self._mine(step), self._diagnoses) is not None, DIAGNOSE_S)
-                raise _ended(self._mine(step), self._diagnoses) or end
+                await self._scope.until(lambda: _explained(self._mine(awaited)), EXPLAIN_S)
+                await self._scope.until(lambda: _why(self._mine(awaited), self._diagnoses) is not None, DIAGNOSE_S)
+                raise _ended(self._mine(awaited), self._diagnoses) or end
             ready = sum(each.state is EngineState.READY for each in mine)
             if ready == len(step.engines):
                 return f"{ready} ready after {time.monotonic() - began:.0f} s"
-            pace = self._scope.monitor.paces.get(self._scope.ranks[step.engines[0]].group)
+            pace = self._scope.monitor.paces.get(awaited.group)
             news, text = waiting_words(step, mine, pace, time.monotonic() - began)
             if news != told:
                 say(text)
@@ -205,10 +187,10 @@ class Launching:
     def _diagnoses(self) -> Sequence[Diagnosis]:
         return self._scope.monitor.snapshot.diagnoses
 
-    def _mine(self, step: Step) -> list[EngineSnapshot]:
-        """The engines of the step as far as the picture shows the runs of this plan, or what took their place."""
-        runs = self._scope.plan.runs
-        seen = [self._scope.monitor.snapshot.engines.get(name) for name in step.engines]
+    def _mine(self, awaited: RunsAwaited) -> list[EngineSnapshot]:
+        """The engines of these runs as far as the picture shows the runs, or what took their place."""
+        runs = {key.engine: key.run for key in awaited.keys}
+        seen = [self._scope.monitor.snapshot.engines.get(name) for name in runs]
         return [engine for engine in seen if engine is not None and (engine.run or "") >= runs[engine.id]]
 
 

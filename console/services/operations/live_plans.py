@@ -12,10 +12,10 @@ from dataclasses import replace
 from console.model.deployment import Deployment, Rank
 from console.model.errors import Refused, UsageError
 from console.model.findings import Finding, Severity
+from console.model.payload import AssignmentChange
 from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.snapshot import ClusterSnapshot, EngineState
 from console.services.assigning import assignment as operations
-from console.services.assigning.roles import reassigned
 from console.services.operations import routing
 from console.services.operations.membership import Answer
 from console.services.operations.plans import PlanMaker
@@ -51,9 +51,8 @@ def rolling(maker: PlanMaker, engines: Sequence[str]) -> Plan:
         confirm=maker.confirm("restart", touched, [name for name in touched if maker.running(name)]),
         findings=tuple(findings),
         losses=tuple(dict.fromkeys(loss for _, part in parts for loss in part.losses)),
-        basis={name: run for _, part in parts for name, run in part.basis.items()},
-        runs={name: run for _, part in parts for name, run in part.runs.items()},
         drain_s=maker.drain_s,
+        made_from=maker.deployment,
     )
 
 
@@ -95,20 +94,15 @@ def scaled(
         if nodes:
             raise UsageError("nodes are named only for groups that are added")
         return _shrunk(deployment, snapshot, now[count:], drain_s)
-    plan = _grown(deployment, snapshot, group, count - len(now), nodes, free, drain_s)
-    after = reassigned(deployment, plan.change[1]) if plan.change else deployment
-    return replace(plan, basis={rank.id: earlier(rank.id, rank.node) for rank in after.ranks() if rank.id in plan.runs})
+    return _grown(
+        deployment, snapshot, group, _copy_nodes(deployment, group, count - len(now), nodes, free), drain_s, earlier
+    )
 
 
-def _grown(
-    deployment: Deployment,
-    snapshot: ClusterSnapshot,
-    group: str,
-    more: int,
-    nodes: Sequence[str],
-    free: Mapping[str, int] | None,
-    drain_s: float,
-) -> Plan:
+def _copy_nodes(
+    deployment: Deployment, group: str, more: int, nodes: Sequence[str], free: Mapping[str, int] | None
+) -> tuple[tuple[str, ...], ...]:
+    """The nodes of each group that is added. Raises Refused when there are not exactly as many as it takes."""
     wanted = deployment.layout.groups[group].nodes
     chosen = tuple(nodes) or operations.spare_nodes(deployment, group, wanted * more, free)
     if len(chosen) != wanted * more:
@@ -116,21 +110,32 @@ def _grown(
         raise Refused(
             f"{more} more like {group} take {wanted * more} nodes, {len(chosen)} are there for them", hint=hint
         )
+    return tuple(chosen[at * wanted : (at + 1) * wanted] for at in range(more))
+
+
+def _grown(
+    deployment: Deployment,
+    snapshot: ClusterSnapshot,
+    group: str,
+    copies: Sequence[tuple[str, ...]],
+    drain_s: float,
+    earlier: Callable[[str, str], str | None],
+) -> Plan:
     after = deployment
     added: list[str] = []
-    for at in range(more):
-        after, name = operations.add_copy(after, group, chosen[at * wanted : (at + 1) * wanted])
+    for nodes in copies:
+        after, name = operations.add_copy(after, group, nodes)
         added.append(name)
-    maker = PlanMaker(after, snapshot, drain_s=drain_s)
+    maker = PlanMaker(after, snapshot, drain_s=drain_s, earlier=earlier)
     names = [rank.id for rank in after.ranks() if rank.group in added]
     plan = maker.make("start", names)
     shown = "; ".join(f"{name} on {', '.join(after.assignment.of(name))}" for name in added)
     return replace(
         plan,
         verb="scale",
-        stages=(_reassigning(deployment, f"add {shown}"), *plan.stages),
+        stages=(_reassigning(deployment, after, f"add {shown}"), *plan.stages),
         findings=(*plan.findings, *routing.cannot_tell(deployment, snapshot, adds=True)),
-        change=(deployment.assignment, after.assignment),
+        made_from=deployment,
     )
 
 
@@ -141,20 +146,21 @@ def _shrunk(deployment: Deployment, snapshot: ClusterSnapshot, leaving: Sequence
     after = deployment
     for name in leaving:
         after = operations.drop_copy(after, name)
+    title = f"take away {', '.join(leaving)}; its nodes are free then"
     return replace(
         plan,
         verb="scale",
         engines=tuple(names),
-        stages=(*plan.stages, _reassigning(deployment, f"take away {', '.join(leaving)}; its nodes are free then")),
+        stages=(*plan.stages, _reassigning(deployment, after, title)),
         findings=(*plan.findings, *routing.cannot_tell(deployment, snapshot, adds=False)),
-        change=(deployment.assignment, after.assignment),
+        made_from=deployment,
     )
 
 
-def _reassigning(deployment: Deployment, title: str) -> Stage:
-    first = next(rank.node for rank in deployment.ranks())
-    look = "kept on this machine: assignments/ in the console's state directory"
-    return Stage("assignment", (Step("reassign", "reassign", title, first, (), (f"# {look}",)),))
+def _reassigning(before: Deployment, after: Deployment, title: str) -> Stage:
+    first = next(rank.node for rank in before.ranks())
+    change = AssignmentChange(before.assignment, after.assignment)
+    return Stage("assignment", (Step("reassign", "reassign", title, first, (), change),))
 
 
 def mending(deployment: Deployment, snapshot: ClusterSnapshot, said: Answer, isolated: frozenset[str]) -> Plan:

@@ -13,15 +13,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from console.model.deployment import Rank
 from console.model.errors import ConsoleError, NodeError, Unreachable
+from console.model.payload import AssignmentChange, Endpoint, ProxyChange
 from console.model.plan import Step
 from console.model.snapshot import EngineState, LinkState
 from console.probes.metrics import parse_metrics
 from console.probes.sanitize import clean
 from console.remote.http import AsyncHttp, HttpAnswer
 from console.services.assigning.roles import reassigned
-from console.services.operations.routing import endpoint
 from console.services.operations.scope import Say, Scope
 
 ASK_S = 10.0
@@ -76,11 +75,11 @@ class Membership:
 
     async def reassign(self, step: Step, say: Say) -> str:
         """Make the plan's assignment the one that counts, unless somebody changed it since the plan was made."""
-        change, now = self._scope.plan.change, self._scope.monitor.deployment
-        if change is None or self._scope.change is None:
+        change, now = step.payload, self._scope.monitor.deployment
+        if not isinstance(change, AssignmentChange) or self._scope.change is None:
             raise ConsoleError("this plan changes no assignment")
-        before, after = change
-        if now.assignment != before:
+        after = change.after
+        if now.assignment != change.before:
             raise ConsoleError("the assignment was changed since the plan was made", hint="make the plan anew")
         self._scope.change(lambda was: reassigned(was, after))
         return "saved"
@@ -93,10 +92,11 @@ class Membership:
             if self._scope.plan.verb != "stop":
                 raise
             return f"{error}; stopped all the same"
-        limit = self._scope.plan.drain_s
+        change = _change(step)
+        limit = change.drain_s
         began, quiet, left = time.monotonic(), 0, 0
         while time.monotonic() - began < limit:
-            left = sum(await asyncio.gather(*(self._requests(rank) for rank in self._ranks(step))))
+            left = sum(await asyncio.gather(*(self._requests(each) for each in change.endpoints)))
             quiet = quiet + 1 if left == 0 else 0
             if quiet >= QUIET_LOOKS:
                 return f"{said}; no request left after {time.monotonic() - began:.0f} s"
@@ -112,13 +112,13 @@ class Membership:
 
     async def join(self, step: Step, say: Say) -> str:
         """Have the proxy list engines that are ready."""
-        deployment = self._scope.monitor.deployment
-        wanted = {endpoint(deployment, rank): rank.id for rank in self._ranks(step)}
+        change = _change(step)
+        wanted = {str(each): each.engine for each in change.endpoints}
         isolated = self._isolated(step)
         began, asked = time.monotonic(), set[str]()
         missing = dict(wanted)
         while time.monotonic() - began < JOIN_S and not self._scope.cancelled.is_set():
-            now = (await self._tell(step, "add", [])).of(self._role(step))
+            now = (await self._tell(step, [])).of(change.role)
             if gone := isolated & {name for each, name in wanted.items() if each not in now}:
                 isolated -= gone
                 await self._keep_isolated()
@@ -128,7 +128,7 @@ class Membership:
                 return f"{len(wanted)} behind the proxy"
             fresh = [each for each in missing if each not in now and each not in asked]
             if fresh:
-                await self._tell(step, "add", fresh)
+                await self._tell(step, fresh)
                 asked.update(fresh)
             say(_waiting(missing, isolated))
             await asyncio.sleep(LOOK_S)
@@ -138,9 +138,9 @@ class Membership:
         )
 
     async def _remove(self, step: Step) -> str:
-        deployment = self._scope.monitor.deployment
-        mine = {endpoint(deployment, rank): rank.id for rank in self._ranks(step)}
-        now = (await self._tell(step, "remove", [*mine])).of(self._role(step))
+        change = _change(step)
+        mine = {str(each): each.engine for each in change.endpoints}
+        now = (await self._tell(step, [*mine])).of(change.role)
         kept = [name for each, name in mine.items() if each in now]
         if kept:
             self._isolated(step).update(kept)
@@ -148,33 +148,27 @@ class Membership:
         self._scope.monitor.touch()
         return "isolated in the proxy" if kept else "taken out of the proxy"
 
-    async def _tell(self, step: Step, verb: str, endpoints: Sequence[str]) -> Answer:
-        port = self._scope.ranks["proxy"].port or 0
-        ask = {"type": self._role(step), "instances": list(endpoints)}
+    async def _tell(self, step: Step, endpoints: Sequence[str]) -> Answer:
+        """Ask for the step's change with some of its endpoints; none at all asks only what is listed."""
+        change = _change(step)
+        ask = {"type": change.role, "instances": list(endpoints)}
         http = self._scope.link(step).http()
-        answer = await http.post_json(self._scope.address(step), port, f"/instances/{verb}", ask, ASK_S)
-        return understood(answer)
+        path = f"/instances/{change.verb}"
+        return understood(await http.post_json(change.address, change.port, path, ask, ASK_S))
 
-    async def _requests(self, rank: Rank) -> int:
+    async def _requests(self, endpoint: Endpoint) -> int:
         """Requests an engine has that will end; those on one that is not ready never may. No answer counts as one."""
-        seen = self._scope.monitor.snapshot.engines.get(rank.id)
+        seen = self._scope.monitor.snapshot.engines.get(endpoint.engine)
         if seen is None or seen.state is not EngineState.READY:
             return 0
-        link = self._scope.link_to(rank.node)
+        link = self._scope.link_to(endpoint.node)
         if link.link.state is not LinkState.UP:
-            raise Unreachable(f"{rank.node} is not connected, so the requests on {rank.id} are not known")
-        address = self._scope.monitor.deployment.address(rank.node)
-        answer = await link.http().get(address, rank.port or 0, "/metrics", ASK_S)
+            raise Unreachable(f"{endpoint.node} is not connected, so the requests on {endpoint.engine} are not known")
+        answer = await link.http().get(endpoint.address, endpoint.port, "/metrics", ASK_S)
         if answer.error or answer.status != 200:
             return 1
         engines = parse_metrics(answer.body, 0.0).engines.values()
         return sum(int(each.gauges.get("running", 0) + each.gauges.get("waiting", 0)) for each in engines)
-
-    def _ranks(self, step: Step) -> list[Rank]:
-        return [self._scope.ranks[name] for name in step.engines]
-
-    def _role(self, step: Step) -> str:
-        return self._scope.ranks[step.engines[0]].role
 
     def _isolated(self, step: Step) -> set[str]:
         """What the running proxy was told to use no more, as long as it still counts it."""
@@ -185,6 +179,12 @@ class Membership:
         """For the other consoles, and for those that are opened later."""
         if self._scope.notes is not None:
             await self._scope.notes.keep_isolated()
+
+
+def _change(step: Step) -> ProxyChange:
+    if not isinstance(step.payload, ProxyChange):
+        raise ConsoleError("the plan names no engine for the proxy")
+    return step.payload
 
 
 def _waiting(missing: dict[str, str], isolated: set[str]) -> str:

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from console.journal import Journal
 from console.model.errors import ConsoleError, LinkLost, Refused, UsageError
+from console.model.payload import EngineLaunches
 from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent, Verb
 from console.model.snapshot import EventLevel
 from console.remote.link import NodeLink
@@ -30,6 +31,7 @@ from console.services.operations.membership import listed
 from console.services.operations.notes import Notes
 from console.services.operations.plans import DRAIN_S, PlanMaker
 from console.services.operations.scope import Runner, Scope
+from console.services.operations.step_text import step_commands
 from console.services.operations.steps import StepRunner
 from console.services.operations.unmanaged import ending_plan
 from console.services.readiness.gate import Gate
@@ -168,22 +170,48 @@ class Operator:
             raise Refused(f"{first.rule}: {first.message}", hint=first.fix)
         if self.running is not None:
             raise Refused(f"a plan to {self.running.verb} is still running", hint="wait for it, or stop it first")
+        self._must_fit(plan)
         self.running = plan
         self._cancelled.clear()
         try:
-            async with held(self._keeper(), plan, self._who, takeover=takeover, tell=self._tell):
-                self._monitor.work = own_work(plan, self._who, time.time())
-                if still is not None:
-                    await still()
-                if plan.runs and not plan.restarts and self._roles is not None:
-                    self._roles.keep()
-                self._journal.record("begin", takeover=takeover, override=[*sorted(override)], **self._facts(plan))
-                result = await self._stages(plan, notice, self._gate(plan, override), runner)
+            with self._monitor.current_deployment.holding(f"a {plan.verb}"):
+                return await self._run_held(plan, notice, runner, takeover, override, still)
         finally:
             self.running = self._monitor.work = None
+
+    async def _run_held(
+        self,
+        plan: Plan,
+        notice: Notice,
+        runner: Runner | None,
+        takeover: bool,
+        override: frozenset[str],
+        still: Callable[[], Awaitable[None]] | None,
+    ) -> PlanResult:
+        """Run it under the lease, with its beginning and its end in the journal."""
+        async with held(self._keeper(), plan, self._who, takeover=takeover, tell=self._tell):
+            self._monitor.work = own_work(plan, self._who, time.time())
+            if still is not None:
+                await still()
+            if plan.runs and not plan.restarts and self._roles is not None:
+                self._roles.keep()
+            facts: dict[str, JsonValue] = {
+                "override": [*sorted(override)],
+                **self._facts(plan),
+                "commands": _commands(plan),
+            }
+            self._journal.record("begin", takeover=takeover, **facts)
+            result = await self._stages(plan, notice, self._gate(plan, override), runner)
         outcomes = {step: str(outcome) for step, outcome in result.outcomes.items()}
         self._journal.record("end", outcomes=dict(outcomes), messages=dict(result.messages), **self._facts(plan))
         return result
+
+    def _must_fit(self, plan: Plan) -> None:
+        """What a launch carries was worked out from one deployment. Raises Refused when another one counts now."""
+        made_from = plan.made_from
+        if (plan.launches or plan.change) and made_from is not None and made_from != self._monitor.deployment:
+            text = "nodes, groups or addresses have changed since the plan was made"
+            raise Refused(text, hint="make the plan again: it would start other things now")
 
     def cancel(self) -> None:
         """Begin no further step. What has been started is left as it is: cancelling never kills."""
@@ -192,8 +220,8 @@ class Operator:
     def _gate(self, plan: Plan, override: frozenset[str]) -> Gate | None:
         if self._preflight is None:
             return None
-        launches = (stage.steps for stage in plan.stages if stage.steps[0].act == "launch")
-        return Gate(self._preflight, self._monitor, [[step.node for step in steps] for steps in launches], override)
+        turns = [[step.node for step in stage.steps if _asks_preflight(step)] for stage in plan.stages]
+        return Gate(self._preflight, self._monitor, [nodes for nodes in turns if nodes], override)
 
     def _keeper(self) -> NodeLink | None:
         return keeper(tuple(rank.node for rank in self._monitor.deployment.ranks()), self._links)
@@ -213,6 +241,7 @@ class Operator:
             "deployment": plan.deployment,
             "engines": list(plan.engines),
             **({"restarts": list(plan.restarts)} if plan.restarts else {}),
+            **({"runs": dict(plan.runs)} if plan.launches else {}),
             **({"process": asdict(plan.process)} if plan.process else {}),
         }
 
@@ -235,7 +264,7 @@ class Operator:
                 who,
                 self._cancelled,
                 gate,
-                self._roles.change if self._roles else None,
+                self._roles.change_by_plan if self._roles else None,
                 self._notes,
             )
         )
@@ -272,3 +301,12 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             for step in steps:
                 group.create_task(one(step), name=f"step {step.id}")
+
+
+def _asks_preflight(step: Step) -> bool:
+    return step.act == "check" and isinstance(step.payload, EngineLaunches) and step.payload.preflight
+
+
+def _commands(plan: Plan) -> dict[str, JsonValue]:
+    """What each step runs, as it was shown, by its id; secrets masked."""
+    return {step.id: [*commands] for step in plan.steps if (commands := step_commands(step))}

@@ -7,51 +7,43 @@ serving is told first who leaves and last who came back.
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from console.commands.bundle import rank_command
-from console.commands.container import engine_container_text
-from console.commands.masking import masked_argv, masked_env
-from console.commands.quoting import quote
-from console.model.deployment import Command, Deployment, Rank
+from console.model.deployment import Deployment, Rank
 from console.model.errors import UsageError
 from console.model.findings import Finding, Severity
 from console.model.pace import about
+from console.model.payload import EngineLaunch, EngineLaunches, RunsAwaited
 from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
 from console.model.restart import Restart, span
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.probes.engine_log import Phase
 from console.rules import check
-from console.services.monitoring.cadences import GRACE_S
 from console.services.operations import routing
 from console.services.operations.beforehand import of_earlier, of_unreached
+from console.services.operations.payloads import engine_launch, engine_stops
 
 DRAIN_S = 120.0
 """How long requests may go on by default after their engine was taken out of the proxy."""
 STOP_ORDER = ("proxy", "decode", "mixed", "prefill")
 
 
-def new_run_id(clock: float | None = None) -> str:
-    """A run id that sorts by time: UTC to the second, then four random characters."""
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(clock)) + "-" + secrets.token_hex(2)
-
-
-def command_text(command: Command) -> str:
-    """The command as a person would type it: variables, then words; secrets masked, one line."""
-    env = " ".join(f"{name}={quote(value)}" for name, value in masked_env(command.env).items())
-    words = " ".join(quote(word) for word in masked_argv(command.argv))
-    return f"{env} {words}" if env else words
-
-
 class PlanMaker:
     """Makes the plans of one deployment from one picture of it."""
 
-    def __init__(self, deployment: Deployment, snapshot: ClusterSnapshot, *, drain_s: float = DRAIN_S) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        snapshot: ClusterSnapshot,
+        *,
+        drain_s: float = DRAIN_S,
+        earlier: Callable[[str, str], str | None] | None = None,
+    ) -> None:
+        """`earlier` gives the newest run of an engine on a node where the snapshot does not have that engine yet."""
         self.deployment = deployment
         self.snapshot = snapshot
         self.drain_s = drain_s
+        self._earlier = earlier
         proxy = deployment.proxy_rank()
         self.ranks: dict[str, Rank] = {rank.id: rank for rank in deployment.ranks()}
         if proxy:
@@ -86,9 +78,8 @@ class PlanMaker:
                 *self._findings(verb, to_start if starts else []),
             ),
             losses=tuple(self._losses(verb, stopping)),
-            basis={name: self._run(name) for name in touched},
-            runs={name: new_run_id() for name in to_start} if starts else {},
             drain_s=self.drain_s,
+            made_from=self.deployment,
         )
 
     def chosen(self, verb: Verb, engines: Sequence[str]) -> list[str]:
@@ -124,8 +115,10 @@ class PlanMaker:
     def _seen(self, name: str) -> EngineSnapshot | None:
         return self.snapshot.engines.get(name)
 
-    def _run(self, name: str) -> str | None:
-        seen = self._seen(name)
+    def _newest_run(self, rank: Rank) -> str | None:
+        seen = self._seen(rank.id)
+        if seen is None and self._earlier is not None:
+            return self._earlier(rank.id, rank.node)
         return seen.run if seen else None
 
     def running(self, name: str) -> bool:
@@ -138,54 +131,42 @@ class PlanMaker:
 
     def _start_stages(self, names: Sequence[str]) -> list[Stage]:
         ranks = [self.ranks[name] for name in names if self.ranks[name].role != "proxy"]
-        stages = self._launch_stages(ranks, "")
+        launches = [engine_launch(self.deployment, rank, self._newest_run(rank)) for rank in ranks]
+        stages = self._launch_stages(launches, "")
         for group in dict.fromkeys(rank.group for rank in ranks):
-            members = tuple(rank.id for rank in ranks if rank.group == group)
-            node = next(rank.node for rank in ranks if rank.group == group)
+            mine = [launch for launch in launches if launch.rank.group == group]
             took = f"; {group}: {self.snapshot.usual[group].words()}" if group in self.snapshot.usual else ""
-            step = Step(f"ready:{group}", "wait-ready", f"wait until all of {group} is ready", node, members)
+            step = _awaiting(group, f"wait until all of {group} is ready", mine)
             if stages and stages[-1].steps[0].act == "wait-ready":
                 stages[-1] = Stage(stages[-1].title + took, (*stages[-1].steps, step))
             else:
                 stages.append(Stage("wait until ready" + took, (step,)))
-        proxies = [self.ranks[name] for name in names if self.ranks[name].role == "proxy"]
-        if proxies:
-            stages += self._launch_stages(proxies, "proxy ")
-            step = Step("ready:proxy", "wait-ready", "wait until the proxy answers", proxies[0].node, (proxies[0].id,))
+        for proxy in (self.ranks[name] for name in names if self.ranks[name].role == "proxy"):
+            last = [engine_launch(self.deployment, proxy, self._newest_run(proxy))]
+            stages += self._launch_stages(last, "proxy ")
+            step = _awaiting("proxy", "wait until the proxy answers", last)
             stages.append(Stage("wait until the proxy is ready", (step,), "proxy"))
         join = routing.joining(self.deployment, self.snapshot, names)
         return [*stages, join] if join else stages
 
-    def _launch_stages(self, ranks: Sequence[Rank], label: str) -> list[Stage]:
-        if not ranks:
+    def _launch_stages(self, launches: Sequence[EngineLaunch], label: str) -> list[Stage]:
+        if not launches:
             return []
-        by_node = _by_node(ranks)
-        checks, prepares, launches = [], [], []
-        for node, mine in by_node.items():
-            ids = tuple(rank.id for rank in mine)
-            ports = tuple(str(rank.port) for rank in mine if rank.port is not None)
-            look = ["cat /proc/net/tcp /proc/net/tcp6   # nothing may listen on " + ", ".join(ports)] if ports else []
-            title = f"{node}: reachable, idle, ports free"
-            if not label and self.deployment.node(node).hardware.devices:
-                look.append(f"dsv4-console check {node}   # what can stop a launch: devices, HBM, versions, weights")
-                title += ", preflight"
-            checks.append(Step(f"check:{label}{node}", "check", title, node, ids, tuple(look)))
-            commands = tuple(self._command(rank) for rank in mine)
-            prepares.append(Step(f"prepare:{label}{node}", "prepare", f"{node}: write {_count(ids)}", node, ids))
-            launches.append(
-                Step(f"launch:{label}{node}", "launch", f"{node}: start {_names(ids)}", node, ids, commands)
-            )
+        checks, prepares, starts = [], [], []
+        for node in dict.fromkeys(launch.rank.node for launch in launches):
+            mine = tuple(launch for launch in launches if launch.rank.node == node)
+            ids = tuple(launch.rank.id for launch in mine)
+            preflight = not label and self.deployment.node(node).hardware.devices > 0
+            title = f"{node}: reachable, idle, ports free" + (", preflight" if preflight else "")
+            work = EngineLaunches(mine, preflight)
+            checks.append(Step(f"check:{label}{node}", "check", title, node, ids, work))
+            prepares.append(Step(f"prepare:{label}{node}", "prepare", f"{node}: write {_count(ids)}", node, ids, work))
+            starts.append(Step(f"launch:{label}{node}", "launch", f"{node}: start {_names(ids)}", node, ids, work))
         return [
             Stage(f"{label}check", tuple(checks)),
             Stage(f"{label}prepare", tuple(prepares)),
-            Stage(f"{label}launch", tuple(launches)),
+            Stage(f"{label}launch", tuple(starts)),
         ]
-
-    def _command(self, rank: Rank) -> str:
-        """The engine's command, below that of its own container where it has one."""
-        text = command_text(rank_command(self.deployment, rank))
-        box = engine_container_text(self.deployment, rank)
-        return f"{box} \\\n  {text}" if box else text
 
     def _stop_stages(self, names: Sequence[str], act: Act) -> list[Stage]:
         leave = routing.leaving(self.deployment, self.snapshot, names, self.drain_s) if act == "stop" else None
@@ -209,24 +190,15 @@ class PlanMaker:
         return stages
 
     def _verify_step(self, node: str, engines: Sequence[EngineSnapshot]) -> Step:
-        ids = tuple(engine.id for engine in engines)
-        look = (
-            "cat /proc/net/tcp /proc/net/tcp6",
-            *(["npu-smi info"] if self.deployment.node(node).hardware.devices else []),
-        )
-        return Step(f"verify:{node}", "verify", f"{node}: ports closed, devices idle", node, ids, look)
+        return self._down_step("verify", f"verify:{node}", f"{node}: ports closed, devices idle", node, engines)
 
     def _stop_step(self, act: Act, role: str, node: str, engines: Sequence[EngineSnapshot]) -> Step:
-        ids = tuple(engine.id for engine in engines)
-        how = (
-            "kill -KILL every process that carries the run's cookie"
-            if act == "force"
-            else f"kill -TERM {{pid}}; after {GRACE_S:.0f} s kill -KILL what carries the run's cookie"
-        )
-        commands = tuple(
-            f"{engine.id}: " + how.replace("{pid}", str(engine.pid or "its main process")) for engine in engines
-        )
-        return Step(f"{act}:{role}:{node}", act, f"{node}: {act} {_names(ids)}", node, ids, commands)
+        title = f"{node}: {act} {_names([engine.id for engine in engines])}"
+        return self._down_step(act, f"{act}:{role}:{node}", title, node, engines)
+
+    def _down_step(self, act: Act, name: str, title: str, node: str, engines: Sequence[EngineSnapshot]) -> Step:
+        work = engine_stops(self.deployment, self.ranks, act, engines)
+        return Step(name, act, title, node, tuple(engine.id for engine in engines), work)
 
     def confirm(self, verb: Verb, touched: Sequence[str], stopping: Sequence[str]) -> Confirm:
         """What to type, by how much can break: the cluster's name for the worst, a count for several, a key for one."""
@@ -336,11 +308,11 @@ def _loads(engine: EngineSnapshot) -> bool:
     return engine.state is EngineState.DEGRADED and before and not engine.headless
 
 
-def _by_node(ranks: Sequence[Rank]) -> Mapping[str, list[Rank]]:
-    found: dict[str, list[Rank]] = {}
-    for rank in ranks:
-        found.setdefault(rank.node, []).append(rank)
-    return found
+def _awaiting(group: str, title: str, launches: Sequence[EngineLaunch]) -> Step:
+    """The step that waits for these runs."""
+    ids = tuple(launch.rank.id for launch in launches)
+    awaited = RunsAwaited(group, tuple(launch.key for launch in launches))
+    return Step(f"ready:{group}", "wait-ready", title, launches[0].rank.node, ids, awaited)
 
 
 def _by_stem(names: Sequence[str]) -> list[list[str]]:

@@ -6,12 +6,12 @@ dp one know what they were started with. It counts what it lists and probes none
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
-from console.commands.quoting import quote
 from console.model.deployment import Deployment, Rank
 from console.model.findings import Finding, Severity
+from console.model.payload import Endpoint, ProxyChange
 from console.model.plan import Act, Stage, Step
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 
@@ -37,14 +37,6 @@ def endpoint(deployment: Deployment, rank: Rank) -> str:
     return f"{deployment.address(rank.node)}:{rank.port}"
 
 
-def ask_text(proxy: EngineSnapshot, verb: str, role: str, endpoints: Sequence[str]) -> str:
-    """What a person would type on the proxy's node to have engines added or removed."""
-    body = quote(json.dumps({"type": role, "instances": list(endpoints)}))
-    return (
-        f"curl -s -X POST http://127.0.0.1:{proxy.port}/instances/{verb} -H 'Content-Type: application/json' -d {body}"
-    )
-
-
 def listed_ranks(deployment: Deployment, names: Iterable[str]) -> list[Rank]:
     """Those of these engines that a load-balance proxy has in its lists."""
     wanted = set(names)
@@ -58,7 +50,7 @@ def leaving(deployment: Deployment, snapshot: ClusterSnapshot, names: Sequence[s
         return None
     serving = [name for name in names if (seen := snapshot.engines.get(name)) and seen.state in SERVING]
     title = f"take {{}} out of the proxy, wait up to {drain_s:.0f} s for their requests"
-    steps = _steps(deployment, proxy, "drain", "remove", listed_ranks(deployment, serving), title)
+    steps = _steps(deployment, proxy, "drain", listed_ranks(deployment, serving), title, drain_s)
     return Stage("leave the proxy", steps, "proxy") if steps else None
 
 
@@ -67,7 +59,7 @@ def joining(deployment: Deployment, snapshot: ClusterSnapshot, names: Sequence[s
     proxy = live_proxy(snapshot)
     if proxy is None or proxy.id in names or not tellable(deployment):
         return None
-    steps = _steps(deployment, proxy, "join", "add", listed_ranks(deployment, names), "put {} behind the proxy")
+    steps = _steps(deployment, proxy, "join", listed_ranks(deployment, names), "put {} behind the proxy")
     return Stage("join the proxy", steps, "proxy") if steps else None
 
 
@@ -82,27 +74,35 @@ def quiet() -> Finding:
 
 def dropping(deployment: Deployment, proxy: EngineSnapshot, dead: Sequence[Rank]) -> Stage | None:
     """The stage that takes engines out of the proxy without waiting for them; None without one."""
-    steps = _steps(deployment, proxy, "leave", "remove", dead, "take {} out of the proxy")
+    steps = _steps(deployment, proxy, "leave", dead, "take {} out of the proxy")
     return Stage("leave the proxy", steps, "proxy") if steps else None
 
 
 def adding(deployment: Deployment, proxy: EngineSnapshot, ready: Sequence[Rank]) -> Stage | None:
     """The stage that puts engines that serve behind the proxy; None without one."""
-    steps = _steps(deployment, proxy, "join", "add", ready, "put {} behind the proxy")
+    steps = _steps(deployment, proxy, "join", ready, "put {} behind the proxy")
     return Stage("join the proxy", steps, "proxy") if steps else None
 
 
 def _steps(
-    deployment: Deployment, proxy: EngineSnapshot, act: Act, verb: str, ranks: Sequence[Rank], title: str
+    deployment: Deployment,
+    proxy: EngineSnapshot,
+    act: Act,
+    ranks: Sequence[Rank],
+    title: str,
+    drain_s: float = 0.0,
 ) -> tuple[Step, ...]:
     made = []
+    address = deployment.address(proxy.node)
     for role in BEHIND:
         mine = [rank for rank in ranks if rank.role == role]
         if mine:
             names = tuple(rank.id for rank in mine)
             shown = ", ".join(names[:4]) + (f" +{len(names) - 4} more" if len(names) > 4 else "")
-            text = ask_text(proxy, verb, role, [endpoint(deployment, rank) for rank in mine])
-            made.append(Step(f"{act}:{role}", act, title.format(shown), proxy.node, names, (text,)))
+            endpoints = tuple(Endpoint(rank.id, rank.node, rank.address, rank.port or 0) for rank in mine)
+            verb: Literal["add", "remove"] = "add" if act == "join" else "remove"
+            change = ProxyChange(address, proxy.port or 0, verb, role, endpoints, drain_s)
+            made.append(Step(f"{act}:{role}", act, title.format(shown), proxy.node, names, change))
     return tuple(made)
 
 

@@ -8,16 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from console.model.deployment import Rank
 from console.model.errors import LinkLost
 from console.model.plan import Outcome, Plan, Stage, Step
 from console.model.run import RunKey, RunState
 from console.model.snapshot import EngineState
 from console.remote.link import NodeLink
-from console.services.assigning.roles import Change, reassigned
+from console.services.assigning.roles import Change
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.notes import Notes
-from console.services.operations.plans import PlanMaker
 from console.services.readiness.gate import Gate
 
 Say = Callable[[str], None]
@@ -58,10 +56,6 @@ class Scope:
         self.gate = gate
         self.change = change
         self.notes = notes
-        self.ranks: dict[str, Rank] = PlanMaker(monitor.deployment, monitor.snapshot).ranks
-        if plan.change is not None:
-            after = reassigned(monitor.deployment, plan.change[1])
-            self.ranks = {**PlanMaker(after, monitor.snapshot).ranks, **self.ranks}
         self._links = links
 
     def link(self, step: Step) -> NodeLink:
@@ -72,17 +66,9 @@ class Scope:
         """The way to a node."""
         return self._links[node]
 
-    def address(self, step: Step) -> str:
-        """Service address of the step's node."""
-        return self.monitor.deployment.address(step.node)
-
-    def key(self, engine: str) -> RunKey:
-        """The run this plan makes for an engine."""
-        return RunKey(self.plan.deployment, engine, self.plan.runs[engine])
-
-    def run_state(self, engine: str, node: str) -> RunState | None:
-        """What the node last said of that run."""
-        return self.monitor.run_state(self.key(engine), node)
+    def run_state(self, key: RunKey, node: str) -> RunState | None:
+        """What the node last said of a run."""
+        return self.monitor.run_state(key, node)
 
     def runs_now(self, engine: str) -> bool:
         """Whether the engine is known to run."""

@@ -6,7 +6,7 @@ import time
 
 from console.model.errors import ConsoleError, LinkLost
 from console.model.plan import Outcome, Stage, Step
-from console.model.run import RunVerdict
+from console.model.run import RunKey, RunVerdict
 from console.model.snapshot import EventLevel
 from console.services.operations.ending import Ending
 from console.services.operations.launching import Launching
@@ -45,11 +45,11 @@ class StepRunner:
     async def discard(self, stage: Stage) -> None:
         """Take back what a failed prepare stage wrote, so that no half-made run is left."""
         for step in stage.steps:
-            for engine in step.engines:
-                key = self._scope.key(engine)
+            for launch in step.launches:
                 try:
-                    await self._scope.link(step).discard(key)
+                    await self._scope.link(step).discard(launch.key)
                 except ConsoleError as error:
+                    engine = launch.rank.id
                     self._scope.monitor.note(EventLevel.INFO, f"not discarded: {error}", node=step.node, engine=engine)
 
     async def settle(self, step: Step, lost: LinkLost) -> tuple[Outcome, str]:
@@ -66,10 +66,10 @@ class StepRunner:
 
     def _verdict(self, step: Step) -> tuple[Outcome, str]:
         if step.act == "launch":
-            alive = [engine for engine in step.engines if self._alive(engine, step.node)]
-            if len(alive) == len(step.engines):
+            alive = [launch for launch in step.launches if self._alive(launch.key, step.node)]
+            if len(alive) == len(step.launches):
                 return Outcome.DONE, "the link was lost; the engines run and are adopted"
-            return Outcome.FAILED, f"the link was lost; {len(alive)} of {len(step.engines)} engines run"
+            return Outcome.FAILED, f"the link was lost; {len(alive)} of {len(step.launches)} engines run"
         if step.act in ("stop", "force"):
             left = [engine for engine in step.engines if self._scope.runs_now(engine)]
             if not left:
@@ -77,6 +77,6 @@ class StepRunner:
             return Outcome.UNKNOWN, f"the link was lost; still there: {', '.join(left)}. Stop again when you are sure"
         return Outcome.UNKNOWN, "the link was lost; nothing was started"
 
-    def _alive(self, engine: str, node: str) -> bool:
-        state = self._scope.run_state(engine, node)
+    def _alive(self, key: RunKey, node: str) -> bool:
+        state = self._scope.run_state(key, node)
         return state is not None and state.verdict is RunVerdict.RUNNING

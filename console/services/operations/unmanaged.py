@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from console.model.errors import Refused, UsageError
-from console.model.plan import Confirm, Plan, ProcessId, Stage, Step
+from console.model.payload import ProcessEnd, ProcessId
+from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.snapshot import ClusterSnapshot
 from console.model.unmanaged import Unmanaged, Why
-from console.services.monitoring.cadences import GRACE_S
+from console.services.monitoring.cadences import GRACE_S, KILL_S
 from console.services.monitoring.unmanaged import lasting
 
 COMMAND_CHARS = 120
@@ -30,11 +31,9 @@ def ending_plan(verb: Literal["stop", "force"], snapshot: ClusterSnapshot, node:
         hint = "the driver has not let go of the memory: a reset of the device or a reboot of the node frees it"
         raise Refused(f"pid {pid} does not live any more; nothing can be signalled", hint=hint)
     process = ProcessId(node, pid, found.start, boot_id)
-    how = f"kill -TERM {pid}" if verb == "stop" else f"kill -KILL {pid} and every process below it"
-    wait = f"   # then {GRACE_S:.0f} s to end; nothing is killed" if verb == "stop" else ""
-    step = Step(
-        f"end:{node}", "end", f"{node}: {'TERM' if verb == 'stop' else 'KILL'} for pid {pid}", node, (), (how + wait,)
-    )
+    work = ProcessEnd(process, kill=verb == "force", limit_s=KILL_S if verb == "force" else GRACE_S)
+    title = f"{node}: {'TERM' if verb == 'stop' else 'KILL'} for pid {pid}"
+    step = Step(f"end:{node}", "end", title, node, (), work)
     return Plan(
         verb=verb,
         cluster=snapshot.cluster,
@@ -43,7 +42,6 @@ def ending_plan(verb: Literal["stop", "force"], snapshot: ClusterSnapshot, node:
         stages=(Stage("end a process that is not ours", (step,)),),
         confirm=Confirm("pid", str(pid)),
         losses=_losses(found, snapshot.at),
-        process=process,
     )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from console.commands.container import DRIVER_MOUNTS, image_of, run_container, weights_mount
-from console.commands.masking import masked_argv
 from console.commands.quoting import join, quote
 from console.model.cluster import Node
 from console.model.deployment import Deployment
@@ -151,12 +150,6 @@ def creation(deployment: Deployment, name: str) -> str:
     except UsageError:
         return ""
     return f"mkdir -p -m 700 {quote(node.base)} && {join(words)}"
-
-
-def shown_creation(deployment: Deployment, name: str) -> str:
-    """The same for eyes: secrets in further flags masked."""
-    node = deployment.node(name)
-    return f"mkdir -p -m 700 {quote(node.base)} && {join(masked_argv(creation_words(deployment, name)))}"
 
 
 def removal(node: Node) -> str:

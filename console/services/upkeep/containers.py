@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from console.commands.masking import masked_argv
 from console.commands.quoting import join
 from console.model.cluster import Node, Runtime
 from console.model.errors import ConsoleError, Refused, UsageError
 from console.model.findings import Finding, Severity
+from console.model.payload import NodeCommands
 from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.snapshot import LinkState
 from console.probes.batch import batch_argv, batch_timeout_s, parse_batch
@@ -32,10 +32,9 @@ from console.services.readiness.containers import (
     questions,
     removal,
     seen,
-    shown_creation,
 )
 from console.services.readiness.wanted import carrying, wanted_of
-from console.services.upkeep.errands import Chore, Errand, ErrandRunner, do, do_detached
+from console.services.upkeep.errands import Chore, Errand, ErrandRunner, argvs_of, do, do_detached
 
 Act = Literal["all", "create", "start", "adopt"]
 RULE = "CONTAINER"
@@ -156,10 +155,9 @@ class ContainerKeeper:
         elif act in ("all", "start"):
             _tell_differences(draft, node, found, "is started as it is")
             words = (*node.runtime.words, "start", found.name)
-            step = Step(
-                f"begin:{node.name}", "upkeep", f"{node.name}: start {found.name}", node.name, (), (join(words),)
-            )
-            draft.add("start", step, lambda say: self._begin(node, words))
+            title = f"{node.name}: start {found.name}"
+            step = Step(f"begin:{node.name}", "upkeep", title, node.name, (), NodeCommands((words,)))
+            draft.add("start", step, self._begin)
             self._plan_proof(draft, node)
         else:
             message = f"{found.name} on {found.node} is there, {found.container.status}"
@@ -186,16 +184,16 @@ class ContainerKeeper:
         words = creation_words(self._monitor.deployment, name)
         if not found.image_id and "--rootfs" not in words:
             self._plan_pull(draft, node, found.image)
-        text = shown_creation(self._monitor.deployment, name)
-        step = Step(f"create:{name}", "upkeep", f"{name}: create {found.name}", name, (), (text,))
-        draft.add("create", step, lambda say: self._create(node, words))
+        work = NodeCommands((("mkdir", "-p", "-m", "700", node.base), words))
+        step = Step(f"create:{name}", "upkeep", f"{name}: create {found.name}", name, (), work)
+        draft.add("create", step, lambda step, say: self._create(node, step))
         self._plan_proof(draft, node)
 
     def _plan_pull(self, draft: _Draft, node: Node, image: str) -> None:
         words = (*node.runtime.words, "pull", image)
         title = f"{node.name}: pull {image}"
-        step = Step(f"pull:{node.name}", "upkeep", title, node.name, (), (join(masked_argv(words)),))
-        draft.add("pull", step, lambda say: self._pull(node, words, say))
+        step = Step(f"pull:{node.name}", "upkeep", title, node.name, (), NodeCommands((words,)))
+        draft.add("pull", step, self._pull)
 
     def _plan_image(self, draft: _Draft, node: Node, found: Seen) -> None:
         """Where every start makes containers of its own the image is all there is to bring."""
@@ -210,8 +208,8 @@ class ContainerKeeper:
     def _plan_proof(self, draft: _Draft, node: Node) -> None:
         words = (*node.runtime.words, "exec", node.runtime.container, node.python, "--version")
         title = f"{node.name}: {node.runtime.container} runs and is as wanted"
-        step = Step(f"prove:{node.name}", "upkeep", title, node.name, (), (join(words),))
-        draft.add("verify", step, lambda say: self._prove(node))
+        step = Step(f"prove:{node.name}", "upkeep", title, node.name, (), NodeCommands((words,)))
+        draft.add("verify", step, lambda step, say: self._prove(node, step))
 
     async def _adopt(self, draft: _Draft, pairs: Sequence[str]) -> None:
         if not pairs:
@@ -240,10 +238,11 @@ class ContainerKeeper:
             _tell_differences(draft, other, found, "is adopted as it is")
             words = (*other.runtime.words, "exec", chosen, node.python, "--version")
             title = f"{name}: launch engines in {chosen} from now on"
-            step = Step(f"adopt:{name}", "upkeep", title, name, (), (join(words),))
+            step = Step(f"adopt:{name}", "upkeep", title, name, (), NodeCommands((words,)))
             draft.add("adopt", step, self._taking(other, self._adopted.written(node)))
 
-    async def _pull(self, node: Node, words: Sequence[str], say: Say) -> str:
+    async def _pull(self, step: Step, say: Say) -> str:
+        (words,) = argvs_of(step)
         told = ""
 
         def heard(log: str) -> None:
@@ -253,29 +252,30 @@ class ContainerKeeper:
                 told = text
                 say(text)
 
-        log = await do_detached(self._links[node.name], f"pull-{_plain(words[-1])}", words, heard)
+        log = await do_detached(self._links[step.node], f"pull-{_plain(words[-1])}", words, heard)
         lines = [line for line in log.split("\n") if line.strip()]
         return lines[-1][:160] if lines else "pulled"
 
-    async def _create(self, node: Node, words: Sequence[str]) -> str:
+    async def _create(self, node: Node, step: Step) -> str:
         found = await self._look(node)
         if found.container is not None:
             text = f"there is a container {found.name} on {node.name} now, {found.container.status}"
             raise Refused(text, hint="somebody made it meanwhile; look again")
         link = self._links[node.name]
-        await do(link, ("mkdir", "-p", "-m", "700", node.base))
-        made = await do(link, words, MAKE_S)
+        made = ""
+        for words in argvs_of(step):
+            made = await do(link, words, MAKE_S)
         return made.split("\n")[-1][:12]
 
-    async def _begin(self, node: Node, words: Sequence[str]) -> str:
-        await do(self._links[node.name], words, MAKE_S)
+    async def _begin(self, step: Step, say: Say) -> str:
+        (words,) = argvs_of(step)
+        await do(self._links[step.node], words, MAKE_S)
         return "started"
 
-    async def _prove(self, node: Node) -> str:
+    async def _prove(self, node: Node, step: Step) -> str:
         """It runs, our interpreter answers in it, and nothing differs that the plan did not tell."""
-        link = self._links[node.name]
-        words = (*node.runtime.words, "exec", node.runtime.container, node.python, "--version")
-        version = await do(link, words, SETTLE_S)
+        (words,) = argvs_of(step)
+        version = await do(self._links[node.name], words, SETTLE_S)
         found = await self._look(node)
         if found.container is None or not found.container.running:
             raise ConsoleError(f"{found.name} on {node.name} is {found.state}", hint=found.trouble)
@@ -283,8 +283,8 @@ class ContainerKeeper:
         return f"{version or node.python}{rest}"
 
     def _taking(self, node: Node, written: str) -> Errand:
-        async def take(say: Say) -> str:
-            text = await self._prove(node)
+        async def take(step: Step, say: Say) -> str:
+            text = await self._prove(node, step)
             self._adopted.take(node, instead=written)
             return f"{text}; used from the next start of a console on"
 

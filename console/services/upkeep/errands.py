@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 from console.commands.quoting import join
 from console.model.errors import ConsoleError, LinkLost, NodeError, Unreachable
+from console.model.payload import NodeCommands
 from console.model.plan import Outcome, Plan, Stage, Step
 from console.model.run import Sample
 from console.probes.sanitize import decode
 from console.remote.link import NodeLink
 from console.services.operations.scope import Say
 
-Errand = Callable[[Say], Awaitable[str]]
-"""Does one step; gives a line on how it went, raises ConsoleError when it failed."""
+Errand = Callable[[Step, Say], Awaitable[str]]
+"""Does one step by what it carries; gives a line on how it went, raises ConsoleError when it failed."""
 
 ASK_EVERY_S = 1.0
 BACK_S = 300.0
@@ -57,7 +58,7 @@ class ErrandRunner:
 
     async def run(self, step: Step, say: Say) -> str:
         """Do the step's errand."""
-        return await self._errands[step.id](say)
+        return await self._errands[step.id](step, say)
 
     async def discard(self, stage: Stage) -> None:
         """Nothing is prepared ahead."""
@@ -66,6 +67,13 @@ class ErrandRunner:
         """Nobody knows; the operator is told how to look."""
         await self._links[step.node].wait_up(QUICK_S)
         return Outcome.UNKNOWN, f"{lost}; look before you act again: {self._look}"
+
+
+def argvs_of(step: Step) -> tuple[tuple[str, ...], ...]:
+    """The commands that a step carries. Raises ConsoleError when it carries none."""
+    if not isinstance(step.payload, NodeCommands):
+        raise ConsoleError(f"the step {step.id} carries no command")
+    return step.payload.argvs
 
 
 async def do(link: NodeLink, argv: Sequence[str], timeout_s: float = QUICK_S) -> str:

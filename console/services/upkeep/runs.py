@@ -16,7 +16,7 @@ from console.probes.sanitize import decode
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.picture import current_run
-from console.services.operations.plans import new_run_id
+from console.services.operations.payloads import new_run_id
 from console.services.operations.scope import Say
 from console.services.upkeep.errands import BACK_S
 
@@ -49,7 +49,7 @@ class UpkeepRuns:
             "by": self._who,
         }
         box = own_container(deployment, deployment.node(name), engine)
-        await link.prepare(key, spec, script, found.key.run if found else None, container=box)
+        await link.prepare(key, spec, script, found.key.run if found else None, container=box.spec() if box else None)
         await link.commit(key)
         return key
 

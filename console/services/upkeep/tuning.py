@@ -13,6 +13,7 @@ from console.commands.container import inside
 from console.commands.quoting import quote
 from console.model.errors import ConsoleError, NodeError, Refused, UsageError
 from console.model.findings import Finding, Severity
+from console.model.payload import KernelSetting, KernelSettings
 from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.snapshot import ClusterSnapshot, LinkState
 from console.probes.batch import Job, batch_argv, batch_timeout_s, parse_batch
@@ -80,10 +81,12 @@ class Tuner:
             findings += _findings(found)
             mine = [each for each in found.drifts if not each.remedy]
             if mine:
-                commands = tuple(f"echo {quote(each.wanted)} > {PATHS[each.name]}   # was {each.now}" for each in mine)
+                work = KernelSettings(
+                    tuple(KernelSetting(each.name, PATHS[each.name], each.wanted, each.now) for each in mine)
+                )
                 title = f"{found.node}: set {', '.join(each.name for each in mine)}"
-                step = Step(f"tune:{found.node}", "upkeep", title, found.node, (), commands)
-                errands[step.id] = self._setting(found.node, mine)
+                step = Step(f"tune:{found.node}", "upkeep", title, found.node, (), work)
+                errands[step.id] = self._set
                 steps.append(step)
         if not steps:
             told = "; ".join(each.message for each in findings) or "every node is tuned"
@@ -147,27 +150,21 @@ class Tuner:
             )
         return Tuned(name, drifts=found)
 
-    def _setting(self, name: str, wanted: Sequence[Drift]) -> Errand:
-        async def run(say: object) -> str:
-            link = self._links[name]
-            words = [word for each in wanted for word in (each.name, PATHS[each.name], each.wanted)]
-            text = await do(link, ("sh", "-c", _SET, "tune", f"{link.node.base}/{RECORD}", *words))
-            now = Answer(text.encode()).sections
-            bad = [
-                f"{each.name} is {now.get(each.name) or 'unknown'}"
-                for each in wanted
-                if not settled(each.name, now.get(each.name, ""), each.wanted)
-            ]
-            if bad:
-                raise NodeError(
-                    f"not set: {'; '.join(bad)}",
-                    kind="os",
-                    node=name,
-                    hint="it takes root: set `sudo: true` for the node",
-                )
-            return f"{len(wanted)} set; the way back: dsv4-console tune --undo {name}"
-
-        return run
+    async def _set(self, step: Step, say: object) -> str:
+        link, work = self._links[step.node], step.payload
+        wanted = work.settings if isinstance(work, KernelSettings) else ()
+        words = [word for each in wanted for word in (each.name, each.path, each.value)]
+        text = await do(link, ("sh", "-c", _SET, "tune", f"{link.node.base}/{RECORD}", *words))
+        now = Answer(text.encode()).sections
+        bad = [
+            f"{each.name} is {now.get(each.name) or 'unknown'}"
+            for each in wanted
+            if not settled(each.name, now.get(each.name, ""), each.value)
+        ]
+        if bad:
+            hint = "it takes root: set `sudo: true` for the node"
+            raise NodeError(f"not set: {'; '.join(bad)}", kind="os", node=step.node, hint=hint)
+        return f"{len(wanted)} set; the way back: dsv4-console tune --undo {step.node}"
 
 
 def way_back(changes: Sequence[Change]) -> tuple[str, ...]:

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from console.commands.container import inside
-from console.commands.weights import fetch_script, serve_script, shown
+from console.commands.weights import PORT, fetch_argv, script_of, serve_argv
 from console.model.errors import ConsoleError, Refused, UsageError
 from console.model.findings import Finding, Severity
+from console.model.payload import NodeCommands
 from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.snapshot import LinkState
 from console.probes.batch import batch_argv, batch_timeout_s, jobs, parse_batch
@@ -25,7 +26,7 @@ from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.scope import Say
 from console.services.readiness.wanted import carrying, running_on, wanted_of
-from console.services.upkeep.errands import Chore, Errand, ErrandRunner
+from console.services.upkeep.errands import Chore, Errand, ErrandRunner, argvs_of
 from console.services.upkeep.runs import ASK_EVERY_S, UpkeepRuns, last_line
 
 SOURCE, COPY = "weights-source", "weights-copy"
@@ -143,16 +144,16 @@ class WeightKeeper:
         address = deployment.address(copy.source)
         gib = origin.weights.bytes / 2**30
         node = deployment.node(copy.source)
-        words = shown(node, "serve", copy.path, address, str(len(targets)))
+        work = NodeCommands((serve_argv(node, copy.path, address, len(targets)),))
         title = f"{copy.source}: serve {gib:.1f} GiB to {len(targets)} node{'s' if len(targets) > 1 else ''}"
-        serving = Step(f"serve:{copy.source}", "upkeep", title, copy.source, (), (words,))
-        errands: dict[str, Errand] = {serving.id: lambda say: self._serve(copy, len(targets))}
+        serving = Step(f"serve:{copy.source}", "upkeep", title, copy.source, (), work)
+        errands: dict[str, Errand] = {serving.id: lambda step, say: self._serve(copy, step)}
         steps = []
         for name in targets:
-            words = shown(deployment.node(name), "fetch", copy.path, address, "PORT")
+            work = NodeCommands((fetch_argv(deployment.node(name), copy.path, address),))
             title = f"{name}: bring what is missing or differs, verify"
-            step = Step(f"fetch:{name}", "upkeep", title, name, (), (words,))
-            errands[step.id] = self._fetching(copy, name)
+            step = Step(f"fetch:{name}", "upkeep", title, name, (), work)
+            errands[step.id] = self._fetching(copy)
             steps.append(step)
         production = "production" in deployment.cluster.tags
         plan = Plan(
@@ -173,19 +174,17 @@ class WeightKeeper:
             if alive := running_on(name, self._monitor.snapshot):
                 yield f"{name}: {len(alive)} engines run there; one that starts before the copy is whole fails"
 
-    async def _serve(self, copy: _Copy, fetchers: int) -> str:
-        deployment = self._monitor.deployment
-        node, address = deployment.node(copy.source), deployment.address(copy.source)
+    async def _serve(self, copy: _Copy, step: Step) -> str:
+        (argv,) = argvs_of(step)
         await self._end_idle_source(copy.source)
-        script = serve_script(node, copy.path, address, fetchers, copy.token)
-        key = await self._runs.launch(copy.source, SOURCE, script, ("serve", copy.path))
+        key = await self._runs.launch(copy.source, SOURCE, script_of(argv, copy.token), ("serve", copy.path))
         end = time.monotonic() + BEGIN_S
         while time.monotonic() < end:
             over = self._runs.ended(copy.source, key)
             log = await self._runs.tail(copy.source, key, 0)
             if found := _PORT.search(log):
                 copy.port = int(found[1])
-                return f"{log.splitlines()[0]}, at {address}:{copy.port}"
+                return f"{log.splitlines()[0]}, port {copy.port}"
             if over:
                 raise ConsoleError(last_line(log) or "the source ended and said nothing")
             await asyncio.sleep(ASK_EVERY_S / 4)
@@ -201,14 +200,13 @@ class WeightKeeper:
             raise Refused(f"{name} serves a copy already, to {', '.join(busy)}", hint="wait for it, or: weights stop")
         await self._runs.end(name, run)
 
-    def _fetching(self, copy: _Copy, name: str) -> Errand:
-        async def fetch(say: Say) -> str:
-            deployment = self._monitor.deployment
+    def _fetching(self, copy: _Copy) -> Errand:
+        async def fetch(step: Step, say: Say) -> str:
             if copy.port is None:
                 raise ConsoleError(f"{copy.source} serves nothing")
-            host = deployment.address(copy.source)
-            script = fetch_script(deployment.node(name), copy.path, host, copy.port, copy.token)
-            key = await self._runs.launch(name, COPY, script, ("fetch", copy.path, host))
+            name, (argv,) = step.node, argvs_of(step)
+            filled = [str(copy.port) if word == PORT else word for word in argv]
+            key = await self._runs.launch(name, COPY, script_of(filled, copy.token), ("fetch", copy.path))
             last = await self._runs.follow(name, key, say)
             if not last.startswith("complete"):
                 raise ConsoleError(last, hint="begin it again: what has been brought is kept")
