@@ -211,11 +211,13 @@ def _engine(engine: EngineSnapshot) -> dict[str, Any]:
         "progress": None if engine.progress is None else round(engine.progress, 3),
         "start_left_s": None if engine.start_left_s is None else round(engine.start_left_s),
         "age_s": None if engine.age_s is None else round(engine.age_s, 1),
-        "health": {rung.name: {"grade": str(rung.grade), "evidence": rung.evidence} for rung in engine.health},
+        "health": None
+        if engine.unasked
+        else {rung.name: {"grade": str(rung.grade), "evidence": rung.evidence} for rung in engine.health},
         "run": engine.run,
         "pid": engine.pid,
         "exit": None if engine.exit is None else {"code": engine.exit.code, "signal": engine.exit.signal},
-        "cause": engine.cause or None,
+        "cause": engine.cause or engine.unasked or None,
         "held_up": engine.held_up or None,
         "asked": None if engine.asked is None else {"by": engine.asked.by or None, "at": engine.asked.at},
         "signature": engine.signature or None,

@@ -121,6 +121,10 @@ class NodeSnapshot:
         return None if self.sampled_at is None else max(0.0, now - self.sampled_at)
 
 
+NOT_ASKED = "could not be asked"
+"""How the evidence of a rung begins that says nothing about the engine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rung:
     """One rung of the health ladder, with what was seen and when."""
@@ -269,6 +273,12 @@ class EngineSnapshot:
     """Where the newest run, live or ended, differs from what is planned now: what a restart would change."""
     isolated: tuple[str, ...] = ()
     """Of a proxy: engines it was told to use no more and still counts."""
+
+    @property
+    def unasked(self) -> str:
+        """Why nobody could ask it over HTTP, so that its health is not known; empty when it was asked, or needs not be."""
+        http = next((rung for rung in self.health if rung.name == "http" and rung.grade is Grade.UNKNOWN), None)
+        return http.evidence if http is not None and http.evidence.startswith(NOT_ASKED) else ""
 
     def why(self, now: float) -> str:
         """What explains its state in words: who wanted its end, and the cause; empty when it needs no explanation."""

@@ -29,6 +29,8 @@ class HttpAnswer:
     body: bytes
     took_s: float
     error: str = ""
+    asked: bool = True
+    """Whether the request got as far as the other machine: where not, its silence says nothing about the engine."""
 
 
 class Tunnel(Protocol):
@@ -84,6 +86,7 @@ class AsyncHttp:
         taken = bytearray()
         status = 0
         error = ""
+        asked = True
         try:
             async with (
                 asyncio.timeout(timeout_s),
@@ -99,9 +102,11 @@ class AsyncHttp:
                         break
         except (TimeoutError, httpcore.TimeoutException):
             error = f"no answer in {timeout_s:g} s" if not status else f"the answer was not complete in {timeout_s:g} s"
+        except NotAsked as failure:
+            error, asked = str(failure), False
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as failure:
             error = str(failure) or type(failure).__name__
-        return HttpAnswer(status, bytes(taken[:MAX_BODY]), time.monotonic() - began, error)
+        return HttpAnswer(status, bytes(taken[:MAX_BODY]), time.monotonic() - began, error, asked)
 
     @asynccontextmanager
     async def stream(
@@ -132,6 +137,10 @@ class AsyncHttp:
             yield response.status, response.aiter_stream()
 
 
+class NotAsked(httpcore.ConnectError):
+    """No way to the node: not connected, or its sshd opens no channel to the port."""
+
+
 class SshBackend(httpcore.AsyncNetworkBackend):
     """Opens direct-tcpip channels where httpcore wants TCP connections; they do not count as sessions in sshd."""
 
@@ -149,16 +158,16 @@ class SshBackend(httpcore.AsyncNetworkBackend):
         """A channel to `host:port` as the node sees it."""
         connection = self._tunnel.connection()
         if connection is None:
-            raise httpcore.ConnectError("the node is not connected")
+            raise NotAsked("the node is not connected")
         try:
             async with asyncio.timeout(timeout):
                 reader, writer = await connection.open_connection(host, port, encoding=None)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(f"no connection to {host}:{port} in {timeout:g} s") from error
         except asyncssh.ChannelOpenError as error:
-            raise httpcore.ConnectError(_refused(host, port, error)) from error
+            raise _refused(host, port, error) from error
         except (asyncssh.Error, OSError) as error:
-            raise httpcore.ConnectError(str(error)) from error
+            raise NotAsked(str(error) or type(error).__name__) from error
         return SshStream(reader, writer)
 
 
@@ -205,7 +214,10 @@ class SshStream(httpcore.AsyncNetworkStream):
         return None
 
 
-def _refused(host: str, port: int, error: asyncssh.ChannelOpenError) -> str:
+def _refused(host: str, port: int, error: asyncssh.ChannelOpenError) -> httpcore.ConnectError:
+    """Why a channel was not opened: by the port, which answered for the engine, or by sshd itself."""
+    if error.code == asyncssh.OPEN_CONNECT_FAILED:
+        return httpcore.ConnectError(f"connection to {host}:{port} refused ({error.reason})")
     if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
-        return "the node's sshd allows no TCP forwarding (set `http: direct` of the node, or AllowTcpForwarding)"
-    return f"connection to {host}:{port} refused ({error.reason})"
+        return NotAsked("the node's sshd refuses port forwarding")
+    return NotAsked(f"the node's sshd opens no channel ({error.reason})")

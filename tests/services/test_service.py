@@ -156,3 +156,17 @@ def test_strays_count_for_nothing() -> None:
     found = service(deployment(), engines, {}, NOW)
     assert found is not None
     assert found.reason == "no completion was answered yet"
+
+
+CLOSED = Rung("http", Grade.UNKNOWN, "could not be asked: the node's sshd refuses port forwarding", NOW)
+
+
+@pytest.mark.parametrize("works", [None, replace(ANSWERED, at=NOW - PROOF_S - 1.0)])
+def test_a_proxy_that_could_not_be_asked_is_unknown_and_not_unproven(works: Rung | None) -> None:
+    health = (CLOSED,) if works is None else (CLOSED, works)
+    assert (
+        told(UP, proxy={"health": health})
+        == "UNKNOWN: proxy could not be asked: the node's sshd refuses port forwarding"
+    )
+    gone = {**UP, **dict.fromkeys(ALL[2:6], FAILED)}
+    assert told(gone, proxy={"health": health}) == "DOWN: no decode", "what is sure counts more"

@@ -131,6 +131,29 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         EngineState.FAILED,
         "cores ended",
     ),
+    (
+        "nobody may ask, the log says ready",
+        _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=(Rung("http", Grade.UNKNOWN, "could not be asked"),)),
+        EngineState.READY,
+        "",
+    ),
+    (
+        "nobody may ask, the log says nothing yet",
+        _evidence(_run(RunVerdict.RUNNING), rungs=(Rung("http", Grade.UNKNOWN, "could not be asked"),)),
+        EngineState.STARTING,
+        "",
+    ),
+    (
+        "a headless rank that answers with nothing",
+        _evidence(
+            _run(RunVerdict.RUNNING),
+            headless=True,
+            log_ready=True,
+            rungs=(Rung("works", Grade.FAIL, "rank d-1: empty"),),
+        ),
+        EngineState.DEGRADED,
+        "rank d-1: empty",
+    ),
     ("headless loading", _evidence(_run(RunVerdict.RUNNING), headless=True), EngineState.STARTING, ""),
     (
         "headless by its own line",

@@ -48,6 +48,8 @@ def service(
     proof, evidence = _proof(doors, _since(mine, began), now)
     words = [word for role in ROLES if (word := _role(role, mine, proven=proof)) is not None]
     words += [word] if door.role == "proxy" and (word := _door(door)) is not None else []
+    if not proof and all(each.unasked for each in doors if each.state is EngineState.READY):
+        words += [(ServiceState.UNKNOWN, f"{door.id} {door.unasked}")] if door.unasked else []
     for state in (ServiceState.DOWN, ServiceState.UNKNOWN):
         if found := [reason for each, reason in words if each is state]:
             return Service(state, where, model, found[0])

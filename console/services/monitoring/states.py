@@ -104,6 +104,8 @@ def _running(evidence: Evidence, run: RunState) -> Verdict:
     if evidence.headless:
         return Verdict(EngineState.READY if evidence.log_ready else EngineState.STARTING)
     answers = {rung.name: rung.grade for rung in evidence.rungs}
+    if Grade.UNKNOWN in (answers.get("http"), answers.get("model")):
+        return Verdict(EngineState.READY if evidence.log_ready or evidence.was_ready else EngineState.STARTING)
     served = answers.get("http") is Grade.OK and answers.get("model") in (Grade.OK, Grade.SKIPPED)
     if served and (evidence.log_ready or not evidence.log_current or run.quiet):
         return Verdict(EngineState.READY)

@@ -17,6 +17,7 @@ STORM_S, CALM_S = 1.0, 0.2
 
 MEMORY_KILLED = "memory-killed"
 BAD_ANSWERS = "bad-answers"
+CANNOT_ASK = "cannot-ask"
 DISAGREE = "ranks-disagree"
 _KERNEL = ("the kernel killed", "killed by signal 9; the kernel killed")
 """How a node says so of a run (`console.node.memory`)."""
@@ -87,6 +88,14 @@ OWN = (
         "how bad it is.",
         "vLLM 0.21, sampling with temperature 0", where="console", fact=DISAGREE,
     ),
+    Signature(
+        "S11", "running", "it cannot be asked over HTTP",
+        "The console asks engines through the SSH connection of their node, and the node lets no request through: health, "
+        "metrics and answers of its engines are unknown, whatever they are.",
+        "Set `AllowTcpForwarding local` (and `PermitOpen any`) in the node's sshd_config and reload sshd, or `http: direct` of "
+        "the node in the cluster file if this machine reaches the engine's port.",
+        "OpenSSH sshd_config(5)", where="console", fact=CANNOT_ASK,
+    ),
 )  # fmt: skip
 """Conditions that no log line shows."""
 
@@ -108,6 +117,8 @@ def facts_of(snapshot: ClusterSnapshot, before: frozenset[tuple[str, str]]) -> I
         if engine.state not in (EngineState.READY, EngineState.DEGRADED):
             continue
         rungs = {rung.name: rung for rung in engine.health}
+        if engine.unasked:
+            yield CANNOT_ASK, engine.id, f"{engine.id} on {engine.node} {engine.unasked}"
         yield from _rungs(engine, rungs)
         yield from _load(engine, before)
         yield from _shared(snapshot, engine)

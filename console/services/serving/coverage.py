@@ -28,7 +28,7 @@ class RankProof:
     why: str = ""
     """What was wrong with its answer, or why it was not reached."""
     unreachable: bool = False
-    """Whether it was not reached because its node is out of reach."""
+    """Whether its node is out of reach, or lets no request through."""
 
 
 async def finished(

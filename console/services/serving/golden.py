@@ -28,6 +28,8 @@ class Comparison:
     """None when there was nothing to compare."""
     seen: str
     took_s: float = 0.0
+    asked: bool = True
+    """Whether both sides could be asked at all."""
 
 
 def pair(snapshot: ClusterSnapshot) -> tuple[EngineSnapshot, EngineSnapshot] | None:
@@ -52,7 +54,7 @@ class Golden:
         """Ask both sides for so many tokens. A difference counts when it is there twice: one answer may come too late."""
         sides = pair(self._monitor.snapshot)
         if sides is None:
-            return Comparison(None, "no prefill engine and proxy serve side by side")
+            return Comparison(None, "no prefill engine and proxy serve side by side", asked=False)
         alone, door = sides
         key = self._monitor.current(door.id)
         found = await self._once(alone, door, tokens, timeout_s)
@@ -76,7 +78,7 @@ class Golden:
         took = one.took_s + both.took_s
         wrong = complaint(one) or complaint(both)
         if wrong:
-            return Comparison(None, wrong, took)
+            return Comparison(None, wrong, took, one.asked and both.asked)
         first, second = completion_text(one), completion_text(both)
         if not first or not second:
             return Comparison(None, f"an answer without text: {first!r} and {second!r}", took)

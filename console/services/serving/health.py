@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from console.model.deployment import Deployment
 from console.model.run import RunKey
-from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
+from console.model.snapshot import NOT_ASKED, EngineSnapshot, EngineState, Grade, Rung
 from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
@@ -94,7 +94,7 @@ class HealthWatch:
 
     def _settle(self, learnt: RunRecord, rungs: tuple[Rung, ...]) -> None:
         """Failures count only when they repeat; before an engine ever was ready they are waiting."""
-        if _all_ok(rungs):
+        if _all_ok(rungs) or any(rung.grade is Grade.UNKNOWN for rung in rungs):
             learnt.http_failures = 0
             learnt.rungs = rungs
             return
@@ -128,8 +128,15 @@ def _all_ok(rungs: tuple[Rung, ...]) -> bool:
     return all(rung.grade in (Grade.OK, Grade.SKIPPED) for rung in rungs)
 
 
+def unasked(name: str, answer: HttpAnswer) -> Rung:
+    """The rung of an engine whose node let no question through: nothing is known of it."""
+    return Rung(name, Grade.UNKNOWN, f"{NOT_ASKED}: {clean(answer.error)}", time.time())
+
+
 def _health_rung(answer: HttpAnswer) -> Rung:
     now = time.time()
+    if not answer.asked:
+        return unasked("http", answer)
     if answer.error:
         return Rung("http", Grade.FAIL, clean(answer.error), now)
     if answer.status == 200:
@@ -140,6 +147,8 @@ def _health_rung(answer: HttpAnswer) -> Rung:
 
 def _proxy_rung(answer: HttpAnswer) -> Rung:
     now = time.time()
+    if not answer.asked:
+        return unasked("http", answer)
     if answer.error:
         return Rung("http", Grade.FAIL, clean(answer.error), now)
     counts = clean(answer.body.decode("utf-8", "replace"))[:120]
@@ -149,6 +158,8 @@ def _proxy_rung(answer: HttpAnswer) -> Rung:
 
 def _model_rung(answer: HttpAnswer, expected: str) -> Rung:
     now = time.time()
+    if not answer.asked:
+        return unasked("model", answer)
     if barred(answer):
         return Rung("model", Grade.SKIPPED, f"/v1/models 401: {WANTED}", now)
     if answer.error or answer.status != 200:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from console.model.errors import Refused, Unreachable, UsageError
-from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
+from console.model.snapshot import NOT_ASKED, EngineSnapshot, EngineState, Grade, Rung
 from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
@@ -189,7 +189,7 @@ class Verifier:
             answer = await http.post_json(
                 address, engine.port or 0, "/v1/chat/completions", full, ask.timeout_s, hear, headers
             )
-        passed, seen = stream.verdict(answer)
+        passed, seen = stream.verdict(answer) if answer.asked else (None, f"{NOT_ASKED}: {clean(answer.error)}")
         about = target.process if target else engine.id
         return work.tell(Proof(f"chat {number} {how}", passed, seen, answer.took_s, about, number))
 
@@ -269,7 +269,7 @@ class Verifier:
             why = f"{server.node} is out of reach" if gone else f"{target.server} is {server.state}"
             return RankProof(target.id, target.process, None, why, gone)
         if proof.passed is None:
-            return RankProof(target.id, target.process, None, proof.seen)
+            return RankProof(target.id, target.process, None, proof.seen, unreachable=True)
         got = True if target.index is None else reached(target, before, after)
         if got is False:
             return RankProof(target.id, target.process, None, f"{target.server} passed it no request")
@@ -281,7 +281,7 @@ class Verifier:
         sides = pair(self._monitor.snapshot)
         found = await self._golden.compare(GOLDEN_TOKENS, timeout_s)
         name = f"golden: {sides[0].id if sides else 'prefill'} alone and through {door.id}"
-        proof = Proof(name, found.agree or False, found.seen, found.took_s, door.id)
+        proof = Proof(name, (found.agree or False) if found.asked else None, found.seen, found.took_s, door.id)
         if found.agree is not False:
             return proof
         mend = "check block size, KV layout and quantization of both"
@@ -297,6 +297,7 @@ class Verifier:
                 wrong.setdefault(rank.engine, f"{name}{rank.why}")
         chats = [each for each in made.proofs if each.number and each.name.endswith(f" through {door.id}")]
         bad = [each for each in chats if each.passed is False]
+        good = [each for each in chats if each.passed]
         blamed = {each.engine for each in made.ranks if each.answered is False}
         if bad and not blamed:
             wrong[door.id] = f"{len(bad)} of {len(chats)} chats failed: {bad[0].seen}"
@@ -304,7 +305,7 @@ class Verifier:
             if proof.passed is False and proof.number and proof not in chats and not blamed:
                 wrong.setdefault(proof.engine, proof.seen)
         right = {each.engine for each in made.ranks} - {each.engine for each in made.ranks if not each.answered}
-        right |= {door.id} if chats and not bad else set()
+        right |= {door.id} if good and not bad else set()
         for name in {*wrong, *right}:
             key = self._monitor.current(name)
             if key is None:

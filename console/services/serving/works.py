@@ -23,6 +23,7 @@ from console.services.serving.access import WANTED, barred
 from console.services.serving.answers import EMPTY_200, EMPTY_500, complaint, proxy_fact
 from console.services.serving.conditions import BAD_ANSWERS, DISAGREE
 from console.services.serving.golden import DIFFER, Golden
+from console.services.serving.health import unasked
 from console.services.serving.ranks import RankTarget, rank_targets
 from console.services.serving.trial import TOKENS, Said, odd_ones, one_answer, said, send_trial, trial_fault, undecided
 
@@ -146,6 +147,8 @@ class WorksWatch:
         now, limit = time.time(), self._cadences.works_timeout_s
         name = "" if target.index is None else f"rank {target.id}: "
         failed = (run, target.id)
+        if not answer.asked:
+            return unasked("works", answer)
         if barred(answer):
             self._failures.pop(failed, None)
             return Rung("works", Grade.SKIPPED, f"401: {WANTED}", now)
@@ -173,7 +176,9 @@ class WorksWatch:
             learnt.facts.pop(fact, None)
         wrong = "" if barred(answer) else trial_fault(answer)
         spoilt = [*self._spoilt()]
-        if barred(answer):
+        if not answer.asked:
+            learnt.works = unasked("works", answer)
+        elif barred(answer):
             learnt.works = Rung("works", Grade.SKIPPED, f"401: {WANTED}", now)
             self._failures.pop(failed, None)
         elif not wrong:
