@@ -26,6 +26,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 HEAD_BYTES = 240
 """A stamp begins and ends within so many bytes of its line."""
@@ -131,9 +132,8 @@ class Around:
         return cls(at + _EARLY_S - _YEAR_S)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wall:
-    """The time of day and date that a stamp shows, as seconds since the epoch if it were UTC; both of a repeated hour."""
+class Meanings(NamedTuple):
+    """The instants that a stamp may mean: two that differ only in an hour that daylight saving repeats."""
 
     early: float
     late: float
@@ -142,28 +142,35 @@ class _Wall:
 class Clock:
     """The clock that stamped one log."""
 
-    def __init__(self, zone: Zone, around: Around, *, ahead_s: float = 0.0) -> None:
+    def __init__(self, zone: Zone, around: Around, *, ahead_s: float = 0.0, begun: float | None = None) -> None:
         """`zone` is that of the stamps; `ahead_s` is how far that clock is ahead of ours, measured, seconds.
 
-        `around` is by our clock.
+        `around` is by our clock, and so is `begun`, before which no line was stamped.
         """
         self.zone = zone
+        self.begun = begun
         self.ahead_s = ahead_s
         self.around = around
-        self._known: dict[bytes, _Wall | None] = {}
+        self._known: dict[bytes, Meanings | None] = {}
 
     def at(self, line: bytes, after: float | None = None) -> float | None:
         """When a line was stamped, seconds since the epoch on our clock; None when it bears no stamp, or no possible one.
 
         `after` is the time of a line before it: of an hour that is repeated it tells which is meant.
         """
+        meant = self.meanings(line)
+        return None if meant is None else self._chosen(meant, after)
+
+    def meanings(self, line: bytes) -> Meanings | None:
+        """All that the stamp of a line may mean; None as for `at`."""
         found = find(line)
-        return None if found is None else self._instant(found, self.around, after)
+        return None if found is None else self._instants(found, self.around)
 
     def read(self, stamp: str, around: Around | None = None, after: float | None = None) -> float | None:
         """The same for a stamp that `written` gave, and a year known better."""
         found = _LINE.fullmatch(stamp.encode("ascii", "replace"))
-        return None if found is None else self._instant(found, around or self.around, after)
+        meant = None if found is None else self._instants(found, around or self.around)
+        return None if meant is None else self._chosen(meant, after)
 
     def wall(self, at: float) -> datetime:
         """What this clock shows at an instant of ours: date and time in its zone, no zone attached."""
@@ -172,42 +179,53 @@ class Clock:
 
     def instant(self, wall: datetime, after: float | None = None) -> float:
         """The instant at which this clock shows a date and time, seconds since the epoch on our clock."""
-        meant = self._meant(wall.replace(tzinfo=UTC).timestamp())
-        return self._chosen(meant, 0.0, after)
+        return self._chosen(self._shifted(self._meant(wall.replace(tzinfo=UTC).timestamp()), 0.0), after)
 
-    def _instant(self, found: re.Match[bytes], around: Around, after: float | None) -> float | None:
+    def put_back(self, meant: Meanings) -> float:
+        """The instant at which the clock is put back to repeat an hour, by two instants that it shows alike."""
+        low, high = meant.early + self.ahead_s, meant.late + self.ahead_s
+        before = self.zone(low)
+        while high - low > 0.01:
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.zone(middle) == before else (low, middle)
+        return round(high) - self.ahead_s
+
+    def _instants(self, found: re.Match[bytes], around: Around) -> Meanings | None:
         key = found["dated"] or found["glog"]
         part = found["part"]
         fraction = float(b"0." + part.translate(None, b".,")) if part else 0.0
         if found["zone"]:
             seconds = _seconds(key, around.begin)
-            return None if seconds is None else seconds - _east(found["zone"]) + fraction - self.ahead_s
-        if around is not self.around:
+            east = _east(found["zone"])
+            return None if seconds is None else self._shifted(Meanings(seconds - east, seconds - east), fraction)
+        if around is not self.around or key not in self._known:
             seconds = _seconds(key, around.begin + self.ahead_s)
             meant = None if seconds is None else self._meant(seconds)
-        elif key in self._known:
-            meant = self._known[key]
+            if around is self.around:
+                if len(self._known) >= _KNOWN:
+                    self._known.clear()
+                self._known[key] = meant
         else:
-            seconds = _seconds(key, around.begin + self.ahead_s)
-            meant = None if seconds is None else self._meant(seconds)
-            if len(self._known) >= _KNOWN:
-                self._known.clear()
-            self._known[key] = meant
-        return None if meant is None else self._chosen(meant, fraction, after)
+            meant = self._known[key]
+        return None if meant is None else self._shifted(meant, fraction)
 
-    def _meant(self, wall: float) -> _Wall:
-        """The instants, on the log's clock, at which its zone shows a time: two that differ where an hour is repeated."""
+    def _meant(self, wall: float) -> Meanings:
+        """The instants, on the log's clock, at which its zone shows a time that is given as if it were UTC."""
         before, behind = self.zone(wall - 86400.0), self.zone(wall + 86400.0)
         if before == behind:
-            return _Wall(wall - before, wall - before)
+            return Meanings(wall - before, wall - before)
         fits = [wall - east for east in (before, behind) if self.zone(wall - east) == east]
-        return _Wall(min(fits), max(fits)) if fits else _Wall(wall - before, wall - before)
+        return Meanings(min(fits), max(fits)) if fits else Meanings(wall - before, wall - before)
 
-    def _chosen(self, meant: _Wall, fraction: float, after: float | None) -> float:
-        early = meant.early + fraction - self.ahead_s
-        if meant.late == meant.early or after is None or early >= after - _BACK_S:
-            return early
-        return meant.late + fraction - self.ahead_s
+    def _shifted(self, meant: Meanings, by: float) -> Meanings:
+        """From the log's clock to ours; of an hour that is repeated only what the begin of the log allows."""
+        early, late = meant.early + by - self.ahead_s, meant.late + by - self.ahead_s
+        if early != late and self.begun is not None and early < self.begun - _BACK_S:
+            early = late
+        return Meanings(early, late)
+
+    def _chosen(self, meant: Meanings, after: float | None) -> float:
+        return meant.early if after is None or meant.early >= after - _BACK_S else meant.late
 
 
 _KNOWN = 4096
@@ -281,7 +299,8 @@ def clock_of(head: bytes, started_at: float | None, told: Zone | None, *, until:
     if started_at is None:
         return Clock(told or here, Around.until(until), ahead_s=ahead_s)
     zone = zone_of(first_stamped(head), started_at, told)
-    return Clock(zone or here, Around.since(started_at - ahead_s), ahead_s=ahead_s)
+    begun = started_at - ahead_s
+    return Clock(zone or here, Around.since(begun), ahead_s=ahead_s, begun=begun)
 
 
 class LineTimes:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Literal
 
 from console.probes.sanitize import clean
 from screens.lines import Line, Span, fit, shown, width, wrap
 from screens.logs.sieve import Pattern
-from screens.logs.times import ORIGIN
 
 _LEVEL = re.compile(
     r"\b(ERROR|CRITICAL|FATAL|WARNING|WARN)\b|^Traceback \(most recent call last\)|^[A-Za-z_.]{0,80}(?:Error|Exception):"
@@ -49,7 +47,7 @@ class Manner:
     needle: re.Pattern[str] | None = None
     stamps: Stamps = "auto"
     origin: float | None = None
-    """What ages and times since are counted from, in seconds of the log's own clock."""
+    """What ages and times since are counted from, seconds since the epoch by our clock."""
     label_cells: int = 0
     """Width of the names of ranks; 0 without them."""
 
@@ -137,11 +135,6 @@ def level_role(text: str) -> str:
     if found is None:
         return ""
     return "warn" if found.group(1) in ("WARNING", "WARN") else "fail"
-
-
-def clock_words(seconds: float) -> str:
-    """A moment of the day: `10:15:02`."""
-    return (ORIGIN + timedelta(seconds=seconds)).strftime("%H:%M:%S")
 
 
 def without_stamp(text: str) -> str:

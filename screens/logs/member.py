@@ -1,31 +1,28 @@
-"""One engine's log inside a view of several: its lines with the time they count for, by a clock common to all of them.
+"""One engine's log inside a view of several: its lines with the time they count for, seconds since the epoch by our clock.
 
 A line without a stamp counts for the time of the line before it. What is merged, folded or drawn is decided elsewhere.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from console.services.logs.copies import LogNote
-from screens.logs import times
 from screens.logs.file import LogFile
 from screens.logs.filtered import Shown
 from screens.logs.hunt import Hunt
 from screens.logs.sieve import Pattern
+from screens.logs.times import Times
 
 _LOOKED_BACK = 400
 """Lines without a stamp that are passed over on the way back to one that has it."""
 
 
 class Member:
-    """A log, the name of its engine, and how far its node's clock is from the common one."""
+    """A log, the name of its engine, and its times."""
 
-    def __init__(self, engine: str, file: LogFile, *, ahead_s: float = 0.0) -> None:
+    def __init__(self, engine: str, file: LogFile, times: Times | None = None) -> None:
         self.engine = engine
         self.file = file
-        self.ahead_s = ahead_s
-        """Seconds by which stamps of this log are ahead of the common clock."""
+        self.times = times or Times(file)
         self.shown: Shown | None = None
         """What a filter leaves of the log; None leaves all."""
         self.ended = False
@@ -37,6 +34,7 @@ class Member:
 
     def forget(self) -> None:
         """The file has begun anew."""
+        self.times.forget()
         self._run = (0, -1, 0.0)
         if self.shown is not None:
             self.shown = self.shown.anew(self.file)
@@ -66,7 +64,7 @@ class Member:
         return end < self.file.size or self.ended or self.file.ends_line(end)
 
     def time(self, start: int) -> float:
-        """Seconds of the common clock at which a line was written; 0 in a log without any stamp."""
+        """What a line is ordered by: the time of the last stamp up to it, however long before; 0 in a log without any stamp."""
         low, high, when = self._run
         if low <= start <= high:
             return when
@@ -77,22 +75,17 @@ class Member:
             if low <= at <= high:
                 self._run = (low, start, when)
                 return when
-            if (own := self._own(at)) is not None:
+            if (own := self.times.own(at)) is not None:
                 self._run = (at, start, own)
                 return own
             at = self.file.before(at)
-        found = times.first_stamp(self.file, start)
-        when = times.seconds(found) - self.ahead_s if found else 0.0
+        when = self.times.first(start) or 0.0
         self._run = (at or 0, start, when)
         return when
 
-    def _own(self, start: int) -> float | None:
-        found = times.stamp_s(self.file.text(start)[0])
-        return None if found is None else found - self.ahead_s
-
     def at(self, when: float) -> int:
-        """Where the first line of a moment of the common clock begins; the end of the file when there is none."""
-        found = times.at(self.file, times.ORIGIN + timedelta(seconds=when + self.ahead_s))
+        """Where the first line of a moment begins; the end of the file when there is none."""
+        found = self.times.at(when)
         return self.file.size if found is None else found
 
     def notes_before(self, start: int) -> list[LogNote]:
@@ -101,11 +94,6 @@ class Member:
             return []
         above = self.file.before(start)
         return [note for note in self.notes if (-1 if above is None else above) < note.offset <= start]
-
-    def last(self) -> float | None:
-        """The time of the last stamp; None when there is none near the end."""
-        found = times.last_stamp(self.file)
-        return None if found is None else times.seconds(found) - self.ahead_s
 
     def hunt(self, wanted: Pattern, start: int, *, forward: bool) -> Hunt:
         """Look for a pattern among the lines that a filter keeps."""

@@ -6,6 +6,7 @@ No log is read as a whole: the stretch begins anywhere, and its ends are one off
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 
 from screens.logs.folding import WITHIN_S, Entry, Folds, Spot, key_of
@@ -132,7 +133,7 @@ class Merge:
         return [
             (member.file.after(start) if behind else start)
             if index == at
-            else member.at(when + _LEAST if index < at else when)
+            else member.at(math.nextafter(when, math.inf) if index < at else when)
             for index, member in enumerate(self.members)
         ]
 
@@ -149,7 +150,3 @@ class Merge:
                 if (found := self.find(spot)) is not None:
                     return found
         return None
-
-
-_LEAST = 0.0005
-"""Seconds that are less than any two stamps differ by."""

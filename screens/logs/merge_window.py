@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from console.services.logs.copies import LogNote
 from screens.lines import Line
-from screens.logs import times
 from screens.logs.drawing import note_row, pieces, text_of
 from screens.logs.folding import Entry, Spot
 from screens.logs.member import Member
@@ -75,12 +74,11 @@ class MergeWindow(Sources):
             self._counted[index] += len(data)
             self.fresh += data.count(b"\n")
 
-    def when(self) -> float | None:
-        """The time of the line on top, or of the last one while following."""
+    def when(self) -> str:
+        """The time of the line on top, or of the last one while following, by the clock of the first log: `10:15:02`."""
         entries = self.merge.entries
-        if not entries:
-            return None
-        return entries[-1 if self.following else min(self._top, len(entries) - 1)].time
+        at = entries[-1 if self.following else min(self._top, len(entries) - 1)].time if entries else 0.0
+        return f"{self.merge.members[0].times.clock.wall(at):%H:%M:%S}" if at else ""
 
     def writers(self) -> str:
         """Who wrote the line the search stands on, when that were several."""
@@ -116,7 +114,7 @@ class MergeWindow(Sources):
         )
         if self.hit in entry.spots:
             standing = replace(standing, current=True)
-        stamped = times.stamp_s(raw) is not None
+        stamped = member.times.own(start)
         notes = [
             note_row(f"{self.names.engines[each]}: {note.text}", self.manner)
             for each, at in entry.spots
@@ -127,7 +125,7 @@ class MergeWindow(Sources):
             None,
             self.manner,
             standing,
-            at=entry.time if stamped else None,
+            at=stamped,
             label=self.names.label(entry),
         )
 

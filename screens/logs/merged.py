@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 
 from screens.lines import Line
-from screens.logs import times
 from screens.logs.drawing import text_of
 from screens.logs.filtered import Shown
 from screens.logs.folding import Spot
@@ -150,8 +148,8 @@ class Merged(MergeWindow):
     def moment(self, words: str) -> Spot | None:
         """Where a moment begins, by the clock of the first log."""
         last = self._last()
-        found = times.moment(words, times.ORIGIN + timedelta(seconds=last)) if last is not None else None
-        return self._at(times.seconds(found)) if found is not None else None
+        found = self.merge.members[0].times.meant(words, last) if last is not None else None
+        return self._at(found) if found is not None else None
 
     def ago(self, seconds: float) -> Spot | None:
         """Where the last so many seconds begin."""
@@ -159,7 +157,8 @@ class Merged(MergeWindow):
         return None if last is None else self._at(last - seconds)
 
     def _last(self) -> float | None:
-        return max((last for member in self.merge.members if (last := member.last()) is not None), default=None)
+        lasts = (member.times.last() for member in self.merge.members)
+        return max((last for last in lasts if last is not None), default=None)
 
     def _at(self, when: float) -> Spot | None:
         spots = [

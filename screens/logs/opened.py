@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from screens.logs import times
-from screens.logs.clocks import Clock
+from console.probes.log_time import Clock
+from console.services.logs.clocks import run_clock
 from screens.logs.file import LogFile
 from screens.logs.frame import View
 from screens.logs.member import Member
 from screens.logs.merged import Merged
+from screens.logs.times import Times
 from screens.logs.window import Window
 from screens.panes.base import Shown
 from screens.protocols import LogSource
@@ -24,9 +26,9 @@ class Opened:
         names: Sequence[str],
         sources: Sequence[LogSource],
         files: Sequence[LogFile],
+        times: Sequence[Times],
         view: View[Any],
         grow: Callable[[], bool],
-        now: Callable[[], float],
     ) -> None:
         self.names = tuple(names)
         self.sources = tuple(sources)
@@ -34,8 +36,7 @@ class Opened:
         self.view = view
         self.grow = grow
         """Take what has arrived; whether something on the screen may have changed."""
-        self.now = now
-        """This moment by the clock of the logs."""
+        self._times = tuple(times)
 
     def close(self) -> None:
         """Let the files go."""
@@ -44,30 +45,35 @@ class Opened:
 
     def began(self) -> float | None:
         """The first stamp of all."""
-        firsts = [found for file in self.files if (found := times.first_stamp(file, 0)) is not None]
-        return times.seconds(min(firsts)) if firsts else None
+        return min((found for each in self._times if (found := each.first(0)) is not None), default=None)
 
 
-def open_one(moment: Shown, engine: str, source: LogSource, *, current: bool) -> Opened:
+def _times(moment: Shown, engine: str, source: LogSource, file: LogFile) -> Times:
+    """The times of a log, by the clock of its run and node."""
+
+    def clock(head: bytes) -> Clock:
+        written_at = source.path.stat().st_mtime if source.path.exists() else time.time()
+        return run_clock(moment.snapshot, engine, source.path.stem, head, written_at)
+
+    return Times(file, clock)
+
+
+def open_one(moment: Shown, engine: str, source: LogSource) -> Opened:
     """The log of one engine."""
     file = LogFile(source.path)
-    window = Window(file)
+    times = _times(moment, engine, source, file)
+    window = Window(file, times)
     window.grow(source.size, source.notes)
-    clock = Clock(moment.snapshot, engine, file, current=current)
-    return Opened((engine,), (source,), (file,), window, lambda: window.grow(source.size, source.notes), clock.now)
+    return Opened((engine,), (source,), (file,), (times,), window, lambda: window.grow(source.size, source.notes))
 
 
 def open_several(moment: Shown, found: Sequence[tuple[str, LogSource]]) -> Opened:
-    """The logs of several engines by time, each corrected by the clock of its node."""
+    """The logs of several engines by time, each by the clock of its node."""
     files = [LogFile(source.path) for _, source in found]
     for file, (_, source) in zip(files, found, strict=True):
         file.grow(source.size)
-    clocks = [Clock(moment.snapshot, engine, file) for file, (engine, _) in zip(files, found, strict=True)]
-    zone = next((clock.zone_s for clock in clocks if clock.zone_s is not None), None)
-    members = [
-        Member(engine, file, ahead_s=clock.ahead_s(zone))
-        for (engine, _), file, clock in zip(found, files, clocks, strict=True)
-    ]
+    times = [_times(moment, *each, file) for each, file in zip(found, files, strict=True)]
+    members = [Member(engine, file, each) for (engine, _), file, each in zip(found, files, times, strict=True)]
     for member in members:
         seen = moment.snapshot.engines.get(member.engine)
         member.ended = seen is not None and seen.exit is not None
@@ -77,7 +83,7 @@ def open_several(moment: Shown, found: Sequence[tuple[str, LogSource]]) -> Opene
         [engine for engine, _ in found],
         sources,
         files,
+        times,
         merged,
         lambda: merged.grow([source.size for source in sources], [source.notes for source in sources]),
-        lambda: clocks[0].now() - clocks[0].ahead_s(zone),
     )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from screens.lines import Line, Span, shown
-from screens.logs.drawing import clock_words
 from screens.logs.frame import View
 from screens.logs.merged import Merged
 from screens.logs.sieve import Sieve
@@ -77,8 +76,7 @@ def _hits(view: View[Any]) -> str:
 
 def _place(view: View[Any]) -> list[Span]:
     if isinstance(view, Merged):
-        when = view.when()
-        words = f" {clock_words(when)}" if when is not None else ""
+        words = f" {view.when()}" if view.when() else ""
         if view.following:
             return [(f"{words}", "dim"), (" following", "ok")]
         return [(words, "dim"), (f" PAUSED +{view.fresh} new" if view.fresh else " PAUSED", "warn")]

@@ -103,7 +103,7 @@ class LogView(LineWidget):
         if source is None or self.engine is None:
             self._open(None)
         elif self.opened is None or self.opened.sources != (source,) or isinstance(self.opened.view, Merged):
-            self._open(open_one(moment, self.engine, source, current=self.run_name is None))
+            self._open(open_one(moment, self.engine, source))
 
     def _open(self, opened: Opened | None) -> None:
         if opened is None and self.opened is None:
@@ -237,7 +237,7 @@ class LogView(LineWidget):
         """Show times another way, or count them from what is now."""
         self.stamps = stamps or self.stamps
         if self.opened is not None:
-            origin = {"age": self.opened.now, "since": self.opened.began}.get(self.stamps, lambda: None)()
+            origin = {"age": time.time, "since": self.opened.began}.get(self.stamps, lambda: None)()
             view = self.opened.view
             view.manner = replace(view.manner, stamps=self.stamps, origin=origin)
 

@@ -10,21 +10,22 @@ from dataclasses import replace
 
 from console.services.logs.copies import LogNote
 from screens.lines import Line
-from screens.logs import times
 from screens.logs.drawing import divider, note_row, pieces, text_of
 from screens.logs.file import LineCount, LogFile
 from screens.logs.filtered import FilteredLines, Shown
 from screens.logs.frame import View
 from screens.logs.hunt import Hunt
 from screens.logs.sieve import Pattern, Sieve
+from screens.logs.times import Times
 
 
 class Place(View[int]):
     """A place in a log file, what is around it, and how many rows that takes."""
 
-    def __init__(self, file: LogFile) -> None:
+    def __init__(self, file: LogFile, times: Times | None = None) -> None:
         super().__init__()
         self.file = file
+        self.times = times or Times(file)
         self.count = LineCount(file)
         self.shown: Shown | None = None
         """What a filter leaves; None leaves all."""
@@ -62,6 +63,7 @@ class Place(View[int]):
         self.notes = notes
         if self.file.grow(size):
             self.count = LineCount(self.file)
+            self.times.forget()
             self.shown = self.shown.anew(self.file) if self.shown else None
             self.tally = FilteredLines(self.file, self.tally.sieve) if self.tally else None
             self._top = self._sub = 0
@@ -92,7 +94,7 @@ class Place(View[int]):
             self.count.number(start),
             self.manner,
             self.standing(start, start, low, high, near=near),
-            at=times.stamp_s(raw) if self.manner.counts else None,
+            at=self.times.own(start) if self.manner.counts else None,
         )
         end = self.file.after(start)
         if end >= self.file.size:
@@ -276,11 +278,13 @@ class Window(Place):
 
     def moment(self, words: str) -> int | None:
         """Where a moment begins, by the clock of the node."""
-        return times.clock(self.file, words)
+        last = self.times.last()
+        found = self.times.meant(words, last) if last is not None else None
+        return None if found is None else self.times.at(found)
 
     def ago(self, seconds: float) -> int | None:
         """Where the last so many seconds begin."""
-        return times.ago(self.file, seconds)
+        return self.times.ago(seconds)
 
     def step(self, spot: int, by: int) -> int:
         """The line so many lines further that is shown, or the last one that way."""
