@@ -198,6 +198,24 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "main process ended (1), 1 process left: 9; its log says: OOM",
     ),
     (
+        "main ended by itself a moment ago, its workers still end",
+        _evidence(_run(RunVerdict.ORPHANS, exit=Exit(0), pids=(9,)), first_error="OOM", exit_age_s=6.0),
+        EngineState.DEGRADED,
+        "OOM; main process ended (0), 1 process left: 9",
+    ),
+    (
+        "main ended by itself, its workers stay",
+        _evidence(_run(RunVerdict.ORPHANS, exit=Exit(0), pids=(9,)), exit_age_s=21.0),
+        EngineState.STUCK,
+        "1 process left: 9",
+    ),
+    (
+        "main killed a moment ago: what is left stays",
+        _evidence(_run(RunVerdict.ORPHANS, exit=Exit(None, 9), pids=(9,)), exit_age_s=1.0),
+        EngineState.STUCK,
+        "1 process left: 9",
+    ),
+    (
         "a process halted by a signal",
         _evidence(_run(RunVerdict.RUNNING, pids=(7, 8), halted=(8,)), log_ready=True, rungs=OK),
         EngineState.DEGRADED,

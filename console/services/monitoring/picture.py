@@ -240,8 +240,14 @@ def _evidence(
         rungs=learnt.answers if learnt else (),
         was_ready=bool(learnt and learnt.ready_at is not None),
         stuck=bool(learnt and learnt.stuck),
-        stop_age_s=0.0 if run is None or run.stop_at is None else now + (record.clock_offset_s or 0.0) - run.stop_at,
+        stop_age_s=_age(record, run.stop_at if run else None, now) or 0.0,
+        exit_age_s=_age(record, run.exit.at if run and run.exit else None, now),
     )
+
+
+def _age(record: NodeRecord, at: float | None, now: float) -> float | None:
+    """How long ago something was by the clock of its node; None when that is not known."""
+    return None if at is None else now + (record.clock_offset_s or 0.0) - at
 
 
 def _spoke_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:

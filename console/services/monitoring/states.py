@@ -21,6 +21,8 @@ LEAD_S = 0.1
 """Ends closer than this count as one: the clocks of two nodes are compared through a network."""
 LOG_STAMP_S = 1.0
 """Log times have whole seconds."""
+WIND_DOWN_S = 20.0
+"""What a main process that ended by itself leaves ends by itself within this time: workers of vLLM 0.21 took up to 12 s."""
 UNASKED_S = 5.0
 """A shutdown that nobody is known to have asked for after this time was not asked for: both reports come over one link."""
 STOP_TAKES_S = GRACE_S + KILL_S + 15.0
@@ -51,6 +53,8 @@ class Evidence:
     """A stop of this run ended with processes left."""
     stop_age_s: float = 0.0
     """How long ago this run was asked to end."""
+    exit_age_s: float | None = None
+    """How long ago its main process ended; None when that is not known."""
 
     @property
     def stop_failed(self) -> bool:
@@ -122,9 +126,18 @@ def _orphans(evidence: Evidence, run: RunState) -> Verdict:
     if run.stopping and not evidence.stop_failed:
         return Verdict(EngineState.STOPPING)
     ended = f"main process ended ({run.exit})" if run.exit else "main process ended"
+    if not run.stopping and _winds_down(evidence, run):
+        why = evidence.first_error or evidence.log_dead or "ended without being asked"
+        return Verdict(EngineState.DEGRADED, f"{why}; {ended}, {_left(run)}")
     why = f"; its log says: {evidence.first_error}" if evidence.first_error else ""
     again = "; stop it again, or force it" if run.stopping else ""
     return Verdict(EngineState.STUCK, f"{ended}, {_left(run)}{why}{again}")
+
+
+def _winds_down(evidence: Evidence, run: RunState) -> bool:
+    """Whether the main process ended by itself a moment ago; what a kill leaves stays."""
+    by_itself = run.exit is not None and run.exit.signal is None
+    return by_itself and evidence.exit_age_s is not None and evidence.exit_age_s < WIND_DOWN_S
 
 
 def _unstopped(evidence: Evidence, run: RunState) -> Verdict:
@@ -281,7 +294,8 @@ def _lead(first: EngineSnapshot, later: EngineSnapshot, ended_at: Mapping[str, f
 
 def is_dead(engine: EngineSnapshot) -> bool:
     """Whether it ended without being asked, or its log says that it died though its process lives on."""
-    return engine.state in _ENDED or (engine.state is EngineState.DEGRADED and engine.died_at is not None)
+    inside = engine.died_at is not None or engine.exit is not None
+    return engine.state in _ENDED or (engine.state is EngineState.DEGRADED and inside)
 
 
 def death_of(engine: EngineSnapshot, ended_at: Mapping[str, float]) -> float:
