@@ -29,6 +29,8 @@ class Coordinator:
         self._ranks: dict[int, Line] = {}
         self._ready: dict[int, Message] = {}
         self._unknown: set[Line] = set()
+        self._busy: set[int] = set()
+        """Ranks with requests: while there is one, every rank computes along."""
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> int:
@@ -62,6 +64,9 @@ class Coordinator:
                 self._greet(line, message)
             elif "ready" in message:
                 self._count(message)
+            elif "busy" in message:
+                change = self._busy.add if message["busy"] else self._busy.discard
+                change(int(str(message["rank"])))
         if not line.open:
             self._selector.unregister(line)
             self._unknown.discard(line)
@@ -72,7 +77,7 @@ class Coordinator:
         for rank in gone:
             del self._ranks[rank]
             for line in self._ranks.values():
-                line.send({"lost": rank})
+                line.send({"lost": rank, "stepping": bool(self._busy)})
 
     def _refuse(self, text: str) -> None:
         self._parent.send({"error": text})

@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from console.demo.engine.failures import LIVE, Faults, faults_of
 from console.demo.engine.failures import selectors as names_of
@@ -66,10 +67,9 @@ class Running:
                     index = self._seat.workers.index(key.data)
                     text = f"Worker proc VllmWorker-{index} died unexpectedly, shutting down executor."
                     self._seat.log.error("multiproc_executor.py:284", text)
-                    raise CoreFailed("RuntimeError: Executor failed.")
-                elif key.fileobj is self._seat.hub:
-                    if self._seat.listen_hub():
-                        selector.unregister(self._seat.hub)
+                    raise CoreFailed("RuntimeError: cancelled")
+                elif self._seat.hub is not None and key.fileobj is self._seat.hub:
+                    self._hear_group(self._seat.hub)
                 elif isinstance(key.fileobj, Line):
                     self._hear(key.fileobj)
             now = time.monotonic()
@@ -78,6 +78,12 @@ class Running:
                 next_step = now + STEP_S
                 self._step(now)
             self._show_busy(now)
+
+    def _hear_group(self, hub: Line) -> None:
+        if self._seat.listen_hub():
+            self._selector.unregister(hub)
+        if self._seat.stepping:
+            self._lose_peer()
 
     def _idle_pause(self) -> float:
         return 0.2 if self._shown_busy or self._seat.faults.has("flood") else 1.0
@@ -165,15 +171,18 @@ class Running:
         if self._frozen():
             return  # the step never comes back, and no statistics with it
         if self._seat.lost is not None:
-            raise CoreFailed(
-                f"RuntimeError: Worker failed with error '{PEER_GONE}', please check the stack trace above for the root"
-                " cause",
-                _STEP_FRAMES,
-            )
+            self._lose_peer()
         outputs = self._scheduler.step(now)
         self._stats = self._scheduler.stats()
         self._send(outputs)
         self._busy_until = now + 1.0
+
+    def _lose_peer(self) -> NoReturn:
+        """A step fails because a rank of the group is gone."""
+        for child in self._seat.workers:
+            child.hears_of_loss()
+        text = f"RuntimeError: Worker failed with error '{PEER_GONE}', please check the stack trace above for the root cause"
+        raise CoreFailed(text, _STEP_FRAMES)
 
     def _frozen(self) -> bool:
         """Whether a worker is stopped (SIGSTOP, debugger)."""
@@ -210,7 +219,9 @@ class Running:
             return
         self._shown_busy = busy
         for child in self._seat.workers:
-            child.line.socket.sendall(b"busy\n" if busy else b"idle\n")
+            child.tell("busy" if busy else "idle")
+        if self._seat.hub is not None and self._seat.hub.open:
+            self._seat.hub.send({"busy": busy, "rank": self._seat.rank})
 
     def _shut_down(self) -> int:
         self._seat.log.info("core.py:1242", "Shutdown initiated (timeout=0)")
@@ -219,7 +230,7 @@ class Running:
             self._seat.log.info("core.py:1247", f"Aborting {len(outputs)} requests")
         self._send(outputs)
         self._seat.log.info("core.py:1265", "Shutdown complete")
-        self._seat.end_workers()
+        self._seat.end_workers(told=True)
         return 0
 
     def _die(self, failure: CoreFailed) -> None:
@@ -232,8 +243,13 @@ class Running:
         text += f" kv_cache_usage={self._scheduler.kv_usage})"
         self._seat.log.error("dump_input.py:81", f"Dumping scheduler stats: {text}")
         self._seat.log.error("core.py:1142", "EngineCore encountered a fatal error.")
-        self._seat.log.error("core.py:1142", traceback(failure.frames or _STEP_FRAMES, str(failure)))
+        trace = traceback(failure.frames or _STEP_FRAMES, str(failure))
+        self._seat.log.error("core.py:1142", trace)
+        for line in self._clients:
+            line.close()  # the servers learn it now, and end this core with TERM while it waits for its workers
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._seat.end_workers()
+        self._seat.log.raw(f"Process {self._seat.log.name}:\n{trace}")
 
 
 _STEP_FRAMES: tuple[Frame, ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -41,6 +42,18 @@ class Child:
     buffer: bytes = b""
     ready: bool = False
 
+    def tell(self, word: str) -> None:
+        """Send a word; a worker that is gone is noticed elsewhere."""
+        with contextlib.suppress(OSError):
+            self.line.socket.sendall(word.encode() + b"\n")
+
+    def hears_of_loss(self) -> None:
+        """Have it report that a peer is gone, and wait until it has."""
+        self.tell("lost")
+        with contextlib.suppress(OSError):
+            self.line.socket.settimeout(2.0)
+            self.line.socket.recv(64)
+
 
 @dataclass(slots=True)
 class Seat:
@@ -58,6 +71,8 @@ class Seat:
     """The coordinator; None without data parallelism."""
     lost: int | None = None
     """A rank that left the group."""
+    stepping: bool = False
+    """Whether the group was computing when it left: a step of every other rank fails then, else their next."""
     workers: list[Child] = field(default_factory=list)
 
     def listen_hub(self) -> bool:
@@ -67,13 +82,16 @@ class Seat:
         for message in self.hub.receive():
             if "lost" in message:
                 self.lost = int(str(message["lost"]))
+                self.stepping = bool(message.get("stepping"))
         if not self.hub.open:
             self.lost = 0
         return not self.hub.open
 
-    def end_workers(self) -> None:
-        """Close every worker's line, wait until they have gone, KILL those that stay."""
+    def end_workers(self, *, told: bool = False) -> None:
+        """Close every worker's line, wait until they have gone, KILL those that stay; `told`: an operator wants the end."""
         for child in self.workers:
+            if told:
+                child.tell("stop")
             child.line.close()
         deadline = time.monotonic() + WORKER_WAIT_S
         left = {child.pid for child in self.workers}

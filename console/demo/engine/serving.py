@@ -186,6 +186,7 @@ class ApiServer:
         self._log.error(
             "async_llm.py:704", traceback(frames, f"vllm.v1.engine.exceptions.EngineDeadError: {answers.ENGINE_DEAD}")
         )
+        self._stop_cores()
         busy = bool(self._queues)
         for queue in self._queues.values():
             queue.put_nowait(None)

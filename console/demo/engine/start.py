@@ -14,13 +14,13 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from setproctitle import setproctitle
 
 from console.demo.engine import names
 from console.demo.engine.coordinator import Coordinator
 from console.demo.engine.core import EngineCore
+from console.demo.engine.endings import LEAST_PARENT_S, PARENT_S, leave_behind, linger
 from console.demo.engine.failures import faults_of
 from console.demo.engine.failures import selectors as names_of
 from console.demo.engine.flags import Refusal, parse, parser
@@ -29,7 +29,7 @@ from console.demo.engine.lines import Frame, Log, traceback
 from console.demo.engine.seat import gone, leave
 from console.demo.engine.serving import ApiServer
 from console.demo.engine.wire import Line
-from console.demo.tools.node import DemoNode, hold, this_node
+from console.demo.tools.node import DemoNode, this_node
 
 _LEAST_READY_S = 60.0
 _MAIN: tuple[Frame, ...] = (
@@ -92,7 +92,7 @@ class Serve:
             os.kill(os.getpid(), signal.SIGINT)
             return 130
         if self._faults.has("daemon"):
-            _leave_behind(self._node.directory, self._launch.devices[0])
+            leave_behind(self._node.directory, self._launch.devices[0])
         if self._launch.headless:
             return self._stand_by()
         code = self._serve_alone(addresses) if self._launch.api_servers == 1 else self._serve_many(addresses)
@@ -335,12 +335,19 @@ class Serve:
         return 0
 
     def _stand_by(self) -> int:
-        """A headless node after its start: wait for a signal or for the cores; 0 either way, as the real one."""
+        """A headless node after its start: wait for a signal or for the cores; 0 either way, as the real one.
+
+        Only a signal makes it say that it waits; after its cores it lingers (see `endings`).
+        """
         while not self._terminated and not any(gone(pid) for pid, _ in self._cores.values()):
             time.sleep(0.2)
-        self._log.info("serve.py:226", "Waiting up to 0 seconds for processes to exit")
+        told = self._terminated
+        if told:
+            self._log.info("serve.py:226", "Waiting up to 0 seconds for processes to exit")
         self._end(signal.SIGTERM)
         self._log.info("serve.py:228", "Shutting down.")
+        if not told:
+            linger(self._node, PARENT_S, LEAST_PARENT_S)
         return 0
 
     def _end(self, number: signal.Signals) -> None:
@@ -361,19 +368,6 @@ def _kill(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
-
-
-def _leave_behind(directory: Path, device: int) -> None:
-    """A process in a session of its own that keeps memory: the orphan operators hunt."""
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            setproctitle("VLLM::Worker_TP0")
-            hold(directory, {device: 9216})
-            while True:
-                signal.pause()
-        os._exit(0)
-    os.wait()
 
 
 def serve(words: Sequence[str]) -> int:

@@ -18,9 +18,11 @@ from typing import Final
 
 from setproctitle import setproctitle
 
+from console.demo.engine.endings import LEAST_WORKER_S, WORKER_S, linger
 from console.demo.engine.failures import Faults
 from console.demo.engine.launch import Launch
 from console.demo.engine.lines import Frame, Log, traceback
+from console.demo.engine.seat import PEER_GONE
 from console.demo.tools.node import HBM_MIB, DemoNode, hold, holdings, release
 
 SHARDS: Final = 64
@@ -243,6 +245,7 @@ class Worker:
 
     def _serve(self) -> int:
         watched: list[socket.socket] = [self._link] + ([self._kv] if self._kv else [])
+        told = False
         while True:
             readable, _, _ = select.select(watched, [], [])
             if self._kv in readable and self._kv is not None:
@@ -253,9 +256,20 @@ class Worker:
             if not data:
                 self._log.info("multiproc_executor.py:775", "Parent process exited, terminating worker queues")
                 self._log.info("multiproc_executor.py:872", "WorkerProc shutting down.")
+                if not told:
+                    linger(self._place.node, WORKER_S, LEAST_WORKER_S)
                 return 0
-            word = data.decode().split()[-1]
-            self._hold(self._held, busy=word == "busy")
+            words = data.decode().split()
+            told = told or "stop" in words
+            if "lost" in words:
+                self._report_loss()
+            self._hold(self._held, busy=words[-1] == "busy")
+
+    def _report_loss(self) -> None:
+        """A step that failed because a peer is gone."""
+        self._log.error("multiproc_executor.py:962", "WorkerProc hit an exception.")
+        self._log.error("multiproc_executor.py:962", traceback(_STEP_FRAMES, f"RuntimeError: {PEER_GONE}"))
+        self._tell("reported")
 
 
 EI0006: Final = (
@@ -282,6 +296,10 @@ _NO_STREAMS: Final = (
 _HCCL_FRAMES: Final[tuple[Frame, ...]] = (
     (f"{_RUNNER}/worker.py", 412, "_init_worker_distributed_environment", "ensure_model_parallel_initialized("),
     ("distributed/parallel_state.py", 1642, "initialize_model_parallel", "_TP = init_model_parallel_group("),
+)
+_STEP_FRAMES: Final[tuple[Frame, ...]] = (
+    ("v1/executor/multiproc_executor.py", 957, "worker_busy_loop", "output = func(*args, **kwargs)"),
+    ("v1/worker/dp_utils.py", 51, "_run_ar", "dist.all_reduce(tensor, group=group)"),
 )
 _LOAD_FRAMES: Final[tuple[Frame, ...]] = (
     (f"{_RUNNER}/worker.py", 352, "load_model", "self.model_runner.load_model()"),

@@ -1,0 +1,163 @@
+"""Two nodes with real sshd and a real vLLM on the CPU, and a deployment of one or two data-parallel ranks on them.
+
+`place` is a directory that holds `venv` (vLLM), `tiny` (dense model) and `tinymoe` (mixture of experts).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import yaml
+
+from console.demo.processes import descendants
+from tests.e2e.cluster import Lab, _addresses
+from tests.sshd import running_nodes
+
+NAMES = ("n0", "n1")
+PORT = 8300
+ENV = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "OMP_NUM_THREADS": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+SIZES = {"single": (1, 1, "internal"), "internal": (2, 2, "internal"), "external": (2, 2, "external")}
+"""Mode → nodes, data-parallel size, balance."""
+
+
+def layout(place: Path, mode: str, args: dict[str, object] | None = None) -> dict[str, object]:
+    """The layout of a mode; `args` are further arguments of `vllm serve`."""
+    nodes, size, balance = SIZES[mode]
+    model = place / ("tiny" if mode == "single" else "tinymoe")
+    return {
+        "name": "real",
+        "hardware": {"name": "plain", "devices": 1, "hbm_mib": 0},
+        "version": "v0.21.0rc1",
+        "model": {"path": str(model), "served_name": "tiny"},
+        "env": dict(ENV),
+        "args": {"enforce-eager": True, "max-model-len": 512, "max-num-seqs": 4, **(args or {})},
+        "groups": {
+            "whole": {
+                "role": "mixed",
+                "nodes": nodes,
+                "tensor_parallel": 1,
+                "data_parallel": {"size": size, "per_node": 1, "balance": balance, "rpc_port": 12321},
+                "port": PORT,
+            }
+        },
+        "assign": {"whole": list(NAMES[:nodes])},
+    }
+
+
+class RealLab(Lab):
+    """The nodes with the layout file of the mode."""
+
+    @property
+    def layout(self) -> Path:
+        """The layout file."""
+        return self.file.parent / "real.yaml"
+
+    def run(self, *words: str, timeout_s: float = 420.0) -> str:
+        """One command on this deployment; its output, with the exit code where that is not 0."""
+        done = self.console(words[0], "--layout", str(self.layout), *words[1:], timeout_s=timeout_s)
+        code = f"[exit {done.returncode}]\n" if done.returncode else ""
+        return code + done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def real_lab(root: Path, place: Path, mode: str, args: dict[str, object] | None = None) -> Iterator[RealLab]:
+    """The nodes up; every process that was started on them ends with the lab."""
+    with _addresses(2) as first, running_nodes(root, 2, path=[place / "venv/bin"], first=first) as nodes:
+        written = {
+            "name": "lab",
+            "defaults": {
+                "hardware": {"name": "plain", "devices": 1, "hbm_mib": 0},
+                "runtime": {"kind": "host"},
+                "nic": "lo",
+                "identity": str(nodes.identity),
+            },
+            "ssh": {"config": str(nodes.config), "known_hosts": str(nodes.known_hosts)},
+            "nodes": {
+                name: {"host": node.host, "port": node.port, "ip": node.host, "base": str(node.base)}
+                for name, node in zip(NAMES, nodes.nodes, strict=True)
+            },
+        }
+        file = root / "cluster.yaml"
+        file.write_text(yaml.safe_dump(written, sort_keys=False))
+        made = RealLab(nodes, file, root / "state", NAMES)
+        made.layout.write_text(yaml.safe_dump(layout(place, mode, args), sort_keys=False))
+        try:
+            yield made
+        finally:
+            for pid in _marked(root):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _marked(root: Path) -> list[int]:
+    """Processes of this lab's nodes, by the scope in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if f"DSV4_SCOPE={root}/".encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+def pids(main: int, word: str) -> list[int]:
+    """The processes below an engine's main process whose title holds a word: `EngineCore`, `Worker`."""
+    found = []
+    for pid in descendants(main):
+        with contextlib.suppress(OSError):
+            if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+class Traffic:
+    """Completions to some addresses, one after the other on each, from a thread of its own per address."""
+
+    def __init__(self, addresses: list[tuple[str, int]]) -> None:
+        self._addresses = addresses
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.answered = 0
+        self.wrong = 0
+
+    def __enter__(self) -> Traffic:
+        self._threads = [threading.Thread(target=self._ask, args=each, daemon=True) for each in self._addresses]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+
+    def _ask(self, host: str, port: int) -> None:
+        body = json.dumps({"model": "tiny", "prompt": "hello world", "max_tokens": 24, "ignore_eos": True}).encode()
+        while not self._stop.is_set():
+            try:
+                asked = Request(f"http://{host}:{port}/v1/completions", body, {"content-type": "application/json"})
+                with urlopen(asked, timeout=60) as answer:
+                    self.answered += answer.status == 200
+            except OSError:
+                self.wrong += 1
+                self._stop.wait(0.5)
+
+    def served(self, count: int, timeout_s: float) -> bool:
+        """Whether so many more are answered within the time."""
+        wanted, end = self.answered + count, time.monotonic() + timeout_s
+        while self.answered < wanted and time.monotonic() < end:
+            self._stop.wait(0.2)
+        return self.answered >= wanted
