@@ -22,7 +22,7 @@ from console.services.monitoring.cadences import Cadences
 from console.services.session import Session
 from tests.e2e.cluster import Lab
 from tests.serving.labs import LAYOUT, load_on, named, ready, small_lab, watched
-from tests.serving.test_planted import WHOLE, core_below
+from tests.serving.test_planted import WHOLE, below
 from tests.waiting import until
 
 ASKED = Cadences(golden_s=30.0, works_s=20.0, drift_s=20.0)
@@ -63,10 +63,13 @@ CASES = {
     "preemption storm": Case("S3", "decode-0", ASKED.metrics_s, ("d0", "decode-0", "preempt 20")),
     "headless peer dead": Case("F10", "whole-1", 5.0, ("m1", "mixed-1", "oom-kill")),
     "engine core killed, exit 0": Case(
-        "F1", "decode-1", 5.0, harm=kill(lambda session: core_below(session.snapshot.engines["decode-1"].pid))
+        "F1", "decode-1", 5.0, harm=kill(lambda session: below(session.snapshot.engines["decode-1"].pid, "EngineCore"))
     ),
     "dead rank behind the proxy": Case(
-        "E13", "proxy", ASKED.health_s, harm=kill(lambda session: core_below(session.snapshot.engines["decode-1"].pid))
+        "E13",
+        "proxy",
+        ASKED.health_s,
+        harm=kill(lambda session: below(session.snapshot.engines["decode-1"].pid, "EngineCore")),
     ),
     "proxy down": Case("S6", "proxy", 5.0, harm=kill(lambda session: session.snapshot.engines["proxy"].pid)),
 }

@@ -19,7 +19,7 @@ from console.services.monitoring.cadences import Cadences
 from console.services.serving.verification import Ask, Verification
 from console.services.session import Session
 from tests.e2e.cluster import Lab
-from tests.serving.labs import FAST, LAYOUT, carry_out, load_on, named, ready, small_lab, watched
+from tests.serving.labs import FAST, LAYOUT, Load, carry_out, load_on, named, ready, small_lab, watched
 from tests.sshd import needs_sshd
 from tests.waiting import until
 
@@ -71,6 +71,12 @@ async def is_named(session: Session, signature: str, engine: str) -> None:
     found = next(each for each in session.snapshot.diagnoses if (each.signature, each.engine) == (signature, engine))
     assert found.remedy
     assert found.text
+
+
+def below(pid: int | None, title: str) -> int:
+    """Pid of the first process below a main process whose title holds a word: `EngineCore`, `Worker`."""
+    found = descendants(pid or 0)
+    return next(each for each in found if title.encode() in Path(f"/proc/{each}/cmdline").read_bytes())
 
 
 def first_of(session: Session) -> str:
@@ -252,6 +258,34 @@ async def test_a_headless_peer_that_dies(serving: Lab) -> None:
         await is_over(session)
 
 
+@pytest.mark.parametrize(("process", "signature"), [("EngineCore", "F10"), ("Worker", "F2")])
+async def test_a_headless_rank_that_loses_a_process_is_first_though_its_parent_outlives_its_peer(
+    serving: Lab, process: str, signature: str
+) -> None:
+    async with healthy(serving) as session, Load(serving.node("m0").host, 7100) as load:
+        await load.more(8)
+        os.kill(below(session.snapshot.engines["whole-1"].pid, process), signal.SIGKILL)
+        states: dict[str, list[EngineState]] = {"whole-0": [], "whole-1": []}
+
+        def ended() -> bool:
+            for name, seen in states.items():
+                if session.snapshot.engines[name].state not in seen:
+                    seen.append(session.snapshot.engines[name].state)
+            return all(seen[-1] is EngineState.FAILED for seen in states.values())
+
+        await until(lambda: ended() or first_of(session) == "whole-1", 30.0, f"{session.snapshot.diagnoses}")
+        await until(ended, 45.0, f"{session.snapshot.engines}")
+        await is_named(session, signature, "whole-1")
+        await until(lambda: first_of(session) == "whole-1", 10.0, f"{session.snapshot.diagnoses}")
+        assert EngineState.STOPPING not in states["whole-1"]
+        ends = {name: session.snapshot.engines[name].exit for name in states}
+        assert all(each is not None and each.code == 0 for each in ends.values())
+        assert ends["whole-0"].at < ends["whole-1"].at, "the peer's process ended first"  # type: ignore[union-attr,operator]
+        assert session.snapshot.engines["whole-0"].after == "whole-1"
+        await carry_out(session, await session.operator.prepare("start", ("whole-0",)))
+        await is_over(session)
+
+
 async def test_a_proxy_that_is_down(serving: Lab) -> None:
     async with healthy(serving) as session:
         pid = session.snapshot.engines["proxy"].pid
@@ -262,16 +296,10 @@ async def test_a_proxy_that_is_down(serving: Lab) -> None:
         await is_over(session)
 
 
-def core_below(pid: int | None) -> int:
-    """Pid of the engine core below an API server."""
-    below = descendants(pid or 0)
-    return next(each for each in below if b"EngineCore" in Path(f"/proc/{each}/cmdline").read_bytes())
-
-
 async def test_an_engine_core_that_is_killed_and_its_server_exits_0(serving: Lab) -> None:
     async with healthy(serving) as session:
         dead = session.snapshot.engines["decode-1"]
-        os.kill(core_below(dead.pid), signal.SIGKILL)
+        os.kill(below(dead.pid, "EngineCore"), signal.SIGKILL)
         await is_named(session, "F1", "decode-1")
         await is_named(session, "E13", "proxy")
         await until(lambda: session.snapshot.engines["decode-1"].exit is not None, 45.0)
