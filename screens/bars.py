@@ -11,7 +11,7 @@ from console.model.state import LinkState
 from screens.actions import ACTIONS, BY_ID, FOOTERS, Action, Place
 from screens.keys import Keys
 from screens.lines import Line, Span, fit, join, length, shown, width
-from screens.looks import STATES
+from screens.looks import signs_of
 from screens.widgets import LineWidget
 
 if TYPE_CHECKING:
@@ -119,12 +119,8 @@ class Header(Bar):
         return _joined(every, cells)
 
     def _counts(self, snapshot: ClusterSnapshot) -> Line:
-        counts = snapshot.count()
-        spans: list[Span] = []
-        for state in sorted(counts, key=lambda each: each.rank):
-            sign = STATES[state]
-            spans.append((f" {self.pen.sign(sign)} {counts[state]} {sign.word}", sign.role))
-        return tuple(spans)
+        counts = signs_of(snapshot.engines.values())
+        return tuple((f" {self.pen.sign(sign)} {count} {sign.word}", sign.role) for sign, _, count in counts)
 
 
 def _leads_on(snapshot: ClusterSnapshot) -> tuple[str, str]:

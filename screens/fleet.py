@@ -47,7 +47,7 @@ class Fleet:
     def bad_elsewhere(self) -> int:
         """Engines an operator must look at in the clusters that are not meant."""
         others = (each for each in self.pictures if each is not self.picture)
-        return sum(engine.state.bad for each in others for engine in each.engines.values())
+        return sum(engine.bad for each in others for engine in each.engines.values())
 
     @property
     def acting(self) -> Plan | None:

@@ -7,13 +7,18 @@ alike. What is drawn where must not enter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.style import Style
 from textual.theme import Theme
 
 from console.model.state import EngineState, Grade, LinkState
+
+if TYPE_CHECKING:
+    from console.model.snapshot import EngineSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,19 @@ LINKS: Mapping[LinkState, Sign] = {
     LinkState.BLOCKED: Sign("✗", "X", "BLOCKED", "fail"),
     LinkState.CLOSED: Sign("-", "-", "closed", "idle"),
 }
+
+
+def sign_of(engine: EngineSnapshot) -> Sign:
+    """What an engine is shown as: `connecting` until it is known how it is, else its state."""
+    return LINKS[LinkState.CONNECTING] if engine.connecting else STATES[engine.state]
+
+
+def signs_of(engines: Iterable[EngineSnapshot]) -> list[tuple[Sign, EngineState, int]]:
+    """How many engines are shown as what, the worst first."""
+    counts = Counter((engine.state, engine.connecting) for engine in engines)
+    order = sorted(counts, key=lambda each: (EngineState.STARTING if each[1] else each[0]).rank)
+    return [(LINKS[LinkState.CONNECTING] if new else STATES[state], state, counts[state, new]) for state, new in order]
+
 
 GRADES: Mapping[Grade, Sign] = {
     Grade.OK: Sign("✓", "+", "ok", "ok"),

@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from console.cli.live import connected, opened
+from console.cli.live import connected, opened, settled
 from console.cli.options import add_cluster_options, remember_layout
 from console.cli.output import ActData, add_output
 from console.cli.printer import print_message
-from console.cli.status import anything_down, settle
+from console.cli.status import anything_down
 from console.model.errors import ExitCode, Refused, UsageError
 from console.model.plan import Outcome, Plan, PlanResult, StepEvent, Verb
 from console.services.operations.beforehand import UNREACHED
@@ -92,9 +92,9 @@ def run(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace) -> int:
     override = overrides(getattr(args, "override", ()))
     async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run) as session:
-        await connected(session)
+        await connected(session, listed=args.verb == "force")
         if args.verb != "force" and (session.deployment.layout.proxy is not None or anything_down(session.snapshot)):
-            await settle(session)
+            await settled(session)
         plan = await args.prepare(args, session)
         data = ActData(args.output)
         data.plan(plan, only=args.dry_run)
@@ -125,7 +125,7 @@ async def _prepared(args: argparse.Namespace, session: Session) -> Plan:
     if not colon or not pid.isdecimal() or args.engines:
         hint = "for example: stop --unmanaged d0:4711, without engine names"
         raise UsageError(f"--unmanaged {stranger}: not NODE:PID alone", hint=hint)
-    await settle(session)
+    await settled(session)
     return await session.operator.prepare_end(args.verb, node, int(pid))
 
 

@@ -13,7 +13,13 @@ from console.model.errors import Refused, Unreachable
 from console.model.snapshot import LinkState
 from console.services.session import Session
 
+_TOLD = (LinkState.UP, LinkState.LOST, LinkState.BLOCKED)
+"""A link is `up` once the first sample of its node is complete."""
 CONNECT_S = 20.0
+SETTLE_S = 15.0
+"""For what is left of the first samples once the nodes that count have theirs: a server that does not answer is asked twice."""
+ANSWER_S = 4.0
+"""For nodes' word on holders of HBM that no run explains, for the diagnosis of what is down, and for notes."""
 
 
 @contextlib.asynccontextmanager
@@ -62,19 +68,31 @@ async def until(session: Session, condition: Callable[[], bool], limit_s: float)
         leave()
 
 
-async def connected(session: Session) -> None:
-    """Wait until every assigned node has reported, or is known to be out of reach. Raises Unreachable when none answers."""
+async def connected(session: Session, *, listed: bool = False) -> None:
+    """Wait until the first sample of every node that counts is complete, or it is known to be out of reach.
+
+    With `listed` a list of runs is enough. Raises Unreachable when no node answers.
+    """
     nodes = {rank.node for rank in session.deployment.ranks()} or set(session.cluster.nodes)
-    await until(session, lambda: all(_settled(session, node) for node in nodes), CONNECT_S)
+
+    def enough() -> bool:
+        seen = [session.snapshot.nodes[name] for name in nodes]
+        return all((each.listed and listed) or each.link.state in _TOLD for each in seen)
+
+    await until(session, enough, CONNECT_S)
     seen = session.snapshot.nodes
-    if nodes and not any(seen[node].link.state is LinkState.UP for node in nodes):
+    if nodes and not any(seen[node].listed for node in nodes):
         first = seen[sorted(nodes)[0]]
         raise Unreachable(f"no node answers; {first.name}: {first.link.reason}", hint=first.link.hint)
 
 
-def _settled(session: Session, node: str) -> bool:
-    """Whether a node has reported its runs, or has failed to connect."""
-    seen = session.snapshot.nodes[node]
-    if seen.link.state in (LinkState.LOST, LinkState.BLOCKED):
-        return True
-    return seen.link.state is LinkState.UP and session.heard(node)
+async def settled(session: Session) -> None:
+    """Wait for what a first look needs: every node's first sample, and what explains what is down or unmanaged."""
+    await until(session, lambda: session.snapshot.complete, SETTLE_S)
+    await until(session, lambda: _explained(session), ANSWER_S)
+    session.restarts.judge()
+
+
+def _explained(session: Session) -> bool:
+    """Whether what is down was looked into, holders of HBM are described, and notes of other consoles were read."""
+    return session.regard.answered() and session.diagnosis.ordered() and session.restarts.informed

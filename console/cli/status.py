@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from console.cli.live import connected, opened, until
+from console.cli.live import connected, opened, settled
 from console.cli.options import add_cluster_options
 from console.cli.printer import print_json, print_line
 from console.model.errors import ExitCode, Unreachable
@@ -20,8 +20,6 @@ from console.model.snapshot import (
     Device,
     Diagnosis,
     EngineSnapshot,
-    EngineState,
-    Grade,
     LinkState,
     NodeSnapshot,
     Task,
@@ -30,14 +28,7 @@ from console.model.unmanaged import Unmanaged
 from console.probes.sanitize import clean
 from console.services.monitoring.drift import alike
 from console.services.monitoring.unmanaged import lasting
-from console.services.session import Session
-
-_EXPLAINED_BY_LOG = (EngineState.STARTING, EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
-_DOWN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
-SETTLE_S = 8.0
-"""How long to wait for first NPU data and health answers after the nodes have reported."""
-ANSWER_S = 2.0
-"""How long to wait for a node's word on holders of HBM that no run explains, for the diagnosis of what is down, and for notes."""
+from console.services.serving.diagnosis import DOWN
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,54 +49,17 @@ async def _run(args: argparse.Namespace) -> int:
     async with opened(args) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
-        await settle(session)
+        await settled(session)
         snapshot = session.snapshot
     _PRINTERS[args.output](snapshot)
     if any(node.link.state is not LinkState.UP for node in snapshot.nodes.values()):
         return ExitCode.UNREACHABLE
-    return ExitCode.FAILED if any(engine.state.bad for engine in snapshot.engines.values()) else ExitCode.OK
-
-
-async def settle(session: Session) -> None:
-    """Wait for what a first look needs: NPU data of the nodes that are up, and logs and HTTP of the engines that run."""
-    await until(session, lambda: _known(session.snapshot), SETTLE_S)
-    await until(session, session.regard.answered, ANSWER_S)
-    await until(session, lambda: _ordered(session) and session.restarts.informed, ANSWER_S)
-    session.restarts.judge()
+    return ExitCode.FAILED if any(engine.bad for engine in snapshot.engines.values()) else ExitCode.OK
 
 
 def anything_down(snapshot: ClusterSnapshot) -> bool:
     """Whether an engine failed, was lost or is stuck, so that its log may say why."""
-    return any(engine.state in _DOWN for engine in snapshot.engines.values())
-
-
-def _ordered(session: Session) -> bool:
-    """Whether logs of what is down were looked through, and it is told who broke first where several of a group are."""
-    snapshot = session.snapshot
-    down = {engine.id: engine.group for engine in snapshot.engines.values() if engine.state in _DOWN}
-    groups = [group for group in down.values() if group]
-    return session.diagnosis.complete(down) and (
-        len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses)
-    )
-
-
-def _known(snapshot: ClusterSnapshot) -> bool:
-    for node in snapshot.nodes.values():
-        waits = node.expected_devices and node.sampled_at is None and not node.devices_error
-        if node.link.state is LinkState.UP and waits:
-            return False
-    for engine in snapshot.engines.values():
-        if engine.state in _EXPLAINED_BY_LOG and not engine.log_read:
-            return False
-        asked = engine.headless or len(engine.health) > 3
-        up = engine.phase in ("serving", "ready") or _log_is_quiet(engine)
-        if engine.state is EngineState.STARTING and up and not asked:
-            return False
-    return True
-
-
-def _log_is_quiet(engine: EngineSnapshot) -> bool:
-    return any(rung.name == "log" and rung.grade is Grade.SKIPPED for rung in engine.health)
+    return any(engine.state in DOWN for engine in snapshot.engines.values())
 
 
 def document(snapshot: ClusterSnapshot) -> dict[str, Any]:

@@ -6,11 +6,10 @@ import argparse
 import asyncio
 from dataclasses import asdict
 
-from console.cli.live import connected, opened
+from console.cli.live import connected, opened, settled
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_line, print_message
-from console.cli.status import settle
 from console.model.errors import ExitCode
 from console.services.serving.verification import Ask, Proof
 
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True) as session:
         await connected(session)
-        await settle(session)
+        await settled(session)
         show = print_message if args.output in DATA else print_line
         ask = Ask(prompt=args.prompt, requests=args.requests, timeout_s=args.timeout)
         found = await session.verifier.run(lambda proof: show(line(proof)), ask)

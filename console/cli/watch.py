@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import time
+from collections import Counter
 from dataclasses import asdict
 
-from console.cli.live import opened
+from console.cli.live import connected, opened, settled
 from console.cli.options import add_cluster_options
 from console.cli.printer import print_json, print_line, print_message
 from console.model.alert import Alert
-from console.model.snapshot import ClusterSnapshot, Event
+from console.model.errors import Unreachable
+from console.model.snapshot import ClusterSnapshot, Event, LinkState
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,19 +44,30 @@ async def _run(args: argparse.Namespace) -> int:
         print_message(
             f"watching {session.cluster.name}; alerts go to {' and '.join(where) or 'this output only'}",
         )
+        with contextlib.suppress(Unreachable):
+            await connected(session)
+        await settled(session)
+        printer.begin(session.snapshot)
         session.subscribe(printer.take)
         await asyncio.Event().wait()
     raise AssertionError("only an interrupt ends it")
 
 
 class _Printer:
-    """Prints each event once, and each alert when it comes and when it is over."""
+    """Prints the state once, then each event once, and each alert when it is raised and when it is over."""
 
     def __init__(self, output: str, *, events: bool) -> None:
         self._json = output == "jsonl"
         self._events = events
         self._last = 0
         self._alerts: dict[str, Alert] = {}
+
+    def begin(self, snapshot: ClusterSnapshot) -> None:
+        """Print one line on the state from which the watch starts; what led to it is no news."""
+        self._last = max((event.seq for event in snapshot.events), default=0)
+        if self._events:
+            self._say({"start": _start(snapshot)}, _start_line(snapshot))
+        self.take(snapshot)
 
     def take(self, snapshot: ClusterSnapshot) -> None:
         """Print what is new in a picture."""
@@ -76,6 +90,29 @@ class _Printer:
             print_json(data, flush=True)
         else:
             print_line(line, flush=True)
+
+
+def _states(snapshot: ClusterSnapshot) -> dict[str, int]:
+    """How many engines are in each state, the worst first; those of which nothing is known yet are `connecting`."""
+    engines = sorted(snapshot.engines.values(), key=lambda each: each.state.rank)
+    return dict(Counter("connecting" if each.connecting else str(each.state) for each in engines))
+
+
+def _start(snapshot: ClusterSnapshot) -> dict[str, object]:
+    service = None if snapshot.service is None else asdict(snapshot.service)
+    links = {name: str(node.link.state) for name, node in snapshot.nodes.items()}
+    return {"at": snapshot.at, "service": service, "engines": _states(snapshot), "links": links}
+
+
+def _start_line(snapshot: ClusterSnapshot) -> str:
+    up = sum(node.link.state is LinkState.UP for node in snapshot.nodes.values())
+    engines = ", ".join(f"{count} {state}" for state, count in _states(snapshot).items()) or "no engine"
+    parts = (
+        snapshot.service.words() if snapshot.service else "",
+        engines,
+        f"{up} of {len(snapshot.nodes)} nodes reached",
+    )
+    return f"{_clock(snapshot.at)} {'state':8} at the start of the watch: {'; '.join(part for part in parts if part)}"
 
 
 def _event_line(event: Event) -> str:

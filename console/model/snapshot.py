@@ -101,6 +101,9 @@ class NodeSnapshot:
     hardware: str
     expected_devices: int
     link: Link = Link()
+    """Its state is `connecting` until the first sample of the node is complete."""
+    listed: bool = False
+    """Whether it has listed its runs since it was connected."""
     sampled_at: float | None = None
     """When the NPU data was taken; None when never."""
     devices: tuple[Device, ...] = ()
@@ -263,6 +266,8 @@ class EngineSnapshot:
     stuck_pids: tuple[int, ...] = ()
     stale_of: EngineState | None = None
     """Last known state while the node is unreachable."""
+    connecting: bool = False
+    """Whether its node may answer and has not told enough yet: it is `unreachable` here, and nothing else is claimed of it."""
     serving: Serving | None = None
     """None while no metrics were read lately."""
     serving_error: str = ""
@@ -279,6 +284,16 @@ class EngineSnapshot:
         """Why nobody could ask it over HTTP, so that its health is not known; empty when it was asked, or needs not be."""
         http = next((rung for rung in self.health if rung.name == "http" and rung.grade is Grade.UNKNOWN), None)
         return http.evidence if http is not None and http.evidence.startswith(NOT_ASKED) else ""
+
+    @property
+    def bad(self) -> bool:
+        """Whether an operator must look; one of which nothing is known yet is not bad."""
+        return self.state.bad and not self.connecting
+
+    @property
+    def out_of_reach(self) -> bool:
+        """Whether nothing is known now of its processes: a stop cannot be aimed at them."""
+        return self.state is EngineState.UNREACHABLE and not (self.connecting and self.pid is not None)
 
     def why(self, now: float) -> str:
         """What explains its state in words: who wanted its end, and the cause; empty when it needs no explanation."""
@@ -354,13 +369,12 @@ class ClusterSnapshot:
     sightings: tuple[Sighting, ...] = ()
     """What was done to runs that are still on their nodes, oldest first, by whomever."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything is known that nodes can tell: the first sample of each is complete, or it is out of reach."""
+        nodes = all(each.link.state is not LinkState.CONNECTING for each in self.nodes.values())
+        return nodes and not any(each.connecting for each in self.engines.values())
+
     def engines_on(self, node: str) -> tuple[EngineSnapshot, ...]:
         """Engines of one node, in order."""
         return tuple(engine for engine in self.engines.values() if engine.node == node)
-
-    def count(self) -> dict[EngineState, int]:
-        """How many engines are in each state."""
-        counts: dict[EngineState, int] = {}
-        for engine in self.engines.values():
-            counts[engine.state] = counts.get(engine.state, 0) + 1
-        return counts

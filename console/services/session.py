@@ -13,7 +13,7 @@ from console.commands.script import cmd_sh
 from console.evaluation.store import ResultStore
 from console.journal import Journal, operator_name
 from console.model.cluster import Cluster
-from console.model.deployment import Assignment, Deployment, is_address
+from console.model.deployment import Assignment, Deployment
 from console.model.errors import UsageError
 from console.model.findings import Finding
 from console.model.layout import Layout
@@ -201,10 +201,8 @@ class Session:
         self._monitor.note(EventLevel.INFO, text)
 
     def heard(self, node: str) -> bool:
-        """Whether a node has reported its runs, and the address it serves at where the cluster file does not say."""
-        record = self._monitor.nodes[node]
-        known = record.node.ip is not None or is_address(record.node.host) or bool(record.host.hostname)
-        return record.runs_at is not None and known
+        """Whether the first sample of a node is complete, as `monitoring.completeness` defines it."""
+        return self._monitor.nodes[node].complete
 
     def retry(self, node: str) -> None:
         """Dial a node again now."""

@@ -20,7 +20,7 @@ from screens.grid.rows import (
     stale,
 )
 from screens.lines import Line, Row, Span, cut, fit, plain, shown
-from screens.looks import STATES
+from screens.looks import STATES, sign_of
 
 if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot, EngineSnapshot, NodeSnapshot
@@ -52,7 +52,7 @@ def _family(above: Row, below: Sequence[Row], view: GridView, *, opened: bool) -
 def troubled(node: NodeSnapshot, engines: Sequence[EngineSnapshot], now: float) -> bool:
     """Whether somebody should look at the node."""
     sick = any(device.health not in (None, "OK") for device in node.devices)
-    return sick or stale(node, now) or bool(node.unmanaged) or any(engine.state.bad for engine in engines)
+    return sick or stale(node, now) or bool(node.unmanaged) or any(engine.bad for engine in engines)
 
 
 def _by_node(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int) -> list[Row]:
@@ -74,7 +74,7 @@ def _by_group(snapshot: ClusterSnapshot, view: GridView, cells: int) -> list[Row
         groups.setdefault(engine.group or "no group", []).append(engine)
     listed: list[Row] = []
     for name, engines in groups.items():
-        if view.problems and not any(engine.state.bad for engine in engines):
+        if view.problems and not any(engine.bad for engine in engines):
             continue
         above = Row(group_key(name), _group_line(name, engines, view, cells))
         opened = name in view.expanded
@@ -86,7 +86,7 @@ def _by_group(snapshot: ClusterSnapshot, view: GridView, cells: int) -> list[Row
 def _engine_rows(
     engines: Sequence[EngineSnapshot], view: GridView, cells: int, now: float, *, where: bool
 ) -> list[Row]:
-    chosen = [engine for engine in engines if engine.state.bad or not view.problems]
+    chosen = [engine for engine in engines if engine.bad or not view.problems]
     return [Row(engine_key(engine.id), engine_line(engine, view, cells, now, where=where)) for engine in chosen]
 
 
@@ -108,7 +108,7 @@ def _group_line(name: str, engines: Sequence[EngineSnapshot], view: GridView, ce
 
 def engine_line(engine: EngineSnapshot, view: GridView, cells: int, now: float, *, where: bool) -> Line:
     """The row of one engine; `where` adds its node."""
-    sign = STATES[engine.state]
+    sign = sign_of(engine)
     mark = view.pen.marked if engine_key(engine.id) in view.marks else " "
     spans: list[Span] = [(f"{mark}   ", "mark"), (fit(shown(engine.id), 13) + " ", engine.role)]
     if where:
@@ -133,6 +133,8 @@ def _device_words(devices: Sequence[int]) -> str:
 def _news(engine: EngineSnapshot, now: float) -> Span:
     from console.model.pace import about
 
+    if engine.connecting:
+        return ("", "dim")
     if engine.state is EngineState.UNREACHABLE:
         last = f"was {STATES[engine.stale_of].word} {age_words(engine.age_s)} ago" if engine.stale_of else ""
         return (f"{last} {shown(engine.cause)}".strip(), "stale")
@@ -142,7 +144,7 @@ def _news(engine: EngineSnapshot, now: float) -> Span:
         where = f"{share}{shown(engine.phase)} {shown(engine.progress_text)}".strip()
         return (f"{where}  {shown(engine.held_up)}", "warn") if engine.held_up else (where + left, "busy")
     if why := shown(engine.why(now)):
-        return (why + _exit_words(engine), "fail" if engine.state.bad else "dim")
+        return (why + _exit_words(engine), "fail" if engine.bad else "dim")
     return (_exit_words(engine).strip(), "dim")
 
 
@@ -155,7 +157,7 @@ def _sorted(snapshot: ClusterSnapshot, view: GridView) -> list[NodeSnapshot]:
 
     def worst(node: NodeSnapshot) -> tuple[int, int]:
         engines = snapshot.engines_on(node.name)
-        bad = sum(1 for engine in engines if engine.state.bad)
+        bad = sum(1 for engine in engines if engine.bad)
         linked = 0 if node.link.state is LinkState.UP else 1
         return (-bad - linked, min((engine.state.rank for engine in engines), default=0))
 

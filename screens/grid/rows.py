@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from console.model.state import EngineState, LinkState
 from screens.lines import Line, Pen, Span, cut, fit, length, plain, shown, width
-from screens.looks import LINKS, STATES
+from screens.looks import LINKS, sign_of, signs_of
 
 if TYPE_CHECKING:
     from console.model.snapshot import Device, EngineSnapshot, NodeSnapshot
@@ -104,27 +104,24 @@ def count_words(engines: Sequence[EngineSnapshot], pen: Pen) -> Line:
     """States by count, the worst first: `1 FAILED 7 ready`; a single engine that starts says how far it is."""
     from console.model.pace import about
 
-    counts: dict[EngineState, int] = {}
-    for engine in engines:
-        counts[engine.state] = counts.get(engine.state, 0) + 1
     spans: list[Span] = []
-    for state in sorted(counts, key=lambda each: each.rank):
+    counts = signs_of(engines)
+    for sign, state, count in counts:
         if spans:
             spans.append((" ", ""))
-        sign = STATES[state]
         word = sign.word
         if state is EngineState.STARTING:
             known = [engine.progress for engine in engines if engine.state is state and engine.progress is not None]
             word = f"{word} {int(100 * min(known))}%" if known else word
             left = max((engine.start_left_s for engine in engines if engine.start_left_s), default=None)
             word += f" ~{about(left)}" if left and len(counts) == 1 else ""
-        spans.append((f"{pen.sign(sign)} {counts[state]} {word}", sign.role))
+        spans.append((f"{pen.sign(sign)} {count} {word}", sign.role))
     return tuple(spans)
 
 
 def engine_strip(engines: Sequence[EngineSnapshot], cells: int, pen: Pen) -> Line:
     """One glyph for each engine, in rank order; the end is cut with `~` when there are too many."""
-    spans: list[Span] = [(pen.sign(STATES[engine.state]), STATES[engine.state].role) for engine in engines[:cells]]
+    spans: list[Span] = [(pen.sign(sign), sign.role) for sign in map(sign_of, engines[:cells])]
     if len(engines) > cells:
         spans[-1:] = [("~", "dim")]
     return tuple(spans)

@@ -170,6 +170,10 @@ class LogView(LineWidget):
             return "no engine under the cursor"
         seen = self.moment.snapshot.engines.get(self.engine)
         name, key = shown(self.engine), self.keys.word(BY_ID["start"])
+        if seen is not None and seen.connecting:
+            return f"connecting to {shown(seen.node)}: whether {name} runs is not known yet"
+        if seen is not None and seen.state is EngineState.UNREACHABLE and seen.run is None:
+            return f"{shown(seen.node)} is out of reach: whether {name} has run is not known"
         if seen is None or seen.run is None:
             start = f"; {key} shows what a start would do" if key and not self.moment.snapshot.read_only else ""
             return f"{name} has not run, so it has no log{start}"

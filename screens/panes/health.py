@@ -10,7 +10,7 @@ from console.model.restart import Standing
 from console.model.snapshot import EngineSnapshot, EngineState
 from screens.grid.rows import age_words
 from screens.lines import Line, Row, Span, fit, shown, wrap
-from screens.looks import GRADES, STATES
+from screens.looks import GRADES, STATES, sign_of
 from screens.panes.base import Pane, Shown
 
 NAMED = 3
@@ -82,7 +82,7 @@ class HealthPane(Pane):
         return ((f"{len(engines)} engines", "dim"),)
 
     def _short(self, engine: EngineSnapshot) -> Line:
-        sign = STATES[engine.state]
+        sign = sign_of(engine)
         spans: list[Span] = [
             (fit(shown(engine.id), 13) + " ", engine.role),
             (fit(f"{self.pen.sign(sign)} {sign.word}", 11) + " ", sign.role),
@@ -98,7 +98,7 @@ class HealthPane(Pane):
         return tuple(spans)
 
     def _one(self, engine: EngineSnapshot, now: float) -> list[Row]:
-        sign = STATES[engine.state]
+        sign = sign_of(engine)
         cells = max(20, self.size.width - 1)
         rows = [Row("state", ((f"{self.pen.sign(sign)} {sign.word}", sign.role), (f"   {_run_words(engine)}", "dim")))]
         why = shown(engine.why(now))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from console.model.snapshot import ClusterSnapshot, EngineState, Serving
 from screens.grid.rows import age_words
 from screens.lines import Line, Row, Span, fit, shown
-from screens.looks import STATES
+from screens.looks import sign_of
 from screens.panes.base import Pane, Shown
 
 OLD_S = 20.0
@@ -115,8 +115,9 @@ def _silent(picture: ClusterSnapshot) -> list[Row]:
     why: dict[str, list[str]] = {}
     for each in picture.engines.values():
         if each.serving is None and not each.serving_error and not each.headless and each.role != "proxy":
-            state = STATES[each.state].word
+            state = sign_of(each).word
             reason = "not read yet" if each.state is EngineState.READY else f"not ready ({state})"
+            reason = state if each.connecting else reason
             why.setdefault(reason, []).append(shown(each.id))
     return [
         Row(f"silent/{reason}", ((f"  no metrics from {_some(names)}: {reason}", "dim"),))

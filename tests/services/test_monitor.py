@@ -59,8 +59,21 @@ class Scene:
         return self.monitor.current(engine)
 
     def up(self, node: str, clock: float = 0.0) -> None:
+        """Its link is up, and its first sample is complete: nothing new runs there, and npu-smi told nothing."""
+        self.linked(node, clock)
+        self.probed(node)
+        self.runs(node, *self.monitor.nodes[node].runs.values(), clock=clock)
+        self.monitor.publish()
+
+    def linked(self, node: str, clock: float = 0.0) -> None:
         self.monitor.on_link(node, Link(LinkState.UP, time.time()))
         self.monitor.on_hello(node, Hello(node, "boot", 0, "root", "3.11", time.time() + clock))
+
+    def probed(self, node: str) -> None:
+        """The probes of its host and its NPUs have ended, without a word."""
+        offset = self.monitor.nodes[node].clock_offset_s or 0.0
+        for probe in (host_probe("/b"), info_probe()):
+            self.monitor.on_sample(node, Sample(probe.name, time.time() + offset, 0.1, None, b""))
 
     def runs(self, node: str, *runs: RunState, clock: float = 0.0) -> None:
         self.monitor.on_runs(node, runs, (), time.time() + clock)
@@ -85,9 +98,10 @@ def running(engine: str, *, size: int = 0) -> RunState:
 
 async def test_before_any_answer_nothing_is_claimed(scene: Scene) -> None:
     assert scene.state("decode-0") is EngineState.UNREACHABLE
-    scene.up("d0")
-    assert scene.state("decode-0") is EngineState.UNREACHABLE
+    scene.linked("d0")
     scene.runs("d0")
+    assert scene.state("decode-0") is EngineState.UNREACHABLE
+    scene.probed("d0")
     assert scene.state("decode-0") is EngineState.IDLE
     assert scene.state("decode-2") is EngineState.UNREACHABLE
 
@@ -113,6 +127,7 @@ async def test_a_lost_link_keeps_the_last_state_and_counts_nothing_dead(scene: S
     scene.up("d0")
     scene.runs("d0", running("decode-0"))
     assert scene.state("decode-0") is EngineState.STARTING
+    scene.monitor.learnt(key("decode-0")).rungs = (Rung("http", Grade.WAIT, "refused"),)
     scene.monitor.on_link("d0", Link(LinkState.LOST, time.time(), "timed out"))
     assert scene.state("decode-0") is EngineState.UNREACHABLE
     scene.monitor.publish()

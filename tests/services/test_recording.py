@@ -48,7 +48,7 @@ def recorded(tmp_path: Path, count: int = 5, *, close: bool = True) -> tuple[Pat
 
 def failed(tape: Recording, number: int) -> int:
     """How many engines had failed in a picture."""
-    return tape.picture(number).count().get(EngineState.FAILED, 0)
+    return sum(each.state is EngineState.FAILED for each in tape.picture(number).engines.values())
 
 
 def test_pictures_come_back_forwards_and_backwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,13 +22,12 @@ def _run(verdict: RunVerdict, **facts: object) -> RunState:
 
 
 def _evidence(run: RunState | None, **facts: object) -> Evidence:
-    given: dict[str, object] = {"link": UP, "heard": True, "run": run, "headless": False, **facts}
+    given: dict[str, object] = {"link": UP, "run": run, "headless": False, **facts}
     return Evidence(**given)  # type: ignore[arg-type]
 
 
 CASES: list[tuple[str, Evidence, EngineState, str]] = [
     ("nothing there", _evidence(None), EngineState.IDLE, ""),
-    ("never heard", _evidence(None, heard=False), EngineState.UNREACHABLE, "no report"),
     (
         "link lost says nothing of the engine",
         _evidence(_run(RunVerdict.RUNNING), link=Link(LinkState.LOST, reason="timed out")),

@@ -6,18 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from console.cli.status import _known, _print_table, document
+from console.cli.status import _print_table, document
 from console.model.service import Service, ServiceState
 from console.model.snapshot import (
     ClusterSnapshot,
     Diagnosis,
     EngineSnapshot,
     EngineState,
-    Grade,
     Link,
     LinkState,
     NodeSnapshot,
-    Rung,
 )
 from console.model.work import Asked
 
@@ -67,19 +65,6 @@ def test_who_stopped_an_engine_and_what_holds_another_up_are_told(capsys: pytest
     engines = document(picture)["engines"]
     assert (engines[0]["asked"], engines[0]["cause"]) == ({"by": "alice@jump2", "at": 60.0}, None)
     assert (engines[1]["asked"], engines[1]["held_up"]) == (None, "silent 2m")
-
-
-def test_a_first_look_waits_for_the_answers_of_an_engine_whose_log_is_kept_quiet() -> None:
-    def seen(log: Grade, *answers: Rung) -> bool:
-        health = (Rung("link", Grade.OK), Rung("process", Grade.OK), Rung("log", log), *answers)
-        engine = EngineSnapshot(
-            "all-0", "n0", "all", "mixed", EngineState.STARTING, phase="load", log_read=True, health=health
-        )
-        return _known(ClusterSnapshot(at=0.0, cluster="lab", deployment="x", engines={"all-0": engine}))
-
-    assert seen(Grade.WAIT)
-    assert not seen(Grade.SKIPPED)
-    assert seen(Grade.SKIPPED, Rung("http", Grade.WAIT))
 
 
 def test_the_first_cause_is_told_with_its_remedy_and_where_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:

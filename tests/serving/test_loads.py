@@ -128,7 +128,7 @@ def test_a_hang_makes_a_ready_engine_degraded_and_says_so_first() -> None:
     record.rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
     record.hang = Rung("works", Grade.FAIL, "hangs: 3 requests run and no token came")
     run = RunState(record.key, RunVerdict.RUNNING)
-    evidence = Evidence(Link(LinkState.UP), True, run, False, log_ready=True, rungs=record.answers)
+    evidence = Evidence(Link(LinkState.UP), run, False, log_ready=True, rungs=record.answers)
     assert judge(evidence).state is EngineState.DEGRADED
     assert judge(evidence).cause.startswith("hangs: ")
 

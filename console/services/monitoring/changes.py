@@ -90,8 +90,8 @@ def _changed(before: Mapping[str, EngineSnapshot], after: Mapping[str, EngineSna
         old = (was.stale_of or was.state) if was else EngineState.IDLE
         if engine.state in (old, EngineState.UNREACHABLE) or (was is not None and was.state is engine.state):
             continue
-        if was is None or (old is EngineState.UNREACHABLE and engine.state is EngineState.IDLE):
-            continue
+        if was is None or old is EngineState.UNREACHABLE:
+            continue  # what is heard of it for the first time may have happened long ago
         yield engine
 
 

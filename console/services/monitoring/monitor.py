@@ -31,7 +31,7 @@ from console.probes.npu_smi import info_probe, read_info
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
-from console.services.monitoring import picture
+from console.services.monitoring import completeness, picture
 from console.services.monitoring.changes import Changes, link_event
 from console.services.monitoring.deployed import CurrentDeployment
 from console.services.monitoring.drift import Drifts
@@ -138,6 +138,7 @@ class Monitor:
         if (event := link_event(record.link, link)) is not None:
             self.note(event[0], event[1], node=node)
         record.link = link
+        completeness.advance(self.deployment, {node: record}, self.runs, time.time())
         if link.state is not LinkState.UP:
             self.following.forget(node)
         self.touch()
@@ -161,7 +162,7 @@ class Monitor:
         record = self.nodes[node]
         now = time.time()
         record.runs = {run.key: run for run in runs}
-        record.runs_at = now
+        record.runs_at, record.heard = now, True
         record.clock_offset_s = clock - now
         record.unmanaged = unmanaged
         self.following.update(node, record)
@@ -177,6 +178,7 @@ class Monitor:
 
     def on_log_error(self, node: str, key: RunKey, message: str) -> None:
         """A log cannot be read on its node."""
+        self.learnt(key).log_refused = True
         self.note(EventLevel.ERROR, f"log: {clean(message)}", node=node, engine=key.engine)
 
     def on_stop(self, node: str, key: RunKey, stage: str) -> None:
@@ -184,6 +186,8 @@ class Monitor:
         self._changes.stage(node, key.engine, stage, time.time())
 
     def _take(self) -> ClusterSnapshot:
+        now = time.time()
+        completeness.advance(self.deployment, self.nodes, self.runs, now)
         scene = picture.Scene(
             deployment=self.deployment,
             nodes=self.nodes,
@@ -201,7 +205,7 @@ class Monitor:
             silences=self.silences,
             drifts=self._drifts,
         )
-        return picture.take(scene, time.time())
+        return picture.take(scene, now)
 
     def _key_of(self, engine: EngineSnapshot) -> RunKey | None:
         record = self.nodes.get(engine.node)
@@ -233,6 +237,7 @@ def _npu_sample(record: NodeRecord, sample: Sample) -> None:
 
 
 def _host_sample(record: NodeRecord, sample: Sample) -> None:
+    record.host_asked = True
     if sample.exit_code == 0:
         record.host = parse_host(sample.stdout)
 

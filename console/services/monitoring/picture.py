@@ -19,25 +19,23 @@ from console.model.snapshot import (
     EngineSnapshot,
     EngineState,
     Event,
-    Grade,
+    Link,
     LinkState,
     NodeSnapshot,
-    Rung,
     Task,
 )
 from console.model.work import Work
 from console.probes.engine_log import Phase
 from console.services.monitoring import unmanaged
 from console.services.monitoring.drift import Drifts
+from console.services.monitoring.ladder import ladder, log_read, spoke_at
 from console.services.monitoring.loads import serving_of
 from console.services.monitoring.records import NodeRecord, RunRecord
 from console.services.monitoring.service import service
 from console.services.monitoring.sightings import asked_of, sightings
 from console.services.monitoring.silence import held_up
-from console.services.monitoring.states import Evidence, condemn, halted_words, judge, left_by, vouched_for
+from console.services.monitoring.states import Evidence, condemn, judge, left_by, vouched_for
 
-LATE_S = 3.0
-"""Between a log's last byte on its node and here, when somebody is listening."""
 _ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
 
@@ -176,20 +174,18 @@ def _engine(scene: Scene, rank: Rank, now: float) -> EngineSnapshot:
         return replace(bare, state=EngineState.UNREACHABLE, cause="the node is not in the cluster file")
     run = current_run(record, scene.deployment.name, rank.id)
     seen = _seen(scene, bare, record, run, now)
-    if run is None or rank.role == "proxy":
+    if run is None or rank.role == "proxy" or seen.connecting:
         return seen
     return replace(seen, drift=scene.drifts.of(scene.deployment, rank, run.key, run.spec))
 
 
 def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, now: float) -> EngineSnapshot:
+    if lacks := _lacks(record, run):
+        return _connecting(scene, bare, record, run, lacks, now)
     learnt = scene.runs.get(run.key) if run else None
     verdict = judge(_evidence(scene, bare, record, run, learnt, now))
-    age = None if record.runs_at is None else max(0.0, now - record.runs_at)
-    stale = None
-    if verdict.state is EngineState.UNREACHABLE:
-        before = scene.previous.get(bare.id)
-        stale = (before.stale_of or before.state) if before else None
-        stale = None if stale is EngineState.UNREACHABLE else stale
+    age = _age(record, now)
+    stale = _last_known(scene, bare.id) if verdict.state is EngineState.UNREACHABLE else None
     if run is None:
         return replace(bare, state=verdict.state, cause=verdict.cause, age_s=age, stale_of=stale)
     log = learnt.log_state if learnt else None
@@ -203,7 +199,7 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         phase=str(Phase.SERVING if unheard else log.phase) if log and running else "",
         progress=(1.0 if unheard else log.progress) if log and running else None,
         progress_text=log.progress_text if log and running else "",
-        health=_ladder(record, run, learnt),
+        health=ladder(record, run, learnt),
         run=run.key.run,
         pid=run.pid,
         started_at=run.started_at,
@@ -212,8 +208,8 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         died_at=learnt.died_at if learnt and not run.stopping else None,
         log_bytes=run.log_size,
         log_copied=scene.copied(run.key),
-        log_read=_log_read(run, learnt),
-        log_line_at=_spoke_at(record, run, learnt),
+        log_read=log_read(run, learnt),
+        log_line_at=spoke_at(record, run, learnt),
         age_s=age,
         stuck_pids=run.pids if verdict.state is EngineState.STUCK else (),
         stale_of=stale,
@@ -223,89 +219,68 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
     )
 
 
+def _age(record: NodeRecord, now: float) -> float | None:
+    return None if record.runs_at is None else max(0.0, now - record.runs_at)
+
+
+def _last_known(scene: Scene, engine: str) -> EngineState | None:
+    """The state before its node went out of sight; None when there was none."""
+    before = scene.previous.get(engine)
+    stale = (before.stale_of or before.state) if before else None
+    return None if stale is EngineState.UNREACHABLE else stale
+
+
+def _lacks(record: NodeRecord, run: RunState | None) -> str:
+    """What is awaited before the state of a run on a connected node can be told; empty when nothing is."""
+    if record.link.state is LinkState.CONNECTING:
+        return "the link"
+    if record.link.state not in (LinkState.UP, LinkState.STALE):
+        return ""
+    if not record.complete:
+        return record.awaited or "its first report"
+    return "its log and health" if run is not None and run.key in record.unread else ""
+
+
+def _connecting(
+    scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, lacks: str, now: float
+) -> EngineSnapshot:
+    """An engine of which nothing is claimed yet but which run it is, so that its log and its server can be asked."""
+    return replace(
+        bare,
+        state=EngineState.UNREACHABLE,
+        connecting=True,
+        cause=record.link.reason or f"connecting: waits for {lacks}",
+        stale_of=_last_known(scene, bare.id),
+        run=run.key.run if run else None,
+        pid=run.pid if run and run.verdict in _ALIVE and record.heard else None,
+        age_s=_age(record, now),
+    )
+
+
 def _evidence(
     scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, learnt: RunRecord | None, now: float
 ) -> Evidence:
     log = learnt.log_state if learnt else None
     return Evidence(
         link=record.link,
-        heard=record.runs_at is not None,
         run=run,
         headless=bare.headless or bare.port is None,
         log_ready=bool(log and log.ready),
-        log_current=learnt is not None and _log_read(run, learnt),
+        log_current=learnt is not None and log_read(run, learnt),
         log_ends_s=now - log.ends_since if log and log.ends_since is not None else None,
         log_dead=log.dead if log else "",
         first_error=log.first_error if log else "",
         rungs=learnt.answers if learnt else (),
         was_ready=bool(learnt and learnt.ready_at is not None),
         stuck=bool(learnt and learnt.stuck),
-        stop_age_s=_age(record, run.stop_at if run else None, now) or 0.0,
-        exit_age_s=_age(record, run.exit.at if run and run.exit else None, now),
+        stop_age_s=_since(record, run.stop_at if run else None, now) or 0.0,
+        exit_age_s=_since(record, run.exit.at if run and run.exit else None, now),
     )
 
 
-def _age(record: NodeRecord, at: float | None, now: float) -> float | None:
+def _since(record: NodeRecord, at: float | None, now: float) -> float | None:
     """How long ago something was by the clock of its node; None when that is not known."""
     return None if at is None else now + (record.clock_offset_s or 0.0) - at
-
-
-def _spoke_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:
-    """When a log grew last, our clock. What a console that was opened later reads is as old as its node says."""
-    offset = record.clock_offset_s or 0.0
-    arrived = learnt.log_line_at if learnt else None
-    written = run.log_at if run.log_size else run.started_at
-    here = None if written is None else round(written - offset)
-    if arrived is None or here is None:
-        return here if arrived is None else arrived
-    return min(arrived, here) if arrived - here > LATE_S else arrived
-
-
-def _log_read(run: RunState | None, learnt: RunRecord | None) -> bool:
-    """Whether nothing of the log on the node is unread here."""
-    return run is None or (learnt.fed if learnt else 0) >= run.log_size
-
-
-def _ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> tuple[Rung, ...]:
-    up = record.link.state is LinkState.UP
-    link = Rung("link", Grade.OK if up else Grade.FAIL, record.link.reason or record.link.state, record.link.since)
-    grade = Grade.FAIL if run.halted else _PROCESS[run.verdict]
-    process = Rung("process", grade if up else Grade.UNKNOWN, _process_text(run), record.runs_at)
-    if learnt is None:
-        return (link, process)
-    log = learnt.log_state
-    silent = f"kept quiet by {run.quiet}" if not log.ready and run.quiet else ""
-    grade = Grade.FAIL if log.dead else Grade.OK if log.ready else Grade.SKIPPED if silent else Grade.WAIT
-    text = log.dead or silent or " ".join(part for part in (str(log.phase), log.progress_text) if part)
-    seen = record.link.state in (LinkState.UP, LinkState.STALE)
-    alive = seen and run.verdict in (RunVerdict.RUNNING, RunVerdict.PREPARED)
-    answers = learnt.answers if alive else tuple(map(_of_before, learnt.answers))
-    return (link, process, Rung("log", grade, text, _spoke_at(record, run, learnt)), *answers)
-
-
-def _of_before(rung: Rung) -> Rung:
-    """What answered once says nothing of a process that is gone or out of sight."""
-    if rung.grade is not Grade.OK:
-        return rung
-    return replace(rung, grade=Grade.UNKNOWN, evidence=f"before: {rung.evidence}")
-
-
-_PROCESS = {
-    RunVerdict.PREPARED: Grade.WAIT,
-    RunVerdict.RUNNING: Grade.OK,
-    RunVerdict.ORPHANS: Grade.FAIL,
-    RunVerdict.FOREIGN: Grade.FAIL,
-    RunVerdict.EXITED: Grade.FAIL,
-    RunVerdict.LOST: Grade.FAIL,
-}
-
-
-def _process_text(run: RunState) -> str:
-    if run.halted:
-        return halted_words(run)
-    if run.verdict is RunVerdict.RUNNING:
-        return f"pid {run.pid}, {len(run.pids)} processes" if run.pids else f"pid {run.pid}"
-    return f"{run.verdict}" + (f", exit {run.exit}" if run.exit else "")
 
 
 def _is_task(run: RunState) -> bool:
@@ -334,6 +309,8 @@ def _strays(scene: Scene, planned: Iterable[Rank], now: float) -> dict[str, Engi
             # No group of ours has a slash in its name, so none of another deployment is taken for one of them.
             whose = "" if key.deployment == scene.deployment.name else f"{key.deployment}/"
             label = f"{whose}{key.engine}@{name}"
+            if not record.complete and label not in scene.previous:
+                continue
             bare = EngineSnapshot(
                 id=label,
                 node=name,
@@ -356,6 +333,13 @@ def _ended(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, flo
     return ended
 
 
+def _link(record: NodeRecord) -> Link:
+    """The link as it is shown: `connecting` until the first sample is complete."""
+    if record.complete or record.link.state is not LinkState.UP:
+        return record.link
+    return replace(record.link, state=LinkState.CONNECTING, reason=f"waits for {record.awaited or 'its first report'}")
+
+
 def _node(
     scene: Scene, record: NodeRecord, planned: Iterable[Rank], owners: Mapping[tuple[str, int], str]
 ) -> NodeSnapshot:
@@ -371,7 +355,8 @@ def _node(
         host=node.host,
         hardware=node.hardware.name,
         expected_devices=node.hardware.devices,
-        link=record.link,
+        link=_link(record),
+        listed=record.heard,
         sampled_at=record.table_at,
         devices=devices,
         devices_error=record.table_error,

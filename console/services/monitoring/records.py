@@ -30,6 +30,16 @@ class NodeRecord:
     runs: dict[RunKey, RunState] = field(default_factory=dict)
     runs_at: float | None = None
     """When its list of runs last arrived, our clock."""
+    heard: bool = False
+    """Whether it has listed its runs since the link came up."""
+    host_asked: bool = False
+    """Whether the probe of its host has ended once, well or not."""
+    complete: bool = False
+    """Whether its first sample since the link came up is complete; see `completeness`."""
+    awaited: str = ""
+    """What the first sample lacks, in words."""
+    unread: set[RunKey] = field(default_factory=set)
+    """Running engines whose state cannot be told yet though the rest of the node is known."""
     table: NpuTable | None = None
     """The last complete NPU table."""
     table_at: float | None = None
@@ -84,6 +94,8 @@ class RunRecord:
     named: str = ""
     """What `/metrics` called the model when the list of models was last known to be right."""
     ready_at: float | None = None
+    log_refused: bool = False
+    """Whether its node could not read the log."""
     stuck: bool = False
     metrics: MetricsRecord = field(default_factory=MetricsRecord)
     works: Rung | None = None
@@ -109,6 +121,13 @@ class RunRecord:
     def answering(self) -> bool:
         """Whether the HTTP rungs hold."""
         return bool(self.rungs) and all(rung.grade in (Grade.OK, Grade.SKIPPED) for rung in self.rungs)
+
+    @property
+    def asked(self) -> bool:
+        """Whether its server's answers say how it is; a single failure of an engine that was ready does not."""
+        started = self.ready_at is not None or self.log_state.ready
+        settled = any(rung.grade in (Grade.FAIL, Grade.UNKNOWN) for rung in self.rungs)
+        return self.answering or settled or (bool(self.rungs) and not started)
 
     @property
     def log_state(self) -> LogState:

@@ -27,12 +27,17 @@ class Rounds:
         states: frozenset[EngineState],
         at_once: int,
         step_s: float = 0.5,
+        connecting: bool = False,
     ) -> None:
-        """`states` are those in which an engine is visited, every `step_s` seconds; at most `at_once` questions are open."""
+        """`states` are those in which an engine is visited, every `step_s` seconds; at most `at_once` questions are open.
+
+        With `connecting` also engines whose state waits for the answer.
+        """
         self._monitor = monitor
         self._links = links
         self._name = name
         self._states = states
+        self._connecting = connecting
         self._step_s = step_s
         self._due: dict[RunKey, float] = {}
         self._busy: dict[RunKey, asyncio.Task[None]] = {}
@@ -56,7 +61,8 @@ class Rounds:
             if key is None:
                 continue
             current.add(key)
-            if engine.port is not None and not engine.headless and engine.state in self._states:
+            wanted = engine.state in self._states or (self._connecting and engine.connecting)
+            if engine.port is not None and not engine.headless and wanted:
                 visit(engine, key)
         self._due = {key: due for key, due in self._due.items() if key in current}
 

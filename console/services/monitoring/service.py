@@ -42,7 +42,11 @@ def service(
     door = next((each for each in doors if each.state is EngineState.READY), doors[0])
     where = f"http://{deployment.address(door.node)}:{door.port}"
     model = deployment.layout.model.served_name or deployment.layout.model.path
+    awaited = tuple(dict.fromkeys(each.node for each in mine if each.connecting))
+    connecting = f"connecting to {', '.join(awaited)}" if len(awaited) < 4 else f"connecting to {len(awaited)} nodes"
     if not any(_launched(each) for each in mine):
+        if awaited:
+            return Service(ServiceState.UNKNOWN, where, model, connecting)
         unseen = all(each.state is EngineState.UNREACHABLE for each in doors)
         return Service(ServiceState.UNKNOWN, where, model, f"{door.node} out of reach") if unseen else None
     proof, evidence = _proof(doors, _since(mine, began), now)
@@ -50,9 +54,12 @@ def service(
     words += [word] if door.role == "proxy" and (word := _door(door)) is not None else []
     if not proof and all(each.unasked for each in doors if each.state is EngineState.READY):
         words += [(ServiceState.UNKNOWN, f"{door.id} {door.unasked}")] if door.unasked else []
-    for state in (ServiceState.DOWN, ServiceState.UNKNOWN):
-        if found := [reason for each, reason in words if each is state]:
-            return Service(state, where, model, found[0])
+    sure = next((reason for state, reason in words if state is ServiceState.DOWN), "")
+    unsure = next((reason for state, reason in words if state is ServiceState.UNKNOWN), "")
+    if sure:
+        return Service(ServiceState.DOWN, where, model, sure)
+    if awaited or unsure:
+        return Service(ServiceState.UNKNOWN, where, model, connecting if awaited else unsure)
     part = ", ".join(reason for _, reason in words)
     if not proof:
         return Service(ServiceState.UNPROVEN, where, model, part or evidence)

@@ -34,8 +34,7 @@ class Evidence:
     """Everything the verdict on one engine rests on."""
 
     link: Link
-    heard: bool
-    """Whether the node has ever reported its runs to this console."""
+    """Of a node whose first sample is complete, or that is out of reach."""
     run: RunState | None
     headless: bool
     """Whether nobody can ask it over HTTP: it has no server, or is not of the plan and its port is not known."""
@@ -73,9 +72,7 @@ class Verdict:
 def judge(evidence: Evidence) -> Verdict:
     """The state of one engine by itself; its group may make it worse afterwards."""
     if evidence.link.state is not LinkState.UP and evidence.link.state is not LinkState.STALE:
-        return Verdict(EngineState.UNREACHABLE, evidence.link.reason or "connecting")
-    if not evidence.heard:
-        return Verdict(EngineState.UNREACHABLE, "connected, no report yet")
+        return Verdict(EngineState.UNREACHABLE, evidence.link.reason or "out of reach")
     run = evidence.run
     if run is None:
         return Verdict(EngineState.IDLE)

@@ -45,7 +45,7 @@ def unreached(snapshot: ClusterSnapshot, names: Sequence[str]) -> dict[str, list
     found: dict[str, list[str]] = {}
     for name in names:
         seen = snapshot.engines.get(name)
-        if seen is not None and seen.state is EngineState.UNREACHABLE:
+        if seen is not None and seen.out_of_reach:
             found.setdefault(seen.node, []).append(name)
     return found
 

@@ -126,6 +126,8 @@ class PlanMaker:
         seen = self._seen(name)
         if seen is None:
             return False
+        if seen.connecting and not seen.out_of_reach:
+            return True
         state = seen.stale_of if seen.state is EngineState.UNREACHABLE else seen.state
         return state is not None and state.alive and state is not EngineState.UNREACHABLE
 

@@ -44,6 +44,8 @@ TELLS_S = 60.0
 _UNREAD = (EngineState.IDLE, EngineState.EXITED, EngineState.UNMANAGED)
 """States in which the log of the run has nothing to say."""
 _SERVING = (EngineState.READY, EngineState.DEGRADED)
+DOWN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
+"""States that the log of the run explains."""
 
 
 def _is_read(engine: EngineSnapshot) -> bool:
@@ -108,6 +110,13 @@ class DiagnosisWatch:
         """Whether the picture tells what the logs of these engines' current runs say up to the end of their copies."""
         keys = [key for name in engines if (key := self._monitor.current(name)) is not None]
         return all(key in self._readers and self._readers[key].told >= self._logs.of(key).size for key in keys)
+
+    def ordered(self) -> bool:
+        """Whether the logs of what is down were read, and it is told who broke first where several of a group are down."""
+        snapshot = self._monitor.snapshot
+        down = {engine.id: engine.group for engine in snapshot.engines.values() if engine.state in DOWN}
+        groups = [group for group in down.values() if group]
+        return self.complete(down) and (len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses))
 
     async def _read(self) -> None:
         """Bring every matcher to the end of its log's copy, a block at a time; runs that are over and replaced are let go."""

@@ -38,7 +38,7 @@ class HealthWatch:
         self._monitor = monitor
         self._cadences = cadences or Cadences()
         step = min(0.5, self._cadences.health_s / 2)
-        self._rounds = Rounds(monitor, links, "health", states=_ASKED, at_once=AT_ONCE, step_s=step)
+        self._rounds = Rounds(monitor, links, "health", states=_ASKED, at_once=AT_ONCE, step_s=step, connecting=True)
 
     async def run(self) -> None:
         """Ask until cancelled; leaves no question open."""
