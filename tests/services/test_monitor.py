@@ -47,6 +47,13 @@ class FakeLink:
         self.credits[key] = self.credits.get(key, 0) + count
 
 
+def probed(monitor: Monitor, node: str) -> None:
+    """The probes of a node's host and NPUs have ended, without a word."""
+    offset = monitor.nodes[node].clock_offset_s or 0.0
+    for probe in (host_probe("/b"), info_probe()):
+        monitor.on_sample(node, Sample(probe.name, time.time() + offset, 0.1, None, b""))
+
+
 class Scene:
     """A monitor with fake links."""
 
@@ -71,9 +78,7 @@ class Scene:
 
     def probed(self, node: str) -> None:
         """The probes of its host and its NPUs have ended, without a word."""
-        offset = self.monitor.nodes[node].clock_offset_s or 0.0
-        for probe in (host_probe("/b"), info_probe()):
-            self.monitor.on_sample(node, Sample(probe.name, time.time() + offset, 0.1, None, b""))
+        probed(self.monitor, node)
 
     def runs(self, node: str, *runs: RunState, clock: float = 0.0) -> None:
         self.monitor.on_runs(node, runs, (), time.time() + clock)

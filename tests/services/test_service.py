@@ -63,20 +63,20 @@ CASES: list[tuple[str, Mapping[str, EngineState], Rung | None, str | None]] = [
     ("nothing launched", {}, None, None),
     ("all stopped", dict.fromkeys(ALL, EXITED), ANSWERED, None),
     ("up", UP, ANSWERED, f"UP {DOOR}"),
-    ("health alone", UP, None, f"UNPROVEN: no completion was answered yet {DOOR}"),
+    ("health alone", UP, None, f"UNPROVEN: this console has seen no answer yet {DOOR}"),
     ("proof too old", UP, replace(ANSWERED, at=NOW - PROOF_S - 120.0), f"UNPROVEN: last answer 3m ago {DOOR}"),
-    ("proof of unknown age", UP, replace(ANSWERED, at=None), f"UNPROVEN: no completion was answered yet {DOOR}"),
+    ("proof of unknown age", UP, replace(ANSWERED, at=None), f"UNPROVEN: this console has seen no answer yet {DOOR}"),
     (
         "asking once more",
         UP,
         Rung("works", Grade.UNKNOWN, "500", NOW),
-        f"UNPROVEN: no completion was answered yet {DOOR}",
+        f"UNPROVEN: this console has seen no answer yet {DOOR}",
     ),
     (
         "not asked",
         UP,
-        Rung("works", Grade.SKIPPED, "no engine", NOW),
-        f"UNPROVEN: no completion was answered yet {DOOR}",
+        Rung("works", Grade.SKIPPED, "401: it wants an API key", NOW),
+        f"UNPROVEN: 401: it wants an API key {DOOR}",
     ),
     ("one rank away", {**UP, "decode-1": FAILED}, ANSWERED, f"PART: 3 of 4 decode {DOOR}"),
     (
@@ -115,6 +115,34 @@ def test_ranks_that_a_dead_peer_condemned_serve_nobody_and_those_that_answer_odd
     assert told(decode, ANSWERED, None, None, **condemned) == "DOWN: no decode"
 
 
+def test_a_group_of_which_one_rank_hangs_serves_nobody_however_fresh_the_last_answer_is() -> None:
+    made = Deployment(CLUSTER, MIXED, Assignment({"mixed": ("d0", "d1")}))
+    both = {"mixed-0": DEGRADED, "mixed-1": DEGRADED}
+    hung = {"cause": "hangs: 3 requests run and no token came for 40 s", "health": (HTTP,)}
+    waits = {"cause": "waits for mixed-0 on d0, which hangs", "after": "mixed-0"}
+    assert told(both, ANSWERED, made, None, mixed_0=hung, mixed_1=waits) == "DOWN: mixed hangs"
+    assert told({"mixed-0": DEGRADED, "mixed-1": READY}, ANSWERED, made, None, mixed_0=hung) == (
+        "PART: 1 of 2 mixed http://10.0.0.4:7100 dsv4"
+    )
+    dead = {"cause": "EngineDeadError", "health": (Rung("log", Grade.FAIL, "EngineDeadError"), HTTP, ANSWERED)}
+    assert told(both, ANSWERED, made, None, mixed_0=dead, mixed_1=dead) == "DOWN: no mixed"
+
+
+@pytest.mark.parametrize(
+    ("counts", "isolated", "words"),
+    [
+        ('"prefill_instances": 2, "decode_instances": 4', (), f"UP {DOOR}"),
+        ('"prefill_instances": 2, "decode_instances": 0', (), "DOWN: the proxy uses no decode"),
+        ('"prefill_instances": 0, "decode_instances": 0', (), "DOWN: the proxy uses no prefill"),
+        ('"prefill_instances": 2, "decode_instances": 4', ALL[2:6], "DOWN: the proxy uses no decode"),
+        ('"prefill_instances": 2, "decode_instances": 4', ALL[3:6], f"UP {DOOR}"),
+    ],
+)
+def test_a_proxy_that_uses_nobody_of_a_role_is_down_at_once(counts: str, isolated: tuple[str, ...], words: str) -> None:
+    http = Rung("http", Grade.OK, f"/healthcheck 200 {{{counts}}}", NOW)
+    assert told(UP, proxy={"health": (http, ANSWERED), "isolated": isolated}) == words
+
+
 def test_what_was_answered_before_all_of_a_role_were_started_anew_proves_nothing() -> None:
     at = ANSWERED.at or 0.0
     before = dict.fromkeys(ALL, at - 500.0)
@@ -128,9 +156,13 @@ def test_what_was_answered_before_all_of_a_role_were_started_anew_proves_nothing
 def test_api_ranks_are_doors_and_requests_that_move_are_a_proof() -> None:
     made = Deployment(CLUSTER, MIXED, Assignment({"mixed": ("d0", "d1")}))
     both = {"mixed-0": READY, "mixed-1": READY}
-    moves = Rung("works", Grade.SKIPPED, "requests move tokens, seen 3 s ago", NOW - 10.0)
+    moves = Rung("works", Grade.OK, "requests move tokens, seen 3 s ago", NOW - 10.0)
     assert told(both, moves, made) == "UP http://10.0.0.3:7100 dsv4"
-    assert told(both, None, made) == "UNPROVEN: no completion was answered yet http://10.0.0.3:7100 dsv4"
+    barred = Rung("works", Grade.SKIPPED, "401: it wants an API key", NOW)
+    assert told(both, barred, made) == "UNPROVEN: 401: it wants an API key http://10.0.0.3:7100 dsv4", (
+        "nothing was answered"
+    )
+    assert told(both, None, made) == "UNPROVEN: this console has seen no answer yet http://10.0.0.3:7100 dsv4"
     assert told({**both, "mixed-0": FAILED}, ANSWERED, made) == "PART: 1 of 2 mixed http://10.0.0.4:7100 dsv4"
     assert told({**both, "mixed-0": GONE, "mixed-1": GONE}, None, made) == "UNKNOWN: d0 out of reach"
 
@@ -155,7 +187,7 @@ def test_strays_count_for_nothing() -> None:
     engines = [*picture(UP).engines.values(), EngineSnapshot("decode-9@d0", "d0", "decode", "decode", FAILED)]
     found = service(deployment(), engines, {}, NOW)
     assert found is not None
-    assert found.reason == "no completion was answered yet"
+    assert found.reason == "this console has seen no answer yet"
 
 
 CLOSED = Rung("http", Grade.UNKNOWN, "could not be asked: the node's sshd refuses port forwarding", NOW)

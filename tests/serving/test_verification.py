@@ -22,6 +22,7 @@ from console.services.serving.conditions import BAD_ANSWERS, facts_of
 from console.services.serving.coverage import RankProof, coverage_words
 from console.services.serving.verification import Ask, Proof, Verification, Verifier
 from tests.services.deployments import CLUSTER
+from tests.services.test_monitor import probed
 from tests.services.test_service import MIXED
 
 
@@ -158,7 +159,9 @@ async def test_a_verification_proves_the_service_or_brings_it_down(tmp_path: Pat
         key = RunKey(made.name, rank.id, "r1")
         monitor.on_link(rank.node, Link(LinkState.UP, now))
         monitor.on_runs(rank.node, (RunState(key, RunVerdict.RUNNING, log_size=5, started_at=now),), (), now)
+        probed(monitor, rank.node)
         monitor.learnt(key).rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
+        monitor.learnt(key).log_refused = True
     monitor.publish()
     assert monitor.snapshot.service is not None
     assert monitor.snapshot.service.state == "UNPROVEN", "health alone proves nothing"

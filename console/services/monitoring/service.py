@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from console.model.deployment import Deployment
@@ -26,6 +27,7 @@ _ON_THE_WAY = {
     EngineState.EXITED: "stopped",
 }
 
+_COUNT = re.compile(r'"(prefill|decode|dp)_instances": ?(\d{1,6})')
 Word = tuple[ServiceState, str]
 
 
@@ -51,7 +53,7 @@ def service(
         return Service(ServiceState.UNKNOWN, where, model, f"{door.node} out of reach") if unseen else None
     proof, evidence = _proof(doors, _since(mine, began), now)
     words = [word for role in ROLES if (word := _role(role, mine, proven=proof)) is not None]
-    words += [word] if door.role == "proxy" and (word := _door(door)) is not None else []
+    words += [word] if door.role == "proxy" and (word := _door(door, mine)) is not None else []
     if not proof and all(each.unasked for each in doors if each.state is EngineState.READY):
         words += [(ServiceState.UNKNOWN, f"{door.id} {door.unasked}")] if door.unasked else []
     sure = next((reason for state, reason in words if state is ServiceState.DOWN), "")
@@ -85,24 +87,49 @@ def _role(role: str, engines: Sequence[EngineSnapshot], *, proven: bool) -> Word
     if any(each.state is EngineState.READY for each in asked):
         return ServiceState.PART, f"{ready} of {len(mine)} {role}"
     states = [each.state for each in asked]
-    if any(each.state is EngineState.DEGRADED and not each.after for each in asked) and proven:
+    if any(_may_serve(each) for each in asked) and proven:
         return ServiceState.PART, f"{role} degraded"
     if EngineState.UNREACHABLE in states:
         return ServiceState.UNKNOWN, f"{role} out of reach"
+    if any(_hangs(each) for each in asked):
+        return ServiceState.DOWN, f"{role} hangs"
     way = next((_ON_THE_WAY[state] for state in states if state in _ON_THE_WAY and state not in _REST), "")
     return ServiceState.DOWN, f"{role} {way}" if way else f"no {role}"
 
 
-def _door(proxy: EngineSnapshot) -> Word | None:
+def _may_serve(engine: EngineSnapshot) -> bool:
+    """Whether a degraded engine may answer all the same: one that hangs, died inside, or waits for another one does not."""
+    dead = any(rung.name == "log" and rung.grade is Grade.FAIL for rung in engine.health)
+    return engine.state is EngineState.DEGRADED and not engine.after and not _hangs(engine) and not dead
+
+
+def _hangs(engine: EngineSnapshot) -> bool:
+    return engine.state is EngineState.DEGRADED and engine.cause.startswith("hangs: ")
+
+
+def _door(proxy: EngineSnapshot, engines: Sequence[EngineSnapshot]) -> Word | None:
     """What is wrong with the proxy."""
     if proxy.state is EngineState.READY:
-        return None
+        http = next((rung for rung in proxy.health if rung.name == "http"), None)
+        counts = listed_counts(http) if http is not None else {}
+        left = {
+            role: count - sum(each.role == role and each.id in proxy.isolated for each in engines)
+            for role, count in counts.items()
+        }
+        none = [role for role in ROLES if left.get(role, 1) <= 0 and any(each.role == role for each in engines)]
+        return (ServiceState.DOWN, f"the proxy uses no {none[0]}") if none else None
     if proxy.state is EngineState.UNREACHABLE:
         return ServiceState.UNKNOWN, f"{proxy.node} out of reach"
     works = _works(proxy)
     if proxy.state is EngineState.DEGRADED and works is not None and works.grade is Grade.FAIL:
         return ServiceState.DOWN, "completions fail"
     return ServiceState.DOWN, f"proxy {_ON_THE_WAY.get(proxy.state, proxy.state)}"
+
+
+def listed_counts(rung: Rung) -> dict[str, int]:
+    """How many engines of each role the proxy has, from what its `/healthcheck` said; empty when it did not say."""
+    kinds = {"dp": "mixed"}
+    return {kinds.get(kind, kind): int(number) for kind, number in _COUNT.findall(rung.evidence)}
 
 
 def _works(engine: EngineSnapshot) -> Rung | None:
@@ -117,14 +144,11 @@ def _since(engines: Sequence[EngineSnapshot], began: Mapping[str, float]) -> flo
 
 
 def _proof(doors: Sequence[EngineSnapshot], since: float, now: float) -> tuple[bool, str]:
-    """Whether a door answered lately; else what is missing. An engine that is not asked is one whose requests move."""
-    found = []
-    for each in doors:
-        works = _works(each)
-        moves = each.role != "proxy" and works is not None and works.grade is Grade.SKIPPED
-        if works is not None and works.at is not None and (works.grade is Grade.OK or moves):
-            found.append(works.at)
+    """Whether a door answered lately as far as is known here; else what is missing."""
+    rungs = [works for each in doors if (works := _works(each)) is not None]
+    found = [rung.at for rung in rungs if rung.at is not None and rung.grade is Grade.OK]
     if not found:
-        return False, "no completion was answered yet"
+        why = next((rung.evidence for rung in rungs if rung.grade is Grade.SKIPPED and rung.evidence), "")
+        return False, why or "this console has seen no answer yet"
     age = now - max(found)
     return age <= PROOF_S and max(found) >= since, f"last answer {lasting(age)} ago"

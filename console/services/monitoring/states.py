@@ -276,7 +276,7 @@ def _held_up(members: Sequence[EngineSnapshot]) -> dict[str, EngineSnapshot]:
         return {}
     cause = f"waits for {hung.id} on {hung.node}, which {hung.cause}"
     ready = [each for each in members if each.state is EngineState.READY]
-    return {each.id: replace(each, state=EngineState.DEGRADED, cause=cause) for each in ready}
+    return {each.id: replace(each, state=EngineState.DEGRADED, cause=cause, after=hung.id) for each in ready}
 
 
 def _lead(first: EngineSnapshot, later: EngineSnapshot, ended_at: Mapping[str, float]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from console.advice.signatures import Signature
 from console.advice.timeline import PEER_DEAD
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade, Rung
+from console.services.monitoring.service import listed_counts
 from console.services.monitoring.states import is_dead
 
 KV_FULL, KV_FREE = 0.95, 0.90
@@ -104,7 +104,6 @@ DISK_MIB = 64
 
 _GONE = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.EXITED, EngineState.IDLE)
 _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
-_COUNT = re.compile(r'"(prefill|decode|dp)_instances": ?(\d{1,6})')
 
 
 def facts_of(snapshot: ClusterSnapshot, before: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
@@ -203,12 +202,6 @@ def _listed(snapshot: ClusterSnapshot, proxy: EngineSnapshot, rung: Rung) -> Ite
         serving = sum(each.state is EngineState.READY and each.id not in proxy.isolated for each in mine)
         if used < serving and not gone:
             yield "proxy-misses", proxy.id, f"it lists {used} of {serving} {role} engines that are ready"
-
-
-def listed_counts(rung: Rung) -> dict[str, int]:
-    """How many engines of each role the proxy has, from what its `/healthcheck` said; empty when it did not say."""
-    kinds = {"dp": "mixed"}
-    return {kinds.get(kind, kind): int(number) for kind, number in _COUNT.findall(rung.evidence)}
 
 
 def listable(snapshot: ClusterSnapshot, role: str) -> list[EngineSnapshot]:

@@ -19,8 +19,9 @@ from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.records import RunRecord
 from console.services.monitoring.rounds import Rounds
+from console.services.monitoring.service import listed_counts
 from console.services.serving.access import WANTED, barred, client
-from console.services.serving.conditions import isolated_of, listable, listed_counts
+from console.services.serving.conditions import isolated_of, listable
 
 STARTING_S = 2.0
 TIMEOUT_S = 5.0
@@ -39,6 +40,8 @@ class HealthWatch:
         self._cadences = cadences or Cadences()
         step = min(0.5, self._cadences.health_s / 2)
         self._rounds = Rounds(monitor, links, "health", states=_ASKED, at_once=AT_ONCE, step_s=step, connecting=True)
+        self._ready: dict[RunKey, frozenset[str | None]] = {}
+        """Run of a proxy -> the runs that were ready when it was visited last."""
 
     async def run(self) -> None:
         """Ask until cancelled; leaves no question open."""
@@ -46,10 +49,19 @@ class HealthWatch:
 
     def _visit(self, engine: EngineSnapshot, key: RunKey) -> None:
         link = self._rounds.link(engine.node)
+        if engine.role == "proxy" and self._others_serve(key):
+            self._rounds.again(key, 0.0)
         if renamed(self._monitor.learnt(key)):
             self._rounds.again(key, 0.0)
         if link is not None and self._rounds.due(key):
             self._rounds.ask(key, self._climb(engine, key, link))
+
+    def _others_serve(self, proxy: RunKey) -> bool:
+        """Whether other engines are ready than when that was asked last: a proxy may have let go of those it had."""
+        engines = self._monitor.snapshot.engines.values()
+        ready = frozenset(each.run for each in engines if each.state is EngineState.READY and each.role != "proxy")
+        before, self._ready[proxy] = self._ready.get(proxy, ready), ready
+        return before != ready
 
     async def _climb(self, engine: EngineSnapshot, key: RunKey, link: NodeLink) -> None:
         learnt = self._monitor.learnt(key)

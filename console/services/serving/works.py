@@ -155,7 +155,7 @@ class WorksWatch:
         moved = learnt.metrics.moved_at
         if not answer.status and answer.took_s >= limit and moved is not None and moved > asked:
             self._failures.pop(failed, None)
-            return Rung("works", Grade.SKIPPED, f"requests move tokens, seen {max(0.0, now - moved):.0f} s ago", now)
+            return Rung("works", Grade.OK, f"requests move tokens, seen {max(0.0, now - moved):.0f} s ago", now)
         wrong = trial_fault(answer) or odd
         if not wrong:
             self._failures.pop(failed, None)
