@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -15,6 +15,8 @@ PEER_DEAD = "peer-dead"
 """The fact that a rank of a group is dead whose own log does not say why."""
 TOGETHER_S = 2.0
 """Hits this close count as simultaneous: log times have whole seconds and clocks are compared through a network."""
+ARRIVES_S = 600.0
+"""A log that is followed has arrived by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Witness:
 
 def timeline(logs: Iterable[RankHits]) -> tuple[Witness, ...]:
     """All hits of all logs in the order in which they happened."""
-    found = [_witness(log, hit) for log in logs for hit in log.hits]
+    found = [witness for log in logs for witness in _witnesses(log)]
     return tuple(sorted(found, key=lambda each: (each.when, each.rank, each.hit.offset)))
 
 
@@ -93,6 +95,15 @@ def _near(ordered: Sequence[Witness]) -> list[Witness]:
     return [each for each in ordered if each.when <= ordered[0].when + TOGETHER_S]
 
 
-def _witness(log: RankHits, hit: Hit) -> Witness:
-    stamped = log.clock.read(hit.time) if log.clock is not None and hit.time else None
-    return Witness(log.rank, log.node, hit, hit.at if stamped is None else stamped, stamped is not None)
+def _witnesses(log: RankHits) -> Iterator[Witness]:
+    before: float | None = None
+    for hit in sorted(log.hits, key=lambda hit: hit.offset):
+        stamped = _stamped(log.clock, hit, before) if log.clock is not None and hit.time else None
+        before = before if stamped is None else stamped
+        yield Witness(log.rank, log.node, hit, hit.at if stamped is None else stamped, stamped is not None)
+
+
+def _stamped(clock: Clock, hit: Hit, before: float | None) -> float | None:
+    """When a hit was stamped; of two instants in an hour that is repeated the one at which it arrived, or that is in order."""
+    late = clock.read(hit.time, after=hit.at)
+    return late if late is not None and abs(hit.at - late) < ARRIVES_S else clock.read(hit.time, after=before)

@@ -38,7 +38,11 @@ class LogLine:
 
 def parse(raw: bytes, offset: int = 0) -> LogLine:
     """Take a line apart; `offset` is where it starts in its log."""
-    text = text_of(raw)
+    return taken_apart(text_of(raw), offset)
+
+
+def taken_apart(text: str, offset: int = 0) -> LogLine:
+    """The same for a line that is text already."""
     head = _PROCESS.match(text)
     if head is None:
         return LogLine(text, offset=offset)

@@ -65,6 +65,7 @@ _SOURCE = (
 )
 _LINE = re.compile(_SOURCE.encode())
 _TEXT = re.compile(_SOURCE)
+_DAY_TIME = re.compile(r"\d\d:\d\d:\d\d")
 _RECORD = re.compile(rb"(?:\([^()\n]{1,80}\) ?)*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):\s")
 """How a record of uvicorn begins."""
 
@@ -87,6 +88,12 @@ def span(text: str) -> tuple[int, int] | None:
     """Where the stamp stands in the text of a line: its begin and its end. None for a line without one."""
     found = _TEXT.match(text, 0, HEAD_BYTES)
     return found.span("stamp") if found else None
+
+
+def day_time(stamp: str) -> str:
+    """The time of day of a stamp as it is written, to the second: `08:00:01`; empty for an empty one."""
+    found = _DAY_TIME.search(stamp)
+    return found[0] if found else ""
 
 
 def utc(_at: float) -> float:

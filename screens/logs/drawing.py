@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from console.probes.log_line import taken_apart
+from console.probes.log_time import day_time, span
 from console.probes.sanitize import clean
 from screens.lines import Line, Span, fit, shown, width, wrap
 from screens.logs.sieve import Pattern
@@ -14,15 +16,6 @@ _LEVEL = re.compile(
     r"\b(ERROR|CRITICAL|FATAL|WARNING|WARN)\b|^Traceback \(most recent call last\)|^[A-Za-z_.]{0,80}(?:Error|Exception):"
 )
 _LEVEL_WITHIN = 160
-_STAMP = re.compile(r"(?:\d{4}-)?\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d+)? ?")
-_STAMP_WITHIN = 120
-
-_HEAD = re.compile(
-    r"(?:\((?P<process>[^ ()]+) pid=\d+\) ?)?"
-    r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?::\s+| \d\d-\d\d (?P<time>\d\d:\d\d:\d\d) \[[^\]]*\] ?)"
-)
-"""What vLLM and its HTTP server write before the words of a line (vLLM 0.21 logger.py, uvicorn)."""
-
 Stamps = Literal["auto", "written", "short", "hidden", "age", "since"]
 """How the head of a line is shown: as its program wrote it, as time and level alone, without its time, with the age of the line
 or the time since the log began instead. `auto` is short where little room would be left for the words, else as written."""
@@ -139,21 +132,21 @@ def level_role(text: str) -> str:
 
 def without_stamp(text: str) -> str:
     """The text of a line without the time its program wrote."""
-    found = _STAMP.search(text, 0, _STAMP_WITHIN)
-    return text if found is None else text[: found.start()] + text[found.end() :]
+    place = span(text)
+    return text if place is None else text[: place[0]] + text[place[1] :].removeprefix(" ")
 
 
 def short_head(text: str) -> tuple[str, str, str]:
     """Time, level's letter, and the words of a line, with the process before them where it is not the API server.
 
-    A line with another head is all words.
+    Of a line whose head is not vLLM's only the time is taken out.
     """
-    found = _HEAD.match(text)
-    if found is None:
-        return "", "", text
-    process = found["process"] or ""
-    who = "" if process.startswith(("APIServer", "ApiServer")) or not process else f"{process}: "
-    return found["time"] or "", found["level"][0], who + text[found.end() :]
+    line = taken_apart(text)
+    if not line.level:
+        place = span(text)
+        return ("", "", text) if place is None else (day_time(text[slice(*place)]), "", without_stamp(text))
+    who = "" if line.process.startswith(("APIServer", "ApiServer")) or not line.process else f"{line.process}: "
+    return day_time(line.time), line.level[0], who + line.text
 
 
 def pieces(

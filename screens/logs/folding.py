@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from console.probes.log_time import find
 from screens.lines import Span
 from screens.logs.drawing import collapse
 
@@ -16,7 +17,8 @@ WITHIN_S = 5.0
 """Ranks that write the same line within this time of the first one are shown together."""
 _PURGED_AT = 4096
 
-_HEAD = re.compile(rb"(?:\([^()\n]{1,60} pid=\d+\) ?)*(?:(\w+) \d\d-\d\d \d\d:\d\d:\d\d )?")
+_PROCESS = re.compile(rb"(?:\([^()\n]{1,60} pid=\d+\) ?)*")
+_LEVEL = re.compile(rb"\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\b")
 
 Spot = tuple[int, int]
 """A line of several logs: which log, and where in it the line begins."""
@@ -37,8 +39,13 @@ class Entry:
 def key_of(raw: bytes) -> bytes:
     """What equal lines of different ranks have in common."""
     raw = collapse(raw)
-    head = _HEAD.match(raw)
-    return (head[1] or b"") + raw[head.end() :] if head else raw
+    found = find(raw)
+    if found is None:
+        return _PROCESS.sub(b"", raw, count=1)
+    begin, end = found.span("stamp")
+    level = _LEVEL.search(raw, 0, begin)
+    letter = raw[begin : begin + 1] if found["glog"] else b""
+    return (level[0] if level else letter) + raw[end:]
 
 
 class Folds:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from console.advice.matcher import CALM_START, LINE_BYTES, Hit, Matcher
 from console.advice.signatures import load_signatures
 from console.advice.timeline import RankHits, first_cause, timeline
-from console.probes.log_time import Around, Clock, fixed
+from console.probes.log_time import Around, Clock, Steps, fixed
 
 SIGNATURES = load_signatures()
 BY_ID = {each.id: each for each in SIGNATURES}
@@ -289,6 +289,19 @@ def test_a_stamp_before_the_years_end_is_of_the_year_before() -> None:
     (witness,) = timeline([RankHits("p-0", "n0", (hit,), clock(near=new_year))])
     assert witness.when == new_year - 7.0
     assert witness.exact
+
+
+def test_in_an_hour_that_is_repeated_a_hit_is_where_it_arrived_or_in_order() -> None:
+    change = 1793523600.0  # 2026-11-01 09:00 UTC, when the clocks of California go back
+    pacific = Steps(((change - 1e7, -7 * 3600.0), (change, -8 * 3600.0)))
+    clock = Clock(pacific, Around.since(change - 86400.0))
+    once, again = change - 1800.0, change + 1800.0
+    for seen, when in ((once + 3.0, once), (again + 3.0, again)):
+        (witness,) = timeline([RankHits("p-0", "n0", (_hit("C1", "11-01 01:30:00", seen),), clock)])
+        assert witness.when == when, "followed: the arrival tells"
+    late = change + 86400.0
+    hits = (_hit("C2", "11-01 01:40:00", late), _hit("C1", "11-01 01:30:00", late, 9))
+    assert [each.when for each in timeline([RankHits("p-0", "n0", hits, clock)])] == [once + 600.0, again]
 
 
 def test_a_wrong_stamp_falls_back_to_the_arrival() -> None:

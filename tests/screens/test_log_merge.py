@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -148,6 +149,20 @@ def test_folding_loses_no_line_and_puts_no_two_of_one_rank_together(logs: list[L
             assert len({key_of(text(merge, spot)) for spot in entry.spots}) == 1
         for member in members:
             member.file.close()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (b"(W_TP0 pid=1) INFO 11-24 10:00:00 [a.py:1] x", b"(W_TP1 pid=2) INFO 11-24 10:00:01 [a.py:1] x"),
+        (b"(W_TP0 pid=1) INFO 2026-11-24 10:00:00.123 [a.py:1] x", b"INFO 2026-11-24 10:00:00.124 [a.py:1] x"),
+        (b"[rank0]:[W1124 10:00:00.123456 a.cpp:57] x", b"[rank1]:[W1124 10:00:00.123457 a.cpp:57] x"),
+        (b"(W_TP0 pid=1) no stamp", b"(W_TP1 pid=2) no stamp"),
+    ],
+)
+def test_lines_that_differ_in_process_and_time_alone_are_equal(one: bytes, other: bytes) -> None:
+    assert key_of(one) == key_of(other)
+    assert key_of(one) != key_of(other.replace(b"INFO", b"ERROR").replace(b"W1124", b"E1124").replace(b"no", b"a"))
 
 
 def view(members: list[Member], height: int = 12) -> Merged:

@@ -127,6 +127,13 @@ async def test_where_there_is_little_room_the_words_have_it(tmp_path: Path) -> N
         ("(APIServer pid=1) INFO:     Started server process [1]", ("", "I", "Started server process [1]")),
         ("(Worker_TP3 pid=9) WARNING 11-26 03:14:10 [a.py:1] slow", ("03:14:10", "W", "Worker_TP3: slow")),
         ("INFO 11-26 03:14:10 [a.py:1] early", ("03:14:10", "I", "early")),
+        ("(Worker_TP3 pid=9) ERROR 2026-11-26 03:14:10.123 [a.py:1] x", ("03:14:10", "E", "Worker_TP3: x")),
+        (
+            "[ERROR] APP(3,):2026-11-26-03:14:10.123.456 742 ExecFunc: x",
+            ("03:14:10", "", "[ERROR] APP(3,):742 ExecFunc: x"),
+        ),
+        ("[rank0]:[W1126 03:14:10.123456000 a.cpp:57] x", ("03:14:10", "", "[rank0]:[a.cpp:57] x")),
+        ("2026-11-26 03:14:10,123 WARNING [a.py:1] x", ("03:14:10", "", "WARNING [a.py:1] x")),
         ("(EngineCore_DP0 pid=9) not a head", ("", "", "(EngineCore_DP0 pid=9) not a head")),
         ("INFORMATION: not a level", ("", "", "INFORMATION: not a level")),
         ("Traceback (most recent call last):", ("", "", "Traceback (most recent call last):")),

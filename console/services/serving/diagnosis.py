@@ -29,7 +29,7 @@ from console.model.run import RunKey
 from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, EventLevel
 from console.probes.log_time import Clock, first_stamped
 from console.probes.sanitize import clean
-from console.services.logs.clocks import run_clock
+from console.services.logs.clocks import HEAD_BYTES, run_clock
 from console.services.logs.copies import LogBook
 from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
@@ -132,7 +132,9 @@ class DiagnosisWatch:
                 reader = self._readers[key] = _Reader(Matcher(self._signatures))
             while reader.fed < copy.size and (data := copy.read(reader.fed, READ_BYTES)):
                 if reader.clock is None and first_stamped(data):
-                    reader.clock = run_clock(self._monitor.snapshot, engine.id, key.run, data, time.time())
+                    reader.clock = run_clock(
+                        self._monitor.snapshot, engine.id, key.run, copy.read(0, HEAD_BYTES), time.time()
+                    )
                 reader.matcher.feed(data, time.time())
                 reader.fed += len(data)
                 await asyncio.sleep(0)
@@ -165,6 +167,8 @@ class DiagnosisWatch:
             hits = (*reader.matcher.hits, *reader.matcher.silent(now))
             if engine.state in _SERVING:
                 hits = tuple(hit for hit in hits if hit.signature.severity != "fatal" or engine.cause)
+            if reader.clock is not None:
+                reader.clock.ahead_s = self._monitor.nodes[engine.node].clock_offset_s or 0.0
             learnt = self._monitor.learnt(key)
             died_at = learnt.log_state.died_at
             learnt.died_at = reader.clock.read(died_at) if reader.clock is not None and died_at else None
