@@ -76,7 +76,9 @@ class _Progress:
 class Matcher:
     """Feed it the bytes of one log in order; read `hits` at any time."""
 
-    def __init__(self, signatures: Iterable[Signature]) -> None:
+    def __init__(self, signatures: Iterable[Signature], *, calm_bytes: float = CALM_BYTES) -> None:
+        """`calm_bytes` is what one second of the log may have to be looked at line by line; `math.inf` for a file at rest."""
+        self._calm_bytes = calm_bytes
         self._signatures = tuple(each for each in signatures if each.find)
         self._states = {each.id: _Progress() for each in self._signatures}
         self._words = tuple({word for each in self._signatures for word in (*each.find, *each.also)})
@@ -129,7 +131,7 @@ class Matcher:
     def _suspects(self, block: bytes, second: int) -> Iterator[tuple[int, bytes]]:
         """(start in the block, line) of what must be looked at."""
         then, size, lines = self._second if self._second[0] == second else (second, 0, 0)
-        calm = self._offset < CALM_START or size + len(block) <= CALM_BYTES
+        calm = self._offset < CALM_START or size + len(block) <= self._calm_bytes
         starts = [] if calm else _starts(block, FLOOD_LINES - lines)
         self._second = (then, size + len(block), lines + len(starts))
         if calm:

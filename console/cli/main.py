@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "assign": ("console.cli.assigning", "show or change which nodes carry which group"),
     "import": ("console.cli.importing", "turn a CI configuration or a `vllm serve` script into a layout"),
     "export": ("console.cli.exporting", "write scripts, systemd units, Kubernetes manifests, nginx configuration"),
+    "diagnose": ("console.cli.diagnose", "say what log files from anywhere show, and who broke first"),
     "check": ("console.cli.check", "check what must hold on every node before a launch"),
     "containers": ("console.cli.containers", "show, create, start or adopt the containers engines run in"),
     "tune": ("console.cli.tune", "show kernel settings and limits that drift, set them"),

@@ -135,11 +135,15 @@ class LogState:
     """For example `shard 12/64`."""
     ready: bool = False
     """An API server serves; a headless node's engines are all up. False again once it stops or dies."""
+    up_offset: int | None = None
+    """Where the line stands by which it was up first, bytes; None while it never was."""
     headless: bool = False
     dead: str = ""
     """The line by which the engine said that it does not serve any more; of a headless one also why its parent ended unasked."""
     died_at: str = ""
     """`MM-DD HH:MM:SS`, container clock, of its first word that it is dead or ends; a stop that was asked for counts too."""
+    ends_offset: int | None = None
+    """Where the first line of its end stands in the log, bytes."""
     ends_since: float | None = None
     """When the first line of its end came, the caller's clock; None while it says nothing of an end."""
     first_error: str = ""
@@ -169,6 +173,7 @@ class LaunchLog:
     _progress: float | None = None
     _text: str = ""
     _serving: bool = False
+    _up_offset: int | None = None
     _engines: int = 0
     _wanted: int | None = None
     """Engines a headless node announced."""
@@ -210,16 +215,17 @@ class LaunchLog:
         error, deadly = self._errors.best, self._errors.deadly
         stopped = self._phase.order >= Phase.STOPPING.order
         headless = self._wanted is not None
-        up = self._engines >= self._wanted if self._wanted is not None else self._serving
         facts = self._facts
         return LogState(
             phase=self._phase,
             progress=self._progress,
             progress_text=self._text,
-            ready=up and not stopped and deadly is None,
+            ready=self._up and not stopped and deadly is None,
+            up_offset=self._up_offset,
             headless=headless,
             dead=_shown(error.text if deadly and error else self._ends.death(headless, error)),
             died_at=self._ends.earliest(error if deadly else None),
+            ends_offset=self._ends.first.offset if self._ends.first else None,
             ends_since=self._ends.seen_at if self._ends.first else None,
             first_error=_shown(error.text) if error else "",
             first_error_at=error.time if error else "",
@@ -231,6 +237,10 @@ class LaunchLog:
             throughput=self._stats.total(),
             last_line_at=self._at,
         )
+
+    @property
+    def _up(self) -> bool:
+        return self._engines >= self._wanted if self._wanted is not None else self._serving
 
     def _keep(self, tail: bytes) -> None:
         """Hold an unfinished line; of a progress bar only its newest state, of an endless line only its start."""
@@ -276,6 +286,8 @@ class LaunchLog:
         for mark, phase in _OWN_MARKS:
             if mark in own:
                 self._reach(phase, own, line)
+        if self._up_offset is None and self._up:
+            self._up_offset = offset
         if CORE_GONE in own and self._phase.order < Phase.STOPPING.order:
             self._ends.note(line, self._at or 0.0)
         if "throughput: " in own:

@@ -70,7 +70,7 @@ _MARKED = re.compile(
     r"Segfault encountered|Watchdog caught collective operation timeout|socversion \S+ of bin package"
     r"|blas_thread_init: pthread_create|Thread creation failed|fork: .*(?:temporarily unavailable|child processes)"
     r"|exception of (?:fftsplus )?ai\w+ error"
-    r"|failed on SocketImpl"
+    r"|failed on SocketImpl|(?:core|kernel) execute failed|(?:core|cpu) timeout\]"
 )
 _BARE = (_PLAIN, _USAGE, _SHELL, _MARKED)
 """Lines without a level that are errors all the same."""
@@ -197,7 +197,9 @@ class ErrorFinder:
         chain = self._chain
         if chain is not None and (line.text.startswith(_TRACEBACK) or not chain.take(line)):
             self._chain = None
-        if line.text.startswith(_TRACEBACK):
+        if line.text[:1] in (" ", "\t") and line.level in ("ERROR", "CRITICAL") and _MARKED.search(line.text):
+            self._note(line)
+        elif line.text.startswith(_TRACEBACK):
             self._open(line, chain)
         elif line.process in self._traces and line.level in ("", "ERROR", "CRITICAL"):
             self._inside(line)

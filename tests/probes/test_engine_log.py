@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -143,7 +144,8 @@ def test_coloured_lines_say_the_same() -> None:
     head = re.compile(rb"(INFO|WARNING) (\d\d-\d\d [\d:]{8}) (\[[^\]]*\]) ")
     coloured = head.sub(lambda m: b"\x1b[32m%s\x1b[0m \x1b[90m%s\x1b[0m \x1b[90m%s\x1b[0m " % (m[1], m[2], m[3]), data)
     assert coloured != data
-    assert _state(coloured) == _state(data)
+    offsets = {"up_offset": None, "ends_offset": None}
+    assert replace(_state(coloured), **offsets) == replace(_state(data), **offsets)  # type: ignore[arg-type]
 
 
 def test_a_headless_node_with_two_engines_waits_for_both() -> None:

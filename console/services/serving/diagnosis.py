@@ -27,6 +27,7 @@ from console.model.deployment import Deployment
 from console.model.errors import FileError
 from console.model.run import RunKey
 from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, EventLevel
+from console.probes.engine_log import LogState
 from console.probes.log_time import Clock, first_stamped
 from console.probes.sanitize import clean
 from console.services.logs.clocks import HEAD_BYTES, run_clock
@@ -35,7 +36,7 @@ from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
 from console.services.serving.conditions import MEMORY_KILLED, OWN, facts_of
 from console.services.serving.growth import Growth
-from console.services.serving.written import Written, written
+from console.services.serving.written import NOWHERE, Written, written
 
 READ_BYTES = 256 * 1024
 """How much of one log is read in one turn of the event loop."""
@@ -51,6 +52,44 @@ DOWN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 def _is_read(engine: EngineSnapshot) -> bool:
     """Whether the log of its run has something to say: an end that was asked for needs no explanation, another does."""
     return engine.state not in _UNREAD and (engine.state is not EngineState.STOPPING or engine.asked is None)
+
+
+def relevant_hits(hits: Iterable[Hit], said: LogState, *, unhurt: bool) -> tuple[Hit, ...]:
+    """Those of a log's hits that explain how its engine is now.
+
+    What came before an engine was up did not keep it from that, retries for example. `unhurt` is an engine that serves and has
+    no cause of failure: nothing that prevents a start has happened to it.
+    """
+    up = said.up_offset if said.up_offset is not None else -1
+    return tuple(
+        hit
+        for hit in hits
+        if hit.signature.severity == "advice"
+        or (hit.offset >= up and not (unhurt and hit.signature.severity == "fatal"))
+    )
+
+
+def diagnosis_of(witness: Witness, first: bool, telling: str = "", where: Written = NOWHERE) -> Diagnosis:
+    """What is shown of a hit; `telling` is the line that its log's failure is known by, shown where the hit is only a wrapper."""
+    hit, signature = witness.hit, witness.hit.signature
+    return Diagnosis(
+        signature=signature.id,
+        severity=signature.severity,
+        title=signature.title,
+        cause=signature.cause,
+        remedy=signature.remedy,
+        source=signature.source,
+        engine=witness.rank,
+        node=witness.node,
+        text=clean(((signature.wrapper and telling) or hit.text)[:500]),
+        at=witness.when,
+        exact=witness.exact,
+        count=hit.count,
+        first=first,
+        where=where.text,
+        where_file=where.file,
+        where_line=where.line,
+    )
 
 
 @dataclass(slots=True)
@@ -164,12 +203,11 @@ class DiagnosisWatch:
             reader = self._readers.get(key) if key and _is_read(engine) else None
             if key is None or reader is None:
                 continue
-            hits = (*reader.matcher.hits, *reader.matcher.silent(now))
-            if engine.state in _SERVING:
-                hits = tuple(hit for hit in hits if hit.signature.severity != "fatal" or engine.cause)
             if reader.clock is not None:
                 reader.clock.ahead_s = self._monitor.nodes[engine.node].clock_offset_s or 0.0
             learnt = self._monitor.learnt(key)
+            hits = (*reader.matcher.hits, *reader.matcher.silent(now))
+            hits = relevant_hits(hits, learnt.log_state, unhurt=engine.state in _SERVING and not engine.cause)
             died_at = learnt.log_state.died_at
             learnt.died_at = reader.clock.read(died_at) if reader.clock is not None and died_at else None
             yield RankHits(engine.id, engine.node, hits, reader.clock)
@@ -230,26 +268,9 @@ class DiagnosisWatch:
         self._known.told = {each.signature for each in told}
 
     def _diagnosis(self, witness: Witness, first: bool) -> Diagnosis:
-        hit, signature = witness.hit, witness.hit.signature
-        where = self._where(witness.rank, signature)
-        return Diagnosis(
-            signature=signature.id,
-            severity=signature.severity,
-            title=signature.title,
-            cause=signature.cause,
-            remedy=signature.remedy,
-            source=signature.source,
-            engine=witness.rank,
-            node=witness.node,
-            text=clean(hit.text[:500]),
-            at=witness.when,
-            exact=witness.exact,
-            count=hit.count,
-            first=first,
-            where=where.text,
-            where_file=where.file,
-            where_line=where.line,
-        )
+        key = self._monitor.current(witness.rank)
+        telling = self._monitor.learnt(key).log_state.first_error if key is not None else ""
+        return diagnosis_of(witness, first, telling, self._where(witness.rank, witness.hit.signature))
 
     def _where(self, engine: str, signature: Signature) -> Written:
         deployment, key = self._monitor.deployment, (engine, signature.id)

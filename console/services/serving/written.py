@@ -34,6 +34,9 @@ class Written:
     """The first line to look at in it; 0 when none has one."""
 
 
+NOWHERE = Written()
+
+
 def written(deployment: Deployment, engine: str, names: Sequence[str]) -> Written:
     """Where the settings of these names (see `signatures.yaml`) are written for an engine."""
     rank = next((each for each in deployment.ranks() if each.id == engine), None)

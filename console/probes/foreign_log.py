@@ -1,0 +1,241 @@
+"""A log file from anywhere (an issue, docker, Kubernetes, CI) → the lines its engines wrote, one stream for each engine.
+
+Takes off what others put around a line: encodings, line ends, quotes and fences of Markdown, remains of colours, stamps and
+names of docker, Kubernetes, systemd and CI. Whose line it is follows from such a name, else from the data-parallel rank of its
+process where one file holds several. What the lines say is not read here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from console.probes.log_time import find
+from console.probes.sanitize import strip_escapes
+
+_HEAD = (
+    r"(?:\([^()\s]+(?: rank=\d+)? pid=\d+[^()]*\)|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)(?::| \d)|Traceback \(most recent"
+    r"|\[rank\d+\]:|\[(?:ERROR|INFO|WARNING)\]|[A-Za-z_][\w.]*(?:Error|Exception): )"
+)
+_HEADED = re.compile(_HEAD)
+_COLOUR = re.compile(r"\[\d{1,3}(?:;\d{1,3})*m|(?:^|(?<=\)))(?:\d{1,2};?)*m(?=\(| |$)")
+"""What copying leaves of a colour when it loses the escape character, or all but the digits."""
+_QUOTE = re.compile(r"^(?:\s{0,4}>\s?)+")
+_FENCE = re.compile(r"^\s*(?:```|~~~)[\w -]*$")
+_STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)"
+_OUTER = tuple(
+    re.compile(each)
+    for each in (
+        rf"(?P<stamp>{_STAMP}) (?:(?:stdout|stderr) [FP] )?(?!- )",  # docker logs -t, kubectl --timestamps, CRI, GitHub
+        rf"\[(?P<stamp>{_STAMP})\] ",  # Jenkins
+        rf"(?P<stamp>{_STAMP}) [\w.-]+ [\w./@-]+\[\d+\]: ",  # journalctl -o short-iso
+        r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [\w.-]+ [\w./@-]+\[\d+\]: ",  # syslog
+        r"\[pod/(?P<name>[\w.-]+)(?:/[\w.-]+)?\] ",  # kubectl --prefix
+        r"##\[\w+\]",  # GitHub, Azure
+    )
+)
+_NAMED = tuple(
+    re.compile(each)
+    for each in (
+        r"(?P<name>[A-Za-z][\w.-]{0,63}) *\| ?",  # docker compose
+        r"\[(?!rank\d|ERROR\b|INFO\b|WARNING\b|DEBUG\b|PID\b|Gloo\b)(?P<name>[A-Za-z][\w.-]{0,63})\]:? ",
+        r"<(?P<name>[A-Za-z][\w.-]{0,63})> ",
+        r"(?P<name>[A-Za-z][\w.-]{0,63}): ",  # pdsh, ansible
+        r"\[[A-Za-z][\w -]{0,31}\] ",  # a tag that names no one: [RAW SERVER]
+        r"(?P<number> {0,6}\d{1,7}(?:\t|: | \| | {2,}))",  # line numbers of a viewer
+    )
+)
+"""What a line may begin with when one of vLLM's heads follows; a name that did so once is taken off everywhere."""
+_NO_NAMES = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL", "Exception", "Traceback", "TraceBack"})
+_RANK = re.compile(
+    r"^\((?:[A-Za-z]+(?:_[A-Z]+\d+)*?_?)?(?P<rank>DP\d+)(?:_\w+)? pid=(?P<pid>\d+)|^\((?P<other>[^()\s]+)[^()]* pid="
+)
+_OTHERS_PID = re.compile(r"^\[\w+\] ?\w*\((\d+),|^\[PID: ?(\d+)\]|\(PID: ?(\d+),")
+_MOST_OUTER = 6
+_CONTROLS = bytes(each for each in range(32) if each not in b"\b\t\n\f\r\x1b")
+"""Bytes that a log hardly has and a program's own data is full of."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """The lines of one engine, as it wrote them."""
+
+    data: bytearray = field(default_factory=bytearray)
+    _starts: list[int] = field(default_factory=list)
+    _numbers: list[int] = field(default_factory=list)
+    _stamps: dict[int, str] = field(default_factory=dict)
+
+    def add(self, text: str, number: int, stamp: str) -> None:
+        """Append a line that stands at a line of the file; `stamp` is what its carrier dated it."""
+        self._starts.append(len(self.data))
+        self._numbers.append(number)
+        if stamp:
+            self._stamps[number] = stamp
+        self.data += text.encode("utf-8", "replace") + b"\n"
+
+    def number(self, offset: int) -> int:
+        """The line of the file, from 1, at an offset of the data."""
+        return self._numbers[bisect_right(self._starts, offset) - 1] if self._starts else 0
+
+    def offset(self, number: int | None) -> int | None:
+        """Where the first line from a line of the file on starts; None for None."""
+        if number is None:
+            return None
+        at = bisect_left(self._numbers, number)
+        return self._starts[at] if at < len(self._starts) else len(self.data)
+
+    def stamp(self, number: int) -> str:
+        """When the carrier of a line of the file dated it; empty when it did not."""
+        return self._stamps.get(number, "")
+
+    def both(self) -> tuple[bytes, str] | None:
+        """The first line that bears its own stamp and its carrier's, and the latter."""
+        for start, number in zip(self._starts, self._numbers, strict=True):
+            if (stamp := self._stamps.get(number)) is not None:
+                line = bytes(self.data[start : self.data.find(b"\n", start)])
+                if find(line) is not None:
+                    return line, stamp
+        return None
+
+    def lines(self) -> Iterator[bytes]:
+        """All lines, in order."""
+        return iter(bytes(self.data).split(b"\n"))
+
+
+def decoded(data: bytes) -> str | None:
+    """The text of a file whatever its encoding; None when it is none."""
+    for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8")):
+        if data.startswith(mark):
+            return data[len(mark) :].decode(encoding, "replace")
+    if data.startswith(b"\0\0\0\0"):
+        data = data.lstrip(b"\0")  # the hole of a log that was cut to nothing while it was written
+    head = data[:4096]
+    zeros = head.count(0)
+    if zeros * 3 > len(head) > 1:
+        even = head[::2].count(0)
+        return data.decode("utf-16-be" if even * 2 > zeros else "utf-16-le", "replace")
+    controls = len(head) - len(head.translate(None, _CONTROLS))
+    return None if controls > len(head) // 20 else data.decode("utf-8", "replace")
+
+
+def streams(text: str, name: str) -> dict[str, Stream]:
+    """The lines of each engine in a file.
+
+    `name` is that of the engine whose lines no name is on, and of the only engine of a file.
+    """
+    lines = text.replace("\r\n", "\n").split("\n")
+    known = _names(lines)
+    found: dict[str, Stream] = {name: Stream()}
+    taken = [(number, *_inner(line, known)) for number, line in enumerate(lines, 1) if not _FENCE.match(line)]
+    several = len({whose for _, whose, _, _ in taken if whose}) > 1
+    for number, whose, stamp, inner in taken:
+        found.setdefault((several and whose) or name, Stream()).add(inner, number, stamp)
+    return {each: stream for each, stream in found.items() if stream.data.strip()}
+
+
+def by_rank(stream: Stream, name: str) -> dict[str, Stream]:
+    """The lines of each data-parallel rank in one engine's log; the same one stream where it has one rank only.
+
+    Lines of no rank, as the API server's, stay under the name; one without a head is of the process whose id it names, else of
+    the line before.
+    """
+    ranks: dict[str, str] = {}
+    lines = [line.decode("utf-8", "replace") for line in stream.lines()][:-1]
+    for line in lines:
+        if (found := _RANK.match(line)) and found["rank"]:
+            ranks[found["pid"]] = found["rank"]
+    if len(set(ranks.values())) < 2:
+        return {name: stream}
+    split: dict[str, Stream] = {name: Stream()}
+    last = name
+    for start, line in zip(stream._starts, lines, strict=True):
+        number = stream.number(start)
+        last = _owner(line, name, last, ranks)
+        split.setdefault(last, Stream()).add(line, number, stream.stamp(number))
+    return {each: one for each, one in split.items() if one.data.strip()}
+
+
+def _owner(line: str, name: str, last: str, ranks: Mapping[str, str]) -> str:
+    found = _RANK.match(line)
+    if found is not None:
+        return f"{name}/{found['rank']}" if found["rank"] else name
+    pid = _OTHERS_PID.search(line)
+    rank = ranks.get(next(filter(None, pid.groups()))) if pid else None
+    if rank is not None:
+        return f"{name}/{rank}"
+    return name if find(line.encode()) is not None else last
+
+
+def _names(lines: list[str]) -> frozenset[str]:
+    """The names that stand before a head of vLLM somewhere in the file."""
+    return frozenset(name for line in lines for name in _named(_stripped(line)[1]))
+
+
+def _named(line: str) -> Iterator[str]:
+    for pattern in _NAMED:
+        found = pattern.match(line)
+        if found is not None and _HEADED.match(line, found.end()):
+            name = found.groupdict().get("name")
+            if name is not None and name not in _NO_NAMES and not name.endswith(("Error", "Exception")):
+                yield name
+                return
+
+
+def _inner(line: str, known: frozenset[str]) -> tuple[str, str, str]:
+    """Whose line it is, its carrier's stamp, and the line itself."""
+    whose, stamp = "", ""
+    for _ in range(_MOST_OUTER):
+        found, line = _stripped(line)
+        if found:
+            whose, stamp = found.get("name") or whose, found.get("stamp") or stamp
+        cut = _known(line, known)
+        if cut is None:
+            break
+        whose, line = cut[0] or whose, line[cut[1] :]
+    bare = line.lstrip()
+    return whose, stamp, bare if bare is not line and _HEADED.match(bare) else line
+
+
+def _known(line: str, known: frozenset[str]) -> tuple[str, int] | None:
+    """A name or a number before a line: whose it is and where it ends."""
+    for pattern in _NAMED:
+        found = pattern.match(line)
+        if found is None:
+            continue
+        name = found.groupdict().get("name")
+        if name in known if name is not None else _HEADED.match(line, found.end()) is not None:
+            return name or "", found.end()
+    return None
+
+
+def _stripped(line: str) -> tuple[dict[str, str], str]:
+    """A line without quotes, colours and the stamps and pods of its carrier; those by their names."""
+    if line.startswith('{"log":'):
+        line, outer = _of_docker(line)
+    else:
+        outer = {}
+    line = strip_escapes(line)
+    if "m(" in line or "[0" in line or ")0m" in line:
+        line = _COLOUR.sub("", line)
+    line = _QUOTE.sub("", line)
+    for pattern in _OUTER:
+        found = pattern.match(line)
+        if found is not None:
+            outer |= {key: value for key, value in found.groupdict().items() if value}
+            line = line[found.end() :]
+    return outer, line
+
+
+def _of_docker(line: str) -> tuple[str, dict[str, str]]:
+    """A line of docker's own files."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return line, {}
+    if not isinstance(record, dict) or not isinstance(record.get("log"), str):
+        return line, {}
+    stamp = record.get("time")
+    return record["log"].rstrip("\r\n"), {"stamp": stamp} if isinstance(stamp, str) else {}
