@@ -6,15 +6,15 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from console.cli.live import connected, opened, settled
 from console.cli.options import add_cluster_options, remember_layout
 from console.cli.output import ActData, add_output
-from console.cli.printer import print_message
+from console.cli.printer import print_line, print_message
 from console.cli.status import anything_down
-from console.model.errors import ExitCode, Refused, UsageError
-from console.model.plan import Outcome, Plan, PlanResult, StepEvent, Verb
+from console.model.errors import ExitCode, NothingToDo, Refused, UsageError
+from console.model.plan import Confirm, Outcome, Plan, PlanResult, StepEvent, Verb
 from console.services.operations.beforehand import UNREACHED
 from console.services.operations.plans import DRAIN_S
 from console.services.operations.step_text import step_commands
@@ -95,11 +95,14 @@ async def _run(args: argparse.Namespace) -> int:
         await connected(session, listed=args.verb == "force")
         if args.verb != "force" and (session.deployment.layout.proxy is not None or anything_down(session.snapshot)):
             await settled(session)
-        plan = await args.prepare(args, session)
         data = ActData(args.output)
+        try:
+            plan = await args.prepare(args, session)
+        except NothingToDo as error:
+            return data.nothing(empty_plan(args.verb, session), error, only=args.dry_run)
         data.plan(plan, only=args.dry_run)
         if not data.wanted:
-            show_plan(plan)
+            show_plan(plan, as_result=args.dry_run)
         if args.dry_run:
             return ExitCode.FAILED if plan.blocked else ExitCode.OK
         confirmed = _confirmed(args, plan)
@@ -136,21 +139,33 @@ def _confirmed(args: argparse.Namespace, plan: Plan) -> str:
     return str(args.yes_stop) if args.yes_stop is not None else _ask(plan)
 
 
-def show_plan(plan: Plan) -> None:
-    """The plan as a person reads it."""
-    print_message(f"{plan.verb} {plan.target} of {plan.deployment} on {plan.cluster}")
+def empty_plan(verb: Verb, session: Session) -> Plan:
+    """The plan of an act that has nothing to do."""
+    return Plan(verb, session.cluster.name, session.deployment.name, (), (), Confirm("key", "y"))
+
+
+def show_plan(plan: Plan, *, as_result: bool) -> None:
+    """The plan as a person reads it: on stdout when it is what was asked for, else on stderr before it is confirmed."""
+    for line in _plan_lines(plan):
+        (print_line if as_result else print_message)(line)
+
+
+def _plan_lines(plan: Plan) -> Iterator[str]:
+    yield f"{plan.verb} {plan.target} of {plan.deployment} on {plan.cluster}"
     for finding in plan.findings:
-        print_message(f"  {finding.severity} {finding.rule} {finding.where}: {finding.message}")
+        yield f"  {finding.severity} {finding.rule} {finding.where}: {finding.message}"
         if finding.fix:
-            print_message(f"     {finding.fix}")
+            yield f"     {finding.fix}"
     for loss in plan.losses:
-        print_message(f"  lost: {loss}")
+        yield f"  lost: {loss}"
     for number, stage in enumerate(plan.stages, 1):
-        print_message(f"  {number}. {stage.title}")
+        yield f"  {number}. {stage.title}"
         for step in stage.steps:
-            print_message(f"     {step.title}")
+            yield f"     {step.title}"
             for command in step_commands(step):
-                print_message(f"       $ {command}")
+                first, *rest = command.split("\n")
+                yield f"       $ {first}"
+                yield from (f"         {line}" for line in rest)
 
 
 def _ask(plan: Plan) -> str:

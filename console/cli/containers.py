@@ -116,5 +116,5 @@ async def _act(args: argparse.Namespace) -> int:
     async with opened(args, read_only=False if only_plan else None, acts=not only_plan) as session:
         await connected(session)
         act = cast(Act, "all" if args.act == "plan" else args.act)
-        chore = await session.upkeep.of_containers.prepare(act, args.nodes)
-        return await carry_out(session, chore, args, only_plan=only_plan)
+        made = session.upkeep.of_containers.prepare(act, args.nodes)
+        return await carry_out(session, "containers", made, args, only_plan=only_plan)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, remember_layout
-from console.cli.output import add_output
+from console.cli.output import DATA, add_output
 from console.cli.printer import print_line, print_message, print_progress
 from console.cli.results import print_records
 from console.evaluation.comparison import judge
@@ -70,7 +70,7 @@ async def _run(args: argparse.Namespace) -> int:
         records = []
         for ask in asks:
             plan = await session.evaluator.prepare(ask)
-            _show(plan)
+            _show(plan, as_result=args.dry_run and args.output not in DATA)
             if args.dry_run:
                 continue
             record = await _measure(session.evaluator, plan, args)
@@ -96,14 +96,16 @@ async def _measure(evaluator: Evaluator, plan: EvaluationPlan, args: argparse.Na
     return await evaluator.watch.wait(key, _bar)
 
 
-def _show(plan: EvaluationPlan) -> None:
+def _show(plan: EvaluationPlan, *, as_result: bool) -> None:
+    """The run as a person reads it: on stdout when it is all that was asked for."""
+    tell = print_line if as_result else print_message
     where = plan.node or "this machine"
-    print_message(f"{plan.ask.tool} {plan.ask.subject} on {where}, requests to {plan.where}")
+    tell(f"{plan.ask.tool} {plan.ask.subject} on {where}, requests to {plan.where}")
     for finding in plan.findings:
-        print_message(f"  {finding.severity} {finding.rule} {finding.message}")
+        tell(f"  {finding.severity} {finding.rule} {finding.message}")
         if finding.fix:
-            print_message(f"    {finding.fix}")
-    print_message(f"  $ {plan.command}")
+            tell(f"    {finding.fix}")
+    tell(f"  $ {plan.command}")
 
 
 def _confirm() -> None:

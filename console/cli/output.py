@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from console.cli.printer import print_json
+from console.cli.printer import print_json, print_line, print_message
+from console.model.errors import NothingToDo
+from console.model.findings import Finding, Severity
 from console.model.plan import Plan, PlanResult, StepEvent
 from console.services.operations.step_text import plan_data
 
@@ -45,6 +47,17 @@ class ActData:
         self._plan = plan_data(plan)
         if self.wanted and (only or self._output == "jsonl"):
             print_data(self._output, self._plan, ({"plan": self._plan},))
+
+    def nothing(self, plan: Plan, why: NothingToDo, *, only: bool) -> int:
+        """There is no plan because all is so already; gives the exit code. `plan` has no stage."""
+        finding = Finding("NOTHING", Severity.NOTE, str(why), plan.deployment, fix=why.hint)
+        if self.wanted:
+            self.plan(replace(plan, findings=(finding,)), only=only)
+            if not only:
+                self.end(PlanResult({}, {}))
+        for line in (str(why), *([f"  {why.hint}"] if why.hint else [])):
+            (print_line if only and not self.wanted else print_message)(line)
+        return why.exit_code
 
     def heard(self, notice: Callable[[StepEvent], None]) -> Callable[[StepEvent], None]:
         """The same listener, with each event told as it comes."""

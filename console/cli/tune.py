@@ -85,8 +85,8 @@ def lines(found: Sequence[Tuned]) -> Iterator[str]:
 async def _set(args: argparse.Namespace) -> int:
     async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run) as session:
         await connected(session)
-        chore = await session.upkeep.of_hosts.prepare(args.nodes)
-        return await carry_out(session, chore, args, only_plan=args.dry_run)
+        made = session.upkeep.of_hosts.prepare(args.nodes)
+        return await carry_out(session, "tune", made, args, only_plan=args.dry_run)
 
 
 async def _undo(args: argparse.Namespace) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
-from console.cli.acts import show_plan
+from console.cli.acts import empty_plan, show_plan
 from console.cli.output import ActData, add_output
 from console.cli.printer import print_message
-from console.model.errors import ExitCode, Refused
-from console.model.plan import Outcome, Plan, StepEvent
+from console.model.errors import ExitCode, NothingToDo, Refused
+from console.model.plan import Outcome, Plan, StepEvent, Verb
 from console.services.session import Session
 from console.services.upkeep.errands import Chore
 
@@ -38,15 +38,19 @@ def settle_words(args: argparse.Namespace) -> None:
         args.nodes, args.act = [args.act, *args.nodes], args.acts[0]
 
 
-async def carry_out(session: Session, chore: Chore, args: argparse.Namespace, *, only_plan: bool) -> int:
+async def carry_out(
+    session: Session, verb: Verb, made: Awaitable[Chore], args: argparse.Namespace, *, only_plan: bool
+) -> int:
     """Show a plan of upkeep and, unless only that is asked for, have it confirmed and run it; gives the exit code."""
-    plan = chore.plan
     data = ActData(args.output)
+    try:
+        chore = await made
+    except NothingToDo as error:
+        return data.nothing(empty_plan(verb, session), error, only=only_plan)
+    plan = chore.plan
     data.plan(plan, only=only_plan)
     if not data.wanted:
-        show_plan(plan)
-        for fix in dict.fromkeys(finding.fix for finding in plan.findings if finding.fix):
-            print_message(f"  mend: {fix}")
+        show_plan(plan, as_result=only_plan)
     if only_plan:
         return ExitCode.FAILED if plan.blocked else ExitCode.OK
     titles = {step.id: step.title for step in plan.steps}

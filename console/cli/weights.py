@@ -99,8 +99,8 @@ async def _copy(args: argparse.Namespace) -> int:
         raise UsageError("copy from which node?", hint="weights copy --from NODE [NODE …]")
     async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run) as session:
         await connected(session)
-        chore = await session.upkeep.of_weights.prepare(args.source, args.nodes)
-        return await carry_out(session, chore, args, only_plan=args.dry_run)
+        made = session.upkeep.of_weights.prepare(args.source, args.nodes)
+        return await carry_out(session, "weights", made, args, only_plan=args.dry_run)
 
 
 async def _stop(args: argparse.Namespace) -> int:

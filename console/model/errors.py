@@ -88,6 +88,12 @@ class Busy(Refused):
         """Who, `user@host`; empty when that is not known."""
 
 
+class NothingToDo(Refused):
+    """What was asked for is so already: no plan is made, and nothing is wrong."""
+
+    exit_code = ExitCode.OK
+
+
 class Unreachable(ConsoleError):
     """A node gives no answer. It says nothing about the engines on it."""
 

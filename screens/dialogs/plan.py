@@ -15,7 +15,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.widgets import Button, Input
 
-from console.model.errors import ConsoleError
+from console.model.errors import ConsoleError, NothingToDo
 from console.model.findings import Finding, Severity
 from console.model.plan import Plan, Verb
 from console.services.operations.step_text import step_commands
@@ -90,7 +90,8 @@ class PlanDialog(Dialog[str]):
         try:
             self.plan = await self._prepare()
         except ConsoleError as error:
-            lines: list[Line] = [((text, "fail"),) for text in self._wrapped(str(error))]
+            role = "plain" if isinstance(error, NothingToDo) else "fail"
+            lines: list[Line] = [((text, role),) for text in self._wrapped(str(error))]
             lines += [((text, "key"),) for text in self._wrapped(error.hint)]
             self.say(self._title(), lines, (("esc", "key"), (" close", "dim")))
             self._only_closes()

@@ -34,7 +34,8 @@ def states(document: dict[str, Any]) -> dict[str, str]:
 def test_a_dry_run_shows_the_plan_and_starts_nothing(a3: Lab) -> None:
     done = a3.console("start", *ROLES, "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "--data-parallel-rank 15" in done.stderr
+    assert "--data-parallel-rank 15" in done.stdout
+    assert "--data-parallel-rank" not in done.stderr
     assert a3.marked() == []
     assert set(states(status(a3)).values()) == {"idle"}
 
@@ -71,8 +72,13 @@ def test_killed_in_the_middle_of_a_start_the_engines_go_on_and_the_next_console_
     assert device["hbm_used_mib"] > 50_000
     assert device["processes"]
     again = a3.console("start", *ROLES, "--yes", "prefill-0")
-    assert again.returncode == 4
-    assert "runs already" in again.stderr
+    assert again.returncode == 0
+    assert "nothing to do: every engine of it runs already" in again.stderr
+    told = json.loads(a3.console("start", *ROLES, "--yes", "prefill-0", "-o", "json").stdout)
+    assert (told["plan"]["stages"], told["outcomes"]) == ([], {})
+    assert "runs already" in told["plan"]["findings"][0]["message"]
+    dry = a3.console("start", *ROLES, "prefill-0", "--dry-run", "-o", "json")
+    assert (dry.returncode, json.loads(dry.stdout)["stages"]) == (0, [])
 
 
 def test_logs_come_whole_and_merge_by_time(a3: Lab) -> None:
@@ -102,7 +108,7 @@ def test_the_rest_is_started_and_all_of_it_stops_and_leaves_nothing(a3: Lab) -> 
             in part.stderr
         )
         rest = a3.console("stop", "--yes", "decode-8")
-        assert rest.returncode == 4
+        assert rest.returncode == 3
         assert "d1 out of reach, and what runs there is not known" in rest.stderr
     finally:
         a3.node("d1").start()
@@ -111,6 +117,8 @@ def test_the_rest_is_started_and_all_of_it_stops_and_leaves_nothing(a3: Lab) -> 
     done = a3.console("stop", *ROLES, "--yes")
     assert done.returncode == 0, done.stderr
     assert a3.marked() == []
+    again = a3.console("stop", *ROLES, "--yes")
+    assert (again.returncode, "nothing to do: nothing of it runs" in again.stderr) == (0, True)
     document = status(a3)
     assert set(states(document).values()) == {"exited"}
     for node in document["nodes"].values():
@@ -143,7 +151,7 @@ def test_an_engine_that_fails_while_loading_says_why_and_condemns_its_group(a3: 
         assert "decode-5" in other["cause"] or other["state"] == "failed"
     finally:
         (a3.node("d0").root / "fail" / "decode-5").unlink()
-        assert a3.console("stop", *ROLES, "--yes").returncode in (0, 4)
+        assert a3.console("stop", *ROLES, "--yes").returncode == 0
     assert a3.marked() == []
 
 

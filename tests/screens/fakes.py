@@ -11,7 +11,7 @@ from pathlib import Path
 from console.journal import Journal
 from console.model.cluster import HARDWARE, Cluster, Node
 from console.model.deployment import Assignment, Deployment, Rank
-from console.model.errors import Busy, ConsoleError, Refused
+from console.model.errors import Busy, ConsoleError, NothingToDo, Refused
 from console.model.findings import Finding
 from console.model.layout import DataParallel, Group, Layout, Model, Proxy
 from console.model.payload import KernelSetting, KernelSettings, NodeCommands, Payload, ProcessEnd
@@ -146,7 +146,7 @@ class FakeOperator:
 
     async def prepare_mend(self) -> Plan:
         """Nothing to do."""
-        raise Refused("nothing to mend: the proxy uses exactly the engines that are ready")
+        raise NothingToDo("nothing to do: the proxy uses exactly the engines that are ready")
 
     async def prepare(self, verb: Verb, engines: Sequence[str], *, in_turn: bool = False) -> Plan:
         """One stage for each node."""

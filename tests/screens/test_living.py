@@ -33,7 +33,7 @@ async def test_a_proxy_with_nothing_to_mend_says_so(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session, SMALL) as seen:
         await seen.press("D")
-        await seen.sees("nothing to mend")
+        await seen.sees("nothing to do: the proxy")
 
 
 async def test_a_restart_in_turn_takes_names(tmp_path: Path) -> None:

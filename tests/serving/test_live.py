@@ -145,7 +145,7 @@ def test_a_dry_run_changes_nothing_and_shows_what_is_asked_of_the_proxy(serving:
 async def test_a_proxy_that_lists_the_dead_is_mended_with_one_plan(serving: Lab) -> None:
     async with watched(serving) as session:
         await until(ready(session), 60.0)
-        with pytest.raises(Refused, match="nothing to mend"):
+        with pytest.raises(Refused, match="nothing to do: the proxy uses exactly"):
             await session.operator.prepare_mend()
         await carry_out(session, await session.operator.prepare("force", ("decode-0", "decode-1")))
         await until(named(session, "E13", "proxy"), 45.0, "the proxy lists dead engines")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from console.model.deployment import Deployment, Rank
-from console.model.errors import Refused, UsageError
+from console.model.errors import NothingToDo, Refused, UsageError
 from console.model.findings import Finding, Severity
 from console.model.payload import AssignmentChange
 from console.model.plan import Confirm, Plan, Stage, Step
@@ -77,7 +77,7 @@ def scaled(
 
     New ones go to `nodes`, or to free nodes that fit (`free`: devices nobody uses, by node). Those added last go first.
     `earlier` gives the run that an engine of that name had on a node before: the picture has none of engines to come.
-    Raises UsageError for unknown names or a count below 1, Refused when nothing would change or nodes are missing.
+    Raises UsageError for unknown names or a count below 1, NothingToDo when nothing would change, Refused when nodes are missing.
     """
     now = operations.family(deployment, group)
     if len(deployment.assignment.of(group)) != deployment.layout.groups[group].nodes:
@@ -89,7 +89,8 @@ def scaled(
             f"{group}: {count} groups cannot be", hint=f"the last one is stopped, not scaled: stop {group}-0"
         )
     if count == len(now):
-        raise Refused(f"there are {count} groups like {group} already: {', '.join(now)}", hint=f"{FIXED}")
+        there = f"there are {count} groups like {group} already: {', '.join(now)}"
+        raise NothingToDo(f"nothing to do: {there}", hint=f"{FIXED}")
     if count < len(now):
         if nodes:
             raise UsageError("nodes are named only for groups that are added")
@@ -166,7 +167,7 @@ def _reassigning(before: Deployment, after: Deployment, title: str) -> Stage:
 def mending(deployment: Deployment, snapshot: ClusterSnapshot, said: Answer, isolated: frozenset[str]) -> Plan:
     """The plan that makes a load-balance proxy list exactly the engines that are ready, from what it lists now.
 
-    `isolated` are engines it was told to use no more and still counts. Raises Refused when there is nothing to mend.
+    `isolated` are engines it was told to use no more and still counts. Raises NothingToDo when it is so already.
     """
     proxy = routing.live_proxy(snapshot)
     if proxy is None:
@@ -188,7 +189,7 @@ def mending(deployment: Deployment, snapshot: ClusterSnapshot, said: Answer, iso
         if stage
     ]
     if not stages:
-        raise Refused("nothing to mend: the proxy uses exactly the engines that are ready", hint=_strangers(strange))
+        raise NothingToDo("nothing to do: the proxy uses exactly the engines that are ready", hint=_strangers(strange))
     findings = [Finding("PROXY", Severity.NOTE, _strangers(strange), "proxy")] if strange else []
     return Plan(
         verb="mend",

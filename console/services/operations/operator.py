@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from console.journal import Journal
-from console.model.errors import ConsoleError, LinkLost, Refused, UsageError
+from console.model.errors import ConsoleError, LinkLost, NothingToDo, Refused, Unreachable, UsageError
 from console.model.payload import EngineLaunches
 from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent, Verb
 from console.model.snapshot import EventLevel
@@ -72,8 +72,8 @@ class Operator:
     ) -> Plan:
         """The plan of a verb on these engines, all when empty; `in_turn` restarts one group after another.
 
-        `drain_s` is how long requests may go on once their engine has left the proxy. Raises Refused in read-only mode
-        and when there is nothing to do, UsageError for unknown names.
+        `drain_s` is how long requests may go on once their engine has left the proxy. Raises Refused in read-only mode,
+        NothingToDo when all is so already, Unreachable when nobody knows that, UsageError for unknown names.
         """
         self._must_be_armed()
         maker = PlanMaker(self._monitor.deployment, self._monitor.snapshot, drain_s=drain_s)
@@ -87,7 +87,7 @@ class Operator:
     ) -> Plan:
         """The plan after which `count` groups like `group` serve; new ones on `nodes`, else on free ones.
 
-        Raises Refused when that cannot be done or changes nothing, UsageError for unknown names.
+        Raises Refused when that cannot be done, NothingToDo when there are as many, UsageError for unknown names.
         """
         self._must_be_armed()
         now, snapshot = self._monitor.deployment, self._monitor.snapshot
@@ -103,7 +103,7 @@ class Operator:
     async def prepare_mend(self) -> Plan:
         """The plan that makes the proxy list exactly what is ready, after it was asked what it lists.
 
-        Raises Refused when there is nothing to mend, UsageError when the proxy cannot be told while it runs.
+        Raises NothingToDo when it is so already, Refused when it does not serve, UsageError when it cannot be told.
         """
         self._must_be_armed()
         deployment, proxy = self._monitor.deployment, routing.live_proxy(self._monitor.snapshot)
@@ -128,19 +128,19 @@ class Operator:
         work = None if self.running else await at_work(self._keeper(), plan.deployment)
         return replace(plan, findings=(warning(work, time.time()), *plan.findings)) if work else plan
 
-    def _nothing(self, verb: Verb, chosen: Sequence[str]) -> Refused:
+    def _nothing(self, verb: Verb, chosen: Sequence[str]) -> ConsoleError:
         if verb in ("start", "restart") and not self._monitor.deployment.ranks():
             hint = "give nodes to groups: key a on the screen, or --assign GROUP=NODE,NODE"
             return Refused(f"nothing to {verb}: no node is assigned to a group", hint=hint)
         away = unreached(self._monitor.snapshot, chosen)
         if away:
             names = ", ".join(away)
-            return Refused(
+            return Unreachable(
                 f"nothing that can be reached is to {verb}: {names} out of reach, and what runs there is not known",
                 hint="bring the link back first; status tells why it is down",
             )
         why = "every engine of it runs already" if verb == "start" else "nothing of it runs"
-        return Refused(f"nothing to {verb}: {why}")
+        return NothingToDo(f"nothing to do: {why}")
 
     async def run(
         self,

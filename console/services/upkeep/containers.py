@@ -14,7 +14,7 @@ from typing import Literal
 
 from console.commands.quoting import join
 from console.model.cluster import Node, Runtime
-from console.model.errors import ConsoleError, Refused, UsageError
+from console.model.errors import ConsoleError, NothingToDo, Refused, UsageError
 from console.model.findings import Finding, Severity
 from console.model.payload import NodeCommands
 from console.model.plan import Confirm, Plan, Stage, Step
@@ -316,6 +316,9 @@ def _plain(name: str) -> str:
 
 
 def _nothing(findings: Sequence[Finding]) -> Refused:
+    """Why there is no plan: all is well, or what is not is beyond a plan."""
     told = "; ".join(finding.message for finding in findings)
     fixes = "; ".join(dict.fromkeys(finding.fix for finding in findings if finding.fix))
-    return Refused(f"nothing to do: {told or 'every container runs and is as wanted'}", hint=fixes)
+    wrong = any(finding.severity is not Severity.NOTE for finding in findings)
+    made = Refused if wrong else NothingToDo
+    return made(f"nothing to do: {told or 'every container runs and is as wanted'}", hint=fixes)

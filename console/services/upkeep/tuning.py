@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from console.commands.container import inside
 from console.commands.quoting import quote
-from console.model.errors import ConsoleError, NodeError, Refused, UsageError
+from console.model.errors import ConsoleError, NodeError, NothingToDo, Refused, UsageError
 from console.model.findings import Finding, Severity
 from console.model.payload import KernelSetting, KernelSettings
 from console.model.plan import Confirm, Plan, Stage, Step
@@ -91,7 +91,7 @@ class Tuner:
         if not steps:
             told = "; ".join(each.message for each in findings) or "every node is tuned"
             fixes = "; ".join(dict.fromkeys(each.fix for each in findings if each.fix))
-            raise Refused(f"nothing to set: {told}", hint=fixes)
+            raise (Refused if findings else NothingToDo)(f"nothing to do: {told}", hint=fixes)
         plan = Plan(
             verb="tune",
             cluster=deployment.cluster.name,

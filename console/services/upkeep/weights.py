@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from console.commands.container import inside
 from console.commands.weights import PORT, fetch_argv, script_of, serve_argv
-from console.model.errors import ConsoleError, Refused, UsageError
+from console.model.errors import ConsoleError, NothingToDo, Refused, UsageError
 from console.model.findings import Finding, Severity
 from console.model.payload import NodeCommands
 from console.model.plan import Confirm, Plan, Stage, Step
@@ -97,7 +97,8 @@ class WeightKeeper:
                 findings.append(told)
         if not lacking:
             words = "; ".join(each.message for each in findings) or "no other node is named"
-            raise Refused(f"nothing to copy: {words}")
+            known = all(each.severity is Severity.NOTE for each in findings)
+            raise (NothingToDo if known else Refused)(f"nothing to do: {words}")
         return self._chore(_Copy(source, self._path(), manifest=origin.weights.manifest), lacking, findings, origin)
 
     async def _whole(self) -> str:
