@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -48,15 +49,15 @@ class Journal:
         }
         line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
         try:
-            descriptor = open_private(self.path, os.O_WRONLY | os.O_APPEND)
+            descriptor = open_private(self.path, os.O_RDWR | os.O_APPEND)
             try:
-                os.write(descriptor, line.encode("utf-8", "replace"))
+                _append(descriptor, line.encode("utf-8", "replace"))
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise ConsoleError(
                 f"the journal {self.path} cannot be written: {error.strerror}",
-                hint="free the disk or mend its permissions; acts are refused while they leave no trace",
+                hint="free the disk or mend its permissions; only what ends engines is done without a record",
             ) from error
 
     def tail(self, count: int) -> tuple[Mapping[str, JsonValue], ...]:
@@ -74,3 +75,12 @@ class Journal:
             if isinstance(entry, dict):
                 found.append(entry)
         return tuple(found)
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    """Write a whole line. One that a full disk cut off before is ended first. Raises OSError."""
+    size = os.fstat(descriptor).st_size
+    whole = size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
+    line = line if whole else b"\n" + line
+    if os.write(descriptor, line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

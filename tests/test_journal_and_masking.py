@@ -185,3 +185,12 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "there")
     with pytest.raises(OSError, match="symbolic"):
         open_private(tmp_path / "link", os.O_WRONLY)
+
+
+def test_a_record_after_one_that_was_cut_off_stands_on_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"at": 1, "what": "beg')
+    journal = Journal(path)
+    journal.record("end")
+    journal.record("begin")
+    assert [entry["what"] for entry in journal.tail(10)] == ["end", "begin"]

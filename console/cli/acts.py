@@ -16,7 +16,7 @@ from console.cli.status import anything_down
 from console.model.errors import ExitCode, NothingToDo, Refused, UsageError
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, StepEvent, Verb
 from console.services.operations.beforehand import UNREACHED
-from console.services.operations.plans import DRAIN_S
+from console.services.operations.plans import DRAIN_S, without_waiting
 from console.services.operations.step_text import step_commands
 from console.services.readiness.gate import overrides
 from console.services.session import Session
@@ -97,9 +97,10 @@ async def _run(args: argparse.Namespace) -> int:
             await settled(session)
         data = ActData(args.output)
         try:
-            plan = await args.prepare(args, session)
+            made = await args.prepare(args, session)
         except NothingToDo as error:
             return data.nothing(empty_plan(args.verb, session), error, only=args.dry_run)
+        plan = without_waiting(made) if args.no_wait else made
         data.plan(plan, only=args.dry_run)
         if not data.wanted:
             show_plan(plan, as_result=args.dry_run)
@@ -107,12 +108,15 @@ async def _run(args: argparse.Namespace) -> int:
             return ExitCode.FAILED if plan.blocked else ExitCode.OK
         confirmed = _confirmed(args, plan)
         remember_layout(session.cluster, session.deployment.layout)
-        notice = data.heard(_notice(session, plan, wait=not args.no_wait))
+        notice = data.heard(_notice(plan))
         result = await session.operator.run(
             plan, notice, confirmed=confirmed, takeover=args.takeover, override=override
         )
         data.end(result)
-        _tell_left_out(plan, result)
+        for why in result.unrecorded:
+            print_message(f"done, but not recorded: {why}")
+        if result.taken_over:
+            print_message(f"taken over by {result.taken_over}: no further step was begun")
         return _code(plan, result)
 
 
@@ -175,30 +179,19 @@ def _ask(plan: Plan) -> str:
     return sys.stdin.readline().strip()
 
 
-def _notice(session: Session, plan: Plan, *, wait: bool) -> Callable[[StepEvent], None]:
-    """Prints each step as it goes; without `wait` ends the plan when all is launched."""
+def _notice(plan: Plan) -> Callable[[StepEvent], None]:
+    """Prints each step as it goes."""
     titles = {step.id: step.title for step in plan.steps}
-    acts = {step.id: step.act for step in plan.steps}
 
     def notice(event: StepEvent) -> None:
         clock = time.strftime("%H:%M:%S", time.localtime(event.at))
         print_message(f"{clock} {event.outcome:8} {titles[event.step]}  {event.message}".rstrip())
-        if not wait and acts[event.step] == "wait-ready" and event.outcome is Outcome.RUNNING:
-            session.operator.cancel()
 
     return notice
 
 
 def _code(plan: Plan, result: PlanResult) -> int:
     bad = [step.id for step in plan.steps if result.outcomes[step.id] in (Outcome.FAILED, Outcome.UNKNOWN)]
-    if bad:
+    if bad or result.taken_over:
         return ExitCode.FAILED
     return ExitCode.UNREACHABLE if any(each.rule == UNREACHED for each in plan.findings) else ExitCode.OK
-
-
-def _tell_left_out(plan: Plan, result: PlanResult) -> None:
-    """A start that was not waited for to its end leaves out what comes after the wait, first of all the proxy."""
-    skipped = [step for step in plan.steps if result.outcomes[step.id] is Outcome.SKIPPED and step.act == "launch"]
-    names = list(dict.fromkeys(name for step in skipped for name in step.engines))
-    if result.cancelled and names:
-        print_message(f"not started: {', '.join(names)}; once the others are ready: start {' '.join(names)}")

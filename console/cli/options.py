@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.model.errors import UsageError
-from console.private_files import open_private
+from console.cli.printer import print_message
+from console.model.errors import ConsoleError, UsageError
 from console.services.places import assignment_path, config_home, file_name, state_home
 
 if TYPE_CHECKING:
@@ -151,13 +151,18 @@ def read_only_of(args: argparse.Namespace, cluster: Cluster) -> bool:
 
 
 def remember_layout(cluster: Cluster, layout: Layout) -> None:
-    """Keep which layout was last used with a cluster: a shipped one by its name, else its file, whatever the next directory."""
-    from console.files import is_shipped
+    """Keep which layout was last used with a cluster: a shipped one by its name, else its file, whatever the next directory.
+
+    Where it cannot be kept that is said: no act is given up for it.
+    """
+    from console.files import is_shipped, save_text
 
     named = layout.name if is_shipped(layout) or layout.source is None else str(Path(layout.source.path).absolute())
     target = _remembered(cluster)
-    with os.fdopen(open_private(target, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
-        file.write(json.dumps({"layout": named}) + "\n")
+    try:
+        save_text(target, json.dumps({"layout": named}) + "\n")
+    except ConsoleError as error:
+        print_message(f"the layout is not kept for the next time: {error}")
 
 
 def remembered_layout(cluster: Cluster) -> str | None:

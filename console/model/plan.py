@@ -100,6 +100,9 @@ class Confirm:
 _WHAT = {"key": "y", "count": "the number of engines", "name": "the cluster's name", "pid": "the pid"}
 
 
+_EMERGENCY = frozenset(("drain", "leave", "join", "stop", "force", "verify", "end"))
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything an act will do, and what it was made from."""
@@ -145,6 +148,16 @@ class Plan:
         return tuple(launch for step in self.steps if step.act == "launch" for launch in step.launches)
 
     @property
+    def emergency(self) -> bool:
+        """Whether it only takes something down, or out of the proxy: no lack of a record may stand in its way."""
+        return all(step.act in _EMERGENCY for step in self.steps)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it waits until what it starts is ready."""
+        return any(step.act == "wait-ready" for step in self.steps)
+
+    @property
     def runs(self) -> Mapping[str, str]:
         """Engine id → run id of the attempts this plan will make."""
         return {launch.rank.id: launch.key.run for launch in self.launches}
@@ -179,6 +192,10 @@ class PlanResult:
     cancelled: bool = False
     checks: tuple[str, ...] = ()
     """Ids of the preflight's checks that stopped it; it may be run again with these passed over."""
+    unrecorded: tuple[str, ...] = ()
+    """Why the journal, or the assignment, lacks a record of it."""
+    taken_over: str = ""
+    """Who took the deployment over meanwhile, `bob@jump (stop)`: no further step was begun then."""
 
     @property
     def ok(self) -> bool:

@@ -76,7 +76,8 @@ class Session:
         """`restarts`: it carries out restart policies while it is open and may write. `alerts`: it sends those of the cluster."""
         self.cluster = cluster
         self.read_only = read_only
-        self.state_dir = private_directory(state_dir or state_home())
+        self.state_dir = state_dir or state_home()
+        self._unwritable = _made_private(self.state_dir)
         deployment = Deployment(cluster, layout, assignment)
         self._tasks: list[asyncio.Task[None]] = []
         self._links: dict[str, NodeLink] = {}
@@ -111,6 +112,8 @@ class Session:
 
     async def open(self) -> None:
         """Begin to connect and to publish; returns at once, whatever the nodes do."""
+        if self._unwritable:
+            self._monitor.note(EventLevel.WARNING, f"nothing is kept on this machine: {self._unwritable}")
         for link in self._links.values():
             link.start()
         self._monitor.subscribe(self.evaluator.watch.attend)
@@ -235,6 +238,15 @@ class Session:
             if self.operator.running is None and _names(work) != _names(self._monitor.work):
                 self._monitor.work = work
                 self._monitor.touch()
+
+
+def _made_private(path: Path) -> str:
+    """Make the state directory; gives why that cannot be. What takes engines down works without one."""
+    try:
+        private_directory(path)
+    except OSError as error:
+        return f"{error.filename or path}: {error.strerror}"
+    return ""
 
 
 def _names(work: Work | None) -> object:

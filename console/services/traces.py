@@ -110,16 +110,22 @@ def _ended(trace: Trace, record: Mapping[str, object]) -> Trace:
     said = messages if isinstance(messages, Mapping) else {}
     counts = [f"{list(bad.values()).count(word)} {word}" for word in _BAD if word in bad.values()]
     ended = _number(record.get("at"))
+    overtaken = _text(record, "taken_over")
+    well = "launched, not waited for" if record.get("awaited") is False else "done"
+    short = f"taken over by {overtaken}" if overtaken else "stopped on the way"
     return replace(
         trace,
-        outcome=", ".join(counts) or ("stopped on the way" if held else "done"),
-        good=not bad and not held,
+        outcome=", ".join(counts) or (short if held or overtaken else well),
+        good=not bad and not held and not overtaken,
         took_s=None if ended is None or not trace.at else max(0.0, ended - trace.at),
         details=(*trace.details, *(f"{step} {word}: {said.get(step, '')}".rstrip(": ") for step, word in bad.items())),
     )
 
 
 def _key(record: Mapping[str, object]) -> tuple[str, ...]:
+    """What an end has in common with its beginning and with no other: two consoles of one person may do the same at once."""
+    if plan := _text(record, "plan"):
+        return (plan,)
     return (_text(record, "who"), _text(record, "verb"), _text(record, "deployment"), *_names(record.get("engines")))
 
 

@@ -162,7 +162,15 @@ class EngineActs:
             screen.draw_header()
         if pane.plan is plan:
             pane.end(result)
-        words = "done" if result.ok else "stopped on request" if result.cancelled else "FAILED, see the plan pane (6)"
+        words = (
+            "done"
+            if result.ok
+            else f"taken over by {shown(result.taken_over)}"
+            if result.taken_over
+            else "stopped on request"
+            if result.cancelled
+            else "FAILED, see the plan pane (6)"
+        )
         screen.notify(
             f"{plan.verb} of {plan.target}: {words}",
             severity="information" if result.ok else "error",

@@ -46,8 +46,9 @@ class Overrides:
 
     async def _takes_over(self, busy: Busy) -> bool:
         text = (
-            "Ask them first. Taking over leaves their plan running beside yours; it is written to the journal and shown in "
-            "other consoles. What each node does is still decided there: a launch made from an old view is refused."
+            "Ask them first. Their plan begins no more steps once their console sees this, within seconds; steps under way end "
+            "by themselves. It is written to the journal and shown in other consoles. What each node does is still decided "
+            "there: a launch made from an old view is refused."
         )
         title: Line = (("TAKE OVER ", "danger"), (f"from {shown(busy.holder)}", "title"))
         return await self._asks(title, (str(busy), text), busy.holder, f"to {self._plan.verb} all the same")

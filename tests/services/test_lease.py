@@ -16,8 +16,8 @@ import pytest
 
 from console.journal import Journal
 from console.model import snapshot as links
-from console.model.errors import Busy, NodeError
-from console.model.plan import Confirm, Plan, Stage, Step
+from console.model.errors import Busy, LinkLost, NodeError
+from console.model.plan import Confirm, Outcome, Plan, Stage, Step
 from console.node import lease
 from console.node.places import Base
 from console.node.refusal import Refusal
@@ -27,6 +27,8 @@ from console.services.monitoring.monitor import Monitor
 from console.services.operations import lease as keeping
 from console.services.operations.lease import at_work, held, own_work
 from console.services.operations.operator import Operator
+from console.services.operations.scope import Say
+from console.services.traces import traces
 from tests.services.deployments import deployment
 from tests.waiting import until
 
@@ -165,23 +167,25 @@ PLAN = Plan("start", "lab", "a3-pd", (), (), Confirm("key", "y"))
 async def test_the_second_operator_learns_the_holders_name_and_the_first_that_it_was_taken_over(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "RENEW_S", 0.01)
-    link, told = cast(NodeLink, Link(base)), list[str]()
-    async with held(link, PLAN, "ann@jump", takeover=False, tell=told.append):
+    monkeypatch.setattr(keeping, "WATCH_S", 0.01)
+    link, told, lost = cast(NodeLink, Link(base)), list[str](), list[str]()
+    async with held(link, PLAN, "ann@jump", takeover=False, tell=told.append, overtaken=lost.append):
         with pytest.raises(Busy) as caught:
-            async with held(link, PLAN, "bob@jump", takeover=False, tell=told.append):
+            async with held(link, PLAN, "bob@jump", takeover=False, tell=told.append, overtaken=lost.append):
                 raise AssertionError("not held twice")
         assert caught.value.holder == "ann@jump"
-        async with held(link, PLAN, "bob@jump", takeover=True, tell=told.append):
-            await until(lambda: len(told) == 2)
-    assert told[0] == "lease taken over from ann@jump"
-    assert told[1].startswith("taken over while this start runs: bob@jump is at work on a3-pd")
+        async with held(link, PLAN, "bob@jump", takeover=True, tell=told.append, overtaken=lost.append):
+            await until(lambda: lost)
+    assert told == ["lease taken over from ann@jump"]
+    assert lost == ["bob@jump (start)"]
     assert lease.look(base, "a3-pd") is None
 
 
 async def test_others_read_that_a_policy_is_at_work(base: Base) -> None:
     link = cast(NodeLink, Link(base))
-    async with held(link, replace(PLAN, verb="restart", restarts=(1.0,)), "ann@jump", takeover=False, tell=print):
+    async with held(
+        link, replace(PLAN, verb="restart", restarts=(1.0,)), "ann@jump", takeover=False, tell=print, overtaken=print
+    ):
         found = lease.look(base, "a3-pd")
         assert found is not None
         assert found["verb"] == "restart by policy"
@@ -197,7 +201,9 @@ async def test_a_full_disk_under_the_lease_forbids_no_stop(
     monkeypatch.setattr(lease, "write_json", full)
     told: list[str] = []
     with contextlib.nullcontext() if goes_on else pytest.raises(NodeError, match="No space"):
-        async with held(cast(NodeLink, Link(base)), PLAN, "ann@jump", takeover=False, tell=told.append):
+        async with held(
+            cast(NodeLink, Link(base)), PLAN, "ann@jump", takeover=False, tell=told.append, overtaken=print
+        ):
             assert told == ["going on without the lease: lease: No space left on device"]
     assert bool(told) is goes_on
 
@@ -208,7 +214,7 @@ STOP = replace(PLAN, verb="stop", stages=(Stage("stop", (Step("s", "stop", "stop
 async def test_others_read_which_engines_a_plan_takes_down_and_since_when(base: Base) -> None:
     link = cast(NodeLink, Link(base))
     before = time.time()
-    async with held(link, STOP, "alice@jump2\x1b[2J", takeover=False, tell=print):
+    async with held(link, STOP, "alice@jump2\x1b[2J", takeover=False, tell=print, overtaken=print):
         work = await at_work(link, "a3-pd")
     assert work is not None
     assert work.words() == "alice@jump2: stop runs"
@@ -244,3 +250,47 @@ async def test_a_plan_says_who_is_at_work_before_it_is_confirmed(base: Base, tmp
     first = (await operator.prepare("start", [])).findings[0]
     assert (first.rule, first.severity) == ("LEASE", "warning")
     assert first.message == "alice@jump2: stop runs, since 5 s"
+
+
+class Waits:
+    """A runner whose first step waits until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.goes = asyncio.Event()
+
+    async def run(self, step: Step, say: Say) -> str:
+        self.ran.append(step.id)
+        await self.goes.wait()
+        return "well"
+
+    async def discard(self, stage: Stage) -> None:
+        """Nothing was prepared."""
+
+    async def settle(self, step: Step, lost: LinkLost) -> tuple[Outcome, str]:
+        raise lost
+
+
+async def test_whoever_is_overtaken_learns_it_while_a_step_runs_and_begins_no_other(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "WATCH_S", 0.01)
+    near = {"p0": cast(NodeLink, Link(base))}
+    monitor = Monitor(deployment(), LogBook(tmp_path / "logs", lambda _: None), near, read_only=False)
+    operator = Operator(monitor, near, Journal(tmp_path / "journal.jsonl"), who="ann@jump")
+    steps = [Stage(name, (Step(name, "prepare", name, "p0"),)) for name in ("one", "two")]
+    plan, waits = Plan("start", "lab", "pd", ("decode-0",), tuple(steps), Confirm("key", "y")), Waits()
+    running = asyncio.create_task(operator.run(plan, lambda _: None, confirmed="y", runner=waits))
+    await until(lambda: waits.ran)
+    lease.take(base, "pd", "bob@jump2", "stop", "t2", True)
+    words = "taken over by bob@jump2 (stop) while this start runs: no further step begins"
+    await until(lambda: any(event.text == words for event in monitor._take().events))
+    waits.goes.set()
+    result = await running
+    assert (result.taken_over, result.ok, waits.ran) == ("bob@jump2 (stop)", False, ["one"])
+    assert result.outcomes == {"one": Outcome.DONE, "two": Outcome.SKIPPED}
+    (only,) = traces(operator._journal.tail(10))
+    assert (only.outcome, only.good) == ("taken over by bob@jump2 (stop)", False)
+    found = lease.look(base, "pd")
+    assert found is not None
+    assert found["token"] == "t2", "what the other one holds is not given back"

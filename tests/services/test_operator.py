@@ -13,11 +13,14 @@ from console.journal import Journal
 from console.model.errors import ConsoleError, LinkLost, Refused
 from console.model.findings import Finding, Severity
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent
+from console.model.snapshot import EngineState
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
+from console.services.operations.plans import PlanMaker, without_waiting
 from console.services.operations.scope import Say
-from tests.services.deployments import deployment
+from console.services.traces import traces
+from tests.services.deployments import deployment, picture
 
 
 def _stage(act: str, *nodes: str) -> Stage:
@@ -183,3 +186,70 @@ async def test_a_plan_called_off_once_it_holds_the_lease_has_not_begun(tmp_path:
     with pytest.raises(Refused, match="recovered"):
         await operator.run(PLAN, print, confirmed="lab", runner=runner, still=off)
     assert (runner.ran, _written(tmp_path), operator.running) == ([], [], None)
+
+
+STOP = replace(
+    PLAN, verb="stop", stages=(_stage("drain", "p0"), _stage("stop", "p0", "d0"), _stage("verify", "p0", "d0"))
+)
+
+
+async def test_what_ends_engines_is_done_without_a_journal_and_the_missing_record_is_told(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").mkdir()
+    runner = Obedient()
+    result = await _run(tmp_path, runner, STOP)
+    assert result.ok
+    assert runner.ran == ["drain:p0", "stop:p0", "stop:d0", "verify:p0", "verify:d0"]
+    (why,) = result.unrecorded
+    assert "journal.jsonl cannot be written" in why
+
+
+async def test_what_starts_engines_is_refused_without_a_journal(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").mkdir()
+    runner = Obedient()
+    with pytest.raises(ConsoleError, match="cannot be written"):
+        await _run(tmp_path, runner)
+    assert runner.ran == []
+
+
+async def test_a_start_whose_end_cannot_be_recorded_gives_its_result_all_the_same(tmp_path: Path) -> None:
+    class Filling(Obedient):
+        async def run(self, step: Step, say: Say) -> str:
+            journal = tmp_path / "journal.jsonl"
+            if journal.is_file():
+                journal.unlink()
+                journal.mkdir()
+            return await super().run(step, say)
+
+    result = await _run(tmp_path, Filling())
+    assert result.ok
+    assert len(result.unrecorded) == 1
+
+
+async def test_two_consoles_of_one_person_that_do_the_same_leave_two_records(tmp_path: Path) -> None:
+    class Nested(Obedient):
+        async def run(self, step: Step, say: Say) -> str:
+            if step.id == "launch:p0":
+                await _run(tmp_path, Obedient(launch_d0=ConsoleError("busy")))
+            return await super().run(step, say)
+
+    assert (await _run(tmp_path, Nested())).ok
+    assert _written(tmp_path) == ["begin", "begin", "end", "end"]
+    newest, oldest = traces(Journal(tmp_path / "journal.jsonl").tail(10))
+    assert (oldest.outcome, newest.outcome) == ("done", "1 failed")
+
+
+def test_a_plan_that_does_not_wait_says_what_it_leaves_out() -> None:
+    made = deployment()
+    whole = PlanMaker(made, picture({}, made)).make("start", ())
+    plan = without_waiting(whole)
+    assert [stage.steps[0].act for stage in plan.stages] == ["check", "prepare", "launch"]
+    assert "proxy" not in plan.engines
+    assert plan.confirm.expected == str(len(plan.engines)) == "6"
+    (note,) = [each for each in plan.findings if each.rule == "NOWAIT"]
+    assert note.message == "nobody waits until they are ready, and not started are: proxy"
+    assert note.fix == "once they are ready: start proxy"
+    stop = PlanMaker(made, picture({"decode-0": EngineState.READY}, made)).make("stop", ())
+    assert without_waiting(stop) is stop
+    behind = dict.fromkeys(("proxy", "prefill-0", "prefill-1"), EngineState.READY)
+    joined = without_waiting(PlanMaker(made, picture(behind, made)).make("start", ("decode",)))
+    assert joined.findings[-1].fix == "see how far they are: status; then mend, to put them behind the proxy"

@@ -170,13 +170,13 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "stop left processes",
         _evidence(_run(RunVerdict.RUNNING, stopping=True, pids=(7, 8)), stuck=True),
         EngineState.STUCK,
-        "2 processes left: 7, 8",
+        "2 processes left: 7, 8; killed in vain: force (X) tries again; state D ends when its driver lets go",
     ),
     (
         "a stop whose console was killed before it could kill",
         _evidence(_run(RunVerdict.RUNNING, stopping=True, pids=(7, 8)), stop_age_s=120.0),
         EngineState.STUCK,
-        "asked to end 2 min ago and not killed since; 2 processes left: 7, 8; stop it again, or force it",
+        "asked to end 2 min ago and not killed since; 2 processes left: 7, 8; stop again (x) is enough, it kills what is left",
     ),
     (
         "a stop that may still be at work",
@@ -188,13 +188,13 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "main gone, and its stop came to an end with workers left",
         _evidence(_run(RunVerdict.ORPHANS, exit=Exit(0), stopping=True, pids=(9,)), stuck=True),
         EngineState.STUCK,
-        "main process ended (0), 1 process left: 9; stop it again, or force it",
+        "main process ended (0), 1 process left: 9; killed in vain: force (X) tries again; state D ends when its driver lets go",
     ),
     (
         "main gone, workers left",
         _evidence(_run(RunVerdict.ORPHANS, exit=Exit(1), pids=(9,)), first_error="OOM"),
         EngineState.STUCK,
-        "main process ended (1), 1 process left: 9; its log says: OOM",
+        "main process ended (1), 1 process left: 9; its log says: OOM; stop (x) is enough, it kills what is left",
     ),
     (
         "main ended by itself a moment ago, its workers still end",

@@ -23,6 +23,12 @@ def test_an_act_and_its_end_are_one() -> None:
     assert only.took_s == pytest.approx(12.4)
 
 
+def test_a_start_that_was_not_waited_for_is_called_so() -> None:
+    started = {"verb": "start", "awaited": False}
+    (only,) = traces([{**BEGIN, **started}, {**END, **started}])
+    assert (only.outcome, only.good) == ("launched, not waited for", True)
+
+
 def test_an_end_belongs_to_its_own_operator() -> None:
     other = {**END, "who": "bob@jump"}
     newest, oldest = traces([BEGIN, other])

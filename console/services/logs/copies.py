@@ -103,9 +103,13 @@ class LogCopy:
         self._note(0, f"the log on the node was {why}; the earlier copy is kept beside this one")
 
     def _note(self, offset: int, text: str) -> None:
+        """Remember something about the copy, here and for later consoles; a disk that is full forbids no more than the latter."""
         self._notes = (*self._notes, LogNote(offset, text))
-        with os.fdopen(open_private(self._notes_path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8") as file:
-            file.write(json.dumps({"offset": offset, "text": text}) + "\n")
+        try:
+            with os.fdopen(open_private(self._notes_path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8") as file:
+                file.write(json.dumps({"offset": offset, "text": text}) + "\n")
+        except OSError as error:
+            self.error = f"note on the log copy {self.path}: {error.strerror}"
 
     def _read_notes(self) -> tuple[LogNote, ...]:
         if not self._notes_path.exists():

@@ -127,8 +127,7 @@ def _orphans(evidence: Evidence, run: RunState) -> Verdict:
         why = evidence.first_error or evidence.log_dead or "ended without being asked"
         return Verdict(EngineState.DEGRADED, f"{why}; {ended}, {_left(run)}")
     why = f"; its log says: {evidence.first_error}" if evidence.first_error else ""
-    again = "; stop it again, or force it" if run.stopping else ""
-    return Verdict(EngineState.STUCK, f"{ended}, {_left(run)}{why}{again}")
+    return Verdict(EngineState.STUCK, f"{ended}, {_left(run)}{why}; {_way_out(evidence, run)}")
 
 
 def _winds_down(evidence: Evidence, run: RunState) -> bool:
@@ -140,7 +139,14 @@ def _winds_down(evidence: Evidence, run: RunState) -> bool:
 def _unstopped(evidence: Evidence, run: RunState) -> Verdict:
     """Something outlived its stop. Only a console that is gone leaves it without a word on what could not be killed."""
     asked = f"asked to end {about(evidence.stop_age_s)} ago and not killed since; " if not evidence.stuck else ""
-    return Verdict(EngineState.STUCK, f"{asked}{_left(run)}; stop it again, or force it")
+    return Verdict(EngineState.STUCK, f"{asked}{_left(run)}; {_way_out(evidence, run)}")
+
+
+def _way_out(evidence: Evidence, run: RunState) -> str:
+    """The one key that is enough. A stop kills what outlives it, so only what outlived that needs more."""
+    if evidence.stuck:
+        return "killed in vain: force (X) tries again; state D ends when its driver lets go"
+    return f"stop {'again ' if run.stopping else ''}(x) is enough, it kills what is left"
 
 
 def _foreign(evidence: Evidence, run: RunState) -> Verdict:

@@ -76,7 +76,7 @@ class Ending:
         if left:
             raise ConsoleError(
                 "processes are left: " + "; ".join(left),
-                hint="force (X) kills what carries the run's cookie; a process in state D waits for the driver",
+                hint="KILL was sent: force (X) sends it again; a process in state D ends when its driver lets go",
             )
         await self._scope.until(lambda: not self._alive(step) or bool(self._others(step)), HEARD_S)
         if other := self._others(step):

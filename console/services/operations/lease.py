@@ -25,6 +25,8 @@ from console.remote.link import NodeLink
 
 RENEW_S = 15.0
 """A sixth of the time after which a node takes a lease for abandoned."""
+WATCH_S = 1.0
+"""Between looks whether somebody has taken it over: whoever was overtaken must not begin another step."""
 LOOK_S = 1.0
 """How long a plan that is to be shown waits for the word on who is at work."""
 NAME_CHARS = 80
@@ -43,7 +45,12 @@ def work_of(answer: Mapping[str, JsonValue], now: float) -> Work | None:
     age, ends = lease.get("age_s"), lease.get("ends")
     since = now - age if isinstance(age, int | float) else now
     named = frozenset(str(each) for each in ends) if isinstance(ends, list) else frozenset[str]()
-    return Work(clean(str(lease["holder"]))[:NAME_CHARS], clean(str(lease.get("verb")))[:NAME_CHARS], since, named)
+    return Work(_plain(lease["holder"]), _plain(lease.get("verb")), since, named)
+
+
+def _plain(value: object) -> str:
+    """A name from a node, made safe to show."""
+    return clean(str(value))[:NAME_CHARS]
 
 
 def own_work(plan: Plan, who: str, now: float) -> Work:
@@ -77,9 +84,18 @@ def warning(work: Work, now: float) -> Finding:
 
 @contextlib.asynccontextmanager
 async def held(
-    link: NodeLink | None, plan: Plan, who: str, *, takeover: bool, tell: Callable[[str], None]
+    link: NodeLink | None,
+    plan: Plan,
+    who: str,
+    *,
+    takeover: bool,
+    tell: Callable[[str], None],
+    overtaken: Callable[[str], None],
 ) -> AsyncIterator[None]:
-    """Hold the lease for the length of the block. Raises Busy naming the holder when somebody else is at work."""
+    """Hold the lease for the length of the block. Raises Busy naming the holder when somebody else is at work.
+
+    `overtaken` is called once with whoever takes it over meanwhile, `bob@jump (stop)`.
+    """
     if link is None:
         yield
         return
@@ -100,7 +116,7 @@ async def held(
     lease = answer.get("lease")
     if isinstance(lease, dict) and lease.get("taken_from"):
         tell(f"lease taken over from {lease['taken_from']}")
-    renewing = asyncio.create_task(_renew(link, plan, who, token, tell), name="lease")
+    renewing = asyncio.create_task(_keep(link, plan, who, token, overtaken), name="lease")
     try:
         yield
     finally:
@@ -110,20 +126,23 @@ async def held(
             await link.lease(plan.deployment, "give-back", token=token)
 
 
-async def _renew(link: NodeLink, plan: Plan, who: str, token: str, tell: Callable[[str], None]) -> None:
-    """Until the block ends, or another operator has taken the lease over: then this one is told, and its plan goes on."""
+async def _keep(link: NodeLink, plan: Plan, who: str, token: str, overtaken: Callable[[str], None]) -> None:
+    """Renew the lease until the block ends, or until another operator has taken it over."""
+    renew_at = time.monotonic() + RENEW_S
     while True:
-        await asyncio.sleep(RENEW_S)
-        try:
+        await asyncio.sleep(WATCH_S)
+        answer = await look(link, plan.deployment, LOOK_S)
+        lease = answer.get("lease") if answer else None
+        if isinstance(lease, dict) and lease.get("token") not in (None, token):
+            overtaken(f"{_plain(lease.get('holder'))} ({_plain(lease.get('verb'))})")
+            return
+        if time.monotonic() < renew_at:
+            continue
+        with contextlib.suppress(NodeError, Unreachable):  # `busy`: the next look tells by whom
             await link.lease(
                 plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=False, ends=[*_ends(plan)]
             )
-        except NodeError as error:
-            if error.kind == "busy":
-                tell(f"taken over while this {plan.verb} runs: {error}")
-                return
-        except Unreachable:
-            continue
+            renew_at = time.monotonic() + RENEW_S
 
 
 async def _holder(link: NodeLink, plan: Plan) -> str:

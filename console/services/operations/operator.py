@@ -7,6 +7,7 @@ of runs has been read again.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -65,6 +66,7 @@ class Operator:
         self._roles = roles
         self._notes = notes
         self._cancelled = asyncio.Event()
+        self._overtaken = ""
         self.running: Plan | None = None
 
     async def prepare(
@@ -173,6 +175,7 @@ class Operator:
         self._must_fit(plan)
         self.running = plan
         self._cancelled.clear()
+        self._overtaken = ""
         try:
             with self._monitor.current_deployment.holding(f"a {plan.verb}"):
                 return await self._run_held(plan, notice, runner, takeover, override, still)
@@ -189,22 +192,41 @@ class Operator:
         still: Callable[[], Awaitable[None]] | None,
     ) -> PlanResult:
         """Run it under the lease, with its beginning and its end in the journal."""
-        async with held(self._keeper(), plan, self._who, takeover=takeover, tell=self._tell):
+        own: dict[str, JsonValue] = {"plan": secrets.token_hex(8)}
+        lease = held(
+            self._keeper(), plan, self._who, takeover=takeover, tell=self._tell, overtaken=self._note_overtaken
+        )
+        async with lease:
             self._monitor.work = own_work(plan, self._who, time.time())
             if still is not None:
                 await still()
             if plan.runs and not plan.restarts and self._roles is not None:
                 self._roles.keep()
             facts: dict[str, JsonValue] = {
+                **own,
+                "takeover": takeover,
                 "override": [*sorted(override)],
                 **self._facts(plan),
                 "commands": _commands(plan),
             }
-            self._journal.record("begin", takeover=takeover, **facts)
+            missing = self._record("begin", facts, must=not plan.emergency)
             result = await self._stages(plan, notice, self._gate(plan, override), runner)
-        outcomes = {step: str(outcome) for step, outcome in result.outcomes.items()}
-        self._journal.record("end", outcomes=dict(outcomes), messages=dict(result.messages), **self._facts(plan))
-        return result
+        outcomes: dict[str, JsonValue] = {step: str(outcome) for step, outcome in result.outcomes.items()}
+        how: dict[str, JsonValue] = {"outcomes": outcomes, "messages": dict(result.messages)}
+        ended = {**own, "taken_over": result.taken_over, **how, **self._facts(plan)}
+        missing += self._record("end", ended, must=False)
+        return replace(result, unrecorded=tuple(dict.fromkeys(missing)))
+
+    def _record(self, what: str, facts: Mapping[str, JsonValue], *, must: bool) -> list[str]:
+        """Write to the journal; gives why it could not, where that forbids nothing. Raises ConsoleError where it must."""
+        try:
+            self._journal.record(what, **facts)
+        except ConsoleError as error:
+            if must:
+                raise
+            self._tell(f"not recorded: {error}")
+            return [str(error)]
+        return []
 
     def _must_fit(self, plan: Plan) -> None:
         """What a launch carries was worked out from one deployment. Raises Refused when another one counts now."""
@@ -216,6 +238,13 @@ class Operator:
     def cancel(self) -> None:
         """Begin no further step. What has been started is left as it is: cancelling never kills."""
         self._cancelled.set()
+
+    def _note_overtaken(self, who: str) -> None:
+        """Somebody else is at work now: two plans side by side would undo each other."""
+        verb = self.running.verb if self.running else "plan"
+        self._tell(f"taken over by {who} while this {verb} runs: no further step begins")
+        self._overtaken = who
+        self.cancel()
 
     def _gate(self, plan: Plan, override: frozenset[str]) -> Gate | None:
         if self._preflight is None:
@@ -241,7 +270,7 @@ class Operator:
             "deployment": plan.deployment,
             "engines": list(plan.engines),
             **({"restarts": list(plan.restarts)} if plan.restarts else {}),
-            **({"runs": dict(plan.runs)} if plan.launches else {}),
+            **({"runs": dict(plan.runs), "awaited": plan.awaited} if plan.launches else {}),
             **({"process": asdict(plan.process)} if plan.process else {}),
         }
 
@@ -281,7 +310,7 @@ class Operator:
             if failed:
                 halted |= failed if plan.by_node else {step.node for step in plan.steps}
         checks = tuple(sorted(gate.stopped)) if gate else ()
-        return PlanResult(dict(outcomes), messages, cancelled=self._cancelled.is_set(), checks=checks)
+        return PlanResult(dict(outcomes), messages, self._cancelled.is_set(), checks, taken_over=self._overtaken)
 
     async def _stage(self, steps: Sequence[Step], runner: Runner, tell: Callable[..., None]) -> None:
         async def one(step: Step) -> None:

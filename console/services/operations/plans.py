@@ -8,6 +8,7 @@ serving is told first who leaves and last who came back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from console.model.deployment import Deployment, Rank
 from console.model.errors import UsageError
@@ -308,6 +309,23 @@ def _loads(engine: EngineSnapshot) -> bool:
         return engine.phase != Phase.SERVING
     before = bool(engine.phase) and Phase(engine.phase).order < Phase.SERVING.order
     return engine.state is EngineState.DEGRADED and before and not engine.headless
+
+
+def without_waiting(plan: Plan) -> Plan:
+    """The plan up to where it would wait for what it started. What comes after that is left out, and said so."""
+    at = next((at for at, stage in enumerate(plan.stages) if stage.steps[0].act == "wait-ready"), None)
+    if at is None:
+        return plan
+    kept, left = plan.stages[:at], [step for stage in plan.stages[at:] for step in stage.steps]
+    mine = {name for stage in kept for step in stage.steps for name in step.engines}
+    later = tuple(name for name in plan.engines if name not in mine)
+    engines = tuple(name for name in plan.engines if name in mine)
+    told = "nobody waits until they are ready" + (f", and not started are: {', '.join(later)}" if later else "")
+    joins = "; then mend, to put them behind the proxy" if any(step.act == "join" for step in left) else ""
+    fix = f"once they are ready: {plan.verb} {' '.join(later)}" if later else f"see how far they are: status{joins}"
+    confirm = replace(plan.confirm, expected=str(len(engines))) if plan.confirm.kind == "count" else plan.confirm
+    finding = Finding("NOWAIT", Severity.NOTE, told, plan.deployment, fix=fix)
+    return replace(plan, stages=kept, engines=engines, confirm=confirm, findings=(*plan.findings, finding))
 
 
 def _awaiting(group: str, title: str, launches: Sequence[EngineLaunch]) -> Step:

@@ -88,7 +88,10 @@ class AlertWatch:
     def _mine(self) -> bool:
         """Whether this console is the one that sends; what another sends is dropped here."""
         if self._held is None:
-            self._held = open_private(self._lock, os.O_RDWR)
+            try:
+                self._held = open_private(self._lock, os.O_RDWR)
+            except OSError:  # nobody can hold it then: an alert sent twice is better than none
+                return True
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
