@@ -17,9 +17,10 @@ from console.node.places import NAME, Base, Key, key_of, read_json
 from console.node.refusal import Refusal
 from console.node.runs import SPEC, discard, prepare, prune
 from console.node.runtimes import Runtime
+from console.node.states import as_state
 from console.node.stopping import force, living_names, stop
 from console.node.unmanaged import end
-from console.node.verdicts import Judged, as_state
+from console.node.verdicts import Judged
 from console.node.watching import RunsWatch
 
 Reply = Tuple[Dict[str, Any], bytes]

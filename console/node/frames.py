@@ -7,6 +7,7 @@ length are far above every bound, so a login banner among frames is noticed at o
 from __future__ import annotations
 
 import json
+import re
 import struct
 from typing import Any, BinaryIO, Dict, List, Optional, Tuple
 
@@ -15,6 +16,12 @@ MARKER = b"\x01DSV4-LINK-1\n"
 LENGTHS = struct.Struct(">II")
 MAX_HEADER = 8 * 1024 * 1024
 MAX_PAYLOAD = 8 * 1024 * 1024
+MAX_SAID = 1024 * 1024
+"""Largest header a helper sends: one is read in one step, and the console does nothing else meanwhile."""
+MAX_RUNS = 512
+"""Most runs in one list; the node counts what it leaves out."""
+MAX_UNMANAGED = 256
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 Header = Dict[str, Any]
 
@@ -25,7 +32,10 @@ class FrameError(ValueError):
 
 def pack(header: Header, payload: bytes = b"") -> bytes:
     """One frame. Raises FrameError when it would be over the bounds."""
-    text = json.dumps(header, separators=(",", ":")).encode("ascii")
+    try:
+        text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (ValueError, RecursionError) as error:
+        raise FrameError("a header that is no JSON: %s" % error) from error
     if len(text) > MAX_HEADER or len(payload) > MAX_PAYLOAD:
         raise FrameError("a frame of %d + %d bytes is too large" % (len(text), len(payload)))
     return LENGTHS.pack(len(text), len(payload)) + text + payload
@@ -46,40 +56,76 @@ def read_frame(stream: BinaryIO) -> Optional[Tuple[Header, bytes]]:
 
 
 class Decoder:
-    """Takes bytes as they come and gives whole frames."""
+    """Takes bytes as they come and gives whole frames, one at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_header: int = MAX_HEADER) -> None:
+        self._max_header = max_header
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> List[Tuple[Header, bytes]]:
-        """Frames that are complete with `data`. Raises FrameError, after which the stream cannot be trusted any more."""
+    def add(self, data: bytes) -> None:
+        """Bytes that arrived."""
         self._buffer += data
-        frames = []
-        at = 0
-        while len(self._buffer) - at >= LENGTHS.size:
-            head, tail = _lengths(bytes(self._buffer[at : at + LENGTHS.size]))
-            begin = at + LENGTHS.size
-            if len(self._buffer) - begin < head + tail:
-                break
-            middle = begin + head
-            at = middle + tail
-            frames.append((_header(bytes(self._buffer[begin:middle])), bytes(self._buffer[middle:at])))
-        del self._buffer[:at]
-        return frames
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait."""
+        return len(self._buffer)
+
+    def whole(self) -> bool:
+        """Whether a whole frame waits. Raises FrameError for what is none, after which the stream cannot be trusted."""
+        if len(self._buffer) < LENGTHS.size:
+            return False
+        head, tail = _lengths(bytes(self._buffer[: LENGTHS.size]), self._max_header)
+        return len(self._buffer) >= LENGTHS.size + head + tail
+
+    def next(self) -> Optional[Tuple[Header, bytes]]:
+        """The oldest whole frame; None while it is not whole. Raises FrameError."""
+        if not self.whole():
+            return None
+        head, tail = _lengths(bytes(self._buffer[: LENGTHS.size]), self._max_header)
+        middle = LENGTHS.size + head
+        text, payload = bytes(self._buffer[LENGTHS.size : middle]), bytes(self._buffer[middle : middle + tail])
+        del self._buffer[: middle + tail]
+        return _header(text), payload
+
+    def feed(self, data: bytes) -> List[Tuple[Header, bytes]]:
+        """All frames that are whole with `data`. Raises FrameError."""
+        self.add(data)
+        frames: List[Tuple[Header, bytes]] = []
+        while True:
+            frame = self.next()
+            if frame is None:
+                return frames
+            frames.append(frame)
 
 
-def _lengths(start: bytes) -> Tuple[int, int]:
+def plain_json(text: bytes) -> Any:
+    """JSON that can be handed on: finite numbers, text that is Unicode, no nest deeper than Python follows. Raises ValueError."""
+    try:
+        value = json.loads(text.decode("utf-8"), parse_constant=_no_number)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    return value
+
+
+def _no_number(word: str) -> None:
+    raise ValueError("%s is no number" % word)
+
+
+def _lengths(start: bytes, max_header: int = MAX_HEADER) -> Tuple[int, int]:
     head, tail = LENGTHS.unpack(start)
-    if head > MAX_HEADER or tail > MAX_PAYLOAD:
+    if head > max_header or tail > MAX_PAYLOAD:
         raise FrameError("not a frame: %r" % start)
     return head, tail
 
 
 def _header(text: bytes) -> Header:
     try:
-        header = json.loads(text.decode("utf-8"))
+        header = plain_json(text)
     except ValueError as error:
-        raise FrameError("a frame's header is not JSON: %r" % text[:80]) from error
+        raise FrameError("a frame's header is not JSON (%s): %r" % (str(error)[:80], text[:80])) from error
     if not isinstance(header, dict):
         raise FrameError("a frame's header is no object: %r" % text[:80])
     return header

@@ -92,7 +92,12 @@ class Helper:
             reply, data = self._requests.reply(header, payload)
         finally:
             self._at_once.release()
-        self.push(dict(reply, id=header.get("id")), data)
+        try:
+            frame = pack(dict(reply, id=header.get("id")), data)
+        except FrameError as error:
+            told = Refusal("os", "the answer cannot be sent: %s" % error)
+            frame = pack(dict(told.reply(), id=header.get("id")))
+        self._write(frame)
 
 
 def hello() -> Dict[str, Any]:

@@ -12,6 +12,7 @@ import re
 import stat
 from typing import Any, Dict, List, NamedTuple, Optional
 
+from console.node.frames import plain_json
 from console.node.refusal import Refusal, of_os
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}\Z")
@@ -221,7 +222,7 @@ def read_file(path: str, limit: int) -> bytes:
 def read_json(path: str) -> Optional[Dict[str, Any]]:
     """A JSON object; None when it is missing or no such thing."""
     try:
-        value = json.loads(read_file(path, MAX_JSON).decode("utf-8"))
+        value = plain_json(read_file(path, MAX_JSON))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

@@ -181,37 +181,8 @@ def abandoned(judged: Judged, now: float) -> bool:
         return False
     at, preparer = judged.record.get("prepared_at"), judged.record.get("preparer")
     fresh = isinstance(at, (int, float)) and abs(now - at) <= PREPARED_FOR_S
-    return not (fresh and isinstance(preparer, list) and len(preparer) == 2 and alive(*preparer))
-
-
-def _asked(stop: Dict[str, Any]) -> Dict[str, Any]:
-    """When and by whom it was asked to end, as far as that can be read."""
-    at, by = stop.get("at"), stop.get("by")
-    return {"stop_at": at if isinstance(at, (int, float)) else None, "stop_by": by if isinstance(by, str) else ""}
-
-
-def as_state(judged: Judged, with_spec: bool = True) -> Dict[str, Any]:
-    """As the console reads it; old runs go without their spec, which makes most of the list."""
-    return {
-        "key": list(judged.key),
-        "verdict": judged.verdict,
-        "pid": judged.main.pid if judged.main else None,
-        "supervisor": judged.keeper.pid if judged.keeper else None,
-        "token": judged.token,
-        "started_at": judged.run.get("started_at"),
-        "zone": judged.run.get("zone"),
-        "exit": judged.exit,
-        "pids": sorted(each.pid for each in judged.members),
-        "halted": sorted(each.pid for each in judged.members if each.halted),
-        "log_size": judged.log_size,
-        "log_at": judged.log_at,
-        "stopping": judged.stopping,
-        **_asked(judged.stop or {}),
-        "owner": str(judged.record.get("owner") or ""),
-        "reason": reason(judged),
-        "abandoned": abandoned(judged, time.time()),
-        "spec": judged.record.get("spec", {}) if with_spec else {},
-    }
+    named = isinstance(preparer, list) and len(preparer) == 2 and all(isinstance(each, int) for each in preparer)
+    return not (fresh and named and alive(*preparer))  # type: ignore[misc]
 
 
 class Observer:

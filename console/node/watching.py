@@ -11,10 +11,11 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from console.node.places import Base, Key
 from console.node.refusal import Refusal, of_os
+from console.node.states import as_state, fitted
 from console.node.stopping import is_living
 from console.node.threads import start
 from console.node.unmanaged import Stranger, look
-from console.node.verdicts import Judged, Observer, as_state, settled
+from console.node.verdicts import Judged, Observer, settled
 
 HEARTBEAT_S = 4.0
 """Longest silence about the runs: silence must mean a dead link."""
@@ -97,5 +98,11 @@ class RunsWatch:
         except OSError as error:
             return {"runs": [], "unmanaged": [], "error": str(of_os(error, "looking at runs")), "hint": ""}
         newest = {each.key[:2]: each.key for each in judged}
-        states = [as_state(each, is_living(each) or newest[each.key[:2]] == each.key) for each in judged]
-        return {"runs": states, "unmanaged": unmanaged, "error": "", "hint": ""}
+
+        def weight(each: Judged) -> Tuple[bool, bool, str]:
+            return is_living(each), newest[each.key[:2]] == each.key, each.key.run
+
+        first = sorted(judged, key=weight, reverse=True)
+        body = fitted([as_state(each, any(weight(each)[:2])) for each in first], unmanaged)
+        body["runs"].sort(key=lambda each: each["key"])
+        return dict(body, error="", hint="")

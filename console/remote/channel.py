@@ -16,7 +16,7 @@ import asyncssh
 from console.model.cluster import Node
 from console.model.errors import LinkLost, NodeError, Unreachable
 from console.node.bootstrap import DAMAGED, TOO_OLD
-from console.node.frames import MARKER, Decoder, FrameError, Header, pack
+from console.node.frames import MARKER, MAX_SAID, Decoder, FrameError, Header, pack
 from console.remote.bundle import first_bytes, helper_command
 from console.remote.ssh import DialError
 from console.remote.wire import WireError
@@ -27,25 +27,38 @@ CLOSE_S = 2.0
 CHATTER_BYTES = 64 * 1024
 """Most a login shell may print before the helper's marker."""
 STDERR_BYTES = 4096
+SLICE_S = 0.005
+"""Longest that the frames of one node are taken without a turn for everything else; half of the time at most is theirs."""
+HELD_BYTES = 1024 * 1024
+"""Of whole frames that wait; more stays at the node, which is told so by the window of its channel."""
+FRAME_S = 30.0
+"""Longest a frame may take to arrive and still count as a sign of life."""
+SAID_CHARS = 2000
+"""Most that is taken of a refusal's words."""
 
 Push = Callable[[Header, bytes], None]
 
 
 class HelperSession(asyncssh.SSHClientSession[bytes]):
-    """The channel's receiving side. Everything happens in callbacks, so nothing is queued and nothing is lost in between."""
+    """The channel's receiving side. Bytes are kept as they come, frames taken in turns: a flood delays only its node."""
 
     def __init__(self, on_frame: Push) -> None:
         self._on_frame = on_frame
-        self._decoder = Decoder()
+        self._decoder = Decoder(MAX_SAID)
         self._chatter = bytearray()
         self._marked = False
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self._arrived = asyncio.Event()
+        self._paused = False
+        self._closed = False
         self.stderr = bytearray()
         self.exit_status: int | None = None
         self.fault = ""
         self.error: Exception | None = None
-        self.heard_at = time.monotonic()
+        self.heard_at = self._frame_at = time.monotonic()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._taking = asyncio.create_task(self._take_all(), name="frames")
+        self._taking.add_done_callback(self._taken)
 
     @property
     def chatter(self) -> str:
@@ -58,27 +71,73 @@ class HelperSession(asyncssh.SSHClientSession[bytes]):
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Bytes of the node, in order."""
-        self.heard_at = time.monotonic()
+        now = time.monotonic()
+        self._frame_at = self._frame_at if self._decoder.held else now
+        if now - self._frame_at < FRAME_S:
+            self.heard_at = now
         if datatype is not None:
             self.stderr += data[: STDERR_BYTES - len(self.stderr)]
             return
         if self.fault:
             return
-        try:
-            for header, payload in self._decoder.feed(data if self._marked else self._after_marker(data)):
-                self._on_frame(header, payload)
-        except (FrameError, WireError) as error:
-            self._give_up(f"the helper said nonsense: {error}")
+        self._decoder.add(data if self._marked else self._after_marker(data))
+        self._arrived.set()
+        if self._decoder.held > HELD_BYTES and self._channel is not None and not self._paused and self._waits():
+            self._paused = True
+            self._channel.pause_reading()
 
     def exit_status_received(self, status: int) -> None:
         """The helper ended by itself."""
         self.exit_status = status
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The channel is closed, by whomever."""
+        """The channel is closed, by whomever; what came before is still taken."""
         self.error = exc
+        self._closed = True
+        self._arrived.set()
+
+    async def _take_all(self) -> None:
+        """Take frames as they become whole, until the channel is closed and nothing whole is left, or until a fault."""
+        until = time.monotonic() + SLICE_S
+        while not self.fault:
+            try:
+                frame = self._decoder.next()
+                if frame is not None:
+                    self.heard_at = self._frame_at = time.monotonic()
+                    self._on_frame(*frame)
+            except (FrameError, WireError) as error:
+                self._give_up(f"the helper said nonsense: {error}")
+                return
+            if frame is None:
+                if self._closed:
+                    return
+                self._resume()
+                self._arrived.clear()
+                await self._arrived.wait()
+                until = time.monotonic() + SLICE_S
+            elif time.monotonic() > until:
+                await asyncio.sleep(SLICE_S)
+                until = time.monotonic() + SLICE_S
+
+    def _taken(self, task: asyncio.Task[None]) -> None:
+        """No frame is taken any more: what is wrong with the console itself is told as this node's end, and harms no other."""
+        bug = None if task.cancelled() else task.exception()
+        if bug is not None:
+            self._give_up(f"what it sent could not be used: {type(bug).__name__}: {bug!s:.200}")
         if not self.ended.done():
             self.ended.set_result(None)
+
+    def _waits(self) -> bool:
+        """Whether a whole frame waits, or what can never become one."""
+        try:
+            return self._decoder.whole()
+        except FrameError:
+            return True
+
+    def _resume(self) -> None:
+        if self._paused and self._channel is not None:
+            self._paused = False
+            self._channel.resume_reading()
 
     def _after_marker(self, data: bytes) -> bytes:
         self._chatter += data
@@ -93,9 +152,13 @@ class HelperSession(asyncssh.SSHClientSession[bytes]):
         return rest
 
     def _give_up(self, fault: str) -> None:
+        """Nothing of it counts any more; the link is closed by whoever waits for its end."""
         self.fault = fault
-        if self._channel is not None:
-            self._channel.abort()
+        self._arrived.set()
+
+    def close(self) -> None:
+        """Take no more frames."""
+        self._taking.cancel()
 
 
 class HelperChannel:
@@ -119,19 +182,22 @@ class HelperChannel:
             else:
                 made[0].answered(header, payload)
 
+        session = HelperSession(take)
         try:
             async with asyncio.timeout(START_S):
-                session = HelperSession(take)
                 channel, _ = await connection.create_session(
                     lambda: session, helper_command(node), encoding=None, request_pty=False
                 )
+            found = cls(node, session, channel)
+            made.append(found)
         except asyncssh.ChannelOpenError as error:
             text = f"{node.name}: its sshd opens no session: {error.reason}"
             raise DialError(text, blocked=False, hint="MaxSessions of its sshd_config must be at least 1") from error
         except TimeoutError as error:
             raise DialError(f"{node.name}: no session in {START_S:.0f} s", blocked=False) from error
-        found = cls(node, session, channel)
-        made.append(found)
+        finally:
+            if not made:
+                session.close()
         found._send(first_bytes())
         return found
 
@@ -175,7 +241,7 @@ class HelperChannel:
             if header.get("ok") is True:
                 return header, data
             kind, text, hint = (str(header.get(word) or "") for word in ("kind", "message", "hint"))
-            raise NodeError(f"{name}: {text}", kind=kind or "os", node=name, hint=hint)
+            raise NodeError(f"{name}: {text[:SAID_CHARS]}", kind=kind[:80] or "os", node=name, hint=hint[:SAID_CHARS])
         if ended.done():
             raise LinkLost(f"{name}: the link was lost while {op} was under way", hint="its outcome is unknown")
         raise LinkLost(f"{name}: no answer to {op} in {timeout_s:g} s", hint="its outcome is unknown")
@@ -198,8 +264,6 @@ class HelperChannel:
     def why(self, said_hello: bool) -> DialError:
         """Why the helper is gone."""
         session, name = self._session, self._node.name
-        if session.error is not None and not isinstance(session.error, (asyncssh.Error, OSError)):
-            raise session.error
         if session.fault:
             return DialError(f"{name}: {session.fault}", blocked=False, hint=_quoted(session.chatter))
         if session.exit_status is None or said_hello:
@@ -208,6 +272,11 @@ class HelperChannel:
                 reason = f"the helper ended (exit {session.exit_status}) {_last_line(session.chatter)}".rstrip()
             return DialError(f"{name}: {reason}", blocked=False)
         return _no_helper(self._node, session.exit_status, session.chatter)
+
+    @property
+    def faulty(self) -> bool:
+        """Whether it was given up for what it said: it is not waited for then."""
+        return bool(self._session.fault)
 
     async def close(self) -> None:
         """End the helper by ending its stdin, and see the channel closed."""
@@ -218,6 +287,7 @@ class HelperChannel:
                 self._channel.abort()
             if not await self.wait_ended(CLOSE_S):
                 self._channel.abort()
+        self._session.close()
 
 
 def _no_helper(node: Node, status: int, said: str) -> DialError:

@@ -14,6 +14,7 @@ from console.model.snapshot import Link, LinkState
 from console.model.unmanaged import Unmanaged
 from console.node.frames import Header
 from console.remote import wire
+from console.remote.asked import Asked
 from console.remote.standing import Standing
 
 
@@ -41,6 +42,9 @@ class Watcher(Protocol):
     def on_stop(self, node: str, key: RunKey, stage: str) -> None:
         """A stop went on."""
 
+    def on_remark(self, node: str, text: str) -> None:
+        """What the node pushes is taken in part only."""
+
 
 class Hearing:
     """Takes the pushes of one node."""
@@ -50,6 +54,9 @@ class Hearing:
         self._watcher = watcher
         self._standing = standing
         self.said_hello = False
+        self._remark = ""
+        self.asked = Asked(())
+        """What the helper was asked for that speaks now."""
         self._pushes = {
             "hello": self._on_hello,
             "refused": self._on_refused,
@@ -60,22 +67,30 @@ class Hearing:
             "stop": self._on_stop,
         }
 
+    def begin(self, probes: Sequence[Probe]) -> None:
+        """Another helper speaks from now on."""
+        self.said_hello = False
+        self.asked = Asked(probes)
+
     def take(self, header: Header, payload: bytes) -> None:
-        """One push. Raises WireError when it makes no sense."""
+        """One push. Raises WireError when it makes no sense, or was not asked for."""
         push = self._pushes.get(str(header.get("push")))
         if push is not None:
             push(header, payload)
 
     def _on_hello(self, header: Header, _payload: bytes) -> None:
+        if self.said_hello:
+            raise wire.WireError("it said hello twice")
         hello = wire.hello(header)
         self.said_hello = True
         self._watcher.on_hello(self._node.name, hello)
 
     def _on_refused(self, header: Header, _payload: bytes) -> None:
         """The node will not be watched: nothing can be known of its runs until its settings change."""
-        self._standing.set(LinkState.BLOCKED, str(header.get("message")), str(header.get("hint")))
+        self._standing.set(LinkState.BLOCKED, *wire.refused(header))
 
     def _on_runs(self, header: Header, _payload: bytes) -> None:
+        self._first_hello()
         seen = wire.runs(header)
         if seen.error:
             if (self._standing.link.state, self._standing.link.reason) != (LinkState.BLOCKED, seen.error):
@@ -83,19 +98,36 @@ class Hearing:
             return
         if self._standing.link.state is not LinkState.UP:
             self._standing.set(LinkState.UP)
+        if seen.remark != self._remark:
+            self._remark = seen.remark
+            if seen.remark:
+                self._watcher.on_remark(self._node.name, seen.remark)
         self._watcher.on_runs(self._node.name, seen.runs, seen.unmanaged, seen.clock)
 
     def _on_sample(self, header: Header, payload: bytes) -> None:
-        self._watcher.on_sample(self._node.name, wire.sample(str(header.get("probe")), header, payload))
+        self._first_hello()
+        probe = str(header.get("probe"))
+        self.asked.sample(probe)
+        self._watcher.on_sample(self._node.name, wire.sample(probe, header, payload))
 
     def _on_log(self, header: Header, payload: bytes) -> None:
-        self._watcher.on_log(self._node.name, wire.log(header, payload))
+        chunk = wire.log(header, payload)
+        if self.asked.log(chunk):
+            self._watcher.on_log(self._node.name, chunk)
 
     def _on_log_error(self, header: Header, _payload: bytes) -> None:
-        self._watcher.on_log_error(self._node.name, wire.key(header.get("key")), str(header.get("message"))[:500])
+        key, message = wire.log_error(header)
+        self.asked.known(key)
+        self._watcher.on_log_error(self._node.name, key, message[:500])
 
     def _on_stop(self, header: Header, _payload: bytes) -> None:
-        self._watcher.on_stop(self._node.name, wire.key(header.get("key")), str(header.get("stage")))
+        key, stage = wire.stage(header)
+        self.asked.stage(key)
+        self._watcher.on_stop(self._node.name, key, stage)
+
+    def _first_hello(self) -> None:
+        if not self.said_hello:
+            raise wire.WireError("it spoke before its hello")
 
 
 def watch_body(node: Node, probes: Sequence[Probe], runs_every_s: float) -> dict[str, object]:

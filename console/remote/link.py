@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import asyncssh
 
@@ -96,11 +96,13 @@ class NodeLink(Requests):
         Lasts as long as this helper: call again after `on_hello`.
         """
         self._owed[key] = 0
+        self._hearing.asked.follow(key, offset)
         self._notify("follow", {"key": _words(key), "offset": offset}, fingerprint)
 
     def unfollow(self, key: RunKey) -> None:
         """Have it pushed no more."""
         self._owed.pop(key, None)
+        self._hearing.asked.unfollow(key)
         self._notify("unfollow", {"key": _words(key)})
 
     def credit(self, key: RunKey, count: int) -> None:
@@ -132,6 +134,9 @@ class NodeLink(Requests):
             raise Unreachable(f"{text}; {op} was not sent", hint=self.link.hint)
         return await channel.request(op, body, payload, timeout_s=timeout_s)
 
+    def _expect_stages(self, keys: Iterable[RunKey]) -> None:
+        self._hearing.asked.end(keys)
+
     def _notify(self, op: str, body: Mapping[str, object], payload: bytes = b"") -> None:
         if self._channel is not None:
             self._channel.notify(op, body, payload)
@@ -144,10 +149,7 @@ class NodeLink(Requests):
             self._standing.dialling()
             accepted = self._dialer.accepted
             began = time.monotonic()
-            try:
-                error = await self._serve()
-            except DialError as failed:
-                error = failed
+            error = await self._outcome()
             if error.blocked:
                 self._standing.set(LinkState.BLOCKED, str(error), error.hint)
                 await self._first(self._retry, accepted)
@@ -158,6 +160,14 @@ class NodeLink(Requests):
             self._standing.set(LinkState.LOST, str(error), error.hint, retry_at=time.time() + pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._retry.wait(), pause)
+
+    async def _outcome(self) -> DialError:
+        """Serve once; gives why it ended. A fault of the console with this node is this node's trouble, and is tried again."""
+        [outcome] = await asyncio.gather(self._serve(), return_exceptions=True)
+        if isinstance(outcome, DialError):
+            return outcome
+        text = f"{self.node.name}: a fault of this console: {type(outcome).__name__}: {outcome!s:.200}"
+        return DialError(text, blocked=False, hint="please report it with the support bundle")
 
     async def _first(self, *events: asyncio.Event) -> None:
         tasks = [asyncio.create_task(event.wait()) for event in events]
@@ -172,7 +182,7 @@ class NodeLink(Requests):
         """One connection from dialling to its end; gives why it ended."""
         connection = await self._dialer.connect(self.node)
         channel = None
-        self._hearing.said_hello = False
+        self._hearing.begin(self._probes)
         try:
             channel = await HelperChannel.open(connection, self.node, self._take)
             self._connection, self._channel = connection, channel
@@ -180,6 +190,8 @@ class NodeLink(Requests):
         finally:
             self._channel = self._connection = None
             self._owed.clear()
+            if channel is not None and channel.faulty:
+                connection.abort()
             if channel is not None:
                 await channel.close()
             await end_connection(connection)

@@ -38,6 +38,10 @@ class Requests(ABC):
     ) -> tuple[Header, bytes]:
         """Send one request and wait for its reply."""
 
+    @abstractmethod
+    def _expect_stages(self, keys: Iterable[RunKey]) -> None:
+        """The node will push how the end of these runs goes."""
+
     async def prepare(
         self,
         key: RunKey,
@@ -58,7 +62,10 @@ class Requests(ABC):
     async def commit(self, key: RunKey) -> RunState:
         """Launch a prepared run; returns once its program runs. Refused as `busy` (naming the holder), `changed`, `os`."""
         header, _ = await self._ask("commit", {"key": _words(key)}, timeout_s=LAUNCH_S)
-        return self._sensible(lambda: wire.run(header.get("state")))
+        state = self._sensible(lambda: wire.run(header.get("state")))
+        if state.key != key:
+            raise NodeError(f"{self.node.name}: it answered for another run", kind="os", node=self.node.name)
+        return state
 
     async def discard(self, key: RunKey) -> None:
         """Take back a run that was prepared and not launched."""
@@ -68,15 +75,19 @@ class Requests(ABC):
         self, keys: Iterable[RunKey], grace_s: float, kill_s: float, by: str = ""
     ) -> Mapping[RunKey, StopResult]:
         """TERM for all, `grace_s` to end, KILL for what is left, `kill_s` for it to go."""
-        body = {"keys": [_words(key) for key in keys], "grace_s": grace_s, "kill_s": kill_s, "by": by}
+        asked = tuple(keys)
+        self._expect_stages(asked)
+        body = {"keys": [_words(key) for key in asked], "grace_s": grace_s, "kill_s": kill_s, "by": by}
         header, _ = await self._ask("stop", body, timeout_s=grace_s + kill_s + MARGIN_S)
-        return self._sensible(lambda: wire.stop_results(header.get("results")))
+        return self._results(header, asked)
 
     async def force(self, keys: Iterable[RunKey], kill_s: float = 15.0, by: str = "") -> Mapping[RunKey, StopResult]:
         """KILL for all at once."""
-        body = {"keys": [_words(key) for key in keys], "kill_s": kill_s, "by": by}
+        asked = tuple(keys)
+        self._expect_stages(asked)
+        body = {"keys": [_words(key) for key in asked], "kill_s": kill_s, "by": by}
         header, _ = await self._ask("force", body, timeout_s=kill_s + MARGIN_S)
-        return self._sensible(lambda: wire.stop_results(header.get("results")))
+        return self._results(header, asked)
 
     async def end(self, pid: int, start: int, boot_id: str, *, force: bool, limit_s: float) -> StopResult:
         """TERM for a process that is not ours, or KILL for it and what is below it; `limit_s` for it to go.
@@ -92,12 +103,13 @@ class Requests(ABC):
         where: dict[str, object] = {"path": what} if isinstance(what, str) else {"key": _words(what)}
         taken = bytearray()
         while len(taken) < length:
-            body = {**where, "offset": offset + len(taken), "length": min(READ_BYTES, length - len(taken))}
+            step = min(READ_BYTES, length - len(taken))
+            body = {**where, "offset": offset + len(taken), "length": step}
             _, data = await self._ask("read", body, timeout_s=QUICK_S)
             taken += data
-            if not data:
+            if len(data) < step:
                 break
-        return bytes(taken)
+        return bytes(taken[:length])
 
     async def run_command(
         self, argv: Iterable[str], timeout_s: float, stdin: bytes = b"", max_bytes: int = 1024 * 1024
@@ -105,7 +117,10 @@ class Requests(ABC):
         """Run a command on the node; it and its children are killed at the deadline (`exit_code` None then)."""
         body = {"argv": list(argv), "timeout_s": timeout_s, "max_bytes": max_bytes}
         header, payload = await self._ask("exec", body, stdin, timeout_s=timeout_s + MARGIN_S)
-        return self._sensible(lambda: wire.sample("", header, payload))
+        found = self._sensible(lambda: wire.sample("", header, payload))
+        if max(len(found.stdout), len(found.stderr)) > max_bytes:
+            raise NodeError(f"{self.node.name}: it sent more than was asked for", kind="os", node=self.node.name)
+        return found
 
     async def probe_now(self, name: str) -> None:
         """Have a probe run at once; its answer comes as any sample."""
@@ -114,12 +129,19 @@ class Requests(ABC):
     async def lease(self, deployment: str, act: str, **fields: JsonValue) -> Mapping[str, JsonValue]:
         """`look`, `take` (holder, verb, token, takeover, ends) or `give-back` (token) the lease of a deployment."""
         header, _ = await self._ask("lease", {**fields, "deployment": deployment, "act": act}, timeout_s=QUICK_S)
-        return header
+        return self._sensible(lambda: wire.lease(header))
 
     async def note(self, deployment: str, name: str, value: Mapping[str, JsonValue]) -> None:
         """Replace a note on a deployment, which `lease` tells with each look; an empty one takes it away."""
         body = {"deployment": deployment, "act": "note", "name": name, "value": dict(value)}
         await self._ask("lease", body, timeout_s=QUICK_S)
+
+    def _results(self, header: Header, asked: Iterable[RunKey]) -> Mapping[RunKey, StopResult]:
+        """Of what was asked for, and of nothing else."""
+        found = self._sensible(lambda: wire.stop_results(header.get("results")))
+        if not set(found) >= set(asked):
+            raise NodeError(f"{self.node.name}: it told nothing of a run", kind="os", node=self.node.name)
+        return {key: found[key] for key in asked}
 
     def _sensible(self, read: Callable[[], T]) -> T:
         """A reply that makes no sense is a node's error."""

@@ -1,24 +1,39 @@
 """Frames of a helper → the model's nouns. A node is not trusted: what does not fit is an error with the node's words cut short.
 
-No I/O.
+Numbers are finite and can be what they stand for, names are such as the node itself would take, counts and lengths have
+bounds: nothing that comes out of here can surprise what is made of it. No I/O.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from console.model.run import Hello, LeftProcess, LogChunk, RunKey, RunState, RunVerdict, Sample, StopResult
 from console.model.snapshot import Exit, ZoneTable
 from console.model.unmanaged import Unmanaged, Why
+from console.node.frames import MAX_RUNS, MAX_UNMANAGED
+from console.node.places import NAME
+from console.node.states import (
+    MAX_PID,
+    MAX_PIDS,
+    MAX_SIZE,
+    MAX_STEPS,
+    MAX_TIME,
+    NAME_CHARS,
+    SPEC_DEPTH,
+    TEXT_CHARS,
+    shallow,
+)
 
 T = TypeVar("T", bound=BaseModel)
+T_Json = TypeVar("T_Json", bound=JsonValue)
+MAX_NUMBER = 2**63
+"""Largest number in what a run was launched with."""
 
-MOST_STEPS = 64
-"""Changes of a time zone that are taken from a node."""
 LATEST_S = 1e11
 FARTHEST_S = 15 * 3600.0
 """Farther from UTC than any zone is."""
@@ -28,6 +43,41 @@ class WireError(ValueError):
     """A frame that is well-formed and makes no sense."""
 
 
+def _named(name: str) -> str:
+    """The rule by which nodes make directories."""
+    if not NAME.match(name):
+        raise ValueError(f"{name[:40]!r} cannot be a name")
+    return name
+
+
+def _flat(value: T_Json) -> T_Json:
+    if not shallow(value, SPEC_DEPTH):
+        raise ValueError(f"nested deeper than {SPEC_DEPTH}")
+    if isinstance(value, dict) and not _finite(value):
+        raise ValueError("a number in it is out of bounds")
+    return value
+
+
+def _finite(value: JsonValue) -> bool:
+    if isinstance(value, dict | list):
+        return all(_finite(each) for each in (value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, int | float) or abs(value) <= MAX_NUMBER
+
+
+Word = Annotated[str, Field(max_length=NAME_CHARS)]
+Text = Annotated[str, Field(max_length=TEXT_CHARS)]
+Name = Annotated[str, AfterValidator(_named)]
+Moment = Annotated[float, Field(ge=0, le=MAX_TIME, allow_inf_nan=False)]
+"""Seconds since the epoch."""
+Seconds = Annotated[float, Field(ge=0, le=MAX_TIME, allow_inf_nan=False)]
+Pid = Annotated[int, Field(ge=0, le=MAX_PID)]
+Code = Annotated[int, Field(ge=-MAX_PID, le=MAX_PID)]
+Size = Annotated[int, Field(ge=0, le=MAX_SIZE)]
+Pids = Annotated[list[Pid], Field(max_length=MAX_PIDS)]
+Key = tuple[Name, Name, Name]
+Spec = Annotated[dict[str, JsonValue], AfterValidator(_flat)]
+
+
 class _Said(BaseModel):
     """Base of what a helper says; additions of a newer helper are let through."""
 
@@ -35,86 +85,124 @@ class _Said(BaseModel):
 
 
 class _Hello(_Said):
-    hostname: str
-    boot_id: str
-    uid: int
-    user: str
-    python: str
-    clock: float
+    hostname: Word
+    boot_id: Word
+    uid: Pid
+    user: Word
+    python: Word
+    clock: Moment
     zone: JsonValue = None
 
 
 class _Exit(_Said):
-    code: int | None = None
-    signal: int | None = None
-    at: float | None = None
+    code: Code | None = None
+    signal: Code | None = None
+    at: Moment | None = None
 
 
 class _Run(_Said):
-    key: tuple[str, str, str]
-    verdict: str
-    pid: int | None
-    token: str
-    started_at: float | None
+    key: Key
+    verdict: RunVerdict
+    pid: Pid | None
+    token: Word
+    started_at: Moment | None
     zone: JsonValue = None
     exit: _Exit | None
-    pids: list[int]
-    halted: list[int]
-    log_size: int
-    log_at: float | None = None
+    pids: Pids
+    halted: Pids
+    log_size: Size
+    log_at: Moment | None = None
     stopping: bool
-    stop_at: float | None = None
-    stop_by: str = ""
+    stop_at: Moment | None = None
+    stop_by: Word = ""
     abandoned: bool = False
-    owner: str = ""
-    reason: str
-    spec: dict[str, JsonValue]
+    owner: Word = ""
+    reason: Text
+    spec: Spec
 
 
 class _Unmanaged(_Said):
-    pid: int
-    start: int
-    owner: str
-    command: str
+    pid: Pid
+    start: Size
+    owner: Word
+    command: Text
     why: Why
-    base: str
-    container: str
-    started_at: float | None
-    below: tuple[int, ...]
+    base: Text
+    container: Word
+    started_at: Moment | None
+    below: Annotated[tuple[Pid, ...], Field(max_length=MAX_PIDS)]
 
 
 class _Runs(_Said):
-    runs: list[_Run]
-    unmanaged: list[_Unmanaged]
-    error: str
-    hint: str
-    clock: float
+    runs: Annotated[list[_Run], Field(max_length=MAX_RUNS)]
+    unmanaged: Annotated[list[_Unmanaged], Field(max_length=MAX_UNMANAGED)]
+    left_runs: Size = 0
+    left_unmanaged: Size = 0
+    error: Text
+    hint: Text
+    clock: Moment
+
+
+class _Refused(_Said):
+    message: Text
+    hint: Text = ""
+
+
+class _LogError(_Said):
+    key: Key
+    message: Text
+
+
+class _Stage(_Said):
+    key: Key
+    stage: Annotated[str, Field(pattern=r"^(TERM|KILL|stuck|stopped)( [ -~]{0,80})?$")]
 
 
 class _Log(_Said):
-    key: tuple[str, str, str]
-    offset: int
-    size: int
-    restarted: str
+    key: Key
+    offset: Size
+    size: Size
+    restarted: Literal["", "truncated", "replaced"]
 
 
 class _Facts(_Said):
-    at: float
-    took_s: float
-    exit_code: int | None
-    stdout_bytes: int
+    at: Moment
+    took_s: Seconds
+    exit_code: Code | None
+    stdout_bytes: Size
     truncated: bool
 
 
 class _Left(_Said):
     outcome: Literal["stopped", "stuck", "absent"]
-    processes: list[tuple[int, str, int, str]]
-    killed: int
-    reason: str
+    processes: Annotated[list[tuple[Pid, Word, Pid, Word]], Field(max_length=MAX_PIDS)]
+    killed: Size
+    reason: Text
 
 
 class _Stop(_Left):
-    key: tuple[str, str, str]
+    key: Key
+
+
+class _Lease(_Said):
+    holder: Word
+    verb: Word
+    token: Word
+    since: Moment
+    renewed: Moment
+    pid: Pid | None = None
+    started: Size | None = None
+    ends: Annotated[list[Word], Field(max_length=MAX_RUNS)] = []
+    age_s: float | None = Field(default=None, allow_inf_nan=False, ge=-MAX_TIME, le=MAX_TIME)
+    gone: bool = False
+    expired: bool = False
+    taken_from: Word | None = None
+
+
+class _LeaseAnswer(_Said):
+    lease: _Lease | None = None
+    notes: Spec | None = None
+    given: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +214,8 @@ class RunsSeen:
     clock: float
     error: str = ""
     hint: str = ""
+    remark: str = ""
+    """How much the node left out of it; empty when it is whole."""
 
 
 def hello(header: Mapping[str, object]) -> Hello:
@@ -138,7 +228,9 @@ def runs(header: Mapping[str, object]) -> RunsSeen:
     """A list of runs."""
     said = _read(_Runs, header)
     unmanaged = tuple(Unmanaged(**each.model_dump()) for each in said.unmanaged)
-    return RunsSeen(tuple(_run(each) for each in said.runs), unmanaged, said.clock, said.error, said.hint)
+    more = ((said.left_runs, f"runs, the newest {MAX_RUNS} are read"), (said.left_unmanaged, "unmanaged processes"))
+    remark = " and ".join(f"{count} more {what}" for count, what in more if count)
+    return RunsSeen(tuple(_run(each) for each in said.runs), unmanaged, said.clock, said.error, said.hint, remark)
 
 
 def run(value: object) -> RunState:
@@ -161,11 +253,27 @@ def sample(name: str, header: Mapping[str, object], payload: bytes) -> Sample:
     return Sample(name, said.at, said.took_s, said.exit_code, out, err, said.truncated)
 
 
-def key(value: object) -> RunKey:
-    """A run's name."""
-    if isinstance(value, list) and len(value) == 3 and all(isinstance(each, str) for each in value):
-        return RunKey(*value)
-    raise WireError(f"not a run's name: {value!r:.80}")
+def refused(header: Mapping[str, object]) -> tuple[str, str]:
+    """Why a node will not be watched, and a hint."""
+    said = _read(_Refused, header)
+    return said.message, said.hint
+
+
+def log_error(header: Mapping[str, object]) -> tuple[RunKey, str]:
+    """Why a log cannot be read."""
+    said = _read(_LogError, header)
+    return RunKey(*said.key), said.message
+
+
+def stage(header: Mapping[str, object]) -> tuple[RunKey, str]:
+    """How far a stop is."""
+    said = _read(_Stage, header)
+    return RunKey(*said.key), said.stage
+
+
+def lease(header: Mapping[str, object]) -> dict[str, JsonValue]:
+    """The lease of a deployment, and the notes on it."""
+    return _read(_LeaseAnswer, header).model_dump()
 
 
 def stop_results(values: object) -> dict[RunKey, StopResult]:
@@ -187,14 +295,10 @@ def _result(said: _Left) -> StopResult:
 
 
 def _run(said: _Run) -> RunState:
-    try:
-        verdict = RunVerdict(said.verdict)
-    except ValueError as error:
-        raise WireError(f"unknown state of a run: {said.verdict:.80}") from error
     ended = said.exit
     return RunState(
         key=RunKey(*said.key),
-        verdict=verdict,
+        verdict=said.verdict,
         pid=said.pid,
         token=said.token,
         started_at=said.started_at,
@@ -216,7 +320,7 @@ def _run(said: _Run) -> RunState:
 
 def _zone(value: JsonValue) -> ZoneTable:
     """A table of a time zone; empty for what is none, as of runs of older consoles."""
-    if not isinstance(value, list) or len(value) > MOST_STEPS:
+    if not isinstance(value, list) or len(value) > MAX_STEPS:
         return ()
     steps: list[tuple[float, float]] = []
     for step in value:
@@ -237,4 +341,6 @@ def _read(kind: type[T], value: object) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise WireError(f"{kind.__name__.lstrip('_').lower()}: {where}: {first['msg']}") from error
+        raise WireError(f"{kind.__name__.lstrip('_').lower()}: {where[:80]}: {first['msg'][:200]}") from error
+    except (RecursionError, OverflowError) as error:
+        raise WireError(f"{kind.__name__.lstrip('_').lower()}: {error}") from error

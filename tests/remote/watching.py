@@ -28,6 +28,7 @@ class Seen:
         self.restarts: list[tuple[RunKey, str]] = []
         self.log_errors: list[tuple[RunKey, str]] = []
         self.stages: list[tuple[RunKey, str]] = []
+        self.remarks: list[tuple[str, str]] = []
         self.by_name: dict[str, NodeLink] = {}
 
     def on_link(self, node: str, link: Link) -> None:
@@ -58,6 +59,9 @@ class Seen:
 
     def on_stop(self, node: str, key: RunKey, stage: str) -> None:
         self.stages.append((key, stage))
+
+    def on_remark(self, node: str, text: str) -> None:
+        self.remarks.append((node, text))
 
     def verdict(self, key: RunKey) -> RunVerdict | None:
         """The newest verdict on a run, whichever node it is on."""

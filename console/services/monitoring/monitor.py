@@ -185,6 +185,10 @@ class Monitor:
         """A stop went one stage further."""
         self._changes.stage(node, key.engine, stage, time.time())
 
+    def on_remark(self, node: str, text: str) -> None:
+        """A node has more than is read of it."""
+        self.note(EventLevel.WARNING, f"lists {text}", node=node)
+
     def _take(self) -> ClusterSnapshot:
         now = time.time()
         completeness.advance(self.deployment, self.nodes, self.runs, now)
