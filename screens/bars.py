@@ -65,7 +65,7 @@ class Header(Bar):
         safe = f" {replay or 'READ-ONLY'} "
         mode: Span = (safe, "readonly") if replay or snapshot.read_only else (" ARMED ", "armed")
         head: list[Span] = [(f" {shown(snapshot.cluster)}", "title"), (f" {shown(snapshot.deployment)} ", "dim"), mode]
-        parts: list[Line] = []
+        parts: list[Line] = [((f" CONSOLE FAULT: {shown(each)} ", "fail"),) for each in snapshot.faults]
         if frozen_at is not None:
             parts.append(((f" FROZEN {time.strftime('%H:%M:%S', time.localtime(frozen_at))} ", "readonly"),))
         if running:

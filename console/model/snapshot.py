@@ -366,6 +366,8 @@ class ClusterSnapshot:
     """Where the groups stand that have a restart policy; groups without one are not in it."""
     tasks: tuple[Task, ...] = ()
     """Live runs that are no engines, of any deployment."""
+    faults: tuple[str, ...] = ()
+    """Parts of this console that died and are started again; what they look after may be old."""
     sightings: tuple[Sighting, ...] = ()
     """What was done to runs that are still on their nodes, oldest first, by whomever."""
 

@@ -16,11 +16,11 @@ MARKER = b"\x01DSV4-LINK-1\n"
 LENGTHS = struct.Struct(">II")
 MAX_HEADER = 8 * 1024 * 1024
 MAX_PAYLOAD = 8 * 1024 * 1024
-MAX_SAID = 1024 * 1024
+MAX_SAID = 512 * 1024
 """Largest header a helper sends: one is read in one step, and the console does nothing else meanwhile."""
-MAX_RUNS = 512
+MAX_RUNS = 256
 """Most runs in one list; the node counts what it leaves out."""
-MAX_UNMANAGED = 256
+MAX_UNMANAGED = 128
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 Header = Dict[str, Any]

@@ -17,6 +17,8 @@ NOTES = "notes.json"
 MAX_NOTES = 64
 MAX_BYTES = 16 * 1024
 """Of one note."""
+MAX_ALL = 256 * 1024
+"""Of all of them: they go into one answer."""
 
 
 def look(base: Base, deployment: str) -> Dict[str, Any]:
@@ -33,6 +35,6 @@ def keep(base: Base, deployment: str, name: str, value: Dict[str, Any]) -> None:
         notes.pop(name, None)
         if value:
             notes[name] = value
-        if len(notes) > MAX_NOTES:
-            raise Refusal("refused", "there are %d notes on %s already" % (MAX_NOTES, deployment))
+        if len(notes) > MAX_NOTES or len(json.dumps(notes)) > MAX_ALL:
+            raise Refusal("refused", "there are %d notes on %s already" % (len(notes) - 1, deployment))
         write_json(os.path.join(base.path, deployment, NOTES), notes)

@@ -16,7 +16,7 @@ MAX_TIME = 32503680000.0
 """The year 3000, in seconds since the epoch."""
 MAX_SIZE = 2**53
 MAX_PID = 2**31
-MAX_PIDS = 4096
+MAX_PIDS = 1024
 """Most processes that are named of one run."""
 TEXT_CHARS = 2000
 NAME_CHARS = 200
@@ -24,7 +24,7 @@ MAX_STEPS = 64
 """Changes of a time zone that are told."""
 SPEC_BYTES = 64 * 1024
 SPEC_DEPTH = 16
-ROOM = MAX_SAID - 64 * 1024
+ROOM = MAX_SAID - 32 * 1024
 """What the runs and processes of a list may take; the rest of its header is small."""
 
 

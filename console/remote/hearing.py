@@ -108,7 +108,7 @@ class Hearing:
         self._first_hello()
         probe = str(header.get("probe"))
         self.asked.sample(probe)
-        self._watcher.on_sample(self._node.name, wire.sample(probe, header, payload))
+        self._watcher.on_sample(self._node.name, wire.pushed_sample(probe, header, payload))
 
     def _on_log(self, header: Header, payload: bytes) -> None:
         chunk = wire.log(header, payload)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
 import asyncssh
 
@@ -149,10 +149,10 @@ class NodeLink(Requests):
             self._standing.dialling()
             accepted = self._dialer.accepted
             began = time.monotonic()
-            error = await self._outcome()
+            error = await _outcome(self.node.name, self._serve())
             if error.blocked:
                 self._standing.set(LinkState.BLOCKED, str(error), error.hint)
-                await self._first(self._retry, accepted)
+                await _first(self._retry, accepted)
                 continue
             wait_s = FIRST_WAIT_S if time.monotonic() - began > HEALTHY_S else wait_s
             pause = wait_s * random.uniform(0.5, 1.0)
@@ -160,23 +160,6 @@ class NodeLink(Requests):
             self._standing.set(LinkState.LOST, str(error), error.hint, retry_at=time.time() + pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._retry.wait(), pause)
-
-    async def _outcome(self) -> DialError:
-        """Serve once; gives why it ended. A fault of the console with this node is this node's trouble, and is tried again."""
-        [outcome] = await asyncio.gather(self._serve(), return_exceptions=True)
-        if isinstance(outcome, DialError):
-            return outcome
-        text = f"{self.node.name}: a fault of this console: {type(outcome).__name__}: {outcome!s:.200}"
-        return DialError(text, blocked=False, hint="please report it with the support bundle")
-
-    async def _first(self, *events: asyncio.Event) -> None:
-        tasks = [asyncio.create_task(event.wait()) for event in events]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self) -> DialError:
         """One connection from dialling to its end; gives why it ended."""
@@ -230,6 +213,26 @@ class NodeLink(Requests):
         if header.get("push") == "hello":
             self._notify("watch", watch_body(self.node, self._probes, self._runs_every_s))
         self._hearing.take(header, payload)
+
+
+async def _outcome(node: str, serving: Coroutine[None, None, DialError]) -> DialError:
+    """Serve once; gives why it ended. A fault of the console with this node is this node's trouble, and is tried again."""
+    [outcome] = await asyncio.gather(serving, return_exceptions=True)
+    if isinstance(outcome, DialError):
+        return outcome
+    text = f"{node}: a fault of this console: {type(outcome).__name__}: {outcome!s:.200}"
+    return DialError(text, blocked=False, hint="please report it with the support bundle")
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Until one of them is set."""
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _words(key: RunKey) -> list[str]:

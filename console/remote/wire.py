@@ -7,7 +7,7 @@ bounds: nothing that comes out of here can surprise what is made of it. No I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -26,7 +26,6 @@ from console.node.states import (
     NAME_CHARS,
     SPEC_DEPTH,
     TEXT_CHARS,
-    shallow,
 )
 
 T = TypeVar("T", bound=BaseModel)
@@ -35,6 +34,10 @@ MAX_NUMBER = 2**63
 """Largest number in what a run was launched with."""
 
 LATEST_S = 1e11
+SAMPLE_BYTES = 128 * 1024
+"""Of a probe; sixteen devices with all their processes are a tenth of it."""
+SAMPLE_LINES = 2000
+SAMPLE_ERROR_BYTES = 4096
 FARTHEST_S = 15 * 3600.0
 """Farther from UTC than any zone is."""
 
@@ -50,18 +53,20 @@ def _named(name: str) -> str:
     return name
 
 
-def _flat(value: T_Json) -> T_Json:
-    if not shallow(value, SPEC_DEPTH):
-        raise ValueError(f"nested deeper than {SPEC_DEPTH}")
-    if isinstance(value, dict) and not _finite(value):
-        raise ValueError("a number in it is out of bounds")
+def _plain(value: T_Json) -> T_Json:
+    _sound(value, SPEC_DEPTH)
     return value
 
 
-def _finite(value: JsonValue) -> bool:
+def _sound(value: JsonValue, depth: int) -> None:
+    """Not nested too deep, no number out of bounds."""
     if isinstance(value, dict | list):
-        return all(_finite(each) for each in (value.values() if isinstance(value, dict) else value))
-    return not isinstance(value, int | float) or abs(value) <= MAX_NUMBER
+        if depth == 0:
+            raise ValueError(f"nested deeper than {SPEC_DEPTH}")
+        for each in value.values() if isinstance(value, dict) else value:
+            _sound(each, depth - 1)
+    elif isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
+        raise ValueError("a number in it is out of bounds")
 
 
 Word = Annotated[str, Field(max_length=NAME_CHARS)]
@@ -75,7 +80,7 @@ Code = Annotated[int, Field(ge=-MAX_PID, le=MAX_PID)]
 Size = Annotated[int, Field(ge=0, le=MAX_SIZE)]
 Pids = Annotated[list[Pid], Field(max_length=MAX_PIDS)]
 Key = tuple[Name, Name, Name]
-Spec = Annotated[dict[str, JsonValue], AfterValidator(_flat)]
+Spec = Annotated[dict[str, JsonValue], AfterValidator(_plain)]
 
 
 class _Said(BaseModel):
@@ -230,6 +235,7 @@ def runs(header: Mapping[str, object]) -> RunsSeen:
     unmanaged = tuple(Unmanaged(**each.model_dump()) for each in said.unmanaged)
     more = ((said.left_runs, f"runs, the newest {MAX_RUNS} are read"), (said.left_unmanaged, "unmanaged processes"))
     remark = " and ".join(f"{count} more {what}" for count, what in more if count)
+    remark = f"has {remark}" if remark else ""
     return RunsSeen(tuple(_run(each) for each in said.runs), unmanaged, said.clock, said.error, said.hint, remark)
 
 
@@ -251,6 +257,22 @@ def sample(name: str, header: Mapping[str, object], payload: bytes) -> Sample:
         raise WireError("a sample's length does not fit its bytes")
     out, err = payload[: said.stdout_bytes], payload[said.stdout_bytes :]
     return Sample(name, said.at, said.took_s, said.exit_code, out, err, said.truncated)
+
+
+def pushed_sample(name: str, header: Mapping[str, object], payload: bytes) -> Sample:
+    """What a probe printed, cut to what is read of it: it is read at once, in one step."""
+    whole = sample(name, header, payload)
+    out, err = _head(whole.stdout), whole.stderr[:SAMPLE_ERROR_BYTES]
+    return replace(whole, stdout=out, stderr=err, truncated=whole.truncated or len(out) < len(whole.stdout))
+
+
+def _head(data: bytes) -> bytes:
+    """The first lines, whole ones where it is cut."""
+    if len(data) > SAMPLE_BYTES:
+        data = data[: data.rfind(b"\n", 0, SAMPLE_BYTES) + 1]
+    if data.count(b"\n") > SAMPLE_LINES:
+        data = b"\n".join(data.split(b"\n", SAMPLE_LINES)[:SAMPLE_LINES]) + b"\n"
+    return data
 
 
 def refused(header: Mapping[str, object]) -> tuple[str, str]:

@@ -49,6 +49,7 @@ from console.services.serving.metrics import MetricsWatch
 from console.services.serving.verification import Verifier
 from console.services.serving.works import WorksWatch
 from console.services.shell import open_at_engine, open_on_node
+from console.services.supervisor import Service, Supervisor
 from console.services.upkeep.upkeep import Upkeep
 
 LEASE_EVERY_S = 2.0
@@ -79,10 +80,10 @@ class Session:
         self.state_dir = state_dir or state_home()
         self._unwritable = _made_private(self.state_dir)
         deployment = Deployment(cluster, layout, assignment)
-        self._tasks: list[asyncio.Task[None]] = []
         self._links: dict[str, NodeLink] = {}
         self.logs = LogBook(self.state_dir / "logs" / file_name(cluster.name), self._current)
         self._monitor = Monitor(deployment, self.logs, self._links, read_only=read_only)
+        self._supervisor = Supervisor(self._monitor.failed)
         self._roles = Roles(self._monitor, assignment_path(self.state_dir, cluster.name, layout.name))
         self._dialer = Dialer(cluster, known_hosts=self.state_dir / "known_hosts")
         for node in cluster.nodes.values():
@@ -119,23 +120,23 @@ class Session:
         self._monitor.subscribe(self.evaluator.watch.attend)
         self._monitor.subscribe(self._paces.look)
         self._monitor.subscribe(self.regard.attend)
-        self._tasks = [
-            asyncio.create_task(self._monitor.run(), name="monitor"),
-            asyncio.create_task(self._monitor.following.run(), name="following"),
-            asyncio.create_task(self._health.run(), name="health"),
-            asyncio.create_task(self._metrics.run(), name="metrics"),
-            asyncio.create_task(self._works.run(), name="works"),
-            asyncio.create_task(self.diagnosis.run(), name="diagnosis"),
-            asyncio.create_task(self._alerts.run(), name="alerts"),
-            asyncio.create_task(self.restarts.run(), name="restarts"),
-            asyncio.create_task(self._watch_lease(), name="lease"),
-        ]
+        services: dict[str, Service] = {
+            "monitor": self._monitor.run,
+            "following": self._monitor.following.run,
+            "health": self._health.run,
+            "metrics": self._metrics.run,
+            "works": self._works.run,
+            "diagnosis": self.diagnosis.run,
+            "alerts": self._alerts.run,
+            "restarts": self.restarts.run,
+            "lease": self._watch_lease,
+        }
+        for name, service in services.items():
+            self._supervisor.start(name, service)
 
     async def close(self) -> None:
         """Let go of everything here; nothing on a node changes."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._supervisor.close()
         await asyncio.gather(*(link.close() for link in self._links.values()))
         await self._dialer.close()
         self.logs.close()

@@ -21,11 +21,11 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from console.model.cluster import Cluster
-from console.model.run import LogChunk, RunKey
+from console.model.cluster import Cluster, Node
+from console.model.run import LogChunk, RunKey, RunState, RunVerdict
 from console.services.logs.copies import LogBook
 from console.services.monitoring.following import Following
-from console.services.monitoring.records import RunRecord
+from console.services.monitoring.records import NodeRecord, RunRecord
 from screens.logs.file import LineCount, LogFile
 from tests.node.driver import sweep
 from tests.remote.watching import Seen, linked
@@ -81,15 +81,17 @@ class Indexing(Seen):
         super().__init__()
         self.book = LogBook(root, lambda _: None)
         self.records: dict[RunKey, RunRecord] = {}
+        self.record = NodeRecord(Node(name="n0", host="n0"))
         self.following: Following | None = None
         self.counts: dict[RunKey, tuple[LogFile, LineCount]] = {}
 
-    def _learnt(self, key: RunKey) -> RunRecord:
-        return self.records.setdefault(key, RunRecord(key))
-
     def on_log(self, node: str, chunk: LogChunk) -> None:
         if self.following is None:
-            self.following = Following(self.book, self.by_name, self._learnt, lambda: None)
+            parts = (self.book, self.by_name, self.records)
+            self.following = Following(*parts, lambda _: node, lambda: None, lambda _node, _text: None)
+        if chunk.key not in self.record.runs:
+            self.record.runs = {**self.record.runs, chunk.key: RunState(chunk.key, RunVerdict.EXITED)}
+            self.following.update(node, self.record)
         self.following.store(node, chunk)
         if chunk.key not in self.counts:
             file = LogFile(self.book.of(chunk.key).path)

@@ -19,6 +19,11 @@ from console.services.places import file_name
 FINGERPRINT_BYTES = 1024
 """How much of the head of a log tells one file from another; inodes are reused, contents are not."""
 
+KEPT_EARLIER = 8
+"""Earlier copies of one log that are kept; the last of them is the newest, and is replaced by the next."""
+MOST_NOTES = 100
+"""A log that is replaced without end is no news any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogNote:
@@ -97,13 +102,15 @@ class LogCopy:
     def _restart(self, why: str) -> None:
         self.close()
         if self._size:
-            count = 1 + sum(1 for _ in self.path.parent.glob(f"{self.path.name}.*"))
+            count = min(KEPT_EARLIER, 1 + sum(1 for _ in self.path.parent.glob(f"{self.path.name}.*")))
             self.path.rename(self.path.with_name(f"{self.path.name}.{count}"))
         self._size = 0
         self._note(0, f"the log on the node was {why}; the earlier copy is kept beside this one")
 
     def _note(self, offset: int, text: str) -> None:
         """Remember something about the copy, here and for later consoles; a disk that is full forbids no more than the latter."""
+        if len(self._notes) >= MOST_NOTES:
+            return
         self._notes = (*self._notes, LogNote(offset, text))
         try:
             with os.fdopen(open_private(self._notes_path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8") as file:
@@ -146,6 +153,11 @@ class LogBook:
             path = self._root / file_name(key.deployment) / file_name(key.engine) / f"{file_name(key.run)}.log"
             copy = self._copies[key] = LogCopy(key, path)
         return copy
+
+    def forget(self, key: RunKey) -> None:
+        """Let a copy go that nobody needs in memory; its file stays."""
+        if (copy := self._copies.pop(key, None)) is not None:
+            copy.close()
 
     def runs(self, engine: str) -> tuple[str, ...]:
         """Run ids with a copy here, newest first."""

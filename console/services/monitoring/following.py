@@ -15,12 +15,15 @@ from console.model.run import LogChunk, RunKey, RunVerdict
 from console.probes.engine_log import LaunchLog
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
-from console.services.monitoring import picture
 from console.services.monitoring.records import NodeRecord, RunRecord
 
+MOST_FOLLOWED = 64
+"""Logs of one node that are followed at once; a node has a few dozen engines at most."""
 SLICE_S = 0.01
 """Longest the event loop is kept by reading on."""
-READ_BYTES = 128 * 1024
+READ_BYTES = 16 * 1024
+"""Read in one step: lines that are all errors cost a hundred times what plain ones do."""
+MOST_WARNED = 256
 
 
 class Following:
@@ -30,13 +33,21 @@ class Following:
         self,
         logs: LogBook,
         links: Mapping[str, NodeLink],
-        learnt: Callable[[RunKey], RunRecord],
+        runs: dict[RunKey, RunRecord],
+        planned: Callable[[RunKey], str],
         told: Callable[[], None],
+        warn: Callable[[str, str], None],
     ) -> None:
+        """`planned`: the node where the engine of a run belongs, or nothing. `warn(node, text)` says what is odd about a node."""
         self._logs = logs
         self._links = links
-        self._learnt = learnt
+        self._runs = runs
+        self._planned = planned
         self._told = told
+        self._warn = warn
+        self._owners: dict[RunKey, str] = {}
+        """Whose log of a run is taken: two nodes may name one run, and only one of them has it."""
+        self._warned: set[tuple[str, str]] = set()
         self._followed: dict[str, set[RunKey]] = {}
         self._behind: set[RunKey] = set()
         self._wake = asyncio.Event()
@@ -58,9 +69,10 @@ class Following:
         """Follow the log of every engine's current run until it has ended and its bytes are all here."""
         followed = self._followed.setdefault(node, set())
         link = self._links[node]
-        for deployment, engine in {(key.deployment, key.engine) for key in record.runs}:
-            run = picture.current_run(record, deployment, engine)
-            if run is None or run.verdict is RunVerdict.PREPARED:
+        for key in [key for key, owner in self._owners.items() if owner == node and key not in record.runs]:
+            self._drop(key)
+        for run in record.index.current.values():
+            if run.verdict is RunVerdict.PREPARED or not self._has(node, run.key):
                 continue
             copy = self._logs.of(run.key)
             if self._learnt(run.key).fed < copy.size:
@@ -72,6 +84,9 @@ class Following:
                     link.unfollow(run.key)
                     copy.close()
             elif not ended or copy.size < run.log_size:
+                if len(followed) >= MOST_FOLLOWED:
+                    self._say(node, f"has more than {MOST_FOLLOWED} logs to follow; the others are left")
+                    continue
                 followed.add(run.key)
                 link.follow(run.key, copy.size, copy.fingerprint())
 
@@ -80,6 +95,8 @@ class Following:
 
         Raises ConsoleError when they cannot be kept; then no credit is given, and the log is followed anew.
         """
+        if self._owners.get(chunk.key) != node:
+            return
         copy = self._logs.of(chunk.key)
         learnt = self._learnt(chunk.key)
         if chunk.restarted:
@@ -93,9 +110,9 @@ class Following:
         now = time.time()
         learnt.log_line_at = now
         if learnt.fed == chunk.offset:
-            learnt.log.feed(chunk.data, now)
-            learnt.fed += len(chunk.data)
-        elif learnt.fed < copy.size:
+            learnt.log.feed(chunk.data[:READ_BYTES], now)
+            learnt.fed += len(chunk.data[:READ_BYTES])
+        if learnt.fed < copy.size:
             self._lag(chunk.key)
 
     def read_on(self, limit_s: float) -> bool:
@@ -112,6 +129,33 @@ class Following:
             if learnt.fed >= copy.size:
                 self._behind.discard(key)
         return not self._behind
+
+    def _has(self, node: str, key: RunKey) -> bool:
+        """Whether a run that a node lists is its own: of two that list it, the one where its engine belongs, else the first."""
+        owner = self._owners.setdefault(key, node)
+        if owner != node and self._planned(key) == node:
+            if key in self._followed.get(owner, set()):
+                self._followed[owner].discard(key)
+                self._links[owner].unfollow(key)
+            owner, self._owners[key] = node, node
+        if owner != node:
+            self._say(node, f"lists run {key.run} of {key.engine}, which {owner} has; its log is taken from there")
+        return owner == node
+
+    def _drop(self, key: RunKey) -> None:
+        """Its node does not list it any more."""
+        del self._owners[key]
+        self._behind.discard(key)
+        self._runs.pop(key, None)
+        self._logs.forget(key)
+
+    def _learnt(self, key: RunKey) -> RunRecord:
+        return self._runs.setdefault(key, RunRecord(key))
+
+    def _say(self, node: str, text: str) -> None:
+        if len(self._warned) < MOST_WARNED and (node, text) not in self._warned:
+            self._warned.add((node, text))
+            self._warn(node, text)
 
     def _lag(self, key: RunKey) -> None:
         self._behind.add(key)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from console.model.alert import Alert
 from console.model.deployment import Deployment
@@ -36,7 +37,9 @@ from console.services.monitoring.changes import Changes, link_event
 from console.services.monitoring.deployed import CurrentDeployment
 from console.services.monitoring.drift import Drifts
 from console.services.monitoring.following import Following
+from console.services.monitoring.isolation import Isolation
 from console.services.monitoring.records import NodeRecord, RunRecord
+from console.services.supervisor import FAULTS, fault_text
 
 FRAME_S = 0.25
 """Shortest time between two pictures."""
@@ -70,7 +73,12 @@ class Monitor:
         self._seq = 0
         self._listeners: list[Callable[[ClusterSnapshot], None]] = []
         self._dirty = asyncio.Event()
-        self.following = Following(logs, links, self.learnt, self.touch)
+        self.faults: Mapping[str, str] = {}
+        """Parts of this console that died and are started again -> why."""
+        self._isolation = Isolation(lambda node, fault: self.on_remark(node, f"reports what cannot be shown: {fault}"))
+        self.following = Following(
+            logs, links, self.runs, lambda key: _planned(self.deployment, key), self.touch, self.on_remark
+        )
         self.snapshot = self._take()
 
     @property
@@ -86,7 +94,7 @@ class Monitor:
     def current(self, engine: str) -> RunKey | None:
         """The run an engine of the picture stands for."""
         seen = self.snapshot.engines.get(engine)
-        return self._key_of(seen) if seen else None
+        return _key_of(self.nodes, seen) if seen else None
 
     def run_state(self, key: RunKey, node: str) -> RunState | None:
         """The node's last word on a run."""
@@ -125,10 +133,16 @@ class Monitor:
         after = self._take()
         for change in self._changes.take(before, after.engines, time.time()):
             self.note(change.level, change.text, node=change.node, engine=change.engine)
-        self._mark_ready(after.engines)
+        for engine in after.engines.values():
+            key = _key_of(self.nodes, engine) if engine.state is EngineState.READY else None
+            if key is not None and self.learnt(key).ready_at is None:
+                self.learnt(key).ready_at = time.time()
         self.snapshot = after if len(self._events) == len(after.events) else self._take()
         for listener in tuple(self._listeners):
-            listener(self.snapshot)
+            try:
+                listener(self.snapshot)
+            except FAULTS as error:
+                self.failed(f"a listener ({getattr(listener, '__qualname__', listener)!s:.80})", fault_text(error))
 
     # The link's side: every call returns at once.
 
@@ -137,7 +151,7 @@ class Monitor:
         record = self.nodes[node]
         if (event := link_event(record.link, link)) is not None:
             self.note(event[0], event[1], node=node)
-        record.link = link
+        record.link = replace(link, reason=clean(link.reason), hint=clean(link.hint))
         completeness.advance(self.deployment, {node: record}, self.runs, time.time())
         if link.state is not LinkState.UP:
             self.following.forget(node)
@@ -186,46 +200,61 @@ class Monitor:
         self._changes.stage(node, key.engine, stage, time.time())
 
     def on_remark(self, node: str, text: str) -> None:
-        """A node has more than is read of it."""
-        self.note(EventLevel.WARNING, f"lists {text}", node=node)
+        """Something about a node is odd, or is taken in part only."""
+        self.note(EventLevel.WARNING, clean(text), node=node)
+
+    def failed(self, name: str, fault: str) -> None:
+        """A part of this console died (`fault` says why), or has recovered (it is empty)."""
+        if self.faults.get(name, "") == fault:
+            return
+        others = {each: why for each, why in self.faults.items() if each != name}
+        self.faults = {**others, name: fault} if fault else others
+        text = f"failed and is started again: {clean(fault)}" if fault else "runs again"
+        self.note(EventLevel.ERROR if fault else EventLevel.INFO, f"this console's {name} {text}")
+        self.snapshot = replace(self.snapshot, faults=tuple(self.faults), events=tuple(self._events))
 
     def _take(self) -> ClusterSnapshot:
         now = time.time()
-        completeness.advance(self.deployment, self.nodes, self.runs, now)
-        scene = picture.Scene(
-            deployment=self.deployment,
-            nodes=self.nodes,
-            runs=self.runs,
-            copied=lambda key: self._logs.of(key).size,
-            events=tuple(self._events),
-            read_only=self.read_only,
-            work=self.work,
-            previous=self.snapshot.engines if hasattr(self, "snapshot") else {},
-            diagnoses=self.diagnoses,
-            alerts=self.alerts,
-            restarts=self.restarts,
-            paces=self.paces,
-            usual=self.usual,
-            silences=self.silences,
-            drifts=self._drifts,
-        )
-        return picture.take(scene, now)
 
-    def _key_of(self, engine: EngineSnapshot) -> RunKey | None:
-        record = self.nodes.get(engine.node)
-        keys = record.runs if record and engine.run else {}
-        return next((key for key in keys if key.run == engine.run and _stands_for(engine.id, key)), None)
+        def draw(nodes: Mapping[str, NodeRecord]) -> ClusterSnapshot:
+            completeness.advance(self.deployment, nodes, self.runs, now)
+            scene = picture.Scene(
+                deployment=self.deployment,
+                nodes=nodes,
+                runs=self.runs,
+                copied=lambda key: self._logs.of(key).size,
+                events=tuple(self._events),
+                read_only=self.read_only,
+                work=self.work,
+                previous=self.snapshot.engines if hasattr(self, "snapshot") else {},
+                diagnoses=self.diagnoses,
+                alerts=self.alerts,
+                restarts=self.restarts,
+                paces=self.paces,
+                usual=self.usual,
+                silences=self.silences,
+                drifts=self._drifts,
+            )
+            return picture.take(scene, now)
 
-    def _mark_ready(self, engines: Mapping[str, EngineSnapshot]) -> None:
-        for engine in engines.values():
-            key = self._key_of(engine) if engine.state is EngineState.READY else None
-            if key is not None and self.learnt(key).ready_at is None:
-                self.learnt(key).ready_at = time.time()
+        found = self._isolation.draw(self.nodes, draw)
+        return replace(found, faults=tuple(self.faults)) if self.faults else found
 
 
-def _stands_for(engine: str, key: RunKey) -> bool:
-    """Whether an engine id of the picture (`decode-3`, `decode-3@d0`, `other/decode-3@d0`) means that run's engine."""
-    return engine.partition("@")[0].rpartition("/")[2] == key.engine
+def _planned(deployment: Deployment, key: RunKey) -> str:
+    """The node where the engine of a run belongs; empty when the plan has no such engine."""
+    if key.deployment != deployment.name:
+        return ""
+    planned = (*deployment.ranks(), deployment.proxy_rank())
+    return next((rank.node for rank in planned if rank is not None and rank.id == key.engine), "")
+
+
+def _key_of(nodes: Mapping[str, NodeRecord], engine: EngineSnapshot) -> RunKey | None:
+    """The run of an engine of the picture, whose id is `decode-3`, `decode-3@d0` or `other/decode-3@d0`."""
+    record = nodes.get(engine.node)
+    if record is None or engine.run is None:
+        return None
+    return record.index.keys.get((engine.id.partition("@")[0].rpartition("/")[2], engine.run))
 
 
 def _npu_sample(record: NodeRecord, sample: Sample) -> None:

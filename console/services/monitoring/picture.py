@@ -64,10 +64,7 @@ class Scene:
 
 def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | None:
     """The newest run of an engine on a node; a live one wins over a newer one that was only prepared."""
-    found = [run for key, run in record.runs.items() if key.deployment == deployment and key.engine == engine]
-    if not found:
-        return None
-    return max(found, key=lambda run: (run.verdict in _ALIVE, run.key.run))
+    return record.index.current.get((deployment, engine))
 
 
 def take(scene: Scene, now: float) -> ClusterSnapshot:

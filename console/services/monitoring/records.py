@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from console.model.cluster import Node
-from console.model.run import Hello, RunKey, RunState
+from console.model.run import Hello, RunKey, RunState, RunVerdict
 from console.model.snapshot import Grade, Host, Link, Rung
 from console.model.unmanaged import Unmanaged
 from console.probes.engine_log import LaunchLog, LogState
@@ -16,6 +16,29 @@ from console.probes.npu_smi import NpuTable
 
 HISTORY = 60
 """Intervals kept for sparklines."""
+
+
+ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
+
+
+class RunIndex:
+    """The runs of one list by what they are looked for: a picture asks many times for each of them."""
+
+    def __init__(self, runs: Mapping[RunKey, RunState]) -> None:
+        self.of = runs
+        self.current: dict[tuple[str, str], RunState] = {}
+        """(deployment, engine) -> its newest run; a live one wins over a newer one that was only prepared."""
+        self.keys: dict[tuple[str, str], RunKey] = {}
+        """(engine, run) -> its key."""
+        for key, run in runs.items():
+            before = self.current.get((key.deployment, key.engine))
+            if before is None or _weight(run) > _weight(before):
+                self.current[key.deployment, key.engine] = run
+            self.keys.setdefault((key.engine, key.run), key)
+
+
+def _weight(run: RunState) -> tuple[bool, str]:
+    return run.verdict in ALIVE, run.key.run
 
 
 @dataclass(slots=True)
@@ -49,6 +72,14 @@ class NodeRecord:
     host: Host = field(default_factory=Host)
     unmanaged: tuple[Unmanaged, ...] = ()
     """As the node told them: times by its clock, without what npu-smi says."""
+    _index: RunIndex | None = None
+
+    @property
+    def index(self) -> RunIndex:
+        """The runs by what they are looked for."""
+        if self._index is None or self._index.of is not self.runs:
+            self._index = RunIndex(self.runs)
+        return self._index
 
 
 @dataclass(slots=True)

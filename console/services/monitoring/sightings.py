@@ -6,7 +6,6 @@ It reaches as far back as nodes keep runs, and only this far: a journal is what 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from console.model.run import RunState
 from console.model.work import Asked, Sighting
@@ -27,19 +26,17 @@ def asked_of(run: RunState | None, offset_s: float) -> Asked | None:
 
 def sightings(nodes: Mapping[str, NodeRecord], deployment: str) -> tuple[Sighting, ...]:
     """The acts on a deployment, oldest first."""
-    found: list[Sighting] = []
+    found: list[tuple[float, str, str, dict[str, None]]] = []
     newest: dict[tuple[str, str], tuple[int, float]] = {}
     """(who, verb) -> place of their last act, and when the last run of it was touched."""
     for at, verb, who, engine in sorted(_traces(nodes, deployment)):
         place, until = newest.get((who, verb), (-1, 0.0))
-        if place >= 0 and at - until < ONE_ACT_S:
-            before = found[place]
-            found[place] = replace(before, engines=tuple(dict.fromkeys((*before.engines, engine))))
-        else:
+        if place < 0 or at - until >= ONE_ACT_S:
             place = len(found)
-            found.append(Sighting(at, who, verb, (engine,)))
+            found.append((at, who, verb, {}))
+        found[place][3][engine] = None
         newest[who, verb] = place, at
-    return tuple(replace(each, engines=tuple(sorted(each.engines, key=_by_rank))) for each in found)
+    return tuple(Sighting(at, who, verb, tuple(sorted(engines, key=_by_rank))) for at, who, verb, engines in found)
 
 
 def _by_rank(engine: str) -> tuple[str, int]:

@@ -1,0 +1,67 @@
+"""Keeps the long-lived tasks of a session going: one that dies is told of, and started again after a while, longer each time.
+
+What the tasks do is not its business; neither is what one of them does with a fault that it foresees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 60.0
+WELL_S = 60.0
+"""A task that ran this long has recovered: its fault is shown no more, and the next one is waited for anew."""
+FAULTS = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What data that nobody foresaw may raise in code that only looks at it."""
+
+Service = Callable[[], Coroutine[None, None, None]]
+
+
+def fault_text(error: BaseException) -> str:
+    """A fault in one short line."""
+    return f"{type(error).__name__}: {error!s:.200}"
+
+
+class Supervisor:
+    """The tasks of one session."""
+
+    def __init__(self, tell: Callable[[str, str], None]) -> None:
+        """`tell(name, fault)` is called when a task died, and with an empty fault when it has recovered."""
+        self._tell = tell
+        self._tasks: list[asyncio.Task[None]] = []
+        self._faults: dict[str, str] = {}
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Tasks that died and have not recovered yet -> why."""
+        return self._faults
+
+    def start(self, name: str, service: Service) -> None:
+        """Run a service until `close`; `service` gives its coroutine, anew for every start."""
+        self._tasks.append(asyncio.create_task(self._keep(name, service), name=name))
+
+    async def close(self) -> None:
+        """End all of them."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(self, name: str, service: Service) -> None:
+        wait_s = FIRST_WAIT_S
+        while True:
+            began = time.monotonic()
+            running = asyncio.ensure_future(asyncio.gather(service(), return_exceptions=True))
+            if name in self._faults:
+                await asyncio.wait({running}, timeout=WELL_S)
+                if not running.done():
+                    del self._faults[name]
+                    self._tell(name, "")
+            [outcome] = await running
+            wait_s = FIRST_WAIT_S if time.monotonic() - began > WELL_S else wait_s
+            self._faults[name] = fault_text(outcome) if isinstance(outcome, BaseException) else "it ended"
+            self._tell(name, self._faults[name])
+            await asyncio.sleep(wait_s)
+            wait_s = min(LONGEST_WAIT_S, wait_s * 2)
