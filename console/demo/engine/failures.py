@@ -18,6 +18,7 @@ KINDS: Final[Mapping[str, str]] = {
     "address": "dp-address is no address of the node: ZMQError, exit 1 (happens by itself when it really is not)",
     "port": "HTTP port held by something that is not vLLM: Errno 98, exit 1",
     "path": "model path not mounted: HFValidationError, exit 1",
+    "nic": "no such network interface: the worker says so at once, and the engine ends N s later (`nic 60`), exit 1",
     "quantization": "vllm-ascend plugin not active: Unknown quantization method, exit 1",
     "memory": "NPU out of memory while loading weights, exit 1",
     "held": "HBM held by somebody else at start-up, exit 1 (happens by itself when it really is)",

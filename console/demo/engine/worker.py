@@ -94,6 +94,7 @@ class Worker:
         except StartFailed as failure:
             self._log.error("multiproc_executor.py:962", "WorkerProc hit an exception.")
             self._log.error("multiproc_executor.py:962", traceback(failure.frames, str(failure)))
+            self._pause(place.faults.amount("nic", 60.0) if place.faults.has("nic") else 0.0)
             self._tell(f"failed {str(failure).splitlines()[0]}")
             release(place.node.directory)
             return 1
@@ -131,6 +132,9 @@ class Worker:
         text = f"world_size={world} rank={place.rank} local_rank={place.tp_rank}"
         self._log.info("parallel_state.py:1410", f"{text} distributed_init_method=tcp://{place.master} backend=hccl")
         self._pause(4)
+        if place.faults.has("nic"):
+            nic = launch.environment.get("GLOO_SOCKET_IFNAME", "eth9")
+            raise StartFailed(f"{_NO_NIC} {nic}", _NIC_FRAMES)
         if place.faults.has("hccl"):
             self._pause(launch.seconds("HCCL_CONNECT_TIMEOUT", 120.0))
             raise StartFailed(EI0006, _HCCL_FRAMES)
@@ -300,6 +304,13 @@ _HCCL_FRAMES: Final[tuple[Frame, ...]] = (
 _STEP_FRAMES: Final[tuple[Frame, ...]] = (
     ("v1/executor/multiproc_executor.py", 957, "worker_busy_loop", "output = func(*args, **kwargs)"),
     ("v1/worker/dp_utils.py", 51, "_run_ar", "dist.all_reduce(tensor, group=group)"),
+)
+_NO_NIC: Final = (
+    "RuntimeError: [enforce fail at /pytorch/third_party/gloo/gloo/transport/tcp/device.cc:84] ifa != nullptr. "
+    "Unable to find address for:"
+)
+_NIC_FRAMES: Final[tuple[Frame, ...]] = (
+    ("distributed/parallel_state.py", 1432, "init_distributed_environment", "torch.distributed.init_process_group("),
 )
 _LOAD_FRAMES: Final[tuple[Frame, ...]] = (
     (f"{_RUNNER}/worker.py", 352, "load_model", "self.model_runner.load_model()"),

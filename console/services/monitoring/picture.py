@@ -86,6 +86,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         if engine.state is EngineState.STARTING and (pace := scene.paces.get(engine.group)) is not None:
             engines[name] = replace(engine, start_left_s=pace.left_s)
     engines.update(held_up(engines, scene.silences, now))
+    engines.update(_doomed(engines, scene.diagnoses))
     for name, serving in single.items():
         engines[name] = replace(engines[name], serving=serving)
     devices = {(rank.node, device): rank.id for rank in ranks for device in rank.devices}
@@ -141,6 +142,19 @@ def _skews(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, Ske
         if (skew := skew_of(name, began, {**scene.deployment.layout.env, **group.env})) is not None:
             found[name] = skew
     return found
+
+
+def _doomed(engines: Mapping[str, EngineSnapshot], diagnoses: Iterable[Diagnosis]) -> dict[str, EngineSnapshot]:
+    """Engines that still start although their log shows why they will not: the failure is their cause from there on."""
+    found: dict[str, Diagnosis] = {}
+    for each in diagnoses:
+        if each.severity == "fatal" and (each.engine not in found or each.first):
+            found[each.engine] = each
+    return {
+        name: replace(engines[name], cause=f"{each.signature} {each.title}: {each.text}")
+        for name, each in found.items()
+        if name in engines and engines[name].state is EngineState.STARTING and not engines[name].cause
+    }
 
 
 def _starts(engines: Mapping[str, EngineSnapshot], group: str) -> bool:

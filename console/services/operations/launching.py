@@ -15,6 +15,7 @@ from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, Event
 from console.probes.checks_weights import SHARED_TYPES
 from console.probes.listeners import listeners_probe, listens, parse_listeners
 from console.services.monitoring.silence import slowest
+from console.services.operations.port_holders import taken_words
 from console.services.operations.scope import Say, Scope
 from console.services.operations.step_text import run_data
 
@@ -51,12 +52,11 @@ class Launching:
         probe = listeners_probe()
         sample = await link.run_command(probe.argv, probe.timeout_s)
         found = parse_listeners(sample.stdout)
-        taken = [f"{port} ({rank.id})" for port, rank in ports.items() if listens(found, rank.address, port)]
+        taken = {port: rank for port, rank in ports.items() if listens(found, rank.address, port)}
         if taken:
-            raise ConsoleError(
-                f"{step.node}: port {', '.join(taken)} already has a listener",
-                hint="vLLM would share the port silently (SO_REUSEPORT); find the owner with: ss -ltnp",
-            )
+            monitor = self._scope.monitor
+            words, hint = await taken_words(link, monitor.nodes[step.node], monitor.deployment.name, taken, found)
+            raise ConsoleError(f"{step.node}: {words}", hint=hint)
         return await self._preflight(step, say, f"idle, {len(ports)} port{'' if len(ports) == 1 else 's'} free")
 
     async def _preflight(self, step: Step, say: Say, seen: str) -> str:
@@ -175,6 +175,8 @@ class Launching:
                 return f"{ready} ready after {time.monotonic() - began:.0f} s"
             pace = self._scope.monitor.paces.get(awaited.group)
             news, text = waiting_words(step, mine, pace, time.monotonic() - began)
+            if known := start_trouble(mine, self._diagnoses):
+                news, text = (news, known), f"{text}; {known}"
             if news != told:
                 say(text)
                 told = news
@@ -209,6 +211,17 @@ def waiting_words(
     if pace is not None and known:
         parts.append(pace.words())
     return (parts[0], last.held_up if last else "", known), ", ".join(parts)
+
+
+def start_trouble(engines: Sequence[EngineSnapshot], diagnoses: Sequence[Diagnosis]) -> str:
+    """The known failure that the log of an engine which still starts shows, with its remedy: it may take minutes to end."""
+    starting = {each.id for each in engines if each.state is EngineState.STARTING}
+    found = [each for each in diagnoses if each.engine in starting and each.severity == "fatal"]
+    first = min(found, key=lambda each: (not each.first, each.at), default=None)
+    if first is None:
+        return ""
+    where = f" ({first.where})" if first.where else ""
+    return f"{first.engine} {first.signature} {first.title}: {first.text}; {first.remedy}{where}"
 
 
 def _explained(engines: Sequence[EngineSnapshot]) -> bool:

@@ -155,7 +155,10 @@ class DiagnosisWatch:
         snapshot = self._monitor.snapshot
         down = {engine.id: engine.group for engine in snapshot.engines.values() if engine.state in DOWN}
         groups = [group for group in down.values() if group]
-        return self.complete(down) and (len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses))
+        start = [each.id for each in snapshot.engines.values() if each.state is EngineState.STARTING]
+        return self.complete((*down, *start)) and (
+            len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses)
+        )
 
     async def _read(self) -> None:
         """Bring every matcher to the end of its log's copy, a block at a time; runs that are over and replaced are let go."""
