@@ -187,7 +187,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("mark-run", ("space",), "Mark", "Mark the run; again unmarks", "Bench", ("evaluation",)),
     Action("compare", ("equals_sign",), "Compare", "The two marked runs and what differs", "Bench", ("evaluation",), footer=2),
     Action("sweep-curve", ("w",), "Sweep", "Throughput against latency, the knee", "Bench", ("evaluation",), footer=2),
-    Action("targets", ("t",), "Targets", "The tutorial's accuracy; CI's thresholds", "Bench", ("evaluation",), footer=2),
+    Action("targets", ("t",), "Targets", "The model's accuracy; CI's thresholds", "Bench", ("evaluation",), footer=2),
     Action("run-log", ("L",), "Log", "Log of the run", "Bench", ("evaluation",)),
     Action("new-run", ("n",), "New run", "Measure; also `:bench …`, `:eval …`", "Bench", ("evaluation",), danger=True, footer=2),
     Action("cancel-run", ("C",), "Cancel", "End the run under the cursor", "Bench", ("evaluation",), danger=True, footer=2),

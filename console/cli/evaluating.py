@@ -135,8 +135,8 @@ def _report(records: Sequence[Record], args: argparse.Namespace) -> int:
     for record in records:
         verdict = judge(record, args.baseline, args.threshold)
         if verdict is not None:
-            print_message(f"{'passed' if verdict.passed else 'FAILED'}: {verdict.text}")
-            bad += [] if verdict.passed else [record]
+            print_message(f"{verdict.word}: {verdict.text}")
+            bad += [record] if verdict.passed is False else []
     return ExitCode.FAILED if bad else ExitCode.OK
 
 

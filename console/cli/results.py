@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--targets",
         action="store_true",
-        help="newest accuracies against the tutorial's; with a RUN also throughputs against it, as vllm-ascend's CI judges",
+        help="newest accuracies against the models' figures; with a RUN throughputs against it, as vllm-ascend's CI judges",
     )
     parser.add_argument("--export", choices=tuple(FORMATS), help="to stdout")
     parser.add_argument("--remove", action="store_true", help="forget these runs")

@@ -19,8 +19,6 @@ ACCURACY_POINTS = 1.0
 QUESTIONS: Mapping[str, int] = {"gsm8k": 1319, "gpqa": 198}
 """Questions of a dataset: GSM8K's test set, GPQA's diamond set. The fewer, the more an accuracy moves by chance."""
 
-TUTORIAL_ACCURACY: Mapping[str, float] = {"gpqa": 89.90, "gsm8k": 96.21}
-"""DeepSeek-V4-Pro on vllm-ascend v0.21.0rc1, percent (the tutorial, section on accuracy)."""
 THROUGHPUT_SHARE = 0.97
 """Share of a baseline's output throughput that passes in vllm-ascend's CI."""
 
@@ -121,31 +119,52 @@ def _accuracy_margin(first: float, second: float, subject: str) -> float:
 class Judgement:
     """Whether a result passes against a figure, in words."""
 
-    passed: bool
+    passed: bool | None
+    """None when the result cannot be judged; `text` says why."""
     text: str
+
+    @property
+    def word(self) -> str:
+        """The verdict in one word."""
+        return {True: "passed", False: "FAILED", None: "no verdict"}[self.passed]
 
 
 def judge(record: Record, baseline: float | None = None, threshold: float | None = None) -> Judgement | None:
     """As vllm-ascend's CI judges: accuracy within ± threshold points of the baseline, output throughput at least
-    threshold × baseline. Without a baseline the tutorial's accuracy is taken; None when there is nothing to judge by.
+    threshold × baseline. Without a baseline an accuracy is judged by the figure of its model; None for a throughput.
 
-    A result with failed requests or empty answers never passes.
+    A result with failed requests or empty answers never passes, and part of a dataset tells nothing about the whole.
     """
     if record.kind is Kind.ACCURACY:
-        goal = TUTORIAL_ACCURACY.get(record.subject) if baseline is None else baseline
+        goal = record.reference if baseline is None else baseline
         value, name, unit = record.number("accuracy"), "accuracy", "%"
     else:
         goal, value, name, unit = baseline, record.number("output_throughput"), "output throughput", " token/s"
-    if goal is None:
-        return None
+        if goal is None:
+            return None
     if not record.clean or value is None:
         return Judgement(False, f"no judgement: {_unclean(record)}")
+    if part := _part(record):
+        return Judgement(None, f"{name} {value:.2f}{unit}, {part}")
+    if goal is None:
+        hint = "give --baseline, or model.accuracy in the layout"
+        return Judgement(None, f"{name} {value:.2f}{unit}, no reference figure for this model; {hint}")
     if record.kind is Kind.ACCURACY:
         limit = ACCURACY_POINTS if threshold is None else threshold
         passed = abs(value - goal) <= limit
         return Judgement(passed, f"{name} {value:.2f}{unit}, expected {goal:.2f} ± {limit:g}")
     share = THROUGHPUT_SHARE if threshold is None else threshold
     return Judgement(value >= share * goal, f"{name} {value:.2f}{unit}, expected at least {share:g} × {goal:.2f}")
+
+
+def _part(record: Record) -> str:
+    """That only some questions of a dataset were asked, and by how many points chance alone moves the result; else empty."""
+    asked, whole = record.parameters.get("requests"), QUESTIONS.get(record.subject)
+    if record.kind is not Kind.ACCURACY or not isinstance(asked, int) or asked < 1 or (whole and asked >= whole):
+        return ""
+    share = (record.number("accuracy") or 0.0) / 100.0
+    points = 196.0 * math.sqrt(max(share * (1.0 - share), 0.25 / asked) / asked)
+    return f"from {asked} of {whole or 'all'} questions, which chance alone moves by {points:.0f} points"
 
 
 def _unclean(record: Record) -> str:

@@ -139,6 +139,8 @@ class Record:
     numbers: Mapping[str, Figure] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
+    reference: float | None = None
+    """Of an accuracy: what is printed for this model on this dataset, percent; None when nothing is."""
     warnings: tuple[str, ...] = ()
     npu: NpuUse | None = None
     timeline: tuple[TimePoint, ...] = ()
@@ -188,6 +190,6 @@ def higher_is_better(name: str) -> bool | None:
 
 def layout_hash(layout: Layout) -> str:
     """Twelve hexadecimal digits that change when anything of a layout changes that an engine could see."""
-    shown = layout.model_dump(mode="json", exclude={"title", "assign"})
+    shown = layout.model_dump(mode="json", exclude={"title": True, "assign": True, "model": {"accuracy"}})
     text = json.dumps(shown, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]

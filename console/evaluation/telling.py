@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from console.evaluation.comparison import (
     ACCURACY_POINTS,
+    QUESTIONS,
     THROUGHPUT_SHARE,
-    TUTORIAL_ACCURACY,
     Comparison,
     Difference,
     Knee,
@@ -28,6 +28,7 @@ from console.probes.sanitize import clean
 
 Line = tuple[tuple[str, str], ...]
 
+_TONES = {True: "ok", False: "fail", None: "warn"}
 LATENCIES = ("ttft", "tpot", "itl", "e2el")
 STATISTICS = ("mean", "p50", "p90", "p99")
 NAME_CELLS, NUMBER_CELLS = 30, 12
@@ -81,7 +82,7 @@ def run_lines(record: Record, *, width: int, ascii_only: bool = False) -> Iterat
         yield ((_said(f"  ! {warning}"), "warn"),)
     if (verdict := judge(record)) is not None:
         yield (
-            (f"  {'passed' if verdict.passed else 'FAILED'}: ", "ok" if verdict.passed else "fail"),
+            (f"  {verdict.word}: ", _TONES[verdict.passed]),
             (verdict.text, "plain"),
         )
     yield from _figures(record)
@@ -237,12 +238,12 @@ def _knee(found: Knee | None, word: str) -> Line:
 
 
 def goal_lines(records: Sequence[Record], baseline: Record | None = None) -> Iterator[Line]:
-    """Each dataset's newest accuracy against the tutorial's as vllm-ascend's CI judges it, and what CI asks of throughput.
+    """Each dataset's newest accuracy against its model's, as vllm-ascend's CI judges it, and what CI asks of throughput.
 
     `records` are newest first; `baseline` is the result a throughput is judged by.
     """
-    yield ((f"{'dataset':<16} {'tutorial':>9} {'measured':>9} {'points':>8}  as vllm-ascend's CI judges", "dim"),)
-    names = dict.fromkeys([*TUTORIAL_ACCURACY, *(each.subject for each in records if each.kind is Kind.ACCURACY)])
+    yield ((f"{'dataset':<16} {'reference':>9} {'measured':>9} {'points':>8}  as vllm-ascend's CI judges", "dim"),)
+    names = dict.fromkeys([*QUESTIONS, *(each.subject for each in records if each.kind is Kind.ACCURACY)])
     for name in names:
         newest = next((each for each in records if each.kind is Kind.ACCURACY and each.subject == name), None)
         yield from _goal(name, newest)
@@ -257,20 +258,20 @@ def goal_lines(records: Sequence[Record], baseline: Record | None = None) -> Ite
         if each.kind is Kind.PERFORMANCE and each.subject == baseline.subject and each.run != baseline.run:
             verdict = judge(each, goal)
             if verdict is not None:
-                tone = "ok" if verdict.passed else "fail"
-                yield ((f"{each.run:<26} {'passed' if verdict.passed else 'FAILED'}  ", tone), (verdict.text, "plain"))
+                yield ((f"{each.run:<26} {verdict.word}  ", _TONES[verdict.passed]), (verdict.text, "plain"))
 
 
 def _goal(name: str, newest: Record | None) -> Iterator[Line]:
-    goal = TUTORIAL_ACCURACY.get(name)
+    goal = newest.reference if newest else None
     value = newest.number("accuracy") if newest else None
     points = "-" if goal is None or value is None else f"{value - goal:+.2f}"
     head = f"{_said(name):<16} {_percent(goal):>9} {_percent(value):>9} {points:>8}  "
     verdict = judge(newest) if newest else None
     if newest is None:
         yield ((head, "plain"), (f"never measured here: eval {name}", "dim"))
-    elif verdict is None:
-        yield ((head, "plain"), ("no figure to judge by", "dim"))
+    elif verdict is None or verdict.passed is None:
+        yield ((head, "plain"), ("no verdict", "dim"), (f"  {newest.run}", "dim"))
+        yield ((f"  {_said(verdict.text)}" if verdict else "", "dim"),)
     elif verdict.passed:
         yield ((head, "plain"), ("passed", "ok"), (f"  {newest.run}", "dim"))
     else:

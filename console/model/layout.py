@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
@@ -36,6 +36,8 @@ class Model(Written):
     """What `/v1/models` lists; empty means vLLM's default, the path itself."""
     weights_gib: float | None = Field(default=None, gt=0)
     """Size of the weights on disk, for the estimate of what they take of HBM."""
+    accuracy: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=dict)
+    """Dataset -> what `eval` must come to, percent; without it the figures that upstream prints for the model hold."""
 
 
 class DataParallel(Written):

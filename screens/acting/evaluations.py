@@ -40,8 +40,8 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
         "vllm bench serve, one run after the other: throughput against latency, and the knee.",
     ),
     ("bench --tool aisbench --concurrency 16", "AISBench's performance run with its streaming configuration."),
-    ("eval gsm8k", "AISBench accuracy on GSM8K; the tutorial has 96.21."),
-    ("eval gpqa", "AISBench accuracy on GPQA diamond; the tutorial has 89.90. It takes hours."),
+    ("eval gsm8k", "AISBench accuracy on GSM8K."),
+    ("eval gpqa", "AISBench accuracy on GPQA diamond. It takes hours."),
 )
 """What one may begin with; every line can be changed before it is planned."""
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
+from console.commands.evaluation import AccuracyLoad
 from console.evaluation.comparison import SweepPoint, compare, judge, knee, sweep_points
 from console.evaluation.exporting import to_csv, to_json, to_markdown
 from console.evaluation.records import Ending, Figure, Kind, Record, Tool, higher_is_better, layout_hash
+from console.evaluation.references import printed_figures, reference_accuracy
+from console.files import load_layout, shipped_layouts
+from console.model.deployment import Assignment, Deployment
+from console.model.layout import Layout
+from console.services.evaluation.plans import Ask, reference
 from tests.evaluation.figures import numbers, record
-from tests.services.deployments import LAYOUT
+from tests.services.deployments import CLUSTER, LAYOUT
 
 
 def accuracy(value: float, subject: str = "gsm8k", **changes: object) -> Record:
     figures = numbers(accuracy=value)
-    changes |= {"kind": Kind.ACCURACY, "tool": Tool.AISBENCH, "subject": subject, "numbers": figures}
-    return record("eval", **changes)
+    fields = {"kind": Kind.ACCURACY, "tool": Tool.AISBENCH, "subject": subject, "numbers": figures}
+    printed = {"reference": {"gsm8k": 96.21, "gpqa": 89.90}.get(subject), "parameters": {"concurrency": 4}}
+    return record("eval", **{**fields, **printed, **changes})
 
 
 @pytest.mark.parametrize(
@@ -110,7 +118,73 @@ def test_a_result_is_judged_as_the_ci_of_vllm_ascend_does(
 
 def test_without_a_figure_to_judge_by_there_is_no_judgement() -> None:
     assert judge(record()) is None
-    assert judge(accuracy(80.0, "mmlu")) is None
+    found = judge(accuracy(80.0, "mmlu"))
+    assert found is not None
+    assert found.passed is None
+    assert found.word == "no verdict"
+    assert "no reference figure for this model" in found.text
+
+
+@pytest.mark.parametrize(("asked", "baseline"), [(20, None), (20, 95.0), (1318, None)])
+def test_part_of_a_dataset_gives_no_verdict(asked: int, baseline: float | None) -> None:
+    for value in (96.21, 50.0, 100.0):
+        found = judge(accuracy(value, parameters={"requests": asked}), baseline)
+        assert found is not None
+        assert found.passed is None
+        assert f"from {asked} of 1319 questions" in found.text
+    whole = judge(accuracy(96.21, parameters={"requests": 1319}))
+    assert whole is not None
+    assert whole.passed is True
+
+
+def served(path: str, **more: object) -> Layout:
+    """A layout that serves these weights."""
+    made = {**LAYOUT.model_dump(exclude_unset=True), **more}
+    model = more.get("model")
+    return Layout.model_validate({**made, "model": {"path": path, **(model if isinstance(model, dict) else {})}})
+
+
+DSPARK = {"speculative-config": {"method": "dspark", "num_speculative_tokens": 7}}
+
+
+@pytest.mark.parametrize(
+    ("layout", "gpqa", "gsm8k"),
+    [
+        (served("/root/.cache/hub/vllm-ascend/DeepSeek-V4-Pro-w4a8-mtp"), 89.90, 96.21),
+        (served("Eco-Tech/DeepSeek-V4-Flash-w8a8-mtp"), 88.17, 96.30),
+        (served("Eco-Tech/DeepSeek-V4-Flash-w8a8-mtp", args=DSPARK), 90.40, None),
+        (served("Eco-Tech/DeepSeek-V4-Flash-w8a8", args={"speculative_config.method": "dspark"}), 90.40, None),
+        (served("Eco-Tech/DeepSeek-V4-Pro-w4a8-mtp", args=DSPARK), None, None),
+        (served("Eco-Tech/DeepSeek-V4.1-Flash-w8a8"), None, None),
+        (served("deepseek-ai/DeepSeek-V4-Flash-Base"), None, None),
+        (served("/models/v4"), None, None),
+        (served("/models/v4", model={"accuracy": {"gpqa": 70.0}}), 70.0, None),
+        (served("Eco-Tech/DeepSeek-V4-Pro-w4a8-mtp", model={"accuracy": {"gpqa": 70.0}}), 70.0, None),
+    ],
+)
+def test_the_figure_is_that_of_the_model_that_is_served(
+    layout: Layout, gpqa: float | None, gsm8k: float | None
+) -> None:
+    assert reference_accuracy(layout, "gpqa") == gpqa
+    assert reference_accuracy(layout, "gsm8k") == gsm8k
+    assert reference_accuracy(layout, "mmlu") is None
+    assert reference_accuracy(layout, "gpqa", "gpqa_gen_0_shot_cot_chat_prompt") is None, "another way to ask"
+
+
+def test_shipped_layouts_say_what_upstream_prints_for_their_model_and_a_figure_changes_no_engine() -> None:
+    for layout in map(load_layout, shipped_layouts()):
+        assert layout.model.accuracy == printed_figures(layout), layout.name
+        without = layout.model_copy(update={"model": layout.model.model_copy(update={"accuracy": {}})})
+        assert layout_hash(layout) == layout_hash(without)
+
+
+def test_what_answers_at_another_address_or_by_another_name_has_no_figure() -> None:
+    made = Deployment(CLUSTER, served("Eco-Tech/DeepSeek-V4-Pro-w4a8-mtp"), Assignment({}))
+    ask = Ask(Tool.AISBENCH, AccuracyLoad("gsm8k"))
+    assert reference(made, ask) == 96.21
+    assert reference(made, replace(ask, endpoint="10.0.0.9:8000")) is None
+    assert reference(made, replace(ask, model="other")) is None
+    assert reference(made, replace(ask, model="Eco-Tech/DeepSeek-V4-Pro-w4a8-mtp")) == 96.21
 
 
 POINTS = [(1, 50, 1000), (2, 95, 1050), (4, 180, 1150), (8, 300, 1500), (16, 330, 3000), (32, 335, 6000)]

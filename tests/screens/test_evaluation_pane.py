@@ -45,6 +45,7 @@ def with_results(directory: Path) -> FakeSession:
     store.add(
         record(
             "score", tool=Tool.AISBENCH, kind=Kind.ACCURACY, subject="gsm8k", numbers=numbers(accuracy=91.0), parameters={},
+            reference=96.21,
             started_at=6000.0, empty_answers=0,
         )
     )  # fmt: skip
@@ -132,7 +133,9 @@ async def test_a_sweep_is_made_of_runs_that_differ_only_in_their_load(tmp_path: 
         await seen.sees("X")
 
 
-async def test_accuracies_stand_against_the_tutorial_and_throughputs_against_the_marked_run(tmp_path: Path) -> None:
+async def test_accuracies_stand_against_the_figure_of_their_model_and_throughputs_against_the_marked_run(
+    tmp_path: Path,
+) -> None:
     async with running(with_results(tmp_path), LARGE) as seen:
         await opened(seen)
         await seen.press("t")

@@ -13,6 +13,7 @@ from console.commands.evaluation import AccuracyLoad, BenchLoad, Endpoint
 from console.commands.masking import masked_argv
 from console.commands.quoting import join
 from console.evaluation.records import Kind, Tool, layout_hash
+from console.evaluation.references import reference_accuracy
 from console.model.deployment import Deployment
 from console.model.errors import UsageError
 from console.model.findings import Finding, Severity
@@ -195,9 +196,19 @@ def run_spec(
             "layout_hash": layout_hash(deployment.layout),
             "by": by,
             "parameters": parameters(ask),
+            "reference": reference(deployment, ask),
             "versions": dict(versions),
         },
     }
+
+
+def reference(deployment: Deployment, ask: Ask) -> float | None:
+    """The accuracy to expect, percent; None when nobody has printed one, or what answers at the endpoint is not known."""
+    if not isinstance(ask.load, AccuracyLoad) or ask.endpoint:
+        return None
+    if ask.model and ask.model != (deployment.layout.model.served_name or deployment.layout.model.path):
+        return None
+    return reference_accuracy(deployment.layout, ask.load.dataset, ask.load.config)
 
 
 def parameters(ask: Ask) -> dict[str, JsonValue]:

@@ -43,6 +43,7 @@ class EvaluationSpec(BaseModel):
     by: str = ""
     parameters: dict[str, JsonValue] = {}
     versions: dict[str, str] = {}
+    reference: float | None = None
 
 
 def spec_of(state: RunState) -> EvaluationSpec | None:
@@ -113,6 +114,7 @@ def _bare(
         by=spec.by,
         versions=dict(spec.versions),
         parameters=dict(spec.parameters),
+        reference=spec.reference,
         npu=npu_use(samples, started, ended),
     )
 
