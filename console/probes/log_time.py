@@ -25,7 +25,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 HEAD_BYTES = 240
@@ -158,7 +158,7 @@ class Clock:
         self.begun = begun
         self.ahead_s = ahead_s
         self.around = around
-        self._known: dict[bytes, Meanings | None] = {}
+        self._hours: dict[bytes, Meanings] = {}
 
     def at(self, line: bytes, after: float | None = None) -> float | None:
         """When a line was stamped, seconds since the epoch on our clock; None when it bears no stamp, or no possible one.
@@ -171,12 +171,12 @@ class Clock:
     def meanings(self, line: bytes) -> Meanings | None:
         """All that the stamp of a line may mean; None as for `at`."""
         found = find(line)
-        return None if found is None else self._instants(found, self.around)
+        return None if found is None else self._instants(found)
 
-    def read(self, stamp: str, around: Around | None = None, after: float | None = None) -> float | None:
-        """The same for a stamp that `written` gave, and a year known better."""
+    def read(self, stamp: str, after: float | None = None) -> float | None:
+        """The same for a stamp that `written` gave."""
         found = _LINE.fullmatch(stamp.encode("ascii", "replace"))
-        meant = None if found is None else self._instants(found, around or self.around)
+        meant = None if found is None else self._instants(found)
         return None if meant is None else self._chosen(meant, after)
 
     def wall(self, at: float) -> datetime:
@@ -186,7 +186,8 @@ class Clock:
 
     def instant(self, wall: datetime, after: float | None = None) -> float:
         """The instant at which this clock shows a date and time, seconds since the epoch on our clock."""
-        return self._chosen(self._shifted(self._meant(wall.replace(tzinfo=UTC).timestamp()), 0.0), after)
+        meant = self._meant(wall.replace(tzinfo=UTC).timestamp())
+        return self._chosen(Meanings(meant.early - self.ahead_s, meant.late - self.ahead_s), after)
 
     def put_back(self, meant: Meanings) -> float:
         """The instant at which the clock is put back to repeat an hour, by two instants that it shows alike."""
@@ -197,24 +198,33 @@ class Clock:
             low, high = (middle, high) if self.zone(middle) == before else (low, middle)
         return round(high) - self.ahead_s
 
-    def _instants(self, found: re.Match[bytes], around: Around) -> Meanings | None:
-        key = found["dated"] or found["glog"]
-        part = found["part"]
-        fraction = float(b"0." + part.translate(None, b".,")) if part else 0.0
-        if found["zone"]:
-            seconds = _seconds(key, around.begin)
-            east = _east(found["zone"])
-            return None if seconds is None else self._shifted(Meanings(seconds - east, seconds - east), fraction)
-        if around is not self.around or key not in self._known:
-            seconds = _seconds(key, around.begin + self.ahead_s)
-            meant = None if seconds is None else self._meant(seconds)
-            if around is self.around:
-                if len(self._known) >= _KNOWN:
-                    self._known.clear()
-                self._known[key] = meant
-        else:
-            meant = self._known[key]
-        return None if meant is None else self._shifted(meant, fraction)
+    def _instants(self, found: re.Match[bytes]) -> Meanings | None:
+        dated, glog, part, zone = found.group("dated", "glog", "part", "zone")
+        key = dated or glog
+        within = int(key[-5:-3]) * 60.0 + int(key[-2:])
+        if part:
+            within += float(b"0." + part.translate(None, b".,"))
+        hour = None if zone else self._hours.get(key[:-6])
+        if hour is None:
+            start = _hour(key[:-6], self.around.begin + self.ahead_s)
+            if start is None:
+                return None
+            hour = Meanings(*[start - _east(zone)] * 2) if zone else self._hour_of(key[:-6], start, within)
+        within -= self.ahead_s
+        early, late = hour
+        if early == late:
+            return Meanings(early + within, early + within)
+        early, late = early + within, late + within
+        return Meanings(late if self.begun is not None and early < self.begun - _BACK_S else early, late)
+
+    def _hour_of(self, key: bytes, start: float, within: float) -> Meanings:
+        """When an hour of the clock begins as its second at `within` sees it; remembered where all its seconds see the same."""
+        first, last, meant = (self._meant(start + at) for at in (0.0, 3599.0, within))
+        if (last.early - first.early, last.late - first.late) == (3599.0, 3599.0):
+            if len(self._hours) >= _KNOWN:
+                self._hours.clear()
+            self._hours[key] = first
+        return Meanings(meant.early - within, meant.late - within)
 
     def _meant(self, wall: float) -> Meanings:
         """The instants, on the log's clock, at which its zone shows a time that is given as if it were UTC."""
@@ -224,46 +234,33 @@ class Clock:
         fits = [wall - east for east in (before, behind) if self.zone(wall - east) == east]
         return Meanings(min(fits), max(fits)) if fits else Meanings(wall - before, wall - before)
 
-    def _shifted(self, meant: Meanings, by: float) -> Meanings:
-        """From the log's clock to ours; of an hour that is repeated only what the begin of the log allows."""
-        early, late = meant.early + by - self.ahead_s, meant.late + by - self.ahead_s
-        if early != late and self.begun is not None and early < self.begun - _BACK_S:
-            early = late
-        return Meanings(early, late)
-
     def _chosen(self, meant: Meanings, after: float | None) -> float:
         return meant.early if after is None or meant.early >= after - _BACK_S else meant.late
 
 
-_KNOWN = 4096
-"""Seconds whose instants are remembered: lines come many a second."""
+_KNOWN = 1024
+"""Hours whose instants are remembered."""
 _BACK_S = 60.0
 """Lines of several processes are out of order by less than this; a repeated hour goes back by more."""
 
 
-def _seconds(key: bytes, begin: float) -> float | None:
-    """A date and time as if it were UTC; without a year of the year from `begin` on. None for one that does not exist."""
+def _hour(key: bytes, begin: float) -> float | None:
+    """The begin of an hour, date and hour as they are written, as if it were UTC; without a year of the year from `begin` on.
+
+    None for a date that does not exist.
+    """
     digits = key.translate(None, b"-: T")
-    try:
-        month, day, hour, minute, second = (int(digits[at : at + 2]) for at in range(len(digits) - 10, len(digits), 2))
-        if len(digits) == 14:
-            return _date(int(digits[:4]), month, day, hour, minute, second)
-    except ValueError:
-        return None
+    month, day, hour = int(digits[-6:-4]), int(digits[-4:-2]), int(digits[-2:])
     first = datetime.fromtimestamp(begin, UTC).year
-    for year in (first, first + 1):
+    years = (first, first + 1) if len(digits) == 6 else (int(digits[:4]),)
+    for year in years:
         try:
-            found = _date(year, month, day, hour, minute, second)
+            found = datetime(year, month, day, hour, tzinfo=UTC).timestamp()
         except ValueError:
             continue
-        if found >= begin - 86400.0 and found < begin + _YEAR_S:
+        if len(years) == 1 or begin - 86400.0 <= found < begin + _YEAR_S:
             return found
     return None
-
-
-def _date(year: int, month: int, day: int, hour: int, minute: int, second: int) -> float:
-    whole = datetime(year, month, day, hour, minute, tzinfo=UTC) + timedelta(seconds=second)
-    return whole.timestamp()
 
 
 def _east(zone: bytes) -> float:
@@ -376,7 +373,7 @@ def before(block: bytes, end: int) -> str:
 
 def newest_date(lines: Sequence[bytes]) -> float | None:
     """The latest full date among some lines, as if their zone were UTC: a reference for the stamps without a year beside them."""
-    found = [match for line in lines if (match := find(line)) is not None]
-    full = [match["dated"] or match["glog"] for match in found]
-    dates = [_seconds(key, 0.0) for key in full if len(key.translate(None, b"-: T")) == 14]
-    return max((date for date in dates if date is not None), default=None)
+    keys = [match["dated"] or match["glog"] for line in lines if (match := find(line)) is not None]
+    full = [key for key in keys if len(key.translate(None, b"-: T")) == 14]
+    dates = [(date, key) for key in full if (date := _hour(key[:-6], 0.0)) is not None]
+    return max((date + int(key[-5:-3]) * 60.0 + int(key[-2:]) for date, key in dates), default=None)
