@@ -115,8 +115,14 @@ async def plant(session: Session, planted: Planted, traffic: Traffic) -> bool:
     victim = pids(main, planted.process)[0] if planted.process else main
     os.kill(victim, planted.blow)
     named: list[tuple[str, str]] = []
+    begun = time.monotonic()
+    shown: dict[str, list[str]] = {}
 
     def first_named() -> bool:
+        for each in session.snapshot.engines.values():
+            seen = shown.setdefault(each.id, [])
+            if not seen or not seen[-1].endswith(f" {each.state}"):
+                seen.append(f"{time.monotonic() - begun:.1f} {each.state}")
         if (first := _first(session))[0] and first not in named:
             named.append(first)
         return bool(named)
@@ -136,7 +142,7 @@ async def plant(session: Session, planted: Planted, traffic: Traffic) -> bool:
         flush=True,
     )
     for each in session.snapshot.engines.values():
-        print(f"        {each.id} {each.state}: {each.cause[:150]}", flush=True)
+        print(f"        {each.id} {', '.join(shown[each.id])}: {each.cause[:150]}", flush=True)
     if planted.blow is signal.SIGSTOP:
         os.kill(victim, signal.SIGCONT)
         await _within(lambda: _ready(session), 120.0)

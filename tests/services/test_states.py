@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineSnapshot, EngineState, Exit, Grade, Link, LinkState, Rung
 from console.model.work import Asked
-from console.services.monitoring.states import Evidence, condemn, judge, left_by, vouched_for
+from console.node.places import Key
+from console.node.processes import read_stat
+from console.node.verdicts import ORPHANS, Judged, reason
+from console.services.monitoring.states import UNRECORDED, Evidence, condemn, judge, left_by, vouched_for
 
 KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
 UP = Link(LinkState.UP)
@@ -203,6 +207,18 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "OOM; main process ended (0), 1 process left: 9",
     ),
     (
+        "main ended, and its supervisor is about to record how",
+        _evidence(_run(RunVerdict.ORPHANS, pids=(9,), reason=UNRECORDED), first_error="OOM"),
+        EngineState.DEGRADED,
+        "OOM; main process ended, 1 process left: 9",
+    ),
+    (
+        "main ended, and nobody records how",
+        _evidence(_run(RunVerdict.ORPHANS, pids=(9,), reason="the main process ended unseen")),
+        EngineState.STUCK,
+        "1 process left: 9",
+    ),
+    (
         "main ended by itself, its workers stay",
         _evidence(_run(RunVerdict.ORPHANS, exit=Exit(0), pids=(9,)), exit_age_s=21.0),
         EngineState.STUCK,
@@ -272,6 +288,13 @@ def test_the_state_follows_the_evidence(evidence: Evidence, state: EngineState, 
     assert verdict.state is state
     assert cause in verdict.cause
     assert cause or not verdict.cause
+
+
+@pytest.mark.parametrize("supervised", [True, False])
+def test_the_node_says_the_same_words_of_an_end_that_is_about_to_be_recorded(supervised: bool) -> None:
+    keeper = read_stat(os.getpid()) if supervised else None
+    judged = Judged(Key("d", "e", "r"), ORPHANS, {}, {}, None, None, keeper, [], 0, None, None)
+    assert (reason(judged) == UNRECORDED) is supervised
 
 
 def _engine(name: str, state: EngineState, cause: str = "") -> EngineSnapshot:

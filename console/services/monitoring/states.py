@@ -12,6 +12,8 @@ from console.model.snapshot import EngineSnapshot, EngineState, Grade, Link, Lin
 from console.probes.engine_log import SHARE, Phase
 from console.services.monitoring.cadences import GRACE_S, KILL_S
 
+UNRECORDED = "the main process ended; how is not recorded yet"
+"""What a node says of a run whose supervisor is about to record its end (`console.node.verdicts`)."""
 CLEAN_CODES = frozenset({0, 130, 143})
 """Exit codes of a stop that was asked for (vLLM 0.21: 0; a signal before its signal code is in place: 130 or 143)."""
 
@@ -131,9 +133,10 @@ def _orphans(evidence: Evidence, run: RunState) -> Verdict:
 
 
 def _winds_down(evidence: Evidence, run: RunState) -> bool:
-    """Whether the main process ended by itself a moment ago; what a kill leaves stays."""
-    by_itself = run.exit is not None and run.exit.signal is None
-    return by_itself and evidence.exit_age_s is not None and evidence.exit_age_s < WIND_DOWN_S
+    """Whether the main process ended by itself a moment ago; what a kill leaves stays. Its supervisor soon reports which."""
+    if run.exit is None:
+        return run.reason == UNRECORDED
+    return run.exit.signal is None and evidence.exit_age_s is not None and evidence.exit_age_s < WIND_DOWN_S
 
 
 def _unstopped(evidence: Evidence, run: RunState) -> Verdict:
