@@ -38,8 +38,11 @@ class EndFinder:
         self.over = self.over or over
 
     def death(self, headless: bool, error: LogLine | None) -> str:
-        """What a headless engine died of whose parent ended by itself; empty while it lives or when it was told to end."""
-        if not (headless and self.over) or self.told:
+        """What an engine died of that ended by itself: a worker lost its core before anything else was said, or a headless
+        parent said its last word; empty while it lives or when it was told to end.
+        """
+        lost = self.first is not None and CORE_GONE in self.first.text
+        if self.told or not (lost or (headless and self.over)):
             return ""
         return error.text if error is not None else _SILENT
 

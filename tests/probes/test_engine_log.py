@@ -724,6 +724,12 @@ def test_a_log_dates_the_death_of_its_engine_not_of_its_process(name: str, died_
     assert not state.ready
 
 
+def test_an_engine_whose_worker_lost_its_core_is_dead_before_its_server_says_so() -> None:
+    before, line, after = capture("vllm/engine/deaths", "core0-kill-a.log").partition(b"Parent process exited")
+    assert not _state(before).dead
+    assert "ended without a word" in _state(before + line + after.split(b"\n")[0] + b"\n").dead
+
+
 def test_a_headless_rank_that_was_told_to_end_is_not_called_dead() -> None:
     state = _read("dp/hl_node1.log")
     assert (state.phase, state.dead, state.first_error) == (Phase.ENDED, "", "")

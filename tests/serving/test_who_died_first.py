@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from console.model.run import LogChunk, RunState, RunVerdict
-from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Exit
+from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Exit, Grade, Rung
 from console.services.monitoring.cadences import Cadences
 from console.services.serving.diagnosis import DiagnosisWatch
 from tests.probes.captures import capture
@@ -61,6 +61,9 @@ class Deaths:
         self._report()
         for name, log in self._logs.items():
             scene.monitor.on_log("d0", LogChunk(key(name), 0, log, len(log)))
+        dead = scene.monitor.learnt(key(DEAD))
+        dead.rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
+        dead.works = Rung("works", Grade.FAIL, "500 Internal Server Error")
 
     def ends(self, name: str, after_s: float) -> None:
         """The process of a rank ends with code 0, so many seconds after the blow."""

@@ -14,6 +14,7 @@ from console.model.pace import lasting
 from console.model.service import Service, ServiceState
 from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
 from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.states import is_dead
 
 PROOF_S = Cadences().works_s + Cadences().works_timeout_s + 10.0
 """How long an answer proves that the next one will come: until it must have been asked for again, and answered."""
@@ -99,8 +100,7 @@ def _role(role: str, engines: Sequence[EngineSnapshot], *, proven: bool) -> Word
 
 def _may_serve(engine: EngineSnapshot) -> bool:
     """Whether a degraded engine may answer all the same: one that hangs, died inside, or waits for another one does not."""
-    dead = any(rung.name == "log" and rung.grade is Grade.FAIL for rung in engine.health)
-    return engine.state is EngineState.DEGRADED and not engine.after and not _hangs(engine) and not dead
+    return engine.state is EngineState.DEGRADED and not engine.after and not _hangs(engine) and not is_dead(engine)
 
 
 def _hangs(engine: EngineSnapshot) -> bool:

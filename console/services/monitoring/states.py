@@ -300,8 +300,9 @@ def _lead(first: EngineSnapshot, later: EngineSnapshot, ended_at: Mapping[str, f
 
 def is_dead(engine: EngineSnapshot) -> bool:
     """Whether it ended without being asked, or its log says that it died though its process lives on."""
-    inside = engine.died_at is not None or engine.exit is not None
-    return engine.state in _ENDED or (engine.state is EngineState.DEGRADED and inside)
+    inside = any(rung.name == "log" and rung.grade is Grade.FAIL for rung in engine.health)
+    ended = inside or engine.died_at is not None or engine.exit is not None
+    return engine.state in _ENDED or (engine.state is EngineState.DEGRADED and ended)
 
 
 def death_of(engine: EngineSnapshot, ended_at: Mapping[str, float]) -> float:

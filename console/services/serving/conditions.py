@@ -113,7 +113,7 @@ def facts_of(snapshot: ClusterSnapshot, before: frozenset[tuple[str, str]]) -> I
             yield from _down(snapshot, engine)
         if engine.state in _BROKEN and engine.cause.startswith(_KERNEL):
             yield MEMORY_KILLED, engine.id, engine.cause
-        if engine.state not in (EngineState.READY, EngineState.DEGRADED):
+        if engine.state not in (EngineState.READY, EngineState.DEGRADED) or is_dead(engine):
             continue
         rungs = {rung.name: rung for rung in engine.health}
         if engine.unasked:

@@ -34,6 +34,7 @@ from console.services.logs.clocks import HEAD_BYTES, run_clock
 from console.services.logs.copies import LogBook
 from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
+from console.services.monitoring.states import is_dead
 from console.services.serving.conditions import MEMORY_KILLED, OWN, facts_of
 from console.services.serving.growth import Growth
 from console.services.serving.written import NOWHERE, Written, written
@@ -235,7 +236,8 @@ class DiagnosisWatch:
         yield from facts_of(self._monitor.snapshot, frozenset(self._known.since))
         yield from self._growth.facts(self._monitor.snapshot.engines)
         for engine in self._monitor.snapshot.engines.values():
-            key = self._monitor.current(engine.id) if engine.state in _SERVING else None
+            asked = engine.state in _SERVING and not is_dead(engine)  # what a dead engine answers explains nothing
+            key = self._monitor.current(engine.id) if asked else None
             for fact, seen in (self._monitor.learnt(key).facts if key else {}).items():
                 yield fact, engine.id, seen
 
