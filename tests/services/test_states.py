@@ -379,6 +379,18 @@ def test_a_rank_that_died_by_its_log_is_first_though_its_process_outlives_the_on
     assert [shown[name].after for name in ("mixed-0", "mixed-1", "mixed-2")] == ["mixed-1", "", "mixed-1"]
 
 
+def test_a_group_that_serves_on_with_the_cores_of_a_killed_parent_is_not_condemned() -> None:
+    stuck = _engine("mixed-1", EngineState.STUCK, "main process ended (signal 9), 2 processes left")
+    engines = {each.id: each for each in (_engine("mixed-0", EngineState.READY), stuck)}
+    ends = {"mixed-1": 100.0}
+    for served in ({}, {"mixed-0": 99.0}, {"mixed-0": 100.5}):
+        assert condemn(engines, ends, "", served)["mixed-0"].state is EngineState.DEGRADED
+    assert condemn(engines, ends, "", {"mixed-0": 104.0}) == engines
+    assert condemn(engines, {}, "", {"mixed-0": 104.0})["mixed-0"].state is EngineState.DEGRADED
+    gone = {**engines, "mixed-1": replace(stuck, state=EngineState.FAILED)}
+    assert condemn(gone, ends, "", {"mixed-0": 104.0})["mixed-0"].state is EngineState.DEGRADED
+
+
 def test_a_second_of_the_logs_tells_no_order() -> None:
     engines = {
         each.id: each

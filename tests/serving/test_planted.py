@@ -251,8 +251,14 @@ async def test_a_headless_peer_that_dies(serving: Lab) -> None:
     async with healthy(serving) as session:
         with planted(serving, "m1", "mixed-1", "oom-kill"):
             await is_named(session, "F10", "whole-1")
-            await until(lambda: any(each.first for each in session.snapshot.diagnoses), 30.0)
-            assert next(each for each in session.snapshot.diagnoses if each.first).engine == "whole-1"
+            await until(lambda: first_of(session) == "whole-1", 30.0)
+            async with Load(serving.node("m0").host, 7100) as load:
+                await load.more(8)
+                await until(
+                    lambda: session.snapshot.engines["whole-0"].state is EngineState.READY, 30.0, "it serves on"
+                )
+            assert session.snapshot.engines["whole-1"].state is EngineState.STUCK
+            assert first_of(session) == "whole-1"
         await carry_out(session, await session.operator.prepare("force", ("whole-0", "whole-1")))
         await carry_out(session, await session.operator.prepare("start", ("whole-0",)))
         await is_over(session)

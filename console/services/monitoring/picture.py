@@ -75,12 +75,12 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
     engines = {rank.id: _engine(scene, rank, now) for rank in planned}
     engines.update(_strays(scene, planned, now))
     engines.update(vouched_for(engines, _quiet(scene, engines)))
-    engines = condemn(
-        engines, _ended(scene, engines), next((each.engine for each in scene.diagnoses if each.first), "")
-    )
+    first = next((each.engine for each in scene.diagnoses if each.first), "")
+    records = {rank.id: learnt for rank in ranks if (learnt := _learnt(scene, rank)) is not None}
+    served = {name: at for name, learnt in records.items() if (at := learnt.served_at) is not None}
+    engines = condemn(engines, _ended(scene, engines), first, served)
     if scene.work is None:
         engines.update(left_by(engines, _ended(scene, engines), now))
-    records = {rank.id: learnt for rank in ranks if (learnt := _learnt(scene, rank)) is not None}
     single, grouped = serving_of(ranks, records, now)
     for name, engine in engines.items():
         if engine.state is EngineState.STARTING and (pace := scene.paces.get(engine.group)) is not None:

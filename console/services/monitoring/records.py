@@ -149,6 +149,12 @@ class RunRecord:
         return tuple(rung for rung in (*self.rungs, self.hang or self.works, self.proof) if rung is not None)
 
     @property
+    def served_at(self) -> float | None:
+        """When it was last seen to serve: it moved tokens, or answered a test request; None when never."""
+        answered = self.works.at if self.works is not None and self.works.grade is Grade.OK else None
+        return max((at for at in (answered, self.metrics.moved_at) if at is not None), default=None)
+
+    @property
     def answering(self) -> bool:
         """Whether the HTTP rungs hold."""
         return bool(self.rungs) and all(rung.grade in (Grade.OK, Grade.SKIPPED) for rung in self.rungs)

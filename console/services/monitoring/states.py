@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from console.model.pace import about
 from console.model.run import RunState, RunVerdict
@@ -205,13 +206,17 @@ _ENDED = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 
 
 def condemn(
-    engines: Mapping[str, EngineSnapshot], ended_at: Mapping[str, float], broke_first: str = ""
+    engines: Mapping[str, EngineSnapshot],
+    ended_at: Mapping[str, float],
+    broke_first: str = "",
+    served_at: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, EngineSnapshot]:
     """One dead rank condemns its group: the others cannot serve, and say who died first and how long before them. One that
     hangs holds the others up.
 
     `ended_at` gives the end of each run on the jump host's clock where it is known. `broke_first` is whom the logs name: a
-    server may outlive its peers' although they only followed it.
+    server may outlive its peers' although they only followed it. `served_at` is when each was last seen to serve: cores whose
+    main process was killed go on computing, and then their group goes on serving.
     """
     shown = dict(engines)
     groups: dict[str, list[EngineSnapshot]] = {}
@@ -228,6 +233,8 @@ def condemn(
         ahead = f", {lead} before {second.id} noticed" if second and (lead := _lead(first, second, ended_at)) else ""
         how = "died" if first.state is EngineState.DEGRADED else first.state
         for engine in members:
+            if _outlives(engine, dead, ended_at, served_at):
+                continue
             if engine.state in (EngineState.READY, EngineState.STARTING):
                 named = f"{first.id} on {first.node} {how} first{ahead}"
                 cause = named + (f": {first.cause}" if first.cause else "")
@@ -239,6 +246,20 @@ def condemn(
                     cause = f"{engine.cause}; {named}" if engine.cause else named
                     shown[engine.id] = replace(engine, cause=cause, after=first.id)
     return shown
+
+
+def _outlives(
+    engine: EngineSnapshot,
+    dead: Sequence[EngineSnapshot],
+    ended_at: Mapping[str, float],
+    served_at: Mapping[str, float],
+) -> bool:
+    """Whether a rank serves on with the cores of ranks that are stuck: it was seen to serve since the last of them lost its
+    main process.
+    """
+    if engine.state is not EngineState.READY or any(each.state is not EngineState.STUCK for each in dead):
+        return False
+    return served_at.get(engine.id, -math.inf) > max(death_of(each, ended_at) for each in dead) + LOG_STAMP_S
 
 
 def left_by(

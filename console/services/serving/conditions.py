@@ -221,7 +221,9 @@ def _groups(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
     for group in dict.fromkeys(each.group for each in snapshot.engines.values() if each.role != "proxy" and each.group):
         members = [each for each in snapshot.engines.values() if each.group == group]
         dead = [each for each in members if is_dead(each)]
-        alive = [each for each in members if each.state is EngineState.DEGRADED and each not in dead]
+        orphans = any(each.state is EngineState.STUCK for each in dead)  # with their cores a group may serve on
+        runs = (EngineState.DEGRADED, EngineState.READY) if orphans else (EngineState.DEGRADED,)
+        alive = [each for each in members if each.state in runs and each not in dead]
         causes = {each.after for each in alive}
         dead += [each for each in members if each.state is EngineState.EXITED and each.id in causes]
         for each in dead if alive or len(dead) > 1 else ():
