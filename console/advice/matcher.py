@@ -161,8 +161,9 @@ class Matcher:
         candidates = dict.fromkeys(signature for word in words for signature in self._by_word[word])
         shown = self._shown(text, candidates)
         exact = any(not each.vague and not each.wrapper and each.severity != "advice" for each in shown)
+        explained = {id for each in shown for id in each.explains}
         for signature in shown:
-            if exact and signature.vague:
+            if (exact and signature.vague) or signature.id in explained:
                 continue
             state = self._states[signature.id]
             state.count += 1

@@ -30,7 +30,8 @@ _WRAPPERS = re.compile(
     r"Engine core initialization failed|Worker failed with error|EngineDeadError|EngineCore encountered a fatal error"
     r"|EngineCore failed to start|WorkerProc hit an exception|WorkerProc failed to start|WorkerProc initialization failed"
     r"|AsyncLLM output_handler failed|Exception occurred while running API servers|died with exit code|RuntimeError: cancelled"
-    r"|RuntimeError: Executor failed\.|^NPUModelRunner init failed|(?:Task|Future) exception was never retrieved"
+    r"|RuntimeError: Executor failed\.|(?:Task|Future) exception was never retrieved"
+    r"|[Gg]ot fatal signal from worker|Exception in worker \w+ while processing method"
     r"|Engine core proc \S+ died unexpectedly|Worker proc \S+ died unexpectedly|Parent process exited"
 )
 """They say that something failed elsewhere (vLLM 0.21 v1/engine/core.py, v1/executor/multiproc_executor.py)."""
@@ -48,7 +49,7 @@ _DEADLY = re.compile(
 
 _HARMLESS = re.compile(
     r"^(?:ERROR: )?ld\.so: object|Dumping input data|Dumping scheduler|Error with model error="
-    r"|Can not get running npu info|KeyboardInterrupt|CancelledError|^SystemExit"
+    r"|TBE Subprocess\[\w+\] raise error|Can not get running npu info|KeyboardInterrupt|CancelledError|^SystemExit"
     r"|resource_tracker|(?<![\w.-])107030(?![\w])|ProcessLookupError"
 )
 """A missing preload, dumps of what was being done, CPUs that were not bound, a client's own mistake, the echo of a stop, a query
