@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
-from console.cli.live import connected, opened, settled
+from console.cli.live import connected, opened, settled, until
 from console.cli.options import add_cluster_options
 from console.cli.printer import print_json, print_line
 from console.model.errors import ExitCode, Unreachable
@@ -16,10 +17,13 @@ from console.model.pace import Pace, Skew, about
 from console.model.restart import GroupRestart
 from console.model.service import Service, ServiceState
 from console.model.snapshot import (
+    NOT_ASKED,
     ClusterSnapshot,
     Device,
     Diagnosis,
     EngineSnapshot,
+    EngineState,
+    Grade,
     LinkState,
     NodeSnapshot,
     Task,
@@ -27,8 +31,14 @@ from console.model.snapshot import (
 from console.model.unmanaged import Unmanaged
 from console.probes.sanitize import clean
 from console.services.monitoring.drift import alike
+from console.services.monitoring.service import doors_of
 from console.services.monitoring.unmanaged import lasting
 from console.services.serving.diagnosis import DOWN
+from console.services.session import Session
+
+PROVE_S = 75.0
+"""Two completions at their time limits and the pause between."""
+_ASKED = (EngineState.READY, EngineState.DEGRADED)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,6 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     text = "show nodes and engines as they are"
     parser = subparsers.add_parser("status", help=text, description=text)
     parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
+    parser.add_argument(
+        "--prove", action="store_true", help="send a short request first, to see whether it is answered"
+    )
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 
@@ -50,11 +63,27 @@ async def _run(args: argparse.Namespace) -> int:
         with contextlib.suppress(Unreachable):
             await connected(session)
         await settled(session)
+        if args.prove:
+            await _prove(session)
         snapshot = session.snapshot
     _PRINTERS[args.output](snapshot)
     if any(node.link.state is not LinkState.UP for node in snapshot.nodes.values()):
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED if any(engine.bad for engine in snapshot.engines.values()) else ExitCode.OK
+
+
+async def _prove(session: Session) -> None:
+    """Ask the doors that are ready for a completion, and wait for what comes of it."""
+    asked = time.time()
+    session.works.ask_now()
+    await until(session, lambda: _answered(session.snapshot, asked), PROVE_S)
+
+
+def _answered(snapshot: ClusterSnapshot, asked: float) -> bool:
+    """Whether a door was asked since, or none can be; a first failure is asked again and says nothing yet."""
+    doors = [each for each in doors_of(snapshot.engines.values()) if each.state in _ASKED]
+    rungs = [rung for each in doors for rung in each.health if rung.name == "works" and (rung.at or 0.0) >= asked]
+    return not doors or any(rung.grade is not Grade.UNKNOWN or rung.evidence.startswith(NOT_ASKED) for rung in rungs)
 
 
 def anything_down(snapshot: ClusterSnapshot) -> bool:
@@ -259,7 +288,7 @@ def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
         yield f"until a restart {names[0]}{more} goes on with {'; '.join(lines)}"
     if snapshot.service is not None and snapshot.service.state is ServiceState.UNPROVEN:
         yield ""
-        yield "a completion proves that it serves: dsv4-console verify"
+        yield "a completion proves that it serves: dsv4-console status --prove, or verify"
 
 
 def _trouble(node: NodeSnapshot) -> str:

@@ -46,6 +46,7 @@ from console.services.serving.alerting import AlertWatch, lock_path
 from console.services.serving.diagnosis import DiagnosisWatch
 from console.services.serving.health import HealthWatch
 from console.services.serving.metrics import MetricsWatch
+from console.services.serving.proof_store import ProofStore, proofs_path
 from console.services.serving.verification import Verifier
 from console.services.serving.works import WorksWatch
 from console.services.shell import open_at_engine, open_on_node
@@ -103,12 +104,13 @@ class Session:
         self.evaluator = Evaluator(self._monitor, self._links, self.logs, self.journal, results, who=operator_name())
         self._health = HealthWatch(self._monitor, self._links, cadences)
         self._metrics = MetricsWatch(self._monitor, self._links, cadences)
-        self._works = WorksWatch(self._monitor, self._links, cadences)
+        self.works = WorksWatch(self._monitor, self._links, cadences)
+        self._proofs = ProofStore(self._monitor, proofs_path(self.state_dir, cluster.name))
         self.upkeep = Upkeep(self._monitor, self._links, self.operator, self.state_dir, operator_name())
         self.verifier = Verifier(self._monitor, self._links)
         own = self.state_dir / "signatures.yaml"
         self.diagnosis = DiagnosisWatch(self._monitor, self.logs, cadences, own=own)
-        self._alerts = AlertWatch(self._monitor, self.journal, lock_path(self.state_dir, cluster.name), sends=alerts)
+        self.alerts = AlertWatch(self._monitor, self.journal, lock_path(self.state_dir, cluster.name), sends=alerts)
         self._findings: tuple[Deployment, tuple[Finding, ...]] | None = None
 
     async def open(self) -> None:
@@ -120,14 +122,15 @@ class Session:
         self._monitor.subscribe(self.evaluator.watch.attend)
         self._monitor.subscribe(self._paces.look)
         self._monitor.subscribe(self.regard.attend)
+        self._monitor.subscribe(self._proofs.look)
         services: dict[str, Service] = {
             "monitor": self._monitor.run,
             "following": self._monitor.following.run,
             "health": self._health.run,
             "metrics": self._metrics.run,
-            "works": self._works.run,
+            "works": self.works.run,
             "diagnosis": self.diagnosis.run,
-            "alerts": self._alerts.run,
+            "alerts": self.alerts.run,
             "restarts": self.restarts.run,
             "lease": self._watch_lease,
         }

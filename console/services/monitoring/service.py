@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from console.model.deployment import Deployment
 from console.model.pace import lasting
@@ -37,9 +37,7 @@ def service(
 ) -> Service | None:
     """The verdict; None without a door, and while nothing of the deployment is launched. `began`: engine -> when it started."""
     mine = [each for each in engines if "@" not in each.id]
-    doors = [each for each in mine if each.role == "proxy"] or [
-        each for each in mine if each.role == "mixed" and each.port is not None and not each.headless
-    ]
+    doors = doors_of(mine)
     if not doors:
         return None
     door = next((each for each in doors if each.state is EngineState.READY), doors[0])
@@ -67,6 +65,14 @@ def service(
     if not proof:
         return Service(ServiceState.UNPROVEN, where, model, part or evidence)
     return Service(ServiceState.PART if part else ServiceState.UP, where, model, part)
+
+
+def doors_of(engines: Iterable[EngineSnapshot]) -> list[EngineSnapshot]:
+    """Where requests of users go: to the proxy, else to every engine with a server of its own; none of another deployment."""
+    mine = [each for each in engines if "@" not in each.id]
+    return [each for each in mine if each.role == "proxy"] or [
+        each for each in mine if each.role == "mixed" and each.port is not None and not each.headless
+    ]
 
 
 def _launched(engine: EngineSnapshot) -> bool:

@@ -19,6 +19,7 @@ from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.records import RunRecord
 from console.services.monitoring.rounds import Rounds
+from console.services.monitoring.service import doors_of
 from console.services.serving.access import WANTED, barred
 from console.services.serving.answers import EMPTY_200, EMPTY_500, complaint, proxy_fact
 from console.services.serving.conditions import BAD_ANSWERS, DISAGREE
@@ -60,6 +61,13 @@ class WorksWatch:
     async def run(self) -> None:
         """Watch until cancelled; leaves no question open."""
         await self._rounds.run(self._look)
+
+    def ask_now(self) -> None:
+        """Ask the doors of the deployment at once instead of when they are due."""
+        for door in doors_of(self._monitor.snapshot.engines.values()):
+            key = self._monitor.current(door.id)
+            if key is not None:
+                self._rounds.sooner(key, 0.0)
 
     def _look(self, engine: EngineSnapshot, key: RunKey) -> None:
         learnt = self._monitor.learnt(key)
