@@ -110,8 +110,14 @@ def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Opening:
     words = f"reading {', '.join(str(one.cluster or 'the cluster file') for one in each)}"
     needs = ("console.files", "console.services.session")
 
+    opened: dict[str, Session] = {}
+
     def again(held: Mapping[str, Assignment], layouts: Mapping[str, str]) -> list[Session]:
         sessions = [_session(one, held, layouts) for one in each]
+        for session in sessions:
+            if (before := opened.get(session.cluster.name)) is not None:
+                session.alerts.go_on(before.alerts)
+        opened.update({session.cluster.name: session for session in sessions})
         if recorder is not None:
             _record(recorder, sessions[0])
         return sessions

@@ -185,6 +185,73 @@ def test_a_start_that_is_held_up_by_a_silent_rank_is_one_warning() -> None:
     assert titles(book) == []
 
 
+def hung(second: float, run: str, *, silent: bool, state: EngineState = EngineState.STARTING) -> ClusterSnapshot:
+    """The start of a group in which one rank loads, or says nothing any more."""
+    made = at(second, dict.fromkeys(ALL, EngineState.STARTING))
+    words = {"silent_since": second - 60.0, "held_up": "silent 1m"} if silent else {}
+    engines = {name: replace(each, run=run) for name, each in made.engines.items()}
+    engines["decode-3"] = replace(engines["decode-3"], state=state, phase="load", progress=0.41, **words)  # type: ignore[arg-type]
+    return replace(made, engines=engines)
+
+
+def test_a_load_that_hangs_again_at_every_start_is_one_alert_until_the_group_is_ready_or_stopped() -> None:
+    book = AlertBook(hold_s=0.0, calm_s=30.0)
+    second, told = 100.0, []
+    for run in ("r1", "r2", "r3"):
+        for step, (silent, state) in enumerate(
+            [(False, EngineState.STARTING)] * 6 + [(True, EngineState.STARTING)] * 9 + [(False, EngineState.FAILED)] * 4
+        ):
+            book.take(hung(second + step * 10.0, run, silent=silent, state=state))
+            raised, over = book.news()
+            told += [each.key for each in raised if each.key.startswith("silent")]
+            assert not [each for each in over if each.key.startswith("silent")]
+        second += 200.0
+    assert told == ["silent/decode"]
+    ready = at(second, READY)
+    book.take(replace(ready, engines={name: replace(each, run="r4") for name, each in ready.engines.items()}))
+    assert "silent/decode" in [each.key for each in book.news()[1]]
+
+
+def test_a_start_that_goes_on_after_a_silence_is_no_alert_any_more() -> None:
+    book = AlertBook(hold_s=0.0, calm_s=30.0)
+    book.take(hung(100.0, "r1", silent=True))
+    assert [each.key for each in book.active] == ["silent/decode"]
+    book.take(hung(110.0, "r1", silent=False))
+    book.take(hung(140.0, "r1", silent=False))
+    assert [each.key for each in book.active] == []
+
+
+def test_what_failed_on_a_node_that_is_out_of_sight_now_is_not_over() -> None:
+    book = AlertBook(hold_s=0.0, calm_s=30.0)
+    book.take(at(0.0, DEAD))
+    for second in (10.0, 50.0, 100.0):
+        book.take(at(second, dict.fromkeys(ALL, EngineState.UNREACHABLE)))
+        assert [each.key for each in book.active] == ["group/decode"]
+    book.take(at(110.0))
+    book.take(at(141.0))
+    assert [each.key for each in book.active] == []
+
+
+async def test_what_held_before_the_files_were_read_again_is_neither_news_nor_forgotten(tmp_path: Path) -> None:
+    def watching(name: str) -> tuple[Monitor, AlertWatch]:
+        made = deployment()
+        monitor = Monitor(made, LogBook(tmp_path / "logs" / name, lambda _: None), {}, read_only=True)
+        return monitor, AlertWatch(monitor, Journal(tmp_path / name), tmp_path / "lock", sends=False)
+
+    first, before = watching("a")
+    for second in (0.0, 10.0):
+        first.snapshot = at(second, DEAD)
+        before._take()
+    assert [each.key for each in first.alerts] == ["group/decode"]
+    second_, after = watching("b")
+    after.go_on(before)
+    assert [each.key for each in second_.snapshot.alerts] == ["group/decode"], "the first picture has it already"
+    second_.snapshot = at(20.0, DEAD)
+    after._take()
+    assert [each.key for each in second_.alerts] == ["group/decode"]
+    assert second_.alerts[0].since == first.alerts[0].since
+
+
 def test_links_and_failures_are_grouped_and_errors_come_first_without_secrets() -> None:
     nodes = {name: NodeSnapshot(name, "h", "a3", 16, Link(LinkState.LOST, reason="refused")) for name in ("p0", "d0")}
     text = "--api-key sk-verysecret out of memory"
@@ -202,7 +269,18 @@ def test_links_and_failures_are_grouped_and_errors_come_first_without_secrets() 
 def test_what_follows_the_first_cause_is_told_with_it_but_not_what_the_proxy_does() -> None:
     def failure(signature: str, engine: str, second: float, *, first: bool = False) -> Diagnosis:
         return Diagnosis(
-            signature, "running", signature, "", f"mend {signature}", "", engine, "d0", "", second, True, first=first
+            signature,
+            "running",
+            signature,
+            "",
+            f"mend {signature}",
+            "",
+            engine,
+            "d0",
+            f"log of {signature}",
+            second,
+            True,
+            first=first,
         )
 
     found = (
@@ -215,7 +293,7 @@ def test_what_follows_the_first_cause_is_told_with_it_but_not_what_the_proxy_doe
     book = AlertBook(hold_s=0.0)
     book.take(at(300.0, DEAD, diagnoses=found))
     assert [each.key for each in book.active] == ["group/decode", "C8", "E13", "S2"]
-    assert book.active[0].text.startswith("decode-2 ")
+    assert book.active[0].text == "decode-2 on d1: C8 C8: log of C8", "text and remedy are of one fault"
     assert book.active[0].remedy == "mend C8"
 
 

@@ -143,6 +143,9 @@ def on(command: str) -> ClusterSnapshot:
     [
         ("vllm serve /m --port 7100", True),
         ("/usr/bin/python3 /usr/local/bin/vllm serve /m --port=7100 --host 0.0.0.0", True),
+        ("vllm serve /m --port 7100 --host 10.0.0.1", True),
+        ("vllm serve /m --port 7100 --host n.lab", True),
+        ("vllm serve /m --port 7100 --host=10.0.0.2", False),
         ("vllm serve /m --port 7101", False),
         ("vllm serve /m", False),
         ("vllm serve /m --port", False),

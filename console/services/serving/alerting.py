@@ -65,6 +65,16 @@ class AlertWatch:
             if self._held is not None:
                 os.close(self._held)
 
+    def go_on(self, before: AlertWatch) -> None:
+        """Know what another watch of the same deployment knew: what holds already is no news when the files are read again."""
+        if before._monitor.deployment.name != self._monitor.deployment.name:
+            return
+        self._book = before._book.copy(hold_s=self._wanted.hold)
+        self._raised, self._over, self._sent_at = dict(before._raised), dict(before._over), before._sent_at
+        self._news_at = before._news_at
+        self._monitor.alerts = self._book.active
+        self._monitor.publish()
+
     def _take(self) -> None:
         self._book.take(self._monitor.snapshot)
         raised, over = self._book.news()

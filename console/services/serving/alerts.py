@@ -80,7 +80,9 @@ def _groups(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Alert
             names = tuple(each.id for each in bad)
             why = next((each for each in snapshot.diagnoses if each.first and each.engine in names), None)
             lead = next((each for each in bad if why is not None and each.id == why.engine), bad[0])
-            text = f"{lead.id} on {lead.node}: {lead.cause or lead.state}"
+            # Text and remedy are of one fault: the state may be laid to another than the log tells of.
+            seen = (lead.cause or lead.state) if why is None else f"{why.signature} {why.title}: {why.text}"
+            text = f"{lead.id} on {lead.node}: {seen}"
             remedy = why.remedy if why is not None else f"see logs {lead.id}"
             level: Level = "error" if broken else "warning"
             yield Alert(f"group/{group}", level, title, snapshot.at, text, remedy, names)
@@ -145,6 +147,14 @@ class AlertBook:
         self._raised: dict[str, Alert] = {}
         self._over: dict[str, Alert] = {}
 
+    def copy(self, *, hold_s: float) -> AlertBook:
+        """The same knowledge in a book of its own, with another time that something must hold."""
+        made = AlertBook(hold_s=hold_s, calm_s=self._calm_s)
+        made._seen, made._active, made._gone = dict(self._seen), dict(self._active), dict(self._gone)
+        made._raised, made._over = dict(self._raised), dict(self._over)
+        made._runs = {key: dict(runs) for key, runs in self._runs.items()}
+        return made
+
     @property
     def active(self) -> tuple[Alert, ...]:
         """The alerts that hold, errors first, then by age."""
@@ -169,6 +179,8 @@ class AlertBook:
                 self._active[key] = self._raised[key] = each
                 self._over.pop(key, None)
         for key in [key for key in self._active if key not in self._seen]:
+            if self._undecided(key, snapshot):
+                self._gone[key] = now
             calm = now - self._gone.setdefault(key, now) >= self._calm_s
             if calm or self._mended(key, snapshot):
                 self._over[key] = self._active.pop(key)
@@ -176,9 +188,24 @@ class AlertBook:
                 del self._gone[key]
         self._runs = {key: runs for key, runs in self._runs.items() if key in self._seen or key in self._active}
 
+    def _undecided(self, key: str, snapshot: ClusterSnapshot) -> bool:
+        """Whether its being gone says nothing yet: who showed it is out of sight, or a start that hung failed or was begun anew.
+
+        What hung once may hang again at the same place, so the alert holds over the starts until one of them comes further.
+        """
+        runs = self._runs.get(key, {})
+        shown = [each for name in runs if (each := snapshot.engines.get(name))]
+        if any(each.state is EngineState.UNREACHABLE for each in shown):
+            return True
+        return key.startswith("silent/") and any(
+            each.run != runs[each.id] or each.state not in (EngineState.STARTING, EngineState.READY) for each in shown
+        )
+
     def _mended(self, key: str, snapshot: ClusterSnapshot) -> bool:
         """Whether it cannot come back by itself: its whole group is ready again or stopped, or other runs of its engines are."""
         runs = self._runs.get(key, {})
+        if key.startswith("silent/") and snapshot.work is not None:
+            return False
         group = [each for each in snapshot.engines.values() if key in (f"group/{each.group}", f"silent/{each.group}")]
         later = [each for name, run in runs.items() if (each := snapshot.engines.get(name)) and each.run != run]
         shown = [each for name in runs if (each := snapshot.engines.get(name))]

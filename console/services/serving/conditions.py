@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from console.advice.signatures import Signature
 from console.advice.timeline import PEER_DEAD
+from console.model.deployment import is_address
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade, Rung
 from console.services.monitoring.service import listed_counts
 from console.services.monitoring.states import is_dead
@@ -159,21 +160,38 @@ def _down(snapshot: ClusterSnapshot, proxy: EngineSnapshot) -> Iterator[tuple[st
 
 
 def _shared(snapshot: ClusterSnapshot, engine: EngineSnapshot) -> Iterator[tuple[str, str, str]]:
-    """A vLLM nobody here keeps, started with the engine's port on its node."""
+    """A vLLM nobody here keeps, started with the engine's port at an address of the node that is the engine's too."""
     node = snapshot.nodes.get(engine.node)
     for each in node.unmanaged if node is not None and engine.port is not None else ():
         words = each.command.split()
-        if "serve" in words and _port_of(words) == engine.port:
+        if "serve" in words and _port_of(words) == engine.port and _same_address(snapshot, engine, words):
             who = f"pid {each.pid}" + (f" of {each.owner}" if each.owner else "")
             yield "port-shared", engine.id, f"{who} on {engine.node} serves at port {engine.port} too"
 
 
 def _port_of(words: Sequence[str]) -> int:
     """The port of a `vllm serve` by its words; its default is 8000."""
-    found = "8000"
-    for word, after in zip(words, [*words[1:], ""], strict=True):
-        found = after if word == "--port" else word[7:] if word.startswith("--port=") else found
+    found = _flag(words, "--port") or "8000"
     return int(found) if found.isascii() and found.isdecimal() and len(found) < 6 else 0
+
+
+def _same_address(snapshot: ClusterSnapshot, engine: EngineSnapshot, words: Sequence[str]) -> bool:
+    """Whether a server that was given `--host` stands in the engine's way: at every address, or at the engine's own.
+
+    Nodes that share a machine differ in nothing else. An address that is a name may be any.
+    """
+    host = _flag(words, "--host")
+    node = snapshot.nodes[engine.node]
+    mine = {node.host, *(address for address, _ in node.system.addresses)} if is_address(node.host) else set()
+    return not is_address(host) or host in ("0.0.0.0", "::") or not mine or host in mine
+
+
+def _flag(words: Sequence[str], name: str) -> str:
+    """The last value of a flag on a command line; empty without one."""
+    found = ""
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        found = after if word == name else word[len(name) + 1 :] if word.startswith(f"{name}=") else found
+    return found
 
 
 def _load(engine: EngineSnapshot, before: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
