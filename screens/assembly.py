@@ -104,4 +104,6 @@ async def begin(screen: MainScreen) -> None:
     screen.dress()
     if screen.grid.cluster:
         screen.grid.move(1)
+    if not screen.console.session.deployment.layout.chosen:
+        screen.editing.layout("")
     screen.set_interval(1 / screen.console.options.frames_per_s, screen.tick)

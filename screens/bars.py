@@ -64,7 +64,7 @@ class Header(Bar):
         """Draw the moment; the least important parts go when room is short. `only` says which rows the grid shows."""
         safe = f" {replay or 'READ-ONLY'} "
         mode: Span = (safe, "readonly") if replay or snapshot.read_only else (" ARMED ", "armed")
-        head: list[Span] = [(f" {shown(snapshot.cluster)}", "title"), (f" {shown(snapshot.deployment)} ", "dim"), mode]
+        head: list[Span] = [(f" {shown(snapshot.cluster)}", "title"), (f" {_deployed(snapshot)} ", "dim"), mode]
         parts: list[Line] = [((f" CONSOLE FAULT: {shown(each)} ", "fail"),) for each in snapshot.faults]
         if frozen_at is not None:
             parts.append(((f" FROZEN {time.strftime('%H:%M:%S', time.localtime(frozen_at))} ", "readonly"),))
@@ -121,6 +121,10 @@ class Header(Bar):
     def _counts(self, snapshot: ClusterSnapshot) -> Line:
         counts = signs_of(snapshot.engines.values())
         return tuple((f" {self.pen.sign(sign)} {count} {sign.word}", sign.role) for sign, _, count in counts)
+
+
+def _deployed(snapshot: ClusterSnapshot) -> str:
+    return shown(snapshot.deployment) or "no layout (:layout)"
 
 
 def _leads_on(snapshot: ClusterSnapshot) -> tuple[str, str]:

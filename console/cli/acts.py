@@ -91,7 +91,9 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     override = overrides(getattr(args, "override", ()))
-    async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run) as session:
+    async with opened(
+        args, read_only=False if args.dry_run else None, acts=not args.dry_run, look=_of_no_layout(args)
+    ) as session:
         await connected(session, listed=args.verb == "force")
         if args.verb != "force" and (session.deployment.layout.proxy is not None or anything_down(session.snapshot)):
             await settled(session)
@@ -118,6 +120,11 @@ async def _run(args: argparse.Namespace) -> int:
         if result.taken_over:
             print_message(f"taken over by {result.taken_over}: no further step was begun")
         return _code(plan, result)
+
+
+def _of_no_layout(args: argparse.Namespace) -> bool:
+    """Whether it is about a process that no layout plans."""
+    return getattr(args, "unmanaged", None) is not None
 
 
 async def _prepared(args: argparse.Namespace, session: Session) -> Plan:

@@ -30,13 +30,14 @@ async def opened(
     acts: bool = False,
     restarts: bool = False,
     alerts: bool = False,
+    look: bool = False,
 ) -> AsyncIterator[Session]:
     """The session the options mean; `read_only` overrides what they say. Raises Refused when it is for acts and read-only:
     before a node is dialled, for the core would refuse them all.
 
-    `restarts` carries out restart policies, `alerts` sends alerts where the cluster file says.
+    To `look` no layout is needed. `restarts` carries out restart policies, `alerts` sends alerts where the cluster file says.
     """
-    deployment = deployment_of(args)
+    deployment = deployment_of(args, look=look)
     safe = read_only_of(args, deployment.cluster) if read_only is None else read_only
     if acts and safe:
         way = "leave --readonly away" if args.readonly else "arm it with --write"

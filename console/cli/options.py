@@ -72,11 +72,18 @@ def cluster_of(args: argparse.Namespace) -> Cluster:
     return Adopted(state_home(), cluster.name).applied(cluster)
 
 
-def layout_of(args: argparse.Namespace, cluster: Cluster | None) -> Layout:
-    """The layout that is meant. Raises UsageError when none is named and none was used before."""
+def layout_of(args: argparse.Namespace, cluster: Cluster | None, *, look: bool = False) -> Layout:
+    """The layout that is meant. Raises UsageError when none is named and none was used before.
+
+    To `look` at a cluster none is needed: what stands for one then has no group.
+    """
     from console.files import load_layout, shipped_layouts
 
     named: str | None = args.layout or (remembered_layout(cluster) if cluster else None)
+    if named is None and look and cluster is not None and not args.assign:
+        from console.model.layout import no_layout
+
+        return no_layout(next(iter(cluster.nodes.values())).hardware)
     if named is None:
         raise UsageError("no layout", hint=f"give one with --layout NAME|FILE; shipped: {', '.join(shipped_layouts())}")
     if not args.layout and named not in shipped_layouts() and not Path(named).exists():
@@ -99,6 +106,8 @@ def _base(cluster: Cluster, layout: Layout) -> Assignment:
     from console.files import load_assignment
     from console.model.deployment import Assignment
 
+    if not layout.chosen:
+        return Assignment()
     saved = assignment_path(state_home(), cluster.name, layout.name)
     kept = load_assignment(saved) if saved.exists() else Assignment(dict(layout.assign))
     return fitting(kept, cluster, layout)
@@ -136,12 +145,12 @@ def parse_assign(words: list[str], cluster: Cluster, layout: Layout) -> dict[str
     return given
 
 
-def deployment_of(args: argparse.Namespace) -> Deployment:
-    """Cluster, layout and assignment together."""
+def deployment_of(args: argparse.Namespace, *, look: bool = False) -> Deployment:
+    """Cluster, layout and assignment together; to `look`, without a layout where none is named."""
     from console.model.deployment import Deployment
 
     cluster = cluster_of(args)
-    layout = layout_of(args, cluster)
+    layout = layout_of(args, cluster, look=look)
     return Deployment(cluster, layout, assignment_of(args, cluster, layout))
 
 
@@ -157,6 +166,8 @@ def remember_layout(cluster: Cluster, layout: Layout) -> None:
     """
     from console.files import is_shipped, save_text
 
+    if not layout.chosen:
+        return
     named = layout.name if is_shipped(layout) or layout.source is None else str(Path(layout.source.path).absolute())
     target = _remembered(cluster)
     try:

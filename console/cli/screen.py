@@ -189,7 +189,7 @@ def _session(args: argparse.Namespace, held: Mapping[str, Assignment], layouts: 
 
     cluster = cluster_of(args)
     named = layouts.get(cluster.name)
-    layout = layout_of(args, cluster) if named is None else load_layout(named)
+    layout = layout_of(args, cluster, look=True) if named is None else load_layout(named)
     remember_layout(cluster, layout)
     read_only = read_only_of(args, cluster)
     now = held.get(cluster.name)

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace) -> int:
-    async with opened(args) as session:
+    async with opened(args, look=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
         await settled(session)
@@ -95,7 +95,7 @@ def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
     """The status as the JSON document of the contract."""
     return {
         "cluster": snapshot.cluster,
-        "deployment": snapshot.deployment,
+        "deployment": snapshot.deployment or None,
         "service": _service(snapshot.service),
         "nodes": {name: _node(node, snapshot.at) for name, node in snapshot.nodes.items()},
         "engines": [_engine(engine) for engine in snapshot.engines.values()],
@@ -235,9 +235,8 @@ def _print_jsonl(snapshot: ClusterSnapshot) -> None:
 
 
 def _print_table(snapshot: ClusterSnapshot) -> None:
-    print_line(
-        f"{snapshot.cluster}  {snapshot.deployment}" + (f"  {snapshot.service.words()}" if snapshot.service else "")
-    )
+    service = f"  {snapshot.service.words()}" if snapshot.service else ""
+    print_line(f"{snapshot.cluster}  {snapshot.deployment or 'no layout'}{service}")
     print_line(f"{'NODE':12} {'LINK':11} {'DEVICES':9} {'HBM MiB':>15} {'TEMP':>5} {'AGE':>6}  REASON")
     for node in snapshot.nodes.values():
         print_line(_node_row(node, snapshot.at))

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     printer = _Printer(args.output, events=not args.alerts)
-    async with opened(args, read_only=True, alerts=True) as session:
+    async with opened(args, read_only=True, alerts=True, look=True) as session:
         wanted = session.cluster.alerts
         where = [*([wanted.command[0]] if wanted.command else []), *(["the webhook"] if wanted.webhook else [])]
         print_message(

@@ -277,6 +277,11 @@ class Layout(Written):
                 raise ValueError(f"there is no group {name!r} (groups: {', '.join(groups)})")
         return value
 
+    @property
+    def chosen(self) -> bool:
+        """Whether it is a layout at all: False of what stands for one while an operator only looks at a cluster."""
+        return bool(self.groups)
+
     def shaped(self, shapes: Mapping[str, Shape], copies: Mapping[str, str] | None = None) -> Layout:
         """The layout as written, its groups in these shapes, each followed by its copies (name → group).
 
@@ -326,6 +331,12 @@ class Layout(Written):
             if peer is not None:
                 sizes[role] = {"dp_size": peer.data_parallel.size, "tp_size": peer.tensor_parallel}
         return sizes
+
+
+def no_layout(hardware: Hardware) -> Layout:
+    """What stands for a layout where none is chosen: without a group, so that no engine is planned anywhere."""
+    model = Model.model_construct(path="")
+    return Layout.model_construct(name="", hardware=hardware, model=model, groups={})
 
 
 def _in_shape(group: Group, shape: Shape) -> Group:

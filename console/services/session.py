@@ -27,6 +27,7 @@ from console.remote.link import NodeLink
 from console.remote.ssh import Dialer
 from console.rules import check
 from console.services.assigning import assignment as operations
+from console.services.assigning.layout_choice import must_be_chosen
 from console.services.assigning.roles import Change, Roles
 from console.services.evaluation.evaluator import Evaluator
 from console.services.logs.copies import LogBook
@@ -157,6 +158,8 @@ class Session:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What the rules say about the deployment."""
+        if not self.deployment.layout.chosen:
+            return ()
         if self._findings is None or self._findings[0] is not self.deployment:
             self._findings = (self.deployment, check(self.deployment))
         return self._findings[1]
@@ -176,7 +179,11 @@ class Session:
             self.change(lambda now: operations.assign(now, group, nodes))
 
     def change(self, operation: Change) -> None:
-        """Do one operation of `assigning.assignment` (move, swap, resize …) as one step that can be taken back."""
+        """Do one operation of `assigning.assignment` (move, swap, resize …) as one step that can be taken back.
+
+        Raises Refused without a layout.
+        """
+        must_be_chosen(self.deployment)
         self._roles.change(operation)
 
     def fill(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from console.files import shipped_layouts
 from console.model.plan import Verb
 from screens.acting.evaluations import BEGINNINGS
 from screens.acting.log_actions import LASTS
@@ -101,6 +102,7 @@ class CommandLine:
         words += [f"cluster {each.cluster.name}" for each in fleet.sessions if fleet.several] if fleet else []
         words += [f"{verb} {name}" for verb in _VERBS if not snapshot.read_only for name in snapshot.engines]
         words += [f"last {word}" for word in (*LASTS, "all")]
+        words += ["layout", *(f"layout {name}" for name in shipped_layouts())]
         return words + [f"log {name}" for name in snapshot.engines] + [f"theme {name}" for name in LOOKS]
 
     def command(self, text: str) -> None:
@@ -118,6 +120,7 @@ class CommandLine:
             "log": lambda: self._log(rest),
             **({"logs": lambda: self._log(rest)} if rest else {}),
             "filter": lambda: screen.grid.look_for(rest),
+            "layout": lambda: screen.editing.layout(rest),
             "theme": lambda: self._found(screen.console.wear(rest), "theme", rest),
         }
         if not verb:

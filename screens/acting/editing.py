@@ -36,6 +36,10 @@ class Editing:
         """`:edit layout` and `:edit cluster`."""
         return {"edit": self._named}
 
+    def layout(self, name: str) -> None:
+        """`:layout NAME`, and what there is to choose from without a name."""
+        self._reloading.layout(name)
+
     def edit(self) -> None:
         """The file and line that the row under a pane's cursor is about, else the layout."""
         here = pointed(self._screen.focused)

@@ -59,7 +59,8 @@ class EngineActs:
         else:
             chosen, marks = screen.grid.chosen_engines(), screen.grid.view.marks
         if not chosen:
-            screen.notify("no engine here: give the node to a group first (a)", severity="warning", markup=False)
+            if self._layout_chosen():
+                screen.notify("no engine here: give the node to a group first (a)", severity="warning", markup=False)
             return
         operator = screen.console.session.operator
         target = f"{len(chosen)} engine{'s' if len(chosen) != 1 else ''}"
@@ -184,7 +185,15 @@ class EngineActs:
         if not nodes:
             screen.notify("no node here", severity="warning", markup=False)
             return
-        set_off(screen, "act", self._assign, nodes)
+        if self._layout_chosen():
+            set_off(screen, "act", self._assign, nodes)
+
+    def _layout_chosen(self) -> bool:
+        """Whether there is a layout to act by; where there is none, those that fit are offered."""
+        chosen = self._screen.console.session.deployment.layout.chosen
+        if not chosen:
+            self._screen.editing.layout("")
+        return chosen
 
     async def _assign(self, nodes: tuple[str, ...]) -> None:
         session = self._screen.console.session

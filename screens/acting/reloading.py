@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
+from console.services.assigning.layout_choice import fits
 from console.services.assigning.layout_files import named
 from screens.actions import BY_ID
 from screens.fleet import Fleet
+from screens.lines import Line, Row, fit, shown
 from screens.widgets import Verbs
 from screens.working import set_off
 
@@ -45,14 +47,48 @@ class Reloading:
             return True
         return False
 
-    async def read_again(self, layouts: Mapping[str, str]) -> None:
-        """Take the files as they are now; `layouts` are other ones to be read instead, by cluster."""
+    def layout(self, name: str) -> None:
+        """Mean this layout, shipped or a file, for the cluster that is meant; without a name, offer those that are shipped."""
+        if name and not self.refused():
+            cluster = self._screen.console.session.cluster.name
+            set_off(self._screen, "reload", self.read_again, {cluster: name}, True)
+        elif not name:
+            set_off(self._screen, "say", self._offer)
+
+    async def _offer(self) -> None:
+        """The shipped layouts, those first that the cluster can carry."""
+        cluster = self._screen.console.session.cluster
+        rows = []
+        for at, fit_ in enumerate(found := fits(cluster)):
+            if not at or found[at - 1].fits is not fit_.fits:
+                words = "fit this cluster" if fit_.fits else "do not fit this cluster"
+                rows.append(Row(f"-{words}", ((words, "title under"),)))
+            role = "plain" if fit_.fits else "dim"
+            head: Line = (
+                (fit(fit_.layout.name, 14), "key" if fit_.fits else "dim"),
+                (fit(fit_.words(), 31) + " ", role),
+            )
+            rows.append(Row(f":layout {fit_.layout.name}", (*head, (shown(fit_.layout.title), role))))
+        none = "" if self._screen.console.session.deployment.layout.chosen else "no layout is chosen; "
+        title = f"{shown(cluster.name)}: {none}which one? esc: only look; a file of yours: :layout FILE"
+        await self._screen.lookup.offer(title, rows)
+
+    async def read_again(self, layouts: Mapping[str, str], anew: bool = False) -> None:
+        """Take the files as they are now; `layouts` are other ones to be read instead, by cluster.
+
+        With `anew` roles are not taken along to those: they are what was kept for the cluster with that layout.
+        """
         console = self._screen.console
         again, fleet = console.opening.again, console.fleet
         if again is None or fleet is None:
             return
-        held = {each.cluster.name: each.deployment.assignment for each in fleet.sessions}
-        meant = {each.cluster.name: named(each.deployment.layout) for each in fleet.sessions}
+        chosen = [each for each in fleet.sessions if each.deployment.layout.chosen]
+        held = {
+            each.cluster.name: each.deployment.assignment
+            for each in chosen
+            if not (anew and each.cluster.name in layouts)
+        }
+        meant = {each.cluster.name: named(each.deployment.layout) for each in chosen}
         try:
             fresh = Fleet(again(held, {**meant, **layouts}))
         except ConsoleError as error:

@@ -21,6 +21,7 @@ from console.model.payload import EngineLaunches
 from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent, Verb
 from console.model.snapshot import EventLevel
 from console.remote.link import NodeLink
+from console.services.assigning.layout_choice import must_be_chosen
 from console.services.assigning.roles import Roles, free_devices
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.picture import current_run
@@ -78,6 +79,8 @@ class Operator:
         NothingToDo when all is so already, Unreachable when nobody knows that, UsageError for unknown names.
         """
         self._must_be_armed()
+        if verb in ("start", "restart"):
+            must_be_chosen(self._monitor.deployment)
         maker = PlanMaker(self._monitor.deployment, self._monitor.snapshot, drain_s=drain_s)
         plan = rolling(maker, engines) if in_turn else maker.make(verb, engines)
         if not plan.stages:

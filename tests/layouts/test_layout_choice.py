@@ -1,0 +1,95 @@
+"""A cluster without a layout can be looked at; what needs one is refused with the way to choose it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from console.cli.options import deployment_of, remember_layout
+from console.cli.status import document
+from console.model.cluster import HARDWARE, Cluster, Node
+from console.model.deployment import Assignment
+from console.model.errors import Refused, UsageError
+from console.model.layout import no_layout
+from console.model.run import RunKey, RunState, RunVerdict
+from console.model.snapshot import EngineState, Link, LinkState
+from console.rules import check
+from console.services.assigning.layout_choice import HOW, fits
+from console.services.session import Session
+from tests.services.test_monitor import READY_LOG, probed
+
+
+def cluster(kind: str, count: int) -> Cluster:
+    """So many nodes of a kind, which nobody can dial."""
+    nodes = {
+        f"n{at}": Node(name=f"n{at}", host=f"127.0.0.{at + 1}", port=1, hardware=HARDWARE[kind]) for at in range(count)
+    }
+    return Cluster(name="lab", nodes=nodes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "first"),
+    [
+        ("a3", 4, ["a3-pd", "a3-mixed", "a3-pd-flash"]),
+        ("a3", 1, []),
+        ("a2", 5, ["a2-mixed"]),
+        ("a2", 8, ["a2-pd", "a2-mixed"]),
+    ],
+)
+def test_layouts_that_the_hardware_can_carry_come_first_the_largest_before(
+    kind: str, count: int, first: list[str]
+) -> None:
+    found = fits(cluster(kind, count))
+    assert sorted(each.layout.name for each in found if each.fits) == sorted(first)
+    assert [each.fits for each in found] == sorted((each.fits for each in found), reverse=True)
+    nodes = [each.nodes for each in found if each.fits]
+    assert nodes == sorted(nodes, reverse=True)
+    missing = next((each for each in found if not each.fits and each.layout.hardware.name == kind), None)
+    assert missing is None or missing.words().endswith(f"; the cluster has {count}")
+
+
+def options(file: Path, **more: object) -> argparse.Namespace:
+    """What the command line gives."""
+    return argparse.Namespace(**{"cluster": file, "layout": None, "assign": [], **more})
+
+
+def test_a_cluster_file_alone_is_enough_to_look_and_not_to_act(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    file = tmp_path / "cluster.yaml"
+    file.write_text("name: lab\ndefaults: {hardware: a3}\nnodes:\n  n0: {host: 10.0.0.1}\n")
+    made = deployment_of(options(file), look=True)
+    assert (made.name, made.ranks(), made.proxy_rank(), check(made)) == ("", (), None, ())
+    remember_layout(made.cluster, made.layout)
+    with pytest.raises(UsageError, match="no layout"):
+        deployment_of(options(file))
+    with pytest.raises(UsageError, match="no layout"):
+        deployment_of(options(file, assign=["decode=n0"]), look=True)
+
+
+async def test_a_session_without_a_layout_shows_what_runs_and_refuses_what_needs_one(tmp_path: Path) -> None:
+    made = cluster("a3", 2)
+    session = Session(made, no_layout(HARDWARE["a3"]), Assignment(), state_dir=tmp_path)
+    monitor = session._monitor
+    key = RunKey("a3-pd", "decode-3", "20260101T000000Z-0000")
+    for name in made.nodes:
+        monitor.on_link(name, Link(LinkState.UP, 1.0))
+        monitor.on_runs(name, (RunState(key, RunVerdict.RUNNING, pid=7),) if name == "n0" else (), (), 0.0)
+        probed(monitor, name)
+    monitor.learnt(key).log.feed(READY_LOG, 1.0)
+    monitor.publish()
+    snapshot = session.snapshot
+    assert snapshot.complete
+    assert {name: each.state for name, each in snapshot.engines.items()} == {"a3-pd/decode-3@n0": EngineState.READY}
+    told = document(snapshot)
+    assert (told["deployment"], told["service"], list(told["nodes"])) == (None, None, ["n0", "n1"])
+    assert session.findings == ()
+    with pytest.raises(Refused, match="no layout is chosen") as error:
+        session.assign("decode", ["n0"])
+    assert error.value.hint == HOW
+    with pytest.raises(Refused, match="no layout is chosen"):
+        session.fill()
+    with pytest.raises(Refused, match="no layout is chosen"):
+        await session.operator.prepare("start", [])
+    await session.close()
