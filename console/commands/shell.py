@@ -22,9 +22,9 @@ def shell_words(cluster: Cluster, node: Node, own_keys: Path, container: str = "
     """
     words = _ssh(cluster, node, own_keys)
     if not container:
-        return (*words, node.host)
+        return (*words, "--", node.host)
     inside = (*(("sudo", "-n") if node.sudo else ()), *node.runtime.words, "exec", "-it", container, *_INSIDE)
-    return (*words, "-t", node.host, join(inside))
+    return (*words, "-t", "--", node.host, join(inside))
 
 
 def _ssh(cluster: Cluster, node: Node, own_keys: Path) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def _through(cluster: Cluster, jump: str, own_keys: Path) -> str:
         known = Node(name=last, host=host, user=user or None, port=int(port) if port.isdigit() else None)
         known = known.model_copy(update={"jump": ",".join(before) or None})
     words: Sequence[str] = _ssh(cluster, known, own_keys)
-    return f"{join(each.replace('%', '%%') for each in words)} -W '[%h]:%p' {join([known.host.replace('%', '%%')])}"
+    return f"{join(each.replace('%', '%%') for each in words)} -W '[%h]:%p' -- {join([known.host.replace('%', '%%')])}"
 
 
 def _file(path: Path) -> str:

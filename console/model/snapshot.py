@@ -33,6 +33,8 @@ class Link:
     hint: str = ""
     round_trip_s: float | None = None
     retry_at: float | None = None
+    question: bool = False
+    """It waits for whether an unknown host key is to be trusted; a changed one is no question."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from console.model.errors import LinkLost, NodeError, Unreachable
 from console.node.bootstrap import DAMAGED, TOO_OLD
 from console.node.frames import MARKER, MAX_SAID, Decoder, FrameError, Header, pack
 from console.remote.bundle import first_bytes, helper_command
-from console.remote.ssh import DialError
+from console.remote.reasons import DialError
 from console.remote.wire import WireError
 
 START_S = 30.0
@@ -301,6 +301,10 @@ def _no_helper(node: Node, status: int, said: str) -> DialError:
         return DialError(text, blocked=True, hint="set `python` of the node to an interpreter, 3.7 or later")
     if status == DAMAGED:
         return DialError(f"{node.name}: the helper arrived damaged", blocked=False)
+    if node.sudo and "must have a tty" in said:
+        text = f"{node.name}: its sudo wants a terminal (requiretty): {last}"
+        user = node.user or "USER"
+        return DialError(text, blocked=True, hint=f"add a line to its sudoers (visudo): Defaults:{user} !requiretty")
     if node.sudo and ("sudo" in said or status == 1):
         text = f"{node.name}: sudo -n refused: {last}"
         return DialError(text, blocked=True, hint="allow it without a password (NOPASSWD), or connect as root")

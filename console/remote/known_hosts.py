@@ -41,6 +41,11 @@ class KnownHosts:
         trusted, authorities, *_ = asyncssh.match_known_hosts(self.load(), host, address, port)
         return bool(trusted or authorities)
 
+    def types(self, host: str, port: int) -> tuple[str, ...]:
+        """Types of the keys that are trusted for a host; none where an authority vouches for it, whatever key it has."""
+        trusted, authorities, *_ = asyncssh.match_known_hosts(self.load(), host, "", port)
+        return () if authorities else tuple(sorted({key.get_algorithm() for key in trusted}))
+
     def add(self, host: str, port: int, key: asyncssh.SSHKey) -> None:
         """Trust a key for a host from now on. Raises ConsoleError when it cannot be written."""
         name = host if port == 22 else f"[{host}]:{port}"

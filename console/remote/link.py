@@ -22,8 +22,9 @@ from console.node.frames import Header
 from console.remote.channel import START_S, HelperChannel
 from console.remote.hearing import Hearing, Watcher, watch_body
 from console.remote.http import AsyncHttp
+from console.remote.reasons import DialError
 from console.remote.requests import Requests
-from console.remote.ssh import Dialer, DialError, end_connection
+from console.remote.ssh import Dialer, end_connection
 from console.remote.standing import Standing
 
 PING_S = 5.0
@@ -151,7 +152,7 @@ class NodeLink(Requests):
             began = time.monotonic()
             error = await _outcome(self.node.name, self._serve())
             if error.blocked:
-                self._standing.set(LinkState.BLOCKED, str(error), error.hint)
+                self._standing.set(LinkState.BLOCKED, str(error), error.hint, question=error.question)
                 await _first(self._retry, accepted)
                 continue
             wait_s = FIRST_WAIT_S if time.monotonic() - began > HEALTHY_S else wait_s

@@ -8,24 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import Awaitable
+import os
+import shlex
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
-from console.model.cluster import Cluster, Node
+from console.model.cluster import Cluster, Node, SshFiles
 from console.model.errors import ConsoleError, UsageError
 from console.remote.known_hosts import KnownHosts
+from console.remote.reasons import CONNECT_S, DialError, Way, entry, why_not
 
-CONNECT_S = 15.0
 LOGIN_S = 20.0
 KEEPALIVE_S = 10
 KEEPALIVE_COUNT = 3
 HANDSHAKES_PER_SERVER = 4
 """sshd begins to drop connections at 10 that have not logged in (MaxStartups 10:30:100)."""
 HANDSHAKES = 16
+_ALGORITHMS = {
+    "ssh-ed25519": ("ssh-ed25519",),
+    "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
+    "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
+    "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
+    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
+}
+"""Type of a host key -> the signatures it makes."""
 CIPHERS = (
     "aes128-gcm@openssh.com",
     "aes256-gcm@openssh.com",
@@ -51,23 +61,25 @@ class ShownKey:
         return f"{self.key.get_algorithm()} {self.key.get_fingerprint()}"
 
 
-class DialError(ConsoleError):
-    """A node could not be reached. `blocked` says that trying again changes nothing until somebody acts."""
-
-    def __init__(self, message: str, *, blocked: bool, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.blocked = blocked
-
-
 class _Client(asyncssh.SSHClient):
-    """Hears of host keys that are not in the known hosts, and remembers them for the question."""
+    """Hears of host keys that are not in the known hosts, and of the ways to log in that the server takes."""
 
     def __init__(self) -> None:
         self.shown: tuple[str, int, asyncssh.SSHKey] | None = None
+        self.offered: set[str] = set()
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         self.shown = (host, port, key)
         return False
+
+    def public_key_auth_requested(self) -> None:
+        self.offered.add("publickey")
+
+    def password_auth_requested(self) -> None:
+        self.offered.add("password")
+
+    def kbdint_auth_requested(self) -> None:
+        self.offered.add("keyboard-interactive")
 
 
 class Dialer:
@@ -95,18 +107,20 @@ class Dialer:
             raise DialError(str(error), blocked=True, hint=error.hint) from error
 
     async def accept_host_key(self, node: str) -> str:
-        """Trust the key that was shown for a node; gives its fingerprint. Raises UsageError when there is none to accept."""
-        shown = self._shown.pop(node, None)
+        """Trust the key that was shown for a node; gives its fingerprint.
+
+        Raises UsageError when there is none to accept, or when it has changed: that is not a question to ask.
+        """
+        shown = self._shown.get(node)
         if shown is None:
             raise UsageError(f"{node} has shown no unknown host key", hint="connect to it first")
         if shown.changed:
-            self._shown[node] = shown
             raise UsageError(
                 f"the host key of {node} has changed; it is not replaced from here",
-                hint=f"when the machine was reinstalled: ssh-keygen -R '{_entry(shown.host, shown.port)}'"
-                f" -f {self.known_hosts.users} (and -f {self.known_hosts.own})",
+                hint=f"when the machine was reinstalled: {self._removal(shown.host, shown.port)}",
             )
         self.known_hosts.add(shown.host, shown.port, shown.key)
+        del self._shown[node]
         self.accepted.set()
         self.accepted = asyncio.Event()
         return shown.fingerprint
@@ -127,11 +141,49 @@ class Dialer:
         tunnel = await self._jump(asked_for, via, path) if via else None
         host, port = str(options.host or node.host), int(options.port or 22)
         client = _Client()
+        way = Way(
+            host=node.host,
+            address=host,
+            port=port,
+            user=options.username,
+            jump=self._as_jump(via or ""),
+            via=via or "",
+            identity=node.identity or "",
+            config="" if self._cluster.ssh.config == SshFiles().config else self._cluster.ssh.config,
+        )
         async with self._gate, self._gates.setdefault((host, port), asyncio.Semaphore(HANDSHAKES_PER_SERVER)):
             connecting = asyncssh.connect(
-                host=node.host, options=options, config=None, tunnel=tunnel, client_factory=lambda: client
+                host=node.host,
+                options=options,
+                config=None,
+                tunnel=tunnel,
+                client_factory=lambda: client,
+                **self._key_types(options, node),
             )
-            return await self._explain(asked_for, host, port, client, connecting)
+            return await self._explain(asked_for, way, client, connecting)
+
+    def _key_types(self, options: asyncssh.SSHClientConnectionOptions, node: Node) -> dict[str, Any]:
+        """Have a known host show a key of a known type first, and another only when it has none: then that can be told."""
+        if options.config.get("HostKeyAlgorithms") is not None:
+            return {}
+        host = str(options.host_key_alias or options.host or node.host)
+        types = self.known_hosts.types(host, int(options.port or 22))
+        known = [alg for each in types for alg in _ALGORITHMS.get(each, (each,))]
+        others = [alg for algs in _ALGORITHMS.values() for alg in algs if alg not in known]
+        return {"server_host_key_algs": [*known, *others]} if known else {}
+
+    def _as_jump(self, via: str, path: frozenset[str] = frozenset()) -> str:
+        """A jump host as `ssh -J` takes it: nodes of the cluster by their addresses, what is before them first."""
+        hops = []
+        for hop in via.split(",") if via else []:
+            node = None if hop in path else self._cluster.nodes.get(hop)
+            if node is None:
+                hops.append(hop)
+                continue
+            user, port = f"{node.user}@" if node.user else "", f":{node.port}" if node.port else ""
+            before = self._as_jump(node.jump or "", path | {hop})
+            hops += [before] * bool(before) + [f"{user}{node.host}{port}"]
+        return ",".join(hops)
 
     async def _jump(self, asked_for: str, via: str, path: frozenset[str]) -> asyncssh.SSHClientConnection:
         """The shared connection to a jump host: a node of the cluster, or whatever SSH configuration knows by that name."""
@@ -149,7 +201,8 @@ class Dialer:
         except DialError as error:
             if (shown := self._shown.get(via)) is not None:
                 self._shown[asked_for] = shown
-            raise DialError(f"jump host {via}: {error}", blocked=error.blocked, hint=error.hint) from error
+            text = f"jump host {via}: {error}"
+            raise DialError(text, blocked=error.blocked, hint=error.hint, question=error.question) from error
 
     async def _dial_jump(self, via: str, path: frozenset[str]) -> asyncssh.SSHClientConnection:
         *before, last = via.split(",")
@@ -167,6 +220,8 @@ class Dialer:
         if node.port is not None:
             extra["port"] = node.port
         if node.identity is not None:
+            if (refused := _private(Path(node.identity).expanduser())) is not None:
+                raise refused
             extra["client_keys"] = [str(Path(node.identity).expanduser())]
             extra["ignore_encrypted"] = (
                 True  # nobody can be asked for the passphrase; the agent may hold it, as for ssh -i
@@ -187,6 +242,10 @@ class Dialer:
                 client_version="dsv4-console",
                 **extra,
             )
+            named = made.config.get("IdentityFile", []) if node.identity is None else []
+            for path in named if isinstance(named, list) else []:
+                if (refused := _private(Path(str(path)).expanduser())) is not None:
+                    raise refused
             return made
         except asyncssh.ConfigParseError as error:
             raise DialError(f"{config}: {error}", blocked=True, hint="correct the SSH configuration") from error
@@ -199,8 +258,7 @@ class Dialer:
     async def _explain(
         self,
         asked_for: str,
-        host: str,
-        port: int,
+        way: Way,
         client: _Client,
         connecting: Awaitable[asyncssh.SSHClientConnection],
     ) -> asyncssh.SSHClientConnection:
@@ -208,44 +266,61 @@ class Dialer:
         try:
             made = await connecting
         except asyncssh.HostKeyNotVerifiable as error:
-            raise self._host_key_error(asked_for, host, port, client, str(error)) from error
-        except asyncssh.PermissionDenied as error:
-            hint = f"check user and identity: ssh {host}; a key with a passphrase counts only from an agent (ssh-add)"
-            raise DialError(f"{host} refused the login: {error.reason}", blocked=True, hint=hint) from error
-        except asyncssh.KeyExchangeFailed as error:
-            raise DialError(f"{host}: {error.reason}", blocked=True, hint="its SSH algorithms are too old") from error
-        except asyncssh.Error as error:
-            raise DialError(f"{host}: {error.reason or type(error).__name__}", blocked=False) from error
-        except TimeoutError as error:
-            raise DialError(f"{host}: no answer in {CONNECT_S:.0f} s", blocked=False) from error
-        except socket.gaierror as error:
-            raise DialError(f"{host}: {error.strerror}", blocked=False, hint="check `host` of the node") from error
-        except OSError as error:
-            raise DialError(f"{host} port {port}: {error.strerror or error}", blocked=False) from error
+            raise self._host_key_error(asked_for, way, client, str(error)) from error
+        except (asyncssh.Error, OSError) as error:
+            raise why_not(error, way, client.offered) from error
         self._shown.pop(asked_for, None)
         return made
 
-    def _host_key_error(self, asked_for: str, host: str, port: int, client: _Client, text: str) -> DialError:
+    def _removal(self, host: str, port: int) -> str:
+        """The command that forgets a host's keys, for the files that have any."""
+        files = [path for path in (self.known_hosts.users, self.known_hosts.own) if path.exists()]
+        return "; ".join(shlex.join(["ssh-keygen", "-R", entry(host, port), "-f", str(path)]) for path in files)
+
+    def _host_key_error(self, asked_for: str, way: Way, client: _Client, text: str) -> DialError:
         if client.shown is None:
-            return DialError(f"{host}: {text}", blocked=True, hint="its host key or certificate is not trusted")
+            return DialError(f"{way.address}: {text}", blocked=True, hint="its host key or certificate is not trusted")
         name, at, key = client.shown
         shown = ShownKey(name, at, key, self.known_hosts.knows(name, "", at))
+        types = self.known_hosts.types(name, at)
         self._shown[asked_for] = shown
+        if types and key.get_algorithm() not in types:
+            return _other_types(way, types)
         if shown.changed:
             return DialError(
-                f"the host key of {_entry(name, at)} is not the known one: {shown.fingerprint}",
+                f"the host key of {entry(name, at)} is not the known one: {shown.fingerprint}",
                 blocked=True,
-                hint="a new installation, or somebody in between: find out before you remove the old key",
+                hint="a new installation, or somebody in between: find out before you remove the old key"
+                f" ({self._removal(name, at)})",
             )
         return DialError(
-            f"unknown host key of {_entry(name, at)}: {shown.fingerprint}",
+            f"unknown host key of {entry(name, at)}: {shown.fingerprint}",
             blocked=True,
             hint="compare it with the node's own (ssh-keygen -lf), then accept it",
+            question=True,
         )
 
 
-def _entry(host: str, port: int) -> str:
-    return host if port == 22 else f"[{host}]:{port}"
+def _other_types(way: Way, types: Sequence[str]) -> DialError:
+    """A known host without its known keys: perhaps they were taken from it, perhaps it is another one."""
+    text = f"{way.place} offers no host key of a type that is known of it ({', '.join(types)}): it is not asked for another"
+    look = shlex.join(["ssh-keyscan", "-p", str(way.port), "--", way.address])
+    hint = f"find out why; what it offers ({look}) may go into known_hosts once it was compared on the machine itself"
+    return DialError(text, blocked=True, hint=hint)
+
+
+def _private(path: Path) -> DialError | None:
+    """As ssh does: a key of ours that others may read is no key."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    if found.st_uid != os.getuid() or not found.st_mode & 0o077:
+        return None
+    text = (
+        f"{path} can be read by others (mode {found.st_mode & 0o777:04o}); ssh takes no such key, nor does the console"
+    )
+    return DialError(text, blocked=True, hint=shlex.join(["chmod", "600", str(path)]))
 
 
 def _jump_node(words: str, before: str | None) -> Node:

@@ -22,9 +22,17 @@ class Standing:
         self._tell = tell
         self._changed = asyncio.Event()
 
-    def set(self, state: LinkState, reason: str = "", hint: str = "", retry_at: float | None = None) -> None:
+    def set(
+        self,
+        state: LinkState,
+        reason: str = "",
+        hint: str = "",
+        retry_at: float | None = None,
+        *,
+        question: bool = False,
+    ) -> None:
         """A new state; `retry_at` in seconds since the epoch."""
-        self._take(Link(state, time.time(), reason, hint, None, retry_at))
+        self._take(Link(state, time.time(), reason, hint, None, retry_at, question))
 
     def dialling(self) -> None:
         """It is being connected. One that is lost stays lost until it answers: a try is no better than the last one was."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import TYPE_CHECKING, Literal, cast
 
-from console.model.errors import Busy, ConsoleError
+from console.model.errors import Busy, ConsoleError, UsageError
 from console.model.plan import Plan, PlanResult, StepEvent, Verb
 from console.model.snapshot import LinkState
 from screens.acting.overrides import Overrides
@@ -281,6 +281,10 @@ class EngineActs:
         node = screen.snapshot.nodes.get(screen.grid.target.node or "")
         if node is None or not node.link.reason or node.link.state is not LinkState.BLOCKED:
             screen.notify("the node under the cursor is not blocked", markup=False)
+            return
+        if not node.link.question:
+            text = f"there is no host key to trust: {shown(node.link.reason)}"
+            console.tell(UsageError(text, hint=shown(node.link.hint)))
             return
         rows_text = f"{shown(node.link.reason)} {shown(node.link.hint)}".strip()
         if not await console.ask_yes(

@@ -12,6 +12,7 @@ from screens.grid.rows import age_words
 from screens.lines import Line, Row, Span, fit, shown, wrap
 from screens.looks import GRADES, STATES, sign_of
 from screens.panes.base import Pane, Shown
+from screens.panes.link_rows import link_rows
 
 NAMED = 3
 """How many engines are named that share a reason."""
@@ -35,10 +36,18 @@ class HealthPane(Pane):
                 each.standing is Standing.WATCHING for each in moment.snapshot.restarts.values()
             )
             at = next((n for n, row in enumerate(rows) if row.key.startswith("fact/" if calm else "rung/")), len(rows))
-            self.show([*rows[:at], *self._of_groups(moment, engines), *rows[at:]])
+            self.show([*self._link(moment), *rows[:at], *self._of_groups(moment, engines), *rows[at:]])
             return
         rows = [Row(f"engine/{engine.id}", self._short(engine)) for engine in engines]
-        self.show([*rows, *self._causes(engines, moment.snapshot.at), *self._of_groups(moment, engines)])
+        self.show(
+            [*self._link(moment), *rows, *self._causes(engines, moment.snapshot.at), *self._of_groups(moment, engines)]
+        )
+
+    def _link(self, moment: Shown) -> Iterator[Row]:
+        """Why the node under the cursor, or that of the engine there, is not connected, in full."""
+        name = moment.engines[0].node if len(moment.engines) == 1 else moment.target.node
+        if (node := moment.snapshot.nodes.get(name or "")) is not None:
+            yield from link_rows(node, self.size.width)
 
     def _causes(self, engines: Sequence[EngineSnapshot], now: float) -> Iterator[Row]:
         """What explains their states, each reason once with whom it is true of."""

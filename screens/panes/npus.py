@@ -8,6 +8,7 @@ from console.services.monitoring.unmanaged import lasting
 from screens.grid.rows import STALE_S, age_words, hbm_share
 from screens.lines import Line, Row, Span, fit, shown
 from screens.panes.base import Pane, Shown
+from screens.panes.link_rows import link_rows
 
 _HEADING = "DEV CARD HEALTH AIC  HBM GiB      %  TEMP POWER ENGINE      PROCESSES"
 
@@ -29,7 +30,7 @@ class NpuPane(Pane):
         if self.needle:
             needle = self.needle.casefold()
             rows = [row for row in rows if needle in "".join(text for text, _ in row.line).casefold()]
-        rows[:0] = _remarks(node, moment.snapshot.at)
+        rows[:0] = [*link_rows(node, self.size.width), *_remarks(node, moment.snapshot.at)]
         self.show(rows, ((_HEADING, "dim"),) if node.devices else ())
 
     def title(self) -> Line:
@@ -90,10 +91,6 @@ def _process_words(device: Device) -> str:
 def _remarks(node: NodeSnapshot, now: float) -> list[Row]:
     rows = []
     age = node.age_s(now)
-    if node.link.reason:
-        rows.append(Row("remark/link", ((f"link {node.link.state}: {shown(node.link.reason)}", "fail"),)))
-    if node.link.hint:
-        rows.append(Row("remark/hint", ((shown(node.link.hint), "key"),)))
     if node.devices_error:
         rows.append(Row("remark/error", ((shown(node.devices_error), "fail"),)))
     if node.devices and age is not None and age > STALE_S:

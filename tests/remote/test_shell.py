@@ -12,10 +12,11 @@ import pytest
 
 from console.cli.main import main
 from console.commands.shell import shell_words
+from console.files.loading import load_cluster
 from console.journal import Journal
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment
-from console.model.errors import ConsoleError, Refused, UsageError
+from console.model.errors import ConsoleError, FileError, Refused, UsageError
 from console.services.shell import open_at_engine, open_on_node
 from tests.services.deployments import LAYOUT
 from tests.sshd import SshNodes, needs_sshd, running_nodes
@@ -62,6 +63,27 @@ def test_a_host_key_that_nobody_accepted_is_refused_and_one_accepted_here_is_eno
     assert (refused.returncode, "Host key verification failed" in refused.stderr) == (255, True)
     accepted = shell_words(nothing, nothing.nodes["n0"], sshd.known_hosts)
     assert said(accepted, "true").returncode == 0
+
+
+def test_a_host_is_never_taken_for_an_option(tmp_path: Path) -> None:
+    """Refused in the cluster file with its line; and behind `--` wherever `ssh` is given one, a jump host's own `ssh` too."""
+    path = tmp_path / "cluster.yaml"
+    for place, (line, value) in {
+        "host": (3, "-oProxyCommand=touch /tmp/x"),
+        "jump": (3, "root@-oProxyCommand=id"),
+        "user": (3, "-oProxyCommand=id"),
+    }.items():
+        path.write_text(f"name: lab\nnodes:\n  p0: {{{place}: {value!r}}}\n")
+        with pytest.raises(FileError, match=rf"cluster\.yaml:{line}:\d+: nodes\.p0\.{place}: .*begins with `-`"):
+            load_cluster(path)
+    cluster = Cluster.model_validate({"name": "lab", "nodes": {"a": {"host": "10.0.0.1", "jump": "b"}, "b": {}}})
+    evil = cluster.nodes["b"].model_copy(update={"host": "-oProxyCommand=touch x"})
+    cluster = cluster.model_copy(update={"nodes": {**cluster.nodes, "b": evil}})
+    words = shell_words(cluster, cluster.nodes["a"], tmp_path)
+    assert words[-2:] == ("--", "10.0.0.1")
+    through = shlex.split(next(word for word in words if word.startswith("ProxyCommand=")).partition("=")[2])
+    assert through[-2:] == ["--", "-oProxyCommand=touch x"]
+    assert shell_words(cluster, evil, tmp_path, "box")[-4:-1] == ("-t", "--", "-oProxyCommand=touch x")
 
 
 CLUSTER = {

@@ -51,8 +51,8 @@ def user() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def sudoer(name: str) -> Iterator[None]:
-    """The user may do everything without a password."""
+def sudoer(name: str, more: str = "") -> Iterator[None]:
+    """The user may do everything without a password; `more` are further lines of sudoers."""
     rule = Path("/etc/sudoers.d", name)
     rule.touch(0o440)
     rule.write_text(f"{name} ALL=(ALL) NOPASSWD: ALL\n")
@@ -60,6 +60,7 @@ def sudoer(name: str) -> Iterator[None]:
         tried = run("setpriv", f"--reuid={name}", "--clear-groups", "sudo", "-n", "true")
         if tried.returncode != 0:
             pytest.skip(f"sudo does not work here: {tried.stderr.strip()[-200:]}")
+        rule.write_text(f"{name} ALL=(ALL) NOPASSWD: ALL\n{more}")
         yield
     finally:
         rule.unlink()
@@ -126,6 +127,20 @@ async def test_sudo_that_asks_for_a_password_blocks_with_what_to_do(sshd: SshNod
         await until(lambda: links["n0"].link.state is LinkState.BLOCKED, 20)
         assert "sudo -n refused" in links["n0"].link.reason
         assert "NOPASSWD" in links["n0"].link.hint
+
+
+async def test_sudo_that_wants_a_terminal_blocks_and_the_line_it_advises_helps(
+    sshd: SshNodes, user: str, tmp_path: Path
+) -> None:
+    cluster = sshd.cluster(user=user, sudo=True, base=str(tmp_path / "base"))
+    with sudoer(user, f"Defaults:{user} requiretty\n"):
+        async with linked(cluster, tmp_path, up=False) as (links, _):
+            await until(lambda: links["n0"].link.state is LinkState.BLOCKED, 20)
+            assert "requiretty" in links["n0"].link.reason
+            advice = links["n0"].link.hint.rpartition(": Defaults")[2]
+    with sudoer(user, f"Defaults:{user} requiretty\nDefaults{advice}\n"):
+        async with linked(cluster, tmp_path):
+            pass
 
 
 @pytest.fixture

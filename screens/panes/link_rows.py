@@ -1,0 +1,20 @@
+"""Why a node is not connected and what to do about it: every word, on as many lines as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from console.model.snapshot import NodeSnapshot
+from screens.lines import Row, shown, wrap
+
+LEAST = 20
+"""Cells below which words are no longer wrapped, but cut."""
+
+
+def link_rows(node: NodeSnapshot, cells: int) -> Iterator[Row]:
+    """The reason and the hint of a link; none while there is nothing to say."""
+    link = node.link
+    texts = (("link", f"link {link.state}: {link.reason}" if link.reason else "", "fail"), ("hint", link.hint, "key"))
+    for name, text, role in texts:
+        for number, piece in enumerate(wrap(shown(text), max(LEAST, cells - 1)) if text else ()):
+            yield Row(f"remark/{name}/{number}", ((piece, role),))
