@@ -15,7 +15,10 @@ from console.services.session import Session
 
 _TOLD = (LinkState.UP, LinkState.LOST, LinkState.BLOCKED)
 """A link is `up` once the first sample of its node is complete."""
-CONNECT_S = 20.0
+CONNECT_S = 90.0
+"""Longer than any link takes until it is up or says why not (dialling 15 s, login 20 s, the helper's start 30 s): on a busy
+machine nobody is given up before it was answered.
+"""
 SETTLE_S = 15.0
 """For what is left of the first samples once the nodes that count have theirs: a server that does not answer is asked twice."""
 ANSWER_S = 4.0
@@ -84,7 +87,9 @@ async def connected(session: Session, *, listed: bool = False) -> None:
     seen = session.snapshot.nodes
     if nodes and not any(seen[node].listed for node in nodes):
         first = seen[sorted(nodes)[0]]
-        raise Unreachable(f"no node answers; {first.name}: {first.link.reason}", hint=first.link.hint)
+        raise Unreachable(
+            f"no node answers; {first.name}: {first.link.reason or first.link.state}", hint=first.link.hint
+        )
 
 
 async def settled(session: Session) -> None:

@@ -63,6 +63,8 @@ class EngineLaunches:
     launches: tuple[EngineLaunch, ...]
     preflight: bool = False
     """Whether the checks before a launch are run on the node first."""
+    join_by: float | None = None
+    """Until when the ranks they join wait for them, on this machine's clock; None when they join nobody."""
 
 
 @dataclass(frozen=True, slots=True)

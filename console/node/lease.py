@@ -102,8 +102,10 @@ def locked(base: Base, deployment: str) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES) or time.monotonic() > deadline:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise of_os(error, "lease") from error
+                if time.monotonic() > deadline:
+                    raise Refusal("busy", "somebody is taking the lease of %s right now" % deployment) from error
                 time.sleep(0.05)
         yield
     finally:

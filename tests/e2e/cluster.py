@@ -94,11 +94,11 @@ def _addresses(count: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def lab(root: Path, *, hardware: str = "a3", names: tuple[str, ...] = NAMES) -> Iterator[Lab]:
-    """Nodes up, from here to the end; nothing they started outlives it."""
+def lab(root: Path, *, hardware: str = "a3", names: tuple[str, ...] = NAMES, speed: float = SPEED) -> Iterator[Lab]:
+    """Nodes up, from here to the end; nothing they started outlives it. Engines start `speed` times as fast as real ones."""
 
     def environment(node: SshNode) -> Mapping[str, str]:
-        return install_tools(node.bin, node.root, hardware=hardware, address=node.host, speed=SPEED)
+        return install_tools(node.bin, node.root, hardware=hardware, address=node.host, speed=speed)
 
     with (
         _addresses(len(names)) as first,

@@ -9,6 +9,7 @@ import pytest
 from console.model.errors import UsageError
 from console.model.findings import Severity
 from console.model.pace import Usual
+from console.model.payload import EngineLaunches, RunsAwaited
 from console.model.plan import Plan, Verb
 from console.model.restart import Restart
 from console.model.snapshot import EngineState
@@ -278,3 +279,68 @@ def test_taking_the_last_of_a_role_out_of_the_proxy_says_that_none_is_left(left:
 def test_a_group_may_be_named_in_place_of_its_engines() -> None:
     assert _plan("stop", ("decode",), READY).engines == ("decode-0", "decode-1", "decode-2", "decode-3")
     assert _plan("force", ("prefill", "decode-3"), READY).engines == ("prefill-0", "prefill-1", "decode-3")
+
+
+def _half(
+    states: dict[str, EngineState], *, ago: float = 40.0, drift: tuple[str, ...] = (), env: dict[str, str] | None = None
+) -> Plan:
+    """The plan to start decode while these of it run, started so long ago."""
+    made = deployment()
+    layout = made.layout.model_copy(update={"env": env or {"HCCL_CONNECT_TIMEOUT": "1200"}})
+    made = replace(made, layout=layout)
+    seen = picture(states, made)
+    engines = {
+        name: replace(each, started_at=1000.0 - ago, drift=drift) if name in states else each
+        for name, each in seen.engines.items()
+    }
+    return PlanMaker(made, replace(seen, at=1000.0, engines=engines)).make("start", ("decode",))
+
+
+HALF = dict.fromkeys(("decode-0", "decode-1"), EngineState.STARTING)
+
+
+def test_a_start_that_was_broken_off_is_continued_while_its_ranks_wait() -> None:
+    plan = _half(HALF)
+    assert not plan.blocked
+    assert set(plan.runs) == {"decode-2", "decode-3"}
+    assert [stage.title for stage in plan.stages] == [
+        "rest: check",
+        "rest: prepare",
+        "rest: launch",
+        "wait until ready",
+    ]
+    (launch,) = plan.stages[2].steps
+    work = launch.payload
+    assert isinstance(work, EngineLaunches)
+    assert (work.preflight, work.join_by) == (False, 1260.0)
+    (wait,) = plan.stages[3].steps
+    assert isinstance(wait.payload, RunsAwaited)
+    assert [key.engine for key in wait.payload.keys] == ["decode-0", "decode-1", "decode-2", "decode-3"]
+    assert wait.payload.keys[0].run == "20260101T000000Z-0000", "the run that waits, not another one"
+    (told,) = [each for each in plan.findings if each.rule == "GROUP"]
+    assert told.severity is Severity.NOTE
+    assert told.message == (
+        "decode-0, decode-1 started 40 s ago and wait for the rest of decode, which joins; 4 min are left for that"
+    )
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        _half(HALF, ago=300.0),
+        _half(HALF, drift=("env A: 1 -> 2",)),
+        _half({**HALF, "decode-1": EngineState.READY}),
+        _half({**HALF, "decode-2": EngineState.FAILED}),
+        _half({**HALF, "decode-1": EngineState.STOPPING}),
+    ],
+    ids=["they gave up", "other settings", "it serves", "a rank of it died", "it is stopped"],
+)
+def test_a_group_that_the_rest_cannot_join_is_blocked(plan: Plan) -> None:
+    assert plan.blocked
+    assert any("will not join it" in each.message for each in plan.findings if each.rule == "GROUP")
+
+
+def test_joining_later_than_hccl_waits_by_default_is_warned_of() -> None:
+    (told,) = [each for each in _half(HALF, ago=150.0, env={"A": "1"}).findings if each.rule == "GROUP"]
+    assert told.severity is Severity.WARNING
+    assert told.fix.startswith("HCCL_CONNECT_TIMEOUT is shorter than that")

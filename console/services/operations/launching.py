@@ -121,6 +121,10 @@ class Launching:
     async def launch(self, step: Step, say: Say) -> str:
         """Start what was written, all of the node at once."""
         link = self._scope.link(step)
+        join_by = step.payload.join_by if isinstance(step.payload, EngineLaunches) else None
+        if join_by is not None and time.time() >= join_by:
+            hint = "restart the group; what waited for them ends by itself"
+            raise ConsoleError("the ranks that were started first no longer wait for these", hint=hint)
         done = await asyncio.gather(*(link.commit(launch.key) for launch in step.launches), return_exceptions=True)
         offset = self._scope.monitor.nodes[step.node].clock_offset_s or 0.0
         failed: list[str] = []

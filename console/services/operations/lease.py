@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from pydantic import JsonValue
 
-from console.model.errors import Busy, NodeError, Unreachable
+from console.model.errors import Busy, LinkLost, NodeError, Unreachable
 from console.model.findings import Finding, Severity
 from console.model.pace import about
 from console.model.plan import Plan
@@ -27,6 +27,9 @@ RENEW_S = 15.0
 """A sixth of the time after which a node takes a lease for abandoned."""
 WATCH_S = 1.0
 """Between looks whether somebody has taken it over: whoever was overtaken must not begin another step."""
+TAKE_TRIES = 3
+TAKE_AGAIN_S = 20.0
+"""How long a link that was lost under the question may stay away."""
 LOOK_S = 1.0
 """How long a plan that is to be shown waits for the word on who is at work."""
 NAME_CHARS = 80
@@ -101,18 +104,13 @@ async def held(
         return
     token = secrets.token_hex(8)
     try:
-        answer = await link.lease(
-            plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=takeover, ends=[*_ends(plan)]
-        )
+        answer = await _taken(link, plan, who, token, takeover)
     except (NodeError, Unreachable) as error:
         if isinstance(error, Unreachable) or error.kind == "os":
             tell(f"going on without the lease: {error}")
             yield
             return
-        if error.kind != "busy":
-            raise
-        hint = "ask them; to take over: dsv4-console VERB --takeover"
-        raise Busy(str(error), hint=hint, holder=await _holder(link, plan)) from error
+        raise
     lease = answer.get("lease")
     if isinstance(lease, dict) and lease.get("taken_from"):
         tell(f"lease taken over from {lease['taken_from']}")
@@ -124,6 +122,37 @@ async def held(
         await asyncio.gather(renewing, return_exceptions=True)
         with contextlib.suppress(NodeError, Unreachable):
             await link.lease(plan.deployment, "give-back", token=token)
+
+
+async def _taken(link: NodeLink, plan: Plan, who: str, token: str, takeover: bool) -> Mapping[str, JsonValue]:
+    """Take the lease. Raises Busy naming the holder.
+
+    An answer that did not come in time is asked for again, as is one that names nobody yet: with the same token that is safe.
+    A plan that ends engines does not wait for it.
+    """
+    tries = 1 if plan.emergency else TAKE_TRIES
+    while True:
+        tries -= 1
+        try:
+            return await link.lease(
+                plan.deployment,
+                "take",
+                holder=who,
+                verb=_verb(plan),
+                token=token,
+                takeover=takeover,
+                ends=[*_ends(plan)],
+            )
+        except LinkLost:
+            if not tries or not await link.wait_up(TAKE_AGAIN_S):
+                raise
+        except NodeError as error:
+            if error.kind != "busy":
+                raise
+            holder = await _holder(link, plan)
+            if holder or not tries:
+                hint = "ask them; to take over: dsv4-console VERB --takeover"
+                raise Busy(str(error), hint=hint, holder=holder) from error
 
 
 async def _keep(link: NodeLink, plan: Plan, who: str, token: str, overtaken: Callable[[str], None]) -> None:

@@ -84,7 +84,7 @@ class Operator:
         maker = PlanMaker(self._monitor.deployment, self._monitor.snapshot, drain_s=drain_s)
         plan = rolling(maker, engines) if in_turn else maker.make(verb, engines)
         if not plan.stages:
-            raise self._nothing(verb, maker.chosen(verb, engines))
+            raise await self._nothing(verb, maker.chosen(verb, engines))
         return await self._beside(plan)
 
     async def prepare_scale(
@@ -133,7 +133,7 @@ class Operator:
         work = None if self.running else await at_work(self._keeper(), plan.deployment)
         return replace(plan, findings=(warning(work, time.time()), *plan.findings)) if work else plan
 
-    def _nothing(self, verb: Verb, chosen: Sequence[str]) -> ConsoleError:
+    async def _nothing(self, verb: Verb, chosen: Sequence[str]) -> ConsoleError:
         if verb in ("start", "restart") and not self._monitor.deployment.ranks():
             hint = "give nodes to groups: key a on the screen, or --assign GROUP=NODE,NODE"
             return Refused(f"nothing to {verb}: no node is assigned to a group", hint=hint)
@@ -145,7 +145,8 @@ class Operator:
                 hint="bring the link back first; status tells why it is down",
             )
         why = "every engine of it runs already" if verb == "start" else "nothing of it runs"
-        return NothingToDo(f"nothing to do: {why}")
+        work = await at_work(self._keeper(), self._monitor.deployment.name)
+        return NothingToDo(f"nothing to do: {why}" + (f"; {work.words()}" if work else ""))
 
     async def run(
         self,

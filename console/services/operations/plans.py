@@ -7,7 +7,7 @@ serving is told first who leaves and last who came back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from console.model.deployment import Deployment, Rank
@@ -17,11 +17,13 @@ from console.model.pace import about
 from console.model.payload import EngineLaunch, EngineLaunches, RunsAwaited
 from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
 from console.model.restart import Restart, span
+from console.model.run import RunKey
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.probes.engine_log import Phase
 from console.rules import check
 from console.services.operations import routing
 from console.services.operations.beforehand import of_earlier, of_unreached
+from console.services.operations.continuing import HalfStarted, half_started
 from console.services.operations.payloads import engine_launch, engine_stops
 
 DRAIN_S = 120.0
@@ -135,11 +137,14 @@ class PlanMaker:
     def _start_stages(self, names: Sequence[str]) -> list[Stage]:
         ranks = [self.ranks[name] for name in names if self.ranks[name].role != "proxy"]
         launches = [engine_launch(self.deployment, rank, self._newest_run(rank)) for rank in ranks]
-        stages = self._launch_stages(launches, "")
+        joined = self._half_started(names)
+        stages = self._launch_stages([each for each in launches if each.rank.group in joined], "rest: ", joined)
+        stages += self._launch_stages([each for each in launches if each.rank.group not in joined], "")
         for group in dict.fromkeys(rank.group for rank in ranks):
             mine = [launch for launch in launches if launch.rank.group == group]
             took = f"; {group}: {self.snapshot.usual[group].words()}" if group in self.snapshot.usual else ""
-            step = _awaiting(group, f"wait until all of {group} is ready", mine)
+            others = joined[group].keys if group in joined else ()
+            step = _awaiting(group, f"wait until all of {group} is ready", mine, others)
             if stages and stages[-1].steps[0].act == "wait-ready":
                 stages[-1] = Stage(stages[-1].title + took, (*stages[-1].steps, step))
             else:
@@ -152,7 +157,14 @@ class PlanMaker:
         join = routing.joining(self.deployment, self.snapshot, names)
         return [*stages, join] if join else stages
 
-    def _launch_stages(self, launches: Sequence[EngineLaunch], label: str) -> list[Stage]:
+    def _half_started(self, to_start: Sequence[str]) -> dict[str, HalfStarted]:
+        alive = [name for name in self.ranks if self.running(name)]
+        return half_started(self.deployment, self.snapshot, self.ranks, to_start, alive)
+
+    def _launch_stages(
+        self, launches: Sequence[EngineLaunch], label: str, joined: Mapping[str, HalfStarted] | None = None
+    ) -> list[Stage]:
+        """A labelled launch has no preflight: the proxy needs none, and ranks that wait passed theirs with the whole group."""
         if not launches:
             return []
         checks, prepares, starts = [], [], []
@@ -161,7 +173,8 @@ class PlanMaker:
             ids = tuple(launch.rank.id for launch in mine)
             preflight = not label and self.deployment.node(node).hardware.devices > 0
             title = f"{node}: reachable, idle, ports free" + (", preflight" if preflight else "")
-            work = EngineLaunches(mine, preflight)
+            limits = [half.until for each in mine if (half := (joined or {}).get(each.rank.group)) and half.until]
+            work = EngineLaunches(mine, preflight, min(limits, default=None))
             checks.append(Step(f"check:{label}{node}", "check", title, node, ids, work))
             prepares.append(Step(f"prepare:{label}{node}", "prepare", f"{node}: write {_count(ids)}", node, ids, work))
             starts.append(Step(f"launch:{label}{node}", "launch", f"{node}: start {_names(ids)}", node, ids, work))
@@ -189,11 +202,13 @@ class PlanMaker:
         for engine in seen:
             by_node.setdefault(engine.node, []).append(engine)
         if by_node:
-            stages.append(Stage("verify", tuple(self._verify_step(node, mine) for node, mine in by_node.items())))
+            title = "{}: ports closed, devices idle"
+            steps = tuple(
+                self._down_step("verify", f"verify:{node}", title.format(node), node, mine)
+                for node, mine in by_node.items()
+            )
+            stages.append(Stage("verify", steps))
         return stages
-
-    def _verify_step(self, node: str, engines: Sequence[EngineSnapshot]) -> Step:
-        return self._down_step("verify", f"verify:{node}", f"{node}: ports closed, devices idle", node, engines)
 
     def _stop_step(self, act: Act, role: str, node: str, engines: Sequence[EngineSnapshot]) -> Step:
         title = f"{node}: {act} {_names([engine.id for engine in engines])}"
@@ -241,14 +256,8 @@ class PlanMaker:
                 fix = "R on the screen holds that; `dsv4-console guard` does it without a screen"
                 yield Finding("RESTART", Severity.NOTE, message, group, fix=fix)
                 yield from self._slow(group, restart)
-        if verb == "start":
-            running = [name for name in self.ranks if self.running(name)]
-            groups = {self.ranks[name].group for name in to_start}
-            for name in running:
-                if self.ranks[name].group in groups:
-                    message = f"{name} already runs; the new ranks of its group will not join it"
-                    fix = "restart the group instead"
-                    yield Finding("GROUP", Severity.ERROR, message, name, fix=fix)
+        for half in self._half_started(to_start).values() if verb == "start" else ():
+            yield half.finding(self.snapshot.at)
 
     def _left_out(self, verb: Verb, to_start: Sequence[str]) -> Iterable[Finding]:
         """A part of a deployment answers nobody; who starts one should know that the rest stays down."""
@@ -328,10 +337,10 @@ def without_waiting(plan: Plan) -> Plan:
     return replace(plan, stages=kept, engines=engines, confirm=confirm, findings=(*plan.findings, finding))
 
 
-def _awaiting(group: str, title: str, launches: Sequence[EngineLaunch]) -> Step:
-    """The step that waits for these runs."""
-    ids = tuple(launch.rank.id for launch in launches)
-    awaited = RunsAwaited(group, tuple(launch.key for launch in launches))
+def _awaiting(group: str, title: str, launches: Sequence[EngineLaunch], others: Sequence[RunKey] = ()) -> Step:
+    """The step that waits for these runs, and for those they join."""
+    keys = (*others, *(launch.key for launch in launches))
+    ids, awaited = tuple(key.engine for key in keys), RunsAwaited(group, keys)
     return Step(f"ready:{group}", "wait-ready", title, launches[0].rank.node, ids, awaited)
 
 
