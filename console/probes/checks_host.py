@@ -17,7 +17,9 @@ _REACH = """command -v ping >/dev/null 2>&1 || { echo '== no ping'; exit 0; }
 for peer in "$@"; do ( ping -c 1 -W 2 "$peer" >/dev/null 2>&1 && echo "$peer reached" || echo "$peer silent" ) & done
 wait; echo '== end'"""
 _NAME = """echo "== name"; uname -n; echo "== address"; getent hosts "$(uname -n)"; echo '== end'"""
-_LISTENERS = "cat /proc/net/tcp /proc/net/tcp6; echo '== end'"
+_LISTENERS = "cat /proc/net/tcp /proc/net/tcp6; echo '== end'; ss -ltnpH 2>/dev/null"
+"""What `ss` adds are names: it may be missing, and without root it names only one's own processes."""
+_HOLDER = re.compile(r'\S+:(\d+) +\S+ +users:\(\("([^"]*)",pid=(\d+)')
 _SETTINGS = """for name in net/ipv4/ip_local_port_range net/ipv4/ip_local_reserved_ports vm/swappiness kernel/numa_balancing \
 kernel/sched_migration_cost_ns; do echo "== $name"; cat "/proc/sys/$name" 2>/dev/null; done
 echo "== governor"; cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor 2>/dev/null
@@ -117,7 +119,12 @@ def _ports(answer: Answer, wanted: Wanted) -> Judgement:
     if "== end" not in answer.lines:
         return unknown("no list of listeners")
     found = parse_listeners(answer.stdout)
-    taken = [f"{port} ({what})" for port, what in wanted.ports if listens(found, wanted.address, port)]
+    holders = {int(line[1]): f"pid {line[3]} {line[2]}" for each in answer.lines if (line := _HOLDER.search(each))}
+    taken = [
+        f"{port} ({what})" + (f" by {holders[port]}" if port in holders else "")
+        for port, what in wanted.ports
+        if listens(found, wanted.address, port)
+    ]
     return (
         failed("taken: " + ", ".join(taken[:6]) + (" …" if len(taken) > 6 else ""))
         if taken
