@@ -80,9 +80,8 @@ class Verification:
         coverage = [coverage_words(self.ranks)] if self.ranks else []
         if self.passed:
             return "; ".join(["verified", *coverage, f"{chats} chats"])
-        about = ", ".join(dict.fromkeys(each.engine or each.name for each in self.failed))
-        failed = [f"{len(self.failed)} of {len(self.proofs)} proofs failed: {about}"] if about else []
-        return "; ".join(["NOT verified", *failed, *coverage])
+        about = ", ".join(dict.fromkeys(each.engine for each in self.failed if each.engine))
+        return "; ".join(["NOT verified", *([f"failed: {about}"] if about else []), *coverage])
 
 
 @dataclass(frozen=True, slots=True)
