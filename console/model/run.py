@@ -135,7 +135,7 @@ class LogChunk:
     size: int
     """Size of the file on the node when it was read."""
     restarted: str = ""
-    """`truncated` or `replaced` when the file is not the one followed before; offset is 0 then."""
+    """`truncated`, `replaced` or `rewritten` when the file is not the one followed before; offset is 0 then."""
 
 
 @dataclass(frozen=True, slots=True)

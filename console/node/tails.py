@@ -1,7 +1,7 @@
 """Pushes what logs grow by, by byte offset, in turns and on credit, so that a flood starves no other log.
 
-Only bytes and offsets: what they say does not enter here. The reader keeps the offset; a log that shrank or is another
-file than before is said to be so and read from its start.
+Only bytes and offsets: what they say does not enter here. The reader keeps the offset; a log that shrank, whose bytes changed
+where they were read, or that is another file than before is said to be so and read from its start.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ QUIET_POLL_S = 0.1
 QUIET_AFTER_S = 5.0
 """Logs in which nothing has moved for so long are looked at half as often."""
 IDENTITY_S = 1.0
-"""How often a followed path is checked to be the file that is open."""
+"""How often a followed path is checked to be the file that is open, and the file to have what was read of it."""
+HEAD_BYTES = 1024
+LAST_BYTES = 256
+"""Of what was read, the first and the last bytes are compared: a log that is written anew begins with other times."""
 
 Push = Callable[[Dict[str, object], bytes], None]
 
@@ -38,7 +41,10 @@ class Tail:
         self.locate = locate
         """Asked anew for every look at the path: inside a container it changes with the container's main process."""
         self.offset = offset
-        self.fingerprint = fingerprint
+        self.head = fingerprint
+        """The first bytes of what the reader has."""
+        self.last = b""
+        """The last ones, before the offset."""
         self.credit = WINDOW_BYTES
         self.descriptor = -1
         self.restarted = ""
@@ -60,19 +66,28 @@ class Tail:
             self.checked_at = now
             if self._replaced():
                 self.close()
-                self.offset, self.restarted = 0, "replaced"
+                self._restart("replaced")
                 return None
+            if self._rewritten():
+                self._restart("rewritten")
         size = os.fstat(self.descriptor).st_size
         if size < self.offset:
-            self.offset, self.restarted = 0, "truncated"
+            self._restart("truncated")
         data = os.pread(self.descriptor, min(TURN_BYTES, self.credit), self.offset) if self.credit > 0 else b""
         if not data and not self.restarted:
             return None
         piece: Dict[str, object] = {"offset": self.offset, "size": size, "restarted": self.restarted, "data": data}
+        if self.offset == len(self.head):
+            self.head += data[: HEAD_BYTES - len(self.head)]
+        self.last = (self.last + data)[-LAST_BYTES:]
         self.offset += len(data)
         self.credit -= len(data)
         self.restarted = ""
         return piece
+
+    def _restart(self, why: str) -> None:
+        self.offset, self.restarted = 0, why
+        self.head = self.last = b""
 
     def _open(self) -> bool:
         try:
@@ -80,11 +95,16 @@ class Tail:
         except FileNotFoundError:
             return False
         self.checked_at = time.monotonic()
-        if self.fingerprint and os.pread(self.descriptor, len(self.fingerprint), 0) != self.fingerprint:
+        if self.head and os.pread(self.descriptor, len(self.head), 0) != self.head:
             shorter = os.fstat(self.descriptor).st_size < self.offset
-            self.offset, self.restarted = 0, "truncated" if shorter else "replaced"
-        self.fingerprint = b""
+            self._restart("truncated" if shorter else "replaced")
         return True
+
+    def _rewritten(self) -> bool:
+        """Whether other bytes are where bytes were read that the reader has."""
+        head = os.pread(self.descriptor, len(self.head), 0)
+        last = os.pread(self.descriptor, len(self.last), self.offset - len(self.last))
+        return (head, last) != (self.head, self.last) and len(head) == len(self.head) and len(last) == len(self.last)
 
     def _replaced(self) -> bool:
         try:

@@ -167,7 +167,7 @@ class _Log(_Said):
     key: Key
     offset: Size
     size: Size
-    restarted: Literal["", "truncated", "replaced"]
+    restarted: Literal["", "truncated", "replaced", "rewritten"]
 
 
 class _Facts(_Said):

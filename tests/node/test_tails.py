@@ -87,6 +87,59 @@ def test_a_log_that_is_truncated_or_replaced_meanwhile_is_read_anew(node: Driver
     assert said == ["truncated", "replaced"]
 
 
+@pytest.mark.parametrize(
+    "now",
+    [
+        b"head two\nother lines, longer than what was there before\n",
+        b"head two\nbody one\n",
+        b"head one\nbody two\nmore\n",
+    ],
+    ids=["longer", "of the same length", "with the same head"],
+)
+def test_a_log_that_is_rewritten_in_place_is_read_anew(node: Driver, now: bytes) -> None:
+    """The same file, never seen shorter than what was read of it."""
+    path = log_of(node)
+    path.write_bytes(b"head one\nbody one\n")
+    inode = path.stat().st_ino
+    node.notify("follow", key=KEY, offset=0)
+    until_blocking(lambda: got(node) == b"head one\nbody one\n")
+    with path.open("r+b") as file:
+        file.write(now)
+    assert path.stat().st_ino == inode
+    until_blocking(lambda: got(node) == now)
+    assert "rewritten" in [push["restarted"] for push in node.pushes if push["push"] == "log"]
+    with path.open("ab") as file:
+        file.write(b"and on\n")
+    until_blocking(lambda: got(node) == now + b"and on\n")
+
+
+def test_a_copy_that_goes_on_notices_that_its_log_is_rewritten(node: Driver) -> None:
+    path = log_of(node)
+    path.write_bytes(b"head one\nbody one\n")
+    node.logs[KEY] = bytearray(b"head one\nbody one\n")
+    node.notify("follow", b"head one\nbody one\n", key=KEY, offset=18)
+    node.ask("ping")
+    with path.open("r+b") as file:
+        file.write(b"head two\nbody two\n")
+    until_blocking(lambda: got(node) == b"head two\nbody two\n")
+
+
+def test_a_log_that_only_grows_is_never_said_to_be_another(node: Driver) -> None:
+    path = log_of(node)
+    path.write_bytes(b"")
+    node.notify("follow", key=KEY, offset=0)
+    written = b""
+    with path.open("ab", buffering=0) as file:
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until:
+            piece = b"line %d of many\n" % len(written) * (1 + len(written) % 7)
+            file.write(piece)
+            written += piece
+            node.ask("ping")
+    until_blocking(lambda: got(node) == written)
+    assert not [push for push in node.pushes if push["push"] == "log" and push["restarted"]]
+
+
 def test_a_reader_that_gives_no_credit_is_sent_one_window(node: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     log_of(node).write_bytes(b"x" * 3_000_000)
     monkeypatch.setattr(Driver, "_credit", lambda *_: None)
