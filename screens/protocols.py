@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 
 class LogSource(Protocol):
-    """A local copy of one run's log that only grows."""
+    """A local copy of one run's log that only grows, unless its revision says otherwise."""
+
+    @property
+    def revision(self) -> int:
+        """Grows when bytes that were there before are others now."""
 
     @property
     def path(self) -> Path:

@@ -111,6 +111,12 @@ class Requests(ABC):
                 break
         return bytes(taken[:length])
 
+    async def digest(self, key: RunKey, offset: int, length: int) -> tuple[int, str]:
+        """How many bytes of a part of a run's log there are on the node, and their SHA-256 in hexadecimal."""
+        body = {"key": _words(key), "offset": offset, "length": length}
+        header, _ = await self._ask("digest", body, timeout_s=QUICK_S)
+        return self._sensible(lambda: wire.digest(header))
+
     async def run_command(
         self, argv: Iterable[str], timeout_s: float, stdin: bytes = b"", max_bytes: int = 1024 * 1024
     ) -> Sample:

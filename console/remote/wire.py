@@ -170,6 +170,11 @@ class _Log(_Said):
     restarted: Literal["", "truncated", "replaced", "rewritten"]
 
 
+class _Digest(_Said):
+    length: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class _Facts(_Said):
     at: Moment
     took_s: Seconds
@@ -248,6 +253,12 @@ def log(header: Mapping[str, object], payload: bytes) -> LogChunk:
     """Bytes of a log."""
     said = _read(_Log, header)
     return LogChunk(RunKey(*said.key), said.offset, payload, said.size, said.restarted)
+
+
+def digest(header: Mapping[str, object]) -> tuple[int, str]:
+    """Length and SHA-256 of a part of a log."""
+    said = _read(_Digest, header)
+    return said.length, said.sha256
 
 
 def sample(name: str, header: Mapping[str, object], payload: bytes) -> Sample:

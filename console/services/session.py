@@ -32,6 +32,7 @@ from console.services.assigning.roles import Change, Roles
 from console.services.evaluation.evaluator import Evaluator
 from console.services.logs.copies import LogBook
 from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.comparing import LogComparison
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.paces import PaceWatch, book_path
 from console.services.monitoring.unmanaged import Regard
@@ -108,6 +109,7 @@ class Session:
         self.works = WorksWatch(self._monitor, self._links, cadences)
         self._proofs = ProofStore(self._monitor, proofs_path(self.state_dir, cluster.name))
         self.upkeep = Upkeep(self._monitor, self._links, self.operator, self.state_dir, operator_name())
+        self._comparison = LogComparison(self._monitor, self._links, self.logs, cadences)
         self.verifier = Verifier(self._monitor, self._links)
         own = self.state_dir / "signatures.yaml"
         self.diagnosis = DiagnosisWatch(self._monitor, self.logs, cadences, own=own)
@@ -127,6 +129,7 @@ class Session:
         services: dict[str, Service] = {
             "monitor": self._monitor.run,
             "following": self._monitor.following.run,
+            "comparison": self._comparison.run,
             "health": self._health.run,
             "metrics": self._metrics.run,
             "works": self.works.run,

@@ -40,17 +40,24 @@ class LogFile:
         self.span = span
         """Bytes of one chunk."""
         self.size = 0
+        self._revision = 0
+        self._changed = False
         self._chunks: OrderedDict[int, bytes] = OrderedDict()
         self._descriptor: int | None = None
         self._buffer = bytearray()
         self._ended = -1
         """The chunk that was lent last, when it has a newline."""
 
+    def revise(self, revision: int) -> None:
+        """Take the number of the file's revision: of another one nothing that is known of the bytes holds."""
+        self._changed = self._changed or revision != self._revision
+        self._revision = revision
+
     def grow(self, size: int) -> bool:
         """Take the new size; True when the file has begun anew and everything known of it is void."""
-        if size == self.size:
+        if size == self.size and not self._changed:
             return False
-        restarted = size < self.size
+        restarted, self._changed = self._changed or size < self.size, False
         if restarted:
             self.close()
         else:

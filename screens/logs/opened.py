@@ -63,14 +63,20 @@ def open_one(moment: Shown, engine: str, source: LogSource) -> Opened:
     file = LogFile(source.path)
     times = _times(moment, engine, source, file)
     window = Window(file, times)
-    window.grow(source.size, source.notes)
-    return Opened((engine,), (source,), (file,), (times,), window, lambda: window.grow(source.size, source.notes))
+
+    def grow() -> bool:
+        file.revise(source.revision)
+        return window.grow(source.size, source.notes)
+
+    grow()
+    return Opened((engine,), (source,), (file,), (times,), window, grow)
 
 
 def open_several(moment: Shown, found: Sequence[tuple[str, LogSource]]) -> Opened:
     """The logs of several engines by time, each by the clock of its node."""
     files = [LogFile(source.path) for _, source in found]
     for file, (_, source) in zip(files, found, strict=True):
+        file.revise(source.revision)
         file.grow(source.size)
     times = [_times(moment, *each, file) for each, file in zip(found, files, strict=True)]
     members = [Member(engine, file, each) for (engine, _), file, each in zip(found, files, times, strict=True)]
@@ -79,11 +85,10 @@ def open_several(moment: Shown, found: Sequence[tuple[str, LogSource]]) -> Opene
         member.ended = seen is not None and seen.exit is not None
     merged = Merged(members)
     sources = [source for _, source in found]
-    return Opened(
-        [engine for engine, _ in found],
-        sources,
-        files,
-        times,
-        merged,
-        lambda: merged.grow([source.size for source in sources], [source.notes for source in sources]),
-    )
+
+    def grow() -> bool:
+        for file, source in zip(files, sources, strict=True):
+            file.revise(source.revision)
+        return merged.grow([source.size for source in sources], [source.notes for source in sources])
+
+    return Opened([engine for engine, _ in found], sources, files, times, merged, grow)

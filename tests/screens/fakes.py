@@ -88,6 +88,7 @@ class FakeCopy:
     path: Path
     size: int = 0
     notes: tuple[LogNote, ...] = ()
+    revision: int = 0
 
     def append(self, data: bytes) -> None:
         """Bytes arrive."""

@@ -316,3 +316,18 @@ def test_what_is_cheap_to_look_for_first_finds_the_same_lines(wanted: Pattern) -
     assert found == [number for number, line in enumerate(lines) if plain_way.search(line)]
     cut = len(data) // 3
     assert wanted.scan(data, cut, len(data) - 7, 10_000)[0] == plain_way.scan(data, cut, len(data) - 7, 10_000)[0]
+
+
+def test_another_revision_of_the_file_is_read_anew_though_it_is_no_shorter(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"first\n" * 10)
+    file = LogFile(path)
+    assert not file.grow(60)
+    assert file.text(0)[0] == b"first"
+    path.rename(tmp_path / "log.1")
+    path.write_bytes(b"other\n" * 20)
+    file.revise(1)
+    assert file.grow(120)
+    assert file.text(0)[0] == b"other"
+    file.revise(1)
+    assert not file.grow(126)

@@ -166,3 +166,16 @@ def test_a_log_that_is_followed_goes_on_in_the_next_run_with_nothing_of_the_last
     earlier = Readers(book, ("a",), lambda *_: timing(), lambda *words: told.append(words), run="r1", tail=2)
     assert [line.text for line in earlier.lines(last=True)] == ["three", "unfinished"]
     assert len(told) == 1, "nothing follows an earlier run"
+
+
+def test_mended_bytes_are_the_nodes_and_what_was_read_before_is_void(tmp_path: Path) -> None:
+    copy = LogCopy(KEY, tmp_path / "run.log")
+    copy.store(_chunk(0, b"hello world\n"))
+    assert copy.revision == 0
+    copy.mend(6, b"there, and more than the copy has")
+    assert (tmp_path / "run.log").read_bytes() == b"hello there,"
+    assert (copy.size, copy.revision, [note.offset for note in copy.notes]) == (12, 1, [6])
+    copy.store(_chunk(12, b" on\n"))
+    assert (tmp_path / "run.log").read_bytes() == b"hello there, on\n"
+    copy.store(_chunk(0, b"anew\n", restarted="rewritten"))
+    assert (copy.size, copy.revision) == (5, 2)

@@ -45,6 +45,8 @@ class LogCopy:
         self._notes = self._read_notes()
         self._size = path.stat().st_size if path.exists() else 0
         self._descriptor: int | None = None
+        self.revision = 0
+        """Grows when bytes that were here before are others now: what was read of them is void."""
 
     @property
     def size(self) -> int:
@@ -87,20 +89,31 @@ class LogCopy:
             self._descriptor = None
 
     def _write(self, data: bytes) -> None:
+        self._write_at(self._size, data)
+        self._size += len(data)
+
+    def _write_at(self, offset: int, data: bytes) -> None:
         try:
             if self._descriptor is None:
                 self._descriptor = open_private(self.path, os.O_WRONLY)
             view = memoryview(data)
             done = 0
             while done < len(view):
-                done += os.pwrite(self._descriptor, view[done:], self._size + done)
+                done += os.pwrite(self._descriptor, view[done:], offset + done)
         except OSError as error:
             self.error = f"log copy {self.path}: {error.strerror}"
             raise ConsoleError(self.error, hint="free space on this machine; copying goes on by itself") from error
-        self._size += len(data)
+
+    def mend(self, offset: int, data: bytes) -> None:
+        """Put the node's bytes where others are, inside the copy. Raises ConsoleError when the disk refuses."""
+        length = min(len(data), self._size - offset)
+        self._write_at(offset, data[:length])
+        self.revision += 1
+        self._note(offset, f"{length} bytes here were not those of the node's log; they have been fetched again")
 
     def _restart(self, why: str) -> None:
         self.close()
+        self.revision += 1
         if self._size:
             count = min(KEPT_EARLIER, 1 + sum(1 for _ in self.path.parent.glob(f"{self.path.name}.*")))
             self.path.rename(self.path.with_name(f"{self.path.name}.{count}"))

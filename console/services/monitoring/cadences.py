@@ -33,5 +33,7 @@ class Cadences:
     golden_s: float = 900.0
     """Between comparisons of prefill alone with prefill and decode; at once when other engines serve."""
     diagnosis_s: float = 1.0
+    compare_s: float = 10.0
+    """Between parts of a node's logs that are compared with their copies here."""
     drift_s: float = 60.0
     """How long a proxy may lack an engine that is ready before that is told: joining takes it a few looks."""

@@ -50,6 +50,8 @@ class Following:
         self._warned: set[tuple[str, str]] = set()
         self._followed: dict[str, set[RunKey]] = {}
         self._behind: set[RunKey] = set()
+        self._again: dict[RunKey, tuple[LaunchLog, int]] = {}
+        """Copies that are read again: what the new reading says so far, and how far it is."""
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -101,6 +103,7 @@ class Following:
         learnt = self._learnt(chunk.key)
         if chunk.restarted:
             learnt.log, learnt.fed = LaunchLog(), 0
+            self._again.pop(chunk.key, None)
         try:
             copy.store(chunk)
         except ConsoleError:
@@ -115,6 +118,11 @@ class Following:
         if learnt.fed < copy.size:
             self._lag(chunk.key)
 
+    def reread(self, key: RunKey) -> None:
+        """Bytes of a copy are others than before: read it again; what was read counts until that is done."""
+        self._again[key] = (LaunchLog(), 0)
+        self._wake.set()
+
     def read_on(self, limit_s: float) -> bool:
         """Read for at most `limit_s`; whether everything has been read then."""
         end = time.monotonic() + limit_s
@@ -128,7 +136,23 @@ class Following:
                 learnt.fed += len(data)
             if learnt.fed >= copy.size:
                 self._behind.discard(key)
-        return not self._behind
+        for key in tuple(self._again):
+            self._reread(key, end)
+        return not self._behind and not self._again
+
+    def _reread(self, key: RunKey, end: float) -> None:
+        copy, learnt = self._logs.of(key), self._learnt(key)
+        log, fed = self._again[key]
+        while fed < learnt.fed and time.monotonic() < end:
+            data = copy.read(fed, min(READ_BYTES, learnt.fed - fed))
+            if not data:
+                break
+            log.feed(data, time.time())
+            fed += len(data)
+        self._again[key] = (log, fed)
+        if fed >= learnt.fed:
+            learnt.log = log
+            del self._again[key]
 
     def _has(self, node: str, key: RunKey) -> bool:
         """Whether a run that a node lists is its own: of two that list it, the one where its engine belongs, else the first."""

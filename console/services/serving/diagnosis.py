@@ -98,6 +98,8 @@ class _Reader:
     """How far one log was read."""
 
     matcher: Matcher
+    revision: int
+    """Of the copy; what was read of another one is void."""
     fed: int = 0
     told: int = 0
     """How far it had been read when the picture was told of it."""
@@ -171,8 +173,8 @@ class DiagnosisWatch:
                 continue
             copy = self._logs.of(key)
             reader = self._readers.get(key)
-            if reader is None or reader.fed > copy.size:
-                reader = self._readers[key] = _Reader(Matcher(self._signatures))
+            if reader is None or reader.revision != copy.revision:
+                reader = self._readers[key] = _Reader(Matcher(self._signatures), copy.revision)
             while reader.fed < copy.size and (data := copy.read(reader.fed, READ_BYTES)):
                 if reader.clock is None and first_stamped(data):
                     reader.clock = run_clock(
