@@ -58,6 +58,17 @@ def told(
     return None if found is None else found.words()
 
 
+def test_a_group_with_a_killed_parent_is_not_called_down_before_it_was_seen_to_fail() -> None:
+    made = Deployment(CLUSTER, MIXED, Assignment({"mixed": ("p0", "p1")}))
+    states = {"mixed-0": DEGRADED, "mixed-1": EngineState.STUCK}
+    follows: dict[str, object] = {"after": "mixed-1", "cause": "mixed-1 on p1 stuck first"}
+    said = told(states, ANSWERED, made, mixed_0=follows)
+    assert said == "UNKNOWN: mixed not seen to serve since mixed-1 lost its main process"
+    dead = (HTTP, Rung("log", Grade.FAIL, "Connection closed by peer"))
+    assert told(states, None, made, mixed_0={**follows, "health": dead}) == "DOWN: no mixed"
+    assert told({**states, "mixed-1": FAILED}, ANSWERED, made, mixed_0=follows) == "DOWN: no mixed"
+
+
 DOOR = "http://10.0.0.1:8000 dsv4"
 CASES: list[tuple[str, Mapping[str, EngineState], Rung | None, str | None]] = [
     ("nothing launched", {}, None, None),

@@ -98,6 +98,10 @@ def _role(role: str, engines: Sequence[EngineSnapshot], *, proven: bool) -> Word
         return ServiceState.PART, f"{role} degraded"
     if EngineState.UNREACHABLE in states:
         return ServiceState.UNKNOWN, f"{role} out of reach"
+    orphans = {each.id: each for each in mine if each.state is EngineState.STUCK}
+    held = next((orphans[each.after] for each in asked if each.after in orphans and not is_dead(each)), None)
+    if held is not None:
+        return ServiceState.UNKNOWN, f"{role} not seen to serve since {held.id} lost its main process"
     if any(_hangs(each) for each in asked):
         return ServiceState.DOWN, f"{role} hangs"
     way = next((_ON_THE_WAY[state] for state in states if state in _ON_THE_WAY and state not in _REST), "")
