@@ -156,7 +156,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("space-up", ("b",), "Page up", "One page up", "Log", ("log",)),
     Action("next-hit", ("n",), "Next hit", "Next place the search finds", "Log", ("log",)),
     Action("previous-hit", ("N",), "Previous hit", "Previous place the search finds", "Log", ("log",)),
-    Action("filter", ("ampersand", "fullwidth_ampersand"), "Filter", "Only lines with it; `!` hides them", "Log", ("log",)),
+    Action("filter", ("ampersand", "fullwidth_ampersand"), "Filter", "Log: only lines with it; `!` hides them", "View"),
     Action("next-error", ("e",), "Next error", "Next error or traceback", "Log", ("log",)),
     Action("previous-error", ("E",), "Previous error", "Previous error or traceback", "Log", ("log",)),
     Action("next-warning", ("i",), "Next warning", "Next warning", "Log", ("log",)),

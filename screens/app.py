@@ -19,8 +19,10 @@ from textual.app import App
 from textual.binding import Binding
 
 from console.model.errors import ConsoleError
+from screens.actions import BY_ID
 from screens.driver import ConsoleDriver
 from screens.guard import BURST_S, TOO_FAST, KeyTimes
+from screens.key_order import KeyOrder, Typed
 from screens.keys import Keys
 from screens.lines import Line, Pen, shown
 from screens.looks import LOOKS, Look
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
 
     from screens.fleet import Fleet
     from screens.protocols import Session
+
+
+WAYS_OUT = ("ctrl+q", "ctrl+c")
+"""Keys that never wait for a console that is still opening."""
+TEXT_FOLLOWS = frozenset(key for name in ("command", "find", "filter", "help", "palette") for key in BY_ID[name].keys)
+"""Keys that open a place to type in, as the table has them: an operator's own keys are read while the console opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,7 @@ class ConsoleApp(App[int]):
         self.look: Look = LOOKS[options.theme]
         self.pen = Pen(options.ascii)
         self.keys = KeyTimes(clock)
+        self.order = KeyOrder(self, self._deliver)
         self.passing = Passing(clock)
         self.animation_level = "none"
         self.main = MainScreen()
@@ -113,7 +122,7 @@ class ConsoleApp(App[int]):
         """Once the first frame is painted, begin to open."""
         self.terminal.end_with_signals(lambda code: self.exit(code, return_code=code))
         self.terminal.attach()
-        self.main.call_after_refresh(self.run_worker, self._begin(), group="open")
+        self.main.call_after_refresh(self.run_worker, self._begin, group="open")
 
     async def _begin(self) -> None:
         try:
@@ -130,6 +139,7 @@ class ConsoleApp(App[int]):
         await furnish(self.main)
         await self.show_fleet(fleet)
         await begin(self.main)
+        self.order.release()
         for problem in self.options.keys.problems():
             self.notify(f"keys: {problem}", severity="warning", markup=False)
         if not self.is_headless:
@@ -164,12 +174,27 @@ class ConsoleApp(App[int]):
             await session.close()
 
     async def on_event(self, event: events.Event) -> None:
-        """Time every key, and keep a dialog that has just opened from hearing what was meant for something else."""
-        if isinstance(event, events.Key) and not event.is_forwarded:
-            self.keys.note()
+        """Time everything typed, and let it wait until what was typed before it has had its effect."""
+        if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        typed = Typed(event, self.keys.note() if isinstance(event, events.Key) else self.keys.clock())
+        if self.order.held and isinstance(event, events.Key) and event.key in WAYS_OUT:
+            await self._deliver(typed)
+        else:
+            await self.order.take(typed)
+
+    async def _deliver(self, typed: Typed) -> None:
+        """Give it to what has the focus, unless that is a dialog which was not there to be read when the key was pressed."""
+        event = typed.event
+        if isinstance(event, events.Key):
+            if self.fleet is None and event.key in TEXT_FOLLOWS:
+                self.order.hold(typed)  # a prompt that cannot open yet, and the text for it
+                return
             if self.passing.over():
                 self.clear_notifications()
-            if not getattr(self.screen, "hears", _always)():
+            hears = getattr(self.screen, "hears", None)
+            if hears is not None and not hears(event, typed.at):
                 return
             if self.main.greeted and event.key in self.screen.active_bindings:
                 from screens.greeting import welcome_is_over
@@ -249,7 +274,7 @@ class ConsoleApp(App[int]):
         """Show a text."""
         from screens.dialogs.text import TextDialog
 
-        self.push_screen(TextDialog(self.look, self.pen, self.keys.clock, title=title, body=body, copy=self.copy_out))
+        self.push_screen(TextDialog(self.look, self.pen, self.keys, title=title, body=body, copy=self.copy_out))
 
     def copy_out(self, text: str) -> None:
         """Copy to the operator's clipboard and a file, and say what was done."""
@@ -278,10 +303,6 @@ def _begin_with(app: App[int], look: Look) -> None:
     app.stylesheet.set_variables(app.get_css_variables())
     dark = look.theme.dark
     app.update_classes({f"-theme-{look.theme.name}": True, "-dark-mode": dark, "-light-mode": not dark}, update=False)
-
-
-def _always() -> bool:
-    return True
 
 
 def run_app(

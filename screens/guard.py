@@ -26,12 +26,13 @@ class KeyTimes:
         self._times: deque[float] = deque(maxlen=BURST_KEYS)
         self._burst_at: float | None = None
 
-    def note(self) -> None:
-        """A key came."""
+    def note(self) -> float:
+        """A key came; gives when."""
         now = self.clock()
         self._times.append(now)
         if len(self._times) == BURST_KEYS and now - self._times[0] < BURST_S:
             self._burst_at = now
+        return now
 
     @property
     def burst(self) -> bool:

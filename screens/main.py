@@ -252,6 +252,12 @@ class MainScreen(Screen[None]):
         else:
             _run(self, name)
 
+    def on_paste(self, event: events.Paste) -> None:
+        """Nothing that has the focus took it."""
+        event.stop()
+        if self.console.fleet is not None:
+            self.command_line.pasted(event.text)
+
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
         """Other keys count now."""
         self.draw_tabs()

@@ -12,6 +12,8 @@ from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
+from screens.text_inputs import LineInput
+
 Kind = Literal[":", "/", "&"]
 
 
@@ -41,12 +43,12 @@ class Prompt(Horizontal):
     def compose(self) -> ComposeResult:
         """The sign and the input."""
         yield Static(":", id="sign", markup=False)
-        yield Input(id="line", compact=True, select_on_focus=False)
+        yield LineInput(id="line", compact=True, select_on_focus=False)
 
     @property
-    def line(self) -> Input:
+    def line(self) -> LineInput:
         """The input."""
-        return self.query_one("#line", Input)
+        return self.query_one("#line", LineInput)
 
     def open(self, kind: Kind, words: list[str], placeholder: str, value: str = "") -> None:
         """Begin to type, after `value`; `words` complete what is typed."""

@@ -16,11 +16,14 @@ from screens.looks import LOOKS
 from screens.panes.log import LogPane
 from screens.panes.table import PANES
 from screens.prompt import Kind
+from screens.text_inputs import one_line
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
 
+_NARROW = str.maketrans("：／、＆", "://&")
+"""What an input method makes of the signs of the prompts."""
 _TABS = {name: each.id for each in PANES if (name := each.title.casefold()) not in {*BY_ID, "bench"}}
 """Tabs by the words that stand on them, where those do not mean something else already."""
 _VERBS: dict[str, Verb] = {"start": "start", "stop": "stop", "restart": "restart", "force": "force"}
@@ -39,13 +42,32 @@ class CommandLine:
         return {
             "command": lambda: self._prompt(":", self.words(), words),
             "find": self.find,
-            "filter": lambda: self._prompt("&", [], "only lines with this; !text hides; empty shows all"),
+            "filter": self.filter,
         }
 
-    def find(self) -> None:
+    def pasted(self, text: str) -> None:
+        """Text that was pasted where nothing is typed: a prompt for what begins like one; nothing of it runs by itself."""
+        line = one_line(text)
+        sign, rest = line[:1].translate(_NARROW), line[1:].strip()
+        if sign == ":":
+            self.begin(rest)
+        elif sign == "&":
+            self.filter(rest)
+        elif sign == "/":
+            self.find(rest)
+        elif line:
+            words = "a paste does nothing here; press : / or & first, or begin what you paste with it"
+            self._screen.notify(words, severity="warning", markup=False)
+
+    def filter(self, value: str = "") -> None:
+        """Only some lines of the log of the engine."""
+        self._prompt("&", [], "only log lines with this; !text hides; empty shows all", value)
+
+    def find(self, value: str = "") -> None:
         """Search in a log, filter anywhere else."""
         in_log = isinstance(self._screen.focused, LogPane)
-        self._prompt("/", [], "search; n and N go on" if in_log else "only rows with this text; empty shows all")
+        words = "search; n and N go on" if in_log else "only rows with this text; empty shows all"
+        self._prompt("/", [], words, value)
 
     def begin(self, text: str) -> None:
         """Open the command line with a beginning that the operator completes."""
@@ -74,7 +96,7 @@ class CommandLine:
         screen = self._screen
         screen.footer.display = True
         screen.draw_footer()
-        in_log = kind == "&" or isinstance(self._searched, LogPane)
+        in_log = isinstance(self._searched, LogPane)
         place = screen.panes["logs"] if in_log else screen.pane if self._searched is screen.pane else screen.grid
         screen.set_focus(place)
         if text is None:
@@ -84,6 +106,7 @@ class CommandLine:
         log = screen.panes["logs"]
         assert isinstance(log, LogPane)
         if kind == "&":
+            screen.arrangement.go("logs")
             log.filter(text)
         elif kind == "/" and in_log:
             log.look_for(text)
@@ -107,7 +130,7 @@ class CommandLine:
 
     def command(self, text: str) -> None:
         """Run a line of the command line."""
-        verb, _, rest = text.strip().partition(" ")
+        verb, _, rest = text.strip().lstrip(":").partition(" ")
         rest = rest.strip()
         screen = self._screen
         table: dict[str, Callable[[], object]] = {

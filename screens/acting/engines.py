@@ -233,7 +233,7 @@ class EngineActs:
             Choosing(
                 console.look,
                 console.pen,
-                console.keys.clock,
+                console.keys,
                 title=title,
                 rows=rows,
                 foot=(*foot, ("nothing changes on a node by this", "dim")),

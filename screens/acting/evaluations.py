@@ -81,7 +81,7 @@ class EvaluationActs:
             Choosing(
                 console.look,
                 console.pen,
-                console.keys.clock,
+                console.keys,
                 title=(("What to measure?", "title"),),
                 rows=rows,
                 foot=foot,

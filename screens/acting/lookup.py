@@ -93,7 +93,7 @@ class Lookup:
             Choosing(
                 console.look,
                 console.pen,
-                console.keys.clock,
+                console.keys,
                 title=((title, "title"),),
                 rows=rows,
                 foot=foot,

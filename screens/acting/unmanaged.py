@@ -80,7 +80,7 @@ class UnmanagedList:
             Choosing(
                 console.look,
                 console.pen,
-                console.keys.clock,
+                console.keys,
                 title=title,
                 rows=rows,
                 foot=foot,

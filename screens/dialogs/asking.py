@@ -21,8 +21,7 @@ class Asking(Dialog[str]):
     BINDINGS: ClassVar = [Binding("y", "yes", "Yes", show=False), Binding("n", "leave", "No", show=False)]
 
     def __init__(self, look: Look, pen: Pen, keys: KeyTimes, *, title: Line, text: str) -> None:
-        super().__init__(look, pen, keys.clock)
-        self._keys = keys
+        super().__init__(look, pen, keys)
         self._title = title
         self._text = text
 

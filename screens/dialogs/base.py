@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from textual import events
@@ -13,12 +13,14 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from screens.guard import OPENED_S
+from screens.guard import OPENED_S, KeyTimes
 from screens.lines import Line, Pen, Row
 from screens.looks import Look
 from screens.widgets import ListWidget
 
 Answer = TypeVar("Answer")
+LEAVING = ("escape", "ctrl+q", "ctrl+l")
+"""Keys that a dialog hears at any time: they change nothing."""
 MOST_CELLS = 110
 """Columns a dialog takes of a wider screen; its frame has two of them."""
 
@@ -65,12 +67,12 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     careful: bool = True
     """Whether what is answered here can change something; else it hears from its first moment."""
 
-    def __init__(self, look: Look, pen: Pen, clock: Callable[[], float]) -> None:
+    def __init__(self, look: Look, pen: Pen, keys: KeyTimes) -> None:
         super().__init__()
         self.look = look
         self.pen = pen
-        self._clock = clock
-        self._opened = clock()
+        self._keys = keys
+        self._drawn_at: float | None = None
         self._answered = False
         self.heading_line = Text(id="heading")
         self.body = Text(id="body")
@@ -81,14 +83,25 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     def on_mount(self) -> None:
         """What was said in passing goes: it would lie over the last lines, where the answer is typed."""
         self.app.clear_notifications()
+        self.begin_again()
 
-    def hears(self) -> bool:
-        """Whether keys count already: stray typing must not reach a dialog that has just opened and can change something."""
-        return not self.careful or self._clock() - self._opened >= OPENED_S
+    def hears(self, event: events.Key, at: float) -> bool:
+        """Whether a key that arrived at `at` counts.
+
+        What was typed before a dialog that can change something could be read was meant for something else.
+        """
+        return not self.careful or event.key in LEAVING or self._readable(at)
+
+    def _readable(self, at: float) -> bool:
+        return self._drawn_at is not None and at - self._drawn_at >= OPENED_S
 
     def begin_again(self) -> None:
-        """What is asked has changed: be deaf for a moment once more."""
-        self._opened = self._clock()
+        """What is asked has changed: be deaf until it has been drawn, and for a moment after."""
+        self._drawn_at = None
+        self.call_after_refresh(self._drawn)
+
+    def _drawn(self) -> None:
+        self._drawn_at = self._keys.clock()
 
     def compose(self) -> ComposeResult:
         """Heading, text, whatever the dialog asks, last line."""

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from screens.dialogs.base import Dialog
+from screens.guard import TOO_FAST, KeyTimes
 from screens.lines import Line, Pen, Row, length, plain, wrap
 from screens.looks import Look
+from screens.text_inputs import LineInput
 from screens.widgets import ListWidget
+
+
+PROMPTS = "/:"
+"""Signs that open a line to type in elsewhere; before a search they mean nothing."""
 
 
 class Options(ListWidget, can_focus=False):
@@ -46,7 +53,7 @@ class Choosing(Dialog[str]):
         self,
         look: Look,
         pen: Pen,
-        clock: Callable[[], float],
+        keys: KeyTimes,
         *,
         title: Line,
         rows: Sequence[Row],
@@ -57,7 +64,7 @@ class Choosing(Dialog[str]):
         in_full: bool = False,
     ) -> None:
         """`preview` is shown below the list; with `in_full` the row under the cursor is, as far as the list cuts it."""
-        super().__init__(look, pen, clock)
+        super().__init__(look, pen, keys)
         self.careful = careful
         self._title = title
         self._rows = tuple(rows)
@@ -69,12 +76,16 @@ class Choosing(Dialog[str]):
         self.options.on_beyond = lambda: self.head(self.options)
         self.body.on_beyond = lambda: None
 
+    def hears(self, event: events.Key, at: float) -> bool:
+        """Text to search with counts from the first moment, and so do moves; a choice only once there was something to read."""
+        return event.key != "enter" or super().hears(event, at)
+
     def middle(self) -> ComposeResult:
         """The list, what would follow from its row, and the line to search with."""
         self.options.dress(self.look, self.pen)
         yield self.options
         yield self.body
-        yield Input(id="typed", compact=True, placeholder="type to search")
+        yield LineInput(id="typed", compact=True, placeholder="type to search")
 
     def on_mount(self) -> None:
         """Fill it."""
@@ -90,10 +101,10 @@ class Choosing(Dialog[str]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show only what has all the words."""
-        words = event.value.casefold().split()
+        words = event.value.casefold().lstrip(PROMPTS).split()
         rows = [row for row in self._rows if all(word in plain(row.line).casefold() for word in words)]
         if words:
-            typed = event.value.split()
+            typed = event.value.lstrip(PROMPTS).split()
             rows = [row for row in rows if not row.key.startswith("-")]
             rows.sort(key=lambda row: not any(word in row.line[0][0].split() for word in typed))
         self.options.show(rows)
@@ -103,7 +114,11 @@ class Choosing(Dialog[str]):
         """Choose the row."""
         event.stop()
         row = self.options.current
-        if row is not None and not row.key.startswith("-"):
+        if row is None or row.key.startswith("-"):
+            return
+        if self.careful and self._keys.burst:
+            self.notify(TOO_FAST, severity="warning", markup=False)
+        else:
             self.dismiss(row.key)
 
     def action_step(self, by: int) -> None:

@@ -23,6 +23,7 @@ from screens.dialogs.base import Dialog
 from screens.guard import TOO_FAST, KeyTimes
 from screens.lines import Line, Pen, counted, shown, wrap
 from screens.looks import Look
+from screens.text_inputs import AnswerInput
 from screens.working import set_off
 
 VERBS: dict[Verb, str] = {
@@ -63,10 +64,9 @@ class PlanDialog(Dialog[str]):
         marked: int = 0,
     ) -> None:
         """`asked` are the engines the operator meant, where the plan may take in more; `marked` is of how many marked rows."""
-        super().__init__(look, pen, keys.clock)
+        super().__init__(look, pen, keys)
         self._marked = marked
         self._asked = tuple(asked)
-        self._keys = keys
         self._verb = verb
         self._target = target
         self._cluster = cluster
@@ -75,7 +75,7 @@ class PlanDialog(Dialog[str]):
 
     def asked(self) -> ComposeResult:
         """Cancel, and a place to type where the plan asks for it."""
-        yield Input(id="typed", compact=True, disabled=True, select_on_focus=False)
+        yield AnswerInput(id="typed", compact=True, disabled=True, select_on_focus=False)
         with Horizontal(id="choices"):
             yield Button("Cancel", id="cancel", compact=True)
 
@@ -227,7 +227,7 @@ class PlanDialog(Dialog[str]):
             return
         if self._keys.burst:
             event.input.value = ""
-            self.notify("ignored: type it by hand, do not paste", severity="warning", markup=False)
+            self.query_one("#typed", AnswerInput).refuse()
         elif event.value.strip() == plan.confirm.expected:
             self.app.clear_notifications()
             self.dismiss(event.value.strip())

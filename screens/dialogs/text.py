@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding
 
 from screens.dialogs.base import MOST_CELLS, Dialog
+from screens.guard import KeyTimes
 from screens.lines import Line, Pen, plain, wrap
 from screens.looks import Look
 
@@ -25,13 +26,13 @@ class TextDialog(Dialog[None]):
         self,
         look: Look,
         pen: Pen,
-        clock: Callable[[], float],
+        keys: KeyTimes,
         *,
         title: Line,
         body: Sequence[Line],
         copy: Callable[[str], None],
     ) -> None:
-        super().__init__(look, pen, clock)
+        super().__init__(look, pen, keys)
         self._title = title
         self._lines = tuple(body)
         self._copy = copy

@@ -13,6 +13,7 @@ from screens.dialogs.base import Dialog
 from screens.guard import KeyTimes
 from screens.lines import Line, Pen, shown, wrap
 from screens.looks import Look
+from screens.text_inputs import AnswerInput
 
 
 class Typed(Dialog[str]):
@@ -22,8 +23,7 @@ class Typed(Dialog[str]):
         self, look: Look, pen: Pen, keys: KeyTimes, *, title: Line, texts: Sequence[str], expected: str, what: str
     ) -> None:
         """`expected` is to be typed; `what` says in words what it is, and what comes of it: `14 to start all the same`."""
-        super().__init__(look, pen, keys.clock)
-        self._keys = keys
+        super().__init__(look, pen, keys)
         self._title = title
         self._texts = tuple(texts)
         self._expected = expected
@@ -32,7 +32,7 @@ class Typed(Dialog[str]):
     def asked(self) -> ComposeResult:
         """A place to type, and Cancel."""
         words = f"type {shown(self._expected)}, then Enter"
-        yield Input(id="typed", compact=True, placeholder=words, select_on_focus=False)
+        yield AnswerInput(id="typed", compact=True, placeholder=words, select_on_focus=False)
         with Horizontal(id="choices"):
             yield Button("Cancel", id="cancel", compact=True)
 
@@ -69,7 +69,7 @@ class Typed(Dialog[str]):
         event.stop()
         if self._keys.burst:
             event.input.value = ""
-            self.notify("ignored: type it by hand, do not paste", severity="warning", markup=False)
+            self.query_one("#typed", AnswerInput).refuse()
         elif event.value.split() == self._expected.split():
             self.app.clear_notifications()
             self.dismiss(self._expected)

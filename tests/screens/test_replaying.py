@@ -54,3 +54,14 @@ async def test_time_keys_elsewhere_say_that_this_is_no_replay(tmp_path: Path) ->
     async with running(FakeSession(tmp_path)) as seen:
         await seen.press("f7")
         await seen.sees(lambda: "this is no replay" in seen.toasts())
+
+
+@pytest.mark.parametrize("content", [None, b"", b"name: lab\n"], ids=["no file", "empty", "a cluster file"])
+def test_a_file_that_is_no_recording_ends_the_command_with_a_usage_error(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "lab.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with Terminal.of_module("console.cli.main", "--replay", str(file)) as terminal:
+        assert terminal.ended() == 2
+        assert "lab.yaml: " in terminal.text()
+        assert "dsv4-console --record FILE" in terminal.text()

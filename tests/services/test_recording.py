@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.commands.masking import MASK
-from console.model.errors import ConsoleError, Refused, UsageError
+from console.model.errors import ConsoleError, FileError, Refused, UsageError
 from console.model.snapshot import EngineState
 from console.services.recordings import recording
 from console.services.recordings.recording import Object, Recorder, Recording, changed, difference
@@ -109,13 +109,16 @@ HEAD = json.dumps({"format": recording.FORMAT}).encode() + b"\n"
         gzip.compress(b"{}\n"),
         gzip.compress(HEAD),
         gzip.compress(HEAD + b'{"whole":{"at":1}}\n'),
+        gzip.compress(b'{"a":' * 100_000 + b"\n"),
     ],
-    ids=["empty", "no gzip", "no json", "no head", "no picture", "no cluster"],
+    ids=["empty", "no gzip", "no json", "no head", "no picture", "no cluster", "nested"],
 )
 def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(ConsoleError, match="x: "):
+    with pytest.raises(FileError, match="x: ") as caught:
         Recording(tmp_path / "x")
+    assert caught.value.exit_code == 2
+    assert "--record FILE" in caught.value.hint
 
 
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:

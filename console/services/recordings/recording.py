@@ -19,7 +19,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from console.commands.masking import masked_data
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment
-from console.model.errors import ConsoleError, UsageError
+from console.model.errors import ConsoleError, FileError, Problem, UsageError
 from console.model.layout import Layout
 from console.model.snapshot import ClusterSnapshot
 
@@ -141,7 +141,7 @@ class Recording:
     """A recorded file, read whole: when each picture was taken, and each picture when it is asked for."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ConsoleError when it is no recording or holds no picture."""
+        """Raises FileError when it is no recording or holds no picture."""
         self.path = path
         self.times: list[float] = []
         self._frames: list[tuple[bool, Object]] = []
@@ -156,9 +156,7 @@ class Recording:
             else:
                 self._add(line)
         if head is None or not self.times:
-            raise ConsoleError(
-                f"{path}: no recording of ours, or one without a picture", hint="made with --record FILE"
-            )
+            raise _wrong(path, "this is not a recording, or the recording holds no snapshot")
         self.deployment = _deployment(path, head)
 
     def _add(self, line: Object) -> None:
@@ -187,7 +185,7 @@ class Recording:
 
 
 def _lines(path: Path) -> Iterator[Object]:
-    """The whole lines of a file that may end anywhere. Raises ConsoleError when it cannot be read at all."""
+    """The whole lines of a file that may end anywhere. Raises FileError when it cannot be read at all."""
     try:
         with gzip.open(path, "rb") as file:
             while line := file.readline(LONGEST_LINE):
@@ -198,8 +196,12 @@ def _lines(path: Path) -> Iterator[Object]:
                     yield found
     except (EOFError, zlib.error):
         return
-    except (OSError, ValueError) as error:
-        raise ConsoleError(f"{path}: {getattr(error, 'strerror', None) or 'no recording of ours'}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _wrong(path, getattr(error, "strerror", None) or "this is not a recording") from None
+
+
+def _wrong(path: Path, message: str) -> FileError:
+    return FileError((Problem(str(path), 0, 0, "", message),), hint="a recording is made with: dsv4-console --record FILE")
 
 
 def _deployment(path: Path, head: Object) -> Deployment:
@@ -210,4 +212,4 @@ def _deployment(path: Path, head: Object) -> Deployment:
             _ASSIGNMENT.validate_python(head.get("assignment")),
         )
     except ValidationError as error:
-        raise ConsoleError(f"{path}: its cluster or layout cannot be read: {error.errors()[0]['msg']}") from None
+        raise _wrong(path, f"its cluster or layout cannot be read: {error.errors()[0]['msg']}") from None
