@@ -52,6 +52,8 @@ class Action:
 
 _MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "check", "causes", "verify", "evaluation")
 
+_LISTS: tuple[Place, ...] = tuple(place for place in _MOVES if place not in ("grid", "log"))
+
 _OPENING = ("left_square_bracket", "fullwidth_left_square_bracket", "left_black_lenticular_bracket")
 _CLOSING = ("right_square_bracket", "fullwidth_right_square_bracket", "right_black_lenticular_bracket")
 _QUOTES = ("quotation_mark", "left_double_quotation_mark", "right_double_quotation_mark")
@@ -74,6 +76,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("verify", ("enter",), "Verify", "Chat until all is proven; `:verify WORDS`", "Verify", ("verify",), footer=8),
     Action("preflight", ("P",), "Check nodes", "Ask all nodes what must hold before a launch; changes nothing", "Engines"),
     Action("describe", ("d",), "Describe", "Environment and exact command of the engine", "Engines"),
+    Action("status", ("f3",), "Status", "Verdict, alerts, links and what runs, in full", "View"),
     Action("logs", ("l",), "Logs", "Show the log of the engine", "Engines", footer=7),
     Action("previous-run", ("p",), "Earlier run", "Log of the run before this one; again: further back", "Engines"),
     Action("command", ("colon", "fullwidth_colon"), "Command", "Any action by name, `:node d0`, `:log p-0`, `:q`", "Console"),
@@ -117,6 +120,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("half-down", ("ctrl+d",), "Half down", "Half a page down", "Move", _MOVES),
     Action("top", ("g", "home"), "Top", "To the first row", "Move", _MOVES),
     Action("end", ("G", "end"), "End", "To the last row; in a log: follow", "Move", _MOVES),
+    Action("sideways-left", ("left",), "Left", "Sideways to the left", "Move", _LISTS),
+    Action("sideways-right", ("right",), "Right", "Sideways, to what a row has beyond `~`", "Move", _LISTS),
     Action("open", ("enter",), "Open", "Node: its engines. Engine: what can be done with it", "Grid", ("grid",), footer=8),
     Action("expand", ("right",), "Expand", "Show the node's engines", "Grid", ("grid",)),
     Action("collapse", ("left",), "Collapse", "Hide the node's engines", "Grid", ("grid",)),
@@ -198,6 +203,8 @@ _GUARDED = frozenset(
 )  # fmt: skip
 
 BY_ID = {action.id: action for action in ACTIONS}
+CHANGING = frozenset(action.id for action in ACTIONS if action.danger)
+"""Ids of the actions that can end in a change: never the first to be suggested."""
 
 FOOTERS: dict[Place, tuple[tuple[str, str], ...]] = {
     "log": (
@@ -290,8 +297,9 @@ def bindings(place: Place, target: str) -> list[BindingType]:
 
 
 def begun_with(words: str) -> tuple[str, ...]:
-    """Ids of the actions that begin so."""
-    return tuple(action.id for action in ACTIONS if words and action.id.startswith(words))
+    """Ids of the actions that begin so, those that only look first."""
+    begun = (action.id for action in ACTIONS if words and action.id.startswith(words))
+    return tuple(sorted(begun, key=lambda name: name in CHANGING))
 
 
 def find_action(words: str) -> Action | None:

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -30,6 +31,7 @@ from screens.main import MainScreen
 from screens.opening import Opening
 from screens.passing import Passing
 from screens.terminal import Terminal
+from screens.widgets import LineWidget
 from screens.working import set_off
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Options:
     """How the console looks and how much it may send; nothing here changes what it does."""
 
     theme: str = "dark"
+    colour: bool = True
+    """Whether any look but the one without colours may be taken."""
     ascii: bool = False
     mouse: bool = False
     low_bandwidth: bool = False
@@ -69,7 +73,7 @@ class Options:
 def options_from(environment: dict[str, str], **given: object) -> Options:
     """Options with the environment's wishes: `NO_COLOR` takes all colour away whatever theme was asked for."""
     chosen = Options(**given)  # type: ignore[arg-type]
-    return replace(chosen, theme="mono") if environment.get("NO_COLOR") else chosen
+    return replace(chosen, theme="mono", colour=False) if environment.get("NO_COLOR") else chosen
 
 
 class ConsoleApp(App[int]):
@@ -104,7 +108,7 @@ class ConsoleApp(App[int]):
         self.look: Look = LOOKS[options.theme]
         self.pen = Pen(options.ascii)
         self.keys = KeyTimes(clock)
-        self.order = KeyOrder(self, self._deliver)
+        self.order = KeyOrder(self, partial(_deliver, self))
         self.passing = Passing(clock)
         self.animation_level = "none"
         self.main = MainScreen()
@@ -180,27 +184,9 @@ class ConsoleApp(App[int]):
             return
         typed = Typed(event, self.keys.note() if isinstance(event, events.Key) else self.keys.clock())
         if self.order.held and isinstance(event, events.Key) and event.key in WAYS_OUT:
-            await self._deliver(typed)
+            await _deliver(self, typed)
         else:
             await self.order.take(typed)
-
-    async def _deliver(self, typed: Typed) -> None:
-        """Give it to what has the focus, unless that is a dialog which was not there to be read when the key was pressed."""
-        event = typed.event
-        if isinstance(event, events.Key):
-            if self.fleet is None and event.key in TEXT_FOLLOWS:
-                self.order.hold(typed)  # a prompt that cannot open yet, and the text for it
-                return
-            if self.passing.over():
-                self.clear_notifications()
-            hears = getattr(self.screen, "hears", None)
-            if hears is not None and not hears(event, typed.at):
-                return
-            if self.main.greeted and event.key in self.screen.active_bindings:
-                from screens.greeting import welcome_is_over
-
-                welcome_is_over(self.main)
-        await super().on_event(event)
 
     def notify(
         self,
@@ -290,11 +276,37 @@ class ConsoleApp(App[int]):
         """Take another look by name; False when there is none."""
         if name not in LOOKS:
             return False
+        if not self.options.colour and name != "mono":
+            self.notify("NO_COLOR is set: the screen stays without colours", markup=False, timeout=3)
+            return True
         self.look = LOOKS[name]
         self.ansi_color = True if name == "mono" else None
         self.theme = self.look.theme.name
         self.main.dress()
         return True
+
+
+async def _deliver(app: ConsoleApp, typed: Typed) -> None:
+    """Give it to what has the focus, unless that is a dialog which was not there to be read when the key was pressed."""
+    event, screen = typed.event, app.screen
+    if isinstance(event, events.Key):
+        if app.fleet is None and event.key in TEXT_FOLLOWS:
+            app.order.hold(typed)  # a prompt that cannot open yet, and the text for it
+            return
+        if app.passing.over():
+            app.clear_notifications()
+        hears = getattr(screen, "hears", None)
+        if hears is not None and not hears(event, typed.at):
+            return
+        if app.main.greeted and event.key in screen.active_bindings:
+            from screens.greeting import welcome_is_over
+
+            welcome_is_over(app.main)
+    elif screen is app.main and isinstance(app.focused, LineWidget):
+        if app.fleet is not None:
+            app.main.command_line.pasted(event.text)
+        return
+    await App.on_event(app, event)
 
 
 def _begin_with(app: App[int], look: Look) -> None:

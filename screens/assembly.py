@@ -18,6 +18,7 @@ from screens.acting.reloading import Reloading
 from screens.acting.replaying import Replaying
 from screens.acting.restart_policies import RestartPolicies
 from screens.acting.shells import Shells
+from screens.acting.status import StatusText
 from screens.acting.unmanaged import UnmanagedList
 from screens.acting.upkeep import NodeUpkeep
 from screens.greeting import greet
@@ -61,6 +62,7 @@ async def furnish(screen: MainScreen) -> None:
         screen.restart_policies,
         screen.live_changes,
         evidence,
+        StatusText(screen),
         Shells(screen),
         screen.node_upkeep,
     )

@@ -64,7 +64,6 @@ class Header(Bar):
         """Draw the moment; the least important parts go when room is short. `only` says which rows the grid shows."""
         safe = f" {replay or 'READ-ONLY'} "
         mode: Span = (safe, "readonly") if replay or snapshot.read_only else (" ARMED ", "armed")
-        head: list[Span] = [(f" {shown(snapshot.cluster)}", "title"), (f" {_deployed(snapshot)} ", "dim"), mode]
         parts: list[Line] = [((f" CONSOLE FAULT: {shown(each)} ", "fail"),) for each in snapshot.faults]
         if frozen_at is not None:
             parts.append(((f" FROZEN {time.strftime('%H:%M:%S', time.localtime(frozen_at))} ", "readonly"),))
@@ -89,7 +88,7 @@ class Header(Bar):
         parts.append(((f"links {up}/{total}", "ok" if up == total else "stale"),))
         if problems:
             parts.append(((f"{problems} finding{'s' if problems != 1 else ''} (7)", "warn"),))
-        line = self._fitted(tuple(head), snapshot, parts, keys)
+        line = self._fitted(_heads(snapshot, mode), snapshot, parts, keys)
         left = self.size.width - length(line) - 1
         holding = [each for each in snapshot.alerts if not each.calm]
         if holding and left >= LEAST_ALERT:
@@ -99,24 +98,30 @@ class Header(Bar):
             line = (*line, (fit(words, min(left, length(((words, ""),)))), role))
         self.write(line)
 
-    def _fitted(self, head: Line, snapshot: ClusterSnapshot, parts: Sequence[Line], keys: Keys) -> Line:
+    def _fitted(self, heads: Sequence[Line], snapshot: ClusterSnapshot, parts: Sequence[Line], keys: Keys) -> Line:
         """The parts that fit, behind whether the deployment serves; where that costs no other part, its door too.
 
-        A verdict that wants something done names the key that leads on: to the proof, or to the causes.
+        A verdict that wants something done names the key that leads on: to the proof, or to the causes. Its word is the last
+        thing that goes: the names in front of it, of which `heads` are ever shorter ones, go before.
         """
         service, cells = snapshot.service, self.size.width
         if service is None:
-            return _joined((head, *parts), cells)
+            return _joined((heads[0], *parts), cells)
         room = cells - (LEAST_ALERT + 1 if any(not each.calm for each in snapshot.alerts) else 0)
         action, words = _leads_on(snapshot)
         key = keys.word(BY_ID[action]) if action else ""
-        more = f"{key}: {words}" if key else ""
-        for told in (service.words(), service.brief()) if cells >= WIDE else (service.brief(),):
-            line: Line = ((shown(told), f"bold {SERVICES[service.state]}"), (f" ({more})" if more else "", "key"))
-            every = (head, line, *parts)
+        more: Line = ((f" ({key}: {words})", "key"),) if key else ()
+        role = f"bold {SERVICES[service.state]}"
+        if cells >= WIDE:
+            every: Sequence[Line] = (heads[0], ((shown(service.words()), role), *more), *parts)
             if sum(length(part) + 1 for part in every) <= room:
-                break
-        return _joined(every, cells)
+                return _joined(every, cells)
+        brief, word = shown(service.brief()), str(service.state)
+        verdicts: list[Line] = [((brief, role), *more), ((brief, role),), ((word, role), *more), ((word, role),)]
+        fitting = (
+            (head, verdict) for head in heads for verdict in verdicts if length(head) + 1 + length(verdict) < cells
+        )
+        return _joined((*next(fitting, ((), verdicts[-1])), *parts), cells)
 
     def _counts(self, snapshot: ClusterSnapshot) -> Line:
         counts = signs_of(snapshot.engines.values())
@@ -125,6 +130,12 @@ class Header(Bar):
 
 def _deployed(snapshot: ClusterSnapshot) -> str:
     return shown(snapshot.deployment) or "no layout (:layout)"
+
+
+def _heads(snapshot: ClusterSnapshot, mode: Span) -> list[Line]:
+    """What stands first, ever shorter."""
+    cluster: Span = (f" {shown(snapshot.cluster)}", "title")
+    return [(cluster, (f" {_deployed(snapshot)} ", "dim"), mode), (cluster, (" ", ""), mode), (mode,), ()]
 
 
 def _leads_on(snapshot: ClusterSnapshot) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from console.model.suggestions import did_you_mean, suggestions
 from screens.actions import ACTIONS, BY_ID, PLACES, Action, Place, key_word
 
 GUARDED = frozenset({"y", "n", "enter", "escape", "delete", "backspace", "ctrl+d", "ctrl+k", "ctrl+c"})
@@ -93,10 +94,8 @@ def is_key(name: str) -> bool:
 
 
 def _unknown(name: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, BY_ID, 1)
-    return f"no action {name!r}" + (f"; did you mean {near[0]}?" if near else "")
+    near = suggestions(name, BY_ID)[:1]
+    return f"no action {name!r}" + (f"; {did_you_mean(near)}" if near else "")
 
 
 def rows(keys: Keys | None = None) -> list[tuple[str, str, str, str, str]]:

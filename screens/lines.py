@@ -135,6 +135,25 @@ def cut(line: Line, cells: int) -> Line:
     return (*spans, ("~", spans[-1][1] if spans else "dim")) if lost and cells > 0 else tuple(spans)
 
 
+def shifted(line: Line, cells: int) -> Line:
+    """The line moved to the left by so many cells, with the mark `~` in its first cell where words are lost."""
+    if cells <= 0:
+        return line
+    spans: list[Span] = []
+    left, lost = cells + 1, False
+    for text, role in line:
+        at = 0
+        while left > 0 and at < len(text):
+            left -= width(text[at])
+            lost |= text[at] != " "
+            at += 1
+        rest = " " * max(0, -left) + text[at:]  # a wide character that is cut in half leaves a blank
+        left = max(0, left)
+        if rest:
+            spans.append((rest, role))
+    return (("~" if lost else " ", "dim"), *spans)
+
+
 def wrap(text: str, cells: int) -> list[str]:
     """The text cut into pieces of at most that many cells, at blanks where they are near."""
     if width(text) <= cells:

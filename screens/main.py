@@ -252,12 +252,6 @@ class MainScreen(Screen[None]):
         else:
             _run(self, name)
 
-    def on_paste(self, event: events.Paste) -> None:
-        """Nothing that has the focus took it."""
-        event.stop()
-        if self.console.fleet is not None:
-            self.command_line.pasted(event.text)
-
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
         """Other keys count now."""
         self.draw_tabs()
@@ -270,12 +264,17 @@ class MainScreen(Screen[None]):
 
 
 def _run(screen: MainScreen, name: str) -> None:
-    """Run an action in the first table that knows it."""
-    widgets = [screen.focused, screen.pane, screen.grid, *screen.panes.values()]
+    """Run an action in the first table that knows it; a pane that is not open is opened first, to show what comes of it."""
+    widgets = [screen.focused, screen.pane, screen.grid]
     tables = [screen.verbs(), *(each.verbs() for each in widgets if isinstance(each, LineWidget))]
     for table in tables:
         if name in table:
             table[name]()
+            return
+    for pane in screen.panes.values():
+        if name in pane.verbs():
+            screen.arrangement.go(pane.id or "")
+            pane.verbs()[name]()
             return
 
 

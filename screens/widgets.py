@@ -16,7 +16,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from screens.actions import BY_ID, bindings
-from screens.lines import Line, Pen, Row, strip, wrap
+from screens.lines import Line, Pen, Row, length, shifted, strip, wrap
 from screens.looks import LOOKS, Look
 
 Verbs = Mapping[str, Callable[[], object]]
@@ -117,6 +117,8 @@ class ListWidget(LineWidget, can_focus=True):
         self.rows: list[Row] = []
         self.cursor = 0
         self.offset_row = 0
+        self.offset_cells = 0
+        """How far the rows are moved to the left."""
         self.empty = "nothing here"
         self.on_beyond: Callable[[], None] = lambda: None
         """Called when `beyond` has changed, for whoever says it."""
@@ -133,7 +135,14 @@ class ListWidget(LineWidget, can_focus=True):
             "half-down": lambda: self.move(max(1, self.visible_rows // 2)),
             "top": lambda: self.move(-len(self.rows)),
             "end": lambda: self.move(len(self.rows)),
+            "sideways-left": lambda: self.sideways(-1),
+            "sideways-right": lambda: self.sideways(1),
         }
+
+    def sideways(self, by: int) -> None:
+        """Move the rows by half a width, as far as the longest one reaches."""
+        self.offset_cells += by * max(1, self.size.width // 2)
+        self.draw()
 
     @property
     def visible_rows(self) -> int:
@@ -200,13 +209,18 @@ class ListWidget(LineWidget, can_focus=True):
             elif self.cursor >= self.offset_row + room:
                 self.offset_row = self.cursor - room + 1
         self.offset_row = max(0, min(self.offset_row, max(0, len(self.rows) - room)))
-        lines: list[tuple[Line, tuple[str, ...]]] = [(self.head(), ())] if self.heading else []
+        if self.offset_cells:
+            longest = max((length(row.line) for row in self.rows), default=0)
+            self.offset_cells = max(0, min(self.offset_cells, longest - self.size.width))
+        lines: list[tuple[Line, tuple[str, ...]]] = []
+        if self.heading:
+            lines.append((shifted(self.head(), self.offset_cells), ()))
         if not self.rows:
             lines += [(((piece, "dim"),), ()) for piece in wrap(self.empty, max(20, self.size.width - 1))]
         for index in range(self.offset_row, min(len(self.rows), self.offset_row + room)):
             on_it = self.with_cursor and index == self.cursor
             over = (("cursor",) if self.bright else ("unfocused",)) if on_it else ()
-            lines.append((self.rows[index].line, over))
+            lines.append((shifted(self.rows[index].line, self.offset_cells), over))
         self.paint(lines)
         if self.size.height and self.beyond != self._said:
             self._said = self.beyond

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from console.cli.completion import words_of_commands
-from console.cli.main import COMMANDS, main
+from console.cli.main import CHANGING, COMMANDS, main
 from console.cli.options import layout_of, remember_layout, remembered_layout
 from console.cli.output import ActData, print_data
 from console.cli.screen import must_be_terminal
@@ -236,3 +236,20 @@ def test_the_screen_refuses_a_terminal_it_cannot_draw_on(kind: str, monkeypatch:
         must_be_terminal()
     monkeypatch.setenv("TERM", "screen-256color")
     must_be_terminal()
+
+
+@pytest.mark.parametrize(
+    ("word", "first"),
+    [("stat", "status"), ("sta", "status"), ("stats", "status"), ("verfy", "verify"), ("stp", "stop")],
+)
+def test_a_command_that_changes_something_is_never_suggested_before_one_that_looks(
+    word: str, first: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word]) == 2
+    meant = capsys.readouterr().err.partition("did you mean ")[2].partition("?")[0].split(" or ")
+    assert meant[0] == first
+    assert meant == sorted(meant, key=lambda each: each in CHANGING)
+
+
+def test_what_is_called_changing_is_a_command() -> None:
+    assert set(COMMANDS) > CHANGING

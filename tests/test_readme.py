@@ -39,4 +39,4 @@ def test_the_themes_of_the_command_line_are_those_of_the_screen() -> None:
 
 def test_a_misspelt_command_is_answered_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["strat"]) == 2
-    assert "did you mean start?" in capsys.readouterr().err
+    assert "did you mean status or start or restart?" in capsys.readouterr().err

@@ -53,6 +53,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name → (module, one line of help). A module has `add_parser(subparsers)` or, for several verbs, `add_parsers`."""
 
+CHANGING = {
+    *("assign", "containers", "tune", "weights", "scale", "mend", "guard"),
+    *("start", "stop", "restart", "force", "shell", "bench", "eval"),
+}
+"""Commands that can change something: never the first to be suggested for a misspelled one."""
+
 _BEFORE = {"-c": 1, "--cluster": 1, "--layout": 1, "--assign": 1, "--readonly": 0, "--write": 0}
 """Options that may stand before a sub-command too → how many words follow each."""
 
@@ -115,11 +121,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dsv4-console {__version__}")
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
-        from difflib import get_close_matches
+        from console.model.suggestions import did_you_mean, suggestions
 
-        near = get_close_matches(words[0], COMMANDS, 1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"no command {words[0]!r}", hint=f"{meant}all of them: dsv4-console --help")
+        meant = did_you_mean(suggestions(words[0], COMMANDS, CHANGING))
+        raise UsageError(f"no command {words[0]!r}", hint=f"{meant} all of them: dsv4-console --help".lstrip())
     named = next((word for word in words if word in COMMANDS), None)
     if named is None or words[0] != named:
         importlib.import_module("console.cli.screen").add_options(parser)

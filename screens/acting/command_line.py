@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from console.files import shipped_layouts
 from console.model.plan import Verb
+from console.model.suggestions import did_you_mean, suggestions
 from screens.acting.evaluations import BEGINNINGS
 from screens.acting.log_actions import LASTS
-from screens.actions import ACTIONS, BY_ID, begun_with, find_action
+from screens.actions import ACTIONS, BY_ID, CHANGING, begun_with, find_action
 from screens.guard import TOO_FAST
 from screens.lines import shown
 from screens.looks import LOOKS
@@ -114,7 +115,7 @@ class CommandLine:
             self.command(text)
 
     def words(self) -> list[str]:
-        """What completes a line: actions, and words with the names of now."""
+        """What completes a line: actions, and words with the names of now; what can change something comes last."""
         snapshot = self._screen.snapshot
         words = [action.id for action in ACTIONS] + [f"node {name}" for name in snapshot.nodes]
         words += [f"take {name}" for name in snapshot.nodes]
@@ -126,7 +127,8 @@ class CommandLine:
         words += [f"{verb} {name}" for verb in _VERBS if not snapshot.read_only for name in snapshot.engines]
         words += [f"last {word}" for word in (*LASTS, "all")]
         words += ["layout", *(f"layout {name}" for name in shipped_layouts())]
-        return words + [f"log {name}" for name in snapshot.engines] + [f"theme {name}" for name in LOOKS]
+        words += [f"log {name}" for name in snapshot.engines] + [f"theme {name}" for name in LOOKS]
+        return sorted(words, key=lambda each: each.partition(" ")[0] in CHANGING)
 
     def command(self, text: str) -> None:
         """Run a line of the command line."""
@@ -173,7 +175,7 @@ class CommandLine:
         elif len(near := begun_with(verb)) > 1:
             screen.notify(f"{shown(verb)} is not clear: {', '.join(near)}", severity="warning", markup=False)
         else:
-            self._found(False, "command", text)
+            self._unknown(verb)
 
     def _act_on(self, verb: Verb, names: str) -> None:
         engines = names.replace(",", " ").split()
@@ -183,6 +185,11 @@ class CommandLine:
             self._found(False, "engine", ", ".join(unknown))
             return
         self._screen.engine_acts.act(verb, engines)
+
+    def _unknown(self, verb: str) -> None:
+        known = dict.fromkeys(each.partition(" ")[0] for each in self.words())
+        meant = did_you_mean(suggestions(verb, known, CHANGING)) or ": then tab completes"
+        self._screen.notify(f"no command {shown(verb)!r}; {meant}", severity="warning", markup=False)
 
     def _found(self, found: bool, kind: str, name: str) -> None:
         if not found:

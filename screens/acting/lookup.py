@@ -210,8 +210,10 @@ class Lookup:
         """The next look."""
         console = self._screen.console
         names = list(LOOKS)
-        console.wear(names[(names.index(console.look.name) + 1) % len(names)])
-        self._screen.notify(f"theme: {console.look.title}", markup=False, timeout=2)
+        name = names[(names.index(console.look.name) + 1) % len(names)]
+        console.wear(name)
+        if console.look.name == name:
+            self._screen.notify(f"theme: {console.look.title}", markup=False, timeout=2)
 
 
 def _action_row(action: Action, keys: Keys) -> Row:

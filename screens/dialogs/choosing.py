@@ -17,7 +17,6 @@ from screens.looks import Look
 from screens.text_inputs import LineInput
 from screens.widgets import ListWidget
 
-
 PROMPTS = "/:"
 """Signs that open a line to type in elsewhere; before a search they mean nothing."""
 

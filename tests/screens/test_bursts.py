@@ -47,7 +47,15 @@ def searched(seen: Seen) -> str | None:
 
 @pytest.mark.parametrize(
     ("data", "kind"),
-    [(":xrs quit node d0", ":"), ("：xrs d0", ":"), ("/sxq d1", "/"), ("／sxq", "/"), ("、sxq", "/"), ("&sxqT", "&"), ("＆sxq", "&")],
+    [
+        (":xrs quit node d0", ":"),
+        ("：xrs d0", ":"),
+        ("/sxq d1", "/"),
+        ("／sxq", "/"),
+        ("、sxq", "/"),
+        ("&sxqT", "&"),
+        ("＆sxq", "&"),
+    ],
 )
 @pytest.mark.parametrize("before", ["", "\t", "3", "J", "7"], ids=["grid", "log", "npus", "journal", "roles"])
 async def test_text_behind_the_key_of_a_prompt_is_text(tmp_path: Path, data: str, kind: str, before: str) -> None:

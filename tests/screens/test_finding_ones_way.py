@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from console.model.findings import Finding, Severity
-from screens.actions import ACTIONS, BY_ID, PLACES, bindings, key_word
+from console.model.service import Service, ServiceState
+from console.model.snapshot import Link, LinkState
+from screens.actions import ACTIONS, BY_ID, CHANGING, PLACES, bindings, key_word
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import running
 
@@ -193,3 +195,38 @@ async def test_the_board_fills_places_and_moves_ranks(tmp_path: Path) -> None:
         assert session.deployment.assignment.of("prefill") == ("p1", "p0")
         await seen.press("less_than_sign")
         assert session.deployment.assignment.of("prefill") == ("p0", "p1")
+
+
+@pytest.mark.parametrize("word", ["stat", "statu", "status", "sattus"])
+async def test_a_word_like_status_leads_to_what_only_looks(tmp_path: Path, word: str) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session) as seen:
+        await seen.press("colon")
+        await seen.type(word)
+        await seen.press("enter")
+        await seen.sees(lambda: "status of lab" in seen.text() or "did you mean status?" in seen.toasts())
+        assert session.operator.asked == []
+
+
+async def test_what_completes_a_line_offers_what_only_looks_first(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        words = [each.partition(" ")[0] for each in seen.app.main.command_line.words()]
+        assert words == sorted(words, key=lambda each: each in CHANGING)
+        for typed in ("s", "st", "sta"):
+            assert next(each for each in words if each.startswith(typed)) not in CHANGING
+
+
+async def test_the_status_in_full_names_what_the_header_shortens(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.more["service"] = Service(ServiceState.DOWN, "http://10.0.0.1:8000", "dsv4", "no decode")
+    session.set_node("p1", link=Link(LinkState.BLOCKED, reason="the host key changed", hint="dsv4-console trust p1"))
+    async with running(session) as seen:
+        await seen.press("f3")
+        await seen.sees("DOWN: no decode")
+        for words in (
+            "19 engines ready",
+            "3 of 4 nodes linked",
+            "p1 BLOCKED: the host key changed",
+            "dsv4-console trust p1",
+        ):
+            assert words in seen.text()

@@ -13,6 +13,7 @@ from console.services.recordings.replay import Replay
 from screens.app import ConsoleApp, Options
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Clock, Seen, running
+from tests.screens.terminal import Terminal
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
@@ -61,7 +62,7 @@ def test_a_file_that_is_no_recording_ends_the_command_with_a_usage_error(tmp_pat
     file = tmp_path / "lab.yaml"
     if content is not None:
         file.write_bytes(content)
-    with Terminal.of_module("console.cli.main", "--replay", str(file)) as terminal:
+    with Terminal.of_module("console", "--replay", str(file)) as terminal:
         assert terminal.ended() == 2
-        assert "lab.yaml: " in terminal.text()
-        assert "dsv4-console --record FILE" in terminal.text()
+        assert b"lab.yaml: " in terminal.received
+        assert b"dsv4-console --record FILE" in terminal.received

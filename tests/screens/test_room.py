@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from rich.style import Style
 
+from console.model.alert import Alert
 from console.model.plan import Confirm, Outcome, Plan, Stage, Step, StepEvent
+from console.model.service import Service, ServiceState
 from screens.grid.rows import heading_with
-from screens.lines import Line, Pen, cut, length, plain, strip
+from screens.lines import Line, Pen, cut, length, plain, shifted, strip
 from screens.looks import LOOKS
 from screens.panes.plan import PlanPane
+from screens.widgets import ListWidget
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import SMALL, running
 
@@ -104,3 +107,58 @@ async def test_steps_are_told_in_full(tmp_path: Path) -> None:
         pane.note(StepEvent("drain", Outcome.RUNNING))
         await seen.sees("   \u21bb runs    drain decode-0: no new requests, wait up to 120 s for their ")
         await seen.sees("             requests to end, then leave  node-with-a-long-name")
+
+
+@pytest.mark.parametrize(
+    ("line", "cells", "drawn"),
+    [
+        ((("stop", "ok"), (" now", "dim")), 0, "stop now"),
+        ((("stop", "ok"), (" now", "dim")), 2, "~p now"),
+        ((("stop", "ok"), (" now", "dim")), 4, "~now"),
+        ((("stop", "ok"), (" now", "dim")), 9, "~"),
+        ((("    now", ""),), 2, "  now"),
+        ((("\u4f60\u597d", "ok"),), 1, "~\u597d"),
+        ((("\u4f60\u597d", "ok"),), 2, "~ "),
+        ((), 3, " "),
+    ],
+)
+def test_a_line_moved_sideways_says_that_words_are_to_the_left(line: Line, cells: int, drawn: str) -> None:
+    assert plain(shifted(line, cells)) == drawn
+
+
+async def test_what_a_list_cuts_at_60_columns_is_reached_sideways(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    session.journal.record("start", outcome="done", engines=["x" * 90 + "END"])
+    async with running(session, (60, 24)) as seen:
+        for key in "3457890BJY6":
+            await seen.press(key)
+            pane = seen.app.main.pane
+            assert isinstance(pane, ListWidget)
+            assert "right" in seen.app.screen.active_bindings, f"{pane.id} does not move sideways"
+        await seen.press("J")
+        assert "~" in seen.text()
+        assert "xEND" not in seen.text()
+        await seen.press("right", "right", "right", "right", "right", "right")
+        await seen.sees("xEND")
+        assert any(line.startswith("~") for line in seen.lines()[1:])
+        await seen.press("left", "left", "left", "left", "left", "left")
+        assert not any(line.startswith("~") for line in seen.lines())
+
+
+STATES = [ServiceState.DOWN, ServiceState.UP, ServiceState.UNPROVEN, ServiceState.UNKNOWN]
+
+
+@pytest.mark.parametrize("size", [(40, 10), (44, 10), (50, 12), (60, 20), (80, 24), (120, 40)], ids=str)
+@pytest.mark.parametrize("state", STATES)
+async def test_the_verdict_is_the_last_word_that_goes(
+    tmp_path: Path, size: tuple[int, int], state: ServiceState
+) -> None:
+    session = FakeSession(tmp_path, name="a-cluster-with-a-rather-long-name", read_only=True)
+    session.more["service"] = Service(state, "http://10.0.0.1:8000", "dsv4", "no decode (0: out of memory)")
+    session.publish()
+    async with running(session, size) as seen:
+        assert str(state) in seen.lines()[0]
+        session.more["alerts"] = (Alert("links", "error", "a link is down", 0.0),)
+        session.publish()
+        await seen.pilot.pause()
+        assert str(state) in seen.lines()[0]

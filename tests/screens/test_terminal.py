@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from screens.driver import TolerantDecoder
 from screens.guard import CALM_S
+from screens.looks import LOOKS
 from tests.screens.terminal import Terminal
 from tests.waiting import until_blocking
 
@@ -80,13 +82,74 @@ def test_ctrl_z_gives_the_shell_back_and_fg_returns() -> None:
         assert terminal.ended() == 0
 
 
-def test_no_color_takes_every_colour_away() -> None:
+SGR = re.compile(rb"\x1b\[([0-9;:]*)m")
+RGB = re.compile(rb"[34]8;2;(\d+);(\d+);(\d+)")
+PANES = "234567890BJY"
+
+
+def coloured(data: bytes) -> list[bytes]:
+    """The sequences among these bytes that choose a colour."""
+    codes = ((found[0], found[1].replace(b":", b";").split(b";")) for found in SGR.finditer(data))
+    return [
+        whole for whole, parts in codes if any(30 <= int(each or 0) % 60 < 49 and int(each or 0) > 29 for each in parts)
+    ]
+
+
+def walk(terminal: Terminal) -> None:
+    """Open every pane, a list, a prompt and a plan, and close them."""
+    for key in PANES:
+        terminal.send(key)
+        terminal.pump(0.1)
+    for key, words in (
+        ("?", "type to search"),
+        (":", "an action, node NAME"),
+        ("\x1bx", "Cancel"),
+        ("\x03", "q leaves"),
+    ):
+        terminal.send("\x1b")
+        terminal.sees("ARMED")
+        terminal.send(key)
+        terminal.sees(words)
+    terminal.send("\x1b")
+    terminal.sees("ARMED")
+
+
+def test_no_color_takes_every_colour_away_for_as_long_as_the_console_runs() -> None:
+    assert coloured(b"\x1b[1;31m \x1b[0;7m \x1b[97m \x1b[38;2;1;2;3m") == [
+        b"\x1b[1;31m",
+        b"\x1b[97m",
+        b"\x1b[38;2;1;2;3m",
+    ]
     with Terminal.of_module(DEMO, NO_COLOR="1") as terminal:
         terminal.sees("ARMED")
-        terminal.send("?")
-        terminal.sees("type to search")
-        colours = {(cell.fg, cell.bg) for row in terminal.screen.buffer.values() for cell in row.values()}
-        assert colours == {("default", "default")}
+        walk(terminal)
+        for _ in LOOKS:
+            terminal.pump(CALM_S + 0.1)
+            terminal.send("T")
+            terminal.sees("NO_COLOR is set")
+        assert coloured(bytes(terminal.received)) == []
+
+
+@pytest.mark.parametrize("name", [name for name in LOOKS if name != "mono"])
+def test_a_look_is_the_same_after_everything_was_opened(name: str) -> None:
+    look = LOOKS[name]
+    theme = look.theme
+    own = {theme.foreground, theme.background, theme.surface, theme.warning, theme.error, theme.success, theme.primary}
+    own |= {
+        each.triplet.hex
+        for style in look.roles.values()
+        for each in (style.color, style.bgcolor)
+        if each and each.triplet
+    }
+    with Terminal.of_module(DEMO, "--theme", name) as terminal:
+        terminal.sees("ARMED")
+        walk(terminal)
+        terminal.received.clear()
+        terminal.send("\x0c")
+        terminal.sees(lambda: b"ARMED" in terminal.received)
+        drawn = {"#" + bytes(map(int, found.groups())).hex() for found in RGB.finditer(bytes(terminal.received))}
+        assert drawn
+        assert drawn <= own
 
 
 @pytest.mark.parametrize("before", ["", "?"], ids=["main screen", "dialog"])

@@ -201,7 +201,9 @@ def _lines(path: Path) -> Iterator[Object]:
 
 
 def _wrong(path: Path, message: str) -> FileError:
-    return FileError((Problem(str(path), 0, 0, "", message),), hint="a recording is made with: dsv4-console --record FILE")
+    return FileError(
+        (Problem(str(path), 0, 0, "", message),), hint="a recording is made with: dsv4-console --record FILE"
+    )
 
 
 def _deployment(path: Path, head: Object) -> Deployment:
