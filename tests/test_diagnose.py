@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from console.advice.signatures import load_signatures
 from console.cli.main import main
+from console.probes.foreign_log import decoded
+from console.services.serving.log_files import LogText, diagnose
 from tests.advice.field_logs import field_logs
 
+SIGNATURES = load_signatures()
 LOGS = {each.name: each for each in field_logs()}
 OOM = LOGS["hbm-torch"].text
 ECHO = LOGS["gloo-reset"].text
@@ -34,6 +40,9 @@ def _each(line: Callable[[int, str], str]) -> Callable[[str], str]:
 
 
 WRAPPED: dict[str, Callable[[str], str]] = {
+    "gh run view": _each(lambda n, x: f"build\tRun the engine\t2026-11-20T08:10:{n % 60:02}.1234567Z {x}"),
+    "kubectl with times": _each(lambda n, x: f"[pod/prefill-0/vllm] 2026-11-20T08:10:{n % 60:02}.1234567Z {x}"),
+    "srun": _each(lambda n, x: f"0: {x}"),
     "docker -t": _each(lambda n, x: f"2026-11-20T08:{n // 60:02}:{n % 60:02}.1234567Z {x}"),
     "GitHub": _each(lambda n, x: f"2026-11-20T08:10:{n % 60:02}.1234567Z {x}"),
     "CRI": _each(lambda n, x: f"2026-11-20T16:10:{n % 60:02}.123456789+08:00 stderr F {x}"),
@@ -156,7 +165,13 @@ def test_zones_of_files_are_told_by_what_carried_them(tmp_path: Path, capsys: py
     assert (code, told["first"]["engine"]) == (0, "decode-1")
 
 
-@pytest.mark.parametrize("prefix", ["{} | ", "[pod/{}/vllm] ", "[{}] ", "{}: ", "<{}> "])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("{} | ", "[pod/{}/vllm] ", "[{}] ", "{}: ", "<{}> ", "{} vllm ", "{}  | 2026-11-20T08:10:15.1Z "),
+        *("[pod/{}/vllm] 2026-11-20T08:10:15.1Z ", "2026-11-20T08:10:15.1Z {} | ", "\x1b[36m{} |\x1b[0m "),
+    ],
+)
 def test_ranks_of_one_file_are_told_apart_by_name(
     prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,3 +262,16 @@ def test_own_signatures_are_taken(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "mixed-0.log").write_text("ERROR 11-20 08:00:01 [x.py:1] the moon is in the way\n")
     code, told, _ = _run("--signatures", str(own), str(tmp_path / "mixed-0.log"), capsys=capsys)
     assert (code, told["first"]["id"]) == (0, "X1")
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(
+        st.one_of(st.binary(max_size=80), st.sampled_from([line.encode() for line in OOM.splitlines()])), max_size=30
+    )
+)
+def test_any_bytes_are_read(lines: list[bytes]) -> None:
+    text = decoded(b"\n".join(lines))
+    if text is not None:
+        told = diagnose([LogText("a.log", "a", text, 0.0), LogText("b.log", "a", text[::-1], 1.79e9)], SIGNATURES)
+        assert all(1 <= each.line <= text.count("\n") + 1 for each in told.causes)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -33,6 +34,7 @@ _OUTER = tuple(
         rf"\[(?P<stamp>{_STAMP})\] ",  # Jenkins
         rf"(?P<stamp>{_STAMP}) [\w.-]+ [\w./@-]+\[\d+\]: ",  # journalctl -o short-iso
         r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [\w.-]+ [\w./@-]+\[\d+\]: ",  # syslog
+        rf"[^\t]{{1,120}}\t[^\t]{{1,120}}\t\ufeff?(?P<stamp>{_STAMP}) ",  # gh run view --log
         r"\[pod/(?P<name>[\w.-]+)(?:/[\w.-]+)?\] ",  # kubectl --prefix
         r"##\[\w+\]",  # GitHub, Azure
     )
@@ -44,8 +46,9 @@ _NAMED = tuple(
         r"\[(?!rank\d|ERROR\b|INFO\b|WARNING\b|DEBUG\b|PID\b|Gloo\b)(?P<name>[A-Za-z][\w.-]{0,63})\]:? ",
         r"<(?P<name>[A-Za-z][\w.-]{0,63})> ",
         r"(?P<name>[A-Za-z][\w.-]{0,63}): ",  # pdsh, ansible
+        r"(?P<name>[a-z][\w.-]{0,62}\d[\w.-]{0,62}) [a-z][\w.-]{0,63} ",  # stern
         r"\[[A-Za-z][\w -]{0,31}\] ",  # a tag that names no one: [RAW SERVER]
-        r"(?P<number> {0,6}\d{1,7}(?:\t|: | \| | {2,}))",  # line numbers of a viewer
+        r" {0,6}(?P<number>\d{1,7})(?:\t|: | \| | {2,})",  # line numbers of a viewer; tasks of srun -l
     )
 )
 """What a line may begin with when one of vLLM's heads follows; a name that did so once is taken off everywhere."""
@@ -169,16 +172,25 @@ def _owner(line: str, name: str, last: str, ranks: Mapping[str, str]) -> str:
     return name if find(line.encode()) is not None else last
 
 
+def _is_bare(line: str) -> bool:
+    """Whether a line surely is as an engine wrote it; most are, and the check is cheap."""
+    return _HEADED.match(line) is not None and "\x1b" not in line and ")[0" not in line and ")0m" not in line
+
+
 def _names(lines: list[str]) -> frozenset[str]:
-    """The names that stand before a head of vLLM somewhere in the file."""
-    return frozenset(name for line in lines for name in _named(_stripped(line)[1]))
+    """The names that stand before a head of vLLM somewhere in the file; numbers only where they come again and again."""
+    found = Counter(name for line in lines if not _is_bare(line) for name in _named(_stripped(line)[1]))
+    numbers = [name for name in found if name.isdigit()]
+    if sum(found[name] for name in numbers) < 2 * len(numbers):
+        return frozenset(name for name in found if not name.isdigit())
+    return frozenset(found)
 
 
 def _named(line: str) -> Iterator[str]:
     for pattern in _NAMED:
         found = pattern.match(line)
-        if found is not None and _HEADED.match(line, found.end()):
-            name = found.groupdict().get("name")
+        if found is not None and _HEADED.match(_stripped(line[found.end() :])[1]):
+            name = found.groupdict().get("name") or found.groupdict().get("number")
             if name is not None and name not in _NO_NAMES and not name.endswith(("Error", "Exception")):
                 yield name
                 return
@@ -186,15 +198,17 @@ def _named(line: str) -> Iterator[str]:
 
 def _inner(line: str, known: frozenset[str]) -> tuple[str, str, str]:
     """Whose line it is, its carrier's stamp, and the line itself."""
+    if _is_bare(line):
+        return "", "", line
     whose, stamp = "", ""
     for _ in range(_MOST_OUTER):
+        before = line
         found, line = _stripped(line)
-        if found:
-            whose, stamp = found.get("name") or whose, found.get("stamp") or stamp
-        cut = _known(line, known)
-        if cut is None:
+        whose, stamp = found.get("name") or whose, found.get("stamp") or stamp
+        if (cut := _known(line, known)) is not None:
+            whose, line = cut[0] or whose, line[cut[1] :]
+        if line == before:
             break
-        whose, line = cut[0] or whose, line[cut[1] :]
     bare = line.lstrip()
     return whose, stamp, bare if bare is not line and _HEADED.match(bare) else line
 
@@ -205,9 +219,11 @@ def _known(line: str, known: frozenset[str]) -> tuple[str, int] | None:
         found = pattern.match(line)
         if found is None:
             continue
-        name = found.groupdict().get("name")
-        if name in known if name is not None else _HEADED.match(line, found.end()) is not None:
+        name = found.groupdict().get("name") or found.groupdict().get("number")
+        if name in known:
             return name or "", found.end()
+        if "name" not in found.groupdict() and _HEADED.match(line, found.end()):
+            return "", found.end()
     return None
 
 
