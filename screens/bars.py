@@ -69,8 +69,8 @@ class Header(Bar):
             parts.append(((f" FROZEN {time.strftime('%H:%M:%S', time.localtime(frozen_at))} ", "readonly"),))
         if running:
             parts.append(((f" {running} ", "busy"),))
-        elif snapshot.holder:
-            parts.append(((f" {shown(snapshot.holder)} ", "warn"),))
+        elif who := snapshot.holder or (snapshot.cut_off.brief() if snapshot.cut_off else ""):
+            parts.append(((f" {shown(who)} ", "warn"),))
         restarts = [words for each in snapshot.restarts.values() if (words := each.brief(snapshot.at))]
         parts.extend(((f" {shown(words)} ", "warn"),) for words in restarts)
         if snapshot.tasks:

@@ -97,6 +97,7 @@ def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
         "cluster": snapshot.cluster,
         "deployment": snapshot.deployment or None,
         "service": _service(snapshot.service),
+        "cut_off": _cut_off(snapshot),
         "nodes": {name: _node(node, snapshot.at) for name, node in snapshot.nodes.items()},
         "engines": [_engine(engine) for engine in snapshot.engines.values()],
         "causes": [_cause(each) for each in snapshot.diagnoses],
@@ -124,6 +125,14 @@ def _cause(each: Diagnosis) -> dict[str, Any]:
 
 def _service(each: Service | None) -> dict[str, Any] | None:
     return None if each is None else {"state": str(each.state), "door": each.door, "reason": each.reason or None}
+
+
+def _cut_off(snapshot: ClusterSnapshot) -> dict[str, Any] | None:
+    each = snapshot.cut_off
+    if each is None:
+        return None
+    age = round(max(0.0, snapshot.at - each.work.since))
+    return {"verb": each.work.verb, "by": each.work.holder, "age_s": age, "left": list(each.left)}
 
 
 def _start(each: Pace) -> dict[str, Any]:
@@ -274,7 +283,10 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
 
 
 def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
-    """What broke first and what to do about it, what a restart would change, and how an unproven service is proven."""
+    """What was cut off, what broke first, what a restart would change, and how an unproven service is proven."""
+    if snapshot.cut_off is not None:
+        yield ""
+        yield snapshot.cut_off.words(snapshot.at)
     for each in (each for each in snapshot.diagnoses if each.first):
         yield ""
         yield f"first cause: {each.engine} on {each.node}: {each.signature} {each.title}"

@@ -19,7 +19,7 @@ from console.model.state import EventLevel as EventLevel
 from console.model.state import Grade as Grade
 from console.model.state import LinkState as LinkState
 from console.model.unmanaged import Unmanaged
-from console.model.work import Asked, Sighting, Work
+from console.model.work import Asked, CutOff, Sighting, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +345,8 @@ class ClusterSnapshot:
     """Who is at work on the deployment, for example `ann@jump: start runs`; empty when nobody is."""
     work: Work | None = None
     """The same, with what it takes down."""
+    cut_off: CutOff | None = None
+    """A stop, or what else takes engines down, that came to no end because its console is gone."""
     service: Service | None = None
     """Whether requests are answered; None while nothing of the deployment is launched, or when it has no door."""
     nodes: Mapping[str, NodeSnapshot] = field(default_factory=dict)

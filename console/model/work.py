@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from console.model.pace import about
 
+MANY = 6
+"""Names that are told one by one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -45,6 +48,25 @@ class Work:
     def takes_down(self, engine: str, began_at: float | None) -> bool:
         """Whether it ends that engine's run, which began at that time; a run of the plan itself it does not."""
         return engine in self.ends and began_at is not None and began_at < self.since
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """A plan that was to take engines down, and whose console is gone before it had."""
+
+    work: Work
+    left: tuple[str, ...]
+    """The engines that live on, in the order of the layout."""
+
+    def brief(self) -> str:
+        """`stop cut off: 12 of 16 left`."""
+        return f"{self.work.verb} cut off: {len(self.left)} of {len(self.work.ends)} left"
+
+    def words(self, now: float) -> str:
+        """`the stop by ann@jump, begun 3 min ago, was cut off; of its 16 engines these live on: decode-4, …`."""
+        names = ", ".join(self.left[:MANY]) + (f" +{len(self.left) - MANY} more" if len(self.left) > MANY else "")
+        begun = f"the {self.work.verb} by {self.work.holder}, begun {about(max(0.0, now - self.work.since))} ago"
+        return f"{begun}, was cut off; of its {len(self.work.ends)} engines these live on: {names}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from console.services.monitoring.comparing import LogComparison
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.paces import PaceWatch, book_path
 from console.services.monitoring.unmanaged import Regard
-from console.services.operations.lease import keeper, look, work_of
+from console.services.operations.lease import abandoned_of, keeper, look, work_of
 from console.services.operations.notes import Notes
 from console.services.operations.operator import Operator
 from console.services.operations.plans import PlanMaker
@@ -249,6 +249,10 @@ class Session:
             if answer is not None:
                 self._notes.take(answer)
             work = None if answer is None else work_of(answer, time.time())
+            abandoned = None if answer is None else abandoned_of(answer, time.time())
+            if _names(abandoned) != _names(self._monitor.abandoned):
+                self._monitor.abandoned = abandoned
+                self._monitor.touch()
             if self.operator.running is None and _names(work) != _names(self._monitor.work):
                 self._monitor.work = work
                 self._monitor.touch()

@@ -57,6 +57,8 @@ class Monitor:
         self.read_only = read_only
         self.work: Work | None = None
         """The plan that runs here, or that the holder of the lease runs."""
+        self.abandoned: Work | None = None
+        """The plan that held the lease last and never gave it back."""
         self.diagnoses: tuple[Diagnosis, ...] = ()
         self.alerts: tuple[Alert, ...] = ()
         self.restarts: Mapping[str, GroupRestart] = {}
@@ -226,6 +228,7 @@ class Monitor:
                 events=tuple(self._events),
                 read_only=self.read_only,
                 work=self.work,
+                abandoned=self.abandoned,
                 previous=self.snapshot.engines if hasattr(self, "snapshot") else {},
                 diagnoses=self.diagnoses,
                 alerts=self.alerts,

@@ -24,7 +24,7 @@ from console.model.snapshot import (
     NodeSnapshot,
     Task,
 )
-from console.model.work import Work
+from console.model.work import CutOff, Work
 from console.probes.engine_log import Phase
 from console.services.monitoring import unmanaged
 from console.services.monitoring.drift import Drifts
@@ -51,6 +51,8 @@ class Scene:
     events: tuple[Event, ...]
     read_only: bool
     work: Work | None
+    abandoned: Work | None
+    """A plan that never gave its lease back."""
     previous: Mapping[str, EngineSnapshot]
     diagnoses: tuple[Diagnosis, ...] = ()
     alerts: tuple[Alert, ...] = ()
@@ -98,6 +100,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         read_only=scene.read_only,
         holder=scene.work.words() if scene.work else "",
         work=scene.work,
+        cut_off=_cut_off(scene, engines),
         service=service(scene.deployment, tuple(engines.values()), _began(scene, engines), now),
         nodes=nodes,
         engines=engines,
@@ -132,6 +135,17 @@ def _began(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, flo
         for each in engines.values()
         if each.started_at is not None and each.node in scene.nodes
     }
+
+
+def _cut_off(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> CutOff | None:
+    """What an abandoned plan left undone; None when it took down all that it was to, or somebody else is at work now."""
+    work, began = scene.abandoned, _began(scene, engines)
+    if work is None or scene.work is not None:
+        return None
+    left = tuple(
+        each.id for each in engines.values() if each.state.alive and work.takes_down(each.id, began.get(each.id))
+    )
+    return CutOff(work, left) if left else None
 
 
 def _skews(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, Skew]:

@@ -42,8 +42,17 @@ def keeper(nodes: tuple[str, ...], links: Mapping[str, NodeLink]) -> NodeLink | 
 
 def work_of(answer: Mapping[str, JsonValue], now: float) -> Work | None:
     """Who is at work, from a node's answer; None without a lease that counts."""
+    return _work(answer, now, expired=False)
+
+
+def abandoned_of(answer: Mapping[str, JsonValue], now: float) -> Work | None:
+    """Whose plan never gave its lease back, from a node's answer: its console was killed, or is cut off. None where it did."""
+    return _work(answer, now, expired=True)
+
+
+def _work(answer: Mapping[str, JsonValue], now: float, *, expired: bool) -> Work | None:
     lease = answer.get("lease")
-    if not isinstance(lease, dict) or not lease.get("holder") or lease.get("expired"):
+    if not isinstance(lease, dict) or not lease.get("holder") or bool(lease.get("expired")) is not expired:
         return None
     age, ends = lease.get("age_s"), lease.get("ends")
     since = now - age if isinstance(age, int | float) else now

@@ -1,0 +1,69 @@
+"""A stop whose console is gone half-way is said by every other console, from the lease that was never given back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from console.cli.status import _print_table, document
+from console.model.run import RunState, RunVerdict
+from console.model.snapshot import Exit
+from console.model.work import Work
+from console.node import lease
+from console.node.places import Base, read_json, write_json
+from console.services.operations.lease import abandoned_of, work_of
+from tests.services.test_monitor import Scene, key, running
+
+ENDS = ["decode-0", "decode-1", "decode-2"]
+
+
+def test_a_lease_that_was_never_given_back_tells_what_was_to_be_taken_down(tmp_path: Path) -> None:
+    base = Base(str(tmp_path / "base"))
+    lease.take(base, "pd", "ann@jump", "stop", "t1", False, ENDS)
+    now = time.time()
+    answer = {"lease": lease.look(base, "pd")}
+    assert abandoned_of(answer, now) is None, "it is at work"
+    assert work_of(answer, now) is not None
+    file = str(tmp_path / "base" / "pd" / "lease.json")
+    write_json(file, {**(read_json(file) or {}), "pid": 0, "renewed": now - 60.0, "since": now - 65.0})
+    answer = {"lease": lease.look(base, "pd")}
+    found = abandoned_of(answer, now)
+    assert found is not None
+    assert (found.holder, found.verb, found.ends) == ("ann@jump", "stop", frozenset(ENDS))
+    assert found.since == pytest.approx(now - 65.0, abs=1.0)
+    assert work_of(answer, now) is None
+    lease.give_back(base, "pd", "t1")
+    assert abandoned_of({"lease": lease.look(base, "pd")}, now) is None
+
+
+async def test_status_names_what_a_stop_left_until_it_is_ended_or_started_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = Scene(tmp_path)
+    for name in ("p0", "p1", "d0", "d1"):
+        scene.up(name)
+    now = time.time()
+    old = [replace(running(name), started_at=now - 500.0) for name in ENDS]
+    ended = RunState(key("decode-0"), RunVerdict.EXITED, exit=Exit(0), stopping=True, started_at=now - 500.0)
+    scene.runs("d0", ended, old[1])
+    scene.runs("d1", old[2], running("decode-3"))
+    scene.monitor.abandoned = Work("ann@jump", "stop", now - 120.0, frozenset(ENDS))
+    scene.monitor.publish()
+    words = "the stop by ann@jump, begun 2 min ago, was cut off; of its 3 engines these live on: decode-1, decode-2"
+    _print_table(scene.monitor.snapshot)
+    assert words in capsys.readouterr().out
+    assert document(scene.monitor.snapshot)["cut_off"] == {
+        "verb": "stop",
+        "by": "ann@jump",
+        "age_s": 120,
+        "left": ["decode-1", "decode-2"],
+    }
+    scene.runs("d0", ended, replace(old[1], started_at=now))
+    scene.monitor.publish()
+    assert document(scene.monitor.snapshot)["cut_off"]["left"] == ["decode-2"], "the other was started anew"
+    scene.monitor.work = Work("bob@jump", "stop", now, frozenset(ENDS))
+    scene.monitor.publish()
+    assert document(scene.monitor.snapshot)["cut_off"] is None, "somebody sees to it"
