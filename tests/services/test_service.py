@@ -213,3 +213,11 @@ def test_a_proxy_that_could_not_be_asked_is_unknown_and_not_unproven(works: Rung
     )
     gone = {**UP, **dict.fromkeys(ALL[2:6], FAILED)}
     assert told(gone, proxy={"health": health}) == "DOWN: no decode", "what is sure counts more"
+
+
+def test_chats_that_failed_through_a_proxy_whose_completions_are_answered_leave_part_of_the_service() -> None:
+    chats = Rung("verify", Grade.FAIL, "1 of 6 chats failed: chat 500: without a body", NOW)
+    shown = told({**UP, "proxy": DEGRADED}, proxy={"health": (HTTP, ANSWERED, chats)})
+    assert shown == f"PART: verify failed through the proxy {DOOR}"
+    fails = replace(ANSWERED, grade=Grade.FAIL)
+    assert told({**UP, "proxy": DEGRADED}, proxy={"health": (HTTP, fails, chats)}) == "DOWN: completions fail"

@@ -133,6 +133,9 @@ def _door(proxy: EngineSnapshot, engines: Sequence[EngineSnapshot]) -> Word | No
     works = _works(proxy)
     if proxy.state is EngineState.DEGRADED and works is not None and works.grade is Grade.FAIL:
         return ServiceState.DOWN, "completions fail"
+    failed = {rung.name for rung in proxy.health if rung.grade is Grade.FAIL}
+    if proxy.state is EngineState.DEGRADED and failed == {"verify"}:  # completions are answered, some chats are not
+        return ServiceState.PART, "verify failed through the proxy"
     return ServiceState.DOWN, f"proxy {_ON_THE_WAY.get(proxy.state, proxy.state)}"
 
 
