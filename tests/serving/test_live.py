@@ -41,7 +41,7 @@ async def test_engines_that_want_a_key_are_shown_it_and_one_that_is_not_known_is
     keyed = layout.read_text()
     layout.write_text(keyed.replace("VLLM_API_KEY: sk-live, ", ""))
     try:
-        async with watched(serving) as session:
+        async with watched(serving, state="keyless") as session:
             await until(lambda: "works" in evidence(session, "decode-1"), 60.0)
             for rung in ("model", "works"):
                 grade, words = evidence(session, "decode-1")[rung]
@@ -61,7 +61,7 @@ async def test_a_node_whose_sshd_forbids_forwarding_is_unknown_and_nothing_on_it
     node.start()
     layout = str(serving.file.parent / "small.yaml")
     try:
-        async with watched(serving) as session:
+        async with watched(serving, state="forbidden") as session:
             await until(ready(session), 60.0)
             await until(named(session, "S11", "proxy"), 30.0)
             await until(lambda: evidence(session, "decode-1").get("works", ("",))[0] == "ok", 60.0)
