@@ -163,17 +163,10 @@ class EngineActs:
             screen.draw_header()
         if pane.plan is plan:
             pane.end(result)
-        words = (
-            "done"
-            if result.ok
-            else f"taken over by {shown(result.taken_over)}"
-            if result.taken_over
-            else "stopped on request"
-            if result.cancelled
-            else "FAILED, see the plan pane (6)"
-        )
+        for why in result.unrecorded:
+            screen.notify(f"done, but not recorded: {shown(why)}", severity="warning", markup=False)
         screen.notify(
-            f"{plan.verb} of {plan.target}: {words}",
+            f"{plan.verb} of {plan.target}: {_ending(result)}",
             severity="information" if result.ok else "error",
             markup=False,
         )
@@ -295,3 +288,12 @@ class EngineActs:
             await console.session.accept_host_key(node.name)
         except ConsoleError as error:
             console.tell(error)
+
+
+def _ending(result: PlanResult) -> str:
+    """How a plan ended, in a few words."""
+    if result.ok:
+        return "done"
+    if result.taken_over:
+        return f"taken over by {shown(result.taken_over)}"
+    return "stopped on request" if result.cancelled else "FAILED, see the plan pane (6)"

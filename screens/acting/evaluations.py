@@ -105,15 +105,17 @@ class EvaluationActs:
         set_off(self._screen, "act", self._ask, asks)
 
     async def _ask(self, asks: Sequence[Ask]) -> None:
-        from console.services.evaluation.plans import as_plan  # as above
+        from console.services.evaluation.plans import as_plan, next_argv  # as above
 
         console = self._screen.console
         session = console.session
         made: list[EvaluationPlan] = []
+        following: list[tuple[Ask, tuple[str, ...]]] = []
 
         async def prepare() -> Plan:
             plan = await session.evaluator.prepare(asks[0])
             made.append(plan)
+            following[:] = [(ask, next_argv(plan, session.deployment, ask)) for ask in asks[1:]]
             serving = session.snapshot.serving.get("")
             return as_plan(plan, session.deployment, asks[1:], (serving.running or 0) if serving else 0)
 
@@ -123,23 +125,26 @@ class EvaluationActs:
             console.look, console.pen, console.keys, words=words, cluster=session.cluster.name, prepare=prepare
         )
         if await console.push_screen_wait(dialog) and made:
-            worker = console.run_worker(self._run(made[-1], asks[1:]), group="evaluation")
+            worker = console.run_worker(self._run(made[-1], following), group="evaluation")
             if not made[-1].node:
                 self._work[made[-1].key] = worker
 
-    async def _run(self, plan: EvaluationPlan, following: Sequence[Ask]) -> None:
-        """This run, then those that follow; the first that does not end well ends it."""
+    async def _run(self, plan: EvaluationPlan, following: Sequence[tuple[Ask, tuple[str, ...]]]) -> None:
+        """This run, then those that follow with the words they were shown with; the first that does not end well ends it."""
         screen = self._screen
         evaluator = screen.console.session.evaluator
         worker = self._work.get(plan.key)
         screen.arrangement.go("evaluation")
         try:
             good = await self._one(plan, wait=bool(following))
-            for left, ask in zip(range(len(following), 0, -1), following, strict=True):
+            for left, (ask, argv) in zip(range(len(following), 0, -1), following, strict=True):
                 if not good:
                     self._warn(f"the sweep ends here: the last run did not end well, {left} were to follow")
                     return
                 plan = await evaluator.prepare(ask)
+                if plan.argv != argv:
+                    self._warn(f"the sweep ends here: what follows is no longer what was shown, {left} were to follow")
+                    return
                 if worker is not None:
                     self._work[plan.key] = worker
                 good = await self._one(plan, wait=left > 1)

@@ -135,6 +135,8 @@ def test_the_dialog_shows_what_runs_what_follows_and_who_suffers() -> None:
         "concurrency 2",
         "concurrency 4",
     ]
+    texts = [step_commands(step)[0] for step in shown.stages[1].steps]
+    assert ["--max-concurrency 2" in texts[0], "--max-concurrency 4" in texts[1]] == [True, True]
     assert "as long as this console is open" in shown.stages[1].title
     assert shown.losses == ("7 requests of others run now; they get slower, and so does what is measured",)
 

@@ -98,7 +98,7 @@ def test_a_container_is_made_used_left_alone_and_another_one_adopted(place: tupl
     assert (shown(console)["state"], console("containers").returncode) == ("absent", 1)
     dry = console("containers", "create", "--dry-run")
     assert dry.returncode == 0
-    assert f"run -d --name {name} --net=host" in dry.stderr
+    assert f"run -d --name {name} --net=host" in dry.stdout
     assert shown(console)["state"] == "absent", "a dry run makes nothing"
 
     done = console("containers", "create", "--yes")

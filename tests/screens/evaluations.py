@@ -13,11 +13,12 @@ from console.commands.evaluation import Endpoint
 from console.evaluation.progress import Progress
 from console.evaluation.records import Ending, Record, Tool
 from console.evaluation.store import ResultStore
+from console.model.deployment import Deployment
 from console.model.errors import ConsoleError, Refused
 from console.model.findings import Finding
 from console.model.run import RunKey, RunState, RunVerdict, StopResult
 from console.services.evaluation.evaluator import Local
-from console.services.evaluation.plans import Ask, EvaluationPlan, engine_id, parameters
+from console.services.evaluation.plans import Ask, EvaluationPlan, engine_id, parameters, tool_words
 from tests.evaluation.figures import record
 
 STARTED = 1_764_000_000.0
@@ -47,7 +48,8 @@ class FakeRuns:
 class FakeEvaluator:
     """Like the real one, with plans that only add a run here."""
 
-    def __init__(self, directory: Path, *, read_only: bool = False) -> None:
+    def __init__(self, directory: Path, deployment: Callable[[], Deployment], *, read_only: bool = False) -> None:
+        self._deployment = deployment
         self.store = ResultStore(directory / "results.sqlite")
         self.watch = FakeRuns()
         self.local: dict[RunKey, Local] = {}
@@ -74,7 +76,7 @@ class FakeEvaluator:
             "dsv4",
             key,
             "",
-            ("vllm", "bench", "serve", "--model", "dsv4"),
+            tool_words(self._deployment(), ask, where, "dsv4")[0],
             self.findings,
             {},
             None,

@@ -358,7 +358,7 @@ class FakeSession:
         self.preflight = FakePreflight()
         self.upkeep = FakeUpkeep()
         self.verifier = FakeVerifier()
-        self.evaluator = FakeEvaluator(directory, read_only=read_only)
+        self.evaluator = FakeEvaluator(directory, lambda: self.deployment, read_only=read_only)
         self.restarts = FakePolicies()
         self.refusal: ConsoleError | None = None
         self.retried: list[str] = []

@@ -158,7 +158,7 @@ async def test_a_typed_bench_is_planned_confirmed_and_shown(tmp_path: Path, size
         await seen.type("bench --concurrency 16")
         await seen.press("enter")
         await seen.sees("PERFORMANCE vllm-bench random 1024/256")
-        await seen.sees("vllm bench serve --model dsv4")
+        await seen.sees("vllm bench serve --backend")
         assert seen.app.focused is not None
         assert seen.app.focused.id == "cancel"
         assert session.evaluator.started == []
@@ -174,7 +174,7 @@ async def test_other_keys_in_the_dialog_measure_nothing(tmp_path: Path, key: str
     async with running(session) as seen:
         seen.app.main.evaluation_acts.ask("eval", "gsm8k")
         await seen.sees("ACCURACY aisbench gsm8k")
-        await seen.sees("vllm bench serve")
+        await seen.sees("ais_bench --models")
         await seen.press(key)
         await seen.pilot.pause()
         assert session.evaluator.started == []

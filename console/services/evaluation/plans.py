@@ -131,6 +131,12 @@ def tool_words(
     return ("POST", f"http://{where}/v1/chat/completions", f"model={model}", *words), ("", "")
 
 
+def next_argv(plan: EvaluationPlan, deployment: Deployment, ask: Ask) -> tuple[str, ...]:
+    """The words of a run that follows a prepared one: same endpoint, same model, another load."""
+    argv, _ = tool_words(deployment, ask, plan.where, plan.model or "MODEL", keyed=bool(plan.api_key))
+    return argv
+
+
 def as_plan(plan: EvaluationPlan, deployment: Deployment, following: Sequence[Ask] = (), busy: int = 0) -> Plan:
     """The run as a dialog shows it before it is confirmed: what is run, where, what the checks found, what follows.
 
@@ -142,8 +148,16 @@ def as_plan(plan: EvaluationPlan, deployment: Deployment, following: Sequence[As
     stages = [Stage(f"requests to {plan.where}, model {plan.model or 'unknown'}", (first,))]
     if following:
         steps = tuple(
-            Step(f"run-{number}", "launch", f"{ask.tool} {ask.subject}, {_load_words(ask)}", node)
+            Step(
+                f"run-{number}",
+                "launch",
+                f"{ask.tool} {ask.subject}, {_load_words(ask)}",
+                node,
+                (),
+                NodeCommands((argv,)),
+            )
             for number, ask in enumerate(following, start=2)
+            for argv in [next_argv(plan, deployment, ask)]
         )
         stages.append(Stage("then one after the other, as long as this console is open", steps))
     production = "production" in deployment.cluster.tags

@@ -319,6 +319,6 @@ def _nothing(findings: Sequence[Finding]) -> Refused:
     """Why there is no plan: all is well, or what is not is beyond a plan."""
     told = "; ".join(finding.message for finding in findings)
     fixes = "; ".join(dict.fromkeys(finding.fix for finding in findings if finding.fix))
-    wrong = any(finding.severity is not Severity.NOTE for finding in findings)
-    made = Refused if wrong else NothingToDo
-    return made(f"nothing to do: {told or 'every container runs and is as wanted'}", hint=fixes)
+    return (Refused if findings else NothingToDo)(
+        f"nothing to do: {told or 'every container runs and is as wanted'}", hint=fixes
+    )
