@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -14,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from console.model.cluster import Node
-from console.model.run import LogChunk, RunKey, RunState, RunVerdict
-from console.model.snapshot import ClusterSnapshot, EngineState, LinkState
+from console.model.deployment import Deployment
+from console.model.run import LogChunk, RunKey, RunState, RunVerdict, Sample
+from console.model.snapshot import ClusterSnapshot, EngineState, EventLevel, LinkState
 from console.node.frames import MAX_RUNS, MAX_SAID, Decoder, FrameError
 from console.node.tails import TURN_BYTES
 from console.probes.host import host_probe
@@ -23,7 +25,11 @@ from console.probes.npu_smi import info_probe
 from console.remote.hearing import Hearing
 from console.remote.standing import Standing
 from console.remote.wire import WireError
-from console.services.logs.copies import KEPT_EARLIER, MOST_NOTES
+from console.services.logs.copies import KEPT_EARLIER, MOST_NOTES, LogBook
+from console.services.monitoring.event_limit import MOST
+from console.services.monitoring.following import MOST_FOLLOWED
+from console.services.monitoring.monitor import Monitor
+from tests.services.deployments import ASSIGNMENT, CLUSTER, LAYOUT
 from tests.services.test_monitor import Scene, key, running
 
 RUN = "20260101T000000Z-0000"
@@ -296,3 +302,43 @@ async def test_the_work_for_replaced_logs_does_not_grow_with_their_number(scene:
     for _ in range(500):
         scene.monitor.on_log("d0", chunk)
     assert calls_of(lambda: scene.monitor.on_log("d0", chunk)) <= 2 * max(first)
+
+
+async def test_a_node_does_not_push_the_events_of_others_out(scene: Scene) -> None:
+    scene.monitor.note(EventLevel.ERROR, "what matters", node="d1")
+    for number in range(5 * MOST):
+        scene.monitor.on_log_error("d0", key("decode-0"), f"no {number}")
+    scene.monitor.publish()
+    events = scene.monitor.snapshot.events
+    assert [event.text for event in events if event.node == "d1"] == ["what matters"]
+    assert len(events) == MOST + 2
+    assert "left out" in events[-1].text
+
+
+def host(address: str) -> Sample:
+    text = f"== ssh\n10.9.9.9 5 {address} 22\n== end\n".encode()
+    return Sample("host", time.time(), 0.1, 0, text)
+
+
+async def test_a_node_takes_no_address_that_is_known_as_another_s(tmp_path: Path) -> None:
+    """A node that is written down by name tells its address itself: its word counts for an address that nobody has."""
+    named = {**CLUSTER.nodes, "d1": CLUSTER.nodes["d1"].model_copy(update={"host": "d1.lab"})}
+    made = Deployment(CLUSTER.model_copy(update={"nodes": named}), LAYOUT, ASSIGNMENT)
+    monitor = Monitor(made, LogBook(tmp_path, lambda _: None), {}, read_only=False)
+    for _ in range(2):
+        monitor.on_sample("d1", host("10.0.0.3"))
+    assert monitor.deployment.address("d1") == "d1.lab"
+    monitor.publish()
+    said = [event.text for event in monitor.snapshot.events if event.node == "d1"]
+    assert said == ["says that it serves at 10.0.0.3, which is d0's; not believed: set `ip` of the node"]
+    monitor.on_sample("d1", host("10.0.0.44"))
+    assert monitor.deployment.address("d1") == "10.0.0.44"
+
+
+async def test_more_logs_than_are_followed_at_once_are_left_and_told_of(scene: Scene) -> None:
+    scene.up("d0")
+    many = [RunState(RunKey("other", f"e{number}", "r"), RunVerdict.RUNNING, log_size=1) for number in range(100)]
+    scene.runs("d0", *many)
+    assert len(scene.links["d0"].followed) == MOST_FOLLOWED
+    scene.monitor.publish()
+    assert [event for event in scene.monitor.snapshot.events if "logs to follow" in event.text]

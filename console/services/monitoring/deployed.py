@@ -26,6 +26,7 @@ class CurrentDeployment:
         self._nodes = nodes
         self._note = note
         self._held = ""
+        self._refused: set[tuple[str, str]] = set()
 
     def change(self, deployment: Deployment, *, by_plan: bool = False) -> None:
         """Have another one count. Raises Refused while a plan runs, unless that plan does it itself."""
@@ -55,9 +56,22 @@ class CurrentDeployment:
         told = record.host.ssh_address
         if self._held or not told or record.node.ip is not None or is_address(record.node.host):
             return
+        if owner := self._owner(told, record.node.name):
+            if (record.node.name, told) not in self._refused:
+                self._refused.add((record.node.name, told))
+                text = f"says that it serves at {told}, which is {owner}'s; not believed: set `ip` of the node"
+                self._note(EventLevel.ERROR, text, node=record.node.name)
+            return
         record.node = record.node.model_copy(update={"ip": told})
         was = self.now
         nodes = {**was.cluster.nodes, record.node.name: record.node}
         cluster = was.cluster.model_copy(update={"nodes": nodes})
         self.now = Deployment(cluster, was.layout.written or was.layout, was.assignment)
         self._note(EventLevel.INFO, f"serves at {told}, as it says", node=record.node.name)
+
+    def _owner(self, address: str, asking: str) -> str:
+        """Another node that is known by this address; no node takes it from it by its word alone."""
+        for name, node in self.now.cluster.nodes.items():
+            if name != asking and address in (node.ip, node.host):
+                return name
+        return ""

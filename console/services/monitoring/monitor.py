@@ -36,6 +36,7 @@ from console.services.monitoring import completeness, picture
 from console.services.monitoring.changes import Changes, link_event
 from console.services.monitoring.deployed import CurrentDeployment
 from console.services.monitoring.drift import Drifts
+from console.services.monitoring.event_limit import EventLimit
 from console.services.monitoring.following import Following
 from console.services.monitoring.isolation import Isolation
 from console.services.monitoring.records import NodeRecord, RunRecord
@@ -70,6 +71,7 @@ class Monitor:
         self.runs: dict[RunKey, RunRecord] = {}
         self._logs = logs
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._limit = EventLimit()
         self._changes = Changes()
         self._drifts = Drifts()
         self._seq = 0
@@ -108,9 +110,13 @@ class Monitor:
         return self.runs.setdefault(key, RunRecord(key))
 
     def note(self, level: EventLevel, text: str, *, node: str = "", engine: str = "") -> None:
-        """Add an event to the picture."""
+        """Add an event to the picture; of those of one node only so many in a minute."""
+        now = time.time()
+        kept = self._limit.take(node, text, now) if node else text
+        if kept is None:
+            return
         self._seq += 1
-        self._events.append(Event(self._seq, time.time(), level, text, node, engine))
+        self._events.append(Event(self._seq, now, level, kept, node, engine))
         self.touch()
 
     def touch(self) -> None:

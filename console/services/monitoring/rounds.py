@@ -8,9 +8,13 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 
 from console.model.run import RunKey
-from console.model.snapshot import EngineSnapshot, EngineState, LinkState
+from console.model.snapshot import EngineSnapshot, EngineState, EventLevel, LinkState
+from console.probes.sanitize import clean
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
+from console.services.supervisor import fault_text
+
+AFTER_FAULT_S = 30.0
 
 Visit = Callable[[EngineSnapshot, RunKey], None]
 
@@ -88,7 +92,16 @@ class Rounds:
         """Put a question as soon as fewer than `at_once` are open."""
         task = asyncio.create_task(self._asked(question), name=f"{self._name} {key.engine}")
         self._busy[key] = task
-        task.add_done_callback(lambda _: self._busy.pop(key, None))
+        task.add_done_callback(lambda done: self._answered(key, done))
+
+    def _answered(self, key: RunKey, task: asyncio.Task[None]) -> None:
+        """A question that died of its answer is put again later, and is told of: its engine's figures are old."""
+        self._busy.pop(key, None)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None:
+            self.again(key, AFTER_FAULT_S)
+            text = f"what it answered to {self._name} could not be used: {clean(fault_text(fault))}"
+            self._monitor.note(EventLevel.ERROR, text, engine=key.engine)
 
     async def _asked(self, question: Coroutine[None, None, None]) -> None:
         try:

@@ -122,7 +122,7 @@ async def held(
         raise
     lease = answer.get("lease")
     if isinstance(lease, dict) and lease.get("taken_from"):
-        tell(f"lease taken over from {lease['taken_from']}")
+        tell(f"lease taken over from {clean(str(lease['taken_from']))[:NAME_CHARS]}")
     renewing = asyncio.create_task(_keep(link, plan, who, token, overtaken), name="lease")
     try:
         yield
@@ -186,7 +186,7 @@ async def _keep(link: NodeLink, plan: Plan, who: str, token: str, overtaken: Cal
 async def _holder(link: NodeLink, plan: Plan) -> str:
     with contextlib.suppress(NodeError, Unreachable):
         lease = (await link.lease(plan.deployment, "look")).get("lease")
-        return str(lease.get("holder") or "") if isinstance(lease, dict) else ""
+        return clean(str(lease.get("holder") or ""))[:NAME_CHARS] if isinstance(lease, dict) else ""
     return ""
 
 

@@ -10,11 +10,14 @@ from pydantic import JsonValue
 
 from console.model.errors import NodeError, Unreachable
 from console.model.snapshot import LinkState
+from console.probes.sanitize import clean
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
-from console.services.operations.lease import keeper
+from console.services.operations.lease import NAME_CHARS, keeper
 
 ISOLATED = "isolated"
+WHY_CHARS = 300
+MOST_ISOLATED = 1024
 Note = Mapping[str, JsonValue]
 
 
@@ -47,7 +50,7 @@ class Notes:
     def vain(self, group: str, runs: Iterable[str | None]) -> str:
         """Why a restart of exactly these runs did not get to its launch, by whichever console; empty when none was tried."""
         note = self._found.get(_vain(group), {})
-        return str(note.get("why") or "") if note.get("runs") == _names(runs) else ""
+        return clean(str(note.get("why") or ""))[:WHY_CHARS] if note.get("runs") == _names(runs) else ""
 
     async def keep_vain(self, group: str, runs: Iterable[str | None], why: str) -> None:
         """Remember that."""
@@ -78,7 +81,8 @@ class Notes:
         if key is None or note.get("run") != key.run or note == self._adopted or not isinstance(engines, list):
             return
         self._adopted = note
-        self._monitor.learnt(key).isolated.update(str(each) for each in engines)
+        names = [clean(each)[:NAME_CHARS] for each in engines[:MOST_ISOLATED] if isinstance(each, str)]
+        self._monitor.learnt(key).isolated.update(names)
         self._monitor.touch()
 
     def _keeper(self) -> NodeLink | None:
