@@ -81,10 +81,12 @@ class Matcher:
         self._calm_bytes = calm_bytes
         self._signatures = tuple(each for each in signatures if each.find)
         self._states = {each.id: _Progress() for each in self._signatures}
-        self._words = tuple({word for each in self._signatures for word in (*each.find, *each.also)})
-        self._by_word = {
-            word: tuple(each for each in self._signatures if word in (*each.find, *each.also)) for word in self._words
-        }
+        by_word: dict[str, list[Signature]] = {}
+        for each in self._signatures:
+            for word in dict.fromkeys((*each.find, *each.also)):
+                by_word.setdefault(word, []).append(each)
+        self._words = tuple(by_word)
+        self._by_word = {word: tuple(found) for word, found in by_word.items()}
         info = {word for each in self._signatures if each.info for word in each.find}
         self._info_words = tuple(word.encode() for word in info)
         self._tail = b""

@@ -175,6 +175,7 @@ class DiagnosisWatch:
             reader = self._readers.get(key)
             if reader is None or reader.revision != copy.revision:
                 reader = self._readers[key] = _Reader(Matcher(self._signatures), copy.revision)
+                await asyncio.sleep(0)
             while reader.fed < copy.size and (data := copy.read(reader.fed, READ_BYTES)):
                 if reader.clock is None and first_stamped(data):
                     reader.clock = run_clock(
