@@ -129,6 +129,18 @@ class Arrangement:
             screen.set_focus(screen.grid)
         screen.draw_footer()
 
+    def _in_pane(self) -> bool:
+        """Whether keys go to a pane, or did before a prompt was opened."""
+        screen = self._screen
+        if screen.focused is screen.grid or not screen.panes:
+            return False
+        return screen.focused in screen.panes.values() or screen.has_class("pane-alone")
+
+    def _focus_again(self, before: Widget) -> None:
+        """Give the keys back to what had them; where that was a pane, to the one that is open now."""
+        screen = self._screen
+        screen.set_focus(screen.pane if before in screen.panes.values() else before)
+
     def fit(self) -> None:
         """Apply size and mode."""
         screen = self._screen
@@ -136,17 +148,18 @@ class Arrangement:
         wide = width >= WIDE
         tiny = width < LEAST_CELLS or height < LEAST_ROWS
         one = height < 16 and not self._mode and not wide
+        pane = self._in_pane()
         if tiny and self._focused is None:
             self._focused = screen.focused
         for name, on in (
             ("wide", wide),
             ("tiny", tiny),
-            ("grid-alone", self._mode == "grid-alone" or (one and screen.focused is screen.grid)),
-            ("pane-alone", self._mode == "pane-alone"),
+            ("grid-alone", self._mode == "grid-alone" or (one and not pane)),
+            ("pane-alone", self._mode == "pane-alone" or (one and pane)),
         ):
             screen.set_class(on, name)
         if not tiny and self._focused is not None:
-            screen.call_after_refresh(screen.set_focus, self._focused)
+            screen.call_after_refresh(self._focus_again, self._focused)
             self._focused = None
         styles = screen.grid.styles
         if self._mode == "grid-alone" or wide:

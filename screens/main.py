@@ -253,7 +253,8 @@ class MainScreen(Screen[None]):
             _run(self, name)
 
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
-        """Other keys count now."""
+        """Other keys count now; where there is room for one half, it is the one they go to."""
+        self.arrangement.fit()
         self.draw_tabs()
         self.draw_footer()
 

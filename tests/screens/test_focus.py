@@ -46,3 +46,24 @@ async def test_the_tabs_show_where_keys_go_and_their_digits_count_everywhere(tmp
         await seen.press("3")
         assert roles(" NPUs") == "title cursor"
         assert roles(" 4") == "key"
+
+
+@pytest.mark.parametrize("size", [(60, 14), (80, 15), (40, 10)], ids=str)
+async def test_where_one_half_has_room_the_one_with_the_keys_is_seen(tmp_path: Path, size: tuple[int, int]) -> None:
+    async with running(FakeSession(tmp_path), size) as seen:
+        main = seen.app.main
+        for key in ("4", "tab", "3", "escape", "7", "q", "P", "colon", "escape"):
+            await seen.press(key)
+            await seen.sees(lambda: main.focused is not None and main.focused.is_on_screen)
+            assert main.focused in (main.grid, main.pane, main.prompt.line)
+
+
+async def test_a_pane_that_was_opened_while_the_terminal_was_too_small_gets_the_keys(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        main = seen.app.main
+        await seen.press("4")
+        await seen.pilot.resize_terminal(10, 3)
+        await seen.sees(lambda: main.has_class("tiny"))
+        main.open_pane("events")
+        await seen.pilot.resize_terminal(80, 24)
+        await seen.sees(lambda: main.focused is main.panes["events"])
