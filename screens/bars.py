@@ -10,7 +10,7 @@ from console.model.service import ServiceState
 from console.model.state import LinkState
 from screens.actions import ACTIONS, BY_ID, FOOTERS, Action, Place
 from screens.keys import Keys
-from screens.lines import Line, Span, fit, join, length, shown, width
+from screens.lines import Line, Span, end_of, fit, join, length, shown, width
 from screens.looks import signs_of
 from screens.widgets import LineWidget
 
@@ -185,7 +185,7 @@ class Tabs(Bar):
         if room >= length(title):
             spans = (*spans, (" " * (room - length(title)), ""), *title)
         elif room > 8:
-            spans = (*spans, (" ", ""), *_tail(title, room - 1))
+            spans = (*spans, (" ", ""), *end_of(title, room - 1))
         self.write(spans)
 
 
@@ -207,18 +207,6 @@ def _tab_words(names: Sequence[tuple[str, str, str]], current: str, letters: int
             blank = " " if opened or letters > 3 else ""
             spans.append((blank + shown_words, role if opened else "dim"))
     spans.append((" ", ""))
-    return tuple(spans)
-
-
-def _tail(line: Line, cells: int) -> Line:
-    left = length(line) - cells + 1
-    spans: list[Span] = [("~", "dim")]
-    for text, role in line:
-        if left >= len(text):
-            left -= len(text)
-            continue
-        spans.append((text[left:], role))
-        left = 0
     return tuple(spans)
 
 

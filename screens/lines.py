@@ -5,6 +5,7 @@ A line is a tuple of spans `(text, role)`. Text that came from a node passes `sh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -87,6 +88,12 @@ class Pen:
         return ">" if self.ascii else "▸"
 
 
+_DIGITS = "0123456789"
+_GOES_ON = re.compile(r"[.,]?[0-9]")
+_WORD = 12
+"""Letters of a word that are left out rather than shown without their begin."""
+
+
 @lru_cache(maxsize=4096)
 def _stood_in(text: str, wide: bool) -> str:
     return "".join(_STAND_INS.get(each) or ("?" if wide and east_asian_width(each) == "A" else each) for each in text)
@@ -114,8 +121,36 @@ def fit(text: str, cells: int, *, right: bool = False) -> str:
         return ""
     length = width(text)
     if length > cells:
-        return set_cell_size(text, cells) if cells == 1 else set_cell_size(text, cells - 1) + "~"
+        return set_cell_size(text, 1) if cells == 1 else set_cell_size(brief(text, cells), cells)
     return " " * (cells - length) + text if right else text + " " * (cells - length)
+
+
+def brief(text: str, cells: int) -> str:
+    """The text in at most that many cells, its end cut with the mark `~`; a number is left out whole, never shortened."""
+    return text if width(text) <= cells else _begin(text, cells - 1) + "~"
+
+
+def _begin(text: str, cells: int) -> str:
+    """As much of the begin of a text as fits, without a part of a number."""
+    kept = chop_cells(text, cells)[0] if cells > 0 else ""
+    return kept.rstrip(_DIGITS) if kept[-1:].isdigit() and _GOES_ON.match(text, len(kept)) else kept
+
+
+def end_of(line: Line, cells: int) -> Line:
+    """The end of a line in exactly that many cells, behind the mark `~`: whole words where they are short, and whole numbers."""
+    text = plain(line)
+    start = next(at for at in range(len(text) + 1) if width(text[at:]) < cells)
+    blank = text.find(" ", start)
+    if 0 <= blank <= start + _WORD:
+        start = max(start, blank)
+    elif start and text[start - 1].isdigit():
+        start += len(text[start:]) - len(text[start:].lstrip(_DIGITS + ".,"))
+    spans: list[Span] = [(" " * (cells - 1 - width(text[start:])) + "~", "dim")]
+    for words, role in line:
+        if start < len(words):
+            spans.append((words[start:], role))
+        start = max(0, start - len(words))
+    return tuple(spans)
 
 
 def cut(line: Line, cells: int) -> Line:
@@ -127,12 +162,13 @@ def cut(line: Line, cells: int) -> Line:
     spans: list[Span] = []
     left = cells - 1 if lost else cells
     for text, role in line:
-        piece = text if width(text) <= left else set_cell_size(text, left)
+        whole = width(text) <= left
+        piece = text if whole else _begin(text, left) if lost else set_cell_size(text, left)
         spans.append((piece, role))
         left -= width(piece)
-        if left <= 0:
+        if left <= 0 or not whole:
             break
-    return (*spans, ("~", spans[-1][1] if spans else "dim")) if lost and cells > 0 else tuple(spans)
+    return (*spans, ("~" + " " * left, spans[-1][1] if spans else "dim")) if lost and cells > 0 else tuple(spans)
 
 
 def shifted(line: Line, cells: int) -> Line:

@@ -9,7 +9,7 @@ from typing import Literal
 from console.probes.log_line import taken_apart
 from console.probes.log_time import day_time, span
 from console.probes.sanitize import clean
-from screens.lines import Line, Span, fit, shown, width, wrap
+from screens.lines import Line, Span, brief, fit, shown, width, wrap
 from screens.logs.sieve import Pattern
 
 _LEVEL = re.compile(
@@ -217,7 +217,7 @@ def _crop(text: str, left: int, cells: int) -> str:
             taken += width(char)
         else:
             return ""
-    return fit(text, cells).rstrip(" ") if width(text) > cells else text
+    return brief(text, cells)
 
 
 def _body(text: str, role: str, needle: re.Pattern[str] | None, standing: Standing) -> list[Span]:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from screens.lines import Line, Span, shown
+from screens.lines import Line, Span, brief, shown
 from screens.logs.frame import View
 from screens.logs.merged import Merged
 from screens.logs.sieve import Sieve
 from screens.logs.window import Window
 
+SOUGHT = 24
+"""Cells of what is filtered or searched for: who typed it knows it, and what was found tells more."""
 _RUN = re.compile(r"\d{4}(\d\d)(\d\d)T(\d\d)(\d\d)\d\dZ-")
 
 
@@ -47,9 +49,9 @@ def title(view: View[Any], head: Line, sieve: Sieve, around: int, *, past: bool 
         return (*spans, (f" selecting {len(view.chosen())} lines; y copies, esc ends", "key"))
     if sieve:
         wide = f" +-{around}" if around else ""
-        spans.append((f" & {shown(sieve.words())}{wide}{_sieved(view)}", "key"))
+        spans.append((f" & {brief(shown(sieve.words()), SOUGHT)}{wide}{_sieved(view)}", "key"))
     if view.needle is not None:
-        spans.append((f" / {shown(view.needle.text)}{_hits(view)}", "key"))
+        spans.append((f" / {brief(shown(view.needle.text), SOUGHT)}{_hits(view)}", "key"))
     spans.extend(_place(view))
     if past and view.following:
         spans[-1] = (" to its end; esc leaves it", "dim")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.style import Style
 
 from console.model.alert import Alert
 from console.model.plan import Confirm, Outcome, Plan, Stage, Step, StepEvent
 from console.model.service import Service, ServiceState
 from screens.grid.rows import heading_with
-from screens.lines import Line, Pen, cut, length, plain, shifted, strip
+from screens.lines import Line, Pen, brief, cut, end_of, fit, length, plain, shifted, strip, width
 from screens.looks import LOOKS
 from screens.panes.plan import PlanPane
 from screens.widgets import ListWidget
@@ -27,7 +30,7 @@ from tests.screens.seen import SMALL, running
         ((("stop", "ok"), (" now", "dim")), 7, "stop n~"),
         ((("stop", "ok"), (" now", "dim")), 4, "sto~"),
         ((("stop", "ok"), ("   ", "")), 5, "stop "),
-        ((("\u4f60\u597d\u4f60\u597d", "ok"),), 4, "\u4f60 ~"),
+        ((("\u4f60\u597d\u4f60\u597d", "ok"),), 4, "\u4f60~ "),
         ((), 3, "   "),
     ],
 )
@@ -162,3 +165,54 @@ async def test_the_verdict_is_the_last_word_that_goes(
         session.publish()
         await seen.pilot.pause()
         assert str(state) in seen.lines()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "brief_text"),
+    [
+        ("136 shown", 9, "136 shown"),
+        ("136 shown", 5, "136 ~"),
+        ("136 shown", 3, "~"),
+        ("found 136", 8, "found ~"),
+        ("decode-12", 8, "decode-~"),
+        ("took 12.5s", 8, "took ~"),
+        ("took 12.5s", 9, "took 12.~"),
+        ("10.0.0.123", 9, "10.0.0.~"),
+        ("x1", 1, "~"),
+    ],
+)
+def test_a_text_that_is_cut_shows_no_other_number(text: str, cells: int, brief_text: str) -> None:
+    assert brief(text, cells) == brief_text
+    assert fit(text, cells) == (brief_text.ljust(cells) if cells > 1 else text[:1])
+    assert plain(cut(((text, ""),), cells)) == brief_text.ljust(cells)
+
+
+TITLE = (("decode-0", "bold"), (" & error", "key"), (" 136 shown, 7864 hidden", "key"), (" following", "ok"))
+
+
+@pytest.mark.parametrize(
+    ("cells", "seen"),
+    [
+        (48, "~ & error 136 shown, 7864 hidden following"),
+        (36, "~ 136 shown, 7864 hidden following"),
+        (33, "~ shown, 7864 hidden following"),
+        (23, "~ 7864 hidden following"),
+        (22, "~ hidden following"),
+        (12, "~ following"),
+    ],
+)
+def test_a_title_loses_its_begin_by_words_and_keeps_its_numbers(cells: int, seen: str) -> None:
+    shown_title = plain(end_of(TITLE, cells))
+    assert shown_title.lstrip() == seen
+    assert width(shown_title) == cells
+
+
+@given(st.text("0123456789 .ab\u4f60", max_size=40), st.integers(2, 30))
+def test_every_number_of_a_line_that_is_cut_is_one_of_the_line(text: str, cells: int) -> None:
+    numbers = set(re.findall(r"[0-9]+", text))
+    for seen in (brief(text, cells), fit(text, cells), plain(cut(((text, ""),), cells))):
+        assert set(re.findall(r"[0-9]+", seen)) <= numbers
+    if width(text) > cells:
+        tail = plain(end_of(((text, ""),), cells))
+        assert width(tail) == cells
+        assert set(re.findall(r"[0-9]+", tail)) <= numbers
