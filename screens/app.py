@@ -183,7 +183,10 @@ class ConsoleApp(App[int]):
             await super().on_event(event)
             return
         typed = Typed(event, self.keys.note() if isinstance(event, events.Key) else self.keys.clock())
-        if self.order.held and isinstance(event, events.Key) and event.key in WAYS_OUT:
+        key = event.key if isinstance(event, events.Key) else ""
+        if self.order.held and key == "escape":
+            self.order.drop()
+        elif self.order.held and key in WAYS_OUT:
             await _deliver(self, typed)
         else:
             await self.order.take(typed)
@@ -292,6 +295,7 @@ async def _deliver(app: ConsoleApp, typed: Typed) -> None:
     if isinstance(event, events.Key):
         if app.fleet is None and event.key in TEXT_FOLLOWS:
             app.order.hold(typed)  # a prompt that cannot open yet, and the text for it
+            app.notify("a moment: still opening; what is typed now is kept", markup=False, timeout=2)
             return
         if app.passing.over():
             app.clear_notifications()

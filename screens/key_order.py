@@ -63,6 +63,11 @@ class KeyOrder:
         self._waiting.appendleft(typed)
         self._held = self._busy = True
 
+    def drop(self) -> None:
+        """Forget what was kept."""
+        self._waiting.clear()
+        self._held = self._busy = False
+
     def release(self) -> None:
         """Deliver what was kept."""
         if self._held:
