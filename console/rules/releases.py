@@ -1,0 +1,259 @@
+"""Rules about what the layout's release knows: flags, their values, variables, keys and connectors. V1–V6.
+
+The facts come from the releases' own parsers (console.releases). Nothing is claimed of a release without facts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+
+from pydantic import JsonValue
+
+from console.model.findings import Severity
+from console.releases.facts import Flag, Kind, Release, facts_of, first_and_last, names, release_name
+from console.rules.rule import Hit, Rule, Scene
+
+_LIKE = 0.75
+"""From which likeness of two names on one is suggested for the other (share of equal characters, 0 to 1)."""
+_SAME_LETTERS = 0.9
+"""How alike two names are at least that differ in the order of their letters only, such as `mpt` and `mtp`."""
+_SIZE = re.compile(r"-1|auto|\d+(?:\.\d+)?[kKmMgGtT]?")
+_NUMBERS = {
+    "int": re.compile(r"[+-]?\d+"),
+    "float": re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"),
+    "size": _SIZE,
+}
+_WANTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "size": "a whole number, which may end with k, m or g",
+    "json": "JSON, or a mapping in the layout",
+    "text": "a value",
+}
+
+
+def release_of(scene: Scene) -> Release | None:
+    """The facts of the layout's release, from `version`, else from the tag of its image; None without facts."""
+    layout = scene.layout
+    return facts_of(release_name(layout.version) or release_name(layout.image.rpartition(":")[2]))
+
+
+def like(name: str, known: frozenset[str]) -> tuple[str, ...]:
+    """The known names that `name` may have been meant for, the likeliest first, three at most."""
+    folded = name.lower().replace("_", "-")
+    scored = []
+    for each in known:
+        matcher = SequenceMatcher(None, folded, other := each.lower().replace("_", "-"))
+        if matcher.quick_ratio() < _LIKE:
+            continue
+        ratio = max(matcher.ratio(), _SAME_LETTERS if sorted(folded) == sorted(other) else 0.0)
+        if ratio >= _LIKE:
+            scored.append((-ratio, abs(len(each) - len(name)), each))
+    return tuple(each for _, _, each in sorted(scored)[:3])
+
+
+def _no_facts(scene: Scene) -> Iterator[Hit]:
+    said = scene.layout.version or scene.layout.image.rpartition(":")[2]
+    if release_of(scene) is None and said:
+        held = f"{names()[0]} to {names()[-1]}"
+        message = f"no facts about {said}: its flags, variables and keys are not checked (there are facts for {held})"
+        yield Hit(message, scene.at_top("version"))
+
+
+def _flags(scene: Scene) -> Iterator[Hit]:
+    release = release_of(scene)
+    if release is None:
+        return
+    for group in scene.groups:
+        for written, _, where in scene.written(group):
+            flag = written.partition(".")[0]
+            negated = flag.removeprefix("no-")
+            if flag in release.flags or (negated in release.flags and release.flags[negated].takes == "switch"):
+                continue
+            whole = [name for name in release.flags if name.startswith(flag) and not release.flags[name].same_as]
+            if len(whole) == 1:
+                message = f"{group}: --{flag} is short for --{whole[0]}; a later release may have a second flag that begins so"
+                yield Hit(message, where, Severity.WARNING)
+            else:
+                yield Hit(
+                    f"{group}: {release.name} has no flag --{flag}{_instead('flags', flag, release, '--')}", where
+                )
+
+
+def _values(scene: Scene) -> Iterator[Hit]:
+    release = release_of(scene)
+    if release is None:
+        return
+    for group in scene.groups:
+        for written, value, where in scene.written(group):
+            flag = release.flags.get(written)
+            trouble = _trouble(flag, value) if flag is not None else ""
+            if trouble:
+                yield Hit(f"{group}: --{written} {trouble}", where)
+
+
+def _trouble(flag: Flag, value: JsonValue) -> str:
+    """What is wrong with a value, in words; empty when the parser accepts it."""
+    if flag.takes in ("switch", "nothing"):
+        if value is True or (value is False and flag.takes == "switch"):
+            return ""
+        if value is False:
+            return "has no --no- form"
+        return "takes no value: write true or false"
+    if value is True:
+        return "" if flag.optional else f"needs {_WANTED[flag.takes]}"
+    if value is False:
+        return f"has no --no- form; it takes {_WANTED[flag.takes]}"
+    texts = [_text(each) for each in value] if isinstance(value, list) and flag.many else [_text(value)]
+    for text in texts:
+        if "{" in text and flag.takes != "json":
+            continue
+        if flag.choices and text not in flag.choices:
+            close = like(text, frozenset(flag.choices))
+            meant = f"; did you mean {close[0]}?" if close else ""
+            return f"is {text!r}; it takes one of {', '.join(flag.choices)}{meant}"
+        if flag.takes in _NUMBERS and not _NUMBERS[flag.takes].fullmatch(text):
+            return f"is {text!r}; it takes {_WANTED[flag.takes]}"
+    return ""
+
+
+def _text(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _variables(scene: Scene) -> Iterator[Hit]:
+    release = release_of(scene)
+    if release is None:
+        return
+    for group in scene.groups:
+        for name in scene.env(group):
+            if name.startswith("VLLM_") and name not in release.env:
+                more = _instead("env", name, release)
+                yield Hit(f"{group}: {release.name} reads no variable {name}{more}", scene.at(group, "env", name))
+
+
+def _keys(scene: Scene) -> Iterator[Hit]:
+    release = release_of(scene)
+    if release is None:
+        return
+    for group in scene.groups:
+        for written, value, where in scene.written(group):
+            flag, _, dotted = written.partition(".")
+            if flag == "additional-config":
+                for key in _key_names(value, dotted):
+                    if key not in release.additional:
+                        more = _instead("additional", key, release)
+                        yield Hit(f"{group}: {release.name} reads no {key} in --additional-config{more}", where)
+            elif (known := release.flags.get(flag)) is not None and known.keys is not None:
+                yield from _flag_keys(group, flag, known.keys, _mapping(value, dotted), where)
+
+
+def _flag_keys(group: str, flag: str, known: object, written: dict[str, JsonValue], where: str) -> Iterator[Hit]:
+    assert isinstance(known, dict)
+    for key, value in written.items():
+        if key not in known:
+            close = like(key, frozenset(known))
+            yield Hit(f"{group}: --{flag} has no key {key}{f'; did you mean {close[0]}?' if close else ''}", where)
+        elif known[key] and isinstance(value, str) and value not in known[key] and "{" not in value:
+            close = like(value, frozenset(known[key]))
+            meant = f"; did you mean {close[0]}?" if close else f" (it takes {', '.join(known[key])})"
+            yield Hit(f"{group}: --{flag} has {key} {value!r}, which this release does not know{meant}", where)
+
+
+def _key_names(value: JsonValue, dotted: str) -> tuple[str, ...]:
+    return tuple(_mapping(value, dotted))
+
+
+def _mapping(value: JsonValue, dotted: str) -> dict[str, JsonValue]:
+    """The keys that a JSON flag gets, from a mapping, from its text, or from `flag.key` itself."""
+    if dotted:
+        return {dotted.partition(".")[0]: value if "." not in dotted else None}
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _connectors(scene: Scene) -> Iterator[Hit]:
+    release = release_of(scene)
+    if release is None:
+        return
+    for group in scene.groups:
+        transfer = scene.transfer(group)
+        name = transfer.get("kv_connector")
+        if isinstance(name, str) and name not in release.connectors and "kv_connector_module_path" not in transfer:
+            more = _instead("connectors", name, release)
+            yield Hit(
+                f"{group}: {release.name} has no KV connector {name}{more}", scene.at(group, "kv_transfer", "connector")
+            )
+
+
+def _instead(kind: Kind, name: str, release: Release, dashes: str = "") -> str:
+    """Why a release may lack a name: it came later or is gone, or another name was meant; empty when nothing is known."""
+    first, last = first_and_last(kind, name)
+    if first:
+        order = names()
+        if order.index(first) > order.index(release.name):
+            return f"; it is there since {first}"
+        if order.index(last) < order.index(release.name):
+            return f"; it is gone since {order[order.index(last) + 1]}"
+    close = like(name, release.known(kind))
+    return f"; did you mean {dashes}{close[0]}?" if close else ""
+
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_WHY = "The parser of `vllm serve` ends the start with it, after the image was started on every node."
+_SOURCE = "the release's own parser and source, collected by `make releases`"
+RULES = (
+    Rule(
+        "V1",
+        "The release is one with known facts",
+        _N,
+        "Flags, variables and keys are compared with what each release knows.",
+        "Set `version` to the vllm-ascend release of the image, or read the release notes.",
+        _SOURCE,
+        _no_facts,
+    ),
+    Rule(
+        "V2",
+        "The release knows every flag",
+        _E,
+        _WHY,
+        "Correct the flag, or use a release that has it.",
+        _SOURCE,
+        _flags,
+    ),
+    Rule("V3", "Flags have values that their parser accepts", _E, _WHY, "Correct the value.", _SOURCE, _values),
+    Rule(
+        "V4",
+        "The release reads every VLLM_ variable",
+        _W,
+        "A variable that nothing reads is ignored without a message.",
+        "Correct the name, or remove the variable.",
+        _SOURCE,
+        _variables,
+    ),
+    Rule(
+        "V5",
+        "The release knows every key of a JSON flag",
+        _W,
+        "An unknown key of --additional-config is ignored without a message; other JSON flags refuse it when the engine starts.",
+        "Correct the key, or remove it.",
+        _SOURCE,
+        _keys,
+    ),
+    Rule(
+        "V6",
+        "The release has the KV connector",
+        _E,
+        "An unknown connector ends the start of every engine of the group.",
+        "Use a connector of this release.",
+        _SOURCE,
+        _connectors,
+    ),
+)

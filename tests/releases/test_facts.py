@@ -1,0 +1,179 @@
+"""The release facts: whole for each release, agreeing with real parsers, and findings that name what was meant."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from console.files import load_layout
+from console.model.findings import Finding
+from console.releases.facts import Release, facts_of, first_and_last, names, release_name
+from console.rules import check
+from console.services.assigning.assignment import example
+from tests.shared import SHARED, needs_shared
+
+V = ("V2", "V3", "V4", "V5", "V6")
+
+
+def test_every_release_is_whole() -> None:
+    found = [facts_of(name) for name in names()]
+    assert len(found) >= 15
+    for release in found:
+        assert release is not None
+        assert {"max-num-seqs", "data-parallel-size", "kv-transfer-config"} <= set(release.flags), release.name
+        assert "VLLM_ASCEND_ENABLE_FLASHCOMM1" in release.env, release.name
+        assert "MooncakeHybridConnector" in release.connectors or release.name < "0.20", release.name
+        assert "enable_dsa_cp" in release.additional or release.name < "0.20", release.name
+        assert all(not flag.same_as or flag.same_as in release.flags for flag in release.flags.values())
+
+
+def test_known_differences_are_there() -> None:
+    """Facts that were read by hand in the wheels (reference of releases)."""
+    assert first_and_last("env", "VLLM_ASCEND_ENABLE_MATMUL_ALLREDUCE")[1] == "0.24.0rc1"
+    assert first_and_last("flags", "calculate-kv-scales")[1] < "0.28"
+    assert first_and_last("flags", "fault-tolerance-config")[0] > "0.21.0rc1"
+    old, new = facts_of("0.21.0rc1"), facts_of("0.28.0rc1")
+    assert old is not None
+    assert new is not None
+    assert old.flags["all2all-backend"].choices != new.flags["all2all-backend"].choices
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("v0.21.0rc1", "0.21.0rc1"), ("v0.21.0rc1-a3", "0.21.0rc1"), ("0.23.0.post1-openeuler", "0.23.0.post1")]
+    + [(text, "") for text in ("main", "nightly-a3", "deepseek-v4.1-flash-a3", "", "latest")],
+)
+def test_a_version_or_a_tag_names_a_release(text: str, name: str) -> None:
+    assert release_name(text) == name
+
+
+def found_in(version: str, *, args: dict[str, Any] | None = None, env: dict[str, str] | None = None) -> list[Finding]:
+    """What the rules about releases find in a layout with these settings."""
+    shipped = load_layout("a3-mixed")
+    layout = shipped.model_copy(update={"version": version, "image": "", "args": args or {}, "env": env or {}})
+    layout = layout.model_copy(
+        update={
+            "groups": {name: each.model_copy(update={"args": {}, "env": {}}) for name, each in shipped.groups.items()}
+        }
+    )
+    return [finding for finding in check(example(layout)) if finding.rule.startswith("V")]
+
+
+TYPO = {"kv_connector": "MooncakeHybridConector", "kv_role": "kv_both"}
+
+
+@pytest.mark.parametrize(
+    ("version", "settings", "rule", "text"),
+    [
+        ("v0.21.0rc1", {"args": {"max-num-seqz": 4}}, "V2", "did you mean --max-num-seqs?"),
+        ("v0.21.0rc1", {"args": {"fault-tolerance-config": {}}}, "V2", "it is there since 0.2"),
+        ("v0.28.0rc1", {"args": {"calculate-kv-scales": True}}, "V2", "it is gone since 0.2"),
+        ("v0.21.0rc1", {"args": {"max-num-seqs": "many"}}, "V3", "a whole number"),
+        ("v0.21.0rc1", {"args": {"headless": False}}, "V3", "no --no- form"),
+        ("v0.21.0rc1", {"args": {"enable-prefix-caching": "yes"}}, "V3", "takes no value"),
+        ("v0.21.0rc1", {"args": {"seed": True}}, "V3", "needs a whole number"),
+        ("v0.21.0rc1", {"args": {"all2all-backend": "naiv"}}, "V3", "did you mean naive?"),
+        (
+            "v0.21.0rc1",
+            {"env": {"VLLM_ASCEND_ENABLE_FUSED_MC3": "1"}},
+            "V4",
+            "did you mean VLLM_ASCEND_ENABLE_FUSED_MC2?",
+        ),
+        ("v0.25.1rc1", {"env": {"VLLM_ASCEND_ENABLE_MATMUL_ALLREDUCE": "1"}}, "V4", "it is gone since 0.25.1rc1"),
+        ("v0.21.0rc1", {"args": {"additional-config": {"enable_dsa_pc": True}}}, "V5", "did you mean enable_dsa_cp?"),
+        ("v0.21.0rc1", {"args": {"additional-config.enable_dsa_pc": True}}, "V5", "did you mean enable_dsa_cp?"),
+        ("v0.21.0rc1", {"args": {"speculative-config": {"method": "mpt"}}}, "V5", "did you mean mtp?"),
+        ("v0.21.0rc1", {"args": {"speculative-config": '{"metod": "mtp"}'}}, "V5", "did you mean method?"),
+        (
+            "v0.21.0rc1",
+            {"args": {"kv-transfer-config": {"kv_connector": "MooncakeHybridConector", "kv_role": "kv_both"}}},
+            "V6",
+            "did you mean MooncakeHybridConnector?",
+        ),
+        ("v0.99.0", {"args": {"max-num-seqz": 4}}, "V1", "no facts about v0.99.0"),
+    ],
+)
+def test_a_setting_that_the_release_does_not_know_is_found(
+    version: str, settings: dict[str, Any], rule: str, text: str
+) -> None:
+    (finding,) = found_in(version, **settings)
+    assert finding.rule == rule
+    assert text in finding.message
+
+
+def test_an_abbreviation_is_accepted_with_a_warning() -> None:
+    (finding,) = found_in("v0.21.0rc1", args={"max-num-seq": 4})
+    assert (finding.rule, finding.severity) == ("V2", "warning")
+    assert "--max-num-seqs" in finding.message
+
+
+ELSEWHERE = """auto_tool_without_parser headless_plus_api_server_count rank_and_start_rank extra_positional no_model bad_json_spec
+bad_json_kv load_extra_badjson kv_no_role cudagraph_mode_bad abbrev short_tp no_bool_value kv_made_up_connector
+additional_config_unknown"""
+
+
+@needs_shared
+def test_findings_agree_with_what_the_real_parser_said() -> None:
+    """Captured verdicts of the parser of vLLM 0.21.0 on odd argument lists; only what flags and values decide is compared."""
+    cases = json.loads((SHARED / "fixtures" / "vllm" / "parser_cases.json").read_text())
+    compared = 0
+    for name, case in cases.items():
+        if name in ELSEWHERE.split():
+            continue
+        args: dict[str, Any] = {}
+        words = case["argv"][2:]
+        for word in words:
+            if word.startswith("--"):
+                flag = word[2:]
+                args[flag] = True
+            else:
+                args[flag] = word if args[flag] is True else [args[flag], word]
+        args = {
+            flag.removeprefix("no-"): False if flag.startswith("no-") else value
+            for flag, value in args.items()
+            if flag != "no-such-flag"
+        } or {"no-such-flag": True}
+        found = [finding for finding in found_in("v0.21.0rc1", args=args) if finding.rule in V]
+        assert (not found) == case["ok"], (name, [finding.message for finding in found])
+        compared += 1
+    assert compared >= 30
+
+
+def misspelt(name: str, dice: random.Random) -> str:
+    """The name with one letter lost, doubled, swapped with its neighbour or taken for another."""
+    at = dice.randrange(1, len(name) - 1)
+    kind = dice.choice(["lose", "double", "swap", "other"])
+    head, char, tail = name[:at], name[at], name[at + 1 :]
+    changed = {"lose": "", "double": char * 2, "swap": tail[:1] + char, "other": dice.choice("aeiost")}[kind]
+    return head + changed + (tail[1:] if kind == "swap" else tail)
+
+
+def test_misspelt_names_are_found_and_the_right_one_is_suggested_first(record_property: Any) -> None:
+    """200 random misspellings of real flags, variables and keys over all releases."""
+    dice = random.Random(7)
+    total = found = first = 0
+    while total < 200:
+        release: Release | None = facts_of(dice.choice(names()))
+        assert release is not None
+        kind = dice.choice(("flags", "env", "additional"))
+        name = dice.choice(sorted(each for each in release.known(kind) if len(each) > 4))  # type: ignore[arg-type]
+        wrong = misspelt(name, dice)
+        if wrong in release.known(kind) or name.startswith(wrong):  # type: ignore[arg-type]
+            continue
+        by_kind: dict[str, dict[str, Any]] = {
+            "flags": {"args": {wrong: "1"}},
+            "env": {"env": {wrong: "1"}},
+            "additional": {"args": {"additional-config": {wrong: 1}}},
+        }
+        settings = by_kind[kind]
+        total += 1
+        messages = [finding.message for finding in found_in(release.name, **settings) if finding.rule in V]
+        found += bool(messages) or (kind == "env" and not wrong.startswith("VLLM_"))
+        first += any(f"did you mean {'--' if kind == 'flags' else ''}{name}?" in message for message in messages)
+    record_property("found", found)
+    print(f"misspellings: {total}, found {found}, right one first {first}")
+    assert found >= 0.95 * total
+    assert first >= 0.90 * total
