@@ -87,7 +87,8 @@ class VerifyPane(Pane):
         """What failed first, then the chats that are still coming, then what passed."""
         self.empty = "not verified yet; Enter chats through the door of the deployment, :verify WORDS asks that"
         cells = max(30, self.size.width - 2)
-        rows = [Row(f"trouble/{at}", ((piece, "fail"),)) for at, piece in enumerate(wrap(shown(self._trouble), cells))]
+        trouble = wrap(shown(self._trouble), cells) if self._trouble else []
+        rows = [Row(f"trouble/{at}", ((piece, "fail"),)) for at, piece in enumerate(trouble)]
         if self._trouble:
             again = f"seen at {self._ended}; Enter tries again"
             rows.append(Row("trouble/again", ((fit(again, cells), "dim"),)))
