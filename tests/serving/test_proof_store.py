@@ -93,6 +93,7 @@ def entry(**change: object) -> dict[str, object]:
         json.dumps([entry(run="another")]),
         json.dumps([entry(evidence="x" * 2_000_000)]),
     ],
+    ids=["empty", "cut", "deep", "mapping", "mixed", "old", "future", "nan", "word", "grade", "other-run", "huge"],
 )
 async def test_what_is_old_of_another_run_or_no_proof_is_left_out(tmp_path: Path, text: str) -> None:
     path = proofs_path(tmp_path, "lab")
