@@ -33,6 +33,7 @@ class FakeLink:
     """Remembers what it was asked for."""
 
     def __init__(self) -> None:
+        self.link = Link(LinkState.CONNECTING, time.time())
         self.followed: list[tuple[RunKey, int]] = []
         self.credits: dict[RunKey, int] = {}
         self.unfollowed: list[RunKey] = []

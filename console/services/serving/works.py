@@ -33,6 +33,8 @@ RESTING_PERCENT = 10
 """AICore use below which an NPU computes nothing for requests."""
 STATISTICS_S = 25.0
 """A statistics line older than this (vLLM 0.21 writes one every 10 s) says nothing about now."""
+BEHIND = "is ready behind it"
+NOT_ASKED = "not asked yet since engines are ready behind it"
 
 _ASKED = frozenset({EngineState.READY, EngineState.DEGRADED})
 _WORST = (Grade.FAIL, Grade.UNKNOWN, Grade.SKIPPED, Grade.OK)
@@ -49,7 +51,7 @@ class WorksWatch:
         self._golden = Golden(monitor, links)
         self._compared: tuple[object, float] = ((), 0.0)
         """The runs that were compared last, and when."""
-        self._behind: frozenset[str | None] = frozenset()
+        self._behind: frozenset[tuple[str, str | None]] = frozenset()
         """The runs that were ready behind the proxy when it was looked at last."""
         self._failures: Counter[tuple[RunKey, str]] = Counter()
         """Wrong answers in a row, by run and rank."""
@@ -94,9 +96,14 @@ class WorksWatch:
     def _look_behind(self, key: RunKey) -> None:
         """What others answered proves nothing of those that are ready now."""
         engines = self._monitor.snapshot.engines.values()
-        behind = frozenset(each.run for each in engines if each.state is EngineState.READY and each.role != "proxy")
+        ready = (each for each in engines if each.state is EngineState.READY and each.role != "proxy")
+        behind = frozenset((each.id, each.run) for each in ready)
         if behind - self._behind:
             self._rounds.sooner(key, self._cadences.works_first_s)
+            learnt = self._monitor.learnt(key)
+            if learnt.works is not None and learnt.works.evidence.endswith(BEHIND) and not self._nobody_behind():
+                learnt.works = Rung("works", Grade.SKIPPED, NOT_ASKED, time.time())
+                self._monitor.touch()
         self._behind = behind
 
     def _nobody_behind(self) -> str:
@@ -104,7 +111,7 @@ class WorksWatch:
         behind = {each.role for each in self._monitor.snapshot.engines.values() if each.state is EngineState.READY}
         wanted = {rank.role for rank in self._monitor.deployment.ranks()}
         missing = sorted(wanted - behind)
-        return f"no {' and no '.join(missing)} engine is ready behind it" if missing else ""
+        return f"no {' and no '.join(missing)} engine {BEHIND}" if missing else ""
 
     async def _try_ranks(self, engine: EngineSnapshot, key: RunKey, learnt: RunRecord, link: NodeLink) -> None:
         """Every rank behind one server: its own, and those of headless processes."""

@@ -1,0 +1,44 @@
+"""What is said of a proxy that is not asked, while the engines behind it come and go."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import cast
+
+from console.model.run import LogChunk, RunKey
+from console.model.snapshot import EngineState, Grade, Link, LinkState, Rung
+from console.remote.link import NodeLink
+from console.services.monitoring.cadences import Cadences
+from console.services.serving.works import NOT_ASKED, WorksWatch
+from tests.services.test_monitor import READY_LOG, Scene, key, running
+
+PROXY_LOG = b"INFO:     Application startup complete.\n"
+
+
+def serve(scene: Scene, engine: str, node: str, log: bytes = READY_LOG) -> None:
+    """It runs, its log says that it serves, and its server answers."""
+    scene.runs(node, *scene.monitor.nodes[node].runs.values(), running(engine, size=len(log)))
+    scene.monitor.on_log(node, LogChunk(key(engine), 0, log, len(log)))
+    scene.monitor.learnt(key(engine)).rungs = tuple(Rung(name, Grade.OK, "", time.time()) for name in ("http", "model"))
+
+
+async def test_no_engine_is_called_missing_behind_the_proxy_once_all_roles_are_ready(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    for node, link in scene.links.items():
+        link.link = Link(LinkState.UP, time.time())
+        scene.up(node)
+    serve(scene, "proxy", "p0", PROXY_LOG)
+    serve(scene, "prefill-0", "p0")
+    scene.monitor.publish()
+    watch = WorksWatch(scene.monitor, cast(dict[str, NodeLink], scene.links), Cadences(works_first_s=0.0))
+    proxy = scene.monitor.snapshot.engines["proxy"]
+    assert proxy.state is EngineState.READY
+    learnt = scene.monitor.learnt(cast(RunKey, scene.monitor.current("proxy")))
+    watch._look(proxy, learnt.key)
+    assert learnt.works is not None
+    assert learnt.works.evidence == "no decode engine is ready behind it"
+    serve(scene, "decode-0", "d0")
+    scene.monitor.publish()
+    watch._look(scene.monitor.snapshot.engines["proxy"], learnt.key)
+    assert (learnt.works.grade, learnt.works.evidence) == (Grade.SKIPPED, NOT_ASKED)
