@@ -245,6 +245,7 @@ class Session:
         while True:
             await asyncio.sleep(LEASE_EVERY_S if self._notes.read else LEASE_FIRST_S)
             link = keeper(tuple(rank.node for rank in self.deployment.ranks()), self._links)
+            ours = self.operator.running is not None
             answer = await look(link, self.deployment.name, LEASE_ANSWER_S)
             if answer is not None:
                 self._notes.take(answer)
@@ -253,7 +254,8 @@ class Session:
             if _names(abandoned) != _names(self._monitor.abandoned):
                 self._monitor.abandoned = abandoned
                 self._monitor.touch()
-            if self.operator.running is None and _names(work) != _names(self._monitor.work):
+            # a plan of ours that ended under the question may still be in the answer
+            if not ours and self.operator.running is None and _names(work) != _names(self._monitor.work):
                 self._monitor.work = work
                 self._monitor.touch()
 

@@ -22,12 +22,14 @@ from console.node import lease
 from console.node.places import Base
 from console.node.refusal import Refusal
 from console.remote.link import NodeLink
+from console.services import session
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.operations import lease as keeping
 from console.services.operations.lease import at_work, held, own_work
 from console.services.operations.operator import Operator
 from console.services.operations.scope import Say
+from console.services.session import Session
 from console.services.traces import traces
 from tests.services.deployments import deployment
 from tests.waiting import until
@@ -294,3 +296,30 @@ async def test_whoever_is_overtaken_learns_it_while_a_step_runs_and_begins_no_ot
     found = lease.look(base, "pd")
     assert found is not None
     assert found["token"] == "t2", "what the other one holds is not given back"
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_plan_that_ended_while_its_node_was_asked_is_not_shown_as_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    made = deployment()
+    watching = Session(made.cluster, made.layout, made.assignment, state_dir=tmp_path)
+    watching.operator.running = PLAN if ours else None
+    asked = 0
+
+    async def look(*_: object) -> dict[str, object]:
+        nonlocal asked
+        asked += 1
+        watching.operator.running = None
+        if asked == 2:
+            raise asyncio.CancelledError
+        return {"lease": {"holder": "ann@jump", "verb": "start", "age_s": 3.0, "ends": []}}
+
+    monkeypatch.setattr(session, "look", look)
+    monkeypatch.setattr(session, "LEASE_EVERY_S", 0.0)
+    monkeypatch.setattr(session, "LEASE_FIRST_S", 0.0)
+    with pytest.raises(asyncio.CancelledError):
+        await watching._watch_lease()
+    seen = watching._monitor.work
+    assert (seen and seen.holder) == (None if ours else "ann@jump")
+    await watching.close()
