@@ -17,6 +17,7 @@ from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineState, Link, LinkState
 from console.rules import check
 from console.services.assigning.layout_choice import HOW, fits
+from console.services.readiness.preflight import CHOOSE_LAYOUT
 from console.services.session import Session
 from tests.services.test_monitor import READY_LOG, probed
 
@@ -92,4 +93,7 @@ async def test_a_session_without_a_layout_shows_what_runs_and_refuses_what_needs
         session.fill()
     with pytest.raises(Refused, match="no layout is chosen"):
         await session.operator.prepare("start", [])
+    with pytest.raises(UsageError, match="no node carries anything") as unasked:
+        await session.preflight.run()
+    assert unasked.value.hint == CHOOSE_LAYOUT, "without a layout there is nothing to assign nodes to"
     await session.close()

@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 ANSWER_BYTES = 4 * 1024 * 1024
 """The most a node sends back for one request."""
+CHOOSE_LAYOUT = "choose a layout first: :layout on the screen, or --layout NAME|FILE"
 CONNECTION = "0"
 """Id of the check that a node answers at all."""
 _IDLE = "12"
@@ -205,7 +206,9 @@ class Preflight:
                     f"{node} carries nothing of this deployment", hint=f"assigned: {', '.join(every) or 'no node'}"
                 )
         if not every:
-            raise UsageError("no node carries anything", hint="assign nodes first, or give --assign GROUP=NODE,NODE")
+            chosen = bool(self._monitor.deployment.layout.groups)
+            hint = "assign nodes first, or give --assign GROUP=NODE,NODE"
+            raise UsageError("no node carries anything", hint=hint if chosen else CHOOSE_LAYOUT)
         return tuple(nodes) or every
 
     def _wanted(self, node: str) -> Wanted:
