@@ -168,7 +168,7 @@ class Launching:
         told: object = None
         while time.monotonic() - began < READY_LIMIT_S:
             if self._scope.cancelled.is_set():
-                return "not waited for any longer; the engines go on"
+                return "not waited for any longer; this plan leaves the engines as they are"
             mine = self._mine(awaited)
             if (end := _ended(mine, ())) is not None:
                 await self._scope.until(lambda: _explained(self._mine(awaited)), EXPLAIN_S)
