@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from console.journal import Journal
-from console.model.errors import ConsoleError, LinkLost, Refused
+from console.model.deployment import Deployment
+from console.model.errors import ConsoleError, LinkLost, NothingToDo, Refused
 from console.model.findings import Finding, Severity
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent
 from console.model.snapshot import EngineState
@@ -56,8 +57,8 @@ class Obedient:
         return Outcome.UNKNOWN, f"outcome unknown: {lost}"
 
 
-def _operator(folder: Path, *, read_only: bool = False) -> Operator:
-    monitor = Monitor(deployment(), LogBook(folder / "logs", lambda _: None), {}, read_only=read_only)
+def _operator(folder: Path, now: Deployment | None = None, *, read_only: bool = False) -> Operator:
+    monitor = Monitor(now or deployment(), LogBook(folder / "logs", lambda _: None), {}, read_only=read_only)
     return Operator(monitor, {}, Journal(folder / "journal.jsonl"), who="me@here")
 
 
@@ -112,6 +113,12 @@ async def test_read_only_makes_no_plan_of_any_kind(tmp_path: Path) -> None:
     ):
         with pytest.raises(Refused, match="read-only"):
             await asked
+
+
+async def test_a_layout_without_a_proxy_leaves_nothing_to_mend(tmp_path: Path) -> None:
+    bare = replace(deployment(), layout=deployment().layout.model_copy(update={"proxy": None}))
+    with pytest.raises(NothingToDo, match="nothing to do: the layout has no proxy"):
+        await _operator(tmp_path, bare).prepare_mend()
 
 
 async def test_one_plan_at_a_time_and_the_next_may_run_when_it_is_over(tmp_path: Path) -> None:

@@ -108,10 +108,13 @@ class Operator:
     async def prepare_mend(self) -> Plan:
         """The plan that makes the proxy list exactly what is ready, after it was asked what it lists.
 
-        Raises NothingToDo when it is so already, Refused when it does not serve, UsageError when it cannot be told.
+        Raises NothingToDo when it is so already or there is no proxy, Refused when it does not serve, UsageError when
+        it cannot be told.
         """
         self._must_be_armed()
         deployment, proxy = self._monitor.deployment, routing.live_proxy(self._monitor.snapshot)
+        if deployment.layout.proxy is None:
+            raise NothingToDo("nothing to do: the layout has no proxy")
         if not routing.tellable(deployment):
             raise UsageError("only a load-balance proxy can be told while it runs", hint="restart proxy")
         key = self._monitor.current(proxy.id) if proxy else None
