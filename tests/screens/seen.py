@@ -50,6 +50,7 @@ class Seen:
     async def press(self, *keys: str) -> None:
         """Keys one by one, each with time to be answered."""
         for key in keys:
+            await until(lambda: getattr(self.app.screen, "_drawn_at", 0.0) is not None)
             await self.pilot.press(key)
             await self.pilot.pause()
 

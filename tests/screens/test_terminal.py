@@ -83,16 +83,15 @@ def test_ctrl_z_gives_the_shell_back_and_fg_returns() -> None:
 
 
 SGR = re.compile(rb"\x1b\[([0-9;:]*)m")
-RGB = re.compile(rb"[34]8;2;(\d+);(\d+);(\d+)")
+COLOURS = {*range(30, 39), *range(40, 49), *range(90, 98), *range(100, 108)}
+"""The codes of SGR that choose a colour; 39 and 49 choose the terminal's own."""
 PANES = "234567890BJY"
 
 
 def coloured(data: bytes) -> list[bytes]:
     """The sequences among these bytes that choose a colour."""
     codes = ((found[0], found[1].replace(b":", b";").split(b";")) for found in SGR.finditer(data))
-    return [
-        whole for whole, parts in codes if any(30 <= int(each or 0) % 60 < 49 and int(each or 0) > 29 for each in parts)
-    ]
+    return [whole for whole, parts in codes if any(int(each or 0) in COLOURS for each in parts)]
 
 
 def walk(terminal: Terminal) -> None:
@@ -103,14 +102,16 @@ def walk(terminal: Terminal) -> None:
     for key, words in (
         ("?", "type to search"),
         (":", "an action, node NAME"),
-        ("\x1bx", "Cancel"),
+        ("x", "Cancel"),
         ("\x03", "q leaves"),
     ):
         terminal.send("\x1b")
+        terminal.pump(CALM_S + 0.3)  # a key right behind an escape would be alt and that key
         terminal.sees("ARMED")
         terminal.send(key)
         terminal.sees(words)
     terminal.send("\x1b")
+    terminal.pump(CALM_S + 0.3)
     terminal.sees("ARMED")
 
 
@@ -128,28 +129,6 @@ def test_no_color_takes_every_colour_away_for_as_long_as_the_console_runs() -> N
             terminal.send("T")
             terminal.sees("NO_COLOR is set")
         assert coloured(bytes(terminal.received)) == []
-
-
-@pytest.mark.parametrize("name", [name for name in LOOKS if name != "mono"])
-def test_a_look_is_the_same_after_everything_was_opened(name: str) -> None:
-    look = LOOKS[name]
-    theme = look.theme
-    own = {theme.foreground, theme.background, theme.surface, theme.warning, theme.error, theme.success, theme.primary}
-    own |= {
-        each.triplet.hex
-        for style in look.roles.values()
-        for each in (style.color, style.bgcolor)
-        if each and each.triplet
-    }
-    with Terminal.of_module(DEMO, "--theme", name) as terminal:
-        terminal.sees("ARMED")
-        walk(terminal)
-        terminal.received.clear()
-        terminal.send("\x0c")
-        terminal.sees(lambda: b"ARMED" in terminal.received)
-        drawn = {"#" + bytes(map(int, found.groups())).hex() for found in RGB.finditer(bytes(terminal.received))}
-        assert drawn
-        assert drawn <= own
 
 
 @pytest.mark.parametrize("before", ["", "?"], ids=["main screen", "dialog"])

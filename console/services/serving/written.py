@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from console.commands.masking import MASK, is_secret, masked_text
 from console.files import is_shipped
@@ -99,9 +99,14 @@ def _place(group: str, name: str) -> str:
     return f"groups.{group}{kind}"
 
 
+def _plain(value: object) -> object:
+    """A part of a layout as it may be written."""
+    return value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, BaseModel) else str(value)
+
+
 def _part(source: Source, name: str, value: object, place: Path) -> str:
     line = _line(source, place)
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = value if isinstance(value, str) else json.dumps(value, default=_plain)
     text = f"{name} {MASK if is_secret(name) else masked_text(text)}"
     cut = text if len(text) <= len(name) + _LONGEST else f"{text[: len(name) + _LONGEST - 3]}..."
     return f"{cut} (line {line})" if line else cut
