@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from typing import IO
@@ -69,6 +70,12 @@ class ConsoleDriver(LinuxDriver):
     _asked = False
     """Whether the answer to `_ASK_WIDTH` is still to come."""
     _outlet: Outlet | None = None
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """Columns and rows. A terminal that reports none (`script`, a serial line) has 80x25, as rich assumes for it too:
+        with two answers each layout would ask for another one without end.
+        """
+        return shutil.get_terminal_size(fallback=(80, 25))
 
     def start_application_mode(self) -> None:
         """Begin; the parent makes its writing thread by the name it finds."""

@@ -24,15 +24,21 @@ class Terminal:
     """One program and its terminal."""
 
     def __init__(
-        self, argv: Sequence[str], *, size: tuple[int, int] = (80, 24), environment: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        size: tuple[int, int] = (80, 24),
+        reported: tuple[int, int] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """`reported` is the size that the program is told, when it is another one than that of the screen."""
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
         self.received = bytearray()
         self.total = 0
         self._unread = 0
         self._master, slave = os.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *reversed(reported or size), 0, 0))
         self.before = termios.tcgetattr(slave)
         self._slave = slave
         variables = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})}

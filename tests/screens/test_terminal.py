@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,17 @@ def test_no_color_takes_every_colour_away_for_as_long_as_the_console_runs() -> N
             terminal.send("T")
             terminal.sees("NO_COLOR is set")
         assert coloured(bytes(terminal.received)) == []
+
+
+def test_a_terminal_that_reports_no_size_gets_one_layout_and_can_be_left() -> None:
+    with Terminal([sys.executable, "-m", DEMO], size=(80, 25), reported=(0, 0)) as terminal:
+        terminal.sees("no log of prefill-0")
+        terminal.pump(0.3)
+        terminal.received.clear()
+        terminal.pump(1.0)
+        assert len(terminal.received) < 20_000, "it is not drawn again and again"
+        terminal.send("q")
+        assert terminal.ended() == 0
 
 
 @pytest.mark.parametrize("before", ["", "?"], ids=["main screen", "dialog"])
