@@ -253,7 +253,8 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
     print_line(f"{'ENGINE':14} {'NODE':12} {'STATE':12} {'PHASE':14} {'PORT':>6} {'EXIT':>5}  CAUSE")
     for engine in snapshot.engines.values():
         port = "-" if engine.port is None else str(engine.port)
-        phase = engine.phase + (f" {engine.progress:.0%}" if engine.progress is not None and engine.phase else "")
+        phase = "" if engine.state is EngineState.READY else engine.phase
+        phase += f" {engine.progress:.0%}" if engine.progress is not None and phase else ""
         ended = "-" if engine.exit is None else str(engine.exit)
         row = f"{engine.id:14} {engine.node:12} {engine.state:12} {phase:14} {port:>6} {ended:>5}"
         print_line(f"{row}  {engine.why(snapshot.at)}".rstrip())

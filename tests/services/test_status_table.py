@@ -105,3 +105,14 @@ def test_an_unproven_service_names_the_command_that_proves_it(capsys: pytest.Cap
     service = Service(ServiceState.UNPROVEN, "http://10.0.0.1:8000", "dsv4", "this console has seen no answer yet")
     _print_table(ClusterSnapshot(at=100.0, cluster="lab", deployment="x", service=service))
     assert capsys.readouterr().out.rstrip().endswith("dsv4-console status --prove, or verify")
+
+
+def test_a_ready_engine_shows_no_phase_of_its_start(capsys: pytest.CaptureFixture[str]) -> None:
+    """A headless rank never writes the last line of a start, so its progress stays below 100 %."""
+    loading = EngineSnapshot("mixed-0", "n0", "mixed", "mixed", EngineState.STARTING, phase="weights", progress=0.4)
+    ready = replace(loading, id="mixed-1", state=EngineState.READY, phase="engine-ready", progress=0.96)
+    engines = {each.id: each for each in (loading, ready)}
+    _print_table(ClusterSnapshot(at=100.0, cluster="lab", deployment="x", engines=engines))
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert "weights 40%" in rows["mixed-0"]
+    assert "%" not in rows["mixed-1"]
