@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
 
 from pydantic import JsonValue
@@ -55,6 +55,16 @@ def like(name: str, known: frozenset[str]) -> tuple[str, ...]:
     return tuple(each for _, _, each in sorted(scored)[:3])
 
 
+def _with_facts(check: Callable[[Scene, Release], Iterator[Hit]]) -> Callable[[Scene], Iterator[Hit]]:
+    """The check for layouts of a release with facts; of others it claims nothing."""
+
+    def checked(scene: Scene) -> Iterator[Hit]:
+        release = release_of(scene)
+        return check(scene, release) if release is not None else iter(())
+
+    return checked
+
+
 def _no_facts(scene: Scene) -> Iterator[Hit]:
     said = scene.layout.version or scene.layout.image.rpartition(":")[2]
     if release_of(scene) is None and said:
@@ -63,10 +73,8 @@ def _no_facts(scene: Scene) -> Iterator[Hit]:
         yield Hit(message, scene.at_top("version"))
 
 
-def _flags(scene: Scene) -> Iterator[Hit]:
-    release = release_of(scene)
-    if release is None:
-        return
+@_with_facts
+def _flags(scene: Scene, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for written, _, where in scene.written(group):
             flag = written.partition(".")[0]
@@ -83,10 +91,8 @@ def _flags(scene: Scene) -> Iterator[Hit]:
                 )
 
 
-def _values(scene: Scene) -> Iterator[Hit]:
-    release = release_of(scene)
-    if release is None:
-        return
+@_with_facts
+def _values(scene: Scene, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for written, value, where in scene.written(group):
             flag = release.flags.get(written)
@@ -124,10 +130,8 @@ def _text(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _variables(scene: Scene) -> Iterator[Hit]:
-    release = release_of(scene)
-    if release is None:
-        return
+@_with_facts
+def _variables(scene: Scene, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for name in scene.env(group):
             if name.startswith("VLLM_") and name not in release.env:
@@ -135,10 +139,8 @@ def _variables(scene: Scene) -> Iterator[Hit]:
                 yield Hit(f"{group}: {release.name} reads no variable {name}{more}", scene.at(group, "env", name))
 
 
-def _keys(scene: Scene) -> Iterator[Hit]:
-    release = release_of(scene)
-    if release is None:
-        return
+@_with_facts
+def _keys(scene: Scene, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for written, value, where in scene.written(group):
             flag, _, dotted = written.partition(".")
@@ -179,10 +181,8 @@ def _mapping(value: JsonValue, dotted: str) -> dict[str, JsonValue]:
     return value if isinstance(value, dict) else {}
 
 
-def _connectors(scene: Scene) -> Iterator[Hit]:
-    release = release_of(scene)
-    if release is None:
-        return
+@_with_facts
+def _connectors(scene: Scene, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         transfer = scene.transfer(group)
         name = transfer.get("kv_connector")
