@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.serve and args.pictures is None:
         must_be_terminal()
     layout = load_layout(args.layout)
-    count = args.nodes or sum(group.nodes for group in layout.groups.values())
+    count = args.nodes or sum(group.nodes for group in layout.shaped().groups.values())
     print_message(f"starting {count} simulated node{'s' if count != 1 else ''} ...")
     if args.serve:
         return asyncio.run(_serve(args))
@@ -165,6 +165,6 @@ def spread(cluster: Cluster, layout: Layout) -> Assignment:
     return Assignment(
         {
             group: tuple(name for _, name in zip(range(wanted.nodes), names, strict=False))
-            for group, wanted in layout.groups.items()
+            for group, wanted in layout.shaped().groups.items()
         }
     )

@@ -61,7 +61,7 @@ def node_names(layout: Layout, nodes: int | None = None) -> tuple[str, ...]:
     """Names in layout order: `p0 p1 d0 d1`, `n0 …`; with `nodes` fewer of them, or spare ones `s0 …` behind."""
     counts: dict[str, int] = {}
     names = []
-    for group in layout.groups.values():
+    for group in layout.shaped().groups.values():
         letter = _LETTERS[group.role]
         for _ in range(group.nodes):
             names.append(f"{letter}{counts.get(letter, 0)}")

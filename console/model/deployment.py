@@ -94,6 +94,15 @@ class Deployment:
         """Name of the deployment and of its directory under `$BASE` on the nodes."""
         return self.layout.name
 
+    @property
+    def copies(self) -> Mapping[str, str]:
+        """The groups that are copies of one in the layout's file, by its `count` or added while serving: name → that group."""
+        return {**self.assignment.copies, **self.layout.counted}
+
+    def like(self, group: str) -> str:
+        """The group of the layout's file that a group is a copy of; the group itself when it stands there."""
+        return self.copies.get(group, group)
+
     def node(self, name: str) -> Node:
         """The node of that name; KeyError when the cluster has none."""
         return self.cluster.nodes[name]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from console.model.cluster import Hardware, Written, _named_hardware
 from console.model.facts import FACTS, KNOWN, named
+from console.model.group_copies import counted_names, group_copy, group_in_shape
 from console.model.restart import Restart
 from console.model.source import Source
 
@@ -110,6 +111,8 @@ class Group(Written):
     role: Role
     nodes: int = Field(ge=1, le=MOST)
     """How many nodes carry it."""
+    count: int = Field(default=1, ge=1, le=MOST)
+    """How many such groups there are: the second is NAME2, on nodes of its own, with its own engine id and KV port."""
     tensor_parallel: int = Field(ge=1, le=MOST)
     pipeline_parallel: int = Field(default=1, ge=1, le=MOST)
     prefill_context_parallel: int = Field(default=1, ge=1, le=MOST)
@@ -236,7 +239,7 @@ class Layout(Written):
     assign: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     source: Source | None = Field(default=None, exclude=True, repr=False)
     written: Layout | None = Field(default=None, exclude=True, repr=False)
-    """The layout as its file has it, when groups were given other shapes since."""
+    """The layout as its file has it, when groups were given other shapes or copies since."""
 
     @field_validator("hardware", mode="before")
     @classmethod
@@ -266,15 +269,19 @@ class Layout(Written):
         for name in value:
             if plain_name(name) == "proxy":
                 raise ValueError("a group cannot be called proxy: that is the proxy's own name")
+        for name, like in counted_names(value).items():
+            if name in value:
+                raise ValueError(f"the groups that count of {like!r} makes and {name!r} have the same name; rename one")
         return value
 
     @field_validator("assign")
     @classmethod
     def _assigned(cls, value: dict[str, tuple[str, ...]], info: ValidationInfo) -> dict[str, tuple[str, ...]]:
         groups = info.data.get("groups")
+        known = (*groups, *counted_names(groups)) if groups is not None else tuple(value)
         for name in value:
-            if groups is not None and name not in groups:
-                raise ValueError(f"there is no group {name!r} (groups: {', '.join(groups)})")
+            if name not in known:
+                raise ValueError(f"there is no group {name!r} (groups: {', '.join(known)})")
         return value
 
     @property
@@ -282,23 +289,30 @@ class Layout(Written):
         """Whether it is a layout at all: False of what stands for one while an operator only looks at a cluster."""
         return bool(self.groups)
 
-    def shaped(self, shapes: Mapping[str, Shape], copies: Mapping[str, str] | None = None) -> Layout:
+    @property
+    def counted(self) -> Mapping[str, str]:
+        """The groups that `count` adds to those of the file: name → the group it is like."""
+        return counted_names((self.written or self).groups)
+
+    def shaped(self, shapes: Mapping[str, Shape] | None = None, copies: Mapping[str, str] | None = None) -> Layout:
         """The layout as written, its groups in these shapes, each followed by its copies (name → group).
 
-        What is said of groups that it has not is left out.
+        Copies are those that `count` asks for and those that are named. What is said of groups that it has not is left out.
         """
         written = self.written or self
-        shaped = {name: shape for name, shape in shapes.items() if name in written.groups}
-        added = {
-            name: like for name, like in (copies or {}).items() if like in written.groups and name not in written.groups
-        }
+        shaped = {name: shape for name, shape in (shapes or {}).items() if name in written.groups}
+        added = dict(self.counted)
+        for name, like in (copies or {}).items():
+            if like in written.groups and name not in written.groups:
+                added.setdefault(name, like)
         if not shaped and not added:
             return written
         groups: dict[str, Group] = {}
         for name, group in written.groups.items():
-            groups[name] = _in_shape(group, shaped[name]) if name in shaped else group
+            one = group.model_copy(update={"count": 1}) if group.count > 1 else group
+            groups[name] = group_in_shape(one, shaped[name]) if name in shaped else one
             for copy in (each for each, like in added.items() if like == name):
-                groups[copy] = _copied(groups[name], [*written.groups.values(), *groups.values()])
+                groups[copy] = group_copy(groups[name], [*written.groups.values(), *groups.values()])
         return written.model_copy(update={"groups": groups, "written": written})
 
     def kv_transfer_config(self, name: str, position: int = 0) -> dict[str, JsonValue] | None:
@@ -337,35 +351,3 @@ def no_layout(hardware: Hardware) -> Layout:
     """What stands for a layout where none is chosen: without a group, so that no engine is planned anywhere."""
     model = Model.model_construct(path="")
     return Layout.model_construct(name="", hardware=hardware, model=model, groups={})
-
-
-def _in_shape(group: Group, shape: Shape) -> Group:
-    parallel = group.data_parallel.model_copy(update={"size": shape.size, "per_node": shape.per_node})
-    change = {"nodes": shape.nodes, "tensor_parallel": shape.tensor_parallel, "data_parallel": parallel}
-    return group.model_copy(update=change)
-
-
-def _copied(group: Group, others: Iterable[Group]) -> Group:
-    """The group once more beside these, for other nodes. Only its engine ids differ: a KV peer is known by its id."""
-    transfer = group.kv_transfer
-    if transfer is None or transfer.engine_id is None:
-        return group
-    taken: set[str] = set()
-    for each in others:
-        found = each.kv_transfer.engine_id if each.kv_transfer else None
-        taken.update(found if isinstance(found, tuple) else [found] if found is not None else [])
-    many = isinstance(transfer.engine_id, tuple)
-    fresh = []
-    for engine in transfer.engine_id if isinstance(transfer.engine_id, tuple) else (transfer.engine_id,):
-        fresh.append(_free_id(engine, taken))
-        taken.add(fresh[-1])
-    return group.model_copy(
-        update={"kv_transfer": transfer.model_copy(update={"engine_id": tuple(fresh) if many else fresh[0]})}
-    )
-
-
-def _free_id(like: str, taken: set[str]) -> str:
-    """An engine id nobody has: the next number for a number, else the text with a number behind it."""
-    number = int(like) if like.isascii() and like.isdecimal() and len(like) < 10 else None
-    tries = (str(number + step) if number is not None else f"{like}-{step + 1}" for step in range(1, MOST * 2))
-    return next(each for each in tries if each not in taken)

@@ -150,10 +150,11 @@ class Scene:
         """`FILE:LINE` of a group's key, of the layout's key of that name, or of the group; `group NAME` without a file."""
         if not self.source.marks:
             return f"group {group}"
-        for path in (("groups", group, *keys), keys):
+        like = self.deployment.like(group)
+        for path in (("groups", like, *keys), keys):
             if keys and path in self.source.marks:
                 return self.source.where(*path)
-        return self.source.where("groups", group, *keys)
+        return self.source.where("groups", like, *keys)
 
     def at_flag(self, group: str, flag: str) -> str:
         """The place of a flag, however it is spelt."""

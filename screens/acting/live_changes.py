@@ -71,10 +71,9 @@ class LiveChanges:
         """Begin the command with the group under the cursor and one more than there are."""
         pane = self._screen.panes["roles"]
         assert isinstance(pane, RolePane)
-        copies = self._screen.console.session.deployment.assignment.copies
-        here = pane.group_here or ""
-        group = copies.get(here, here)
-        count = 1 + sum(like == group for like in copies.values())
+        deployment = self._screen.console.session.deployment
+        group = deployment.like(pane.group_here or "")
+        count = 1 + sum(like == group for like in deployment.copies.values())
         self._screen.command_line.begin(f"scale {group} {count + 1}" if group else "scale ")
 
     def _warn(self, words: str) -> None:

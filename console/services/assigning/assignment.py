@@ -15,10 +15,11 @@ PLACEHOLDER = "placeholder"
 
 
 def example(layout: Layout) -> Deployment:
-    """A layout on made-up nodes `GROUP-0`, `GROUP-1` …, for reading it without a cluster.
+    """A layout, its groups in the shapes it has here, on made-up nodes `GROUP-0`, `GROUP-1` …, to read it without a cluster.
 
     Their addresses are 192.0.2.N (then 198.51.100.N, 203.0.113.N, 198.18.N.N), which RFC 5737 and 2544 keep for examples.
     """
+    layout = layout.shaped() if layout.written is None else layout.model_copy(update={"written": None})
     assignment = {
         name: tuple(f"{name}-{index}" for index in range(group.nodes)) for name, group in layout.groups.items()
     }
@@ -140,7 +141,7 @@ def resize(
         raise UsageError(f"{group} would have {count * ranks} ranks", hint=f"at most {MOST} are planned")
     shape = Shape(nodes=count, size=count * ranks, per_node=ranks, tensor_parallel=width)
     members = {name: deployment.assignment.of(name) for name in _names(deployment)}
-    members[group] = members[group][:count]
+    members |= {name: members[name][:count] for name in family(deployment, group)}
     return _with(deployment, members, {**deployment.assignment.shapes, group: shape})
 
 
@@ -150,14 +151,14 @@ def reset_shape(deployment: Deployment, group: str) -> Deployment:
     shapes = {name: shape for name, shape in deployment.assignment.shapes.items() if name != group}
     written = (deployment.layout.written or deployment.layout).groups[group]
     members = {name: deployment.assignment.of(name) for name in _names(deployment)}
-    members[group] = members[group][: written.nodes]
+    members |= {name: members[name][: written.nodes] for name in family(deployment, group)}
     return _with(deployment, members, shapes)
 
 
 def family(deployment: Deployment, group: str) -> tuple[str, ...]:
     """A group of the layout and its copies, the group itself first. Raises UsageError for an unknown group or a copy."""
     _group(deployment, _no_copy(deployment, group))
-    return (group, *(name for name, like in deployment.assignment.copies.items() if like == group))
+    return (group, *(name for name in deployment.layout.groups if deployment.copies.get(name) == group))
 
 
 def add_copy(deployment: Deployment, group: str, nodes: Sequence[str]) -> tuple[Deployment, str]:
@@ -209,7 +210,7 @@ def drop_copy(deployment: Deployment, name: str) -> Deployment:
 
 
 def _no_copy(deployment: Deployment, group: str) -> str:
-    like = deployment.assignment.copies.get(group)
+    like = deployment.copies.get(group)
     if like is not None:
         raise UsageError(f"{group} is a copy of {like} and has its size", hint=f"name {like}")
     return group

@@ -45,6 +45,6 @@ def fits(cluster: Cluster) -> tuple[Fit, ...]:
     kinds = [node.hardware.name for node in cluster.nodes.values()]
     found = []
     for layout in map(load_layout, shipped_layouts()):
-        needed = sum(group.nodes for group in layout.groups.values())
+        needed = sum(group.nodes for group in layout.shaped().groups.values())
         found.append(Fit(layout, needed, kinds.count(layout.hardware.name)))
     return tuple(sorted(found, key=lambda each: (not each.fits, -each.nodes if each.fits else each.nodes)))

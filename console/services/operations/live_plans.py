@@ -88,6 +88,12 @@ def scaled(
         raise UsageError(
             f"{group}: {count} groups cannot be", hint=f"the last one is stopped, not scaled: stop {group}-0"
         )
+    written = 1 + sum(like == group for like in deployment.layout.counted.values())
+    if count < written:
+        raise UsageError(
+            f"the layout has {written} groups like {group}, so {count} cannot be left by scaling",
+            hint=f"stop one of {', '.join(now[:written])}, or write another `count` for {group} into the layout",
+        )
     if count == len(now):
         there = f"there are {count} groups like {group} already: {', '.join(now)}"
         raise NothingToDo(f"nothing to do: {there}", hint=f"{FIXED}")

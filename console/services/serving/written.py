@@ -68,7 +68,7 @@ def _of_layout(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Writ
         return Written()
     layout = deployment.layout
     source = layout.source or Source("")
-    like = deployment.assignment.copies.get(rank.group, rank.group)
+    like = deployment.like(rank.group)
     found: list[str] = []
     missing: list[str] = []
     place: Path = ("groups", like)
