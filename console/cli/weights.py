@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, deployment_of
@@ -17,6 +18,7 @@ from console.commands.quoting import join
 from console.commands.weights import download_commands
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.probes.sanitize import clean
+from console.services.assigning.layout_files import named
 from console.services.readiness.wanted import carrying
 from console.services.upkeep.weights import Held
 
@@ -113,12 +115,16 @@ async def _stop(args: argparse.Namespace) -> int:
 
 def _download(args: argparse.Namespace) -> int:
     deployment = deployment_of(args)
+    model = deployment.layout.model
+    if PurePosixPath(model.path).is_absolute() and not model.source:
+        hint = f"write it into {named(deployment.layout)}: model: {{source: OWNER/NAME, path: {model.path}}}"
+        raise UsageError(f"the layout does not say where the weights of {model.path} are published", hint=hint)
     for name in args.nodes or carrying(deployment) or deployment.cluster.nodes:
         if name not in deployment.cluster.nodes:
             raise UsageError(f"no node {name!r}", hint=f"nodes: {', '.join(deployment.cluster.nodes)}")
         runtime = deployment.node(name).runtime
         inside = join((*runtime.words, "exec", "-it", runtime.container)) + " " if runtime.words else ""
-        first, second = download_commands(deployment.layout.model.path)
+        first, second = download_commands(model.source, model.path)
         print_line(f"{name}: {inside}{first}")
-        print_line(f"{name}: {inside}{second}   # the same from another hub")
+        print_line(f"{name}: {inside}{second}   # from Hugging Face, where it is published there too")
     return ExitCode.OK

@@ -48,12 +48,14 @@ def script_of(argv: Sequence[str], token: str) -> str:
     )
 
 
-def download_commands(path: str) -> tuple[str, ...]:
-    """What a person types on a node that reaches a hub: the last two parts of the path name the model there."""
-    place = PurePosixPath(path)
-    name = "/".join(place.parts[-2:]) if place.is_absolute() else path
-    modelscope = ("modelscope", "download", "--model", name, *(("--local_dir", path) if place.is_absolute() else ()))
-    hub = ("huggingface-cli", "download", name, *(("--local-dir", path) if place.is_absolute() else ()))
+def download_commands(source: str, path: str) -> tuple[str, ...]:
+    """What a person types on a node that reaches a hub, to have the weights `source` (`OWNER/NAME`) at a path of the node.
+
+    A path that is not absolute is itself a name on a hub, which vLLM resolves in the hub's own cache.
+    """
+    name, place = (source or path, path) if PurePosixPath(path).is_absolute() else (path, "")
+    modelscope = ("modelscope", "download", "--model", name, *(("--local_dir", place) if place else ()))
+    hub = ("huggingface-cli", "download", name, *(("--local-dir", place) if place else ()))
     return (join(modelscope), join(hub))
 
 

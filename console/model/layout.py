@@ -33,12 +33,21 @@ class Model(Written):
     """The weights and the name they are served under."""
 
     path: str
+    source: str = ""
+    """Where the weights are published, `OWNER/NAME` on a hub; the path alone does not say it."""
     served_name: str = ""
     """What `/v1/models` lists; empty means vLLM's default, the path itself."""
     weights_gib: float | None = Field(default=None, gt=0)
     """Size of the weights on disk, for the estimate of what they take of HBM."""
     accuracy: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=dict)
     """Dataset -> what `eval` must come to, percent; without it the figures that upstream prints for the model hold."""
+
+    @field_validator("source")
+    @classmethod
+    def _published(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[\w.-]+/[\w.-]+", value):
+            raise ValueError(f"{value!r} names no weights on a hub; write OWNER/NAME")
+        return value
 
 
 class DataParallel(Written):

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from console.cli.main import main
 from console.commands.weights import download_commands
 from console.demo.tools import sysroot
-from console.files import load_cluster, load_layout
+from console.files import load_cluster, load_layout, shipped_text
 from console.model.deployment import Assignment
 from console.model.errors import Refused
+from console.model.layout import Model
 from console.services.session import Session
 from tests.e2e.cluster import lab
 from tests.readiness.inline import Inline, inline
@@ -65,12 +67,35 @@ def test_a_node_that_lacks_a_shard_gets_it_from_the_other(console: Inline) -> No
     assert (again.returncode, "p1 has the same, whole" in again.stderr) == (0, True)
 
 
-def test_the_download_is_named_by_the_last_two_parts_of_the_path() -> None:
-    first, second = download_commands("/root/.cache/modelscope/hub/models/vllm-ascend/DeepSeek-V4-Pro")
-    path = "/root/.cache/modelscope/hub/models/vllm-ascend/DeepSeek-V4-Pro"
-    assert first == f"modelscope download --model vllm-ascend/DeepSeek-V4-Pro --local_dir {path}"
-    assert second.startswith("huggingface-cli download vllm-ascend/DeepSeek-V4-Pro")
-    assert download_commands("org/name")[0] == "modelscope download --model org/name"
+def test_the_download_names_what_is_published_and_puts_it_where_the_engines_read() -> None:
+    path = "/root/.cache/modelscope/hub/models/vllm-ascend/DeepSeek-V4-Pro-w4a8-mtp"
+    first, second = download_commands("Eco-Tech/DeepSeek-V4-Pro-w4a8-mtp", path)
+    assert first == f"modelscope download --model Eco-Tech/DeepSeek-V4-Pro-w4a8-mtp --local_dir {path}"
+    assert second == f"huggingface-cli download Eco-Tech/DeepSeek-V4-Pro-w4a8-mtp --local-dir {path}"
+    assert download_commands("", "org/name")[0] == "modelscope download --model org/name"
+
+
+def test_without_a_source_no_repository_is_guessed_from_the_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    cluster = tmp_path / "cluster.yaml"
+    cluster.write_text("name: lab\ndefaults: {hardware: a3}\nnodes: {n0: {}, n1: {}}\n")
+    where = ["weights", "download", "-c", str(cluster), "--layout"]
+    assert main([*where, "a3-mixed"]) == 0
+    assert capsys.readouterr().out.startswith("n0: modelscope download --model Eco-Tech/DeepSeek-V4-Pro-w4a8-mtp ")
+    own = tmp_path / "own.yaml"
+    own.write_text(shipped_text("a3-mixed").replace("  source:", "  # source:"))
+    assert main([*where, str(own)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"write it into {own}: model: {{source: OWNER/NAME, path:" in printed.err
+
+
+@pytest.mark.parametrize("source", ["DeepSeek", "a/b/c", "a b/c", "https://hub/a"])
+def test_a_source_is_the_name_of_weights_on_a_hub(source: str) -> None:
+    with pytest.raises(ValueError, match="write OWNER/NAME"):
+        Model(path="/x", source=source)
 
 
 @needs_sshd
