@@ -5,7 +5,6 @@ A line is a tuple of spans `(text, role)`. Text that came from a node passes `sh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from console.model.shortening import first_part
 from console.probes.sanitize import clean
 from screens.looks import LEVELS, LEVELS_PLAIN, Look, Sign
 
@@ -89,7 +89,6 @@ class Pen:
 
 
 _DIGITS = "0123456789"
-_GOES_ON = re.compile(r"[.,]?[0-9]")
 _WORD = 12
 """Letters of a word that are left out rather than shown without their begin."""
 
@@ -132,8 +131,7 @@ def brief(text: str, cells: int) -> str:
 
 def _begin(text: str, cells: int) -> str:
     """As much of the begin of a text as fits, without a part of a number."""
-    kept = chop_cells(text, cells)[0] if cells > 0 else ""
-    return kept.rstrip(_DIGITS) if kept[-1:].isdigit() and _GOES_ON.match(text, len(kept)) else kept
+    return first_part(text, len(chop_cells(text, cells)[0])) if cells > 0 else ""
 
 
 def end_of(line: Line, cells: int) -> Line:

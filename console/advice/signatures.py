@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from console.model.errors import FileError, Problem
+from console.model.suggestions import suggestions
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The loader in C where it is there: the list is read at every start."""
@@ -174,7 +174,7 @@ def _problems(error: ValidationError, path: str, line: int, number: int) -> Iter
     for each in error.errors():
         key = ".".join(str(part) for part in each["loc"])
         unknown = each["type"] == "extra_forbidden"
-        nearest = difflib.get_close_matches(key, _Entry.model_fields, 1) if unknown else []
+        nearest = suggestions(key, _Entry.model_fields) if unknown else ()
         message = "unknown key" if unknown else each["msg"].removeprefix("Value error, ")
         yield Problem(path, line, 0, f"signatures.{number}.{key}", message, nearest=nearest[0] if nearest else "")
 

@@ -12,6 +12,7 @@ from console.cli.printer import print_line
 from console.cli.tables import table_lines
 from console.journal import Journal
 from console.model.errors import ExitCode, UsageError
+from console.model.shortening import shortened
 from console.services.places import journal_path, state_home
 from console.services.traces import Trace, traces
 
@@ -52,5 +53,4 @@ def _cells(trace: Trace) -> tuple[str, ...]:
     took = "" if trace.took_s is None else f" in {trace.took_s:.0f} s"
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(trace.at))
     outcome = "; ".join(part for part in (trace.outcome + took, *trace.details) if part)
-    outcome = outcome if len(outcome) <= MOST else f"{outcome[: MOST - 1]}…"
-    return (clock, trace.who, trace.what, outcome, trace.whom)
+    return (clock, trace.who, trace.what, shortened(outcome, MOST), trace.whom)

@@ -17,6 +17,7 @@ from yaml.nodes import ScalarNode
 from yaml.resolver import Resolver
 
 from console.model.errors import FileError, Problem
+from console.model.shortening import shortened
 from console.model.source import Mark, Source
 from console.model.source import Path as KeyPath
 
@@ -84,7 +85,7 @@ def shown(text: object, limit: int = 60) -> str:
     """A value from a file as one short printable line for a message."""
     flat = text if isinstance(text, str) else repr(text)
     safe = "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in flat)
-    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+    return shortened(safe, limit)
 
 
 def read_document(data: bytes, path: str, *, schema: Schema = "core") -> Document:

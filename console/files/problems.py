@@ -6,7 +6,6 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +15,7 @@ from console.files.documents import shown
 from console.model.errors import Problem
 from console.model.source import Path as KeyPath
 from console.model.source import Source
+from console.model.suggestions import suggestions
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -52,9 +52,7 @@ def problems(error: ValidationError, model: type[BaseModel], source: Source) -> 
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """The known word closest to `word`, empty when none is close."""
-    plain = {each.lower().replace("-", "_"): each for each in known}
-    close = get_close_matches(word.lower().replace("-", "_"), list(plain), n=1, cutoff=0.6)
-    return plain[close[0]] if close else ""
+    return next(iter(suggestions(word, known)), "")
 
 
 def _problem(detail: ErrorDetails, model: type[BaseModel], source: Source) -> Problem:

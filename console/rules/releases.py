@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from difflib import SequenceMatcher
+from collections.abc import Callable, Collection, Iterator
 
 from pydantic import JsonValue
 
 from console.model.findings import Severity
+from console.model.suggestions import suggestions
 from console.releases.facts import Flag, Kind, Release, facts_of, first_and_last, names, release_name
 from console.rules.rule import Hit, Rule, Scene
 
 _LIKE = 0.75
-"""From which likeness of two names on one is suggested for the other (share of equal characters, 0 to 1)."""
-_SAME_LETTERS = 0.9
-"""How alike two names are at least that differ in the order of their letters only, such as `mpt` and `mtp`."""
+"""The likeness that a suggestion needs here: these names have many words in common."""
 _SIZE = re.compile(r"-1|auto|\d+(?:\.\d+)?[kKmMgGtT]?")
 _NUMBERS = {
     "int": re.compile(r"[+-]?\d+"),
@@ -41,18 +39,9 @@ def release_of(scene: Scene) -> Release | None:
     return facts_of(release_name(layout.version) or release_name(layout.image.rpartition(":")[2]))
 
 
-def like(name: str, known: frozenset[str]) -> tuple[str, ...]:
+def like(name: str, known: Collection[str]) -> tuple[str, ...]:
     """The known names that `name` may have been meant for, the likeliest first, three at most."""
-    folded = name.lower().replace("_", "-")
-    scored = []
-    for each in known:
-        matcher = SequenceMatcher(None, folded, other := each.lower().replace("_", "-"))
-        if matcher.quick_ratio() < _LIKE:
-            continue
-        ratio = max(matcher.ratio(), _SAME_LETTERS if sorted(folded) == sorted(other) else 0.0)
-        if ratio >= _LIKE:
-            scored.append((-ratio, abs(len(each) - len(name)), each))
-    return tuple(each for _, _, each in sorted(scored)[:3])
+    return suggestions(name, known, least=_LIKE)
 
 
 def _with_facts(check: Callable[[Scene, Release], Iterator[Hit]]) -> Callable[[Scene], Iterator[Hit]]:

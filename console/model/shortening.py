@@ -1,0 +1,19 @@
+"""Shortens a text at its end, so that no number changes: part of a number would be another number."""
+
+from __future__ import annotations
+
+import re
+
+_DIGITS = "0123456789"
+_GOES_ON = re.compile(r"[.,]?[0-9]")
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text in at most `limit` characters, its end replaced by `…`; a number is left out whole, never in part."""
+    return text if len(text) <= limit else f"{first_part(text, limit - 1)}…"
+
+
+def first_part(text: str, end: int) -> str:
+    """The text before `end`, without the part of a number that goes on behind it."""
+    kept = text[: max(end, 0)]
+    return kept.rstrip(_DIGITS) if kept[-1:].isdigit() and _GOES_ON.match(text, len(kept)) else kept
