@@ -70,6 +70,7 @@ def rank_words(ranks: Sequence[Rank]) -> str:
     first, last = ranks[0], ranks[-1]
     last_rank = last.dp_rank + last.local_size - 1
     numbers = f"rank {first.dp_rank}" if last_rank == first.dp_rank else f"ranks {first.dp_rank}-{last_rank}"
+    numbers += f" part {first.part} of 0-{first.parts - 1}" if first.parts > 1 else ""
     devices = f"devices {first.devices[0]}-{last.devices[-1]}" if first.devices and last.devices else "no devices"
     if first.port is None:
         return f"{numbers}, {devices}, headless"
@@ -130,8 +131,7 @@ def _new_findings(before: Deployment, after: Deployment) -> list[str]:
 def _shape_words(deployment: Deployment, name: str) -> str:
     group = deployment.layout.groups[name]
     parallel = group.data_parallel
-    per_node = parallel.per_node * group.devices_per_rank
     return (
         f"{group.nodes} nodes, DP {parallel.size} x TP {group.tensor_parallel}, "
-        f"{parallel.per_node} ranks and {per_node} devices per node"
+        f"{parallel.per_node} ranks and {group.devices_on_node} devices per node"
     )

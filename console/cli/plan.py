@@ -88,6 +88,7 @@ def _rank_json(deployment: Deployment, rank: Rank) -> dict[str, JsonValue]:
         "role": rank.role,
         "dp_rank": rank.dp_rank,
         "local_rank": rank.local_rank,
+        **({"part": rank.part, "parts": rank.parts} if rank.parts > 1 else {}),
         "devices": list(rank.devices),
         "port": rank.port,
         "headless": rank.headless,
@@ -125,7 +126,7 @@ def _table(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Fin
     yield clean(f"{layout.name} on {cluster.name}: {layout.title or layout.model.path}")
     yield ""
     head = ("ENGINE", "NODE", "ADDRESS", "ROLE", "RANK", "DEVICES", "PORT", "RANKS MEET AT")
-    yield from table_lines(head, [_row(rank) for rank in ranks])
+    yield from table_lines(head, [_row(deployment, rank) for rank in ranks])
     if notes := capacity_notes(deployment):
         yield ""
         yield from (clean(note) for note in notes)
@@ -134,11 +135,15 @@ def _table(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Fin
         yield from finding_lines(findings)
 
 
-def _row(rank: Rank) -> tuple[str, ...]:
+def _row(deployment: Deployment, rank: Rank) -> tuple[str, ...]:
     devices = f"{rank.devices[0]}-{rank.devices[-1]}" if len(rank.devices) > 1 else "".join(map(str, rank.devices))
     last = rank.dp_rank + rank.local_size - 1
     span = str(rank.dp_rank) if rank.local_size == 1 else f"{rank.dp_rank}-{last}"
-    meet = f"{rank.dp_address}:{rank.rpc_port}" if rank.dp_size > 1 else "-"
+    meets = [str(rank.rpc_port)] if rank.dp_size > 1 else []
+    if rank.parts > 1:
+        span += f".{rank.part}"
+        meets.append(str(deployment.layout.groups[rank.group].master_port))
+    meet = f"{rank.dp_address}:{','.join(meets)}" if meets else "-"
     port = "headless" if rank.headless else str(rank.port)
     place = "-" if rank.role == "proxy" else f"{span}/{rank.dp_size}"
     return rank.id, rank.node, rank.address or "?", rank.role, place, devices or "-", port, meet

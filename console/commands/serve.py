@@ -95,6 +95,8 @@ def _owned_flags(deployment: Deployment, rank: Rank, group: Group) -> dict[str, 
     else:
         flags |= {"host": "0.0.0.0", "port": rank.port}
     flags |= _data_parallel(rank, group)
+    if rank.parts > 1:
+        flags |= _spanning(rank, group)
     flags["tensor-parallel-size"] = group.tensor_parallel
     if group.pipeline_parallel > 1:
         flags["pipeline-parallel-size"] = group.pipeline_parallel
@@ -125,6 +127,20 @@ def _data_parallel(rank: Rank, group: Group) -> dict[str, JsonValue]:
         **({"data-parallel-hybrid-lb": True} if parallel.balance == "hybrid" else {}),
         "data-parallel-start-rank": rank.dp_rank,
         **meeting,
+    }
+
+
+def _spanning(rank: Rank, group: Group) -> dict[str, JsonValue]:
+    """Flags that make one engine of processes on several nodes; its workers meet by torch.distributed, not by Ray.
+
+    vLLM 0.21 engine/arg_utils.py and v1/executor/multiproc_executor.py: `--nnodes` counts the nodes of all data-parallel ranks,
+    and so does the node rank; a part above its engine's first starts workers only.
+    """
+    return {
+        "nnodes": group.nodes,
+        "node-rank": rank.position,
+        "master-addr": rank.dp_address,
+        "master-port": group.master_port,
     }
 
 

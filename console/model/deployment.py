@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from console.model.cluster import Cluster, Node
@@ -18,6 +19,23 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def whole_engine(name: str) -> str:
+    """The engine that a part belongs to: `mixed-0` of `mixed-0.1`; any other name as it is."""
+    return re.sub(r"(-\d+)\.\d+(?=@|$)", r"\1", name)
+
+
+def engine_count(names: Sequence[str]) -> int:
+    """How many engines these are; the parts of one count once."""
+    return len({whole_engine(name) for name in names})
+
+
+def counted(names: Sequence[str]) -> str:
+    """`3 engines`, or `1 engine in 2 parts` where some of these are parts of one."""
+    count = engine_count(names)
+    parts = f" in {len(names)} parts" if len(names) > count else ""
+    return f"{count} engine{'' if count == 1 else 's'}{parts}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +62,11 @@ class Rank:
     """One `vllm serve` process: where it runs and which part of its group it is.
 
     With internal balance and several ranks per node one process carries `local_size` data-parallel ranks from `dp_rank` on.
+    An engine that spans nodes has a process on each of them: its parts. Only the first part can have a server.
     """
 
     id: str
-    """`GROUP-DPRANK`."""
+    """`GROUP-DPRANK`; of a further part of an engine `GROUP-DPRANK.PART`."""
     node: str
     group: str
     role: RankRole
@@ -66,7 +85,11 @@ class Rank:
     """Service address of the node that carries rank 0 of the group."""
     rpc_port: int
     position: int = 0
-    """Of its node in the group, from 0."""
+    """Of its node in the group, from 0; in a group whose engines span nodes this is vLLM's node rank."""
+    part: int = 0
+    """Which part of its engine it is, from 0."""
+    parts: int = 1
+    """Nodes that its engine spans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +169,17 @@ class Deployment:
         external = parallel.balance == "external"
         processes = parallel.per_node if external else 1
         local_size = 1 if external else parallel.per_node
-        width = group.devices_per_rank * local_size
+        width = group.devices_on_node // processes
         head = self.address(members[0])
         for position, node in enumerate(members):
+            engine, part = divmod(position, group.nodes_per_engine)
             for local in range(processes):
-                dp_rank = position * parallel.per_node + local
+                dp_rank = engine * parallel.per_node + local
                 first = group.first_device + local * width
                 port = group.first_port(position) + local
-                headless = parallel.balance == "internal" and position > 0
+                headless = part > 0 or (parallel.balance == "internal" and engine > 0)
                 yield Rank(
-                    id=f"{name}-{dp_rank}",
+                    id=f"{name}-{dp_rank}" + (f".{part}" if part else ""),
                     node=node,
                     group=name,
                     role=group.role,
@@ -170,6 +194,8 @@ class Deployment:
                     dp_address=head,
                     rpc_port=parallel.rpc_port,
                     position=position,
+                    part=part,
+                    parts=group.nodes_per_engine,
                 )
 
     def _has_devices(self, node: str) -> bool:

@@ -122,6 +122,10 @@ class Group(Written):
     """How many nodes carry it."""
     count: int = Field(default=1, ge=1, le=MOST)
     """How many such groups there are: the second is NAME2, on nodes of its own, with its own engine id and KV port."""
+    nodes_per_engine: int = Field(default=1, ge=1, le=MOST)
+    """Nodes that one engine spans; its tensor, pipeline and prefill-context parallel devices are spread evenly over them."""
+    master_port: int = Field(default=29501, ge=1, le=65535)
+    """Where the parts of such engines meet, on the group's first node; vLLM's default (vllm/config/parallel.py, 0.21)."""
     tensor_parallel: int = Field(ge=1, le=MOST)
     pipeline_parallel: int = Field(default=1, ge=1, le=MOST)
     prefill_context_parallel: int = Field(default=1, ge=1, le=MOST)
@@ -159,7 +163,7 @@ class Group(Written):
 
     @model_validator(mode="after")
     def _bounded(self) -> Group:
-        ranks, devices = self.nodes * self.data_parallel.per_node, self.data_parallel.per_node * self.devices_per_rank
+        ranks, devices = self.nodes * self.data_parallel.per_node, self.devices_on_node
         if max(ranks, devices) > MOST:
             raise ValueError(f"{ranks} ranks in all and {devices} devices on a node; at most {MOST} are planned")
         return self
@@ -168,6 +172,16 @@ class Group(Written):
     def devices_per_rank(self) -> int:
         """Devices one data-parallel rank occupies."""
         return self.tensor_parallel * self.pipeline_parallel * self.prefill_context_parallel
+
+    @property
+    def devices_on_node(self) -> int:
+        """Devices the group occupies on each of its nodes; rounded up where they cannot be spread evenly."""
+        return self.data_parallel.per_node * -(-self.devices_per_rank // self.nodes_per_engine)
+
+    @property
+    def ranks(self) -> int:
+        """Data-parallel ranks that its nodes carry."""
+        return self.nodes // self.nodes_per_engine * self.data_parallel.per_node
 
     def first_port(self, position: int) -> int:
         """HTTP port of the first engine on the group's node at `position`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from console.model.deployment import Deployment
+from console.model.deployment import Deployment, counted
 from console.model.findings import Finding, Severity
 from console.model.payload import (
     AssignmentChange,
@@ -134,8 +134,9 @@ class Plan:
     def target(self) -> str:
         """What it acts on, in words: `3 engines`, `pid 4711 on d0`, or `2 nodes` for upkeep."""
         nodes = {step.node for step in self.steps}
-        count, word = (len(self.engines), "engine") if self.engines else (len(nodes), "node")
-        return str(self.process) if self.process else f"{count} {word}{'' if count == 1 else 's'}"
+        if self.process:
+            return str(self.process)
+        return counted(self.engines) if self.engines else f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}"
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -227,6 +227,8 @@ class EngineSnapshot:
     devices: tuple[int, ...] = ()
     port: int | None = None
     headless: bool = False
+    part: int = 0
+    """Which part of an engine that spans nodes it is, from 0: further parts serve through the first, and die with it."""
     phase: str = ""
     """Where the start is, as the log says: config, distributed, load, memory, graph, ready …"""
     progress: float | None = None

@@ -68,6 +68,7 @@ _MARKS: tuple[tuple[bytes, Phase], ...] = (
     (b"Resolved architecture:", Phase.CONFIG),
     (b"Started DP Coordinator process", Phase.PEERS),
     (b"data parallel engine(s) in headless mode", Phase.PEERS),
+    (b"headless multiproc executor", Phase.PEERS),
     (b" LLM engine (v", Phase.ENGINE),
     (b"distributed_init_method=", Phase.DISTRIBUTED),
     (b"Starting to load model", Phase.LOAD),

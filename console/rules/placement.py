@@ -13,7 +13,12 @@ _SAME_IN_GROUP = ("data-parallel-size", "tensor-parallel-size", "data-parallel-a
 _SAME_BESIDES = ("pipeline-parallel-size", "prefill-context-parallel-size")
 _SAME_ON_BOTH_SIDES = ("quantization", "tokenizer-mode", "kv-cache-dtype", "dtype")
 """Flags that decide what tokens and cached bytes mean; prefill and decode must agree on them."""
+_BACKENDS = ("distributed-executor-backend", "data-parallel-backend")
 _PLACES = (
+    "nnodes",
+    "node-rank",
+    "master-addr",
+    "master-port",
     "data-parallel-rank",
     "data-parallel-start-rank",
     "data-parallel-size-local",
@@ -28,16 +33,17 @@ MIN_CONNECT_S = 300
 
 def _tiles(scene: Scene) -> Iterator[Hit]:
     for name, group in scene.groups.items():
-        size, held = group.data_parallel.size, group.nodes * group.data_parallel.per_node
-        if held != size:
-            message = f"{name}: {group.nodes} nodes × {group.data_parallel.per_node} ranks are {held} ranks, the group has {size}"
+        size, held = group.data_parallel.size, group.ranks
+        if held != size and not group.nodes % group.nodes_per_engine:
+            each = f" / {group.nodes_per_engine} nodes an engine" if group.nodes_per_engine > 1 else ""
+            places = f"{group.nodes} nodes{each} × {group.data_parallel.per_node} ranks"
+            message = f"{name}: {places} are {held} ranks, the group has {size}"
             yield Hit(message, scene.at(name, "data_parallel", "size"))
 
 
 def _devices(scene: Scene) -> Iterator[Hit]:
     for name, group in scene.groups.items():
-        devices = group.data_parallel.per_node * group.devices_per_rank
-        last = group.first_device + devices
+        last = group.first_device + group.devices_on_node
         if last > scene.layout.hardware.devices > 0:
             message = f"{name}: devices {group.first_device}-{last - 1} are wanted, {scene.layout.hardware.name} has "
             yield Hit(f"{message}{scene.layout.hardware.devices}", scene.at(name, "tensor_parallel"))
@@ -91,6 +97,32 @@ def _equal_sides(scene: Scene) -> Iterator[Hit]:
         if before is not None and after is not None and after < before:
             message = f"{decode} takes {after} tokens (max-model-len), {prefill} hands over up to {before}"
             yield Hit(message, scene.at_flag(decode, "max-model-len"), Severity.WARNING)
+
+
+def _spanning(scene: Scene) -> Iterator[Hit]:
+    for name, group in scene.groups.items():
+        span = group.nodes_per_engine
+        if span == 1:
+            continue
+        here = scene.at(name, "nodes_per_engine")
+        if group.nodes % span:
+            yield Hit(f"{name}: engines of {span} nodes do not fill {group.nodes} nodes", here)
+        if group.devices_per_rank % span:
+            yield Hit(
+                f"{name}: {group.devices_per_rank} devices of an engine are not spread evenly over {span} nodes", here
+            )
+        if group.data_parallel.per_node > 1:
+            message = f"{name}: {group.data_parallel.per_node} ranks a node, and each engine takes {span} nodes"
+            yield Hit(message, scene.at(name, "data_parallel", "per_node"))
+        if group.data_parallel.balance == "hybrid":
+            yield Hit(f"{name}: hybrid balance serves on every node", scene.at(name, "data_parallel", "balance"))
+
+
+def _ray(scene: Scene) -> Iterator[Hit]:
+    for name in scene.groups:
+        for flag, value, where in scene.written(name):
+            if flag in _BACKENDS and value == "ray":
+                yield Hit(f"{name}: --{flag} ray", where)
 
 
 def _headless(scene: Scene) -> Iterator[Hit]:
@@ -234,7 +266,7 @@ RULES = (
         "Ranks tile the group",
         _E,
         "The data-parallel ranks of all nodes must be 0 to size-1 without gap or overlap; otherwise the start fails or hangs.",
-        "Make nodes × per_node equal to size.",
+        "Make nodes / nodes_per_engine × per_node equal to size.",
         "vLLM 0.21 v1/engine/utils.py",
         _tiles,
     ),
@@ -242,7 +274,8 @@ RULES = (
         "R2",
         "Devices suffice and are not shared",
         _E,
-        "A rank takes tensor × pipeline × prefill-context parallel devices of its node; a device serves one engine.",
+        "A rank takes tensor × pipeline × prefill-context parallel devices of its node, or an equal share of them on each of "
+        "its nodes; a device serves one engine.",
         "Lower per_node or tensor_parallel, or move a group with first_device or to other nodes.",
         "the tutorial, launch_online_dp.py",
         lambda scene: (hit for check in (_devices, _shared_devices) for hit in check(scene)),
@@ -269,8 +302,8 @@ RULES = (
         "R5",
         "A rank's place is computed",
         _E,
-        "External and internal flags exclude each other, and one wrong start rank stops the whole group.",
-        "Choose data_parallel.balance and leave the flags out of args.",
+        "External and internal flags exclude each other, and one wrong start rank or node rank stops the whole group.",
+        "Choose data_parallel.balance, set nodes_per_engine where an engine spans nodes, and leave the flags out of args.",
         "vLLM 0.21 entrypoints/cli/serve.py, engine/arg_utils.py",
         _balance_flags,
     ),
@@ -309,5 +342,24 @@ RULES = (
         f"Set HCCL_CONNECT_TIMEOUT to {MIN_CONNECT_S} or more; vllm-ascend's own CI uses 1200 to 6000.",
         "vLLM 0.21 v1/engine/core.py; CANN error EI0006",
         _start_skew,
+    ),
+    Rule(
+        "R27",
+        "An engine fills the nodes that it spans",
+        _E,
+        "vLLM spreads the devices of an engine evenly over --nnodes, and each data-parallel rank over whole nodes.",
+        "Make nodes a multiple of nodes_per_engine, the devices of a rank too, and per_node 1.",
+        "vLLM 0.21 engine/arg_utils.py, config/parallel.py",
+        _spanning,
+    ),
+    Rule(
+        "R28",
+        "No engine is run by Ray",
+        _E,
+        "Ray starts the workers itself, outside the runs that this console starts, watches and stops: it could not name the "
+        "node that failed, and a stop would leave workers and their HBM behind.",
+        "Set nodes_per_engine: vLLM spans nodes without Ray (--nnodes). Leave the backend out of args.",
+        "vLLM 0.21 v1/executor/multiproc_executor.py",
+        _ray,
     ),
 )

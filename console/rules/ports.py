@@ -63,14 +63,17 @@ def _rank_uses(scene: Scene, rank: Rank) -> Iterator[Use]:
     group = scene.groups[rank.group]
     if rank.port is not None:
         yield Use(rank.node, rank.port, rank.port, f"HTTP of {rank.id}", rank.group, ("port",))
-    if rank.dp_rank == 0 and rank.dp_size > 1:
+    if rank.dp_rank == 0 and rank.part == 0 and rank.dp_size > 1:
         key = ("data_parallel", "rpc_port")
         yield Use(rank.node, rank.rpc_port, rank.rpc_port, f"the rank port of {rank.group}", rank.group, key)
+    if rank.position == 0 and rank.local_rank == 0 and rank.parts > 1:
+        port = group.master_port
+        yield Use(rank.node, port, port, f"the master port of {rank.group}", rank.group, ("master_port",))
     window = kv_window(scene, rank.group)
     if window is not None and binds_kv(scene, rank.group):
-        width = group.devices_per_rank
-        first = window[0] + rank.dp_rank * width
-        last = first + rank.local_size * width - 1
+        mine = group.devices_on_node // group.data_parallel.per_node
+        first = window[0] + rank.dp_rank * group.devices_per_rank + rank.part * mine
+        last = first + rank.local_size * mine - 1
         yield Use(rank.node, first, last, f"KV handshake of {rank.id}", rank.group, ("kv_transfer", "port"))
 
 
@@ -109,6 +112,9 @@ def _written_ports(scene: Scene) -> Mapping[tuple[str, ...], tuple[str, int, int
         if group.data_parallel.size > 1:
             rpc = group.data_parallel.rpc_port
             ports[name, "data_parallel", "rpc_port"] = (f"the rank port of {name}", rpc, rpc, name)
+        if group.nodes_per_engine > 1:
+            port = group.master_port
+            ports[name, "master_port"] = (f"the master port of {name}", port, port, name)
     if scene.layout.proxy is not None:
         port = scene.layout.proxy.port
         ports["", "proxy", "port"] = ("the proxy", port, port, "")
@@ -135,7 +141,7 @@ def _zones(scene: Scene) -> Iterator[Hit]:
 
 
 def _same_node(scene: Scene, one: str, other: str) -> bool:
-    heads = {rank.node for rank in scene.ranks_of[other] if rank.dp_rank == 0}
+    heads = {rank.node for rank in scene.ranks_of[other] if rank.position == 0}
     return any(rank.node in heads for rank in scene.ranks_of[one])
 
 

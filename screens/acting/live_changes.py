@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from console.model.deployment import counted
 from screens.lines import shown
 from screens.panes.roles import RolePane
 from screens.panes.verify import VerifyPane
@@ -39,7 +40,7 @@ class LiveChanges:
             return
         operator = self._screen.console.session.operator
         marks = frozenset() if engines else self._screen.grid.view.marks
-        words = f"{len(chosen)} engine{'s' if len(chosen) != 1 else ''} and the rest of their groups"
+        words = f"{counted(chosen)} and the rest of their groups"
         self._screen.engine_acts.offer(
             "restart", words, lambda: operator.prepare("restart", chosen, in_turn=True), marks=marks
         )

@@ -180,6 +180,8 @@ MUTATIONS = (
     Mutation("R4", "headless by hand", _flag("decode", "headless", True)),
     Mutation("R5", "start rank by hand", _flag("decode", "data-parallel-start-rank", 1)),
     Mutation("R7", "several API servers", _flag("decode", "api-server-count", 4)),
+    Mutation("R27", "an engine of more nodes than the group has", _group("decode", "nodes_per_engine", value=64)),
+    Mutation("R28", "workers run by Ray", _flag("decode", "distributed-executor-backend", "ray")),
     Mutation("R8", "HCCL_IF_IP by hand", _env("decode", "HCCL_IF_IP", "10.0.0.1")),
     Mutation("R10", "decode wider than prefill", _wide),
     Mutation("R10", "decode pipeline", _pipeline),

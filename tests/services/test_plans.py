@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from console.model.deployment import Assignment, Deployment
 from console.model.errors import UsageError
 from console.model.findings import Severity
+from console.model.layout import Layout
 from console.model.pace import Usual
 from console.model.payload import EngineLaunches, RunsAwaited
 from console.model.plan import Plan, Verb
@@ -19,7 +21,7 @@ from console.services.operations.membership import Answer
 from console.services.operations.payloads import new_run_id
 from console.services.operations.plans import PlanMaker
 from console.services.operations.step_text import step_commands
-from tests.services.deployments import ASSIGNMENT, deployment, picture
+from tests.services.deployments import ASSIGNMENT, CLUSTER, LAYOUT, deployment, picture
 
 ALL = ("prefill-0", "prefill-1", "decode-0", "decode-1", "decode-2", "decode-3", "proxy")
 READY = dict.fromkeys(ALL, EngineState.READY)
@@ -344,3 +346,31 @@ def test_joining_later_than_hccl_waits_by_default_is_warned_of() -> None:
     (told,) = [each for each in _half(HALF, ago=150.0, env={"A": "1"}).findings if each.rule == "GROUP"]
     assert told.severity is Severity.WARNING
     assert told.fix.startswith("HCCL_CONNECT_TIMEOUT is shorter than that")
+
+
+def _wide() -> Deployment:
+    raw = LAYOUT.model_dump(exclude_none=True)
+    raw["groups"] = {
+        "mixed": {
+            "role": "mixed",
+            "nodes": 4,
+            "nodes_per_engine": 2,
+            "tensor_parallel": 32,
+            "data_parallel": {"size": 2, "per_node": 1, "balance": "external"},
+            "port": 8900,
+        }
+    }
+    del raw["proxy"]
+    return Deployment(CLUSTER, Layout.model_validate(raw), Assignment({"mixed": ("p0", "p1", "d0", "d1")}))
+
+
+def test_the_parts_of_an_engine_start_and_stop_as_one_and_count_as_one() -> None:
+    wide = _wide()
+    idle = PlanMaker(wide, picture({}, wide)).make("start", ("mixed-0.1",))
+    assert idle.engines == ("mixed-0", "mixed-0.1", "mixed-1", "mixed-1.1")
+    assert idle.target == "2 engines in 4 parts"
+    assert (idle.confirm.kind, idle.confirm.expected) == ("count", "2")
+    up = PlanMaker(wide, picture(dict.fromkeys(idle.engines, EngineState.READY), wide))
+    assert up.make("stop", ("mixed-1",)).engines == idle.engines
+    assert up.make("force", ("mixed-0",)).engines == ("mixed-0", "mixed-0.1")
+    assert up.make("force", ("mixed-1.1",)).engines == ("mixed-1.1",)

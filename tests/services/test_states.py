@@ -434,6 +434,32 @@ def test_the_server_of_a_group_vouches_for_headless_ranks_that_were_told_to_be_q
     assert vouched_for(waiting, {"mixed-1"}) == {}
 
 
+def test_the_parts_of_an_engine_are_up_when_its_first_is_and_go_down_with_any_of_them() -> None:
+    def part(rank: int, number: int, state: EngineState, *, headless: bool = True) -> EngineSnapshot:
+        name, node = f"wide-{rank}" + (f".{number}" if number else ""), f"n{2 * rank + number}"
+        return EngineSnapshot(name, node, "wide", "mixed", state, dp_rank=rank, headless=headless, part=number)
+
+    first = part(0, 0, EngineState.READY, headless=False)
+    rest = (part(0, 1, EngineState.STARTING), part(1, 0, EngineState.STARTING), part(1, 1, EngineState.STARTING))
+    engines = {each.id: each for each in (first, *rest)}
+    assert {*vouched_for(engines, ())} == {"wide-0.1"}
+    assert {*vouched_for(engines, {"wide-1"})} == {"wide-0.1", "wide-1", "wide-1.1"}
+    assert vouched_for({**engines, "wide-0": replace(first, state=EngineState.STARTING)}, {"wide-1"}) == {}
+    up = {**engines, **vouched_for(engines, {"wide-1"})}
+    dead = {**up, "wide-0.1": part(0, 1, EngineState.FAILED)}
+    shown = condemn(dead, {"wide-0.1": 100.0})
+    assert {name for name, each in shown.items() if each.state is EngineState.DEGRADED} == {*up} - {"wide-0.1"}
+    assert shown["wide-0"].cause == "wide-0.1 on n1 failed first"
+    assert shown["wide-0"].after == "wide-0.1"
+
+
+def test_a_part_that_was_up_is_not_called_starting_again_when_the_first_part_stops_serving() -> None:
+    running = _run(RunVerdict.RUNNING)
+    assert judge(_evidence(running, headless=True, part=True)).state is EngineState.STARTING
+    assert judge(_evidence(running, headless=True, part=True, was_ready=True)).state is EngineState.READY
+    assert judge(_evidence(running, headless=True, was_ready=True)).state is EngineState.STARTING
+
+
 def test_a_whole_group_is_left_as_it_is() -> None:
     engines = {name: _engine(name, EngineState.READY) for name in ("decode-0", "decode-1")}
     assert condemn(engines, {}) == engines

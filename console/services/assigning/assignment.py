@@ -100,7 +100,7 @@ def auto_assign(deployment: Deployment, free: Mapping[str, int] | None = None) -
     taken = {node for name in _names(deployment) for node in deployment.assignment.of(name)}
     members = {name: deployment.assignment.of(name)[: group.nodes] for name, group in deployment.layout.groups.items()}
     for name, group in deployment.layout.groups.items():
-        wanted = group.first_device + group.data_parallel.per_node * group.devices_per_rank
+        wanted = group.first_device + group.devices_on_node
         fitting = [
             node
             for node in deployment.cluster.nodes.values()
@@ -137,9 +137,13 @@ def resize(
     width = tensor_parallel or old.tensor_parallel
     ranks = per_node or max(1, parallel.per_node * old.tensor_parallel // width)
     count = nodes or old.nodes
+    if count % old.nodes_per_engine:
+        hint = f"give a multiple of {old.nodes_per_engine} nodes"
+        raise UsageError(f"an engine of {group} spans {old.nodes_per_engine} nodes", hint=hint)
     if count * ranks > MOST:
         raise UsageError(f"{group} would have {count * ranks} ranks", hint=f"at most {MOST} are planned")
-    shape = Shape(nodes=count, size=count * ranks, per_node=ranks, tensor_parallel=width)
+    size = count // old.nodes_per_engine * ranks
+    shape = Shape(nodes=count, size=size, per_node=ranks, tensor_parallel=width)
     members = {name: deployment.assignment.of(name) for name in _names(deployment)}
     members |= {name: members[name][:count] for name in family(deployment, group)}
     return _with(deployment, members, {**deployment.assignment.shapes, group: shape})

@@ -50,7 +50,10 @@ def _owner(scraped: Rank, label: str, ranks: Iterable[Rank]) -> str:
         (
             rank.id
             for rank in ranks
-            if rank.headless and rank.group == scraped.group and 0 <= number - rank.dp_rank < rank.local_size
+            if rank.headless
+            and not rank.part
+            and rank.group == scraped.group
+            and 0 <= number - rank.dp_rank < rank.local_size
         ),
         scraped.id,
     )

@@ -193,6 +193,7 @@ def _engine(scene: Scene, rank: Rank, now: float) -> EngineSnapshot:
         devices=rank.devices,
         port=rank.port,
         headless=rank.headless,
+        part=rank.part,
     )
     record = scene.nodes.get(rank.node)
     if record is None:
@@ -290,6 +291,7 @@ def _evidence(
         link=record.link,
         run=run,
         headless=bare.headless or bare.port is None,
+        part=bare.part > 0,
         log_ready=bool(log and log.ready),
         log_current=learnt is not None and log_read(run, learnt),
         log_ends_s=now - log.ends_since if log and log.ends_since is not None else None,

@@ -41,6 +41,8 @@ class Evidence:
     run: RunState | None
     headless: bool
     """Whether nobody can ask it over HTTP: it has no server, or is not of the plan and its port is not known."""
+    part: bool = False
+    """Whether it is a further part of an engine that spans nodes: its log never says that the engine is up."""
     log_ready: bool = False
     log_current: bool = True
     """Whether the log has been read to the end of what the node has; before that its silence proves nothing."""
@@ -106,7 +108,8 @@ def _running(evidence: Evidence, run: RunState) -> Verdict:
         name = "" if failed.name == "works" else f"{failed.name}: "
         return Verdict(EngineState.DEGRADED, f"{name}{failed.evidence}")
     if evidence.headless:
-        return Verdict(EngineState.READY if evidence.log_ready else EngineState.STARTING)
+        up = evidence.log_ready or (evidence.part and evidence.was_ready)
+        return Verdict(EngineState.READY if up else EngineState.STARTING)
     answers = {rung.name: rung.grade for rung in evidence.rungs}
     if Grade.UNKNOWN in (answers.get("http"), answers.get("model")):
         return Verdict(EngineState.READY if evidence.log_ready or evidence.was_ready else EngineState.STARTING)
@@ -286,14 +289,23 @@ def left_by(
 def vouched_for(engines: Mapping[str, EngineSnapshot], quiet: Container[str]) -> dict[str, EngineSnapshot]:
     """Headless engines whose logs are kept quiet are up when the server of their group is ready: it waits for all of them.
 
-    vLLM 0.21 v1/engine/utils.py, wait_for_engine_startup.
+    So are the further parts of an engine that spans nodes when its first is: their own logs end with the loading (vLLM 0.21
+    v1/engine/utils.py, wait_for_engine_startup; v1/executor/multiproc_executor.py).
     """
-    ready = {each.group for each in engines.values() if each.state is EngineState.READY and not each.headless}
+    served = {each.group for each in engines.values() if each.state is EngineState.READY and not each.headless}
+    waiting = {name: each for name, each in engines.items() if each.headless and each.state is EngineState.STARTING}
+    firsts = {name for name, each in waiting.items() if not each.part and name in quiet and each.group in served}
+    whole = {
+        (each.group, each.dp_rank)
+        for name, each in engines.items()
+        if not each.part and (each.state is EngineState.READY or name in firsts)
+    }
+    parts = {name for name, each in waiting.items() if each.part and (each.group, each.dp_rank) in whole}
     up = Phase.ENGINE_READY
     return {
         name: replace(each, state=EngineState.READY, phase=str(up), progress=SHARE[up])
-        for name, each in engines.items()
-        if each.headless and each.state is EngineState.STARTING and name in quiet and each.group in ready
+        for name, each in waiting.items()
+        if name in firsts | parts
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from console.model.deployment import Deployment, Rank
+from console.model.deployment import Deployment, Rank, engine_count, whole_engine
 from console.model.errors import UsageError
 from console.model.findings import Finding, Severity
 from console.model.pace import about
@@ -105,7 +105,9 @@ class PlanMaker:
                 known = ", ".join(list(self.ranks)[:6])
                 raise UsageError(f"no engine {name!r} in this deployment", hint=f"engines are named {known} …")
         if verb == "force":
-            return list(engines)
+            return [
+                name for name in dict.fromkeys([*every, *engines]) if name in engines or whole_engine(name) in engines
+            ]
         chosen = {self._group(name) for name in engines}
         return [name for name in dict.fromkeys([*every, *engines]) if self._group(name) in chosen]
 
@@ -227,7 +229,7 @@ class PlanMaker:
             return Confirm("name", self.deployment.cluster.name)
         nodes = {self.ranks[name].node for name in touched if name in self.ranks}
         if len(nodes) > 1 or len(touched) > 1 or stopping:
-            return Confirm("count", str(len(touched)))
+            return Confirm("count", str(engine_count(touched)))
         return Confirm("key", "y")
 
     def _findings(self, verb: Verb, to_start: Sequence[str]) -> Iterable[Finding]:
@@ -332,7 +334,9 @@ def without_waiting(plan: Plan) -> Plan:
     told = "nobody waits until they are ready" + (f", and not started are: {', '.join(later)}" if later else "")
     joins = "; then mend, to put them behind the proxy" if any(step.act == "join" for step in left) else ""
     fix = f"once they are ready: {plan.verb} {' '.join(later)}" if later else f"see how far they are: status{joins}"
-    confirm = replace(plan.confirm, expected=str(len(engines))) if plan.confirm.kind == "count" else plan.confirm
+    confirm = (
+        replace(plan.confirm, expected=str(engine_count(engines))) if plan.confirm.kind == "count" else plan.confirm
+    )
     finding = Finding("NOWAIT", Severity.NOTE, told, plan.deployment, fix=fix)
     return replace(plan, stages=kept, engines=engines, confirm=confirm, findings=(*plan.findings, finding))
 

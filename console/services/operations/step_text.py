@@ -84,6 +84,7 @@ def run_data(launch: EngineLaunch) -> dict[str, JsonValue]:
         "devices": [*rank.devices],
         "port": rank.port,
         "headless": rank.headless,
+        **({"part": rank.part} if rank.parts > 1 else {}),
         "argv": [*masked_argv(launch.command.argv)],
         "env": {**masked_env(launch.command.env)},
     }

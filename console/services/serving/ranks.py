@@ -39,7 +39,7 @@ def rank_targets(deployment: Deployment) -> tuple[RankTarget, ...]:
     ranks = deployment.ranks()
     heads = {rank.group: rank.id for rank in reversed(ranks) if not rank.headless}
     found = []
-    for rank in ranks:
+    for rank in (each for each in ranks if not each.part):
         group = deployment.layout.groups[rank.group]
         internal = group.data_parallel.balance == "internal"
         several = rank.dp_size > 1 if internal else rank.local_size > 1
