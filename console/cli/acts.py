@@ -46,7 +46,9 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add the four acts."""
     for verb, text in HELP.items():
         parser = subparsers.add_parser(verb, help=text, description=text)
-        parser.add_argument("engines", nargs="*", metavar="ENGINE", help="engine ids such as decode-3; none means all")
+        parser.add_argument(
+            "engines", nargs="*", metavar="ENGINE", help="engine ids such as decode-3, or groups; none means all"
+        )
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
         parser.add_argument("--no-wait", action="store_true", help=_NO_WAIT[verb])

@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `logs`."""
     text = "print the logs of engines, merged by time"
     parser = subparsers.add_parser("logs", help=text, description=text)
-    parser.add_argument("engines", nargs="*", metavar="ENGINE", help="engine ids; none means all")
+    parser.add_argument("engines", nargs="*", metavar="ENGINE", help="engine ids or groups; none means all")
     parser.add_argument("-f", "--follow", action="store_true", help="go on as lines arrive")
     parser.add_argument("-n", "--tail", type=int, metavar="N", help="only the last N lines of each")
     parser.add_argument("--since", metavar="15m", help="only lines of the last 30s, 15m, 2h, 1d")
@@ -59,7 +59,7 @@ async def _run(args: argparse.Namespace) -> int:
         with contextlib.suppress(Unreachable):
             await connected(session)
         ran = [name for name, engine in session.snapshot.engines.items() if engine.run or args.follow]
-        engines = args.engines or ran
+        engines = _named(session, args.engines, ran)
         await until(session, lambda: _filled(session, engines), FILL_S)
         readers = _readers(session, engines, args, since)
         if not readers.found and not args.follow:
@@ -77,13 +77,14 @@ async def _run(args: argparse.Namespace) -> int:
         return ExitCode.OK
 
 
-def _readers(session: Session, engines: Sequence[str], args: argparse.Namespace, since: float | None) -> Readers:
-    for name in engines:
-        if name not in session.snapshot.engines and not session.logs.runs(name):
-            names = list(session.snapshot.engines)
-            known = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-            raise UsageError(f"no engine {name!r}", hint=f"known: {known}")
+def _named(session: Session, words: Sequence[str], ran: Sequence[str]) -> Sequence[str]:
+    """The engines whose logs are asked for; one that is gone by now may have earlier runs. All that ran when none is named."""
+    earlier = [each for each in words if session.logs.runs(each)]
+    seen = {*session.snapshot.engines, *earlier}
+    return session.deployment.engines_named(words, ran, seen) if words else ran
 
+
+def _readers(session: Session, engines: Sequence[str], args: argparse.Namespace, since: float | None) -> Readers:
     def timing(engine: str, copy: LogCopy) -> Timing:
         seen = session.snapshot.engines.get(engine)
         grown = seen.log_line_at if seen is not None and seen.run == copy.key.run else None

@@ -72,11 +72,8 @@ def deployment_or_example(args: argparse.Namespace) -> Deployment:
 def _chosen(deployment: Deployment, words: Sequence[str]) -> tuple[Rank, ...]:
     proxy = deployment.proxy_rank()
     every = (*deployment.ranks(), *((proxy,) if proxy and proxy_command(deployment) else ()))
-    known = {rank.id for rank in every} | set(deployment.layout.groups)
-    for word in words:
-        if word not in known:
-            raise UsageError(f"the plan has no engine {word!r}", hint=f"groups: {', '.join(deployment.layout.groups)}")
-    return tuple(rank for rank in every if not words or rank.id in words or rank.group in words)
+    named = deployment.engines_named(words, [rank.id for rank in every])
+    return tuple(rank for rank in every if not words or rank.id in named)
 
 
 def _rank_json(deployment: Deployment, rank: Rank) -> dict[str, JsonValue]:

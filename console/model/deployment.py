@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from console.model.cluster import Cluster, Node
+from console.model.errors import UsageError
 from console.model.layout import Group, Layout, Shape
 from console.model.role import RankRole
+from console.model.shortening import shortened
 
 
 def is_address(text: str) -> bool:
@@ -100,6 +102,10 @@ class Command:
     argv: tuple[str, ...]
 
 
+EVERY = "all"
+"""Typed where engines are named, it means every engine, unless a group has that name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """Cluster + layout + assignment; everything else is computed from it."""
@@ -142,6 +148,29 @@ class Deployment:
     def ranks(self) -> tuple[Rank, ...]:
         """Every rank of every group that has nodes, in layout order then rank order."""
         return tuple(rank for name, group in self.layout.groups.items() for rank in self._group_ranks(name, group))
+
+    def engines_named(self, words: Iterable[str], every: Sequence[str], seen: Container[str] = ()) -> tuple[str, ...]:
+        """The engines that words mean: an engine by its id, a group for its engines, `all` for `every`; each once.
+
+        `seen` are ids of engines that are there besides the planned ones. Raises UsageError for words nobody has.
+        """
+        groups: dict[str, list[str]] = {name: [] for name in self.layout.groups}
+        for rank in self.ranks():
+            groups[rank.group].append(rank.id)
+        named = {EVERY: [*every], **groups}
+        words = tuple(words)
+        known = {*every, *(each for members in groups.values() for each in members)}
+        if unknown := [each for each in words if each not in named and each not in known and each not in seen]:
+            some = ", ".join(shortened(each, 40) for each in every[:6])
+            names = ", ".join(groups)
+            more = " …" if len(every) > 6 else ""
+            raise UsageError(
+                f"no engine {' and no engine '.join(map(repr, unknown))} in this deployment",
+                hint="; ".join(
+                    filter(None, (f"there are: {some}{more}", names and f"groups: {names}", f"or `{EVERY}`"))
+                ),
+            )
+        return tuple(dict.fromkeys(each for word in words for each in named.get(word, [word])))
 
     def proxy_rank(self) -> Rank | None:
         """The proxy as something to launch, stop and log like an engine; None without one or before its node is known."""

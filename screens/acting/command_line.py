@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from console.files import shipped_layouts
+from console.model.deployment import EVERY
 from console.model.plan import Verb
 from console.model.suggestions import did_you_mean, suggestions
 from screens.acting.evaluations import BEGINNINGS
 from screens.acting.log_actions import LASTS
+from screens.acting.naming import engines_named
 from screens.actions import ACTIONS, BY_ID, CHANGING, begun_with, find_action
 from screens.guard import TOO_FAST
 from screens.lines import shown
@@ -124,7 +126,8 @@ class CommandLine:
         words += [text for text, _ in BEGINNINGS] + [*_TABS, "edit layout", "edit cluster"]
         fleet = self._screen.console.fleet
         words += [f"cluster {each.cluster.name}" for each in fleet.sessions if fleet.several] if fleet else []
-        words += [f"{verb} {name}" for verb in _VERBS if not snapshot.read_only for name in snapshot.engines]
+        named = (*snapshot.engines, *groups, EVERY)
+        words += [f"{verb} {name}" for verb in _VERBS if not snapshot.read_only for name in named]
         words += [f"last {word}" for word in (*LASTS, "all")]
         words += ["layout", *(f"layout {name}" for name in shipped_layouts())]
         words += [f"log {name}" for name in snapshot.engines] + [f"theme {name}" for name in LOOKS]
@@ -178,13 +181,8 @@ class CommandLine:
             self._unknown(verb)
 
     def _act_on(self, verb: Verb, names: str) -> None:
-        engines = names.replace(",", " ").split()
-        groups = self._screen.console.session.deployment.layout.groups
-        unknown = [each for each in engines if each not in self._screen.snapshot.engines and each not in groups]
-        if unknown:
-            self._found(False, "engine", ", ".join(unknown))
-            return
-        self._screen.engine_acts.act(verb, engines)
+        if (engines := engines_named(self._screen, names.replace(",", " ").split())) is not None:
+            self._screen.engine_acts.act(verb, engines)
 
     def _unknown(self, verb: str) -> None:
         known = dict.fromkeys(each.partition(" ")[0] for each in self.words())

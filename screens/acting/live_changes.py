@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from console.model.deployment import counted
+from screens.acting.naming import engines_named
 from screens.lines import shown
 from screens.panes.roles import RolePane
 from screens.panes.verify import VerifyPane
@@ -33,10 +34,12 @@ class LiveChanges:
 
     def roll(self, engines: Sequence[str] = ()) -> None:
         """Restart the groups of these engines, or of the chosen ones, one after another."""
-        chosen = tuple(engines) or self._screen.grid.chosen_engines()
-        unknown = [name for name in chosen if name not in self._screen.snapshot.engines]
-        if unknown or not chosen:
-            self._warn(f"no engine {', '.join(unknown)}" if unknown else "no engine here: mark some, or name them")
+        named = engines_named(self._screen, engines)
+        if named is None:
+            return
+        chosen = named or self._screen.grid.chosen_engines()
+        if not chosen:
+            self._warn("no engine here: mark some, or name them")
             return
         operator = self._screen.console.session.operator
         marks = frozenset() if engines else self._screen.grid.view.marks

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from console.model.errors import ConsoleError
-from screens.lines import Row, fit, shown
+from screens.acting.naming import engines_named
+from screens.lines import Row, fit
 from screens.panes.log import LogPane
 from screens.suspending import run_away, show_away
 from screens.widgets import Verbs
@@ -73,16 +74,14 @@ class LogActions:
 
     def merge(self, engines: Sequence[str] = ()) -> None:
         """Logs by time of the engines named, else of the marked ones, else of the group; pressed again, of one alone."""
-        snapshot = self._screen.snapshot
         pane = self.pane
-        unknown = [each for each in engines if each not in snapshot.engines]
-        if unknown:
-            self._screen.notify(f"no engine {shown(', '.join(unknown))}", severity="warning", markup=False)
+        named = engines_named(self._screen, engines)
+        if named is None:
             return
         if pane.several and not engines and self._screen.focused is pane:
             pane.merge(())
             return
-        chosen = tuple(engines) or self._of_grid()
+        chosen = named or self._of_grid()
         if len(chosen) < 2:
             self._screen.notify("one engine alone: mark several (space), or stand on a group of several", markup=False)
             return

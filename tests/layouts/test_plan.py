@@ -10,7 +10,10 @@ import pytest
 
 from console.cli.main import main
 from console.files import load_layout, shipped_layouts, shipped_text
+from console.model.snapshot import ClusterSnapshot
 from console.rules import RULES
+from console.services.assigning.assignment import example
+from console.services.operations.plans import PlanMaker
 from tests.layouts.dumper import run_script
 from tests.shared import SHARED, needs_shared
 
@@ -107,9 +110,30 @@ def test_the_shell_form_of_one_engine_is_its_script(tmp_path: Path, capsys: pyte
     assert run_script(every, tmp_path, "proxy").argv[0] == b"python"
 
 
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [(["all"], 19), (["prefill"], 2), (["decode-3", "decode"], 16), (["proxy", "prefill", "proxy"], 3), ([], 0)],
+)
+def test_engines_are_named_by_id_by_group_or_all_at_once(words: list[str], count: int) -> None:
+    deployment = example(load_layout("a3-pd"))
+    every = [*(rank.id for rank in deployment.ranks()), "proxy"]
+    named = deployment.engines_named(words, every)
+    assert len(named) == len({*named}) == count
+    taken_in = PlanMaker(deployment, ClusterSnapshot(0.0, "x", "a3-pd")).chosen("start", words)
+    assert {*taken_in} == {*(named if words else every)}
+
+
+def test_a_group_that_is_called_all_is_meant_by_its_name() -> None:
+    layout = load_layout("a3-mixed")
+    deployment = example(layout.model_copy(update={"groups": {"all": next(iter(layout.groups.values()))}}))
+    assert all(each.startswith("all-") for each in deployment.engines_named(["all"], ["elsewhere-0"]))
+
+
 def test_engines_that_do_not_exist_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--layout", "a3-pd", "decode-99"]) == 2
-    assert "no engine 'decode-99'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no engine 'decode-99'" in said
+    assert "groups: prefill, decode; or `all`" in said
     assert main(["plan", "--layout", "a3-pb"]) == 2
     assert "did you mean a3-pd?" in capsys.readouterr().err
 

@@ -44,3 +44,31 @@ async def test_a_restart_in_turn_takes_names(tmp_path: Path) -> None:
         await seen.press("enter")
         await seen.sees("RESTART")
         assert session.operator.asked == [("restart", ("decode-0",))]
+
+
+async def test_all_and_groups_name_engines_wherever_engines_are_named(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    decode = tuple(rank.id for rank in session.deployment.ranks() if rank.group == "decode")
+    every = tuple(session.snapshot.engines)
+    for typed, asked in (
+        ("start all", ("start", every)),
+        ("stop decode", ("stop", decode)),
+        ("rolling all", ("restart", every)),
+    ):
+        async with running(session, LARGE) as seen:
+            await seen.press("colon")
+            await seen.type(typed)
+            await seen.press("enter")
+            await seen.sees(asked[0].upper())
+            assert session.operator.asked.pop() == asked
+
+
+async def test_a_name_that_nobody_has_is_told_with_what_there_is(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, LARGE) as seen:
+        for typed in ("start decode-99", "rolling decode-99", "merge decode-99"):
+            await seen.press("colon")
+            await seen.type(typed)
+            await seen.press("enter")
+            await seen.sees(lambda: "no engine 'decode-99' in this deployment; there are: " in seen.toasts())
+        assert session.operator.asked == []

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from console.model.deployment import Deployment, Rank, engine_count, whole_engine
-from console.model.errors import UsageError
 from console.model.findings import Finding, Severity
 from console.model.pace import about
 from console.model.payload import EngineLaunch, EngineLaunches, RunsAwaited
@@ -94,16 +93,7 @@ class PlanMaker:
         every = ours if verb in ("stop", "force") else list(self.ranks)
         if not engines:
             return every
-        groups = self.deployment.layout.groups
-        engines = [
-            each
-            for name in engines
-            for each in ([rank.id for rank in self.ranks.values() if rank.group == name] if name in groups else [name])
-        ]
-        for name in engines:
-            if name not in self.ranks and name not in self.snapshot.engines:
-                known = ", ".join(list(self.ranks)[:6])
-                raise UsageError(f"no engine {name!r} in this deployment", hint=f"engines are named {known} …")
+        engines = self.deployment.engines_named(engines, every, {*self.snapshot.engines, *self.ranks})
         if verb == "force":
             return [
                 name for name in dict.fromkeys([*every, *engines]) if name in engines or whole_engine(name) in engines
