@@ -17,6 +17,10 @@ class Written(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+PLAIN = "plain"
+"""The kind of a machine without NPUs: engines run on its CPUs."""
+
+
 class Hardware(Written):
     """A kind of machine. A device is what `ASCEND_RT_VISIBLE_DEVICES` counts: a chip on A2, a die on A3."""
 
@@ -27,12 +31,21 @@ class Hardware(Written):
     """HBM of one device in MiB."""
     dies_per_card: int = Field(default=1, ge=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_npus(cls, value: object) -> object:
+        """Of a plain machine no device counts, whatever number is written: nothing may be asked of NPUs it does not have."""
+        if isinstance(value, dict) and value.get("name") == PLAIN:
+            return {**value, "devices": 0, "hbm_mib": 0, "dies_per_card": 1}
+        return value
+
 
 HARDWARE = {
     "a2": Hardware(name="a2", devices=8, hbm_mib=65536),
     "a3": Hardware(name="a3", devices=16, hbm_mib=65536, dies_per_card=2),
+    PLAIN: Hardware(name=PLAIN, devices=0, hbm_mib=0),
 }
-"""Atlas 800 A2: 8 NPUs; Atlas 800 A3: 8 cards of 2 dies. 64 GiB each (reference: the tutorial, section 3.1)."""
+"""Atlas 800 A2: 8 NPUs; Atlas 800 A3: 8 cards of 2 dies. 64 GiB each (reference: the tutorial, section 3.1). `plain` has none."""
 
 
 def _named_hardware(value: object) -> object:

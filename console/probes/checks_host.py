@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 
 from console.probes.checks import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown, warned
 from console.probes.listeners import listens, parse_listeners
 
 _ADDRESSES = "ip -o -4 addr show || exit 1; echo '== end'"
+_INET = re.compile(r"^\d+:\s+(\S+)\s+inet (\d+\.\d+\.\d+\.\d+)/(\d{1,2})\b")
 _ROUTE = "ip route get 8.8.8.8 2>&1"
 _REACH = """command -v ping >/dev/null 2>&1 || { echo '== no ping'; exit 0; }
 for peer in "$@"; do ( ping -c 1 -W 2 "$peer" >/dev/null 2>&1 && echo "$peer reached" || echo "$peer silent" ) & done
@@ -53,32 +55,47 @@ INQUIRIES = (
 )
 
 
-def _held(answer: Answer) -> dict[str, str] | None:
-    """Address → interface; None when the list did not come whole."""
-    if "== end" not in answer.lines:
-        return None
-    rows = (re.match(r"^\d+:\s+(\S+)\s+inet (\d+\.\d+\.\d+\.\d+)/", line) for line in answer.lines)
-    return {row[2]: row[1].partition("@")[0] for row in rows if row}
+class _Held:
+    """The addresses of a machine and their interfaces, of `ip addr`."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        matches = [row for line in lines if (row := _INET.match(line))]
+        rows = [row for row in matches if valid_address(row[2]) and int(row[3]) <= 32]
+        self._of = {row[2]: row[1].partition("@")[0] for row in rows}
+        self._loops = [ipaddress.IPv4Interface(f"{row[2]}/{row[3]}").network for row in rows if row[1] == "lo"]
+
+    def interface(self, address: str) -> str:
+        """The interface of an address; empty when the machine has none that holds it.
+
+        The loopback interface carries the whole network of each of its addresses (Linux, table `local`): 127.0.0.2 as well.
+        """
+        if address in self._of or ":" in address:
+            return self._of.get(address, "")
+        return "lo" if any(ipaddress.IPv4Address(address) in each for each in self._loops) else ""
+
+
+def _held(answer: Answer) -> _Held | None:
+    """Its addresses; None when the list did not come whole."""
+    return _Held(answer.lines) if "== end" in answer.lines else None
 
 
 def _address(answer: Answer, wanted: Wanted) -> Judgement:
     found = _held(answer)
     if found is None:
         return unknown("no list of addresses", "install iproute2")
-    if wanted.address not in found:
+    nic = found.interface(wanted.address)
+    if not nic:
         return failed(f"{wanted.address} is on no interface here")
-    if wanted.nic and found[wanted.address] != wanted.nic:
-        return failed(
-            f"{wanted.address} is on {found[wanted.address]}, not on {wanted.nic}", f"set nic: {found[wanted.address]}"
-        )
-    return passed(f"{wanted.address} on {found[wanted.address]}")
+    if wanted.nic and nic != wanted.nic:
+        return failed(f"{wanted.address} is on {nic}, not on {wanted.nic}", f"set nic: {nic}")
+    return passed(f"{wanted.address} on {nic}")
 
 
 def _dp_address(answer: Answer, wanted: Wanted) -> Judgement:
     found = _held(answer)
     if found is None:
         return unknown("no list of addresses", "install iproute2")
-    absent = [each for each in wanted.dp_addresses if each not in found]
+    absent = [each for each in wanted.dp_addresses if not (valid_address(each) and found.interface(each))]
     return failed(f"{', '.join(absent)} is not here") if absent else passed(", ".join(wanted.dp_addresses))
 
 
@@ -195,7 +212,8 @@ def _files(answer: Answer, wanted: Wanted) -> Judgement:
         return passed(text)
     if not text.isdecimal():
         return unknown("not told")
-    return passed(text) if int(text) >= FILES else failed(f"{text}, wanted {FILES}")
+    remedy = "" if wanted.tool else f"raise nofile to {FILES} in /etc/security/limits.conf, then log in anew"
+    return passed(text) if int(text) >= FILES else failed(f"{text}, wanted {FILES}", remedy)
 
 
 def _locked(answer: Answer, wanted: Wanted) -> Judgement:

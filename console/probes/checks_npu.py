@@ -270,7 +270,8 @@ def _left_over(answer: Answer, wanted: Wanted) -> Judgement:
 
 
 def _is_engine(args: str) -> bool:
-    return _ASKING not in args and _ENGINE.search(args) is not None
+    """Whether a command line is an engine's; one that ended and that nobody waited for holds nothing any more."""
+    return not args.endswith(" <defunct>") and _ASKING not in args and _ENGINE.search(args) is not None
 
 
 def _nodes(answer: Answer, wanted: Wanted) -> Judgement:

@@ -32,8 +32,9 @@ except (OSError, ValueError) as problem:
 found["quantization"] = [name for name in names if name.startswith("quant_model_description") and name.endswith(".json")]
 found["tokenizer"] = [name for name in names if name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")]
 found["partial"] = [name for name in names if name.endswith((".incomplete", ".part", ".lock", ".tmp"))]
-shards = set()
-for index in [name for name in names if name.endswith(".safetensors.index.json")]:
+indexes = [name for name in names if name.endswith(".safetensors.index.json")]
+shards = set() if indexes else {"model.safetensors"} & set(names)
+for index in indexes:
     try:
         with open(os.path.join(root, index)) as file:
             shards |= set(json.load(file)["weight_map"].values())
@@ -144,7 +145,7 @@ def _config(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
 def _shards(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
     if bad := _wrong(data):
         return failed("; ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else ""))
-    return passed(f"{data.get('index')} shards")
+    return passed("1 shard" if data.get("index") == 1 else f"{data.get('index')} shards")
 
 
 def _wrong(data: Mapping[str, JsonValue]) -> list[str]:
@@ -153,7 +154,7 @@ def _wrong(data: Mapping[str, JsonValue]) -> list[str]:
     bad = [f"{each} is missing" for each in _names(data, "missing")]
     bad += [f"{each} is empty" for each in _names(data, "empty")]
     bad += [f"{each} is left of a download" for each in _names(data, "partial")]
-    return bad or ([] if data.get("index") else ["no *.safetensors.index.json"])
+    return bad or ([] if data.get("index") else ["neither *.safetensors.index.json nor model.safetensors"])
 
 
 def _manifest(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from console.model.cluster import HARDWARE
+from console.model.cluster import HARDWARE, PLAIN
 from console.model.findings import Severity
 from console.model.quiet import silenced_by
 from console.rules.rule import Hit, Rule, Scene, version_of, whole
@@ -133,7 +133,7 @@ def _quiet(scene: Scene) -> Iterator[Hit]:
 def _image_hardware(scene: Scene) -> Iterator[Hit]:
     for image, hardware, where in _images(scene):
         tag = image.rpartition(":")[2]
-        if version_of(tag) is None or hardware not in HARDWARE:
+        if version_of(tag) is None or hardware not in HARDWARE or hardware == PLAIN:
             continue
         made_for = "a3" if "-a3" in tag else "other" if "-310p" in tag or "-a5" in tag else "a2"
         if made_for != hardware:

@@ -41,7 +41,7 @@ def layout(place: Path, mode: str, args: dict[str, object] | None = None) -> dic
     model = place / ("tiny" if mode == "single" else "tinymoe")
     return {
         "name": "real",
-        "hardware": {"name": "plain", "devices": 1, "hbm_mib": 0},
+        "hardware": "plain",
         "version": "v0.21.0rc1",
         "model": {"path": str(model), "served_name": "tiny"},
         "env": dict(ENV),
@@ -81,7 +81,7 @@ def real_lab(root: Path, place: Path, mode: str, args: dict[str, object] | None 
         written = {
             "name": "lab",
             "defaults": {
-                "hardware": {"name": "plain", "devices": 1, "hbm_mib": 0},
+                "hardware": "plain",
                 "runtime": {"kind": "host"},
                 "nic": "lo",
                 "identity": str(nodes.identity),

@@ -30,6 +30,7 @@ from console.files import (
     shipped_text,
     yaml_text,
 )
+from console.model.cluster import Hardware
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, FileError, Problem, UsageError
 from console.rules import capacity_notes, check
@@ -121,6 +122,13 @@ def test_nodes_start_from_the_defaults_and_runtime_is_merged(tmp_path: Path) -> 
     nodes = load_cluster(path).nodes
     assert (nodes["a"].runtime.kind, nodes["a"].runtime.container, nodes["a"].runtime.image) == ("docker", "other", "i")
     assert (nodes["b"].host, nodes["b"].user, nodes["b"].hardware.devices) == ("b", "root", 8)
+
+
+@pytest.mark.parametrize("written", ["plain", "{name: plain, devices: 2, hbm_mib: 65536, dies_per_card: 2}"])
+def test_a_plain_machine_has_no_npus_whatever_is_written(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"name: lab\nnodes:\n  a: {{hardware: {written}}}\n")
+    assert load_cluster(path).nodes["a"].hardware == Hardware(name="plain", devices=0, hbm_mib=0)
 
 
 @pytest.mark.parametrize(

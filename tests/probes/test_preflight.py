@@ -142,6 +142,7 @@ CASES: list[tuple[str, bytes | str, Verdict, str]] = [
     ("26", ADDRESSES.replace("10.0.0.1/", "10.0.0.9/"), FAIL, "10.0.0.1 is on no interface"),
     ("26", ADDRESSES.replace("enp1", "enp2"), FAIL, "on enp2, not on enp1"),
     ("26", ADDRESSES.replace("== end\n", ""), UNKNOWN, ""),
+    ("26", ADDRESSES.replace("10.0.0.1/24", "10.0.0.9/33"), FAIL, "10.0.0.1 is on no interface"),
     ("27", "8.8.8.8 via 10.0.0.254 dev enp1 src 10.0.0.1 uid 0\n", PASS, "10.0.0.1"),
     ("27", "8.8.8.8 via 172.16.0.1 dev eth0 src 172.16.0.7 uid 0\n", WARN, "use 172.16.0.7"),
     ("27", "RTNETLINK answers: Network is unreachable\n", WARN, "no default route"),
@@ -237,6 +238,35 @@ A3_UP = {"link": "link status: UP", "tls": "tls switch[0]", "vnic": "vnic link s
 def test_what_is_different_on_an_a3(check: str, text: bytes | str, verdict: Verdict, seen: str) -> None:
     found = _result(check, text, A3)
     assert (found.verdict, seen in found.seen) == (verdict, True), found
+
+
+@pytest.mark.parametrize(
+    ("address", "verdict", "seen"),
+    [
+        ("127.0.0.101", PASS, "127.0.0.101 on lo"),
+        ("127.0.0.1", PASS, "127.0.0.1 on lo"),
+        ("10.0.0.7", FAIL, "10.0.0.7 is on no interface here"),
+    ],
+)
+def test_the_loopback_interface_carries_its_whole_network_and_no_other_does(
+    address: str, verdict: Verdict, seen: str
+) -> None:
+    wanted = replace(A2, address=address, nic="lo", dp_addresses=(address,))
+    found = _result("26", ADDRESSES, wanted)
+    assert (found.verdict, found.seen) == (verdict, seen)
+    assert _result("28", ADDRESSES, wanted).verdict is verdict
+
+
+def test_a_process_that_ended_and_was_not_waited_for_is_no_engine_that_is_left() -> None:
+    rows = "PID PPID USER ELAPSED COMMAND\n  7 1 root 10 [VLLM::EngineCor] <defunct>\n"
+    assert _result("13", rows).verdict is PASS
+    assert _result("13", rows + "  8 1 root 10 VLLM::EngineCore\n").seen == "8 VLLM::EngineCore"
+
+
+def test_a_host_without_a_container_is_told_how_to_raise_its_own_limits() -> None:
+    limits = "== files\n1024\n== locked\nunlimited\n== shm\n== end\n"
+    assert "container" in _result("41", limits, replace(A2, tool=("docker",))).remedy
+    assert "limits.conf" in _result("41", limits, replace(A2, tool=(), container="")).remedy
 
 
 def test_own_processes_are_no_strangers() -> None:
@@ -364,6 +394,12 @@ def test_weights_are_read_by_a_real_script(tmp_path: Path) -> None:
     )
     (folder / "model.safetensors.index.json").write_text("{")
     assert _verdicts(folder)["37"].verdict is FAIL
+    (folder / "model.safetensors.index.json").unlink()
+    assert _verdicts(folder)["37"].seen == "neither *.safetensors.index.json nor model.safetensors"
+    (folder / "model.safetensors").write_bytes(b"x")
+    alone = _verdicts(folder)
+    assert (alone["37"].verdict, alone["37"].seen) == (PASS, "1 shard"), "what fits into one file has no index"
+    assert alone["38"].value != good["38"].value
     assert _verdicts(tmp_path / "none")["36"].verdict is FAIL
 
 
