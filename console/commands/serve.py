@@ -35,6 +35,8 @@ def serve_command(deployment: Deployment, rank: Rank) -> Command:
     left = {key: rank_value(deployment, rank, value) for key, value in {**group.args_from, **change.args_from}.items()}
     args = _merged(layout.args, group.args, change.args, left)
     owned = _owned_flags(deployment, rank, group)
+    if rank.headless:  # it starts no API servers, and vLLM refuses to be told how many
+        args = {key: value for key, value in args.items() if flag_name(key) != "api-server-count"}
     names = {flag_name(key) for key in args}
     computed = {key: value for key, value in owned.items() if key not in names}
     transfer = computed.pop("kv-transfer-config", None)
@@ -111,7 +113,11 @@ def _owned_flags(deployment: Deployment, rank: Rank, group: Group) -> dict[str, 
 
 
 def _data_parallel(rank: Rank, group: Group) -> dict[str, JsonValue]:
-    """Flags that place the engine in its group (vLLM 0.21 engine/arg_utils.py and entrypoints/cli/serve.py)."""
+    """Flags that place the engine in its group (vLLM 0.21 and 0.28, engine/arg_utils.py and entrypoints/cli/serve.py).
+
+    From 0.28 on a start rank on the engine that serves, even 0, makes it serve its own node only, and the headless ones do
+    not fit. Without it the API servers would be as many as the group has ranks, so over several nodes one is asked for.
+    """
     parallel = group.data_parallel
     if parallel.size == 1:  # vLLM 0.21 config/parallel.py: external and hybrid balance are refused for a single rank
         return {}
@@ -121,13 +127,14 @@ def _data_parallel(rank: Rank, group: Group) -> dict[str, JsonValue]:
     }
     if parallel.balance == "external":
         return {"data-parallel-size": parallel.size, "data-parallel-rank": rank.dp_rank, **meeting}
-    return {
-        "data-parallel-size": parallel.size,
-        "data-parallel-size-local": rank.local_size,
-        **({"data-parallel-hybrid-lb": True} if parallel.balance == "hybrid" else {}),
-        "data-parallel-start-rank": rank.dp_rank,
-        **meeting,
-    }
+    flags: dict[str, JsonValue] = {"data-parallel-size": parallel.size, "data-parallel-size-local": rank.local_size}
+    if parallel.balance == "hybrid":
+        flags["data-parallel-hybrid-lb"] = True
+    if parallel.balance == "hybrid" or rank.headless:
+        flags["data-parallel-start-rank"] = rank.dp_rank
+    elif group.nodes > 1:
+        flags["api-server-count"] = 1
+    return {**flags, **meeting}
 
 
 def _spanning(rank: Rank, group: Group) -> dict[str, JsonValue]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from console.model.deployment import Rank, is_address
 from console.model.findings import Severity
+from console.model.layout import flag_name
 from console.rules.rule import Hit, Rule, Scene, whole
 
 _SAME_IN_GROUP = ("data-parallel-size", "tensor-parallel-size", "data-parallel-address", "data-parallel-rpc-port")
@@ -25,8 +26,10 @@ _PLACES = (
     "data-parallel-external-lb",
     "data-parallel-hybrid-lb",
 )
-_OF_A_NODE = ("host", "port", "headless", "kv-transfer-config")
+_OF_A_NODE = ("host", "port", "headless", "kv-transfer-config", "api-server-count")
 """Flags that may differ from node to node, or have a rule of their own."""
+_SERVES_ALONE_FROM = (0, 28, 0)
+"""Until then a start rank of 0 counts as none (vLLM 0.27.1 and 0.28.0, engine/arg_utils.py)."""
 MIN_CONNECT_S = 300
 """Ranks of a group wait five minutes for each other (vLLM 0.21 v1/engine/core.py); HCCL should not give up before."""
 
@@ -126,22 +129,28 @@ def _ray(scene: Scene) -> Iterator[Hit]:
 
 
 def _headless(scene: Scene) -> Iterator[Hit]:
-    for name, group in scene.groups.items():
+    for name in scene.groups:
         args = scene.args(name)
         if args.get("headless") is not None:
             yield Hit(
                 f"{name}: --headless follows from a node's place; take it out of args", scene.at_flag(name, "headless")
             )
-        servers = scene.number(name, "api-server-count")
-        if group.data_parallel.balance == "internal" and group.nodes > 1 and servers is not None and servers > 1:
-            message = f"{name}: --api-server-count {servers} is refused by the headless nodes of the group"
-            yield Hit(message, scene.at_flag(name, "api-server-count"))
 
 
 def _balance_flags(scene: Scene) -> Iterator[Hit]:
-    for name in scene.groups:
+    for name, group in scene.groups.items():
+        first = group.by_node.get(0)
+        alone = {
+            scene.at(name, "by_node", "0", "args", key)
+            for key, value in (first.args if first else {}).items()
+            if flag_name(key) == "data-parallel-start-rank" and whole(value) == 0
+        }
         for flag, _, where in scene.written(name):
-            if flag in _PLACES:
+            if flag in _PLACES and where in alone and group.data_parallel.balance == "internal" and group.nodes > 1:
+                severity = Severity.ERROR if (scene.version or (0, 0, 0)) >= _SERVES_ALONE_FROM else Severity.WARNING
+                message = f"{name}: with --data-parallel-start-rank 0 its first node serves alone from vLLM 0.28 on"
+                yield Hit(f"{message}; take it out of by_node", where, severity)
+            elif flag in _PLACES:
                 yield Hit(f"{name}: --{flag} follows from a rank's place; take it out of args", where)
 
 
@@ -293,8 +302,8 @@ RULES = (
         "R4",
         "Internal balance: only the first node serves",
         _E,
-        'A second API server makes rank 0 fail with "Remote engine N must use --headless"; a headless node takes no API servers.',
-        "Leave --headless to the console and --api-server-count to groups on one node.",
+        'A second node that serves makes rank 0 fail with "Remote engine N must use --headless".',
+        "Leave --headless to the console.",
         "vLLM 0.21 v1/engine/utils.py, entrypoints/cli/serve.py",
         _headless,
     ),

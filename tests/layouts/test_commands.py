@@ -21,6 +21,7 @@ from console.model.cluster import Cluster, Node
 from console.model.deployment import Command, Deployment
 from console.model.errors import UsageError
 from console.model.layout import Layout
+from console.rules import check
 from console.services.assigning.assignment import example
 from console.services.serving.access import key_of
 from tests.layouts.dumper import run_script
@@ -263,3 +264,44 @@ def test_a_single_rank_is_told_nothing_of_data_parallelism_however_requests_are_
     deployment = example(Layout.model_validate(layout))
     command = serve_command(deployment, deployment.ranks()[0])
     assert not any(word.startswith("--data-parallel") for word in command.argv)
+
+
+@pytest.mark.parametrize(("asked", "servers"), [({}, "1"), ({"api_server_count": 2}, "2")])
+def test_the_engine_that_serves_has_no_start_rank_and_its_api_servers_said(
+    asked: dict[str, JsonValue], servers: str
+) -> None:
+    """From vLLM 0.28 on a start rank makes it serve alone, and its absence changes how many API servers there are."""
+    data = load_layout("a3-mixed").model_dump()
+    data["args"].update(asked)
+    (group,) = data["groups"].values()
+    group.update(tensor_parallel=8, data_parallel={"size": 4, "per_node": 2, "balance": "internal"})
+    serving, headless = _flags_of(data)
+    assert (serving.get("data-parallel-start-rank"), serving.get("api-server-count")) == (None, servers)
+    assert (headless["data-parallel-start-rank"], headless["headless"]) == ("2", True)
+    assert "api-server-count" not in headless, "vLLM refuses it beside --headless"
+    group["data_parallel"]["balance"] = "hybrid"
+    assert [each["data-parallel-start-rank"] for each in _flags_of(data)] == ["0", "2"]
+    group.update(nodes=1, data_parallel={"size": 2, "per_node": 2, "balance": "internal"})
+    (alone,) = _flags_of(data)
+    assert (alone.get("data-parallel-start-rank"), alone.get("api-server-count")) == (None, servers if asked else None)
+
+
+def _flags_of(data: dict[str, object]) -> list[dict[str, object]]:
+    deployment = example(Layout.model_validate(data))
+    return [flags(serve_command(deployment, rank).argv) for rank in deployment.ranks()]
+
+
+@pytest.mark.parametrize(
+    ("version", "severity"), [("v0.21.0rc1", "warning"), ("v0.27.1rc1", "warning"), ("v0.28.0rc1", "error")]
+)
+def test_a_start_rank_zero_written_for_the_first_node_is_an_error_from_0_28_on(version: str, severity: str) -> None:
+    data = load_layout("a3-mixed").model_dump()
+    (group,) = data["groups"].values()
+    group["by_node"] = {0: {"args": {"data-parallel-start-rank": 0}}}
+    found = check(example(Layout.model_validate({**data, "version": version, "image": ""})))
+    assert [(each.severity.value, each.message) for each in found if each.rule == "R5"] == [
+        (
+            severity,
+            "mixed: with --data-parallel-start-rank 0 its first node serves alone from vLLM 0.28 on; take it out of by_node",
+        )
+    ]

@@ -17,7 +17,7 @@ from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment
 from console.services.importing import Imported
 from tests.layouts import ci_loader
-from tests.layouts.words import flags
+from tests.layouts.words import flags, servers_said
 
 IPS = [f"10.77.{index}.9" for index in range(8)]
 Config = dict[str, Any]
@@ -209,7 +209,7 @@ def _compared(config: Config, path: Path) -> Imported:
         local = seen[started.node] = seen.get(started.node, -1) + 1
         rank = ours[f"n{started.node}", local]
         command = serve_command(deployment, rank)
-        assert _compact(flags(command.argv)) == _compact(flags(started.argv))
+        assert _compact(flags(command.argv)) == _compact(servers_said(flags(started.argv)))
         assert started.env.items() <= command.env.items()
         assert set(command.env) - set(started.env) <= {"VLLM_HOST_IP", "ASCEND_RT_VISIBLE_DEVICES"}
         port = flags(command.argv).get("port")

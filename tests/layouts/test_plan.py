@@ -11,11 +11,11 @@ import pytest
 from console.cli.main import main
 from console.files import load_layout, shipped_layouts, shipped_text
 from console.model.snapshot import ClusterSnapshot
+from console.releases.facts import facts_of, names, release_name
 from console.rules import RULES
 from console.services.assigning.assignment import example
 from console.services.operations.plans import PlanMaker
 from tests.layouts.dumper import run_script
-from tests.shared import SHARED, needs_shared
 
 RANK_KEYS = ["id", "node", "group", "role", "dp_rank", "local_rank", "devices", "port", "headless", "env", "argv"]
 
@@ -144,12 +144,13 @@ def test_one_line_per_rank_for_programs(capsys: pytest.CaptureFixture[str]) -> N
     assert [line["id"] for line in lines][-2:] == ["decode-15", "proxy"]
 
 
-@needs_shared
-@pytest.mark.shared
 @pytest.mark.parametrize("name", shipped_layouts())
-def test_every_flag_we_write_is_one_the_real_parser_took(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    taken = json.loads((SHARED / "fixtures" / "vllm" / "parser_seed_argv.json").read_text())
-    known = {word.partition("=")[0] for command in taken for word in command["argv"] if word.startswith("--")}
+def test_every_flag_we_write_is_one_that_the_layouts_release_knows(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = facts_of(release_name(load_layout(name).version)) or facts_of(names()[-1])
+    assert release is not None
+    known = {f"--{flag}" for flag in release.flags} | {f"--no-{flag}" for flag in release.flags}
     for rank in _plan(capsys, "--layout", name)["ranks"]:
         assert {word for word in rank["argv"] if word.startswith("--")} <= known
 

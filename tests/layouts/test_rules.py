@@ -274,7 +274,7 @@ def _mixed(**change: object) -> Data:
 
 
 def _layout_cases() -> Iterator[tuple[str, Data]]:
-    yield "R4", _mixed(args={"api-server-count": 2})
+    yield "R5", _mixed(by_node={0: {"args": {"data_parallel_start_rank": 0}}})
     yield "V1", {**_mixed(), "version": "v0.99.0", "image": ""}
     yield "V2", _mixed(args={"max-num-seqz": 4})
     yield "V3", _mixed(args={"max-num-seqs": "many"})

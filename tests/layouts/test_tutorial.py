@@ -67,6 +67,18 @@ CORRECTIONS = (
     Correction("a3-pd", "decode", "env HCCL_EXEC_TIMEOUT", "2000", "1972", "E2", "what HCCL makes of 2000"),
     Correction("a3-mixed", "*", "env ASCEND_RT_VISIBLE_DEVICES", None, ANY, "R2", "which devices is said, not assumed"),
     Correction(
+        "a2-mixed a3-mixed",
+        "*",
+        "data-parallel-start-rank",
+        "0",
+        None,
+        "R5",
+        "from 0.28 on it makes node 0 serve alone",
+    ),
+    Correction(
+        "a2-mixed a3-mixed", "*", "api-server-count", None, "1", "R5", "what start rank 0 made of its default, said"
+    ),
+    Correction(
         "a2-mixed", "*", "data-parallel-start-rank", "1", ANY, "R1", "nodes 1 to 3 share one script with start rank 1"
     ),
     Correction("a2-mixed", "*", "data-parallel-rpc-port", None, "29550", "R3", "vLLM's default, said"),

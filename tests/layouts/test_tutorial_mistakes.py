@@ -139,12 +139,13 @@ def test_ranks_addresses_and_headless_follow_from_places() -> None:
             ranks = [rank for rank in deployment.ranks() if rank.group == group]
             for index, rank in enumerate(ranks):
                 given = flags(serve_command(deployment, rank).argv)
-                key = (
-                    "data-parallel-rank" if written.data_parallel.balance == "external" else "data-parallel-start-rank"
-                )
-                assert given[key] == str(index)
+                external = written.data_parallel.balance == "external"
+                headless = not external and index > 0
+                assert given.get("data-parallel-rank") == (str(index) if external else None)
+                assert given.get("data-parallel-start-rank") == (str(index) if headless else None)
+                assert given.get("api-server-count") == (None if external or headless else "1")
                 assert given["data-parallel-address"] == ranks[0].address
-                assert ("headless" in given) == (written.data_parallel.balance == "internal" and index > 0)
+                assert ("headless" in given) == headless
                 assert given["block-size"] == "128"
 
 

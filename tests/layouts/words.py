@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def flags(argv: Sequence[str]) -> dict[str, object]:
@@ -27,6 +27,18 @@ def flags(argv: Sequence[str]) -> dict[str, object]:
             values.append(word)
     keep()
     return found
+
+
+def servers_said(given: Mapping[str, object]) -> dict[str, object]:
+    """The flags with the API servers said that vLLM makes of their absence on the node that serves a group over several nodes.
+
+    They are as many as the node has ranks where it is given start rank 0 (which is left out), else as many as the group has.
+    """
+    size, local = given.get("data-parallel-size"), given.get("data-parallel-size-local")
+    if "headless" in given or local is None or size == local:
+        return dict(given)
+    said = {key: value for key, value in given.items() if key != "data-parallel-start-rank"}
+    return {"api-server-count": local if given.get("data-parallel-start-rank") == "0" else size, **said}
 
 
 def _value(word: str) -> object:

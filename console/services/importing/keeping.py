@@ -35,7 +35,7 @@ def filled(
 ) -> Group:
     """The group with what its foreign ranks have besides what is computed for them."""
     group = deployment.layout.groups[name]
-    rows = [(rank, foreign, _kept_args(deployment, rank, foreign)) for rank, foreign in pairs]
+    rows = [(rank, foreign, _kept_args(deployment, rank, foreign, warnings)) for rank, foreign in pairs]
     args = _sorted_out(deployment, rows, seats, warnings, "flags")
     rows = [(rank, foreign, _kept_env(deployment, rank, foreign, warnings)) for rank, foreign in pairs]
     env = _sorted_out(deployment, rows, seats, warnings, "variables")
@@ -101,15 +101,39 @@ def _short(text: JsonValue) -> JsonValue:
     return bare if bare in FACTS and text == f"{{{bare}}}" else text
 
 
-def _kept_args(deployment: Deployment, rank: Rank, foreign: ForeignRank) -> dict[str, JsonValue]:
+def _kept_args(deployment: Deployment, rank: Rank, foreign: ForeignRank, warnings: list[str]) -> dict[str, JsonValue]:
     computed = computed_flags(deployment, rank)
+    theirs = {key: (value, foreign.left_args[key]) for key, value in foreign.args.items()}
+    if "api-server-count" in computed:
+        theirs = _said_servers(theirs, rank, warnings)
     kept = {
-        key: foreign.left_args[key]
-        for key, value in foreign.args.items()
+        key: left
+        for key, (value, left) in theirs.items()
         if flag_name(key) not in computed or not same(value, computed[flag_name(key)])
     }
-    present = {flag_name(key) for key in foreign.args}
+    present = {flag_name(key) for key in theirs}
     return {**kept, **{key: None for key in computed if key not in present}}
+
+
+def _said_servers(
+    theirs: Mapping[str, tuple[JsonValue, JsonValue]], rank: Rank, warnings: list[str]
+) -> dict[str, tuple[JsonValue, JsonValue]]:
+    """The flags of an engine that serves a group over several nodes, its API servers said and its start rank 0 left out.
+
+    Without the flag vLLM 0.21 and 0.28 start as many as the node has ranks where a start rank is given, else as many as the
+    group has (entrypoints/cli/serve.py).
+    """
+    start = [key for key, (value, _) in theirs.items() if flag_name(key) == "data-parallel-start-rank" and value == 0]
+    said = {key: value for key, value in theirs.items() if key not in start}
+    if start:
+        warnings.append(
+            f"{rank.group}: --data-parallel-start-rank 0 is left out where it serves: from vLLM 0.28 on it makes this node "
+            "serve alone, and the headless nodes do not fit"
+        )
+    if not any(flag_name(key) == "api-server-count" for key in said):
+        servers = rank.local_size if start else rank.dp_size
+        said["api-server-count"] = (servers, servers)
+    return said
 
 
 def _kept_env(deployment: Deployment, rank: Rank, foreign: ForeignRank, warnings: list[str]) -> dict[str, JsonValue]:
