@@ -81,12 +81,12 @@ def _equal(scene: Scene) -> Iterator[Hit]:
             "pipeline-parallel-size": group.pipeline_parallel,
             "prefill-context-parallel-size": group.prefill_context_parallel,
         }
-        for flag, value, where in scene.written(name):
+        for flag, value, path in scene.written(name):
             if flag in (*_SAME_IN_GROUP, *_SAME_BESIDES) and whole(value) != sizes.get(flag, -1):
-                yield Hit(f"{name}: --{flag} follows from the layout; take it out of args", where)
-        for flag, _, where in scene.written_by_node(name):
+                yield Hit(f"{name}: --{flag} follows from the layout; take it out of args", scene.at_path(name, path))
+        for flag, _, path in scene.written_by_node(name):
             if flag not in (*_SAME_IN_GROUP, *_SAME_BESIDES, *_PLACES, *_OF_A_NODE):
-                yield Hit(f"{name}: --{flag} differs from node to node", where, Severity.WARNING)
+                yield Hit(f"{name}: --{flag} differs from node to node", scene.at_path(name, path), Severity.WARNING)
 
 
 def _equal_sides(scene: Scene) -> Iterator[Hit]:
@@ -123,9 +123,9 @@ def _spanning(scene: Scene) -> Iterator[Hit]:
 
 def _ray(scene: Scene) -> Iterator[Hit]:
     for name in scene.groups:
-        for flag, value, where in scene.written(name):
+        for flag, value, path in scene.written(name):
             if flag in _BACKENDS and value == "ray":
-                yield Hit(f"{name}: --{flag} ray", where)
+                yield Hit(f"{name}: --{flag} ray", scene.at_path(name, path))
 
 
 def _headless(scene: Scene) -> Iterator[Hit]:
@@ -145,7 +145,8 @@ def _balance_flags(scene: Scene) -> Iterator[Hit]:
             for key, value in (first.args if first else {}).items()
             if flag_name(key) == "data-parallel-start-rank" and whole(value) == 0
         }
-        for flag, _, where in scene.written(name):
+        for flag, _, path in scene.written(name):
+            where = scene.at_path(name, path)
             if flag in _PLACES and where in alone and group.data_parallel.balance == "internal" and group.nodes > 1:
                 severity = Severity.ERROR if (scene.version or (0, 0, 0)) >= _SERVES_ALONE_FROM else Severity.WARNING
                 message = f"{name}: with --data-parallel-start-rank 0 its first node serves alone from vLLM 0.28 on"

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from pydantic import JsonValue
 
 from console.model.findings import Severity
 from console.model.suggestions import suggestions
 from console.releases.facts import Flag, Kind, Release, facts_of, first_and_last, names, release_name
-from console.rules.rule import Hit, Rule, Scene
+from console.rules.rule import INERT, Hit, Rule, Scene
+from console.rules.transfer import at_connector
 
 _LIKE = 0.75
 """The likeness that a suggestion needs here: these names have many words in common."""
@@ -65,7 +66,7 @@ def _no_facts(scene: Scene) -> Iterator[Hit]:
 @_with_facts
 def _flags(scene: Scene, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
-        for written, _, where in scene.written(group):
+        for written, _, path in scene.written(group):
             flag = written.partition(".")[0]
             negated = flag.removeprefix("no-")
             if flag in release.flags or (negated in release.flags and release.flags[negated].takes == "switch"):
@@ -73,21 +74,20 @@ def _flags(scene: Scene, release: Release) -> Iterator[Hit]:
             whole = [name for name in release.flags if name.startswith(flag) and not release.flags[name].same_as]
             if len(whole) == 1:
                 message = f"{group}: --{flag} is short for --{whole[0]}; a later release may have a second flag that begins so"
-                yield Hit(message, where, Severity.WARNING)
+                yield Hit(message, scene.at_path(group, path), Severity.WARNING)
             else:
-                yield Hit(
-                    f"{group}: {release.name} has no flag --{flag}{_instead('flags', flag, release, '--')}", where
-                )
+                message = f"{group}: {release.name} has no flag --{flag}{_instead('flags', flag, release, '--')}"
+                yield Hit(message, scene.at_path(group, path))
 
 
 @_with_facts
 def _values(scene: Scene, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
-        for written, value, where in scene.written(group):
+        for written, value, path in scene.written(group):
             flag = release.flags.get(written)
             trouble = _trouble(flag, value) if flag is not None else ""
             if trouble:
-                yield Hit(f"{group}: --{written} {trouble}", where)
+                yield Hit(f"{group}: --{written} {trouble}", scene.at_path(group, path))
 
 
 def _trouble(flag: Flag, value: JsonValue) -> str:
@@ -107,7 +107,7 @@ def _trouble(flag: Flag, value: JsonValue) -> str:
         if "{" in text and flag.takes != "json":
             continue
         if flag.choices and text not in flag.choices:
-            close = like(text, frozenset(flag.choices))
+            close = like(text, flag.choices)
             meant = f"; did you mean {close[0]}?" if close else ""
             return f"is {text!r}; it takes one of {', '.join(flag.choices)}{meant}"
         if flag.takes in _NUMBERS and not _NUMBERS[flag.takes].fullmatch(text):
@@ -123,7 +123,7 @@ def _text(value: JsonValue) -> str:
 def _variables(scene: Scene, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for name in scene.env(group):
-            if name.startswith("VLLM_") and name not in release.env:
+            if name.startswith("VLLM_") and name not in release.env and name not in INERT:
                 more = _instead("env", name, release)
                 yield Hit(f"{group}: {release.name} reads no variable {name}{more}", scene.at(group, "env", name))
 
@@ -131,27 +131,31 @@ def _variables(scene: Scene, release: Release) -> Iterator[Hit]:
 @_with_facts
 def _keys(scene: Scene, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
-        for written, value, where in scene.written(group):
+        for written, value, path in scene.written(group):
             flag, _, dotted = written.partition(".")
             if flag == "additional-config":
                 for key in _key_names(value, dotted):
                     if key not in release.additional:
                         more = _instead("additional", key, release)
-                        yield Hit(f"{group}: {release.name} reads no {key} in --additional-config{more}", where)
+                        message = f"{group}: {release.name} reads no {key} in --additional-config{more}"
+                        yield Hit(message, scene.at_path(group, path, key))
             elif (known := release.flags.get(flag)) is not None and known.keys is not None:
-                yield from _flag_keys(group, flag, known.keys, _mapping(value, dotted), where)
+                for key, message in _flag_keys(flag, known.keys, _mapping(value, dotted)):
+                    yield Hit(f"{group}: {message}", scene.at_path(group, path, key))
 
 
-def _flag_keys(group: str, flag: str, known: object, written: dict[str, JsonValue], where: str) -> Iterator[Hit]:
-    assert isinstance(known, dict)
+def _flag_keys(
+    flag: str, known: Mapping[str, tuple[str, ...]], written: Mapping[str, JsonValue]
+) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong with it) of the keys of a JSON flag."""
     for key, value in written.items():
         if key not in known:
-            close = like(key, frozenset(known))
-            yield Hit(f"{group}: --{flag} has no key {key}{f'; did you mean {close[0]}?' if close else ''}", where)
+            close = like(key, known)
+            yield key, f"--{flag} has no key {key}{f'; did you mean {close[0]}?' if close else ''}"
         elif known[key] and isinstance(value, str) and value not in known[key] and "{" not in value:
-            close = like(value, frozenset(known[key]))
+            close = like(value, known[key])
             meant = f"; did you mean {close[0]}?" if close else f" (it takes {', '.join(known[key])})"
-            yield Hit(f"{group}: --{flag} has {key} {value!r}, which this release does not know{meant}", where)
+            yield key, f"--{flag} has {key} {value!r}, which this release does not know{meant}"
 
 
 def _key_names(value: JsonValue, dotted: str) -> tuple[str, ...]:
@@ -177,9 +181,7 @@ def _connectors(scene: Scene, release: Release) -> Iterator[Hit]:
         name = transfer.get("kv_connector")
         if isinstance(name, str) and name not in release.connectors and "kv_connector_module_path" not in transfer:
             more = _instead("connectors", name, release)
-            yield Hit(
-                f"{group}: {release.name} has no KV connector {name}{more}", scene.at(group, "kv_transfer", "connector")
-            )
+            yield Hit(f"{group}: {release.name} has no KV connector {name}{more}", at_connector(scene, group))
 
 
 def _instead(kind: Kind, name: str, release: Release, dashes: str = "") -> str:

@@ -14,10 +14,13 @@ from console.model.deployment import Deployment, Rank
 from console.model.facts import filled
 from console.model.findings import Finding, Severity
 from console.model.layout import KV_ROLES, Group, Layout, flag_name
-from console.model.source import Source
+from console.model.source import Path, Source
 
 MAIN = (999, 0, 0)
 """A version after every release: the development branch."""
+
+INERT = {"VLLM_RPC_TIMEOUT": "vLLM up to 0.22 defines it and reads it nowhere, later releases do not know it"}
+"""Variables that the tutorials set and no release reads, with why that is known: worth a note, whatever the release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,12 @@ class Scene:
         self.layout: Layout = deployment.layout
         self.groups: Mapping[str, Group] = deployment.layout.groups
         self.source = deployment.layout.source or Source("")
+        self._args: Mapping[str, Mapping[str, JsonValue]] = {
+            name: {
+                flag_name(key): value for key, value in {**self.layout.args, **group.args, **group.args_from}.items()
+            }
+            for name, group in self.groups.items()
+        }
 
     @cached_property
     def ranks(self) -> tuple[Rank, ...]:
@@ -71,34 +80,25 @@ class Scene:
             found[rank.group].append(rank)
         return {name: tuple(ranks) for name, ranks in found.items()}
 
-    @cached_property
-    def _args(self) -> Mapping[str, Mapping[str, JsonValue]]:
-        return {
-            name: {
-                flag_name(key): value for key, value in {**self.layout.args, **group.args, **group.args_from}.items()
-            }
-            for name, group in self.groups.items()
-        }
-
     def args(self, group: str) -> Mapping[str, JsonValue]:
         """Flags of a group as written, by name without dashes."""
         return self._args[group]
 
-    def written(self, group: str) -> Iterator[tuple[str, JsonValue, str]]:
-        """(flag, value, place) for every flag of a group that is written and not taken away, those of single nodes too."""
+    def written(self, group: str) -> Iterator[tuple[str, JsonValue, Path]]:
+        """(flag, value, path of its key) of every flag of a group that is not taken away, those of single nodes too."""
         for flag, value in self.args(group).items():
             if value is not None:
-                yield flag, value, self.at_flag(group, flag)
-        for flag, value, where in self.written_by_node(group):
+                yield flag, value, _flag_path(self.layout, group, flag)
+        for flag, value, path in self.written_by_node(group):
             if value is not None:
-                yield flag, value, where
+                yield flag, value, path
 
-    def written_by_node(self, group: str) -> Iterator[tuple[str, JsonValue, str]]:
-        """(flag, value, place) for what is written for single nodes of a group."""
+    def written_by_node(self, group: str) -> Iterator[tuple[str, JsonValue, Path]]:
+        """(flag, value, path of its key) for what is written for single nodes of a group."""
         for position, change in self.groups[group].by_node.items():
             for kind, args in (("args", change.args), ("args_from", change.args_from)):
                 for key, value in args.items():
-                    yield flag_name(key), value, self.at(group, "by_node", str(position), kind, key)
+                    yield flag_name(key), value, _key_path(self.source, group, "by_node", str(position), kind, key)
 
     def env(self, group: str) -> Mapping[str, str]:
         """Variables of a group as written."""
@@ -148,24 +148,18 @@ class Scene:
 
     def at(self, group: str, *keys: str) -> str:
         """`FILE:LINE` of a group's key, of the layout's key of that name, or of the group; `group NAME` without a file."""
-        if not self.source.marks:
-            return f"group {group}"
-        like = self.deployment.like(group)
-        for path in (("groups", like, *keys), keys):
-            if keys and path in self.source.marks:
-                return self.source.where(*path)
-        return self.source.where("groups", like, *keys)
+        return self.at_path(group, _key_path(self.source, group, *keys))
 
-    def at_flag(self, group: str, flag: str) -> str:
-        """The place of a flag, however it is spelt."""
-        for kind, args in (("args_from", self.groups[group].args_from), ("args", self.groups[group].args)):
-            for written in args:
-                if flag_name(written) == flag:
-                    return self.at(group, kind, written)
-        for written in self.layout.args:
-            if flag_name(written) == flag:
-                return self.at(group, "args", written)
-        return self.at(group, "args")
+    def at_path(self, group: str, path: Path, *keys: str) -> str:
+        """`FILE:LINE` of a path, or of a key below it where that stands in the file; `group NAME` without a file."""
+        return self.source.where(*path, *keys) if self.source.marks else f"group {group}"
+
+    def at_flag(self, group: str, flag: str, *keys: str) -> str:
+        """The place of a flag, or of a key of its mapping, however they are spelt."""
+        dotted = ".".join((flag, *keys))
+        if dotted in self.args(group):
+            return self.at_path(group, _flag_path(self.layout, group, dotted))
+        return self.at_path(group, _flag_path(self.layout, group, flag), *keys)
 
     def at_node(self, node: str, *keys: str) -> str:
         """`FILE:LINE` of a node's key in the cluster file, of the default for it, or of the node; `node NAME` without a file."""
@@ -180,6 +174,22 @@ class Scene:
     def at_top(self, *keys: str) -> str:
         """`FILE:LINE` of a key of the layout; `layout NAME` without a file."""
         return self.source.where(*keys) if self.source.marks else f"layout {self.layout.name}"
+
+
+def _flag_path(layout: Layout, group: str, flag: str) -> Path:
+    """The path of a flag's key, in the group or else in the layout; of the group's `args` where it is in neither."""
+    source, own = layout.source or Source(""), layout.groups[group]
+    for kind, args in (("args_from", own.args_from), ("args", own.args), ("args", layout.args)):
+        for written in args:
+            if flag_name(written) == flag:
+                return _key_path(source, group, kind, written)
+    return _key_path(source, group, "args")
+
+
+def _key_path(source: Source, group: str, *keys: str) -> Path:
+    """The path of a group's key, or of the layout's key of that name where only that is in the file."""
+    own: Path = ("groups", group, *keys)
+    return keys if keys and own not in source.marks and keys in source.marks else own
 
 
 def _json(text: str) -> JsonValue:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from console.model.cluster import HARDWARE, PLAIN
 from console.model.findings import Severity
 from console.model.quiet import silenced_by
-from console.rules.rule import Hit, Rule, Scene, version_of, whole
+from console.rules.rule import INERT, Hit, Rule, Scene, version_of, whole
 
 MIN_EXECUTE_S = 1836
 """HCCL's own time limit for an operator; a shorter one of vLLM hides it (vllm-ascend platform.py)."""
@@ -58,9 +58,9 @@ def _rounded(scene: Scene) -> Iterator[Hit]:
 def _inert(scene: Scene) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         env = scene.env(name)
-        if "VLLM_RPC_TIMEOUT" in env:
-            message = f"{name}: VLLM_RPC_TIMEOUT is read nowhere in vLLM 0.21"
-            yield Hit(message, scene.at(name, "env", "VLLM_RPC_TIMEOUT"))
+        for variable, why in INERT.items():
+            if variable in env:
+                yield Hit(f"{name}: {variable} has no effect: {why}", scene.at(name, "env", variable))
         for variable in ("ASCEND_CONNECT_TIMEOUT", "ASCEND_TRANSFER_TIMEOUT"):
             if variable in env and group.role == "mixed" and not scene.transfer(name):
                 yield Hit(
@@ -73,7 +73,9 @@ def _loading(scene: Scene) -> Iterator[Hit]:
         many = scene.setting(name, "model-loader-extra-config", "enable_multithread_load")
         if isinstance(many, str):
             message = f'{name}: enable_multithread_load is the text {many!r}; even "false" counts as true'
-            yield Hit(message, scene.at_flag(name, "model-loader-extra-config"), Severity.WARNING)
+            yield Hit(
+                message, scene.at_flag(name, "model-loader-extra-config", "enable_multithread_load"), Severity.WARNING
+            )
         if many and scene.args(name).get("safetensors-load-strategy") is not None:
             message = f"{name}: --safetensors-load-strategy has no effect beside enable_multithread_load"
             yield Hit(message, scene.at_flag(name, "safetensors-load-strategy"))

@@ -12,6 +12,13 @@ V4_BLOCK_SIZES = (32, 64, 128)
 _DEFAULT_BLOCK = "vLLM's default of 16 becomes 32 on Ascend"
 
 
+def at_connector(scene: Scene, group: str) -> str:
+    """Where the connector of a group is written."""
+    if scene.args(group).get("kv-transfer-config") is not None:
+        return scene.at_flag(group, "kv-transfer-config", "kv_connector")
+    return scene.at(group, "kv_transfer", "connector")
+
+
 def _parallel_sizes(scene: Scene) -> Iterator[Hit]:
     for prefill, decode in scene.pairs():
         wide, narrow = scene.groups[prefill].tensor_parallel, scene.groups[decode].tensor_parallel
@@ -86,13 +93,11 @@ def _roles(scene: Scene) -> Iterator[Hit]:
             yield Hit(f"{name}: a {group.role} group needs a kv_transfer", scene.at(name, "role"))
         elif scene.kv_role(name) not in (wanted[group.role], "kv_both"):
             message = f"{name}: kv_role {scene.kv_role(name)} does not go with role {group.role}"
-            yield Hit(message, scene.at_flag(name, "kv-transfer-config"))
+            yield Hit(message, scene.at_flag(name, "kv-transfer-config", "kv_role"))
     for prefill, decode in scene.pairs():
         one, other = (scene.transfer(name).get("kv_connector") for name in (prefill, decode))
         if one and other and one != other:
-            yield Hit(
-                f"{prefill} hands over with {one}, {decode} with {other}", scene.at(decode, "kv_transfer", "connector")
-            )
+            yield Hit(f"{prefill} hands over with {one}, {decode} with {other}", at_connector(scene, decode))
     for role, other_role in (("prefill", "decode"), ("decode", "prefill")):
         if not any(scene.with_role(other_role)):
             for name, _ in scene.with_role(role):
@@ -121,7 +126,8 @@ def _speculation(scene: Scene) -> Iterator[Hit]:
         ahead, after = speculative_tokens(scene, prefill), speculative_tokens(scene, decode)
         if ahead > 1 and scene.setting(prefill, "speculative-config", "method") != "dspark":
             yield Hit(
-                f"{prefill} speculates {ahead} tokens; prefill takes 1", scene.at_flag(prefill, "speculative-config")
+                f"{prefill} speculates {ahead} tokens; prefill takes 1",
+                scene.at_flag(prefill, "speculative-config", "num_speculative_tokens"),
             )
         if ahead and not after:
             yield Hit(f"{prefill} speculates, {decode} does not", scene.at_flag(decode, "speculative-config"))
@@ -142,10 +148,11 @@ def _recompute(scene: Scene) -> Iterator[Hit]:
             continue
         if group.role == "mixed" and scene.kv_role(name) in ("", "kv_both"):
             message = f"{name}: recompute_scheduler_enable is refused outside prefill and decode groups"
-            yield Hit(message, scene.at_flag(name, "additional-config"))
+            yield Hit(message, scene.at_flag(name, "additional-config", "recompute_scheduler_enable"))
         elif scene.kv_role(name) == "kv_producer":
             message = f"{name}: recompute_scheduler_enable has no effect on a prefill group"
-            yield Hit(message, scene.at_flag(name, "additional-config"), Severity.WARNING)
+            where = scene.at_flag(name, "additional-config", "recompute_scheduler_enable")
+            yield Hit(message, where, Severity.WARNING)
 
 
 def _context_parallel(scene: Scene) -> Iterator[Hit]:
@@ -160,7 +167,7 @@ def _context_parallel(scene: Scene) -> Iterator[Hit]:
         elif sharded and not flash and not (configured and scene.version is None):
             known = None if scene.version else Severity.WARNING
             message = f"{name}: enable_dsa_cp needs VLLM_ASCEND_ENABLE_FLASHCOMM1=1"
-            yield Hit(message, scene.at_flag(name, "additional-config"), known)
+            yield Hit(message, scene.at_flag(name, "additional-config", "enable_dsa_cp"), known)
 
 
 def _dense(scene: Scene) -> Iterator[Hit]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any
 
 import pytest
 
-from console.files import load_layout
+from console.files import load_layout, parse_layout
 from console.model.findings import Finding
 from console.releases.facts import Release, facts_of, first_and_last, names, release_name
 from console.rules import check
@@ -108,6 +109,83 @@ def test_an_abbreviation_is_accepted_with_a_warning() -> None:
     (finding,) = found_in("v0.21.0rc1", args={"max-num-seq": 4})
     assert (finding.rule, finding.severity) == ("V2", "warning")
     assert "--max-num-seqs" in finding.message
+
+
+LAYOUT = """name: mine
+version: v0.21.0rc1
+hardware: a3
+model: {path: /model, served_name: dsv4}
+args:
+  additional-config:
+    enable_cpu_binding: true
+    enable_dsa_pc: true
+groups:
+  mixed:
+    role: mixed
+    nodes: 1
+    tensor_parallel: 16
+    data_parallel: {size: 1, per_node: 1, balance: external}
+    port: 7100
+    args:
+      speculative-config: {num_speculative_tokens: 1,
+        method: mpt}
+      compilation-config: |
+        {"cudagraph_mod": "FULL"}
+      kv-transfer-config:
+        kv_role: kv_both
+        kv_connector: MooncakeHybridConector
+    by_node:
+      0:
+        args:
+          additional-config:
+            layer_shardin: 1
+"""
+
+
+def test_a_finding_names_the_line_of_the_key_inside_a_mapping() -> None:
+    layout = parse_layout(LAYOUT.encode(), "mine.yaml")
+    lines = LAYOUT.splitlines()
+    found = [
+        (each.rule, lines[int(each.where.rpartition(":")[2]) - 1].strip())
+        for each in check(example(layout))
+        if each.rule in V
+    ]
+    assert sorted(found) == [
+        ("V5", "compilation-config: |"),
+        ("V5", "enable_dsa_pc: true"),
+        ("V5", "layer_shardin: 1"),
+        ("V5", "method: mpt}"),
+        ("V6", "kv_connector: MooncakeHybridConector"),
+    ]
+
+
+@needs_shared
+@pytest.mark.shared
+@pytest.mark.parametrize("version", ["v0.23.0", "v0.24.0rc1"])
+def test_nothing_false_is_found_in_the_commands_of_the_tutorials(version: str) -> None:
+    """19 commands of 2026-08-22. vLLM 0.23.0 has no method dspark (read in its wheel); no vLLM reads VLLM_RPC_TIMEOUT."""
+    commands = json.loads((SHARED / "fixtures" / "tutorials" / "deepseek-v4-2026-08-22.json").read_text())
+    assert len(commands) == 19
+    for command in commands:
+        args: dict[str, Any] = {}
+        for word in command["argv"][3:]:
+            if word.startswith("--"):
+                flag, _, value = word[2:].partition("=")
+                args[flag] = value or True
+            else:
+                args[flag] = re.sub(r"^\$\d$", "8", word)
+        args = {key.removeprefix("no-"): value if key[:3] != "no-" else False for key, value in args.items()}
+        found = found_in(version, args=args, env=command["env"])
+        known = "has method 'dspark', which this release does not know" if version == "v0.23.0" else "nothing"
+        assert [finding for finding in found if known not in finding.message] == []
+
+
+def test_a_variable_that_no_release_reads_is_one_note() -> None:
+    for version in ("v0.21.0rc1", "v0.23.0"):
+        layout = parse_layout(LAYOUT.replace("v0.21.0rc1", version).encode(), "mine.yaml")
+        layout = layout.model_copy(update={"env": {"VLLM_RPC_TIMEOUT": "3600000"}})
+        (finding,) = [each for each in check(example(layout)) if "VLLM_RPC_TIMEOUT" in each.message]
+        assert (finding.rule, finding.severity) == ("E3", "note")
 
 
 ELSEWHERE = """auto_tool_without_parser headless_plus_api_server_count rank_and_start_rank extra_positional no_model bad_json_spec
