@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from console.advice.signatures import Signature
+from console.advice.signatures import Signature, waiting_words
 from console.probes.log_line import process_of, text_of
 from console.probes.log_time import CARRY_BYTES, CARRY_S, before, written
 
@@ -89,6 +89,7 @@ class Matcher:
         self._by_word = {word: tuple(found) for word, found in by_word.items()}
         info = {word for each in self._signatures if each.info for word in each.find}
         self._info_words = tuple(word.encode() for word in info)
+        self._waiting = waiting_words(self._signatures)
         self._tail = b""
         self._offset = 0
         self._second = (0, 0, 0)
@@ -96,6 +97,7 @@ class Matcher:
         """The last `CARRY_BYTES` as they came, each piece with its arrival: stamps are looked for only when one is wanted."""
         self._last = b""
         self._last_at = 0.0
+        self._last_offset = 0
         self._dull: set[bytes] = set()
 
     @property
@@ -108,7 +110,7 @@ class Matcher:
         """Signatures of a log that went silent: their line is the last one and has been for long enough."""
         last = _told(self._last, self._info_words).decode("utf-8", "replace")
         return tuple(
-            Hit(each, last, self._offset - len(self._last), self._earlier(self._last_at), self._last_at)
+            Hit(each, last, self._last_offset, self._earlier(self._last_at), self._last_at)
             for each in self._signatures
             if each.silence_s is not None and now - self._last_at >= each.silence_s and each.matches(last)
         )
@@ -126,7 +128,7 @@ class Matcher:
             for start, line in self._suspects(whole, int(at)):
                 self._line(whole, line, start, at)
             self._leave_behind(whole, at)
-            self._last, self._last_at = whole[-LINE_BYTES:].rstrip().rsplit(b"\n", 1)[-1], at
+            self._keep_last(whole, at)
         self._offset += end
         self._tail = block[end:]
 
@@ -193,6 +195,19 @@ class Matcher:
             else:
                 shown.append(signature)
         return shown
+
+    def _keep_last(self, whole: bytes, at: float) -> None:
+        """The last line that says more than that the engine waits."""
+        block = whole[-LINE_BYTES:]
+        text = block.rstrip()
+        while text:
+            start = text.rfind(b"\n") + 1
+            line = text[start:]
+            if not any(word in line for word in self._waiting):
+                offset = self._offset + len(whole) - len(block) + start
+                self._last, self._last_at, self._last_offset = line, at, offset
+                return
+            text = text[:start].rstrip()
 
     def _leave_behind(self, block: bytes, at: float) -> None:
         self._behind.append((block[-CARRY_BYTES:], at))

@@ -37,6 +37,7 @@ class Signature:
     also: tuple[str, ...] = ()
     repeat: int = 1
     silence_s: float | None = None
+    waits: tuple[str, ...] = ()
     fact: str = ""
     info: bool = False
     echo: bool = False
@@ -70,6 +71,7 @@ class _Entry(BaseModel):
     also: tuple[str, ...] = ()
     repeat: int = Field(default=1, ge=1)
     silence_s: float | None = Field(default=None, gt=0)
+    waits: tuple[str, ...] = ()
     fact: str = ""
     info: bool = False
     echo: bool = False
@@ -79,7 +81,7 @@ class _Entry(BaseModel):
     explains: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
 
-    @field_validator("find", "also")
+    @field_validator("find", "also", "waits")
     @classmethod
     def _words(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(len(word) < 4 for word in value):
@@ -123,6 +125,11 @@ def explain(signatures: Iterable[Signature], text: str) -> Signature | None:
         if each.repeat == 1 and not each.also and each.silence_s is None and each.matches(text)
     ]
     return min(found, key=lambda each: (each.wrapper, each.echo, each.vague, each.severity == "advice"), default=None)
+
+
+def waiting_words(signatures: Iterable[Signature]) -> tuple[bytes, ...]:
+    """Words of the lines by which an engine only says that it still waits: they are no activity."""
+    return tuple(dict.fromkeys(word.encode() for each in signatures for word in each.waits))
 
 
 def of_fact(signatures: Iterable[Signature], fact: str) -> Signature | None:

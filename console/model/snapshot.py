@@ -261,8 +261,10 @@ class EngineSnapshot:
     """Whether all of it has been read; until then a cause may still be found in it."""
     log_line_at: float | None = None
     """When its log grew last, as far as is known here; before its first byte, when it was started."""
+    log_spoke_at: float | None = None
+    """When its log last said more than that it still waits; else the same."""
     silent_since: float | None = None
-    """The same, while it starts and has said nothing for longer than usual."""
+    """The latter, while it starts and has said nothing for longer than usual."""
     held_up: str = ""
     """What its start waits for: `silent 2m`, or `waits for decode-3, at load 41 %, silent 2m`; empty while it goes on."""
     age_s: float | None = None

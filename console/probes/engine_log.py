@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from console.probes.log_activity import Activity
 from console.probes.log_ends import CORE_GONE, EndFinder
 from console.probes.log_errors import ErrorFinder
 from console.probes.log_line import LogLine, parse, text_of
@@ -159,13 +160,17 @@ class LogState:
     model: str = ""
     """Served name, else the path."""
     throughput: Throughput | None = None
-    last_line_at: float | None = None
+    spoke_at: float | None = None
+    """When it last said more than that it still waits, the caller's clock."""
+    waited_s: float | None = None
+    """For how long it has said only that since, by its own stamps; None when the last thing it said is something else."""
 
 
 @dataclass(slots=True)
 class LaunchLog:
     """Feed it the bytes of one run's log in order; read `state` at any time."""
 
+    activity: Activity = field(default_factory=Activity)
     _tail: bytes = b""
     _skipping: bool = False
     _offset: int = 0
@@ -195,13 +200,14 @@ class LaunchLog:
         if self._cause_at is not None and self._phase is Phase.SERVING and at - self._cause_at > SURVIVED_S:
             self._errors.survived()
             self._cause_at = None
-        block = self._tail + data
+        block, known = self._tail + data, len(self._tail)
         if self._skipping:
             end = block.find(b"\n")
             self._offset += len(block) if end < 0 else end + 1
             self._tail, block = b"", b"" if end < 0 else block[end + 1 :]
             self._skipping = end < 0
         end = block.rfind(b"\n") + 1
+        self.activity.feed(block[:end], block[end:], at, known)
         self._scan(block[:end], self._offset)
         self._offset += end
         self._keep(block[end:])
@@ -236,7 +242,8 @@ class LaunchLog:
             version=facts.get("version", ""),
             model=_shown(facts.get("model", "")),
             throughput=self._stats.total(),
-            last_line_at=self._at,
+            spoke_at=self.activity.spoke_at,
+            waited_s=self.activity.waited_s,
         )
 
     @property

@@ -26,7 +26,7 @@ def engine(
     **more: object,
 ) -> EngineSnapshot:
     """A rank of decode whose log has said nothing for so long."""
-    made = EngineSnapshot(f"decode-{rank}", f"d{rank}", "decode", "decode", state, log_line_at=NOW - silent_s)
+    made = EngineSnapshot(f"decode-{rank}", f"d{rank}", "decode", "decode", state, log_spoke_at=NOW - silent_s)
     return replace(made, phase=phase, progress=progress, progress_text=text, **more)  # type: ignore[arg-type]
 
 

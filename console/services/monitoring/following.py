@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from console.model.errors import ConsoleError
 from console.model.run import LogChunk, RunKey, RunVerdict
 from console.probes.engine_log import LaunchLog
+from console.probes.log_activity import Activity
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
 from console.services.monitoring.records import NodeRecord, RunRecord
@@ -53,6 +54,18 @@ class Following:
         self._again: dict[RunKey, tuple[LaunchLog, int]] = {}
         """Copies that are read again: what the new reading says so far, and how far it is."""
         self._wake = asyncio.Event()
+        self._waiting: tuple[bytes, ...] = ()
+
+    def heed(self, waiting: tuple[bytes, ...]) -> None:
+        """Take lines with one of these words, by which an engine only says that it still waits, for no activity.
+
+        What was read before is read again.
+        """
+        if waiting != self._waiting:
+            self._waiting = waiting
+            for key, learnt in self._runs.items():
+                if learnt.fed:
+                    self.reread(key)
 
     async def run(self) -> None:
         """Read on in copies that are longer than what was read of them, until cancelled."""
@@ -102,7 +115,7 @@ class Following:
         copy = self._logs.of(chunk.key)
         learnt = self._learnt(chunk.key)
         if chunk.restarted:
-            learnt.log, learnt.fed = LaunchLog(), 0
+            learnt.log, learnt.fed = self._reader(), 0
             self._again.pop(chunk.key, None)
         try:
             copy.store(chunk)
@@ -120,7 +133,7 @@ class Following:
 
     def reread(self, key: RunKey) -> None:
         """Bytes of a copy are others than before: read it again; what was read counts until that is done."""
-        self._again[key] = (LaunchLog(), 0)
+        self._again[key] = (self._reader(), 0)
         self._wake.set()
 
     def read_on(self, limit_s: float) -> bool:
@@ -174,7 +187,15 @@ class Following:
         self._logs.forget(key)
 
     def _learnt(self, key: RunKey) -> RunRecord:
-        return self._runs.setdefault(key, RunRecord(key))
+        if key not in self._runs:
+            self._runs[key] = RunRecord(key)
+        learnt = self._runs[key]
+        if not learnt.fed:
+            learnt.log.activity.waiting = self._waiting
+        return learnt
+
+    def _reader(self) -> LaunchLog:
+        return LaunchLog(Activity(self._waiting))
 
     def _say(self, node: str, text: str) -> None:
         if len(self._warned) < MOST_WARNED and (node, text) not in self._warned:

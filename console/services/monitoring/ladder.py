@@ -13,12 +13,24 @@ LATE_S = 3.0
 """Between a log's last byte on its node and here, when somebody is listening."""
 
 
-def spoke_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:
+def grew_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:
     """When a log grew last, our clock. What a console that was opened later reads is as old as its node says."""
+    return _at(record, run, learnt.log_line_at if learnt else None, 0.0)
+
+
+def spoke_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:
+    """When a log last said more than that its engine still waits, our clock."""
+    said = learnt.log_state if learnt else None
+    if said is None or said.waited_s is None:
+        return grew_at(record, run, learnt)
+    return _at(record, run, said.spoke_at, said.waited_s)
+
+
+def _at(record: NodeRecord, run: RunState, arrived: float | None, waited_s: float) -> float | None:
+    """When bytes came: at `arrived`, or as long before the file's last change as the node says."""
     offset = record.clock_offset_s or 0.0
-    arrived = learnt.log_line_at if learnt else None
     written = run.log_at if run.log_size else run.started_at
-    here = None if written is None else round(written - offset)
+    here = None if written is None else round(written - offset - waited_s)
     if arrived is None or here is None:
         return here if arrived is None else arrived
     return min(arrived, here) if arrived - here > LATE_S else arrived
@@ -43,7 +55,7 @@ def ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> tuple
     seen = record.link.state in (LinkState.UP, LinkState.STALE)
     alive = seen and run.verdict in (RunVerdict.RUNNING, RunVerdict.PREPARED)
     answers = learnt.answers if alive else tuple(map(_of_before, learnt.answers))
-    return (link, process, Rung("log", grade, text, spoke_at(record, run, learnt)), *answers)
+    return (link, process, Rung("log", grade, text, grew_at(record, run, learnt)), *answers)
 
 
 def _of_before(rung: Rung) -> Rung:

@@ -193,8 +193,8 @@ class PaceWatch:
         if slowest.phase and slowest.state is EngineState.STARTING:
             watched.phases.setdefault(slowest.phase, elapsed)
         for each in members:
-            if each.state is EngineState.STARTING and each.phase and each.log_line_at is not None:
-                silence = now - each.log_line_at
+            if each.state is EngineState.STARTING and each.phase and each.log_spoke_at is not None:
+                silence = now - each.log_spoke_at
                 watched.silences[each.phase] = max(watched.silences.get(each.phase, 0.0), silence)
         return watched
 

@@ -28,7 +28,7 @@ from console.model.work import CutOff, Work
 from console.probes.engine_log import Phase
 from console.services.monitoring import unmanaged
 from console.services.monitoring.drift import Drifts
-from console.services.monitoring.ladder import ladder, log_read, spoke_at
+from console.services.monitoring.ladder import grew_at, ladder, log_read, spoke_at
 from console.services.monitoring.loads import serving_of
 from console.services.monitoring.records import NodeRecord, RunRecord
 from console.services.monitoring.service import service
@@ -235,7 +235,8 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         log_bytes=run.log_size,
         log_copied=scene.copied(run.key),
         log_read=log_read(run, learnt),
-        log_line_at=spoke_at(record, run, learnt),
+        log_line_at=grew_at(record, run, learnt),
+        log_spoke_at=spoke_at(record, run, learnt),
         age_s=age,
         stuck_pids=run.pids if verdict.state is EngineState.STUCK else (),
         stale_of=stale,

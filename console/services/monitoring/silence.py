@@ -57,7 +57,7 @@ def held_up(
                 words = f"waits for {last.id}, {at_words(last)}" + (f", {_words(last, now)}" if silent else "")
                 found[engine.id] = replace(engine, held_up=words)
             elif _too_long(engine, longest, now):
-                found[engine.id] = replace(engine, held_up=_words(engine, now), silent_since=engine.log_line_at)
+                found[engine.id] = replace(engine, held_up=_words(engine, now), silent_since=engine.log_spoke_at)
     return found
 
 
@@ -91,7 +91,7 @@ def _too_long(engine: EngineSnapshot, longest: Mapping[str, float], now: float) 
 
 
 def _silence(engine: EngineSnapshot, now: float) -> float:
-    return 0.0 if engine.log_line_at is None else now - engine.log_line_at
+    return 0.0 if engine.log_spoke_at is None else now - engine.log_spoke_at
 
 
 def _words(engine: EngineSnapshot, now: float) -> str:

@@ -96,7 +96,7 @@ def _silences(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Ale
         last = slowest(mine)
         more = f" and {len(mine) - 1} more" if len(mine) > 1 else ""
         title = f"{group}: start held up, {last.id}{more} silent {at_words(last)}"
-        text = f"{last.id} on {last.node}: its log has said nothing for longer than usual ({last.held_up})"
+        text = f"{last.id} on {last.node}: its log has said nothing new for longer than usual ({last.held_up})"
         names = tuple(each.id for each in mine)
         remedy = f"see logs {last.id}; where it hangs, restart it with its group"
         yield Alert(f"silent/{group}", "warning", title, snapshot.at, text, remedy, names)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from console.advice.matcher import Hit, Matcher
-from console.advice.signatures import Signature, joined, load_signatures, of_fact
+from console.advice.signatures import Signature, joined, load_signatures, of_fact, waiting_words
 from console.advice.timeline import (
     PEER_DEAD,
     TOGETHER_S,
@@ -141,6 +141,7 @@ class DiagnosisWatch:
                 self._signatures = joined(self._signatures, await asyncio.to_thread(load_signatures, self._own))
             except FileError as error:
                 self._monitor.note(EventLevel.ERROR, f"own signatures are not used: {clean(str(error))}")
+        self._monitor.following.heed(waiting_words(self._signatures))
         while True:
             await self._read()
             self.tell(time.time())
