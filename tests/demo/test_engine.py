@@ -84,6 +84,38 @@ async def test_headless_ranks_open_no_port_and_the_head_spreads_over_all(bench: 
     assert await head.ends() == 0
 
 
+async def test_the_parts_of_an_engine_load_together_and_a_dead_part_ends_it_in_its_next_step(bench: Bench) -> None:
+    common = ["--nnodes", "2", "--master-addr", bench.addresses[0], "--master-port", "29501", "-tp", "4"]
+    part = bench.serve(1, *common, "--node-rank", "1", "--headless")
+    await part.says("headless multiproc executor, with head node address")
+    assert not part.pids("VLLM::")
+    head = bench.serve(0, *common, "--node-rank", "0")
+    await head.says(READY)
+    assert [len(each.pids(r"VLLM::Worker_TP\d")) for each in (head, part)] == [2, 2]
+    assert (part.pids("VLLM::EngineCore"), (await part.get("/health"))[0]) == ([], 0)
+    assert "init engine" not in part.text()
+    assert (await head.post("/v1/completions", {"prompt": "x", "max_tokens": 1}))[0] == 200
+    os.kill(part.pids("VLLM::Worker_TP3")[0], signal.SIGKILL)
+    assert await part.ends() == 0
+    assert "Worker proc VllmWorker-3 died unexpectedly, shutting down executor." in part.text()
+    assert (await head.get("/health"))[0] == 200
+    assert (await head.post("/v1/completions", {"prompt": "x", "max_tokens": 1}))[0] != 200
+    assert await head.ends() == 0
+
+
+async def test_a_part_outlives_the_first_and_ends_when_it_is_told_to(bench: Bench) -> None:
+    common = ["--nnodes", "2", "--master-addr", bench.addresses[0], "--master-port", "29501", "-tp", "2"]
+    head = bench.serve(0, *common, "--node-rank", "0")
+    part = bench.serve(1, *common, "--node-rank", "1", "--headless")
+    await head.says(READY)
+    head.process.terminate()
+    assert await head.ends() == 0
+    assert part.process.poll() is None
+    part.process.terminate()
+    assert await part.ends() == 0
+    assert holdings(bench.directory(1)) == ()
+
+
 async def test_several_api_servers_share_the_port(bench: Bench) -> None:
     engine = bench.serve(0, "-dp", "2", "-tp", "1")
     await engine.says("Waiting for API servers to complete")

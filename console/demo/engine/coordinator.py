@@ -83,16 +83,16 @@ class Coordinator:
         self._parent.send({"error": text})
 
     def _greet(self, line: Line, message: Message) -> None:
-        rank = int(str(message["hello"]))
+        rank, parts = int(str(message["hello"])), self._launch.parts
         headless, remote = bool(message["headless"]), message["process"] != os.getppid()
         where = "remote" if remote else "local"
-        if rank >= self._launch.dp_size:
+        if rank >= self._launch.members:
             self._refuse(f"Message from engine with unexpected data parallel rank: {rank}")
         elif rank in self._ranks:
             self._refuse(f"Unexpected HELLO message for {where} engine {rank} in CoreEngineState.CONNECTED state.")
-        elif remote and not headless and self._launch.balance == "internal":
+        elif remote and not headless and parts == 1 and self._launch.balance == "internal":
             self._refuse(f"Remote engine {rank} must use --headless unless in external or hybrid dp lb mode")
-        elif remote and headless and self._launch.balance != "internal":
+        elif remote and headless and parts == 1 and self._launch.balance != "internal":
             self._refuse(f"Remote engine {rank} must not use --headless in external or hybrid dp lb mode")
         elif message["agreement"] != self._launch.agreement():
             self._refuse(
@@ -104,16 +104,18 @@ class Coordinator:
         else:
             self._unknown.discard(line)
             self._ranks[rank] = line
-            if len(self._ranks) == self._launch.dp_size:
+            if len(self._ranks) == self._launch.members:
                 for known in self._ranks.values():
                     known.send({"init": True})
 
     def _count(self, message: Message) -> None:
         self._ready[int(str(message["ready"]))] = message
-        if len(self._ready) < self._launch.dp_size:
+        if len(self._ready) < self._launch.members:
             return
         Log().info("coordinator.py:255", "All engine subscriptions received by DP coordinator")
-        cores = {str(rank): [ready["host"], ready["port"]] for rank, ready in self._ready.items()}
+        cores = {
+            str(ready["rank"]): [ready["host"], ready["port"]] for ready in self._ready.values() if "host" in ready
+        }
         for line in self._ranks.values():
             line.send({"go": cores})
         self._selector.unregister(self._listener)

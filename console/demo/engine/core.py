@@ -24,6 +24,11 @@ from console.demo.engine.worker import Place, Worker
 from console.demo.tools.node import DemoNode
 
 HANDSHAKE_S = 300.0
+JOIN_S = 1800.0
+"""How long torch.distributed waits for the parts of an engine to join (its default for a process group)."""
+_NOBODY_JOINED = (
+    "torch.distributed.DistStoreError: Timed out after {limit} seconds waiting for clients. 1/{all} clients joined."
+)
 LEAST_HANDSHAKE_S = 15.0
 """The sped-up limit never gets shorter: the ranks of a test start one after the other on a busy machine."""
 
@@ -35,7 +40,7 @@ class EngineCore:
         self, launch: Launch, node: DemoNode, rank: int, local: int, parent: socket.socket, faults: Faults
     ) -> None:
         name = f"EngineCore_DP{rank}" if launch.dp_size > 1 else "EngineCore"
-        self._seat = Seat(launch, node, rank, local, faults, os.getppid(), Log(name))
+        self._seat = Seat(launch, node, rank, local, faults, os.getppid(), Log("" if launch.part else name))
         self._parent = Line(parent)
 
     def run(self) -> int:
@@ -60,13 +65,15 @@ class EngineCore:
     def _meet(self) -> None:
         """Handshake with the node of rank 0: silent until every rank of the group is there."""
         launch = self._seat.launch
-        if launch.dp_size == 1:
+        if launch.members == 1:
             return
-        limit = max(self._seat.node.seconds(HANDSHAKE_S), LEAST_HANDSHAKE_S)
+        limit = max(self._seat.node.seconds(HANDSHAKE_S if launch.parts == 1 else JOIN_S), LEAST_HANDSHAKE_S)
         deadline = time.monotonic() + (0.0 if self._seat.faults.has("handshake") else limit)
         while True:
             if self._greet(deadline):
                 return
+            if time.monotonic() >= deadline and launch.parts > 1:
+                raise CoreFailed(_NOBODY_JOINED.format(all=launch.parts * launch.dp_size, limit=int(JOIN_S)))
             if time.monotonic() >= deadline:
                 raise CoreFailed(
                     "RuntimeError: Did not receive response from front-end process within 5 minutes",
@@ -79,13 +86,13 @@ class EngineCore:
         more)."""
         launch = self._seat.launch
         try:
-            link = socket.create_connection((launch.dp_address, launch.rpc_port), timeout=1.0)
+            link = socket.create_connection(launch.meeting, timeout=1.0)
         except OSError:
             return False
         link.settimeout(None)
         hub = Line(link)
         hub.send({
-            "hello": self._seat.rank,
+            "hello": self._seat.member,
             "headless": launch.headless,
             "process": self._seat.process,
             "agreement": launch.agreement(),
@@ -112,24 +119,29 @@ class EngineCore:
             f" quantization={launch.args.quantization}, enforce_eager={launch.eager},"
             f" served_model_name={launch.names[0]}",
         )
-        devices = launch.devices_of(self._seat.local)
-        if len(devices) < launch.tensor_parallel or any(device >= self._seat.node.devices for device in devices):
-            first = self._seat.local * launch.tensor_parallel
-            raise CoreFailed(
-                f"RuntimeError: Error setting ASCEND_RT_VISIBLE_DEVICES: local range: [{first},"
-                f" {first + launch.tensor_parallel})"
-                f' base value: "{",".join(str(device) for device in launch.devices)}"',
-                (("v1/engine/utils.py", 168, "set_device_control_env_var", "raise Exception("),),
-            )
-        time.sleep(self._seat.node.seconds(7))
-        port = 20000 + (os.getpid() * 7) % 30000
-        for index, device in enumerate(devices):
-            self._fork_worker(index, device, f"{launch.dp_address}:{port}")
-        self._await_workers()
+        self._start_workers()
         tokens = 388_000
         self._seat.log.info("kv_cache_utils.py:1710", f"GPU KV cache size: {tokens:,} tokens")
         text = f"Maximum concurrency for {launch.max_len:,} tokens per request: {tokens / launch.max_len:.2f}x"
         self._seat.log.info("kv_cache_utils.py:1711", text)
+
+    def _start_workers(self) -> None:
+        """Fork the rank's workers on this node and wait until they have loaded."""
+        launch = self._seat.launch
+        devices = launch.devices_of(self._seat.local)
+        if len(devices) < launch.local_width or any(device >= self._seat.node.devices for device in devices):
+            first = self._seat.local * launch.local_width
+            raise CoreFailed(
+                f"RuntimeError: Error setting ASCEND_RT_VISIBLE_DEVICES: local range: [{first},"
+                f" {first + launch.local_width})"
+                f' base value: "{",".join(str(device) for device in launch.devices)}"',
+                (("v1/engine/utils.py", 168, "set_device_control_env_var", "raise Exception("),),
+            )
+        time.sleep(self._seat.node.seconds(7))
+        host, port = launch.meeting if launch.parts > 1 else (launch.dp_address, 20000 + (os.getpid() * 7) % 30000)
+        for index, device in enumerate(devices, launch.part * launch.local_width):
+            self._fork_worker(index, device, f"{host}:{port}")
+        self._await_workers()
 
     def _fork_worker(self, index: int, device: int, master: str) -> None:
         ours, theirs = socket.socketpair()
@@ -208,7 +220,7 @@ class EngineCore:
         host, port = listener.getsockname()
         cores: dict[str, object] = {str(self._seat.rank): [host, port]}
         if self._seat.hub is not None:
-            self._seat.hub.send({"ready": self._seat.rank, "host": host, "port": port})
+            self._seat.hub.send({"ready": self._seat.member, "rank": self._seat.rank, "host": host, "port": port})
             cores = self._await_go(self._seat.hub)
         self._parent.send({"up": self._seat.rank, "cores": cores})
         return listener

@@ -3,8 +3,8 @@
 Put a name (and, where it says so, a number) into a file of the node's `fail` folder (`demo --serve` says where it is),
 or, before the demo begins, into `DSV4_DEMO_FAIL` as `SELECTOR:NAME,SELECTOR:NAME` (a bare `NAME` means every engine).
 The file's name is the selector: `all`, `port-7100`, `dp-3`, a role (`prefill`, `decode`, `mixed`) or `ROLE-RANK`
-(`decode-3`). Failures marked "live" are read again every second, so a serving engine can be broken; the others are
-read at the start.
+(`decode-3`; `decode-3.1` is a further part of an engine that spans nodes). Failures marked "live" are read again every
+second, so a serving engine can be broken; the others are read at the start.
 """
 
 from __future__ import annotations
@@ -67,9 +67,10 @@ class Faults:
         return self.found.get(kind) or default
 
 
-def selectors(role: str, rank: int, port: int) -> frozenset[str]:
-    """The names by which an engine can be meant."""
-    return frozenset({"all", f"port-{port}", f"dp-{rank}", role, f"{role}-{rank}"})
+def selectors(role: str, rank: int, port: int, part: int = 0) -> frozenset[str]:
+    """The names by which an engine, or a further part of one, can be meant."""
+    own = {f"{role}-{rank}.{part}"} if part else {f"port-{port}", f"{role}-{rank}"}
+    return frozenset({"all", f"dp-{rank}", role} | own)
 
 
 def faults_of(directory: Path, environment: Mapping[str, str], names: frozenset[str]) -> Faults:

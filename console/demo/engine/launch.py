@@ -15,6 +15,7 @@ from console.demo.tools.node import DemoNode
 
 Balance = Literal["single", "internal", "external", "hybrid"]
 DEFAULT_RPC_PORT: Final = 29550
+DEFAULT_MASTER_PORT: Final = 29501
 READY_TIMEOUT_S: Final = 600.0
 
 
@@ -34,10 +35,16 @@ class Launch:
     local_ranks: int
     api_servers: int
     tensor_parallel: int
-    """Processes of one rank: TP × PP × PCP."""
+    """Processes of one rank on all its nodes: TP × PP × PCP."""
+    parts: int
+    """Nodes that one rank spans."""
+    part: int
+    """Which of them this is."""
     devices: tuple[int, ...]
     dp_address: str
     rpc_port: int
+    master: tuple[str, int]
+    """Where the parts of ranks that span nodes meet."""
     max_len: int
     max_seqs: int
     utilization: float
@@ -63,9 +70,24 @@ class Launch:
         """Whether it carries rank 0, and so the coordinator."""
         return self.first_rank == 0 and not self.headless
 
+    @property
+    def local_width(self) -> int:
+        """Processes of one rank on this node."""
+        return self.tensor_parallel // self.parts
+
+    @property
+    def members(self) -> int:
+        """Processes that meet before anything is loaded: the cores of all ranks, and the further parts of each."""
+        return self.dp_size * self.parts
+
+    @property
+    def meeting(self) -> tuple[str, int]:
+        """Where they meet."""
+        return self.master if self.parts > 1 else (self.dp_address, self.rpc_port)
+
     def devices_of(self, local: int) -> tuple[int, ...]:
         """Devices of its n-th rank."""
-        return self.devices[local * self.tensor_parallel : (local + 1) * self.tensor_parallel]
+        return self.devices[local * self.local_width : (local + 1) * self.local_width]
 
     def seconds(self, variable: str, default: float) -> float:
         """A time limit from the environment."""
@@ -85,6 +107,7 @@ class Launch:
         same = [
             self.dp_size,
             self.tensor_parallel,
+            self.parts,
             self.expert_parallel,
             self.args.enable_eplb,
             self.args.all2all_backend,
@@ -96,6 +119,8 @@ def resolve(args: argparse.Namespace, node: DemoNode, environment: Mapping[str, 
     """The command's meaning on this node."""
     size = args.data_parallel_size or 1
     balance, first, local, switched = _balance(args, size)
+    parts = (args.nnodes or 1) // (size // local) or 1
+    node_rank = args.node_rank or 0
     width = (
         (args.tensor_parallel_size or 1)
         * (args.pipeline_parallel_size or 1)
@@ -114,13 +139,16 @@ def resolve(args: argparse.Namespace, node: DemoNode, environment: Mapping[str, 
         headless=args.headless,
         balance=balance,
         dp_size=size,
-        first_rank=first,
+        first_rank=first or (node_rank // parts if parts > 1 else 0),
         local_ranks=local,
         api_servers=_api_servers(args, balance, size, local),
         tensor_parallel=width,
+        parts=parts,
+        part=node_rank % parts,
         devices=_devices(node, environment),
         dp_address=args.data_parallel_address or "127.0.0.1",
         rpc_port=args.data_parallel_rpc_port or DEFAULT_RPC_PORT,
+        master=(args.master_addr or "127.0.0.1", args.master_port or DEFAULT_MASTER_PORT),
         max_len=args.max_model_len if (args.max_model_len or 0) > 0 else 1048576,
         max_seqs=args.max_num_seqs or 256,
         utilization=0.92 if args.gpu_memory_utilization is None else args.gpu_memory_utilization,

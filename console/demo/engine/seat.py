@@ -75,6 +75,11 @@ class Seat:
     """Whether the group was computing when it left: a step of every other rank fails then, else their next."""
     workers: list[Child] = field(default_factory=list)
 
+    @property
+    def member(self) -> int:
+        """Its number among all that meet: the rank, or with several parts each counts."""
+        return self.rank * self.launch.parts + self.launch.part
+
     def listen_hub(self) -> bool:
         """Read what the coordinator says; whether it is gone."""
         if self.hub is None:

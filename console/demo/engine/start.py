@@ -26,6 +26,7 @@ from console.demo.engine.failures import selectors as names_of
 from console.demo.engine.flags import Refusal, parse, parser
 from console.demo.engine.launch import READY_TIMEOUT_S, Launch, resolve
 from console.demo.engine.lines import Frame, Log, traceback
+from console.demo.engine.part import HeadlessPart
 from console.demo.engine.seat import gone, leave
 from console.demo.engine.serving import ApiServer
 from console.demo.engine.wire import Line
@@ -66,7 +67,7 @@ class Serve:
     def __init__(self, launch: Launch, node: DemoNode) -> None:
         self._launch = launch
         self._node = node
-        known = names_of(launch.role, launch.first_rank, launch.port)
+        known = names_of(launch.role, launch.first_rank, launch.port, launch.part)
         self._faults = faults_of(node.directory, launch.environment, known)
         self._log = Log("APIServer" if launch.api_servers == 1 else "")
         self._socket: socket.socket | None = None
@@ -80,6 +81,8 @@ class Serve:
         """The whole life of the command; its exit code."""
         try:
             self._prepare()
+            if self._launch.part:
+                return HeadlessPart(self._launch, self._node, self._faults).run()
             addresses = self._await_cores()
         except LaunchFailed as failure:
             self._log.raw(traceback((*_MAIN, *failure.frames), str(failure)))
@@ -116,6 +119,8 @@ class Serve:
                 f" '{launch.model}'. Use `repo_type` argument if needed."
             )
         self._tell_config()
+        if launch.part:
+            return
         if launch.headless:
             where = f"tcp://{launch.dp_address}:{launch.rpc_port}"
             text = (
@@ -123,7 +128,7 @@ class Serve:
                 f" address {where}."
             )
             log.info("serve.py:201", text)
-        elif launch.dp_size > 1 and launch.leads:
+        elif launch.members > 1 and launch.leads:
             self._start_coordinator()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
@@ -191,15 +196,16 @@ class Serve:
 
     def _start_coordinator(self) -> None:
         launch = self._launch
-        path = f"tcp://{launch.dp_address}:{launch.rpc_port}"
-        own = launch.dp_address in (self._node.address, "127.0.0.1", "localhost")
+        host, port = launch.meeting
+        path = f"tcp://{host}:{port}"
+        own = host in (self._node.address, "127.0.0.1", "localhost")
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         frames: tuple[Frame, ...] = (("v1/engine/utils.py", 1062, "launch_core_engines", "with zmq_socket_ctx("),)
         if self._faults.has("address") or not own:
             raise LaunchFailed(f"zmq.error.ZMQError: Cannot assign requested address (addr='{path}')", frames)
         try:
-            listener.bind((launch.dp_address, launch.rpc_port))
+            listener.bind((host, port))
             listener.listen(256)
         except OSError as error:
             raise LaunchFailed(f"zmq.error.ZMQError: {error.strerror} (addr='{path}')", frames) from error
@@ -248,7 +254,7 @@ class Serve:
             selector.register(self._coordinator, selectors.EVENT_READ, None)
         limit = self._node.seconds(launch.seconds("VLLM_ENGINE_READY_TIMEOUT_S", READY_TIMEOUT_S))
         deadline = time.monotonic() + (0.0 if self._faults.has("ready-timeout") else max(limit, _LEAST_READY_S))
-        met, addresses = launch.dp_size == 1, dict[int, tuple[str, int]]()
+        met, addresses = launch.members == 1, dict[int, tuple[str, int]]()
         waiting = set(lines)
         while waiting:
             if self._terminated and met:
