@@ -33,7 +33,7 @@ def engine_count(names: Sequence[str]) -> int:
     return len({whole_engine(name) for name in names})
 
 
-def counted(names: Sequence[str]) -> str:
+def engine_words(names: Sequence[str]) -> str:
     """`3 engines`, or `1 engine in 2 parts` where some of these are parts of one."""
     count = engine_count(names)
     parts = f" in {len(names)} parts" if len(names) > count else ""

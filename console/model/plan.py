@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from console.model.deployment import Deployment, counted
+from console.model.deployment import Deployment, engine_words
 from console.model.findings import Finding, Severity
 from console.model.payload import (
     AssignmentChange,
@@ -136,7 +136,7 @@ class Plan:
         nodes = {step.node for step in self.steps}
         if self.process:
             return str(self.process)
-        return counted(self.engines) if self.engines else f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}"
+        return engine_words(self.engines) if self.engines else f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}"
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import TYPE_CHECKING, Literal, cast
 
-from console.model.deployment import counted
+from console.model.deployment import engine_words
 from console.model.errors import Busy, ConsoleError, UsageError
 from console.model.plan import Plan, PlanResult, StepEvent, Verb
 from console.model.snapshot import LinkState
@@ -64,7 +64,7 @@ class EngineActs:
                 screen.notify("no engine here: give the node to a group first (a)", severity="warning", markup=False)
             return
         operator = screen.console.session.operator
-        target = counted(chosen)
+        target = engine_words(chosen)
         self.offer(verb, target, lambda: operator.prepare(verb, chosen), asked=chosen, marks=marks)
 
     def end(self, verb: Literal["stop", "force"], node: str, pid: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from console.model.deployment import counted
+from console.model.deployment import engine_words
 from screens.acting.naming import engines_named
 from screens.lines import shown
 from screens.panes.roles import RolePane
@@ -43,7 +43,7 @@ class LiveChanges:
             return
         operator = self._screen.console.session.operator
         marks = frozenset() if engines else self._screen.grid.view.marks
-        words = f"{counted(chosen)} and the rest of their groups"
+        words = f"{engine_words(chosen)} and the rest of their groups"
         self._screen.engine_acts.offer(
             "restart", words, lambda: operator.prepare("restart", chosen, in_turn=True), marks=marks
         )

@@ -92,7 +92,9 @@ def hbm_share(devices: Iterable[Device]) -> float | None:
 
 
 def rank_words(engines: Sequence[EngineSnapshot], ranks: Sequence[str]) -> str:
-    """Data-parallel ranks of a node in short: `0`, `0-7`."""
+    """Data-parallel ranks of a node in short: `0`, `0-7`; `0.1` for a further part of an engine that spans nodes."""
+    if parts := [engine for engine in engines if engine.part and engine.id in ranks]:
+        return ",".join(f"{engine.dp_rank}.{engine.part}" for engine in parts)
     numbers = sorted({engine.dp_rank for engine in engines if engine.id in ranks})
     if not numbers:
         return ""

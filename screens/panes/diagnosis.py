@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from console.model.deployment import engine_words
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState
 from screens.actions import BY_ID, bindings
 from screens.lines import Line, Row, counted, fit, length, shown, wrap
@@ -107,8 +108,8 @@ def _act(each: Diagnosis, picture: ClusterSnapshot) -> list[tuple[str, str]]:
     if engine.state is EngineState.STUCK:
         return [("force", f"ends what is left of {shown(engine.id)}")]
     if engine.state in _ENDED or "restart" in each.remedy.casefold():
-        peers = sum(1 for other in picture.engines.values() if other.group == engine.group) if engine.group else 1
-        name = f"{shown(engine.group)}: {counted(peers, 'engine')}" if engine.group and peers > 1 else shown(engine.id)
+        peers = [name for name, other in picture.engines.items() if engine.group and other.group == engine.group]
+        name = f"{shown(engine.group)}: {engine_words(peers)}" if len(peers) > 1 else shown(engine.id)
         # The same settings fail the same way: a restart that the remedy does not name comes after it.
         after = "" if not each.remedy or "restart" in each.remedy.casefold() else ", once that is done"
         return [("restart", f"restarts {name}{after}")]

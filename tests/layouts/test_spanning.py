@@ -9,7 +9,7 @@ import pytest
 from console.cli.main import main
 from console.commands.serve import proxy_command, serve_command
 from console.model.cluster import Cluster
-from console.model.deployment import Assignment, Deployment, Rank, counted, whole_engine
+from console.model.deployment import Assignment, Deployment, Rank, engine_words, whole_engine
 from console.model.errors import UsageError
 from console.model.layout import Layout
 from console.rules import check
@@ -171,5 +171,5 @@ def test_the_table_shows_the_parts_and_where_they_meet(tmp_path: object, capsys:
 def test_the_parts_of_one_engine_are_counted_once() -> None:
     assert whole_engine("other/mixed-0.12@n3") == "other/mixed-0@n3"
     assert whole_engine("v4.1-0") == "v4.1-0"
-    assert counted(("mixed-0", "mixed-0.1")) == "1 engine in 2 parts"
-    assert counted(("mixed-0", "decode-0", "decode-1")) == "3 engines"
+    assert engine_words(("mixed-0", "mixed-0.1")) == "1 engine in 2 parts"
+    assert engine_words(("mixed-0", "decode-0", "decode-1")) == "3 engines"

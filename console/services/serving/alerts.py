@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from console.commands.masking import masked_text
 from console.model.alert import Alert, Level
+from console.model.deployment import engine_count
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState, LinkState
 from console.services.monitoring.silence import at_words, slowest
 
@@ -76,8 +77,8 @@ def _groups(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Alert
         bad = broken or [each for each in mine if each.state is EngineState.DEGRADED and each.id not in spared]
         if bad:
             word = str(bad[0].state) if len({each.state for each in bad}) == 1 else "broken"
-            title = f"{group}: {len(bad)} of {len(mine)} engines {word}"
             names = tuple(each.id for each in bad)
+            title = f"{group}: {engine_count(names)} of {engine_count([each.id for each in mine])} engines {word}"
             why = next((each for each in snapshot.diagnoses if each.first and each.engine in names), None)
             lead = next((each for each in bad if why is not None and each.id == why.engine), bad[0])
             # Text and remedy are of one fault: the state may be laid to another than the log tells of.
