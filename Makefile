@@ -25,7 +25,7 @@ lint: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 test: lint  ## everything the CI runs
-	FAILED_FILES=build/failed-files $(BIN)/pytest -n $(WORKERS) --dist loadfile
+	FAILED_FILES=build/failed-files $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 again: $(VENV)/.ready  ## the test files that failed in the last `make test`, alone
 	xargs -r $(BIN)/pytest < build/failed-files

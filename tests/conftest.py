@@ -1,6 +1,7 @@
 """Settings for every test: hypothesis without a time limit (the machine may be busy), and repeatable where CI runs it.
 
-Also says which files had failures, for whoever runs those again (`make again`).
+Also has the files begin first that take longest, so that no worker is left alone with one at the end, and says which files
+had failures, for whoever runs those again (`make again`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,17 @@ from hypothesis import settings
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+LONGEST_FIRST = ("tests/e2e/", "tests/serving/", "tests/screens/test_monkey")
+"""Files by the begin of their path; each of them waits for real processes, or presses thousands of keys."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the longest files to the front; the rest keeps its order."""
+    places = len(LONGEST_FIRST)
+    items.sort(
+        key=lambda item: next((at for at, name in enumerate(LONGEST_FIRST) if item.nodeid.startswith(name)), places)
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

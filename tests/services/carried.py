@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from console.journal import Journal
 from console.model.cluster import Cluster
 from console.model.deployment import Deployment
-from console.model.run import RunKey, RunState, RunVerdict, Sample, StopResult
+from console.model.run import LogChunk, RunKey, RunState, RunVerdict, Sample, StopResult
 from console.model.snapshot import Grade, Link, LinkState, Rung
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
@@ -24,6 +24,7 @@ from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
 from tests.probes.captures import capture
 from tests.services.deployments import ASSIGNMENT, LAYOUT
+from tests.services.test_monitor import READY_LOG
 
 SECRET = "sk-neverinajournal0123456789"
 NAMED = "e1"
@@ -82,13 +83,21 @@ class Nodes:
         self.operator = Operator(self.monitor, links, self.journal, who="me@here", roles=self.roles)
         for name in deployment.cluster.nodes:
             self.monitor.on_link(name, Link(LinkState.UP, time.time()))
+            self.monitor.on_sample(name, Sample(host_probe().name, time.time(), 0.1, 0, b"== end\n"))
+            self.table(name)
             self.report(name)
 
+    def table(self, node: str) -> None:
+        """Every device of a node is idle."""
+        table = capture("npu", "a3_info_25.5.0_card5_absent.txt")
+        self.monitor.on_sample(node, Sample(info_probe().name, time.time(), 0.0, 0, table))
+
     def report(self, node: str) -> None:
-        """The node lists its runs; whoever runs answers over HTTP."""
+        """The node lists its runs and sends their logs; whoever runs answers over HTTP."""
         self.monitor.on_runs(node, tuple(self.runs[node].values()), (), time.time())
         for key, run in self.runs[node].items():
             if run.verdict is RunVerdict.RUNNING:
+                self.monitor.on_log(node, LogChunk(key, 0, READY_LOG, len(READY_LOG)))
                 self.monitor.learnt(key).rungs = (Rung("http", Grade.OK, ""), Rung("model", Grade.OK, ""))
         self.monitor.publish()
 
@@ -117,8 +126,7 @@ class NodeOf:
 
     async def probe_now(self, name: str) -> None:
         """Every device is idle."""
-        table = capture("npu", "a3_info_25.5.0_card5_absent.txt")
-        self._nodes.monitor.on_sample(self._name, Sample(info_probe().name, time.time(), 0.0, 0, table))
+        self._nodes.table(self._name)
 
     async def prepare(
         self,
@@ -133,9 +141,16 @@ class NodeOf:
         return "ext4"
 
     async def commit(self, key: RunKey) -> RunState:
-        """It runs, and a log that has not been read yet is no proof against it."""
+        """It runs, and its log says at once that it is ready."""
         spec = next(each.spec for each in self._nodes.done.written if each.key == key)
-        state = RunState(key, RunVerdict.RUNNING, pid=4711, started_at=time.time(), log_size=10, spec=cast(dict, spec))  # type: ignore[type-arg]
+        state = RunState(
+            key,
+            RunVerdict.RUNNING,
+            pid=4711,
+            started_at=time.time(),
+            log_size=len(READY_LOG),
+            spec=cast(dict[str, Any], spec),
+        )
         self._nodes.done.launched.append((self._name, key))
         self._nodes.runs[self._name][key] = state
         if key.engine == "proxy":
@@ -167,6 +182,9 @@ class NodeOf:
     async def lease(self, deployment: str, act: str, **fields: object) -> Mapping[str, object]:
         """Nobody else is at work."""
         return {"lease": None}
+
+    def credit(self, key: RunKey, size: int) -> None:
+        """More of a log may be sent; all of it was."""
 
     def follow(self, key: RunKey, offset: int, fingerprint: bytes) -> None:
         """No log grows."""
