@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from console.advice.signatures import load_signatures
 from console.cli.main import main
 from console.probes.foreign_log import decoded
+from console.probes.log_time import written
 from console.services.serving.log_files import LogText, diagnose
 from tests.advice.field_logs import field_logs
 
@@ -275,3 +276,18 @@ def test_any_bytes_are_read(lines: list[bytes]) -> None:
     if text is not None:
         told = diagnose([LogText("a.log", "a", text, 0.0), LogText("b.log", "a", text[::-1], 1.79e9)], SIGNATURES)
         assert all(1 <= each.line <= text.count("\n") + 1 for each in told.causes)
+
+
+def test_line_and_time_of_a_cause_are_of_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrapper's consequence was shown with its own time at the line that another cause stands on."""
+    compared = 0
+    for name, log in LOGS.items():
+        path = tmp_path / f"{name}.log"
+        path.write_text(log.text, encoding="utf-8")
+        lines = log.text.splitlines()
+        for cause in _run(str(path), capsys=capsys)[1].get("causes", ()):
+            line = lines[cause["line"] - 1]
+            if cause["time"] and written(line.encode()):
+                assert cause["time"] in line, (name, cause)
+                compared += 1
+    assert compared > 20

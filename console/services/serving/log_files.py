@@ -6,7 +6,7 @@ Needs no cluster. Reading files from disk is the command's job.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from console.advice.matcher import Hit, Matcher
@@ -156,7 +156,9 @@ def _told(logs: Sequence[_Log], signatures: Sequence[Signature], now: float) -> 
     ranks = [RankHits(name, "", _hits(log, rank, signatures, now), log.clock) for name, (log, rank) in places.items()]
     witnesses = timeline(ranks)
     first = first_cause(witnesses, dict(_ends(places)))
-    made = [(each, _cause(*places[each.rank], each, each is first)) for each in witnesses]
+    plain = [each for each in witnesses if not each.hit.signature.wrapper]
+    told = {(places[each.rank][0].file, places[each.rank][1].stream.number(each.hit.offset)) for each in plain}
+    made = [(each, _cause(*places[each.rank], each, each is first, told)) for each in witnesses]
     serious = [(each, cause) for each, cause in made if each.hit.signature.severity != "advice"]
     known = {cause.file for _, cause in serious}
     return FileDiagnosis(
@@ -208,8 +210,14 @@ def _dated(hit: Hit, stream: Stream) -> Hit:
     return replace(hit, time=carried) if carried else hit
 
 
-def _cause(log: _Log, rank: _Rank, witness: Witness, first: bool) -> FileCause:
-    line = rank.stream.number(witness.hit.offset)
-    if witness.hit.signature.wrapper:
-        line = log.line(log.said.first_error_offset) or line
-    return FileCause(diagnosis_of(witness, first, log.said.first_error), log.file, line, witness.hit.time)
+def _cause(log: _Log, rank: _Rank, witness: Witness, first: bool, told: Collection[tuple[str, int]]) -> FileCause:
+    """A witness with its place: line, text and time are of one line.
+
+    Of a wrapper that is the line which tells more, unless another cause stands there (`told`: file and line of those).
+    """
+    hit, said = witness.hit, log.said
+    line, time, telling = rank.stream.number(hit.offset), hit.time, ""
+    more = log.line(said.first_error_offset)
+    if hit.signature.wrapper and more is not None and (log.file, more) not in told:
+        line, time, telling = more, said.first_error_at or log.stream.stamp(more), said.first_error
+    return FileCause(diagnosis_of(witness, first, telling), log.file, line, time)
