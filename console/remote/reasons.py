@@ -46,6 +46,8 @@ class Way:
     identity: str = ""
     config: str = ""
     """The SSH configuration, where it is not the usual one."""
+    passed_over: tuple[str, ...] = ()
+    """Default keys that were not offered, because others may read them."""
 
     def command(self) -> str:
         """The `ssh` that tries the same."""
@@ -92,6 +94,9 @@ def _login(error: asyncssh.PermissionDenied, way: Way, offered: Collection[str])
         text = f"{way.place} takes {' or '.join(sorted(offered))} only; only keys and agents are used"
         hint = f"allow PubkeyAuthentication in its sshd_config, and add the key: ssh-copy-id; then try: {way.command()}"
         return DialError(text, blocked=True, hint=hint)
+    if way.passed_over:
+        text = f"{way.place} refused the login; not offered, because others can read it: {', '.join(way.passed_over)}"
+        return DialError(text, blocked=True, hint=shlex.join(["chmod", "600", *way.passed_over]))
     hint = f"check user and identity: {way.command()}; a key with a passphrase counts only from an agent (ssh-add)"
     return DialError(f"{way.place} refused the login: {error.reason}", blocked=True, hint=hint)
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shlex
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import asyncssh
 
 from console.model.cluster import Cluster, Node, SshFiles
 from console.model.errors import ConsoleError, UsageError
+from console.remote.key_files import OnlyThese, default_keys, refused
 from console.remote.known_hosts import KnownHosts
 from console.remote.reasons import CONNECT_S, DialError, Way, entry, why_not
 
@@ -150,6 +150,7 @@ class Dialer:
             via=via or "",
             identity=node.identity or "",
             config="" if self._cluster.ssh.config == SshFiles().config else self._cluster.ssh.config,
+            passed_over=default_keys()[1] if isinstance(options.kwargs.get("client_keys"), OnlyThese) else (),
         )
         async with self._gate, self._gates.setdefault((host, port), asyncio.Semaphore(HANDSHAKES_PER_SERVER)):
             connecting = asyncssh.connect(
@@ -220,33 +221,22 @@ class Dialer:
         if node.port is not None:
             extra["port"] = node.port
         if node.identity is not None:
-            if (refused := _private(Path(node.identity).expanduser())) is not None:
-                raise refused
-            extra["client_keys"] = [str(Path(node.identity).expanduser())]
-            extra["ignore_encrypted"] = (
-                True  # nobody can be asked for the passphrase; the agent may hold it, as for ssh -i
-            )
+            if (why := refused(Path(node.identity).expanduser())) is not None:
+                raise why
+            # nobody can be asked for the passphrase; the agent may hold it, as for ssh -i
+            extra |= {"client_keys": [str(Path(node.identity).expanduser())], "ignore_encrypted": True}
         try:
-            made: asyncssh.SSHClientConnectionOptions = await asyncssh.SSHClientConnectionOptions.construct(
-                host=node.host,
-                config=[str(config)] if config.is_file() else [],
-                known_hosts=self.known_hosts.load(),
-                encryption_algs=CIPHERS,
-                compression_algs=None,
-                connect_timeout=CONNECT_S,
-                login_timeout=LOGIN_S,
-                keepalive_interval=KEEPALIVE_S,
-                keepalive_count_max=KEEPALIVE_COUNT,
-                agent_forwarding=False,
-                disable_trivial_auth=True,
-                client_version="dsv4-console",
-                **extra,
-            )
-            named = made.config.get("IdentityFile", []) if node.identity is None else []
+            made = await self._constructed(node, config, extra)
+            if node.identity is not None:
+                return made
+            named = made.config.get("IdentityFile", [])
             for path in named if isinstance(named, list) else []:
-                if (refused := _private(Path(str(path)).expanduser())) is not None:
-                    raise refused
-            return made
+                if (why := refused(Path(str(path)).expanduser())) is not None:
+                    raise why
+            usable, open_ones = default_keys()
+            if named or not open_ones:
+                return made
+            return await self._constructed(node, config, {**extra, "client_keys": usable, "ignore_encrypted": True})
         except asyncssh.ConfigParseError as error:
             raise DialError(f"{config}: {error}", blocked=True, hint="correct the SSH configuration") from error
         except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, OSError) as error:
@@ -254,6 +244,26 @@ class Dialer:
             raise DialError(
                 text, blocked=True, hint="set `identity` to a readable private key, or use an agent"
             ) from error
+
+    async def _constructed(
+        self, node: Node, config: Path, extra: Mapping[str, object]
+    ) -> asyncssh.SSHClientConnectionOptions:
+        made: asyncssh.SSHClientConnectionOptions = await asyncssh.SSHClientConnectionOptions.construct(
+            host=node.host,
+            config=[str(config)] if config.is_file() else [],
+            known_hosts=self.known_hosts.load(),
+            encryption_algs=CIPHERS,
+            compression_algs=None,
+            connect_timeout=CONNECT_S,
+            login_timeout=LOGIN_S,
+            keepalive_interval=KEEPALIVE_S,
+            keepalive_count_max=KEEPALIVE_COUNT,
+            agent_forwarding=False,
+            disable_trivial_auth=True,
+            client_version="dsv4-console",
+            **extra,
+        )
+        return made
 
     async def _explain(
         self,
@@ -307,20 +317,6 @@ def _other_types(way: Way, types: Sequence[str]) -> DialError:
     look = shlex.join(["ssh-keyscan", "-p", str(way.port), "--", way.address])
     hint = f"find out why; what it offers ({look}) may go into known_hosts once it was compared on the machine itself"
     return DialError(text, blocked=True, hint=hint)
-
-
-def _private(path: Path) -> DialError | None:
-    """As ssh does: a key of ours that others may read is no key."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    if found.st_uid != os.getuid() or not found.st_mode & 0o077:
-        return None
-    text = (
-        f"{path} can be read by others (mode {found.st_mode & 0o777:04o}); ssh takes no such key, nor does the console"
-    )
-    return DialError(text, blocked=True, hint=shlex.join(["chmod", "600", str(path)]))
 
 
 def _jump_node(words: str, before: str | None) -> Node:

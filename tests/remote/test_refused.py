@@ -197,3 +197,28 @@ async def test_sudo_that_wants_a_terminal_says_which_line_helps(sshd: SshNodes, 
     assert link.state is LinkState.BLOCKED
     assert "requiretty" in link.reason
     assert "Defaults:root !requiretty" in link.hint
+
+
+async def test_a_default_key_that_others_may_read_is_passed_over_as_ssh_does(
+    sshd: SshNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    keys = tmp_path / ".ssh"
+    keys.mkdir(mode=0o700)
+    (keys / "id_ed25519").write_bytes(sshd.identity.read_bytes())
+    (keys / "id_ed25519").chmod(0o644)
+    cluster = sshd.cluster(identity=None)
+    link = await ended(cluster, tmp_path / "a")
+    assert link.state is LinkState.BLOCKED
+    assert f"because others can read it: {keys}/id_ed25519" in link.reason
+    assert link.hint == f"chmod 600 {keys}/id_ed25519"
+    make_key(keys / "id_rsa")
+    (keys / "id_ecdsa").write_bytes(sshd.identity.read_bytes())
+    (keys / "id_ecdsa").chmod(0o600)
+    async with linked(cluster, tmp_path / "b"):
+        pass
+    (keys / "id_ecdsa").unlink()
+    await asyncio.to_thread(subprocess.run, shlex.split(link.hint), check=True)
+    async with linked(cluster, tmp_path / "c"):
+        pass
