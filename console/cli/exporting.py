@@ -18,7 +18,10 @@ from console.services.exporting import FORMATS, ExportedFile
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `export`."""
     text = "write a deployment as shell folders, systemd units, LeaderWorkerSet manifests or an nginx configuration"
-    parser = subparsers.add_parser("export", help=text, description=text)
+    more = (
+        "Secrets such as API keys are in it unmasked, because it is to be run; files are readable by their owner only."
+    )
+    parser = subparsers.add_parser("export", help=text, description=f"{text}. {more}")
     parser.add_argument("--format", choices=tuple(FORMATS), default="sh")
     parser.add_argument(
         "--save", type=Path, metavar="DIR", help="write files there instead of stdout; DIR must be new or empty"
@@ -56,4 +59,4 @@ def _save(folder: Path, files: tuple[ExportedFile, ...], *, force: bool) -> None
     for file in files:
         path = folder / file.path
         save_text(path, file.text)
-        path.chmod(0o755 if file.executable else 0o644)
+        path.chmod(0o700 if file.executable else 0o600)

@@ -22,11 +22,13 @@ from console.probes.sanitize import clean
 from console.rules import capacity_notes, check
 from console.services.assigning.assignment import PLACEHOLDER, example
 
+UNMASKED = "-o json, jsonl and sh print secrets such as API keys unmasked, because their commands are to be run."
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `plan`."""
     text = "print every rank's environment and command, and what the rules say"
-    parser = subparsers.add_parser("plan", help=text, description=text)
+    parser = subparsers.add_parser("plan", help=text, description=f"{text}. {UNMASKED}")
     parser.add_argument(
         "engines", nargs="*", metavar="ENGINE", help="only these ranks (GROUP-DPRANK, `proxy`) or groups"
     )

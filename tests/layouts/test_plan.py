@@ -138,6 +138,31 @@ def test_engines_that_do_not_exist_are_told(capsys: pytest.CaptureFixture[str]) 
     assert "did you mean a3-pd?" in capsys.readouterr().err
 
 
+KEYED = """name: mine
+hardware: a3
+model: {path: /model, served_name: dsv4}
+args: {api-key: sk-only-for-clients}
+groups:
+  mixed: {role: mixed, nodes: 1, tensor_parallel: 16, data_parallel: {size: 1, per_node: 1, balance: external}, port: 7100}
+"""
+
+
+@pytest.mark.parametrize("output", ["json", "jsonl", "sh"])
+def test_what_is_to_be_run_holds_its_secrets_and_the_help_says_so(
+    output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text(KEYED)
+    main(["plan", "--layout", "mine.yaml", "-o", output])
+    assert "sk-only-for-clients" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["plan", "--help"])
+    assert "json, jsonl and sh print secrets such as API keys unmasked" in " ".join(capsys.readouterr().out.split())
+    assert main(["export", "--layout", "mine.yaml", "--save", "out", "--force"]) == 0
+    files = [each for each in (tmp_path / "out").rglob("*") if each.is_file()]
+    assert any("sk-only-for-clients" in each.read_text() for each in files)
+    assert {each.stat().st_mode & 0o077 for each in files} == {0}
+
+
 def test_one_line_per_rank_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--layout", "a3-pd", "-o", "jsonl"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
