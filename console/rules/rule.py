@@ -88,7 +88,7 @@ class Scene:
         """(flag, value, path of its key) of every flag of a group that is not taken away, those of single nodes too."""
         for flag, value in self.args(group).items():
             if value is not None:
-                yield flag, value, _flag_path(self.layout, group, flag)
+                yield flag, value, _flag_path(self, group, flag)
         for flag, value, path in self.written_by_node(group):
             if value is not None:
                 yield flag, value, path
@@ -98,7 +98,7 @@ class Scene:
         for position, change in self.groups[group].by_node.items():
             for kind, args in (("args", change.args), ("args_from", change.args_from)):
                 for key, value in args.items():
-                    yield flag_name(key), value, _key_path(self.source, group, "by_node", str(position), kind, key)
+                    yield flag_name(key), value, _key_path(self, group, "by_node", str(position), kind, key)
 
     def env(self, group: str) -> Mapping[str, str]:
         """Variables of a group as written."""
@@ -148,7 +148,7 @@ class Scene:
 
     def at(self, group: str, *keys: str) -> str:
         """`FILE:LINE` of a group's key, of the layout's key of that name, or of the group; `group NAME` without a file."""
-        return self.at_path(group, _key_path(self.source, group, *keys))
+        return self.at_path(group, _key_path(self, group, *keys))
 
     def at_path(self, group: str, path: Path, *keys: str) -> str:
         """`FILE:LINE` of a path, or of a key below it where that stands in the file; `group NAME` without a file."""
@@ -158,8 +158,8 @@ class Scene:
         """The place of a flag, or of a key of its mapping, however they are spelt."""
         dotted = ".".join((flag, *keys))
         if dotted in self.args(group):
-            return self.at_path(group, _flag_path(self.layout, group, dotted))
-        return self.at_path(group, _flag_path(self.layout, group, flag), *keys)
+            return self.at_path(group, _flag_path(self, group, dotted))
+        return self.at_path(group, _flag_path(self, group, flag), *keys)
 
     def at_node(self, node: str, *keys: str) -> str:
         """`FILE:LINE` of a node's key in the cluster file, of the default for it, or of the node; `node NAME` without a file."""
@@ -176,20 +176,24 @@ class Scene:
         return self.source.where(*keys) if self.source.marks else f"layout {self.layout.name}"
 
 
-def _flag_path(layout: Layout, group: str, flag: str) -> Path:
+def _flag_path(scene: Scene, group: str, flag: str) -> Path:
     """The path of a flag's key, in the group or else in the layout; of the group's `args` where it is in neither."""
-    source, own = layout.source or Source(""), layout.groups[group]
-    for kind, args in (("args_from", own.args_from), ("args", own.args), ("args", layout.args)):
+    own = scene.groups[group]
+    for kind, args in (("args_from", own.args_from), ("args", own.args), ("args", scene.layout.args)):
         for written in args:
             if flag_name(written) == flag:
-                return _key_path(source, group, kind, written)
-    return _key_path(source, group, "args")
+                return _key_path(scene, group, kind, written)
+    return _key_path(scene, group, "args")
 
 
-def _key_path(source: Source, group: str, *keys: str) -> Path:
-    """The path of a group's key, or of the layout's key of that name where only that is in the file."""
-    own: Path = ("groups", group, *keys)
-    return keys if keys and own not in source.marks and keys in source.marks else own
+def _key_path(scene: Scene, group: str, *keys: str) -> Path:
+    """The path of a group's key, or of the layout's key of that name where only that is in the file.
+
+    The key of a group that is a copy is that of the group it is like.
+    """
+    own: Path = ("groups", scene.deployment.like(group), *keys)
+    marks = scene.source.marks
+    return keys if keys and own not in marks and keys in marks else own
 
 
 def _json(text: str) -> JsonValue:
