@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -31,20 +31,25 @@ ENV = {
     "TOKENIZERS_PARALLELISM": "false",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
-SIZES = {"single": (1, 1, "internal"), "internal": (2, 2, "internal"), "external": (2, 2, "external")}
-"""Mode → nodes, data-parallel size, balance."""
+SIZES = {"internal": (2, 2, "internal"), "external": (2, 2, "external"), "nic": (2, 2, "external")}
+"""Mode → nodes, data-parallel size, balance; one node and one rank for every other mode."""
+PROXY_PORT = 8390
+ASLEEP = Path(__file__).parent / "asleep"
 
 
-def layout(place: Path, mode: str, args: dict[str, object] | None = None) -> dict[str, object]:
-    """The layout of a mode; `args` are further arguments of `vllm serve`."""
-    nodes, size, balance = SIZES[mode]
-    model = place / ("tiny" if mode == "single" else "tinymoe")
+def layout(
+    place: Path, mode: str, args: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None
+) -> dict[str, object]:
+    """The layout of a mode; `args` are further arguments of `vllm serve`, `env` further variables."""
+    nodes, size, balance = SIZES.get(mode, (1, 1, "internal"))
+    model = place / ("tiny" if nodes == 1 else "tinymoe")
+    proxy = {"kind": "dp", "port": PROXY_PORT, "script": str(place_of_proxy())}
     return {
         "name": "real",
         "hardware": "plain",
         "version": "v0.21.0rc1",
         "model": {"path": str(model), "served_name": "tiny"},
-        "env": dict(ENV),
+        "env": {**ENV, "PYTHONPATH": str(ASLEEP), **(env or {})},
         "args": {"enforce-eager": True, "max-model-len": 512, "max-num-seqs": 4, **(args or {})},
         "groups": {
             "whole": {
@@ -55,12 +60,30 @@ def layout(place: Path, mode: str, args: dict[str, object] | None = None) -> dic
                 "port": PORT,
             }
         },
+        **({"proxy": proxy} if mode == "proxied" else {}),
         "assign": {"whole": list(NAMES[:nodes])},
     }
 
 
+def place_of_proxy() -> Path:
+    """The script that a lab's proxy runs: the simulated one, as the real one is a part of vllm-ascend's image."""
+    return Path(__file__).parent / "asleep" / "dp_load_balance_proxy_server.py"
+
+
 class RealLab(Lab):
     """The nodes with the layout file of the mode."""
+
+    place: Path
+    mode: str
+
+    def write(self, args: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None) -> None:
+        """Write the layout, with further arguments and variables."""
+        self.layout.write_text(yaml.safe_dump(layout(self.place, self.mode, args, env), sort_keys=False))
+
+    def log(self, engine: str) -> bytes:
+        """What an engine has logged in its newest run."""
+        logs = sorted(self.nodes.root.glob(f"n*/base/real/{engine}/runs/*/out.log"), key=lambda each: each.parent.name)
+        return logs[-1].read_bytes() if logs else b""
 
     @property
     def layout(self) -> Path:
@@ -75,7 +98,7 @@ class RealLab(Lab):
 
 
 @contextlib.contextmanager
-def real_lab(root: Path, place: Path, mode: str, args: dict[str, object] | None = None) -> Iterator[RealLab]:
+def real_lab(root: Path, place: Path, mode: str) -> Iterator[RealLab]:
     """The nodes up; every process that was started on them ends with the lab."""
     with _addresses(2) as first, running_nodes(root, 2, path=[place / "venv/bin"], first=first) as nodes:
         written = {
@@ -95,7 +118,8 @@ def real_lab(root: Path, place: Path, mode: str, args: dict[str, object] | None 
         file = root / "cluster.yaml"
         file.write_text(yaml.safe_dump(written, sort_keys=False))
         made = RealLab(nodes, file, root / "state", NAMES)
-        made.layout.write_text(yaml.safe_dump(layout(place, mode, args), sort_keys=False))
+        made.place, made.mode = place, mode
+        made.write()
         try:
             yield made
         finally:
@@ -128,8 +152,9 @@ def pids(main: int, word: str) -> list[int]:
 class Traffic:
     """Completions to some addresses, one after the other on each, from a thread of its own per address."""
 
-    def __init__(self, addresses: list[tuple[str, int]]) -> None:
+    def __init__(self, addresses: list[tuple[str, int]], tokens: int = 24) -> None:
         self._addresses = addresses
+        self._tokens = tokens
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self.answered = 0
@@ -145,7 +170,8 @@ class Traffic:
         self._stop.set()
 
     def _ask(self, host: str, port: int) -> None:
-        body = json.dumps({"model": "tiny", "prompt": "hello world", "max_tokens": 24, "ignore_eos": True}).encode()
+        asked_for = {"model": "tiny", "prompt": "hello world", "max_tokens": self._tokens, "ignore_eos": True}
+        body = json.dumps(asked_for).encode()
         while not self._stop.is_set():
             try:
                 asked = Request(f"http://{host}:{port}/v1/completions", body, {"content-type": "application/json"})
