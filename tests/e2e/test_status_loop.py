@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from console.cli.status import document
 from console.model.service import Service, ServiceState
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
-from tests.bench.status_loop import contradictions, loop
+from tests.bench.status_loop import contradictions, loop, untrue
 
 
 @pytest.mark.sshd
@@ -29,3 +30,7 @@ def test_a_contradiction_would_be_seen() -> None:
     assert len(contradictions(document(unproven), seen, seen)) == 1
     assert len(contradictions(document(starting), seen, seen)) == 1
     assert contradictions(document(starting), seen, starting) == [], "it changed meanwhile"
+    mine, gone = replace(engine, pid=os.getpid()), replace(engine, pid=2**22)
+    for state, pid, wrong in (("ready", mine, 0), ("ready", gone, 1), ("failed", gone, 0), ("failed", mine, 1)):
+        told = replace(seen, engines={"mixed-0": replace(pid, state=EngineState(state))})
+        assert len(untrue(document(told))) == wrong

@@ -126,6 +126,16 @@ def test_ranks_that_a_dead_peer_condemned_serve_nobody_and_those_that_answer_odd
     assert told(decode, ANSWERED, None, None, **condemned) == "DOWN: no decode"
 
 
+def test_a_server_that_waits_for_a_headless_rank_that_hangs_is_told_to_hang() -> None:
+    data = MIXED.model_dump(exclude_unset=True)
+    data["groups"]["mixed"]["data_parallel"]["balance"] = "internal"
+    made = Deployment(CLUSTER, Layout.model_validate(data), Assignment({"mixed": ("d0", "d1")}))
+    hung = {"cause": "hangs: 1 of 4 processes were stopped by a signal", "headless": True, "port": None}
+    waits = {"cause": "waits for mixed-1 on d1, which hangs", "after": "mixed-1"}
+    both = {"mixed-0": DEGRADED, "mixed-1": DEGRADED}
+    assert told(both, ANSWERED, made, None, mixed_1=hung, mixed_0=waits) == "DOWN: mixed hangs"
+
+
 def test_a_group_of_which_one_rank_hangs_serves_nobody_however_fresh_the_last_answer_is() -> None:
     made = Deployment(CLUSTER, MIXED, Assignment({"mixed": ("d0", "d1")}))
     both = {"mixed-0": DEGRADED, "mixed-1": DEGRADED}

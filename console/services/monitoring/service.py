@@ -102,7 +102,8 @@ def _role(role: str, engines: Sequence[EngineSnapshot], *, proven: bool) -> Word
     held = next((orphans[each.after] for each in asked if each.after in orphans and not is_dead(each)), None)
     if held is not None:
         return ServiceState.UNKNOWN, f"{role} not seen to serve since {held.id} lost its main process"
-    if any(_hangs(each) for each in asked):
+    hanging = {each.id for each in mine if _hangs(each)}
+    if any(each.id in hanging or each.after in hanging for each in asked):
         return ServiceState.DOWN, f"{role} hangs"
     way = next((_ON_THE_WAY[state] for state in states if state in _ON_THE_WAY and state not in _REST), "")
     return ServiceState.DOWN, f"{role} {way}" if way else f"no {role}"
