@@ -91,8 +91,8 @@ def _readers(session: Session, engines: Sequence[str], args: argparse.Namespace,
         head = copy.read(0, HEAD_BYTES)
         return Timing(run_clock(session.snapshot, engine, copy.key.run, head, grown or time.time()), grown)
 
-    def told(engine: str, run: str) -> None:
-        print_message(f"{engine}: run {run} follows")
+    def told(engine: str, what: str) -> None:
+        print_message(f"{engine}: {what}")
 
     return Readers(session.logs, engines, timing, told, run=args.earlier, tail=args.tail, since=since)
 

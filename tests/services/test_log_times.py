@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from console.model.cluster import Node
 from console.model.run import LogChunk, RunKey
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Host, NodeSnapshot
 from console.services.logs.clocks import began, run_clock
 from console.services.logs.copies import LogBook, LogCopy
 from console.services.logs.lines import LineReader, LogLine, Readers, Timing
+from console.services.monitoring.records import NodeRecord
 from tests.shared import SHARED, needs_shared
 
 HOUR = 3600.0
@@ -170,3 +172,26 @@ def test_a_day_passes_between_the_lines(tmp_path: Path) -> None:
     data = "".join(f"INFO {day:%m-%d %H:%M:%S} [a.py:1] x\n" for day in days).encode()
     lines = read(tmp_path, {"a": data}, seen)
     assert [line.at for line in lines] == [STARTED + 86400 * day for day in range(300)]
+
+
+def test_lines_of_one_second_keep_their_order_whatever_the_clocks_measured(tmp_path: Path) -> None:
+    """A message takes a moment to come, another one each time: that made clocks differ by milliseconds, to and fro."""
+    stamps = [f"{datetime.fromtimestamp(at, UTC):%m-%d %H:%M:%S}" for at in (STARTED + 10, NOW - 60)]
+    line = "".join(f"INFO {stamp} [a.py:1] x\n" for stamp in stamps).encode()
+    for number, (first, second) in enumerate([(0.001, -0.002), (-0.003, 0.001), (0.0, 0.0), (-0.04, -0.001)]):
+        seen = snapshot({"a": (0.0, first), "b": (0.0, second), "c": (0.0, 5.0 + first)}, told=True)
+        lines = read(tmp_path / str(number), {"b": line, "a": line, "c": line}, seen)
+        assert [each.engine for each in lines] == ["c", "b", "a"] * 2, (
+            "by the clocks where these differ, else as asked for"
+        )
+        assert [each.at for each in lines[3:]] == [NOW - 65, NOW - 60, NOW - 60]
+
+
+def test_a_late_message_does_not_make_a_clock_slow() -> None:
+    record = NodeRecord(Node(name="n0", host="n0"))
+    for now, late in ((0.0, 0.0), (1.0, 0.8), (2.0, 0.1), (29.0, 3.0)):
+        record.measure_clock(now + 5.0 - late, now)
+        assert record.clock_offset_s == 5.0
+    record.measure_clock(40.0 + 2.0, 40.0)
+    record.measure_clock(70.0 + 2.0, 70.0)
+    assert record.clock_offset_s == 2.0, "a clock that was set is followed"

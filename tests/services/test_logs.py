@@ -162,7 +162,7 @@ def test_a_log_that_is_followed_goes_on_in_the_next_run_with_nothing_of_the_last
     writes("a", "r2", b"new\n")
     writes("b", "r1", b"other\n")
     assert sorted(line.text for line in readers.lines()) == ["new", "other", "three", "unfinished"]
-    assert told == [("a", "r2")]
+    assert told == [("a", "run r2 follows")]
     earlier = Readers(book, ("a",), lambda *_: timing(), lambda *words: told.append(words), run="r1", tail=2)
     assert [line.text for line in earlier.lines(last=True)] == ["three", "unfinished"]
     assert len(told) == 1, "nothing follows an earlier run"
@@ -179,3 +179,28 @@ def test_mended_bytes_are_the_nodes_and_what_was_read_before_is_void(tmp_path: P
     assert (tmp_path / "run.log").read_bytes() == b"hello there, on\n"
     copy.store(_chunk(0, b"anew\n", restarted="rewritten"))
     assert (copy.size, copy.revision) == (5, 2)
+
+
+def test_a_log_that_begins_anew_within_a_run_is_followed_from_its_first_byte(tmp_path: Path) -> None:
+    """It went on at the old offset: what came until then was never printed."""
+    key = RunKey("dep", "a", "r1")
+    book = LogBook(tmp_path, lambda _: key)
+    copy = book.of(key)
+    copy.store(LogChunk(key, 0, b"one\ntwo\nth", 10))
+    told: list[tuple[str, ...]] = []
+    readers = Readers(book, ("a",), lambda *_: timing(), lambda *words: told.append(words))
+    assert [line.text for line in readers.lines()] == ["one", "two"]
+    copy.store(LogChunk(key, 10, b"ree\n", 14))
+    for _ in range(10):
+        copy.store(LogChunk(key, 0, b"new, and longer than before\nmo", 30, restarted="replaced"))
+    assert [line.text for line in readers.lines()][-1:] == ["new, and longer than before"]
+    copy.store(LogChunk(key, 30, b"re\n", 33))
+    assert [line.text for line in readers.lines()] == ["more"]
+    assert told[-1][0] == "a"
+    assert "replaced" in told[-1][1]
+    copy.store(LogChunk(key, 33, b"last", 37))
+    copy.store(LogChunk(key, 0, b"again\n", 6, restarted="shorter than what was read"))
+    assert [line.text for line in readers.lines()] == ["last", "again"], "what was not read of it comes first"
+    copy.mend(0, b"AGAIN")
+    assert [line.text for line in readers.lines()] == []
+    assert "fetched again" in told[-1][1]

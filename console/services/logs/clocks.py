@@ -8,6 +8,8 @@ import time
 from console.model.snapshot import ClusterSnapshot
 from console.probes.log_time import Clock, Steps, clock_of
 
+TOLD_S = 0.25
+"""How far apart two clocks must be to be told apart: how long a message took to come is not known."""
 HEAD_BYTES = 64 * 1024
 """Of a log so much is looked at for its first stamp."""
 
@@ -24,7 +26,7 @@ def run_clock(snapshot: ClusterSnapshot, engine: str, run: str, head: bytes, wri
     if started_at is None and (named := began(run)) is not None:
         started_at = named + ahead_s
     told = Steps(seen.zone) if seen is not None and seen.zone else None
-    return clock_of(head, started_at, told, until=written_at, ahead_s=ahead_s)
+    return clock_of(head, started_at, told, until=written_at, ahead_s=round(ahead_s / TOLD_S) * TOLD_S)
 
 
 def began(run: str) -> float | None:

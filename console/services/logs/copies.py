@@ -47,6 +47,10 @@ class LogCopy:
         self._descriptor: int | None = None
         self.revision = 0
         """Grows when bytes that were here before are others now: what was read of them is void."""
+        self.restarts = 0
+        """How often the log has begun anew since this copy was opened."""
+        self.earlier: Path | None = None
+        """Where the bytes are kept that it had before it began anew last."""
 
     @property
     def size(self) -> int:
@@ -114,9 +118,12 @@ class LogCopy:
     def _restart(self, why: str) -> None:
         self.close()
         self.revision += 1
+        self.restarts += 1
+        self.earlier = None
         if self._size:
             count = min(KEPT_EARLIER, 1 + sum(1 for _ in self.path.parent.glob(f"{self.path.name}.*")))
-            self.path.rename(self.path.with_name(f"{self.path.name}.{count}"))
+            self.earlier = self.path.with_name(f"{self.path.name}.{count}")
+            self.path.rename(self.earlier)
         self._size = 0
         self._note(0, f"the log on the node was {why}; the earlier copy is kept beside this one")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 from console.probes.log_time import Clock, LineTimes, find
@@ -59,6 +60,8 @@ class LineReader:
         """
         self._engine = engine
         self.copy = copy
+        self._read = copy.read
+        self.restarts = copy.restarts
         self._timing = timing
         self._offset = offset
         self._tail = b""
@@ -77,9 +80,14 @@ class LineReader:
             self._offset += len(self._tail)
             self._tail = b""
 
+    def rest(self, kept: Path) -> Iterator[LogLine]:
+        """What is left of a log that began anew, out of the file that keeps what it was."""
+        self._read = partial(_read_file, kept)
+        return self.lines(last=True)
+
     def _raw(self) -> Iterator[bytes]:
         """Whole lines; the offset is that of the one handed out last until the next is asked for."""
-        while data := self.copy.read(self._offset + len(self._tail), BLOCK):
+        while data := self._read(self._offset + len(self._tail), BLOCK):
             pieces = (self._tail + data).split(b"\n")
             self._tail = pieces.pop()
             for piece in pieces:
@@ -127,6 +135,15 @@ def merged(readers: Sequence[Iterator[LogLine]]) -> Iterator[LogLine]:
     return heapq.merge(*readers, key=lambda line: line.order)
 
 
+def _read_file(path: Path, offset: int, length: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+    except OSError:
+        return b""
+
+
 class Readers:
     """The logs of some engines by time: of the runs they have, and when they are followed of those that begin later."""
 
@@ -141,7 +158,8 @@ class Readers:
         tail: int | None = None,
         since: float | None = None,
     ) -> None:
-        """`timing` gives the clock of an engine's log, `told` hears of engine and run when another follows.
+        """`timing` gives the clock of an engine's log, `told` hears of an engine when another run follows, or
+        when its log began anew.
 
         `run` is an earlier run, which nothing follows; of each log only `tail` lines are read, all where that is None, and of
         those only what may have been written `since` an instant of our clock.
@@ -152,6 +170,7 @@ class Readers:
         self._told = told
         self._earlier = run
         self._readers: dict[str, LineReader] = {}
+        self._revisions: dict[str, int] = {}
         for name in engines:
             if (copy := book.copy(name, run)) is not None:
                 self._read(name, copy, 0 if tail is None else tail_offset(copy, tail), since)
@@ -162,21 +181,37 @@ class Readers:
         return bool(self._readers)
 
     def lines(self, *, last: bool = False) -> Iterator[LogLine]:
-        """What has come since the last call; what is left of a run before the run after it."""
+        """What has come since the last call; what is left of a run, or of a log that began anew, before what follows it."""
         over = []
+        for name, reader in list(self._readers.items()):
+            if reader.copy.revision != self._revisions[name]:
+                over += self._changed(name, reader)
         for name in self._engines if self._earlier is None else ():
-            copy, reader = self._book.copy(name), self._readers.get(name)
-            if copy is None or (reader is not None and copy is reader.copy):
+            copy, before = self._book.copy(name), self._readers.get(name)
+            if copy is None or (before is not None and copy is before.copy):
                 continue
-            if reader is not None:
-                over.append(reader.lines(last=True))
-                self._told(name, copy.key.run)
+            if before is not None:
+                over.append(before.lines(last=True))
+                self._told(name, f"run {copy.key.run} follows")
             self._read(name, copy, 0)
-        return chain(merged(over), merged([reader.lines(last=last) for reader in self._readers.values()]))
+        readers = [self._readers[name] for name in dict.fromkeys(self._engines) if name in self._readers]
+        return chain(merged(over), merged([reader.lines(last=last) for reader in readers]))
+
+    def _changed(self, name: str, reader: LineReader) -> list[Iterator[LogLine]]:
+        """Go on after bytes that were read have become others; gives what is left of the bytes before."""
+        copy = reader.copy
+        self._revisions[name] = copy.revision
+        if copy.notes:
+            self._told(name, copy.notes[-1].text)
+        if copy.restarts == reader.restarts:
+            return []
+        self._read(name, copy, 0)
+        return [reader.rest(copy.earlier)] if copy.earlier is not None else []
 
     def _read(self, engine: str, copy: LogCopy, offset: int, since: float | None = None) -> None:
         timing = partial(self._timing, engine, copy)
         self._readers[engine] = LineReader(engine, copy, timing, offset=offset, since=since)
+        self._revisions[engine] = copy.revision
 
 
 def tail_offset(copy: LogCopy, lines: int) -> int:

@@ -169,7 +169,7 @@ class Monitor:
         """A helper started on a node."""
         record = self.nodes[node]
         record.hello = hello
-        record.clock_offset_s = hello.clock - time.time()
+        record.measure_clock(hello.clock, time.time())
         self.following.forget(node)
         self.touch()
 
@@ -185,7 +185,7 @@ class Monitor:
         now = time.time()
         record.runs = {run.key: run for run in runs}
         record.runs_at, record.heard = now, True
-        record.clock_offset_s = clock - now
+        record.measure_clock(clock, now)
         record.unmanaged = unmanaged
         self.following.update(node, record)
         self.touch()

@@ -41,6 +41,10 @@ def _weight(run: RunState) -> tuple[bool, str]:
     return run.verdict in ALIVE, run.key.run
 
 
+OFFSETS_S = 30.0
+MOST_OFFSETS = 40
+
+
 @dataclass(slots=True)
 class NodeRecord:
     """The newest word of one node."""
@@ -50,6 +54,8 @@ class NodeRecord:
     hello: Hello | None = None
     clock_offset_s: float | None = None
     """Node clock minus ours."""
+    _offsets: list[tuple[float, float]] = field(default_factory=list)
+    """When it was measured of late, and what came out."""
     runs: dict[RunKey, RunState] = field(default_factory=dict)
     runs_at: float | None = None
     """When its list of runs last arrived, our clock."""
@@ -73,6 +79,15 @@ class NodeRecord:
     unmanaged: tuple[Unmanaged, ...] = ()
     """As the node told them: times by its clock, without what npu-smi says."""
     _index: RunIndex | None = None
+
+    def measure_clock(self, clock: float, now: float) -> None:
+        """Learn how far the node's clock is ahead: `clock` is what it said in a message that arrived `now`, by ours.
+
+        A message that was late makes it less, never more, so the most of the last half minute is nearest to the truth.
+        """
+        recent = [(at, offset) for at, offset in self._offsets if 0 <= now - at < OFFSETS_S]
+        self._offsets = [*recent[-MOST_OFFSETS:], (now, clock - now)]
+        self.clock_offset_s = max(offset for _, offset in self._offsets)
 
     @property
     def index(self) -> RunIndex:
