@@ -1,4 +1,4 @@
-"""The facts of one vllm-ascend release: which flags, variables, configuration keys and connectors it knows.
+"""The facts of one vllm-ascend release: which flags, variables, configuration keys and connectors it knows, and their defaults.
 
 The data is made from the releases' own parsers by `make releases`. It is stored as differences from one release to the next
 and put together here. Nothing is said of a release that the data does not hold.
@@ -51,6 +51,12 @@ class Release:
     """Top-level keys of `--additional-config`."""
     connectors: frozenset[str]
     """Names for `kv_connector`."""
+    defaults: Mapping[str, str]
+    """`flag`, `flag.key`, `additional-config.key` or a variable → its default as JSON, where the release has a plain one."""
+    strict: bool
+    """Whether an unknown key of `--additional-config` ends the start; else it is ignored."""
+    sequence_parallel: frozenset[str]
+    """Variables and keys of `--additional-config` each of which turns on sequence parallelism, which `enable_dsa_cp` needs."""
 
     def known(self, kind: Kind) -> frozenset[str]:
         """The names of a kind that this release knows."""
@@ -88,6 +94,9 @@ def facts_of(name: str) -> Release | None:
         frozenset(vllm["env"]) | frozenset(own["env"]),
         frozenset(own["additional"]),
         frozenset(vllm["connectors"]) | frozenset(own["connectors"]),
+        {**vllm["defaults"], **own["defaults"]},
+        own["unknown_keys"] == "refused",
+        frozenset(own["sequence_parallel"]),
     )
 
 

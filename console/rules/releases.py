@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pydantic import JsonValue
 
 from console.model.findings import Severity
+from console.model.image import tag_of
 from console.model.suggestions import suggestions
-from console.releases.facts import Flag, Kind, Release, facts_of, first_and_last, names, release_name
+from console.releases.facts import Flag, Kind, Release, first_and_last, names
 from console.rules.rule import INERT, Hit, Rule, Scene
 from console.rules.transfer import at_connector
 
@@ -34,12 +35,6 @@ _WANTED = {
 }
 
 
-def release_of(scene: Scene) -> Release | None:
-    """The facts of the layout's release, from `version`, else from the tag of its image; None without facts."""
-    layout = scene.layout
-    return facts_of(release_name(layout.version) or release_name(layout.image.rpartition(":")[2]))
-
-
 def like(name: str, known: Collection[str]) -> tuple[str, ...]:
     """The known names that `name` may have been meant for, the likeliest first, three at most."""
     return suggestions(name, known, least=_LIKE)
@@ -49,15 +44,15 @@ def _with_facts(check: Callable[[Scene, Release], Iterator[Hit]]) -> Callable[[S
     """The check for layouts of a release with facts; of others it claims nothing."""
 
     def checked(scene: Scene) -> Iterator[Hit]:
-        release = release_of(scene)
+        release = scene.release
         return check(scene, release) if release is not None else iter(())
 
     return checked
 
 
 def _no_facts(scene: Scene) -> Iterator[Hit]:
-    said = scene.layout.version or scene.layout.image.rpartition(":")[2]
-    if release_of(scene) is None and said:
+    said = scene.layout.version or tag_of(scene.layout.image)
+    if scene.release is None and said:
         held = f"{names()[0]} to {names()[-1]}"
         message = f"no facts about {said}: its flags, variables and keys are not checked (there are facts for {held})"
         yield Hit(message, scene.at_top("version"))
@@ -138,7 +133,8 @@ def _keys(scene: Scene, release: Release) -> Iterator[Hit]:
                     if key not in release.additional:
                         more = _instead("additional", key, release)
                         message = f"{group}: {release.name} reads no {key} in --additional-config{more}"
-                        yield Hit(message, scene.at_path(group, path, key))
+                        severity = Severity.ERROR if release.strict else None
+                        yield Hit(message, scene.at_path(group, path, key), severity)
             elif (known := release.flags.get(flag)) is not None and known.keys is not None:
                 for key, message in _flag_keys(flag, known.keys, _mapping(value, dotted)):
                     yield Hit(f"{group}: {message}", scene.at_path(group, path, key))
@@ -233,7 +229,8 @@ RULES = (
         "V5",
         "The release knows every key of a JSON flag",
         _W,
-        "An unknown key of --additional-config is ignored without a message; other JSON flags refuse it when the engine starts.",
+        "An unknown key of --additional-config is ignored in silence up to 0.26.0rc1 and ends the start from 0.27.1rc1 on. "
+        "Other JSON flags refuse it when the engine starts.",
         "Correct the key, or remove it.",
         _SOURCE,
         _keys,

@@ -13,8 +13,10 @@ from pydantic import JsonValue
 from console.model.deployment import Deployment, Rank
 from console.model.facts import filled
 from console.model.findings import Finding, Severity
+from console.model.image import tag_of
 from console.model.layout import KV_ROLES, Group, Layout, flag_name
 from console.model.source import Path, Source
+from console.releases.facts import Release, facts_of, release_name
 
 MAIN = (999, 0, 0)
 """A version after every release: the development branch."""
@@ -144,7 +146,12 @@ class Scene:
     @cached_property
     def version(self) -> tuple[int, int, int] | None:
         """The vllm-ascend release of the layout, from `version`, else the image's tag; None when neither says."""
-        return version_of(self.layout.version) or version_of(self.layout.image.rpartition(":")[2])
+        return version_of(self.layout.version) or version_of(tag_of(self.layout.image))
+
+    @cached_property
+    def release(self) -> Release | None:
+        """The facts of the layout's release, from `version`, else from the tag of its image; None without facts."""
+        return facts_of(release_name(self.layout.version) or release_name(tag_of(self.layout.image)))
 
     def at(self, group: str, *keys: str) -> str:
         """`FILE:LINE` of a group's key, of the layout's key of that name, or of the group; `group NAME` without a file."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from console.model.cluster import HARDWARE, PLAIN
+from console.model.cluster import HARDWARE
 from console.model.findings import Severity
+from console.model.image import built_for, tag_of
 from console.model.quiet import silenced_by
+from console.releases.facts import release_name
 from console.rules.rule import INERT, Hit, Rule, Scene, version_of, whole
 
 MIN_EXECUTE_S = 1836
@@ -134,20 +136,22 @@ def _quiet(scene: Scene) -> Iterator[Hit]:
 
 def _image_hardware(scene: Scene) -> Iterator[Hit]:
     for image, hardware, where in _images(scene):
-        tag = image.rpartition(":")[2]
-        if version_of(tag) is None or hardware not in HARDWARE or hardware == PLAIN:
-            continue
-        made_for = "a3" if "-a3" in tag else "other" if "-310p" in tag or "-a5" in tag else "a2"
-        if made_for != hardware:
-            yield Hit(f"the image {image} is not for {hardware}", where)
+        kind = built_for(image)
+        npus = hardware in HARDWARE and HARDWARE[hardware].devices
+        if kind and npus and kind != hardware:
+            yield Hit(f"the image {image} is for {kind}, not for {hardware}", where)
 
 
 def _image_version(scene: Scene) -> Iterator[Hit]:
-    wanted = version_of(scene.layout.version)
+    wanted = scene.layout.version
     for image, _, where in _images(scene):
-        found = version_of(image.rpartition(":")[2])
-        if wanted is not None and found is not None and found != wanted:
-            yield Hit(f"the layout is for {scene.layout.version}, the image is {image}", where)
+        tag = tag_of(image)
+        if release_name(wanted) and release_name(tag):
+            differs = release_name(wanted) != release_name(tag)
+        else:
+            differs = None not in (version_of(wanted), version_of(tag)) and version_of(wanted) != version_of(tag)
+        if differs:
+            yield Hit(f"the layout is for {wanted}, the image is {image}", where)
 
 
 def _images(scene: Scene) -> Iterator[tuple[str, str, str]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console.model.findings import Severity
+from console.releases.facts import facts_of, names
 from console.rules.rule import MAIN, Hit, Rule, Scene, whole
 
 _HYBRID = "MooncakeHybridConnector"
 V4_BLOCK_SIZES = (32, 64, 128)
+_FLASHCOMM = {"VLLM_ASCEND_ENABLE_FLASHCOMM1", "enable_flashcomm1"}
 _DEFAULT_BLOCK = "vLLM's default of 16 becomes 32 on Ascend"
 
 
@@ -156,18 +158,35 @@ def _recompute(scene: Scene) -> Iterator[Hit]:
 
 
 def _context_parallel(scene: Scene) -> Iterator[Hit]:
+    release = scene.release or (facts_of(names()[-1]) if scene.version == MAIN else None)
+    if release is None:
+        return
     for name in scene.groups:
         sharded = scene.setting(name, "additional-config", "enable_dsa_cp") is True
-        flash = scene.env(name).get("VLLM_ASCEND_ENABLE_FLASHCOMM1", "0") not in ("0", "", "false")
-        configured = scene.setting(name, "additional-config", "enable_flashcomm1") is True
-        if scene.version == MAIN:
-            if flash:
-                message = f"{name}: VLLM_ASCEND_ENABLE_FLASHCOMM1 is deprecated on the main branch"
-                yield Hit(message, scene.at(name, "env", "VLLM_ASCEND_ENABLE_FLASHCOMM1"), Severity.WARNING)
-        elif sharded and not flash and not (configured and scene.version is None):
-            known = None if scene.version else Severity.WARNING
-            message = f"{name}: enable_dsa_cp needs VLLM_ASCEND_ENABLE_FLASHCOMM1=1"
-            yield Hit(message, scene.at_flag(name, "additional-config", "enable_dsa_cp"), known)
+        on = {each for each in release.sequence_parallel if _turned_on(scene, name, each)}
+        if sharded and not on:
+            message = f"{name}: enable_dsa_cp needs sequence parallelism; {release.name} turns it on by none of the settings here"
+            yield Hit(message, scene.at_flag(name, "additional-config", "enable_dsa_cp"))
+        for old in sorted(on & _FLASHCOMM) if "enable_dsa_cp" in release.sequence_parallel else ():
+            where = scene.at(name, "env", old) if old.isupper() else scene.at_flag(name, "additional-config", old)
+            yield Hit(f"{name}: {old} is deprecated since {_first_of('enable_dsa_cp')}", where, Severity.WARNING)
+
+
+def _turned_on(scene: Scene, group: str, setting: str) -> bool:
+    """Whether a variable or a key of `--additional-config` is on; shared experts need expert and tensor parallelism for it."""
+    if setting.isupper():
+        configured = scene.setting(group, "additional-config", "enable_flashcomm1")
+        return configured is None and scene.env(group).get(setting, "0").strip().lower() not in ("0", "", "false")
+    if scene.setting(group, "additional-config", setting) is not True:
+        return False
+    expert = scene.args(group).get("enable-expert-parallel") is True and scene.groups[group].tensor_parallel > 1
+    return expert if setting == "enable_shared_expert_dp" else True
+
+
+def _first_of(setting: str) -> str:
+    """The first release in which a setting turns on sequence parallelism."""
+    found = (each for each in names() if (facts := facts_of(each)) and setting in facts.sequence_parallel)
+    return next(found, "")
 
 
 def _dense(scene: Scene) -> Iterator[Hit]:
@@ -302,9 +321,10 @@ RULES = (
         "R22",
         "DSA context parallelism has its sequence parallelism",
         _E,
-        'Releases up to v0.2x end with "DSA CP requires SP to be enabled"; the main branch dropped the variable.',
-        "Set VLLM_ASCEND_ENABLE_FLASHCOMM1 to 1, or take it out on the main branch.",
-        "vllm-ascend pull request 13946",
+        'Up to 0.26.0rc1 the start ends with "DSA CP requires SP to be enabled"; from 0.27.1rc1 on enable_dsa_cp turns it on.',
+        "Up to 0.26.0rc1 set enable_flashcomm1 in additional-config (from 0.20.2rc1 on) or VLLM_ASCEND_ENABLE_FLASHCOMM1; later "
+        "leave both out.",
+        "vllm-ascend utils.py and ascend_config.py of each release, collected by `make releases`; pull request 13946",
         _context_parallel,
     ),
     Rule(

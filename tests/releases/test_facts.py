@@ -42,6 +42,34 @@ def test_known_differences_are_there() -> None:
     assert old.flags["all2all-backend"].choices != new.flags["all2all-backend"].choices
 
 
+def test_keys_that_moved_are_known_where_they_are_still_read() -> None:
+    """Read by hand in ascend_config.py: from 0.25.1rc1 on these belong into scheduler_config and are read beside it too."""
+    for name in names():
+        release = facts_of(name)
+        assert release is not None
+        assert "recompute_scheduler_enable" in release.additional, name
+        assert not {each for each in release.additional if each.startswith("_")}
+        assert release.strict == (names().index(name) >= names().index("0.27.1rc1"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "release", "before", "since"),
+    [
+        ("gpu-memory-utilization", "0.20.2rc1", "0.9", "0.92"),
+        ("safetensors-load-strategy", "0.19.1rc1", '"lazy"', "null"),
+        ("eplb-config.use_async", "0.23.0rc1", "false", "true"),
+        ("VLLM_ENFORCE_STRICT_TOOL_CALLING", "0.24.0rc1", "false", "true"),
+        ("additional-config.multistream_dsv4_dsa_overlap", "0.22.1rc1", "false", "true"),
+    ],
+)
+def test_defaults_that_changed(setting: str, release: str, before: str, since: str) -> None:
+    """As read in the parsers' help and in ascend_config.py of both releases."""
+    later, earlier = facts_of(release), facts_of(names()[names().index(release) - 1])
+    assert later is not None
+    assert earlier is not None
+    assert (earlier.defaults[setting], later.defaults[setting]) == (before, since)
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [("v0.21.0rc1", "0.21.0rc1"), ("v0.21.0rc1-a3", "0.21.0rc1"), ("0.23.0.post1-openeuler", "0.23.0.post1")]

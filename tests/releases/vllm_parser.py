@@ -1,5 +1,5 @@
 """Run by an interpreter that can import vLLM: `vllm_parser.py VERSION OUT` writes the flags of `vllm serve`, the keys of its JSON
-flags and the variables, as this release itself has them.
+flags, the variables, and the defaults of all three, as this release itself has them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import enum
 import importlib
 import inspect
 import json
+import os
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ def main(version: str, target: Path) -> None:
         module = importlib.import_module("vllm.entrypoints.openai.cli_args")
     actions = module.make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))._actions
     flags = [described(action) for action in actions if action.option_strings and action.dest != "help"]
-    target.write_text(
-        json.dumps({"vllm": version, "flags": flags, "env": sorted(envs.environment_variables)}, indent=0)
-    )
+    for name in [name for name in os.environ if name.startswith("VLLM_")]:
+        del os.environ[name]
+    env = {name: _called(read) for name, read in sorted(envs.environment_variables.items())}
+    target.write_text(json.dumps({"vllm": version, "flags": flags, "env": env}, indent=0))
     with_keys = [f"{each['names'][0]} {len(each['keys'])}" for each in flags if "keys" in each]
     print(
         version, f"{len(flags)} flags,", f"{len(envs.environment_variables)} variables; keys of", ", ".join(with_keys)
@@ -50,11 +52,13 @@ def described(action: argparse.Action) -> dict[str, Any]:
         "action": type(action).__name__,
         "type": getattr(kinds[-1], "__name__", None) if kinds else None,
         "choices": [_plain(each) for each in action.choices] if action.choices is not None else None,
+        "default": _default(action.default),
     }
     classes = [kind for kind in kinds if inspect.isclass(kind) and dataclasses.is_dataclass(kind)]
     classes += [_named(JSON_FLAGS[name[2:]]) for name in action.option_strings if name[2:] in JSON_FLAGS]
     if classes:
         found["keys"] = _keys(classes[-1])
+        found["key_defaults"] = _key_defaults(classes[-1])
     return found
 
 
@@ -82,6 +86,38 @@ def _keys(cls: Any) -> dict[str, list[str] | None]:
     except (NameError, TypeError):
         hints = {}
     return {each.name: _texts(hints.get(each.name)) for each in dataclasses.fields(cls) if each.init}
+
+
+def _key_defaults(cls: Any) -> dict[str, str]:
+    """The defaults of a configuration class, as JSON, of those keys that have a plain one."""
+    found = {}
+    for each in dataclasses.fields(cls):
+        if each.init and each.default is not dataclasses.MISSING:
+            found[each.name] = _default(getattr(each.default, "default", each.default))
+        elif each.init and each.default_factory is not dataclasses.MISSING:
+            found[each.name] = _called(each.default_factory)
+    return {name: text for name, text in found.items() if text}
+
+
+def _called(make: Callable[[], Any]) -> str:
+    """What a function without arguments gives, as JSON; empty when it is not plain, or cannot be made here."""
+    try:
+        return _default(make())
+    except (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError):
+        return ""
+
+
+def _default(value: Any) -> str:
+    """A default as JSON; empty when it is no plain value or holds a path of this machine."""
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError):
+        return ""
+    return "" if os.path.expanduser("~") in text or "/tmp" in text else text
 
 
 def _texts(hint: Any) -> list[str] | None:

@@ -1,0 +1,129 @@
+"""Rules that go by the release: sequence parallelism under DSA context parallelism, and the image's hardware and release."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from console.files import load_layout
+from console.model.findings import Finding
+from console.model.image import built_for, tag_of, with_release
+from console.rules import check
+from console.services.assigning.assignment import example
+
+FLASH = {"VLLM_ASCEND_ENABLE_FLASHCOMM1": "1"}
+NEEDS = "enable_dsa_cp needs sequence parallelism"
+
+
+def found(rule: str, **change: Any) -> list[Finding]:
+    """What one rule says of a3-mixed with these settings."""
+    args, env = change.pop("args", None), change.pop("env", None)
+    layout = load_layout("a3-mixed")
+    layout = layout.model_copy(
+        update={
+            **change,
+            "args": {**layout.args, **(args or {})},
+            "env": layout.env if env is None else {**env},
+        }
+    )
+    return [finding for finding in check(example(layout)) if finding.rule == rule]
+
+
+@pytest.mark.parametrize(
+    ("version", "env", "config", "says"),
+    [
+        ("v0.21.0rc1", {}, {"enable_dsa_cp": True}, NEEDS),
+        ("v0.21.0rc1", FLASH, {"enable_dsa_cp": True}, ""),
+        ("v0.21.0rc1", {}, {"enable_dsa_cp": True, "enable_flashcomm1": True}, ""),
+        ("v0.21.0rc1", FLASH, {"enable_dsa_cp": True, "enable_flashcomm1": False}, NEEDS),
+        ("v0.21.0rc1", {}, {"enable_dsa_cp": True, "enable_shared_expert_dp": True}, ""),
+        ("v0.23.0", {}, {"enable_dsa_cp": True, "enable_flashcomm1": True}, ""),
+        ("v0.26.0rc1", {}, {"enable_dsa_cp": True, "enable_shared_expert_dp": True}, NEEDS),
+        ("v0.26.0rc1", FLASH, {"enable_dsa_cp": True}, ""),
+        ("v0.27.1rc1", {}, {"enable_dsa_cp": True}, ""),
+        ("v0.27.1rc1", FLASH, {"enable_dsa_cp": True}, "VLLM_ASCEND_ENABLE_FLASHCOMM1 is deprecated since 0.27.1rc1"),
+        ("v0.30.0rc2", {}, {"enable_flashcomm1": True}, "enable_flashcomm1 is deprecated since 0.27.1rc1"),
+        ("main", {}, {"enable_dsa_cp": True}, ""),
+        ("main", FLASH, {"enable_dsa_cp": True}, "VLLM_ASCEND_ENABLE_FLASHCOMM1 is deprecated since 0.27.1rc1"),
+        ("v0.99.0", {}, {"enable_dsa_cp": True}, ""),
+        ("", {}, {"enable_dsa_cp": True}, ""),
+    ],
+)
+def test_sequence_parallelism_is_asked_for_as_each_release_wants_it(
+    version: str, env: dict[str, str], config: dict[str, bool], says: str
+) -> None:
+    messages = [
+        each.message for each in found("R22", version=version, image="", env=env, args={"additional-config": config})
+    ]
+    assert len(messages) == bool(says)
+    assert not says or says in messages[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"),
+    [
+        ("quay.io/ascend/vllm-ascend:v0.21.0rc1", "a2"),
+        ("quay.io/ascend/vllm-ascend:v0.21.0rc1-openeuler", "a2"),
+        ("quay.io/ascend/vllm-ascend:v0.21.0rc1-a3", "a3"),
+        ("quay.io/ascend/vllm-ascend:v0.21.0rc1-a3-openeuler", "a3"),
+        ("quay.io/ascend/vllm-ascend:v0.23.0rc1-310p", "310p"),
+        ("quay.io/ascend/vllm-ascend:v0.23.0rc1-a5-openeuler", "a5"),
+        ("registry.lab:5000/vllm-ascend:v0.21.0rc1-a3", "a3"),
+        ("registry.lab:5000/vllm-ascend", ""),
+        ("quay.io/ascend/vllm-ascend:v0.21.0rc1@sha256:00ff", "a2"),
+        ("quay.io/ascend/vllm-ascend@sha256:00ff", ""),
+        ("quay.io/ascend/vllm-ascend:main", "a2"),
+        ("quay.io/ascend/vllm-ascend:nightly-a3", "a3"),
+        ("quay.io/ascend/vllm-ascend:deepseek-v4.1-flash", "a2"),
+        ("quay.io/ascend/vllm-ascend:DeepSeekV4-flash-0731-a3", "a3"),
+        ("registry.lab/team/serving:prod", ""),
+    ],
+)
+def test_an_image_says_what_hardware_it_is_for(image: str, kind: str) -> None:
+    assert built_for(image) == kind
+    assert bool(found("K1", image=image)) == (kind not in ("", "a3"))
+
+
+@pytest.mark.parametrize(
+    ("version", "image", "differs"),
+    [
+        ("v0.21.0rc1", "quay.io/ascend/vllm-ascend:v0.21.0rc1-a3", False),
+        ("0.21.0rc1", "quay.io/ascend/vllm-ascend:v0.21.0rc1-a3-openeuler", False),
+        ("v0.21.0rc1", "quay.io/ascend/vllm-ascend:v0.25.1rc1-a3", True),
+        ("v0.23.0rc1", "quay.io/ascend/vllm-ascend:v0.23.0-a3", True),
+        ("v0.23.0", "quay.io/ascend/vllm-ascend:v0.23.0.post1-a3@sha256:00ff", True),
+        ("v0.21.0rc1", "quay.io/ascend/vllm-ascend:main-a3", True),
+        ("main", "quay.io/ascend/vllm-ascend:nightly-a3", False),
+        ("v0.21.0rc1", "registry.lab/team/serving:prod", False),
+        ("", "quay.io/ascend/vllm-ascend:v0.25.1rc1-a3", False),
+    ],
+)
+def test_the_layouts_release_and_its_images_are_compared(version: str, image: str, differs: bool) -> None:
+    assert bool(found("K2", version=version, image=image)) == differs
+
+
+@pytest.mark.parametrize(
+    ("image", "release", "other"),
+    [
+        ("quay.io/ascend/vllm-ascend:v0.21.0rc1-a3", "v0.25.1rc1", "quay.io/ascend/vllm-ascend:v0.25.1rc1-a3"),
+        (
+            "lab:5000/vllm-ascend:0.21.0rc1-a3-openeuler",
+            "v0.23.0.post1",
+            "lab:5000/vllm-ascend:0.23.0.post1-a3-openeuler",
+        ),
+        ("quay.io/ascend/vllm-ascend:v0.23.0.post1@sha256:00ff", "0.30.0rc2", "quay.io/ascend/vllm-ascend:v0.30.0rc2"),
+        ("quay.io/ascend/vllm-ascend:main-a3", "v0.25.1rc1", "quay.io/ascend/vllm-ascend:main-a3"),
+        ("lab:5000/vllm-ascend", "v0.25.1rc1", "lab:5000/vllm-ascend"),
+    ],
+)
+def test_the_image_of_another_release_keeps_its_name_and_its_suffixes(image: str, release: str, other: str) -> None:
+    assert with_release(image, release) == other
+    assert tag_of(other) in other
+
+
+def test_an_unknown_key_is_an_error_where_the_release_refuses_it() -> None:
+    config = {"additional-config": {"enable_cpu_bindin": True}}
+    (early,) = found("V5", version="v0.21.0rc1", image="", args=config)
+    (late,) = found("V5", version="v0.27.1rc1", image="", args=config)
+    assert (early.severity, late.severity) == ("warning", "error")
