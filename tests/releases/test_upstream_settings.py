@@ -21,7 +21,6 @@ TUTORIALS = SHARED / "fixtures" / "tutorials" / "deepseek-v4-2026-08-22.json"
 CONFIGS = sorted((SHARED / "fixtures" / "ci-configs").glob("*.yaml"))
 
 TRUE_FINDINGS = {
-    "V4 VLLM_RPC_TIMEOUT": "vLLM 0.23.0 removed it; the tutorial exports it still",
     "V4 VLLM_NIXL_ABORT_REQUEST_TIMEOUT": "vLLM 0.22.0 removed it",
     "V4 VLLM_USE_V1": "removed before 0.18.0",
     "V4 VLLM_TORCH_PROFILER_WITH_STACK": "removed before 0.18.0; it is a key of --profiler-config",
@@ -81,7 +80,7 @@ def test_nothing_false_is_said_of_the_tutorials(release: str) -> None:
     said = {name for layout in layouts for name in found(layout, release)}
     retained = {"V4 VLLM_PREFIX_CACHE_RETENTION_INTERVAL"} if release == "v0.30.0rc2" else set()
     moved = {name for name in said if name.startswith("V4 VLLM_ASCEND") and release > "v0.27"}
-    assert said - retained - moved == {"V4 VLLM_RPC_TIMEOUT"}
+    assert said - retained - moved == set()
     assert moved <= set(TRUE_FINDINGS)
 
 
