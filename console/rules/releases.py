@@ -15,7 +15,7 @@ from console.model.findings import Severity
 from console.model.image import tag_of
 from console.model.suggestions import suggestions
 from console.releases.facts import Flag, Kind, Release, first_and_last, names
-from console.rules.rule import INERT, Hit, Rule, Scene
+from console.rules.rule import INERT, Hit, Rule, Scene, release_of
 from console.rules.transfer import at_connector
 
 _LIKE = 0.75
@@ -44,7 +44,7 @@ def _with_facts(check: Callable[[Scene, Release], Iterator[Hit]]) -> Callable[[S
     """The check for layouts of a release with facts; of others it claims nothing."""
 
     def checked(scene: Scene) -> Iterator[Hit]:
-        release = scene.release
+        release = release_of(scene.layout)
         return check(scene, release) if release is not None else iter(())
 
     return checked
@@ -52,7 +52,7 @@ def _with_facts(check: Callable[[Scene, Release], Iterator[Hit]]) -> Callable[[S
 
 def _no_facts(scene: Scene) -> Iterator[Hit]:
     said = scene.layout.version or tag_of(scene.layout.image)
-    if scene.release is None and said:
+    if release_of(scene.layout) is None and said:
         held = f"{names()[0]} to {names()[-1]}"
         message = f"no facts about {said}: its flags, variables and keys are not checked (there are facts for {held})"
         yield Hit(message, scene.at_top("version"))

@@ -148,11 +148,6 @@ class Scene:
         """The vllm-ascend release of the layout, from `version`, else the image's tag; None when neither says."""
         return version_of(self.layout.version) or version_of(tag_of(self.layout.image))
 
-    @cached_property
-    def release(self) -> Release | None:
-        """The facts of the layout's release, from `version`, else from the tag of its image; None without facts."""
-        return facts_of(release_name(self.layout.version) or release_name(tag_of(self.layout.image)))
-
     def at(self, group: str, *keys: str) -> str:
         """`FILE:LINE` of a group's key, of the layout's key of that name, or of the group; `group NAME` without a file."""
         return self.at_path(group, _key_path(self, group, *keys))
@@ -219,6 +214,11 @@ def whole(value: JsonValue) -> int | None:
     if isinstance(value, int):
         return value
     return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value) else None
+
+
+def release_of(layout: Layout) -> Release | None:
+    """The facts of the layout's release, from `version`, else from the tag of its image; None without facts."""
+    return facts_of(release_name(layout.version) or release_name(tag_of(layout.image)))
 
 
 def version_of(text: str) -> tuple[int, int, int] | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from console.model.findings import Severity
 from console.releases.facts import facts_of, names
-from console.rules.rule import MAIN, Hit, Rule, Scene, whole
+from console.rules.rule import MAIN, Hit, Rule, Scene, release_of, whole
 
 _HYBRID = "MooncakeHybridConnector"
 V4_BLOCK_SIZES = (32, 64, 128)
@@ -158,7 +158,7 @@ def _recompute(scene: Scene) -> Iterator[Hit]:
 
 
 def _context_parallel(scene: Scene) -> Iterator[Hit]:
-    release = scene.release or (facts_of(names()[-1]) if scene.version == MAIN else None)
+    release = release_of(scene.layout) or (facts_of(names()[-1]) if scene.version == MAIN else None)
     if release is None:
         return
     for name in scene.groups:
