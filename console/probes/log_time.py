@@ -171,12 +171,12 @@ class Clock:
     def meanings(self, line: bytes) -> Meanings | None:
         """All that the stamp of a line may mean; None as for `at`."""
         found = find(line)
-        return None if found is None else self._instants(found)
+        return None if found is None else self.stamped(found)
 
     def read(self, stamp: str, after: float | None = None) -> float | None:
         """The same for a stamp that `written` gave."""
         found = _LINE.fullmatch(stamp.encode("ascii", "replace"))
-        meant = None if found is None else self._instants(found)
+        meant = None if found is None else self.stamped(found)
         return None if meant is None else self._chosen(meant, after)
 
     def wall(self, at: float) -> datetime:
@@ -198,7 +198,8 @@ class Clock:
             low, high = (middle, high) if self.zone(middle) == before else (low, middle)
         return round(high) - self.ahead_s
 
-    def _instants(self, found: re.Match[bytes]) -> Meanings | None:
+    def stamped(self, found: re.Match[bytes]) -> Meanings | None:
+        """The same for a stamp that `find` found."""
         dated, glog, part, zone = found.group("dated", "glog", "part", "zone")
         key = dated or glog
         within = int(key[-5:-3]) * 60.0 + int(key[-2:])

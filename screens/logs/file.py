@@ -47,6 +47,8 @@ class LogFile:
         self._buffer = bytearray()
         self._ended = -1
         """The chunk that was lent last, when it has a newline."""
+        self._line = (-1, 0)
+        """The line that was asked for last: its begin and its end."""
 
     def revise(self, revision: int) -> None:
         """Take the number of the file's revision: of another one nothing that is known of the bytes holds."""
@@ -58,6 +60,7 @@ class LogFile:
         if size == self.size and not self._changed:
             return False
         restarted, self._changed = self._changed or size < self.size, False
+        self._line = (-1, 0)
         if restarted:
             self.close()
         else:
@@ -102,6 +105,11 @@ class LogFile:
 
     def after(self, start: int) -> int:
         """Where the line that begins at `start` ends, its newline included: the beginning of the next one, or the size."""
+        if self._line[0] != start:
+            self._line = start, self._after(start)
+        return self._line[1]
+
+    def _after(self, start: int) -> int:
         index = start // self.span
         found = self.chunk(index).find(b"\n", start - index * self.span)
         if found >= 0:

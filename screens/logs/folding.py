@@ -39,7 +39,11 @@ class Entry:
 def key_of(raw: bytes) -> bytes:
     """What equal lines of different ranks have in common."""
     raw = collapse(raw)
-    found = find(raw)
+    return stamped_key(raw, find(raw))
+
+
+def stamped_key(raw: bytes, found: re.Match[bytes] | None) -> bytes:
+    """The same of a line without carriage returns whose stamp is found."""
     if found is None:
         return _PROCESS.sub(b"", raw, count=1)
     begin, end = found.span("stamp")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from console.services.logs.copies import LogNote
 from screens.logs.file import LogFile
 from screens.logs.filtered import Shown
+from screens.logs.folding import key_of, stamped_key
 from screens.logs.hunt import Hunt
 from screens.logs.sieve import Pattern
 from screens.logs.times import Times
@@ -82,6 +83,13 @@ class Member:
         when = self.times.first(start) or 0.0
         self._run = (at or 0, start, when)
         return when
+
+    def key(self, start: int) -> bytes:
+        """What a line has in common with equal lines of other ranks; its stamp is not looked for again after `time`."""
+        seen, raw, found = self.times.seen
+        if seen == start and b"\r" not in raw:
+            return stamped_key(raw, found)
+        return key_of(self.file.text(start)[0])
 
     def at(self, when: float) -> int:
         """Where the first line of a moment begins; the end of the file when there is none."""

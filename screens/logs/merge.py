@@ -9,7 +9,7 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from screens.logs.folding import WITHIN_S, Entry, Folds, Spot, key_of
+from screens.logs.folding import WITHIN_S, Entry, Folds, Spot
 from screens.logs.member import Member
 
 LONGEST = 20_000
@@ -44,49 +44,50 @@ class Merge:
 
     def down(self, lines: int) -> int:
         """Take in up to so many lines behind the stretch; gives how many there were."""
-        heads: list[tuple[float, int, int]] = []
-        for index, member in enumerate(self.members):
-            self._push(heads, index, member.first(self._high[index]))
+        heads = [
+            (member.time(start), index, start)
+            for index, member in enumerate(self.members)
+            if (start := member.first(self._high[index])) is not None
+        ]
         heapq.heapify(heads)
         taken = 0
         while heads and taken < lines:
-            when, index, start = heapq.heappop(heads)
+            when, index, start = heads[0]
             member = self.members[index]
-            self._add(self.entries, self._folds, (index, start), when)
+            self._add(self.entries, self._folds, (index, start), when, member.key(start) if self.folded else b"")
             self._high[index] = member.file.after(start)
             taken += 1
-            following: list[tuple[float, int, int]] = []
-            self._push(following, index, member.first(self._high[index]))
-            for each in following:
-                heapq.heappush(heads, each)
+            if (following := member.first(self._high[index])) is None:
+                heapq.heappop(heads)
+            else:
+                heapq.heapreplace(heads, (member.time(following), index, following))
         if not heads:
             self._high = [max(high, member.end()) for high, member in zip(self._high, self.members, strict=True)]
         return taken
 
-    def _push(self, heads: list[tuple[float, int, int]], index: int, start: int | None) -> None:
-        if start is not None:
-            heads.append((self.members[index].time(start), index, start))
-
     def up(self, lines: int) -> int:
         """Take in up to so many lines before the stretch; gives how many entries came to stand before the others."""
-        heads: list[tuple[float, int, int]] = []
-        for index, member in enumerate(self.members):
-            self._push_above(heads, index, member.before(self._low[index]))
+        heads = [
+            (-member.time(start), -index, -start)
+            for index, member in enumerate(self.members)
+            if (start := member.before(self._low[index])) is not None
+        ]
         heapq.heapify(heads)
-        block: list[tuple[Spot, float]] = []
+        block: list[tuple[Spot, float, bytes]] = []
         while heads and len(block) < lines:
-            when, index, start = heapq.heappop(heads)
+            when, index, start = heads[0]
             index, start = -index, -start
-            block.append(((index, start), -when))
+            member = self.members[index]
+            block.append(((index, start), -when, member.key(start) if self.folded else b""))
             self._low[index] = start
-            above: list[tuple[float, int, int]] = []
-            self._push_above(above, index, self.members[index].before(start))
-            for each in above:
-                heapq.heappush(heads, each)
+            if (above := member.before(start)) is None:
+                heapq.heappop(heads)
+            else:
+                heapq.heapreplace(heads, (-member.time(above), -index, -above))
         entries: list[Entry] = []
         folds = self._folds if not self.entries else Folds()
-        for spot, when in reversed(block):
-            self._add(entries, folds, spot, when)
+        for spot, when, key in reversed(block):
+            self._add(entries, folds, spot, when, key)
         if self.folded and self.entries and entries:
             self._join(folds, entries[-1].time)
         self.entries = entries + self.entries
@@ -105,15 +106,11 @@ class Merge:
                 self._folds.exchange(entry, group)
         self.entries[:near] = left
 
-    def _push_above(self, heads: list[tuple[float, int, int]], index: int, start: int | None) -> None:
-        if start is not None:
-            heads.append((-self.members[index].time(start), -index, -start))
-
-    def _add(self, entries: list[Entry], folds: Folds, spot: Spot, when: float) -> None:
+    def _add(self, entries: list[Entry], folds: Folds, spot: Spot, when: float, key: bytes) -> None:
         if not self.folded:
             entries.append(Entry(when, [spot], 1 << spot[0]))
             return
-        made = folds.take(spot, when, key_of(self.members[spot[0]].file.text(spot[1])[0]))
+        made = folds.take(spot, when, key)
         if made is not None:
             entries.append(made)
 

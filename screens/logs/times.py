@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from console.probes.log_time import Clock, Meanings, clock_of, first_stamped
+from console.probes.log_time import Clock, Meanings, clock_of, find, first_stamped
 from screens.logs.file import LogFile
 
 HEAD_BYTES = 64 * 1024
@@ -34,6 +34,8 @@ class Times:
         self._file = file
         self._make = clock
         self._clock: Clock | None = None
+        self.seen: tuple[int, bytes, re.Match[bytes] | None] = (-1, b"", None)
+        """The line that was asked for last: where it begins, its bytes, and its stamp."""
         self._again: dict[float, int] = {}
         """The instant at which an hour begins again → where in the log."""
 
@@ -51,11 +53,15 @@ class Times:
     def forget(self) -> None:
         """The log has begun anew."""
         self._clock = None
+        self.seen = (-1, b"", None)
         self._again.clear()
 
     def own(self, start: int) -> float | None:
         """When the line at an offset was stamped; None when it bears no stamp."""
-        meant = self.clock.meanings(self._file.text(start)[0])
+        raw = self._file.text(start)[0]
+        found = find(raw)
+        self.seen = (start, raw, found)
+        meant = None if found is None else self.clock.stamped(found)
         if meant is None or meant.early == meant.late:
             return meant.early if meant else None
         return meant.late if start >= self._repeats(meant) else meant.early

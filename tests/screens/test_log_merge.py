@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.probes.log_time import Around, Clock, utc
+from console.probes.log_time import Around, Clock, find, utc
 from console.services.logs.copies import LogNote
 from screens.lines import plain
 from screens.logs.file import LogFile
@@ -334,3 +335,25 @@ def test_gaps_of_a_log_are_said_where_they_are(tmp_path: Path) -> None:
     window = view(files(tmp_path, [first, written(1, [(1, "b")])]))
     window.grow([member.file.size for member in window.merge.members], [(LogNote(len(first) // 2, "a gap"),), ()])
     assert [line.split("]")[-1].strip() for line in rows(window)] == ["a", "b", "-- decode-0: a gap --", "c"]
+
+
+@pytest.mark.parametrize("way", ["down", "up"])
+def test_the_stamp_of_a_line_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    looked: list[bytes] = []
+
+    def counted(line: bytes) -> re.Match[bytes] | None:
+        looked.append(line)
+        return find(line)
+
+    monkeypatch.setattr("screens.logs.times.find", counted)
+    monkeypatch.setattr("screens.logs.folding.find", counted)
+    logs = [written(rank, [(second, f"step {second}") for second in range(50)]) for rank in range(3)]
+    merge = Merge(files(tmp_path, logs))
+    if way == "down":
+        merge.begin([0, 0, 0])
+        merge.down(1000)
+    else:
+        merge.begin_at_end()
+        merge.up(1000)
+    assert [len(entry.spots) for entry in merge.entries] == [3] * 50
+    assert sorted(looked) == sorted(b"".join(logs).splitlines())
