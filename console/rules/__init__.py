@@ -6,6 +6,7 @@ Rules look at plain model values; they never ask a node and never change anythin
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from console.model.cluster import HARDWARE, Cluster
 from console.model.deployment import Assignment, Deployment
@@ -15,6 +16,7 @@ from console.rules import access, capacity, placement, ports, releases, settings
 from console.rules.rule import Rule, Scene
 
 _OF_NODES = ("A2", "K1", "K4")
+_OF_RELEASES = ("R22", "V2", "V3", "V4", "V5", "V6")
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
@@ -59,6 +61,14 @@ def check_nodes(cluster: Cluster) -> tuple[Finding, ...]:
     layout = Layout(name="any", hardware=HARDWARE["a3"], model=Model(path="any"), groups={"any": group})
     scene = Scene(Deployment(cluster, layout, Assignment({"any": tuple(cluster.nodes)})))
     return tuple(finding for rule in _OF_NODES for finding in RULES[rule].findings(scene))
+
+
+def check_release(deployment: Deployment, version: str) -> tuple[Finding, ...]:
+    """What the rules that go by the release find when engines of another release run this layout, errors first."""
+    layout = deployment.layout.model_copy(update={"version": version, "image": ""})
+    scene = Scene(replace(deployment, layout=layout))
+    found = dict.fromkeys(finding for rule in _OF_RELEASES for finding in RULES[rule].findings(scene))
+    return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
 
 
 def capacity_notes(deployment: Deployment) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
 from console.services.readiness.containers import mended
 from console.services.readiness.network import Crossing, cross
+from console.services.readiness.node_releases import with_releases
 from console.services.readiness.wanted import carrying, running_on, wanted_of
 
 T = TypeVar("T")
@@ -126,7 +127,7 @@ class Preflight:
                 *(answers.counted(node, self._ask(wanted[node], ask)) for node in chosen)
             )
             judged = together(result for found, _ in asked_nodes for result in found)
-            results = mended(self._monitor.deployment, judged)
+            results = with_releases(self._monitor.deployment, mended(self._monitor.deployment, judged))
             lost = tuple(result for found, _ in asked_nodes for result in found if result.check == CONNECTION)
             crossing = None
             if ask.network:

@@ -8,8 +8,11 @@ from console.commands.bundle import rank_command
 from console.commands.container import image_of, wanted_mounts
 from console.model.deployment import Deployment, Rank, is_address
 from console.model.errors import UsageError
+from console.model.image import tag_of
+from console.model.layout import Layout
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot
 from console.probes.checks import Wanted
+from console.releases.facts import release_name
 from console.rules.ports import port_map
 from console.rules.rule import Scene
 
@@ -36,6 +39,7 @@ def wanted_of(
         word[2:].partition("=")[0].partition(".")[0] for each in commands for word in each.argv if word[:2] == "--"
     )
     layout = deployment.layout
+    release = wanted_release(layout)
     others = (deployment.address(each) for each in carrying(deployment) if each != node)
     path = layout.model.path
     return Wanted(
@@ -57,7 +61,7 @@ def wanted_of(
         mounts=wanted_mounts(deployment, written),
         preload=next((each.env["LD_PRELOAD"] for each in commands if each.env.get("LD_PRELOAD")), ""),
         flags=tuple(dict.fromkeys(name for name in names if name)),
-        packages=_packages(layout.version) if written.hardware.devices else {},
+        packages={"vllm-ascend": release} if release and written.hardware.devices else {},
         connector=any(layout.kv_transfer_config(rank.group) for rank in ranks),
         engines=max(1, len(ranks)),
         log_dir=written.base,
@@ -80,9 +84,9 @@ def _ports(deployment: Deployment, node: str, snapshot: ClusterSnapshot) -> tupl
     return tuple((port, use.what) for use in uses for port in range(use.first, use.last + 1))
 
 
-def _packages(version: str) -> dict[str, str]:
-    """What a layout made for a release must meet; a branch such as `main` names no version."""
-    return {"vllm-ascend": version} if re.match(r"v?\d", version) else {}
+def wanted_release(layout: Layout) -> str:
+    """The vllm-ascend release a layout is made for, from its version, else its image; empty for a branch such as `main`."""
+    return layout.version if re.match(r"v?\d", layout.version) else release_name(tag_of(layout.image))
 
 
 def _image(deployment: Deployment, node: str) -> str:
