@@ -12,7 +12,7 @@ from console.model.cluster import HARDWARE, Cluster
 from console.model.deployment import Assignment, Deployment
 from console.model.findings import Finding, Severity
 from console.model.layout import MOST, DataParallel, Group, Layout, Model
-from console.rules import access, capacity, placement, ports, releases, settings, transfer
+from console.rules import access, capacity, placement, ports, releases, settings, speculation, transfer
 from console.rules.rule import Rule, Scene
 
 _OF_NODES = ("A2", "K1", "K4")
@@ -34,6 +34,7 @@ RULES: Mapping[str, Rule] = {
             *settings.RULES,
             *capacity.RULES,
             *access.RULES,
+            *speculation.RULES,
             *releases.RULES,
         ),
         key=_number,

@@ -78,7 +78,8 @@ def _loading(scene: Scene) -> Iterator[Hit]:
             yield Hit(
                 message, scene.at_flag(name, "model-loader-extra-config", "enable_multithread_load"), Severity.WARNING
             )
-        if many and scene.args(name).get("safetensors-load-strategy") is not None:
+        strategy = scene.args(name).get("safetensors-load-strategy")
+        if many and strategy not in (None, "lazy"):  # threads read lazily themselves, and vLLM accepts to be told so
             message = f"{name}: --safetensors-load-strategy has no effect beside enable_multithread_load"
             yield Hit(message, scene.at_flag(name, "safetensors-load-strategy"))
 

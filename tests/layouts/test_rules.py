@@ -136,6 +136,16 @@ def _two_keys(data: Data) -> None:
     data["groups"]["decode"]["env"]["VLLM_API_KEY"] = "other"
 
 
+def _speculates(**tokens: int) -> Callable[[Data], object]:
+    """DSpark with so many tokens in the groups that are named, with what the layout says in others."""
+
+    def change(data: Data) -> None:
+        for group, number in tokens.items():
+            data["groups"][group]["args"]["speculative-config"] = {"method": "dspark", "num_speculative_tokens": number}
+
+    return change
+
+
 MUTATIONS = (
     Mutation("R1", "one rank more than nodes carry", _more_ranks),
     Mutation("R2", "devices beyond the node's", _too_many_devices),
@@ -240,6 +250,11 @@ MUTATIONS = (
         "image of other hardware",
         lambda data: data.update(image="quay.io/x:v0.21.0rc1" + ("" if data["hardware"]["name"] == "a3" else "-a3")),
     ),
+    Mutation("R29", "DSpark with too few tokens", _speculates(prefill=4, decode=4)),
+    Mutation("R29", "DSpark on one side", _speculates(decode=7)),
+    Mutation("R29", "other blocks", _speculates(prefill=5, decode=7)),
+    Mutation("R30", "an interval beside the blocks", _env("prefill", "VLLM_PREFIX_CACHE_RETENTION_INTERVAL", "130")),
+    Mutation("R30", "an interval that is no number", _env("prefill", "VLLM_PREFIX_CACHE_RETENTION_INTERVAL", "4k")),
     Mutation("P2", "HTTP in the ephemeral range", _group("decode", "port", value=40000)),
     Mutation("P2", "HTTP of one node there", _group("decode", "by_node", value={0: {"port": 40000}})),
     Mutation("P3", "HTTP beyond the last port", _group("decode", "port", value=65535)),
