@@ -1,8 +1,9 @@
-"""`layouts`: what is shipped, in a table or as JSON; with a name, the layout's own text to start one's own from."""
+"""`layouts`: what is shipped, by model, in a table or as JSON; with a name, the layout's own text to start one's own from."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 
 from pydantic import JsonValue
 
@@ -12,6 +13,7 @@ from console.cli.tables import table_lines
 from console.files import load_layout, shipped_layouts, shipped_text
 from console.model.errors import ExitCode
 from console.model.layout import Group, Layout
+from console.probes.sanitize import clean
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,24 +30,46 @@ def run(args: argparse.Namespace) -> int:
     if args.name:
         print_file(shipped_text(args.name))
         return ExitCode.OK
-    layouts = [load_layout(name) for name in shipped_layouts()]
+    layouts = sorted(map(load_layout, shipped_layouts()), key=_order)
     if args.output in DATA:
         print_data(args.output, [_json(layout) for layout in layouts])
     else:
-        rows = [
-            (layout.name, layout.hardware.name, str(_nodes(layout)), _groups(layout), layout.version, layout.title)
-            for layout in layouts
-        ]
-        print_lines(table_lines(("LAYOUT", "HW", "NODES", "GROUPS", "VERSION", "TITLE"), rows))
+        print_lines(_lines(layouts))
     return ExitCode.OK
 
 
+def _order(layout: Layout) -> tuple[str, str, int, str]:
+    return layout.model.family, layout.hardware.name, _nodes(layout), layout.name
+
+
+def _lines(layouts: Sequence[Layout]) -> Iterator[str]:
+    """A table whose rows stand below the name of their model."""
+    rows = [
+        (layout.name, f"{_nodes(layout)} {layout.hardware.name}", _groups(layout), layout.version, _title(layout))
+        for layout in layouts
+    ]
+    head, *lines = table_lines(("LAYOUT", "NODES", "GROUPS", "RELEASE", "TITLE"), rows)
+    yield f"  {head}"
+    for layout, line, before in zip(layouts, lines, (None, *layouts), strict=False):
+        if before is None or layout.model.family != before.model.family:
+            yield clean(layout.model.family)
+        yield f"  {line}"
+
+
 def _nodes(layout: Layout) -> int:
-    return sum(group.nodes for group in layout.groups.values())
+    return sum(group.nodes for group in layout.shaped().groups.values())
 
 
 def _groups(layout: Layout) -> str:
-    return ", ".join(f"{name} {_size(group)}" for name, group in layout.groups.items())
+    return ", ".join(
+        f"{f'{group.count} × ' if group.count > 1 else ''}{name} {_size(group)}"
+        for name, group in layout.groups.items()
+    )
+
+
+def _title(layout: Layout) -> str:
+    """The title without the model's name, which stands above."""
+    return layout.title.removeprefix(layout.model.family).lstrip()
 
 
 def _size(group: Group) -> str:
@@ -56,6 +80,9 @@ def _json(layout: Layout) -> dict[str, JsonValue]:
     return {
         "name": layout.name,
         "title": layout.title,
+        "model": layout.model.family,
+        "source": layout.model.source,
+        "accuracy": dict(layout.model.accuracy),
         "hardware": layout.hardware.name,
         "nodes": _nodes(layout),
         "version": layout.version,
@@ -64,6 +91,7 @@ def _json(layout: Layout) -> dict[str, JsonValue]:
             name: {
                 "role": group.role,
                 "nodes": group.nodes,
+                "count": group.count,
                 "data_parallel": group.data_parallel.size,
                 "tensor_parallel": group.tensor_parallel,
             }

@@ -190,6 +190,6 @@ def higher_is_better(name: str) -> bool | None:
 
 def layout_hash(layout: Layout) -> str:
     """Twelve hexadecimal digits that change when anything of a layout changes that an engine could see."""
-    shown = layout.model_dump(mode="json", exclude={"title": True, "assign": True, "model": {"accuracy"}})
+    shown = layout.model_dump(mode="json", exclude={"title": True, "assign": True, "model": {"accuracy", "source"}})
     text = json.dumps(shown, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]

@@ -49,6 +49,12 @@ class Model(Written):
             raise ValueError(f"{value!r} names no weights on a hub; write OWNER/NAME")
         return value
 
+    @property
+    def family(self) -> str:
+        """The model's name without date and quantization: `DeepSeek-V4-Flash` of `…/DeepSeek-V4-Flash-0731-w8a8`."""
+        name = (self.source or self.path).rstrip("/").rpartition("/")[2]
+        return re.sub(r"(-\d{4})?-w\d+a\d+.*$", "", name, flags=re.IGNORECASE)
+
 
 class DataParallel(Written):
     """How one group is spread over data-parallel ranks."""

@@ -59,14 +59,17 @@ class Reloading:
         """The shipped layouts, those first that the cluster can carry."""
         cluster = self._screen.console.session.cluster
         rows = []
-        for at, fit_ in enumerate(found := fits(cluster)):
+        found = fits(cluster)
+        name = max(len(each.layout.name) for each in found) + 1
+        need = {each.fits: max(len(one.words()) for one in found if one.fits is each.fits) + 1 for each in found}
+        for at, fit_ in enumerate(found):
             if not at or found[at - 1].fits is not fit_.fits:
                 words = "fit this cluster" if fit_.fits else "do not fit this cluster"
                 rows.append(Row(f"-{words}", ((words, "title under"),)))
             role = "plain" if fit_.fits else "dim"
             head: Line = (
-                (fit(fit_.layout.name, 14), "key" if fit_.fits else "dim"),
-                (fit(fit_.words(), 31) + " ", role),
+                (fit(fit_.layout.name, name), "key" if fit_.fits else "dim"),
+                (fit(fit_.words(), need[fit_.fits]), role),
             )
             rows.append(Row(f":layout {fit_.layout.name}", (*head, (shown(fit_.layout.title), role))))
         none = "" if self._screen.console.session.deployment.layout.chosen else "no layout is chosen; "

@@ -153,7 +153,7 @@ def test_manifests_hold_what_kubernetes_accepts(name: str) -> None:
     layout = load_layout(name)
     documents = _documents(name)
     kinds = [document["kind"] for document in documents]
-    assert kinds.count("LeaderWorkerSet") == kinds.count("ConfigMap") == len(layout.groups)
+    assert kinds.count("LeaderWorkerSet") == kinds.count("ConfigMap") == len(layout.shaped().groups)
     definitions = {"ConfigMap": "core.v1.ConfigMap", "Service": "core.v1.Service", "Deployment": "apps.v1.Deployment"}
     for document in documents:
         assert is_label(document["metadata"]["name"])

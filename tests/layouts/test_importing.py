@@ -250,37 +250,6 @@ def test_the_tutorials_template_is_imported_with_its_arguments(tmp_path: Path) -
     assert flags(command.argv) == theirs
 
 
-FLASH = {
-    "served-model-name": "clients need a name that is not a path",
-    "env VLLM_HOST_IP": "R25",
-    "env VLLM_ENGINE_READY_TIMEOUT_S": "E1",
-    "env HCCL_CONNECT_TIMEOUT": "R9: 120 s are too short once a group has two nodes",
-    "env VLLM_RPC_TIMEOUT": "E3",
-    "env SERVER_PORT": "their loader's own",
-    "env LOCAL_IP": "their loader's own",
-    "env MASTER_IP": "their loader's own",
-    "env NIC_NAME": "their loader's own",
-    "env HCCL_SOCKET_IFNAME": "known only with a cluster file",
-    "env GLOO_SOCKET_IFNAME": "known only with a cluster file",
-    "env TP_SOCKET_IFNAME": "known only with a cluster file",
-}
-"""Where the shipped DeepSeek-V4-Flash layout differs from the CI configuration it was made from, and why."""
-
-
-@needs_shared
-@pytest.mark.shared
-def test_the_shipped_flash_layout_is_the_ci_configuration_but_for_declared_differences() -> None:
-    path = SHARED / "fixtures" / "ci-configs" / "weekly-external-DeepSeek-V4-flash-w8a8-PD-no-prefix.yaml"
-    deployment = example(load_layout("a3-pd-flash"))
-    different: set[str] = set()
-    for rank, started in zip(deployment.ranks(), ci_loader.expanded(path, IPS), strict=True):
-        command = serve_command(deployment, rank)
-        ours = {**flags(command.argv), **{f"env {name}": value for name, value in command.env.items()}}
-        theirs = {**flags(started.argv), **{f"env {name}": value for name, value in started.env.items()}}
-        different |= {key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key)}
-    assert different == set(FLASH)
-
-
 POOLED = """\
 test_name: pooled
 model: /m/DeepSeek-V4-Flash

@@ -30,13 +30,16 @@ def cluster(kind: str, count: int) -> Cluster:
     return Cluster(name="lab", nodes=nodes)
 
 
+ONE_A3 = ["a3-flash", "a3-flash-dspark", "a3-v41-flash-offload"]
+
+
 @pytest.mark.parametrize(
     ("kind", "count", "first"),
     [
-        ("a3", 4, ["a3-pd", "a3-mixed", "a3-pd-flash"]),
-        ("a3", 1, []),
-        ("a2", 5, ["a2-mixed"]),
-        ("a2", 8, ["a2-pd", "a2-mixed"]),
+        ("a3", 2, ["a3-mixed", "a3-pd-flash", "a3-pd-flash-dspark", "a3-v41-flash", *ONE_A3]),
+        ("a3", 1, ONE_A3),
+        ("a2", 5, ["a2-mixed", "a2-v41-flash", "a2-flash", "a2-flash-dspark"]),
+        ("a2", 8, ["a2-pd", "a2-pd-flash", "a2-mixed", "a2-v41-flash", "a2-flash", "a2-flash-dspark"]),
     ],
 )
 def test_layouts_that_the_hardware_can_carry_come_first_the_largest_before(

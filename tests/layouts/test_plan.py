@@ -17,6 +17,7 @@ from console.services.assigning.assignment import example
 from console.services.operations.plans import PlanMaker
 from tests.layouts.dumper import run_script
 
+FAMILIES = ("-Flash", "-Pro", ".1-Flash")
 RANK_KEYS = ["id", "node", "group", "role", "dp_rank", "local_rank", "devices", "port", "headless", "env", "argv"]
 
 
@@ -192,10 +193,33 @@ def test_shipped_layouts_validate_and_can_be_taken_as_a_start(
     assert load_layout("mine.yaml").groups == load_layout(name).groups
 
 
-def test_layouts_are_listed_with_their_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_layouts_are_listed_by_model_with_their_nodes_and_hardware(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["layouts", "-o", "json"]) == 0
-    nodes = {each["name"]: each["nodes"] for each in json.loads(capsys.readouterr().out)}
-    assert nodes == {"a2-mixed": 4, "a3-mixed": 2, "a3-pd": 4, "a2-pd": 8, "a3-pd-flash": 2}
+    listed = json.loads(capsys.readouterr().out)
+    assert {each["name"]: (each["nodes"], each["hardware"]) for each in listed} == {
+        "a2-flash": (1, "a2"),
+        "a2-flash-dspark": (1, "a2"),
+        "a2-pd-flash": (8, "a2"),
+        "a3-flash": (1, "a3"),
+        "a3-flash-dspark": (1, "a3"),
+        "a3-pd-flash": (2, "a3"),
+        "a3-pd-flash-dspark": (2, "a3"),
+        "a2-mixed": (4, "a2"),
+        "a2-pd": (8, "a2"),
+        "a3-mixed": (2, "a3"),
+        "a3-pd": (4, "a3"),
+        "a3-pd-1m": (4, "a3"),
+        "a2-v41-flash": (4, "a2"),
+        "a3-v41-flash": (2, "a3"),
+        "a3-v41-flash-offload": (1, "a3"),
+    }
+    models = [each["model"] for each in listed]
+    assert list(dict.fromkeys(models)) == sorted(set(models)) == [f"DeepSeek-V4{more}" for more in FAMILIES]
+    assert all(each["source"] == f"Eco-Tech/{each['source'].partition('/')[2]}" for each in listed)
+    assert main(["layouts"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [f"DeepSeek-V4{more}" for more in FAMILIES]
+    assert "4 × prefill DP8×TP1, decode DP32×TP1" in next(line for line in lines if "a2-pd-flash" in line)
 
 
 def test_every_rule_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
