@@ -70,13 +70,13 @@ MODES: Mapping[str, tuple[Planted, ...]] = {
         _late("whole-1", "EngineCore", signal.SIGKILL, "F10"),
         _late("whole-0", "EngineCore", signal.SIGKILL, "F1"),
         _late("whole-1", "Worker", signal.SIGKILL, "F2"),
-        _late("whole-1", "", signal.SIGKILL, "F10"),
+        _late("whole-1", "", signal.SIGKILL, "F10", "PART"),
         _late("whole-1", "EngineCore", SLEEP, "S1"),
     ),
     "external": (
         _late("whole-1", "Worker", signal.SIGSTOP, "S1"),
         _late("whole-1", "EngineCore", signal.SIGKILL, "F1"),
-        _late("whole-0", "", signal.SIGKILL, "F10"),
+        _late("whole-0", "", signal.SIGKILL, "F10", "PART", "DOWN"),
     ),
     "proxied": (_late("proxy", "", signal.SIGKILL, "S6"),),
 }

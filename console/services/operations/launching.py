@@ -25,6 +25,8 @@ EXPLAIN_S = 5.0
 """How long the end of an engine waits for the rest of its log, which usually says why."""
 DIAGNOSE_S = 2.0
 """How long after that a known failure is waited for; the matcher reads once a second."""
+LAME_S = 60.0
+"""How long those that answer, but not as they should, may hold up a start: what they lack does not come by waiting."""
 _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 
 
@@ -164,7 +166,7 @@ class Launching:
         awaited = step.payload
         if not isinstance(awaited, RunsAwaited):
             raise ConsoleError("the plan names no run to wait for")
-        began = time.monotonic()
+        began = lame_since = time.monotonic()
         told: object = None
         while time.monotonic() - began < READY_LIMIT_S:
             if self._scope.cancelled.is_set():
@@ -177,6 +179,10 @@ class Launching:
             ready = sum(each.state is EngineState.READY for each in mine)
             if ready == len(step.engines):
                 return f"{ready} ready after {time.monotonic() - began:.0f} s"
+            lame = _lame(mine, self._diagnoses) if len(mine) == len(step.engines) else None
+            lame_since = lame_since if lame else time.monotonic()
+            if lame and time.monotonic() - lame_since >= LAME_S:
+                raise lame
             pace = self._scope.monitor.paces.get(awaited.group)
             news, text = waiting_words(step, mine, pace, time.monotonic() - began)
             if known := start_trouble(mine, self._diagnoses):
@@ -218,14 +224,33 @@ def waiting_words(
 
 
 def start_trouble(engines: Sequence[EngineSnapshot], diagnoses: Sequence[Diagnosis]) -> str:
-    """The known failure that the log of an engine which still starts shows, with its remedy: it may take minutes to end."""
+    """The known failure of an engine that is not ready yet, with its remedy: it may take minutes to end, or never end.
+
+    Of one that still starts only what prevents a start counts; without a known failure what is wrong with one that serves.
+    """
     starting = {each.id for each in engines if each.state is EngineState.STARTING}
-    found = [each for each in diagnoses if each.engine in starting and each.severity == "fatal"]
+    lame = {each.id: each for each in engines if each.state is EngineState.DEGRADED}
+    found = [
+        each
+        for each in diagnoses
+        if (each.engine in starting and each.severity == "fatal") or (each.engine in lame and each.severity != "advice")
+    ]
     first = min(found, key=lambda each: (not each.first, each.at), default=None)
     if first is None:
-        return ""
+        return next((f"{each.id} {each.state}: {each.cause}" for each in lame.values()), "")
     where = f" ({first.where})" if first.where else ""
     return f"{first.engine} {first.signature} {first.title}: {first.text}; {first.remedy}{where}"
+
+
+def _lame(engines: Sequence[EngineSnapshot], diagnoses: Sequence[Diagnosis]) -> ConsoleError | None:
+    """Why all that are not ready will not be: they answer, but not as they should; None while one may still come."""
+    late = [each for each in engines if each.state is not EngineState.READY]
+    if not late or any(each.state is not EngineState.DEGRADED for each in late):
+        return None
+    why = next((each for each in diagnoses if each.engine == late[0].id and each.severity != "advice"), None)
+    known = f"{why.signature} {why.title}: {why.remedy} " if why else ""
+    text = f"{late[0].id} on {late[0].node} degraded: {late[0].cause}"
+    return ConsoleError(text, hint=f"{known}The engines are left running; see logs {late[0].id}")
 
 
 def _explained(engines: Sequence[EngineSnapshot]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +48,15 @@ _UNREAD = (EngineState.IDLE, EngineState.EXITED, EngineState.UNMANAGED)
 _SERVING = (EngineState.READY, EngineState.DEGRADED)
 DOWN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 """States that the log of the run explains."""
+
+
+_MAY_TELL = (EngineState.STARTING, EngineState.DEGRADED)
+"""Those not down whose logs may say what is wrong."""
+
+
+def _lame(engines: Iterable[EngineSnapshot]) -> Set[tuple[str, str]]:
+    """Who serves badly, and how."""
+    return {(each.id, each.cause) for each in engines if each.state is EngineState.DEGRADED}
 
 
 def _is_read(engine: EngineSnapshot) -> bool:
@@ -113,6 +122,8 @@ class _Known:
 
     since: dict[tuple[str, str], float] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+    lame: Set[tuple[str, str]] = frozenset()
+    """Who served badly, and how, when the picture was looked at last."""
     written: tuple[Deployment | None, dict[tuple[str, str], Written]] = field(default_factory=lambda: (None, {}))
     """Where the settings of each failure are written, for one deployment."""
 
@@ -155,13 +166,18 @@ class DiagnosisWatch:
         return all(key in self._readers and self._readers[key].told >= self._logs.of(key).size for key in keys)
 
     def ordered(self) -> bool:
-        """Whether the logs of what is down were read, and it is told who broke first where several of a group are down."""
+        """Whether the logs of what is down were read, it is told who broke first where several of a group are down, and what
+        is known of those that serve badly.
+        """
         snapshot = self._monitor.snapshot
         down = {engine.id: engine.group for engine in snapshot.engines.values() if engine.state in DOWN}
         groups = [group for group in down.values() if group]
-        start = [each.id for each in snapshot.engines.values() if each.state is EngineState.STARTING]
-        return self.complete((*down, *start)) and (
-            len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses)
+        read = [each.id for each in snapshot.engines.values() if each.state in _MAY_TELL]
+        return (
+            self.complete((*down, *read))
+            and _lame(snapshot.engines.values()) <= self._known.lame
+            and snapshot.diagnoses == self._monitor.diagnoses
+            and (len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses))
         )
 
     async def _read(self) -> None:
@@ -200,6 +216,7 @@ class DiagnosisWatch:
                 cause = first_cause(each for each in witnesses if each.rank == engine.id)
                 self._monitor.learnt(key).signature = cause.hit.signature.id if cause else ""
         told = tuple(self._diagnosis(each, each is first) for each in witnesses)
+        self._known.lame = _lame(snapshot.engines.values())
         self._news(told)
         if told != self._monitor.diagnoses:
             self._monitor.diagnoses = told

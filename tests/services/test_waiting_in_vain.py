@@ -1,0 +1,81 @@
+"""An engine that answers, but not as it should, is told while a start waits for it, and does not hold it up for an hour."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from console.model.errors import ConsoleError
+from console.model.payload import RunsAwaited
+from console.model.plan import Step
+from console.model.run import RunKey
+from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState
+from console.services.operations import launching
+from console.services.operations.launching import Launching, start_trouble
+from console.services.operations.scope import Scope
+
+LAME = EngineSnapshot(
+    "mixed-0", "n0", "mixed", "mixed", EngineState.DEGRADED, run="20261201T015308Z-66da", cause="model: serves other, not tiny"
+)  # fmt: skip
+READY = replace(LAME, id="mixed-1", state=EngineState.READY, cause="")
+STARTING = replace(LAME, id="mixed-1", state=EngineState.STARTING, cause="")
+NAME = Diagnosis(
+    "S4", "running", "the engine serves another model name", "", "Set --served-model-name.", "", "mixed-0", "n0",
+    "serves other, not tiny", 0.0, True, 1, True,
+)  # fmt: skip
+
+
+def waited(engines: tuple[EngineSnapshot, ...], said: list[str], diagnoses: tuple[Diagnosis, ...] = (NAME,)) -> str:
+    """How waiting for these ends, within a second; what was said meanwhile is added to `said`."""
+
+    async def next_picture() -> None:
+        await asyncio.sleep(0.02)
+
+    picture = ClusterSnapshot(0.0, "lab", "real", engines={each.id: each for each in engines}, diagnoses=diagnoses)
+    scope = SimpleNamespace(
+        cancelled=asyncio.Event(), monitor=SimpleNamespace(snapshot=picture, paces={}), next_picture=next_picture
+    )
+    keys = tuple(RunKey("real", each.id, str(each.run)) for each in engines)
+    step = Step(
+        "ready:mixed", "wait-ready", "", "n0", tuple(each.id for each in engines), payload=RunsAwaited("mixed", keys)
+    )
+
+    async def wait() -> str:
+        async with asyncio.timeout(1.0):
+            return await Launching(cast(Scope, scope)).wait_ready(step, said.append)
+
+    return asyncio.run(wait())
+
+
+def test_what_is_wrong_is_said_while_waiting_and_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching, "LAME_S", 0.1)
+    said: list[str] = []
+    with pytest.raises(ConsoleError, match="mixed-0 on n0 degraded: model: serves other, not tiny") as error:
+        waited((LAME, READY), said)
+    assert error.value.hint == (
+        "S4 the engine serves another model name: Set --served-model-name. The engines are left running; see logs mixed-0"
+    )
+    assert (
+        "mixed-0 S4 the engine serves another model name: serves other, not tiny; Set --served-model-name." in said[0]
+    )
+
+
+def test_one_that_still_starts_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching, "LAME_S", 0.1)
+    with pytest.raises(TimeoutError):
+        waited((LAME, STARTING), [])
+
+
+def test_one_that_serves_badly_for_a_moment_is_waited_for() -> None:
+    with pytest.raises(TimeoutError):
+        waited((LAME, READY), [])
+
+
+def test_trouble_without_a_known_failure_is_told_as_it_is() -> None:
+    assert start_trouble([LAME, STARTING], ()) == "mixed-0 degraded: model: serves other, not tiny"
+    assert start_trouble([STARTING], [replace(NAME, engine="mixed-1")]) == "", "what is no matter of starts"
+    assert start_trouble([READY], [NAME]) == ""
