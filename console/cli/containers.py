@@ -11,11 +11,12 @@ from typing import cast
 from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, print_data
-from console.cli.printer import print_lines
+from console.cli.printer import print_lines, print_message
 from console.cli.tables import table_lines
 from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.model.errors import ExitCode, Unreachable
 from console.probes.sanitize import clean
+from console.services.assigning.layout_choice import must_be_chosen
 from console.services.readiness.containers import Seen
 from console.services.upkeep.containers import Act
 
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _show(args: argparse.Namespace) -> int:
-    async with opened(args, read_only=True) as session:
+    async with opened(args, read_only=True, look=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
         found = await session.upkeep.of_containers.look(args.nodes)
@@ -50,6 +51,8 @@ async def _show(args: argparse.Namespace) -> int:
         print_data(args.output, [as_json(each) for each in found])
     else:
         print_lines(lines(found))
+        if not session.deployment.layout.chosen:
+            print_message("no layout: its image and weights are not compared, and without one no container is made")
     return exit_code(found)
 
 
@@ -113,7 +116,9 @@ def _word(found: Seen) -> str:
 
 async def _act(args: argparse.Namespace) -> int:
     only_plan = args.dry_run or args.act == "plan"
-    async with opened(args, read_only=False if only_plan else None, acts=not only_plan) as session:
+    async with opened(args, read_only=False if only_plan else None, acts=not only_plan, look=True) as session:
+        if args.act in ("plan", "create"):
+            must_be_chosen(session.deployment, "a new container mounts the weights of a layout, and none is chosen")
         await connected(session)
         act = cast(Act, "all" if args.act == "plan" else args.act)
         made = session.upkeep.of_containers.prepare(act, args.nodes)

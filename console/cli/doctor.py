@@ -37,7 +37,7 @@ async def _run(args: argparse.Namespace) -> int:
     if args.lines < 0:
         raise UsageError(f"--lines {args.lines} cannot be", hint="give 0 or more")
     answered = False
-    async with opened(args, read_only=True) as session:
+    async with opened(args, read_only=True, look=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
             answered = True

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace) -> int:
     printer = _Printer(args)
     since = _since(args.since) if args.since else None
-    async with opened(args) as session:
+    async with opened(args, look=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
         ran = [name for name, engine in session.snapshot.engines.items() if engine.run or args.follow]
@@ -63,7 +63,7 @@ async def _run(args: argparse.Namespace) -> int:
         await until(session, lambda: _filled(session, engines), FILL_S)
         readers = _readers(session, engines, args, since)
         if not readers.found and not args.follow:
-            print_message("no logs: nothing of this deployment has run, or its node is out of reach")
+            print_message(_none(session, engines))
             return ExitCode.FAILED
         printer.prefixes(len(engines) > 1)
         printer.print(readers.lines(last=not args.follow))
@@ -79,9 +79,33 @@ async def _run(args: argparse.Namespace) -> int:
 
 def _named(session: Session, words: Sequence[str], ran: Sequence[str]) -> Sequence[str]:
     """The engines whose logs are asked for; one that is gone by now may have earlier runs. All that ran when none is named."""
+    words = [_id_of(session, each) for each in words]
     earlier = [each for each in words if session.logs.runs(each)]
     seen = {*session.snapshot.engines, *earlier}
     return session.deployment.engines_named(words, ran, seen) if words else ran
+
+
+def _id_of(session: Session, name: str) -> str:
+    """The engine that a name means: its own, or of an engine that no layout of ours has (`a3-pd/decode-0@d0`) the middle part.
+
+    Raises UsageError for a name that several have.
+    """
+    if name in session.snapshot.engines:
+        return name
+    meant = [each for each in session.snapshot.engines if each.partition("@")[0].rpartition("/")[2] == name]
+    if len(meant) > 1:
+        raise UsageError(f"{name!r} is the name of several engines", hint=f"name one of: {', '.join(meant)}")
+    return meant[0] if meant else name
+
+
+def _none(session: Session, engines: Sequence[str]) -> str:
+    """Why there is nothing to print, and what there is."""
+    kept = [f"{name}: {', '.join(runs[:3])}" for name in engines if (runs := session.logs.runs(name))]
+    if kept:
+        return f"no logs of a current run; earlier runs that are kept here (--run RUN): {'; '.join(kept)}"
+    if not session.deployment.layout.chosen:
+        return "no logs: no engine of ours runs on a node that answers; what has ended is found with --layout NAME|FILE"
+    return "no logs: nothing of this deployment has run, or its node is out of reach"
 
 
 def _readers(session: Session, engines: Sequence[str], args: argparse.Namespace, since: float | None) -> Readers:

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if args.target in cluster.nodes:
         words = open_on_node(cluster, args.target, state, journal, read_only=read_only)
     else:
-        words = open_at_engine(deployment_of(args), args.target, state, journal, read_only=read_only)
+        words = open_at_engine(deployment_of(args, look=True), args.target, state, journal, read_only=read_only)
     if args.dry_run:
         print_line(join(words))
         return ExitCode.OK

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _show(args: argparse.Namespace) -> int:
-    async with opened(args, read_only=True) as session:
+    async with opened(args, read_only=True, look=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
         found = await session.upkeep.of_hosts.look(args.nodes)
@@ -83,14 +83,14 @@ def lines(found: Sequence[Tuned]) -> Iterator[str]:
 
 
 async def _set(args: argparse.Namespace) -> int:
-    async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run) as session:
+    async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run, look=True) as session:
         await connected(session)
         made = session.upkeep.of_hosts.prepare(args.nodes)
         return await carry_out(session, "tune", made, args, only_plan=args.dry_run)
 
 
 async def _undo(args: argparse.Namespace) -> int:
-    async with opened(args, read_only=True) as session:
+    async with opened(args, read_only=True, look=True) as session:
         await connected(session)
         found = await session.upkeep.of_hosts.changes(args.undo)
     for node, changes in found.items():

@@ -18,7 +18,7 @@ from pathlib import Path
 from console import __version__
 from console.commands.bundle import rank_command
 from console.commands.masking import masked_argv, masked_data, masked_text
-from console.model.errors import ConsoleError
+from console.model.errors import ConsoleError, UsageError
 from console.probes.sanitize import clean
 from console.services.operations.step_text import command_text
 from console.services.readiness.preflight import Report
@@ -60,11 +60,8 @@ class Piece:
 
 
 async def gather(session: Session, *, lines: int = LOG_LINES) -> tuple[Piece, ...]:
-    """Everything there is to hand over, masked. Of a node that does not answer that is said.
-
-    Raises UsageError when no node carries anything.
-    """
-    report = await session.preflight.run()
+    """Everything there is to hand over, masked. That a node does not answer is said, and why there is no preflight."""
+    report, unchecked = await _preflight(session)
     left = await session.preflight.look(("sh", "-c", LEFT_BEHIND))
     stacks = await session.preflight.look(("sh", "-c", STACKS), STACKS_S, outside=True)
     boxed = await _stacks_inside(session)
@@ -74,7 +71,7 @@ async def gather(session: Session, *, lines: int = LOG_LINES) -> tuple[Piece, ..
         Piece("layout.json", _json(session.deployment.layout.model_dump(mode="json"))),
         Piece("assignment.json", _json({group: list(each) for group, each in session.deployment.assignment.nodes.items()})),
         Piece("findings.json", _json([asdict(each) for each in session.findings])),
-        Piece("preflight.json", _json([asdict(each) for each in report.results])),
+        Piece("preflight.json", _json([asdict(each) for each in report.results] if report else {"not run": unchecked})),
         Piece("causes.json", _json(_causes(session))),
         Piece("events.json", _json([asdict(each) for each in session.snapshot.events])),
         Piece("journal.jsonl", "".join(_json(dict(each), None) + "\n" for each in session.journal.tail(JOURNAL_LINES))),
@@ -84,6 +81,14 @@ async def gather(session: Session, *, lines: int = LOG_LINES) -> tuple[Piece, ..
         *_commands(session),
         *_logs(session, lines),
     )  # fmt: skip
+
+
+async def _preflight(session: Session) -> tuple[Report | None, str]:
+    """What the preflight found, or why there is none."""
+    try:
+        return await session.preflight.run(), ""
+    except UsageError as error:
+        return None, f"{error}: {error.hint}"
 
 
 async def _stacks_inside(session: Session) -> Mapping[str, str]:
@@ -130,7 +135,7 @@ def _causes(session: Session) -> Mapping[str, object]:
     }
 
 
-def _about(session: Session, report: Report) -> Mapping[str, object]:
+def _about(session: Session, report: Report | None) -> Mapping[str, object]:
     snapshot = session.snapshot
     return {
         "console": __version__,
@@ -148,7 +153,9 @@ def _about(session: Session, report: Report) -> Mapping[str, object]:
             for engine in snapshot.engines.values()
         },
         "versions": {
-            f"{each.node} {each.title}": each.seen for each in report.results if each.check in ("15", "16", "17", "18")
+            f"{each.node} {each.title}": each.seen
+            for each in (report.results if report else ())
+            if each.check in ("15", "16", "17", "18")
         },
     }
 

@@ -32,6 +32,8 @@ def open_at_engine(
     proxy = deployment.proxy_rank()
     ranks |= {proxy.id: proxy} if proxy else {}
     if engine not in ranks:
+        if not deployment.layout.chosen:
+            return _open_at_stray(deployment, engine, state_dir, journal, read_only)
         names = ", ".join((*deployment.cluster.nodes, *ranks))
         raise UsageError(f"no node and no engine {engine!r}", hint=f"there are: {names}")
     node = deployment.node(ranks[engine].node)
@@ -40,6 +42,22 @@ def open_at_engine(
         own = own_container(deployment, node, engine)
         container = own.name if own else ""
     return _opened(deployment.cluster, node, container, state_dir, journal, read_only)
+
+
+def _open_at_stray(
+    deployment: Deployment, engine: str, state_dir: Path, journal: Journal, read_only: bool
+) -> tuple[str, ...]:
+    """The same without a layout, where an engine is named with its node, as `status` does: `a3-pd/decode-0@d0`."""
+    cluster = deployment.cluster
+    node = cluster.nodes.get(engine.rpartition("@")[2]) if "@" in engine else None
+    if node is None:
+        hint = f"name its node ({', '.join(cluster.nodes)}), or the layout that has the engine: --layout NAME|FILE"
+        raise UsageError(f"no node {engine!r}, and without a layout no engine's node is known", hint=hint)
+    if node.runtime.words and node.runtime.per == "engine":
+        hint = f"give it with --layout NAME|FILE, or open a shell on the node: shell {node.name}"
+        raise UsageError("an engine's own container is named by its layout", hint=hint)
+    container = node.runtime.container if node.runtime.words else ""
+    return _opened(cluster, node, container, state_dir, journal, read_only)
 
 
 def _opened(

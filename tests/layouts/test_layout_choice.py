@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 from pathlib import Path
 
 import pytest
 
+from console.cli.logs import _named
+from console.cli.main import main
 from console.cli.options import deployment_of, remember_layout
 from console.cli.status import document
-from console.model.cluster import HARDWARE, Cluster, Node
-from console.model.deployment import Assignment
+from console.journal import Journal
+from console.model.cluster import HARDWARE, Cluster, Node, Runtime
+from console.model.deployment import Assignment, Deployment
 from console.model.errors import Refused, UsageError
 from console.model.layout import no_layout
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineState, Link, LinkState
 from console.rules import check
 from console.services.assigning.layout_choice import HOW, fits
+from console.services.doctor import gather
 from console.services.readiness.preflight import CHOOSE_LAYOUT
 from console.services.session import Session
+from console.services.shell import open_at_engine
 from tests.services.test_monitor import READY_LOG, probed
 
 
@@ -99,4 +106,42 @@ async def test_a_session_without_a_layout_shows_what_runs_and_refuses_what_needs
     with pytest.raises(UsageError, match="no node carries anything") as unasked:
         await session.preflight.run()
     assert unasked.value.hint == CHOOSE_LAYOUT, "without a layout there is nothing to assign nodes to"
+    assert list(_named(session, ["decode-3"], [])) == ["a3-pd/decode-3@n0"]
+    assert list(_named(session, [], ["a3-pd/decode-3@n0"])) == ["a3-pd/decode-3@n0"]
+    monitor.on_runs("n1", (RunState(RunKey("other", "decode-3", key.run), RunVerdict.RUNNING, pid=7),), (), 0.0)
+    monitor.publish()
+    with pytest.raises(UsageError, match="'decode-3' is the name of several engines"):
+        _named(session, ["decode-3"], [])
+    pieces = {each.name: each.text for each in await gather(session)}
+    assert "no node carries anything" in json.loads(pieces["preflight.json"])["not run"]
+    assert "no answer" in pieces["nodes/n0/left-behind.txt"], "what it looked for on every node of the cluster"
     await session.close()
+
+
+@pytest.mark.parametrize("act", ["plan", "create"])
+def test_containers_are_looked_at_without_a_layout_and_not_made(
+    act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    file = tmp_path / "cluster.yaml"
+    runtime = "{kind: docker, container: vllm, image: i}"
+    file.write_text(
+        f"name: lab\ndefaults: {{hardware: a3, runtime: {runtime}}}\nnodes:\n  n0: {{host: 127.0.0.1, port: 9}}\n"
+    )
+    assert main(["containers", "show", "-c", str(file)]) == 3
+    shown = capsys.readouterr()
+    assert "n0: not connected" in shown.out
+    assert "no layout" in shown.err
+    assert main(["containers", act, "-c", str(file)]) == 4
+    assert "mounts the weights of a layout, and none is chosen" in capsys.readouterr().err
+
+
+def test_a_shell_of_an_engine_without_a_layout_is_found_by_its_node(tmp_path: Path) -> None:
+    made = cluster("a3", 1)
+    node = made.nodes["n0"].model_copy(update={"runtime": Runtime(kind="docker", container="vllm")})
+    looked = Deployment(made.model_copy(update={"nodes": {"n0": node}}), no_layout(HARDWARE["a3"]), Assignment())
+    words = open_at_engine(looked, "a3-pd/decode-0@n0", tmp_path, Journal(tmp_path / "j"), read_only=False)
+    assert shlex.split(words[-1])[:5] == ["docker", "exec", "-it", "vllm", "sh"]
+    with pytest.raises(UsageError, match="without a layout no engine's node is known") as error:
+        open_at_engine(looked, "decode-0", tmp_path, Journal(tmp_path / "j"), read_only=False)
+    assert "--layout NAME|FILE" in error.value.hint

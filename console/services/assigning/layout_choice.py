@@ -34,10 +34,12 @@ class Fit:
         return kind if self.fits else f"{kind}; the cluster has {self.has}"
 
 
-def must_be_chosen(deployment: Deployment) -> None:
+def must_be_chosen(
+    deployment: Deployment, why: str = "no layout is chosen, so there is nothing to assign or to start"
+) -> None:
     """Raises Refused, with the way to choose one, when the deployment has no layout."""
     if not deployment.layout.chosen:
-        raise Refused("no layout is chosen, so there is nothing to assign or to start", hint=HOW)
+        raise Refused(why, hint=HOW)
 
 
 def fits(cluster: Cluster) -> tuple[Fit, ...]:

@@ -175,21 +175,22 @@ class Preflight:
             self._monitor.note(EventLevel.WARNING, f"the report of the preflight is not kept: {error}")
 
     async def look(self, argv: tuple[str, ...], timeout_s: float = 30.0, *, outside: bool = False) -> Mapping[str, str]:
-        """Run a command that only reads where engines run, on every node; its answer made safe to draw, or why there is none.
+        """Run a command that only reads where engines run, on every node; on all of the cluster where nothing is assigned.
 
-        `outside` runs it on the node itself, where engines run in containers.
+        Gives its answers made safe to draw, or why there is none. `outside` runs it on the node itself, where engines run
+        in containers.
         """
 
         async def one(name: str) -> str:
-            inside = () if outside else self._inside(name)
             try:
+                inside = () if outside else self._inside(name)
                 sample = await self._links[name].run_command((*inside, *argv), timeout_s)
             except ConsoleError as error:
                 return f"no answer: {error}"
             text = "\n".join(decode(line) for line in sample.stdout.split(b"\n"))
             return text if sample.exit_code == 0 else f"{text}\n{decode(sample.stderr)}"
 
-        nodes = carrying(self._monitor.deployment)
+        nodes = carrying(self._monitor.deployment) or tuple(self._links)
         return dict(zip(nodes, await asyncio.gather(*(one(node) for node in nodes)), strict=True))
 
     def _inside(self, name: str) -> tuple[str, ...]:
