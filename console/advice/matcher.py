@@ -37,6 +37,8 @@ _ENGINE = re.compile(r"\bEngine (\d{1,6}): ")
 _LEVEL = re.compile(rb"(?:^|[ \[m])(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 _WARNING = re.compile(r"(?:^|[ \[m(])WARN(?:ING)?\b")
 """A warning tells of no start that failed: what is fatal is said as an error as well."""
+_EXCEPTION = re.compile(r"(?:^|[ ])[A-Za-z_][\w.]*(?:Error|Exception): ")
+"""An exception is what failed, whatever was said before it."""
 _OTHER_LEVELS = (b"DEBUG", b"WARNING", b"ERROR", b"CRITICAL")
 _CHATTY = (b"DEBUG", b"INFO")
 """Levels at which vLLM repeats prompts, answers, URLs and arguments word by word."""
@@ -71,6 +73,8 @@ class _Progress:
     """Engine, where the line names one of several → first line and length of its row."""
     count: int = 0
     also: set[str] = field(default_factory=set)
+    void: bool = False
+    """Whether something was seen that brings it about."""
 
 
 class Matcher:
@@ -83,7 +87,7 @@ class Matcher:
         self._states = {each.id: _Progress() for each in self._signatures}
         by_word: dict[str, list[Signature]] = {}
         for each in self._signatures:
-            for word in dict.fromkeys((*each.find, *each.also)):
+            for word in dict.fromkeys((*each.find, *each.also, *each.unless)):
                 by_word.setdefault(word, []).append(each)
         self._words = tuple(by_word)
         self._by_word = {word: tuple(found) for word, found in by_word.items()}
@@ -186,6 +190,9 @@ class Matcher:
         for signature in candidates:
             state = self._states[signature.id]
             state.also.update(word for word in signature.also if word in text)
+            state.void = state.void or any(word in text for word in signature.unless)
+            if state.void and state.first is None and not _EXCEPTION.search(text):
+                continue
             if (warning and signature.severity == "fatal" and not signature.info) or not any(
                 word in text for word in signature.find
             ):

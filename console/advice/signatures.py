@@ -35,6 +35,7 @@ class Signature:
     find: tuple[str, ...] = ()
     pattern: re.Pattern[str] | None = None
     also: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
     repeat: int = 1
     silence_s: float | None = None
     waits: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ class _Entry(BaseModel):
     find: tuple[str, ...] = ()
     pattern: str | None = None
     also: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
     repeat: int = Field(default=1, ge=1)
     silence_s: float | None = Field(default=None, gt=0)
     waits: tuple[str, ...] = ()
@@ -81,7 +83,7 @@ class _Entry(BaseModel):
     explains: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
 
-    @field_validator("find", "also", "waits")
+    @field_validator("find", "also", "unless", "waits")
     @classmethod
     def _words(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(len(word) < 4 for word in value):

@@ -54,6 +54,7 @@ SAMPLES: dict[str, str | list[str]] = {
     "A28": "  Value error, User-specified max_model_len (135000) is greater than the derived max_model_len",
     "A29": P + "TypeError: NPUModelRunner.__init__() got an unexpected keyword argument 'x'",
     "A30": E + "socket.gaierror: [Errno -2] Name or service not known",
+    "A31": P + "ValueError: No common block size for 5. ",
     "B1": P + "RuntimeError: EI0006: Getting socket times out. Reason: remote rank 5",
     "B2": P + "RuntimeError: EI0002: The notify wait timeout, the tag is allreduce",
     "B3": "[rank3]:[E1123 20:39:21 ProcessGroupHCCL.cpp:1] Watchdog caught collective operation timeout: WorkHCCL(SeqNum=9)",
@@ -322,6 +323,16 @@ def test_clean_captures_show_nothing(name: str) -> None:
     assert [hit.signature.id for hit in matcher.hits] == []
 
 
+def test_a_worker_that_its_failing_core_ends_is_no_worker_that_died() -> None:
+    log = capture("vllm/engine/fail", "block_size_none.log").replace(b"No common block size", b"Nothing known")
+    matcher = Matcher(SIGNATURES)
+    matcher.feed(log, 100.0)
+    assert [hit.signature.id for hit in matcher.hits] == ["A23"]
+    alone = Matcher(SIGNATURES)
+    alone.feed(b"".join(line for line in log.splitlines(True) if b"failed to start" not in line), 100.0)
+    assert [hit.signature.id for hit in alone.hits] == ["F2", "A23"]
+
+
 @pytest.mark.parametrize(
     ("name", "ids"),
     [
@@ -330,8 +341,9 @@ def test_clean_captures_show_nothing(name: str) -> None:
         ("dp/ext_rank0.log", ["F10", "F1"]),
         ("dp/ext_rank1.log", ["C18"]),
         ("fail/bad_flag.log", ["A20"]),
+        ("fail/block_size_none.log", ["A31", "A23"]),
         ("fail/external_lb_nonmoe.log", ["A10"]),
-        ("fail/kv_connector_unknown.log", ["A28", "F2", "A23"]),
+        ("fail/kv_connector_unknown.log", ["A28", "A23"]),
         ("fail/missing_model_path.log", ["D8"]),
         ("fail/model_dir_without_config.log", ["D8"]),
         ("fail/port_in_use_by_other.log", ["A11"]),

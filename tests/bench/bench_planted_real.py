@@ -192,10 +192,12 @@ async def begin(lab: RealLab, start: Start) -> bool:
     with contextlib.ExitStack() as held:
         pid = held.enter_context(_stranger(lab)) if start.holder == "before" else 0
         async with watched(lab) as session:
-            seen = Seen(session)
+            seen, before = Seen(session), lab.runs(start.engine)
             going = asyncio.create_task(asyncio.to_thread(_start, lab))
+            if start.first:
+                await _within(lambda: lab.runs(start.engine) > before, 120.0)
+                await _within(lambda: session.snapshot.engines[start.engine].run == lab.runs(start.engine)[-1], 20.0)
             if start.holder == "late":
-                await _within(lambda: bool(lab.log(start.engine)), 120.0)
                 pid = held.enter_context(_stranger(lab))
             if start.load:
                 assert await _within(lambda: _ready(session), READY_S) is not None

@@ -80,10 +80,17 @@ class RealLab(Lab):
         """Write the layout, with further arguments and variables."""
         self.layout.write_text(yaml.safe_dump(layout(self.place, self.mode, args, env), sort_keys=False))
 
+    def runs(self, engine: str) -> list[str]:
+        """The runs of an engine that were launched, in order."""
+        return sorted(each.parent.name for each in self._logs(engine))
+
     def log(self, engine: str) -> bytes:
         """What an engine has logged in its newest run."""
-        logs = sorted(self.nodes.root.glob(f"n*/base/real/{engine}/runs/*/out.log"), key=lambda each: each.parent.name)
+        logs = sorted(self._logs(engine), key=lambda each: each.parent.name)
         return logs[-1].read_bytes() if logs else b""
+
+    def _logs(self, engine: str) -> list[Path]:
+        return [*self.nodes.root.glob(f"n*/base/real/{engine}/runs/*/out.log")]
 
     @property
     def layout(self) -> Path:

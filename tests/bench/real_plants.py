@@ -83,7 +83,7 @@ MODES: Mapping[str, tuple[Planted, ...]] = {
 STARTS: Mapping[str, tuple[Start, ...]] = {
     "wrong": (
         Start("another model name", ("S4",), args={"served-model-name": "other"}, log="Application startup complete"),
-        Start("a block size that is none", ("A29",), args={"block-size": 5}, log="block"),
+        Start("a block size that is none", ("A31",), args={"block-size": 5}, log="No common block size"),
         Start(
             "a port that a stranger holds",
             (),

@@ -73,6 +73,12 @@ def test_a_node_s_interface_is_told_from_the_cluster_file_its_own_or_the_default
     assert written(own, "decode-0", ["env_file"]).text == f"node d0 in {path}: env_file is not set"
 
 
+def test_an_interface_that_the_layout_names_itself_goes_before_the_node_s(own: Deployment) -> None:
+    layout = own.layout.model_copy(update={"env": {**own.layout.env, "GLOO_SOCKET_IFNAME": "nope0"}})
+    found = written(Deployment(own.cluster, layout, own.assignment), "decode-0", ["nic"])
+    assert (found.file, "GLOO_SOCKET_IFNAME nope0" in found.text, "eth0" in found.text) == ("layout", True, False)
+
+
 def test_a_copy_of_a_group_points_to_the_group_that_is_written(own: Deployment) -> None:
     copies = Assignment({"decode2": ("d0", "d1")}, copies={"decode2": "decode"})
     told = written(Deployment(own.cluster, own.layout, copies), "decode2-0", ["max-num-seqs"]).text

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, JsonValue
 
 from console.commands.masking import MASK, is_secret, masked_text
+from console.commands.serve import INTERFACE_NAMES
 from console.files import is_shipped
 from console.model.deployment import Deployment, Rank
 from console.model.layout import Group, NodeChange, flag_name
@@ -42,12 +43,21 @@ def written(deployment: Deployment, engine: str, names: Sequence[str]) -> Writte
     rank = next((each for each in deployment.ranks() if each.id == engine), None)
     if rank is None or rank.group not in deployment.layout.groups:
         return Written()
+    names = tuple(_holding(deployment, rank, names))
     told = [
         _of_node(deployment, rank, [name for name in names if name in OF_NODE]),
         _of_layout(deployment, rank, [name for name in names if name not in OF_NODE]),
     ]
     told = [each for each in told if each.text]
     return replace(told[0], text="; ".join(each.text for each in told)) if told else Written()
+
+
+def _holding(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Iterator[str]:
+    """The names of what holds: variables that a layout sets itself stand in the place of a node's `nic`."""
+    like = deployment.like(rank.group)
+    for name in names:
+        own = INTERFACE_NAMES if name == "nic" else ()
+        yield from [each for each in own if _held(deployment, rank, like, each) is not None] or [name]
 
 
 def _of_node(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Written:
