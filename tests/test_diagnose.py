@@ -64,6 +64,7 @@ WRAPPED: dict[str, Callable[[str], str]] = {
     "colours lost": _each(lambda n, x: x.replace("(", "[0;36m(", 1).replace(")", ")[0;0m", 1) if x[:1] == "(" else x),
     "colours half lost": _each(lambda n, x: x.replace("(", "36m(", 1).replace(") ", ")0m ", 1) if x[:1] == "(" else x),
     "Windows": lambda text: text.replace("\n", "\r\n"),
+    "Windows, from an editor": lambda text: text.replace("\n", "^M\n"),
     "all at once": _each(lambda n, x: f"> prefill-0 | 2026-11-20T08:10:{n % 60:02}.1Z \x1b[31m{x}\x1b[0m\r"),
 }
 KINDS = (

@@ -168,10 +168,11 @@ class Matcher:
             return
         candidates = dict.fromkeys(signature for word in words for signature in self._by_word[word])
         shown = self._shown(text, candidates)
-        exact = any(not each.vague and not each.wrapper and each.severity != "advice" for each in shown)
+        known = [each for each in shown if not each.wrapper and each.severity != "advice"]
+        exact = any(not each.vague for each in known)
         explained = {id for each in shown for id in each.explains}
         for signature in shown:
-            if (exact and signature.vague) or signature.id in explained:
+            if (exact and signature.vague) or (known and signature.wrapper) or signature.id in explained:
                 continue
             state = self._states[signature.id]
             state.count += 1

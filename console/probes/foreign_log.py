@@ -129,7 +129,8 @@ def streams(text: str, name: str) -> dict[str, Stream]:
 
     `name` is that of the engine whose lines no name is on, and of the only engine of a file.
     """
-    lines = text.replace("\r\n", "\n").split("\n")
+    ended = text.replace("\r\n", "\n").replace("^M\n", "\n")  # ^M is how an editor shows the carriage return
+    lines = ended.split("\n")
     known = _names(lines)
     found: dict[str, Stream] = {name: Stream()}
     taken = [(number, *_inner(line, known)) for number, line in enumerate(lines, 1) if not _FENCE.match(line)]

@@ -50,7 +50,7 @@ _DEADLY = re.compile(
 _HARMLESS = re.compile(
     r"^(?:ERROR: )?ld\.so: object|Dumping input data|Dumping scheduler|Error with model error="
     r"|TBE Subprocess\[\w+\] raise error|Can not get running npu info|KeyboardInterrupt|CancelledError|^SystemExit"
-    r"|resource_tracker|(?<![\w.-])107030(?![\w])|ProcessLookupError"
+    r"|resource_tracker|^(?!.*(?i:captur|memcpy|stream|Error: )).*(?<![\w.-])107030(?![\w])|ProcessLookupError"
 )
 """A missing preload, dumps of what was being done, CPUs that were not bound, a client's own mistake, the echo of a stop, a query
 a driver refuses, a signal for a process that had gone."""
@@ -76,6 +76,8 @@ _MARKED = re.compile(
 _BARE = (_PLAIN, _USAGE, _SHELL, _MARKED)
 """Lines without a level that are errors all the same."""
 _TRACEBACK = "Traceback (most recent call last)"
+_TRACEBACK_AFTER = f": {_TRACEBACK}:"
+"""How older releases begin one, behind words of their own: `EngineCore hit an exception: Traceback …`."""
 _LAST = re.compile(r"^[A-Za-z_][\w.]*(?::\s|:?$)")
 _SOURCE = re.compile(r"^ {4}\s*(?![\^~\s])\S")
 _DETAILED = re.compile(r"validation errors? for")
@@ -196,11 +198,12 @@ class ErrorFinder:
         if below is not None and (below.process == line.process or self._far(line)) and self._explain(line, below):
             return
         chain = self._chain
-        if chain is not None and (line.text.startswith(_TRACEBACK) or not chain.take(line)):
+        opens = line.text.startswith(_TRACEBACK) or line.text.endswith(_TRACEBACK_AFTER)
+        if chain is not None and (opens or not chain.take(line)):
             self._chain = None
         if line.text[:1] in (" ", "\t") and line.level in ("ERROR", "CRITICAL") and _MARKED.search(line.text):
             self._note(line)
-        elif line.text.startswith(_TRACEBACK):
+        elif opens:
             self._open(line, chain)
         elif line.process in self._traces and line.level in ("", "ERROR", "CRITICAL"):
             self._inside(line)

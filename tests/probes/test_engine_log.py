@@ -255,9 +255,22 @@ def test_a_traceback_that_torch_marks_with_its_rank_is_read(prefix: str) -> None
     assert _state(data.encode()).first_error == "RuntimeError: device lost"
 
 
+def test_a_traceback_may_begin_behind_other_words() -> None:
+    head = "ERROR 03-25 08:34:50 [core.py:340] "
+    lines = (
+        "EngineCore hit an exception: Traceback (most recent call last):",
+        '  File "c.py", line 1, in c',
+        "    c()",
+    )
+    log = "".join(f"{head}{line}\n" for line in (*lines, "ValueError: too many values to unpack (expected 2)"))
+    assert _state(log.encode()).first_error == "ValueError: too many values to unpack (expected 2)"
+
+
 def test_only_the_drivers_own_107030_is_harmless() -> None:
     head = "(Worker pid=7) ERROR 11-23 20:59:05 [m.py:1] "
     assert _state(f"{head}halGetDeviceInfo failed, drvRetCode=107030\n".encode()).first_error == ""
+    graph = "RuntimeError: NPU function error: aclrtMemcpy, error code is 107030"
+    assert _state(f"{head}{graph}\n".encode()).first_error == graph
     lost = "no KV for request cmpl-107030"
     assert _state(f"{head}{lost}\n".encode()).first_error == lost
 
