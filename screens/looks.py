@@ -133,6 +133,7 @@ _DARK = {
     "decode": "#e0a3ff",
     "mixed": "#8fe0c8",
     "proxy": "#f0b48a",
+    "service": "#d6c27a",
     "gutter": "#667080",
     "hit": "#10131a on #f2c14e",
     "current": "bold #10131a on #ff9f43",
@@ -160,6 +161,7 @@ _LIGHT = {
     "decode": "#7a1fa2",
     "mixed": "#00695c",
     "proxy": "#8a4b12",
+    "service": "#6b5a00",
     "gutter": "#7a828e",
     "hit": "#000000 on #ffd54f",
     "current": "bold #000000 on #ff9f43",
@@ -179,6 +181,7 @@ _BLIND = {
     "decode": "#ffe14d",
     "mixed": "#e8e8e8",
     "proxy": "#ffb870",
+    "service": "#d8d0ff",
 }
 
 _MONO = {
@@ -201,6 +204,7 @@ _MONO = {
     "decode": "none",
     "mixed": "none",
     "proxy": "none",
+    "service": "none",
     "gutter": "dim",
     "note": "reverse",
     "danger": "bold reverse",

@@ -13,11 +13,12 @@ from console.cli.options import add_cluster_options, cluster_of, deployment_of
 from console.cli.printer import print_file, print_message
 from console.cli.tables import table_lines
 from console.commands.bundle import shell_bundle
-from console.commands.serve import proxy_command, serve_command
+from console.commands.serve import proxy_command, serve_command, service_command
 from console.files import load_layout
 from console.model.deployment import Deployment, Rank
 from console.model.errors import UsageError
 from console.model.findings import Finding
+from console.model.role import BESIDE_ENGINES
 from console.probes.sanitize import clean
 from console.rules import capacity_notes, check
 from console.services.assigning.assignment import PLACEHOLDER, example
@@ -30,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     text = "print every rank's environment and command, and what the rules say"
     parser = subparsers.add_parser("plan", help=text, description=f"{text}. {UNMASKED}")
     parser.add_argument(
-        "engines", nargs="*", metavar="ENGINE", help="only these ranks (GROUP-DPRANK, `proxy`) or groups"
+        "engines", nargs="*", metavar="ENGINE", help="only these ranks (GROUP-DPRANK, a service, `proxy`) or groups"
     )
     parser.add_argument("-o", "--output", choices=tuple(_PRINTERS), default="table")
     add_cluster_options(parser)
@@ -53,10 +54,12 @@ def run(args: argparse.Namespace) -> int:
 
 def plan_document(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> dict[str, JsonValue]:
     """The plan as plain data; its keys are a contract."""
-    engines = [rank for rank in ranks if rank.role != "proxy"]
+    engines = [rank for rank in ranks if rank.role not in BESIDE_ENGINES]
+    services: list[JsonValue] = [_service_json(deployment, rank) for rank in ranks if rank.role == "service"]
     return {
         "ranks": [_rank_json(deployment, rank) for rank in engines],
-        "proxy": _proxy_json(deployment) if len(engines) != len(ranks) else None,
+        **({"services": services} if services else {}),
+        "proxy": _proxy_json(deployment) if any(rank.role == "proxy" for rank in ranks) else None,
         "findings": findings_json(findings),
     }
 
@@ -72,8 +75,7 @@ def deployment_or_example(args: argparse.Namespace) -> Deployment:
 
 
 def _chosen(deployment: Deployment, words: Sequence[str]) -> tuple[Rank, ...]:
-    proxy = deployment.proxy_rank()
-    every = (*deployment.ranks(), *((proxy,) if proxy and proxy_command(deployment) else ()))
+    every = tuple(rank for rank in deployment.processes() if rank.role != "proxy" or proxy_command(deployment))
     named = deployment.engines_named(words, [rank.id for rank in every])
     return tuple(rank for rank in every if not words or rank.id in named)
 
@@ -96,6 +98,17 @@ def _rank_json(deployment: Deployment, rank: Rank) -> dict[str, JsonValue]:
     }
 
 
+def _service_json(deployment: Deployment, rank: Rank) -> dict[str, JsonValue]:
+    command = service_command(deployment, rank)
+    return {
+        "id": rank.id,
+        "node": rank.node,
+        "port": rank.port,
+        "env": dict(command.env),
+        "argv": list(command.argv),
+    }
+
+
 def _proxy_json(deployment: Deployment) -> dict[str, JsonValue] | None:
     rank, command = deployment.proxy_rank(), proxy_command(deployment)
     if rank is None or command is None:
@@ -110,10 +123,13 @@ def _json(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Find
 
 def _jsonl(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> Iterator[str]:
     for rank in ranks:
-        one = (
-            {"id": "proxy", **(_proxy_json(deployment) or {})} if rank.role == "proxy" else _rank_json(deployment, rank)
-        )
-        yield json.dumps(one, ensure_ascii=False)
+        yield json.dumps(_process_json(deployment, rank), ensure_ascii=False)
+
+
+def _process_json(deployment: Deployment, rank: Rank) -> dict[str, JsonValue]:
+    if rank.role == "proxy":
+        return {"id": "proxy", **(_proxy_json(deployment) or {})}
+    return _service_json(deployment, rank) if rank.role == "service" else _rank_json(deployment, rank)
 
 
 def _shell(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> Iterator[str]:
@@ -143,8 +159,8 @@ def _row(deployment: Deployment, rank: Rank) -> tuple[str, ...]:
         span += f".{rank.part}"
         meets.append(str(deployment.layout.groups[rank.group].master_port))
     meet = f"{rank.dp_address}:{','.join(meets)}" if meets else "-"
-    port = "headless" if rank.headless else str(rank.port)
-    place = "-" if rank.role == "proxy" else f"{span}/{rank.dp_size}"
+    port = "headless" if rank.headless else str(rank.port or "-")
+    place = "-" if rank.role in BESIDE_ENGINES else f"{span}/{rank.dp_size}"
     return rank.id, rank.node, rank.address or "?", rank.role, place, devices or "-", port, meet
 
 

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from console.commands.quoting import quote
 from console.commands.script import cmd_sh
-from console.commands.serve import proxy_command, serve_command
+from console.commands.serve import proxy_command, serve_command, service_command
 from console.model.deployment import Command, Deployment, Rank
 from console.model.errors import UsageError
 
 
 def rank_command(deployment: Deployment, rank: Rank) -> Command:
-    """The command of an engine or of the proxy. Raises UsageError for a proxy that has nothing to list yet."""
+    """The command of an engine, of a service or of the proxy. Raises UsageError for a proxy that has nothing to list yet."""
+    if rank.role == "service":
+        return service_command(deployment, rank)
     if rank.role != "proxy":
         return serve_command(deployment, rank)
     command = proxy_command(deployment)
@@ -24,7 +26,7 @@ def rank_command(deployment: Deployment, rank: Rank) -> Command:
 
 
 def rank_script(deployment: Deployment, rank: Rank) -> str:
-    """`cmd.sh` of an engine or of the proxy."""
+    """`cmd.sh` of an engine, of a service or of the proxy."""
     return cmd_sh(rank_command(deployment, rank), deployment.node(rank.node))
 
 

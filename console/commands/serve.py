@@ -61,6 +61,20 @@ def computed_flags(deployment: Deployment, rank: Rank) -> Mapping[str, JsonValue
     return _owned_flags(deployment, rank, deployment.layout.groups[rank.group])
 
 
+def service_command(deployment: Deployment, rank: Rank) -> Command:
+    """The environment and argv of a service beside the engines; facts that are not known yet stay as they are written.
+
+    KeyError when the layout has no such service.
+    """
+    service = deployment.layout.services[rank.id]
+
+    def word(text: str) -> str:
+        value = rank_value(deployment, rank, text)
+        return value if isinstance(value, str) else text
+
+    return Command({name: word(value) for name, value in service.env.items()}, tuple(map(word, service.command)))
+
+
 def proxy_command(deployment: Deployment) -> Command | None:
     """The proxy's environment and argv; None without a proxy, before its node is known, or while it has nothing to list."""
     proxy = deployment.layout.proxy

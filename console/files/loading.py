@@ -14,7 +14,8 @@ from console.files.problems import nearest, problems
 from console.model.cluster import Cluster, Written
 from console.model.deployment import Assignment
 from console.model.errors import FileError, Problem, UsageError
-from console.model.layout import Layout, Shape, plain_name
+from console.model.layout import Layout, Shape
+from console.model.layout_texts import plain_name
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -172,17 +172,33 @@ class Deployment:
             )
         return tuple(dict.fromkeys(each for word in words for each in named.get(word, [word])))
 
+    def service_ranks(self) -> tuple[Rank, ...]:
+        """The services beside the engines as something to launch, stop and log like them; those whose node is known."""
+        found = []
+        for name, service in self.layout.services.items():
+            node = self._place(service.node)
+            if node is not None:
+                address = self.address(node)
+                port = service.port or service.health.port
+                found.append(Rank(name, node, name, "service", 0, 0, 1, 1, (), port, False, address, address, 0))
+        return tuple(found)
+
+    def processes(self) -> tuple[Rank, ...]:
+        """All that is launched, in the order of a start: services, engines, the proxy."""
+        proxy = self.proxy_rank()
+        return (*self.service_ranks(), *self.ranks(), *((proxy,) if proxy else ()))
+
     def proxy_rank(self) -> Rank | None:
         """The proxy as something to launch, stop and log like an engine; None without one or before its node is known."""
         proxy = self.layout.proxy
-        node = self._proxy_node() if proxy else None
+        node = self._place(proxy.node) if proxy else None
         if proxy is None or node is None:
             return None
         address = self.address(node)
         return Rank("proxy", node, "proxy", "proxy", 0, 0, 1, 1, (), proxy.port, False, address, address, 0)
 
-    def _proxy_node(self) -> str | None:
-        wanted = self.layout.proxy.node if self.layout.proxy else ""
+    def _place(self, wanted: str) -> str | None:
+        """The node that `GROUP/INDEX`, a node's name or nothing (the first group's first node) stands for; None while unknown."""
         if wanted in self.cluster.nodes:
             return wanted
         group, _, index = (wanted or next(iter(self.layout.groups))).partition("/")

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from console.model.cluster import Hardware, Written, _named_hardware
-from console.model.facts import FACTS, KNOWN, named
 from console.model.group_copies import counted_names, group_copy, group_in_shape
+from console.model.layout_texts import env_names, env_text, plain_name, with_facts
 from console.model.restart import Restart
+from console.model.service_process import ServiceProcess
 from console.model.source import Source
 
 Role = Literal["prefill", "decode", "mixed"]
@@ -195,39 +196,6 @@ class Group(Written):
         return self.port if change is None or change.port is None else change.port
 
 
-def env_text(value: object) -> object:
-    """YAML scalars as the text a shell would see: 10 → "10", True → "true"; anything else is left for validation to refuse."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: str(item).lower() if isinstance(item, bool) else str(item) if isinstance(item, int | float) else item
-        for key, item in value.items()
-    }
-
-
-def env_names(value: dict[str, str]) -> dict[str, str]:
-    """The same variables; ValueError when a name is none a shell can export."""
-    for name in value:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError(f"{name!r} is no name for a variable (letters, digits and _, no digit first)")
-    return value
-
-
-def with_facts(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """The same values; ValueError when one names no fact, for then it belongs where plain values are."""
-    for name, text in value.items():
-        if text not in FACTS and not any(named(text)):
-            raise ValueError(f"{name}: {text!r} names no fact (facts: {KNOWN})")
-    return value
-
-
-def plain_name(value: str) -> str:
-    """The same text; ValueError when it cannot be part of an engine's name and a directory's on every node."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
-        raise ValueError(f"{value!r} is no plain name (letters, digits, dot, dash and _, at most 64)")
-    return value
-
-
 class Shape(Written):
     """A group's size as an operator changed it, over what the layout says."""
 
@@ -264,6 +232,8 @@ class Layout(Written):
     args: dict[str, JsonValue] = Field(default_factory=dict)
     """Flags of every engine: true = bare flag, false = `--no-…`, a mapping = JSON, a list = repeated words."""
     groups: dict[str, Group]
+    services: dict[str, ServiceProcess] = Field(default_factory=dict)
+    """What runs beside the engines, started before them and stopped after them."""
     proxy: Proxy | None = None
     assign: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     source: Source | None = Field(default=None, exclude=True, repr=False)
@@ -301,6 +271,17 @@ class Layout(Written):
         for name, like in counted_names(value).items():
             if name in value:
                 raise ValueError(f"the groups that count of {like!r} makes and {name!r} have the same name; rename one")
+        return value
+
+    @field_validator("services")
+    @classmethod
+    def _services(cls, value: dict[str, ServiceProcess], info: ValidationInfo) -> dict[str, ServiceProcess]:
+        groups = info.data.get("groups", {})
+        taken = {"proxy", *groups, *counted_names(groups)}
+        for name in map(plain_name, value):
+            group, _, rest = name.rpartition("-")
+            if name in taken or (group in taken and rest.replace(".", "").isdecimal()):
+                raise ValueError(f"a service cannot be called {name!r}: a group, an engine or the proxy is; rename it")
         return value
 
     @field_validator("assign")

@@ -52,6 +52,18 @@ class AsyncHttp:
         """GET; the time limit (seconds) covers everything from connecting to the last byte."""
         return await self.request("GET", host, port, path, timeout_s)
 
+    async def connect(self, host: str, port: int, timeout_s: float) -> HttpAnswer:
+        """Open a connection and close it again; nothing is sent. The answer has no status, and no error when it was taken."""
+        began, error, asked = time.monotonic(), "", True
+        try:
+            stream = await self._backend.connect_tcp(host, port, timeout_s)
+            await stream.aclose()
+        except NotAsked as failure:
+            error, asked = str(failure), False
+        except (httpcore.NetworkError, httpcore.TimeoutException, OSError) as failure:
+            error = str(failure) or type(failure).__name__
+        return HttpAnswer(0, b"", time.monotonic() - began, error, asked)
+
     async def post_json(
         self,
         host: str,

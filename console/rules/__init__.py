@@ -12,7 +12,7 @@ from console.model.cluster import HARDWARE, Cluster
 from console.model.deployment import Assignment, Deployment
 from console.model.findings import Finding, Severity
 from console.model.layout import MOST, DataParallel, Group, Layout, Model
-from console.rules import access, capacity, placement, ports, releases, settings, speculation, transfer
+from console.rules import access, capacity, placement, ports, releases, services, settings, speculation, transfer
 from console.rules.rule import Rule, Scene
 
 _OF_NODES = ("A2", "K1", "K4")
@@ -36,6 +36,7 @@ RULES: Mapping[str, Rule] = {
             *access.RULES,
             *speculation.RULES,
             *releases.RULES,
+            *services.RULES,
         ),
         key=_number,
     )

@@ -34,6 +34,11 @@ class Use:
     group: str
     key: tuple[str, ...]
 
+    @property
+    def owner(self) -> str:
+        """The group, the service or `proxy`."""
+        return self.group or (self.key[1] if self.key[0] == "services" else self.key[0])
+
 
 def port_map(scene: Scene) -> tuple[Use, ...]:
     """Every port that is known before the start, in rank order."""
@@ -41,6 +46,11 @@ def port_map(scene: Scene) -> tuple[Use, ...]:
     proxy = scene.deployment.proxy_rank()
     if proxy is not None and proxy.port is not None:
         uses.append(Use(proxy.node, proxy.port, proxy.port, "the proxy", "", ("proxy", "port")))
+    uses.extend(
+        Use(rank.node, rank.port, rank.port, rank.id, "", ("services", rank.id, "port"))
+        for rank in scene.deployment.service_ranks()
+        if rank.port is not None
+    )
     return tuple(uses)
 
 
@@ -118,6 +128,9 @@ def _written_ports(scene: Scene) -> Mapping[tuple[str, ...], tuple[str, int, int
     if scene.layout.proxy is not None:
         port = scene.layout.proxy.port
         ports["", "proxy", "port"] = ("the proxy", port, port, "")
+    for name, service in scene.layout.services.items():
+        if service.port is not None:
+            ports["", "services", name, "port"] = (name, service.port, service.port, "")
     return ports
 
 

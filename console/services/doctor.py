@@ -161,7 +161,8 @@ def _about(session: Session, report: Report | None) -> Mapping[str, object]:
 
 
 def _commands(session: Session) -> Iterator[Piece]:
-    for rank in session.deployment.ranks():
+    beside = session.deployment.service_ranks()
+    for rank in (*beside, *session.deployment.ranks()):
         yield Piece(f"engines/{rank.id}/command.txt", command_text(rank_command(session.deployment, rank)) + "\n")
 
 

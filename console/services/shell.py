@@ -28,9 +28,7 @@ def open_at_engine(
     deployment: Deployment, engine: str, state_dir: Path, journal: Journal, *, read_only: bool
 ) -> tuple[str, ...]:
     """argv of a shell where an engine runs: in its container, else on its node. Raises as `open_on_node` does."""
-    ranks = {rank.id: rank for rank in deployment.ranks()}
-    proxy = deployment.proxy_rank()
-    ranks |= {proxy.id: proxy} if proxy else {}
+    ranks = {rank.id: rank for rank in deployment.processes()}
     if engine not in ranks:
         if not deployment.layout.chosen:
             return _open_at_stray(deployment, engine, state_dir, journal, read_only)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from console.model.role import BESIDE_ENGINES
 from console.model.state import EngineState, LinkState
 from screens.lines import Line, Pen, Span, cut, fit, length, plain, shown, width
 from screens.looks import LINKS, sign_of, signs_of
@@ -155,7 +156,7 @@ def _role(node: NodeSnapshot, _engines: Sequence[EngineSnapshot], _now: float, _
 
 
 def _ranks(node: NodeSnapshot, engines: Sequence[EngineSnapshot], _now: float, _pen: Pen) -> Line:
-    return ((rank_words([each for each in engines if each.role != "proxy"], node.ranks), "plain"),)
+    return ((rank_words([each for each in engines if each.role not in BESIDE_ENGINES], node.ranks), "plain"),)
 
 
 def _strip(_node: NodeSnapshot, engines: Sequence[EngineSnapshot], _now: float, pen: Pen) -> Line:

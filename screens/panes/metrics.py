@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineState, Serving
 from screens.grid.rows import age_words
 from screens.lines import Line, Row, Span, fit, shown
@@ -114,7 +115,7 @@ def _silent(picture: ClusterSnapshot) -> list[Row]:
     """From whom no metrics come that are asked for them, by the reason."""
     why: dict[str, list[str]] = {}
     for each in picture.engines.values():
-        if each.serving is None and not each.serving_error and not each.headless and each.role != "proxy":
+        if each.serving is None and not each.serving_error and not each.headless and each.role not in BESIDE_ENGINES:
             state = sign_of(each).word
             reason = "not read yet" if each.state is EngineState.READY else f"not ready ({state})"
             reason = state if each.connecting else reason

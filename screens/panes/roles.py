@@ -169,7 +169,7 @@ def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen, cells: in
     """Groups with their places; free nodes at the end. `cells` is the width that texts are broken to."""
     ranks: dict[tuple[str, str], list[Rank]] = {}
     proxy = deployment.proxy_rank()
-    planned = {rank.id for rank in (*deployment.ranks(), *((proxy,) if proxy else ()))}
+    planned = {rank.id for rank in deployment.processes()}
     for rank in deployment.ranks():
         ranks.setdefault((rank.group, rank.node), []).append(rank)
     rows: list[Row] = []
@@ -184,6 +184,10 @@ def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen, cells: in
             if index < len(members):
                 rows.extend(_drift_rows(name, members[index], snapshot, cells))
                 rows.extend(_foreign_rows(members[index], planned, snapshot))
+    for service in deployment.service_ranks():
+        where = f"on {shown(service.node)}" + (f", port {service.port}" if service.port else "")
+        head = (fit(shown(service.id), 12) + " ", "bold service")
+        rows.append(Row(f"service/{service.id}", (head, (f"{where}, before the engines", "plain"))))
     if proxy is not None:
         rows.append(
             Row("proxy", ((fit("proxy", 13), "bold proxy"), (f"on {shown(proxy.node)}, port {proxy.port}", "plain")))

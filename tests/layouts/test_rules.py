@@ -296,6 +296,9 @@ def _layout_cases() -> Iterator[tuple[str, Data]]:
     yield "V4", _mixed(env={"VLLM_ASCEND_ENABLE_FUSED_MC3": "1"})
     yield "V5", _mixed(args={"additional-config": {"enable_dsa_pc": True}})
     yield "V6", _mixed(args={"kv-transfer-config": {"kv_connector": "MooncakeHybridConector", "kv_role": "kv_both"}})
+    one = {"command": ["mooncake_master"], "port": 9500}
+    yield "B1", {**_mixed(), "services": {"kv": {**one, "node": "nowhere/9"}}}
+    yield "B2", {**_mixed(), "services": {"kv": {"command": ["mooncake_master"]}}}
     yield "R6", _mixed(data_parallel={"size": 4, "per_node": 1, "balance": "hybrid", "rpc_port": 29550})
     yield "R9", _mixed(env={"HCCL_CONNECT_TIMEOUT": "120"})
     yield "R21", _mixed(args={"additional-config": {"recompute_scheduler_enable": True}})

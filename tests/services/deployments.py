@@ -59,9 +59,8 @@ def deployment(assignment: Assignment = ASSIGNMENT, *, tags: tuple[str, ...] = (
 def picture(states: Mapping[str, EngineState], made_of: Deployment | None = None) -> ClusterSnapshot:
     """A picture in which these engines are in these states and all others idle."""
     source = made_of or deployment()
-    proxy = source.proxy_rank()
     engines = {}
-    for rank in (*source.ranks(), *([proxy] if proxy else [])):
+    for rank in source.processes():
         state = states.get(rank.id, EngineState.IDLE)
         engines[rank.id] = EngineSnapshot(
             id=rank.id,

@@ -374,3 +374,23 @@ def test_the_parts_of_an_engine_start_and_stop_as_one_and_count_as_one() -> None
     assert up.make("stop", ("mixed-1",)).engines == idle.engines
     assert up.make("force", ("mixed-0",)).engines == ("mixed-0", "mixed-0.1")
     assert up.make("force", ("mixed-1.1",)).engines == ("mixed-1.1",)
+
+
+def test_services_start_first_and_stop_last_and_are_missed_when_they_do_not_run() -> None:
+    service = {"command": ["mooncake_master"], "node": "decode/1", "port": 9500}
+    layout = Layout.model_validate({**LAYOUT.model_dump(exclude_none=True), "services": {"kv": service}})
+    pool = Deployment(CLUSTER, layout, ASSIGNMENT)
+    start = PlanMaker(pool, picture({}, pool)).make("start", ())
+    assert _acts(start)[:4] == [("check", ("d1",)), ("prepare", ("d1",)), ("launch", ("d1",)), ("wait-ready", ("d1",))]
+    assert [step.act for step in start.steps if "kv" in step.engines and len(step.engines) == 1][-1] == "wait-ready"
+    assert start.engines[0] == "kv"
+    only = PlanMaker(pool, picture({}, pool)).make("start", ("decode",))
+    assert "kv" not in only.engines
+    (missed,) = [each for each in only.findings if each.rule == "SERVICE"]
+    assert (missed.severity, missed.message) == (Severity.WARNING, "kv does not run, and 4 engines start without it")
+    up = PlanMaker(pool, picture({**READY, "kv": EngineState.READY}, pool))
+    assert [stage.group for stage in up.make("stop", ()).stages if stage.group][-1] == "service"
+    alone = up.make("stop", ("kv",))
+    assert alone.engines == ("kv",)
+    assert alone.losses == ("kv: engines lose the service, and what it keeps",)
+    assert [stage.steps[0].act for stage in alone.stages] == ["stop", "verify"]

@@ -16,6 +16,7 @@ PROGRAMS = {
     "docker": "docker",
     "pip": "pip",
     "ais_bench": "ais_bench",
+    "mooncake_master": "mooncake_master",
 }
 """Name on PATH → module of this package."""
 

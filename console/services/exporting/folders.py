@@ -12,6 +12,10 @@ from console.commands.serve import proxy_command
 from console.model.cluster import Node
 from console.model.deployment import Deployment, Rank
 from console.model.errors import UsageError
+from console.model.role import BESIDE_ENGINES
+
+_SCRIPTS = {"service": "start-services.sh", "proxy": "start-proxy.sh"}
+"""Role → the script that starts what has it; engines are started by `start.sh`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class ExportedFile:
 
 
 def shell_folders(deployment: Deployment) -> tuple[ExportedFile, ...]:
-    """`NODE/ENGINE/cmd.sh` for every engine and the proxy, `NODE/container.sh`, `NODE/start.sh`, `NODE/README.md`.
+    """`NODE/ENGINE/cmd.sh` for every engine, service and the proxy, `NODE/container.sh`, `NODE/start.sh`, `NODE/README.md`.
 
     Raises UsageError when no node is assigned, or a node runs containers and no image is named.
     """
@@ -32,9 +36,8 @@ def shell_folders(deployment: Deployment) -> tuple[ExportedFile, ...]:
 
 
 def launched(deployment: Deployment) -> tuple[Rank, ...]:
-    """Every engine, then the proxy when it can be started. Raises UsageError when no node is assigned."""
-    proxy = deployment.proxy_rank()
-    ranks = (*deployment.ranks(), *((proxy,) if proxy and proxy_command(deployment) else ()))
+    """Services, every engine, then the proxy when it can be started. Raises UsageError when no node is assigned."""
+    ranks = tuple(rank for rank in deployment.processes() if rank.role != "proxy" or proxy_command(deployment))
     if not ranks:
         raise UsageError("nothing to export: no node is assigned", hint="give nodes with --assign GROUP=NODE,NODE")
     return ranks
@@ -50,16 +53,17 @@ def _files(deployment: Deployment) -> Iterator[ExportedFile]:
             yield ExportedFile(f"{name}/{rank.id}/cmd.sh", rank_script(deployment, rank), executable=True)
         if node.runtime.kind != "host":
             yield ExportedFile(f"{name}/container.sh", _container(deployment, node), executable=True)
-        engines = [rank for rank in ranks if rank.role != "proxy"]
-        if engines:
-            yield ExportedFile(f"{name}/start.sh", _start(node, engines), executable=True)
-        if len(engines) != len(ranks):
-            yield ExportedFile(
-                f"{name}/start-proxy.sh",
-                _start(node, [each for each in ranks if each.role == "proxy"]),
-                executable=True,
-            )
+        for script, mine in _by_script(ranks).items():
+            yield ExportedFile(f"{name}/{script}", _start(node, mine), executable=True)
         yield ExportedFile(f"{name}/README.md", _readme(deployment, node, ranks))
+
+
+def _by_script(ranks: Sequence[Rank]) -> dict[str, list[Rank]]:
+    """What each start script of a node starts."""
+    found: dict[str, list[Rank]] = {}
+    for rank in ranks:
+        found.setdefault(_SCRIPTS.get(rank.role, "start.sh"), []).append(rank)
+    return found
 
 
 def _container(deployment: Deployment, node: Node) -> str:
@@ -108,7 +112,9 @@ def _readme(deployment: Deployment, node: Node, ranks: Sequence[Rank]) -> str:
     steps = ["Copy this folder to the node."]
     if node.runtime.kind != "host":
         steps.append("`./container.sh` makes the container.")
-    if any(rank.role != "proxy" for rank in ranks):
+    if any(rank.role == "service" for rank in ranks):
+        steps.append("`./start-services.sh` first; go on when its ports are open. Stop it last.")
+    if any(rank.role not in BESIDE_ENGINES for rank in ranks):
         steps.append("`./start.sh` starts the engines of this node; each writes `ENGINE/out.log`.")
     if any(rank.role == "proxy" for rank in ranks):
         steps.append("`./start-proxy.sh`, when every engine answers `GET /health` with 200.")

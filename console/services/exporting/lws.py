@@ -45,6 +45,10 @@ def lws_manifests(deployment: Deployment) -> tuple[ExportedFile, ...]:
     layout = deployment.layout
     if not layout.image:
         raise UsageError(f"the layout {layout.name} names no image", hint="write `image:` in the layout")
+    if layout.services:
+        names = ", ".join(layout.services)
+        hint = "run them in Kubernetes by a manifest of their own, and export a layout without `services`"
+        raise UsageError(f"LeaderWorkerSet manifests hold no services beside the engines ({names})", hint=hint)
     for name, group in layout.groups.items():
         if any(change.port is not None for change in group.by_node.values()):
             hint = "take `port` out of by_node, or export another format"
@@ -105,7 +109,7 @@ def _labels(layout: Layout, part: str) -> dict[str, str]:
 def _pod(layout: Layout, name: str, position: int) -> dict[str, object]:
     group = layout.groups[name]
     ranks = _ranks(layout, name, position)
-    used = group.data_parallel.per_node * group.devices_per_rank
+    used = group.devices_on_node
     container: dict[str, object] = {
         "name": "engines",
         "image": layout.image,
@@ -183,9 +187,11 @@ def _seen_from_a_pod(layout: Layout, name: str) -> tuple[Deployment, dict[str, s
         pods = _name(layout, group)
         for position, node in enumerate(members):
             known[made.address(node)] = f"{pods}-0.{pods}" if position == 0 else f"{pods}-0-{position}.{pods}"
-    per_node = layout.groups[name].data_parallel.per_node
+    mine = layout.groups[name]
+    per_node = mine.data_parallel.per_node
+    index = f"LWS_WORKER_INDEX / {mine.nodes_per_engine}" if mine.nodes_per_engine > 1 else "LWS_WORKER_INDEX"
     for local in range(per_node):
-        known[str(_RANK + local)] = f'"$((LWS_WORKER_INDEX * {per_node} + {local}))"'
+        known[str(_RANK + local)] = f'"$(({index} * {per_node} + {local}))"'
     return replace(made, cluster=made.cluster.model_copy(update={"nodes": nodes})), known
 
 

@@ -8,6 +8,7 @@ from console.commands.bundle import rank_script
 from console.commands.container import run_container
 from console.model.cluster import Node
 from console.model.deployment import Deployment, Rank
+from console.model.role import BESIDE_ENGINES
 from console.services.exporting.folders import ExportedFile, launched
 
 PREFIX = "/opt/dsv4-console"
@@ -62,7 +63,7 @@ def _service(deployment: Deployment, rank: Rank, node: Node) -> str:
         "[Service]",
         "Type=exec",
     ]
-    if rank.role != "proxy" and deployment.layout.groups[rank.group].restart.policy != "never":
+    if rank.role not in BESIDE_ENGINES and deployment.layout.groups[rank.group].restart.policy != "never":
         lines.append(
             "# The layout's restart policy is not here: one rank cannot rejoin its group. See dsv4-console guard."
         )

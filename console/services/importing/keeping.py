@@ -14,7 +14,8 @@ from console.commands.script import SHELL_OWNED
 from console.commands.serve import computed_flags, rank_value, serve_command
 from console.model.deployment import Deployment, Rank
 from console.model.facts import FACTS
-from console.model.layout import Group, NodeChange, env_names, flag_name
+from console.model.layout import Group, NodeChange, flag_name
+from console.model.layout_texts import env_names
 from console.services.importing.foreign import ForeignRank, same
 from console.services.importing.marks import Seat, as_facts, marked, plain
 

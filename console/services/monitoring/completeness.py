@@ -93,6 +93,5 @@ def _names(run: RunState) -> tuple[str, str]:
 
 def _servers(deployment: Deployment) -> frozenset[tuple[str, str, str]]:
     """Engines of the plan that can be asked over HTTP, where they belong."""
-    proxy = deployment.proxy_rank()
-    ranks = (*deployment.ranks(), *((proxy,) if proxy else ()))
-    return frozenset((deployment.name, rank.id, rank.node) for rank in ranks if rank.port and not rank.headless)
+    found = (rank for rank in deployment.processes() if rank.port and not rank.headless)
+    return frozenset((deployment.name, rank.id, rank.node) for rank in found)

@@ -41,7 +41,7 @@ def log_read(run: RunState | None, learnt: RunRecord | None) -> bool:
     return run is None or (learnt.fed if learnt else 0) >= run.log_size
 
 
-def ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> tuple[Rung, ...]:
+def ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None, *, plain: bool = False) -> tuple[Rung, ...]:
     up = record.link.state is LinkState.UP
     link = Rung("link", Grade.OK if up else Grade.FAIL, record.link.reason or record.link.state, record.link.since)
     grade = Grade.FAIL if run.halted else _PROCESS[run.verdict]
@@ -49,9 +49,11 @@ def ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> tuple
     if learnt is None:
         return (link, process)
     log = learnt.log_state
-    silent = f"kept quiet by {run.quiet}" if not log.ready and run.quiet else ""
-    grade = Grade.FAIL if log.dead else Grade.OK if log.ready else Grade.SKIPPED if silent else Grade.WAIT
-    text = log.dead or silent or " ".join(part for part in (str(log.phase), log.progress_text) if part)
+    silent = f"kept quiet by {run.quiet}" if not log.ready and run.quiet else "proves nothing" if plain else ""
+    grade = Grade.FAIL if log.dead and not plain else Grade.OK if log.ready else Grade.SKIPPED if silent else Grade.WAIT
+    text = (
+        ("" if plain else log.dead) or silent or " ".join(part for part in (str(log.phase), log.progress_text) if part)
+    )
     seen = record.link.state in (LinkState.UP, LinkState.STALE)
     alive = seen and run.verdict in (RunVerdict.RUNNING, RunVerdict.PREPARED)
     answers = learnt.answers if alive else tuple(map(_of_before, learnt.answers))

@@ -254,8 +254,7 @@ def _planned(deployment: Deployment, key: RunKey) -> str:
     """The node where the engine of a run belongs; empty when the plan has no such engine."""
     if key.deployment != deployment.name:
         return ""
-    planned = (*deployment.ranks(), deployment.proxy_rank())
-    return next((rank.node for rank in planned if rank is not None and rank.id == key.engine), "")
+    return next((rank.node for rank in deployment.processes() if rank.id == key.engine), "")
 
 
 def _key_of(nodes: Mapping[str, NodeRecord], engine: EngineSnapshot) -> RunKey | None:

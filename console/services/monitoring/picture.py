@@ -10,7 +10,7 @@ from console.model.alert import Alert
 from console.model.deployment import Deployment, Rank
 from console.model.pace import Pace, Skew, Usual, skew_of
 from console.model.restart import GroupRestart
-from console.model.role import RankRole
+from console.model.role import BESIDE_ENGINES, RankRole
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import (
     ClusterSnapshot,
@@ -72,8 +72,7 @@ def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | 
 def take(scene: Scene, now: float) -> ClusterSnapshot:
     """The picture at `now` (seconds since the epoch on this machine)."""
     ranks = scene.deployment.ranks()
-    proxy = scene.deployment.proxy_rank()
-    planned = (*ranks, proxy) if proxy else ranks
+    planned = scene.deployment.processes()
     engines = {rank.id: _engine(scene, rank, now) for rank in planned}
     engines.update(_strays(scene, planned, now))
     engines.update(vouched_for(engines, _quiet(scene, engines)))
@@ -200,7 +199,7 @@ def _engine(scene: Scene, rank: Rank, now: float) -> EngineSnapshot:
         return replace(bare, state=EngineState.UNREACHABLE, cause="the node is not in the cluster file")
     run = current_run(record, scene.deployment.name, rank.id)
     seen = _seen(scene, bare, record, run, now)
-    if run is None or rank.role == "proxy" or seen.connecting:
+    if run is None or rank.role in BESIDE_ENGINES or seen.connecting:
         return seen
     return replace(seen, drift=scene.drifts.of(scene.deployment, rank, run.key, run.spec))
 
@@ -214,7 +213,7 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
     stale = _last_known(scene, bare.id) if verdict.state is EngineState.UNREACHABLE else None
     if run is None:
         return replace(bare, state=verdict.state, cause=verdict.cause, age_s=age, stale_of=stale)
-    log = learnt.log_state if learnt else None
+    log, plain = learnt.log_state if learnt else None, bare.role == "service"
     running = run.verdict is RunVerdict.RUNNING and not run.stopping
     unheard = bool(log and not log.ready and run.quiet and verdict.state is EngineState.READY)
     return replace(
@@ -222,16 +221,16 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         state=verdict.state,
         cause=verdict.cause,
         asked=asked_of(run, record.clock_offset_s or 0.0),
-        phase=str(Phase.SERVING if unheard else log.phase) if log and running else "",
-        progress=(1.0 if unheard else log.progress) if log and running else None,
+        phase=str(Phase.SERVING if unheard else log.phase) if log and running and not plain else "",
+        progress=(1.0 if unheard else log.progress) if log and running and not plain else None,
         progress_text=log.progress_text if log and running else "",
-        health=ladder(record, run, learnt),
+        health=ladder(record, run, learnt, plain=plain),
         run=run.key.run,
         pid=run.pid,
         started_at=run.started_at,
         zone=run.zone or (record.hello.zone if record.hello else ()),
         exit=run.exit,
-        died_at=learnt.died_at if learnt and not run.stopping else None,
+        died_at=learnt.died_at if learnt and not run.stopping and not plain else None,
         log_bytes=run.log_size,
         log_copied=scene.copied(run.key),
         log_read=log_read(run, learnt),
@@ -287,16 +286,19 @@ def _connecting(
 def _evidence(
     scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, learnt: RunRecord | None, now: float
 ) -> Evidence:
+    plain = bare.role == "service"
     log = learnt.log_state if learnt else None
+    told = None if plain else log
     return Evidence(
         link=record.link,
         run=run,
         headless=bare.headless or bare.port is None,
         part=bare.part > 0,
-        log_ready=bool(log and log.ready),
+        plain=plain,
+        log_ready=bool(told and told.ready),
         log_current=learnt is not None and log_read(run, learnt),
-        log_ends_s=now - log.ends_since if log and log.ends_since is not None else None,
-        log_dead=log.dead if log else "",
+        log_ends_s=now - told.ends_since if told and told.ends_since is not None else None,
+        log_dead=told.dead if told else "",
         first_error=log.first_error if log else "",
         rungs=learnt.answers if learnt else (),
         was_ready=bool(learnt and learnt.ready_at is not None),
@@ -373,7 +375,7 @@ def _node(
 ) -> NodeSnapshot:
     node = record.node
     mine = [rank for rank in planned if rank.node == node.name]
-    first = next((rank for rank in mine if rank.role != "proxy"), mine[0] if mine else None)
+    first = next((rank for rank in mine if rank.role not in BESIDE_ENGINES), mine[0] if mine else None)
     table = record.table
     devices: tuple[Device, ...] = ()
     if table is not None:

@@ -45,13 +45,14 @@ def service(
     model = deployment.layout.model.served_name or deployment.layout.model.path
     awaited = tuple(dict.fromkeys(each.node for each in mine if each.connecting))
     connecting = f"connecting to {', '.join(awaited)}" if len(awaited) < 4 else f"connecting to {len(awaited)} nodes"
-    if not any(_launched(each) for each in mine):
+    if not any(_launched(each) for each in mine if each.role != "service"):
         if awaited:
             return Service(ServiceState.UNKNOWN, where, model, connecting)
         unseen = all(each.state is EngineState.UNREACHABLE for each in doors)
         return Service(ServiceState.UNKNOWN, where, model, f"{door.node} out of reach") if unseen else None
     proof, evidence = _proof(doors, _since(mine, began), now)
     words = [word for role in ROLES if (word := _role(role, mine, proven=proof)) is not None]
+    words += [(ServiceState.PART, f"{each.id} {each.state}") for each in mine if _missed(each)]
     words += [word] if door.role == "proxy" and (word := _door(door, mine)) is not None else []
     if not proof and all(each.unasked for each in doors if each.state is EngineState.READY):
         words += [(ServiceState.UNKNOWN, f"{door.id} {door.unasked}")] if door.unasked else []
@@ -107,6 +108,11 @@ def _role(role: str, engines: Sequence[EngineSnapshot], *, proven: bool) -> Word
         return ServiceState.DOWN, f"{role} hangs"
     way = next((_ON_THE_WAY[state] for state in states if state in _ON_THE_WAY and state not in _REST), "")
     return ServiceState.DOWN, f"{role} {way}" if way else f"no {role}"
+
+
+def _missed(engine: EngineSnapshot) -> bool:
+    """Whether it is a service beside the engines that does not do its part."""
+    return engine.role == "service" and engine.state is not EngineState.READY
 
 
 def _may_serve(engine: EngineSnapshot) -> bool:

@@ -43,6 +43,8 @@ class Evidence:
     """Whether nobody can ask it over HTTP: it has no server, or is not of the plan and its port is not known."""
     part: bool = False
     """Whether it is a further part of an engine that spans nodes: its log never says that the engine is up."""
+    plain: bool = False
+    """Whether it is a service beside the engines, whose log is in words of its own and proves nothing."""
     log_ready: bool = False
     log_current: bool = True
     """Whether the log has been read to the end of what the node has; before that its silence proves nothing."""
@@ -108,13 +110,13 @@ def _running(evidence: Evidence, run: RunState) -> Verdict:
         name = "" if failed.name == "works" else f"{failed.name}: "
         return Verdict(EngineState.DEGRADED, f"{name}{failed.evidence}")
     if evidence.headless:
-        up = evidence.log_ready or (evidence.part and evidence.was_ready)
+        up = evidence.log_ready or evidence.plain or (evidence.part and evidence.was_ready)
         return Verdict(EngineState.READY if up else EngineState.STARTING)
     answers = {rung.name: rung.grade for rung in evidence.rungs}
     if Grade.UNKNOWN in (answers.get("http"), answers.get("model")):
         return Verdict(EngineState.READY if evidence.log_ready or evidence.was_ready else EngineState.STARTING)
     served = answers.get("http") is Grade.OK and answers.get("model") in (Grade.OK, Grade.SKIPPED)
-    if served and (evidence.log_ready or not evidence.log_current or run.quiet):
+    if served and (evidence.log_ready or evidence.plain or not evidence.log_current or run.quiet):
         return Verdict(EngineState.READY)
     return Verdict(EngineState.STARTING)
 

@@ -14,6 +14,7 @@ from console.model.errors import NothingToDo, Refused, UsageError
 from console.model.findings import Finding, Severity
 from console.model.payload import AssignmentChange
 from console.model.plan import Confirm, Plan, Stage, Step
+from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineState
 from console.services.assigning import assignment as operations
 from console.services.operations import routing
@@ -24,7 +25,7 @@ FIXED = "a data-parallel group is fixed in size, so only whole groups come and g
 
 
 def rolling(maker: PlanMaker, engines: Sequence[str]) -> Plan:
-    """One group after another leaves the proxy, is restarted and comes back; the proxy only when it is named, last.
+    """One group after another leaves the proxy, is restarted and comes back; services and the proxy only when named, last.
 
     Raises UsageError for a name nobody has.
     """
@@ -34,7 +35,8 @@ def rolling(maker: PlanMaker, engines: Sequence[str]) -> Plan:
         group for group in maker.deployment.layout.groups if any(maker.ranks[name].group == group for name in chosen)
     ]
     parts: list[tuple[str, Plan]] = []
-    for group in [*groups, *(["proxy"] if "proxy" in named else [])]:
+    beside = [rank.group for rank in maker.ranks.values() if rank.role in BESIDE_ENGINES and rank.id in named]
+    for group in [*groups, *beside]:
         mine = [name for name in chosen if maker.ranks[name].group == group]
         parts.append((group, maker.plan("restart", mine)))
     stages = [_labelled(stage, group) for group, part in parts for stage in part.stages]

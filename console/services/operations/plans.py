@@ -1,8 +1,8 @@
 """Builds plans: which engines an act takes in, in which stages, with which exact commands. Runs nothing.
 
 Ranks of a data-parallel group start and fail as one, so an act on one of them takes in its whole group.
-Start order: groups side by side, the proxy when they are ready. Stop order: proxy, decode, the rest. A proxy that goes on
-serving is told first who leaves and last who came back.
+Start order: services, groups side by side, the proxy when they are ready. Stop order: proxy, decode, the rest, services.
+A proxy that goes on serving is told first who leaves and last who came back.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from console.model.deployment import Deployment, Rank, engine_count, whole_engine
+from console.model.deployment import Deployment, Rank, engine_count, engine_words, whole_engine
 from console.model.findings import Finding, Severity
 from console.model.pace import about
 from console.model.payload import EngineLaunch, EngineLaunches, RunsAwaited
 from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
 from console.model.restart import Restart, span
+from console.model.role import BESIDE_ENGINES
 from console.model.run import RunKey
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.probes.engine_log import Phase
@@ -27,7 +28,7 @@ from console.services.operations.payloads import engine_launch, engine_stops
 
 DRAIN_S = 120.0
 """How long requests may go on by default after their engine was taken out of the proxy."""
-STOP_ORDER = ("proxy", "decode", "mixed", "prefill")
+STOP_ORDER = ("proxy", "decode", "mixed", "prefill", "service")
 
 
 class PlanMaker:
@@ -46,10 +47,7 @@ class PlanMaker:
         self.snapshot = snapshot
         self.drain_s = drain_s
         self._earlier = earlier
-        proxy = deployment.proxy_rank()
-        self.ranks: dict[str, Rank] = {rank.id: rank for rank in deployment.ranks()}
-        if proxy:
-            self.ranks[proxy.id] = proxy
+        self.ranks: dict[str, Rank] = {rank.id: rank for rank in deployment.processes()}
 
     def make(self, verb: Verb, engines: Sequence[str]) -> Plan:
         """The plan of a verb on these engines, all when none is named. Raises UsageError for a name nobody has."""
@@ -127,17 +125,19 @@ class PlanMaker:
         return state is not None and state.alive and state is not EngineState.UNREACHABLE
 
     def _start_stages(self, names: Sequence[str]) -> list[Stage]:
-        ranks = [self.ranks[name] for name in names if self.ranks[name].role != "proxy"]
+        ranks = [self.ranks[name] for name in names if self.ranks[name].role not in BESIDE_ENGINES]
+        before = self._service_stages([self.ranks[name] for name in names if self.ranks[name].role == "service"])
         launches = [engine_launch(self.deployment, rank, self._newest_run(rank)) for rank in ranks]
         joined = self._half_started(names)
-        stages = self._launch_stages([each for each in launches if each.rank.group in joined], "rest: ", joined)
+        stages = [*before]
+        stages += self._launch_stages([each for each in launches if each.rank.group in joined], "rest: ", joined)
         stages += self._launch_stages([each for each in launches if each.rank.group not in joined], "")
         for group in dict.fromkeys(rank.group for rank in ranks):
             mine = [launch for launch in launches if launch.rank.group == group]
             took = f"; {group}: {self.snapshot.usual[group].words()}" if group in self.snapshot.usual else ""
             others = joined[group].keys if group in joined else ()
             step = _awaiting(group, f"wait until all of {group} is ready", mine, others)
-            if stages and stages[-1].steps[0].act == "wait-ready":
+            if len(stages) > len(before) and stages[-1].steps[0].act == "wait-ready":
                 stages[-1] = Stage(stages[-1].title + took, (*stages[-1].steps, step))
             else:
                 stages.append(Stage("wait until ready" + took, (step,)))
@@ -148,6 +148,16 @@ class PlanMaker:
             stages.append(Stage("wait until the proxy is ready", (step,), "proxy"))
         join = routing.joining(self.deployment, self.snapshot, names)
         return [*stages, join] if join else stages
+
+    def _service_stages(self, services: Sequence[Rank]) -> list[Stage]:
+        """Services are there before the first engine looks for them."""
+        launches = [engine_launch(self.deployment, rank, self._newest_run(rank)) for rank in services]
+        steps = tuple(_awaiting(each.rank.id, f"wait until {each.rank.id} is ready", [each]) for each in launches)
+        return (
+            [*self._launch_stages(launches, "services "), Stage("wait until services are ready", steps)]
+            if steps
+            else []
+        )
 
     def _half_started(self, to_start: Sequence[str]) -> dict[str, HalfStarted]:
         alive = [name for name in self.ranks if self.running(name)]
@@ -238,7 +248,15 @@ class PlanMaker:
         serving = [name for name in to_start if (seen := self._seen(name)) and seen.state in routing.SERVING]
         if verb == "restart" and serving and routing.joining(self.deployment, self.snapshot, to_start):
             yield routing.quiet()
-        for group in dict.fromkeys(self.ranks[name].group for name in to_start if self.ranks[name].role != "proxy"):
+        engines = [name for name in to_start if self.ranks[name].role not in BESIDE_ENGINES]
+        missing = [rank.id for rank in self.ranks.values() if rank.role == "service" and not self.running(rank.id)]
+        for name in missing if engines else ():
+            if name not in to_start:
+                message = f"{name} does not run, and {engine_words(engines)} start without it"
+                yield Finding(
+                    "SERVICE", Severity.WARNING, message, name, fix=f"start {name} first, or everything at once"
+                )
+        for group in dict.fromkeys(self.ranks[name].group for name in engines):
             restart = self.deployment.layout.groups[group].restart
             if restart.policy != "never":
                 times = f"at most {restart.budget} times in {span(restart.within)}"
@@ -283,6 +301,8 @@ class PlanMaker:
             elif seen is not None and _loads(seen):
                 phase = seen.phase or "phase unknown"
                 alike.setdefault(f"starting ({phase}); what is loaded is lost", []).append(name)
+            elif seen is not None and seen.role == "service":
+                alike.setdefault("engines lose the service, and what it keeps", []).append(name)
             elif seen is not None and (seen.state in routing.SERVING or seen.phase == Phase.SERVING):
                 alike.setdefault("serving; requests there are aborted", []).append(name)
         for words, names in alike.items():

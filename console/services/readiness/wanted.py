@@ -10,6 +10,7 @@ from console.model.deployment import Deployment, Rank, is_address
 from console.model.errors import UsageError
 from console.model.image import tag_of
 from console.model.layout import Layout
+from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot
 from console.probes.checks import Wanted
 from console.releases.facts import release_name
@@ -18,9 +19,8 @@ from console.rules.rule import Scene
 
 
 def carrying(deployment: Deployment) -> tuple[str, ...]:
-    """The nodes that carry anything, in rank order, the proxy's last."""
-    proxy = deployment.proxy_rank()
-    return tuple(dict.fromkeys([*(rank.node for rank in deployment.ranks()), *([proxy.node] if proxy else [])]))
+    """The nodes that carry anything, in rank order, those of services and of the proxy last."""
+    return tuple(dict.fromkeys(rank.node for rank in (*deployment.ranks(), *deployment.processes())))
 
 
 def wanted_of(
@@ -79,8 +79,8 @@ def _dp_addresses(ranks: list[Rank]) -> tuple[str, ...]:
 
 
 def _ports(deployment: Deployment, node: str, snapshot: ClusterSnapshot) -> tuple[tuple[int, str], ...]:
-    alive = {each.group if each.role != "proxy" else "" for each in running_on(node, snapshot)}
-    uses = (use for use in port_map(Scene(deployment)) if use.node == node and use.group not in alive)
+    alive = {each.group if each.role not in BESIDE_ENGINES else each.id for each in running_on(node, snapshot)}
+    uses = (use for use in port_map(Scene(deployment)) if use.node == node and use.owner not in alive)
     return tuple((port, use.what) for use in uses for port in range(use.first, use.last + 1))
 
 

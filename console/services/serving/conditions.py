@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from console.advice.signatures import Signature
 from console.advice.timeline import PEER_DEAD
 from console.model.deployment import is_address
+from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade, Rung
 from console.services.monitoring.service import listed_counts
 from console.services.monitoring.states import is_dead
@@ -19,6 +20,7 @@ STORM_S, CALM_S = 1.0, 0.2
 MEMORY_KILLED = "memory-killed"
 BAD_ANSWERS = "bad-answers"
 CANNOT_ASK = "cannot-ask"
+SERVICE_DOWN = "service-down"
 DISAGREE = "ranks-disagree"
 _KERNEL = ("the kernel killed", "killed by signal 9; the kernel killed")
 """How a node says so of a run (`console.node.memory`)."""
@@ -59,6 +61,12 @@ OWN = (
         "It ended by itself, so no request reaches the engines that are ready behind it.",
         "Read its log, then start it: key s on the proxy, or `start proxy`; the engines need no restart.",
         "vllm-ascend examples/disaggregated_prefill_v1", where="console", fact="proxy-down",
+    ),
+    Signature(
+        "S12", "running", "a service beside the engines is down",
+        "It ended by itself; engines that use it fail at their next use of it, or go on without what it kept.",
+        "Read its log, then start it: key s on it, or `start` with its name; restart engines that do not connect again.",
+        "services of the layout", where="console", fact=SERVICE_DOWN,
     ),
     Signature(
         "S7", "running", "the node's disk is full",
@@ -110,7 +118,7 @@ _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 def facts_of(snapshot: ClusterSnapshot, before: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
     """(fact, engine, what was seen) of everything that holds now; `before` are the (fact, engine) that held last."""
     for engine in snapshot.engines.values():
-        if engine.role == "proxy" and engine.state in _BROKEN and "@" not in engine.id:
+        if engine.role in BESIDE_ENGINES and engine.state in _BROKEN and "@" not in engine.id:
             yield from _down(snapshot, engine)
         if engine.state in _BROKEN and engine.cause.startswith(_KERNEL):
             yield MEMORY_KILLED, engine.id, engine.cause
@@ -153,10 +161,14 @@ def _rungs(engine: EngineSnapshot, rungs: Mapping[str, Rung]) -> Iterator[tuple[
 
 
 def _down(snapshot: ClusterSnapshot, proxy: EngineSnapshot) -> Iterator[tuple[str, str, str]]:
-    waiting = sum(each.state is EngineState.READY for each in snapshot.engines.values())
+    engines = (each for each in snapshot.engines.values() if each.role not in BESIDE_ENGINES)
+    waiting = sum(each.state is EngineState.READY for each in engines)
     if waiting:
         why = f": {proxy.cause}" if proxy.cause else ""
-        yield "proxy-down", proxy.id, f"{proxy.id} {proxy.state}{why}; {waiting} engines are ready behind it"
+        if proxy.role == "service":
+            yield SERVICE_DOWN, proxy.id, f"{proxy.id} {proxy.state}{why}; {waiting} engines run without it"
+        else:
+            yield "proxy-down", proxy.id, f"{proxy.id} {proxy.state}{why}; {waiting} engines are ready behind it"
 
 
 def _shared(snapshot: ClusterSnapshot, engine: EngineSnapshot) -> Iterator[tuple[str, str, str]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, NodeSnapshot
 
 HOUR_S = 3600.0
@@ -55,7 +56,9 @@ class Growth:
         serving = {
             (each.id, each.run): each
             for each in snapshot.engines.values()
-            if each.run is not None and each.role != "proxy" and each.state in (EngineState.READY, EngineState.DEGRADED)
+            if each.run is not None
+            and each.role not in BESIDE_ENGINES
+            and each.state in (EngineState.READY, EngineState.DEGRADED)
         }
         for kept in (self._hbm, self._host):
             for key in [key for key in kept if key not in serving]:

@@ -13,7 +13,7 @@ from console.model.deployment import Deployment
 from console.model.run import RunKey
 from console.model.snapshot import NOT_ASKED, EngineSnapshot, EngineState, Grade, Rung
 from console.probes.sanitize import clean
-from console.remote.http import HttpAnswer
+from console.remote.http import AsyncHttp, HttpAnswer
 from console.remote.link import NodeLink
 from console.services.monitoring.cadences import Cadences
 from console.services.monitoring.monitor import Monitor
@@ -69,8 +69,14 @@ class HealthWatch:
         address = deployment.address(engine.node) or "127.0.0.1"
         port = engine.port or 0
         http = client(link, deployment.layout, engine.group)
-        if engine.role == "proxy":
-            rungs: tuple[Rung, ...] = (_proxy_rung(await http.get(address, port, "/healthcheck", TIMEOUT_S)),)
+        service = deployment.layout.services.get(engine.id) if engine.role == "service" else None
+        if service is not None:
+            rungs: tuple[Rung, ...] = (
+                await _service_rung(link.http(), address, service.health.port or port, service.health.path),
+                Rung("model", Grade.SKIPPED, "a service has no model list", time.time()),
+            )
+        elif engine.role == "proxy":
+            rungs = (_proxy_rung(await http.get(address, port, "/healthcheck", TIMEOUT_S)),)
             self._forget(learnt, rungs[0])
             rungs = (*rungs, Rung("model", Grade.SKIPPED, "the proxy has no model list", time.time()))
         else:
@@ -155,6 +161,18 @@ def _health_rung(answer: HttpAnswer) -> Rung:
         return Rung("http", Grade.OK, f"/health 200 in {answer.took_s * 1000:.0f} ms", now)
     meaning = "; the engine behind the server is dead" if answer.status == 503 else ""
     return Rung("http", Grade.FAIL, f"/health {answer.status}{meaning}", now)
+
+
+async def _service_rung(http: AsyncHttp, address: str, port: int, path: str) -> Rung:
+    """What a service beside the engines answers: a page below 400, or where none is named, that its port is open."""
+    answer = await (http.get(address, port, path, TIMEOUT_S) if path else http.connect(address, port, TIMEOUT_S))
+    now, where = time.time(), f"port {port}{f' {path}' if path else ''}"
+    if not answer.asked:
+        return unasked("http", answer)
+    if answer.error or answer.status >= 400:
+        return Rung("http", Grade.FAIL, f"{where}: {clean(answer.error) or answer.status}", now)
+    what = str(answer.status) if path else "open"
+    return Rung("http", Grade.OK, f"{where} {what} in {answer.took_s * 1000:.0f} ms", now)
 
 
 def _proxy_rung(answer: HttpAnswer) -> Rung:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from console.model.role import BESIDE_ENGINES
 from console.model.run import RunKey
 from console.model.snapshot import EngineSnapshot, EngineState
 from console.probes.metrics import loads, parse_metrics
@@ -38,7 +39,7 @@ class MetricsWatch:
 
     def _visit(self, engine: EngineSnapshot, key: RunKey) -> None:
         link = self._rounds.link(engine.node)
-        if engine.role != "proxy" and link is not None and self._rounds.due(key):
+        if engine.role not in BESIDE_ENGINES and link is not None and self._rounds.due(key):
             self._rounds.again(key, self._every_s)
             self._rounds.ask(key, self._scrape(engine, key, link))
 

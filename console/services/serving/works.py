@@ -72,6 +72,8 @@ class WorksWatch:
                 self._rounds.sooner(key, 0.0)
 
     def _look(self, engine: EngineSnapshot, key: RunKey) -> None:
+        if engine.role == "service":
+            return
         learnt = self._monitor.learnt(key)
         now = time.time()
         words = hang_words(learnt, self._aicore(engine), now, self._cadences) if learnt.answering else ""
