@@ -82,7 +82,7 @@ def pace(group: str, known: Sequence[Start], members: Sequence[EngineSnapshot], 
     """How far a start is and what is left of it. Pure."""
     if not known:
         return Pace(group, now.elapsed_s, None, 0)
-    slowest = min(members, key=lambda each: (each.state is EngineState.READY, each.progress or 0.0))
+    slowest = min(members, key=lambda each: (each.state is EngineState.READY, each.part > 0, each.progress or 0.0))
     share = share_within(slowest.phase, slowest.progress)
     lefts = [each.left(slowest.phase, now.elapsed_s, now.phases.get(slowest.phase), share) for each in known]
     typical = statistics.median(each.ready_s for each in known)

@@ -62,8 +62,8 @@ def held_up(
 
 
 def slowest(members: Iterable[EngineSnapshot]) -> EngineSnapshot:
-    """The one that is least far; there is at least one."""
-    return min(members, key=lambda each: (each.state is EngineState.READY, _place(each)))
+    """The one that is least far; there is at least one. Further parts of an engine draw no bars, so its first is asked."""
+    return min(members, key=lambda each: (each.state is EngineState.READY, each.part > 0, _place(each)))
 
 
 def at_words(engine: EngineSnapshot) -> str:

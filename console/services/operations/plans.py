@@ -265,7 +265,7 @@ class PlanMaker:
                 )
                 fix = "R on the screen holds that; `dsv4-console guard` does it without a screen"
                 yield Finding("RESTART", Severity.NOTE, message, group, fix=fix)
-                yield from self._slow(group, restart)
+                yield from _slow(self.snapshot, group, restart)
         for half in self._half_started(to_start).values() if verb == "start" else ():
             yield half.finding(self.snapshot.at)
 
@@ -277,15 +277,6 @@ class PlanMaker:
             message = f"{len(down)} more of {self.deployment.name} stay down ({groups})"
             fix = "the whole deployment: * in the grid marks every row, then s; without the screen, start without names"
             yield Finding("PART", Severity.NOTE, message, self.deployment.name, fix=fix)
-
-    def _slow(self, group: str, restart: Restart) -> Iterable[Finding]:
-        """A budget that starts of this length cannot spend would never end restarts that fail late."""
-        usual = self.snapshot.usual.get(group)
-        if usual is not None and restart.budget * usual.seconds + restart.wait_s(restart.budget) >= restart.within:
-            message = f"{restart.budget} starts of {about(usual.seconds)} do not fit in {span(restart.within)}"
-            why = f"{group} would be restarted for ever if each start failed at its end"
-            fix = "give restart.within more time, or restart.budget a smaller number"
-            yield Finding("RESTART", Severity.WARNING, f"{message}: {why}", group, fix=fix)
 
     def _losses(self, verb: Verb, stopping: Sequence[str]) -> Iterable[str]:
         for role in routing.alone(self.deployment, self.snapshot, stopping):
@@ -322,6 +313,16 @@ class PlanMaker:
             if rest and group in self.deployment.layout.groups:
                 word = "rank serves" if len(rest) == 1 else "ranks serve"
                 yield f"{group}: its other {len(rest)} {word} nothing without it; restart {group} after"
+
+
+def _slow(snapshot: ClusterSnapshot, group: str, restart: Restart) -> Iterable[Finding]:
+    """A budget that starts of this length cannot spend would never end restarts that fail late."""
+    usual = snapshot.usual.get(group)
+    if usual is not None and restart.budget * usual.seconds + restart.wait_s(restart.budget) >= restart.within:
+        message = f"{restart.budget} starts of {about(usual.seconds)} do not fit in {span(restart.within)}"
+        why = f"{group} would be restarted for ever if each start failed at its end"
+        fix = "give restart.within more time, or restart.budget a smaller number"
+        yield Finding("RESTART", Severity.WARNING, f"{message}: {why}", group, fix=fix)
 
 
 def _loads(engine: EngineSnapshot) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from console.commands.masking import masked_text
 from console.model.alert import Alert, Level
 from console.model.deployment import engine_count
+from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState, LinkState
 from console.services.monitoring.silence import at_words, slowest
 
@@ -78,7 +79,8 @@ def _groups(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Alert
         if bad:
             word = str(bad[0].state) if len({each.state for each in bad}) == 1 else "broken"
             names = tuple(each.id for each in bad)
-            title = f"{group}: {engine_count(names)} of {engine_count([each.id for each in mine])} engines {word}"
+            counts = f"{engine_count(names)} of {engine_count([each.id for each in mine])} engines"
+            title = f"{group} {word}" if bad[0].role in BESIDE_ENGINES else f"{group}: {counts} {word}"
             why = next((each for each in snapshot.diagnoses if each.first and each.engine in names), None)
             lead = next((each for each in bad if why is not None and each.id == why.engine), bad[0])
             # Text and remedy are of one fault: the state may be laid to another than the log tells of.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from console.advice.signatures import Signature
 from console.advice.timeline import PEER_DEAD
-from console.model.deployment import is_address
+from console.model.deployment import engine_words, is_address
 from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade, Rung
 from console.services.monitoring.service import listed_counts
@@ -162,13 +162,13 @@ def _rungs(engine: EngineSnapshot, rungs: Mapping[str, Rung]) -> Iterator[tuple[
 
 def _down(snapshot: ClusterSnapshot, proxy: EngineSnapshot) -> Iterator[tuple[str, str, str]]:
     engines = (each for each in snapshot.engines.values() if each.role not in BESIDE_ENGINES)
-    waiting = sum(each.state is EngineState.READY for each in engines)
-    if waiting:
+    waiting = engine_words([each.id for each in engines if each.state is EngineState.READY and not each.part])
+    if not waiting.startswith("0 "):
         why = f": {proxy.cause}" if proxy.cause else ""
-        if proxy.role == "service":
-            yield SERVICE_DOWN, proxy.id, f"{proxy.id} {proxy.state}{why}; {waiting} engines run without it"
-        else:
-            yield "proxy-down", proxy.id, f"{proxy.id} {proxy.state}{why}; {waiting} engines are ready behind it"
+        fact, how = (
+            (SERVICE_DOWN, "running without it") if proxy.role == "service" else ("proxy-down", "ready behind it")
+        )
+        yield fact, proxy.id, f"{proxy.id} {proxy.state}{why}; {waiting} {how}"
 
 
 def _shared(snapshot: ClusterSnapshot, engine: EngineSnapshot) -> Iterator[tuple[str, str, str]]:
