@@ -38,7 +38,7 @@ DOORS = {
     "httpcore": ("console/remote/",),
     "yaml": ("console/files/", "console/advice/"),
     "textual": ("screens/",),
-    "difflib": ("console/model/suggestions.py",),
+    "difflib": ("console/model/suggestions.py", "console/files/editing.py"),
 }
 
 

@@ -14,6 +14,7 @@ from console.cli.tables import table_lines
 from console.commands.quoting import quote
 from console.files import shipped_layouts
 from console.model.errors import ExitCode
+from console.releases.facts import names
 
 _TEXT = "print what a shell needs to complete this command line"
 _HOW = (
@@ -66,11 +67,17 @@ def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
             yield from map(str, action.choices)
 
 
+def releases() -> tuple[str, ...]:
+    """The releases that `upgrade --to` knows."""
+    return tuple(f"v{name}" for name in names())
+
+
 def _bash(words: Words) -> Iterator[str]:
     yield "_dsv4_console() {"
     yield '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" words= each'
     yield '  case "$before" in'
     yield f'    --layout) words={quote(" ".join(shipped_layouts()))}; COMPREPLY=($(compgen -f -W "$words" -- "$word")); return;;'
+    yield f'    --to) COMPREPLY=($(compgen -W {quote(" ".join(releases()))} -- "$word")); return;;'
     yield '    -c|--cluster|--save|--record|--replay) COMPREPLY=($(compgen -f -- "$word")); return;;'
     yield "  esac"
     yield f"  words={quote(' '.join(words['']))}"
@@ -101,6 +108,7 @@ def _fish(words: Words) -> Iterator[str]:
         for word in following:
             said = f"-l {word.removeprefix('--')}" if word.startswith("--") else f"-a {quote(word)}"
             yield f"complete -c dsv4-console -n {quote(when)} {said}"
+    yield f"complete -c dsv4-console -l to -x -a {quote(' '.join(releases()))}"
     yield f"complete -c dsv4-console -l layout -x -a {quote(' '.join(shipped_layouts()))}"
 
 

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("console.cli.plan", "print every rank's environment and command"),
     "assign": ("console.cli.assigning", "show or change which nodes carry which group"),
     "import": ("console.cli.importing", "turn a CI configuration or a `vllm serve` script into a layout"),
+    "upgrade": ("console.cli.upgrade", "show what another release makes of a layout, write the layout for it"),
     "export": ("console.cli.exporting", "write scripts, systemd units, Kubernetes manifests, nginx configuration"),
     "diagnose": ("console.cli.diagnose", "say what log files from anywhere show, and who broke first"),
     "check": ("console.cli.check", "check what must hold on every node before a launch"),

@@ -42,6 +42,35 @@ def yaml_text(data: object) -> str:
     return _yaml(data)
 
 
+def line_text(value: object, *, inside_flow: bool = False) -> str:
+    """A value as YAML on one line, to stand behind a key; `inside_flow` where that key is in a mapping in braces."""
+    stream = io.StringIO()
+    dumper = _Dumper(stream, sort_keys=False, allow_unicode=True, width=1 << 20)
+    try:
+        dumper.open()
+        node = dumper.represent_data([value])
+        _lay_out(node, "")
+        _flow(node)
+        node.flow_style = inside_flow  # type: ignore[attr-defined]
+        dumper.serialize(node)
+        dumper.close()
+    finally:
+        dumper.dispose()
+    text = stream.getvalue().strip()
+    return text[1:-1] if inside_flow else text.removeprefix("- ")
+
+
+def _flow(node: yaml.Node) -> None:
+    """Let every collection be written on one line, and texts of several lines in quotes."""
+    if isinstance(node, yaml.ScalarNode) and node.style == "|":
+        node.style = '"'
+    if isinstance(node, yaml.CollectionNode):
+        node.flow_style = True
+        for each in node.value:
+            for part in each if isinstance(each, tuple) else (each,):
+                _flow(part)
+
+
 def save_text(path: Path, text: str) -> None:
     """Replace a file by `text`: written beside it, synced, renamed; mode 0600. Raises ConsoleError."""
     try:

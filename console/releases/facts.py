@@ -74,7 +74,7 @@ def names() -> tuple[str, ...]:
     return tuple(_data("ascend"))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def facts_of(name: str) -> Release | None:
     """The facts of a vllm-ascend release such as `0.21.0rc1`; None when the data does not hold it."""
     ascend = _unfolded("ascend")
@@ -104,6 +104,13 @@ def first_and_last(kind: Kind, name: str) -> tuple[str, str]:
     """The first and the last release that knows a name of a kind; empty texts when none does."""
     knowing = [each for each in names() if (facts := facts_of(each)) is not None and name in facts.known(kind)]
     return (knowing[0], knowing[-1]) if knowing else ("", "")
+
+
+def gone_since(kind: Kind, name: str, release: str) -> str:
+    """The release since which a name of a kind is missing up to `release`, which lacks it; empty when none before had it."""
+    before = names()[: names().index(release)]
+    knowing = [each for each in before if (facts := facts_of(each)) is not None and name in facts.known(kind)]
+    return names()[names().index(knowing[-1]) + 1] if knowing else ""
 
 
 def _flag(spec: Any) -> Flag:

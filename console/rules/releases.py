@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from console.model.findings import Severity
 from console.model.image import tag_of
 from console.model.suggestions import suggestions
-from console.releases.facts import Flag, Kind, Release, first_and_last, names
+from console.releases.facts import Flag, Kind, Release, first_and_last, gone_since, names
 from console.rules.rule import INERT, Hit, Rule, Scene, release_of
 from console.rules.transfer import at_connector
 
@@ -71,7 +71,7 @@ def _flags(scene: Scene, release: Release) -> Iterator[Hit]:
                 message = f"{group}: --{flag} is short for --{whole[0]}; a later release may have a second flag that begins so"
                 yield Hit(message, scene.at_path(group, path), Severity.WARNING)
             else:
-                message = f"{group}: {release.name} has no flag --{flag}{_instead('flags', flag, release, '--')}"
+                message = f"{group}: {release.name} has no flag --{flag}{instead('flags', flag, release, '--')}"
                 yield Hit(message, scene.at_path(group, path))
 
 
@@ -80,12 +80,12 @@ def _values(scene: Scene, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for written, value, path in scene.written(group):
             flag = release.flags.get(written)
-            trouble = _trouble(flag, value) if flag is not None else ""
+            trouble = value_trouble(flag, value) if flag is not None else ""
             if trouble:
                 yield Hit(f"{group}: --{written} {trouble}", scene.at_path(group, path))
 
 
-def _trouble(flag: Flag, value: JsonValue) -> str:
+def value_trouble(flag: Flag, value: JsonValue) -> str:
     """What is wrong with a value, in words; empty when the parser accepts it."""
     if flag.takes in ("switch", "nothing"):
         if value is True or (value is False and flag.takes == "switch"):
@@ -119,7 +119,7 @@ def _variables(scene: Scene, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for name in scene.env(group):
             if name.startswith("VLLM_") and name not in release.env and name not in INERT:
-                more = _instead("env", name, release)
+                more = instead("env", name, release)
                 yield Hit(f"{group}: {release.name} reads no variable {name}{more}", scene.at(group, "env", name))
 
 
@@ -129,14 +129,14 @@ def _keys(scene: Scene, release: Release) -> Iterator[Hit]:
         for written, value, path in scene.written(group):
             flag, _, dotted = written.partition(".")
             if flag == "additional-config":
-                for key in _key_names(value, dotted):
+                for key in json_keys(value, dotted):
                     if key not in release.additional:
-                        more = _instead("additional", key, release)
+                        more = instead("additional", key, release)
                         message = f"{group}: {release.name} reads no {key} in --additional-config{more}"
                         severity = Severity.ERROR if release.strict else None
                         yield Hit(message, scene.at_path(group, path, key), severity)
             elif (known := release.flags.get(flag)) is not None and known.keys is not None:
-                for key, message in _flag_keys(flag, known.keys, _mapping(value, dotted)):
+                for key, message in _flag_keys(flag, known.keys, json_keys(value, dotted)):
                     yield Hit(f"{group}: {message}", scene.at_path(group, path, key))
 
 
@@ -154,11 +154,7 @@ def _flag_keys(
             yield key, f"--{flag} has {key} {value!r}, which this release does not know{meant}"
 
 
-def _key_names(value: JsonValue, dotted: str) -> tuple[str, ...]:
-    return tuple(_mapping(value, dotted))
-
-
-def _mapping(value: JsonValue, dotted: str) -> dict[str, JsonValue]:
+def json_keys(value: JsonValue, dotted: str) -> dict[str, JsonValue]:
     """The keys that a JSON flag gets, from a mapping, from its text, or from `flag.key` itself."""
     if dotted:
         return {dotted.partition(".")[0]: value if "." not in dotted else None}
@@ -176,19 +172,16 @@ def _connectors(scene: Scene, release: Release) -> Iterator[Hit]:
         transfer = scene.transfer(group)
         name = transfer.get("kv_connector")
         if isinstance(name, str) and name not in release.connectors and "kv_connector_module_path" not in transfer:
-            more = _instead("connectors", name, release)
+            more = instead("connectors", name, release)
             yield Hit(f"{group}: {release.name} has no KV connector {name}{more}", at_connector(scene, group))
 
 
-def _instead(kind: Kind, name: str, release: Release, dashes: str = "") -> str:
+def instead(kind: Kind, name: str, release: Release, dashes: str = "") -> str:
     """Why a release may lack a name: it came later or is gone, or another name was meant; empty when nothing is known."""
-    first, last = first_and_last(kind, name)
-    if first:
-        order = names()
-        if order.index(first) > order.index(release.name):
-            return f"; it is there since {first}"
-        if order.index(last) < order.index(release.name):
-            return f"; it is gone since {order[order.index(last) + 1]}"
+    if since := gone_since(kind, name, release.name):
+        return f"; it is gone since {since}"
+    if first := first_and_last(kind, name)[0]:
+        return f"; it is there since {first}"
     close = like(name, release.known(kind))
     return f"; did you mean {dashes}{close[0]}?" if close else ""
 

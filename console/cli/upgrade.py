@@ -1,0 +1,71 @@
+"""`upgrade`: what another vllm-ascend release makes of a layout, as a diff; `--save` writes the layout for that release."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from console.cli.options import cluster_of, layout_of
+from console.cli.output import DATA, add_output, print_data
+from console.cli.printer import print_line, print_lines, print_message
+from console.files import load_layout, save_text
+from console.model.errors import ExitCode, UsageError
+from console.model.layout import Layout
+from console.services.assigning.upgrade_report import report_data, report_lines
+from console.services.assigning.upgrading import Upgrade, upgrade
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `upgrade`."""
+    text = "show what another release makes of a layout, and write the layout for it"
+    epilog = (
+        "Kinds of changes: gone, unknown, refused (the release does not do what is written: exit code 1), renamed (written\n"
+        "under its new name), deprecated, meaning, choices, default (what the layout leaves to the release).\n"
+        "The facts come from the releases' own parsers and sources; nothing is claimed of a release without facts."
+    )
+    parser = subparsers.add_parser(
+        "upgrade", help=text, description=text, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "layout", nargs="?", metavar="LAYOUT", help="name or file (default: the one last used with the cluster)"
+    )
+    parser.add_argument("--to", required=True, metavar="RELEASE", help="vllm-ascend release, for example v0.25.1rc1")
+    parser.add_argument(
+        "--from", dest="start", default="", metavar="RELEASE", help="compare with this one (default: the layout's own)"
+    )
+    parser.add_argument("--save", type=Path, metavar="PATH", help="write the layout for the new release there")
+    parser.add_argument("--force", action="store_true", help="replace the file at PATH")
+    parser.add_argument("-c", "--cluster", type=Path, metavar="FILE", help="whose last layout is meant without LAYOUT")
+    add_output(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what changes, and save; 1 when something is left that the new release does not know or refuses."""
+    found = upgrade(_layout(args), args.to, args.start)
+    saved = _saved(args, found)
+    if args.output in DATA:
+        whole = report_data(found, saved)
+        print_data(args.output, whole, whole["changes"])
+    else:
+        print_lines(report_lines(found))
+        print_line(f"saved as {saved}" if saved else "nothing is written; --save PATH writes the changed layout")
+    return ExitCode.OK if found.fits else ExitCode.FAILED
+
+
+def _layout(args: argparse.Namespace) -> Layout:
+    if args.layout:
+        return load_layout(args.layout)
+    return layout_of(args, cluster_of(args))
+
+
+def _saved(args: argparse.Namespace, found: Upgrade) -> str | None:
+    """Write the changed layout where that was asked for. Raises UsageError for a file that is there already."""
+    if args.save is None:
+        return None
+    if args.save.exists() and not args.force:
+        raise UsageError(f"{args.save} exists", hint="choose another name, or --force to replace it")
+    save_text(args.save, found.changed)
+    if not found.comments_kept:
+        print_message("comments are not kept: the layout uses aliases or merged mappings")
+    return str(args.save)
