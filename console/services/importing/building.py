@@ -53,6 +53,7 @@ def build(foreign: Foreign) -> Imported:
         name=_plain(foreign.name),
         title=foreign.title,
         hardware=_hardware(foreign.devices),
+        version=foreign.version,
         image=foreign.image,
         model=Model(path=foreign.model, served_name=_served(foreign.nodes)),
         groups=bare,
@@ -81,7 +82,7 @@ def _grouped(nodes: Sequence[ForeignNode]) -> dict[str, list[ForeignNode]]:
         first = node.ranks[0].args
         meet = flag(first, "data-parallel-address")
         several = (whole(flag(first, "data-parallel-size")) or 1) > local_size(node)
-        key = (node.role, str(meet) if several and meet is not None else node.index)
+        key = (node.role, node.group or (str(meet) if several and meet is not None else node.index))
         found.setdefault(key, []).append(node)
     named: dict[str, list[ForeignNode]] = {}
     for (role, _), group in found.items():
@@ -132,6 +133,8 @@ def whole(value: JsonValue) -> int | None:
 def local_size(node: ForeignNode) -> int:
     """Data-parallel ranks of a node: its processes, or what its one process carries."""
     first = node.ranks[0].args
+    if node.local:
+        return node.local
     if len(node.ranks) > 1 or flag(first, "data-parallel-rank") is not None:
         return len(node.ranks)
     return whole(flag(first, "data-parallel-size-local")) or whole(flag(first, "data-parallel-size")) or 1
@@ -141,7 +144,7 @@ def _bare(nodes: list[ForeignNode], foreign: Foreign, warnings: list[str], name:
     first = nodes[0].ranks[0].args
     size = whole(flag(first, "data-parallel-size")) or 1
     local = local_size(nodes[0])
-    count = max(1, size // local) if foreign.copies else len(nodes)
+    count = max(1, size // local) if any(node.copies for node in nodes) else len(nodes)
     if count * local != size:
         warnings.append(f"{name}: {count} nodes × {local} ranks are not the {size} ranks the file says")
     width = 1
@@ -214,7 +217,8 @@ def _plain(name: str) -> str:
 
 
 def _proxy(foreign: Foreign, groups: Mapping[str, Group], warnings: list[str]) -> Proxy | None:
-    if foreign.proxy_port is None:
+    given = foreign.proxy
+    if given is None:
         return None
     connectors = {
         str(transfer.get("kv_connector"))
@@ -222,13 +226,21 @@ def _proxy(foreign: Foreign, groups: Mapping[str, Group], warnings: list[str]) -
         if isinstance(transfer := flag(node.ranks[0].args, "kv-transfer-config"), dict)
     }
     layerwise = any("Layerwise" in connector for connector in connectors)
-    if layerwise:
+    if layerwise and given.kind != "layerwise":
         warnings.append("the Layerwise connector needs the layerwise proxy; the layout starts that one")
     first = next(iter(groups))
-    kind: ProxyKind = "layerwise" if layerwise else "load-balance"
+    kind: ProxyKind = "layerwise" if layerwise else given.kind or "load-balance"
     if all(group.role == "mixed" for group in groups.values()):
         kind = "dp"
-    return Proxy(kind=kind, node=f"{first}/0", port=foreign.proxy_port)
+    same = kind == given.kind
+    return Proxy(
+        kind=kind,
+        node=f"{first}/0",
+        host=given.host,
+        port=given.port,
+        script=given.script if same else "",
+        args=dict(given.args),
+    )
 
 
 def _with_transfer(layout: Layout, members: Mapping[str, list[ForeignNode]]) -> Layout:
@@ -280,9 +292,12 @@ def _transfer(layout: Layout, name: str, written: list[JsonValue]) -> KvTransfer
 def _deployment(layout: Layout, members: Mapping[str, list[ForeignNode]]) -> Deployment:
     nodes: dict[str, Node] = {}
     assignment: dict[str, tuple[str, ...]] = {}
+    taken = 1 + max(node.index for group in members.values() for node in group)
     for name, group in members.items():
         count = layout.groups[name].nodes
-        indexes = [node.index for node in group] if len(group) == count else list(range(count))
+        indexes = [node.index for node in group]
+        indexes += range(taken, taken + count - len(group))
+        taken = max(taken, *(index + 1 for index in indexes))
         assignment[name] = tuple(f"node-{index}" for index in indexes)
         for index in indexes:
             host = address_of(index)

@@ -17,7 +17,7 @@ from console.model.errors import FileError, Problem
 from console.model.layout import Role
 from console.model.source import Path as KeyPath
 from console.services.importing.building import flag
-from console.services.importing.foreign import RPC_DEFAULT, Foreign, ForeignNode, ForeignRank, parse_words
+from console.services.importing.foreign import RPC_DEFAULT, Foreign, ForeignNode, ForeignProxy, ForeignRank, parse_words
 from console.services.importing.marks import NIC, mark
 
 EXTERNAL_PROXY_PORT = 1999
@@ -89,10 +89,10 @@ class _Reader:
         routing = top.get("routing")
         routed = isinstance(routing, dict) and routing.get("type") == "generic_dp"
         routed = routed or any(node.role != "mixed" for node in nodes)
-        port = (INTERNAL_PROXY_PORT if internal else EXTERNAL_PROXY_PORT) if routed else None
+        proxy = ForeignProxy(INTERNAL_PROXY_PORT if internal else EXTERNAL_PROXY_PORT) if routed else None
         title = top.get("test_name")
         model = self._text((), top, "model")
-        return Foreign(self._name, str(title or ""), self._model or model, devices, nodes, tuple(self._warnings), port)
+        return Foreign(self._name, str(title or ""), self._model or model, devices, nodes, tuple(self._warnings), proxy)
 
     def _external(self, top: Mapping[str, JsonValue]) -> tuple[ForeignNode, ...]:
         configs = self._list((), top, "config")

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from pydantic import JsonValue
 
-from console.model.layout import Role, flag_name
+from console.model.layout import ProxyKind, Role, flag_name
 from console.services.importing.marks import marked, plain
 
 RPC_DEFAULT = 29550
@@ -73,6 +73,24 @@ class ForeignNode:
     index: int
     role: Role
     ranks: tuple[ForeignRank, ...]
+    group: str = ""
+    """What nodes of one group have in common; empty: the address they meet at."""
+    copies: bool = False
+    """It stands for all nodes of its group: its own place in the group is not taken."""
+    local: int = 0
+    """Data-parallel ranks on it, where the file says more than it starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignProxy:
+    """The proxy of a foreign deployment."""
+
+    port: int
+    kind: ProxyKind | None = None
+    """None: what the connectors need."""
+    host: str = "0.0.0.0"
+    script: str = ""
+    args: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +104,9 @@ class Foreign:
     """Devices of one node."""
     nodes: tuple[ForeignNode, ...]
     warnings: tuple[str, ...] = ()
-    proxy_port: int | None = None
-    """None when the file starts no proxy."""
+    proxy: ForeignProxy | None = None
     image: str = ""
-    copies: bool = False
-    """One node stands for all of its group: its own place in the group is not taken."""
+    version: str = ""
 
 
 def parse_words(words: Sequence[str]) -> tuple[dict[str, JsonValue], list[str]]:

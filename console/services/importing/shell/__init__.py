@@ -1,0 +1,29 @@
+"""Reads shell scripts and tells which servers they start. Nothing is run.
+
+The text becomes commands (`parsing`), which are followed with the variables they set (`running`, `expanding`, `programs`).
+What only a node or a caller knows stays marked as unknown (`unknowns`). Where a condition is open, every way is followed
+(`following`).
+"""
+
+from __future__ import annotations
+
+from console.services.importing.shell.following import Followed, follow
+from console.services.importing.shell.launchers import ray
+from console.services.importing.shell.unknowns import Unknown, Unknowns, is_open, names, without_private
+from console.services.importing.shell.world import ProxyStart, Question, Script, Started, fault
+
+__all__ = [
+    "Followed",
+    "ProxyStart",
+    "Question",
+    "Script",
+    "Started",
+    "Unknown",
+    "Unknowns",
+    "fault",
+    "follow",
+    "is_open",
+    "names",
+    "ray",
+    "without_private",
+]
