@@ -1,30 +1,55 @@
-"""`import`: a configuration of vllm-ascend's CI, or a shell script with one `vllm serve`, as a layout on stdout or in a file."""
+"""`import`: what foreign files start, as a layout on stdout or in a file."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from console.cli.findings import finding_lines
 from console.cli.printer import print_file, print_message
-from console.files import layout_text, load_document, save_text
+from console.cli.rest_parser import RestParser
+from console.files import layout_text, save_text
+from console.model.cluster import HARDWARE
 from console.model.errors import ExitCode, FileError, Problem, UsageError
 from console.rules import check
 from console.services.assigning.assignment import example
-from console.services.importing import Imported, build, read_ci_config, read_script, renamed
+from console.services.importing import Imported, build, read_files, renamed
+
+_DESCRIPTION = """\
+turn what others start vLLM with into a layout: shell scripts, lines of launch_online_dp.py and of the proxy,
+vllm-ascend's CI configurations, docker-compose files, LeaderWorkerSet manifests. Several files make one layout:
+  import prefill.sh decode.sh launch.sh --name mine
+Nothing is run. What a file leaves open is asked for: --set NAME=VALUE, or the script's own arguments after --."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[RestParser]) -> None:
     """Add `import`."""
-    text = "turn a vllm-ascend CI configuration or a `vllm serve` script into a layout"
-    parser = subparsers.add_parser("import", help=text, description=text)
-    parser.add_argument("file", type=Path, metavar="FILE", help="*.yaml of the CI, or a shell script")
-    parser.add_argument("arguments", nargs="*", metavar="ARG", help="the script's own $1, $2 …, after --")
-    parser.add_argument("--name", help="name of the layout (default: the file's)")
+    parser = subparsers.add_parser(
+        "import",
+        help="turn scripts, CI configurations, compose files or manifests into a layout",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.rest = "arguments"
     parser.add_argument(
-        "--hardware", choices=("a2", "a3"), default="", help="what a script is for, when it cannot be told"
+        "files", nargs="+", type=Path, metavar="FILE", help="scripts, *.yaml; several are one deployment"
+    )
+    parser.add_argument("--name", help="name of the layout (default: the first file's)")
+    parser.add_argument(
+        "--version", default="", metavar="RELEASE", help="the vllm-ascend release, for example v0.21.0rc1"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the value of a variable, or of an argument (1=…), of the scripts; before what they say themselves",
+    )
+    parser.add_argument(
+        "--hardware", choices=tuple(HARDWARE), default="", help="what it is for, when it cannot be told"
     )
     parser.add_argument("--save", type=Path, metavar="PATH", help="write it there instead of stdout")
     parser.add_argument("--force", action="store_true", help="replace the file at PATH")
@@ -32,8 +57,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print or save the layout; what was doubtful goes to stderr. Raises FileError for a file that is neither."""
-    imported = imported_from(args.file, arguments=tuple(args.arguments), hardware=args.hardware)
+    """Print or save the layout; what was doubtful goes to stderr. Raises FileError for what cannot be imported."""
+    imported = imported_from(
+        *args.files,
+        arguments=tuple(args.arguments),
+        hardware=args.hardware,
+        settings=_settings(args.set),
+        version=args.version,
+    )
     if args.name:
         imported = renamed(imported, args.name)
     text = layout_text(imported.layout)
@@ -49,31 +80,29 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def imported_from(path: Path, *, arguments: tuple[str, ...] = (), hardware: str = "") -> Imported:
-    """The layout of a foreign file. Raises FileError."""
+def _settings(given: Sequence[str]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {each!r} gives no value", hint="write --set NAME=VALUE")
+        settings[name] = value
+    return settings
+
+
+def imported_from(
+    *paths: Path,
+    arguments: tuple[str, ...] = (),
+    hardware: str = "",
+    settings: Mapping[str, str] | None = None,
+    version: str = "",
+) -> Imported:
+    """The layout of foreign files. Raises FileError."""
     try:
-        if path.suffix in (".yaml", ".yml"):
-            foreign = read_ci_config(load_document(path, schema="1.1"), path.stem)
-        else:
-            foreign = read_script(_script(path), str(path), path.stem, arguments=arguments, hardware=hardware)
+        foreign = read_files(paths, arguments=arguments, settings=settings, hardware=hardware, version=version)
         return build(foreign)
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise FileError(
-            tuple(Problem(str(path), 0, 0, "", f"no layout can hold this: {each}") for each in problems)
+            tuple(Problem(str(paths[0]), 0, 0, "", f"no layout can hold this: {each}") for each in problems)
         ) from None
-
-
-def _script(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise FileError((Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}"),)) from error
-    except UnicodeDecodeError as error:
-        raise FileError(
-            (Problem(str(path), 0, 0, "", f"is not text: {error.reason} at byte {error.start}"),)
-        ) from error
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        raise FileError((Problem(str(path), line, 0, "", "holds a NUL byte; it is not a script"),))
-    return text

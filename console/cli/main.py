@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from console import __version__
 from console.cli.printer import print_message
+from console.cli.rest_parser import RestParser
 from console.model.errors import ConsoleError, ExitCode, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -24,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("console.cli.validate", "check cluster files and layouts"),
     "plan": ("console.cli.plan", "print every rank's environment and command"),
     "assign": ("console.cli.assigning", "show or change which nodes carry which group"),
-    "import": ("console.cli.importing", "turn a CI configuration or a `vllm serve` script into a layout"),
+    "import": ("console.cli.importing", "turn scripts, CI configurations, compose files or manifests into a layout"),
     "upgrade": ("console.cli.upgrade", "show what another release makes of a layout, write the layout for it"),
     "export": ("console.cli.exporting", "write scripts, systemd units, Kubernetes manifests, nginx configuration"),
     "diagnose": ("console.cli.diagnose", "say what log files from anywhere show, and who broke first"),
@@ -130,7 +131,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     if named is None or words[0] != named:
         importlib.import_module("console.cli.screen").add_options(parser)
         return parser
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=RestParser)
     module = importlib.import_module(COMMANDS[named][0])
     add = getattr(module, "add_parsers", None) or module.add_parser
     add(subparsers)

@@ -148,6 +148,10 @@ def _data_parallel(rank: Rank, group: Group) -> dict[str, JsonValue]:
         flags["data-parallel-start-rank"] = rank.dp_rank
     elif group.nodes > 1:
         flags["api-server-count"] = 1
+    if (
+        parallel.balance == "internal" and group.nodes == 1
+    ):  # one process has all ranks: they meet by sockets of its own
+        return flags
     return {**flags, **meeting}
 
 

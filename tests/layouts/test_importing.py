@@ -21,7 +21,7 @@ from console.services.assigning.assignment import example
 from console.services.importing import build, placed, read_ci_config, read_script
 from tests.layouts import ci_loader, tutorial
 from tests.layouts.dumper import run_file
-from tests.layouts.words import flags, servers_said
+from tests.layouts.words import defaults_said, flags, servers_said
 from tests.shared import SHARED, needs_shared
 
 CONFIGS = sorted((SHARED / "fixtures" / "ci-configs").glob("*.yaml"))
@@ -209,21 +209,21 @@ def test_a_script_becomes_the_whole_group_it_belongs_to() -> None:
     ("text", "message"),
     [
         ("echo hello\n", "no `vllm serve MODEL`"),
-        ("vllm serve /a\nvllm serve /b\n", "2 `vllm serve` commands"),
-        ("vllm serve /m --port $2\n", "argument $2"),
+        ("vllm serve /a\nvllm serve /b\n", "x.sh:2: serves /b, x.sh:1 serves /a; a layout has one model"),
+        ("vllm serve /m --port $2\n", "x.sh:1: --port: the value is the script's argument $2"),
         ("", "no `vllm serve MODEL`"),
     ],
 )
 def test_a_script_that_leaves_something_open_is_refused_with_the_reason(text: str, message: str) -> None:
     with pytest.raises(FileError, match=message.replace("$", r"\$")):
-        read_script(text, "run.sh", "run")
+        read_script(text, "x.sh", "run")
 
 
 def test_what_only_a_shell_can_tell_is_said() -> None:
     text = "if [ -f x ]; then export A=$(hostname); fi\nvllm serve /m --seed 1 --port 1 ${B:-2}\n"
     warnings = build(read_script(text, "run.sh", "run")).warnings
-    assert any("`if` is not followed" in each for each in warnings)
-    assert any("command substitution" in each for each in warnings)
+    assert "run.sh:1: x is there: taken as yes" in warnings
+    assert any("run.sh:2: A=hostname: known only where the script runs" in each for each in warnings)
 
 
 @given(st.text(max_size=200))
@@ -301,7 +301,7 @@ def test_addresses_inside_other_text_follow_the_nodes_and_nested_connectors_stay
     deployment = placed(imported.layout, foreign)
     for rank, started in zip(deployment.ranks(), ci_loader.expanded(path, IPS), strict=True):
         command = serve_command(deployment, rank)
-        assert flags(command.argv) == flags(started.argv)
+        assert flags(command.argv) == defaults_said(flags(started.argv))
         assert started.env.items() <= command.env.items()
     prefill = imported.layout.groups["prefill"]
     assert prefill.env_from["META_URL"] in ("tcp://{address}:5000", "tcp://{dp_address}:5000")

@@ -12,7 +12,7 @@ from console.model.errors import FileError
 from console.services.assigning.assignment import example
 from console.services.importing import build, read_script
 from tests.layouts.dumper import run_script
-from tests.layouts.words import flags
+from tests.layouts.words import defaults_said, flags
 
 COMPUTED = {"VLLM_HOST_IP", "HCCL_IF_IP", "ASCEND_RT_VISIBLE_DEVICES"}
 
@@ -61,7 +61,7 @@ def test_a_script_is_read_as_bash_runs_it(name: str, tmp_path: Path) -> None:
     seen = run_script(text.replace("\r\n", "\n"), tmp_path, *arguments)
     layout = build(read_script(text, "x.sh", "x", arguments=arguments)).layout
     command = serve_command(example(layout), example(layout).ranks()[0])
-    assert _given(command.argv) == _given([word.decode() for word in seen.argv])
+    assert _given(command.argv) == defaults_said(_given([word.decode() for word in seen.argv]))
     outer = {"PATH", "DSV4_DUMP", "HOME", "PWD", "SHLVL", "_", "OLDPWD"}
     theirs = {key.decode(): value.decode() for key, value in seen.env.items() if key.decode() not in outer}
     assert {key: value for key, value in command.env.items() if key not in COMPUTED} == theirs
@@ -117,11 +117,21 @@ def test_other_ways_to_the_same_server(command: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("for i in 0 1; do\n vllm serve /m --port $((8000 + i)) &\ndone\n", "x.sh:2: `vllm serve` stands in a loop"),
-        ("while true; do vllm serve /m; sleep 1; done\n", "x.sh:1: `vllm serve` stands in a loop"),
         ("vllm serve --port 8000 /m\n", "x.sh:1: the model does not follow"),
         ("echo vllm serve /m\n", "there is no `vllm serve MODEL`"),
-        ("vllm serve ${1} --port 1\n", r"MODEL: the value is the script's argument \$1"),
+        ("vllm serve ${1} --port 1\n", r"x.sh:1: MODEL: the value is the script's argument \$1"),
+        ("vllm serve /m \\\n  # --seed 1 \\\n  --port 1\n", "x.sh:3: --port begins a command: a comment"),
+        ("vllm serve /m --tensor-parallel-size 2 \\ \n  --port 1\n", "x.sh:2: --port begins a command"),
+        ("vllm serve /m --port 1 --seed ${X%%.*}\n", r"x.sh:1: --seed: the value comes of `\$\{X%%\.\*\}`"),
+        ("vllm serve /m --port 1 --seed $(nproc)\n", "x.sh:1: --seed: the value comes of `nproc`"),
+        ("X=`cat seed`\nvllm serve /m --seed $X\n", r"--seed: the value comes of `cat seed` \(line 1\)"),
+        ("for h in $HOSTS; do vllm serve /m; done\n", r"x.sh:1: a loop over `\$HOSTS` starts servers"),
+        ("while read h; do ssh $h vllm serve /m; done < hosts\n", "x.sh:1: a loop over `what `read` is given`"),
+        ("if [ $A = 1 ]; then S=1; else S=2; fi\nvllm serve /m --seed $S\n", "x.sh:1: what is started depends on"),
+        ("ray start --head\nvllm serve /m\n", "x.sh:1: runs the engine on Ray"),
+        ("vllm serve /m --distributed-executor-backend ray\n", "x.sh:1: runs the engine on Ray"),
+        ("if true; then\nvllm serve /m\n", "x.sh:3: cannot be read as a shell script: `fi` is missing"),
+        ("echo 'a\nvllm serve /m\n", "cannot be read as a shell script: has no closing '"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_line_and_reason(text: str, message: str) -> None:
@@ -132,15 +142,19 @@ def test_what_cannot_be_read_is_refused_with_line_and_reason(text: str, message:
 @pytest.mark.parametrize(
     ("text", "doubt"),
     [
-        ('if [ "$1" = a ]; then export A=1; fi\nvllm serve /m --port 1\n', "line 1: `if` is not followed"),
-        ("vllm serve /m \\\n  # --seed 1 \\\n  --port 1\n", "line 3: --port begins a command"),
-        (". ./env.sh\nvllm serve /m --port 1\n", "line 1: ./env.sh is not read"),
-        ("vllm serve /m --port 1 --seed ${X%%.*}\n", "line 1: ${X%%.*} is kept as text"),
-        ("vllm serve /m --port 1 --seed $(nproc)\n", "line 1: a command substitution is kept as text"),
+        ("while true; do vllm serve /m; sleep 1; done\n", "x.sh:1: a loop starts the server again when it ends"),
+        (". ./env.sh\nvllm serve /m --port 1\n", "x.sh:1: ./env.sh is not read"),
+        ("sysctl -w vm.swappiness=0\nvllm serve /m\n", "x.sh:1: `sysctl -w vm.swappiness=0` is not carried over; see"),
+        (
+            "mooncake_master --port 1 &\nvllm serve /m\n",
+            "x.sh:1: `mooncake_master --port 1` is not carried over: start",
+        ),
+        ("bash other.sh\nvllm serve /m\n", "x.sh:1: other.sh is run, and was not given"),
     ],
 )
 def test_what_was_not_understood_is_said(text: str, doubt: str) -> None:
-    assert any(doubt in warning for warning in build(read_script(text, "x.sh", "x")).warnings)
+    warnings = build(read_script(text, "x.sh", "x")).warnings
+    assert any(doubt in warning for warning in warnings), warnings
 
 
 def test_a_file_with_a_nul_is_no_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment
 from console.services.importing import Imported
 from tests.layouts import ci_loader
-from tests.layouts.words import flags, servers_said
+from tests.layouts.words import defaults_said, flags, servers_said
 
 IPS = [f"10.77.{index}.9" for index in range(8)]
 Config = dict[str, Any]
@@ -186,6 +186,7 @@ def _placed(imported: Imported, config: Config) -> Deployment:
     free = {
         "prefill": sorted(named.get("prefiller", split.get("prefiller_host_index", []))),
         "decode": sorted(named.get("decoder", split.get("decoder_host_index", []))),
+        "mixed": list(range(4)),
     }
     for warning in imported.warnings:
         if " in this order" in warning:
@@ -209,7 +210,7 @@ def _compared(config: Config, path: Path) -> Imported:
         local = seen[started.node] = seen.get(started.node, -1) + 1
         rank = ours[f"n{started.node}", local]
         command = serve_command(deployment, rank)
-        assert _compact(flags(command.argv)) == _compact(servers_said(flags(started.argv)))
+        assert _compact(flags(command.argv)) == _compact(defaults_said(servers_said(flags(started.argv))))
         assert started.env.items() <= command.env.items()
         assert set(command.env) - set(started.env) <= {"VLLM_HOST_IP", "ASCEND_RT_VISIBLE_DEVICES"}
         port = flags(command.argv).get("port")
@@ -260,12 +261,26 @@ def test_what_tests_ask_of_the_service_is_no_doubt(tmp_path: Path) -> None:
     assert not imported_from(tmp_path / "x.yaml").warnings
 
 
-def test_an_engine_over_several_nodes_is_told(tmp_path: Path) -> None:
-    config = _external()
-    _args("-n", "2", "-r", "${NODE_INDEX}")(config)
+def test_an_engine_over_several_nodes_is_one_engine_in_parts(tmp_path: Path) -> None:
+    config = _internal()
+    del config["disaggregated_prefill"]
+    for index, each in enumerate(config["deployment"]):
+        part = "" if index == 0 else "--headless "
+        each["server_cmd"] = f"vllm serve /m/x --port $SERVER_PORT --tensor-parallel-size 64 --nnodes 4 {part}"
+        each["server_cmd"] += f"--node-rank {index} --master-addr $MASTER_IP --master-port 29600"
+    imported = _compared(config, tmp_path / "x.yaml")
+    group = imported.layout.groups["mixed"]
+    assert (group.nodes, group.nodes_per_engine, group.devices_on_node, group.master_port) == (4, 4, 16, 29600)
+    assert not imported.warnings
+
+
+def test_parts_that_do_not_make_whole_engines_are_told(tmp_path: Path) -> None:
+    config = _internal()
+    for index, each in enumerate(config["deployment"]):
+        each["server_cmd"] += f" --nnodes 3 --node-rank {index} --master-addr $MASTER_IP"
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
-    told = [warning for warning in imported_from(tmp_path / "x.yaml").warnings if "spans 2 nodes (--nnodes)" in warning]
-    assert len(told) == 2
+    warnings = imported_from(tmp_path / "x.yaml").warnings
+    assert any("--nnodes 3 does not fit 2 nodes" in warning for warning in warnings)
 
 
 def test_a_node_in_both_lists_is_what_its_engine_says(tmp_path: Path) -> None:

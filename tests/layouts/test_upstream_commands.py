@@ -114,8 +114,6 @@ CORRECTIONS = (
             "env HCCL_SOCKET_IFNAME",
             "env GLOO_SOCKET_IFNAME",
             "env TP_SOCKET_IFNAME",
-            "data-parallel-address",
-            "data-parallel-rpc-port",
         )
     ),
     Correction(ALONE, "*", "host", None, "0.0.0.0", "R8", "said; vLLM listens on all addresses without it too"),

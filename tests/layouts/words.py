@@ -41,6 +41,12 @@ def servers_said(given: Mapping[str, object]) -> dict[str, object]:
     return {"api-server-count": local if given.get("data-parallel-start-rank") == "0" else size, **said}
 
 
+def defaults_said(given: Mapping[str, object]) -> dict[str, object]:
+    """The flags with what vLLM takes without them: all addresses and port 8000 to listen on, one device."""
+    serving: dict[str, object] = {} if "headless" in given else {"host": "0.0.0.0", "port": "8000"}
+    return {"tensor-parallel-size": "1", **serving, **given}
+
+
 def _value(word: str) -> object:
     if word.lstrip()[:1] in ("{", "["):
         return json.loads(word)

@@ -1,6 +1,6 @@
-"""Foreign deployments as layouts: vllm-ascend's CI configurations, and shell scripts as people have them.
+"""Foreign deployments as layouts: CI configurations, compose files, Kubernetes manifests, and shell scripts as people have them.
 
-Every reader makes a `Foreign` of what it finds; one builder makes the layout. Nothing is run and no address is taken as real.
+Every reader tells what its file starts; one builder makes the layout. Nothing is run and no address is taken as real.
 """
 
 from __future__ import annotations
@@ -8,5 +8,6 @@ from __future__ import annotations
 from console.services.importing.building import Imported, build, placed, renamed
 from console.services.importing.ci_configs import read_ci_config
 from console.services.importing.scripts import read_script
+from console.services.importing.sources import read_files
 
-__all__ = ["Imported", "build", "placed", "read_ci_config", "read_script", "renamed"]
+__all__ = ["Imported", "build", "placed", "read_ci_config", "read_files", "read_script", "renamed"]

@@ -31,7 +31,7 @@ from console.services.importing.keeping import filled
 from console.services.importing.marks import NIC, Seat, address_of, marked
 
 _HTTP_DEFAULT = 8000
-_RANKS = ("data-parallel-rank", "data-parallel-start-rank")
+_RANKS = ("node-rank", "data-parallel-rank", "data-parallel-start-rank")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,9 @@ def _grouped(nodes: Sequence[ForeignNode]) -> dict[str, list[ForeignNode]]:
     found: dict[tuple[str, object], list[ForeignNode]] = {}
     for node in nodes:
         first = node.ranks[0].args
-        meet = flag(first, "data-parallel-address")
-        several = (whole(flag(first, "data-parallel-size")) or 1) > local_size(node)
+        spread = (whole(flag(first, "nnodes")) or 1) > 1
+        meet = flag(first, "master-addr" if spread else "data-parallel-address")
+        several = spread or (whole(flag(first, "data-parallel-size")) or 1) > local_size(node)
         key = (node.role, node.group or (str(meet) if several and meet is not None else node.index))
         found.setdefault(key, []).append(node)
     named: dict[str, list[ForeignNode]] = {}
@@ -144,22 +145,21 @@ def _bare(nodes: list[ForeignNode], foreign: Foreign, warnings: list[str], name:
     first = nodes[0].ranks[0].args
     size = whole(flag(first, "data-parallel-size")) or 1
     local = local_size(nodes[0])
-    count = max(1, size // local) if any(node.copies for node in nodes) else len(nodes)
-    if count * local != size:
-        warnings.append(f"{name}: {count} nodes × {local} ranks are not the {size} ranks the file says")
+    spread = whole(flag(first, "nnodes")) or 1
+    copied = max(1, size // local, spread)
+    count = copied if any(node.copies for node in nodes) else len(nodes)
+    spans = _spans(name, count, local, size, spread, warnings)
     width = 1
     for each in ("tensor-parallel-size", "pipeline-parallel-size", "prefill-context-parallel-size"):
         width *= whole(flag(first, each)) or 1
-    if (spread := whole(flag(first, "nnodes")) or 1) > 1:
-        warnings.append(
-            f"{name}: its engine spans {spread} nodes (--nnodes); a layout keeps each engine on one node, so its devices, "
-            "and what the proxy asks, are not the file's"
-        )
-    if local * width < foreign.devices:
-        warnings.append(f"{name}: uses {local * width} of the {foreign.devices} devices of a node")
+    used = local * -(-width // spans)
+    if used < foreign.devices:
+        warnings.append(f"{name}: uses {used} of the {foreign.devices} devices of a node")
     return Group(
         role=nodes[0].role,
         nodes=count,
+        nodes_per_engine=spans,
+        master_port=whole(flag(first, "master-port")) or Group.model_fields["master_port"].default,
         tensor_parallel=whole(flag(first, "tensor-parallel-size")) or 1,
         pipeline_parallel=whole(flag(first, "pipeline-parallel-size")) or 1,
         prefill_context_parallel=whole(flag(first, "prefill-context-parallel-size")) or 1,
@@ -170,13 +170,24 @@ def _bare(nodes: list[ForeignNode], foreign: Foreign, warnings: list[str], name:
             rpc_port=whole(flag(first, "data-parallel-rpc-port")) or RPC_DEFAULT,
         ),
         port=_port(nodes[0]),
-        first_device=_first_device(nodes[0], width if len(nodes[0].ranks) > 1 else local * width),
+        first_device=_first_device(nodes[0], used // local if len(nodes[0].ranks) > 1 else used),
         by_node={
             place: NodeChange(port=_port(node))
             for place, node in enumerate(nodes)
             if _port(node) != _port(nodes[0]) and flag(node.ranks[0].args, "headless") is None
         },
     )
+
+
+def _spans(name: str, count: int, local: int, size: int, spread: int, warnings: list[str]) -> int:
+    """Nodes that each engine of a group spans. Says where ranks and nodes do not fit."""
+    engines = max(1, size // local)
+    if spread == 1 and count * local != size:
+        warnings.append(f"{name}: {count} nodes × {local} ranks are not the {size} ranks the file says")
+    if spread > 1 and (spread != count or spread % engines):
+        warnings.append(f"{name}: --nnodes {spread} does not fit {count} nodes with {engines} engines over them")
+        return 1
+    return spread // engines if spread > 1 else 1
 
 
 def _port(node: ForeignNode) -> int:

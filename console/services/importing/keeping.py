@@ -107,13 +107,11 @@ def _kept_args(deployment: Deployment, rank: Rank, foreign: ForeignRank, warning
     theirs = {key: (value, foreign.left_args[key]) for key, value in foreign.args.items()}
     if "api-server-count" in computed:
         theirs = _said_servers(theirs, rank, warnings)
-    kept = {
+    return {
         key: left
         for key, (value, left) in theirs.items()
         if flag_name(key) not in computed or not same(value, computed[flag_name(key)])
     }
-    present = {flag_name(key) for key in theirs}
-    return {**kept, **{key: None for key in computed if key not in present}}
 
 
 def _said_servers(

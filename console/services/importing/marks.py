@@ -49,6 +49,11 @@ def mark(name: str, node: int | None = None) -> str:
     return f"{_BEGIN}{name}{'' if node is None else f':{node}'}{_END}"
 
 
+def plainly(text: str) -> str:
+    """The text for a person: facts in braces instead of marks."""
+    return _MARK.sub(lambda found: f"{{{found[1]}}}", text)
+
+
 def address_of(index: int) -> str:
     """The made-up address of a file's node."""
     return example_address(index)

@@ -7,7 +7,7 @@ What only a node or a caller knows stays marked as unknown (`unknowns`). Where a
 
 from __future__ import annotations
 
-from console.services.importing.shell.following import Followed, follow
+from console.services.importing.shell.following import Followed, contained_start, follow
 from console.services.importing.shell.launchers import ray
 from console.services.importing.shell.unknowns import Unknown, Unknowns, is_open, names, without_private
 from console.services.importing.shell.world import ProxyStart, Question, Script, Started, fault
@@ -20,6 +20,7 @@ __all__ = [
     "Started",
     "Unknown",
     "Unknowns",
+    "contained_start",
     "fault",
     "follow",
     "is_open",

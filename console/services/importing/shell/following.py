@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from console.model.errors import FileError
 from console.services.importing.shell.expanding import Variables
 from console.services.importing.shell.launchers import LAUNCHER
+from console.services.importing.shell.programs import execute
 from console.services.importing.shell.running import Shell
 from console.services.importing.shell.unknowns import Unknowns, names
-from console.services.importing.shell.world import MOST_WAYS, ProxyStart, Question, Script, Started, Ways, World, fault
+from console.services.importing.shell.world import (
+    MOST_WAYS,
+    ProxyStart,
+    Question,
+    Script,
+    Started,
+    Stop,
+    Ways,
+    World,
+    fault,
+)
 
 _TAKES_SIZES = re.compile(
     r"--(data-parallel-(size|rank)|tensor-parallel-size)[= ]+[\"']?\$\{?[0-9]|VLLM_DP_SIZE=[\"']?\$\{?[0-9]"
@@ -29,14 +41,14 @@ class Followed:
     """Conditions on which it depends what is started."""
     notes: list[str] = field(default_factory=list)
     image: str = ""
+    hosts: dict[str, str] = field(default_factory=dict)
+    """Host names that stand in values, and the node that each belongs to."""
 
 
 def follow(
     scripts: Sequence[Script],
     unknowns: Unknowns,
     arguments: Sequence[str] = (),
-    env: Mapping[str, str] | None = None,
-    node: str = "",
 ) -> Followed:
     """Follow every script that no other one runs. Raises FileError where one cannot be read."""
     found = Followed(unknowns)
@@ -51,7 +63,7 @@ def follow(
         if script in templates:
             found.notes.append(f"{script.path}: no line of {LAUNCHER} starts it; it is left out")
             continue
-        start = _Start(script, files, templates, tuple(arguments), dict(env or {}), node)
+        start = _Start(script, files, templates, tuple(arguments))
         ran |= _follow_one(start, found)
     return found
 
@@ -64,16 +76,48 @@ def _calls(script: Script, other: Script) -> bool:
     return re.search(rf"(?<![\w.-]){re.escape(_file_name(other))}(?![\w.-])", script.text) is not None
 
 
+def contained_start(
+    words: Sequence[str],
+    env: Mapping[str, str],
+    unknowns: Unknowns,
+    place: tuple[str, int],
+    *,
+    image: str = "",
+    node: str = "",
+    files: Mapping[str, Script] | None = None,
+) -> Followed:
+    """What a container starts that is given these words and variables; `place` is the file and line that say so."""
+    found = Followed(unknowns)
+    start = _Start(
+        Script(place[0], "", place[1]), dict(files or {}), env=env, node=node, words=tuple(words), image=image
+    )
+    _follow_one(start, found)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """A script and what it is started with."""
+    """A script, or a command, and what it is started with."""
 
     script: Script
     files: Mapping[str, Script]
-    templates: tuple[Script, ...]
-    arguments: tuple[str, ...]
-    env: Mapping[str, str]
-    node: str
+    templates: tuple[Script, ...] = ()
+    arguments: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    node: str = ""
+    words: tuple[str, ...] = ()
+    image: str = ""
+
+    def run(self, world: World) -> None:
+        """Follow it in a world."""
+        variables = Variables(dict(self.env), set(self.env), arguments=self.arguments, name=self.script.path)
+        shell = Shell(world, self.script.path, variables, node=self.node, image=self.image)
+        if not self.words:
+            shell.top(self.script)
+            return
+        shell.expander.line = self.script.line
+        with suppress(Stop):
+            execute(shell, list(self.words), dict(self.env))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +171,9 @@ def _outcome(start: _Start, found: Followed, ways: Ways, way: int) -> _Outcome:
     unknowns = found.unknowns
     unknowns.assumed.clear()
     world = World(unknowns, dict(start.files), ways, templates=start.templates, way=way)
-    variables = Variables(dict(start.env), set(start.env), arguments=start.arguments, name=start.script.path)
     error = None
     try:
-        Shell(world, start.script.path, variables, node=start.node).top(start.script)
+        start.run(world)
     except FileError as raised:
         error = raised
     world.started = [

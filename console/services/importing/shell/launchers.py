@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from console.commands.serve import PROXY_SCRIPTS
 from console.model.errors import FileError
+from console.model.shortening import shortened
 from console.services.importing.shell.expanding import Variables
 from console.services.importing.shell.unknowns import is_open
 from console.services.importing.shell.world import ProxyStart, Script, Started, Stop, World, fault
@@ -67,8 +68,7 @@ def cut_off(shell: Shell, words: list[str]) -> None:
 def left_out(shell: Shell, name: str, words: list[str]) -> None:
     """Say what is not carried over."""
     shown = shell.world.unknowns.shown(" ".join(words))
-    shown = re.sub(r"\s+", " ", shown)
-    shown = shown if len(shown) <= 60 else f"{shown[:59]}…"
+    shown = shortened(re.sub(r"\s+", " ", shown), 80)
     if name in _SERVICES:
         shell.note(f"`{shown}` is not carried over: start this service yourself before the engines")
     elif name in ("sysctl", "echo", "cpupower", "modprobe"):

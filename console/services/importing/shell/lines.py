@@ -93,6 +93,8 @@ class Lines:
         reader.take(len(operator[0]))
         self._space(lines=False)
         word = reader.word()
+        if not word and operator[0] not in ("<&", ">&"):
+            raise SyntaxFault(reader.line, f"`{operator[0]}` names no file; is <…> a placeholder to be filled in?")
         if operator[0] == "<<<":
             found.stdin = (*word, Text("\n", True))
         elif operator[0] == "<":

@@ -7,11 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 
 from console.services.importing.marks import mark
-from console.services.importing.shell.unknowns import computable, is_open
 from console.services.importing.shell.arithmetic import Arithmetic, NotComputed
+from console.services.importing.shell.unknowns import computable, is_open
 
 _MOST = 4096
-
 
 
 def printed(words: Sequence[str], stdin: str | None) -> str | None:

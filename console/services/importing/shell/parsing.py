@@ -153,7 +153,10 @@ class _Parser(Lines):
             declaring = bool(words) and bare(words[0]) in _DECLARING
             assigned = self._assignment() if not words or declaring else None
             if assigned is None:
+                at = reader.at
                 words.append(reader.word())
+                if reader.at == at:
+                    raise SyntaxFault(reader.line, f"`{self._rest()}` is not understood")
             elif words:
                 words.append(assigned)
             else:

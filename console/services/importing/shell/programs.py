@@ -237,6 +237,8 @@ def _program(shell: Shell, name: str, words: list[str], env: dict[str, str]) -> 
     if name == "vllm":
         if words[1:2] == ["serve"]:
             _start(shell, words[2:], env)
+        elif len(words) > 1 and not words[1].startswith("-"):
+            launchers.left_out(shell, name, words)
         return True
     if PYTHON.fullmatch(name):
         for module in (_API_SERVER, *_CLI):

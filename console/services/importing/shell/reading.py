@@ -45,9 +45,11 @@ class Reader:
         parts: list[Part] = []
         while self.at < len(self.text):
             char = self.peek()
-            if char in ends:
+            if char in "<>" and self.peek(2) in ("<(", ">(") and ends == _ENDS_WORD:
+                parts.append(self._process())
+            elif char in ends:
                 break
-            if char == "\\":
+            elif char == "\\":
                 self.take()
                 after = self.take()
                 if after != "\n":
@@ -60,11 +62,15 @@ class Reader:
                 parts += self.double('"')
             elif char in "$`":
                 parts.append(self.expansion(quoted=False))
-            elif char in "<>" and self.peek(2) in ("<(", ">("):
-                raise SyntaxFault(self.line, "uses process substitution, which is not read")
             else:
                 self._plain(parts)
         return _joined(parts)
+
+    def _process(self) -> Substitution:
+        """`<(…)` and `>(…)`: the file that a command writes or reads."""
+        line, sign = self.line, self.take()
+        inner = self.balanced("(", ")")[1:-1]
+        return Substitution(self._commands(inner, line, self.depth + 1), True, f"{sign}({inner.strip()})", line)
 
     def _plain(self, parts: list[Part]) -> None:
         stop = _PLAIN_END.search(self.text, self.at + 1)
@@ -83,7 +89,7 @@ class Reader:
             char = self.peek()
             if end and char == end:
                 self.take()
-                return parts
+                return parts[1:] if len(parts) > 1 else parts
             if char == "\\" and self.peek(2)[1:] in tuple('"\\$`\n'):
                 self.take()
                 after = self.take()

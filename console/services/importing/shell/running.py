@@ -164,6 +164,8 @@ class Shell:
         before = self.stdin
         if redirections.stdin is not None:
             self.stdin = self.expander.text(redirections.stdin)
+        elif redirections.source is not None and isinstance(redirections.source[0], Substitution):
+            self.stdin = f"{self._output(redirections.source[0])}\n"
         elif redirections.source is not None:
             found = self.world.files.get(self.expander.text(redirections.source).rpartition("/")[2])
             self.stdin = found.text if found else None

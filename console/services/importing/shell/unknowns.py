@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from console.services.importing.marks import plainly
+
 _BEGIN, _END = "\ue002", "\ue003"
 _MARK = re.compile(f"{_BEGIN}([0-9]+){_END}")
 _PRIVATE = re.compile("[\ue000-\ue00f]")
@@ -85,7 +87,7 @@ class Unknowns:
 
     def shown(self, text: str) -> str:
         """The text as the script writes it."""
-        return _MARK.sub(lambda found: self.items[int(found[1])].source, text)
+        return plainly(_MARK.sub(lambda found: self.items[int(found[1])].source, text))
 
 
 def is_open(text: str) -> bool:
