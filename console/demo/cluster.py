@@ -27,10 +27,11 @@ import asyncssh
 from console.commands.container import DRIVER_MOUNTS
 from console.demo import processes
 from console.demo.tools import install_tools
-from console.files import load_layout
+from console.files import is_shipped, load_layout
 from console.model.cluster import Runtime
 from console.model.errors import ConsoleError
 from console.model.layout import Layout
+from console.releases.facts import facts_of, release_name
 
 _LETTERS = {"prefill": "p", "decode": "d", "mixed": "n"}
 START_TIMEOUT_S = 30.0
@@ -168,6 +169,7 @@ class DemoCluster:
                 speed=self._speed,
                 devices=hardware.devices,
                 driver=self._driver,
+                **self._software(),
             ),
         }
         return {
@@ -179,6 +181,13 @@ class DemoCluster:
             "environment": environment,
             "startup": self._startup(node),
         }
+
+    def _software(self) -> dict[str, str]:
+        """What a node has for its layout: the release it is made for, and the weights where a shipped one looks for them."""
+        facts = facts_of(release_name(self._layout.version))
+        found = {"release": facts.name, "vllm": facts.vllm} if facts else {}
+        path = self._layout.model.path
+        return {**found, **({"model": path} if is_shipped(self._layout) and path.startswith("/") else {})}
 
     def _startup(self, node: DemoNodeFiles) -> str:
         """With containers: the one the cluster file names is up, from an image that is there."""

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from console.probes.checks import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown, warned
 from console.probes.sanitize import clean
 
+_MODEL_TYPES = ("deepseek_v4", "deepseek_v41")
 _WEIGHTS = """exec python3 - "$1" <<'END'
 import hashlib, json, os, sys
 root = sys.argv[1]
@@ -137,9 +138,11 @@ def _of_weights(judge: Callable[[Mapping[str, JsonValue], Wanted], Judgement]) -
 def _config(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
     if data.get("config_error") or not data.get("config"):
         return failed(f"config.json: {data.get('config_error', 'missing')}"[:160])
-    if data.get("model_type") != "deepseek_v4":
+    if data.get("model_type") not in _MODEL_TYPES:
         return warned(f"model_type is {data.get('model_type')}")
-    return passed("deepseek_v4") if _names(data, "quantization") else warned("no quant_model_description*.json")
+    return (
+        passed(str(data["model_type"])) if _names(data, "quantization") else warned("no quant_model_description*.json")
+    )
 
 
 def _shards(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from console.commands.serve import serve_command
 from console.demo.engine.flags import Refusal, human_readable_int_or_auto, parse
 from console.demo.engine.launch import resolve
+from console.demo.engine.names import refused
+from console.demo.release import VLLM_VARIABLE
+from console.demo.tools import install_tools
 from console.demo.tools.node import this_node
+from console.files import load_layout, shipped_layouts
+from console.releases.facts import facts_of, release_name
+from console.services.assigning.assignment import example
 from tests.demo.bench import Bench
 from tests.shared import SHARED, needs_shared
 
@@ -143,3 +153,32 @@ def test_flags_mean_what_vllm_makes_of_them(words: str, balance: str, first: int
         local,
         servers,
     )
+
+
+@pytest.mark.parametrize("name", shipped_layouts())
+def test_a_shipped_layout_is_taken_by_a_node_of_its_release(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = load_layout(name)
+    facts = facts_of(release_name(layout.version))
+    assert facts is not None
+    monkeypatch.setenv(VLLM_VARIABLE, facts.vllm)
+    deployment = example(layout)
+    for rank in deployment.ranks():
+        launch = resolve(parse(list(serve_command(deployment, rank).argv[2:])), this_node({}), {})
+        assert refused(launch) is None, rank.id
+
+
+def test_a_node_says_the_release_it_is_given_and_has_the_weights_of_its_layout(tmp_path: Path) -> None:
+    path = "/data/weights/DeepSeek-V4.1-Flash-w8a8"
+    tools = install_tools(
+        tmp_path / "bin", tmp_path, hardware="a3", address="127.0.0.1", release="0.30.0rc2", vllm="0.30.0", model=path
+    )
+    for words, said in (
+        (("pip", "show", "vllm-ascend"), "Version: 0.30.0rc2"),
+        (("vllm", "--version"), "0.30.0"),
+        (("sh", "-c", f"ls {path}"), "model.safetensors.index.json"),
+        (("python3", "-c", "import sys; print(open(sys.argv[1]).read())", f"{path}/config.json"), "deepseek_v4"),
+    ):
+        done = subprocess.run(
+            words, check=False, env={**os.environ, **tools}, capture_output=True, text=True, timeout=60
+        )
+        assert said in done.stdout, (words, done.stderr)

@@ -174,6 +174,7 @@ CASES: list[tuple[str, bytes | str, Verdict, str]] = [
     ("35", SETTINGS, PASS, "+0.2 s"),
     ("36", json.dumps(WEIGHTS), PASS, "deepseek_v4"),
     ("36", json.dumps(WEIGHTS | {"model_type": "llama"}), WARN, "model_type is llama"),
+    ("36", json.dumps(WEIGHTS | {"model_type": "deepseek_v41"}), PASS, "deepseek_v41"),
     ("36", json.dumps({"error": "[Errno 2] No such file or directory: '/w'"}), FAIL, "No such file"),
     ("36", "", UNKNOWN, ""),
     ("37", json.dumps(WEIGHTS), PASS, "64 shards"),

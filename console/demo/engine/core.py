@@ -21,6 +21,7 @@ from console.demo.engine.running import Running
 from console.demo.engine.seat import PEER_GONE, Child, CoreFailed, Seat, leave
 from console.demo.engine.wire import Line
 from console.demo.engine.worker import Place, Worker
+from console.demo.release import VLLM
 from console.demo.tools.node import DemoNode
 
 HANDSHAKE_S = 300.0
@@ -111,7 +112,7 @@ class EngineCore:
         launch = self._seat.launch
         self._seat.log.info(
             "core.py:109",
-            f"Initializing a V1 LLM engine (v0.21.0) with config: model='{launch.model}', speculative_config="
+            f"Initializing a V1 LLM engine (v{VLLM}) with config: model='{launch.model}', speculative_config="
             f"{launch.args.speculative_config}, tokenizer='{launch.model}', skip_tokenizer_init=False,"
             " dtype=torch.bfloat16,"
             f" max_seq_len={launch.max_len}, tensor_parallel_size={launch.tensor_parallel},"

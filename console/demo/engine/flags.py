@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from console.demo.plain import JsonValue
+from console.demo.release import since
 
 USAGE = "usage: vllm [-h] [-v]\n            {chat,complete,serve,launch,bench,collect-env,run-batch} ...\n"
 
@@ -204,7 +205,7 @@ def parser() -> argparse.ArgumentParser:
     for names, convert in groups:
         for name, options in _options(names):
             made.add_argument(*options, dest=name, type=convert or str)
-    for name, options in _options(_JSON):
+    for name, options in _options(f"{_JSON} engram-config" if since(0, 30) else _JSON):
         made.add_argument(*options, dest=name, type=_JSON_TYPES.get(options[0][2:], _json))
     for name, options in _options(_BOOLS):
         made.add_argument(*options, dest=name, action=argparse.BooleanOptionalAction)

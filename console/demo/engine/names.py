@@ -7,6 +7,7 @@ from typing import Final
 
 from console.demo.engine.launch import Launch
 from console.demo.engine.lines import Frame
+from console.demo.release import since
 
 _TOOL_PARSERS: Final = """
 cohere_command3,cohere_command4,deepseek_v3,deepseek_v31,deepseek_v32,deepseek_v4,ernie45,functiongemma,gemma4,gigachat3,glm45,glm47,
@@ -53,11 +54,16 @@ def refused(launch: Launch, *, plugin: bool = True) -> tuple[tuple[Frame, ...], 
     """The trace and the error of the first name that is wrong; None when all are known. `plugin`: whether
     vllm-ascend is active."""
     args = launch.args
+    later = ("deepseek_v41",) if since(0, 30) else ()  # parsers and tokenizer modes that stand in no captured text
     tools = "".join(_TOOL_PARSERS.split())
-    if args.tool_call_parser and args.enable_auto_tool_choice and args.tool_call_parser not in tools.split(","):
+    if (
+        args.tool_call_parser
+        and args.enable_auto_tool_choice
+        and args.tool_call_parser not in (*tools.split(","), *later)
+    ):
         return _SETUP, f"KeyError: 'invalid tool call parser: {args.tool_call_parser} (chose from {{ {tools} }})'"
     reasoning = " ".join(_REASONING_PARSERS.split())
-    if args.reasoning_parser and args.reasoning_parser not in reasoning.split(", "):
+    if args.reasoning_parser and args.reasoning_parser not in (*reasoning.split(", "), *later):
         return (
             _CONFIG,
             f"KeyError: \"Reasoning parser '{args.reasoning_parser}' not found. Available parsers: {reasoning}\"",
@@ -72,6 +78,6 @@ def refused(launch: Launch, *, plugin: bool = True) -> tuple[tuple[Frame, ...], 
             _CONFIG,
             f"pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n{said}\n{_MORE}",
         )
-    if args.tokenizer_mode and args.tokenizer_mode not in _TOKENIZER_MODES:
+    if args.tokenizer_mode and args.tokenizer_mode not in (*_TOKENIZER_MODES, *later):
         return _CONFIG, f"ValueError: No tokenizer registered for tokenizer_mode='{args.tokenizer_mode}'."
     return None

@@ -15,6 +15,7 @@ from console.demo.engine.failures import Faults
 from console.demo.engine.launch import Launch
 from console.demo.engine.lines import traceback
 from console.demo.engine.seat import Child, CoreFailed
+from console.demo.release import VLLM
 from console.demo.tools.node import DemoNode
 
 
@@ -30,7 +31,7 @@ class HeadlessPart(EngineCore):
         signal.signal(signal.SIGTERM, _leave)
         signal.signal(signal.SIGINT, _leave)
         host, port = self._seat.launch.master
-        text = f"Launching vLLM (v0.21.0) headless multiproc executor, with head node address {host}:{port}"
+        text = f"Launching vLLM (v{VLLM}) headless multiproc executor, with head node address {host}:{port}"
         self._seat.log.info("serve.py:181", f"{text} for torch.distributed process group.")
         told = True
         try:

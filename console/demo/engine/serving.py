@@ -21,6 +21,7 @@ from console.demo.engine.metrics import render
 from console.demo.engine.seat import gone
 from console.demo.http import HttpRequest, HttpResponse, HttpServer, answer
 from console.demo.plain import JsonValue
+from console.demo.release import VLLM
 
 NOTICE_S: Final = 1.5
 """How long /health says 503 before the server ends itself; captured were 3 to 5 s, which no test needs."""
@@ -246,7 +247,7 @@ class ApiServer:
         if path in ("/health", "/ping"):
             return HttpResponse(503 if self._dead else 200, kind="")
         if path == "/version":
-            return answer({"version": "0.21.0"})
+            return answer({"version": VLLM})
         if path == "/v1/models":
             return answer(answers.models(_names(launch, self._wanted), launch.model, launch.max_len))
         if path == "/metrics":

@@ -30,6 +30,7 @@ from console.demo.engine.part import HeadlessPart
 from console.demo.engine.seat import gone, leave
 from console.demo.engine.serving import ApiServer
 from console.demo.engine.wire import Line
+from console.demo.release import VLLM
 from console.demo.tools.node import DemoNode, this_node
 
 _LEAST_READY_S = 60.0
@@ -46,7 +47,7 @@ _ENGINE: tuple[Frame, ...] = (
 _BANNER = (
     "",
     "       █     █     █▄   ▄█",
-    " ▄▄ ▄█ █     █     █ ▀▄▀ █  version 0.21.0",
+    " ▄▄ ▄█ █     █     █ ▀▄▀ █  version {version}",
     "  █▄█▀ █     █     █     █  model   {model}",
     "   ▀▀  ▀▀▀▀▀ ▀▀▀▀▀ ▀     ▀",
     "",
@@ -122,10 +123,9 @@ class Serve:
         if launch.part:
             return
         if launch.headless:
-            where = f"tcp://{launch.dp_address}:{launch.rpc_port}"
             text = (
                 f"Launching {launch.local_ranks} data parallel engine(s) in headless mode, with head node"
-                f" address {where}."
+                f" address tcp://{launch.dp_address}:{launch.rpc_port}."
             )
             log.info("serve.py:201", text)
         elif launch.members > 1 and launch.leads:
@@ -141,7 +141,7 @@ class Serve:
     def _tell_arguments(self) -> None:
         launch, log = self._launch, self._log
         for line in _BANNER:
-            log.info("utils.py:306", line.format(model=launch.model) + "\r")
+            log.info("utils.py:306", line.format(model=launch.model, version=VLLM) + "\r")
         given = {
             name: value
             for name, value in vars(launch.args).items()

@@ -7,6 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from console.demo.release import RELEASE_VARIABLE, VLLM_VARIABLE
 from console.demo.tools import sysroot
 
 PROGRAMS = {
@@ -30,7 +31,7 @@ _PYTHON = """#!/bin/sh
 # The interpreter of the image: a proxy example is simulated, everything else is real. Weights lie below the node's own folder.
 count=$#
 for word in "$@"; do
-case "$word" in /root/.cache/*) word="$DSV4_DEMO_DIR/root$word" ;; esac
+case "$word" in /root/.cache/*{model}) word="$DSV4_DEMO_DIR/root$word" ;; esac
 set -- "$@" "$word"
 done
 shift "$count"
@@ -44,15 +45,12 @@ _STUBS = {
     "torch/__init__.py": "__version__ = '2.10.0'\nfrom torch import npu\n",
     "torch/npu.py": "import os\n\n\ndef device_count():\n    return int(os.environ.get('DSV4_DEMO_DEVICES', '0'))\n",
     "torch_npu/__init__.py": "__version__ = '2.10.0'\n",
-    "vllm/__init__.py": "__version__ = '0.21.0'\n",
     "vllm_ascend/__init__.py": "",
     "mooncake/__init__.py": "",
     "mooncake/engine.py": "",
-    "vllm_ascend-0.21.0rc1.dist-info/METADATA": "Metadata-Version: 2.1\nName: vllm-ascend\nVersion: 0.21.0rc1\n",
     "mooncake_transfer_engine-0.3.9.dist-info/METADATA": (
         "Metadata-Version: 2.1\nName: mooncake-transfer-engine\nVersion: 0.3.9\n"
     ),
-    "vllm-0.21.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: vllm\nVersion: 0.21.0\n",
     "ais_bench/__init__.py": "",
     "ais_bench/datasets/gsm8k/train.jsonl": '{"question": "What is 2 + 2?", "answer": "#### 4"}\n',
     "ais_bench/datasets/gsm8k/test.jsonl": '{"question": "What is 2 + 3?", "answer": "#### 5"}\n',
@@ -62,6 +60,18 @@ _STUBS = {
     ),
 }
 """What a check of the software versions imports; the figures are those of vllm-ascend v0.21.0rc1's version table."""
+
+
+def _stubs(release: str, vllm: str) -> dict[str, str]:
+    """The same with vLLM and vllm-ascend of a release."""
+    named = {"vllm": vllm, "vllm-ascend": release}
+    metadata = {
+        f"{name.replace('-', '_')}-{version}.dist-info/METADATA": (
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        for name, version in named.items()
+    }
+    return {**_STUBS, "vllm/__init__.py": f"__version__ = '{vllm}'\n", **metadata}
 
 
 _WITH_SITE = frozenset({"vllm", "ais_bench"})
@@ -98,13 +108,17 @@ def install_tools(
     speed: float = 20.0,
     devices: int | None = None,
     driver: str = "25.5.0",
+    release: str = "0.21.0rc1",
+    vllm: str = "0.21.0",
+    model: str = "",
 ) -> dict[str, str]:
     """Write the programs into `bin_dir` and their state folders into `node_dir`; returns the environment they
     need, PATH included.
 
     `hardware` is `a2` or `a3` (16 devices) unless `devices` says otherwise; `address` is the node's own; `speed`
     divides every duration of a start;
-    `driver` chooses the layout of `npu-smi` (25.x or 26.x).
+    `driver` chooses the layout of `npu-smi` (25.x or 26.x); `release` and `vllm` are the versions the node says it has;
+    `model` is where it has weights besides the usual ones.
     """
     bin_dir.mkdir(parents=True, exist_ok=True)
     for folder in ("devices", "fail", "docker"):
@@ -112,16 +126,17 @@ def install_tools(
     for name, module in PROGRAMS.items():
         _write_program(bin_dir / name, _wrapper(module, name))
     stubs = node_dir / "lib" / "python"
-    for name, text in _STUBS.items():
+    for name, text in _stubs(release, vllm).items():
         (stubs / name).parent.mkdir(parents=True, exist_ok=True)
         (stubs / name).write_text(text)
-    python = _PYTHON.format(proxies="|".join(PROXIES), python=sys.executable, stubs=stubs)
+    places = {"proxies": "|".join(PROXIES), "model": f"|{shlex.quote(model)}*" if model else ""}
+    python = _PYTHON.format(**places, python=sys.executable, stubs=stubs)
     for name in ("python", "python3"):
         _write_program(bin_dir / name, python)
     count = {"a2": 8, "a3": 16}.get(hardware, 0) if devices is None else devices
-    for name, text in {**sysroot.PROGRAMS, "sh": sysroot.shell()}.items():
+    for name, text in {**sysroot.PROGRAMS, "sh": sysroot.shell(model)}.items():
         _write_program(bin_dir / name, text)
-    sysroot.write(node_dir / "root", count, address)
+    sysroot.write(node_dir / "root", count, address, model)
     return {
         "PATH": f"{bin_dir}:{os.environ.get('PATH', os.defpath)}",
         "DSV4_DEMO_DIR": str(node_dir),
@@ -131,4 +146,6 @@ def install_tools(
         "DSV4_DEMO_DEVICES": str(count),
         "DSV4_DEMO_SPEED": f"{speed:g}",
         "DSV4_DEMO_DRIVER": driver,
+        RELEASE_VARIABLE: release,
+        VLLM_VARIABLE: vllm,
     }

@@ -1,12 +1,14 @@
-"""`pip` of a demo node: only `pip show`, with the versions of the vllm-ascend v0.21.0rc1 image."""
+"""`pip` of a demo node: only `pip show`, with the versions of its image (others than vLLM's: those of v0.21.0rc1)."""
 
 from __future__ import annotations
 
 import sys
 
+from console.demo.release import RELEASE, VLLM
+
 VERSIONS = {
-    "vllm": "0.21.0+empty",
-    "vllm-ascend": "0.21.0rc1",
+    "vllm": f"{VLLM}+empty",
+    "vllm-ascend": RELEASE,
     "torch": "2.10.0",
     "torch-npu": "2.10.0",
     "triton-ascend": "3.2.1",

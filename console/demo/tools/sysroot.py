@@ -88,14 +88,15 @@ done
 }
 
 
-def shell() -> str:
-    """The node's `sh`."""
-    leads = "\n".join(f'word="${{word//{each.replace("/", chr(92) + "/")}/$root{each}}}"' for each in LED)
+def shell(model: str = "") -> str:
+    """The node's `sh`; `model` is a further place that means the node's own files."""
+    led = (*LED, model) if model and not model.startswith(LED) else LED
+    leads = "\n".join(f'word="${{word//{each.replace("/", chr(92) + "/")}/$root{each}}}"' for each in led)
     return _SH.format(leads=leads)
 
 
-def files(devices: int, address: str) -> dict[str, str]:
-    """Path below the node's root → content, of a machine on which nothing is wrong."""
+def files(devices: int, address: str, model: str = "") -> dict[str, str]:
+    """Path below the node's root → content, of a machine on which nothing is wrong; with weights at `model` too."""
     found = {
         "proc/sys/net/ipv4/ip_local_port_range": "61000 65535\n",
         "proc/sys/net/ipv4/ip_local_reserved_ports": "\n",
@@ -106,8 +107,8 @@ def files(devices: int, address: str) -> dict[str, str]:
         "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
         JEMALLOC: "",
     }
-    for model in MODELS:
-        found.update({f"{WEIGHTS}/{model}/{name}": text for name, text in _weights().items()})
+    for place in dict.fromkeys((*(f"{WEIGHTS}/{each}" for each in MODELS), *([model.strip("/")] if model else []))):
+        found.update({f"{place}/{name}": text for name, text in _weights().items()})
     if devices:
         found |= _driver(devices, address)
     return found
@@ -147,9 +148,9 @@ def _driver(devices: int, address: str) -> dict[str, str]:
     }
 
 
-def write(root: Path, devices: int, address: str) -> None:
+def write(root: Path, devices: int, address: str, model: str = "") -> None:
     """Lay the files below a node's root; one that is there already is left as it is, with its planted fault."""
-    for name, text in files(devices, address).items():
+    for name, text in files(devices, address, model).items():
         path = root / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

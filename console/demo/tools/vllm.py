@@ -7,6 +7,7 @@ import sys
 from console.demo import bench
 from console.demo.engine.flags import USAGE
 from console.demo.engine.start import serve
+from console.demo.release import VLLM
 
 
 def main() -> int:
@@ -17,7 +18,7 @@ def main() -> int:
     if words[:2] == ["bench", "serve"]:
         return bench.main(words[2:])
     if words[:1] in (["-v"], ["--version"]):
-        sys.stdout.write("0.21.0\n")
+        sys.stdout.write(f"{VLLM}\n")
         return 0
     sys.stderr.write(f"{USAGE}vllm: error: invalid choice: {words[:1]}\n")
     return 2
