@@ -19,13 +19,14 @@ from console.files.loading import (
     shipped_layouts,
     shipped_text,
 )
-from console.files.saving import layout_text, save_assignment, save_text, yaml_text
+from console.files.saving import layout_data, layout_text, save_assignment, save_text, yaml_text
 
 __all__ = [
     "Document",
     "assignment_data",
     "assignment_of_data",
     "is_shipped",
+    "layout_data",
     "layout_text",
     "load_assignment",
     "load_cluster",

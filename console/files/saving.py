@@ -7,6 +7,7 @@ import io
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -32,9 +33,14 @@ def save_assignment(path: Path, assignment: Assignment) -> None:
 
 def layout_text(layout: Layout) -> str:
     """A layout as YAML that `load_layout` reads back to an equal value; what has its default is left out."""
+    return _yaml(layout_data(layout))
+
+
+def layout_data(layout: Layout) -> dict[str, Any]:
+    """A layout as plain data, as its file may have it; what has its default is left out."""
     data = layout.model_dump(mode="json", exclude_defaults=True)
     data["hardware"] = _hardware(layout.hardware)
-    return _yaml(data)
+    return data
 
 
 def yaml_text(data: object) -> str:

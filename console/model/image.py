@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from console.model.layout import Layout
 
 _KINDS = ("a3", "a5", "310p")
 """Suffixes of vllm-ascend's tags, one for each kind of hardware; without one an image is for A2 (its Dockerfiles)."""
@@ -24,6 +28,11 @@ def built_for(image: str) -> str:
         if kind in parts:
             return kind
     return "a2" if _UPSTREAM_TAG.match(tag) else ""
+
+
+def release_named(layout: Layout) -> str:
+    """The release that a layout says it is for: its `version`, else the tag of its image; empty when it says none."""
+    return layout.version or tag_of(layout.image)
 
 
 def with_release(image: str, release: str) -> str:

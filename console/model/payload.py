@@ -54,6 +54,8 @@ class EngineLaunch:
     expected: str | None = None
     """The engine's newest run when the plan was made; the node refuses the launch when there is another one."""
     container: EngineContainer | None = None
+    release: str = ""
+    """The release that the layout is for, `v0.21.0rc1` or `main`; empty where it names none."""
 
 
 @dataclass(frozen=True, slots=True)

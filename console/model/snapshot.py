@@ -280,6 +280,8 @@ class EngineSnapshot:
     """Why its metrics could not be read."""
     signature: str = ""
     """Id of the known failure that its own log shows first."""
+    release: str = ""
+    """What its layout named when the newest run was started; empty where that is not recorded."""
     drift: tuple[str, ...] = ()
     """Where the newest run, live or ended, differs from what is planned now: what a restart would change."""
     isolated: tuple[str, ...] = ()

@@ -81,6 +81,14 @@ def known_setting(setting: str, release: Release) -> bool:
     return top in release.additional if flag == "additional-config" else keys is None or top in keys
 
 
+def shown_setting(name: str) -> str:
+    """`--flag`, `key of --flag`, or the variable."""
+    flag, _, key = name.partition(".")
+    if name.isupper():
+        return name
+    return f"{key} of --{flag}" if key else f"--{flag}"
+
+
 @lru_cache(maxsize=1)
 def _renames() -> tuple[Rename, ...]:
     return tuple(

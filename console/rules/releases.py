@@ -15,6 +15,7 @@ from console.model.findings import Severity
 from console.model.image import tag_of
 from console.model.suggestions import suggestions
 from console.releases.facts import Flag, Kind, Release, first_and_last, gone_since, names
+from console.releases.renames import rename_of, shown_setting
 from console.rules.rule import INERT, Hit, Rule, Scene, release_of
 from console.rules.transfer import at_connector
 
@@ -179,7 +180,9 @@ def _connectors(scene: Scene, release: Release) -> Iterator[Hit]:
 def instead(kind: Kind, name: str, release: Release, dashes: str = "") -> str:
     """Why a release may lack a name: it came later or is gone, or another name was meant; empty when nothing is known."""
     if since := gone_since(kind, name, release.name):
-        return f"; it is gone since {since}"
+        renamed = rename_of(f"additional-config.{name}" if kind == "additional" else name, release)
+        new = f"; {shown_setting(renamed.new)} takes its place" if renamed and renamed.new else ""
+        return f"; it is gone since {since}{new or (renamed and f': {renamed.hint}') or ''}"
     if first := first_and_last(kind, name)[0]:
         return f"; it is there since {first}"
     close = like(name, release.known(kind))

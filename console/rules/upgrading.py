@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from console.model.layout import flag_name
 from console.model.source import Path
 from console.releases.facts import Flag, Release, gone_since
-from console.releases.renames import Rename, meaning_changes, rename_of
+from console.releases.renames import Rename, meaning_changes, rename_of, shown_setting
 from console.rules.releases import instead, json_keys, like, value_trouble
 from console.rules.rule import INERT
 
@@ -276,14 +276,6 @@ def _set_in(document: Mapping[str, Any], group: Mapping[str, Any]) -> set[str]:
         flag, _, dotted = name.partition(".")
         found |= {name.removeprefix("no-"), *(f"{flag}.{each}" for each in json_keys(value, dotted))}
     return found
-
-
-def shown_setting(name: str) -> str:
-    """`--flag`, `key of --flag`, or the variable."""
-    flag, _, key = name.partition(".")
-    if name.isupper():
-        return name
-    return f"{key} of --{flag}" if key else f"--{flag}"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

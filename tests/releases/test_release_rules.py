@@ -127,3 +127,24 @@ def test_an_unknown_key_is_an_error_where_the_release_refuses_it() -> None:
     (early,) = found("V5", version="v0.21.0rc1", image="", args=config)
     (late,) = found("V5", version="v0.27.1rc1", image="", args=config)
     assert (early.severity, late.severity) == ("warning", "error")
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule", "text"),
+    [
+        (
+            {"env": {"VLLM_ASCEND_ENABLE_MLAPO": "1"}},
+            "V4",
+            "gone since 0.27.1rc1; enable_mlapo of --additional-config takes",
+        ),
+        (
+            {"args": {"additional-config": {"enable_sleep_mode_extra_cleanup": True}}},
+            *("V5", "gone since 0.27.1rc1: it is rl_config.sleep_mode_extra_cleanup now"),
+        ),
+    ],
+)
+def test_what_takes_the_place_of_a_setting_that_is_gone_is_named(
+    settings: dict[str, Any], rule: str, text: str
+) -> None:
+    (finding,) = found(rule, version="v0.27.1rc1", image="", **settings)
+    assert text in finding.message

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from console.model.findings import Finding
-from console.rules.upgrading import ChangeKind
+from console.releases.renames import shown_setting
+from console.rules.upgrading import Change, ChangeKind
 from console.services.assigning.upgrading import Upgrade
 
+_MOST = 4
+"""Settings of a kind that are named on one line."""
 _ALL_WELL = "with this, v{} knows everything that the layout says"
 
 
@@ -27,6 +30,19 @@ def report_lines(found: Upgrade) -> Iterator[str]:
     yield from found.diff()
     yield ""
     yield from _left(found)
+
+
+def in_short(found: Sequence[Change]) -> str:
+    """The settings that differ, kind by kind, on one line: `gone: --x; renamed: VLLM_A; 3 other defaults`."""
+    parts = []
+    for kind in ChangeKind:
+        mine = list(dict.fromkeys(shown_setting(each.setting) for each in found if each.kind is kind))
+        if kind in (ChangeKind.DEFAULT, ChangeKind.CHOICES):
+            parts += [f"{len(mine)} other {kind}{'s' if kind is ChangeKind.DEFAULT else ''}"] if mine else []
+        elif mine:
+            more = f" and {len(mine) - _MOST} more" if len(mine) > _MOST else ""
+            parts.append(f"{kind}: {', '.join(mine[:_MOST])}{more}")
+    return "; ".join(parts) or "it makes no difference to this layout"
 
 
 def _left(found: Upgrade) -> Iterator[str]:

@@ -19,8 +19,9 @@ from console.model.image import tag_of, with_release
 from console.model.layout import Layout, flag_name
 from console.model.source import Source
 from console.releases.facts import Release, facts_of, names, release_name
+from console.releases.renames import shown_setting
 from console.rules import check
-from console.rules.upgrading import Change, ChangeKind, changes, shown_setting
+from console.rules.upgrading import Change, ChangeKind, changes
 from console.services.assigning.assignment import example
 
 SettingPath = tuple[str, ...]

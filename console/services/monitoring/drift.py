@@ -9,6 +9,7 @@ from console.commands.bundle import rank_command
 from console.commands.masking import masked_argv, masked_env
 from console.model.deployment import Command, Deployment, Rank
 from console.model.errors import ConsoleError
+from console.model.image import release_named
 from console.model.run import RunKey
 from console.model.snapshot import EngineSnapshot
 
@@ -33,7 +34,8 @@ class Drifts:
             self._of, self._planned, self._found = deployment, {}, {}
         held = self._found.get(key)
         if held is None or held[0] != spec:
-            held = self._found[key] = (spec, drift(spec, rank, self._command(deployment, rank)))
+            lines = drift(spec, rank, self._command(deployment, rank), release_named(deployment.layout))
+            held = self._found[key] = (spec, lines)
         return held[1]
 
     def _command(self, deployment: Deployment, rank: Rank) -> Command | None:
@@ -56,9 +58,14 @@ def alike(engines: Iterable[EngineSnapshot]) -> Mapping[tuple[str, ...], list[st
     return found
 
 
-def drift(spec: Mapping[str, object], rank: Rank, planned: Command | None) -> tuple[str, ...]:
-    """One line for each difference; `spec` is what was recorded at the launch, `planned` the masked command of now."""
-    return tuple(_lines(spec, rank, planned))
+def drift(spec: Mapping[str, object], rank: Rank, planned: Command | None, release: str = "") -> tuple[str, ...]:
+    """One line for each difference; `spec` is what was recorded at the launch, `planned` the masked command of now.
+
+    `release` is what the layout names now; nothing is said of it where the launch recorded none.
+    """
+    was = spec.get("release")
+    other = (f"release {was}, planned {release}",) if was and release and was != release else ()
+    return (*other, *_lines(spec, rank, planned))
 
 
 def _lines(spec: Mapping[str, object], rank: Rank, planned: Command | None) -> Iterator[str]:

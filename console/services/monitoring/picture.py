@@ -226,6 +226,7 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         progress_text=log.progress_text if log and running else "",
         health=ladder(record, run, learnt, plain=plain),
         run=run.key.run,
+        release=str(run.spec.get("release") or ""),
         pid=run.pid,
         started_at=run.started_at,
         zone=run.zone or (record.hello.zone if record.hello else ()),

@@ -7,13 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from console.model.deployment import Rank
+from console.commands.quoting import quote
+from console.files import layout_data
+from console.model.deployment import Deployment, Rank
 from console.model.findings import Finding, Severity
+from console.model.image import release_named
 from console.model.plan import Verb
+from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState
+from console.releases.facts import facts_of, release_name
+from console.rules.upgrading import changes
+from console.services.assigning.layout_files import named
+from console.services.assigning.upgrade_report import in_short
 
 _ENDED = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.DEGRADED)
 MOST_CHANGES = 6
+RELEASE = "RELEASE"
+"""The rule of a finding that engines start with another release than they ran with."""
 UNREACHED = "REACH"
 """The rule of a finding that something stays as it is because its node cannot be asked."""
 
@@ -38,6 +48,32 @@ def of_earlier(snapshot: ClusterSnapshot, ranks: Mapping[str, Rank], to_start: S
         elif "restart" not in why.remedy.casefold():
             message = f"{failed}, and it starts with the settings of then"
             yield Finding("BEFORE", Severity.WARNING, message, why.engine, fix=_fix(why))
+
+
+def of_release(deployment: Deployment, snapshot: ClusterSnapshot, to_start: Sequence[str]) -> Iterable[Finding]:
+    """For each other release that engines ran with before: what the release of now makes of this layout, in short."""
+    planned = release_named(deployment.layout)
+    new = facts_of(release_name(planned))
+    ran: dict[str, list[str]] = {}
+    for name in to_start if planned else ():
+        seen = snapshot.engines.get(name)
+        if seen is None or seen.role in BESIDE_ENGINES or not seen.release:
+            continue
+        if release_name(seen.release) != release_name(planned):
+            ran.setdefault(seen.release, []).append(seen.group)
+    for was, groups in ran.items():
+        old, where = facts_of(release_name(was)), ", ".join(dict.fromkeys(groups))
+        if old is None or new is None:
+            message = (
+                f"ran with {was}, starts with {planned}: there are no facts about {planned if new is None else was}"
+            )
+            yield Finding(RELEASE, Severity.NOTE, message, where, fix="read the release notes")
+            continue
+        found = changes(layout_data(deployment.layout), old, new)
+        severity = Severity.WARNING if any(each.kind.breaks or each.new for each in found) else Severity.NOTE
+        message = f"ran with {was}, starts with {planned}: {in_short(found)}"
+        fix = f"all of it: dsv4-console upgrade --from {was} --to {planned} {quote(named(deployment.layout))}"
+        yield Finding(RELEASE, severity, message, where, fix=fix)
 
 
 def unreached(snapshot: ClusterSnapshot, names: Sequence[str]) -> dict[str, list[str]]:

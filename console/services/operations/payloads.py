@@ -10,6 +10,7 @@ from console.commands.bundle import rank_command
 from console.commands.container import engine_container
 from console.commands.script import cmd_sh
 from console.model.deployment import Deployment, Rank
+from console.model.image import release_named
 from console.model.payload import EngineLaunch, EngineStop, EngineStops
 from console.model.plan import Act
 from console.model.run import RunKey
@@ -35,6 +36,7 @@ def engine_launch(deployment: Deployment, rank: Rank, expected: str | None) -> E
         script=cmd_sh(command, deployment.node(rank.node)),
         expected=expected,
         container=engine_container(deployment, rank),
+        release=release_named(deployment.layout),
     )
 
 

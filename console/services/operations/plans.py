@@ -22,7 +22,7 @@ from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.probes.engine_log import Phase
 from console.rules import check
 from console.services.operations import routing
-from console.services.operations.beforehand import of_earlier, of_unreached
+from console.services.operations.beforehand import of_earlier, of_release, of_unreached
 from console.services.operations.continuing import HalfStarted, half_started
 from console.services.operations.payloads import engine_launch, engine_stops
 
@@ -243,6 +243,7 @@ class PlanMaker:
                 if len(self.deployment.assignment.of(name)) != group.nodes
             ]
             yield Finding("ASSIGN", Severity.ERROR, "; ".join(short), "assignment", fix="give every group its nodes")
+        yield from of_release(self.deployment, self.snapshot, to_start)
         yield from of_earlier(self.snapshot, self.ranks, to_start)
         yield from self._left_out(verb, to_start)
         serving = [name for name in to_start if (seen := self._seen(name)) and seen.state in routing.SERVING]

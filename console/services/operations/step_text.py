@@ -85,6 +85,7 @@ def run_data(launch: EngineLaunch) -> dict[str, JsonValue]:
         "port": rank.port,
         "headless": rank.headless,
         **({"part": rank.part} if rank.parts > 1 else {}),
+        **({"release": launch.release} if launch.release else {}),
         "argv": [*masked_argv(launch.command.argv)],
         "env": {**masked_env(launch.command.env)},
     }
