@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import App
@@ -37,6 +37,7 @@ from screens.working import set_off
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
+    from screens.dialogs.base import Dialog
     from screens.fleet import Fleet
     from screens.protocols import Session
 
@@ -45,6 +46,10 @@ WAYS_OUT = ("ctrl+q", "ctrl+c")
 """Keys that never wait for a console that is still opening."""
 TEXT_FOLLOWS = frozenset(key for name in ("command", "find", "filter", "help", "palette") for key in BY_ID[name].keys)
 """Keys that open a place to type in, as the table has them: an operator's own keys are read while the console opens."""
+
+
+_NOTED: dict[SeverityLevel, str] = {"information": "plain", "warning": "warn", "error": "fail"}
+"""Roles of what is said in passing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +205,22 @@ class ConsoleApp(App[int]):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """Say something in passing; it goes by itself, or with the first key after it could be read."""
-        if self.passing.said(message):
+        """Say something in passing; it goes by itself, or with the first key after it could be read.
+
+        A dialog says it in a line of its own, and there it stays until that key.
+        """
+        if not self.passing.said(message):
+            return
+        if (dialog := dialog_over(self)) is not None:
+            dialog.note(f"{title}: {message}" if title else message, _NOTED[severity])
+        else:
             super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def clear_notifications(self) -> None:
         """Take them all away; the same words may be said again at once."""
         self.passing.gone()
+        if (dialog := dialog_over(self)) is not None:
+            dialog.note("", "")
         super().clear_notifications()
 
     def action_nothing(self) -> None:
@@ -289,6 +303,12 @@ class ConsoleApp(App[int]):
         return True
 
 
+def dialog_over(app: App[int]) -> Dialog[object] | None:
+    """The dialog that lies over the main screen; its code is loaded with the first one."""
+    screen = app.screen_stack[-1] if app.screen_stack else None
+    return cast("Dialog[object]", screen) if hasattr(screen, "hears") else None
+
+
 async def _deliver(app: ConsoleApp, typed: Typed) -> None:
     """Give it to what has the focus, unless that is a dialog which was not there to be read when the key was pressed."""
     event, screen = typed.event, app.screen
@@ -299,9 +319,11 @@ async def _deliver(app: ConsoleApp, typed: Typed) -> None:
             return
         if app.passing.over():
             app.clear_notifications()
-        hears = getattr(screen, "hears", None)
-        if hears is not None and not hears(event, typed.at):
-            return
+        if (dialog := dialog_over(app)) is not None:
+            if not dialog.hears(event, typed.at):
+                dialog.unheard(event)
+                return
+            dialog.heard(event)
         if app.main.greeted and event.key in screen.active_bindings:
             from screens.greeting import welcome_is_over
 

@@ -14,13 +14,18 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from screens.guard import OPENED_S, KeyTimes
-from screens.lines import Line, Pen, Row
+from screens.lines import Line, Pen, Row, shown, wrap
 from screens.looks import Look
 from screens.widgets import ListWidget
 
 Answer = TypeVar("Answer")
 LEAVING = ("escape", "ctrl+q", "ctrl+l")
 """Keys that a dialog hears at any time: they change nothing."""
+MOVES = ("j", "k", "G")
+"""Letters that only move the text."""
+TOO_EARLY = "typed before the question could be read: it does not count, type it again"
+MOST_NOTED = 3
+"""Lines of what is said in passing."""
 MOST_CELLS = 110
 """Columns a dialog takes of a wider screen; its frame has two of them."""
 
@@ -43,8 +48,8 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     Dialog ListWidget {{ background: $surface; }}
     Dialog #heading {{ height: 1; }}
     Dialog #foot {{ height: 1; }}
+    Dialog #notice {{ height: 1; display: none; }}
     Dialog .gap {{ height: 0; }}
-    Dialog ToastRack {{ dock: top; align: right top; margin: 1 0 0 0; }}
     Dialog #choices {{ height: 1; }}
     Dialog #choices Button {{ margin-right: 2; }}
     Dialog Input {{ height: 1; border: none; padding: 0; background: $background; }}
@@ -76,8 +81,12 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         self._answered = False
         self.heading_line = Text(id="heading")
         self.body = Text(id="body")
+        self.notice = Text(id="notice")
         self.foot = Text(id="foot")
         self._heading: Line = ()
+        self._refusal = ""
+        """Why what was typed counted for nothing; it stays until something counts."""
+        self._noted: Line = ()
         self.body.on_beyond = lambda: self.head(self.body)
 
     def on_mount(self) -> None:
@@ -92,6 +101,31 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         """
         return not self.careful or event.key in LEAVING or self._readable(at)
 
+    def unheard(self, event: events.Key) -> None:
+        """A key did not count; said for as long as nothing does, for who typed an answer would wait for what it sets going."""
+        if event.key == "enter" or (event.is_printable and event.key not in MOVES):
+            self._refusal = TOO_EARLY
+            self._draw_notice()
+
+    def heard(self, event: events.Key) -> None:
+        """A key counts."""
+        if self._refusal and event.key not in MOVES:
+            self._refusal = ""
+            self._draw_notice()
+
+    def note(self, text: str, role: str) -> None:
+        """Say something in passing, in a line of its own: laid over the dialog it would hide what is asked. Nothing: no more."""
+        self._noted = tuple((part, role) for part in [" ".join(text.split())] if part)
+        self._draw_notice()
+
+    def _draw_notice(self) -> None:
+        cells = max(20, (self.foot.size.width or 78) - 1)
+        lines: list[Line] = [((self._refusal, "warn"),)] if self._refusal else []
+        lines += [((piece, role),) for text, role in self._noted for piece in wrap(shown(text), cells)[:MOST_NOTED]]
+        self.notice.display = bool(lines)
+        self.notice.styles.height = len(lines)
+        self.notice.show([Row(str(at), line) for at, line in enumerate(lines)])
+
     def _readable(self, at: float) -> bool:
         return self._drawn_at is not None and at - self._drawn_at >= OPENED_S
 
@@ -105,11 +139,12 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
 
     def compose(self) -> ComposeResult:
         """Heading, text, whatever the dialog asks, last line."""
-        for text in (self.heading_line, self.body, self.foot):
+        for text in (self.heading_line, self.body, self.notice, self.foot):
             text.dress(self.look, self.pen)
         with Vertical(id="box"):
             yield self.heading_line
             yield from self.middle()
+            yield self.notice
             yield self.foot
 
     def middle(self) -> ComposeResult:

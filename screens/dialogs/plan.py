@@ -19,7 +19,7 @@ from console.model.errors import ConsoleError, NothingToDo
 from console.model.findings import Finding, Severity
 from console.model.plan import Plan, Verb
 from console.services.operations.step_text import step_commands
-from screens.dialogs.base import Dialog
+from screens.dialogs.base import LEAVING, MOVES, Dialog
 from screens.guard import TOO_FAST, KeyTimes
 from screens.lines import Line, Pen, counted, shown, wrap
 from screens.looks import Look
@@ -37,8 +37,11 @@ VERBS: dict[Verb, str] = {
     "tune": "TUNE",
     "weights": "COPY WEIGHTS",
 }
-TYPED = "".join(char for char in ascii_letters + digits if char not in "ynjkG")
-"""What begins an answer, right or wrong: what would be swallowed without a word looks like an answer to who types it."""
+TYPED = "".join(char for char in ascii_letters + digits if char not in MOVES)
+"""What begins an answer, right or wrong: what would be swallowed without a word looks like an answer to who types it.
+
+`n` is among them where more than a key is asked for: as a way back it would let the rest of a wrong name act on the screen below.
+"""
 _ROLES = {Severity.ERROR: "fail", Severity.WARNING: "warn", Severity.NOTE: "dim"}
 
 
@@ -71,7 +74,13 @@ class PlanDialog(Dialog[str]):
         self._target = target
         self._cluster = cluster
         self._prepare = prepare
+        self._working = True
+        """Whether there is nothing to answer yet."""
         self.plan: Plan | None = None
+
+    def hears(self, event: events.Key, at: float) -> bool:
+        """While the plan is being worked out only a way back counts: a name and its Enter must not cancel it half-way."""
+        return super().hears(event, at) and (not self._working or event.key in LEAVING)
 
     def asked(self) -> ComposeResult:
         """Cancel, and a place to type where the plan asks for it."""
@@ -89,7 +98,9 @@ class PlanDialog(Dialog[str]):
     async def _fill(self) -> None:
         try:
             self.plan = await self._prepare()
+            self._working = False
         except ConsoleError as error:
+            self._working = False
             role = "plain" if isinstance(error, NothingToDo) else "fail"
             lines: list[Line] = [((text, role),) for text in self._wrapped(str(error))]
             lines += [((text, "key"),) for text in self._wrapped(error.hint)]

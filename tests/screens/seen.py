@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from textual.pilot import Pilot
 
-from screens.app import ConsoleApp, Options
+from screens.app import ConsoleApp, Options, dialog_over
 from tests.screens.fakes import FakeSession
 from tests.waiting import until
 
@@ -68,7 +68,9 @@ class Seen:
 
     def toasts(self) -> str:
         """What has been said in passing."""
-        return " | ".join(notification.message for notification in self.app._notifications)
+        dialog = dialog_over(self.app)
+        noted = [text for text, _ in dialog._noted] if dialog is not None else []
+        return " | ".join([*(notification.message for notification in self.app._notifications), *noted])
 
 
 @asynccontextmanager

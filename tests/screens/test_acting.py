@@ -75,10 +75,11 @@ async def test_many_engines_want_their_number_typed(tmp_path: Path) -> None:
     async with running(session) as seen:
         await seen.press("j", "j", "x")
         await seen.sees("STOP 8 engines")
-        await seen.press("y")
+        await seen.press("y", "enter")
+        await seen.sees("that is not 8; nothing was done")
         assert session.operator.ran == []
-        await seen.press("tab", "7", "enter")
-        await seen.sees(lambda: "that is not 8" in seen.toasts())
+        await seen.press("backspace", "tab", "7", "enter")
+        await seen.sees("that is not 8; nothing was done")
         assert session.operator.ran == []
         await seen.press("backspace", "8", "enter")
         await seen.sees(lambda: session.operator.ran)
@@ -91,7 +92,6 @@ async def test_force_wants_the_cluster_name(tmp_path: Path) -> None:
     async with running(session) as seen:
         await seen.press("X")
         await seen.sees("FORCE KILL")
-        await seen.press("y", "tab")
         await seen.type("lax")
         await seen.press("enter")
         assert session.operator.ran == []
@@ -292,10 +292,16 @@ async def test_what_was_said_in_passing_does_not_lie_over_where_the_answer_is_ty
         await seen.press("*", "x")
         await seen.sees("type the number of engines, then Enter")
         await seen.sees(lambda: not seen.toasts())
-        seen.app.notify("an alert that comes while the dialog is open", markup=False)
-        await seen.sees("an alert that comes")
-        at = next(index for index, line in enumerate(seen.lines()) if "an alert that comes" in line)
-        assert 0 < at < 6, "neither over what is asked nor over what is typed"
+        before = [line.strip() for line in seen.lines()]
+        seen.app.notify("an alert that comes\nwhile the dialog is open", title="ALERT", severity="error", markup=False)
+        await seen.sees("ALERT: an alert that comes while the dialog is open")
+        lines = [line.strip() for line in seen.lines()]
+        assert lines.pop(-2).startswith("ALERT"), "in a line of its own, above the last one"
+        assert lines[1:5] == before[1:5], "it lies neither over what is asked"
+        assert lines[-3:] == before[-3:], "nor over what is typed"
+        seen.clock.now += 2.0
+        await seen.press("j")
+        await seen.sees(lambda: "ALERT" not in seen.text())
 
 
 async def test_what_was_said_in_passing_goes_with_the_first_key_after_it_could_be_read(tmp_path: Path) -> None:

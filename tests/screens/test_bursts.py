@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from textual import events
 from textual._xterm_parser import XTermParser
 from textual.widgets import Input
 
-from console.model.plan import Confirm
+from console.model.plan import Confirm, Plan, Verb
 from screens.app import ConsoleApp
 from screens.dialogs.base import Dialog
 from screens.fleet import Fleet
@@ -118,6 +119,43 @@ async def test_nothing_typed_before_a_dialog_could_be_read_confirms_it(tmp_path:
         assert session.operator.ran == []
         seen.clock.now += 1.0
         await seen.press("y")
+        await seen.sees(lambda: session.operator.ran)
+
+
+async def test_what_is_typed_while_a_plan_is_worked_out_counts_for_nothing_and_that_stays_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was dropped without a word, and the Enter behind it closed the dialog."""
+    session = FakeSession(tmp_path)
+    session.operator.confirm = Confirm("name", "north")
+    gate, prepare = asyncio.Event(), session.operator.prepare
+
+    async def slowly(_: object, verb: Verb, engines: Sequence[str]) -> Plan:
+        await gate.wait()
+        return await prepare(verb, engines)
+
+    monkeypatch.setattr(type(session.operator), "prepare", slowly)
+    async with running(session, step=0.1) as seen:
+        await seen.press("x")
+        await seen.sees("working out the plan")
+        seen.clock.now += 1.0
+        await seen.type("north")
+        await seen.press("enter")
+        await seen.sees("it does not count, type it again")
+        gate.set()
+        await seen.sees("type north to stop")
+        assert "it does not count, type it again" in seen.text(), "once the question is there too"
+        seen.clock.now += 30.0
+        await seen.pilot.pause()
+        assert "it does not count, type it again" in seen.text()
+        assert session.operator.ran == []
+        await seen.type("nobody")
+        await seen.press("enter")
+        await seen.sees("that is not north; nothing was done")
+        assert "it does not count" not in seen.text()
+        await seen.press(*["backspace"] * 6)
+        await seen.type("north")
+        await seen.press("enter")
         await seen.sees(lambda: session.operator.ran)
 
 
