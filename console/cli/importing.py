@@ -12,8 +12,8 @@ from console.cli.findings import finding_lines
 from console.cli.printer import print_file, print_message
 from console.cli.rest_parser import RestParser
 from console.files import layout_text, save_text
-from console.model.cluster import HARDWARE
 from console.model.errors import ExitCode, FileError, Problem, UsageError
+from console.model.hardware import HARDWARE
 from console.rules import check
 from console.services.assigning.assignment import example
 from console.services.importing import Imported, build, read_files, renamed

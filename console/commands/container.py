@@ -10,20 +10,10 @@ from console.commands.quoting import join
 from console.model.cluster import Node
 from console.model.deployment import Deployment, Rank
 from console.model.errors import UsageError
+from console.model.hardware import kind_of
 from console.model.payload import EngineContainer
 
 SHM_SIZE = "512g"
-_DEVICES = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
-DRIVER_MOUNTS = (
-    "/usr/local/dcmi",
-    "/usr/local/Ascend/driver/tools/hccn_tool",
-    "/usr/local/bin/npu-smi",
-    "/usr/local/Ascend/driver/lib64",
-    "/usr/local/Ascend/driver/version.info",
-    "/etc/ascend_install.info",
-    "/etc/hccn.conf",
-)
-"""What the driver on the host gives to the container (the tutorial, section 4.1)."""
 _CACHE = PurePosixPath("/root/.cache")
 
 
@@ -49,7 +39,7 @@ def wanted_mounts(deployment: Deployment, node: Node) -> tuple[str, ...]:
     """Paths of the host that must be the same inside the node's container; empty on a host runtime."""
     if not node.runtime.words:
         return ()
-    driver = DRIVER_MOUNTS if node.hardware.devices else ()
+    driver = kind_of(node.hardware.name).driver_mounts if node.hardware.devices else ()
     return tuple(each for each in (*driver, weights_mount(deployment.layout.model.path)) if each)
 
 
@@ -110,9 +100,10 @@ def _flags(deployment: Deployment, node: Node, mounts: tuple[str, ...]) -> tuple
     for device in range(node.hardware.devices):
         words += ["--device", f"/dev/davinci{device}"]
     if node.hardware.devices:
-        for each in _DEVICES:
+        kind = kind_of(node.hardware.name)
+        for each in kind.device_nodes:
             words += ["--device", each]
-        for each in DRIVER_MOUNTS:
+        for each in kind.driver_mounts:
             words += ["-v", f"{each}:{each}"]
     for each in dict.fromkeys((weights_mount(deployment.layout.model.path), *mounts)):
         if each:

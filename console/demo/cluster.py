@@ -24,12 +24,12 @@ from pathlib import Path
 
 import asyncssh
 
-from console.commands.container import DRIVER_MOUNTS
 from console.demo import processes
 from console.demo.tools import install_tools
 from console.files import is_shipped, load_layout
 from console.model.cluster import Runtime
 from console.model.errors import ConsoleError
+from console.model.hardware import HARDWARE, kind_of
 from console.model.layout import Layout
 from console.releases.facts import facts_of, release_name
 
@@ -195,7 +195,8 @@ class DemoCluster:
             return ""
         image = self._layout.image or "ascend/vllm-ascend:v0.21.0rc1"
         (node.directory / "docker" / "images").write_text(f"{image}\n")
-        mounts = [word for each in (*DRIVER_MOUNTS, "/root/.cache") for word in ("-v", f"{each}:{each}")]
+        driver = kind_of(self._layout.hardware.name).driver_mounts
+        mounts = [word for each in (*driver, "/root/.cache") for word in ("-v", f"{each}:{each}")]
         flags = ["--name", Runtime().container, "--net=host", "--shm-size", "512g", "--privileged=true"]
         words = [*flags, *mounts, image, "bash"]
         return shlex.join(["docker", "run", "-itd", *words])
@@ -254,7 +255,7 @@ class DemoCluster:
 
 def _hardware(layout: Layout) -> str:
     kind = layout.hardware
-    if kind.name in ("a2", "a3"):
+    if kind == HARDWARE.get(kind.name):
         return kind.name
     return json.dumps(kind.model_dump())
 

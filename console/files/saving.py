@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from console.files.documents import is_text
-from console.model.cluster import HARDWARE, Hardware
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError
+from console.model.hardware import HARDWARE, Hardware
 from console.model.layout import Layout
 from console.private_files import private_directory
 

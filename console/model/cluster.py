@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from console.model.hardware import HARDWARE, Hardware, named_hardware
 from console.model.source import Source
 
 
@@ -15,45 +16,6 @@ class Written(BaseModel):
     """Base of everything an operator writes: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-PLAIN = "plain"
-"""The kind of a machine without NPUs: engines run on its CPUs."""
-
-
-class Hardware(Written):
-    """A kind of machine. A device is what `ASCEND_RT_VISIBLE_DEVICES` counts: a chip on A2, a die on A3."""
-
-    name: str
-    devices: int = Field(ge=0, le=1024)
-    """Devices of one node; 0 for a plain machine without NPUs."""
-    hbm_mib: int = Field(ge=0)
-    """HBM of one device in MiB."""
-    dies_per_card: int = Field(default=1, ge=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_npus(cls, value: object) -> object:
-        """Of a plain machine no device counts, whatever number is written: nothing may be asked of NPUs it does not have."""
-        if isinstance(value, dict) and value.get("name") == PLAIN:
-            return {**value, "devices": 0, "hbm_mib": 0, "dies_per_card": 1}
-        return value
-
-
-HARDWARE = {
-    "a2": Hardware(name="a2", devices=8, hbm_mib=65536),
-    "a3": Hardware(name="a3", devices=16, hbm_mib=65536, dies_per_card=2),
-    PLAIN: Hardware(name=PLAIN, devices=0, hbm_mib=0),
-}
-"""Atlas 800 A2: 8 NPUs; Atlas 800 A3: 8 cards of 2 dies. 64 GiB each (reference: the tutorial, section 3.1). `plain` has none."""
-
-
-def _named_hardware(value: object) -> object:
-    if isinstance(value, str):
-        if value not in HARDWARE:
-            raise ValueError(f"unknown hardware {value!r}; expected {', '.join(HARDWARE)} or a mapping")
-        return HARDWARE[value]
-    return value
 
 
 class Runtime(Written):
@@ -121,7 +83,7 @@ class Node(Written):
     @field_validator("hardware", mode="before")
     @classmethod
     def _hardware(cls, value: object) -> object:
-        return _named_hardware(value)
+        return named_hardware(value)
 
     @field_validator("ip")
     @classmethod

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from console.model.layout import Layout
 
-_KINDS = ("a3", "a5", "310p")
-"""Suffixes of vllm-ascend's tags, one for each kind of hardware; without one an image is for A2 (its Dockerfiles)."""
+_KINDS = {"a3": "a3", "a5": "a5", "950dt": "a5", "950pr": "a5", "310p": "310p"}
+"""Suffix of vllm-ascend's tags → the kind of hardware it stands for; without one an image is for A2 (its Dockerfiles)."""
 _UPSTREAM_TAG = re.compile(r"(?i)v?\d+\.\d|main\b|nightly\b|latest\b|releases\b|deepseek")
 """Tags that vllm-ascend publishes, so that the missing suffix means something; a name of one's own need not follow it."""
 
@@ -24,8 +24,8 @@ def built_for(image: str) -> str:
     """The kind of hardware an image of vllm-ascend is built for, such as `a2` or `a3`; empty when its tag does not say it."""
     tag = tag_of(image)
     parts = tag.lower().split("-")
-    for kind in _KINDS:
-        if kind in parts:
+    for suffix, kind in _KINDS.items():
+        if suffix in parts:
             return kind
     return "a2" if _UPSTREAM_TAG.match(tag) else ""
 

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
-from console.model.cluster import Hardware, Written, _named_hardware
+from console.model.cluster import Written
 from console.model.group_copies import counted_names, group_copy, group_in_shape
+from console.model.hardware import Hardware, named_hardware
 from console.model.layout_texts import env_names, env_text, plain_name, with_facts
 from console.model.restart import Restart
 from console.model.service_process import ServiceProcess
@@ -243,7 +244,7 @@ class Layout(Written):
     @field_validator("hardware", mode="before")
     @classmethod
     def _hardware(cls, value: object) -> object:
-        return _named_hardware(value)
+        return named_hardware(value)
 
     @field_validator("env", mode="before")
     @classmethod

@@ -37,7 +37,7 @@ class Wanted:
 
     node: str
     hardware: str = "a3"
-    """`a2`, `a3` or another name; checks of the NPUs' network know the first two."""
+    """A kind of the table (`console.model.hardware`), or another name: then nothing is asked of the NPUs' own network."""
     devices: int = 16
     dies_per_card: int = 2
     hbm_mib: int = 65536

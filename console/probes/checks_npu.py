@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from console.model.hardware import HARDWARE, KINDS, Kind, kind_of
 from console.probes.checks import (
     Answer,
     Check,
@@ -24,13 +25,10 @@ from console.probes.checks import (
     unknown,
     warned,
 )
-from console.probes.hccn import QUERIES, DeviceNet, Ping, parse_conf, parse_survey, survey_probe
+from console.probes.hccn import DeviceNet, Ping, parse_conf, parse_survey, survey_probe
 from console.probes.npu_details import parse_super_pod, with_all_processes
 from console.probes.npu_smi import SEARCH_PATH, info_probe, parse_info
 from console.probes.turns import TURN_S, turn_function
-
-IDLE_MIB = {"a2": 3600, "a3": 3600}
-"""HBM in use on an idle device: A2 3300–3450, A3 2860–3420 of 65536 MiB were captured; the rest is room for other drivers."""
 
 _ENGINE = re.compile(r"VLLM::|\bvllm(?:\.entrypoints\S*)? serve\b|\bvllm serve\b|launch_online_dp\.py")
 _ASKING = "vllm serve --help"
@@ -41,7 +39,8 @@ _SUPER_POD = f"""export LC_ALL=C; PATH="$PATH:{SEARCH_PATH}"
 card=0; while [ "$card" -lt "$1" ]; do die=0; while [ "$die" -lt "$2" ]; do
 echo "== $card $die"; turn timeout -k 1 5 npu-smi info -t spod-info -i "$card" -c "$die"; die=$((die + 1))
 done; card=$((card + 1)); done; echo "== end\""""
-_NODES = "ls -1 /dev/davinci[0-9]* /dev/davinci_manager /dev/devmm_svm /dev/hisi_hdc 2>/dev/null; echo '== end'"
+_NODES = "ls -1 /dev/davinci[0-9]* \"$@\" 2>/dev/null; echo '== end'"
+_LINK_FILES = "ls -1d \"$@\" 2>/dev/null; echo '== end'"
 _PROCESSES = "ps -eo pid,ppid,user,etimes,args"
 
 
@@ -57,17 +56,23 @@ def _is(hardware: str) -> Callable[[Wanted], bool]:
     return lambda wanted: wanted.devices > 0 and wanted.hardware == hardware
 
 
+def _if(holds: Callable[[Kind], object]) -> Callable[[Wanted], bool]:
+    """Whether something holds of the machine's kind, and it has NPUs."""
+    return lambda wanted: wanted.devices > 0 and bool(holds(kind_of(wanted.hardware)))
+
+
 def _inquiries_hccn(hardware: str) -> Inquiry:
-    devices = {"a2": 8, "a3": 16}[hardware]
-    probe = survey_probe(range(devices), QUERIES[hardware])
+    probe = survey_probe(range(HARDWARE[hardware].devices), KINDS[hardware].survey)
     return Inquiry(
         f"hccn-{hardware}", "host", probe.argv[2], timeout_s=probe.timeout_s, needed=_is(hardware), lane="driver"
     )
 
 
+_SURVEYED = tuple(name for name, kind in KINDS.items() if kind.survey)
+"""Kinds of machines whose devices have a network of their own."""
+
 INQUIRIES = (
-    _inquiries_hccn("a2"),
-    _inquiries_hccn("a3"),
+    *map(_inquiries_hccn, _SURVEYED),
     Inquiry("hccn-conf", "host", _CONF, needed=_has_npus),
     Inquiry("hccn-conf-container", "container", _CONF, needed=_has_npus),
     Inquiry(
@@ -76,12 +81,21 @@ INQUIRIES = (
         _SUPER_POD,
         lambda wanted: (str(_cards(wanted)), str(wanted.dies_per_card)),
         60.0 + TURN_S,
-        _is("a3"),
+        _if(lambda kind: kind.super_pods),
         "driver",
     ),
     Inquiry("npu", "host", info_probe().argv[2], timeout_s=info_probe().timeout_s, needed=_has_npus, lane="driver"),
     Inquiry("processes", "host", _PROCESSES),
-    Inquiry("device-nodes", "container", _NODES, needed=_has_npus),
+    Inquiry(
+        "device-nodes", "container", _NODES, lambda wanted: kind_of(wanted.hardware).device_nodes, needed=_has_npus
+    ),
+    Inquiry(
+        "link-files",
+        "host",
+        _LINK_FILES,
+        lambda wanted: kind_of(wanted.hardware).link_files,
+        needed=_if(lambda kind: kind.link_files),
+    ),
 )
 
 
@@ -115,7 +129,7 @@ def _link(answer: Answer, wanted: Wanted) -> Judgement:
         answer, wanted
     )
     whole = [net.link for net in parse_survey(answer.stdout).values()]
-    if wanted.hardware == "a3" and len(whole) == wanted.devices and set(whole) == {"DOWN"}:
+    if kind_of(wanted.hardware).plane == "hccs" and len(whole) == wanted.devices and set(whole) == {"DOWN"}:
         return warned("all links DOWN, a known false alarm on A3", "ping over the vNIC plane (8b) decides")
     return found
 
@@ -191,12 +205,12 @@ def _super_pod(answer: Answer, wanted: Wanted) -> Judgement:
 
 
 def pinged(pings: Iterable[Ping], wanted: Wanted) -> Result:
-    """Check 8 (RoCE) or 8b (the A3 vNIC plane): what a round of pings from this node says about its ways to the others."""
+    """Check 8 (RoCE) or 8b (a super pod's vNIC plane): what a round of pings says about the ways from this node to others."""
     found = tuple(pings)
     bad = [ping for ping in found if ping.ok is False]
     lost = [f"device {ping.device} to {ping.peer}: {ping.received} of {ping.sent} came back" for ping in bad]
     untold = [ping for ping in found if ping.ok is None]
-    check = PINGS["8b" if wanted.hardware == "a3" else "8"]
+    check = PINGS["8b" if kind_of(wanted.hardware).plane == "hccs" else "8"]
     if lost:
         verdict, seen = Verdict.FAIL, "; ".join(lost[:4]) + (f" and {len(lost) - 4} more" if len(lost) > 4 else "")
     elif untold or not found:
@@ -239,7 +253,7 @@ def _memory(answer: Answer, wanted: Wanted) -> Judgement:
     used = {device.id: device.hbm_used_mib for device in table.devices}
     if not table.complete or None in used.values():
         return unknown(table.error or "HBM in use is not known", table.hint)
-    limit = IDLE_MIB.get(wanted.hardware, 4096)
+    limit = kind_of(wanted.hardware).idle_mib
     full = [f"{each}: {mib} MiB" for each, mib in used.items() if mib is not None and mib > limit]
     small = [
         device.id
@@ -280,12 +294,20 @@ def _nodes(answer: Answer, wanted: Wanted) -> Judgement:
         return unknown("no list of device nodes")
     here = {int(number) for number in re.findall(r"/dev/davinci(\d{1,3})$", text, re.MULTILINE)}
     lacking = [f"davinci{each}" for each in range(wanted.devices) if each not in here]
-    lacking += [each for each in ("davinci_manager", "devmm_svm", "hisi_hdc") if f"/dev/{each}" not in text]
+    lacking += [each.removeprefix("/dev/") for each in kind_of(wanted.hardware).device_nodes if each not in text]
     return (
         failed("missing " + ", ".join(lacking[:6]) + (" …" if len(lacking) > 6 else ""))
         if lacking
         else passed(f"{len(here)} devices")
     )
+
+
+def _link_files(answer: Answer, wanted: Wanted) -> Judgement:
+    needed, lines = kind_of(wanted.hardware).link_files, answer.lines
+    if "== end" not in lines:
+        return unknown("no list of the files")
+    lacking = [each for each in needed if each not in lines]
+    return failed("missing " + ", ".join(lacking)) if lacking else passed(f"{len(needed)} there")
 
 
 def _is_address(text: str) -> bool:
@@ -299,18 +321,34 @@ _TALK = "The ranks of all nodes exchange data over the NPUs' own network."
 _HW = "have the cable, optic and switch port of the named device checked"
 
 
-def _of_both(
-    id: str, title: str, judge: Callable[[Answer, Wanted], Judgement], why: str, remedy: str, same: bool = False
+def _surveyed(
+    id: str,
+    title: str,
+    query: str,
+    judge: Callable[[Answer, Wanted], Judgement],
+    why: str,
+    remedy: str,
+    same: bool = False,
 ) -> list[Check]:
+    """The check for every kind of machine that is asked for this."""
     return [
         Check(id, title, f"hccn-{each}", judge, why, remedy, same=same, network=True, applies=_is(each))
-        for each in ("a2", "a3")
+        for each in _SURVEYED
+        if query in KINDS[each].survey
     ]
 
 
-def _a2(id: str, title: str, judge: Callable[[Answer, Wanted], Judgement], remedy: str, blocks: bool = True) -> Check:
-    return Check(id, title, "hccn-a2", judge, _TALK, remedy, blocks, network=True, applies=_is("a2"))
+def _roce(
+    id: str, title: str, query: str, judge: Callable[[Answer, Wanted], Judgement], remedy: str, blocks: bool = True
+) -> list[Check]:
+    return [
+        Check(id, title, f"hccn-{each}", judge, _TALK, remedy, blocks, network=True, applies=_is(each))
+        for each in _SURVEYED
+        if KINDS[each].plane == "roce" and query in KINDS[each].survey
+    ]
 
+
+_by_own_addresses = _if(lambda kind: kind.plane == "roce")
 
 PINGS = {
     id: Check(
@@ -321,25 +359,28 @@ PINGS = {
 """Judged by `pinged`, because the targets are known only after a first round over all nodes."""
 
 CHECKS = (
-    _a2("1", "switch port of every NPU", _net(lambda net: _missing(net, "switch_port", "lldp", "none"), "see a switch"),
-        _HW, False),
-    *_of_both("2", "links of the NPUs", _link, _TALK, _HW),
-    _a2("3", "network health of the NPUs", _net(_health, "healthy"), _HW),
-    _a2("4", "netdetect address", _net(lambda net: _missing(net, "netdetect", "netdetect", "unset"), "have one"),
+    *_roce("1", "switch port of every NPU", "lldp",
+        _net(lambda net: _missing(net, "switch_port", "lldp", "none"), "see a switch"), _HW, False),
+    *_surveyed("2", "links of the NPUs", "link", _link, _TALK, _HW),
+    *_roce("3", "network health of the NPUs", "net_health", _net(_health, "healthy"), _HW),
+    *_roce("4", "netdetect address", "netdetect", _net(lambda net: _missing(net, "netdetect", "netdetect", "unset"), "have one"),
         "hccn_tool -i N -netdetect -s address GATEWAY", False),
-    _a2("5", "gateway of the NPUs", _net(lambda net: _missing(net, "gateway", "gateway", "none"), "have one"),
+    *_roce("5", "gateway of the NPUs", "gateway", _net(lambda net: _missing(net, "gateway", "gateway", "none"), "have one"),
         "hccn_tool -i N -gateway -s gateway ADDRESS"),
-    *_of_both("6", "TLS of the NPUs", _tls, "Devices with TLS on and off do not talk to each other (EI0006).",
+    *_surveyed("6", "TLS of the NPUs", "tls", _tls, "Devices with TLS on and off do not talk to each other (EI0006).",
               "hccn_tool -i N -tls -s enable 0 on every device of every node", same=True),
-    _a2("7", "addresses of the NPUs", _addresses("address"), "hccn_tool -i N -ip -s address A netmask M"),
+    *_roce("7", "addresses of the NPUs", "ip", _addresses("address"), "hccn_tool -i N -ip -s address A netmask M"),
     Check("7b", "vNIC addresses", "hccn-a3", _addresses("vnic_address"), _TALK, "the vNIC plane comes with the driver; see dmesg",
           network=True, applies=_is("a3")),
     Check("9", "hccn.conf of the host", "hccn-conf", _conf, "HCCL reads the devices' addresses there.",
-          "write address_N and netmask_N for each device", blocks=False, network=True, applies=_is("a2")),
+          "write address_N and netmask_N for each device", blocks=False, network=True, applies=_by_own_addresses),
     Check("9c", "hccn.conf in the container", "hccn-conf-container", _conf, "HCCL reads the devices' addresses there.",
-          "mount /etc/hccn.conf into the container", network=True, applies=_is("a2")),
+          "mount /etc/hccn.conf into the container", network=True, applies=_by_own_addresses),
     Check("10", "super pod", "super-pod", _super_pod, "HCCS reaches only inside one super pod.",
-          "use nodes of one super pod, or RoCE between them", same=True, network=True, applies=_is("a3")),
+          "use nodes of one super pod, or RoCE between them", same=True, network=True, applies=_if(lambda kind: kind.super_pods)),
+    Check("10b", "files that describe the links", "link-files", _link_files, "HCCL reads there how the devices are linked.",
+          "make them as CANN's guide for HiXLEP says, for the D2D scenario", network=True,
+          applies=_if(lambda kind: kind.link_files)),
     Check("11", "devices, health, strangers", "npu", _devices, "Every device of the layout must be there, well and free.",
           "reset a sick or lost card; stop the named processes", applies=_has_npus),
     Check("12", "HBM is idle", "npu", _memory, "What is in use before the start is missing for the KV cache.",

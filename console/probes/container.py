@@ -13,6 +13,8 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from console.model.hardware import kind_of
+from console.model.image import built_for
 from console.probes.checks import Wanted
 
 What = Literal["network", "privileged", "shm", "image", "digest", "devices", "mounts", "base"]
@@ -118,12 +120,13 @@ def _image(found: Container, wanted: Wanted, image_id: str) -> Iterator[Differen
     elif image_id and found.image_id and found.image_id != image_id:
         text = f"made from {found.image_id[:12]}; {wanted.image} is {image_id[:12]} here now"
         yield Difference("digest", text)
-    if wanted.hardware == "a3" and not wanted.image and re.search(r"vllm-ascend:[\w.]+(?<!-a3)$", found.image):
-        yield Difference("image", f"image {found.image} has no -a3 suffix")
+    suffix = kind_of(wanted.hardware).image_suffix
+    if suffix and not wanted.image and re.search(r"vllm-ascend:", found.image) and built_for(found.image) == "a2":
+        yield Difference("image", f"image {found.image} has no -{suffix} suffix")
 
 
 def _absent_devices(found: Container, wanted: Wanted) -> list[str]:
-    needed = [*(f"/dev/davinci{each}" for each in range(wanted.devices)), *_DEVICES]
+    needed = [*(f"/dev/davinci{each}" for each in range(wanted.devices)), *kind_of(wanted.hardware).device_nodes]
     return [each for each in needed if each not in found.devices]
 
 

@@ -36,12 +36,6 @@ done <<'END'
 {pairs}
 END"""
 
-QUERIES = {
-    "a2": ("link", "net_health", "netdetect", "gateway", "ip", "tls", "lldp"),
-    "a3": ("link", "net_health", "tls", "ip", "vnic"),
-}
-"""What a survey asks by hardware (vllm-ascend, installation: verify multi-node communication; A3 adds the vNIC plane)."""
-
 EXITS = {
     1: "failed", 2: "no gateway", 3: "health timeout", 4: "no such device", 12: "not permitted", 13: "no address",
     BUSY_CODE: BUSY, 124: "no answer in time", 127: "hccn_tool is not installed", 137: "no answer in time",

@@ -81,7 +81,7 @@ class NpuTable:
     tool_version: str = ""
     driver_version: str = ""
     generation: str = ""
-    """`a3` (two dies per card), `a2`, `other`, or empty when no table came."""
+    """`a3` (two dies per card), `a2`, `a5` (the 950's own table), `other`, or empty when no table came."""
     complete: bool = False
     """Whether the device table and the process table both arrived whole; only then does a missing device mean a lost one."""
     error: str = ""
@@ -168,6 +168,8 @@ class _Reader:
     """Name of the second number of a chip row (`Phy-ID`, `Device`, empty); None until that header came."""
     usages: int = 0
     has_hbm: bool = False
+    flat: bool = False
+    """Whether number and name of a device stand in cells of their own, as on the 950 (one npu-smi 25.7.rc1 was seen)."""
     columns: int = 0
     """Columns of the process table; 0 until its header came."""
     waiting: _Card | None = None
@@ -200,6 +202,11 @@ class _Reader:
         self.open.clear()
 
     def _row(self, cells: list[str]) -> None:
+        if cells[0] == "NPU ID":
+            self.flat = True
+            self.columns = len(cells) if cells[1:2] == ["Process id"] else 0
+            return
+        cells = _as_on_others(cells, processes=self.columns > 0) if self.flat and len(cells) == 4 else cells
         if title := _TITLE.match(cells[0]):
             self.versions = (title[1], title[2])
         elif empty := _NO_PROCESS.match(cells[0]):
@@ -217,7 +224,7 @@ class _Reader:
         words = cells[0].split()
         if words == ["NPU", "Chip"]:
             self.columns = len(cells)
-        elif words[0] == "Chip" and len(cells) == 3:
+        elif (words[0] == "Chip" or self.flat) and len(cells) == 3:
             self.second = words[1] if len(words) > 1 else ""
             self.usages = cells[2].count("-Usage(")
             self.has_hbm = "HBM-Usage" in cells[2]
@@ -309,6 +316,8 @@ class _Reader:
     def _generation(self, devices: tuple[Device, ...]) -> str:
         if not devices:
             return ""
+        if self.flat:
+            return "a5"
         if self.second == "Phy-ID":
             return "a3"
         return "a2" if not self.second and all(_A2.search(device.name) for device in devices) else "other"
@@ -325,6 +334,16 @@ class _Reader:
         if self.versions[0] and not self.loose:
             return f"npu-smi {self.versions[0]} printed no device in a form that is known", ""
         return f"npu-smi printed no table{': ' + self.loose[0][:200] if self.loose else ''}", ""
+
+
+def _as_on_others(cells: list[str], *, processes: bool) -> list[str]:
+    """A row of the 950's table in the three cells of the others: it has one chip per device, and does not number it."""
+    number, name, *rest = cells
+    if processes:
+        return [f"{number} 0" if number.isdecimal() else number, name, *rest]
+    if rest[0] == "Bus-Id":
+        return ["Chip", *rest]
+    return [f"{number} {name}" if number else "0", *rest]
 
 
 def _whole(word: str) -> int | None:

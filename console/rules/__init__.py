@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from console.model.cluster import HARDWARE, Cluster
+from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment
 from console.model.findings import Finding, Severity
+from console.model.hardware import HARDWARE
 from console.model.layout import MOST, DataParallel, Group, Layout, Model
 from console.rules import access, capacity, placement, ports, releases, services, settings, speculation, transfer
 from console.rules.rule import Rule, Scene

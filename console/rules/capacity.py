@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from console.model.findings import Severity
+from console.model.hardware import kind_of
 from console.rules.rule import Hit, Rule, Scene
 
 _DEFAULT_UTILIZATION = 0.9
 """Of `--gpu-memory-utilization` (vLLM 0.21 config/cache.py)."""
-_DRIVER_MIB = {"a2": 3500, "a3": 3100}
-"""HBM a device shows as used while nothing runs on it (npu-smi samples: A2 3.4-3.5 GB, A3 2.9-3.1 GB)."""
 _MIN_LEFT_GIB = 2.0
 
 
@@ -78,7 +77,7 @@ def _capacity(scene: Scene, name: str, weights: Weights) -> Capacity:
     written = scene.args(name).get("gpu-memory-utilization")
     utilization = float(written) if isinstance(written, int | float) else _DEFAULT_UTILIZATION
     hbm = hardware.hbm_mib / 1024
-    driver = _DRIVER_MIB.get(hardware.name, 0) / 1024
+    driver = kind_of(hardware.name).driver_mib / 1024
     return Capacity(name, each, hbm, utilization, hbm * utilization - driver - each, weights.source)
 
 

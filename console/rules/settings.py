@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from console.model.cluster import HARDWARE
 from console.model.findings import Severity
+from console.model.hardware import HARDWARE
 from console.model.image import built_for, tag_of
 from console.model.quiet import silenced_by
 from console.releases.facts import release_name

@@ -30,9 +30,9 @@ from console.files import (
     shipped_text,
     yaml_text,
 )
-from console.model.cluster import Hardware
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, FileError, Problem, UsageError
+from console.model.hardware import Hardware
 from console.rules import capacity_notes, check
 from console.services.assigning.assignment import example
 from tests.layouts.broken_cases import BROKEN, Broken

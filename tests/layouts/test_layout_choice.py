@@ -14,9 +14,10 @@ from console.cli.main import main
 from console.cli.options import deployment_of, remember_layout
 from console.cli.status import document
 from console.journal import Journal
-from console.model.cluster import HARDWARE, Cluster, Node, Runtime
+from console.model.cluster import Cluster, Node, Runtime
 from console.model.deployment import Assignment, Deployment
 from console.model.errors import Refused, UsageError
+from console.model.hardware import HARDWARE
 from console.model.layout import no_layout
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineState, Link, LinkState

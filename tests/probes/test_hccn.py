@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.model.hardware import KINDS
 from console.model.run import Probe
 from console.probes.hccn import (
-    QUERIES,
     DeviceNet,
     Ping,
     parse_answer,
@@ -147,7 +147,7 @@ def test_a_survey_asks_every_device_and_tells_why_an_answer_is_missing(tmp_path:
 
 
 def test_a_cut_survey_has_gaps_and_no_half_values(tmp_path: Path) -> None:
-    data = _run(survey_probe([0, 1], QUERIES["a3"]), tmp_path)
+    data = _run(survey_probe([0, 1], KINDS["a3"].survey), tmp_path)
     whole = parse_survey(data)
     for end in range(len(data)):
         for device, part in parse_survey(data[:end]).items():

@@ -61,6 +61,7 @@ def _table(name: str) -> NpuTable:
         ("other_info_20.2.0_310_device_column.txt", "20.2.0", "20.2.0", "other", range(4), False),
         ("other_info_21.0.4_310_device_column.txt", "21.0.4", "21.0.4.B030", "other", (3, 4, 5, 6), False),
         ("other_info_23.0.0_310B4_alarm_busid_NA.txt", "23.0.0", "23.0.0", "other", (0,), False),
+        ("a5_info_25.7.rc1_950PR.txt", "25.7.rc1", "25.7.rc1", "a5", (0, 1), True),
     ],
 )
 def test_the_table_as_a_whole(name: str, tool: str, driver: str, generation: str, ids: range, complete: bool) -> None:
@@ -130,6 +131,10 @@ def _d(id: int, card: int, die: int, name: str, bus: str, health: str | None, *r
         ),
         ("other_info_21.0.4_310_device_column.txt", _d(5, 6, 2, "310", "0000:8B:00.0", "OK", 0, None, None, 70, 12.8)),
         ("other_info_23.0.0_310B4_alarm_busid_NA.txt", _d(0, 0, 0, "310B4", "", "Alarm", 0, None, None, 65, 0.0)),
+        (
+            "a5_info_25.7.rc1_950PR.txt",
+            _d(0, 0, 0, "Ascend950PR", "0000:01:00.0", "OK", 0, 6620, 131072, 46, 187.1),
+        ),
     ],
 )
 def test_one_device_of_each_capture(name: str, expected: Device) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from console.files import load_layout
-from console.model.cluster import HARDWARE, PLAIN
 from console.model.deployment import Deployment
+from console.model.hardware import HARDWARE, PLAIN
 from console.probes.checks import Result, Verdict
 from console.services.assigning.assignment import example
 from console.services.readiness.node_releases import PACKAGES_CHECK, with_releases

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from console.journal import Journal
-from console.model.cluster import HARDWARE, Cluster, Node
+from console.model.cluster import Cluster, Node
 from console.model.deployment import Assignment, Deployment, Rank
 from console.model.errors import Busy, ConsoleError, NothingToDo, Refused
 from console.model.findings import Finding
+from console.model.hardware import HARDWARE
 from console.model.layout import DataParallel, Group, Layout, Model, Proxy
 from console.model.payload import KernelSetting, KernelSettings, NodeCommands, Payload, ProcessEnd
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, ProcessId, Stage, Step, StepEvent, Verb

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from console.files import load_layout
-from console.model.cluster import HARDWARE, Cluster, Node
+from console.model.cluster import Cluster, Node
 from console.model.deployment import Assignment
+from console.model.hardware import HARDWARE
 from console.model.layout import no_layout
 from console.services.session import Session
 from screens.app import ConsoleApp, Options

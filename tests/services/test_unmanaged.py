@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from console.model.cluster import HARDWARE, Node
+from console.model.cluster import Node
+from console.model.hardware import HARDWARE
 from console.model.run import Hello, RunKey, RunState, RunVerdict
 from console.model.snapshot import ClusterSnapshot, Device, Link, LinkState, Process
 from console.model.unmanaged import Unmanaged, Why

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from console.model.cluster import HARDWARE, Cluster, Hardware, Node
+from console.model.cluster import Cluster, Node
 from console.model.deployment import Assignment, Deployment
+from console.model.hardware import HARDWARE, Hardware
 from console.model.layout import (
     Balance,
     DataParallel,

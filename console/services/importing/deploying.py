@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from console.model.cluster import HARDWARE
+from console.model.hardware import HARDWARE
 from console.model.layout import flag_name
 from console.services.importing.engines import DEVICES, Engine, engine_of
 from console.services.importing.foreign import Foreign, ForeignNode, ForeignProxy, ForeignRank, parse_words

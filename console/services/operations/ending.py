@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from console.model.errors import ConsoleError
+from console.model.hardware import kind_of
 from console.model.payload import EngineStops, ProcessEnd
 from console.model.plan import Step
 from console.model.run import RunKey, StopResult
@@ -22,8 +23,8 @@ LOOK_EVERY_S = 1.0
 """Between two looks: each asks npu-smi, which a sick driver bears badly."""
 ANSWER_S = 30.0
 """One that runs already when npu-smi is asked for ends first, and may take its whole time."""
-IDLE_HBM_MIB = 4096
-"""Above every idle base seen (A2 2837–3450 MiB, A3 2860–3420 MiB), far below anything that is loaded."""
+IDLE_ROOM_MIB = 512
+"""On top of what an idle device of its kind holds at most; far below anything that is loaded."""
 
 
 class Ending:
@@ -128,6 +129,7 @@ class Ending:
             return f"ports closed, devices unknown: npu-smi has not answered in {ANSWER_S:.0f} s"
         if record.table is None or record.table_error:
             return f"ports closed, devices unknown: {record.table_error or 'no table'}"
+        idle = kind_of(record.node.hardware.name).idle_mib + IDLE_ROOM_MIB
         busy = [
             f"device {device.id} ({device.hbm_used_mib} MiB, "
             + (
@@ -137,7 +139,7 @@ class Ending:
             )
             + ")"
             for device in record.table.devices
-            if device.id in wanted and (device.processes or (device.hbm_used_mib or 0) > IDLE_HBM_MIB)
+            if device.id in wanted and (device.processes or (device.hbm_used_mib or 0) > idle)
         ]
         return f"still held: {'; '.join(busy[:4])}" if busy else ""
 

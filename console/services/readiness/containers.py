@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from console.commands.container import DRIVER_MOUNTS, image_of, run_container, weights_mount
+from console.commands.container import image_of, run_container, weights_mount
 from console.commands.quoting import join, quote
 from console.model.cluster import Node
 from console.model.deployment import Deployment
 from console.model.errors import UsageError
+from console.model.hardware import KINDS, kind_of
 from console.probes.batch import Job
 from console.probes.checks import Answer, Result, Verdict, Wanted
 from console.probes.container import Container, Difference, differences, parse_container
@@ -159,7 +160,8 @@ def removal(node: Node) -> str:
 
 def driver_missing(found: Seen) -> tuple[str, ...]:
     """Of the paths that are missing on the host those of the driver: mounted all the same they would become empty directories."""
-    return tuple(each for each in found.missing if each in DRIVER_MOUNTS)
+    of_drivers = {path for kind in KINDS.values() for path in kind.driver_mounts}
+    return tuple(each for each in found.missing if each in of_drivers)
 
 
 def mended(deployment: Deployment, results: Iterable[Result]) -> tuple[Result, ...]:
@@ -183,7 +185,7 @@ def _mended(deployment: Deployment, result: Result) -> Result:
 
 
 def _mounted(deployment: Deployment, node: Node) -> Sequence[str]:
-    driver = DRIVER_MOUNTS if node.hardware.devices else ()
+    driver = kind_of(node.hardware.name).driver_mounts if node.hardware.devices else ()
     return [each for each in (*driver, weights_mount(deployment.layout.model.path)) if each]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from console.model.errors import ConsoleError
+from console.model.hardware import kind_of
 from console.probes.checks import Result, Wanted
 from console.probes.checks_npu import pinged
 from console.probes.hccn import DeviceNet, Ping, parse_pings, ping_probe
@@ -68,7 +69,8 @@ def ways(wanted: Mapping[str, Wanted], surveys: Mapping[str, Mapping[int, Device
                 continue
             for device in sorted(mine):
                 for other, net in sorted(theirs.items()):
-                    address = net.vnic_address if wanted[peer].hardware == "a3" else net.address
+                    hccs = kind_of(wanted[peer].hardware).plane == "hccs"
+                    address = net.vnic_address if hccs else net.address
                     if address and (full or other == device):
                         yield Way(node, device, peer, other, address)
 
@@ -86,15 +88,16 @@ async def cross(
     for way in ways(wanted, surveys, full=full):
         plan[way.node].append(way)
     progress = _Progress(plan, say)
+    planes = {node: kind_of(each.hardware).plane for node, each in wanted.items()}
     done = await asyncio.gather(
-        *(_of_node(links[node], mine, wanted[node].hardware == "a3", progress) for node, mine in plan.items())
+        *(_of_node(links[node], mine, planes[node] == "hccs", progress) for node, mine in plan.items())
     )
     found = dict(zip(plan, done, strict=True))
     several = len(wanted) > 1
     judged = tuple(
         pinged((ping for _, ping in found.get(node, ())), each)
         for node, each in wanted.items()
-        if several and each.hardware in ("a2", "a3") and each.devices
+        if several and planes[node] and each.devices
     )
     return Crossing(tuple(wanted), tuple(pair for each in done for pair in each), judged, full)
 
