@@ -156,6 +156,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("scale", ("C",), "Scale", "More or fewer such groups: `:scale GROUP COUNT [NODE…]`", "Roles", ("roles",), danger=True),
     Action("size", ("z",), "Size", "Size of the group: `:size GROUP NODES [RANKS-EACH [TP]]`", "Roles", ("roles",), danger=True),
     Action("reset", ("equals_sign",), "Reset size", "The layout's size again; `:reset GROUP`", "Roles", ("roles",), danger=True),
+    Action("upgrade", ("v",), "Upgrade", "What another release changes: `:upgrade RELEASE [FILE]`", "Roles", ("roles",)),
     Action("follow", ("F",), "Follow", "Stay at the end of the log, or stop there", "Log", ("log",)),
     Action("space-down", ("space",), "Page down", "One page down", "Log", ("log",)),
     Action("space-up", ("b",), "Page up", "One page up", "Log", ("log",)),

@@ -20,6 +20,7 @@ from screens.acting.restart_policies import RestartPolicies
 from screens.acting.shells import Shells
 from screens.acting.status import StatusText
 from screens.acting.unmanaged import UnmanagedList
+from screens.acting.upgrading import LayoutUpgrade
 from screens.acting.upkeep import NodeUpkeep
 from screens.greeting import greet
 from screens.panes.diagnosis import DiagnosisPane
@@ -44,6 +45,7 @@ async def furnish(screen: MainScreen) -> None:
     screen.board_acts = BoardActs(screen)
     screen.restart_policies = RestartPolicies(screen)
     screen.live_changes = LiveChanges(screen)
+    screen.layout_upgrade = LayoutUpgrade(screen)
     evidence, reloading = Evidence(screen), Reloading(screen)
     screen.editing = Editing(screen, reloading)
     screen.log_actions = LogActions(screen)
@@ -61,6 +63,7 @@ async def furnish(screen: MainScreen) -> None:
         screen.unmanaged_list,
         screen.restart_policies,
         screen.live_changes,
+        screen.layout_upgrade,
         evidence,
         StatusText(screen),
         Shells(screen),

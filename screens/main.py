@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from screens.acting.replaying import Replaying
     from screens.acting.restart_policies import RestartPolicies
     from screens.acting.unmanaged import UnmanagedList
+    from screens.acting.upgrading import LayoutUpgrade
     from screens.acting.upkeep import NodeUpkeep
     from screens.app import ConsoleApp
     from screens.panes.base import Pane, Target
@@ -69,6 +70,7 @@ class MainScreen(Screen[None]):
     editing: Editing
     restart_policies: RestartPolicies
     live_changes: LiveChanges
+    layout_upgrade: LayoutUpgrade
     node_upkeep: NodeUpkeep
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ from console.files import shipped_layouts
 from console.model.deployment import EVERY
 from console.model.plan import Verb
 from console.model.suggestions import did_you_mean, suggestions
+from console.releases.facts import names
 from screens.acting.evaluations import BEGINNINGS
 from screens.acting.log_actions import LASTS
 from screens.acting.naming import engines_named
@@ -123,6 +124,7 @@ class CommandLine:
         words += [f"take {name}" for name in snapshot.nodes]
         groups = self._screen.console.session.deployment.layout.groups
         words += [f"{verb} {name}" for verb in ("size", "reset", "scale") for name in groups]
+        words += [f"upgrade v{name}" for name in names()]
         words += [text for text, _ in BEGINNINGS] + [*_TABS, "edit layout", "edit cluster"]
         fleet = self._screen.console.fleet
         words += [f"cluster {each.cluster.name}" for each in fleet.sessions if fleet.several] if fleet else []
@@ -157,7 +159,8 @@ class CommandLine:
         if action is not None and action.danger and rest and screen.console.keys.burst:
             screen.notify(TOO_FAST, severity="warning", markup=False)
             return
-        reshaping = {**screen.board_acts.commands(), **screen.live_changes.commands(), **screen.node_upkeep.commands()}
+        changing = (screen.board_acts, screen.live_changes, screen.layout_upgrade, screen.node_upkeep)
+        reshaping = {name: do for each in changing for name, do in each.commands().items()}
         measuring = {**screen.evaluation_acts.commands(), **(screen.editing.commands() if rest else {})}
         if verb in table:
             table[verb]()

@@ -15,7 +15,7 @@ from console.files import is_shipped, layout_text, load_document, parse_layout, 
 from console.files.editing import Edit, difference, edited
 from console.model.errors import FileError, Problem, UsageError
 from console.model.findings import Finding, Severity
-from console.model.image import tag_of, with_release
+from console.model.image import release_named, tag_of, with_release
 from console.model.layout import Layout, flag_name
 from console.model.source import Source
 from console.releases.facts import Release, facts_of, names, release_name
@@ -69,7 +69,8 @@ def upgrade(layout: Layout, to: str, start: str = "") -> Upgrade:
 
     Raises UsageError for a release without facts, FileError when the layout's file cannot be read.
     """
-    old, new = facts_or_error(start or layout.version or tag_of(layout.image), "--from"), facts_or_error(to, "--to")
+    new = facts_or_error(to)
+    old = facts_or_error(start or release_named(layout))
     text, file = _text(layout)
     document = read_document(text.encode(), file)
     content: dict[str, Any] = document.value if isinstance(document.value, dict) else {}
@@ -85,12 +86,15 @@ def upgrade(layout: Layout, to: str, start: str = "") -> Upgrade:
     return Upgrade(layout, file, old, new, found, findings, text, changed, kept, tuple(by_hand), document.source)
 
 
-def facts_or_error(text: str, option: str) -> Release:
+def facts_or_error(text: str) -> Release:
     """The facts of a release that an operator names. Raises UsageError with the releases there are facts of."""
     release = facts_of(release_name(text.strip()))
     if release is None:
-        what = f"there are no facts about {text!r}" if text else "the layout names no release"
-        raise UsageError(what, hint=f"give {option} one of: {' '.join(f'v{name}' for name in names())}")
+        held = ", ".join(f"v{name}" for name in names())
+        what, how = f"there are no facts about {text!r}", ""
+        if not text:
+            what, how = "the layout names no release", "write its version into the layout, or compare with --from; "
+        raise UsageError(what, hint=f"{how}there are facts about {held}")
     return release
 
 
