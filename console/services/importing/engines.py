@@ -17,7 +17,12 @@ from console.services.importing.shell import Started, Unknown, Unknowns, fault, 
 
 OF_THE_NODE = ("HCCL_IF_IP", "VLLM_HOST_IP", "HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 """Variables that the console computes for each node."""
+_PRELOAD, _PRELOADED = "LD_PRELOAD", ("$LD_PRELOAD", "${LD_PRELOAD}")
+"""The script of an engine puts its libraries before what is preloaded already."""
+ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F:]+")
 DEVICES = "ASCEND_RT_VISIBLE_DEVICES"
+WIDTHS = ("tensor-parallel-size", "pipeline-parallel-size", "prefill-context-parallel-size")
+"""Flags whose product is the devices of one rank."""
 PLACES = ("data-parallel-rank", "data-parallel-start-rank", "node-rank")
 """Flags that say an engine's place in its group."""
 _ADDRESSES = ("data-parallel-address", "master-addr")
@@ -55,6 +60,12 @@ class Engine:
     def where(self) -> str:
         """The file and line that start it."""
         return f"{self.started.file}:{self.started.line}"
+
+    @property
+    def own_address(self) -> str:
+        """The address its variables say its node has; empty where they say none."""
+        said = (self.started.env.get(name, "") for name in ("HCCL_IF_IP", "VLLM_HOST_IP"))
+        return next((text for text in said if ADDRESS.fullmatch(text)), "")
 
     def flag(self, name: str) -> JsonValue:
         """A flag's value however it is spelt; None when absent."""
@@ -101,7 +112,7 @@ def engine_of(started: Started, unknowns: Unknowns) -> Engine:
     args, doubts = parse_words(words)
     engine = Engine(started, model, args, dict(started.env))
     engine.notes = [f"{engine.where}: {unknowns.shown(doubt)}" for doubt in doubts]
-    _refuse_ray(engine)
+    _refuse_kinds(engine)
     _take_data_parallel(engine)
     _leave_out_computed(engine, unknowns)
     problems = list(_left_open(engine, unknowns))
@@ -131,8 +142,12 @@ def _model(started: Started) -> tuple[str, list[str]]:
     raise fault(started.file, started.line, message)
 
 
-def _refuse_ray(engine: Engine) -> None:
+def _refuse_kinds(engine: Engine) -> None:
+    """Refuse what a layout has no place for: Ray, and encoders on their own."""
     started = engine.started
+    if "ec_producer" in str(engine.flag("ec-transfer-config")):
+        message = "is an encoder on its own (--ec-transfer-config), which is no role of a layout"
+        raise fault(started.file, started.line, message, hint="import the engines that prefill and decode without it")
     for name in ("distributed-executor-backend", "data-parallel-backend"):
         if engine.flag(name) == "ray":
             raise ray(started.file, started.line)
@@ -163,10 +178,16 @@ def _take_data_parallel(engine: Engine) -> None:
 def _leave_out_computed(engine: Engine, unknowns: Unknowns) -> None:
     """Take away what is open, and the console computes itself."""
     where = engine.where
-    own = [name for name in OF_THE_NODE if engine.env.pop(name, None) is not None]
+    own = [name for name in OF_THE_NODE if name in engine.env]
+    said = [name for name in own if engine.env.pop(name) not in (mark("address"), mark("nic"))]
     engine.env.pop("IFNAME", None)
-    if own:
-        engine.notes.append(f"{where}: {', '.join(own)}: computed for each node, the file's value is not taken")
+    if said:
+        engine.notes.append(f"{where}: {', '.join(said)}: computed for each node, the file's value is not taken")
+    if _PRELOAD in engine.env:
+        engine.env[_PRELOAD] = ":".join(
+            each for each in engine.env[_PRELOAD].split(":") if each and each not in _PRELOADED
+        )
+
     if is_open(engine.env.get(DEVICES, "")):
         shown = unknowns.shown(engine.env.pop(DEVICES))
         engine.notes.append(f"{where}: {DEVICES}={shown}: not known here; the console counts devices from the first on")

@@ -48,10 +48,25 @@ def filled(
         common[key], different = _shared(places)
         for place, change in different.items():
             changes.setdefault(place, {})[key] = change
+    _lift_servers(group, common, changes)
     by_node = {place: NodeChange.model_validate(changes[place]) for place in sorted(changes)}
     leaks = dict.fromkeys(_leaks(*args.same.values(), *env.same.values()))
     warnings += [f"{name}: {key} holds a made-up address; write the real one" for key in leaks]
     return group.model_copy(update={**common, "by_node": by_node})
+
+
+def _lift_servers(
+    group: Group, common: dict[str, Mapping[str, JsonValue]], changes: dict[int, dict[str, object]]
+) -> None:
+    """Write the number of API servers for the whole group: the engines without a server are not told it anyway."""
+    first = changes.get(0, {}).get("args")
+    if group.data_parallel.balance != "internal" or not isinstance(first, dict) or "api-server-count" not in first:
+        return
+    common["args"] = {**common["args"], "api-server-count": first.pop("api-server-count")}
+    if not first:
+        del changes[0]["args"]
+    if not changes[0]:
+        del changes[0]
 
 
 def _sorted_out(

@@ -139,7 +139,11 @@ class _Object:
             given = contained_start(words, env, self._unknowns, (source, line), image=image, node=node, files=files)
             plumbing = {*_LWS, *self._own_names(container)}
             self._found.started += [
-                replace(each, env={name: text for name, text in each.env.items() if name not in plumbing})
+                replace(
+                    each,
+                    env={name: text for name, text in each.env.items() if name not in plumbing},
+                    group=self._name if _kind(self._document) == _SET else "",
+                )
                 for each in given.started
             ]
             self._found.proxies += [each for each in given.proxies if each not in self._found.proxies]

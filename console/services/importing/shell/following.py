@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +25,9 @@ from console.services.importing.shell.world import (
     fault,
 )
 
+_PRELOAD = "LD_PRELOAD"
+_MOST_FILES = 24
+"""Files whose absence is tried out."""
 _TAKES_SIZES = re.compile(
     r"--(data-parallel-(size|rank)|tensor-parallel-size)[= ]+[\"']?\$\{?[0-9]|VLLM_DP_SIZE=[\"']?\$\{?[0-9]"
 )
@@ -126,45 +129,86 @@ class _Outcome:
 
     world: World
     choices: tuple[tuple[Question, int], ...]
+    for_files: tuple[Question, ...]
     error: FileError | None = None
 
     @property
     def started(self) -> tuple[tuple[object, ...], ...]:
-        """What is started, whichever way leads there."""
+        """What is started, whichever way leads there. What is preloaded is left out where it is not there anyway."""
         return tuple(
-            (each.file, each.line, each.words, tuple(each.env.items()), each.node) for each in self.world.started
+            (
+                each.file,
+                each.line,
+                each.words,
+                each.node,
+                *((name, text) for name, text in each.env.items() if name != _PRELOAD),
+            )
+            for each in self.world.started
         )
 
     @property
     def starts(self) -> bool:
-        return bool(self.world.started or self.world.proxies)
+        """Whether anything is started."""
+        return self.error is None and bool(self.world.started or self.world.proxies)
 
 
 def _follow_one(start: _Start, found: Followed) -> set[str]:
     """Follow one script along all of its ways; gives the paths of the other scripts that it runs."""
-    ways, outcomes, file = Ways(), list[_Outcome](), start.script.path
-    while True:
-        outcomes.append(_outcome(start, found, ways, len(found.started) + len(outcomes)))
-        if not ways.further():
-            break
-        if len(outcomes) >= MOST_WAYS:
-            open_ = [unknown for question in ways.questions for unknown in question.unknowns]
-            message = f"more than {MOST_WAYS} ways lead through it; what decides them is not in it"
-            raise fault(file, 0, message, hint=f"decide some of them: {names(open_)}" if names(open_) else "")
-    good = [each for each in outcomes if each.error is None and each.starts]
+    outcomes = _explored(start, found, frozenset())
+    if not any(each.starts for each in outcomes):
+        outcomes = next(filter(_any_starts, _without_a_file(start, found, outcomes)), outcomes)
+    good = [each for each in outcomes if each.starts]
     failed = [each for each in outcomes if each.error is not None]
     if failed and not good:
         assert failed[0].error is not None
         raise failed[0].error
-    kept = _distinct(_files_there(good, found), found)
+    kept = _distinct(good, found)
     for outcome in kept or outcomes[:1]:
         found.started += [each for each in outcome.world.started if each not in found.started]
         found.proxies += [each for each in outcome.world.proxies if each not in found.proxies]
         found.notes += [each for each in outcome.world.notes if each not in found.notes]
         found.image = found.image or outcome.world.last_image
+        found.notes += [note for note in _decided_by_files(start, found, outcome) if note not in found.notes]
     for each in failed:
         found.notes.append(f"{each.error}; this way through the script is left out")
     return set().union(*(outcome.world.ran for outcome in outcomes))
+
+
+def _explored(start: _Start, found: Followed, absent: frozenset[Question]) -> list[_Outcome]:
+    """Every way through the script. Raises FileError when there are too many."""
+    ways, outcomes = Ways(absent), list[_Outcome]()
+    while True:
+        outcomes.append(_outcome(start, found, ways, len(found.started) + len(outcomes)))
+        if not ways.further():
+            return outcomes
+        if len(outcomes) >= MOST_WAYS:
+            open_ = [unknown for question, _ in outcomes[-1].choices for unknown in question.unknowns]
+            message = f"more than {MOST_WAYS} ways lead through it; what decides them is not in it"
+            raise fault(
+                start.script.path, 0, message, hint=f"decide some of them: {names(open_)}" if names(open_) else ""
+            )
+
+
+def _any_starts(outcomes: list[_Outcome]) -> bool:
+    return any(each.starts for each in outcomes)
+
+
+def _without_a_file(start: _Start, found: Followed, outcomes: Sequence[_Outcome]) -> Iterator[list[_Outcome]]:
+    """The ways with one file not there, each file in turn: a pid file, a lock."""
+    asked = dict.fromkeys(question for outcome in outcomes for question in outcome.for_files)
+    for question in list(asked)[:_MOST_FILES]:
+        yield _explored(start, found, frozenset((question,)))
+
+
+def _decided_by_files(start: _Start, found: Followed, outcome: _Outcome) -> Iterator[str]:
+    """Notes on files that decide what is started, and how they are taken."""
+    for question in outcome.for_files[:_MOST_FILES]:
+        ways = Ways(frozenset((question,)) ^ outcome.world.ways.absent, taken=[at for _, at in outcome.choices])
+        ways.widths = [1] * len(ways.taken)
+        other = _outcome(start, found, ways, outcome.world.way)
+        if other.started != outcome.started:
+            taken = "no" if question in outcome.world.ways.absent else "yes"
+            yield f"{question.file}:{question.line}: {question.text}: taken as {taken}"
 
 
 def _outcome(start: _Start, found: Followed, ways: Ways, way: int) -> _Outcome:
@@ -185,22 +229,7 @@ def _outcome(start: _Start, found: Followed, ways: Ways, way: int) -> _Outcome:
         for each in world.started
     ]
     unknowns.assumed.clear()
-    return _Outcome(world, tuple(zip(ways.questions, ways.taken, strict=False)), error)
-
-
-def _files_there(outcomes: list[_Outcome], found: Followed) -> list[_Outcome]:
-    """Of ways that only differ in which files are there, the first: it takes them as there where that starts a server."""
-    kept: dict[tuple[object, ...], _Outcome] = {}
-    for outcome in outcomes:
-        key = tuple((each.file, each.line, each.text, at) for each, at in outcome.choices if not each.of_files)
-        first = kept.setdefault(key, outcome)
-        if first is outcome or first.started == outcome.started:
-            continue
-        for question, at in first.choices:
-            if question.of_files:
-                note = f"{question.file}:{question.line}: {question.text}: taken as {'no' if at else 'yes'}"
-                found.notes += [note] if note not in found.notes else []
-    return list(kept.values())
+    return _Outcome(world, tuple(zip(ways.questions, ways.taken, strict=False)), tuple(ways.for_files), error)
 
 
 def _distinct(outcomes: list[_Outcome], found: Followed) -> list[_Outcome]:
@@ -209,6 +238,6 @@ def _distinct(outcomes: list[_Outcome], found: Followed) -> list[_Outcome]:
     for outcome in outcomes:
         kept.setdefault((outcome.started, tuple(outcome.world.proxies)), outcome)
     if len(kept) > 1:
-        asked = {question for outcome in kept.values() for question, _ in outcome.choices if not question.of_files}
+        asked = {question for outcome in kept.values() for question, _ in outcome.choices}
         found.questions += sorted(asked, key=lambda each: (each.file, each.line))
     return list(kept.values())

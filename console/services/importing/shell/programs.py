@@ -256,7 +256,7 @@ def _program(shell: Shell, name: str, words: list[str], env: dict[str, str]) -> 
 
 def _start(shell: Shell, words: list[str], env: dict[str, str]) -> None:
     world, line = shell.world, shell.expander.line
-    world.started.append(Started(shell.file, line, tuple(words), env, shell.image, shell.node, world.way))
+    world.started.append(Started(shell.file, line, tuple(words), env, shell.image, shell.node, way=world.way))
 
 
 def _other(shell: Shell, name: str, words: list[str]) -> bool:

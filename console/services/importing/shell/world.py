@@ -41,6 +41,8 @@ class Started:
     image: str = ""
     node: str = ""
     """What tells its node from others: a host, a pod, a line that is run on a node of its own; empty: the file's own."""
+    group: str = ""
+    """What engines of one group have in common where the file says it; empty: the address they meet at."""
     way: int = 0
     """Which way through the script leads to it."""
 
@@ -79,14 +81,21 @@ class Question:
 
 @dataclass(slots=True)
 class Ways:
-    """Which way is followed where a condition is open; every way is followed once."""
+    """Which way is followed where a condition is open; every way is followed once. Files are taken as there."""
 
+    absent: frozenset[Question] = frozenset()
+    """Questions for files that are answered with no."""
+    for_files: dict[Question, None] = field(default_factory=dict)
+    """Questions for files on this way."""
     taken: list[int] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
 
     def choose(self, question: Question, width: int) -> int:
-        """The choice of this way at its next open condition."""
+        """The choice of this way at its next open condition: 0 for yes."""
+        if question.of_files:
+            self.for_files[question] = None
+            return int(question in self.absent)
         at = len(self.questions)
         self.questions.append(question)
         if at == len(self.taken):
@@ -96,7 +105,7 @@ class Ways:
 
     def further(self) -> bool:
         """Go to the next way; False when all were followed."""
-        self.questions = []
+        self.questions, self.for_files = [], {}
         while self.taken:
             if self.taken[-1] + 1 < self.widths[-1]:
                 self.taken[-1] += 1
