@@ -35,7 +35,7 @@ def edited(text: str, edits: Sequence[Edit]) -> tuple[str, bool]:
     """
     wanted = read_document(text.encode(), "text").value
     for edit in edits:
-        wanted = _applied(wanted, edit)
+        wanted = applied(wanted, edit)
     result = text
     try:
         for edit in edits:
@@ -52,8 +52,8 @@ def difference(before: str, after: str, name: str, other: str) -> Iterator[str]:
     yield from unified_diff(before.splitlines(), after.splitlines(), name, other, lineterm="")
 
 
-def _applied(document: Plain, edit: Edit) -> Plain:
-    """The plain content after the change; a mapping that a removal leaves empty goes with it."""
+def applied(document: Plain, edit: Edit) -> Plain:
+    """The plain content after a change; a mapping that a removal leaves empty goes with it."""
     whole = copy.deepcopy(document)
     path = edit.path
     while True:

@@ -277,6 +277,18 @@ def test_a_renamed_variable_goes_into_the_mapping_that_counts(
     assert found.fits
 
 
+def test_several_changes_of_one_mapping_are_all_written(tmp_path: Path) -> None:
+    more = "args:\n  additional-config: {refresh: true}"
+    inner = f"env: {{{FUSED}, VLLM_ASCEND_ENABLE_MLAPO: 0, VLLM_ASCEND_ENABLE_NZ: 2}}"
+    found = upgraded(tmp_path, "0.26.0rc1", "0.27.1rc1", more, inner)
+    mapping = parse_layout(found.changed.encode(), "x").groups["mixed"].args["additional-config"]
+    assert mapping == {"refresh": True, "enable_fused_mc2": 1, "enable_mlapo": False, "weight_nz_mode": 2}
+    config = '{"enable_async_exponential": true, "fuse_allreduce_rms": true, "refresh": true}'
+    found = upgraded(tmp_path, "0.24.0rc1", "0.25.1rc1", f"args: {{additional-config: '{config}'}}")
+    assert added(found) == ["args: {additional-config: {refresh: true}}"]
+    assert found.comments_kept
+
+
 def test_what_differs_by_rank_is_left_to_the_operator(tmp_path: Path) -> None:
     inner = f'env: {{{FUSED}}}\n    args_from: {{additional-config: \'{{"dump_config_path": "/x/{{dp_rank}}"}}\'}}'
     found = upgraded(tmp_path, "0.26.0rc1", "0.27.1rc1", inner=inner)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from console.files import is_shipped, layout_text, load_document, parse_layout, read_document, shipped_text
-from console.files.editing import Edit, difference, edited
+from console.files.editing import Edit, applied, difference, edited
 from console.model.errors import FileError, Problem, UsageError
 from console.model.findings import Finding, Severity
 from console.model.image import release_named, tag_of, with_release
@@ -131,26 +131,35 @@ def _edits(
         elif release_name(tag_of(image)) != new.name:
             by_hand.append(f"the image {image} names no release: choose the one of v{new.name}")
     for change in sorted(found, key=lambda each: len(each.path)):
-        path = tuple(str(key) for key in change.path)
-        if change.kind is ChangeKind.GONE and path[-2:] != ("kv_transfer", "connector"):
-            edits += _removal(content, path, change, f"gone in v{new.name}")
-        elif change.kind is ChangeKind.RENAMED:
-            placed = _placed(content, path, change)
-            if placed is None:
-                by_hand.append(f"{change.setting}: write {change.new} where this layout sets it for each rank")
-            else:
-                edits += [*_removal(content, path, change, f"now {shown_setting(change.new)}"), *placed]
+        mine = _edits_of(content, change, new)
+        if mine is None:
+            by_hand.append(f"{change.setting}: write {change.new} where this layout sets it for each rank")
+        for edit in mine or ():
+            content = applied(content, edit)  # type: ignore[arg-type,assignment]
+            edits.append(edit)
     return edits, by_hand
+
+
+def _edits_of(content: Mapping[str, Any], change: Change, new: Release) -> list[Edit] | None:
+    """What one change does to the content as it is by now; None when there is no place for what was renamed."""
+    path = tuple(str(key) for key in change.path)
+    if change.kind is ChangeKind.GONE and path[-2:] != ("kv_transfer", "connector"):
+        return _removal(content, path, change, f"gone in v{new.name}")
+    if change.kind is not ChangeKind.RENAMED:
+        return []
+    placed = _placed(content, path, change)
+    return None if placed is None else [*_removal(content, path, change, f"now {shown_setting(change.new)}"), *placed]
 
 
 def _removal(content: Mapping[str, Any], path: SettingPath, change: Change, note: str) -> list[Edit]:
     """Take a setting out; of JSON that stands there as a text, the key."""
-    value = _at(content, path)
-    key = change.setting.partition(".")[2]
-    if isinstance(value, str) and key and path[-1].partition(".")[2] != key:
-        rest = {name: each for name, each in _json(value).items() if name != key}
-        return [Edit(path, rest)] if rest else [Edit(path, remove=True, note=note)]
-    return [Edit(path, remove=True, note=note)]
+    value, key = _at(content, path), change.setting.partition(".")[2]
+    if not key or path[-1] == key or path[-1].partition(".")[2] == key:
+        return [Edit(path, remove=True, note=note)]
+    rest = {
+        name: each for name, each in (_json(value) if isinstance(value, str) else value or {}).items() if name != key
+    }
+    return [Edit(path, rest)] if rest else [Edit(path, remove=True, note=note)]
 
 
 def _placed(content: Mapping[str, Any], path: SettingPath, change: Change) -> list[Edit] | None:
