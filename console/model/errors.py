@@ -88,6 +88,10 @@ class Busy(Refused):
         """Who, `user@host`; empty when that is not known."""
 
 
+class UnderWay(Busy):
+    """Somebody else's plan has begun and shows no effect yet, so there is nothing to plan now; a moment later there is."""
+
+
 class NothingToDo(Refused):
     """What was asked for is so already: no plan is made, and nothing is wrong."""
 

@@ -5,6 +5,7 @@ It opens at once and is filled when the plan is there. It gives back what was ty
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from string import ascii_letters, digits
 from typing import ClassVar
@@ -15,7 +16,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.widgets import Button, Input
 
-from console.model.errors import ConsoleError, NothingToDo
+from console.model.errors import ConsoleError, NothingToDo, UnderWay
 from console.model.findings import Finding, Severity
 from console.model.plan import Plan, Verb
 from console.services.operations.step_text import step_commands
@@ -42,6 +43,8 @@ TYPED = "".join(char for char in ascii_letters + digits if char not in MOVES)
 
 `n` is among them where more than a key is asked for: as a way back it would let the rest of a wrong name act on the screen below.
 """
+AGAIN_S = 1.0
+"""How long until a plan is asked for again that could not be made yet."""
 _ROLES = {Severity.ERROR: "fail", Severity.WARNING: "warn", Severity.NOTE: "dim"}
 
 
@@ -97,7 +100,7 @@ class PlanDialog(Dialog[str]):
 
     async def _fill(self) -> None:
         try:
-            self.plan = await self._prepare()
+            self.plan = await self._prepared()
             self._working = False
         except ConsoleError as error:
             self._working = False
@@ -117,6 +120,20 @@ class PlanDialog(Dialog[str]):
         self.say(self._title(), self._lines(self.plan), self._foot(self.plan))
         if self.plan.blocked:
             self._only_closes()
+
+    async def _prepared(self) -> Plan:
+        """The plan, asked for until there is one where somebody's own plan has only just begun."""
+        while True:
+            try:
+                return await self._prepare()
+            except UnderWay as error:
+                lines: list[Line] = [((text, "warn"),) for text in self._wrapped(str(error))]
+                lines += [((text, "key"),) for text in self._wrapped(f"or ask {error.holder}")]
+                lines.append(
+                    (("the plan comes here as soon as there is something to do; nothing happens by itself", "dim"),)
+                )
+                self.say(self._title(), lines, (("waiting ...  ", "busy"), ("esc", "key"), (" cancel", "dim")))
+                await asyncio.sleep(AGAIN_S)
 
     def on_resize(self) -> None:
         """Another width breaks texts elsewhere; the body learns its own a moment later."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from console.model.errors import Refused
+from console.model.errors import Refused, UnderWay
 from console.model.findings import Finding, Severity
-from console.model.plan import Confirm
+from console.model.plan import Confirm, Plan, Verb
 from console.model.snapshot import EngineState
 from screens.actions import ACTIONS
 from screens.dialogs.plan import PlanDialog
@@ -415,3 +416,26 @@ async def test_an_open_plan_is_broken_anew_to_another_width(tmp_path: Path) -> N
         await seen.sees("w039")
         await seen.pilot.resize_terminal(80, 24)
         await seen.sees(lambda: all(word in seen.text() for word in words))
+
+
+async def test_a_start_that_has_only_just_begun_elsewhere_is_waited_for_and_then_its_stop_is_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = FakeSession(tmp_path)
+    prepare, runs = session.operator.prepare, asyncio.Event()
+
+    async def prepared(_: object, verb: Verb, engines: Sequence[str]) -> Plan:
+        if not runs.is_set():
+            raise UnderWay("the start of ann@jump is under way, since 5 s", hint="stop again", holder="ann@jump")
+        return await prepare(verb, engines)
+
+    monkeypatch.setattr(type(session.operator), "prepare", prepared)
+    monkeypatch.setattr("screens.dialogs.plan.AGAIN_S", 0.01)
+    async with running(session) as seen:
+        await seen.press("j", "j", "x")
+        await seen.sees("the start of ann@jump is under way")
+        await seen.sees("the plan comes here as soon as there is something to do")
+        runs.set()
+        await seen.sees("type 8 to stop")
+        await seen.press("8", "enter")
+        await seen.sees(lambda: session.operator.ran)

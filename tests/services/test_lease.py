@@ -16,8 +16,8 @@ import pytest
 
 from console.journal import Journal
 from console.model import snapshot as links
-from console.model.errors import Busy, LinkLost, NodeError
-from console.model.plan import Confirm, Outcome, Plan, Stage, Step
+from console.model.errors import Busy, ExitCode, LinkLost, NodeError, NothingToDo, UnderWay
+from console.model.plan import Confirm, Outcome, Plan, Stage, Step, Verb
 from console.node import lease
 from console.node.places import Base
 from console.node.refusal import Refusal
@@ -252,6 +252,27 @@ async def test_a_plan_says_who_is_at_work_before_it_is_confirmed(base: Base, tmp
     first = (await operator.prepare("start", [])).findings[0]
     assert (first.rule, first.severity) == ("LEASE", "warning")
     assert first.message == "alice@jump2: stop runs, since 5 s"
+    assert "a second question asks for alice@jump2, typed, to take over" in first.fix
+
+
+@pytest.mark.parametrize("verb", ["stop", "force"])
+async def test_what_has_only_just_begun_elsewhere_is_told_instead_of_nothing_to_do(
+    base: Base, tmp_path: Path, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the first seconds of a start nothing runs yet; `stop` said that nothing is to be done, exit code 0."""
+    monkeypatch.setattr("console.services.operations.operator.unreached", lambda *_: {})
+    near = {"p0": cast(NodeLink, Link(base))}
+    monitor = Monitor(deployment(), LogBook(tmp_path / "logs", lambda _: None), near, read_only=False)
+    operator = Operator(monitor, near, Journal(tmp_path / "journal.jsonl"), who="me@here")
+    with pytest.raises(NothingToDo):
+        await operator.prepare(verb, [])
+    lease.take(base, "pd", "alice@jump2", "start", "t1", False)
+    with pytest.raises(
+        UnderWay, match="the start of alice@jump2 is under way, since 5 s: nothing of it runs yet"
+    ) as told:
+        await operator.prepare(verb, [])
+    assert told.value.exit_code == ExitCode.REFUSED
+    assert f"{verb} again in a few seconds: then its plan takes over from alice@jump2" in told.value.hint
 
 
 class Waits:

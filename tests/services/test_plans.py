@@ -113,9 +113,9 @@ def test_what_a_stop_loses_goes_by_the_log_until_http_was_asked() -> None:
     ("phase", "headless", "lost"),
     [
         ("load", False, "starting (load); what is loaded is lost"),
-        ("engine-ready", True, "serving; requests there are aborted"),
-        ("serving", False, "serving; requests there are aborted"),
-        ("", False, "serving; requests there are aborted"),
+        ("engine-ready", True, "degraded, it may serve nothing; requests there are aborted"),
+        ("serving", False, "degraded, it may serve nothing; requests there are aborted"),
+        ("", False, "degraded, it may serve nothing; requests there are aborted"),
     ],
 )
 def test_a_rank_condemned_by_its_peer_loses_requests_only_if_it_served(phase: str, headless: bool, lost: str) -> None:
@@ -125,6 +125,17 @@ def test_a_rank_condemned_by_its_peer_loses_requests_only_if_it_served(phase: st
         "stop", ("decode-0",)
     )
     assert f"decode-0: {lost}" in plan.losses
+
+
+def test_what_a_degraded_group_behind_a_proxy_loses_is_not_called_serving() -> None:
+    """Beside a header that says DOWN."""
+    hurt = {
+        **READY,
+        **dict.fromkeys(("decode-0", "decode-1", "decode-2"), EngineState.DEGRADED),
+        "decode-3": EngineState.FAILED,
+    }
+    (lost,) = [loss for loss in _plan("restart", ("decode-0",), hurt).losses if "decode-" in loss]
+    assert lost.startswith("decode-0..2: degraded, it may serve nothing; requests that have not ended")
 
 
 def test_a_restart_stops_what_runs_and_starts_the_whole_group() -> None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from pydantic import JsonValue
 
-from console.model.errors import Busy, LinkLost, NodeError, Unreachable
+from console.model.errors import Busy, LinkLost, NodeError, UnderWay, Unreachable
 from console.model.findings import Finding, Severity
 from console.model.pace import about
 from console.model.plan import Plan
@@ -90,8 +90,21 @@ async def at_work(link: NodeLink | None, deployment: str) -> Work | None:
 def warning(work: Work, now: float) -> Finding:
     """What a plan that is only shown yet says of somebody at work."""
     message = f"{work.words()}, since {about(max(0.0, now - work.since))}"
-    fix = "wait for it, or ask them; to go on beside it a takeover is confirmed by their name"
+    fix = (
+        f"wait for it, or ask them; once this is confirmed, a second question asks for {work.holder}, typed, "
+        "to take over from them (without the screen: --takeover)"
+    )
     return Finding("LEASE", Severity.WARNING, message, "deployment", fix=fix)
+
+
+def under_way(work: Work, verb: str, now: float) -> UnderWay:
+    """Why nothing can be planned beside somebody's plan that has only just begun."""
+    ends = verb in ("stop", "force")
+    now_is = "nothing of it runs yet, so there is nothing to end" if ends else "every engine of it runs still"
+    message = f"the {work.verb} of {work.holder} is under way, since {about(max(0.0, now - work.since))}: {now_is}"
+    again = f"{verb} again in a few seconds: then its plan takes over from {work.holder} and ends what was launched"
+    hint = f"{again}; or ask them" if ends else f"wait for it, or ask {work.holder}"
+    return UnderWay(message, hint=hint, holder=work.holder)
 
 
 @contextlib.asynccontextmanager

@@ -27,7 +27,7 @@ from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.picture import current_run
 from console.services.operations import routing
 from console.services.operations.beforehand import unreached
-from console.services.operations.lease import at_work, held, keeper, own_work, warning
+from console.services.operations.lease import at_work, held, keeper, own_work, under_way, warning
 from console.services.operations.live_plans import mending, rolling, scaled
 from console.services.operations.membership import listed
 from console.services.operations.notes import Notes
@@ -76,7 +76,8 @@ class Operator:
         """The plan of a verb on these engines, all when empty; `in_turn` restarts one group after another.
 
         `drain_s` is how long requests may go on once their engine has left the proxy. Raises Refused in read-only mode,
-        NothingToDo when all is so already, Unreachable when nobody knows that, UsageError for unknown names.
+        NothingToDo when all is so already, UnderWay when somebody's plan has only just begun, Unreachable when nobody knows
+        that, UsageError for unknown names.
         """
         self._must_be_armed()
         if verb in ("start", "restart"):
@@ -147,9 +148,12 @@ class Operator:
                 f"nothing that can be reached is to {verb}: {names} out of reach, and what runs there is not known",
                 hint="bring the link back first; status tells why it is down",
             )
-        why = "every engine of it runs already" if verb == "start" else "nothing of it runs"
         work = await at_work(self._keeper(), self._monitor.deployment.name)
-        return NothingToDo(f"nothing to do: {why}" + (f"; {work.words()}" if work else ""))
+        if work is not None:
+            return under_way(work, verb, time.time())
+        return NothingToDo(
+            f"nothing to do: {'every engine of it runs already' if verb == 'start' else 'nothing of it runs'}"
+        )
 
     async def run(
         self,

@@ -287,16 +287,17 @@ class PlanMaker:
         alike: dict[str, list[str]] = {}
         for name in stopping:
             seen = self._seen(name)
+            serving = "degraded, it may serve nothing" if seen and seen.state is EngineState.DEGRADED else "serving"
             if name in drained:
                 after = f"{self.drain_s:.0f} s after leaving the proxy are cut"
-                alike.setdefault(f"serving; requests that have not ended {after}", []).append(name)
+                alike.setdefault(f"{serving}; requests that have not ended {after}", []).append(name)
             elif seen is not None and _loads(seen):
                 phase = seen.phase or "phase unknown"
                 alike.setdefault(f"starting ({phase}); what is loaded is lost", []).append(name)
             elif seen is not None and seen.role == "service":
                 alike.setdefault("engines lose the service, and what it keeps", []).append(name)
             elif seen is not None and (seen.state in routing.SERVING or seen.phase == Phase.SERVING):
-                alike.setdefault("serving; requests there are aborted", []).append(name)
+                alike.setdefault(f"{serving}; requests there are aborted", []).append(name)
         for words, names in alike.items():
             for group in _by_stem(names):
                 yield f"{_names(group)}: {words}"
