@@ -159,7 +159,8 @@ def _spanning(rank: Rank, group: Group) -> dict[str, JsonValue]:
     """Flags that make one engine of processes on several nodes; its workers meet by torch.distributed, not by Ray.
 
     vLLM 0.21 engine/arg_utils.py and v1/executor/multiproc_executor.py: `--nnodes` counts the nodes of all data-parallel ranks,
-    and so does the node rank; a part above its engine's first starts workers only.
+    and so does the node rank; a part above its engine's first starts workers only. `--distributed-executor-backend mp` is the
+    default outside Ray.
     """
     return {
         "nnodes": group.nodes,

@@ -117,6 +117,12 @@ def _spanning(scene: Scene) -> Iterator[Hit]:
         if group.data_parallel.per_node > 1:
             message = f"{name}: {group.data_parallel.per_node} ranks a node, and each engine takes {span} nodes"
             yield Hit(message, scene.at(name, "data_parallel", "per_node"))
+        if group.data_parallel.size > 1 and scene.layout.hardware.devices:
+            message = (
+                f"{name}: of {group.data_parallel.size} engines over {span} nodes each, vllm-ascend lets only the first start: "
+                "all bind the address of the group's first node (its patched executor, read on main 182b75ea)"
+            )
+            yield Hit(message, here, Severity.WARNING)
         if group.data_parallel.balance == "hybrid":
             yield Hit(f"{name}: hybrid balance serves on every node", scene.at(name, "data_parallel", "balance"))
 

@@ -11,6 +11,7 @@ from console.commands.serve import proxy_command, serve_command
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment, Rank, engine_words, whole_engine
 from console.model.errors import UsageError
+from console.model.findings import Severity
 from console.model.layout import Layout
 from console.rules import check
 from console.rules.ports import port_map
@@ -89,7 +90,9 @@ def test_data_parallel_ranks_of_two_nodes_each_count_the_nodes_of_the_whole_grou
     assert {each["--data-parallel-size-local"] for each in flags} == {"1"}
     assert {each["--pipeline-parallel-size"] for each in flags} == {"2"}
     assert [each.id for each in rank_targets(deployment)] == ["mixed-0", "mixed-1"]
-    assert not _hits(layout).keys() & {"R1", "R2", "R27"}
+    assert not _hits(layout).keys() & {"R1", "R2"}
+    (warned,) = [each for each in check(deployment) if each.rule == "R27"]
+    assert (warned.severity, "vllm-ascend lets only the first start" in warned.message) == (Severity.WARNING, True)
 
 
 def test_with_external_balance_the_first_part_of_each_engine_serves() -> None:
