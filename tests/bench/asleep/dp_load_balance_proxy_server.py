@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 os.environ.setdefault("DSV4_DEMO_DIR", os.getcwd())
+os.environ.setdefault("DSV4_DEMO_ADDRESS", sys.argv[sys.argv.index("--dp-hosts") + 1])
 
 from console.demo import proxy
 from console.demo.tools.node import this_node
