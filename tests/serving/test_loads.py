@@ -134,24 +134,38 @@ def test_a_hang_makes_a_ready_engine_degraded_and_says_so_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "aicore", "moved", "named"),
+    ("answer", "aicore", "named"),
     [
-        (HttpAnswer(0, b"", 30.0, "no answer in 30 s"), None, None, True),
-        (HttpAnswer(0, b"", 30.0, "no answer in 30 s"), 3, 99.0, True),
-        (HttpAnswer(0, b"", 30.0, "no answer in 30 s"), 80, None, False),
-        (HttpAnswer(0, b"", 30.0, "no answer in 30 s"), 0, 101.0, False),
-        (HttpAnswer(0, b"", 0.1, "refused"), 0, None, False),
-        (HttpAnswer(404, b"no such model", 30.0), 0, None, False),
+        (HttpAnswer(0, b"", 30.0, "no answer in 30 s"), None, True),
+        (HttpAnswer(0, b"", 30.0, "no answer in 30 s"), 3, True),
+        (HttpAnswer(0, b"", 30.0, "no answer in 30 s"), 80, False),
+        (HttpAnswer(0, b"", 0.1, "refused"), 0, False),
+        (HttpAnswer(404, b"no such model", 30.0), 0, False),
     ],
-    ids=["nothing known", "rests", "computes", "others are served", "refused", "answered late"],
+    ids=["nothing known", "rests", "computes", "refused", "answered late"],
 )
-def test_no_answer_is_a_hang_only_where_nothing_moves(
-    answer: HttpAnswer, aicore: int | None, moved: float | None, named: bool
-) -> None:
+def test_no_answer_is_a_hang_only_where_nothing_computes(answer: HttpAnswer, aicore: int | None, named: bool) -> None:
     record = RunRecord(RunKey("x", "e", "r"))
     record.rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
-    record.metrics.moved_at = moved
-    assert unanswered(record, answer, aicore, 100.0, 30.0) is named
+    assert unanswered(record, answer, aicore, 30.0) is named
+
+
+def test_tokens_moved_after_the_scrape_before_the_one_that_shows_it_whenever_that_was() -> None:
+    record = scraped((100.0, page("0", 0, 10)), (110.0, page("0", 0, 60)), (120.0, page("0", 0, 60)))
+    assert (record.metrics.moved_at, record.served_at) == (110.0, 100.0)
+    record.works = Rung("works", Grade.OK, "4 tokens in 9 ms", 105.0)
+    assert record.served_at == 105.0
+    assert record.metrics.rests
+    assert record.metrics.moves("0", 105.0)
+    assert not record.metrics.moves("0", 111.0)
+
+
+def test_a_rank_is_not_said_to_move_tokens_by_those_of_its_peer() -> None:
+    both = (100.0, page("0", 0, 10) + page("1", 0, 10)), (110.0, page("0", 0, 60) + page("1", 0, 10))
+    record = scraped(*both)
+    assert record.metrics.moves("0", 105.0)
+    assert not record.metrics.moves("1", 105.0)
+    assert record.metrics.moves("7", 105.0), "a server that calls its only rank otherwise"
 
 
 GOOD = json.dumps({"choices": [{"text": "a"}]}).encode()

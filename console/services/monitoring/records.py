@@ -108,8 +108,25 @@ class MetricsRecord:
     history: dict[str, deque[float | None]] = field(default_factory=dict)
     stalled_since: dict[str, float] = field(default_factory=dict)
     """Label -> since when it has had running requests and moved no token."""
-    moved_at: float | None = None
-    """When tokens were last seen to move."""
+    moved: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Label -> the two scrapes between which it moved tokens last: it did so after the first, whenever that was."""
+    rested_at: float | None = None
+    """Until when it had moved tokens when it was last found to rest."""
+
+    @property
+    def moved_at(self) -> float | None:
+        """When tokens were last seen to have moved."""
+        return max((at for _, at in self.moved.values()), default=None)
+
+    @property
+    def rests(self) -> bool:
+        """Whether the newest scrape shows no token though one before it did."""
+        return self.scrape is not None and self.moved_at is not None and self.scrape.at > self.moved_at
+
+    def moves(self, label: str, since: float) -> bool:
+        """Whether a rank was seen to have moved tokens since; every rank counts where `label` is not known."""
+        own = [self.moved[label]] if label in self.moved else []
+        return any(at >= since for _, at in (own if label in self.loads else self.moved.values()))
 
     def keep(self, scrape: Scrape, loads: Mapping[str, Load]) -> None:
         """Take a scrape that could be read, and the loads since the one before it."""
@@ -118,8 +135,8 @@ class MetricsRecord:
         for label, load in loads.items():
             self.history.setdefault(label, deque(maxlen=HISTORY)).append(load.generation_tokens_s)
             moved = (load.generation_tokens_s or 0.0) + (load.prompt_tokens_s or 0.0) > 0
-            if moved:
-                self.moved_at = scrape.at
+            if moved and before is not None:
+                self.moved[label] = before.at, scrape.at
             if before is None or load.generation_tokens_s is None or moved or not load.running:
                 self.stalled_since.pop(label, None)
             else:
@@ -165,9 +182,10 @@ class RunRecord:
 
     @property
     def served_at(self) -> float | None:
-        """When it was last seen to serve: it moved tokens, or answered a test request; None when never."""
-        answered = self.works.at if self.works is not None and self.works.grade is Grade.OK else None
-        return max((at for at in (answered, self.metrics.moved_at) if at is not None), default=None)
+        """Since when it is known to have served last: it moved tokens after that, or answered a test request; None when never."""
+        answered = [self.works.at] if self.works is not None and self.works.grade is Grade.OK else []
+        moved = (begin for begin, _ in self.metrics.moved.values())
+        return max((at for at in (*answered, *moved) if at is not None), default=None)
 
     @property
     def answering(self) -> bool:

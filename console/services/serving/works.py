@@ -33,6 +33,10 @@ RESTING_PERCENT = 10
 """AICore use below which an NPU computes nothing for requests."""
 STATISTICS_S = 25.0
 """A statistics line older than this (vLLM 0.21 writes one every 10 s) says nothing about now."""
+SEEN_AFTER = 1.5
+"""So many cadences of the metrics after it moved a token a rank that moves some is seen to do so."""
+COUNTED_S = 5.0
+"""A request that was sent so long ago is counted by its engine."""
 BEHIND = "is ready behind it"
 NOT_ASKED = "not asked yet since engines are ready behind it"
 
@@ -82,6 +86,8 @@ class WorksWatch:
         learnt.hang = Rung("works", Grade.FAIL, words, now) if words else None
         if engine.role == "proxy":
             self._look_behind(key)
+        elif self._fell_still(learnt):
+            self._rounds.sooner(key, 0.0)
         due = self._rounds.due(key, self._cadences.works_first_s)
         link = self._rounds.link(engine.node)
         if learnt.answering and due and link is not None and not words:
@@ -94,6 +100,18 @@ class WorksWatch:
                 self._monitor.touch()
             else:
                 self._rounds.ask(key, self._try_proxy(engine, key, learnt, link))
+
+    def _fell_still(self, learnt: RunRecord) -> bool:
+        """Whether others' requests moved tokens and none moves any more: they are answered, or an engine hangs.
+
+        A worker that froze shows in no metric, so that is asked at once. What our own question moved says nothing.
+        """
+        metrics = learnt.metrics
+        if not metrics.rests or metrics.rested_at == metrics.moved_at:
+            return False
+        metrics.rested_at = moved = metrics.moved_at
+        answered = learnt.works.at if learnt.works is not None else None
+        return moved is not None and moved - (answered or 0.0) > SEEN_AFTER * self._cadences.metrics_s
 
     def _look_behind(self, key: RunKey) -> None:
         """What others answered proves nothing of those that are ready now."""
@@ -169,20 +187,22 @@ class WorksWatch:
         if barred(answer):
             self._failures.pop(failed, None)
             return Rung("works", Grade.SKIPPED, f"401: {WANTED}", now)
-        moved = learnt.metrics.moved_at
-        if not answer.status and answer.took_s >= limit and moved is not None and moved > asked:
+        label = target.id.rpartition("-")[2]
+        moves = learnt.metrics.moves(label, now - SEEN_AFTER * self._cadences.metrics_s)
+        if not answer.status and answer.took_s >= limit and moves:
             self._failures.pop(failed, None)
-            return Rung("works", Grade.OK, f"requests move tokens, seen {max(0.0, now - moved):.0f} s ago", now)
+            return Rung("works", Grade.OK, "late: requests of others move tokens", now)
         wrong = trial_fault(answer) or odd
         if not wrong:
             self._failures.pop(failed, None)
             return Rung("works", Grade.OK, f"{name}{TOKENS} tokens in {answer.took_s * 1000:.0f} ms", now)
         self._failures[failed] += 1
-        if self._failures[failed] < 2:
-            return Rung("works", Grade.UNKNOWN, f"{name}{wrong}; asking once more", now)
         process = self._monitor.snapshot.engines.get(target.process)
         aicore = self._aicore(process) if process else None
-        if unanswered(learnt, answer, aicore, asked, limit):
+        hangs = not moves and unanswered(learnt, answer, aicore, limit)
+        if self._failures[failed] < 2 and not (hangs and forgotten(learnt, label, asked)):
+            return Rung("works", Grade.UNKNOWN, f"{name}{wrong}; asking once more", now)
+        if hangs:
             return Rung("works", Grade.FAIL, f"hangs: {name}{wrong} to {TOKENS} tokens, while /health says 200", now)
         return Rung("works", Grade.FAIL, name + wrong, now)
 
@@ -250,15 +270,28 @@ class WorksWatch:
         return max(known, default=None)
 
 
-def unanswered(learnt: RunRecord, answer: HttpAnswer, aicore: int | None, asked: float, limit_s: float) -> bool:
-    """Whether a completion got no answer though nothing else was served or computed meanwhile: a queue would move.
+def unanswered(learnt: RunRecord, answer: HttpAnswer, aicore: int | None, limit_s: float) -> bool:
+    """Whether a completion got no answer though nothing was computed meanwhile: a queue would move.
 
     A frozen worker shows in no metric (vLLM 0.21 counts its requests neither as running nor as waiting).
     """
-    if answer.status or answer.took_s < limit_s or not learnt.answering:
-        return False
-    moved = learnt.metrics.moved_at
-    return (moved is None or moved <= asked) and (aicore is None or aicore < RESTING_PERCENT)
+    return (
+        not answer.status
+        and answer.took_s >= limit_s
+        and learnt.answering
+        and (aicore is None or aicore < RESTING_PERCENT)
+    )
+
+
+def forgotten(learnt: RunRecord, label: str, asked: float) -> bool:
+    """Whether a rank that served before counts no request at all while one waits for it: one try is enough then.
+
+    The first request of a run may be compiled for, which takes longer than any wait.
+    """
+    scrape, loads = learnt.metrics.scrape, learnt.metrics.loads
+    mine = [loads[label]] if label in loads else [*loads.values()]
+    told = bool(mine) and scrape is not None and scrape.at >= asked + COUNTED_S
+    return told and learnt.served_at is not None and all(each.running == each.waiting == 0 for each in mine)
 
 
 def hang_words(learnt: RunRecord, aicore: int | None, now: float, cadences: Cadences) -> str:
@@ -277,4 +310,5 @@ def hang_words(learnt: RunRecord, aicore: int | None, now: float, cadences: Cade
     if silent < (cadences.hang_s if resting else cadences.hang_busy_s):
         return ""
     npu = "AICore unknown" if aicore is None else f"AICore {aicore} %"
-    return f"hangs: {running} requests run and no token came for {silent:.0f} s ({npu}), while /health says 200"
+    many = "1 request runs" if running == 1 else f"{running} requests run"
+    return f"hangs: {many} and no token came for {silent:.0f} s ({npu}), while /health says 200"
