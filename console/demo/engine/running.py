@@ -34,6 +34,8 @@ class Running:
         self._busy_until = 0.0
         self._shown_busy = False
         self._next_look = 0.0
+        self._complaint_at: float | None = None
+        """When it says next that its workers do not answer; None while they do."""
 
     def run(self) -> int:
         """Serve until TERM (0) or a fatal error (1)."""
@@ -169,13 +171,27 @@ class Running:
             }
             return
         if self._frozen():
+            self._complain(now)
             return  # the step never comes back, and no statistics with it
+        self._complaint_at = None
         if self._seat.lost is not None:
             self._lose_peer()
         outputs = self._scheduler.step(now)
         self._stats = self._scheduler.stats()
         self._send(outputs)
         self._busy_until = now + 1.0
+
+    def _complain(self, now: float) -> None:
+        """Once a minute, as vLLM 0.21 does while it waits for its workers."""
+        minute = self._seat.node.seconds(60.0)
+        if self._complaint_at is not None and now >= self._complaint_at:
+            text = (
+                "No available shared memory broadcast block found in 60 seconds. This typically happens when some processes are "
+                "hanging or doing some time-consuming work (e.g. compilation, weight/kv cache quantization)."
+            )
+            self._seat.log.info("shm_broadcast.py:681", text)
+        if self._complaint_at is None or now >= self._complaint_at:
+            self._complaint_at = now + minute
 
     def _lose_peer(self) -> NoReturn:
         """A step fails because a rank of the group is gone."""
