@@ -83,8 +83,8 @@ class Seen:
         """The first cause now."""
         return next((each for each in self.session.snapshot.diagnoses if each.first), None)
 
-    def look(self) -> None:
-        """Take the picture of now."""
+    def look(self) -> bool:
+        """Take the picture of now; False, so that it can stand in a condition."""
         now, snapshot = time.monotonic() - self.begun, self.session.snapshot
         for each in snapshot.engines.values():
             seen = self.states.setdefault(each.id, [])
@@ -96,11 +96,13 @@ class Seen:
         first = self.first
         if first is not None and (not self.named or self.named[-1][1:] != (first.engine, first.signature)):
             self.named.append((now, first.engine, first.signature))
+        return False
 
-    def is_named(self, engine: str, wanted: tuple[str, ...]) -> bool:
+    def is_named(self, wanted: Planted | Start) -> bool:
         """Whether the right failure of the right rank is the first cause."""
         self.look()
-        return self.first is not None and self.first.engine == engine and self.first.signature in wanted
+        right = self.first is not None and (wanted.anywhere or self.first.engine == wanted.engine)
+        return right and self.first is not None and self.first.signature in wanted.first
 
     def tell(self, what: str, ok: bool) -> None:
         """Print it."""
@@ -126,10 +128,10 @@ async def plant(session: Session, planted: Planted, traffic: Traffic) -> bool:
     victim = pids(main, planted.process)[0] if planted.process else main
     seen = Seen(session)
     os.kill(victim, planted.blow)
-    await _within(lambda: seen.is_named(planted.engine, planted.first), NAMED_S)
-    await _within(lambda: seen.is_named("", ()) or _over(session), SETTLE_S)
+    await _within(lambda: seen.is_named(planted), NAMED_S)
+    await _within(lambda: seen.look() or _over(session), SETTLE_S)
     service = session.snapshot.service
-    ok = seen.is_named(planted.engine, planted.first) and all(engine == planted.engine for _, engine, _ in seen.named)
+    ok = seen.is_named(planted) and (planted.anywhere or all(engine == planted.engine for _, engine, _ in seen.named))
     ok = ok and service is not None and service.state in planted.verdict
     seen.tell(str(planted), ok)
     if planted.blow is signal.SIGSTOP:
@@ -208,10 +210,10 @@ async def begin(lab: RealLab, start: Start) -> bool:
                 await _within(lambda: wanted in lab.log(start.engine) or going.done(), READY_S)
                 seen.begun = time.monotonic()
             if start.first:
-                await _within(lambda: seen.is_named(start.engine, start.first), NAMED_S)
+                await _within(lambda: seen.is_named(start), NAMED_S)
                 early = not going.done()
             said = await going
-            ok = not start.first or seen.is_named(start.engine, start.first)
+            ok = not start.first or seen.is_named(start)
             ok = ok and all(each.format(pid=pid) in said for each in start.says)
             seen.tell(f"{start} (pid {pid})" if pid else str(start), ok)
             if start.first:

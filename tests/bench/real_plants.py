@@ -24,6 +24,8 @@ class Planted:
     """Signatures of which one must be the first cause."""
     verdict: tuple[str, ...] = ("DOWN",)
     """States of which the service must be in one at the end."""
+    anywhere: bool = False
+    """Whether nothing tells which rank of the group it is, so that any of them is right."""
 
     def __str__(self) -> str:
         blow = "sleep" if self.blow is SLEEP else self.blow.name[3:]
@@ -43,6 +45,8 @@ class Start:
     """What the command `start` must say; `{pid}` is the holder of the port."""
     log: str = ""
     """The line of the engine's log by which the failure could be told; the time counts from it."""
+    anywhere: bool = False
+    """Whether it is wrong on every rank alike."""
     holder: str = ""
     """When a stranger takes the port: `before` the start, or `late`, once the ports were looked at."""
     load: int = 0
@@ -52,8 +56,10 @@ class Start:
         return self.name
 
 
-def _late(engine: str, process: str, blow: signal.Signals, first: str, *verdict: str) -> Planted:
-    return Planted(engine, process, blow, (first,), verdict or ("DOWN",))
+def _late(
+    engine: str, process: str, blow: signal.Signals, first: str, *verdict: str, anywhere: bool = False
+) -> Planted:
+    return Planted(engine, process, blow, (first,), verdict or ("DOWN",), anywhere)
 
 
 MODES: Mapping[str, tuple[Planted, ...]] = {
@@ -71,7 +77,7 @@ MODES: Mapping[str, tuple[Planted, ...]] = {
         _late("whole-0", "EngineCore", signal.SIGKILL, "F1"),
         _late("whole-1", "Worker", signal.SIGKILL, "F2"),
         _late("whole-1", "", signal.SIGKILL, "F10", "PART"),
-        _late("whole-1", "EngineCore", SLEEP, "S1"),
+        _late("whole-1", "EngineCore", SLEEP, "S1", anywhere=True),
     ),
     "external": (
         _late("whole-1", "Worker", signal.SIGSTOP, "S1"),
@@ -102,7 +108,7 @@ STARTS: Mapping[str, tuple[Start, ...]] = {
         Start(
             "an interface that is none",
             ("B11",),
-            engine="whole-1",
+            anywhere=True,
             env={"GLOO_SOCKET_IFNAME": "nope0"},
             log="nable to find",
         ),

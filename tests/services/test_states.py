@@ -421,6 +421,18 @@ def test_a_rank_that_hangs_holds_its_group_up() -> None:
     assert [shown[name] for name in ("decode-1", "decode-2", "prefill-0")] == [*engines.values()][1:]
 
 
+def test_nobody_is_blamed_for_a_hang_of_which_only_the_metrics_tell() -> None:
+    """The rank that counts a request may itself wait for a peer that sleeps: vLLM 0.21 with internal balance on the CPU."""
+    hung = "hangs: 1 request runs and no token came for 34 s (AICore unknown), while /health says 200"
+    engines = {
+        each.id: each
+        for each in (_engine("mixed-0", EngineState.DEGRADED, hung), _engine("mixed-1", EngineState.READY))
+    }
+    shown = condemn(engines, {})["mixed-1"]
+    assert (shown.state, shown.after) == (EngineState.DEGRADED, "mixed-0")
+    assert shown.cause == f"its group hangs, seen at mixed-0 on n0: {hung.removeprefix('hangs: ')}"
+
+
 def test_the_server_of_a_group_vouches_for_headless_ranks_that_were_told_to_be_quiet() -> None:
     head = EngineSnapshot("mixed-0", "p0", "mixed", "mixed", EngineState.READY)
     quiet, heard, other = (

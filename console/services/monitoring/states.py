@@ -312,13 +312,18 @@ def vouched_for(engines: Mapping[str, EngineSnapshot], quiet: Container[str]) ->
 
 
 def _held_up(members: Sequence[EngineSnapshot]) -> dict[str, EngineSnapshot]:
-    """The ranks of a group of which one hangs: each step of the others waits for it."""
+    """The ranks of a group of which one hangs: each step of the others waits for it.
+
+    Which one does is known where processes were stopped. Elsewhere the one that shows it may itself wait for another.
+    """
     hung = next(
         (each for each in members if each.state is EngineState.DEGRADED and each.cause.startswith("hangs: ")), None
     )
     if hung is None:
         return {}
-    cause = f"waits for {hung.id} on {hung.node}, which {hung.cause}"
+    where, how = f"{hung.id} on {hung.node}", hung.cause.removeprefix("hangs: ")
+    known = "stopped by a signal" in how
+    cause = f"waits for {where}, which {hung.cause}" if known else f"its group hangs, seen at {where}: {how}"
     ready = [each for each in members if each.state is EngineState.READY]
     return {each.id: replace(each, state=EngineState.DEGRADED, cause=cause, after=hung.id) for each in ready}
 
