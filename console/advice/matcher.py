@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from console.advice.signatures import Signature, waiting_words
 from console.probes.log_line import process_of, text_of
@@ -61,6 +61,8 @@ class Hit:
     """When it arrived, the caller's clock."""
     process: str = ""
     count: int = 1
+    last: tuple[str, float] = ("", 0.0)
+    """Of the last such line: its stamp as written, and when it arrived."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class _Progress:
     rows: dict[str, tuple[Hit, int]] = field(default_factory=dict)
     """Engine, where the line names one of several → first line and length of its row."""
     count: int = 0
+    last: tuple[str, float] = ("", 0.0)
     also: set[str] = field(default_factory=set)
     void: bool = False
     """Whether something was seen that brings it about."""
@@ -176,6 +179,8 @@ class Matcher:
                 continue
             state = self._states[signature.id]
             state.count += 1
+            if signature.lasts_s is not None:
+                state.last = written(raw), at
             if state.first is None:
                 engine = _engine(signature, text)
                 time = written(raw) or before(block, start) or self._earlier(at)
@@ -238,7 +243,7 @@ class Matcher:
         if signature.silence_s is not None:
             return None
         first = state.first
-        return Hit(signature, first.text, first.offset, first.time, first.at, first.process, state.count)
+        return replace(first, count=state.count, last=state.last)
 
 
 def _engine(signature: Signature, text: str) -> str:

@@ -38,6 +38,7 @@ class Signature:
     unless: tuple[str, ...] = ()
     repeat: int = 1
     silence_s: float | None = None
+    lasts_s: float | None = None
     waits: tuple[str, ...] = ()
     fact: str = ""
     info: bool = False
@@ -73,6 +74,7 @@ class _Entry(BaseModel):
     unless: tuple[str, ...] = ()
     repeat: int = Field(default=1, ge=1)
     silence_s: float | None = Field(default=None, gt=0)
+    lasts_s: float | None = Field(default=None, gt=0)
     waits: tuple[str, ...] = ()
     fact: str = ""
     info: bool = False

@@ -64,6 +64,13 @@ def _is_read(engine: EngineSnapshot) -> bool:
     return engine.state not in _UNREAD and (engine.state is not EngineState.STOPPING or engine.asked is None)
 
 
+def _lasts(hit: Hit, clock: Clock | None, now: float) -> bool:
+    """Whether it still holds: what is repeated for as long as it does is over once it was not repeated."""
+    stamp, arrived = hit.last
+    written_at = clock.read(stamp) if clock is not None and stamp else None
+    return hit.signature.lasts_s is None or now - (written_at or arrived) < hit.signature.lasts_s
+
+
 def relevant_hits(hits: Iterable[Hit], said: LogState, *, unhurt: bool) -> tuple[Hit, ...]:
     """Those of a log's hits that explain how its engine is now.
 
@@ -231,7 +238,8 @@ class DiagnosisWatch:
             if reader.clock is not None:
                 reader.clock.ahead_s = self._monitor.nodes[engine.node].clock_offset_s or 0.0
             learnt = self._monitor.learnt(key)
-            hits = (*reader.matcher.hits, *reader.matcher.silent(now))
+            known = (hit for hit in reader.matcher.hits if _lasts(hit, reader.clock, now))
+            hits = (*known, *reader.matcher.silent(now))
             hits = relevant_hits(hits, learnt.log_state, unhurt=engine.state in _SERVING and not engine.cause)
             died_at = learnt.log_state.died_at
             learnt.died_at = reader.clock.read(died_at) if reader.clock is not None and died_at else None
