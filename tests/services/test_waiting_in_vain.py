@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
@@ -73,6 +75,37 @@ def test_one_that_still_starts_is_waited_for(monkeypatch: pytest.MonkeyPatch) ->
 def test_one_that_serves_badly_for_a_moment_is_waited_for() -> None:
     with pytest.raises(TimeoutError):
         waited((LAME, READY), [])
+
+
+async def test_who_took_the_port_of_an_engine_after_the_look_is_named_with_its_pid() -> None:
+    class HereLink:
+        """A node that is this machine."""
+
+        async def run_command(self, argv: tuple[str, ...], timeout_s: float) -> SimpleNamespace:
+            process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+            async with asyncio.timeout(timeout_s):
+                return SimpleNamespace(stdout=(await process.communicate())[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ended = replace(LAME, state=EngineState.FAILED, cause="OSError: [Errno 98] Address already in use")
+        rank = SimpleNamespace(id="mixed-0", node="n0", port=port, address="127.0.0.1")
+        taken = replace(NAME, signature="A11", severity="fatal", title="a port is taken")
+        picture = ClusterSnapshot(0.0, "lab", "real", engines={"mixed-0": ended}, diagnoses=(taken,))
+        monitor = SimpleNamespace(
+            snapshot=picture,
+            nodes={"n0": SimpleNamespace(runs={}, unmanaged=())},
+            deployment=SimpleNamespace(name="real"),
+        )
+        plan = SimpleNamespace(launches=[SimpleNamespace(rank=rank)])
+        scope = SimpleNamespace(monitor=monitor, plan=plan, link_to=lambda _: HereLink())
+        awaited = RunsAwaited("mixed", (RunKey("real", "mixed-0", str(LAME.run)),))
+        told = await Launching(cast(Scope, scope))._with_holder(ConsoleError("mixed-0 failed"), awaited)
+        assert str(told).startswith(
+            f"mixed-0 failed; port {port} (mixed-0) already has a listener: pid {os.getpid()} of "
+        )
+        assert told.hint.endswith(f"stop pid {os.getpid()}, or use another port")
+    assert str(await Launching(cast(Scope, scope))._with_holder(ConsoleError("x"), awaited)) == "x", "it is gone"
 
 
 def test_trouble_without_a_known_failure_is_told_as_it_is() -> None:

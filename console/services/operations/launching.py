@@ -13,9 +13,8 @@ from console.model.plan import Step
 from console.model.run import RunState
 from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, EventLevel, LinkState
 from console.probes.checks_weights import SHARED_TYPES
-from console.probes.listeners import listeners_probe, listens, parse_listeners
 from console.services.monitoring.silence import slowest
-from console.services.operations.port_holders import taken_words
+from console.services.operations.port_holders import held
 from console.services.operations.scope import Say, Scope
 from console.services.operations.step_text import run_data
 
@@ -27,6 +26,8 @@ DIAGNOSE_S = 2.0
 """How long after that a known failure is waited for; the matcher reads once a second."""
 LAME_S = 60.0
 """How long those that answer, but not as they should, may hold up a start: what they lack does not come by waiting."""
+PORT_TAKEN = "A11"
+"""The signature of Errno 98."""
 _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 
 
@@ -51,13 +52,9 @@ class Launching:
         ports = {rank.port: rank for rank in ranks if rank.port is not None}
         if not ports:
             return await self._preflight(step, say, "idle")
-        probe = listeners_probe()
-        sample = await link.run_command(probe.argv, probe.timeout_s)
-        found = parse_listeners(sample.stdout)
-        taken = {port: rank for port, rank in ports.items() if listens(found, rank.address, port)}
-        if taken:
-            monitor = self._scope.monitor
-            words, hint = await taken_words(link, monitor.nodes[step.node], monitor.deployment.name, taken, found)
+        monitor = self._scope.monitor
+        words, hint = await held(link, monitor.nodes[step.node], monitor.deployment.name, ports)
+        if words:
             raise ConsoleError(f"{step.node}: {words}", hint=hint)
         return await self._preflight(step, say, f"idle, {len(ports)} port{'' if len(ports) == 1 else 's'} free")
 
@@ -175,7 +172,7 @@ class Launching:
             if (end := _ended(mine, ())) is not None:
                 await self._scope.until(lambda: _explained(self._mine(awaited)), EXPLAIN_S)
                 await self._scope.until(lambda: _why(self._mine(awaited), self._diagnoses) is not None, DIAGNOSE_S)
-                raise _ended(self._mine(awaited), self._diagnoses) or end
+                raise await self._with_holder(_ended(self._mine(awaited), self._diagnoses) or end, awaited)
             ready = sum(each.state is EngineState.READY for each in mine)
             if ready == len(step.engines):
                 return f"{ready} ready after {time.monotonic() - began:.0f} s"
@@ -194,6 +191,21 @@ class Launching:
         raise ConsoleError(
             f"not ready after {READY_LIMIT_S:.0f} s; the engines are left running", hint="read their logs"
         )
+
+    async def _with_holder(self, end: ConsoleError, awaited: RunsAwaited) -> ConsoleError:
+        """The same with who holds the port that was taken from an engine after it was seen to be free."""
+        why = _why(self._mine(awaited), self._diagnoses)
+        of = {launch.rank.id: launch.rank for launch in self._scope.plan.launches}
+        rank = of.get(why.engine) if why is not None and why.signature == PORT_TAKEN else None
+        if rank is None or rank.port is None:
+            return end
+        monitor = self._scope.monitor
+        try:
+            link = self._scope.link_to(rank.node)
+            words, hint = await held(link, monitor.nodes[rank.node], monitor.deployment.name, {rank.port: rank})
+        except ConsoleError:  # it is said without: what took the port may be gone, the failure is not
+            return end
+        return ConsoleError(f"{end}; {words}", hint=hint) if words else end
 
     @property
     def _diagnoses(self) -> Sequence[Diagnosis]:

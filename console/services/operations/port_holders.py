@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from console.commands.masking import masked_text
 from console.model.deployment import Rank
 from console.model.run import RunVerdict
-from console.probes.listeners import Holder, Listener, holders_probe, listens_at, parse_holders
+from console.probes.listeners import (
+    Holder,
+    Listener,
+    holders_probe,
+    listeners_probe,
+    listens,
+    listens_at,
+    parse_holders,
+    parse_listeners,
+)
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
 from console.services.monitoring.records import NodeRecord
@@ -16,10 +25,18 @@ COMMAND_CELLS = 100
 _LIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
 
-async def taken_words(
+async def held(link: NodeLink, record: NodeRecord, deployment: str, ports: Mapping[int, Rank]) -> tuple[str, str]:
+    """(who listens on these ports, what to do), in words; empty where nobody does. Raises what the link raises."""
+    probe = listeners_probe()
+    found = parse_listeners((await link.run_command(probe.argv, probe.timeout_s)).stdout)
+    taken = {port: rank for port, rank in ports.items() if listens(found, rank.address, port)}
+    return await _taken_words(link, record, deployment, taken, found) if taken else ("", "")
+
+
+async def _taken_words(
     link: NodeLink, record: NodeRecord, deployment: str, taken: Mapping[int, Rank], found: Sequence[Listener]
 ) -> tuple[str, str]:
-    """(who holds each of the taken ports, what to do), in words. Raises what the link raises."""
+    """(who holds each of the taken ports, what to do), in words."""
     sockets = {port: [each for each in found if listens_at(each, rank.address, port)] for port, rank in taken.items()}
     probe = holders_probe([each.inode for several in sockets.values() for each in several])
     holders = parse_holders((await link.run_command(probe.argv, probe.timeout_s)).stdout)
