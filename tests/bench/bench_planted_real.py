@@ -38,8 +38,8 @@ LISTEN = (
 
 
 @contextlib.asynccontextmanager
-async def watched(lab: RealLab) -> AsyncIterator[Session]:
-    """A session as the screen has it, with the cadences that operators have."""
+async def watched(lab: RealLab, state: str = "watching") -> AsyncIterator[Session]:
+    """A session as the screen has it, with the cadences that operators have and a state directory of that name."""
     parser = argparse.ArgumentParser()
     add_cluster_options(parser)
     words = ["--cluster", str(lab.file), "--layout", str(lab.layout)]
@@ -48,7 +48,7 @@ async def watched(lab: RealLab) -> AsyncIterator[Session]:
         deployment.cluster,
         deployment.layout,
         deployment.assignment,
-        state_dir=lab.state / "watching",
+        state_dir=lab.state / state,
         cadences=Cadences(),
     )
     await session.open()

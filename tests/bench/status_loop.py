@@ -117,7 +117,7 @@ async def loop_real(times: int, place: Path, state: Path) -> list[str]:
     with real_lab(state / "lab", place, "internal") as lab:
         said = await asyncio.to_thread(lab.run, "start", "--yes", "--override", "13")
         assert not said.startswith("[exit"), said
-        async with watched(lab) as session:
+        async with watched(lab, "dsv4-console") as session:
             assert await until(session, lambda: _serves(session.snapshot), READY_S), session.snapshot.service
             words = ["-c", str(lab.file), "--layout", str(lab.layout)]
             found = await beside(session, words, range(1, times // 2 + 1), lab.state)
