@@ -306,7 +306,7 @@ def _link_files(answer: Answer, wanted: Wanted) -> Judgement:
     needed, lines = kind_of(wanted.hardware).link_files, answer.lines
     if "== end" not in lines:
         return unknown("no list of the files")
-    lacking = [each for each in needed if each not in lines]
+    lacking = [each for each in needed if not any(line.endswith(each) for line in lines)]
     return failed("missing " + ", ".join(lacking)) if lacking else passed(f"{len(needed)} there")
 
 

@@ -31,8 +31,15 @@ ENV = {
     "TOKENIZERS_PARALLELISM": "false",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
-SIZES = {"internal": (2, 2, "internal"), "external": (2, 2, "external"), "nic": (2, 2, "external")}
-"""Mode → nodes, data-parallel size, balance; one node and one rank for every other mode."""
+SIZES = {
+    "internal": (2, 2, "internal"),
+    "external": (2, 2, "external"),
+    "nic": (2, 2, "external"),
+    "spanned": (2, 1, "internal"),
+}
+"""Mode → nodes, data-parallel size, balance; one node and one rank for every other mode. `spanned` is one engine over both."""
+SERVICE = {"command": ["python3", "-m", "http.server", "9500", "--bind", "{address}"], "node": "whole/1", "port": 9500}
+"""A service beside the engine of `spanned`: any server with a page will do."""
 PROXY_PORT = 8390
 ASLEEP = Path(__file__).parent / "asleep"
 
@@ -42,7 +49,8 @@ def layout(
 ) -> dict[str, object]:
     """The layout of a mode; `args` are further arguments of `vllm serve`, `env` further variables."""
     nodes, size, balance = SIZES.get(mode, (1, 1, "internal"))
-    model = place / ("tiny" if nodes == 1 else "tinymoe")
+    model = place / ("tiny" if size == 1 else "tinymoe")
+    spans = nodes if size == 1 else 1
     proxy = {"kind": "dp", "port": PROXY_PORT, "script": str(place_of_proxy())}
     return {
         "name": "real",
@@ -55,12 +63,14 @@ def layout(
             "whole": {
                 "role": "mixed",
                 "nodes": nodes,
-                "tensor_parallel": 1,
+                "nodes_per_engine": spans,
+                "tensor_parallel": spans,
                 "data_parallel": {"size": size, "per_node": 1, "balance": balance, "rpc_port": 12321},
                 "port": PORT,
             }
         },
         **({"proxy": proxy} if mode == "proxied" else {}),
+        **({"services": {"pages": {**SERVICE, "health": {"path": "/"}}}} if mode == "spanned" else {}),
         "assign": {"whole": list(NAMES[:nodes])},
     }
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+from dataclasses import replace
 
 import pytest
 
+from console.demo.tools.npu_tables import Chip, Row, summary_950
 from tests.demo.bench import Bench
+from tests.probes.captures import HERE
 from tests.shared import SHARED, needs_shared
 
 CAPTURES = [
@@ -71,3 +74,10 @@ def test_a_card_that_is_not_there(bench: Bench) -> None:
     done = bench.run(0, "npu-smi", "info", "-t", "usages", "-i", "8")
     assert done.returncode == 1
     assert done.stdout.startswith("Invalid card id.\nError parameter of -i\n")
+
+
+def test_the_950_is_drawn_by_the_table_that_was_seen() -> None:
+    first = Chip(0, 0, 0, "Ascend950PR", "OK", 187.1, 46, "0000:01:00.0", 0, 6620, 131072, (Row(846718, "", 332),))
+    second = replace(first, card=1, device=1, power_w=197.9, temperature_c=48, bus="0000:11:00.0")
+    drawn = summary_950("25.7.rc1", (first, replace(second, hbm_used_mib=6056, processes=())))
+    assert drawn == (HERE / "npu" / "a5_info_25.7.rc1_950PR.txt").read_text()

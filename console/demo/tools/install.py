@@ -115,7 +115,7 @@ def install_tools(
     """Write the programs into `bin_dir` and their state folders into `node_dir`; returns the environment they
     need, PATH included.
 
-    `hardware` is `a2` or `a3` (16 devices) unless `devices` says otherwise; `address` is the node's own; `speed`
+    `hardware` is `a2`, `a3` (16 devices) or `a5` unless `devices` says otherwise; `address` is the node's own; `speed`
     divides every duration of a start;
     `driver` chooses the layout of `npu-smi` (25.x or 26.x); `release` and `vllm` are the versions the node says it has;
     `model` is where it has weights besides the usual ones.
@@ -133,10 +133,10 @@ def install_tools(
     python = _PYTHON.format(**places, python=sys.executable, stubs=stubs)
     for name in ("python", "python3"):
         _write_program(bin_dir / name, python)
-    count = {"a2": 8, "a3": 16}.get(hardware, 0) if devices is None else devices
+    count = {"a2": 8, "a3": 16, "a5": 8}.get(hardware, 0) if devices is None else devices
     for name, text in {**sysroot.PROGRAMS, "sh": sysroot.shell(model)}.items():
         _write_program(bin_dir / name, text)
-    sysroot.write(node_dir / "root", count, address, model)
+    sysroot.write(node_dir / "root", count, address, model, hardware)
     return {
         "PATH": f"{bin_dir}:{os.environ.get('PATH', os.defpath)}",
         "DSV4_DEMO_DIR": str(node_dir),

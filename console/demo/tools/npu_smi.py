@@ -13,12 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from console.demo.tools.node import HBM_MIB, DemoNode, Holding, holdings, this_node
-from console.demo.tools.npu_tables import Chip, Row, block, mapping, summary
+from console.demo.tools.npu_tables import Chip, Row, block, mapping, summary, summary_950
 
 _BUSES = {
     "a3": ("9D", "9F", "99", "9B", "95", "97", "91", "93", "8D", "8F", "89", "8B", "85", "87", "81", "83"),
     "a2": ("C1", "C2", "81", "82", "01", "02", "41", "42"),
+    "a5": ("01", "11", "21", "31", "41", "51", "61", "71"),
 }
+_NAMES = {"a3": "Ascend910", "a5": "Ascend950PR"}
+_IDLE_MIB = {"a5": 6050}
+_TOTAL_MIB = {"a5": 131072}
 _USAGE = "Usage: npu-smi info <watch|proc|-h|-m|-l|-t type> [Options...]\n"
 _STRANGER_MIB = 141
 """What every worker of a node also takes on the first chip."""
@@ -55,7 +59,8 @@ def _chip(node: DemoNode, device: int, held: Sequence[Holding], wrong: Faults) -
     mine = [holding for holding in held if device in holding.mib]
     busy = any(holding.busy for holding in mine)
     noise = random.Random(device * 7919 + int(time.time() / 3))  # steady within one look, alive over time
-    base = (3090 if chip == 0 else 2866) if node.hardware == "a3" else 3388
+    base = (3090 if chip == 0 else 2866) if node.hardware == "a3" else _IDLE_MIB.get(node.hardware, 3388)
+    total = _TOTAL_MIB.get(node.hardware, HBM_MIB)
     used = base + random.Random(device).randrange(25) + sum(holding.mib[device] for holding in mine)
     rows = [Row(holding.pid, holding.name, holding.mib[device]) for holding in mine]
     if device == 0 and len(held) > 1:
@@ -68,14 +73,14 @@ def _chip(node: DemoNode, device: int, held: Sequence[Holding], wrong: Faults) -
         card=card,
         chip=chip,
         device=device,
-        name="Ascend910" if node.hardware == "a3" else "910B3",
+        name=_NAMES.get(node.hardware, "910B3"),
         health=wrong.health.get(device, "OK"),
         power_w=power,
         temperature_c=(44 if busy else 37) + noise.randrange(4),
         bus=f"0000:{_BUSES[node.hardware][device]}:00.0",
         aicore_percent=noise.randrange(22, 71) if busy else 0,
-        hbm_used_mib=min(used, HBM_MIB),
-        hbm_total_mib=HBM_MIB,
+        hbm_used_mib=min(used, total),
+        hbm_total_mib=total,
         processes=tuple(rows),
     )
 
@@ -214,7 +219,7 @@ def answer(node: DemoNode, words: Sequence[str]) -> tuple[str, int]:
         return _USAGE, 0 if words[:1] in (["-h"], ["--help"]) else 1
     found = chips(node, wrong)
     if len(words) == 1:
-        return summary(node.driver, found), 0
+        return (summary_950 if node.hardware == "a5" else summary)(node.driver, found), 0
     if "-m" in words:
         return mapping(found, node.dies_per_card), 0
     if "-l" in words:

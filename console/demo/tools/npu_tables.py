@@ -89,6 +89,35 @@ def summary(driver: str, chips: Sequence[Chip]) -> str:
     return "\n".join((*_devices(frame, driver, chips), *_processes(frame, chips))) + "\n"
 
 
+def summary_950(driver: str, chips: Sequence[Chip]) -> str:
+    """The whole answer of `npu-smi info` on a 950, by the one table that was seen (25.7.rc1)."""
+
+    def rule(mark: str, *widths: int) -> str:
+        return "+" + "+".join(mark * width for width in widths) + "+"
+
+    wide, devices, processes = (97,), (8, 18, 15, 53), (27, 15, 53)
+    lines = [rule("-", *wide), f"| {f'npu-smi {driver}':<49}Version: {driver:<38}|", rule("-", *devices)]
+    lines += [
+        f"| NPU ID | Name             | Health        | {'Power(W)    Temp(C)           Hugepages-Usage(page)':<52}|"
+    ]
+    lines += [f"|        |                  | Bus-Id        | {'NPU Util(%) Memory-Usage(MB)  HBM-Usage(MB)':<52}|"]
+    lines.append(rule("=", *devices))
+    for chip in chips:
+        values = f"{chip.power_w or 0.0:<12.1f}{chip.temperature_c:<18}0     / 0"
+        lines.append(f"| {chip.card:<7}| {chip.name:<17}| {chip.health:<14}| {values:<52}|")
+        values = f"{chip.aicore_percent:<12}0    / 0          {chip.hbm_used_mib:<6}/ {chip.hbm_total_mib}"
+        lines += [f"| {'':<7}| {'':<17}| {chip.bus:<14}| {values:<52}|", rule("=", *devices)]
+    lines.append(rule("-", *processes))
+    lines.append(f"| {'NPU ID':<26}| {'Process id':<14}| {'Process name':<25}| {'Process memory(MB)':<25}|")
+    lines.append(rule("=", *processes))
+    for chip in chips:
+        rows = chip.processes[:PROCESS_ROWS]
+        lines += [f"| {chip.card:<26}| {row.pid:<14}| {'':<25}| {row.mib:<24}|" for row in rows]
+        lines += [] if rows else [f"| {f'No running processes found in NPU {chip.card}':<96}|"]
+        lines.append(rule("=", *processes))
+    return "\n".join(lines) + "\n"
+
+
 def _devices(frame: Frame, driver: str, chips: Sequence[Chip]) -> Iterator[str]:
     dies = any(chip.chip for chip in chips)
     title = f" npu-smi {driver}"

@@ -19,6 +19,11 @@ LED = (
     "/dev/davinci",
     "/dev/devmm_svm",
     "/dev/hisi_hdc",
+    "/dev/ummu",
+    "/dev/uburma",
+    "/lib/route.conf",
+    "/etc/hccl_rootinfo.json",
+    "/etc/hixlep",
     "/etc/hccn.conf",
     "/etc/ascend_install.info",
     "/usr/local/dcmi",
@@ -48,6 +53,14 @@ fi
 exec /bin/sh "${{words[@]}}"
 """
 
+_OF_950 = (
+    "dev/ummu",
+    "dev/uburma",
+    "lib/route.conf",
+    "etc/hccl_rootinfo.json",
+    "etc/hixlep/d2d.json",
+    "usr/bin/urma_admin",
+)
 PROGRAMS = {
     "ip": """#!/bin/sh
 case "$*" in
@@ -95,7 +108,7 @@ def shell(model: str = "") -> str:
     return _SH.format(leads=leads)
 
 
-def files(devices: int, address: str, model: str = "") -> dict[str, str]:
+def files(devices: int, address: str, model: str = "", hardware: str = "") -> dict[str, str]:
     """Path below the node's root → content, of a machine on which nothing is wrong; with weights at `model` too."""
     found = {
         "proc/sys/net/ipv4/ip_local_port_range": "61000 65535\n",
@@ -110,7 +123,7 @@ def files(devices: int, address: str, model: str = "") -> dict[str, str]:
     for place in dict.fromkeys((*(f"{WEIGHTS}/{each}" for each in MODELS), *([model.strip("/")] if model else []))):
         found.update({f"{place}/{name}": text for name, text in _weights().items()})
     if devices:
-        found |= _driver(devices, address)
+        found |= _driver(devices, address, hardware)
     return found
 
 
@@ -126,7 +139,7 @@ def _weights() -> dict[str, str]:
     }
 
 
-def _driver(devices: int, address: str) -> dict[str, str]:
+def _driver(devices: int, address: str, hardware: str) -> dict[str, str]:
     host = address.rpartition(".")[2]
     conf = "".join(f"address_{each}=29.1.{host}.{each + 10}\nnetmask_{each}=255.255.0.0\n" for each in range(devices))
     home = "/usr/local/Ascend/ascend-toolkit"
@@ -145,12 +158,13 @@ def _driver(devices: int, address: str) -> dict[str, str]:
         "etc/hccn.conf": conf,
         **{f"dev/davinci{each}": "" for each in range(devices)},
         **{f"dev/{each}": "" for each in ("davinci_manager", "devmm_svm", "hisi_hdc")},
+        **(dict.fromkeys(_OF_950, "") if hardware == "a5" else {}),
     }
 
 
-def write(root: Path, devices: int, address: str, model: str = "") -> None:
+def write(root: Path, devices: int, address: str, model: str = "", hardware: str = "") -> None:
     """Lay the files below a node's root; one that is there already is left as it is, with its planted fault."""
-    for name, text in files(devices, address, model).items():
+    for name, text in files(devices, address, model, hardware).items():
         path = root / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
