@@ -78,11 +78,14 @@ def of_the_dead(signature: Signature) -> Signature:
 def _of_rank(rank: str, serious: Sequence[Witness]) -> Witness:
     """What broke one rank: the first of its hits that no other explains, unless an exact one is of about its moment.
 
-    A wrapper only where nothing else is.
+    A wrapper only where nothing else is, or only echoes that its log has after it: the rank failed before it noticed its peers.
     """
     own = [each for each in serious if each.rank == rank]
     explained = {id for each in own for id in each.hit.signature.explains}
+    first = min(own, key=lambda each: each.hit.offset)
     causes = [each for each in own if not each.hit.signature.wrapper]
+    if first.hit.signature.wrapper and all(each.hit.signature.echo for each in causes):
+        return first
     causes = [each for each in causes if each.hit.signature.id not in explained] or causes
     if not causes:
         return own[0]

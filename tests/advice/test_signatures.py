@@ -57,6 +57,8 @@ SAMPLES: dict[str, str | list[str]] = {
     "A31": P + "ValueError: No common block size for 5. ",
     "A32": P + "RuntimeError: Cannot re-initialize NPU in forked subprocess. To use NPU with multiprocessing, you must use",
     "A33": [P + "WorkerProc failed to start.", P + "IndexError: list index out of range"],
+    "A34": [P + "WorkerProc failed to start.", P + "ValueError: profiling_chunk_config requires pipeline parallelism (pp > 1)."],
+    "A35": P + "zmq.error.ZMQError: Invalid argument (addr='tcp://10.0.0.2:65536')",
     "B1": P + "RuntimeError: EI0006: Getting socket times out. Reason: remote rank 5",
     "B2": P + "RuntimeError: EI0002: The notify wait timeout, the tag is allreduce",
     "B3": "[rank3]:[E1123 20:39:21 ProcessGroupHCCL.cpp:1] Watchdog caught collective operation timeout: WorkHCCL(SeqNum=9)",
