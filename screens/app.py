@@ -21,18 +21,18 @@ from textual.binding import Binding
 
 from console.model.errors import ConsoleError
 from screens.actions import BY_ID
+from screens.background_work import set_off
 from screens.driver import ConsoleDriver
-from screens.guard import BURST_S, TOO_FAST, KeyTimes
+from screens.key_map import Keys
 from screens.key_order import KeyOrder, Typed
-from screens.keys import Keys
-from screens.lines import Line, Pen, shown
-from screens.looks import LOOKS, Look
 from screens.main import MainScreen
-from screens.opening import Opening
-from screens.passing import Passing
+from screens.message_timeout import Passing
+from screens.paste_guard import BURST_S, TOO_FAST, KeyTimes
+from screens.startup import Opening
+from screens.styled_lines import Line, Pen, shown
 from screens.terminal import Terminal
+from screens.themes import LOOKS, Look
 from screens.widgets import LineWidget
-from screens.working import set_off
 
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
@@ -176,7 +176,7 @@ class ConsoleApp(App[int]):
         self._unsubscribe()
         if self.fleet is None:
             return
-        from screens.remembering import remember
+        from screens.remembered_settings import remember
 
         remember(self.main)
         for session in self.fleet.sessions:
@@ -263,7 +263,7 @@ class ConsoleApp(App[int]):
 
     async def ask_yes(self, title: Line, text: str) -> bool:
         """Ask something small: `y` says yes, everything else no."""
-        from screens.dialogs.asking import Asking
+        from screens.dialogs.confirm import Asking
 
         return await self.push_screen_wait(Asking(self.look, self.pen, self.keys, title=title, text=text)) is not None
 
@@ -325,7 +325,7 @@ async def _deliver(app: ConsoleApp, typed: Typed) -> None:
                 return
             dialog.heard(event)
         if app.main.greeted and event.key in screen.active_bindings:
-            from screens.greeting import welcome_is_over
+            from screens.welcome import welcome_is_over
 
             welcome_is_over(app.main)
     elif screen is app.main and isinstance(app.focused, LineWidget):

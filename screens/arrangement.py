@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from screens.tiny import LEAST_CELLS, LEAST_ROWS
+from screens.too_small import LEAST_CELLS, LEAST_ROWS
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from screens import remembering
-from screens.acting.board import BoardActs
-from screens.acting.command_line import CommandLine
-from screens.acting.editing import Editing
-from screens.acting.engines import EngineActs
-from screens.acting.evaluations import EvaluationActs
-from screens.acting.evidence import Evidence
-from screens.acting.live_changes import LiveChanges
-from screens.acting.log_actions import LogActions
-from screens.acting.lookup import Lookup
-from screens.acting.reloading import Reloading
-from screens.acting.replaying import Replaying
-from screens.acting.restart_policies import RestartPolicies
-from screens.acting.shells import Shells
-from screens.acting.status import StatusText
-from screens.acting.unmanaged import UnmanagedList
-from screens.acting.upgrading import LayoutUpgrade
-from screens.acting.upkeep import NodeUpkeep
-from screens.greeting import greet
+from screens import remembered_settings
+from screens.controllers.assignment_board import BoardActs
+from screens.controllers.command_line import CommandLine
+from screens.controllers.engine_actions import EngineActs
+from screens.controllers.evaluations import EvaluationActs
+from screens.controllers.file_editing import Editing
+from screens.controllers.file_reloading import Reloading
+from screens.controllers.layout_upgrade import LayoutUpgrade
+from screens.controllers.live_changes import LiveChanges
+from screens.controllers.log_actions import LogActions
+from screens.controllers.lookup import Lookup
+from screens.controllers.maintenance import NodeUpkeep
+from screens.controllers.replay_controls import Replaying
+from screens.controllers.restart_policies import RestartPolicies
+from screens.controllers.shells import Shells
+from screens.controllers.status_text import StatusText
+from screens.controllers.support_bundle import Evidence
+from screens.controllers.unmanaged_list import UnmanagedList
 from screens.panes.diagnosis import DiagnosisPane
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
 from screens.panes.roles import RolePane
 from screens.panes.table import PANES
 from screens.prompt import Prompt
+from screens.welcome import greet
 from screens.widgets import ListWidget
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _join_panes(screen: MainScreen) -> None:
 async def begin(screen: MainScreen) -> None:
     """Show the clusters of the app for the first time, as they were shown in the last session."""
     screen.restart_policies.attach()
-    remembering.recall(screen)
+    remembered_settings.recall(screen)
     screen.greeted = await greet(screen)
     screen.dress()
     if screen.grid.cluster:

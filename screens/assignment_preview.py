@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from console.model.deployment import Assignment, Deployment, Rank
 from console.rules import check
-from screens.lines import Line, Row, fit, shown
+from screens.styled_lines import Line, Row, fit, shown
 
 TAKE_AWAY = "/take-away"
 MOST_FINDINGS = 6

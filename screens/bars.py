@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from console.model.service import ServiceState
 from console.model.state import LinkState
 from screens.actions import ACTIONS, BY_ID, FOOTERS, Action, Place
-from screens.keys import Keys
-from screens.lines import Line, Span, end_of, fit, join, length, shown, width
-from screens.looks import signs_of
+from screens.key_map import Keys
+from screens.styled_lines import Line, Span, end_of, fit, join, length, shown, width
+from screens.themes import signs_of
 from screens.widgets import LineWidget
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
-from screens.outlet import Outlet
+from screens.terminal_writer import Outlet
 
 _X10 = re.compile(rb"\x1b\[M[\x00-\xff]{3}")
 _X10_BEGUN = re.compile(rb"\x1b\[M[\x00-\xff]{0,2}\Z")

@@ -11,34 +11,34 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
 from screens.actions import BY_ID, Place, bindings
-from screens.alarm import Alarm
 from screens.arrangement import Arrangement
 from screens.bars import Footer, Header, Tabs
+from screens.bell import Alarm
 from screens.grid.grid import Grid
-from screens.guard import TOO_FAST
-from screens.lines import shown
 from screens.panes.base import Shown
 from screens.panes.table import PANES
-from screens.tiny import Tiny
+from screens.paste_guard import TOO_FAST
+from screens.styled_lines import shown
+from screens.too_small import Tiny
 from screens.widgets import LineWidget, ListWidget, Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan
     from console.model.snapshot import ClusterSnapshot
-    from screens.acting.board import BoardActs
-    from screens.acting.command_line import CommandLine
-    from screens.acting.editing import Editing
-    from screens.acting.engines import EngineActs
-    from screens.acting.evaluations import EvaluationActs
-    from screens.acting.live_changes import LiveChanges
-    from screens.acting.log_actions import LogActions
-    from screens.acting.lookup import Lookup
-    from screens.acting.replaying import Replaying
-    from screens.acting.restart_policies import RestartPolicies
-    from screens.acting.unmanaged import UnmanagedList
-    from screens.acting.upgrading import LayoutUpgrade
-    from screens.acting.upkeep import NodeUpkeep
     from screens.app import ConsoleApp
+    from screens.controllers.assignment_board import BoardActs
+    from screens.controllers.command_line import CommandLine
+    from screens.controllers.engine_actions import EngineActs
+    from screens.controllers.evaluations import EvaluationActs
+    from screens.controllers.file_editing import Editing
+    from screens.controllers.layout_upgrade import LayoutUpgrade
+    from screens.controllers.live_changes import LiveChanges
+    from screens.controllers.log_actions import LogActions
+    from screens.controllers.lookup import Lookup
+    from screens.controllers.maintenance import NodeUpkeep
+    from screens.controllers.replay_controls import Replaying
+    from screens.controllers.restart_policies import RestartPolicies
+    from screens.controllers.unmanaged_list import UnmanagedList
     from screens.panes.base import Pane, Target
     from screens.panes.log import LogPane
     from screens.prompt import Prompt
@@ -283,7 +283,7 @@ def _run(screen: MainScreen, name: str) -> None:
 
 def _words(plan: Plan, snapshot: ClusterSnapshot) -> str:
     """What is at work, and about how long it takes yet where earlier starts tell."""
-    from console.model.pace import about
+    from console.model.start_timing import about
 
     left = max((each.left_s for each in snapshot.paces.values() if each.left_s), default=None)
     if plan.cluster != snapshot.cluster:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from console.evaluation.progress import Progress
     from console.evaluation.records import Record
-    from console.evaluation.store import Filter
+    from console.evaluation.result_store import Filter
     from console.journal import Journal
     from console.model.cluster import Cluster
     from console.model.deployment import Deployment
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from console.model.plan import Plan, PlanResult, StepEvent, Verb
     from console.model.run import RunKey, RunState, StopResult
     from console.model.snapshot import ClusterSnapshot
-    from console.services.assigning.roles import Change
     from console.services.evaluation.evaluator import Local
     from console.services.evaluation.plans import Ask, EvaluationPlan
     from console.services.logs.copies import LogNote
-    from console.services.operations.restarts import Witness
+    from console.services.maintenance.node_tasks import Chore
+    from console.services.operations.restart_watch import Witness
+    from console.services.placement.live_assignment import Change
     from console.services.readiness.preflight import Ask as CheckAsk
     from console.services.readiness.preflight import Report
     from console.services.serving.verification import Ask as ProofAsk
     from console.services.serving.verification import Proof, Verification
-    from console.services.upkeep.errands import Chore
 
 
 class LogSource(Protocol):
@@ -209,7 +209,7 @@ class Board(Protocol):
         """Give nodes to a group, or take them away; raises ConsoleError."""
 
     def change(self, operation: Change) -> None:
-        """Do one operation of `console.services.assigning.assignment` as one step that can be taken back; raises ConsoleError."""
+        """Do one operation of `console.services.placement.edits` as one step that can be taken back; raises ConsoleError."""
 
     def fill(self) -> None:
         """Give every group the nodes it lacks; raises ConsoleError."""

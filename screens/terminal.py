@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from screens.driver import ConsoleDriver
-from screens.lines import Pen
+from screens.styled_lines import Pen
 
 if TYPE_CHECKING:
     from screens.app import ConsoleApp

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.widgets import Input
 
-from screens.lines import shown
+from screens.styled_lines import shown
 
 MOST_PASTED = 2000
 """Characters of a paste that are taken; a name, a search or a question is shorter."""

@@ -16,8 +16,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from screens.actions import BY_ID, bindings
-from screens.lines import Line, Pen, Row, length, shifted, strip, wrap
-from screens.looks import LOOKS, Look
+from screens.styled_lines import Line, Pen, Row, length, shifted, strip, wrap
+from screens.themes import LOOKS, Look
 
 Verbs = Mapping[str, Callable[[], object]]
 

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.advice.signatures import load_signatures
 from console.cli.main import main
-from console.probes.foreign_log import decoded
+from console.diagnosis.signatures import load_signatures
+from console.probes.external_log import decoded
 from console.probes.log_time import written
 from console.services.serving.log_files import LogText, diagnose
-from tests.advice.field_logs import field_logs
+from tests.diagnosis.field_logs import field_logs
 
 SIGNATURES = load_signatures()
 LOGS = {each.name: each for each in field_logs()}

@@ -36,9 +36,9 @@ DOORS = {
     "asyncssh": ("console/remote/", "console/demo/"),
     "httpx": ("console/remote/",),
     "httpcore": ("console/remote/",),
-    "yaml": ("console/files/", "console/advice/"),
+    "yaml": ("console/files/", "console/diagnosis/"),
     "textual": ("screens/",),
-    "difflib": ("console/model/suggestions.py", "console/files/editing.py"),
+    "difflib": ("console/model/suggestions.py", "console/files/yaml_editing.py"),
 }
 
 

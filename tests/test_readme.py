@@ -9,8 +9,8 @@ import pytest
 
 from console.cli.main import COMMANDS, main
 from console.cli.screen import THEMES
-from screens.keys import markdown
-from screens.looks import LOOKS
+from screens.key_map import markdown
+from screens.themes import LOOKS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

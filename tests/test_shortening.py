@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from console.cli.journal import MOST, _cells
-from console.files.documents import shown
+from console.files.yaml_documents import shown
 from console.model.shortening import shortened
 from console.model.suggestions import suggestions
-from console.services.traces import Trace
+from console.services.audit_log import Trace
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,17 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, print_data
+from console.cli.plan_runner import add_plan_options, add_words, carry_out, settle_words
 from console.cli.printer import print_lines, print_message
+from console.cli.session_context import connected, opened
 from console.cli.tables import table_lines
-from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.model.errors import ExitCode, Unreachable
 from console.probes.sanitize import clean
-from console.services.assigning.layout_choice import must_be_chosen
-from console.services.readiness.containers import Seen
-from console.services.upkeep.containers import Act
+from console.services.maintenance.containers import Act
+from console.services.placement.layout_choice import must_be_chosen
+from console.services.readiness.container_setup import Seen
 
 _ABOUT = """show: what is there and where it differs (changes nothing). plan: the commands of everything that is missing.
 create: pull the image where it is missing and make absent containers. start: start stopped ones.

@@ -105,7 +105,7 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
     from console.demo.cluster import DemoCluster
     from console.services.session import Session
     from screens.app import options_from, run_app
-    from screens.opening import Opening
+    from screens.startup import Opening
 
     with tempfile.TemporaryDirectory(prefix="dsv4-demo-") as state, asyncio.Runner() as runner:
         demo = DemoCluster(layout=args.layout, nodes=args.nodes, speed=args.speed)
@@ -130,8 +130,8 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
 
 async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:
     """Start everything, measure it once, then walk the tour of pictures on it; for the last one an engine is made to fail."""
-    from console.services.evaluation.words import read_words
-    from screens.pictures import take
+    from console.services.evaluation.evaluation_options import read_words
+    from screens.screenshots import take
 
     async def break_one() -> None:
         last = session.deployment.ranks()[-1]

@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from console.advice.signatures import joined, load_signatures
 from console.cli.output import add_output, print_data
 from console.cli.printer import print_line, print_message
+from console.diagnosis.signatures import joined, load_signatures
 from console.model.errors import ExitCode, FileError, Problem, UsageError
-from console.probes.foreign_log import decoded
+from console.probes.external_log import decoded
 from console.services.serving.log_files import FileCause, FileDiagnosis, LogText, diagnose
 
 _ENDINGS = (".log", ".txt", ".out", ".err")

@@ -13,8 +13,8 @@ from console.cli.tables import table_lines
 from console.journal import Journal
 from console.model.errors import ExitCode, UsageError
 from console.model.shortening import shortened
-from console.services.places import journal_path, state_home
-from console.services.traces import Trace, traces
+from console.services.audit_log import Trace, traces
+from console.services.xdg_paths import journal_path, state_home
 
 MOST = 100
 """Characters of an outcome in the table; `-o json` has all of it."""

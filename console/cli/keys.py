@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Print them; 2 when the keys file makes two things of one key."""
-    from screens.keys import markdown, rows
+    from screens.key_map import markdown, rows
 
     keys = own_keys()
     found = rows(keys)

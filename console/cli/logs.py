@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from console.cli.live import connected, opened, until
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, print_data
 from console.cli.printer import print_coloured, print_line, print_message
+from console.cli.session_context import connected, opened, until
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.model.snapshot import LinkState
 from console.services.logs.clocks import HEAD_BYTES, run_clock

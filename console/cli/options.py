@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from console.cli.printer import print_message
 from console.model.errors import ConsoleError, UsageError
-from console.services.places import assignment_path, config_home, file_name, state_home
+from console.services.xdg_paths import assignment_path, config_home, file_name, state_home
 
 if TYPE_CHECKING:
     from console.model.cluster import Cluster

@@ -12,7 +12,7 @@ from console.cli.findings import failed, finding_lines, findings_json
 from console.cli.options import add_cluster_options, cluster_of, deployment_of
 from console.cli.printer import print_file, print_message
 from console.cli.tables import table_lines
-from console.commands.bundle import shell_bundle
+from console.commands.launch_scripts import shell_bundle
 from console.commands.serve import proxy_command, serve_command, service_command
 from console.files import load_layout
 from console.model.deployment import Deployment, Rank
@@ -21,7 +21,7 @@ from console.model.findings import Finding
 from console.model.role import BESIDE_ENGINES
 from console.probes.sanitize import clean
 from console.rules import capacity_notes, check
-from console.services.assigning.assignment import PLACEHOLDER, example
+from console.services.placement.edits import PLACEHOLDER, example
 
 UNMASKED = "-o json, jsonl and sh print secrets such as API keys unmasked, because their commands are to be run."
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_file, print_line
 from console.cli.tables import table_lines
-from console.evaluation import telling
+from console.evaluation import report_text
 from console.evaluation.comparison import compare, sweep_points
-from console.evaluation.exporting import FORMATS, stamp, to_json
 from console.evaluation.records import Record
-from console.evaluation.store import Filter, ResultStore
+from console.evaluation.result_export import FORMATS, stamp, to_json
+from console.evaluation.result_store import Filter, ResultStore
 from console.model.errors import ExitCode, UsageError
-from console.services.places import state_home
+from console.services.xdg_paths import state_home
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.targets:
         baseline = records[0] if args.runs else None
         everything = store.find(Filter(deployment=args.deployment, limit=args.limit, light=True))
-        _print(map(telling.text, telling.goal_lines(everything, baseline)))
+        _print(map(report_text.text, report_text.goal_lines(everything, baseline)))
         return ExitCode.OK
     if args.export:
         print_file(FORMATS[args.export](records))
@@ -96,7 +96,7 @@ def _list(records: Sequence[Record]) -> Iterator[str]:
             record.subject,
             "-" if record.failed_requests is None else str(record.failed_requests),
             str(record.ending),
-            telling.headline(record),
+            report_text.headline(record),
         )
         for record in records
     ]
@@ -105,20 +105,20 @@ def _list(records: Sequence[Record]) -> Iterator[str]:
 
 def _one(record: Record) -> Iterator[str]:
     ascii_only, width = _terminal()
-    return map(telling.text, telling.run_lines(record, width=width, ascii_only=ascii_only))
+    return map(report_text.text, report_text.run_lines(record, width=width, ascii_only=ascii_only))
 
 
 def _compare(records: Sequence[Record]) -> int:
     if len(records) != 2:
         raise UsageError(f"{len(records)} runs cannot be compared", hint="name two")
-    _print(map(telling.text, telling.comparison_lines(compare(*records))))
+    _print(map(report_text.text, report_text.comparison_lines(compare(*records))))
     return ExitCode.OK
 
 
 def _sweep(records: Sequence[Record], parameter: str) -> Iterator[str]:
     ascii_only, width = _terminal()
     points = sweep_points(records, parameter)
-    return map(telling.text, telling.sweep_lines(points, parameter, width=width, ascii_only=ascii_only))
+    return map(report_text.text, report_text.sweep_lines(points, parameter, width=width, ascii_only=ascii_only))
 
 
 def _terminal() -> tuple[bool, int]:

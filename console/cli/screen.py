@@ -22,17 +22,17 @@ from console.cli.options import (
 )
 from console.cli.printer import print_message
 from console.model.errors import UsageError
-from console.services.places import config_home
+from console.services.xdg_paths import config_home
 
 if TYPE_CHECKING:
     from console.model.deployment import Assignment
     from console.services.recordings.recording import Recorder
     from console.services.session import Session
-    from screens.keys import Keys
-    from screens.opening import Opening
+    from screens.key_map import Keys
+    from screens.startup import Opening
 
 THEMES = ("dark", "light", "blind", "mono")
-"""The names of `screens.looks.LOOKS`, which only Textual can load; a test holds them equal."""
+"""The names of `screens.themes.LOOKS`, which only Textual can load; a test holds them equal."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def looks(args: argparse.Namespace) -> dict[str, object]:
 
 def own_keys() -> Keys:
     """The table's keys with the changes of `keys.yaml` in the configuration directory. Raises FileError for a wrong one."""
-    from screens.keys import Keys
+    from screens.key_map import Keys
 
     path = config_home() / "keys.yaml"
     if not path.exists():
@@ -104,7 +104,7 @@ def must_be_terminal() -> None:
 
 
 def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Opening:
-    from screens.opening import Opening
+    from screens.startup import Opening
 
     each = tuple(one_by_one(args))
     words = f"reading {', '.join(str(one.cluster or 'the cluster file') for one in each)}"
@@ -126,7 +126,7 @@ def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Opening:
 
 
 def _replay(args: argparse.Namespace) -> Opening:
-    from screens.opening import Opening
+    from screens.startup import Opening
 
     if args.record or args.cluster:
         raise UsageError("--replay shows a recording and nothing else", hint="leave --cluster and --record away")

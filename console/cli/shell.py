@@ -14,8 +14,8 @@ from console.commands.quoting import join
 from console.journal import Journal
 from console.model.errors import ConsoleError, ExitCode
 from console.private_files import private_directory
-from console.services.places import journal_path, state_home
-from console.services.shell import open_at_engine, open_on_node
+from console.services.shell_access import open_at_engine, open_on_node
+from console.services.xdg_paths import journal_path, state_home
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -9,11 +9,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from console.cli.live import connected, opened, settled, until
 from console.cli.options import add_cluster_options
 from console.cli.printer import print_json, print_line
+from console.cli.session_context import connected, opened, settled, until
 from console.model.errors import ExitCode, Unreachable
-from console.model.pace import Pace, Skew, about
 from console.model.restart import GroupRestart
 from console.model.service import Service, ServiceState
 from console.model.snapshot import (
@@ -28,11 +27,12 @@ from console.model.snapshot import (
     NodeSnapshot,
     Task,
 )
-from console.model.unmanaged import Unmanaged
+from console.model.start_timing import Pace, Skew, about
+from console.model.unmanaged_process import Unmanaged
 from console.probes.sanitize import clean
 from console.services.monitoring.drift import alike
-from console.services.monitoring.service import doors_of
-from console.services.monitoring.unmanaged import lasting
+from console.services.monitoring.service_state import doors_of
+from console.services.monitoring.unmanaged_watch import lasting
 from console.services.serving.diagnosis import DOWN
 from console.services.session import Session
 

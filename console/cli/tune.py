@@ -7,15 +7,15 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, print_data
+from console.cli.plan_runner import add_plan_options, add_words, carry_out, settle_words
 from console.cli.printer import print_line, print_lines
+from console.cli.session_context import connected, opened
 from console.cli.tables import table_lines
-from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.model.errors import ExitCode, Unreachable
 from console.probes.sanitize import clean
-from console.services.upkeep.tuning import Tuned, way_back
+from console.services.maintenance.tuning import Tuned, way_back
 
 _ABOUT = """show: what drifts (changes nothing). set: write what a plan can set, until the next reboot; what was before is
 recorded on the node. --undo prints the commands of the way back."""

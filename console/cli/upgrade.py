@@ -11,8 +11,8 @@ from console.cli.printer import print_line, print_lines, print_message
 from console.files import load_layout, save_text
 from console.model.errors import ExitCode, UsageError
 from console.model.layout import Layout
-from console.services.assigning.upgrade_report import report_data, report_lines
-from console.services.assigning.upgrading import Upgrade, upgrade
+from console.services.placement.layout_upgrade import Upgrade, upgrade
+from console.services.placement.upgrade_report import report_data, report_lines
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

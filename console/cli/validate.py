@@ -14,7 +14,7 @@ from console.files import load_assignment, load_cluster, load_document, load_lay
 from console.model.errors import ExitCode, FileError, Problem, UsageError
 from console.model.findings import Finding
 from console.rules import RULES, check, check_nodes
-from console.services.assigning.assignment import example
+from console.services.placement.edits import example
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

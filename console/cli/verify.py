@@ -6,10 +6,10 @@ import argparse
 import asyncio
 from dataclasses import asdict
 
-from console.cli.live import connected, opened, settled
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_line, print_message
+from console.cli.session_context import connected, opened, settled
 from console.model.errors import ExitCode
 from console.services.serving.verification import Ask, Proof
 

@@ -9,9 +9,9 @@ import time
 from collections import Counter
 from dataclasses import asdict
 
-from console.cli.live import connected, opened, settled
 from console.cli.options import add_cluster_options
 from console.cli.printer import print_json, print_line, print_message
+from console.cli.session_context import connected, opened, settled
 from console.model.alert import Alert
 from console.model.errors import Unreachable
 from console.model.snapshot import ClusterSnapshot, Event, LinkState

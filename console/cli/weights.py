@@ -8,19 +8,19 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from console.cli.live import connected, opened
 from console.cli.options import add_cluster_options, deployment_of
 from console.cli.output import DATA, print_data
+from console.cli.plan_runner import add_plan_options, add_words, carry_out, settle_words
 from console.cli.printer import print_line, print_lines
+from console.cli.session_context import connected, opened
 from console.cli.tables import table_lines
-from console.cli.upkeep import add_plan_options, add_words, carry_out, settle_words
 from console.commands.quoting import join
 from console.commands.weights import download_commands
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.probes.sanitize import clean
-from console.services.assigning.layout_files import named
-from console.services.readiness.wanted import carrying
-from console.services.upkeep.weights import Held
+from console.services.maintenance.weights import Held
+from console.services.placement.layout_files import named
+from console.services.readiness.node_requirements import carrying
 
 _ABOUT = """show: what each node has (changes nothing). copy --from NODE: bring it to the nodes that lack it, over the nodes'
 own network; it goes on when this console ends, and goes on where it was when it is begun again. stop: end copies that

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from console.commands.flags import flag_words
-from console.model.access import CLIENT_KEY
+from console.model.api_keys import CLIENT_KEY
 from console.model.deployment import Command, Deployment, Rank
 from console.model.errors import UsageError
 

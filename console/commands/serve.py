@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from console.commands.flags import flag_words, json_text
-from console.model.access import CLIENT_KEY, proxy_key
+from console.model.api_keys import CLIENT_KEY, proxy_key
 from console.model.deployment import Command, Deployment, Rank, is_address
-from console.model.facts import FACTS, filled
 from console.model.layout import Group, NodeChange, flag_name
+from console.model.rank_facts import FACTS, filled
 
 INTERFACE_NAMES = ("HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 """Variables that name the interface of the service address (the tutorial, section 5.1)."""

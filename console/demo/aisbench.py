@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from console.demo.http import fetch
-from console.demo.load import Load, Outcome, Target, percentile, run
-from console.demo.plain import JsonValue
-from console.demo.tools.node import DemoNode
+from console.demo.json_types import JsonValue
+from console.demo.load_client import Load, Outcome, Target, percentile, run
+from console.demo.tools.demo_node import DemoNode
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 simulated Ascend programs.
 
 Everything about it lives in one directory: keys, node homes, `cluster.yaml`. The servers run in a child process
-(`console.demo.serve`).
+(`console.demo.ssh_servers`).
 No product code may import this; the product sees an ordinary cluster file.
 """
 
@@ -204,7 +204,7 @@ class DemoCluster:
     async def _serve(self, served: Sequence[dict[str, object]]) -> dict[str, int]:
         with (self.directory / "serve.log").open("wb") as log:
             self._server = server = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-m", "console.demo.serve"),
+                *(sys.executable, "-I", "-m", "console.demo.ssh_servers"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 
-from console.demo.plain import JsonValue
+from console.demo.json_types import JsonValue
 
 LARGEST_BODY = 32 << 20
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from console.demo.http import Fetched, HttpRequest, HttpResponse, HttpServer, answer, fetch
-from console.demo.plain import JsonValue
-from console.demo.tools.node import DemoNode
+from console.demo.json_types import JsonValue
+from console.demo.tools.demo_node import DemoNode
 
 PREFILL_ASK: Final[dict[str, JsonValue]] = {
     "do_remote_decode": True,

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-from console.evaluation.readings import Reading, ResultError, csv_rows, figure
+from console.evaluation.figures import Reading, ResultError, csv_rows, figure
 from console.evaluation.records import Figure
 
 _LATENCIES = {"E2EL": "e2el", "TTFT": "ttft", "TPOT": "tpot", "ITL": "itl"}

@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from console.evaluation.schedule import ClosedLoop, Load, OpenLoop
+from console.evaluation.arrival_schedule import ClosedLoop, Load, OpenLoop
 from console.evaluation.statistics import Timed
 
 Send = Callable[[str, float], Awaitable[Timed]]

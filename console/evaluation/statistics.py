@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from console.evaluation.readings import Reading, ResultError
+from console.evaluation.figures import Reading, ResultError
 from console.evaluation.records import Figure, TimePoint
 
 PERCENTILES = (50, 90, 99)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from console.evaluation.readings import Reading, ResultError, figure
+from console.evaluation.figures import Reading, ResultError, figure
 from console.evaluation.records import Figure, TimePoint
 from console.evaluation.statistics import per_second
 

@@ -5,7 +5,6 @@ The only door of the YAML library for configuration. What a layout means (ranks,
 
 from __future__ import annotations
 
-from console.files.documents import Document, read_document
 from console.files.loading import (
     assignment_data,
     assignment_of_data,
@@ -20,6 +19,7 @@ from console.files.loading import (
     shipped_text,
 )
 from console.files.saving import layout_data, layout_text, save_assignment, save_text, yaml_text
+from console.files.yaml_documents import Document, read_document
 
 __all__ = [
     "Document",

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from console.files.documents import Document, Schema, read_document, shown
 from console.files.problems import nearest, problems
+from console.files.yaml_documents import Document, Schema, read_document, shown
 from console.model.cluster import Cluster, Written
 from console.model.deployment import Assignment
 from console.model.errors import FileError, Problem, UsageError

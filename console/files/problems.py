@@ -11,10 +11,10 @@ from typing import Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from console.files.documents import shown
+from console.files.yaml_documents import shown
 from console.model.errors import Problem
-from console.model.source import Path as KeyPath
-from console.model.source import Source
+from console.model.key_positions import Path as KeyPath
+from console.model.key_positions import Source
 from console.model.suggestions import suggestions
 
 _EXPECTED = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from console.files.documents import is_text
+from console.files.yaml_documents import is_text
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError
 from console.model.hardware import HARDWARE, Hardware

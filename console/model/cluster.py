@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from console.model.hardware import HARDWARE, Hardware, named_hardware
-from console.model.source import Source
+from console.model.key_positions import Source
 
 
 class Written(BaseModel):

@@ -11,10 +11,10 @@ from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_va
 from console.model.cluster import Written
 from console.model.group_copies import counted_names, group_copy, group_in_shape
 from console.model.hardware import Hardware, named_hardware
+from console.model.key_positions import Source
 from console.model.layout_texts import env_names, env_text, plain_name, with_facts
 from console.model.restart import Restart
 from console.model.service_process import ServiceProcess
-from console.model.source import Source
 
 Role = Literal["prefill", "decode", "mixed"]
 Balance = Literal["internal", "external", "hybrid"]

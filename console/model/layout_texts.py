@@ -6,7 +6,7 @@ import re
 
 from pydantic import JsonValue
 
-from console.model.facts import FACTS, KNOWN, named
+from console.model.rank_facts import FACTS, KNOWN, named
 
 
 def env_text(value: object) -> object:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from console.model.quiet import flags_of, silenced_by
+from console.model.quiet_logs import flags_of, silenced_by
 from console.model.snapshot import Exit, ZoneTable
 
 if TYPE_CHECKING:

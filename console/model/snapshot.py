@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from console.model.alert import Alert
-from console.model.pace import Pace, Skew, Usual
+from console.model.ongoing_work import Asked, CutOff, Sighting, Work
 from console.model.restart import GroupRestart
 from console.model.role import RankRole
 from console.model.service import Service
+from console.model.start_timing import Pace, Skew, Usual
 from console.model.state import EngineState as EngineState
 from console.model.state import EventLevel as EventLevel
 from console.model.state import Grade as Grade
 from console.model.state import LinkState as LinkState
-from console.model.unmanaged import Unmanaged
-from console.model.work import Asked, CutOff, Sighting, Work
+from console.model.unmanaged_process import Unmanaged
 
 
 @dataclass(frozen=True, slots=True)

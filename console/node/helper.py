@@ -15,11 +15,11 @@ import threading
 import time
 from typing import Any, BinaryIO, Dict
 
-from console.node import zones
+from console.node import time_zones
 from console.node.frames import MARKER, FrameError, Header, pack, read_frame
 from console.node.processes import boot_id
-from console.node.refusal import Refusal
-from console.node.requests import Requests
+from console.node.request_error import Refusal
+from console.node.request_handlers import Requests
 from console.node.threads import start
 
 MAX_AT_ONCE = 64
@@ -114,5 +114,5 @@ def hello() -> Dict[str, Any]:
         "user": user,
         "python": platform.python_version(),
         "clock": time.time(),
-        "zone": zones.table(time.time()),
+        "zone": time_zones.table(time.time()),
     }

@@ -13,9 +13,9 @@ import os
 import time
 from typing import Any, Dict, Iterator, Optional, Sequence
 
-from console.node.places import Base, read_json, write_json
 from console.node.processes import alive, read_stat
-from console.node.refusal import Refusal, of_os
+from console.node.request_error import Refusal, of_os
+from console.node.run_dirs import Base, read_json, write_json
 
 TTL_S = 90.0
 """A lease that was not renewed for this long belongs to a console that is gone."""

@@ -10,9 +10,9 @@ import shutil
 import time
 from typing import Any, Dict, List, Optional
 
-from console.node.places import Base, Key, plain_dir, read_file, read_json, sync_dir, write_file, write_json
 from console.node.processes import read_stat
-from console.node.refusal import Refusal, of_os
+from console.node.request_error import Refusal, of_os
+from console.node.run_dirs import Base, Key, plain_dir, read_file, read_json, sync_dir, write_file, write_json
 
 SPEC = "spec.json"
 SCRIPT = "cmd.sh"

@@ -13,10 +13,10 @@ import threading
 import time
 from typing import List, Optional
 
-from console.node.parcel import FLAGS
-from console.node.places import Base
+from console.node.bundle_stdin import FLAGS
 from console.node.processes import Stat, alive, read_stat
-from console.node.refusal import Refusal
+from console.node.request_error import Refusal
+from console.node.run_dirs import Base
 
 ASK_S = 10.0
 _ADVICE = re.compile(r"(Run|See) '.* --help'|Usage:")

@@ -10,11 +10,11 @@ import signal
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from console.node.places import Base, Key, write_json, write_reserved
 from console.node.processes import Family, Scan, Stat, alive, scan, send
-from console.node.refusal import of_os
+from console.node.request_error import of_os
+from console.node.run_dirs import Base, Key, write_json, write_reserved
+from console.node.run_verdicts import EXITED, LOST, PREPARED, Judged, held, judge
 from console.node.runs import LOCK, STOP
-from console.node.verdicts import EXITED, LOST, PREPARED, Judged, held, judge
 
 POLL_S = 0.1
 EMPTY_LOOKS = 2

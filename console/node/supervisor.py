@@ -17,10 +17,10 @@ import sys
 import time
 from typing import Any, Dict, List, NoReturn, Optional
 
-from console.node import memory, zones
-from console.node.places import plain_dir, read_json, reserve, write_all, write_file, write_json, write_reserved
+from console.node import oom_kills, time_zones
 from console.node.processes import boot_id, read_stat
-from console.node.refusal import Refusal, of_os
+from console.node.request_error import Refusal, of_os
+from console.node.run_dirs import plain_dir, read_json, reserve, write_all, write_file, write_json, write_reserved
 from console.node.runs import CURRENT, EXIT, LOCK, LOG, RUN, SCRIPT, SPEC, STOP, check_expected
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -151,7 +151,7 @@ class Keeper:
         self.locks = locks
         self.ack = ack
         self.status = 0
-        self.kills = memory.kills()
+        self.kills = oom_kills.kills()
 
     def live(self) -> int:
         """Launch, answer, wait. Gives the process's own exit status."""
@@ -243,7 +243,7 @@ class Keeper:
             "pid_ns": os.readlink("/proc/self/ns/pid"),
             "uid": os.geteuid(),
             "started_at": now,
-            "zone": zones.table(now, self._zone_name()),
+            "zone": time_zones.table(now, self._zone_name()),
         }
         write_json(os.path.join(self.run_dir, RUN), run)
 
@@ -282,7 +282,7 @@ class Keeper:
                 "at": time.time(),
                 "max_rss_kib": usage.ru_maxrss,
                 "error": error_text,
-                "oom": memory.since(self.kills),
+                "oom": oom_kills.since(self.kills),
             }
             self._write_exit(ended)
 

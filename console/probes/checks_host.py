@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-from console.probes.checks import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown, warned
+from console.probes.check_types import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown, warned
 from console.probes.listeners import listens, parse_listeners
 
 _ADDRESSES = "ip -o -4 addr show || exit 1; echo '== end'"

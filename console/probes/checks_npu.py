@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from console.model.hardware import HARDWARE, KINDS, Kind, kind_of
-from console.probes.checks import (
+from console.probes.check_types import (
     Answer,
     Check,
     Inquiry,
@@ -28,7 +28,7 @@ from console.probes.checks import (
 from console.probes.hccn import DeviceNet, Ping, parse_conf, parse_survey, survey_probe
 from console.probes.npu_details import parse_super_pod, with_all_processes
 from console.probes.npu_smi import SEARCH_PATH, info_probe, parse_info
-from console.probes.turns import TURN_S, turn_function
+from console.probes.tool_lock import TURN_S, turn_function
 
 _ENGINE = re.compile(r"VLLM::|\bvllm(?:\.entrypoints\S*)? serve\b|\bvllm serve\b|launch_online_dp\.py")
 _ASKING = "vllm serve --help"

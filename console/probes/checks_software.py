@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from console.probes.checks import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown
+from console.probes.check_types import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown
 from console.probes.container import differences, parse_container
 
 SOURCED = """for file in /usr/local/Ascend/ascend-toolkit/set_env.sh /usr/local/Ascend/cann/set_env.sh \

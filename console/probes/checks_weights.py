@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from console.probes.checks import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown, warned
+from console.probes.check_types import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown, warned
 from console.probes.sanitize import clean
 
 _MODEL_TYPES = ("deepseek_v4", "deepseek_v41")

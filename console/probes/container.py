@@ -14,8 +14,8 @@ from typing import Literal
 from pydantic import JsonValue
 
 from console.model.hardware import kind_of
-from console.model.image import built_for
-from console.probes.checks import Wanted
+from console.model.image_name import built_for
+from console.probes.check_types import Wanted
 
 What = Literal["network", "privileged", "shm", "image", "digest", "devices", "mounts", "base"]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from console.probes.log_activity import Activity
-from console.probes.log_ends import CORE_GONE, EndFinder
 from console.probes.log_errors import ErrorFinder
 from console.probes.log_line import LogLine, parse, text_of
 from console.probes.log_search import found
+from console.probes.log_shutdown import CORE_GONE, EndFinder
 from console.probes.log_throughput import Throughput, ThroughputLines
 from console.probes.sanitize import clean
 

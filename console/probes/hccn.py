@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from console.model.run import Probe
 from console.probes.npu_smi import SEARCH_PATH
 from console.probes.sanitize import decode
-from console.probes.turns import BUSY, BUSY_CODE, TURN_S, turn_function
+from console.probes.tool_lock import BUSY, BUSY_CODE, TURN_S, turn_function
 
 _SURVEY = """export LC_ALL=C
 PATH="$PATH:{search}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from console.model.run import Probe, Sample
 from console.model.snapshot import Device, Process
 from console.probes.sanitize import decode
-from console.probes.turns import BUSY, TURN_S, turn_function
+from console.probes.tool_lock import BUSY, TURN_S, turn_function
 
 PROCESS_ROWS = 8
 """npu-smi prints at most this many process rows per device (constant of its source); a full list may hide the owner."""

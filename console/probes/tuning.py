@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from console.probes.checks import Answer, Wanted
+from console.probes.check_types import Answer, Wanted
 from console.probes.checks_host import FILES, RESERVED
 
 SWAPPINESS = "vm.swappiness"

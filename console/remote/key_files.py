@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from console.remote.reasons import DialError
+from console.remote.dial_errors import DialError
 
 _DEFAULTS = ("id_ed25519_sk", "id_ecdsa_sk", "id_ed448", "id_ed25519", "id_ecdsa", "id_rsa", "id_dsa")
 """What is used where nothing names a key, in the order of asyncssh (its public_key.py)."""

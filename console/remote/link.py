@@ -19,13 +19,13 @@ from console.model.errors import Unreachable
 from console.model.run import Probe, RunKey
 from console.model.snapshot import Link, LinkState
 from console.node.frames import Header
-from console.remote.channel import START_S, HelperChannel
-from console.remote.hearing import Hearing, Watcher, watch_body
+from console.remote.dial_errors import DialError
+from console.remote.helper_channel import START_S, HelperChannel
 from console.remote.http import AsyncHttp
-from console.remote.reasons import DialError
-from console.remote.requests import Requests
+from console.remote.link_status import Standing
+from console.remote.node_requests import Requests
+from console.remote.push_dispatch import Hearing, Watcher, watch_body
 from console.remote.ssh import Dialer, end_connection
-from console.remote.standing import Standing
 
 PING_S = 5.0
 STALE_S = 12.0

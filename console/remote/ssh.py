@@ -18,9 +18,9 @@ import asyncssh
 
 from console.model.cluster import Cluster, Node, SshFiles
 from console.model.errors import ConsoleError, UsageError
+from console.remote.dial_errors import CONNECT_S, DialError, Way, entry, why_not
 from console.remote.key_files import OnlyThese, default_keys, refused
 from console.remote.known_hosts import KnownHosts
-from console.remote.reasons import CONNECT_S, DialError, Way, entry, why_not
 
 LOGIN_S = 20.0
 KEEPALIVE_S = 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from console.model.access import ENGINE_KEY, keys_of
+from console.model.api_keys import ENGINE_KEY, keys_of
 from console.model.findings import Severity
 from console.rules.rule import Hit, Rule, Scene
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pydantic import JsonValue
 
 from console.model.findings import Severity
-from console.model.image import tag_of
+from console.model.image_name import tag_of
 from console.model.suggestions import suggestions
 from console.releases.facts import Flag, Kind, Release, first_and_last, gone_since, names
 from console.releases.renames import rename_of, shown_setting

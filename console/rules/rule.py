@@ -11,11 +11,11 @@ from functools import cached_property
 from pydantic import JsonValue
 
 from console.model.deployment import Deployment, Rank
-from console.model.facts import filled
 from console.model.findings import Finding, Severity
-from console.model.image import tag_of
+from console.model.image_name import tag_of
+from console.model.key_positions import Path, Source
 from console.model.layout import KV_ROLES, Group, Layout, flag_name
-from console.model.source import Path, Source
+from console.model.rank_facts import filled
 from console.releases.facts import Release, facts_of, release_name
 
 MAIN = (999, 0, 0)

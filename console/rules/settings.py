@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from console.model.findings import Severity
 from console.model.hardware import HARDWARE
-from console.model.image import built_for, tag_of
-from console.model.quiet import silenced_by
+from console.model.image_name import built_for, tag_of
+from console.model.quiet_logs import silenced_by
 from console.releases.facts import release_name
 from console.rules.rule import INERT, Hit, Rule, Scene, version_of, whole
 

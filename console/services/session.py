@@ -7,53 +7,53 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from console.commands.bundle import rank_command
+from console.commands.launch_scripts import rank_command
 from console.commands.masking import masked_data
 from console.commands.script import cmd_sh
-from console.evaluation.store import ResultStore
+from console.evaluation.result_store import ResultStore
 from console.journal import Journal, operator_name
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment
 from console.model.errors import UsageError
 from console.model.findings import Finding
 from console.model.layout import Layout
+from console.model.ongoing_work import Work
 from console.model.run import RunKey
 from console.model.snapshot import ClusterSnapshot, EventLevel
-from console.model.work import Work
 from console.private_files import private_directory
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
 from console.remote.ssh import Dialer
 from console.rules import check
-from console.services.assigning import assignment as operations
-from console.services.assigning.layout_choice import must_be_chosen
-from console.services.assigning.roles import Change, Roles
+from console.services.background_tasks import Service, Supervisor
 from console.services.evaluation.evaluator import Evaluator
 from console.services.logs.copies import LogBook
-from console.services.monitoring.cadences import Cadences
-from console.services.monitoring.comparing import LogComparison
+from console.services.maintenance.node_maintenance import Upkeep
+from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.log_verification import LogComparison
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.paces import PaceWatch, book_path
-from console.services.monitoring.unmanaged import Regard
+from console.services.monitoring.startup_eta import PaceWatch, book_path
+from console.services.monitoring.unmanaged_watch import Regard
 from console.services.operations.lease import abandoned_of, keeper, look, work_of
-from console.services.operations.notes import Notes
 from console.services.operations.operator import Operator
-from console.services.operations.plans import PlanMaker
-from console.services.operations.restarts import RestartWatch
+from console.services.operations.plan_maker import PlanMaker
+from console.services.operations.restart_watch import RestartWatch
+from console.services.operations.shared_notes import Notes
 from console.services.operations.step_text import command_text
-from console.services.places import assignment_path, file_name, journal_path, report_path, state_home
+from console.services.placement import edits as operations
+from console.services.placement.layout_choice import must_be_chosen
+from console.services.placement.live_assignment import Change, Roles
 from console.services.readiness.preflight import Preflight
-from console.services.serving.alerting import AlertWatch, lock_path
+from console.services.serving.alert_delivery import AlertWatch, lock_path
 from console.services.serving.diagnosis import DiagnosisWatch
 from console.services.serving.health import HealthWatch
 from console.services.serving.metrics import MetricsWatch
 from console.services.serving.proof_store import ProofStore, proofs_path
 from console.services.serving.verification import Verifier
-from console.services.serving.works import WorksWatch
-from console.services.shell import open_at_engine, open_on_node
-from console.services.supervisor import Service, Supervisor
-from console.services.upkeep.upkeep import Upkeep
+from console.services.serving.works_watch import WorksWatch
+from console.services.shell_access import open_at_engine, open_on_node
+from console.services.xdg_paths import assignment_path, file_name, journal_path, report_path, state_home
 
 LEASE_EVERY_S = 2.0
 """A stop may be over within seconds, and one word to one node is cheap."""
@@ -182,7 +182,7 @@ class Session:
             self.change(lambda now: operations.assign(now, group, nodes))
 
     def change(self, operation: Change) -> None:
-        """Do one operation of `assigning.assignment` (move, swap, resize …) as one step that can be taken back.
+        """Do one operation of `placement.edits` (move, swap, resize …) as one step that can be taken back.
 
         Raises Refused without a layout.
         """

@@ -13,9 +13,9 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from screens.guard import OPENED_S, KeyTimes
-from screens.lines import Line, Pen, Row, shown, wrap
-from screens.looks import Look
+from screens.paste_guard import OPENED_S, KeyTimes
+from screens.styled_lines import Line, Pen, Row, shown, wrap
+from screens.themes import Look
 from screens.widgets import ListWidget
 
 Answer = TypeVar("Answer")

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 from console.model.plan import Plan
 from screens.dialogs.plan import PlanDialog
-from screens.guard import KeyTimes
-from screens.lines import Line, Pen, shown
-from screens.looks import Look
+from screens.paste_guard import KeyTimes
+from screens.styled_lines import Line, Pen, shown
+from screens.themes import Look
 
 
 class EvaluationDialog(PlanDialog):

@@ -20,12 +20,12 @@ from console.model.errors import ConsoleError, NothingToDo, UnderWay
 from console.model.findings import Finding, Severity
 from console.model.plan import Plan, Verb
 from console.services.operations.step_text import step_commands
+from screens.background_work import set_off
 from screens.dialogs.base import LEAVING, MOVES, Dialog
-from screens.guard import TOO_FAST, KeyTimes
-from screens.lines import Line, Pen, counted, shown, wrap
-from screens.looks import Look
+from screens.paste_guard import TOO_FAST, KeyTimes
+from screens.styled_lines import Line, Pen, counted, shown, wrap
 from screens.text_inputs import AnswerInput
-from screens.working import set_off
+from screens.themes import Look
 
 VERBS: dict[Verb, str] = {
     "start": "START",

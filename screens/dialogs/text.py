@@ -8,9 +8,9 @@ from typing import ClassVar
 from textual.binding import Binding
 
 from screens.dialogs.base import MOST_CELLS, Dialog
-from screens.guard import KeyTimes
-from screens.lines import Line, Pen, plain, wrap
-from screens.looks import Look
+from screens.paste_guard import KeyTimes
+from screens.styled_lines import Line, Pen, plain, wrap
+from screens.themes import Look
 
 
 class TextDialog(Dialog[None]):

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from console.evaluation import telling
+from console.evaluation import report_text
 from console.evaluation.comparison import compare, sweep_points
 from console.evaluation.records import Ending, Kind, Record
-from screens.evaluation.live import Live, load_word, progress_words
-from screens.lines import Line, Pen, Row, fit, length, shown, wrap
+from screens.evaluation.running import Live, load_word, progress_words
+from screens.styled_lines import Line, Pen, Row, fit, length, shown, wrap
 
 View = Literal["runs", "run", "compare", "sweep", "targets"]
 
@@ -77,7 +77,7 @@ def _record(each: Record, board: Board, wide: bool) -> Line:
     good = each.clean
     first, gap = each.number("ttft_p99"), each.number("itl_p50")
     latencies = f"{_ms(first):>9} {_ms(gap):>8}  " if wide else ""
-    result = telling.headline(each)
+    result = report_text.headline(each)
     if each.empty_answers:
         result = f"{each.empty_answers} EMPTY ANSWERS, {result}"
     tone = "ok" if good and each.numbers else "dim" if each.ending is Ending.CANCELLED else "plain" if good else "fail"
@@ -103,7 +103,7 @@ def _run(board: Board) -> tuple[Line, list[Row]]:
     record = board.whole.get(run)
     if record is None:
         return (), [Row("wait", (("reading the result", "busy"),))]
-    return (), _told(telling.run_lines(record, width=board.cells, ascii_only=board.pen.ascii), board)
+    return (), _told(report_text.run_lines(record, width=board.cells, ascii_only=board.pen.ascii), board)
 
 
 def _live_lines(each: Live, board: Board) -> Iterable[Line]:
@@ -128,14 +128,14 @@ def _compare(board: Board) -> tuple[Line, list[Row]]:
     if len(found) != 2:
         return (), [Row("wait", (("reading the results", "busy"),))]
     before, after = sorted(found, key=lambda each: each.started_at)
-    return (), _told(telling.comparison_lines(compare(before, after)), board)
+    return (), _told(report_text.comparison_lines(compare(before, after)), board)
 
 
 def _sweep(board: Board) -> tuple[Line, list[Row]]:
     taken = [each for each in board.records if each.run in board.chosen]
     parameter = sweep_parameter(taken)
     points = sweep_points(newest_of_each_load(taken, parameter), parameter)
-    lines = telling.sweep_lines(points, parameter, width=board.cells, ascii_only=board.pen.ascii)
+    lines = report_text.sweep_lines(points, parameter, width=board.cells, ascii_only=board.pen.ascii)
     return (), _told(lines, board)
 
 
@@ -167,7 +167,7 @@ def _likeness(record: Record) -> tuple[object, ...]:
 
 def _targets(board: Board) -> tuple[Line, list[Row]]:
     marked = (each for each in board.records if each.run in board.marked and each.kind is Kind.PERFORMANCE)
-    return (), _told(telling.goal_lines(board.records, next(marked, None)), board)
+    return (), _told(report_text.goal_lines(board.records, next(marked, None)), board)
 
 
 def _told(lines: Iterable[Line], board: Board) -> list[Row]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from screens.actions import bindings
-from screens.grid.fleet import fleet_rows, joined, split
+from screens.grid.cluster_rows import fleet_rows, joined, split
 from screens.grid.rows import (
     SORTS,
     GridView,
@@ -20,8 +20,8 @@ from screens.grid.rows import (
     node_key,
     stale,
 )
-from screens.lines import Line, shown, width
 from screens.panes.base import Target
+from screens.styled_lines import Line, shown, width
 from screens.widgets import ListWidget, Verbs
 
 if TYPE_CHECKING:

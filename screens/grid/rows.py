@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from console.model.role import BESIDE_ENGINES
 from console.model.state import EngineState, LinkState
-from screens.lines import Line, Pen, Span, cut, fit, length, plain, shown, width
-from screens.looks import LINKS, sign_of, signs_of
+from screens.styled_lines import Line, Pen, Span, cut, fit, length, plain, shown, width
+from screens.themes import LINKS, sign_of, signs_of
 
 if TYPE_CHECKING:
     from console.model.snapshot import Device, EngineSnapshot, NodeSnapshot
@@ -105,7 +105,7 @@ def rank_words(engines: Sequence[EngineSnapshot], ranks: Sequence[str]) -> str:
 
 def count_words(engines: Sequence[EngineSnapshot], pen: Pen) -> Line:
     """States by count, the worst first: `1 FAILED 7 ready`; a single engine that starts says how far it is."""
-    from console.model.pace import about
+    from console.model.start_timing import about
 
     spans: list[Span] = []
     counts = signs_of(engines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from screens.logs.drawing import STAMPS, Stamps
+from screens.logs.line_drawing import STAMPS, Stamps
 from screens.logs.merged import Merged
 from screens.logs.view import LogView
 from screens.widgets import Verbs

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from console.model.errors import ConsoleError
 from console.private_files import private_directory
-from console.services.places import file_name
+from console.services.xdg_paths import file_name
+from screens.background_work import set_off
+from screens.external_programs import pager_command
 from screens.logs import saving
 from screens.logs.merged import Merged
 from screens.logs.view import LogView
 from screens.logs.window import Window
-from screens.suspending import pager_command
 from screens.widgets import Verbs
-from screens.working import set_off
 
 
 class Extraction:

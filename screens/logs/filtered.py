@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from screens.logs.file import LogFile
-from screens.logs.sieve import Sieve
+from screens.logs.patterns import Sieve
 
 FEW = 8
 

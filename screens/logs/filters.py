@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from screens.logs.sieve import Sieve, pattern
+from screens.logs.patterns import Sieve, pattern
 from screens.logs.view import LogView
 from screens.widgets import Verbs
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from console.probes.log_time import find
-from screens.lines import Span
-from screens.logs.drawing import collapse
+from screens.logs.line_drawing import collapse
+from screens.styled_lines import Span
 
 WITHIN_S = 5.0
 """Ranks that write the same line within this time of the first one are shown together."""

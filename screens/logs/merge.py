@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from screens.logs.folding import WITHIN_S, Entry, Folds, Spot
-from screens.logs.member import Member
+from screens.logs.merge_member import Member
 
 LONGEST = 20_000
 """Entries that a stretch may have before it is taken up anew."""

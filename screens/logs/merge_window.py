@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from console.services.logs.copies import LogNote
-from screens.lines import Line
-from screens.logs.drawing import note_row, pieces, text_of
 from screens.logs.folding import Entry, Spot
-from screens.logs.member import Member
+from screens.logs.line_drawing import note_row, pieces, text_of
 from screens.logs.merge import LONGEST
+from screens.logs.merge_member import Member
 from screens.logs.sources import Sources
+from screens.styled_lines import Line
 
 STEP = 400
 """Lines that are merged at a time."""

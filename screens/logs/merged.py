@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from screens.lines import Line
-from screens.logs.drawing import text_of
 from screens.logs.filtered import Shown
 from screens.logs.folding import Spot
+from screens.logs.line_drawing import text_of
 from screens.logs.merge import LONGEST
 from screens.logs.merge_window import STEP, MergeWindow
-from screens.logs.sieve import Pattern, Sieve
+from screens.logs.patterns import Pattern, Sieve
+from screens.styled_lines import Line
 
 
 class Merged(MergeWindow):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
-from screens.logs.sieve import ERRORS, WARNINGS, Pattern, literal, pattern
+from screens.background_work import set_off
+from screens.logs.patterns import ERRORS, WARNINGS, Pattern, literal, pattern
 from screens.logs.view import REST_S, SLICE_S, LogView
 from screens.logs.window import Window
 from screens.widgets import Verbs
-from screens.working import set_off
 
 FARTHEST = 5000
 """Lines that a selection may have, and that one key may move its end by."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.private_files import open_private
-from screens.logs.drawing import text_of
 from screens.logs.file import LogFile
 from screens.logs.filtered import Shown
-from screens.logs.sieve import Sieve
+from screens.logs.line_drawing import text_of
+from screens.logs.patterns import Sieve
 
 PAGED = 128 * 1024 * 1024
 """Bytes of a log before and after the reader's place that a pager is given."""

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from screens.logs.filtered import FilteredLines
 from screens.logs.folding import Names, Spot
-from screens.logs.frame import View
-from screens.logs.member import Member
 from screens.logs.merge import Merge
-from screens.logs.sieve import Pattern, Sieve
+from screens.logs.merge_member import Member
+from screens.logs.patterns import Pattern, Sieve
+from screens.logs.view_base import View
 
 
 class Sources(View[Spot]):

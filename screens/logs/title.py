@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from screens.lines import Line, Span, brief, shown
-from screens.logs.frame import View
 from screens.logs.merged import Merged
-from screens.logs.sieve import Sieve
+from screens.logs.patterns import Sieve
+from screens.logs.view_base import View
 from screens.logs.window import Window
+from screens.styled_lines import Line, Span, brief, shown
 
 SOUGHT = 24
 """Cells of what is filtered or searched for: who typed it knows it, and what was found tells more."""

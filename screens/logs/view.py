@@ -15,17 +15,17 @@ from textual.worker import Worker
 
 from console.model.snapshot import EngineState
 from screens.actions import BY_ID
-from screens.keys import Keys
-from screens.lines import Line, plain, shown
-from screens.logs.drawing import Stamps
-from screens.logs.frame import View
+from screens.background_work import set_off
+from screens.key_map import Keys
+from screens.logs.line_drawing import Stamps
 from screens.logs.merged import Merged
-from screens.logs.opened import Opened, open_one, open_several
-from screens.logs.sieve import Sieve
+from screens.logs.open_logs import Opened, open_one, open_several
+from screens.logs.patterns import Sieve
 from screens.logs.title import head_of_one, head_of_several, title
+from screens.logs.view_base import View
 from screens.panes.base import Shown
+from screens.styled_lines import Line, plain, shown
 from screens.widgets import LineWidget
-from screens.working import set_off
 
 SLICE_S = 0.004
 """How long counting or searching may keep the screen waiting."""

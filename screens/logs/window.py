@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from console.services.logs.copies import LogNote
-from screens.lines import Line
-from screens.logs.drawing import divider, note_row, pieces, text_of
 from screens.logs.file import LineCount, LogFile
 from screens.logs.filtered import FilteredLines, Shown
-from screens.logs.frame import View
-from screens.logs.hunt import Hunt
-from screens.logs.sieve import Pattern, Sieve
-from screens.logs.times import Times
+from screens.logs.line_drawing import divider, note_row, pieces, text_of
+from screens.logs.patterns import Pattern, Sieve
+from screens.logs.search import Hunt
+from screens.logs.time_seek import Times
+from screens.logs.view_base import View
+from screens.styled_lines import Line
 
 
 class Place(View[int]):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from screens.keys import Keys
-from screens.lines import Line
+from screens.key_map import Keys
+from screens.styled_lines import Line
 from screens.widgets import ListWidget
 
 if TYPE_CHECKING:
@@ -113,6 +113,6 @@ class Pane(ListWidget):
 
     def clipping(self) -> str:
         """What `y` copies."""
-        from screens.lines import plain
+        from screens.styled_lines import plain
 
         return "\n".join(plain(row.line).rstrip() for row in self.rows)

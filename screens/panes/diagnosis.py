@@ -9,8 +9,8 @@ from typing import ClassVar
 from console.model.deployment import engine_words
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState
 from screens.actions import BY_ID, bindings
-from screens.lines import Line, Row, counted, fit, length, shown, wrap
 from screens.panes.base import Pane, Pointed, Shown
+from screens.styled_lines import Line, Row, counted, fit, length, shown, wrap
 from screens.widgets import Verbs
 
 _ROLES = {"fatal": "fail", "running": "warn", "advice": "dim"}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from console.model.errors import ConsoleError
 from screens.actions import bindings
-from screens.lines import Line, Row, shown
+from screens.background_work import set_off
 from screens.panes.base import Pane, Shown
+from screens.styled_lines import Line, Row, shown
 from screens.widgets import Verbs
-from screens.working import set_off
 
 if TYPE_CHECKING:
     from console.evaluation.records import Record
-    from screens.evaluation.live import Live
+    from screens.evaluation.running import Live
     from screens.evaluation.views import View
 
 ASK_EVERY_S = 1.0
@@ -61,7 +61,9 @@ class EvaluationPane(Pane):
 
     def live(self) -> tuple[Live, ...]:
         """What runs now."""
-        from screens.evaluation.live import live_runs  # what is drawn first must not wait for what only this pane needs
+        from screens.evaluation.running import (
+            live_runs,  # what is drawn first must not wait for what only this pane needs
+        )
 
         return live_runs(self.moment.session.evaluator) if self.moment else ()
 
@@ -172,7 +174,7 @@ class EvaluationPane(Pane):
             set_off(self, "results", self._load, moment)
 
     async def _load(self, moment: Shown) -> None:
-        from console.evaluation.store import Filter  # as above
+        from console.evaluation.result_store import Filter  # as above
 
         store = moment.session.evaluator.store
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from console.model.snapshot import Event, EventLevel
-from screens.lines import Line, Row, fit, shown
 from screens.panes.base import Pane, Shown
+from screens.styled_lines import Line, Row, fit, shown
 
 _ROLES = {EventLevel.INFO: "plain", EventLevel.WARNING: "warn", EventLevel.ERROR: "fail"}
 _SIGNS = {EventLevel.INFO: " ", EventLevel.WARNING: "!", EventLevel.ERROR: "X"}

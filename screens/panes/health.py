@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from console.model.pace import about
 from console.model.restart import Standing
 from console.model.snapshot import EngineSnapshot, EngineState
+from console.model.start_timing import about
 from screens.grid.rows import age_words
-from screens.lines import Line, Row, Span, fit, shown, wrap
-from screens.looks import GRADES, STATES, sign_of
 from screens.panes.base import Pane, Shown
 from screens.panes.link_rows import link_rows
+from screens.styled_lines import Line, Row, Span, fit, shown, wrap
+from screens.themes import GRADES, STATES, sign_of
 
 NAMED = 3
 """How many engines are named that share a reason."""

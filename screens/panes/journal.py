@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from screens.lines import Line, Row, Span, counted, fit, shown, wrap
 from screens.panes.base import Pane, Shown
+from screens.styled_lines import Line, Row, Span, counted, fit, shown, wrap
 
 if TYPE_CHECKING:
-    from console.services.traces import Trace
+    from console.services.audit_log import Trace
 
 KEPT = 2000
 """How many records are read; the file keeps all of them."""
@@ -30,7 +30,7 @@ class JournalPane(Pane):
 
     def draw_moment(self, moment: Shown) -> None:
         """All acts, or those that match."""
-        from console.services.traces import traces, with_others
+        from console.services.audit_log import traces, with_others
 
         journal = moment.session.journal
         try:

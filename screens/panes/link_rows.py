@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console.model.snapshot import NodeSnapshot
-from screens.lines import Row, shown, wrap
+from screens.styled_lines import Row, shown, wrap
 
 LEAST = 20
 """Cells below which words are no longer wrapped, but cut."""

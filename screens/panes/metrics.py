@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineState, Serving
 from screens.grid.rows import age_words
-from screens.lines import Line, Row, Span, fit, shown
-from screens.looks import sign_of
 from screens.panes.base import Pane, Shown
+from screens.styled_lines import Line, Row, Span, fit, shown
+from screens.themes import sign_of
 
 OLD_S = 20.0
 """Metrics older than this say so."""

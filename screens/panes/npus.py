@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from console.model.snapshot import Device, NodeSnapshot
-from console.model.unmanaged import Unmanaged
-from console.services.monitoring.unmanaged import lasting
+from console.model.unmanaged_process import Unmanaged
+from console.services.monitoring.unmanaged_watch import lasting
 from screens.grid.rows import STALE_S, age_words, hbm_share
-from screens.lines import Line, Row, Span, fit, shown
 from screens.panes.base import Pane, Shown
 from screens.panes.link_rows import link_rows
+from screens.styled_lines import Line, Row, Span, fit, shown
 
 _HEADING = "DEV CARD HEALTH AIC  HBM GiB      %  TEMP POWER ENGINE      PROCESSES"
 

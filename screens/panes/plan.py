@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent
-from console.services.monitoring.cadences import GRACE_S, KILL_S
+from console.services.monitoring.intervals import GRACE_S, KILL_S
 from screens.actions import BY_ID, bindings
-from screens.lines import Line, Row, Span, shown, width, wrap
-from screens.looks import Sign
 from screens.panes.base import Pane, Shown
+from screens.styled_lines import Line, Row, Span, shown, width, wrap
+from screens.themes import Sign
 from screens.widgets import Verbs
 
 OUTCOMES = {

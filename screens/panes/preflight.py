@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from console.model.errors import ConsoleError
 from screens.actions import bindings
+from screens.background_work import set_off
 from screens.grid.rows import age_words
-from screens.lines import Line, Row, Span, fit, shown, wrap
 from screens.panes.base import Pane, Shown
+from screens.styled_lines import Line, Row, Span, fit, shown, wrap
 from screens.widgets import Verbs
-from screens.working import set_off
 
 if TYPE_CHECKING:
-    from console.services.readiness.network import Crossing
+    from console.services.readiness.ping_matrix import Crossing
     from console.services.readiness.preflight import Report
 
 _ROLES = {"pass": "ok", "warn": "warn", "fail": "fail", "unknown": "stale"}

@@ -15,8 +15,8 @@ from console.services.monitoring.drift import alike
 from screens.actions import bindings
 from screens.assignment_preview import rank_words
 from screens.grid.rows import count_words
-from screens.lines import Line, Pen, Row, counted, fit, shown, wrap
 from screens.panes.base import Pane, Shown
+from screens.styled_lines import Line, Pen, Row, counted, fit, shown, wrap
 from screens.widgets import Verbs
 
 _ROLES = {Severity.ERROR: "fail", Severity.WARNING: "warn", Severity.NOTE: "dim"}

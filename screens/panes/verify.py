@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from console.model.errors import ConsoleError
 from screens.actions import bindings
-from screens.lines import Line, Row, fit, shown, wrap
+from screens.background_work import set_off
 from screens.panes.base import Pane, Shown
+from screens.styled_lines import Line, Row, fit, shown, wrap
 from screens.widgets import Verbs
-from screens.working import set_off
 
 if TYPE_CHECKING:
     from console.services.serving.verification import Proof, Verification

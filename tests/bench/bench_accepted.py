@@ -20,7 +20,7 @@ from console.commands.serve import serve_command
 from console.files import load_layout, shipped_layouts
 from console.releases.facts import facts_of, names, release_name
 from console.rules import check
-from console.services.assigning.assignment import example
+from console.services.placement.edits import example
 from tests.releases.collect import pose_as_vllm
 
 

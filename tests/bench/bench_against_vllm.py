@@ -18,12 +18,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from console.commands.flags import flag_words
+from console.evaluation.arrival_schedule import ClosedLoop, prompts
 from console.evaluation.loadgen import generate
 from console.evaluation.records import Figure
-from console.evaluation.schedule import ClosedLoop, prompts
 from console.evaluation.statistics import Timed, read_requests
 from console.evaluation.vllm_bench import read_json
-from console.remote.streaming import Streams
+from console.remote.completion_streams import Streams
 
 USERS, REQUESTS, TTFT_S, ITL_S, TOKENS = 8, 160, 0.1, 0.02, 16
 JUDGED = ("itl_mean", "tpot_mean", "output_throughput")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from console.commands.bundle import rank_script
+from console.commands.launch_scripts import rank_script
 from console.commands.serve import serve_command
 from console.files import layout_text, load_layout, parse_layout
 from console.rules import check
-from console.services.assigning.assignment import example, resize
+from console.services.placement.edits import example, resize
 
 ROUNDS = 5
 

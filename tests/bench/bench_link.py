@@ -24,7 +24,7 @@ from pathlib import Path
 from console.model.cluster import Cluster, Node
 from console.model.run import LogChunk, RunKey, RunState, RunVerdict
 from console.services.logs.copies import LogBook
-from console.services.monitoring.following import Following
+from console.services.monitoring.log_following import Following
 from console.services.monitoring.records import NodeRecord, RunRecord
 from screens.logs.file import LineCount, LogFile
 from tests.node.driver import sweep

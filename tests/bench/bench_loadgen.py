@@ -18,10 +18,10 @@ from itertools import pairwise
 
 from pydantic import JsonValue
 
+from console.evaluation.arrival_schedule import OpenLoop, prompts
 from console.evaluation.loadgen import Lateness, generate
-from console.evaluation.schedule import OpenLoop, prompts
 from console.evaluation.statistics import Timed, read_requests
-from console.remote.streaming import Streams
+from console.remote.completion_streams import Streams
 
 TTFT_S, ITL_S, TOKENS = 0.1, 0.02, 16
 LIMIT = 0.02

@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from console.advice.matcher import Matcher
-from console.advice.signatures import load_signatures
+from console.diagnosis.matcher import Matcher
+from console.diagnosis.signatures import load_signatures
 from console.model.run import RunKey
 from tests.bench.bench_engine_log import CHATTER, CHUNK, READY, START
 from tests.bench.bench_link import Indexing, settle

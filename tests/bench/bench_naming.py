@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.demo.processes import descendants
-from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.intervals import Cadences
 from console.services.session import Session
 from tests.e2e.cluster import Lab
 from tests.serving.labs import LAYOUT, load_on, named, ready, small_lab, watched

@@ -16,10 +16,10 @@ from pathlib import Path
 from console.files import load_cluster, load_layout
 from console.model.deployment import Assignment
 from console.model.run import Sample
-from console.probes.batch import jobs
-from console.probes.preflight import asked
+from console.probes.command_batch import jobs
+from console.probes.preflight_checks import asked
 from console.remote.link import NodeLink
-from console.services.readiness.wanted import wanted_of
+from console.services.readiness.node_requirements import wanted_of
 from console.services.session import Session
 from tests.e2e.cluster import NAMES, lab
 from tests.waiting import until

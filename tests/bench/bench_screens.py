@@ -16,12 +16,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from screens.lines import plain
 from screens.logs.file import LogFile
-from screens.logs.member import Member
 from screens.logs.merge import Merge
-from screens.logs.sieve import Sieve, pattern
+from screens.logs.merge_member import Member
+from screens.logs.patterns import Sieve, pattern
 from screens.logs.window import Window
+from screens.styled_lines import plain
 from tests.screens.terminal import Terminal
 
 BUSY = "tests.screens.busy"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from console.cli.demo import spread
-from console.cli.live import until
+from console.cli.session_context import until
 from console.demo.cluster import DemoCluster
 from console.files import load_cluster, load_layout
 from console.model.service import ServiceState

@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 
-from console.demo.tools.node import holdings
+from console.demo.tools.demo_node import holdings
 from tests.demo.bench import Bench
 from tests.waiting import until
 

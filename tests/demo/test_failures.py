@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from console.demo.engine.failures import KINDS, faults_of, selectors
-from console.demo.tools.node import holdings
+from console.demo.tools.demo_node import holdings
 from tests.demo.bench import Bench, Engine
 from tests.waiting import until
 

@@ -12,14 +12,14 @@ import pytest
 
 from console.commands.serve import serve_command
 from console.demo.engine.flags import Refusal, human_readable_int_or_auto, parse
-from console.demo.engine.launch import resolve
-from console.demo.engine.names import refused
+from console.demo.engine.name_checks import refused
+from console.demo.engine.serve_config import resolve
 from console.demo.release import VLLM_VARIABLE
 from console.demo.tools import install_tools
-from console.demo.tools.node import this_node
+from console.demo.tools.demo_node import this_node
 from console.files import load_layout, shipped_layouts
 from console.releases.facts import facts_of, release_name
-from console.services.assigning.assignment import example
+from console.services.placement.edits import example
 from tests.demo.bench import Bench
 from tests.shared import SHARED, needs_shared
 

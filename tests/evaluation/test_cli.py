@@ -7,22 +7,22 @@ from dataclasses import replace
 
 import pytest
 
-from console.cli import evaluating
+from console.cli import bench_eval
 from console.commands.evaluation import AccuracyLoad, BenchLoad, Endpoint
 from console.evaluation.records import Kind, Tool
 from console.model.errors import UsageError
 from console.model.run import RunKey
 from console.services.evaluation import plans
-from console.services.evaluation.checks import length_findings
+from console.services.evaluation.evaluation_checks import length_findings
+from console.services.evaluation.evaluation_options import read_words
 from console.services.evaluation.plans import Ask, EvaluationPlan
-from console.services.evaluation.words import read_words
 from console.services.operations.step_text import step_commands
 from tests.services.deployments import deployment
 
 
 def asks(*words: str) -> tuple[Ask, ...]:
     parser = argparse.ArgumentParser()
-    evaluating.add_parsers(parser.add_subparsers())
+    bench_eval.add_parsers(parser.add_subparsers())
     args = parser.parse_args(words)
     found: tuple[Ask, ...] = args.asks(args)
     return found

@@ -15,7 +15,7 @@ import pytest
 from console.commands import evaluation as commands
 from console.commands.evaluation import AccuracyLoad, BenchLoad
 from console.commands.script import cmd_sh
-from console.evaluation.delivery import Delivery, unpack
+from console.evaluation.result_transfer import Delivery, unpack
 from console.model.cluster import Node
 from console.model.deployment import Assignment, Deployment
 from console.model.errors import UsageError

@@ -11,9 +11,9 @@ import pytest
 
 from console.commands.evaluation import AccuracyLoad
 from console.evaluation.comparison import SweepPoint, compare, judge, knee, sweep_points
-from console.evaluation.exporting import to_csv, to_json, to_markdown
 from console.evaluation.records import Ending, Figure, Kind, Record, Tool, higher_is_better, layout_hash
-from console.evaluation.references import printed_figures, reference_accuracy
+from console.evaluation.reference_accuracy import printed_figures, reference_accuracy
+from console.evaluation.result_export import to_csv, to_json, to_markdown
 from console.files import load_layout, shipped_layouts
 from console.model.deployment import Assignment, Deployment
 from console.model.layout import Layout

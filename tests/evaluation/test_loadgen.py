@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import JsonValue
 
+from console.evaluation.arrival_schedule import ClosedLoop, Load, OpenLoop, prompts
 from console.evaluation.loadgen import Lateness, generate
-from console.evaluation.schedule import ClosedLoop, Load, OpenLoop, prompts
 from console.evaluation.statistics import Timed, read_requests
-from console.remote.streaming import Streams
+from console.remote.completion_streams import Streams
 from tests.evaluation.slow_server import SlowServer
 from tests.waiting import until
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.evaluation.arrival_schedule import ClosedLoop, OpenLoop, prompts
+from console.evaluation.figures import ResultError
 from console.evaluation.progress import Progress, ProgressLog, parse, seconds
-from console.evaluation.readings import ResultError
-from console.evaluation.schedule import ClosedLoop, OpenLoop, prompts
 from console.evaluation.statistics import Timed, percentile, read_requests, summary
 from console.model.errors import UsageError
 

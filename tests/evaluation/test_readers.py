@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.evaluation import aisbench, delivery, vllm_bench
-from console.evaluation.readings import Reading, ResultError, figure
+from console.evaluation import aisbench, result_transfer, vllm_bench
+from console.evaluation.figures import Reading, ResultError, figure
 from console.evaluation.records import Figure
 from tests.evaluation.figures import BENCH_BLOCK, PERF_CSV, SUMMARY, bench_json, perf_json
 
@@ -237,13 +237,13 @@ def frame(token: str, name: str, data: bytes) -> bytes:
 def test_delivered_files_are_the_bytes_that_were_written() -> None:
     odd = b'{"a": 1}\ndsv4-result t x 1 ' + b"0" * 64 + b"\n\xff\x00"
     log = b"noise\n" + frame("t1", "bench.json", odd) + b"dsv4-fact t1 exit 0\nmore\n"
-    found = delivery.unpack(log, "t1")
+    found = result_transfer.unpack(log, "t1")
     assert found.files == {"bench.json": odd}
     assert found.facts == {"exit": "0"}
 
 
 def test_what_is_printed_under_another_token_is_not_ours() -> None:
-    found = delivery.unpack(frame("other", "bench.json", b"{}") + b"dsv4-fact other exit 0\n", "t1")
+    found = result_transfer.unpack(frame("other", "bench.json", b"{}") + b"dsv4-fact other exit 0\n", "t1")
     assert (found.files, found.facts) == ({}, {})
     with pytest.raises(ResultError, match=r"left no bench\.json"):
         found.text("bench.json")
@@ -252,9 +252,9 @@ def test_what_is_printed_under_another_token_is_not_ours() -> None:
 @pytest.mark.parametrize("missing", [1, 5, 9])
 def test_a_frame_that_was_cut_is_an_error(missing: int) -> None:
     with pytest.raises(ResultError, match="cut off"):
-        delivery.unpack(frame("t1", "bench.json", b'{"a": 12}')[: -1 - missing], "t1")
+        result_transfer.unpack(frame("t1", "bench.json", b'{"a": 12}')[: -1 - missing], "t1")
 
 
 def test_altered_bytes_are_an_error() -> None:
     with pytest.raises(ResultError, match="not what the tool wrote"):
-        delivery.unpack(frame("t1", "bench.json", b'{"a": 12}').replace(b"12", b"13"), "t1")
+        result_transfer.unpack(frame("t1", "bench.json", b'{"a": 12}').replace(b"12", b"13"), "t1")

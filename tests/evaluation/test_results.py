@@ -10,7 +10,7 @@ import pytest
 
 from console.cli import results
 from console.evaluation.records import Ending, NpuSample, NpuUse, Record, ServedSample, TimePoint
-from console.evaluation.store import ResultStore
+from console.evaluation.result_store import ResultStore
 from console.model.errors import UsageError
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import Device, Exit, NodeSnapshot

@@ -24,7 +24,7 @@ from console.model.layout import Layout
 from console.services.evaluation.evaluator import Local
 from console.services.evaluation.plans import Ask
 from console.services.session import Session
-from tests.boxtools import box_tool
+from tests.container_tools import box_tool
 from tests.evaluation.figures import SUMMARY, bench_json
 from tests.node.test_containers import container
 from tests.sshd import SshNodes, needs_sshd, running_nodes

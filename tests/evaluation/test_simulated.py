@@ -14,7 +14,7 @@ from console.commands.evaluation import AccuracyLoad, BenchLoad, Endpoint
 from console.commands.script import cmd_sh
 from console.demo.tools import install_tools
 from console.evaluation import aisbench, vllm_bench
-from console.evaluation.delivery import Delivery, unpack
+from console.evaluation.result_transfer import Delivery, unpack
 from console.model.cluster import Node
 from tests.evaluation.slow_server import SlowServer
 from tests.services.deployments import deployment

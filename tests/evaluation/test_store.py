@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from console.evaluation.records import Ending, Kind, NpuSample, NpuUse, ServedSample, TimePoint, Tool
-from console.evaluation.store import Filter, ResultStore
+from console.evaluation.result_store import Filter, ResultStore
 from console.model.errors import ConsoleError
 from tests.evaluation.figures import record
 
@@ -88,7 +88,7 @@ def test_what_engines_served_is_kept_by_time_and_once(store: ResultStore) -> Non
 def test_two_consoles_write_at_once_and_nothing_is_lost(store: ResultStore) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from console.evaluation.store import ResultStore\n"
+        "from console.evaluation.result_store import ResultStore\n"
         "from tests.evaluation.figures import record\n"
         "store = ResultStore(Path(sys.argv[1]))\n"
         "for index in range(25): store.add(record(f'{sys.argv[2]}-{index}'))\n"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from console.model.deployment import Deployment
 from console.model.layout import Layout
-from console.services.assigning.assignment import example
+from console.services.placement.edits import example
 
 ENV = {
     "HCCL_CONNECT_TIMEOUT": "1200",

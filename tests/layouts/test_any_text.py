@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from console.commands.bundle import rank_script, shell_bundle
+from console.commands.launch_scripts import rank_script, shell_bundle
 from console.commands.serve import serve_command
 from console.files import layout_text, load_layout, parse_layout
 from console.model.layout import Layout
-from console.services.assigning import assignment
 from console.services.exporting.systemd import _words
+from console.services.placement import edits
 from tests.layouts.dumper import run_script
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
@@ -41,7 +41,7 @@ def test_any_text_in_a_layout_reaches_the_engine_byte_for_byte(
     layout = _layout(path, served, value, arg, nested)
     again = parse_layout(layout_text(layout).encode(), "again.yaml")
     assert again.model_copy(update={"source": None}) == layout.model_copy(update={"source": None})
-    deployment = assignment.example(again)
+    deployment = edits.example(again)
     rank = deployment.ranks()[0]
     command = serve_command(deployment, rank)
     assert path == command.argv[2]

@@ -18,7 +18,7 @@ from console.model.deployment import Assignment, Deployment
 from console.model.errors import ConsoleError, Refused, UsageError
 from console.model.findings import Severity
 from console.rules import check
-from console.services.assigning.assignment import (
+from console.services.placement.edits import (
     History,
     assign,
     auto_assign,

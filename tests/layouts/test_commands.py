@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from console.commands.bundle import shell_bundle
 from console.commands.flags import flag_words
+from console.commands.launch_scripts import shell_bundle
 from console.commands.quoting import join, quote
 from console.commands.script import SHELL_OWNED, cmd_sh
 from console.commands.serve import proxy_command, serve_command
@@ -22,8 +22,8 @@ from console.model.deployment import Command, Deployment
 from console.model.errors import UsageError
 from console.model.layout import Layout
 from console.rules import check
-from console.services.assigning.assignment import example
-from console.services.serving.access import key_of
+from console.services.placement.edits import example
+from console.services.serving.request_auth import key_of
 from tests.layouts.dumper import run_script
 from tests.layouts.words import flags
 

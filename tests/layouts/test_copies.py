@@ -15,7 +15,8 @@ from console.model.errors import FileError, Refused, UsageError
 from console.model.findings import Severity
 from console.model.layout import Layout
 from console.rules import check
-from console.services.assigning.assignment import (
+from console.services.operations.live_plans import scaled
+from console.services.placement.edits import (
     add_copy,
     auto_assign,
     drop_copy,
@@ -24,7 +25,6 @@ from console.services.assigning.assignment import (
     reset_shape,
     resize,
 )
-from console.services.operations.live_plans import scaled
 from tests.services.deployments import ASSIGNMENT, LAYOUT, picture
 
 NODES = ("p0", "p1", "d0", "d1", "d2", "d3")

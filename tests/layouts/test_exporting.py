@@ -19,9 +19,9 @@ from console.model.cluster import Cluster
 from console.model.deployment import Deployment
 from console.model.errors import UsageError
 from console.model.layout import Layout
-from console.services.assigning.assignment import example
 from console.services.exporting import lws_manifests, shell_folders, systemd_units
 from console.services.exporting.lws import pod_scripts
+from console.services.placement.edits import example
 from tests.layouts.dumper import run_file, run_script
 from tests.layouts.schemas import faults, is_label
 from tests.layouts.words import flags

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console.cli.main import main
-from console.commands.bundle import rank_script
+from console.commands.launch_scripts import rank_script
 from console.files import (
     layout_text,
     load_assignment,
@@ -34,7 +34,7 @@ from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, FileError, Problem, UsageError
 from console.model.hardware import Hardware
 from console.rules import capacity_notes, check
-from console.services.assigning.assignment import example
+from console.services.placement.edits import example
 from tests.layouts.broken_cases import BROKEN, Broken
 from tests.shared import SHARED, needs_shared
 

@@ -10,14 +10,14 @@ from console.commands.container import run_container, wanted_mounts
 from console.files import load_cluster
 from console.model.cluster import Runtime
 from console.model.hardware import HARDWARE, KINDS, kind_of
-from console.model.image import built_for
+from console.model.image_name import built_for
 from console.model.layout import Layout
-from console.probes.checks import Answer, Verdict, Wanted
+from console.probes.check_types import Answer, Verdict, Wanted
 from console.probes.hccn import DeviceNet
-from console.probes.preflight import CHECKS, answered
+from console.probes.preflight_checks import CHECKS, answered
 from console.rules import check
-from console.services.assigning.assignment import example
-from console.services.readiness.network import ways
+from console.services.placement.edits import example
+from console.services.readiness.ping_matrix import ways
 
 
 def _layout(hardware: str, image: str = "") -> Layout:

@@ -9,9 +9,9 @@ import pytest
 from console.commands.serve import proxy_command, serve_command
 from console.files import layout_text, load_layout, parse_layout, shipped_layouts
 from console.model.deployment import Deployment
-from console.services.assigning.assignment import example
 from console.services.exporting import FORMATS
 from console.services.importing import Imported, build, read_files
+from console.services.placement.edits import example
 from tests.layouts.words import flags
 
 

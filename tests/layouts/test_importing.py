@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from console.cli.importing import imported_from
+from console.cli.import_command import imported_from
 from console.cli.main import main
 from console.commands.serve import serve_command
 from console.files import layout_text, load_document, load_layout, parse_layout, read_document
 from console.model.errors import ConsoleError, FileError
 from console.rules import check
-from console.services.assigning.assignment import example
 from console.services.importing import build, placed, read_ci_config, read_script
+from console.services.placement.edits import example
 from tests.layouts import ci_loader, tutorial
 from tests.layouts.dumper import run_file
 from tests.layouts.words import defaults_said, flags, servers_said

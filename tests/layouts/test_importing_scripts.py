@@ -9,8 +9,8 @@ import pytest
 from console.cli.main import main
 from console.commands.serve import serve_command
 from console.model.errors import FileError
-from console.services.assigning.assignment import example
 from console.services.importing import build, read_script
+from console.services.placement.edits import example
 from tests.layouts.dumper import run_script
 from tests.layouts.words import defaults_said, flags
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from console.cli.importing import imported_from
+from console.cli.import_command import imported_from
 from console.commands.serve import serve_command
 from console.files import layout_text, parse_layout
 from console.model.cluster import Cluster

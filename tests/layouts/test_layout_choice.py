@@ -22,11 +22,11 @@ from console.model.layout import no_layout
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineState, Link, LinkState
 from console.rules import check
-from console.services.assigning.layout_choice import HOW, fits
-from console.services.doctor import gather
+from console.services.placement.layout_choice import HOW, fits
 from console.services.readiness.preflight import CHOOSE_LAYOUT
 from console.services.session import Session
-from console.services.shell import open_at_engine
+from console.services.shell_access import open_at_engine
+from console.services.support_bundle import gather
 from tests.services.test_monitor import READY_LOG, probed
 
 

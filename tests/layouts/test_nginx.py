@@ -13,8 +13,8 @@ from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment
 from console.model.errors import Refused
-from console.services.assigning.assignment import example
 from console.services.exporting.nginx import nginx_configuration
+from console.services.placement.edits import example
 from tests.services.deployments import LAYOUT, deployment
 
 

@@ -13,8 +13,8 @@ from console.files import load_layout, shipped_layouts, shipped_text
 from console.model.snapshot import ClusterSnapshot
 from console.releases.facts import facts_of, names, release_name
 from console.rules import RULES
-from console.services.assigning.assignment import example
-from console.services.operations.plans import PlanMaker
+from console.services.operations.plan_maker import PlanMaker
+from console.services.placement.edits import example
 from tests.layouts.dumper import run_script
 
 FAMILIES = ("-Flash", "-Pro", ".1-Flash")

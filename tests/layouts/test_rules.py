@@ -17,7 +17,7 @@ from console.model.deployment import Assignment, Deployment
 from console.model.findings import Severity
 from console.model.layout import Layout
 from console.rules import RULES, capacity_notes, check
-from console.services.assigning.assignment import example
+from console.services.placement.edits import example
 from tests.layouts.strategies import deployments, layouts
 
 Data = dict[str, Any]

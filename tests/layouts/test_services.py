@@ -9,15 +9,15 @@ import pytest
 from pydantic import ValidationError
 
 from console.cli.main import main
-from console.commands.bundle import rank_command, rank_script
+from console.commands.launch_scripts import rank_command, rank_script
 from console.files import layout_text, parse_layout
 from console.model.errors import UsageError
 from console.model.layout import Layout
 from console.rules import check
-from console.services.assigning.assignment import example
-from console.services.exporting.folders import shell_folders
 from console.services.exporting.lws import lws_manifests
+from console.services.exporting.shell_folders import shell_folders
 from console.services.exporting.systemd import systemd_units
+from console.services.placement.edits import example
 
 TEXT = """\
 name: pool

@@ -16,8 +16,8 @@ from console.model.layout import Layout
 from console.rules import check
 from console.rules.ports import port_map
 from console.rules.rule import Scene
-from console.services.assigning.assignment import auto_assign, example, resize
-from console.services.serving.ranks import rank_targets
+from console.services.placement.edits import auto_assign, example, resize
+from console.services.serving.rank_targets import rank_targets
 
 
 def _layout(**group: object) -> Layout:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from console.advice.signatures import load_signatures
 from console.commands.serve import serve_command
+from console.diagnosis.signatures import load_signatures
 from console.files import load_layout
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment

@@ -14,7 +14,7 @@ from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment
 from console.model.layout import Layout
 from console.rules import check
-from console.services.assigning.assignment import example
+from console.services.placement.edits import example
 from tests.layouts.words import flags
 
 Data = dict[str, Any]

@@ -13,8 +13,8 @@ from console.model.errors import UsageError
 from console.releases.facts import facts_of, names
 from console.releases.renames import _changes, _renames, known_setting
 from console.rules import check
-from console.services.assigning.assignment import example
-from console.services.assigning.upgrading import Upgrade, upgrade
+from console.services.placement.edits import example
+from console.services.placement.layout_upgrade import Upgrade, upgrade
 from tests.releases.test_upstream_settings import tutorial_layouts
 from tests.shared import needs_shared
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from console.advice.signatures import load_signatures
 from console.commands.serve import serve_command
+from console.diagnosis.signatures import load_signatures
 from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment, Rank

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from console.node.bundle_stdin import FLAGS
 from console.node.frames import MARKER, pack, read_frame
-from console.node.parcel import FLAGS
 from console.node.processes import boot_id
-from console.remote.bundle import first_bytes
+from console.remote.helper_bundle import first_bytes
 from tests.waiting import until_blocking
 
 Key = tuple[str, str, str]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.boxtools import BoxTool, Daemon, box_tool
+from tests.container_tools import BoxTool, Daemon, box_tool
 from tests.node.driver import Driver, Key, Refused, carriers
 from tests.waiting import until_blocking
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from console.node.boxes import look
-from console.node.refusal import Refusal
+from console.node.engine_containers import look
+from console.node.request_error import Refusal
 from console.node.runtimes import inspect, last_words
 from tests.node.driver import Key, helper
 from tests.node.driver import Refused as NodeRefused

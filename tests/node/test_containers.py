@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.boxtools import BoxTool, box_tool
+from tests.container_tools import BoxTool, box_tool
 from tests.node.driver import Driver, Key, Refused, carriers, helper
 from tests.waiting import until_blocking
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from console.node.frames import MAX_RUNS
-from console.remote import wire
+from console.remote import frame_decoding
 from tests.node.driver import helper
 from tests.waiting import until_blocking
 
@@ -43,7 +43,7 @@ def test_a_forged_file_of_one_run_costs_no_other_and_not_the_helper(tmp_path: Pa
         node.ask("ping")
         said = [each for each in node.pushes if each["push"] == "runs"][-1]
         assert {tuple(each["key"]) for each in said["runs"]} == {("dep", "er1", "r1"), ("dep", "er2", "r2")}
-        assert not wire.runs(said).error
+        assert not frame_decoding.runs(said).error
         (run / "spec.json").write_bytes(written)
 
 
@@ -62,4 +62,4 @@ def test_of_more_runs_than_fit_the_living_and_newest_are_told_and_the_rest_is_co
         assert len(said["runs"]) == MAX_RUNS
         assert node.verdict(("dep", "a", "r1")) == "running"
         assert [each["key"] for each in said["runs"]] == sorted(each["key"] for each in said["runs"])
-        assert "89 more runs" in wire.runs(said).remark
+        assert "89 more runs" in frame_decoding.runs(said).remark

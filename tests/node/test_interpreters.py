@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from console.node.bootstrap import TOO_OLD
-from console.node.parcel import FLAGS
-from console.remote.bundle import first_bytes
+from console.node.bundle_stdin import FLAGS
+from console.remote.helper_bundle import first_bytes
 from tests.node.driver import Key, helper
 
 KEY: Key = ("dep", "decode-5", "r1")

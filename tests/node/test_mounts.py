@@ -12,7 +12,7 @@ import pytest
 from console.model.cluster import Node
 from console.model.plan import Step
 from console.node.mounts import file_system
-from console.services.operations.launching import Launching
+from console.services.operations.start_steps import Launching
 from tests.node.driver import helper
 
 TABLE = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw

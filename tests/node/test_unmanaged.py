@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from console.node.processes import Scan, boot_id
-from console.node.unmanaged import look
+from console.node.unmanaged_processes import look
 from tests.node.driver import Driver, Key, Refused, carriers, helper
 from tests.waiting import until_blocking
 

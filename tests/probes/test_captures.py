@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from console.advice.matcher import Matcher
-from console.advice.signatures import load_signatures
+from console.diagnosis.matcher import Matcher
+from console.diagnosis.signatures import load_signatures
 from console.probes import hccn, npu_details
 from console.probes.engine_log import LaunchLog
 from console.probes.npu_smi import parse_info

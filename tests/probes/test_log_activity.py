@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from console.advice.matcher import Matcher
-from console.advice.signatures import load_signatures, waiting_words
+from console.diagnosis.matcher import Matcher
+from console.diagnosis.signatures import load_signatures, waiting_words
 from console.model.cluster import Node
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.probes.engine_log import LaunchLog
 from console.probes.log_activity import Activity
-from console.services.monitoring.ladder import grew_at, spoke_at
+from console.services.monitoring.health_checks import grew_at, spoke_at
 from console.services.monitoring.records import NodeRecord, RunRecord
-from console.services.monitoring.silence import held_up
+from console.services.monitoring.stall_detection import held_up
 from console.services.serving.alerts import AlertBook
 
 SIGNATURES = load_signatures()

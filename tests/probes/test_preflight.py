@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.probes.checks import Answer, Result, Verdict, Wanted, folded
+from console.probes.check_types import Answer, Result, Verdict, Wanted, folded
 from console.probes.checks_npu import pinged
 from console.probes.hccn import Ping
-from console.probes.preflight import CHECKS, INQUIRIES, answered, asked, together
+from console.probes.preflight_checks import CHECKS, INQUIRIES, answered, asked, together
 from tests.probes.captures import HERE
 
 A2 = Wanted(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from console.probes.checks import Answer, Verdict, Wanted, judged
+from console.probes.check_types import Answer, Verdict, Wanted, judged
 from console.probes.npu_smi import parse_info
-from console.probes.preflight import CHECKS
+from console.probes.preflight_checks import CHECKS
 from tests.probes.captures import capture
 
 A2 = Wanted("n0", "a2", 8, 1)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from console.probes.checks import Answer, Wanted
+from console.probes.check_types import Answer, Wanted
 from console.probes.container import differences, parse_container, same_image
-from console.services.readiness.containers import seen
-from console.services.upkeep.containers import pull_progress
+from console.services.maintenance.containers import pull_progress
+from console.services.readiness.container_setup import seen
 
 IMAGE = "quay.io/ascend/vllm-ascend:v0.21.0rc1-a3"
 WANTED = Wanted(

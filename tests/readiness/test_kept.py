@@ -11,12 +11,12 @@ import pytest
 
 from console.model.payload import EngineLaunches
 from console.model.plan import Step
-from console.probes.checks import Answer, Result, Verdict, Wanted
+from console.probes.check_types import Answer, Result, Verdict, Wanted
 from console.probes.hccn import Ping
-from console.probes.preflight import CHECKS, answered
-from console.services.operations.launching import Launching
-from console.services.operations.scope import Scope
-from console.services.readiness.network import Crossing, Way
+from console.probes.preflight_checks import CHECKS, answered
+from console.services.operations.start_steps import Launching
+from console.services.operations.step_context import Scope
+from console.services.readiness.ping_matrix import Crossing, Way
 from console.services.readiness.preflight import REPORT, Preflight, Report, load
 from tests.waiting import until
 

@@ -10,10 +10,10 @@ import pytest
 from console.files import load_layout
 from console.model.deployment import Deployment
 from console.model.hardware import HARDWARE, PLAIN
-from console.probes.checks import Result, Verdict
-from console.services.assigning.assignment import example
+from console.probes.check_types import Result, Verdict
+from console.services.placement.edits import example
 from console.services.readiness.node_releases import PACKAGES_CHECK, with_releases
-from console.services.readiness.wanted import wanted_release
+from console.services.readiness.node_requirements import wanted_release
 
 
 def made(**change: Any) -> Deployment:

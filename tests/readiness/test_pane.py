@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from console.model.errors import ConsoleError
-from console.probes.checks import Result, Verdict
+from console.probes.check_types import Result, Verdict
 from console.probes.hccn import Ping
-from console.services.readiness.network import Crossing, Way
+from console.services.readiness.ping_matrix import Crossing, Way
 from console.services.readiness.preflight import Report
-from screens.lines import plain
 from screens.panes.preflight import matrix_rows, report_rows
+from screens.styled_lines import plain
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, running
 

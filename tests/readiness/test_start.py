@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from console.cli.main import main
-from console.services.readiness.gate import overrides
+from console.services.readiness.preflight_gate import overrides
 from tests.e2e.cluster import Lab, lab
 from tests.readiness.inline import inline
 from tests.sshd import needs_sshd

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from console.probes.checks import Answer, Wanted
+from console.probes.check_types import Answer, Wanted
 from console.probes.tuning import drifts, settled, spans
-from console.services.upkeep.tuning import Change, way_back
+from console.services.maintenance.tuning import Change, way_back
 from tests.e2e.cluster import lab
 from tests.readiness.inline import inline
-from tests.readiness.test_network import LAYOUT
+from tests.readiness.test_ping_matrix import LAYOUT
 from tests.sshd import needs_sshd
 
 GOOD = ("0", "0", "50000", "", "61000 65535", "performance")

@@ -19,7 +19,7 @@ from console.model.layout import Model
 from console.services.session import Session
 from tests.e2e.cluster import lab
 from tests.readiness.inline import Inline, inline
-from tests.readiness.test_network import LAYOUT
+from tests.readiness.test_ping_matrix import LAYOUT
 from tests.sshd import needs_sshd
 from tests.waiting import until
 

@@ -13,7 +13,7 @@ from console.files import load_layout, parse_layout
 from console.model.findings import Finding
 from console.releases.facts import Release, facts_of, first_and_last, names, release_name
 from console.rules import check
-from console.services.assigning.assignment import example
+from console.services.placement.edits import example
 from tests.shared import SHARED, needs_shared
 
 V = ("V2", "V3", "V4", "V5", "V6")

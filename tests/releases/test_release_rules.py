@@ -8,9 +8,9 @@ import pytest
 
 from console.files import load_layout
 from console.model.findings import Finding
-from console.model.image import built_for, tag_of, with_release
+from console.model.image_name import built_for, tag_of, with_release
 from console.rules import check
-from console.services.assigning.assignment import example
+from console.services.placement.edits import example
 
 FLASH = {"VLLM_ASCEND_ENABLE_FLASHCOMM1": "1"}
 NEEDS = "enable_dsa_cp needs sequence parallelism"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from console.cli.importing import imported_from
+from console.cli.import_command import imported_from
 from console.model.layout import Layout
 from console.rules import check
-from console.services.assigning.assignment import example
 from console.services.importing import build, read_script
+from console.services.placement.edits import example
 from tests.shared import SHARED, needs_shared
 
 TUTORIALS = SHARED / "fixtures" / "tutorials" / "deepseek-v4-2026-08-22.json"

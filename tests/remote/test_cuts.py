@@ -13,7 +13,7 @@ import pytest
 
 from console.model.errors import LinkLost, NodeError
 from console.model.run import LogChunk, RunKey, RunState, RunVerdict
-from console.model.unmanaged import Unmanaged
+from console.model.unmanaged_process import Unmanaged
 from console.remote.link import NodeLink
 from tests.node.driver import carriers, sweep
 from tests.remote.watching import Seen, linked

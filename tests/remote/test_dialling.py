@@ -17,8 +17,8 @@ from console.model.cluster import Cluster
 from console.model.errors import UsageError
 from console.model.run import RunKey
 from console.model.snapshot import LinkState
+from console.remote.dial_errors import DialError
 from console.remote.link import NodeLink
-from console.remote.reasons import DialError
 from console.remote.ssh import Dialer
 from tests.remote.watching import Seen, linked
 from tests.sshd import SshNodes, children, make_key, needs_sshd, running_nodes

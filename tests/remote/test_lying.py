@@ -122,7 +122,7 @@ async def test_bytes_that_make_no_frame_are_no_sign_of_life(
 ) -> None:
     monkeypatch.setattr("console.remote.link.PING_S", 0.2)
     monkeypatch.setattr("console.remote.link.STALE_S", 0.5)
-    monkeypatch.setattr("console.remote.channel.FRAME_S", 0.5)
+    monkeypatch.setattr("console.remote.helper_channel.FRAME_S", 0.5)
     body = (
         'hello()\nruns()\nout.write(struct.pack(">II", 2**19, 0))\n'
         "while True:\n    out.write(b'x')\n    out.flush()\n    time.sleep(0.05)"

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from console.cli.main import main
-from console.commands.shell import shell_words
+from console.commands.ssh_command import shell_words
 from console.files.loading import load_cluster
 from console.journal import Journal
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment
 from console.model.errors import ConsoleError, FileError, Refused, UsageError
-from console.services.shell import open_at_engine, open_on_node
+from console.services.shell_access import open_at_engine, open_on_node
 from tests.services.deployments import LAYOUT
 from tests.sshd import SshNodes, needs_sshd, running_nodes
 

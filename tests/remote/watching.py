@@ -9,7 +9,7 @@ from pathlib import Path
 from console.model.cluster import Cluster
 from console.model.run import Hello, LogChunk, Probe, RunKey, RunState, RunVerdict, Sample
 from console.model.snapshot import Link
-from console.model.unmanaged import Unmanaged
+from console.model.unmanaged_process import Unmanaged
 from console.remote.link import NodeLink
 from console.remote.ssh import Dialer
 

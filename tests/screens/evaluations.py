@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from console.commands.evaluation import Endpoint
 from console.evaluation.progress import Progress
 from console.evaluation.records import Ending, Record, Tool
-from console.evaluation.store import ResultStore
+from console.evaluation.result_store import ResultStore
 from console.model.deployment import Deployment
 from console.model.errors import ConsoleError, Refused
 from console.model.findings import Finding

@@ -14,6 +14,7 @@ from console.model.deployment import Assignment, Deployment, Rank
 from console.model.errors import Busy, ConsoleError, NothingToDo, Refused
 from console.model.findings import Finding
 from console.model.hardware import HARDWARE
+from console.model.key_positions import Source
 from console.model.layout import DataParallel, Group, Layout, Model, Proxy
 from console.model.payload import KernelSetting, KernelSettings, NodeCommands, Payload, ProcessEnd
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, ProcessId, Stage, Step, StepEvent, Verb
@@ -33,15 +34,14 @@ from console.model.snapshot import (
     Process,
     Rung,
 )
-from console.model.source import Source
-from console.services.assigning.assignment import auto_assign
 from console.services.logs.copies import LogNote
-from console.services.operations.restarts import Witness
+from console.services.maintenance.node_tasks import Chore, ErrandRunner
+from console.services.operations.restart_watch import Witness
+from console.services.placement.edits import auto_assign
 from console.services.readiness.preflight import Ask as CheckAsk
 from console.services.readiness.preflight import Report
 from console.services.serving.verification import Ask as ProofAsk
 from console.services.serving.verification import Proof, Verification
-from console.services.upkeep.errands import Chore, ErrandRunner
 from tests.screens.evaluations import FakeEvaluator
 
 NOW = 1_764_000_000.0

@@ -10,11 +10,11 @@ import pytest
 from console.model.errors import Refused
 from console.model.snapshot import EngineState
 from console.rules import check
-from console.services.assigning.assignment import resize
+from console.services.placement.edits import resize
 from screens.actions import actions_of
-from screens.dialogs.asking import Asking
-from screens.lines import Pen, plain
+from screens.dialogs.confirm import Asking
 from screens.panes.roles import RolePane, board
+from screens.styled_lines import Pen, plain
 from tests.screens.fakes import FULL, FakeSession
 from tests.screens.seen import LARGE, SMALL, Seen, running
 

@@ -14,10 +14,10 @@ from console.files import load_layout, shipped_text
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError
 from console.model.snapshot import Diagnosis
-from console.services.assigning.layout_files import copy_place
+from console.services.placement.layout_files import copy_place
 from screens.app import ConsoleApp, Options
-from screens.opening import Opening
-from screens.suspending import editor_command
+from screens.external_programs import editor_command
+from screens.startup import Opening
 from tests.screens.fakes import NOW, FakeSession, cluster
 from tests.screens.seen import SMALL, Clock, Seen
 from tests.waiting import until
@@ -42,7 +42,7 @@ class Files:
         self.read: list[Mapping[str, str]] = []
         self.wrong: ConsoleError | None = None
         self.typing: Callable[[str], str] = lambda text: text
-        monkeypatch.setattr("screens.acting.editing.run_away", self._edit)
+        monkeypatch.setattr("screens.controllers.file_editing.run_away", self._edit)
         monkeypatch.setenv("VISUAL", "")
         monkeypatch.setenv("EDITOR", "true")
 
@@ -143,7 +143,7 @@ async def test_what_was_typed_into_a_copy_stays_though_the_way_back_from_the_edi
         Path(words[-1]).write_text(MINE + "# an hour of work\n", encoding="utf-8")
         raise ConsoleError("the terminal is gone")
 
-    monkeypatch.setattr("screens.acting.editing.run_away", lost)
+    monkeypatch.setattr("screens.controllers.file_editing.run_away", lost)
     async with opened(files) as seen:
         await seen.press("ctrl+e")
         await seen.sees("Edit a copy?")

@@ -14,7 +14,7 @@ from console.model.errors import UsageError
 from console.model.snapshot import EngineState
 from screens.app import ConsoleApp, Options
 from screens.fleet import Fleet
-from screens.opening import Opening
+from screens.startup import Opening
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Clock, Seen
 from tests.waiting import until

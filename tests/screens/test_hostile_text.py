@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from console.model.errors import ConsoleError
 from console.model.findings import Finding, Severity
 from console.model.snapshot import Device, EngineState, EventLevel, Grade, Link, LinkState, Process, Rung
-from console.model.unmanaged import Unmanaged, Why
+from console.model.unmanaged_process import Unmanaged, Why
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import Seen, running
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console.model.work import Sighting
+from console.model.ongoing_work import Sighting
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, running
 

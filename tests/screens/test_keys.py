@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from screens import memory
+from screens import saved_settings
 from screens.actions import ACTIONS
 from screens.app import Options
-from screens.keys import Keys, is_key, markdown, rows
+from screens.key_map import Keys, is_key, markdown, rows
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import running
 
@@ -65,14 +65,14 @@ async def test_view_is_remembered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"lab": 3}', '{"lab": {"sort": 7, "commands": [1, "a"]}}', "\x00"])
 async def test_a_broken_memory_is_forgotten(tmp_path: Path, text: str) -> None:
-    (tmp_path / memory.FILE).write_text(text)
+    (tmp_path / saved_settings.FILE).write_text(text)
     async with running(FakeSession(tmp_path)) as seen:
         assert seen.app.main.grid.view.sort == "written"
 
 
 def test_memory_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert memory.save(tmp_path / "file", {}) is False
+    assert saved_settings.save(tmp_path / "file", {}) is False
 
 
 def test_every_key_of_the_table_is_one_and_a_slip_is_named() -> None:

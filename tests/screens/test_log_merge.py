@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from console.probes.log_time import Around, Clock, find, utc
 from console.services.logs.copies import LogNote
-from screens.lines import plain
 from screens.logs.file import LogFile
 from screens.logs.folding import Names, Spot, key_of
-from screens.logs.member import Member
 from screens.logs.merge import Merge
+from screens.logs.merge_member import Member
 from screens.logs.merged import Merged
-from screens.logs.sieve import Sieve, pattern
-from screens.logs.times import Times
+from screens.logs.patterns import Sieve, pattern
+from screens.logs.time_seek import Times
+from screens.styled_lines import plain
 
 SPAN = 512
 Log = Sequence[tuple[int | None, str]]
@@ -345,7 +345,7 @@ def test_the_stamp_of_a_line_is_looked_for_once(tmp_path: Path, monkeypatch: pyt
         looked.append(line)
         return find(line)
 
-    monkeypatch.setattr("screens.logs.times.find", counted)
+    monkeypatch.setattr("screens.logs.time_seek.find", counted)
     monkeypatch.setattr("screens.logs.folding.find", counted)
     logs = [written(rank, [(second, f"step {second}") for second in range(50)]) for rank in range(3)]
     merge = Merge(files(tmp_path, logs))

@@ -12,13 +12,13 @@ from textual import events
 
 from console.model.snapshot import EngineState
 from console.services.logs.copies import LogNote
-from screens.guard import BURST_S
-from screens.lines import plain
 from screens.logs.file import LogFile
-from screens.logs.sieve import ERRORS
-from screens.logs.times import Times
+from screens.logs.patterns import ERRORS
+from screens.logs.time_seek import Times
 from screens.logs.title import head_of_one
 from screens.panes.log import LogPane
+from screens.paste_guard import BURST_S
+from screens.styled_lines import plain
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import Seen, running
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from console.model.errors import ConsoleError
-from screens.logs.drawing import short_head, span_words
-from screens.suspending import pager_command
+from screens.external_programs import pager_command
+from screens.logs.line_drawing import short_head, span_words
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import running
 from tests.screens.test_log_pane import pane, session_with_log, stamped

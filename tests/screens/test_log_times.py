@@ -9,7 +9,7 @@ import pytest
 
 from console.probes.log_time import Around, Clock, LineTimes, Steps, Zone, clock_of, fixed
 from screens.logs.file import LogFile
-from screens.logs.times import Times
+from screens.logs.time_seek import Times
 
 CHANGE = datetime(2026, 11, 1, 9, tzinfo=UTC).timestamp()
 """When the clocks of California go back from 02:00 to 01:00."""

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console.services.logs.copies import LogNote
-from screens.lines import plain
-from screens.logs.drawing import collapse, level_role, text_of
 from screens.logs.file import LineCount, LogFile
 from screens.logs.filtered import FilteredLines
-from screens.logs.sieve import ERRORS, WARNINGS, Pattern, Sieve, pattern
+from screens.logs.line_drawing import collapse, level_role, text_of
+from screens.logs.patterns import ERRORS, WARNINGS, Pattern, Sieve, pattern
 from screens.logs.window import Window
+from screens.styled_lines import plain
 
 SPAN = 16
 

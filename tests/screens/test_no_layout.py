@@ -13,7 +13,7 @@ from console.model.hardware import HARDWARE
 from console.model.layout import no_layout
 from console.services.session import Session
 from screens.app import ConsoleApp, Options
-from screens.opening import Opening
+from screens.startup import Opening
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, Clock, Seen
 from tests.waiting import until

@@ -11,7 +11,7 @@ import pytest
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, UsageError
 from screens.app import ConsoleApp, Options
-from screens.opening import Opening
+from screens.startup import Opening
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Clock, Seen, running
 from tests.waiting import until

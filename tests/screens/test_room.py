@@ -14,9 +14,9 @@ from console.model.alert import Alert
 from console.model.plan import Confirm, Outcome, Plan, Stage, Step, StepEvent
 from console.model.service import Service, ServiceState
 from screens.grid.rows import heading_with
-from screens.lines import Line, Pen, brief, cut, end_of, fit, length, plain, shifted, strip, width
-from screens.looks import LOOKS
 from screens.panes.plan import PlanPane
+from screens.styled_lines import Line, Pen, brief, cut, end_of, fit, length, plain, shifted, strip, width
+from screens.themes import LOOKS
 from screens.widgets import ListWidget
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import SMALL, running

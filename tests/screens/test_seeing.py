@@ -12,8 +12,8 @@ from console.model.service import Service, ServiceState
 from console.model.snapshot import Device, EngineState, EventLevel, Grade, Link, LinkState, Rung
 from screens.app import Options
 from screens.grid.rows import EDGE, columns_for, count_words
-from screens.lines import Pen, plain
-from screens.looks import LOOKS, STATES
+from screens.styled_lines import Pen, plain
+from screens.themes import LOOKS, STATES
 from tests.screens.fakes import FakeSession, devices
 from tests.screens.seen import LARGE, SMALL, running
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from screens.driver import TolerantDecoder
-from screens.guard import CALM_S
-from screens.looks import LOOKS
+from screens.paste_guard import CALM_S
+from screens.themes import LOOKS
 from tests.screens.terminal import Terminal
 from tests.waiting import until_blocking
 

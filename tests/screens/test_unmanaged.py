@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from console.model.unmanaged import Unmanaged, Why
+from console.model.unmanaged_process import Unmanaged, Why
 from tests.screens.fakes import NOW, FakeSession
 from tests.screens.seen import LARGE, SMALL, running
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from console.model.errors import Refused
-from console.services import doctor
+from console.services import support_bundle
 from console.services.serving.verification import Proof
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, running
@@ -58,10 +58,10 @@ async def test_a_deployment_that_does_not_serve_says_so(tmp_path: Path) -> None:
 async def test_evidence_is_one_private_file_and_its_path_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def gathered(_session: object) -> tuple[doctor.Piece, ...]:
-        return (doctor.Piece("about.json", "{}"),)
+    async def gathered(_session: object) -> tuple[support_bundle.Piece, ...]:
+        return (support_bundle.Piece("about.json", "{}"),)
 
-    monkeypatch.setattr(doctor, "gather", gathered)
+    monkeypatch.setattr(support_bundle, "gather", gathered)
     async with running(FakeSession(tmp_path), SMALL) as seen:
         await seen.press("Q")
         await seen.sees(lambda: "secrets are masked" in seen.toasts())

@@ -18,10 +18,10 @@ from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.http import AsyncHttp, HttpAnswer
 from console.remote.link import NodeLink
-from console.services.assigning.roles import Roles
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
+from console.services.placement.live_assignment import Roles
 from tests.probes.captures import capture
 from tests.services.deployments import ASSIGNMENT, LAYOUT
 from tests.services.test_monitor import READY_LOG

@@ -19,24 +19,24 @@ from console.model.deployment import Deployment
 from console.model.errors import ConsoleError, Refused
 from console.model.payload import EngineStops, ProxyChange
 from console.model.plan import Outcome, Plan, Step, StepEvent
-from console.services.assigning import assignment
-from console.services.assigning.roles import Change
-from console.services.operations import ending, membership
-from console.services.operations.launching import Launching
-from console.services.operations.scope import Scope
+from console.services.operations import proxy_steps, stop_steps
+from console.services.operations.start_steps import Launching
+from console.services.operations.step_context import Scope
 from console.services.operations.step_text import plan_data, step_commands
+from console.services.placement import edits
+from console.services.placement.live_assignment import Change
 from tests.services.carried import SECRET, Nodes, Record, keyed_deployment
 
 NODE = st.sampled_from(("p0", "p1", "d0", "d1", "e0", "e1"))
 CHANGES: st.SearchStrategy[Change] = st.one_of(
-    st.builds(lambda one, other: lambda now: assignment.swap(now, one, other), NODE, NODE),
-    st.builds(lambda node: lambda now: assignment.unassign(now, (node,)), NODE),
-    st.builds(lambda node, at: lambda now: assignment.move(now, node, at), NODE, st.integers(0, 1)),
+    st.builds(lambda one, other: lambda now: edits.swap(now, one, other), NODE, NODE),
+    st.builds(lambda node: lambda now: edits.unassign(now, (node,)), NODE),
+    st.builds(lambda node, at: lambda now: edits.move(now, node, at), NODE, st.integers(0, 1)),
     st.builds(
-        lambda group, node: lambda now: assignment.assign(now, group, (node,)), st.sampled_from(("prefill", "decode")), NODE
+        lambda group, node: lambda now: edits.assign(now, group, (node,)), st.sampled_from(("prefill", "decode")), NODE
     ),
-    st.builds(lambda size: lambda now: assignment.resize(now, "decode", tensor_parallel=size), st.sampled_from((4, 8))),
-    st.just(assignment.auto_assign),
+    st.builds(lambda size: lambda now: edits.resize(now, "decode", tensor_parallel=size), st.sampled_from((4, 8))),
+    st.just(edits.auto_assign),
 )  # fmt: skip
 ENGINES = st.sampled_from(((), ("prefill",), ("decode",), ("proxy",), ("decode-1",), ("prefill", "decode")))
 Prepare = Callable[[Nodes], Awaitable[Plan]]
@@ -56,8 +56,8 @@ PLANS: st.SearchStrategy[Prepare] = st.one_of(
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (ending, membership):
-        monkeypatch.setattr(module, "LOOK_EVERY_S" if module is ending else "LOOK_S", 0.0)
+    for module in (stop_steps, proxy_steps):
+        monkeypatch.setattr(module, "LOOK_EVERY_S" if module is stop_steps else "LOOK_S", 0.0)
 
 
 def _changed(nodes: Nodes, change: Change) -> bool:
@@ -185,8 +185,8 @@ async def _live_through(folder: Path, data: st.DataObject) -> None:
 async def test_a_step_does_what_it_carries_even_where_the_deployment_is_another_by_then(tmp_path: Path) -> None:
     nodes = Nodes(tmp_path, keyed_deployment())
     plan = await nodes.operator.prepare("start", [])
-    other = assignment.unassign(nodes.monitor.deployment, ("d1",))
-    nodes.monitor.current_deployment.change(assignment.swap(other, "p0", "d0"))
+    other = edits.unassign(nodes.monitor.deployment, ("d1",))
+    nodes.monitor.current_deployment.change(edits.swap(other, "p0", "d0"))
     links = nodes.operator._links
     steps = Launching(Scope(plan, nodes.monitor, links, "me", asyncio.Event()))
     for step in plan.steps:
@@ -202,7 +202,7 @@ async def test_a_step_does_what_it_carries_even_where_the_deployment_is_another_
 
 async def test_an_address_that_is_learned_while_a_plan_runs_counts_after_it(tmp_path: Path) -> None:
     nodes = Nodes(tmp_path, keyed_deployment())
-    nodes.roles.change(lambda now: assignment.swap(now, "d1", "e1"))
+    nodes.roles.change(lambda now: edits.swap(now, "d1", "e1"))
     plan = await nodes.operator.prepare("start", ["decode"])
     seen: list[str] = []
 
@@ -223,7 +223,7 @@ async def test_a_plan_made_before_the_deployment_changed_is_refused_and_a_stop_i
     first = await nodes.operator.prepare("start", ["decode"])
     assert (await nodes.operator.run(first, lambda _: None, confirmed=first.confirm.expected)).ok
     start, stop = await nodes.operator.prepare("start", ["prefill"]), await nodes.operator.prepare("stop", ["decode"])
-    nodes.roles.change(lambda now: assignment.swap(now, "p1", "e0"))
+    nodes.roles.change(lambda now: edits.swap(now, "p1", "e0"))
     with pytest.raises(Refused, match="have changed since the plan was made") as refused:
         await nodes.operator.run(start, lambda _: None, confirmed=start.confirm.expected)
     assert "make the plan again" in refused.value.hint

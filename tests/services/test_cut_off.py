@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from console.cli.status import _print_table, document
+from console.model.ongoing_work import Work
 from console.model.run import RunState, RunVerdict
 from console.model.snapshot import Exit
-from console.model.work import Work
 from console.node import lease
-from console.node.places import Base, read_json, write_json
+from console.node.run_dirs import Base, read_json, write_json
 from console.services.operations.lease import abandoned_of, work_of
 from tests.services.test_monitor import Scene, key, running
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from console.commands.bundle import rank_command
+from console.commands.launch_scripts import rank_command
 from console.commands.masking import masked_argv, masked_env
 from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster

@@ -14,22 +14,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from console.advice.matcher import Matcher
-from console.advice.signatures import load_signatures
+from console.diagnosis.matcher import Matcher
+from console.diagnosis.signatures import load_signatures
 from console.model.cluster import Node
 from console.model.deployment import Deployment
 from console.model.run import LogChunk, RunKey, RunState, RunVerdict, Sample
 from console.model.snapshot import ClusterSnapshot, EngineState, EventLevel, LinkState
 from console.node.frames import MAX_RUNS, MAX_SAID, Decoder, FrameError
-from console.node.tails import TURN_BYTES
+from console.node.log_tails import TURN_BYTES
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
-from console.remote.hearing import Hearing
-from console.remote.standing import Standing
-from console.remote.wire import WireError
+from console.remote.frame_decoding import WireError
+from console.remote.link_status import Standing
+from console.remote.push_dispatch import Hearing
 from console.services.logs.copies import KEPT_EARLIER, MOST_NOTES, LogBook
 from console.services.monitoring.event_limit import MOST
-from console.services.monitoring.following import MOST_FOLLOWED
+from console.services.monitoring.log_following import MOST_FOLLOWED
 from console.services.monitoring.monitor import Monitor
 from tests.services.deployments import ASSIGNMENT, CLUSTER, LAYOUT
 from tests.services.test_monitor import Scene, key, running

@@ -19,18 +19,18 @@ from console.model import snapshot as links
 from console.model.errors import Busy, ExitCode, LinkLost, NodeError, NothingToDo, UnderWay
 from console.model.plan import Confirm, Outcome, Plan, Stage, Step, Verb
 from console.node import lease
-from console.node.places import Base
-from console.node.refusal import Refusal
+from console.node.request_error import Refusal
+from console.node.run_dirs import Base
 from console.remote.link import NodeLink
 from console.services import session
+from console.services.audit_log import traces
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.operations import lease as keeping
 from console.services.operations.lease import at_work, held, own_work
 from console.services.operations.operator import Operator
-from console.services.operations.scope import Say
+from console.services.operations.step_context import Say
 from console.services.session import Session
-from console.services.traces import traces
 from tests.services.deployments import deployment
 from tests.waiting import until
 

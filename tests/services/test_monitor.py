@@ -11,14 +11,14 @@ import pytest
 
 from console.model.run import Hello, LogChunk, RunKey, RunState, RunVerdict, Sample
 from console.model.snapshot import EngineState, Exit, Grade, Link, LinkState, NodeSnapshot, Rung
-from console.model.unmanaged import Unmanaged
+from console.model.unmanaged_process import Unmanaged
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
-from console.services.monitoring import changes
+from console.services.monitoring import snapshot_events
 from console.services.monitoring.monitor import Monitor
-from console.services.operations.plans import PlanMaker
+from console.services.operations.plan_maker import PlanMaker
 from tests.services.deployments import deployment
 
 RUN = "20260101T000000Z-0000"
@@ -347,7 +347,7 @@ async def test_an_end_that_somebody_asked_for_says_who_and_when(scene: Scene, mo
     scene.state("decode-0")
     now = time.time()
     theirs = _stopped("decode-0", "alice@jump2\x1b[2J", now + 100.0 - 40.0)
-    monkeypatch.setattr(changes, "GATHER_S", 0.0)
+    monkeypatch.setattr(snapshot_events, "GATHER_S", 0.0)
     scene.runs("d0", theirs, _stopped("decode-1", "", now + 60.0), clock=100.0)
     assert scene.state("decode-0") is EngineState.EXITED
     engines = scene.monitor.snapshot.engines

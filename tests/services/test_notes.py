@@ -12,13 +12,13 @@ from pydantic import JsonValue
 from console.model.errors import Unreachable
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import Link, LinkState
-from console.node import notes as on_node
-from console.node.places import Base
-from console.node.refusal import Refusal
+from console.node import note_store as on_node
+from console.node.request_error import Refusal
+from console.node.run_dirs import Base
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
-from console.services.operations.notes import Notes
+from console.services.operations.shared_notes import Notes
 from tests.services.deployments import deployment
 
 

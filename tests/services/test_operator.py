@@ -15,12 +15,12 @@ from console.model.errors import ConsoleError, LinkLost, NothingToDo, Refused
 from console.model.findings import Finding, Severity
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent
 from console.model.snapshot import EngineState
+from console.services.audit_log import traces
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
-from console.services.operations.plans import PlanMaker, without_waiting
-from console.services.operations.scope import Say
-from console.services.traces import traces
+from console.services.operations.plan_maker import PlanMaker, without_waiting
+from console.services.operations.step_context import Say
 from tests.services.deployments import deployment, picture
 
 

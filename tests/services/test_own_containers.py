@@ -13,9 +13,9 @@ from console.files import load_cluster
 from console.model.cluster import Cluster, Runtime
 from console.model.deployment import Deployment
 from console.model.errors import FileError, UsageError
-from console.services.operations.plans import PlanMaker
+from console.services.operations.plan_maker import PlanMaker
 from console.services.operations.step_text import step_commands
-from console.services.readiness.wanted import wanted_of
+from console.services.readiness.node_requirements import wanted_of
 from tests.services.deployments import deployment, picture
 
 IMAGE = "q/vllm-ascend:v0.21.0rc1-a3"

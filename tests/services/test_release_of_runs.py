@@ -12,11 +12,11 @@ from console.model.deployment import Deployment
 from console.model.findings import Finding, Severity
 from console.model.plan import Plan
 from console.model.snapshot import EngineState
-from console.services.assigning.assignment import example
 from console.services.monitoring.drift import drift
 from console.services.operations.payloads import engine_launch
-from console.services.operations.plans import PlanMaker
+from console.services.operations.plan_maker import PlanMaker
 from console.services.operations.step_text import plan_data, run_data
+from console.services.placement.edits import example
 from tests.services.deployments import picture
 
 

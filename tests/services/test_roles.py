@@ -12,11 +12,11 @@ from console.files import load_assignment
 from console.model.deployment import Deployment
 from console.model.errors import Refused, UsageError
 from console.model.snapshot import Device, EngineState, NodeSnapshot, Process
-from console.services.assigning.assignment import assign, auto_assign, resize, swap, unassign
-from console.services.assigning.kept import history_path
-from console.services.assigning.roles import Roles
-from console.services.monitoring.deployed import CurrentDeployment
+from console.services.monitoring.current_deployment import CurrentDeployment
 from console.services.monitoring.monitor import Monitor
+from console.services.placement.edits import assign, auto_assign, resize, swap, unassign
+from console.services.placement.live_assignment import Roles
+from console.services.placement.undo_history import history_path
 from tests.services.deployments import deployment, picture
 
 

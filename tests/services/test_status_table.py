@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from console.cli.status import _print_table, document
+from console.model.ongoing_work import Asked
 from console.model.service import Service, ServiceState
 from console.model.snapshot import (
     ClusterSnapshot,
@@ -17,7 +18,6 @@ from console.model.snapshot import (
     LinkState,
     NodeSnapshot,
 )
-from console.model.work import Asked
 
 
 def test_a_node_without_devices_shows_none_and_one_that_is_silent_about_them_shows_unknown(

@@ -9,10 +9,10 @@ from console.model.cluster import Node
 from console.model.hardware import HARDWARE
 from console.model.run import Hello, RunKey, RunState, RunVerdict
 from console.model.snapshot import ClusterSnapshot, Device, Link, LinkState, Process
-from console.model.unmanaged import Unmanaged, Why
+from console.model.unmanaged_process import Unmanaged, Why
 from console.probes.npu_smi import NpuTable
 from console.services.monitoring.records import NodeRecord
-from console.services.monitoring.unmanaged import Regard, lasting, told
+from console.services.monitoring.unmanaged_watch import Regard, lasting, told
 
 HELLO = Hello("d0", "boot", 0, "root", "3.11.2", 0.0)
 EMPTY = ClusterSnapshot(0.0, "lab", "pd")

@@ -16,9 +16,9 @@ from console.model.payload import RunsAwaited
 from console.model.plan import Step
 from console.model.run import RunKey
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState
-from console.services.operations import launching
-from console.services.operations.launching import Launching, start_trouble
-from console.services.operations.scope import Scope
+from console.services.operations import start_steps
+from console.services.operations.start_steps import Launching, start_trouble
+from console.services.operations.step_context import Scope
 
 LAME = EngineSnapshot(
     "mixed-0", "n0", "mixed", "mixed", EngineState.DEGRADED, run="20261201T015308Z-66da", cause="model: serves other, not tiny"
@@ -54,7 +54,7 @@ def waited(engines: tuple[EngineSnapshot, ...], said: list[str], diagnoses: tupl
 
 
 def test_what_is_wrong_is_said_while_waiting_and_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching, "LAME_S", 0.1)
+    monkeypatch.setattr(start_steps, "LAME_S", 0.1)
     said: list[str] = []
     with pytest.raises(ConsoleError, match="mixed-0 on n0 degraded: model: serves other, not tiny") as error:
         waited((LAME, READY), said)
@@ -67,7 +67,7 @@ def test_what_is_wrong_is_said_while_waiting_and_ends_the_wait(monkeypatch: pyte
 
 
 def test_one_that_still_starts_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching, "LAME_S", 0.1)
+    monkeypatch.setattr(start_steps, "LAME_S", 0.1)
     with pytest.raises(TimeoutError):
         waited((LAME, STARTING), [])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from console.cli.options import add_cluster_options, deployment_of
 from console.demo.http import fetch
 from console.model.plan import Plan, PlanResult
-from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.intervals import Cadences
 from console.services.session import Session
 from tests.e2e.cluster import Lab, lab
 from tests.waiting import until

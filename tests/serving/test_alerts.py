@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from console.journal import Journal
 from console.model.cluster import Alerts
 from console.model.deployment import Deployment
+from console.model.ongoing_work import Asked, Work
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Exit, Host, Link, LinkState, NodeSnapshot
-from console.model.work import Asked, Work
 from console.remote.webhook import post
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
-from console.services.serving.alerting import AlertWatch
+from console.services.serving.alert_delivery import AlertWatch
 from console.services.serving.alerts import AlertBook
 from tests.services.deployments import ASSIGNMENT, CLUSTER, LAYOUT, deployment, picture
 from tests.waiting import until
@@ -321,8 +321,8 @@ def monitor_of(tmp_path: Path, alerts: Alerts) -> Monitor:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """News are gathered for a moment only."""
-    monkeypatch.setattr("console.services.serving.alerting.GATHER_S", 0.05)
-    monkeypatch.setattr("console.services.serving.alerting.EVERY_S", 0.02)
+    monkeypatch.setattr("console.services.serving.alert_delivery.GATHER_S", 0.05)
+    monkeypatch.setattr("console.services.serving.alert_delivery.EVERY_S", 0.02)
 
 
 @asynccontextmanager

@@ -9,8 +9,8 @@ from typing import cast
 from console.model.run import LogChunk, RunKey
 from console.model.snapshot import EngineState, Grade, Link, LinkState, Rung
 from console.remote.link import NodeLink
-from console.services.monitoring.cadences import Cadences
-from console.services.serving.works import NOT_ASKED, WorksWatch
+from console.services.monitoring.intervals import Cadences
+from console.services.serving.works_watch import NOT_ASKED, WorksWatch
 from tests.services.test_monitor import READY_LOG, Scene, key, running
 
 PROXY_LOG = b"INFO:     Application startup complete.\n"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from console.model.ongoing_work import Work
 from console.model.snapshot import (
     ClusterSnapshot,
     Device,
@@ -19,10 +20,9 @@ from console.model.snapshot import (
     Rung,
     Serving,
 )
-from console.model.unmanaged import Unmanaged
-from console.model.work import Work
-from console.services.serving.conditions import facts_of
-from console.services.serving.growth import Growth
+from console.model.unmanaged_process import Unmanaged
+from console.services.serving.condition_facts import facts_of
+from console.services.serving.leak_detection import Growth
 
 HEALTHCHECK = '/healthcheck 200 {"status":"ok","prefill_instances":1,"decode_instances":2,"request_num":0}'
 OK = (Rung("http", Grade.OK, HEALTHCHECK), Rung("model", Grade.OK, "dsv4"))

@@ -10,7 +10,7 @@ import pytest
 
 from console.model.run import LogChunk, RunState, RunVerdict
 from console.model.snapshot import EngineState, Grade, Rung
-from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.intervals import Cadences
 from console.services.serving.diagnosis import DiagnosisWatch
 from tests.services.test_monitor import Scene, key
 from tests.waiting import until

@@ -10,13 +10,13 @@ import pytest
 
 from console.model.run import LogChunk, RunState, RunVerdict
 from console.model.snapshot import Diagnosis, Exit
-from console.node import memory
-from console.services.monitoring.cadences import Cadences
+from console.node import oom_kills
+from console.services.monitoring.intervals import Cadences
 from console.services.serving.diagnosis import DiagnosisWatch
 from tests.services.test_monitor import Scene, key
 from tests.waiting import until
 
-REASON = memory.words({"oom": {memory.GROUP: 1}})
+REASON = oom_kills.words({"oom": {oom_kills.GROUP: 1}})
 
 
 def _log(at: float) -> bytes:

@@ -12,12 +12,12 @@ from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineState, Grade, Link, LinkState, Rung
 from console.probes.metrics import Load, Scrape, loads, parse_metrics
 from console.remote.http import HttpAnswer
-from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.engine_states import Evidence, judge
+from console.services.monitoring.intervals import Cadences
 from console.services.monitoring.loads import FRESH_S, serving_of
 from console.services.monitoring.records import RunRecord
-from console.services.monitoring.states import Evidence, judge
-from console.services.serving.answers import EMPTY_200, EMPTY_500, complaint, proxy_fact
-from console.services.serving.works import hang_words, unanswered
+from console.services.serving.answer_checks import EMPTY_200, EMPTY_500, complaint, proxy_fact
+from console.services.serving.works_watch import hang_words, unanswered
 from tests.services.deployments import deployment
 
 CADENCES = Cadences()

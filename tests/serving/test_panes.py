@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Serving
-from screens.lines import Line
 from screens.panes.base import Pane
+from screens.styled_lines import Line
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Seen, running
 

@@ -15,7 +15,7 @@ import pytest
 
 from console.demo.processes import descendants
 from console.model.snapshot import EngineState, Grade
-from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.intervals import Cadences
 from console.services.serving.verification import Ask, Verification
 from console.services.session import Session
 from tests.e2e.cluster import Lab

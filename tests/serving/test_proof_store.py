@@ -11,7 +11,7 @@ import pytest
 
 from console.model.snapshot import Grade, Rung
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.service import PROOF_S
+from console.services.monitoring.service_state import PROOF_S
 from console.services.serving.proof_store import OTHER, ProofStore, proofs_path
 from tests.services.test_monitor import READY_LOG, Scene, key, running
 

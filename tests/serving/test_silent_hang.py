@@ -17,10 +17,10 @@ from console.model.snapshot import Grade, Link, LinkState, Rung
 from console.probes.metrics import loads, parse_metrics
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
-from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.intervals import Cadences
 from console.services.monitoring.records import RunRecord
-from console.services.serving.ranks import RankTarget
-from console.services.serving.works import WorksWatch
+from console.services.serving.rank_targets import RankTarget
+from console.services.serving.works_watch import WorksWatch
 from tests.services.test_monitor import READY_LOG, Scene, key, running
 
 PAGE = (

@@ -17,13 +17,13 @@ from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
-from console.services.serving.answers import ChatStream, completion_text, streamed
-from console.services.serving.conditions import BAD_ANSWERS, facts_of
+from console.services.serving.answer_checks import ChatStream, completion_text, streamed
+from console.services.serving.condition_facts import BAD_ANSWERS, facts_of
 from console.services.serving.coverage import RankProof, coverage_words
 from console.services.serving.verification import Ask, Proof, Verification, Verifier
 from tests.services.deployments import CLUSTER
 from tests.services.test_monitor import probed
-from tests.services.test_service import MIXED
+from tests.services.test_service_state import MIXED
 
 
 def event(**delta: object) -> bytes:

@@ -14,9 +14,9 @@ import socket
 
 from setproctitle import setproctitle
 
-from console.demo.engine.launch import Launch
-from console.demo.engine.lines import Log
-from console.demo.engine.wire import Line, Message
+from console.demo.engine.json_lines import Line, Message
+from console.demo.engine.log_lines import Log
+from console.demo.engine.serve_config import Launch
 
 
 class Coordinator:

@@ -14,15 +14,15 @@ import time
 
 from setproctitle import setproctitle
 
+from console.demo.engine.core_base import PEER_GONE, Child, CoreFailed, Seat, leave
+from console.demo.engine.core_serving import Running
 from console.demo.engine.failures import Faults
-from console.demo.engine.launch import Launch
-from console.demo.engine.lines import Log, traceback
-from console.demo.engine.running import Running
-from console.demo.engine.seat import PEER_GONE, Child, CoreFailed, Seat, leave
-from console.demo.engine.wire import Line
+from console.demo.engine.json_lines import Line
+from console.demo.engine.log_lines import Log, traceback
+from console.demo.engine.serve_config import Launch
 from console.demo.engine.worker import Place, Worker
 from console.demo.release import VLLM
-from console.demo.tools.node import DemoNode
+from console.demo.tools.demo_node import DemoNode
 
 HANDSHAKE_S = 300.0
 JOIN_S = 1800.0

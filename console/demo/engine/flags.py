@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
-from console.demo.plain import JsonValue
+from console.demo.json_types import JsonValue
 from console.demo.release import since
 
 USAGE = "usage: vllm [-h] [-v]\n            {chat,complete,serve,launch,bench,collect-env,run-batch} ...\n"

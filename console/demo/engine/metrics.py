@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from console.demo.engine.scheduler import BUCKETS, REASONS
-from console.demo.plain import JsonValue
+from console.demo.json_types import JsonValue
 
 _GAUGES: Final = {
     "num_requests_running": ("running", "Number of requests in model execution batches."),

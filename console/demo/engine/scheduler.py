@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from console.demo.plain import JsonValue
+from console.demo.json_types import JsonValue
 
 STEP_S: Final = 0.025
 KV_TOKENS: Final = 400_000

@@ -13,14 +13,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from console.demo.engine import answers
-from console.demo.engine.answers import Ask, Rejected
-from console.demo.engine.launch import Launch
-from console.demo.engine.lines import Log, traceback
+from console.demo.engine import openai_api
+from console.demo.engine.core_base import gone
+from console.demo.engine.log_lines import Log, traceback
 from console.demo.engine.metrics import render
-from console.demo.engine.seat import gone
+from console.demo.engine.openai_api import Ask, Rejected
+from console.demo.engine.serve_config import Launch
 from console.demo.http import HttpRequest, HttpResponse, HttpServer, answer
-from console.demo.plain import JsonValue
+from console.demo.json_types import JsonValue
 from console.demo.release import VLLM
 
 NOTICE_S: Final = 1.5
@@ -185,7 +185,8 @@ class ApiServer:
         )
         self._log.error("async_llm.py:704", "AsyncLLM output_handler failed.")
         self._log.error(
-            "async_llm.py:704", traceback(frames, f"vllm.v1.engine.exceptions.EngineDeadError: {answers.ENGINE_DEAD}")
+            "async_llm.py:704",
+            traceback(frames, f"vllm.v1.engine.exceptions.EngineDeadError: {openai_api.ENGINE_DEAD}"),
         )
         self._stop_cores()
         busy = bool(self._queues)
@@ -249,7 +250,7 @@ class ApiServer:
         if path == "/version":
             return answer({"version": VLLM})
         if path == "/v1/models":
-            return answer(answers.models(_names(launch, self._wanted), launch.model, launch.max_len))
+            return answer(openai_api.models(_names(launch, self._wanted), launch.model, launch.max_len))
         if path == "/metrics":
             cores = {rank: await self._stats(link) for rank, link in self._cores.items()}
             known = {rank: stats for rank, stats in cores.items() if stats}
@@ -266,11 +267,11 @@ class ApiServer:
     async def _generate(self, path: str, request: HttpRequest) -> HttpResponse:
         launch = self._launch
         try:
-            ask = answers.understand(path, request.body, _names(launch, self._wanted), launch.max_len)
+            ask = openai_api.understand(path, request.body, _names(launch, self._wanted), launch.max_len)
         except Rejected as rejected:
             return answer(rejected.body, rejected.status)
         if self._dead:
-            return answer(answers.error(500, answers.ENGINE_DEAD, "InternalServerError"), 500)
+            return answer(openai_api.error(500, openai_api.ENGINE_DEAD, "InternalServerError"), 500)
         try:
             link = _chosen(request, self._cores)
         except Rejected as rejected:
@@ -281,10 +282,10 @@ class ApiServer:
         try:
             text, tokens, finish = await self._collect(link, ask, queue)
         except EngineDead:
-            return answer(answers.error(500, answers.ENGINE_DEAD, "InternalServerError"), 500)
+            return answer(openai_api.error(500, openai_api.ENGINE_DEAD, "InternalServerError"), 500)
         if finish == "error":
-            return answer(answers.error(500, "Internal server error", "InternalServerError"), 500)
-        return answer(answers.whole(ask, text, tokens, finish, self._handover(link, ask)))
+            return answer(openai_api.error(500, "Internal server error", "InternalServerError"), 500)
+        return answer(openai_api.whole(ask, text, tokens, finish, self._handover(link, ask)))
 
     def _submit(self, link: CoreLink, ask: Ask) -> asyncio.Queue[tuple[str, int, str | None] | None]:
         queue: asyncio.Queue[tuple[str, int, str | None] | None] = asyncio.Queue()
@@ -331,14 +332,14 @@ class ApiServer:
             async with contextlib.aclosing(self._news(link, ask, queue)) as several:
                 async for text, tokens, finish in several:
                     if not total and tokens:
-                        yield answers.first_piece(ask)
+                        yield openai_api.first_piece(ask)
                     total += tokens
-                    yield answers.piece(ask, text, finish)
+                    yield openai_api.piece(ask, text, finish)
             if ask.usage:
-                yield answers.usage_piece(ask, total)
+                yield openai_api.usage_piece(ask, total)
         except EngineDead:
-            yield answers.event(answers.error(500, answers.ENGINE_DEAD, "InternalServerError"))
-        yield answers.DONE
+            yield openai_api.event(openai_api.error(500, openai_api.ENGINE_DEAD, "InternalServerError"))
+        yield openai_api.DONE
 
     def _handover(self, link: CoreLink, ask: Ask) -> JsonValue:
         """Where a decode engine finds this prefill's KV cache; None when it was not asked for."""

@@ -18,12 +18,12 @@ from typing import Final
 
 from setproctitle import setproctitle
 
-from console.demo.engine.endings import LEAST_WORKER_S, WORKER_S, linger
+from console.demo.engine.core_base import PEER_GONE
 from console.demo.engine.failures import Faults
-from console.demo.engine.launch import Launch
-from console.demo.engine.lines import Frame, Log, traceback
-from console.demo.engine.seat import PEER_GONE
-from console.demo.tools.node import HBM_MIB, DemoNode, hold, holdings, release
+from console.demo.engine.log_lines import Frame, Log, traceback
+from console.demo.engine.serve_config import Launch
+from console.demo.engine.shutdown import LEAST_WORKER_S, WORKER_S, linger
+from console.demo.tools.demo_node import HBM_MIB, DemoNode, hold, holdings, release
 
 SHARDS: Final = 64
 SHARD_S: Final = 5.2

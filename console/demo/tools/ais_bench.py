@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from console.demo import aisbench
-from console.demo.tools.node import this_node
+from console.demo.tools.demo_node import this_node
 
 
 def main() -> int:

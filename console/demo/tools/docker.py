@@ -22,8 +22,8 @@ from functools import partial
 from pathlib import Path
 
 from console.demo import processes
-from console.demo.tools.docker_words import Words, mount, size_bytes, take_apart, template
-from console.demo.tools.node import DemoNode, start_time, this_node
+from console.demo.tools.demo_node import DemoNode, start_time, this_node
+from console.demo.tools.docker_args import Words, mount, size_bytes, take_apart, template
 
 Record = dict[str, object]
 _DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n"

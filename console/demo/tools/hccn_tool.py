@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from console.demo.tools.node import DemoNode, this_node
+from console.demo.tools.demo_node import DemoNode, this_node
 
 OK, FAILED, NO_GATEWAY, NO_DEVICE, NO_ADDRESS = 0, 1, 2, 4, 13
 """Exit codes of the tool (CANN driver source)."""

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from console.demo.tools.node import DemoNode, this_node
+from console.demo.tools.demo_node import DemoNode, this_node
 
 PORT = 50051
 """The real one's default."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from console.demo.tools.node import HBM_MIB, DemoNode, Holding, holdings, this_node
+from console.demo.tools.demo_node import HBM_MIB, DemoNode, Holding, holdings, this_node
 from console.demo.tools.npu_tables import Chip, Row, block, mapping, summary, summary_950
 
 _BUSES = {

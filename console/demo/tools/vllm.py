@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from console.demo import bench
+from console.demo import vllm_bench
 from console.demo.engine.flags import USAGE
-from console.demo.engine.start import serve
+from console.demo.engine.serve_process import serve
 from console.demo.release import VLLM
 
 
@@ -16,7 +16,7 @@ def main() -> int:
     if words[:1] == ["serve"]:
         return serve(words[1:])
     if words[:2] == ["bench", "serve"]:
-        return bench.main(words[2:])
+        return vllm_bench.main(words[2:])
     if words[:1] in (["-v"], ["--version"]):
         sys.stdout.write(f"{VLLM}\n")
         return 0

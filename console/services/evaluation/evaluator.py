@@ -20,30 +20,30 @@ from console.commands import evaluation as commands
 from console.commands.container import inside, own_container
 from console.commands.evaluation import BenchLoad, Endpoint
 from console.commands.script import cmd_sh
+from console.evaluation.arrival_schedule import ClosedLoop, OpenLoop, prompts
+from console.evaluation.figures import ResultError
 from console.evaluation.loadgen import Lateness, Send, generate
 from console.evaluation.progress import Progress
-from console.evaluation.readings import ResultError
 from console.evaluation.records import Ending, Record, Tool, layout_hash
-from console.evaluation.schedule import ClosedLoop, OpenLoop, prompts
+from console.evaluation.result_store import ResultStore
 from console.evaluation.statistics import Timed, read_requests
-from console.evaluation.store import ResultStore
 from console.journal import Journal
 from console.model.errors import ConsoleError, LinkLost, Refused, Unreachable, UsageError
 from console.model.findings import Finding, Severity
 from console.model.run import RunKey, StopResult
 from console.model.snapshot import EventLevel, LinkState
+from console.remote.completion_streams import Streams
 from console.remote.link import NodeLink
-from console.remote.streaming import Streams
-from console.services.evaluation import checks, plans
-from console.services.evaluation.past import PastRuns
+from console.services.evaluation import evaluation_checks, plans
+from console.services.evaluation.past_runs import PastRuns
 from console.services.evaluation.plans import Ask, EvaluationPlan
 from console.services.evaluation.results import npu_use
 from console.services.evaluation.watch import EvaluationWatch
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.picture import current_run
+from console.services.monitoring.snapshot_builder import current_run
 from console.services.operations.payloads import new_run_id
-from console.services.serving.access import client, key_of
+from console.services.serving.request_auth import client, key_of
 
 GRACE_S, KILL_S = 10.0, 10.0
 REQUEST_S = 600.0
@@ -185,30 +185,30 @@ class Evaluator:
         results = await self._up(node).stop([key], GRACE_S, KILL_S, by=self._who)
         return results.get(key, StopResult("absent"))
 
-    async def _check(self, ask: Ask, where: Endpoint, node: str, link: NodeLink) -> checks.Checked:
+    async def _check(self, ask: Ask, where: Endpoint, node: str, link: NodeLink) -> evaluation_checks.Checked:
         deployment = self._monitor.deployment
         http = client(link, deployment.layout, where.group)
-        rank = checks.asked_rank(deployment, where) if where.engine else None
+        rank = evaluation_checks.asked_rank(deployment, where) if where.engine else None
         host, port = (
             (rank.address, rank.port) if rank is not None and rank.port is not None else (where.host, where.port)
         )
         asking = client(self._links[rank.node], deployment.layout, rank.group) if rank is not None else http
-        facts = await checks.ask_model(asking, host, port)
-        found: list[Finding] = [*checks.model_findings(facts, ask.model, str(where))]
-        found += checks.length_findings(ask.load, ask.tool, facts.max_model_len, str(where))
+        facts = await evaluation_checks.ask_model(asking, host, port)
+        found: list[Finding] = [*evaluation_checks.model_findings(facts, ask.model, str(where))]
+        found += evaluation_checks.length_findings(ask.load, ask.tool, facts.max_model_len, str(where))
         tool = commands.Presence()
         if node:
             program, distribution, files = plans.needs(ask)
-            tool = await checks.ask_presence(
+            tool = await evaluation_checks.ask_presence(
                 link, inside(deployment, deployment.node(node)), program, distribution, files
             )
-            found += checks.tool_findings(tool, node, program, ask.subject)
+            found += evaluation_checks.tool_findings(tool, node, program, ask.subject)
         if not any(finding.severity is Severity.ERROR for finding in found):
             model = ask.model or facts.id
-            times = checks.smoke_times(deployment) if where.engine == "proxy" else 1
-            if fault := await checks.smoke(http, where, model, times):
-                found.append(checks.smoke_finding(fault, str(where)))
-        return checks.Checked(facts, tool, tuple(found))
+            times = evaluation_checks.smoke_times(deployment) if where.engine == "proxy" else 1
+            if fault := await evaluation_checks.smoke(http, where, model, times):
+                found.append(evaluation_checks.smoke_finding(fault, str(where)))
+        return evaluation_checks.Checked(facts, tool, tuple(found))
 
     def _others(self, key: RunKey) -> tuple[Finding, ...]:
         lives = [(name, state.key) for name, state in self.watch.running()]

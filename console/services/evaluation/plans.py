@@ -13,14 +13,14 @@ from console.commands.evaluation import AccuracyLoad, BenchLoad, Endpoint
 from console.commands.masking import masked_argv
 from console.commands.quoting import join
 from console.evaluation.records import Kind, Tool, layout_hash
-from console.evaluation.references import reference_accuracy
+from console.evaluation.reference_accuracy import reference_accuracy
 from console.model.deployment import Deployment
 from console.model.errors import UsageError
 from console.model.findings import Finding, Severity
 from console.model.payload import EngineContainer, NodeCommands
 from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.run import RunKey
-from console.services.evaluation.checks import Checked
+from console.services.evaluation.evaluation_checks import Checked
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 

@@ -10,8 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from console.evaluation import aisbench, vllm_bench
-from console.evaluation.delivery import Delivery, unpack
-from console.evaluation.readings import Reading, ResultError
+from console.evaluation.figures import Reading, ResultError
 from console.evaluation.records import (
     LONGEST_GAP_S,
     Ending,
@@ -23,6 +22,7 @@ from console.evaluation.records import (
     TimePoint,
     Tool,
 )
+from console.evaluation.result_transfer import Delivery, unpack
 from console.model.run import RunState, RunVerdict
 from console.probes.sanitize import decode
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from console.evaluation.progress import Progress, ProgressLog
 from console.evaluation.records import NpuSample, Record, ServedSample
-from console.evaluation.store import ResultStore
+from console.evaluation.result_store import ResultStore
 from console.model.errors import ConsoleError
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import ClusterSnapshot, EventLevel, NodeSnapshot

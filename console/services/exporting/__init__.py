@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from console.model.deployment import Deployment
-from console.services.exporting.folders import ExportedFile, shell_folders
 from console.services.exporting.lws import lws_manifests
 from console.services.exporting.nginx import nginx_configuration
+from console.services.exporting.shell_folders import ExportedFile, shell_folders
 from console.services.exporting.systemd import systemd_units
 
 FORMATS: Mapping[str, Callable[[Deployment], tuple[ExportedFile, ...]]] = {

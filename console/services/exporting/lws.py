@@ -23,8 +23,8 @@ from console.model.cluster import Node
 from console.model.deployment import Deployment, Rank
 from console.model.errors import UsageError
 from console.model.layout import Layout
-from console.services.assigning.assignment import example
-from console.services.exporting.folders import ExportedFile
+from console.services.exporting.shell_folders import ExportedFile
+from console.services.placement.edits import example
 
 NPU_RESOURCE = "huawei.com/Ascend910"
 """What Huawei's device plugin calls a device; some clouds say huawei.com/ascend-1980."""

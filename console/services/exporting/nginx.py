@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from console.model.deployment import Deployment, Rank
 from console.model.errors import Refused
-from console.services.exporting.folders import ExportedFile, launched
+from console.services.exporting.shell_folders import ExportedFile, launched
 
 LISTEN = 8080
 ANSWER_S = 3600

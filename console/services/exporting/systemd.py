@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from console.commands.bundle import rank_script
 from console.commands.container import run_container
+from console.commands.launch_scripts import rank_script
 from console.model.cluster import Node
 from console.model.deployment import Deployment, Rank
 from console.model.role import BESIDE_ENGINES
-from console.services.exporting.folders import ExportedFile, launched
+from console.services.exporting.shell_folders import ExportedFile, launched
 
 PREFIX = "/opt/dsv4-console"
 STOP_S = 60

@@ -5,8 +5,8 @@ Every reader tells what its file starts; one builder makes the layout. Nothing i
 
 from __future__ import annotations
 
-from console.services.importing.building import Imported, build, placed, renamed
 from console.services.importing.ci_configs import read_ci_config
+from console.services.importing.layout_builder import Imported, build, placed, renamed
 from console.services.importing.scripts import read_script
 from console.services.importing.sources import read_files
 

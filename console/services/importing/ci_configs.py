@@ -14,11 +14,18 @@ from pydantic import JsonValue
 
 from console.files import Document
 from console.model.errors import FileError, Problem
+from console.model.key_positions import Path as KeyPath
 from console.model.layout import Role
-from console.model.source import Path as KeyPath
-from console.services.importing.building import flag
-from console.services.importing.foreign import RPC_DEFAULT, Foreign, ForeignNode, ForeignProxy, ForeignRank, parse_words
-from console.services.importing.marks import NIC, mark
+from console.services.importing.external_deployment import (
+    RPC_DEFAULT,
+    Foreign,
+    ForeignNode,
+    ForeignProxy,
+    ForeignRank,
+    parse_words,
+)
+from console.services.importing.layout_builder import flag
+from console.services.importing.rank_marks import NIC, mark
 
 EXTERNAL_PROXY_PORT = 1999
 INTERNAL_PROXY_PORT = 6000

@@ -11,9 +11,9 @@ from pydantic import JsonValue
 
 from console.model.errors import FileError, Problem
 from console.model.layout import KV_ROLES, Role, flag_name
-from console.services.importing.foreign import parse_words, value_of
-from console.services.importing.marks import mark
-from console.services.importing.shell import Started, Unknown, Unknowns, fault, is_open, names, ray
+from console.services.importing.external_deployment import parse_words, value_of
+from console.services.importing.rank_marks import mark
+from console.services.importing.shell_scripts import Started, Unknown, Unknowns, fault, is_open, names, ray
 
 OF_THE_NODE = ("HCCL_IF_IP", "VLLM_HOST_IP", "HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 """Variables that the console computes for each node."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from console.services.importing.shell import Unknown, Unknowns
+from console.services.importing.shell_scripts import Unknown, Unknowns
 
 _COMPOSE = re.compile(r"\$\$|\$\{([A-Za-z_]\w*)(?:(:?[-+?])((?:[^{}]|\{[^{}]*\})*))?\}|\$([A-Za-z_]\w*)")
 _MANIFEST = re.compile(r"\$\$|\$\(([A-Za-z_][\w.-]*)\)")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from console.services.importing.engines import DEVICES, WIDTHS, Engine
-from console.services.importing.marks import marked
-from console.services.importing.shell import Question, fault, is_open, names
+from console.services.importing.rank_marks import marked
+from console.services.importing.shell_scripts import Question, fault, is_open, names
 
 
 @dataclass(slots=True)

@@ -12,9 +12,9 @@ from pydantic import JsonValue
 
 from console.files import Document
 from console.services.importing.environment import substituted
-from console.services.importing.marks import mark
-from console.services.importing.shell import Followed, Script, Unknown, Unknowns, contained_start, fault
-from console.services.importing.shell.unknowns import without_private
+from console.services.importing.rank_marks import mark
+from console.services.importing.shell_scripts import Followed, Script, Unknown, Unknowns, contained_start, fault
+from console.services.importing.shell_scripts.unknowns import without_private
 
 _SET = "LeaderWorkerSet"
 _WITH_PODS = (_SET, "Deployment", "StatefulSet", "DaemonSet", "Job", "Pod", "ReplicaSet")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from console.services.importing.deploying import deployed
-from console.services.importing.foreign import Foreign
-from console.services.importing.shell import Script, Unknowns, fault, follow, without_private
+from console.services.importing.deployment_builder import deployed
+from console.services.importing.external_deployment import Foreign
+from console.services.importing.shell_scripts import Script, Unknowns, fault, follow, without_private
 
 
 def read_script(

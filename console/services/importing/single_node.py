@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from console.files import Document
-from console.services.importing.shell import Followed, Started, Unknown, Unknowns, fault
-from console.services.importing.shell.unknowns import without_private
+from console.services.importing.shell_scripts import Followed, Started, Unknown, Unknowns, fault
+from console.services.importing.shell_scripts.unknowns import without_private
 
 _PORT_KEYS = ("SERVER_PORT", "ENCODE_PORT", "PD_PORT", "PROXY_PORT")
 _FREE_PORT = "8000"

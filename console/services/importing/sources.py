@@ -13,11 +13,11 @@ from console.model.errors import FileError, Problem, UsageError
 from console.model.suggestions import did_you_mean, suggestions
 from console.services.importing.ci_configs import is_ci_config, read_ci_config
 from console.services.importing.compose import is_compose, read_compose
-from console.services.importing.deploying import deployed
-from console.services.importing.foreign import Foreign
+from console.services.importing.deployment_builder import deployed
+from console.services.importing.external_deployment import Foreign
 from console.services.importing.kubernetes import is_manifest, read_manifests
-from console.services.importing.shell import Followed, Script, Unknowns, fault, follow, without_private
-from console.services.importing.shell.launchers import LAUNCHER
+from console.services.importing.shell_scripts import Followed, Script, Unknowns, fault, follow, without_private
+from console.services.importing.shell_scripts.launchers import LAUNCHER
 from console.services.importing.single_node import is_single_node, read_single_node
 
 _YAML = (".yaml", ".yml")

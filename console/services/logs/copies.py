@@ -14,7 +14,7 @@ from pathlib import Path
 from console.model.errors import ConsoleError
 from console.model.run import LogChunk, RunKey
 from console.private_files import open_private
-from console.services.places import file_name
+from console.services.xdg_paths import file_name
 
 FINGERPRINT_BYTES = 1024
 """How much of the head of a log tells one file from another; inodes are reused, contents are not."""

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Set
 from console.model.deployment import Deployment
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import LinkState
-from console.services.monitoring.picture import current_run
 from console.services.monitoring.records import NodeRecord, RunRecord
+from console.services.monitoring.snapshot_builder import current_run
 
 LIMIT_S = 10.0
 """A node that is connected for so long is shown with what is known of it. Running engines whose state cannot be told by then

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from console.commands.bundle import rank_command
+from console.commands.launch_scripts import rank_command
 from console.commands.masking import masked_argv, masked_env
 from console.model.deployment import Command, Deployment, Rank
 from console.model.errors import ConsoleError
-from console.model.image import release_named
+from console.model.image_name import release_named
 from console.model.run import RunKey
 from console.model.snapshot import EngineSnapshot
 

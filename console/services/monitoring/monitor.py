@@ -11,7 +11,7 @@ from dataclasses import replace
 from console.model.alert import Alert
 from console.model.deployment import Deployment
 from console.model.errors import ConsoleError
-from console.model.pace import Pace, Usual
+from console.model.ongoing_work import Work
 from console.model.restart import GroupRestart
 from console.model.run import Hello, LogChunk, RunKey, RunState, Sample
 from console.model.snapshot import (
@@ -24,23 +24,23 @@ from console.model.snapshot import (
     Link,
     LinkState,
 )
-from console.model.unmanaged import Unmanaged
-from console.model.work import Work
+from console.model.start_timing import Pace, Usual
+from console.model.unmanaged_process import Unmanaged
 from console.probes.host import host_probe, parse_host
 from console.probes.npu_details import with_all_processes
 from console.probes.npu_smi import info_probe, read_info
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
+from console.services.background_tasks import FAULTS, fault_text
 from console.services.logs.copies import LogBook
-from console.services.monitoring import completeness, picture
-from console.services.monitoring.changes import Changes, link_event
-from console.services.monitoring.deployed import CurrentDeployment
+from console.services.monitoring import completeness, snapshot_builder
+from console.services.monitoring.current_deployment import CurrentDeployment
 from console.services.monitoring.drift import Drifts
 from console.services.monitoring.event_limit import EventLimit
-from console.services.monitoring.following import Following
-from console.services.monitoring.isolation import Isolation
+from console.services.monitoring.log_following import Following
+from console.services.monitoring.node_isolation import Isolation
 from console.services.monitoring.records import NodeRecord, RunRecord
-from console.services.supervisor import FAULTS, fault_text
+from console.services.monitoring.snapshot_events import Changes, link_event
 
 FRAME_S = 0.25
 """Shortest time between two pictures."""
@@ -226,7 +226,7 @@ class Monitor:
 
         def draw(nodes: Mapping[str, NodeRecord]) -> ClusterSnapshot:
             completeness.advance(self.deployment, nodes, self.runs, now)
-            scene = picture.Scene(
+            scene = snapshot_builder.Scene(
                 deployment=self.deployment,
                 nodes=nodes,
                 runs=self.runs,
@@ -244,7 +244,7 @@ class Monitor:
                 silences=self.silences,
                 drifts=self._drifts,
             )
-            return picture.take(scene, now)
+            return snapshot_builder.take(scene, now)
 
         found = self._isolation.draw(self.nodes, draw)
         return replace(found, faults=tuple(self.faults)) if self.faults else found

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from console.model.cluster import Node
 from console.model.run import Hello, RunKey, RunState, RunVerdict
 from console.model.snapshot import Grade, Host, Link, Rung
-from console.model.unmanaged import Unmanaged
+from console.model.unmanaged_process import Unmanaged
 from console.probes.engine_log import LaunchLog, LogState
 from console.probes.metrics import Load, Scrape
 from console.probes.npu_smi import NpuTable

@@ -16,10 +16,10 @@ from pydantic import JsonValue
 
 from console.model.errors import Busy, LinkLost, NodeError, UnderWay, Unreachable
 from console.model.findings import Finding, Severity
-from console.model.pace import about
+from console.model.ongoing_work import Work
 from console.model.plan import Plan
 from console.model.snapshot import LinkState
-from console.model.work import Work
+from console.model.start_timing import about
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
 

@@ -16,10 +16,10 @@ from console.model.payload import AssignmentChange
 from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineState
-from console.services.assigning import assignment as operations
-from console.services.operations import routing
-from console.services.operations.membership import Answer
-from console.services.operations.plans import PlanMaker
+from console.services.operations import proxy_routing
+from console.services.operations.plan_maker import PlanMaker
+from console.services.operations.proxy_steps import Answer
+from console.services.placement import edits as operations
 
 FIXED = "a data-parallel group is fixed in size, so only whole groups come and go"
 
@@ -43,7 +43,7 @@ def rolling(maker: PlanMaker, engines: Sequence[str]) -> Plan:
     touched = tuple(name for _, part in parts for name in part.engines)
     findings: dict[Finding, None] = {each: None for _, part in parts for each in part.findings}
     if any(step.act == "join" for stage in stages for step in stage.steps):
-        findings[routing.quiet()] = None
+        findings[proxy_routing.quiet()] = None
     return Plan(
         verb="restart",
         cluster=maker.deployment.cluster.name,
@@ -143,7 +143,7 @@ def _grown(
         plan,
         verb="scale",
         stages=(_reassigning(deployment, after, f"add {shown}"), *plan.stages),
-        findings=(*plan.findings, *routing.cannot_tell(deployment, snapshot, adds=True)),
+        findings=(*plan.findings, *proxy_routing.cannot_tell(deployment, snapshot, adds=True)),
         made_from=deployment,
     )
 
@@ -161,7 +161,7 @@ def _shrunk(deployment: Deployment, snapshot: ClusterSnapshot, leaving: Sequence
         verb="scale",
         engines=tuple(names),
         stages=(*plan.stages, _reassigning(deployment, after, title)),
-        findings=(*plan.findings, *routing.cannot_tell(deployment, snapshot, adds=False)),
+        findings=(*plan.findings, *proxy_routing.cannot_tell(deployment, snapshot, adds=False)),
         made_from=deployment,
     )
 
@@ -177,23 +177,23 @@ def mending(deployment: Deployment, snapshot: ClusterSnapshot, said: Answer, iso
 
     `isolated` are engines it was told to use no more and still counts. Raises NothingToDo when it is so already.
     """
-    proxy = routing.live_proxy(snapshot)
+    proxy = proxy_routing.live_proxy(snapshot)
     if proxy is None:
         raise Refused("the proxy does not serve, so there is nothing to mend in it", hint="start proxy")
     dead: list[Rank] = []
     ready: list[Rank] = []
-    for rank in routing.listed_ranks(deployment, [rank.id for rank in deployment.ranks()]):
-        name, state = routing.endpoint(deployment, rank), snapshot.engines[rank.id].state
+    for rank in proxy_routing.listed_ranks(deployment, [rank.id for rank in deployment.ranks()]):
+        name, state = proxy_routing.endpoint(deployment, rank), snapshot.engines[rank.id].state
         used = name in said.of(rank.role) and rank.id not in isolated
         if used and state in _GONE:
             dead.append(rank)
         elif not used and state is EngineState.READY:
             ready.append(rank)
-    known = {routing.endpoint(deployment, rank) for rank in deployment.ranks()}
+    known = {proxy_routing.endpoint(deployment, rank) for rank in deployment.ranks()}
     strange = [each for each in (*said.prefill, *said.decode) if each not in known]
     stages = [
         stage
-        for stage in (routing.dropping(deployment, proxy, dead), routing.adding(deployment, proxy, ready))
+        for stage in (proxy_routing.dropping(deployment, proxy, dead), proxy_routing.adding(deployment, proxy, ready))
         if stage
     ]
     if not stages:
@@ -217,7 +217,7 @@ def _none_left(
     """Roles of which the proxy would list nobody: taking the dead out mends nothing then."""
     for role in dict.fromkeys(rank.role for rank in dead):
         mine = [rank for rank in deployment.ranks() if rank.role == role]
-        serve = any(snapshot.engines[rank.id].state in routing.SERVING for rank in mine)
+        serve = any(snapshot.engines[rank.id].state in proxy_routing.SERVING for rank in mine)
         if not serve and not any(rank.role == role for rank in ready):
             groups = ", ".join(dict.fromkeys(rank.group for rank in mine))
             yield f"no {role} engine is left behind the proxy by it; a restart of {groups} is what brings requests back"

@@ -21,23 +21,23 @@ from console.model.payload import EngineLaunches
 from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent, Verb
 from console.model.snapshot import EventLevel
 from console.remote.link import NodeLink
-from console.services.assigning.layout_choice import must_be_chosen
-from console.services.assigning.roles import Roles, free_devices
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.picture import current_run
-from console.services.operations import routing
-from console.services.operations.beforehand import unreached
+from console.services.monitoring.snapshot_builder import current_run
+from console.services.operations import proxy_routing
 from console.services.operations.lease import at_work, held, keeper, own_work, under_way, warning
 from console.services.operations.live_plans import mending, rolling, scaled
-from console.services.operations.membership import listed
-from console.services.operations.notes import Notes
-from console.services.operations.plans import DRAIN_S, PlanMaker
-from console.services.operations.scope import Runner, Scope
+from console.services.operations.plan_findings import unreached
+from console.services.operations.plan_maker import DRAIN_S, PlanMaker
+from console.services.operations.proxy_steps import listed
+from console.services.operations.shared_notes import Notes
+from console.services.operations.step_context import Runner, Scope
+from console.services.operations.step_runner import StepRunner
 from console.services.operations.step_text import step_commands
-from console.services.operations.steps import StepRunner
-from console.services.operations.unmanaged import ending_plan
-from console.services.readiness.gate import Gate
+from console.services.operations.unmanaged_plan import ending_plan
+from console.services.placement.layout_choice import must_be_chosen
+from console.services.placement.live_assignment import Roles, free_devices
 from console.services.readiness.preflight import Preflight
+from console.services.readiness.preflight_gate import Gate
 
 Notice = Callable[[StepEvent], None]
 
@@ -113,10 +113,10 @@ class Operator:
         it cannot be told.
         """
         self._must_be_armed()
-        deployment, proxy = self._monitor.deployment, routing.live_proxy(self._monitor.snapshot)
+        deployment, proxy = self._monitor.deployment, proxy_routing.live_proxy(self._monitor.snapshot)
         if deployment.layout.proxy is None:
             raise NothingToDo("nothing to do: the layout has no proxy")
-        if not routing.tellable(deployment):
+        if not proxy_routing.tellable(deployment):
             raise UsageError("only a load-balance proxy can be told while it runs", hint="restart proxy")
         key = self._monitor.current(proxy.id) if proxy else None
         if proxy is None or key is None:

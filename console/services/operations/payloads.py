@@ -6,16 +6,16 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 
-from console.commands.bundle import rank_command
 from console.commands.container import engine_container
+from console.commands.launch_scripts import rank_command
 from console.commands.script import cmd_sh
 from console.model.deployment import Deployment, Rank
-from console.model.image import release_named
+from console.model.image_name import release_named
 from console.model.payload import EngineLaunch, EngineStop, EngineStops
 from console.model.plan import Act
 from console.model.run import RunKey
 from console.model.snapshot import EngineSnapshot
-from console.services.monitoring.cadences import GRACE_S, KILL_S
+from console.services.monitoring.intervals import GRACE_S, KILL_S
 
 
 def new_run_id(clock: float | None = None) -> str:

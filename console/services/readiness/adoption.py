@@ -10,7 +10,7 @@ from pathlib import Path
 
 from console.files.saving import save_text
 from console.model.cluster import Cluster, Node
-from console.services.places import file_name
+from console.services.xdg_paths import file_name
 
 
 class Adopted:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from console.model.deployment import Deployment
-from console.probes.checks import Result, Verdict
+from console.probes.check_types import Result, Verdict
 from console.releases.facts import facts_of, release_name
 from console.rules import check_release
-from console.services.readiness.wanted import wanted_release
+from console.services.readiness.node_requirements import wanted_release
 
 PACKAGES_CHECK = "18"
 """The check that reads the versions of vllm and vllm-ascend on each node."""

@@ -1,6 +1,6 @@
 """Preflight of a deployment: one request to each node, all at once; judged, compared over the nodes, kept with its age.
 
-What is asked and what an answer means is not here: see `console.probes.preflight`.
+What is asked and what an answer means is not here: see `console.probes.preflight_checks`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from console.commands.container import throwaway
 from console.files.saving import save_text
 from console.model.errors import ConsoleError, UsageError
 from console.model.snapshot import EventLevel, LinkState
-from console.probes.batch import batch_argv, batch_timeout_s, jobs, parse_batch
-from console.probes.checks import Answer, Fold, Result, Verdict, Wanted, folded
+from console.probes.check_types import Answer, Fold, Result, Verdict, Wanted, folded
+from console.probes.command_batch import batch_argv, batch_timeout_s, jobs, parse_batch
 from console.probes.hccn import DeviceNet, parse_survey
-from console.probes.preflight import answered, asked, together
+from console.probes.preflight_checks import answered, asked, together
 from console.probes.sanitize import decode
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
-from console.services.readiness.containers import mended
-from console.services.readiness.network import Crossing, cross
+from console.services.readiness.container_setup import mended
 from console.services.readiness.node_releases import with_releases
-from console.services.readiness.wanted import carrying, running_on, wanted_of
+from console.services.readiness.node_requirements import carrying, running_on, wanted_of
+from console.services.readiness.ping_matrix import Crossing, cross
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from console.model.errors import ConsoleError, Refused
 from console.model.snapshot import ClusterSnapshot
-from console.services.assigning.roles import Change
+from console.services.placement.live_assignment import Change
 from console.services.recordings.recording import Recording
 from console.services.session import Session
 

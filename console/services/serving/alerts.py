@@ -10,7 +10,7 @@ from console.model.alert import Alert, Level
 from console.model.deployment import engine_count
 from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState, LinkState
-from console.services.monitoring.silence import at_words, slowest
+from console.services.monitoring.stall_detection import at_words, slowest
 
 HOLD_S = 5.0
 """How long something must hold before it is an alert."""

@@ -10,7 +10,7 @@ from console.model.snapshot import EngineSnapshot
 from console.probes.metrics import parse_metrics
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
-from console.services.serving.ranks import RankTarget
+from console.services.serving.rank_targets import RankTarget
 
 SCRAPE_S = 5.0
 SHOWN = 8

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from console.advice.matcher import Hit, Matcher
-from console.advice.signatures import Signature, joined, load_signatures, of_fact, waiting_words
-from console.advice.timeline import (
+from console.diagnosis.matcher import Hit, Matcher
+from console.diagnosis.root_cause import (
     PEER_DEAD,
     TOGETHER_S,
     RankHits,
@@ -23,6 +22,7 @@ from console.advice.timeline import (
     of_the_dead,
     timeline,
 )
+from console.diagnosis.signatures import Signature, joined, load_signatures, of_fact, waiting_words
 from console.model.deployment import Deployment
 from console.model.errors import FileError
 from console.model.run import RunKey
@@ -32,12 +32,12 @@ from console.probes.log_time import Clock, first_stamped
 from console.probes.sanitize import clean
 from console.services.logs.clocks import HEAD_BYTES, run_clock
 from console.services.logs.copies import LogBook
-from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.engine_states import is_dead
+from console.services.monitoring.intervals import Cadences
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.states import is_dead
-from console.services.serving.conditions import MEMORY_KILLED, OWN, facts_of
-from console.services.serving.growth import Growth
-from console.services.serving.written import NOWHERE, Written, written
+from console.services.serving.condition_facts import MEMORY_KILLED, OWN, facts_of
+from console.services.serving.leak_detection import Growth
+from console.services.serving.setting_source import NOWHERE, Written, written
 
 READ_BYTES = 256 * 1024
 """How much of one log is read in one turn of the event loop."""

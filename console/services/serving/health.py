@@ -15,13 +15,13 @@ from console.model.snapshot import NOT_ASKED, EngineSnapshot, EngineState, Grade
 from console.probes.sanitize import clean
 from console.remote.http import AsyncHttp, HttpAnswer
 from console.remote.link import NodeLink
-from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.intervals import Cadences
 from console.services.monitoring.monitor import Monitor
+from console.services.monitoring.poller import Rounds
 from console.services.monitoring.records import RunRecord
-from console.services.monitoring.rounds import Rounds
-from console.services.monitoring.service import listed_counts
-from console.services.serving.access import WANTED, barred, client
-from console.services.serving.conditions import isolated_of, listable
+from console.services.monitoring.service_state import listed_counts
+from console.services.serving.condition_facts import isolated_of, listable
+from console.services.serving.request_auth import WANTED, barred, client
 
 STARTING_S = 2.0
 TIMEOUT_S = 5.0

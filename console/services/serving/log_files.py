@@ -9,12 +9,12 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from console.advice.matcher import Hit, Matcher
-from console.advice.signatures import Signature, of_fact
-from console.advice.timeline import PEER_DEAD, RankHits, Witness, first_cause, of_the_dead, timeline
+from console.diagnosis.matcher import Hit, Matcher
+from console.diagnosis.root_cause import PEER_DEAD, RankHits, Witness, first_cause, of_the_dead, timeline
+from console.diagnosis.signatures import Signature, of_fact
 from console.model.snapshot import Diagnosis
 from console.probes.engine_log import LaunchLog, LogState
-from console.probes.foreign_log import Stream, by_rank, streams
+from console.probes.external_log import Stream, by_rank, streams
 from console.probes.log_time import Around, Clock, Zone, find, newest_date, utc, written, zone_of
 from console.services.serving.diagnosis import diagnosis_of, relevant_hits
 

@@ -14,9 +14,9 @@ from console.model.snapshot import EngineSnapshot, EngineState
 from console.probes.metrics import loads, parse_metrics
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
-from console.services.monitoring.cadences import Cadences
+from console.services.monitoring.intervals import Cadences
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.rounds import Rounds
+from console.services.monitoring.poller import Rounds
 
 TIMEOUT_S = 5.0
 AT_ONCE = 8

@@ -17,8 +17,8 @@ from console.model.run import RunKey
 from console.model.snapshot import ClusterSnapshot, Grade, Rung
 from console.probes.sanitize import clean
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.service import PROOF_S
-from console.services.places import file_name
+from console.services.monitoring.service_state import PROOF_S
+from console.services.xdg_paths import file_name
 
 MOST_BYTES = 1024 * 1024
 """A longer file is not one of ours."""

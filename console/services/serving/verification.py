@@ -17,13 +17,13 @@ from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
-from console.services.serving.access import client
-from console.services.serving.answers import ChatStream
+from console.services.serving.answer_checks import ChatStream
 from console.services.serving.coverage import RankProof, coverage_words, finished, reached
-from console.services.serving.golden import Golden, pair
 from console.services.serving.health import expected_model
-from console.services.serving.ranks import RankTarget, rank_targets
-from console.services.serving.trial import odd_ones, said, send_trial, trial_fault, undecided
+from console.services.serving.output_comparison import Golden, pair
+from console.services.serving.rank_targets import RankTarget, rank_targets
+from console.services.serving.request_auth import client
+from console.services.serving.trial_request import odd_ones, said, send_trial, trial_fault, undecided
 
 AT_ONCE = 16
 MOST = 64

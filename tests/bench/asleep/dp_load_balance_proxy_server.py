@@ -9,6 +9,6 @@ os.environ.setdefault("DSV4_DEMO_DIR", os.getcwd())
 os.environ.setdefault("DSV4_DEMO_ADDRESS", sys.argv[sys.argv.index("--dp-hosts") + 1])
 
 from console.demo import proxy
-from console.demo.tools.node import this_node
+from console.demo.tools.demo_node import this_node
 
 sys.exit(proxy.main(sys.argv[0], sys.argv[1:], this_node()))

@@ -1,0 +1,72 @@
+"""`guard`: carries out the restart policies of a layout without a screen, until interrupted, and prints what happens."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from dataclasses import asdict
+
+from console.cli.options import add_cluster_options, deployment_of, read_only_of
+from console.cli.printer import print_json, print_line, print_message
+from console.cli.session_context import opened
+from console.model.errors import Refused, UsageError
+from console.model.snapshot import ClusterSnapshot, Event
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `guard`."""
+    text = "restart failed groups as their layout says, until interrupted"
+    more = (
+        "A group is only restarted when its layout has `restart: {policy: on-failure}`, and only while a console is "
+        "open that may act: the screen, or this command."
+    )
+    parser = subparsers.add_parser("guard", help=text, description=f"{text}. {more}")
+    parser.add_argument("-o", "--output", choices=("table", "jsonl"), default="table")
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until interrupted. Raises Refused on a read-only cluster, UsageError when no group has a policy."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    deployment = deployment_of(args)
+    groups = [name for name, group in deployment.layout.groups.items() if group.restart.policy != "never"]
+    if not groups:
+        hint = "write it under a group: restart: {policy: on-failure, budget: 3, within: 1h, backoff: 30s}"
+        raise UsageError(f"no group of {deployment.name} has a restart policy", hint=hint)
+    if read_only_of(args, deployment.cluster):
+        raise Refused("a read-only console restarts nothing", hint="give --write to act on this cluster")
+    print_message(f"guarding {', '.join(groups)} of {deployment.name}; interrupt ends it, engines go on")
+    printer = _Printer(args.output)
+    async with opened(args, restarts=True) as session:
+        session.subscribe(printer.take)
+        await asyncio.Event().wait()
+    raise AssertionError("only an interrupt ends it")
+
+
+class _Printer:
+    """Prints each event once."""
+
+    def __init__(self, output: str) -> None:
+        self._output = output
+        self._last = 0
+
+    def take(self, snapshot: ClusterSnapshot) -> None:
+        """Print what is new in a picture."""
+        for event in snapshot.events:
+            if event.seq > self._last:
+                self._last = event.seq
+                if self._output == "jsonl":
+                    print_json(asdict(event), flush=True)
+                else:
+                    print_line(_line(event), flush=True)
+
+
+def _line(event: Event) -> str:
+    clock = time.strftime("%H:%M:%S", time.localtime(event.at))
+    where = " ".join(part for part in (event.engine, f"on {event.node}" if event.node else "") if part)
+    return f"{clock} {event.level:8} " + (f"{where}: " if where else "") + event.text

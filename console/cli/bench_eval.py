@@ -1,0 +1,163 @@
+"""`bench` and `eval`: prepare with checks, show the exact command, start, watch, and print the result."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from console.cli.options import add_cluster_options, remember_layout
+from console.cli.output import DATA, add_output
+from console.cli.printer import print_line, print_message, print_progress
+from console.cli.results import print_records
+from console.cli.session_context import connected, opened
+from console.evaluation.comparison import judge
+from console.evaluation.progress import Progress
+from console.evaluation.records import Record, Tool
+from console.model.errors import ConsoleError, ExitCode, Refused
+from console.model.run import RunKey
+from console.services.evaluation.evaluation_options import add_bench, add_eval
+from console.services.evaluation.evaluator import Evaluator
+from console.services.evaluation.plans import Ask, EvaluationPlan
+
+RECORD_S = 10.0
+"""How long a cancelled run's record is waited for."""
+
+
+def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both verbs."""
+    bench = subparsers.add_parser("bench", help="measure throughput and latency", description=_BENCH)
+    add_bench(bench)
+    evaluate = subparsers.add_parser("eval", help="measure accuracy with AISBench", description=_EVAL)
+    add_eval(evaluate)
+    for parser in (bench, evaluate):
+        parser.set_defaults(run=run)
+        _common(parser)
+
+
+_BENCH = (
+    "Measures the deployment's endpoint: the proxy, or the first serving engine. vllm and aisbench run on a node and go on "
+    "when the console ends; built-in is the console's own generator, a quick look from this machine."
+)
+_EVAL = "Runs AISBench on a node against the deployment's endpoint; it goes on when the console ends."
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--baseline", type=float, help="judge by this figure, as vllm-ascend's CI does")
+    parser.add_argument("--threshold", type=float, help="points of accuracy, or share of the throughput")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="check and print, start nothing")
+    parser.add_argument("--detach", action="store_true", help="return when it runs")
+    parser.add_argument("--cancel", metavar="RUN", help="end this run instead (`running` for the only one)")
+    add_output(parser)
+    add_cluster_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry it out; returns the exit code."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    asks: tuple[Ask, ...] = () if args.cancel else args.asks(args)
+    async with opened(args) as session:
+        await connected(session)
+        if args.cancel:
+            return await _cancel(session.evaluator, args.cancel)
+        remember_layout(session.deployment.cluster, session.deployment.layout)
+        records = []
+        for ask in asks:
+            plan = await session.evaluator.prepare(ask)
+            _show(plan, as_result=args.dry_run and args.output not in DATA)
+            if args.dry_run:
+                continue
+            record = await _measure(session.evaluator, plan, args)
+            if record is not None:
+                records.append(record)
+        if args.dry_run:
+            return ExitCode.FAILED if plan.blocked else ExitCode.OK
+        return _report(records, args)
+
+
+async def _measure(evaluator: Evaluator, plan: EvaluationPlan, args: argparse.Namespace) -> Record | None:
+    """One run from its confirmation to its record; None when it is left to run."""
+    if not plan.blocked and not args.yes:
+        _confirm()
+    if plan.ask.tool is Tool.BUILT_IN:
+        return await evaluator.measure(plan, _bar, confirmed=True)
+    key = await evaluator.start(plan, confirmed=True)
+    print_message(f"{key.engine} runs on {plan.node} as {key.run}; it goes on when this console ends")
+    print_message(f"  end it with: bench --cancel {key.run}")
+    if args.detach:
+        print_line(key.run)
+        return None
+    return await evaluator.watch.wait(key, _bar)
+
+
+def _show(plan: EvaluationPlan, *, as_result: bool) -> None:
+    """The run as a person reads it: on stdout when it is all that was asked for."""
+    tell = print_line if as_result else print_message
+    where = plan.node or "this machine"
+    tell(f"{plan.ask.tool} {plan.ask.subject} on {where}, requests to {plan.where}")
+    for finding in plan.findings:
+        tell(f"  {finding.severity} {finding.rule} {finding.message}")
+        if finding.fix:
+            tell(f"    {finding.fix}")
+    tell(f"  $ {plan.command}")
+
+
+def _confirm() -> None:
+    if not sys.stdin.isatty():
+        raise Refused("not confirmed", hint="type y in a terminal, or give --yes")
+    print_message("It loads the cluster. To go on type y: ", end="")
+    if sys.stdin.readline().strip() != "y":
+        raise Refused("not confirmed")
+
+
+def _bar(progress: Progress | None) -> None:
+    """How far it is, on one line of a terminal; nothing where stderr is a file."""
+    if progress is None:
+        return
+    rate = f"{progress.rate_per_s:.2f}/s" if progress.rate_per_s is not None else "?"
+    left = f"{progress.left_s:.0f} s left" if progress.left_s is not None else ""
+    failed = f"{progress.failed} FAILED " if progress.failed else ""
+    text = f"{failed}{progress.done}/{progress.total} {rate} {left}"
+    print_progress(text, last=progress.done == progress.total)
+
+
+def _report(records: Sequence[Record], args: argparse.Namespace) -> int:
+    if not records:
+        return ExitCode.OK
+    print_records(records, args.output)
+    bad = [record for record in records if not record.clean]
+    for record in records:
+        verdict = judge(record, args.baseline, args.threshold)
+        if verdict is not None:
+            print_message(f"{verdict.word}: {verdict.text}")
+            bad += [record] if verdict.passed is False else []
+    return ExitCode.FAILED if bad else ExitCode.OK
+
+
+async def _cancel(evaluator: Evaluator, wanted: str) -> int:
+    found = [
+        (node, state.key)
+        for node, state in evaluator.watch.running()
+        if wanted == "running" or state.key.run.startswith(wanted)
+    ]
+    if len(found) != 1:
+        runs = ", ".join(key.run for _, key in found) or "none"
+        raise ConsoleError(f"{len(found)} running evaluations fit {wanted!r}", hint=f"running: {runs}")
+    node, key = found[0]
+    result = await evaluator.cancel(key, node)
+    print_message(_ended(key, node, result.outcome, [str(each) for each in result.processes]))
+    with contextlib.suppress(TimeoutError):  # any console that looks later keeps the record then
+        async with asyncio.timeout(RECORD_S):
+            await evaluator.watch.wait(key, lambda _: None)
+    return ExitCode.FAILED if result.outcome == "stuck" else ExitCode.OK
+
+
+def _ended(key: RunKey, node: str, outcome: str, left: Sequence[str]) -> str:
+    text = f"{key.engine} {key.run} on {node}: {outcome}"
+    return f"{text}, left: {', '.join(left)}" if left else f"{text}, no process left"

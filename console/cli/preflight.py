@@ -1,0 +1,117 @@
+"""`check`: what must hold on every node before a launch, seen without launching. Changes nothing on a node."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from console.cli.options import add_cluster_options, deployment_of
+from console.cli.output import DATA, add_output, print_data
+from console.cli.printer import print_line, print_lines, print_message
+from console.cli.session_context import connected, opened
+from console.cli.tables import table_lines
+from console.model.errors import ConsoleError, ExitCode, Unreachable
+from console.probes.check_types import Verdict
+from console.probes.sanitize import clean
+from console.services.readiness.preflight import CONNECTION, Ask, Report, load
+from console.services.xdg_paths import report_path, state_home
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `check`."""
+    text = "check what must hold on every node before a launch"
+    parser = subparsers.add_parser("check", help=text, description=text)
+    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes of the deployment; none means all")
+    parser.add_argument("--network", action="store_true", help="also the NPUs' own network: survey and pings (minutes)")
+    parser.add_argument("--full-mesh", action="store_true", help="with --network: every NPU pings every other one")
+    parser.add_argument("--last", action="store_true", help="ask nobody: show the last report, whoever made it here")
+    parser.add_argument("--all", action="store_true", help="show what passes too")
+    add_output(parser)
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was found; 1 when a check fails, 3 when all that fails is the connection to a node."""
+    return _last(args) if args.last else asyncio.run(_run(args))
+
+
+def _last(args: argparse.Namespace) -> int:
+    deployment = deployment_of(args)
+    report = load(report_path(state_home(), deployment.cluster.name, deployment.layout.name))
+    if report is None:
+        raise ConsoleError("no report is kept for this cluster and layout", hint="make one: dsv4-console check")
+    return _show(report, args)
+
+
+async def _run(args: argparse.Namespace) -> int:
+    async with opened(args, read_only=True) as session:
+        with contextlib.suppress(Unreachable):
+            await connected(session)
+        ask = Ask(network=args.network or args.full_mesh, full_mesh=args.full_mesh)
+        report = await session.preflight.run(args.nodes, ask, print_message)
+    return _show(report, args)
+
+
+def _show(report: Report, args: argparse.Namespace) -> int:
+    if args.output in DATA:
+        found = as_json(report)
+        print_data(args.output, found, found["results"])
+    else:
+        print_lines(report_lines(report, everything=args.all))
+        if args.last:
+            print_line(f"asked {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(report.at))}, {_age(report.at)} ago")
+    return exit_code(report)
+
+
+def _age(at: float) -> str:
+    seconds = max(0.0, time.time() - at)
+    for size, word in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {word}"
+    return f"{seconds:.0f} seconds"
+
+
+def exit_code(report: Report) -> int:
+    """What the command returns for a report."""
+    failed = [each.check for each in report.results if each.verdict is Verdict.FAIL]
+    if any(check != CONNECTION for check in failed):
+        return ExitCode.FAILED
+    return ExitCode.UNREACHABLE if failed else ExitCode.OK
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as data: every result of every node, and the matrix of pings where there is one."""
+    crossing = report.crossing
+    return {
+        "at": report.at,
+        "took_s": round(report.took_s, 3),
+        "nodes": list(report.nodes),
+        "results": [{**asdict(each), "verdict": str(each.verdict)} for each in report.results],
+        "matrix": None if crossing is None else [list(row) for row in crossing.matrix()],
+    }
+
+
+def report_lines(report: Report, *, everything: bool = False) -> Iterator[str]:
+    """The report for a person: what does not pass, the cause and the remedy, then the count."""
+    for fold in report.folds:
+        if fold.verdict is Verdict.PASS and not everything:
+            continue
+        where = "all nodes" if len(fold.nodes) == len(report.nodes) > 1 else ", ".join(fold.nodes)
+        yield clean(f"{fold.verdict:<7} {fold.check:>3} {fold.title} ({where}): {fold.seen}")
+        if fold.verdict is not Verdict.PASS:
+            if fold.why:
+                yield clean(f"            {fold.why}")
+            if fold.remedy:
+                yield clean(f"            mend: {fold.remedy}")
+    if report.crossing is not None and report.crossing.pings:
+        head, *rows = report.crossing.matrix()
+        yield "pings that came back, of those sent:"
+        yield from (f"  {line}" for line in table_lines(head, rows))
+    counts = ", ".join(f"{report.count(verdict)} {verdict}" for verdict in Verdict)
+    yield f"{len(report.nodes)} nodes in {report.took_s:.1f} s: {counts}"

@@ -1,0 +1,53 @@
+"""`scale`, `mend`: change a deployment while it serves, by plans shown and confirmed like those of `start` and `stop`."""
+
+from __future__ import annotations
+
+import argparse
+
+from console.cli.lifecycle import add_drain_option, run
+from console.cli.options import add_cluster_options
+from console.cli.output import add_output
+from console.model.plan import Plan
+from console.services.session import Session
+
+SCALE = "have COUNT groups like GROUP serve: launch copies of it, or drain and stop the newest ones"
+MEND = "have the proxy list exactly the engines that are ready: drop dead ones, add ready ones"
+_SCALE_MORE = (
+    "A data-parallel group is fixed in size, because every rank is told the size when it starts: so whole groups come and go, "
+    "and each takes as many nodes as its original. New ones get free nodes, or those of --on, and go behind a load-balance "
+    "proxy when they are ready; another proxy must be restarted afterwards. The group of the layout is stopped, not scaled away."
+)
+
+
+def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both."""
+    scale = subparsers.add_parser("scale", help=SCALE, description=f"{SCALE}. {_SCALE_MORE}")
+    scale.add_argument("group", metavar="GROUP", help="a group of the layout, for example decode")
+    scale.add_argument(
+        "count", metavar="COUNT", type=int, help="groups like it that serve afterwards, itself among them"
+    )
+    scale.add_argument("--on", default="", metavar="NODE,NODE", help="nodes of the added groups, rank 0's node first")
+    scale.add_argument(
+        "--no-wait", action="store_true", help="return when started; `mend` adds them to the proxy later"
+    )
+    add_drain_option(scale)
+    text = "launch although this check of the preflight fails; repeatable"
+    scale.add_argument("--override", action="append", default=[], metavar="CHECK-ID", help=text)
+    mend = subparsers.add_parser("mend", help=MEND, description=MEND)
+    for verb, parser, prepare in (("scale", scale, _scale), ("mend", mend, _mend)):
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+        parser.add_argument("--takeover", action="store_true", help="act although another operator is at work")
+        add_output(parser)
+        add_cluster_options(parser)
+        parser.set_defaults(run=run, verb=verb, prepare=prepare)
+    mend.set_defaults(no_wait=False)
+
+
+async def _scale(args: argparse.Namespace, session: Session) -> Plan:
+    nodes = [name.strip() for name in args.on.split(",") if name.strip()]
+    return await session.operator.prepare_scale(args.group, args.count, nodes, drain_s=args.drain)
+
+
+async def _mend(args: argparse.Namespace, session: Session) -> Plan:
+    return await session.operator.prepare_mend()

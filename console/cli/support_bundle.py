@@ -1,0 +1,52 @@
+"""`doctor`: one masked bundle to hand to someone else. Changes nothing on a node."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+from console.cli.options import add_cluster_options
+from console.cli.printer import print_line, print_message
+from console.cli.session_context import connected, opened
+from console.model.errors import ExitCode, Unreachable, UsageError
+from console.services.support_bundle import LOG_LINES, gather, pack
+from console.services.xdg_paths import file_name
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `doctor`."""
+    text = "gather versions, configuration, findings, preflight and last logs in one file, secrets masked"
+    parser = subparsers.add_parser("doctor", help=text, description=text)
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.tar.gz", help="where to write it (default: here, with the time)"
+    )
+    parser.add_argument("--lines", type=int, default=LOG_LINES, metavar="N", help=f"of each log (default: {LOG_LINES})")
+    add_cluster_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the bundle and print its path; 3 when no node answered, though the bundle is written then too."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    if args.lines < 0:
+        raise UsageError(f"--lines {args.lines} cannot be", hint="give 0 or more")
+    answered = False
+    async with opened(args, read_only=True, look=True) as session:
+        with contextlib.suppress(Unreachable):
+            await connected(session)
+            answered = True
+        pieces = await gather(session, lines=args.lines)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    path = args.output or Path(f"dsv4-doctor-{file_name(session.cluster.name)}-{stamp}.tar.gz")
+    pack(pieces, path)
+    print_line(str(path))
+    print_message(
+        "secrets are masked; host names, addresses and prompts in logs are not: look before you send it",
+    )
+    return ExitCode.OK if answered else ExitCode.UNREACHABLE

@@ -1,0 +1,80 @@
+"""Who is at work on engines, here or from another console: a plan that runs, an end that was asked for, acts of others.
+
+Names come from nodes: untrusted text, cut and cleaned before it gets here. Times are those of the jump host's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from console.model.start_timing import about
+
+MANY = 6
+"""Names that are told one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody asked an engine to end."""
+
+    by: str = ""
+    """For example `alice@jump2`; empty when the note of it does not say."""
+    at: float | None = None
+
+    def who(self) -> str:
+        """`by alice@jump2`, or `on request` of somebody nobody knows."""
+        return f"by {self.by}" if self.by else "on request"
+
+    def words(self, now: float, *, done: bool) -> str:
+        """`stopped by alice@jump2, 40 s ago`; before it is `done`, that the stop was asked for."""
+        ago = "" if self.at is None else f", {about(max(0.0, now - self.at))} ago"
+        return f"{'stopped' if done else 'asked to stop'} {self.who()}{ago}"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A plan that runs on the deployment."""
+
+    holder: str
+    verb: str
+    since: float
+    ends: frozenset[str] = frozenset()
+    """The engines it takes down before anything else happens to them."""
+
+    def words(self) -> str:
+        """`alice@jump2: stop runs`."""
+        return f"{self.holder}: {self.verb} runs"
+
+    def takes_down(self, engine: str, began_at: float | None) -> bool:
+        """Whether it ends that engine's run, which began at that time; a run of the plan itself it does not."""
+        return engine in self.ends and began_at is not None and began_at < self.since
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """A plan that was to take engines down, and whose console is gone before it had."""
+
+    work: Work
+    left: tuple[str, ...]
+    """The engines that live on, in the order of the layout."""
+
+    def brief(self) -> str:
+        """`stop cut off: 12 of 16 left`."""
+        return f"{self.work.verb} cut off: {len(self.left)} of {len(self.work.ends)} left"
+
+    def words(self, now: float) -> str:
+        """`the stop by ann@jump, begun 3 min ago, was cut off; of its 16 engines these live on: decode-4, …`."""
+        names = ", ".join(self.left[:MANY]) + (f" +{len(self.left) - MANY} more" if len(self.left) > MANY else "")
+        begun = f"the {self.work.verb} by {self.work.holder}, begun {about(max(0.0, now - self.work.since))} ago"
+        return f"{begun}, was cut off; of its {len(self.work.ends)} engines these live on: {names}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One act as nodes tell of it: runs that were started, or asked to end, by one person at about one time."""
+
+    at: float
+    who: str
+    verb: str
+    """`start` or `stop`."""
+    engines: tuple[str, ...]

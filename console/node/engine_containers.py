@@ -1,0 +1,159 @@
+"""One container for each engine: made for a run, and removed when the run was ended.
+
+Its first process is the run's supervisor, so the kernel ends everything in it with that process. It is ours by a label that
+names the run directory; a container of the same name without it is never touched. Judging runs does not enter here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from console.node.bundle_stdin import FROM_FILE, SUPERVISOR, parcel
+from console.node.request_error import Refusal
+from console.node.run_dirs import NAME, read_json, write_file
+from console.node.runtimes import inspect, last_words, run_tool
+from console.node.supervisor import ANSWER
+
+LABEL = "dsv4-console.run"
+TOOL_S = 60.0
+"""A container tool that makes or removes one answers in seconds; a loaded daemon may need longer."""
+ACK_S = 60.0
+END_S = 15.0
+"""How long a container may take to end after the last process of its engine."""
+POLL_S = 0.05
+ASK_EVERY_S = 1.0
+_STATE = '{{.State.Running}} {{.State.ExitCode}} {{index .Config.Labels "%s"}}' % LABEL
+
+
+class Box(NamedTuple):
+    """A container as its tool tells it."""
+
+    running: bool
+    code: str
+    run_dir: str
+    """The run it was made for; empty when it is none of ours."""
+
+
+def wanted(value: object) -> Optional[Dict[str, Any]]:
+    """What a request says of the container of a run: name, flags, image; None when it wants none. Raises Refusal."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not NAME.match(str(value.get("name"))) or not value.get("image"):
+        raise Refusal("bad-request", "a container is told by name, flags and image")
+    return {
+        "name": str(value["name"]),
+        "flags": [str(each) for each in value["flags"]],
+        "image": str(value["image"]),
+    }
+
+
+def make(words: List[str], python: str, box: Dict[str, Any], sources: Dict[str, str], run_dir: str, token: str) -> None:
+    """Make the container of a run and wait until its engine's program runs in it. Raises Refusal; nothing is left then."""
+    name = box["name"]
+    _make_room(words, name, run_dir)
+    bundle = os.path.join(run_dir, SUPERVISOR)
+    write_file(bundle, parcel(sources, ["supervise", run_dir, "stay"]))
+    command = [*words, "run", "-d", "--name", name, "--label", "%s=%s" % (LABEL, run_dir)]
+    command += ["-e", "DSV4_SUPERVISOR=" + token, "--pull=never", "--entrypoint", python, *box["flags"], box["image"]]
+    try:
+        done = run_tool([*command, *FROM_FILE, run_dir], TOOL_S)
+        if done.returncode != 0:
+            raise _not_made(box, done)
+        _wait_answer(words, name, run_dir)
+    except Refusal:
+        with contextlib.suppress(Refusal):
+            _remove(words, name, run_dir)
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(bundle)
+
+
+def remove(words: List[str], name: str, engine_dir: str) -> str:
+    """Remove the ended container of an engine's run; gives why it is still there, empty when it is gone."""
+    until = time.monotonic() + END_S
+    while True:
+        found = look(words, name)
+        if found is None or not _within(found.run_dir, engine_dir):
+            return ""
+        if not found.running:
+            return _remove(words, name, found.run_dir)
+        if time.monotonic() > until:
+            return "container %s still runs" % name
+        time.sleep(POLL_S)
+
+
+def look(words: List[str], name: str) -> Optional[Box]:
+    """The container of that name; None when there is none. Raises Refusal when the tool cannot be asked."""
+    parts = (inspect(words, _STATE, name) or "").split(" ", 2)
+    if len(parts) < 2:
+        return None
+    label = parts[2] if len(parts) == 3 else ""
+    return Box(parts[0] == "true", parts[1], label if label.startswith("/") else "")
+
+
+def _make_room(words: List[str], name: str, run_dir: str) -> None:
+    """An ended container of an earlier run is kept to be looked at until the next start, which is now."""
+    found = look(words, name)
+    if found is None:
+        return
+    if not _within(found.run_dir, os.path.dirname(os.path.dirname(run_dir))):
+        hint = "look at it, then remove or rename it by hand"
+        raise Refusal("refused", "a container named %s is there already and is not ours" % name, hint)
+    if found.running:
+        raise Refusal("busy", "container %s of run %s still runs" % (name, os.path.basename(found.run_dir)))
+    left = _remove(words, name, found.run_dir)
+    if left:
+        raise Refusal("os", left)
+
+
+def _within(run_dir: str, engine_dir: str) -> bool:
+    return bool(run_dir) and os.path.dirname(os.path.dirname(run_dir)) == engine_dir
+
+
+def _remove(words: List[str], name: str, run_dir: str) -> str:
+    """Remove it when it was made for this run; gives why it is still there."""
+    found = look(words, name)
+    if found is None or found.run_dir != run_dir:
+        return ""
+    done = run_tool([*words, "rm", "-f", name], TOOL_S)
+    if done.returncode == 0 or look(words, name) is None:
+        return ""
+    return "container %s cannot be removed: %s" % (name, last_words(done.stderr))
+
+
+def _wait_answer(words: List[str], name: str, run_dir: str) -> None:
+    """The supervisor writes its answer beside the run's files: a detached container has no pipe to us."""
+    until = time.monotonic() + ACK_S
+    asked = time.monotonic()
+    path = os.path.join(run_dir, ANSWER)
+    while True:
+        reply = read_json(path)
+        if reply is not None:
+            break
+        now = time.monotonic()
+        if now > until:
+            raise Refusal("timeout", "the launch gave no answer in %d s" % ACK_S)
+        if now > asked + ASK_EVERY_S:
+            asked = now
+            found = look(words, name)
+            if (found is None or not found.running) and read_json(path) is None:
+                said = last_words(run_tool([*words, "logs", name], TOOL_S).stderr)
+                code = found.code if found else "?"
+                hint = "does %s exist in the image, and is the base directory mounted?" % "python"
+                raise Refusal("os", "container %s ended (exit %s): %s" % (name, code, said), hint)
+        time.sleep(POLL_S)
+    if not reply.get("ok"):
+        raise Refusal(str(reply.get("kind")), str(reply.get("message")), str(reply.get("hint", "")))
+
+
+def _not_made(box: Dict[str, Any], done: "subprocess.CompletedProcess[bytes]") -> Refusal:
+    said = last_words(done.stderr)
+    hint = ""
+    if b"pull" in done.stderr or b"No such image" in done.stderr or b"not known" in done.stderr:
+        hint = "the image is not on the node: pull %s there first" % box["image"]
+    return Refusal("os", "container %s was not made: %s" % (box["name"], said), hint)

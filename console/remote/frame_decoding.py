@@ -1,0 +1,379 @@
+"""Frames of a helper → the model's nouns. A node is not trusted: what does not fit is an error with the node's words cut short.
+
+Numbers are finite and can be what they stand for, names are such as the node itself would take, counts and lengths have
+bounds: nothing that comes out of here can surprise what is made of it. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from console.model.run import Hello, LeftProcess, LogChunk, RunKey, RunState, RunVerdict, Sample, StopResult
+from console.model.snapshot import Exit, ZoneTable
+from console.model.unmanaged_process import Unmanaged, Why
+from console.node.frames import MAX_RUNS, MAX_UNMANAGED
+from console.node.run_dirs import NAME
+from console.node.run_report import (
+    MAX_PID,
+    MAX_PIDS,
+    MAX_SIZE,
+    MAX_STEPS,
+    MAX_TIME,
+    NAME_CHARS,
+    SPEC_DEPTH,
+    TEXT_CHARS,
+)
+
+T = TypeVar("T", bound=BaseModel)
+T_Json = TypeVar("T_Json", bound=JsonValue)
+MAX_NUMBER = 2**63
+"""Largest number in what a run was launched with."""
+
+LATEST_S = 1e11
+SAMPLE_BYTES = 128 * 1024
+"""Of a probe; sixteen devices with all their processes are a tenth of it."""
+SAMPLE_LINES = 2000
+SAMPLE_ERROR_BYTES = 4096
+FARTHEST_S = 15 * 3600.0
+"""Farther from UTC than any zone is."""
+
+
+class WireError(ValueError):
+    """A frame that is well-formed and makes no sense."""
+
+
+def _named(name: str) -> str:
+    """The rule by which nodes make directories."""
+    if not NAME.match(name):
+        raise ValueError(f"{name[:40]!r} cannot be a name")
+    return name
+
+
+def _plain(value: T_Json) -> T_Json:
+    _sound(value, SPEC_DEPTH)
+    return value
+
+
+def _sound(value: JsonValue, depth: int) -> None:
+    """Not nested too deep, no number out of bounds."""
+    if isinstance(value, dict | list):
+        if depth == 0:
+            raise ValueError(f"nested deeper than {SPEC_DEPTH}")
+        for each in value.values() if isinstance(value, dict) else value:
+            _sound(each, depth - 1)
+    elif isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
+        raise ValueError("a number in it is out of bounds")
+
+
+Word = Annotated[str, Field(max_length=NAME_CHARS)]
+Text = Annotated[str, Field(max_length=TEXT_CHARS)]
+Name = Annotated[str, AfterValidator(_named)]
+Moment = Annotated[float, Field(ge=0, le=MAX_TIME, allow_inf_nan=False)]
+"""Seconds since the epoch."""
+Seconds = Annotated[float, Field(ge=0, le=MAX_TIME, allow_inf_nan=False)]
+Pid = Annotated[int, Field(ge=0, le=MAX_PID)]
+Code = Annotated[int, Field(ge=-MAX_PID, le=MAX_PID)]
+Size = Annotated[int, Field(ge=0, le=MAX_SIZE)]
+Pids = Annotated[list[Pid], Field(max_length=MAX_PIDS)]
+Key = tuple[Name, Name, Name]
+Spec = Annotated[dict[str, JsonValue], AfterValidator(_plain)]
+
+
+class _Said(BaseModel):
+    """Base of what a helper says; additions of a newer helper are let through."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+class _Hello(_Said):
+    hostname: Word
+    boot_id: Word
+    uid: Pid
+    user: Word
+    python: Word
+    clock: Moment
+    zone: JsonValue = None
+
+
+class _Exit(_Said):
+    code: Code | None = None
+    signal: Code | None = None
+    at: Moment | None = None
+
+
+class _Run(_Said):
+    key: Key
+    verdict: RunVerdict
+    pid: Pid | None
+    token: Word
+    started_at: Moment | None
+    zone: JsonValue = None
+    exit: _Exit | None
+    pids: Pids
+    halted: Pids
+    log_size: Size
+    log_at: Moment | None = None
+    stopping: bool
+    stop_at: Moment | None = None
+    stop_by: Word = ""
+    abandoned: bool = False
+    owner: Word = ""
+    reason: Text
+    spec: Spec
+
+
+class _Unmanaged(_Said):
+    pid: Pid
+    start: Size
+    owner: Word
+    command: Text
+    why: Why
+    base: Text
+    container: Word
+    started_at: Moment | None
+    below: Annotated[tuple[Pid, ...], Field(max_length=MAX_PIDS)]
+
+
+class _Runs(_Said):
+    runs: Annotated[list[_Run], Field(max_length=MAX_RUNS)]
+    unmanaged: Annotated[list[_Unmanaged], Field(max_length=MAX_UNMANAGED)]
+    left_runs: Size = 0
+    left_unmanaged: Size = 0
+    error: Text
+    hint: Text
+    clock: Moment
+
+
+class _Refused(_Said):
+    message: Text
+    hint: Text = ""
+
+
+class _LogError(_Said):
+    key: Key
+    message: Text
+
+
+class _Stage(_Said):
+    key: Key
+    stage: Annotated[str, Field(pattern=r"^(TERM|KILL|stuck|stopped)( [ -~]{0,80})?$")]
+
+
+class _Log(_Said):
+    key: Key
+    offset: Size
+    size: Size
+    restarted: Literal["", "truncated", "replaced", "rewritten"]
+
+
+class _Digest(_Said):
+    length: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Facts(_Said):
+    at: Moment
+    took_s: Seconds
+    exit_code: Code | None
+    stdout_bytes: Size
+    truncated: bool
+
+
+class _Left(_Said):
+    outcome: Literal["stopped", "stuck", "absent"]
+    processes: Annotated[list[tuple[Pid, Word, Pid, Word]], Field(max_length=MAX_PIDS)]
+    killed: Size
+    reason: Text
+
+
+class _Stop(_Left):
+    key: Key
+
+
+class _Lease(_Said):
+    holder: Word
+    verb: Word
+    token: Word
+    since: Moment
+    renewed: Moment
+    pid: Pid | None = None
+    started: Size | None = None
+    ends: Annotated[list[Word], Field(max_length=MAX_RUNS)] = []
+    age_s: float | None = Field(default=None, allow_inf_nan=False, ge=-MAX_TIME, le=MAX_TIME)
+    gone: bool = False
+    expired: bool = False
+    taken_from: Word | None = None
+
+
+class _LeaseAnswer(_Said):
+    lease: _Lease | None = None
+    notes: Spec | None = None
+    given: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunsSeen:
+    """One list of runs, or why there is none."""
+
+    runs: tuple[RunState, ...]
+    unmanaged: tuple[Unmanaged, ...]
+    clock: float
+    error: str = ""
+    hint: str = ""
+    remark: str = ""
+    """How much the node left out of it; empty when it is whole."""
+
+
+def hello(header: Mapping[str, object]) -> Hello:
+    """The first frame."""
+    said = _read(_Hello, header)
+    return Hello(**said.model_dump(exclude={"zone"}), zone=_zone(said.zone))
+
+
+def runs(header: Mapping[str, object]) -> RunsSeen:
+    """A list of runs."""
+    said = _read(_Runs, header)
+    unmanaged = tuple(Unmanaged(**each.model_dump()) for each in said.unmanaged)
+    more = ((said.left_runs, f"runs, the newest {MAX_RUNS} are read"), (said.left_unmanaged, "unmanaged processes"))
+    remark = " and ".join(f"{count} more {what}" for count, what in more if count)
+    remark = f"has {remark}" if remark else ""
+    return RunsSeen(tuple(_run(each) for each in said.runs), unmanaged, said.clock, said.error, said.hint, remark)
+
+
+def run(value: object) -> RunState:
+    """One run, as in the reply of a commit."""
+    return _run(_read(_Run, value))
+
+
+def log(header: Mapping[str, object], payload: bytes) -> LogChunk:
+    """Bytes of a log."""
+    said = _read(_Log, header)
+    return LogChunk(RunKey(*said.key), said.offset, payload, said.size, said.restarted)
+
+
+def digest(header: Mapping[str, object]) -> tuple[int, str]:
+    """Length and SHA-256 of a part of a log."""
+    said = _read(_Digest, header)
+    return said.length, said.sha256
+
+
+def sample(name: str, header: Mapping[str, object], payload: bytes) -> Sample:
+    """What a command printed."""
+    said = _read(_Facts, header)
+    if not 0 <= said.stdout_bytes <= len(payload):
+        raise WireError("a sample's length does not fit its bytes")
+    out, err = payload[: said.stdout_bytes], payload[said.stdout_bytes :]
+    return Sample(name, said.at, said.took_s, said.exit_code, out, err, said.truncated)
+
+
+def pushed_sample(name: str, header: Mapping[str, object], payload: bytes) -> Sample:
+    """What a probe printed, cut to what is read of it: it is read at once, in one step."""
+    whole = sample(name, header, payload)
+    out, err = _head(whole.stdout), whole.stderr[:SAMPLE_ERROR_BYTES]
+    return replace(whole, stdout=out, stderr=err, truncated=whole.truncated or len(out) < len(whole.stdout))
+
+
+def _head(data: bytes) -> bytes:
+    """The first lines, whole ones where it is cut."""
+    if len(data) > SAMPLE_BYTES:
+        data = data[: data.rfind(b"\n", 0, SAMPLE_BYTES) + 1]
+    if data.count(b"\n") > SAMPLE_LINES:
+        data = b"\n".join(data.split(b"\n", SAMPLE_LINES)[:SAMPLE_LINES]) + b"\n"
+    return data
+
+
+def refused(header: Mapping[str, object]) -> tuple[str, str]:
+    """Why a node will not be watched, and a hint."""
+    said = _read(_Refused, header)
+    return said.message, said.hint
+
+
+def log_error(header: Mapping[str, object]) -> tuple[RunKey, str]:
+    """Why a log cannot be read."""
+    said = _read(_LogError, header)
+    return RunKey(*said.key), said.message
+
+
+def stage(header: Mapping[str, object]) -> tuple[RunKey, str]:
+    """How far a stop is."""
+    said = _read(_Stage, header)
+    return RunKey(*said.key), said.stage
+
+
+def lease(header: Mapping[str, object]) -> dict[str, JsonValue]:
+    """The lease of a deployment, and the notes on it."""
+    return _read(_LeaseAnswer, header).model_dump()
+
+
+def stop_results(values: object) -> dict[RunKey, StopResult]:
+    """Results of a stop."""
+    found = {}
+    for value in values if isinstance(values, list) else []:
+        said = _read(_Stop, value)
+        found[RunKey(*said.key)] = _result(said)
+    return found
+
+
+def end_result(value: object) -> StopResult:
+    """What the end of an unmanaged process came to."""
+    return _result(_read(_Left, value))
+
+
+def _result(said: _Left) -> StopResult:
+    return StopResult(said.outcome, tuple(LeftProcess(*each) for each in said.processes), said.killed, said.reason)
+
+
+def _run(said: _Run) -> RunState:
+    ended = said.exit
+    return RunState(
+        key=RunKey(*said.key),
+        verdict=said.verdict,
+        pid=said.pid,
+        token=said.token,
+        started_at=said.started_at,
+        zone=_zone(said.zone),
+        exit=None if ended is None else Exit(ended.code, ended.signal, ended.at),
+        pids=tuple(said.pids),
+        halted=tuple(said.halted),
+        log_size=said.log_size,
+        log_at=said.log_at,
+        stopping=said.stopping,
+        stop_at=said.stop_at,
+        stop_by=said.stop_by,
+        abandoned=said.abandoned,
+        owner=said.owner,
+        reason=said.reason,
+        spec=said.spec,
+    )
+
+
+def _zone(value: JsonValue) -> ZoneTable:
+    """A table of a time zone; empty for what is none, as of runs of older consoles."""
+    if not isinstance(value, list) or len(value) > MAX_STEPS:
+        return ()
+    steps: list[tuple[float, float]] = []
+    for step in value:
+        if not isinstance(step, list) or len(step) != 2:
+            return ()
+        begin, east = step
+        if not isinstance(begin, int | float) or not isinstance(east, int | float):
+            return ()
+        if not abs(begin) < LATEST_S or not abs(east) <= FARTHEST_S or (steps and begin <= steps[-1][0]):
+            return ()
+        steps.append((float(begin), float(east)))
+    return tuple(steps)
+
+
+def _read(kind: type[T], value: object) -> T:
+    try:
+        return kind.model_validate(value, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise WireError(f"{kind.__name__.lstrip('_').lower()}: {where[:80]}: {first['msg'][:200]}") from error
+    except (RecursionError, OverflowError) as error:
+        raise WireError(f"{kind.__name__.lstrip('_').lower()}: {error}") from error

@@ -1,0 +1,39 @@
+"""Packs `console/node` so that a node can run it: what goes on the command line, and what goes on stdin first.
+
+The code itself is not looked into; nothing is ever written to the node for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from importlib import resources
+
+from console.model.cluster import Node
+from console.node.bundle_stdin import FLAGS, parcel
+
+PACKAGE = "console.node"
+
+
+@functools.cache
+def sources() -> dict[str, str]:
+    """Module name → source text of the bundle."""
+    found = {}
+    for entry in resources.files(PACKAGE).iterdir():
+        if entry.name.endswith(".py"):
+            stem = entry.name.removesuffix(".py")
+            name = PACKAGE if stem == "__init__" else f"{PACKAGE}.{stem}"
+            found[name] = entry.read_text(encoding="utf-8")
+    return found
+
+
+@functools.cache
+def first_bytes() -> bytes:
+    """What the helper's interpreter reads before its first frame."""
+    return parcel(sources(), [])
+
+
+def helper_command(node: Node) -> str:
+    """The command line that becomes the helper on a node; any login shell takes it."""
+    words = [node.python, *FLAGS, "dsv4-console", "helper"]
+    return shlex.join(["sudo", "-n", *words] if node.sudo else words)

@@ -1,0 +1,150 @@
+"""What a helper pushes → the watcher's calls, and the one request that has it begin.
+
+No I/O: bytes come from the channel, the state of the link is told to `Standing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from console.model.cluster import Node
+from console.model.run import Hello, LogChunk, Probe, RunKey, RunState, Sample
+from console.model.snapshot import Link, LinkState
+from console.model.unmanaged_process import Unmanaged
+from console.node.frames import Header
+from console.remote import frame_decoding
+from console.remote.link_status import Standing
+from console.remote.push_requests import Asked
+
+
+class Watcher(Protocol):
+    """Who is told. Every call is made on the event loop and must return at once."""
+
+    def on_link(self, node: str, link: Link) -> None:
+        """The link changed."""
+
+    def on_hello(self, node: str, hello: Hello) -> None:
+        """A helper started; logs must be followed anew."""
+
+    def on_sample(self, node: str, sample: Sample) -> None:
+        """A probe answered."""
+
+    def on_runs(self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[Unmanaged, ...], clock: float) -> None:
+        """The node listed its runs, and what runs there besides."""
+
+    def on_log(self, node: str, chunk: LogChunk) -> None:
+        """Bytes of a followed log; give them back with `credit` when they are stored."""
+
+    def on_log_error(self, node: str, key: RunKey, message: str) -> None:
+        """A followed log cannot be read on the node; it is tried again by itself."""
+
+    def on_stop(self, node: str, key: RunKey, stage: str) -> None:
+        """A stop went on."""
+
+    def on_remark(self, node: str, text: str) -> None:
+        """What the node pushes is taken in part only."""
+
+
+class Hearing:
+    """Takes the pushes of one node."""
+
+    def __init__(self, node: Node, watcher: Watcher, standing: Standing) -> None:
+        self._node = node
+        self._watcher = watcher
+        self._standing = standing
+        self.said_hello = False
+        self._remark = ""
+        self.asked = Asked(())
+        """What the helper was asked for that speaks now."""
+        self._pushes = {
+            "hello": self._on_hello,
+            "refused": self._on_refused,
+            "runs": self._on_runs,
+            "sample": self._on_sample,
+            "log": self._on_log,
+            "log-error": self._on_log_error,
+            "stop": self._on_stop,
+        }
+
+    def begin(self, probes: Sequence[Probe]) -> None:
+        """Another helper speaks from now on."""
+        self.said_hello = False
+        self.asked = Asked(probes)
+
+    def take(self, header: Header, payload: bytes) -> None:
+        """One push. Raises WireError when it makes no sense, or was not asked for."""
+        push = self._pushes.get(str(header.get("push")))
+        if push is not None:
+            push(header, payload)
+
+    def _on_hello(self, header: Header, _payload: bytes) -> None:
+        if self.said_hello:
+            raise frame_decoding.WireError("it said hello twice")
+        hello = frame_decoding.hello(header)
+        self.said_hello = True
+        self._watcher.on_hello(self._node.name, hello)
+
+    def _on_refused(self, header: Header, _payload: bytes) -> None:
+        """The node will not be watched: nothing can be known of its runs until its settings change."""
+        self._standing.set(LinkState.BLOCKED, *frame_decoding.refused(header))
+
+    def _on_runs(self, header: Header, _payload: bytes) -> None:
+        self._first_hello()
+        seen = frame_decoding.runs(header)
+        if seen.error:
+            if (self._standing.link.state, self._standing.link.reason) != (LinkState.BLOCKED, seen.error):
+                self._standing.set(LinkState.BLOCKED, seen.error, seen.hint)
+            return
+        if self._standing.link.state is not LinkState.UP:
+            self._standing.set(LinkState.UP)
+        if seen.remark != self._remark:
+            self._remark = seen.remark
+            if seen.remark:
+                self._watcher.on_remark(self._node.name, seen.remark)
+        self._watcher.on_runs(self._node.name, seen.runs, seen.unmanaged, seen.clock)
+
+    def _on_sample(self, header: Header, payload: bytes) -> None:
+        self._first_hello()
+        probe = str(header.get("probe"))
+        self.asked.sample(probe)
+        self._watcher.on_sample(self._node.name, frame_decoding.pushed_sample(probe, header, payload))
+
+    def _on_log(self, header: Header, payload: bytes) -> None:
+        chunk = frame_decoding.log(header, payload)
+        if self.asked.log(chunk):
+            self._watcher.on_log(self._node.name, chunk)
+
+    def _on_log_error(self, header: Header, _payload: bytes) -> None:
+        key, message = frame_decoding.log_error(header)
+        self.asked.known(key)
+        self._watcher.on_log_error(self._node.name, key, message[:500])
+
+    def _on_stop(self, header: Header, _payload: bytes) -> None:
+        key, stage = frame_decoding.stage(header)
+        self.asked.stage(key)
+        self._watcher.on_stop(self._node.name, key, stage)
+
+    def _first_hello(self) -> None:
+        if not self.said_hello:
+            raise frame_decoding.WireError("it spoke before its hello")
+
+
+def watch_body(node: Node, probes: Sequence[Probe], runs_every_s: float) -> dict[str, object]:
+    """The request that has a helper watch its node."""
+    runtime = node.runtime
+    return {
+        "base": node.base,
+        "runtime": {
+            "words": list(runtime.words),
+            "per": runtime.per,
+            "container": runtime.container,
+            "python": node.python,
+        },
+        "deployments": None,
+        "runs_every_s": runs_every_s,
+        "probes": [
+            {"name": each.name, "argv": list(each.argv), "every_s": each.every_s, "timeout_s": each.timeout_s}
+            for each in probes
+        ],
+    }

@@ -1,0 +1,142 @@
+"""From the records of the journal, and from what nodes tell of others, to what people read: who did what to whom, when,
+and how it ended. Pure.
+
+Records may be of another version of ours or half written: whatever is missing is left out, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from console.model.ongoing_work import Sighting
+
+_BAD = ("failed", "unknown")
+SLACK_S = 10.0
+"""The clocks of two machines differ, and a run is touched a moment before or after its act is written down."""
+OPEN_S = 3600.0
+"""How long an act without a recorded end may have gone on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One act. Times are seconds since the epoch on the machine that wrote them."""
+
+    at: float
+    who: str
+    what: str
+    """For example `stop of 16 engines`."""
+    whom: str
+    """Engines or nodes, as written."""
+    outcome: str
+    good: bool | None = None
+    """None while it is not known how it ended."""
+    took_s: float | None = None
+    details: tuple[str, ...] = ()
+    """What went wrong, step by step, and what was overridden."""
+    seen: bool = False
+    """Whether only the nodes tell of it: it is not in this journal."""
+
+
+def traces(records: Sequence[Mapping[str, object]]) -> tuple[Trace, ...]:
+    """The acts of these records (oldest first), newest first; an end is joined to its beginning."""
+    found: list[Trace] = []
+    open_acts: dict[tuple[str, ...], int] = {}
+    for record in records:
+        what, key = _text(record, "what"), _key(record)
+        if what == "end" and key in open_acts:
+            at = open_acts.pop(key)
+            found[at] = _ended(found[at], record)
+            continue
+        trace = _begun(record)
+        found.append(_ended(trace, record) if what == "end" else trace)
+        if what == "begin":
+            open_acts[key] = len(found) - 1
+    return tuple(reversed(found))
+
+
+def with_others(known: Sequence[Trace], sightings: Sequence[Sighting]) -> tuple[Trace, ...]:
+    """The acts of the journal (newest first) and, in their places, those of others that nodes tell of."""
+    others = [_seen(each) for each in sightings if not any(_tells(trace, each) for trace in known)]
+    return tuple(sorted((*known, *others), key=lambda each: -each.at))
+
+
+def _tells(trace: Trace, sighting: Sighting) -> bool:
+    """Whether a sighting is of an act that is in the journal."""
+    until = trace.at + (OPEN_S if trace.took_s is None else trace.took_s)
+    mine = sighting.who.partition(" (")[0] == trace.who
+    return mine and trace.at - SLACK_S <= sighting.at <= until + SLACK_S
+
+
+def _seen(sighting: Sighting) -> Trace:
+    count = len(sighting.engines)
+    what = f"{sighting.verb} of {count} engine{'s' if count != 1 else ''}"
+    return Trace(sighting.at, sighting.who, what, ", ".join(sighting.engines), "seen, not done here", seen=True)
+
+
+def _begun(record: Mapping[str, object]) -> Trace:
+    what = _text(record, "what") or "?"
+    engines = _names(record.get("engines")) or _names([record.get("engine")])
+    nodes = _names(record.get("nodes")) or _names([record.get("node")])
+    verb = _text(record, "verb")
+    count = f" of {len(engines)} engine{'s' if len(engines) != 1 else ''}" if engines and verb else ""
+    override = _names(record.get("override"))
+    details = [f"overridden: {', '.join(override)}"] if override else []
+    if record.get("takeover") is True:
+        details.append("taken over from another operator")
+    if record.get("restarts"):
+        details.append("by the restart policy")
+    error, command = _text(record, "error"), _text(record, "command")
+    if command:
+        details.append(command)
+    waits = what == "begin"
+    return Trace(
+        at=_number(record.get("at")) or 0.0,
+        who=_text(record, "who") or "?",
+        what=f"{verb}{count}" if verb else what.replace("-", " "),
+        whom=", ".join(engines or nodes),
+        outcome=error or ("no end recorded" if waits else ""),
+        good=False if error else None if waits else True,
+        details=tuple(details),
+    )
+
+
+def _ended(trace: Trace, record: Mapping[str, object]) -> Trace:
+    outcomes = record.get("outcomes")
+    steps = {str(step): str(outcome) for step, outcome in outcomes.items()} if isinstance(outcomes, Mapping) else {}
+    bad = {step: outcome for step, outcome in steps.items() if outcome in _BAD}
+    held = any(outcome in ("skipped", "pending") for outcome in steps.values())
+    messages = record.get("messages")
+    said = messages if isinstance(messages, Mapping) else {}
+    counts = [f"{list(bad.values()).count(word)} {word}" for word in _BAD if word in bad.values()]
+    ended = _number(record.get("at"))
+    overtaken = _text(record, "taken_over")
+    well = "launched, not waited for" if record.get("awaited") is False else "done"
+    short = f"taken over by {overtaken}" if overtaken else "stopped on the way"
+    return replace(
+        trace,
+        outcome=", ".join(counts) or (short if held or overtaken else well),
+        good=not bad and not held and not overtaken,
+        took_s=None if ended is None or not trace.at else max(0.0, ended - trace.at),
+        details=(*trace.details, *(f"{step} {word}: {said.get(step, '')}".rstrip(": ") for step, word in bad.items())),
+    )
+
+
+def _key(record: Mapping[str, object]) -> tuple[str, ...]:
+    """What an end has in common with its beginning and with no other: two consoles of one person may do the same at once."""
+    if plan := _text(record, "plan"):
+        return (plan,)
+    return (_text(record, "who"), _text(record, "verb"), _text(record, "deployment"), *_names(record.get("engines")))
+
+
+def _text(record: Mapping[str, object], key: str) -> str:
+    value = record.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(str(each) for each in value if each) if isinstance(value, list | tuple) else ()
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

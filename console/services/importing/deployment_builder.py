@@ -1,0 +1,199 @@
+"""From the engines that files start to one deployment: which belong together, on which nodes, and what differs by rank."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import JsonValue
+
+from console.model.hardware import HARDWARE
+from console.model.layout import flag_name
+from console.services.importing.engines import ADDRESS, DEVICES, WIDTHS, Engine, engine_of
+from console.services.importing.external_deployment import Foreign, ForeignNode, ForeignProxy, ForeignRank, parse_words
+from console.services.importing.grouping import EngineGroup, PlacedNode, grouped, place, refuse_alternatives
+from console.services.importing.rank_differences import marked_by_rank
+from console.services.importing.rank_marks import NIC, address_of, mark
+from console.services.importing.shell_scripts import Followed, ProxyStart, fault, is_open, names
+
+_LOCAL = "0.0.0.0"
+_MEETING = ("data-parallel-address", "data-parallel-rpc-port", "data-parallel-start-rank")
+"""Flags that say nothing where a group is one process."""
+_SERVING = ("host", "port", "api-server-count")
+"""Flags of a server, which a headless engine has none of."""
+
+
+def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", version: str = "") -> Foreign:
+    """One deployment of everything that was started. Raises FileError where it is none, or something is left open."""
+    engines: list[Engine] = []
+    for each in followed:
+        engines += [engine_of(started, each.unknowns) for started in each.started]
+    notes = [note for each in followed for note in each.notes]
+    groups = grouped(engines)
+    refuse_alternatives(engines, [question for each in followed for question in each.questions])
+    index = 0
+    for group in groups:
+        notes += place(group)
+        for node in group.nodes:
+            node.index, index = index, index + 1
+    notes += [note for engine in engines for note in engine.notes]
+    image = next((engine.started.image for engine in engines if engine.started.image), "")
+    image = image or next((each.image for each in followed if each.image), "")
+    models = list(dict.fromkeys(engine.model for engine in engines))
+    if len(models) > 1:
+        other = next(engine for engine in engines if engine.model != models[0])
+        message = f"serves {other.model}, {engines[0].where} serves {models[0]}; a layout has one model"
+        raise fault(other.started.file, other.started.line, message, hint="import what serves each of them on its own")
+    devices = _devices(engines, groups, hardware, image)
+    proxy = _proxy([start for each in followed for start in each.proxies], followed, groups, notes)
+    nodes = tuple(_foreign_nodes(groups, _own_addresses(groups, followed)))
+    notes = list(dict.fromkeys(notes))
+    return Foreign(name, "", models[0], devices, nodes, tuple(notes), proxy, image, version)
+
+
+def _foreign_nodes(groups: Sequence[EngineGroup], own: Mapping[str, int]) -> Iterator[ForeignNode]:
+    for number, group in enumerate(groups):
+        copies = len(group.nodes) == 1 and group.count > 1
+        head = group.nodes[0].index
+        rows = [
+            _rank(group, node, engine, local, head, own)
+            for node in group.nodes
+            for local, engine in enumerate(node.engines)
+        ]
+        ranks = marked_by_rank(rows)
+        for node in group.nodes:
+            mine, ranks = tuple(ranks[: len(node.engines)]), ranks[len(node.engines) :]
+            local = group.first.local or (group.local if group.external else 0)
+            yield ForeignNode(node.index, group.first.role, mine, f"group-{number}", copies, local)
+
+
+def _own_addresses(groups: Sequence[EngineGroup], followed: Sequence[Followed]) -> dict[str, int]:
+    """Addresses and host names that stand in the files, and the node each belongs to."""
+    found: dict[str, set[int]] = {}
+    nodes = [node for group in groups for node in group.nodes]
+    for node in nodes:
+        if ADDRESS.fullmatch(node.label):
+            found.setdefault(node.label, set()).add(node.index)
+        if node.engines[0].own_address:
+            found.setdefault(node.engines[0].own_address, set()).add(node.index)
+    for group in groups:
+        meet = group.first.flag("data-parallel-address") or group.first.flag("master-addr")
+        if isinstance(meet, str) and ADDRESS.fullmatch(meet) and group.count > 1:
+            found.setdefault(meet, set()).add(group.nodes[0].index)
+    for each in followed:
+        for text, label in each.hosts.items():
+            found.setdefault(text, set()).update(node.index for node in nodes if node.label == label)
+    return {text: min(indexes) for text, indexes in found.items() if indexes and not text.startswith("127.")}
+
+
+def _rank(
+    group: EngineGroup, node: PlacedNode, engine: Engine, local: int, head: int, own: Mapping[str, int]
+) -> ForeignRank:
+    """An engine as its node and rank have it, addresses as marks."""
+    args = dict(engine.args)
+    place = (node.place or 0) + (local if group.external else 0)
+
+    def put(name: str, value: JsonValue) -> None:
+        for key in [key for key in args if flag_name(key) == name]:
+            args[key] = value
+
+    for name in ("data-parallel-rank", "data-parallel-start-rank"):
+        put(name, place)
+    put("node-rank", place)
+    put("data-parallel-address", mark("node", head))
+    put("master-addr", mark("node", head))
+    if engine.flag("headless") is not None:
+        args = {key: value for key, value in args.items() if flag_name(key) not in _SERVING}
+    if group.count == 1 and not group.external:
+        args = {key: value for key, value in args.items() if flag_name(key) not in _MEETING}
+    facts = {
+        "address": address_of(node.index),
+        "dp_address": address_of(head),
+        "nic": NIC,
+        "port": str(engine.number("port", 8000)),
+        "dp_rank": str(place),
+        "local_rank": str(local),
+        "devices": engine.env.get(DEVICES, ""),
+    }
+
+    def addressed(value: JsonValue) -> JsonValue:
+        if isinstance(value, dict):
+            return {key: addressed(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [addressed(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        for text, index in own.items():
+            name = "local" if index == node.index else "node"
+            value = re.sub(rf"(?<![\w.-]){re.escape(text)}(?![\w.-])", lambda _, i=index, n=name: mark(n, i), value)  # type: ignore[misc]
+        return value
+
+    left = {key: addressed(value) for key, value in args.items()}
+    env = {key: str(addressed(value)) for key, value in engine.env.items()}
+    return ForeignRank(left, env, facts)
+
+
+def _devices(engines: Sequence[Engine], groups: Sequence[EngineGroup], hardware: str, image: str) -> int:
+    """Devices of a node: of the named hardware, of the image's, else of the smallest that has enough."""
+    if hardware in HARDWARE:
+        return HARDWARE[hardware].devices
+    wanted = 1
+    for group in groups:
+        width = 1
+        for name in WIDTHS:
+            width *= group.first.number(name, 1)
+        engines_on_node = max(group.local, 1)
+        wanted = max(wanted, width * engines_on_node // (group.spans if group.size == 1 else 1))
+    for engine in engines:
+        visible = engine.env.get(DEVICES, "").split(",")
+        wanted = max(
+            wanted, 1 + max((int(each) for each in visible if re.fullmatch(r"\s*[0-9]{1,3}\s*", each)), default=0)
+        )
+    suffix = re.search(r"-(a[0-9])\b", image.rpartition(":")[2])
+    if suffix and suffix[1] in HARDWARE and HARDWARE[suffix[1]].devices >= wanted:
+        return HARDWARE[suffix[1]].devices
+    return next((each.devices for each in HARDWARE.values() if each.devices >= wanted), wanted)
+
+
+def _proxy(
+    starts: Sequence[ProxyStart], followed: Sequence[Followed], groups: Sequence[EngineGroup], notes: list[str]
+) -> ForeignProxy | None:
+    """The proxy that the files start; its lists are computed, and compared with what is started."""
+    if not starts:
+        return None
+    start = starts[0]
+    notes += [f"{each.file}:{each.line}: a second proxy is left out; a layout has one" for each in starts[1:]]
+    args, doubts = parse_words(start.words)
+    notes += [f"{start.file}:{start.line}: {doubt}" for doubt in doubts]
+    unknowns = followed[0].unknowns
+    for side, role in (("prefiller", "prefill"), ("decoder", "decode"), ("dp", "mixed")):
+        hosts, _ = args.pop(f"{side}-hosts", None), args.pop(f"{side}-ports", None)
+        extra = [key for key in (f"{side}-hosts-num", f"{side}-ports-inc") if args.pop(key, None) is not None]
+        listed = len(hosts) if isinstance(hosts, list) else 0 if hosts is None else 1
+        serving = sum(_serving(group) for group in groups if group.first.role == role)
+        if listed and not extra and serving and listed != serving:
+            message = (
+                f"its --{side}-hosts lists {listed} engines, {serving} are started; the layout's proxy lists those"
+            )
+            notes.append(f"{start.file}:{start.line}: {message}")
+    port, host = args.pop("port", 8000), args.pop("host", "localhost")
+    if not isinstance(port, int):
+        inner = unknowns.within(str(port))
+        hint = f"give it: {names(inner)}" if inner else ""
+        raise fault(start.file, start.line, f"the proxy's port is {unknowns.shown(str(port))}", "--port", hint)
+    local = isinstance(host, str) and host in ("localhost", "127.0.0.1", "::1")
+    kept = {key: value for key, value in args.items() if not is_open(str(value))}
+    notes += [
+        f"{start.file}:{start.line}: --{key} {unknowns.shown(str(value))}: not known here; left out"
+        for key, value in args.items()
+        if key not in kept
+    ]
+    script = start.script if start.script.startswith("/") and not is_open(start.script) else ""
+    return ForeignProxy(port, start.kind, str(host) if local else _LOCAL, script, kept)  # type: ignore[arg-type]
+
+
+def _serving(group: EngineGroup) -> int:
+    """Engines of a group with a server of their own."""
+    if group.external:
+        return group.size
+    return len(group.nodes) if group.first.flag("data-parallel-hybrid-lb") is True else 1

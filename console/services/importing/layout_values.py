@@ -1,0 +1,192 @@
+"""What a layout writes down of a foreign group: flags and variables that are not computed, as facts where ranks differ."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pydantic import JsonValue
+
+from console.commands.script import SHELL_OWNED
+from console.commands.serve import computed_flags, rank_value, serve_command
+from console.model.deployment import Deployment, Rank
+from console.model.layout import Group, NodeChange, flag_name
+from console.model.layout_texts import env_names
+from console.model.rank_facts import FACTS
+from console.services.importing.external_deployment import ForeignRank, same
+from console.services.importing.rank_marks import Seat, as_facts, marked, plain
+
+Pair = tuple[Rank, ForeignRank]
+Value = TypeVar("Value")
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is written for each place of a group: the same for all its ranks, or left to each rank."""
+
+    same: dict[int, dict[str, JsonValue]] = field(default_factory=dict)
+    left: dict[int, dict[str, JsonValue]] = field(default_factory=dict)
+
+
+def filled(
+    deployment: Deployment, name: str, pairs: Sequence[Pair], seats: Mapping[int, Seat], warnings: list[str]
+) -> Group:
+    """The group with what its foreign ranks have besides what is computed for them."""
+    group = deployment.layout.groups[name]
+    rows = [(rank, foreign, _kept_args(deployment, rank, foreign, warnings)) for rank, foreign in pairs]
+    args = _sorted_out(deployment, rows, seats, warnings, "flags")
+    rows = [(rank, foreign, _kept_env(deployment, rank, foreign, warnings)) for rank, foreign in pairs]
+    env = _sorted_out(deployment, rows, seats, warnings, "variables")
+    common: dict[str, Mapping[str, JsonValue]] = {}
+    changes: dict[int, dict[str, object]] = {
+        place: {"port": change.port} for place, change in group.by_node.items() if change.port is not None
+    }
+    for key, places in (("args", args.same), ("args_from", args.left), ("env", env.same), ("env_from", env.left)):
+        common[key], different = _shared(places)
+        for place, change in different.items():
+            changes.setdefault(place, {})[key] = change
+    _lift_servers(group, common, changes)
+    by_node = {place: NodeChange.model_validate(changes[place]) for place in sorted(changes)}
+    leaks = dict.fromkeys(_leaks(*args.same.values(), *env.same.values()))
+    warnings += [f"{name}: {key} holds a made-up address; write the real one" for key in leaks]
+    return group.model_copy(update={**common, "by_node": by_node})
+
+
+def _lift_servers(
+    group: Group, common: dict[str, Mapping[str, JsonValue]], changes: dict[int, dict[str, object]]
+) -> None:
+    """Write the number of API servers for the whole group: the engines without a server are not told it anyway."""
+    first = changes.get(0, {}).get("args")
+    if group.data_parallel.balance != "internal" or not isinstance(first, dict) or "api-server-count" not in first:
+        return
+    common["args"] = {**common["args"], "api-server-count": first.pop("api-server-count")}
+    if not first:
+        del changes[0]["args"]
+    if not changes[0]:
+        del changes[0]
+
+
+def _sorted_out(
+    deployment: Deployment,
+    rows: Sequence[tuple[Rank, ForeignRank, Mapping[str, JsonValue]]],
+    seats: Mapping[int, Seat],
+    warnings: list[str],
+    what: str,
+) -> _Kept:
+    kept = _Kept()
+    places = list(dict.fromkeys(rank.position for rank, _, _ in rows))
+    for place in places:
+        kept.same[place], kept.left[place] = {}, {}
+    for name in dict.fromkeys(name for _, _, own in rows for name in own):
+        having = [(rank, foreign, own[name]) for rank, foreign, own in rows if name in own]
+        text = _left_to_ranks(deployment, having, seats)
+        for place in dict.fromkeys(rank.position for rank, _, _ in having):
+            here = [row for row in having if row[0].position == place]
+            found = text if text is not None else _left_to_ranks(deployment, here, seats)
+            if found is not None:
+                kept.left[place][name] = _short(found) if what == "variables" else found
+                continue
+            values = [plain(value, foreign.facts) for _, foreign, value in here]
+            kept.same[place][name] = values[0]
+            if any(value != values[0] for value in values):
+                group = here[0][0].group
+                warnings.append(
+                    f"{group}: the engines of node {place} have different {what}; the first one's are taken"
+                )
+    return kept
+
+
+def _left_to_ranks(
+    deployment: Deployment, rows: Sequence[tuple[Rank, ForeignRank, JsonValue]], seats: Mapping[int, Seat]
+) -> JsonValue:
+    """The value with facts that gives every one of these ranks its own; None when there is none or nothing to leave."""
+    if not any(marked(value) for _, _, value in rows):
+        return None
+    places = {(seat.group, seat.position): seat for seat in seats.values()}
+    text = as_facts([(places[rank.group, rank.position], value) for rank, _, value in rows], seats)
+    fits = all(rank_value(deployment, rank, text) == plain(value, foreign.facts) for rank, foreign, value in rows)
+    return text if fits else None
+
+
+def _short(text: JsonValue) -> JsonValue:
+    """A variable that is one fact and nothing else is written without braces."""
+    bare = str(text)[1:-1]
+    return bare if bare in FACTS and text == f"{{{bare}}}" else text
+
+
+def _kept_args(deployment: Deployment, rank: Rank, foreign: ForeignRank, warnings: list[str]) -> dict[str, JsonValue]:
+    computed = computed_flags(deployment, rank)
+    theirs = {key: (value, foreign.left_args[key]) for key, value in foreign.args.items()}
+    if "api-server-count" in computed:
+        theirs = _said_servers(theirs, rank, warnings)
+    return {
+        key: left
+        for key, (value, left) in theirs.items()
+        if flag_name(key) not in computed or not same(value, computed[flag_name(key)])
+    }
+
+
+def _said_servers(
+    theirs: Mapping[str, tuple[JsonValue, JsonValue]], rank: Rank, warnings: list[str]
+) -> dict[str, tuple[JsonValue, JsonValue]]:
+    """The flags of an engine that serves a group over several nodes, its API servers said and its start rank 0 left out.
+
+    Without the flag vLLM 0.21 and 0.28 start as many as the node has ranks where a start rank is given, else as many as the
+    group has (entrypoints/cli/serve.py).
+    """
+    start = [key for key, (value, _) in theirs.items() if flag_name(key) == "data-parallel-start-rank" and value == 0]
+    said = {key: value for key, value in theirs.items() if key not in start}
+    if start:
+        warnings.append(
+            f"{rank.group}: --data-parallel-start-rank 0 is left out where it serves: from vLLM 0.28 on it makes this node "
+            "serve alone, and the headless nodes do not fit"
+        )
+    if not any(flag_name(key) == "api-server-count" for key in said):
+        servers = rank.local_size if start else rank.dp_size
+        said["api-server-count"] = (servers, servers)
+    return said
+
+
+def _kept_env(deployment: Deployment, rank: Rank, foreign: ForeignRank, warnings: list[str]) -> dict[str, JsonValue]:
+    computed = serve_command(deployment, rank).env
+    kept: dict[str, JsonValue] = {}
+    for name, value in foreign.env.items():
+        if name in computed and computed[name] != value:
+            warnings.append(f"{rank.group}: {name} is computed as {computed[name]}; the file's {value!r} is not taken")
+        elif name not in computed and _can_be_exported(name):
+            kept[name] = foreign.left_env[name]
+        elif name not in computed:
+            warnings.append(f"{rank.group}: no shell can export a variable called {name!r}; it is left out")
+    return kept
+
+
+def _can_be_exported(name: str) -> bool:
+    try:
+        env_names({name: ""})
+    except ValueError:
+        return False
+    return name not in SHELL_OWNED
+
+
+def _leaks(*written: Mapping[str, JsonValue]) -> Iterator[str]:
+    """What would carry an address of ours, made up for reading the file, into the layout."""
+    return (key for each in written for key, value in each.items() if re.search(r"192\.0\.2\.\d", str(value)))
+
+
+def _shared(by_node: Mapping[int, Mapping[str, Value]]) -> tuple[dict[str, Value], dict[int, dict[str, Value]]]:
+    """What every node has, with the value most of them have, and per node what is there besides or has another value."""
+    first = next(iter(by_node.values()))
+    common: dict[str, Value] = {}
+    for name in first:
+        values = [values[name] for values in by_node.values() if name in values]
+        if len(values) == len(by_node):
+            usual = Counter(map(repr, values)).most_common(1)[0][0]
+            common[name] = next(value for value in values if repr(value) == usual)
+    different = {
+        place: {key: value for key, value in own.items() if key not in common or common[key] != value}
+        for place, own in by_node.items()
+    }
+    return common, {place: change for place, change in different.items() if change}

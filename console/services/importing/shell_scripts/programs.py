@@ -1,0 +1,336 @@
+"""One simple command of a script: the shell's own, a program that prints something, or one that starts a server."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from console.services.importing.shell_scripts import launchers, program_output
+from console.services.importing.shell_scripts.assignments import assign
+from console.services.importing.shell_scripts.branches import ask
+from console.services.importing.shell_scripts.builtins import DECLARING, builtin, declared
+from console.services.importing.shell_scripts.expansion import Variables
+from console.services.importing.shell_scripts.script_state import Script, Started, Stop
+from console.services.importing.shell_scripts.syntax import Assignment, Param, Simple, bare
+from console.services.importing.shell_scripts.unknowns import is_open
+from console.services.importing.shell_scripts.wrappers import (
+    ASSIGNED,
+    CONTAINERS,
+    PYTHON,
+    SHELLS,
+    WRAPPERS,
+    contained,
+    inside,
+    program,
+    remote,
+    script_text,
+    terminal,
+)
+
+if TYPE_CHECKING:
+    from console.services.importing.shell_scripts.interpreter import Shell
+
+_API_SERVER = "vllm.entrypoints.openai.api_server"
+_CLI = ("vllm", "vllm.entrypoints.cli.main")
+_ASKING = ("grep", "egrep", "fgrep", "curl", "wget", "nc", "pgrep", "pidof", "lsof", "ss", "netstat", "ping", "npu-smi")
+"""Programs whose success only the node knows, where a script asks for it."""
+_QUIET = {
+    *(
+        "echo",
+        "printf",
+        "mkdir",
+        "rm",
+        "rmdir",
+        "touch",
+        "cat",
+        "tee",
+        "sleep",
+        "kill",
+        "pkill",
+        "killall",
+        "ps",
+        "pgrep",
+    ),
+    *(
+        "grep",
+        "egrep",
+        "awk",
+        "sed",
+        "date",
+        "tail",
+        "head",
+        "ls",
+        "pwd",
+        "which",
+        "curl",
+        "wget",
+        "chmod",
+        "chown",
+        "cp",
+    ),
+    *(
+        "mv",
+        "ln",
+        "scp",
+        "rsync",
+        "hostname",
+        "uname",
+        "whoami",
+        "id",
+        "nproc",
+        "free",
+        "df",
+        "du",
+        "nvidia-smi",
+        "npu-smi",
+    ),
+    *(
+        "ip",
+        "ifconfig",
+        "getent",
+        "sort",
+        "uniq",
+        "wc",
+        "cut",
+        "tr",
+        "basename",
+        "dirname",
+        "seq",
+        "expr",
+        "bc",
+        "find",
+    ),
+    *(
+        "clear",
+        "disown",
+        "jobs",
+        "stty",
+        "tput",
+        "logger",
+        "sync",
+        "ping",
+        "nc",
+        "lsof",
+        "ss",
+        "netstat",
+        "xargs",
+        "git",
+    ),
+    *(
+        "realpath",
+        "readlink",
+        "alias",
+        "history",
+        "top",
+        "watch",
+        "vi",
+        "vim",
+        "less",
+        "more",
+        "env",
+        "printenv",
+        "exit",
+    ),
+}
+"""Programs that change nothing of how a server runs."""
+
+
+def run_simple(shell: Shell, command: Simple) -> bool:
+    """Follow one simple command; whether it ends well, as far as that is known."""
+    expander, variables = shell.expander, shell.variables
+    name = bare(command.words[0]) if command.words else ""
+    if name in DECLARING:
+        return _declare(shell, name, command)
+    if not command.words:
+        for each in command.assignments:
+            assigned = assign(shell, each)
+            if shell.exports_all:
+                variables.exported.add(assigned)
+        return True
+    words = [each for word in command.words if not isinstance(word, Assignment) for each in expander.fields(word)]
+    if not words:
+        return True
+    given = {each.name: expander.text(each.value) for each in command.assignments}
+    given = {each: shell.world.unknowns.given(each) or text for each, text in given.items()}
+    if words[0] in variables.functions:
+        passed = any(
+            isinstance(part, Param) and part.name in "@*"
+            for word in command.words[1:]
+            if not isinstance(word, Assignment)
+            for part in word
+        )
+        variables.values.update(given)
+        return shell.call(variables.functions[words[0]], words[1:], passed_on=passed)
+    result = builtin(shell, words)
+    if result is not None:
+        return result
+    printed = shell.printed
+    if command.redirections.target is not None:
+        shell.printed = []
+    result = execute(shell, words, {**variables.environment(), **given})
+    if command.redirections.target is not None:
+        _written(shell, command, expander.text(command.redirections.target))
+        shell.printed = printed
+    return result
+
+
+def _declare(shell: Shell, name: str, command: Simple) -> bool:
+    words = [
+        each for word in command.words[1:] if not isinstance(word, Assignment) for each in shell.expander.fields(word)
+    ]
+    options = [word for word in words if word.startswith(("-", "+"))]
+    names = [word for word in words if re.fullmatch(r"[A-Za-z_]\w*", word)]
+    if any("A" in option for option in options):
+        for each in command.words:
+            if isinstance(each, Assignment):
+                shell.variables.values[each.name] = {}
+    assigned = [assign(shell, each) for each in command.words if isinstance(each, Assignment)]
+    for word in words:
+        if "=" in word and not word.startswith("-"):
+            key, _, text = word.partition("=")
+            shell.variables.values[key] = text
+            assigned.append(key)
+    declared(shell, name, options, names, assigned)
+    return True
+
+
+def _written(shell: Shell, command: Simple, target: str) -> None:
+    """Keep what a script writes into a file: a later command may run it."""
+    text = "".join(shell.printed)
+    if text and not is_open(target):
+        first = command.line + 1 if "<<" in command.text else command.line
+        shell.world.files[program(target)] = Script(shell.file, text, first)
+
+
+def execute(shell: Shell, words: list[str], env: dict[str, str]) -> bool:
+    """Follow a command with its environment, through whatever runs it; whether it ends well."""
+    while words and ASSIGNED.match(words[0]):
+        key, _, value = words.pop(0).partition("=")
+        env = {**env, key: value}
+    if not words:
+        return True
+    name = program(words[0])
+    if name in WRAPPERS and not (name == "xargs" and shell.capturing):
+        rest, changed = inside(words, env)
+        if rest:
+            result = execute(shell, rest, changed)
+            if name == "exec":
+                raise Stop
+            return result
+        return True
+    if name in CONTAINERS:
+        return _container(shell, words, env)
+    if name == "ssh":
+        return _remote(shell, words)
+    if name == "tmux" and (text := terminal(words)):
+        return _inner(shell, Script(shell.file, text, shell.expander.line), (), env)
+    if name in SHELLS:
+        return _shell(shell, words, env)
+    script = shell.world.files.get(name)
+    if script is not None and not PYTHON.fullmatch(name):
+        shell.world.ran.add(script.path)
+        return _inner(shell, script, tuple(words[1:]), env)
+    return _program(shell, name, words, env)
+
+
+def _program(shell: Shell, name: str, words: list[str], env: dict[str, str]) -> bool:
+    if name == "vllm":
+        if words[1:2] == ["serve"]:
+            _start(shell, words[2:], env)
+        elif len(words) > 1 and not words[1].startswith("-"):
+            launchers.left_out(shell, name, words)
+        return True
+    if PYTHON.fullmatch(name):
+        for module in (_API_SERVER, *_CLI):
+            if "-m" in words and module in words:
+                behind = words[words.index(module) + 1 :]
+                if module == _API_SERVER or behind[:1] == ["serve"]:
+                    _start(shell, behind[module != _API_SERVER :], env)
+                    return True
+        if launchers.launched(shell, words, env):
+            return True
+    if name == "ray" and words[1:2] == ["start"]:
+        raise launchers.ray(shell.file, shell.expander.line)
+    return _other(shell, name, words)
+
+
+def _start(shell: Shell, words: list[str], env: dict[str, str]) -> None:
+    world, line = shell.world, shell.expander.line
+    world.started.append(Started(shell.file, line, tuple(words), env, shell.image, shell.node, way=world.way))
+
+
+def _other(shell: Shell, name: str, words: list[str]) -> bool:
+    """A program that starts no server: what it prints where that can be told, and whether it is left out."""
+    text = program_output.printed(words, shell.stdin)
+    if text is not None:
+        shell.printed.append(text)
+        return bool(text) if name in ("grep", "egrep", "fgrep") else True
+    if shell.capturing:
+        shell.printed.append(shell.unknown_output())
+    elif name in _ASKING and shell.deciding:
+        return ask(shell, shell.expander.line, [" ".join(words)], of_files=False)
+    elif name.startswith("-"):
+        launchers.cut_off(shell, words)
+    elif name not in _QUIET:
+        launchers.left_out(shell, name, words)
+    return True
+
+
+def _inner(shell: Shell, script: Script, arguments: tuple[str, ...], env: dict[str, str], **changes: str) -> bool:
+    """A script in a shell of its own, with what is exported to it."""
+    variables = Variables(dict(env), set(env), arguments=arguments, name=script.path)
+    variables.in_function = bool(arguments)
+    inner = shell.child(variables, **changes)
+    try:
+        return inner.run_text(script)
+    except Stop:
+        return True
+
+
+def _shell(shell: Shell, words: list[str], env: dict[str, str]) -> bool:
+    """`bash -c TEXT`, `bash FILE ARG…`, `bash -s` with its input."""
+    text, behind = script_text(words)
+    line = shell.expander.line
+    if text is not None:
+        return _inner(shell, Script(shell.file, text, line), tuple(behind[1:]), env)
+    rest = [word for word in words[1:] if not re.fullmatch(r"[-+][A-Za-z]+|--\w+|--", word)]
+    if "-s" in words or not rest:
+        if shell.stdin is not None:
+            return _inner(shell, Script(shell.file, shell.stdin, line + 1), tuple(rest), env)
+        return True
+    script = shell.world.files.get(program(rest[0]))
+    if script is not None:
+        shell.world.ran.add(script.path)
+        return _inner(shell, script, tuple(rest[1:]), env)
+    shown = shell.world.unknowns.shown(rest[0])
+    shell.note(f"{shown} is run, and was not given. Give it too: import FILE {shown}")
+    return True
+
+
+def _container(shell: Shell, words: list[str], env: dict[str, str]) -> bool:
+    found = contained(words, env)
+    if found is None:
+        if "compose" in words:
+            shell.note("`compose` starts what its own file says; import that file")
+        return True
+    world = shell.world
+    if found.runs and found.image:
+        world.images[found.name] = found.image
+        world.last_image = found.image
+    image = found.image or world.images.get(found.name, "")
+    inner = list(found.words)
+    if inner and (inner[0].startswith("-") or (inner[0] == "serve" and "vllm" in found.image)):
+        inner = ["vllm", "serve", *inner[inner[0] == "serve" :]]
+    if not inner:
+        return True
+    changed = shell.child(Variables(dict(found.env), set(found.env)), image=image)
+    return execute(changed, inner, dict(found.env))
+
+
+def _remote(shell: Shell, words: list[str]) -> bool:
+    host, text = remote(words)
+    if shell.stdin is not None and (not text or re.fullmatch(r"\S*(ba)?sh( -\S+)*", text.strip())):
+        text = shell.stdin
+    if not text:
+        return True
+    return _inner(shell, Script(shell.file, text, shell.expander.line), (), {}, node=host)

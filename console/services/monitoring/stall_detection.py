@@ -1,0 +1,98 @@
+"""What holds a start up: an engine whose log has said nothing for longer than usual, and ranks that wait for a slower one.
+
+Pure. How long silences were in earlier starts is learnt in `startup_eta`; where nobody knows, vLLM's and HCCL's own limits count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from console.model.snapshot import EngineSnapshot, EngineState
+from console.model.start_timing import HANDSHAKE_S, HCCL_CONNECT_S, lasting
+from console.probes.engine_log import SHARE, Phase
+
+LONGER = 2.0
+"""So many times the longest silence of earlier starts is clearly longer than usual."""
+LEAST_S = 60.0
+"""No silence is told below this: a busy disk or a collector of garbage is no hang."""
+BAR_S = 120.0
+"""While a bar of shards moves: 64 shards of 361 s are one every 6 s, so this is twenty of them."""
+WAITING_S = 20.0
+"""A rank that is further than the slowest of its group and says nothing for so long waits for it."""
+USUAL_S: Mapping[str, float] = {
+    Phase.START: 180.0,
+    Phase.PLUGIN: 180.0,
+    Phase.CONFIG: 180.0,
+    Phase.PEERS: HANDSHAKE_S + 30.0,
+    Phase.ENGINE: 180.0,
+    Phase.DISTRIBUTED: HCCL_CONNECT_S + 30.0,
+    Phase.LOAD: 400.0,
+    Phase.MEMORY: 300.0,
+    Phase.KV: 300.0,
+    Phase.GRAPH: 300.0,
+    Phase.ENGINE_READY: 600.0,
+}
+"""Silences that mean nothing where no earlier start is known. Loading without a bar: 361 s were published for 35.9 GB a die
+(vllm-ascend issue 16983). Peers and links: what vLLM and HCCL wait by themselves (HCCL_CONNECT_TIMEOUT, 120 s and 20 more).
+An engine that is ready waits for the others' word, VLLM_ENGINE_READY_TIMEOUT_S, 600 s. The rest, own estimates: imports from
+a cold disk, profiling, and single graphs may take minutes."""
+
+
+def held_up(
+    engines: Mapping[str, EngineSnapshot], known: Mapping[str, Mapping[str, float]], now: float
+) -> dict[str, EngineSnapshot]:
+    """The engines of starts that do not go on, with what holds each up. `known`: group -> phase -> longest earlier silence."""
+    groups: dict[str, list[EngineSnapshot]] = {}
+    for engine in engines.values():
+        if engine.state is EngineState.STARTING and engine.phase in USUAL_S:
+            groups.setdefault(engine.group or engine.id, []).append(engine)
+    found: dict[str, EngineSnapshot] = {}
+    for name, members in groups.items():
+        longest = known.get(name, {})
+        last = slowest(members)
+        silent = _too_long(last, longest, now)
+        for engine in members:
+            if engine is not last and _behind(last, engine) and _silence(engine, now) >= WAITING_S:
+                words = f"waits for {last.id}, {at_words(last)}" + (f", {_words(last, now)}" if silent else "")
+                found[engine.id] = replace(engine, held_up=words)
+            elif _too_long(engine, longest, now):
+                found[engine.id] = replace(engine, held_up=_words(engine, now), silent_since=engine.log_spoke_at)
+    return found
+
+
+def slowest(members: Iterable[EngineSnapshot]) -> EngineSnapshot:
+    """The one that is least far; there is at least one. Further parts of an engine draw no bars, so its first is asked."""
+    return min(members, key=lambda each: (each.state is EngineState.READY, each.part > 0, _place(each)))
+
+
+def at_words(engine: EngineSnapshot) -> str:
+    """`at load 41 %`."""
+    share = "" if engine.progress is None else f" {engine.progress * 100:.0f} %"
+    return f"at {engine.phase or 'start'}{share}"
+
+
+def _behind(last: EngineSnapshot, engine: EngineSnapshot) -> bool:
+    return _place(last) < _place(engine)
+
+
+def _place(engine: EngineSnapshot) -> tuple[int, float]:
+    return (Phase(engine.phase).order if engine.phase else 0, engine.progress or 0.0)
+
+
+def _too_long(engine: EngineSnapshot, longest: Mapping[str, float], now: float) -> bool:
+    if not engine.log_read:
+        return False
+    usual = longest.get(engine.phase)
+    loads = engine.phase == Phase.LOAD and engine.progress_text.startswith("shard ")
+    moving = loads and (engine.progress or 0.0) < SHARE[Phase.MEMORY]
+    limit = BAR_S if moving else USUAL_S[engine.phase]
+    return _silence(engine, now) >= (limit if usual is None else max(LEAST_S, LONGER * usual))
+
+
+def _silence(engine: EngineSnapshot, now: float) -> float:
+    return 0.0 if engine.log_spoke_at is None else now - engine.log_spoke_at
+
+
+def _words(engine: EngineSnapshot, now: float) -> str:
+    return f"silent {lasting(_silence(engine, now))}"

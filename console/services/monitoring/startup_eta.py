@@ -1,0 +1,230 @@
+"""Learns how long each phase of a start takes from starts that were watched to their end, and says what is left of one that runs.
+
+A small file for each layout on the jump host. Only starts seen whole are kept; a failed one says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from console.files import save_text
+from console.model.deployment import Deployment
+from console.model.errors import ConsoleError
+from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, EventLevel
+from console.model.start_timing import Pace, Usual
+from console.probes.engine_log import SHARE, Phase
+from console.services.monitoring.monitor import Monitor
+from console.services.xdg_paths import file_name
+
+KEPT = 8
+"""Starts of one shape; older ones were made with other weights on another disk."""
+BEGINNING_S = 20.0
+"""A start is known from its beginning when it was first seen this soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One finished start of a group: seconds from its first rank's launch."""
+
+    run: str
+    """Run of its first rank, so that two consoles that watched it keep it once."""
+    ready_s: float
+    phases: Mapping[str, float]
+    """Phase → when the slowest rank had come to it."""
+    silences: Mapping[str, float] = field(default_factory=dict)
+    """Phase → the longest time for which a rank in it said nothing."""
+
+    def left(self, phase: str, elapsed_s: float, since_s: float | None, share: float | None) -> float:
+        """What was left of this one where another is now: in a phase since `since_s`, `share` of it done where bars say so."""
+        began = self.phases.get(phase)
+        if began is None:
+            return self.ready_s - elapsed_s
+        ended = min((at for at in self.phases.values() if at > began), default=self.ready_s)
+        if share is not None:
+            return (1.0 - share) * (ended - began) + self.ready_s - ended
+        if since_s is None:
+            return self.ready_s - min(max(elapsed_s, began), ended)
+        return self.ready_s - began - (elapsed_s - since_s)
+
+
+def shape(deployment: Deployment, group: str) -> str:
+    """What must be equal for two starts to take about as long."""
+    made = deployment.layout.groups[group]
+    parallel = made.data_parallel
+    return f"{group} {made.nodes}x{parallel.per_node}x{made.devices_per_rank} {deployment.layout.model.path}"
+
+
+@dataclass(slots=True)
+class Now:
+    """A start that is being watched."""
+
+    runs: frozenset[str | None]
+    from_beginning: bool
+    elapsed_s: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
+    silences: dict[str, float] = field(default_factory=dict)
+
+
+def share_within(phase: str, progress: float | None) -> float | None:
+    """How much of a phase is done, where a bar in the log says so: loading and graph capture. None elsewhere."""
+    bounds = {Phase.LOAD: Phase.MEMORY, Phase.GRAPH: Phase.ENGINE_READY}
+    if progress is None or phase not in bounds:
+        return None
+    begin, end = SHARE[Phase(phase)], SHARE[bounds[Phase(phase)]]
+    return min(1.0, (progress - begin) / (end - begin)) if progress > begin else None
+
+
+def pace(group: str, known: Sequence[Start], members: Sequence[EngineSnapshot], now: Now) -> Pace:
+    """How far a start is and what is left of it. Pure."""
+    if not known:
+        return Pace(group, now.elapsed_s, None, 0)
+    slowest = min(members, key=lambda each: (each.state is EngineState.READY, each.part > 0, each.progress or 0.0))
+    share = share_within(slowest.phase, slowest.progress)
+    lefts = [each.left(slowest.phase, now.elapsed_s, now.phases.get(slowest.phase), share) for each in known]
+    typical = statistics.median(each.ready_s for each in known)
+    return Pace(group, now.elapsed_s, max(0.0, statistics.median(lefts)), len(known), typical)
+
+
+class PaceBook:
+    """The finished starts of one layout on one cluster, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, list[Start]] | None = None
+
+    def of(self, key: str) -> Sequence[Start]:
+        """Starts of one shape, oldest first; none when the file is missing or cannot be understood."""
+        if self._known is None:
+            self._known = self._read()
+        return self._known.get(key, [])
+
+    def keep(self, key: str, start: Start) -> None:
+        """Add one, unless another console has. Raises ConsoleError when the file cannot be written."""
+        known = self._read()
+        if all(each.run != start.run for each in known.get(key, [])):
+            known[key] = [*known.get(key, []), start][-KEPT:]
+            data = {
+                name: [
+                    {
+                        "run": each.run,
+                        "ready_s": each.ready_s,
+                        "phases": dict(each.phases),
+                        "silences": dict(each.silences),
+                    }
+                    for each in found
+                ]
+                for name, found in known.items()
+            }
+            save_text(self._path, json.dumps(data, indent=1) + "\n")
+        self._known = known
+
+    def _read(self) -> dict[str, list[Start]]:
+        try:
+            data = json.loads(self._path.read_text(encoding="utf-8"))
+            return {
+                str(key): [
+                    Start(
+                        str(each["run"]),
+                        float(each["ready_s"]),
+                        _numbers(each["phases"]),
+                        _numbers(each.get("silences", {})),
+                    )
+                    for each in found
+                ]
+                for key, found in data.items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+
+def book_path(state_dir: Path, cluster: str, layout: str) -> Path:
+    """Where the starts of a layout on a cluster are kept."""
+    return state_dir / "starts" / file_name(cluster) / f"{file_name(layout)}.json"
+
+
+class PaceWatch:
+    """Watches the starts of one session."""
+
+    def __init__(self, monitor: Monitor, path: Path) -> None:
+        self._monitor = monitor
+        self._book = PaceBook(path)
+        self._starts: dict[str, Now] = {}
+
+    def look(self, snapshot: ClusterSnapshot) -> None:
+        """Take every start one look further; to be told of each picture, so that the last moment of a start is not missed."""
+        deployment, seen = self._monitor.deployment, {}
+        planned = {rank.id for rank in deployment.ranks()}
+        for group in deployment.layout.groups:
+            members = [each for name, each in snapshot.engines.items() if each.group == group and name in planned]
+            states = {each.state for each in members}
+            if EngineState.STARTING in states and states <= {EngineState.STARTING, EngineState.READY}:
+                watched = self._watched(group, members, snapshot.at)
+                seen[group] = pace(group, self._book.of(shape(deployment, group)), members, watched)
+            elif states == {EngineState.READY}:
+                self._finish(deployment, group, members, snapshot.at)
+            else:
+                self._starts.pop(group, None)
+        self._monitor.paces, self._monitor.usual = seen, self._usual()
+        self._monitor.silences = {
+            group: longest(self._book.of(shape(deployment, group))) for group in deployment.layout.groups
+        }
+
+    def _usual(self) -> Mapping[str, Usual]:
+        """Group → how long its start took before; groups that nobody has watched are left out."""
+        deployment, found = self._monitor.deployment, {}
+        for group in deployment.layout.groups:
+            if known := self._book.of(shape(deployment, group)):
+                median = statistics.median(each.ready_s for each in known)
+                found[group] = Usual(median, len(known))
+        return found
+
+    def _watched(self, group: str, members: Sequence[EngineSnapshot], now: float) -> Now:
+        runs = frozenset(each.run for each in members)
+        elapsed = now - min((self._began(each) for each in members if each.started_at is not None), default=now)
+        watched = self._starts.get(group)
+        if watched is None or watched.runs != runs:
+            watched = self._starts[group] = Now(runs, elapsed < BEGINNING_S)
+        watched.elapsed_s = elapsed
+        slowest = min(members, key=lambda each: Phase(each.phase).order if each.phase else 0)
+        if slowest.phase and slowest.state is EngineState.STARTING:
+            watched.phases.setdefault(slowest.phase, elapsed)
+        for each in members:
+            if each.state is EngineState.STARTING and each.phase and each.log_spoke_at is not None:
+                silence = now - each.log_spoke_at
+                watched.silences[each.phase] = max(watched.silences.get(each.phase, 0.0), silence)
+        return watched
+
+    def _began(self, engine: EngineSnapshot) -> float:
+        return (engine.started_at or 0.0) - (self._monitor.nodes[engine.node].clock_offset_s or 0.0)
+
+    def _finish(self, deployment: Deployment, group: str, members: Sequence[EngineSnapshot], now: float) -> None:
+        watched = self._starts.pop(group, None)
+        if watched is None or not watched.from_beginning or watched.runs != frozenset(each.run for each in members):
+            return
+        ready = now - min(self._began(each) for each in members)
+        try:
+            start = Start(str(members[0].run), round(ready, 1), _rounded(watched.phases), _rounded(watched.silences))
+            self._book.keep(shape(deployment, group), start)
+        except ConsoleError as error:
+            self._monitor.note(EventLevel.WARNING, f"how long the start of {group} took is not kept: {error}")
+
+
+def longest(known: Sequence[Start]) -> dict[str, float]:
+    """Phase → the longest silence of these starts; a phase in which nobody was watched is not in it."""
+    found: dict[str, float] = {}
+    for each in known:
+        for phase, silence in each.silences.items():
+            found[phase] = max(found.get(phase, 0.0), silence)
+    return found
+
+
+def _numbers(values: Mapping[str, float]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in values.items()}
+
+
+def _rounded(phases: Mapping[str, float]) -> dict[str, float]:
+    return {phase: round(at, 1) for phase, at in phases.items()}

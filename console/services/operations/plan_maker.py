@@ -1,0 +1,386 @@
+"""Builds plans: which engines an act takes in, in which stages, with which exact commands. Runs nothing.
+
+Ranks of a data-parallel group start and fail as one, so an act on one of them takes in its whole group.
+Start order: services, groups side by side, the proxy when they are ready. Stop order: proxy, decode, the rest, services.
+A proxy that goes on serving is told first who leaves and last who came back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from console.model.deployment import Deployment, Rank, engine_count, engine_words, whole_engine
+from console.model.findings import Finding, Severity
+from console.model.payload import EngineLaunch, EngineLaunches, RunsAwaited
+from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
+from console.model.restart import Restart, span
+from console.model.role import BESIDE_ENGINES
+from console.model.run import RunKey
+from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
+from console.model.start_timing import about
+from console.probes.engine_log import Phase
+from console.rules import check
+from console.services.operations import proxy_routing
+from console.services.operations.payloads import engine_launch, engine_stops
+from console.services.operations.plan_findings import of_earlier, of_release, of_unreached
+from console.services.operations.resume_start import HalfStarted, half_started
+
+DRAIN_S = 120.0
+"""How long requests may go on by default after their engine was taken out of the proxy."""
+STOP_ORDER = ("proxy", "decode", "mixed", "prefill", "service")
+
+
+class PlanMaker:
+    """Makes the plans of one deployment from one picture of it."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        snapshot: ClusterSnapshot,
+        *,
+        drain_s: float = DRAIN_S,
+        earlier: Callable[[str, str], str | None] | None = None,
+    ) -> None:
+        """`earlier` gives the newest run of an engine on a node where the snapshot does not have that engine yet."""
+        self.deployment = deployment
+        self.snapshot = snapshot
+        self.drain_s = drain_s
+        self._earlier = earlier
+        self.ranks: dict[str, Rank] = {rank.id: rank for rank in deployment.processes()}
+
+    def make(self, verb: Verb, engines: Sequence[str]) -> Plan:
+        """The plan of a verb on these engines, all when none is named. Raises UsageError for a name nobody has."""
+        return self.plan(verb, self.chosen(verb, engines))
+
+    def plan(self, verb: Verb, chosen: Sequence[str]) -> Plan:
+        """The plan of a verb on exactly these engines."""
+        starts = verb in ("start", "restart")
+        stopping = [name for name in chosen if self.running(name)] if verb != "start" else []
+        stages: list[Stage] = []
+        if verb == "force":
+            stages += self._stop_stages(stopping, "force")
+        elif verb != "start":
+            stages += self._stop_stages(stopping, "stop")
+        to_start = [name for name in chosen if name in self.ranks and (verb == "restart" or not self.running(name))]
+        if starts:
+            stages += self._start_stages(to_start)
+        touched = tuple(dict.fromkeys([*stopping, *(to_start if starts else [])]))
+        return Plan(
+            verb=verb,
+            cluster=self.deployment.cluster.name,
+            deployment=self.deployment.name,
+            engines=touched,
+            stages=tuple(stages),
+            confirm=self.confirm(verb, touched, stopping),
+            findings=(
+                *of_unreached(self.snapshot, verb, chosen),
+                *self._findings(verb, to_start if starts else []),
+            ),
+            losses=tuple(self._losses(verb, stopping)),
+            drain_s=self.drain_s,
+            made_from=self.deployment,
+        )
+
+    def chosen(self, verb: Verb, engines: Sequence[str]) -> list[str]:
+        """The engines a verb on these takes in, all when none is named. Raises UsageError for a name nobody has.
+
+        Those of another deployment on these nodes only by their own name, never because none was named.
+        """
+        ours = [name for name in self.snapshot.engines if "/" not in name]
+        every = ours if verb in ("stop", "force") else list(self.ranks)
+        if not engines:
+            return every
+        engines = self.deployment.engines_named(engines, every, {*self.snapshot.engines, *self.ranks})
+        if verb == "force":
+            return [
+                name for name in dict.fromkeys([*every, *engines]) if name in engines or whole_engine(name) in engines
+            ]
+        chosen = {self._group(name) for name in engines}
+        return [name for name in dict.fromkeys([*every, *engines]) if self._group(name) in chosen]
+
+    def _group(self, name: str) -> str:
+        if name in self.ranks:
+            return self.ranks[name].group
+        seen = self.snapshot.engines.get(name)
+        return f"{name}" if seen is None else seen.group or name
+
+    def _seen(self, name: str) -> EngineSnapshot | None:
+        return self.snapshot.engines.get(name)
+
+    def _newest_run(self, rank: Rank) -> str | None:
+        seen = self._seen(rank.id)
+        if seen is None and self._earlier is not None:
+            return self._earlier(rank.id, rank.node)
+        return seen.run if seen else None
+
+    def running(self, name: str) -> bool:
+        """Whether the engine runs, or may run as far as is known: unreachable counts when it ran before."""
+        seen = self._seen(name)
+        if seen is None:
+            return False
+        if seen.connecting and not seen.out_of_reach:
+            return True
+        state = seen.stale_of if seen.state is EngineState.UNREACHABLE else seen.state
+        return state is not None and state.alive and state is not EngineState.UNREACHABLE
+
+    def _start_stages(self, names: Sequence[str]) -> list[Stage]:
+        ranks = [self.ranks[name] for name in names if self.ranks[name].role not in BESIDE_ENGINES]
+        before = self._service_stages([self.ranks[name] for name in names if self.ranks[name].role == "service"])
+        launches = [engine_launch(self.deployment, rank, self._newest_run(rank)) for rank in ranks]
+        joined = self._half_started(names)
+        stages = [*before]
+        stages += self._launch_stages([each for each in launches if each.rank.group in joined], "rest: ", joined)
+        stages += self._launch_stages([each for each in launches if each.rank.group not in joined], "")
+        for group in dict.fromkeys(rank.group for rank in ranks):
+            mine = [launch for launch in launches if launch.rank.group == group]
+            took = f"; {group}: {self.snapshot.usual[group].words()}" if group in self.snapshot.usual else ""
+            others = joined[group].keys if group in joined else ()
+            step = _awaiting(group, f"wait until all of {group} is ready", mine, others)
+            if len(stages) > len(before) and stages[-1].steps[0].act == "wait-ready":
+                stages[-1] = Stage(stages[-1].title + took, (*stages[-1].steps, step))
+            else:
+                stages.append(Stage("wait until ready" + took, (step,)))
+        for proxy in (self.ranks[name] for name in names if self.ranks[name].role == "proxy"):
+            last = [engine_launch(self.deployment, proxy, self._newest_run(proxy))]
+            stages += self._launch_stages(last, "proxy ")
+            step = _awaiting("proxy", "wait until the proxy answers", last)
+            stages.append(Stage("wait until the proxy is ready", (step,), "proxy"))
+        join = proxy_routing.joining(self.deployment, self.snapshot, names)
+        return [*stages, join] if join else stages
+
+    def _service_stages(self, services: Sequence[Rank]) -> list[Stage]:
+        """Services are there before the first engine looks for them."""
+        launches = [engine_launch(self.deployment, rank, self._newest_run(rank)) for rank in services]
+        steps = tuple(_awaiting(each.rank.id, f"wait until {each.rank.id} is ready", [each]) for each in launches)
+        return (
+            [*self._launch_stages(launches, "services "), Stage("wait until services are ready", steps)]
+            if steps
+            else []
+        )
+
+    def _half_started(self, to_start: Sequence[str]) -> dict[str, HalfStarted]:
+        alive = [name for name in self.ranks if self.running(name)]
+        return half_started(self.deployment, self.snapshot, self.ranks, to_start, alive)
+
+    def _launch_stages(
+        self, launches: Sequence[EngineLaunch], label: str, joined: Mapping[str, HalfStarted] | None = None
+    ) -> list[Stage]:
+        """A labelled launch has no preflight: the proxy needs none, and ranks that wait passed theirs with the whole group."""
+        if not launches:
+            return []
+        checks, prepares, starts = [], [], []
+        for node in dict.fromkeys(launch.rank.node for launch in launches):
+            mine = tuple(launch for launch in launches if launch.rank.node == node)
+            ids = tuple(launch.rank.id for launch in mine)
+            preflight = not label and self.deployment.node(node).hardware.devices > 0
+            title = f"{node}: reachable, idle, ports free" + (", preflight" if preflight else "")
+            limits = [half.until for each in mine if (half := (joined or {}).get(each.rank.group)) and half.until]
+            work = EngineLaunches(mine, preflight, min(limits, default=None))
+            checks.append(Step(f"check:{label}{node}", "check", title, node, ids, work))
+            prepares.append(Step(f"prepare:{label}{node}", "prepare", f"{node}: write {_count(ids)}", node, ids, work))
+            starts.append(Step(f"launch:{label}{node}", "launch", f"{node}: start {_names(ids)}", node, ids, work))
+        return [
+            Stage(f"{label}check", tuple(checks)),
+            Stage(f"{label}prepare", tuple(prepares)),
+            Stage(f"{label}launch", tuple(starts)),
+        ]
+
+    def _stop_stages(self, names: Sequence[str], act: Act) -> list[Stage]:
+        leave = proxy_routing.leaving(self.deployment, self.snapshot, names, self.drain_s) if act == "stop" else None
+        stages: list[Stage] = [leave] if leave else []
+        by_node: dict[str, list[EngineSnapshot]]
+        seen = [engine for name in names if (engine := self._seen(name)) is not None]
+        for role in STOP_ORDER:
+            mine = [engine for engine in seen if engine.role == role]
+            by_node = {}
+            for engine in mine:
+                by_node.setdefault(engine.node, []).append(engine)
+            steps = tuple(self._stop_step(act, role, node, engines) for node, engines in by_node.items())
+            if steps:
+                title = f"force {role}" if act == "force" else f"stop {role}"
+                stages.append(Stage(title, steps, role))
+        by_node = {}
+        for engine in seen:
+            by_node.setdefault(engine.node, []).append(engine)
+        if by_node:
+            title = "{}: ports closed, devices idle"
+            steps = tuple(
+                self._down_step("verify", f"verify:{node}", title.format(node), node, mine)
+                for node, mine in by_node.items()
+            )
+            stages.append(Stage("verify", steps))
+        return stages
+
+    def _stop_step(self, act: Act, role: str, node: str, engines: Sequence[EngineSnapshot]) -> Step:
+        title = f"{node}: {act} {_names([engine.id for engine in engines])}"
+        return self._down_step(act, f"{act}:{role}:{node}", title, node, engines)
+
+    def _down_step(self, act: Act, name: str, title: str, node: str, engines: Sequence[EngineSnapshot]) -> Step:
+        work = engine_stops(self.deployment, self.ranks, act, engines)
+        return Step(name, act, title, node, tuple(engine.id for engine in engines), work)
+
+    def confirm(self, verb: Verb, touched: Sequence[str], stopping: Sequence[str]) -> Confirm:
+        """What to type, by how much can break: the cluster's name for the worst, a count for several, a key for one."""
+        production = "production" in self.deployment.cluster.tags
+        running = [name for name, engine in self.snapshot.engines.items() if engine.state.alive and self.running(name)]
+        everything = len(stopping) > 1 and len(stopping) >= len(running)
+        if verb == "force" or production or everything:
+            return Confirm("name", self.deployment.cluster.name)
+        nodes = {self.ranks[name].node for name in touched if name in self.ranks}
+        if len(nodes) > 1 or len(touched) > 1 or stopping:
+            return Confirm("count", str(engine_count(touched)))
+        return Confirm("key", "y")
+
+    def _findings(self, verb: Verb, to_start: Sequence[str]) -> Iterable[Finding]:
+        if not to_start:
+            return
+        yield from check(self.deployment)
+        if not self.deployment.complete():
+            short = [
+                f"{name} has {len(self.deployment.assignment.of(name))} of {group.nodes} nodes"
+                for name, group in self.deployment.layout.groups.items()
+                if len(self.deployment.assignment.of(name)) != group.nodes
+            ]
+            yield Finding("ASSIGN", Severity.ERROR, "; ".join(short), "assignment", fix="give every group its nodes")
+        yield from of_release(self.deployment, self.snapshot, to_start)
+        yield from of_earlier(self.snapshot, self.ranks, to_start)
+        yield from self._left_out(verb, to_start)
+        serving = [name for name in to_start if (seen := self._seen(name)) and seen.state in proxy_routing.SERVING]
+        if verb == "restart" and serving and proxy_routing.joining(self.deployment, self.snapshot, to_start):
+            yield proxy_routing.quiet()
+        engines = [name for name in to_start if self.ranks[name].role not in BESIDE_ENGINES]
+        missing = [rank.id for rank in self.ranks.values() if rank.role == "service" and not self.running(rank.id)]
+        for name in missing if engines else ():
+            if name not in to_start:
+                message = f"{name} does not run, and {engine_words(engines)} start without it"
+                yield Finding(
+                    "SERVICE", Severity.WARNING, message, name, fix=f"start {name} first, or everything at once"
+                )
+        for group in dict.fromkeys(self.ranks[name].group for name in engines):
+            restart = self.deployment.layout.groups[group].restart
+            if restart.policy != "never":
+                times = f"at most {restart.budget} times in {span(restart.within)}"
+                message = (
+                    f"{group} is started again when a rank of it fails, {times}, while a console is open that may act"
+                )
+                fix = "R on the screen holds that; `dsv4-console guard` does it without a screen"
+                yield Finding("RESTART", Severity.NOTE, message, group, fix=fix)
+                yield from _slow(self.snapshot, group, restart)
+        for half in self._half_started(to_start).values() if verb == "start" else ():
+            yield half.finding(self.snapshot.at)
+
+    def _left_out(self, verb: Verb, to_start: Sequence[str]) -> Iterable[Finding]:
+        """A part of a deployment answers nobody; who starts one should know that the rest stays down."""
+        down = [name for name in self.ranks if name not in to_start and not self.running(name)]
+        if verb == "start" and down:
+            groups = ", ".join(dict.fromkeys(self.ranks[name].group for name in down))
+            message = f"{len(down)} more of {self.deployment.name} stay down ({groups})"
+            fix = "the whole deployment: * in the grid marks every row, then s; without the screen, start without names"
+            yield Finding("PART", Severity.NOTE, message, self.deployment.name, fix=fix)
+
+    def _losses(self, verb: Verb, stopping: Sequence[str]) -> Iterable[str]:
+        for role in proxy_routing.alone(self.deployment, self.snapshot, stopping):
+            yield f"no {role} engine is left behind the proxy: every request fails until one is back"
+        leave = (
+            proxy_routing.leaving(self.deployment, self.snapshot, stopping, self.drain_s) if verb != "force" else None
+        )
+        drained = {name for step in (leave.steps if leave else ()) for name in step.engines}
+        alike: dict[str, list[str]] = {}
+        for name in stopping:
+            seen = self._seen(name)
+            serving = "degraded, it may serve nothing" if seen and seen.state is EngineState.DEGRADED else "serving"
+            if name in drained:
+                after = f"{self.drain_s:.0f} s after leaving the proxy are cut"
+                alike.setdefault(f"{serving}; requests that have not ended {after}", []).append(name)
+            elif seen is not None and _loads(seen):
+                phase = seen.phase or "phase unknown"
+                alike.setdefault(f"starting ({phase}); what is loaded is lost", []).append(name)
+            elif seen is not None and seen.role == "service":
+                alike.setdefault("engines lose the service, and what it keeps", []).append(name)
+            elif seen is not None and (seen.state in proxy_routing.SERVING or seen.phase == Phase.SERVING):
+                alike.setdefault(f"{serving}; requests there are aborted", []).append(name)
+        for words, names in alike.items():
+            for group in _by_stem(names):
+                yield f"{_names(group)}: {words}"
+        if verb == "force":
+            yield from self._left_behind(stopping)
+
+    def _left_behind(self, stopping: Sequence[str]) -> Iterable[str]:
+        """Force takes only what was named; the ranks it leaves cannot serve without the one that is gone."""
+        for group in dict.fromkeys(self._group(name) for name in stopping):
+            rest = [
+                name
+                for name, seen in self.snapshot.engines.items()
+                if self._group(name) == group and name not in stopping and seen.state in proxy_routing.SERVING
+            ]
+            if rest and group in self.deployment.layout.groups:
+                word = "rank serves" if len(rest) == 1 else "ranks serve"
+                yield f"{group}: its other {len(rest)} {word} nothing without it; restart {group} after"
+
+
+def _slow(snapshot: ClusterSnapshot, group: str, restart: Restart) -> Iterable[Finding]:
+    """A budget that starts of this length cannot spend would never end restarts that fail late."""
+    usual = snapshot.usual.get(group)
+    if usual is not None and restart.budget * usual.seconds + restart.wait_s(restart.budget) >= restart.within:
+        message = f"{restart.budget} starts of {about(usual.seconds)} do not fit in {span(restart.within)}"
+        why = f"{group} would be restarted for ever if each start failed at its end"
+        fix = "give restart.within more time, or restart.budget a smaller number"
+        yield Finding("RESTART", Severity.WARNING, f"{message}: {why}", group, fix=fix)
+
+
+def _loads(engine: EngineSnapshot) -> bool:
+    """Whether it has not served yet: it starts, or was condemned by a peer before its own start was over."""
+    if engine.state is EngineState.STARTING:
+        return engine.phase != Phase.SERVING
+    before = bool(engine.phase) and Phase(engine.phase).order < Phase.SERVING.order
+    return engine.state is EngineState.DEGRADED and before and not engine.headless
+
+
+def without_waiting(plan: Plan) -> Plan:
+    """The plan up to where it would wait for what it started. What comes after that is left out, and said so."""
+    at = next((at for at, stage in enumerate(plan.stages) if stage.steps[0].act == "wait-ready"), None)
+    if at is None:
+        return plan
+    kept, left = plan.stages[:at], [step for stage in plan.stages[at:] for step in stage.steps]
+    mine = {name for stage in kept for step in stage.steps for name in step.engines}
+    later = tuple(name for name in plan.engines if name not in mine)
+    engines = tuple(name for name in plan.engines if name in mine)
+    told = "nobody waits until they are ready" + (f", and not started are: {', '.join(later)}" if later else "")
+    joins = "; then mend, to put them behind the proxy" if any(step.act == "join" for step in left) else ""
+    fix = f"once they are ready: {plan.verb} {' '.join(later)}" if later else f"see how far they are: status{joins}"
+    confirm = (
+        replace(plan.confirm, expected=str(engine_count(engines))) if plan.confirm.kind == "count" else plan.confirm
+    )
+    finding = Finding("NOWAIT", Severity.NOTE, told, plan.deployment, fix=fix)
+    return replace(plan, stages=kept, engines=engines, confirm=confirm, findings=(*plan.findings, finding))
+
+
+def _awaiting(group: str, title: str, launches: Sequence[EngineLaunch], others: Sequence[RunKey] = ()) -> Step:
+    """The step that waits for these runs, and for those they join."""
+    keys = (*others, *(launch.key for launch in launches))
+    ids, awaited = tuple(key.engine for key in keys), RunsAwaited(group, keys)
+    return Step(f"ready:{group}", "wait-ready", title, launches[0].rank.node, ids, awaited)
+
+
+def _by_stem(names: Sequence[str]) -> list[list[str]]:
+    """Engines of one kind together, so that a row of ranks has a short name."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.rpartition("-")[0] or name, []).append(name)
+    return list(found.values())
+
+
+def _count(ids: Sequence[str]) -> str:
+    return f"{len(ids)} run {'directory' if len(ids) == 1 else 'directories'}"
+
+
+def _names(ids: Sequence[str]) -> str:
+    """`decode-0…7` for a row of ranks, else the names, the long rest counted."""
+    if len(ids) > 2:
+        stem, _, first = ids[0].rpartition("-")
+        last_stem, _, last = ids[-1].rpartition("-")
+        if stem == last_stem and first.isdigit() and last.isdigit() and int(last) - int(first) + 1 == len(ids):
+            return f"{stem}-{first}..{last}"
+    shown = ", ".join(ids[:4])
+    return shown + (f" +{len(ids) - 4} more" if len(ids) > 4 else "")

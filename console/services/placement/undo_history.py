@@ -1,0 +1,63 @@
+"""The way back and forth between assignments, kept beside their file, so that another session and the command line go on with it.
+
+A history that does not fit the files any more is forgotten, never guessed at.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from console.files import assignment_data, assignment_of_data, save_assignment, save_text
+from console.model.deployment import Assignment, Deployment
+from console.model.errors import ConsoleError, UsageError
+from console.services.placement.edits import History
+
+MOST_BYTES = 1024 * 1024
+
+
+def history_path(assignment: Path) -> Path:
+    """Where the history of an assignment file is."""
+    return assignment.with_suffix(".history.json")
+
+
+def load_history(assignment: Path, deployment: Deployment) -> History:
+    """What led to the deployment's assignment and was taken back; nothing of it when the file tells of another one."""
+    fresh = History(deployment.assignment)
+    try:
+        path = history_path(assignment)
+        if path.stat().st_size > MOST_BYTES:
+            return fresh
+        held = json.loads(path.read_text(encoding="utf-8"))
+        now, past, future = (tuple(map(assignment_of_data, held[key])) for key in ("now", "past", "future"))
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return fresh
+    fits = all(_fits(each, deployment) for each in (*past, *future))
+    return History(deployment.assignment, past, future) if fits and now == (deployment.assignment,) else fresh
+
+
+def keep(assignment: Path, history: History) -> None:
+    """Write the assignment, then the way to it. Raises ConsoleError when the assignment cannot be written."""
+    save_assignment(assignment, history.now)
+    parts = {"now": (history.now,), "past": history.past, "future": history.future}
+    text = json.dumps({key: [assignment_data(each) for each in some] for key, some in parts.items()})
+    try:
+        save_text(history_path(assignment), text + "\n")
+    except ConsoleError:
+        return  # the assignment is what counts; without its history it cannot be taken back later
+
+
+def step(assignment: Path, deployment: Deployment, *, back: bool) -> History:
+    """The history one change back or forth, not kept yet. Raises UsageError when there is none."""
+    history = load_history(assignment, deployment)
+    moved = history.undone() if back else history.redone()
+    if moved is history:
+        raise UsageError("no change to take back" if back else "no change that was taken back")
+    return moved
+
+
+def _fits(assignment: Assignment, deployment: Deployment) -> bool:
+    layout = deployment.layout.written or deployment.layout
+    groups = layout.shaped(assignment.shapes, assignment.copies).groups
+    named = {name for members in assignment.nodes.values() for name in members}
+    return named <= set(deployment.cluster.nodes) and set(assignment.nodes) <= set(groups)

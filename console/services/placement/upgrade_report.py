@@ -1,0 +1,94 @@
+"""An upgrade of a layout as text for people and as data for programs. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from console.model.findings import Finding
+from console.releases.renames import shown_setting
+from console.rules.release_changes import Change, ChangeKind
+from console.services.placement.layout_upgrade import Upgrade
+
+_MOST = 4
+"""Settings of a kind that are named on one line."""
+_ALL_WELL = "with this, v{} knows everything that the layout says"
+
+
+def report_lines(found: Upgrade) -> Iterator[str]:
+    """What changes, each with its line of the file; the file's own difference; and what is left to do."""
+    old, new = found.old, found.new
+    yield f"{found.layout.name}: v{old.name} (vLLM {old.vllm}) to v{new.name} (vLLM {new.vllm})"
+    for change in found.changes:
+        line = found.line(change)
+        yield f"  {change.kind:<10} {f'line {line}' if line else '':<8} {change.text}"
+    for finding in found.findings:
+        yield f"  {finding.rule:<10} {'':<8} {finding.severity}: {finding.message}"
+    if not found.changes and not found.findings:
+        yield "  no difference"
+    yield ""
+    yield from found.diff()
+    yield ""
+    yield from _left(found)
+
+
+def in_short(found: Sequence[Change]) -> str:
+    """The settings that differ, kind by kind, on one line: `gone: --x; renamed: VLLM_A; 3 other defaults`."""
+    parts = []
+    for kind in ChangeKind:
+        mine = list(dict.fromkeys(shown_setting(each.setting) for each in found if each.kind is kind))
+        if kind in (ChangeKind.DEFAULT, ChangeKind.CHOICES):
+            parts += [f"{len(mine)} other {kind}{'s' if kind is ChangeKind.DEFAULT else ''}"] if mine else []
+        elif mine:
+            more = f" and {len(mine) - _MOST} more" if len(mine) > _MOST else ""
+            parts.append(f"{kind}: {', '.join(mine[:_MOST])}{more}")
+    return "; ".join(parts) or "it makes no difference to this layout"
+
+
+def _left(found: Upgrade) -> Iterator[str]:
+    kinds = [change.kind for change in found.changes]
+    counts = {kind: kinds.count(kind) for kind in (ChangeKind.GONE, ChangeKind.UNKNOWN, ChangeKind.REFUSED)}
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    yield from (f"by hand: {text}" for text in found.by_hand)
+    if not found.comments_kept:
+        yield "the layout is written anew: its comments cannot be kept, because it uses aliases or merged mappings"
+    if told:
+        yield f"{told}: v{found.new.name} does not do what is written there; read its release notes"
+    elif found.fits:
+        yield _ALL_WELL.format(found.new.name)
+
+
+def report_data(found: Upgrade, saved: str | None = None) -> dict[str, Any]:
+    """The same as plain data; the keys are a contract."""
+    return {
+        "layout": found.layout.name,
+        "file": found.file,
+        "from": {"release": f"v{found.old.name}", "vllm": found.old.vllm},
+        "to": {"release": f"v{found.new.name}", "vllm": found.new.vllm},
+        "fits": found.fits,
+        "changes": [
+            {
+                "kind": str(change.kind),
+                "setting": change.setting,
+                "path": list(change.path),
+                "line": found.line(change),
+                "value": change.value,
+                "new": {"setting": change.new, "value": change.new_value} if change.new else None,
+                "message": change.text,
+            }
+            for change in found.changes
+        ],
+        "findings": [_finding(each) for each in found.findings],
+        "by_hand": list(found.by_hand),
+        "diff": list(found.diff()),
+        "saved": saved,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, str]:
+    return {
+        "rule": finding.rule,
+        "severity": str(finding.severity),
+        "message": finding.message,
+        "where": finding.where,
+    }

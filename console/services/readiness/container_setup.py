@@ -1,0 +1,203 @@
+"""How nodes get the containers their engines run in: what is there, where it differs, and the exact commands. Runs nothing.
+
+A container that runs is never removed or made anew by the console: what differs is told, with the commands for a person.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from console.commands.container import image_of, run_container, weights_mount
+from console.commands.quoting import join, quote
+from console.model.cluster import Node
+from console.model.deployment import Deployment
+from console.model.errors import UsageError
+from console.model.hardware import KINDS, kind_of
+from console.probes.check_types import Answer, Result, Verdict, Wanted
+from console.probes.command_batch import Job
+from console.probes.container import Container, Difference, differences, parse_container
+from console.probes.sanitize import clean
+
+CONTAINER_CHECKS = ("23", "24")
+"""The checks of a container's settings and mounts."""
+_ABSENT = "no container "
+_PATHS = """for path in "$@"; do [ -e "$path" ] || echo "$path"; done; echo '== end'"""
+_ASK_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a node has, as it answered."""
+
+    node: str
+    name: str
+    """The container that is wanted."""
+    trouble: str = ""
+    """Why nothing is known; everything below is empty then."""
+    container: Container | None = None
+    """None when there is none of that name."""
+    differences: tuple[Difference, ...] = ()
+    image: str = ""
+    image_id: str = ""
+    """Of the wanted image on the node; empty when it is not there."""
+    missing: tuple[str, ...] = ()
+    """Paths of the host that would be mounted and do not exist."""
+    others: tuple[str, ...] = ()
+    """Containers of other names, `NAME (IMAGE, STATE)`."""
+    per_engine: bool = False
+    """Whether each start makes containers of its own, so that only the image must be there."""
+
+    @property
+    def state(self) -> str:
+        """`unknown`, `absent`, or what the tool calls it; of a node whose engines make their own, whether the image is there."""
+        if self.trouble:
+            return "unknown"
+        if self.per_engine:
+            return "image here" if self.image_id else "no image"
+        return self.container.status if self.container else "absent"
+
+    @property
+    def fits(self) -> bool:
+        """Whether engines can be started in it as it is."""
+        if self.per_engine:
+            return bool(self.image_id) and not self.missing
+        return self.container is not None and self.container.running and not self.differences
+
+
+def questions(deployment: Deployment, node: Node) -> tuple[Job, ...]:
+    """What is asked of a node, as one batch. Changes nothing there."""
+    tool = node.runtime.words
+    image = _image(deployment, node)
+    name = node.runtime.container
+    return (
+        *(
+            [Job("container", (*tool, "inspect", "--type", "container", name), _ASK_S)]
+            if node.runtime.per == "node"
+            else []
+        ),
+        *([Job("image", (*tool, "inspect", "--type", "image", image), _ASK_S)] if image else []),
+        Job("others", (*tool, "ps", "-a", "--format", "{{.Names}}|{{.Image}}|{{.State}}"), _ASK_S),
+        Job("paths", ("sh", "-c", _PATHS, "paths", *_mounted(deployment, node)), _ASK_S),
+    )
+
+
+def seen(wanted: Wanted, answers: Mapping[str, Answer]) -> Seen:
+    """What the answers of a node's questions mean."""
+    name = wanted.container
+    if not name:
+        return _of_image(wanted, answers)
+    answer = answers.get("container")
+    if answer is None or not answer.whole:
+        return Seen(wanted.node, name, "the container tool gave no answer in time")
+    container = parse_container(answer.stdout)
+    if container is None and "no such" not in (refused := answer.refused).lower() and "no container" not in refused:
+        said = clean(answer.stderr.split(b"\n")[0].decode("utf-8", "replace"))[:200]
+        return Seen(wanted.node, name, said or f"the container tool ended with {answer.exit_code}")
+    found = answers.get("image")
+    image = parse_image(found.stdout) if found and found.whole else ""
+    there = answers.get("paths", Answer())
+    return Seen(
+        node=wanted.node,
+        name=name,
+        container=container,
+        differences=tuple(differences(container, wanted, image)) if container else (),
+        image=wanted.image,
+        image_id=image,
+        missing=tuple(line for line in there.lines if line.startswith("/")) if "== end" in there.lines else (),
+        others=tuple(_others(answers.get("others", Answer()), name)),
+    )
+
+
+def _of_image(wanted: Wanted, answers: Mapping[str, Answer]) -> Seen:
+    """A node whose engines make their own containers."""
+    if (others := answers.get("others")) is None or not others.whole or others.refused:
+        trouble = others.refused if others and others.refused else "the container tool gave no answer in time"
+        return Seen(wanted.node, "(one an engine)", trouble, per_engine=True)
+    found, there = answers.get("image"), answers.get("paths", Answer())
+    return Seen(
+        node=wanted.node,
+        name="(one an engine)",
+        image=wanted.image,
+        image_id=parse_image(found.stdout) if found and found.whole else "",
+        missing=tuple(line for line in there.lines if line.startswith("/")),
+        per_engine=True,
+    )
+
+
+def parse_image(stdout: bytes) -> str:
+    """The id of the image that was inspected, without `sha256:`; empty when there is none."""
+    try:
+        data = json.loads(stdout)
+        return str(data[0]["Id"]).removeprefix("sha256:")
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return ""
+
+
+def creation_words(deployment: Deployment, name: str) -> tuple[str, ...]:
+    """The words that make the node's container, with its run directories visible inside. Raises UsageError without an image."""
+    node = deployment.node(name)
+    return (*run_container(deployment, node, mounts=(node.base,)), "sleep", "infinity")
+
+
+def creation(deployment: Deployment, name: str) -> str:
+    """The command that makes the node's container; empty on a host runtime, and where no image is named."""
+    node = deployment.node(name)
+    if not node.runtime.words:
+        return ""
+    try:
+        words = creation_words(deployment, name)
+    except UsageError:
+        return ""
+    return f"mkdir -p -m 700 {quote(node.base)} && {join(words)}"
+
+
+def removal(node: Node) -> str:
+    """What a person types to take the container away; it ends everything that runs in it."""
+    return " && ".join(join((*node.runtime.words, act, node.runtime.container)) for act in ("stop", "rm"))
+
+
+def driver_missing(found: Seen) -> tuple[str, ...]:
+    """Of the paths that are missing on the host those of the driver: mounted all the same they would become empty directories."""
+    of_drivers = {path for kind in KINDS.values() for path in kind.driver_mounts}
+    return tuple(each for each in found.missing if each in of_drivers)
+
+
+def mended(deployment: Deployment, results: Iterable[Result]) -> tuple[Result, ...]:
+    """The same results, those of a missing or wrong container with the exact commands as their remedy."""
+    return tuple(_mended(deployment, each) for each in results)
+
+
+def _mended(deployment: Deployment, result: Result) -> Result:
+    if result.check not in CONTAINER_CHECKS or result.verdict is not Verdict.FAIL:
+        return result
+    runtime = deployment.node(result.node).runtime
+    if result.remedy.startswith("start "):
+        return replace(result, remedy=join((*runtime.words, "start", runtime.container)))
+    made = creation(deployment, result.node)
+    if not made:
+        return result
+    if result.seen.startswith(_ABSENT):
+        return replace(result, remedy=f"{made}  # or: dsv4-console containers create {result.node}")
+    away = removal(deployment.node(result.node))
+    return replace(result, remedy=f"{away} && {made}  # ends everything that runs in the old one")
+
+
+def _mounted(deployment: Deployment, node: Node) -> Sequence[str]:
+    driver = kind_of(node.hardware.name).driver_mounts if node.hardware.devices else ()
+    return [each for each in (*driver, weights_mount(deployment.layout.model.path)) if each]
+
+
+def _image(deployment: Deployment, node: Node) -> str:
+    try:
+        return image_of(deployment, node)
+    except UsageError:
+        return ""
+
+
+def _others(answer: Answer, name: str) -> Iterable[str]:
+    for line in answer.lines:
+        words = line.split("|")
+        if len(words) == 3 and words[0] != name:
+            yield f"{words[0]} ({words[1]}, {words[2]})"

@@ -1,0 +1,145 @@
+"""Pings between the NPUs of all nodes: which, in what portions, and the matrix of what came back. Judging a ping is not here.
+
+A2 devices ping over RoCE, A3 dies over the vNIC plane of their super pod (vllm-ascend, verify multi-node communication).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from console.model.errors import ConsoleError
+from console.model.hardware import kind_of
+from console.probes.check_types import Result, Wanted
+from console.probes.checks_npu import pinged
+from console.probes.hccn import DeviceNet, Ping, parse_pings, ping_probe
+from console.remote.link import NodeLink
+
+PORTION = 16
+"""Pings of one request: progress shows after each, and a cut link loses no more."""
+PING_S = 2.0
+"""What one ping of three packets takes on a healthy network, for the estimate before the first portion is back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One ping that is to be made."""
+
+    node: str
+    device: int
+    peer: str
+    peer_device: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """What all pings came to."""
+
+    nodes: tuple[str, ...]
+    pings: tuple[tuple[Way, Ping], ...]
+    results: tuple[Result, ...]
+    full: bool = False
+
+    def cell(self, node: str, peer: str) -> str:
+        """`good/all` from one node to another, `?` behind it when some did not say; `-` for itself, `.` for none asked."""
+        if node == peer:
+            return "-"
+        found = [ping for way, ping in self.pings if (way.node, way.peer) == (node, peer)]
+        if not found:
+            return "."
+        unsure = "?" if any(ping.ok is None for ping in found) else ""
+        return f"{sum(ping.ok is True for ping in found)}/{len(found)}{unsure}"
+
+    def matrix(self) -> tuple[tuple[str, ...], ...]:
+        """Rows from, columns to; the first row names the columns."""
+        head = ("from \\ to", *self.nodes)
+        return (head, *((node, *(self.cell(node, peer) for peer in self.nodes)) for node in self.nodes))
+
+
+def ways(wanted: Mapping[str, Wanted], surveys: Mapping[str, Mapping[int, DeviceNet]], *, full: bool) -> Iterator[Way]:
+    """Every ping between nodes of equal hardware whose devices told their addresses.
+
+    Sparse: each device to the one of the same number on every other node. Full: to every device there.
+    """
+    for node, mine in surveys.items():
+        for peer, theirs in surveys.items():
+            if node == peer or wanted[node].hardware != wanted[peer].hardware:
+                continue
+            for device in sorted(mine):
+                for other, net in sorted(theirs.items()):
+                    hccs = kind_of(wanted[peer].hardware).plane == "hccs"
+                    address = net.vnic_address if hccs else net.address
+                    if address and (full or other == device):
+                        yield Way(node, device, peer, other, address)
+
+
+async def cross(
+    links: Mapping[str, NodeLink],
+    wanted: Mapping[str, Wanted],
+    surveys: Mapping[str, Mapping[int, DeviceNet]],
+    *,
+    full: bool,
+    say: Callable[[str], None],
+) -> Crossing:
+    """Ping from all nodes at once, on each one after the other; `say` is told how far it is and how long it may still take."""
+    plan: dict[str, list[Way]] = {node: [] for node in surveys}
+    for way in ways(wanted, surveys, full=full):
+        plan[way.node].append(way)
+    progress = _Progress(plan, say)
+    planes = {node: kind_of(each.hardware).plane for node, each in wanted.items()}
+    done = await asyncio.gather(
+        *(_of_node(links[node], mine, planes[node] == "hccs", progress) for node, mine in plan.items())
+    )
+    found = dict(zip(plan, done, strict=True))
+    several = len(wanted) > 1
+    judged = tuple(
+        pinged((ping for _, ping in found.get(node, ())), each)
+        for node, each in wanted.items()
+        if several and planes[node] and each.devices
+    )
+    return Crossing(tuple(wanted), tuple(pair for each in done for pair in each), judged, full)
+
+
+async def _of_node(
+    link: NodeLink, mine: Sequence[Way], hccs: bool, progress: _Progress
+) -> tuple[tuple[Way, Ping], ...]:
+    found: list[tuple[Way, Ping]] = []
+    for begin in range(0, len(mine), PORTION):
+        portion = mine[begin : begin + PORTION]
+        probe = ping_probe([(way.device, way.address) for way in portion], hccs=hccs)
+        trouble = "no result"
+        said: dict[tuple[int | None, str], Ping] = {}
+        try:
+            sample = await link.run_command(probe.argv, probe.timeout_s)
+            said = {(ping.device, ping.peer): ping for ping in parse_pings(sample.stdout)}
+        except ConsoleError as error:
+            trouble = str(error)
+        found += [
+            (way, said.get((way.device, way.address)) or Ping(way.device, way.address, failure=trouble))
+            for way in portion
+        ]
+        progress.step(link.node.name, len(portion))
+    return tuple(found)
+
+
+class _Progress:
+    """Counts pings and guesses the rest by the slowest node's pace."""
+
+    def __init__(self, plan: Mapping[str, Sequence[Way]], say: Callable[[str], None]) -> None:
+        self._left = {node: len(mine) for node, mine in plan.items()}
+        self._all = sum(self._left.values())
+        self._say = say
+        self._began = asyncio.get_running_loop().time()
+        most = max(self._left.values(), default=0)
+        if self._all:
+            say(f"{self._all} pings between NPUs, about {most * PING_S:.0f} s")
+
+    def step(self, node: str, count: int) -> None:
+        """A node has made `count` more."""
+        self._left[node] -= count
+        done = self._all - sum(self._left.values())
+        took = asyncio.get_running_loop().time() - self._began
+        rest = took / done * (self._all - done)
+        self._say(f"{done} of {self._all} pings, about {rest:.0f} s left")

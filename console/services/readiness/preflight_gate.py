@@ -1,0 +1,88 @@
+"""The preflight before a launch: asked once for all nodes of it, refused node by node unless the operator overrode it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from console.model.errors import ConsoleError, UsageError
+from console.model.snapshot import EventLevel
+from console.probes.check_types import Result, Verdict
+from console.probes.preflight_checks import CHECKS
+from console.services.monitoring.monitor import Monitor
+from console.services.readiness.preflight import Ask, Preflight, Report
+
+
+def overrides(ids: Sequence[str]) -> frozenset[str]:
+    """The checks an operator wants to pass over. Raises UsageError for one that stops no launch."""
+    known = {check.id: check.title for check in CHECKS if check.blocks and not check.network}
+    for each in ids:
+        if each not in known:
+            shown = ", ".join(f"{id} {title}" for id, title in known.items())
+            raise UsageError(f"no check {each!r} stops a launch", hint=f"these do: {shown}")
+    return frozenset(ids)
+
+
+class Gate:
+    """What stands between one plan and its launch. Machines without NPUs have no preflight here: they only try things out."""
+
+    def __init__(
+        self,
+        preflight: Preflight,
+        monitor: Monitor,
+        launches: Sequence[Sequence[str]],
+        overridden: frozenset[str] = frozenset(),
+    ) -> None:
+        """`launches` are the nodes of each launch of the plan, in order: each is checked when its turn has come."""
+        self._preflight = preflight
+        self._monitor = monitor
+        self._turns = [
+            [node for node in dict.fromkeys(nodes) if monitor.deployment.node(node).hardware.devices]
+            for nodes in launches
+        ]
+        self._overridden = overridden
+        self.stopped: set[str] = set()
+        """Checks that stopped a launch so far."""
+        self._asked: dict[int, asyncio.Task[Report]] = {}
+        self._had: set[tuple[int, str]] = set()
+
+    async def ask(self, node: str) -> str:
+        """Wait for the preflight; one line on what this node came to, empty when nothing is asked of it.
+
+        Raises ConsoleError naming every check that fails and is not overridden.
+        """
+        turns = (at for at, nodes in enumerate(self._turns) if node in nodes and (at, node) not in self._had)
+        turn = next(turns, None)
+        if turn is None:
+            return ""
+        self._had.add((turn, node))
+        if turn not in self._asked:
+            asking = self._preflight.run(self._turns[turn], Ask(blocking=True))
+            self._asked[turn] = asyncio.create_task(asking, name="preflight")
+        report = await asyncio.shield(self._asked[turn])
+        failed = report.failures(node)
+        stopping = [each for each in failed if each.check not in self._overridden]
+        if stopping:
+            self.stopped.update(each.check for each in stopping)
+            raise ConsoleError(f"{node}: {_words(stopping)}", hint=_hint(stopping))
+        for each in failed:
+            self._monitor.note(EventLevel.WARNING, f"overridden: {_words([each])}", node=node)
+        mine = [each for each in report.results if each.node == node]
+        unknown = sum(each.verdict is Verdict.UNKNOWN for each in mine)
+        told = [f"{len(mine)} checks", *([f"{len(failed)} overridden"] if failed else [])]
+        return ", ".join([*told, *([f"{unknown} unknown"] if unknown else [])])
+
+    def drop(self) -> None:
+        """Ask no further; what the nodes still do for it ends by itself."""
+        for task in self._asked.values():
+            task.cancel()
+
+
+def _words(results: Sequence[Result]) -> str:
+    return "; ".join(f"check {each.check}, {each.title}: {each.seen}" for each in results)
+
+
+def _hint(results: Sequence[Result]) -> str:
+    mend = "; ".join(dict.fromkeys(each.remedy for each in results if each.remedy))
+    words = " ".join(f"--override {each}" for each in dict.fromkeys(result.check for result in results))
+    return f"{mend}. To start all the same: {words}"

@@ -1,0 +1,75 @@
+"""The bell: rings and says what is new among the alerts of all clusters, once each, and never in a storm. And a word,
+without a bell, on what others have just done to engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from screens.styled_lines import counted, shown
+
+if TYPE_CHECKING:
+    from console.model.alert import Alert
+    from console.model.snapshot import ClusterSnapshot
+    from screens.main import MainScreen
+
+GATHER_S = 3.0
+"""How long an act of somebody else may grow, engine by engine, before it is told."""
+LATELY_S = 60.0
+"""What was done longer ago is in the journal's pane."""
+QUIET_S = 10.0
+"""Least time between two bells; what comes in between is in the header and in the causes."""
+
+
+class Alarm:
+    """Remembers which alerts were told."""
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+        self._told: frozenset[tuple[str, str]] = frozenset()
+        self._rang_at: float | None = None
+        self._acts: dict[tuple[str, str, str], float] = {}
+        """(cluster, who, verb) -> when that was done that was told last."""
+
+    def hear(self, pictures: Iterable[ClusterSnapshot]) -> None:
+        """Take the pictures of a moment."""
+        pictures = tuple(pictures)
+        self._look_on(pictures)
+        found = {(each.cluster, alert.key): alert for each in pictures for alert in each.alerts}
+        new = [alert for key, alert in found.items() if key not in self._told]
+        self._told = frozenset(found)
+        if new:
+            self._ring(new)
+
+    def _look_on(self, pictures: Iterable[ClusterSnapshot]) -> None:
+        found = [
+            (picture.cluster, act)
+            for picture in pictures
+            for act in picture.sightings
+            if GATHER_S <= picture.at - act.at < LATELY_S
+        ]
+        for cluster, act in found:
+            key = (cluster, act.who, act.verb)
+            new = act.at > self._acts.get(key, 0.0) + GATHER_S
+            self._acts[key] = max(act.at, self._acts.get(key, 0.0))
+            if new and act.who.partition(" (")[0] != self._me():
+                words = f"{shown(act.who)}: {act.verb} of {counted(len(act.engines), 'engine')}, seen on the nodes (J)"
+                self._screen.notify(words, severity="warning", markup=False, timeout=10)
+
+    def _me(self) -> str:
+        from console.journal import operator_name
+
+        return operator_name()
+
+    def _ring(self, new: list[Alert]) -> None:
+        now = self._screen.console.keys.clock()
+        if self._rang_at is not None and now - self._rang_at < QUIET_S:
+            return
+        self._rang_at = now
+        first = min(new, key=lambda each: each.level != "error")
+        more = f"; and {len(new) - 1} more" if len(new) > 1 else ""
+        remedy = f"\n{first.remedy}" if first.remedy else ""
+        self._screen.app.bell()
+        words = shown(f"{first.title}{more}") + (f"\n{shown(remedy.strip())}" if remedy else "")
+        self._screen.notify(words, title="ALERT", severity=first.level, markup=False, timeout=10)

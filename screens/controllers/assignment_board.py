@@ -1,0 +1,169 @@
+"""Changes of the board by key and by command: swap, move, take away, fill, size. The rules of each are in the services, not here.
+
+A size is shown with what it becomes before it is taken. Nothing here touches a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from console.model.deployment import Deployment
+from console.model.errors import ConsoleError, UsageError
+from console.services.placement import edits
+from screens.assignment_preview import size_words
+from screens.background_work import set_off
+from screens.panes.roles import RolePane
+from screens.styled_lines import shown
+from screens.widgets import Verbs
+
+if TYPE_CHECKING:
+    from screens.main import MainScreen
+    from screens.protocols import Session
+
+_SIZE = "size GROUP NODES [RANKS PER NODE [TP]]"
+
+
+class BoardActs:
+    """Each change is one step that `u` takes back; what is wrong is said at once and changes nothing."""
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+
+    def verbs(self) -> Verbs:
+        """Keys of the roles pane that change the board."""
+        return {"fill": self.fill, "take": self.take_here, "size": self.size_here, "reset": self.reset_here}
+
+    def commands(self) -> Mapping[str, Callable[[Sequence[str]], object]]:
+        """What can be typed with names behind it, by action id."""
+        return {"swap": self.swap, "take": self.take, "size": self.size, "reset": self.reset, "fill": self._only_fill}
+
+    def swap(self, nodes: Sequence[str]) -> bool:
+        """Let two nodes take each other's places, also across groups."""
+        if len(nodes) != 2 or nodes[0] == nodes[1]:
+            return self._warn("swap takes two nodes: swap NODE NODE")
+        one, other = nodes
+        return self._change(lambda now: edits.swap(now, one, other), f"{one} and {other} swapped")
+
+    def move(self, node: str, at: int) -> bool:
+        """Give a node another place in its group, counted from 0."""
+        return self._change(lambda now: edits.move(now, node, at), "")
+
+    def take(self, nodes: Sequence[str]) -> bool:
+        """Free these nodes."""
+        if not nodes:
+            return self._warn("take needs a node: take NODE…")
+        return self._change(lambda now: edits.unassign(now, nodes), f"{', '.join(nodes)} taken away")
+
+    def fill(self) -> bool:
+        """Give every group the nodes it lacks."""
+        session = self._screen.console.session
+        return self._do(session, session.fill, "filled", "no group lacks a node that is free for it")
+
+    def _only_fill(self, names: Sequence[str]) -> bool:
+        return self._warn(f"fill takes no names; :assign gives chosen nodes (not {', '.join(names)})")
+
+    def reset(self, groups: Sequence[str]) -> bool:
+        """Give a group the size its layout says."""
+        if len(groups) != 1:
+            return self._warn("reset takes one group: reset GROUP")
+        group = groups[0]
+        return self._change(lambda now: edits.reset_shape(now, group), f"{group} has the size of its layout")
+
+    def size(self, words: Sequence[str]) -> bool:
+        """Show what a group becomes with another size, and take it when the operator says yes."""
+        group, *rest = words or ("",)
+        if not 1 <= len(rest) <= 3 or not all(each.isascii() and each.isdecimal() and len(each) < 10 for each in rest):
+            return self._warn(f"{_SIZE}, whole numbers")
+        numbers = [int(each) for each in rest]
+        sizes = dict(zip(("nodes", "per_node", "tensor_parallel"), numbers, strict=False))
+        operation = partial(_resized, group=group, sizes=sizes)
+        session = self._screen.console.session
+        before = session.deployment
+        try:
+            after = operation(before)
+        except ConsoleError as error:
+            return self._wrong(error)
+        same = after.layout.groups[group] == before.layout.groups[group]
+        if same and after.assignment.of(group) == before.assignment.of(group):
+            return self._warn(f"{group} has that size already")
+        set_off(self._screen, "act", self._ask_size, session, group, after, operation)
+        return True
+
+    async def _ask_size(
+        self, session: Session, group: str, after: Deployment, operation: Callable[[Deployment], Deployment]
+    ) -> None:
+        title = (
+            ("Give ", "plain"),
+            (shown(group), "bold"),
+            (" this size? Nothing changes on a node by this.", "plain"),
+        )
+        if await self._screen.console.ask_yes(title, size_words(session.deployment, after, group)):
+            self._do(session, lambda: session.change(operation), f"{group} has another size", "that changes nothing")
+
+    def take_here(self) -> None:
+        """Free the node of the place under the cursor."""
+        node = self._pane.node_here
+        if node is None:
+            self._warn("no node at this place; put the cursor on one, or type :take NODE")
+        else:
+            self.take((node,))
+
+    def size_here(self) -> None:
+        """Begin the command with the group under the cursor and its numbers of now."""
+        name = self._pane.group_here
+        group = self._screen.console.session.deployment.layout.groups.get(name or "")
+        text = f"size {name} {group.nodes} {group.data_parallel.per_node} {group.tensor_parallel}" if group else "size "
+        self._screen.command_line.begin(text)
+
+    def reset_here(self) -> None:
+        """Give the group under the cursor the size its layout says."""
+        group = self._pane.group_here
+        if group is None:
+            self._warn("no group here; put the cursor on one, or type :reset GROUP")
+        else:
+            self.reset((group,))
+
+    @property
+    def _pane(self) -> RolePane:
+        pane = self._screen.panes["roles"]
+        assert isinstance(pane, RolePane)
+        return pane
+
+    def _change(self, operation: Callable[[Deployment], Deployment], words: str) -> bool:
+        session = self._screen.console.session
+        return self._do(session, lambda: session.change(operation), words, "that changes nothing")
+
+    def _do(self, session: Session, change: Callable[[], None], words: str, nothing: str) -> bool:
+        before = session.deployment.assignment
+        try:
+            change()
+        except ConsoleError as error:
+            return self._wrong(error)
+        self._screen.draw()
+        if session.deployment.assignment == before:
+            return self._warn(nothing)
+        if words:
+            self._screen.notify(f"{shown(words)}; u takes it back", markup=False, timeout=3)
+        return True
+
+    def _wrong(self, error: ConsoleError) -> bool:
+        if not isinstance(error, UsageError):
+            self._screen.console.tell(error)
+            return False
+        return self._warn(f"{error}; {error.hint}" if error.hint else str(error))
+
+    def _warn(self, words: str) -> bool:
+        self._screen.notify(shown(words), severity="warning", markup=False)
+        return False
+
+
+def _resized(deployment: Deployment, *, group: str, sizes: Mapping[str, int]) -> Deployment:
+    return edits.resize(
+        deployment,
+        group,
+        nodes=sizes.get("nodes"),
+        per_node=sizes.get("per_node"),
+        tensor_parallel=sizes.get("tensor_parallel"),
+    )

@@ -1,0 +1,85 @@
+"""What another release makes of the layout in use, to read; and the changed layout in a file, when the operator says yes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.files import save_text
+from console.model.errors import ConsoleError
+from console.model.image_name import release_named
+from console.releases.facts import names, release_name
+from console.services.placement.layout_upgrade import Upgrade, upgrade
+from console.services.placement.upgrade_report import report_lines
+from screens.background_work import set_off
+from screens.styled_lines import Line, shown
+from screens.widgets import Verbs
+
+if TYPE_CHECKING:
+    from screens.main import MainScreen
+
+_HOW = "upgrade RELEASE [FILE]: shows what changes, FILE gets the changed layout"
+_ROLES = {"+": "ok", "-": "dim", "@": "dim"}
+
+
+class LayoutUpgrade:
+    """Changes nothing on a node and not the layout in use."""
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+
+    def verbs(self) -> Verbs:
+        """The key of the roles pane."""
+        return {"upgrade": self.begin}
+
+    def commands(self) -> Mapping[str, Callable[[Sequence[str]], object]]:
+        """What can be typed with words behind it, by action id."""
+        return {"upgrade": self.show}
+
+    def begin(self) -> None:
+        """Begin the command with the release after the layout's own."""
+        own, known = release_name(release_named(self._screen.console.session.deployment.layout)), names()
+        later = known[known.index(own) + 1 :] if own in known else known[-1:]
+        self._screen.command_line.begin(f"upgrade v{later[0]}" if later else "upgrade ")
+
+    def show(self, words: Sequence[str]) -> None:
+        """Show what the release changes; with a file, ask whether to write it."""
+        if not 1 <= len(words) <= 2:
+            self._screen.notify(_HOW, severity="warning", markup=False)
+        else:
+            set_off(self._screen, "upgrade", self._work, words[0], words[1] if len(words) > 1 else "")
+
+    async def _work(self, release: str, file: str) -> None:
+        console = self._screen.console
+        layout = console.session.deployment.layout
+        try:
+            found = await asyncio.to_thread(upgrade, layout.written or layout, release)
+            if file:
+                await self._save(found, Path(file).expanduser())
+                return
+        except ConsoleError as error:
+            console.tell(error)
+            return
+        title: Line = (
+            (shown(layout.name), "bold"),
+            (f" for v{found.new.name}; :upgrade v{found.new.name} FILE writes it", "plain"),
+        )
+        console.read(title, [_line(text) for text in report_lines(found)])
+
+    async def _save(self, found: Upgrade, path: Path) -> None:
+        if path.exists():
+            raise ConsoleError(f"{path} exists", hint="choose another name; nothing is replaced from here")
+        title: Line = (("Write the layout for ", "plain"), (f"v{found.new.name}", "bold"), ("?", "plain"))
+        left = "" if found.fits else "\nSomething is left that this release does not know; :upgrade RELEASE shows it."
+        text = f"The file: {path}\nThe layout in use stays as it is; :layout {path} uses the new one.{left}"
+        if await self._screen.console.ask_yes(title, text):
+            save_text(path, found.changed)
+            self._screen.notify(f"written: {shown(str(path))}; :layout {shown(str(path))} uses it", markup=False)
+
+
+def _line(text: str) -> Line:
+    diff = text[:1] in _ROLES and not text.startswith(("+++", "---"))
+    breaks = text.split()[:1] and text.split()[0] in ("gone", "unknown", "refused")
+    return ((shown(text), "fail" if breaks else _ROLES[text[0]] if diff else "plain"),)

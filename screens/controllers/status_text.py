@@ -1,0 +1,62 @@
+"""The state of the cluster in full, to read: what the header has to shorten. Nothing is asked of a node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from console.model.state import LinkState
+from screens.bars import SERVICES
+from screens.styled_lines import Line, counted, shown
+from screens.themes import LINKS, signs_of
+from screens.widgets import Verbs
+
+if TYPE_CHECKING:
+    from console.model.snapshot import ClusterSnapshot
+    from screens.main import MainScreen
+    from screens.styled_lines import Pen
+
+
+class StatusText:
+    """The key and the command `status`."""
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+
+    def verbs(self) -> Verbs:
+        """What it does for action ids."""
+        return {"status": self.show}
+
+    def show(self) -> None:
+        """Show it over the screen."""
+        console, snapshot = self._screen.console, self._screen.snapshot
+        title: Line = (("status of ", "plain"), (shown(f"{snapshot.cluster} {snapshot.deployment}"), "bold"))
+        console.read(title, status_lines(snapshot, console.pen))
+
+
+def status_lines(snapshot: ClusterSnapshot, pen: Pen) -> list[Line]:
+    """Verdict, engines by state, alerts with their remedies, links that are not up with their reasons, what is at work."""
+    lines: list[Line] = []
+    service = snapshot.service
+    if service is not None:
+        lines.append(((shown(service.words()), f"bold {SERVICES[service.state]}"),))
+    lines += [((f"console fault: {shown(each)}", "fail"),) for each in snapshot.faults]
+    for sign, _, count in signs_of(snapshot.engines.values()):
+        lines.append(((f"{pen.sign(sign)} {counted(count, 'engine')} {sign.word}", sign.role),))
+    for alert in snapshot.alerts:
+        role = "fail" if alert.level == "error" else "warn"
+        lines.append(((shown(f"alert: {alert.title}"), role),))
+        lines += [
+            ((shown(f"  {words}"), tone),) for words, tone in ((alert.text, "plain"), (alert.remedy, "key")) if words
+        ]
+    up = [node for node in snapshot.nodes.values() if node.link.state is LinkState.UP]
+    lines.append(((f"{len(up)} of {counted(len(snapshot.nodes), 'node')} linked", "plain"),))
+    for node in snapshot.nodes.values():
+        if node.link.state is not LinkState.UP:
+            sign = LINKS[node.link.state]
+            why = f": {node.link.reason}" if node.link.reason else ""
+            lines.append(((shown(f"{node.name} {sign.word}{why}"), sign.role),))
+            lines += [((shown(f"  {node.link.hint}"), "key"),)] if node.link.hint else []
+    if snapshot.holder:
+        lines.append(((shown(snapshot.holder), "warn"),))
+    lines += [((shown(task.name), "busy"),) for task in snapshot.tasks]
+    return lines

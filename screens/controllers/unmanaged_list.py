@@ -1,0 +1,118 @@
+"""The list of processes that no console keeps, and what can be done with one. Nothing is done here: a plan is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from console.model.snapshot import ClusterSnapshot, NodeSnapshot
+from console.model.unmanaged_process import Unmanaged
+from console.services.monitoring.unmanaged_watch import lasting
+from screens.background_work import set_off
+from screens.dialogs.picker import Choosing
+from screens.styled_lines import Line, Row, Span, fit, shown, wrap
+from screens.widgets import Verbs
+
+if TYPE_CHECKING:
+    from screens.main import MainScreen
+
+_CELLS = 70
+_HEADING = f"{'NODE':9} {'PID':>8} {'OWNER':9} {'AGE':>11} {'HBM MiB':>8}  COMMAND"
+
+
+class UnmanagedList:
+    """Shows them, and lets the operator plan the end of one."""
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+
+    def verbs(self) -> Verbs:
+        """The key that leads here."""
+        return {"unmanaged": self.show}
+
+    def show(self) -> None:
+        """Those of the node under the cursor; those of all nodes when it has none."""
+        snapshot = self._screen.snapshot
+        node = snapshot.nodes.get(self._screen.grid.target.node or "")
+        nodes = [node] if node is not None and node.unmanaged else list(snapshot.nodes.values())
+        if not any(each.unmanaged for each in nodes):
+            self._screen.notify("no node shows a vLLM or a holder of HBM that is not ours", markup=False)
+            return
+        set_off(self._screen, "say", self._show, snapshot, nodes)
+
+    async def _show(self, snapshot: ClusterSnapshot, nodes: Sequence[NodeSnapshot]) -> None:
+        found = {f"{node.name}/{each.pid}": (node.name, each) for node in nodes for each in node.unmanaged}
+        rows = [Row(key, _line(node, each, snapshot.at)) for key, (node, each) in found.items()]
+        count = f"{len(rows)} process{'es' if len(rows) != 1 else ''}"
+        key = await self._choose(
+            ((count, "bold"), (" that no console here keeps", "plain")),
+            [Row("-heading", ((_HEADING, "dim"),)), *rows],
+            (("Enter", "key"), (" what can be done  ", "dim"), ("esc", "key"), (" close", "dim")),
+            found,
+        )
+        if key in found:
+            await self._offer(*found[key])
+
+    async def _offer(self, node: str, process: Unmanaged) -> None:
+        rows = [Row("copy", (("copy   ", "key"), ("its command line, to your clipboard and a file", "plain")))]
+        if not self._screen.console.session.read_only:
+            rows += [
+                Row("stop", (("stop   ", "danger"), ("plan a TERM for it; nothing is killed", "plain"))),
+                Row("force", (("force  ", "danger"), ("plan a KILL for it and all that is below it", "plain"))),
+            ]
+        title: Line = (("pid ", "plain"), (str(process.pid), "bold"), (f" on {shown(node)}: what to do?", "plain"))
+        foot: Line = (("Enter", "key"), (" choose  ", "dim"), ("esc", "key"), (" close  ", "dim"))
+        chosen = await self._choose(title, rows, (*foot, ("a plan is shown first", "dim")), {})
+        if chosen == "copy":
+            self._screen.console.copy_out(process.command)
+        elif chosen is not None:
+            self._screen.engine_acts.end("force" if chosen == "force" else "stop", node, process.pid)
+
+    async def _choose(
+        self, title: Line, rows: Sequence[Row], foot: Line, found: dict[str, tuple[str, Unmanaged]]
+    ) -> str | None:
+        console = self._screen.console
+
+        def preview(key: str) -> Sequence[Line]:
+            return _words(found[key][1]) if key in found else ()
+
+        return await console.push_screen_wait(
+            Choosing(
+                console.look,
+                console.pen,
+                console.keys,
+                title=title,
+                rows=rows,
+                foot=foot,
+                preview=preview if found else None,
+            )
+        )
+
+
+def _line(node: str, process: Unmanaged, now: float) -> Line:
+    age = process.age_s(now)
+    spans: list[Span] = [
+        (fit(shown(node), 9) + " ", "bold"),
+        (f"{process.pid:>8} ", "warn"),
+        (fit(shown(process.owner) or "?", 9) + " ", "plain"),
+        (fit("?" if age is None else lasting(age), 11, right=True) + " ", "plain"),
+        (fit("-" if process.mib is None else str(process.mib), 8, right=True) + "  ", "plain"),
+        (f"+{len(process.below)} " if process.below else "", "dim"),
+        (shown(process.command) or shown(process.reason), "plain"),
+    ]
+    return tuple(spans)
+
+
+def _words(process: Unmanaged) -> list[Line]:
+    lines: list[Line] = [((piece, "warn"),) for piece in wrap(shown(process.reason), _CELLS)]
+    if process.container:
+        lines.append((("in container ", "dim"), (shown(process.container), "plain")))
+    if process.below:
+        below = ", ".join(str(each) for each in process.below)
+        lines.extend(((piece, "plain"),) for piece in wrap(f"with what descends from it: {below}", _CELLS)[:2])
+    if process.devices:
+        held = "an unknown amount" if process.mib is None else f"{process.mib} MiB"
+        on = ", ".join(str(each) for each in process.devices)
+        lines.extend(((piece, "plain"),) for piece in wrap(f"holds {held} of HBM on devices {on}", _CELLS))
+    lines.extend(((piece, "dim"),) for piece in wrap(shown(process.command), _CELLS)[:6])
+    return lines

@@ -1,0 +1,69 @@
+"""The rows of several clusters under one another, each below a line of its own; a key says which cluster its row is of. Pure.
+
+With one cluster there is no such line, and keys are as `grid_rows` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from console.model.state import LinkState
+from screens.grid.row_order import Columns, rows
+from screens.grid.rows import GridView, count_words
+from screens.styled_lines import Row, Span, cut, shown
+
+if TYPE_CHECKING:
+    from console.model.snapshot import ClusterSnapshot
+
+PART = "\x1f"
+"""Stands between the cluster and the rest of a key; no name can hold it."""
+
+
+def split(key: str) -> tuple[str, str]:
+    """The cluster of a key, empty where there is but one, and the key within it."""
+    cluster, part, rest = key.partition(PART)
+    return (cluster, rest) if part else ("", key)
+
+
+def joined(cluster: str, key: str) -> str:
+    """The key of a row of a cluster; without a cluster the key itself."""
+    return f"{cluster}{PART}{key}" if cluster else key
+
+
+def fleet_rows(pictures: Sequence[ClusterSnapshot], view: GridView, columns: Columns, cells: int) -> list[Row]:
+    """The rows of all clusters, in `cells` columns."""
+    if len(pictures) == 1:
+        return rows(pictures[0], view, columns, cells)
+    listed: list[Row] = []
+    for picture in pictures:
+        name = picture.cluster
+        listed.append(Row(joined(name, "cluster/"), cut(_cluster_line(picture, view), cells)))
+        listed.extend(
+            Row(joined(name, row.key), row.line) for row in rows(picture, _within(view, name), columns, cells)
+        )
+    return listed
+
+
+def _within(view: GridView, cluster: str) -> GridView:
+    """The view as one cluster sees it: its own marks and what is expanded of it."""
+
+    def own(keys: frozenset[str]) -> frozenset[str]:
+        return frozenset(rest for name, rest in map(split, keys) if name == cluster)
+
+    return replace(view, marks=own(view.marks), expanded=own(view.expanded))
+
+
+def _cluster_line(picture: ClusterSnapshot, view: GridView) -> tuple[Span, ...]:
+    up = sum(1 for node in picture.nodes.values() if node.link.state is LinkState.UP)
+    total = len(picture.nodes)
+    mode: Span = (" READ-ONLY ", "readonly") if picture.read_only else (" ARMED ", "armed")
+    return (
+        (f"= {shown(picture.cluster)}", "title"),
+        (f" {shown(picture.deployment)} ", "dim"),
+        mode,
+        (" ", ""),
+        *count_words(tuple(picture.engines.values()), view.pen),
+        (f" links {up}/{total}", "ok" if up == total else "stale"),
+    )

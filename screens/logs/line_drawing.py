@@ -1,0 +1,246 @@
+"""One line of a log as styled pieces: progress bars collapsed, levels coloured, hits shown. It reads no file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from console.probes.log_line import taken_apart
+from console.probes.log_time import day_time, span
+from console.probes.sanitize import clean
+from screens.logs.patterns import Pattern
+from screens.styled_lines import Line, Span, brief, fit, shown, width, wrap
+
+_LEVEL = re.compile(
+    r"\b(ERROR|CRITICAL|FATAL|WARNING|WARN)\b|^Traceback \(most recent call last\)|^[A-Za-z_.]{0,80}(?:Error|Exception):"
+)
+_LEVEL_WITHIN = 160
+Stamps = Literal["auto", "written", "short", "hidden", "age", "since"]
+"""How the head of a line is shown: as its program wrote it, as time and level alone, without its time, with the age of the line
+or the time since the log began instead. `auto` is short where little room would be left for the words, else as written."""
+STAMPS: tuple[Stamps, ...] = ("auto", "written", "short", "hidden", "age", "since")
+STAMP_CELLS = 7
+CLOCK_CELLS = 8
+ROOMY = 100
+"""From so many cells on a line has its number and its whole head unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How lines are drawn."""
+
+    cells: int
+    left: int = 0
+    """Cells cut off at the left; only without wrapping."""
+    wrapped: bool = False
+    numbers: bool | None = None
+    """Line numbers; None where there is room."""
+    number_cells: int = 7
+    needle: re.Pattern[str] | None = None
+    stamps: Stamps = "auto"
+    origin: float | None = None
+    """What ages and times since are counted from, seconds since the epoch by our clock."""
+    label_cells: int = 0
+    """Width of the names of ranks; 0 without them."""
+
+    @property
+    def text_cells(self) -> int:
+        """Cells left for the text."""
+        taken = (self.number_cells + 1 if self.numbered else 0) + (self.label_cells + 1 if self.label_cells else 0)
+        return max(8, self.cells - taken - self.head_cells - 1)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether lines have their numbers before them."""
+        return self.cells >= ROOMY if self.numbers is None else self.numbers
+
+    @property
+    def short(self) -> bool:
+        """Whether the head of a line is its time and level alone."""
+        return self.stamps == "short" or (self.stamps == "auto" and self.cells < ROOMY)
+
+    @property
+    def head_cells(self) -> int:
+        """Cells before the text for a time and a level of ours."""
+        return STAMP_CELLS + 1 if self.counts else CLOCK_CELLS + 3 if self.short else 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether lines begin with a time that is counted from another."""
+        return self.stamps in ("age", "since")
+
+    def counted(self, at: float | None) -> str:
+        """The time of a line, counted; empty for a line without one."""
+        if at is None or self.origin is None:
+            return ""
+        return span_words(self.origin - at if self.stamps == "age" else at - self.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one line is to the operator."""
+
+    marked: bool = False
+    """Marked by hand."""
+    current: bool = False
+    """The search stands on it."""
+    near: bool = False
+    """Shown only for being near a line that the filter keeps."""
+    chosen: Literal["", "end", "within"] = ""
+    """Where it is in what is being selected: at the end that moves, or within."""
+
+
+def span_words(seconds: float) -> str:
+    """A length of time in at most seven cells: `12s`, `3m05s`, `2h07m`, `3d04h`; clocks that differ may make it negative."""
+    whole = abs(round(seconds))
+    sign = "-" if seconds <= -0.5 else ""
+    for size, unit, small, low in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            return f"{sign}{whole // size}{unit}{whole % size // small:02}{low}"
+    return f"{sign}{whole}s"
+
+
+def display_pattern(pattern: Pattern | None) -> re.Pattern[str] | None:
+    """A search as it is shown in cleaned text."""
+    if pattern is None:
+        return None
+    flags = re.IGNORECASE if pattern.fold else re.NOFLAG
+    return re.compile(re.escape(pattern.text) if pattern.literal else pattern.text, flags)
+
+
+def collapse(raw: bytes) -> bytes:
+    """What a terminal would be left with: the text behind the last carriage return that has any."""
+    if b"\r" not in raw:
+        return raw
+    return next((part for part in reversed(raw.split(b"\r")) if part.strip()), b"")
+
+
+def text_of(raw: bytes, left_out: int) -> str:
+    """The readable text of a line; bytes that were too many are counted at its end."""
+    text = clean(collapse(raw).decode("utf-8", "backslashreplace").expandtabs(8))
+    return f"{text} ~ +{left_out} bytes not shown" if left_out else text
+
+
+def level_role(text: str) -> str:
+    """The role of a line's level, empty for ordinary lines."""
+    found = _LEVEL.search(text, 0, _LEVEL_WITHIN)
+    if found is None:
+        return ""
+    return "warn" if found.group(1) in ("WARNING", "WARN") else "fail"
+
+
+def without_stamp(text: str) -> str:
+    """The text of a line without the time its program wrote."""
+    place = span(text)
+    return text if place is None else text[: place[0]] + text[place[1] :].removeprefix(" ")
+
+
+def short_head(text: str) -> tuple[str, str, str]:
+    """Time, level's letter, and the words of a line, with the process before them where it is not the API server.
+
+    Of a line whose head is not vLLM's only the time is taken out.
+    """
+    line = taken_apart(text)
+    if not line.level:
+        place = span(text)
+        return ("", "", text) if place is None else (day_time(text[slice(*place)]), "", without_stamp(text))
+    who = "" if line.process.startswith(("APIServer", "ApiServer")) or not line.process else f"{line.process}: "
+    return day_time(line.time), line.level[0], who + line.text
+
+
+def pieces(
+    text: str,
+    number: int | None,
+    manner: Manner,
+    standing: Standing = Standing(),
+    *,
+    at: float | None = None,
+    label: Span | None = None,
+) -> list[Line]:
+    """The rows of one line: who wrote it, its number and level, its time when that is counted, then its text."""
+    role = level_role(text)
+    clock = letter = ""
+    if manner.short:
+        clock, letter, text = short_head(text)
+    elif manner.stamps not in ("auto", "written"):
+        text = without_stamp(text)
+    bodies = wrap(text, manner.text_cells) if manner.wrapped else [_crop(text, manner.left, manner.text_cells)]
+    rows: list[Line] = []
+    for index, body in enumerate(bodies):
+        spans: list[Span] = []
+        if manner.label_cells:
+            name, name_role = label if label and not index else ("", "")
+            spans.append((fit(shown(name), manner.label_cells) + " ", name_role))
+        edge = _edge(role, standing)
+        if manner.numbered:
+            number_words = "" if index or number is None else str(number)
+            spans.append((fit(number_words, manner.number_cells, right=True) + (" " if edge else "  "), "gutter"))
+        if edge or not manner.numbered:
+            spans.append(edge or (" ", ""))
+        if manner.counts:
+            spans.append((fit("" if index else manner.counted(at), STAMP_CELLS, right=True) + " ", "gutter"))
+        elif manner.short:
+            spans.append((fit("" if index else clock, CLOCK_CELLS) + " ", "gutter"))
+            spans.append((fit("" if index else letter, 1) + " ", role or "gutter"))
+        spans.extend(_body(body, role, manner.needle, standing))
+        rows.append(tuple(spans))
+    return rows
+
+
+def note_row(text: str, manner: Manner) -> Line:
+    """A marker line that is not of the log."""
+    return ((fit(f" -- {clean(text)} --", manner.cells), "note"),)
+
+
+def divider(manner: Manner) -> Line:
+    """What stands between lines that do not follow each other."""
+    gutter = (manner.number_cells + 2 if manner.numbered else 1) + manner.head_cells
+    return ((fit(" " * gutter + "--", manner.cells), "dim"),)
+
+
+def _edge(role: str, standing: Standing) -> Span | None:
+    if standing.chosen:
+        return (">" if standing.chosen == "end" else "|", "key")
+    if standing.marked:
+        return ("*", "mark")
+    return ("!", role) if role else None
+
+
+def _crop(text: str, left: int, cells: int) -> str:
+    if left:
+        taken = 0
+        for index, char in enumerate(text):
+            if taken >= left:
+                text = " " * (taken - left) + text[index:]
+                break
+            taken += width(char)
+        else:
+            return ""
+    return brief(text, cells)
+
+
+def _body(text: str, role: str, needle: re.Pattern[str] | None, standing: Standing) -> list[Span]:
+    if standing.chosen:
+        return [(text or " ", "cursor")]
+    if needle is not None and (spans := _hits(text, needle, current=standing.current)):
+        return spans
+    if standing.near:
+        return [(text, "dim")]
+    found = _LEVEL.search(text, 0, _LEVEL_WITHIN) if role else None
+    if found is None:
+        return [(text, "")]
+    return [(text[: found.start()], ""), (found.group(), role), (text[found.end() :], "")]
+
+
+def _hits(text: str, needle: re.Pattern[str], *, current: bool) -> list[Span]:
+    spans: list[Span] = []
+    at = 0
+    for found in needle.finditer(text):
+        if found.end() > found.start():
+            spans.append((text[at : found.start()], ""))
+            spans.append((found.group(), "current" if current else "hit"))
+            at = found.end()
+    if spans:
+        spans.append((text[at:], ""))
+    return spans

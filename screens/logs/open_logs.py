@@ -1,0 +1,94 @@
+"""What the log pane has open: one log, or several merged, with where their bytes come from. It draws nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from console.probes.log_time import Clock
+from console.services.logs.clocks import run_clock
+from screens.logs.file import LogFile
+from screens.logs.merge_member import Member
+from screens.logs.merged import Merged
+from screens.logs.time_seek import Times
+from screens.logs.view_base import View
+from screens.logs.window import Window
+from screens.panes.base import Shown
+from screens.protocols import LogSource
+
+
+class Opened:
+    """A view, the logs it is made of, and how it takes what has arrived."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        sources: Sequence[LogSource],
+        files: Sequence[LogFile],
+        times: Sequence[Times],
+        view: View[Any],
+        grow: Callable[[], bool],
+    ) -> None:
+        self.names = tuple(names)
+        self.sources = tuple(sources)
+        self.files = tuple(files)
+        self.view = view
+        self.grow = grow
+        """Take what has arrived; whether something on the screen may have changed."""
+        self._times = tuple(times)
+
+    def close(self) -> None:
+        """Let the files go."""
+        for file in self.files:
+            file.close()
+
+    def began(self) -> float | None:
+        """The first stamp of all."""
+        return min((found for each in self._times if (found := each.first(0)) is not None), default=None)
+
+
+def _times(moment: Shown, engine: str, source: LogSource, file: LogFile) -> Times:
+    """The times of a log, by the clock of its run and node."""
+
+    def clock(head: bytes) -> Clock:
+        written_at = source.path.stat().st_mtime if source.path.exists() else time.time()
+        return run_clock(moment.snapshot, engine, source.path.stem, head, written_at)
+
+    return Times(file, clock)
+
+
+def open_one(moment: Shown, engine: str, source: LogSource) -> Opened:
+    """The log of one engine."""
+    file = LogFile(source.path)
+    times = _times(moment, engine, source, file)
+    window = Window(file, times)
+
+    def grow() -> bool:
+        file.revise(source.revision)
+        return window.grow(source.size, source.notes)
+
+    grow()
+    return Opened((engine,), (source,), (file,), (times,), window, grow)
+
+
+def open_several(moment: Shown, found: Sequence[tuple[str, LogSource]]) -> Opened:
+    """The logs of several engines by time, each by the clock of its node."""
+    files = [LogFile(source.path) for _, source in found]
+    for file, (_, source) in zip(files, found, strict=True):
+        file.revise(source.revision)
+        file.grow(source.size)
+    times = [_times(moment, *each, file) for each, file in zip(found, files, strict=True)]
+    members = [Member(engine, file, each) for (engine, _), file, each in zip(found, files, times, strict=True)]
+    for member in members:
+        seen = moment.snapshot.engines.get(member.engine)
+        member.ended = seen is not None and seen.exit is not None
+    merged = Merged(members)
+    sources = [source for _, source in found]
+
+    def grow() -> bool:
+        for file, source in zip(files, sources, strict=True):
+            file.revise(source.revision)
+        return merged.grow([source.size for source in sources], [source.notes for source in sources])
+
+    return Opened([engine for engine, _ in found], sources, files, times, merged, grow)
