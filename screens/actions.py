@@ -19,7 +19,7 @@ PLACES: dict[Place, str] = {
     "log": "Log",
     "list": "Other panes",
     "plan": "Plan pane",
-    "roles": "Roles pane",
+    "roles": "LiveAssignment pane",
     "check": "Check pane",
     "causes": "Causes pane",
     "verify": "Verify pane",

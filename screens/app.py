@@ -24,11 +24,11 @@ from screens.actions import BY_ID
 from screens.background_work import set_off
 from screens.driver import ConsoleDriver
 from screens.key_map import Keys
-from screens.key_order import KeyOrder, Typed
+from screens.key_order import KeyOrder, TypedKey
 from screens.main import MainScreen
-from screens.message_timeout import Passing
+from screens.message_timeout import MessageTimeout
 from screens.paste_guard import BURST_S, TOO_FAST, KeyTimes
-from screens.startup import Opening
+from screens.startup import Startup
 from screens.styled_lines import Line, Pen, shown
 from screens.terminal import Terminal
 from screens.themes import LOOKS, Look
@@ -91,7 +91,7 @@ class ConsoleApp(App[int]):
 
     def __init__(
         self,
-        opening: Session | Opening,
+        opening: Session | Startup,
         options: Options = Options(),
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -104,7 +104,7 @@ class ConsoleApp(App[int]):
         ):  # a shell may export a size it once had; the terminal knows its own
             os.environ.pop(name, None)
         super().__init__(driver_class=driver, ansi_color=True if options.theme == "mono" else None)
-        self.opening = opening if isinstance(opening, Opening) else Opening.of(opening)
+        self.opening = opening if isinstance(opening, Startup) else Startup.of(opening)
         self.fleet: Fleet | None = None
         """The open clusters; None until the first frame is painted and the files are read."""
         self.failure: ConsoleError | None = None
@@ -114,7 +114,7 @@ class ConsoleApp(App[int]):
         self.pen = Pen(options.ascii)
         self.keys = KeyTimes(clock)
         self.order = KeyOrder(self, partial(_deliver, self))
-        self.passing = Passing(clock)
+        self.passing = MessageTimeout(clock)
         self.animation_level = "none"
         self.main = MainScreen()
         self.terminal = Terminal(self)
@@ -143,11 +143,11 @@ class ConsoleApp(App[int]):
             self.exit(error.exit_code, return_code=error.exit_code)
             return
         self.set_keymap(self.options.keys.keymap())
-        from screens.assembly import begin, furnish
+        from screens.assembly import mount_panes, start_parts
 
-        await furnish(self.main)
+        await mount_panes(self.main)
         await self.show_fleet(fleet)
-        await begin(self.main)
+        await start_parts(self.main)
         self.order.release()
         for problem in self.options.keys.problems():
             self.notify(f"keys: {problem}", severity="warning", markup=False)
@@ -187,7 +187,7 @@ class ConsoleApp(App[int]):
         if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
             await super().on_event(event)
             return
-        typed = Typed(event, self.keys.note() if isinstance(event, events.Key) else self.keys.clock())
+        typed = TypedKey(event, self.keys.note() if isinstance(event, events.Key) else self.keys.clock())
         key = event.key if isinstance(event, events.Key) else ""
         if self.order.held and key == "escape":
             self.order.drop()
@@ -231,7 +231,7 @@ class ConsoleApp(App[int]):
         """Leave from anywhere."""
         self.leave()
 
-    def unhurried(self, work: Callable[[], object]) -> None:
+    def keys_are_calm(self, work: Callable[[], object]) -> None:
         """Do it once it is sure that no burst of keys has begun: the first key of a paste is not yet known for one."""
 
         def settled() -> None:
@@ -263,9 +263,12 @@ class ConsoleApp(App[int]):
 
     async def ask_yes(self, title: Line, text: str) -> bool:
         """Ask something small: `y` says yes, everything else no."""
-        from screens.dialogs.confirm import Asking
+        from screens.dialogs.confirm import ConfirmDialog
 
-        return await self.push_screen_wait(Asking(self.look, self.pen, self.keys, title=title, text=text)) is not None
+        return (
+            await self.push_screen_wait(ConfirmDialog(self.look, self.pen, self.keys, title=title, text=text))
+            is not None
+        )
 
     def tell(self, error: ConsoleError) -> None:
         """Show an error with its hint, to be read and copied."""
@@ -289,7 +292,7 @@ class ConsoleApp(App[int]):
         )
         self.notify(words, markup=False)
 
-    def wear(self, name: str) -> bool:
+    def set_theme(self, name: str) -> bool:
         """Take another look by name; False when there is none."""
         if name not in LOOKS:
             return False
@@ -309,7 +312,7 @@ def dialog_over(app: App[int]) -> Dialog[object] | None:
     return cast("Dialog[object]", screen) if hasattr(screen, "hears") else None
 
 
-async def _deliver(app: ConsoleApp, typed: Typed) -> None:
+async def _deliver(app: ConsoleApp, typed: TypedKey) -> None:
     """Give it to what has the focus, unless that is a dialog which was not there to be read when the key was pressed."""
     event, screen = typed.event, app.screen
     if isinstance(event, events.Key):
@@ -344,7 +347,7 @@ def _begin_with(app: App[int], look: Look) -> None:
 
 
 def run_app(
-    opening: Session | Opening, options: Options | None = None, *, loop: asyncio.AbstractEventLoop | None = None
+    opening: Session | Startup, options: Options | None = None, *, loop: asyncio.AbstractEventLoop | None = None
 ) -> int:
     """Run the console until the operator leaves, on the caller's loop if it has one; gives the exit code.
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from screens import remembered_settings
-from screens.controllers.assignment_board import BoardActs
+from screens.controllers.assignment_board import AssignmentActions
 from screens.controllers.command_line import CommandLine
-from screens.controllers.engine_actions import EngineActs
-from screens.controllers.evaluations import EvaluationActs
-from screens.controllers.file_editing import Editing
-from screens.controllers.file_reloading import Reloading
+from screens.controllers.engine_actions import EngineActions
+from screens.controllers.evaluations import EvaluationActions
+from screens.controllers.file_editing import FileEditing
+from screens.controllers.file_reloading import FileReloading
 from screens.controllers.layout_upgrade import LayoutUpgrade
 from screens.controllers.live_changes import LiveChanges
 from screens.controllers.log_actions import LogActions
 from screens.controllers.lookup import Lookup
-from screens.controllers.maintenance import NodeUpkeep
-from screens.controllers.replay_controls import Replaying
+from screens.controllers.maintenance import MaintenanceActions
+from screens.controllers.replay_controls import ReplayControls
 from screens.controllers.restart_policies import RestartPolicies
 from screens.controllers.shells import Shells
 from screens.controllers.status_text import StatusText
-from screens.controllers.support_bundle import Evidence
+from screens.controllers.support_bundle import SupportBundle
 from screens.controllers.unmanaged_list import UnmanagedList
 from screens.panes.diagnosis import DiagnosisPane
 from screens.panes.evaluation import EvaluationPane
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
     from screens.main import MainScreen
 
 
-async def furnish(screen: MainScreen) -> None:
+async def mount_panes(screen: MainScreen) -> None:
     """Bring what is missing and join it; nothing is asked of a node."""
     screen.panes = {entry.id: entry.make() for entry in PANES}
     screen.prompt = Prompt(id="prompt")
-    screen.engine_acts = EngineActs(screen)
+    screen.engine_acts = EngineActions(screen)
     screen.lookup = Lookup(screen)
     screen.command_line = CommandLine(screen)
-    screen.board_acts = BoardActs(screen)
+    screen.board_acts = AssignmentActions(screen)
     screen.restart_policies = RestartPolicies(screen)
     screen.live_changes = LiveChanges(screen)
     screen.layout_upgrade = LayoutUpgrade(screen)
-    evidence, reloading = Evidence(screen), Reloading(screen)
-    screen.editing = Editing(screen, reloading)
+    evidence, reloading = SupportBundle(screen), FileReloading(screen)
+    screen.editing = FileEditing(screen, reloading)
     screen.log_actions = LogActions(screen)
-    screen.evaluation_acts = EvaluationActs(screen)
+    screen.evaluation_acts = EvaluationActions(screen)
     screen.unmanaged_list = UnmanagedList(screen)
-    screen.node_upkeep = NodeUpkeep(screen)
-    screen.replaying = Replaying(screen)
+    screen.node_upkeep = MaintenanceActions(screen)
+    screen.replaying = ReplayControls(screen)
     acts = (
         screen.engine_acts,
         reloading,
@@ -101,7 +101,7 @@ def _join_panes(screen: MainScreen) -> None:
         log.numbers = False if screen.console.options.low_bandwidth else None
 
 
-async def begin(screen: MainScreen) -> None:
+async def start_parts(screen: MainScreen) -> None:
     """Show the clusters of the app for the first time, as they were shown in the last session."""
     screen.restart_policies.attach()
     remembered_settings.recall(screen)

@@ -22,7 +22,7 @@ QUIET_S = 10.0
 """Least time between two bells; what comes in between is in the header and in the causes."""
 
 
-class Alarm:
+class Bell:
     """Remembers which alerts were told."""
 
     def __init__(self, screen: MainScreen) -> None:

@@ -15,7 +15,7 @@ from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
-from screens.terminal_writer import Outlet
+from screens.terminal_writer import TerminalWriter
 
 _X10 = re.compile(rb"\x1b\[M[\x00-\xff]{3}")
 _X10_BEGUN = re.compile(rb"\x1b\[M[\x00-\xff]{0,2}\Z")
@@ -69,7 +69,7 @@ class ConsoleDriver(LinuxDriver):
     _away = False
     _asked = False
     """Whether the answer to `_ASK_WIDTH` is still to come."""
-    _outlet: Outlet | None = None
+    _outlet: TerminalWriter | None = None
 
     def _get_terminal_size(self) -> tuple[int, int]:
         """Columns and rows. A terminal that reports none (`script`, a serial line) has 80x25, as rich assumes for it too:
@@ -86,8 +86,8 @@ class ConsoleDriver(LinuxDriver):
             self._asked = True
             self.write(_ASK_WIDTH)
 
-    def _make_outlet(self, file: IO[str]) -> Outlet:
-        self._outlet = Outlet(file, self._gone, lambda lost: self._soon(lambda: self.on_drained(lost)))
+    def _make_outlet(self, file: IO[str]) -> TerminalWriter:
+        self._outlet = TerminalWriter(file, self._gone, lambda lost: self._soon(lambda: self.on_drained(lost)))
         return self._outlet
 
     @property

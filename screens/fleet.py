@@ -69,7 +69,7 @@ class Fleet:
         self._frozen = None if self._frozen else tuple(each.snapshot for each in self.sessions)
         return self.frozen
 
-    def mean(self, cluster: str) -> bool:
+    def select(self, cluster: str) -> bool:
         """Mean another cluster from now on; False when there is none of that name."""
         found = next((each for each in self.sessions if each.cluster.name == cluster), None)
         if found is None:

@@ -25,7 +25,7 @@ LOST_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class TypedKey:
     """A key or a paste, and when it arrived (seconds, the clock of the keys)."""
 
     event: events.Key | events.Paste
@@ -35,11 +35,11 @@ class Typed:
 class KeyOrder:
     """Keeps what was typed until the key before it is done."""
 
-    def __init__(self, app: App[int], deliver: Callable[[Typed], Awaitable[None]]) -> None:
+    def __init__(self, app: App[int], deliver: Callable[[TypedKey], Awaitable[None]]) -> None:
         """`deliver` gives a key to whatever has the focus; it is awaited in the task of the app."""
         self._app = app
         self._deliver = deliver
-        self._waiting: deque[Typed] = deque()
+        self._waiting: deque[TypedKey] = deque()
         self._busy = False
         self._held = False
         self._number = 0
@@ -47,7 +47,7 @@ class KeyOrder:
         """Whose queue is walked."""
         self._watch: asyncio.TimerHandle | None = None
 
-    async def take(self, typed: Typed) -> None:
+    async def take(self, typed: TypedKey) -> None:
         """Deliver it now, or once everything typed before it is done."""
         self._waiting.append(typed)
         if not self._busy:
@@ -58,7 +58,7 @@ class KeyOrder:
         """Whether nothing is delivered for now."""
         return self._held
 
-    def hold(self, typed: Typed) -> None:
+    def hold(self, typed: TypedKey) -> None:
         """Keep this one, which is being delivered, and all later ones, until `release`."""
         self._waiting.appendleft(typed)
         self._held = self._busy = True

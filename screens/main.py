@@ -13,30 +13,30 @@ from textual.screen import Screen
 from screens.actions import BY_ID, Place, bindings
 from screens.arrangement import Arrangement
 from screens.bars import Footer, Header, Tabs
-from screens.bell import Alarm
+from screens.bell import Bell
 from screens.grid.grid import Grid
-from screens.panes.base import Shown
+from screens.panes.base import PaneMoment
 from screens.panes.table import PANES
 from screens.paste_guard import TOO_FAST
 from screens.styled_lines import shown
-from screens.too_small import Tiny
+from screens.too_small import TooSmall
 from screens.widgets import LineWidget, ListWidget, Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan
     from console.model.snapshot import ClusterSnapshot
     from screens.app import ConsoleApp
-    from screens.controllers.assignment_board import BoardActs
+    from screens.controllers.assignment_board import AssignmentActions
     from screens.controllers.command_line import CommandLine
-    from screens.controllers.engine_actions import EngineActs
-    from screens.controllers.evaluations import EvaluationActs
-    from screens.controllers.file_editing import Editing
+    from screens.controllers.engine_actions import EngineActions
+    from screens.controllers.evaluations import EvaluationActions
+    from screens.controllers.file_editing import FileEditing
     from screens.controllers.layout_upgrade import LayoutUpgrade
     from screens.controllers.live_changes import LiveChanges
     from screens.controllers.log_actions import LogActions
     from screens.controllers.lookup import Lookup
-    from screens.controllers.maintenance import NodeUpkeep
-    from screens.controllers.replay_controls import Replaying
+    from screens.controllers.maintenance import MaintenanceActions
+    from screens.controllers.replay_controls import ReplayControls
     from screens.controllers.restart_policies import RestartPolicies
     from screens.controllers.unmanaged_list import UnmanagedList
     from screens.panes.base import Pane, Target
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from screens.prompt import Prompt
 
 
-class Part(Protocol):
+class ScreenPart(Protocol):
     """A part of the screen that is no widget."""
 
     def verbs(self) -> Verbs:
@@ -54,24 +54,24 @@ class Part(Protocol):
 class MainScreen(Screen[None]):
     """One screen for everything; dialogs lie over it.
 
-    It is painted before any file is read; `furnishing.furnish` then brings panes, prompt and everything that acts.
+    It is painted before any file is read; `furnishing.mount_panes` then brings panes, prompt and everything that acts.
     """
 
     BINDINGS: ClassVar = bindings("everywhere", "screen.do")
     prompt: Prompt
-    engine_acts: EngineActs
+    engine_acts: EngineActions
     lookup: Lookup
     command_line: CommandLine
     log_actions: LogActions
-    replaying: Replaying
-    board_acts: BoardActs
-    evaluation_acts: EvaluationActs
+    replaying: ReplayControls
+    board_acts: AssignmentActions
+    evaluation_acts: EvaluationActions
     unmanaged_list: UnmanagedList
-    editing: Editing
+    editing: FileEditing
     restart_policies: RestartPolicies
     live_changes: LiveChanges
     layout_upgrade: LayoutUpgrade
-    node_upkeep: NodeUpkeep
+    node_upkeep: MaintenanceActions
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,10 +85,10 @@ class MainScreen(Screen[None]):
         self.arrangement = Arrangement(self)
         self.pinned: tuple[Target, Target] | None = None
         """Where the grid's cursor was when something else was given to the log pane, and that; a move of it ends it."""
-        self.alarm = Alarm(self)
+        self.alarm = Bell(self)
         self.greeted = False
         """Whether the words for who is new here are on the screen."""
-        self.parts: tuple[Part, ...] = (self.arrangement,)
+        self.parts: tuple[ScreenPart, ...] = (self.arrangement,)
         """Whoever does something for keys that count everywhere."""
 
     @property
@@ -104,7 +104,7 @@ class MainScreen(Screen[None]):
             with Vertical(id="detail"):
                 yield self.tabs
                 yield Vertical(id="panes")
-        yield Tiny(id="tiny")
+        yield TooSmall(id="tiny")
         yield self.footer
 
     def on_mount(self) -> None:
@@ -199,13 +199,13 @@ class MainScreen(Screen[None]):
         if not self.panes or fleet is None:
             return
         if self.is_current and self.grid.cluster:
-            fleet.mean(self.grid.cluster)
+            fleet.select(self.grid.cluster)
         target = self.grid.target
         if self.pinned is not None and self.pinned[0] != target:
             self.pinned = None
         if self.pinned is not None and self.opened == "logs":
             target = self.pinned[1]
-        self.pane.take(Shown(self.snapshot, target, self.console.session))
+        self.pane.take(PaneMoment(self.snapshot, target, self.console.session))
         self.draw_tabs()
         self.draw_header()
 
@@ -250,7 +250,7 @@ class MainScreen(Screen[None]):
             self.notify(words, severity="warning", markup=False)
             return
         if action.guarded:
-            self.console.unhurried(partial(_run, self, name))
+            self.console.keys_are_calm(partial(_run, self, name))
         else:
             _run(self, name)
 

@@ -8,7 +8,7 @@ READ_S = 2.0
 """How long they stay whatever is pressed."""
 
 
-class Passing:
+class MessageTimeout:
     """The newest of them."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

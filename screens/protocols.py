@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from console.model.run import RunKey, RunState, StopResult
     from console.model.snapshot import ClusterSnapshot
     from console.services.evaluation.evaluator import Local
-    from console.services.evaluation.plans import Ask, EvaluationPlan
+    from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
     from console.services.logs.copies import LogNote
-    from console.services.maintenance.node_tasks import Chore
-    from console.services.operations.restart_watch import Witness
+    from console.services.maintenance.node_tasks import MaintenancePlan
+    from console.services.operations.restart_watch import PlanObserver
     from console.services.placement.live_assignment import Change
-    from console.services.readiness.preflight import Ask as CheckAsk
+    from console.services.readiness.preflight import PreflightRequest as CheckAsk
     from console.services.readiness.preflight import Report
-    from console.services.serving.verification import Ask as ProofAsk
     from console.services.serving.verification import Proof, Verification
+    from console.services.serving.verification import VerificationRequest as ProofAsk
 
 
 class LogSource(Protocol):
@@ -60,7 +60,7 @@ class Logs(Protocol):
         """Run ids with a copy, newest first."""
 
 
-class Acts(Protocol):
+class EngineOperator(Protocol):
     """What changes engines."""
 
     @property
@@ -76,7 +76,7 @@ class Acts(Protocol):
     async def prepare_scale(self, group: str, count: int, nodes: Sequence[str] = ()) -> Plan:
         """Build the plan for so many groups; raises ConsoleError."""
 
-    async def prepare_mend(self) -> Plan:
+    async def prepare_proxy_sync(self) -> Plan:
         """Build the plan that sets the proxy's lists right; raises ConsoleError."""
 
     async def run(
@@ -94,14 +94,14 @@ class Acts(Protocol):
         """Begin no further step."""
 
 
-class Proves(Protocol):
+class DeploymentVerifier(Protocol):
     """What proves by use that a deployment answers."""
 
     async def run(self, notice: Callable[[Proof], None], ask: ProofAsk | None = None) -> Verification:
         """Chat and compare; each proof goes to `notice`. Raises ConsoleError when nothing serves."""
 
 
-class Checks(Protocol):
+class PreflightRunner(Protocol):
     """What must hold before a launch, asked on demand."""
 
     @property
@@ -123,19 +123,19 @@ class Checks(Protocol):
         """Stop waiting; False when nobody waits."""
 
 
-class Mends(Protocol):
+class NodeMaintenance(Protocol):
     """Plans that mend nodes."""
 
-    async def containers(self, nodes: Sequence[str]) -> Chore:
+    async def containers(self, nodes: Sequence[str]) -> MaintenancePlan:
         """Pull, create and start what is missing; raises ConsoleError."""
 
-    async def weights(self, source: str, nodes: Sequence[str]) -> Chore:
+    async def weights(self, source: str, nodes: Sequence[str]) -> MaintenancePlan:
         """Copy the model to nodes that lack it; raises ConsoleError."""
 
-    async def tuning(self, nodes: Sequence[str]) -> Chore:
+    async def tuning(self, nodes: Sequence[str]) -> MaintenancePlan:
         """Set what drifts; raises ConsoleError."""
 
-    async def run(self, chore: Chore, notice: Callable[[StepEvent], None], confirmed: str) -> PlanResult:
+    async def run(self, chore: MaintenancePlan, notice: Callable[[StepEvent], None], confirmed: str) -> PlanResult:
         """Run one of these plans; raises ConsoleError when it is refused."""
 
 
@@ -180,7 +180,7 @@ class Evaluations(Protocol):
     def local(self) -> Mapping[RunKey, Local]:
         """What the built-in generator measures now, here."""
 
-    async def prepare(self, ask: Ask) -> EvaluationPlan:
+    async def prepare(self, ask: EvaluationRequest) -> EvaluationPlan:
         """Check and build a run; changes nothing; raises ConsoleError."""
 
     async def start(self, plan: EvaluationPlan, *, confirmed: bool) -> RunKey:
@@ -193,16 +193,16 @@ class Evaluations(Protocol):
         """End a run on a node; raises ConsoleError."""
 
 
-class Policies(Protocol):
+class RestartPolicyRunner(Protocol):
     """The restart policies of the layout, carried out by this console."""
 
     paused: bool
     """Whether this console restarts nothing for now."""
-    witness: Witness | None
+    witness: PlanObserver | None
     """Who is shown the plans of a policy as they run."""
 
 
-class Board(Protocol):
+class AssignmentBoard(Protocol):
     """Who carries what, and how it is changed; nothing here touches a node."""
 
     def assign(self, group: str | None, nodes: Sequence[str]) -> None:
@@ -221,7 +221,7 @@ class Board(Protocol):
         """Do it again; False when there is none."""
 
 
-class Ways(Protocol):
+class NodeLinks(Protocol):
     """How nodes are reached."""
 
     def retry(self, node: str) -> None:
@@ -234,7 +234,7 @@ class Ways(Protocol):
         """argv of a shell on a node, or where its engine runs; raises ConsoleError."""
 
 
-class Session(Board, Ways, Protocol):
+class Session(AssignmentBoard, NodeLinks, Protocol):
     """One opened cluster."""
 
     @property
@@ -270,23 +270,23 @@ class Session(Board, Ways, Protocol):
         """Who did what on this cluster from this machine."""
 
     @property
-    def operator(self) -> Acts:
+    def operator(self) -> EngineOperator:
         """What changes engines."""
 
     @property
-    def restarts(self) -> Policies:
+    def restarts(self) -> RestartPolicyRunner:
         """What restarts failed groups by itself."""
 
     @property
-    def preflight(self) -> Checks:
+    def preflight(self) -> PreflightRunner:
         """What must hold before a launch."""
 
     @property
-    def verifier(self) -> Proves:
+    def verifier(self) -> DeploymentVerifier:
         """What proves by use that the deployment answers."""
 
     @property
-    def upkeep(self) -> Mends:
+    def maintenance(self) -> NodeMaintenance:
         """What mends nodes."""
 
     @property

@@ -15,7 +15,7 @@ from screens.protocols import Session
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Screenshot:
     """One picture: its file's name, the keys that lead to it, and a text that must be on the screen before it is taken."""
 
     name: str
@@ -24,12 +24,12 @@ class Picture:
 
 
 TOUR = (
-    Picture("grid", ("g", "3"), "HBM GiB"),
-    Picture("logs", ("escape", "l"), "following"),
-    Picture("roles", ("escape", "7"), "nodes"),
-    Picture("evaluation", ("escape", "B", "enter", "f", "G"), "AICore %"),
-    Picture("plan", ("escape", "escape", "escape", "g", "x"), "cancel"),
-    Picture("causes", ("escape", "0"), "FIRST CAUSE"),
+    Screenshot("grid", ("g", "3"), "HBM GiB"),
+    Screenshot("logs", ("escape", "l"), "following"),
+    Screenshot("roles", ("escape", "7"), "nodes"),
+    Screenshot("evaluation", ("escape", "B", "enter", "f", "G"), "AICore %"),
+    Screenshot("plan", ("escape", "escape", "escape", "g", "x"), "cancel"),
+    Screenshot("causes", ("escape", "0"), "FIRST CAUSE"),
 )
 """What a reader of the README sees, in this order; for the evaluation one result must be kept, for the causes something must
 have failed. The plan dialog is opened and nothing runs."""
@@ -40,7 +40,7 @@ STEP_S = 0.1
 async def take(
     session: Session,
     directory: Path,
-    tour: Sequence[Picture] = TOUR,
+    tour: Sequence[Screenshot] = TOUR,
     *,
     size: tuple[int, int] = (120, 36),
     ready: Callable[[], bool] = lambda: True,

@@ -21,7 +21,7 @@ OWN = ("screens.assembly", "screens.fleet")
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class Startup:
     """Files are read after the screen is painted, so that a slow disk or a heavy library never looks like a dead program."""
 
     words: str
@@ -37,7 +37,7 @@ class Opening:
     """Where copies of shipped layouts go; None is the configuration directory."""
 
     @classmethod
-    def of(cls, session: Session) -> Opening:
+    def of(cls, session: Session) -> Startup:
         """A session that is there already."""
         return cls("", lambda: (session,))
 

@@ -25,7 +25,7 @@ LEAVE_S = 1.0
 PIECE = 4096
 
 
-class Outlet(threading.Thread):
+class TerminalWriter(threading.Thread):
     """Takes text at once, writes it when the terminal takes it; stands in for Textual's `WriterThread`."""
 
     def __init__(self, file: IO[str], gone: Callable[[], None], drained: Callable[[bool], None]) -> None:

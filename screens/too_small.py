@@ -9,7 +9,7 @@ LEAST_CELLS = 40
 LEAST_ROWS = 10
 
 
-class Tiny(LineWidget):
+class TooSmall(LineWidget):
     """Needed and actual size."""
 
     def on_resize(self) -> None:

@@ -27,7 +27,7 @@ _WORDS = (
 """Actions, and what is worth knowing of them; the last ones go first where room is short."""
 
 
-class Greeting(Bar):
+class Welcome(Bar):
     """The line; it is gone with the first key that does something."""
 
     def __init__(self, keys: Keys) -> None:
@@ -52,11 +52,11 @@ async def greet(screen: MainScreen) -> bool:
     if not screen.console.options.hints or known.get(_SEEN) is True:
         return False
     saved_settings.save(directory, {**known, _SEEN: True})
-    await screen.mount(Greeting(screen.console.options.keys), before=screen.prompt)
+    await screen.mount(Welcome(screen.console.options.keys), before=screen.prompt)
     return True
 
 
 def welcome_is_over(screen: MainScreen) -> None:
     """Take the line away."""
     screen.greeted = False
-    screen.query(Greeting).remove()
+    screen.query(Welcome).remove()

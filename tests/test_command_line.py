@@ -14,7 +14,7 @@ import pytest
 from console.cli.completion import words_of_commands
 from console.cli.main import CHANGING, COMMANDS, main
 from console.cli.options import layout_of, remember_layout, remembered_layout
-from console.cli.output import ActData, print_data
+from console.cli.output import OperationData, print_data
 from console.cli.screen import must_be_terminal
 from console.files import load_layout, shipped_layouts, shipped_text
 from console.model.cluster import Cluster
@@ -174,7 +174,7 @@ def test_an_act_is_one_document_or_a_line_for_each_thing_that_happens(capsys: py
     result = PlanResult({"s1": Outcome.DONE}, {"s1": "it runs"})
 
     def told(output: str, *, only: bool) -> list[dict[str, object]]:
-        data = ActData(output)
+        data = OperationData(output)
         data.plan(plan, only=only)
         if not only:
             data.heard(lambda _: None)(event)

@@ -8,7 +8,7 @@ from console.cli.journal import MOST, _cells
 from console.files.yaml_documents import shown
 from console.model.shortening import shortened
 from console.model.suggestions import suggestions
-from console.services.audit_log import Trace
+from console.services.audit_log import AuditEntry
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_number_is_left_out_whole(text: str, limit: int, seen: str) -> None:
 
 def test_values_of_files_and_outcomes_of_the_journal_are_shortened_so() -> None:
     assert shown("a" * 54 + " 123456") == "a" * 54 + " …"
-    trace = Trace(at=0.0, who="me", what="start", whom="all", outcome="x" * (MOST - 4) + " 123456")
+    trace = AuditEntry(at=0.0, who="me", what="start", whom="all", outcome="x" * (MOST - 4) + " 123456")
     assert _cells(trace)[3] == "x" * (MOST - 4) + " …"
 
 

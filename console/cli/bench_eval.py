@@ -20,7 +20,7 @@ from console.model.errors import ConsoleError, ExitCode, Refused
 from console.model.run import RunKey
 from console.services.evaluation.evaluation_options import add_bench, add_eval
 from console.services.evaluation.evaluator import Evaluator
-from console.services.evaluation.plans import Ask, EvaluationPlan
+from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
 
 RECORD_S = 10.0
 """How long a cancelled run's record is waited for."""
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace) -> int:
-    asks: tuple[Ask, ...] = () if args.cancel else args.asks(args)
+    asks: tuple[EvaluationRequest, ...] = () if args.cancel else args.asks(args)
     async with opened(args) as session:
         await connected(session)
         if args.cancel:

@@ -18,7 +18,7 @@ from console.model.errors import ExitCode, Unreachable
 from console.probes.sanitize import clean
 from console.services.maintenance.containers import Act
 from console.services.placement.layout_choice import must_be_chosen
-from console.services.readiness.container_setup import Seen
+from console.services.readiness.container_setup import ContainerFacts
 
 _ABOUT = """show: what is there and where it differs (changes nothing). plan: the commands of everything that is missing.
 create: pull the image where it is missing and make absent containers. start: start stopped ones.
@@ -46,7 +46,7 @@ async def _show(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True, look=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
-        found = await session.upkeep.of_containers.look(args.nodes)
+        found = await session.maintenance.of_containers.look(args.nodes)
     if args.output in DATA:
         print_data(args.output, [as_json(each) for each in found])
     else:
@@ -56,14 +56,14 @@ async def _show(args: argparse.Namespace) -> int:
     return exit_code(found)
 
 
-def exit_code(found: Sequence[Seen]) -> int:
+def exit_code(found: Sequence[ContainerFacts]) -> int:
     """What `show` returns."""
     if found and all(each.trouble for each in found):
         return ExitCode.UNREACHABLE
     return ExitCode.OK if all(each.fits for each in found) else ExitCode.FAILED
 
 
-def as_json(found: Seen) -> dict[str, object]:
+def as_json(found: ContainerFacts) -> dict[str, object]:
     """One node's container as data."""
     there = found.container
     return {
@@ -81,7 +81,7 @@ def as_json(found: Seen) -> dict[str, object]:
     }
 
 
-def lines(found: Sequence[Seen]) -> Iterator[str]:
+def lines(found: Sequence[ContainerFacts]) -> Iterator[str]:
     """The same for a person: a table, then what differs."""
     rows = [
         (
@@ -105,7 +105,7 @@ def lines(found: Sequence[Seen]) -> Iterator[str]:
         yield "make what is absent: dsv4-console containers create"
 
 
-def _word(found: Seen) -> str:
+def _word(found: ContainerFacts) -> str:
     if found.per_engine and found.fits:
         return "each start makes its own"
     if found.trouble or found.container is None:
@@ -121,5 +121,5 @@ async def _act(args: argparse.Namespace) -> int:
             must_be_chosen(session.deployment, "a new container mounts the weights of a layout, and none is chosen")
         await connected(session)
         act = cast(Act, "all" if args.act == "plan" else args.act)
-        made = session.upkeep.of_containers.prepare(act, args.nodes)
+        made = session.maintenance.of_containers.prepare(act, args.nodes)
         return await carry_out(session, "containers", made, args, only_plan=only_plan)

@@ -105,7 +105,7 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
     from console.demo.cluster import DemoCluster
     from console.services.session import Session
     from screens.app import options_from, run_app
-    from screens.startup import Opening
+    from screens.startup import Startup
 
     with tempfile.TemporaryDirectory(prefix="dsv4-demo-") as state, asyncio.Runner() as runner:
         demo = DemoCluster(layout=args.layout, nodes=args.nodes, speed=args.speed)
@@ -121,7 +121,7 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
 
             if args.pictures is not None:
                 return runner.run(_draw(demo, make({}, {})[0], args.pictures))
-            opening = Opening("starting the demo", lambda: make({}, {}), again=make, copies=Path(state) / "layouts")
+            opening = Startup("starting the demo", lambda: make({}, {}), again=make, copies=Path(state) / "layouts")
             return run_app(opening, options_from(dict(os.environ), **looks(args)), loop=runner.get_loop())
         finally:
             print_message("ending the demo's nodes and all that runs on them ...")

@@ -13,7 +13,7 @@ from console.cli.tables import table_lines
 from console.journal import Journal
 from console.model.errors import ExitCode, UsageError
 from console.model.shortening import shortened
-from console.services.audit_log import Trace, traces
+from console.services.audit_log import AuditEntry, audit_entries
 from console.services.xdg_paths import journal_path, state_home
 
 MOST = 100
@@ -38,7 +38,9 @@ def run(args: argparse.Namespace) -> int:
     journal = Journal(journal_path(state_home(), cluster_of(args).name))
     needle = (args.grep or "").casefold()
     found = [
-        each for each in traces(journal.tail(100_000)) if needle in " ".join(map(str, asdict(each).values())).casefold()
+        each
+        for each in audit_entries(journal.tail(100_000))
+        if needle in " ".join(map(str, asdict(each).values())).casefold()
     ]
     chosen = found[: args.last][::-1]
     if args.output in DATA:
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _cells(trace: Trace) -> tuple[str, ...]:
+def _cells(trace: AuditEntry) -> tuple[str, ...]:
     took = "" if trace.took_s is None else f" in {trace.took_s:.0f} s"
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(trace.at))
     outcome = "; ".join(part for part in (trace.outcome + took, *trace.details) if part)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from console.cli.options import add_cluster_options, remember_layout
-from console.cli.output import ActData, add_output
+from console.cli.output import OperationData, add_output
 from console.cli.printer import print_line, print_message
 from console.cli.session_context import connected, opened, settled
 from console.cli.status import anything_down
@@ -99,7 +99,7 @@ async def _run(args: argparse.Namespace) -> int:
         await connected(session, listed=args.verb == "force")
         if args.verb != "force" and (session.deployment.layout.proxy is not None or anything_down(session.snapshot)):
             await settled(session)
-        data = ActData(args.output)
+        data = OperationData(args.output)
         try:
             made = await args.prepare(args, session)
         except NothingToDo as error:

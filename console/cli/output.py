@@ -30,7 +30,7 @@ def print_data(output: str, whole: object, things: Iterable[object] | None = Non
         print_json(thing, flush=True)
 
 
-class ActData:
+class OperationData:
     """What an act tells a program: with `json` one document at its end, with `jsonl` plan, events and end as they come."""
 
     def __init__(self, output: str) -> None:

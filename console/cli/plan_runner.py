@@ -8,11 +8,11 @@ import time
 from collections.abc import Awaitable, Sequence
 
 from console.cli.lifecycle import empty_plan, show_plan
-from console.cli.output import ActData, add_output
+from console.cli.output import OperationData, add_output
 from console.cli.printer import print_message
 from console.model.errors import ExitCode, NothingToDo, Refused
 from console.model.plan import Outcome, Plan, StepEvent, Verb
-from console.services.maintenance.node_tasks import Chore
+from console.services.maintenance.node_tasks import MaintenancePlan
 from console.services.session import Session
 
 
@@ -39,10 +39,10 @@ def settle_words(args: argparse.Namespace) -> None:
 
 
 async def carry_out(
-    session: Session, verb: Verb, made: Awaitable[Chore], args: argparse.Namespace, *, only_plan: bool
+    session: Session, verb: Verb, made: Awaitable[MaintenancePlan], args: argparse.Namespace, *, only_plan: bool
 ) -> int:
     """Show a plan of upkeep and, unless only that is asked for, have it confirmed and run it; gives the exit code."""
-    data = ActData(args.output)
+    data = OperationData(args.output)
     try:
         chore = await made
     except NothingToDo as error:
@@ -61,7 +61,7 @@ async def carry_out(
         print_message(line.rstrip())
 
     confirmed = plan.confirm.expected if args.yes else _confirmation(plan)
-    result = await session.upkeep.run(chore, data.heard(notice), confirmed, takeover=args.takeover)
+    result = await session.maintenance.run(chore, data.heard(notice), confirmed, takeover=args.takeover)
     data.end(result)
     bad = (Outcome.FAILED, Outcome.UNKNOWN)
     return ExitCode.FAILED if any(outcome in bad for outcome in result.outcomes.values()) else ExitCode.OK

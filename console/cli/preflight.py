@@ -18,7 +18,7 @@ from console.cli.tables import table_lines
 from console.model.errors import ConsoleError, ExitCode, Unreachable
 from console.probes.check_types import Verdict
 from console.probes.sanitize import clean
-from console.services.readiness.preflight import CONNECTION, Ask, Report, load
+from console.services.readiness.preflight import CONNECTION, PreflightRequest, Report, load
 from console.services.xdg_paths import report_path, state_home
 
 
@@ -53,7 +53,7 @@ async def _run(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
-        ask = Ask(network=args.network or args.full_mesh, full_mesh=args.full_mesh)
+        ask = PreflightRequest(network=args.network or args.full_mesh, full_mesh=args.full_mesh)
         report = await session.preflight.run(args.nodes, ask, print_message)
     return _show(report, args)
 

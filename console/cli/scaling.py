@@ -50,4 +50,4 @@ async def _scale(args: argparse.Namespace, session: Session) -> Plan:
 
 
 async def _mend(args: argparse.Namespace, session: Session) -> Plan:
-    return await session.operator.prepare_mend()
+    return await session.operator.prepare_proxy_sync()

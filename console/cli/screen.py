@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from console.services.recordings.recording import Recorder
     from console.services.session import Session
     from screens.key_map import Keys
-    from screens.startup import Opening
+    from screens.startup import Startup
 
 THEMES = ("dark", "light", "blind", "mono")
 """The names of `screens.themes.LOOKS`, which only Textual can load; a test holds them equal."""
@@ -103,8 +103,8 @@ def must_be_terminal() -> None:
         raise UsageError(f"the screen cannot be drawn on TERM={kind or '(not set)'}", hint=hint)
 
 
-def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Opening:
-    from screens.startup import Opening
+def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Startup:
+    from screens.startup import Startup
 
     each = tuple(one_by_one(args))
     words = f"reading {', '.join(str(one.cluster or 'the cluster file') for one in each)}"
@@ -122,11 +122,11 @@ def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Opening:
             _record(recorder, sessions[0])
         return sessions
 
-    return Opening(words, lambda: again({}, {}), needs, again)
+    return Startup(words, lambda: again({}, {}), needs, again)
 
 
-def _replay(args: argparse.Namespace) -> Opening:
-    from screens.startup import Opening
+def _replay(args: argparse.Namespace) -> Startup:
+    from screens.startup import Startup
 
     if args.record or args.cluster:
         raise UsageError("--replay shows a recording and nothing else", hint="leave --cluster and --record away")
@@ -137,7 +137,7 @@ def _replay(args: argparse.Namespace) -> Opening:
 
         return [Replay(Recording(args.replay))]
 
-    return Opening(f"reading {args.replay}", make, ("console.services.recordings.replay",))
+    return Startup(f"reading {args.replay}", make, ("console.services.recordings.replay",))
 
 
 @contextlib.contextmanager

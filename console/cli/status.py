@@ -27,8 +27,8 @@ from console.model.snapshot import (
     NodeSnapshot,
     Task,
 )
-from console.model.start_timing import Pace, Skew, about
-from console.model.unmanaged_process import Unmanaged
+from console.model.start_timing import StartProgress, StartSkew, about
+from console.model.unmanaged_process import UnmanagedProcess
 from console.probes.sanitize import clean
 from console.services.monitoring.drift import alike
 from console.services.monitoring.service_state import doors_of
@@ -135,13 +135,13 @@ def _cut_off(snapshot: ClusterSnapshot) -> dict[str, Any] | None:
     return {"verb": each.work.verb, "by": each.work.holder, "age_s": age, "left": list(each.left)}
 
 
-def _start(each: Pace) -> dict[str, Any]:
+def _start(each: StartProgress) -> dict[str, Any]:
     left = None if each.left_s is None else round(each.left_s)
     typical = None if each.typical_s is None else round(each.typical_s)
     return {"elapsed_s": round(each.elapsed_s), "left_s": left, "typical_s": typical, "earlier_starts": each.of}
 
 
-def _skew(each: Skew) -> dict[str, Any]:
+def _skew(each: StartSkew) -> dict[str, Any]:
     return {"seconds": round(each.seconds, 2), "last": each.last, "limit_s": each.limit_s, "hccl_s": each.hccl_s}
 
 
@@ -162,7 +162,7 @@ def _node(node: NodeSnapshot, now: float) -> dict[str, Any]:
     }
 
 
-def _unmanaged(process: Unmanaged, now: float) -> dict[str, Any]:
+def _unmanaged(process: UnmanagedProcess, now: float) -> dict[str, Any]:
     age = process.age_s(now)
     return {
         "pid": process.pid,

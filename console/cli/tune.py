@@ -15,7 +15,7 @@ from console.cli.session_context import connected, opened
 from console.cli.tables import table_lines
 from console.model.errors import ExitCode, Unreachable
 from console.probes.sanitize import clean
-from console.services.maintenance.tuning import Tuned, way_back
+from console.services.maintenance.tuning import HostTuning, way_back
 
 _ABOUT = """show: what drifts (changes nothing). set: write what a plan can set, until the next reboot; what was before is
 recorded on the node. --undo prints the commands of the way back."""
@@ -46,7 +46,7 @@ async def _show(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True, look=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
-        found = await session.upkeep.of_hosts.look(args.nodes)
+        found = await session.maintenance.of_hosts.look(args.nodes)
     if args.output in DATA:
         print_data(args.output, [as_json(each) for each in found])
     else:
@@ -56,7 +56,7 @@ async def _show(args: argparse.Namespace) -> int:
     return ExitCode.FAILED if any(each.trouble or each.drifts for each in found) else ExitCode.OK
 
 
-def as_json(found: Tuned) -> dict[str, object]:
+def as_json(found: HostTuning) -> dict[str, object]:
     """One node as data."""
     rows = [
         {"name": each.name, "now": each.now, "wanted": each.wanted, "why": each.why, "by_hand": each.remedy or None}
@@ -65,7 +65,7 @@ def as_json(found: Tuned) -> dict[str, object]:
     return {"node": found.node, "trouble": found.trouble or None, "drifts": rows}
 
 
-def lines(found: Sequence[Tuned]) -> Iterator[str]:
+def lines(found: Sequence[HostTuning]) -> Iterator[str]:
     """The same for a person."""
     rows = [
         (each.node, drift.name, drift.now, drift.wanted, drift.remedy or drift.why)
@@ -85,14 +85,14 @@ def lines(found: Sequence[Tuned]) -> Iterator[str]:
 async def _set(args: argparse.Namespace) -> int:
     async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run, look=True) as session:
         await connected(session)
-        made = session.upkeep.of_hosts.prepare(args.nodes)
+        made = session.maintenance.of_hosts.prepare(args.nodes)
         return await carry_out(session, "tune", made, args, only_plan=args.dry_run)
 
 
 async def _undo(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True, look=True) as session:
         await connected(session)
-        found = await session.upkeep.of_hosts.changes(args.undo)
+        found = await session.maintenance.of_hosts.changes(args.undo)
     for node, changes in found.items():
         commands = way_back(changes)
         print_line(f"# {node}" + ("" if commands else ": nothing was changed here"))

@@ -11,7 +11,7 @@ from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_line, print_message
 from console.cli.session_context import connected, opened, settled
 from console.model.errors import ExitCode
-from console.services.serving.verification import Ask, Proof
+from console.services.serving.verification import Proof, VerificationRequest
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,7 +42,7 @@ async def _run(args: argparse.Namespace) -> int:
         await connected(session)
         await settled(session)
         show = print_message if args.output in DATA else print_line
-        ask = Ask(prompt=args.prompt, requests=args.requests, timeout_s=args.timeout)
+        ask = VerificationRequest(prompt=args.prompt, requests=args.requests, timeout_s=args.timeout)
         found = await session.verifier.run(lambda proof: show(line(proof)), ask)
     show(found.words())
     if args.output in DATA:

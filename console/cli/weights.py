@@ -18,7 +18,7 @@ from console.commands.quoting import join
 from console.commands.weights import download_commands
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.probes.sanitize import clean
-from console.services.maintenance.weights import Held
+from console.services.maintenance.weights import NodeWeights
 from console.services.placement.layout_files import named
 from console.services.readiness.node_requirements import carrying
 
@@ -50,7 +50,7 @@ async def _show(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True) as session:
         with contextlib.suppress(Unreachable):
             await connected(session)
-        found = await session.upkeep.of_weights.look(args.nodes)
+        found = await session.maintenance.of_weights.look(args.nodes)
         path = session.deployment.layout.model.path
     if args.output in DATA:
         nodes = [as_json(each) for each in found]
@@ -61,7 +61,7 @@ async def _show(args: argparse.Namespace) -> int:
     return ExitCode.OK if whole and len({each.weights.manifest for each in found}) == 1 else ExitCode.FAILED
 
 
-def as_json(held: Held) -> dict[str, object]:
+def as_json(held: NodeWeights) -> dict[str, object]:
     """One node's weights as data."""
     weights = held.weights
     return {
@@ -76,7 +76,7 @@ def as_json(held: Held) -> dict[str, object]:
     }
 
 
-def lines(path: str, found: Sequence[Held]) -> Iterator[str]:
+def lines(path: str, found: Sequence[NodeWeights]) -> Iterator[str]:
     """The same for a person."""
     yield clean(path)
     rows = []
@@ -101,14 +101,14 @@ async def _copy(args: argparse.Namespace) -> int:
         raise UsageError("copy from which node?", hint="weights copy --from NODE [NODE …]")
     async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run) as session:
         await connected(session)
-        made = session.upkeep.of_weights.prepare(args.source, args.nodes)
+        made = session.maintenance.of_weights.prepare(args.source, args.nodes)
         return await carry_out(session, "weights", made, args, only_plan=args.dry_run)
 
 
 async def _stop(args: argparse.Namespace) -> int:
     async with opened(args) as session:
         await connected(session)
-        told = await session.upkeep.of_weights.stop(args.nodes)
+        told = await session.maintenance.of_weights.stop(args.nodes)
     print_lines(told or ["no copy is at work"])
     return ExitCode.FAILED if any(line.endswith("stuck") for line in told) else ExitCode.OK
 

@@ -31,7 +31,7 @@ class RankHits:
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class TimedHit:
     """One hit with its place and its time on the jump host's clock."""
 
     rank: str
@@ -43,13 +43,13 @@ class Witness:
     """False when the log gave no time and the arrival is used instead."""
 
 
-def timeline(logs: Iterable[RankHits]) -> tuple[Witness, ...]:
+def timeline(logs: Iterable[RankHits]) -> tuple[TimedHit, ...]:
     """All hits of all logs in the order in which they happened."""
     found = [witness for log in logs for witness in _witnesses(log)]
     return tuple(sorted(found, key=lambda each: (each.when, each.rank, each.hit.offset)))
 
 
-def first_cause(witnesses: Iterable[Witness], ended: Mapping[str, float] = MappingProxyType({})) -> Witness | None:
+def first_cause(witnesses: Iterable[TimedHit], ended: Mapping[str, float] = MappingProxyType({})) -> TimedHit | None:
     """The hit that explains the others, or None.
 
     Each rank first says what broke it. The earliest rank wins, except that one that only echoes a failure elsewhere gives way
@@ -75,7 +75,7 @@ def of_the_dead(signature: Signature) -> Signature:
     return replace(signature, echo=False, vague=True)
 
 
-def _of_rank(rank: str, serious: Sequence[Witness]) -> Witness:
+def _of_rank(rank: str, serious: Sequence[TimedHit]) -> TimedHit:
     """What broke one rank: the first of its hits that no other explains, unless an exact one is of about its moment.
 
     A wrapper only where nothing else is, or only echoes that its log has after it: the rank failed before it noticed its peers.
@@ -93,17 +93,17 @@ def _of_rank(rank: str, serious: Sequence[Witness]) -> Witness:
     return next((each for each in near if not each.hit.signature.echo and not each.hit.signature.vague), near[0])
 
 
-def _near(ordered: Sequence[Witness]) -> list[Witness]:
+def _near(ordered: Sequence[TimedHit]) -> list[TimedHit]:
     """Those of about the moment of the first."""
     return [each for each in ordered if each.when <= ordered[0].when + TOGETHER_S]
 
 
-def _witnesses(log: RankHits) -> Iterator[Witness]:
+def _witnesses(log: RankHits) -> Iterator[TimedHit]:
     before: float | None = None
     for hit in sorted(log.hits, key=lambda hit: hit.offset):
         stamped = _stamped(log.clock, hit, before) if log.clock is not None and hit.time else None
         before = before if stamped is None else stamped
-        yield Witness(log.rank, log.node, hit, hit.at if stamped is None else stamped, stamped is not None)
+        yield TimedHit(log.rank, log.node, hit, hit.at if stamped is None else stamped, stamped is not None)
 
 
 def _stamped(clock: Clock, hit: Hit, before: float | None) -> float | None:

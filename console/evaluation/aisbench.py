@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-from console.evaluation.figures import Reading, ResultError, csv_rows, figure
+from console.evaluation.figures import ResultError, ToolFigures, csv_rows, figure
 from console.evaluation.records import Figure
 
 _LATENCIES = {"E2EL": "e2el", "TTFT": "ttft", "TPOT": "tpot", "ITL": "itl"}
@@ -42,7 +42,7 @@ def first_error(lines: Iterable[str]) -> str:
     return ""
 
 
-def read_accuracy(text: str, dataset: str) -> Reading:
+def read_accuracy(text: str, dataset: str) -> ToolFigures:
     """The summary csv (`dataset,version,metric,mode,ABBR`): the accuracy of a dataset in percent.
 
     `dataset` is a word the row's name begins with, without regard to case (`gsm8k`, `gpqa`). Raises ResultError.
@@ -68,10 +68,10 @@ def read_accuracy(text: str, dataset: str) -> Reading:
             hint="AISBench writes `-` when the inference or the evaluation of the dataset failed; see its log",
         )
     facts = {"metric": chosen[2], "mode": chosen[3], "dataset_version": chosen[1], "row": chosen[0]}
-    return Reading(numbers={"accuracy": Figure(found.value, "%")}, parameters=facts)
+    return ToolFigures(numbers={"accuracy": Figure(found.value, "%")}, parameters=facts)
 
 
-def read_performance(table: str, common: str) -> Reading:
+def read_performance(table: str, common: str) -> ToolFigures:
     """`DATASET.csv` and `DATASET.json` of a performance run. Raises ResultError when either does not hold whole figures."""
     counts = _common(common)
     failed, total = counts.pop("failed requests", None), counts.pop("total requests", None)
@@ -98,7 +98,7 @@ def read_performance(table: str, common: str) -> Reading:
     warnings: tuple[str, ...] = ()
     if "ttft_mean" not in numbers:
         warnings = ("no TTFT: the run used a configuration that does not stream (use vllm_api_stream_chat)",)
-    return Reading(numbers, int(failed.value), int(total.value), warnings=warnings)
+    return ToolFigures(numbers, int(failed.value), int(total.value), warnings=warnings)
 
 
 def _common(text: str) -> dict[str, Figure]:

@@ -116,7 +116,7 @@ def _accuracy_margin(first: float, second: float, subject: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class TargetOutcome:
     """Whether a result passes against a figure, in words."""
 
     passed: bool | None
@@ -129,7 +129,7 @@ class Judgement:
         return {True: "passed", False: "FAILED", None: "no verdict"}[self.passed]
 
 
-def judge(record: Record, baseline: float | None = None, threshold: float | None = None) -> Judgement | None:
+def judge(record: Record, baseline: float | None = None, threshold: float | None = None) -> TargetOutcome | None:
     """As vllm-ascend's CI judges: accuracy within ± threshold points of the baseline, output throughput at least
     threshold × baseline. Without a baseline an accuracy is judged by the figure of its model; None for a throughput.
 
@@ -143,18 +143,18 @@ def judge(record: Record, baseline: float | None = None, threshold: float | None
         if goal is None:
             return None
     if not record.clean or value is None:
-        return Judgement(False, f"no judgement: {_unclean(record)}")
+        return TargetOutcome(False, f"no judgement: {_unclean(record)}")
     if part := _part(record):
-        return Judgement(None, f"{name} {value:.2f}{unit}, {part}")
+        return TargetOutcome(None, f"{name} {value:.2f}{unit}, {part}")
     if goal is None:
         hint = "give --baseline, or model.accuracy in the layout"
-        return Judgement(None, f"{name} {value:.2f}{unit}, no reference figure for this model; {hint}")
+        return TargetOutcome(None, f"{name} {value:.2f}{unit}, no reference figure for this model; {hint}")
     if record.kind is Kind.ACCURACY:
         limit = ACCURACY_POINTS if threshold is None else threshold
         passed = abs(value - goal) <= limit
-        return Judgement(passed, f"{name} {value:.2f}{unit}, expected {goal:.2f} ± {limit:g}")
+        return TargetOutcome(passed, f"{name} {value:.2f}{unit}, expected {goal:.2f} ± {limit:g}")
     share = THROUGHPUT_SHARE if threshold is None else threshold
-    return Judgement(value >= share * goal, f"{name} {value:.2f}{unit}, expected at least {share:g} × {goal:.2f}")
+    return TargetOutcome(value >= share * goal, f"{name} {value:.2f}{unit}, expected at least {share:g} × {goal:.2f}")
 
 
 def _part(record: Record) -> str:

@@ -21,7 +21,7 @@ class ResultError(ConsoleError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ToolFigures:
     """What one tool's files say."""
 
     numbers: Mapping[str, Figure] = field(default_factory=dict)

@@ -21,7 +21,7 @@ _FACT = rb"^dsv4-fact %s (?P<name>[a-z0-9-]{1,32}) (?P<value>[^\r\n]{0,400})\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class TransferredFiles:
     """What a run's log carries."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Delivery:
         return self.files[name].decode("utf-8", "replace")
 
 
-def unpack(log: bytes, token: str) -> Delivery:
+def unpack(log: bytes, token: str) -> TransferredFiles:
     """Everything delivered under this run's token; what others printed in the same shape has no valid token.
 
     Raises ResultError for a frame that is cut or altered.
@@ -58,4 +58,4 @@ def unpack(log: bytes, token: str) -> Delivery:
         found["name"].decode(): found["value"].decode("utf-8", "replace").strip()
         for found in re.finditer(_FACT % word, log, re.MULTILINE)
     }
-    return Delivery(files, facts)
+    return TransferredFiles(files, facts)

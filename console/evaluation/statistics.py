@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from console.evaluation.figures import Reading, ResultError
+from console.evaluation.figures import ResultError, ToolFigures
 from console.evaluation.records import Figure, TimePoint
 
 PERCENTILES = (50, 90, 99)
@@ -68,7 +68,7 @@ def summary(name: str, seconds: Sequence[float], percentiles: Sequence[int] = PE
     return {key: Figure(value * 1000.0, "ms") for key, value in found.items()}
 
 
-def read_requests(requests: Sequence[Timed], *, intended: bool = False, lateness: Sequence[float] = ()) -> Reading:
+def read_requests(requests: Sequence[Timed], *, intended: bool = False, lateness: Sequence[float] = ()) -> ToolFigures:
     """The figures of a run. Raises ResultError when no request succeeded, or none brought a token.
 
     With `intended`, TTFT and end-to-end latency count from when a request was due, not from when it could be sent: requests
@@ -86,7 +86,7 @@ def read_requests(requests: Sequence[Timed], *, intended: bool = False, lateness
     duration = max(request.ended_at for request in requests) - began
     if duration <= 0:
         raise ResultError("the run took no time that could be measured")
-    return Reading(
+    return ToolFigures(
         numbers={**_latencies(good, intended), **summary("client_lag", lateness), **_rates(good, duration)},
         failed_requests=failed,
         total_requests=len(requests),

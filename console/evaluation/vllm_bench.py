@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from console.evaluation.figures import Reading, ResultError, figure
+from console.evaluation.figures import ResultError, ToolFigures, figure
 from console.evaluation.records import Figure, TimePoint
 from console.evaluation.statistics import per_second
 
@@ -63,7 +63,7 @@ _LABELS = {
 }
 
 
-def read_json(text: str) -> Reading:
+def read_json(text: str) -> ToolFigures:
     """The file of `--save-result`. Raises ResultError when it is half-written, of a failed run, or without any token."""
     try:
         data = json.loads(text)
@@ -74,7 +74,7 @@ def read_json(text: str) -> Reading:
     return _reading(data)
 
 
-def read_block(lines: list[str]) -> Reading:
+def read_block(lines: list[str]) -> ToolFigures:
     """The last whole result block of the tool's output. Raises ResultError when there is none."""
     begin = next((index for index in range(len(lines) - 1, -1, -1) if _BLOCK.match(lines[index])), None)
     if begin is None:
@@ -97,7 +97,7 @@ def read_block(lines: list[str]) -> Reading:
     return _reading(data)
 
 
-def _reading(data: Mapping[str, JsonValue]) -> Reading:
+def _reading(data: Mapping[str, JsonValue]) -> ToolFigures:
     completed, failed = _number(data.get("completed")), _number(data.get("failed"))
     if completed is None:
         raise ResultError("the result does not say how many requests completed", hint="half-written?")
@@ -123,7 +123,7 @@ def _reading(data: Mapping[str, JsonValue]) -> Reading:
         raise ResultError("the result has no throughput or no duration", hint="half-written?")
     total = None if failed is None else int(completed + failed)
     facts = {key: str(data[key]) for key in _FACTS if data.get(key) is not None}
-    return Reading(numbers, None if failed is None else int(failed), total, _timeline(data), (), facts)
+    return ToolFigures(numbers, None if failed is None else int(failed), total, _timeline(data), (), facts)
 
 
 def _number(value: JsonValue) -> float | None:

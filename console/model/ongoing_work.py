@@ -14,7 +14,7 @@ MANY = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StopRequest:
     """Somebody asked an engine to end."""
 
     by: str = ""
@@ -32,7 +32,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class OngoingPlan:
     """A plan that runs on the deployment."""
 
     holder: str
@@ -51,10 +51,10 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class CutOff:
+class InterruptedPlan:
     """A plan that was to take engines down, and whose console is gone before it had."""
 
-    work: Work
+    work: OngoingPlan
     left: tuple[str, ...]
     """The engines that live on, in the order of the layout."""
 
@@ -70,7 +70,7 @@ class CutOff:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class ObservedOperation:
     """One act as nodes tell of it: runs that were started, or asked to end, by one person at about one time."""
 
     at: float

@@ -68,7 +68,7 @@ class Restart(Written):
         return self.backoff * 2.0**before
 
 
-class Standing(StrEnum):
+class RestartState(StrEnum):
     """Where a group stands with its policy."""
 
     WATCHING = "watching"
@@ -88,7 +88,7 @@ class GroupRestart:
     """Where one group stands, drawn by every face."""
 
     group: str
-    standing: Standing
+    standing: RestartState
     used: int
     """Restarts by the policy within its time."""
     budget: int
@@ -101,7 +101,7 @@ class GroupRestart:
     def words(self, now: float) -> str:
         """One line: `restarts in 28 s (1 of 3 restarts in 1 h used): decode-5 on d0 failed`."""
         used = f"{self.used} of {self.budget} restarts in {span(self.within_s)} used"
-        if self.standing is Standing.GAVE_UP:
+        if self.standing is RestartState.GAVE_UP:
             times = f"{self.used} restart" + ("s" if self.used != 1 else "")
             return f"gave up after {times} in {span(self.within_s)}: {self.reason}"
         word = _WORDS[self.standing]
@@ -117,13 +117,13 @@ class GroupRestart:
 
 
 _BRIEF = {
-    Standing.HELD: "failed, not restarted",
-    Standing.WAITING: "failed",
-    Standing.GAVE_UP: "given up",
+    RestartState.HELD: "failed, not restarted",
+    RestartState.WAITING: "failed",
+    RestartState.GAVE_UP: "given up",
 }
 _WORDS = {
-    Standing.WATCHING: "on failure, while a console with write access is open",
-    Standing.HELD: "no restart now",
-    Standing.WAITING: "is restarted by any console that is open with write access",
-    Standing.RESTARTING: "is being restarted",
+    RestartState.WATCHING: "on failure, while a console with write access is open",
+    RestartState.HELD: "no restart now",
+    RestartState.WAITING: "is restarted by any console that is open with write access",
+    RestartState.RESTARTING: "is being restarted",
 }

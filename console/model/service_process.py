@@ -8,7 +8,7 @@ from console.model.cluster import Written
 from console.model.layout_texts import env_names, env_text
 
 
-class HealthCheck(Written):
+class ServiceHealthCheck(Written):
     """How a service is asked whether it works."""
 
     path: str = ""
@@ -33,7 +33,7 @@ class ServiceProcess(Written):
     """`GROUP/INDEX` of the layout, or a node name; empty means the first node of the first group."""
     port: int | None = Field(default=None, ge=1, le=65535)
     """Where it listens; without one only its process is watched."""
-    health: HealthCheck = HealthCheck()
+    health: ServiceHealthCheck = ServiceHealthCheck()
     env: dict[str, str] = Field(default_factory=dict)
     """Its variables, with facts as in the command; those of the layout are for engines alone."""
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from console.model.alert import Alert
-from console.model.ongoing_work import Asked, CutOff, Sighting, Work
+from console.model.ongoing_work import InterruptedPlan, ObservedOperation, OngoingPlan, StopRequest
 from console.model.restart import GroupRestart
 from console.model.role import RankRole
 from console.model.service import Service
-from console.model.start_timing import Pace, Skew, Usual
+from console.model.start_timing import StartProgress, StartSkew, UsualDuration
 from console.model.state import EngineState as EngineState
 from console.model.state import EventLevel as EventLevel
 from console.model.state import Grade as Grade
 from console.model.state import LinkState as LinkState
-from console.model.unmanaged_process import Unmanaged
+from console.model.unmanaged_process import UnmanagedProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class NodeSnapshot:
     role: RankRole | None = None
     ranks: tuple[str, ...] = ()
     """Ids of the ranks the assignment gives it."""
-    unmanaged: tuple[Unmanaged, ...] = ()
+    unmanaged: tuple[UnmanagedProcess, ...] = ()
     """vLLM processes that are not ours, and holders of HBM that nothing of ours explains."""
 
     def age_s(self, now: float) -> float | None:
@@ -131,7 +131,7 @@ NOT_ASKED = "could not be asked"
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class HealthCheck:
     """One rung of the health ladder, with what was seen and when."""
 
     name: str
@@ -237,7 +237,7 @@ class EngineSnapshot:
     """For example `shard 12/64`."""
     start_left_s: float | None = None
     """Until its group should be ready, by earlier starts; None when it does not start, or when nobody knows."""
-    health: tuple[Rung, ...] = ()
+    health: tuple[HealthCheck, ...] = ()
     run: str | None = None
     pid: int | None = None
     started_at: float | None = None
@@ -251,7 +251,7 @@ class EngineSnapshot:
     """The log line or fact that explains a bad state."""
     after: str = ""
     """The rank of its group that broke first, where its own end or trouble is laid to that."""
-    asked: Asked | None = None
+    asked: StopRequest | None = None
     """Who asked this run to end; None when nobody did."""
     log_bytes: int | None = None
     """Size of the log on the node."""
@@ -349,9 +349,9 @@ class ClusterSnapshot:
     read_only: bool = False
     holder: str = ""
     """Who is at work on the deployment, for example `ann@jump: start runs`; empty when nobody is."""
-    work: Work | None = None
+    work: OngoingPlan | None = None
     """The same, with what it takes down."""
-    cut_off: CutOff | None = None
+    cut_off: InterruptedPlan | None = None
     """A stop, or what else takes engines down, that came to no end because its console is gone."""
     service: Service | None = None
     """Whether requests are answered; None while nothing of the deployment is launched, or when it has no door."""
@@ -366,11 +366,11 @@ class ClusterSnapshot:
     """Known failures that current runs show, in the order in which they happened."""
     alerts: tuple[Alert, ...] = ()
     """What holds and must be known of though nobody looks, errors first."""
-    paces: Mapping[str, Pace] = field(default_factory=dict)
+    paces: Mapping[str, StartProgress] = field(default_factory=dict)
     """How far the starts are that run now, by group."""
-    usual: Mapping[str, Usual] = field(default_factory=dict)
+    usual: Mapping[str, UsualDuration] = field(default_factory=dict)
     """How long the start of a group took before; groups that nobody has watched are not in it."""
-    skews: Mapping[str, Skew] = field(default_factory=dict)
+    skews: Mapping[str, StartSkew] = field(default_factory=dict)
     """How far apart the living ranks of a group were started; groups of one rank are not in it."""
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     """Where the groups stand that have a restart policy; groups without one are not in it."""
@@ -378,7 +378,7 @@ class ClusterSnapshot:
     """Live runs that are no engines, of any deployment."""
     faults: tuple[str, ...] = ()
     """Parts of this console that died and are started again; what they look after may be old."""
-    sightings: tuple[Sighting, ...] = ()
+    sightings: tuple[ObservedOperation, ...] = ()
     """What was done to runs that are still on their nodes, oldest first, by whomever."""
 
     @property

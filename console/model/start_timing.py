@@ -30,7 +30,7 @@ def starts(count: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class UsualDuration:
     """How long the start of a group took before."""
 
     seconds: float
@@ -44,7 +44,7 @@ class Usual:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class StartProgress:
     """The start of one group, now."""
 
     group: str
@@ -73,7 +73,7 @@ HCCL_CONNECT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Skew:
+class StartSkew:
     """How far apart the ranks of a group were started, clocks of the nodes compared."""
 
     group: str
@@ -100,11 +100,11 @@ class Skew:
         return f"{late}{self.seconds:.1f} s between the first rank and {self.last}; {limits}"
 
 
-def skew_of(group: str, started_at: Mapping[str, float], env: Mapping[str, str]) -> Skew | None:
+def skew_of(group: str, started_at: Mapping[str, float], env: Mapping[str, str]) -> StartSkew | None:
     """The skew of ranks that began at these times, all on one clock; None for a single rank. `env`: the group's variables."""
     if len(started_at) < 2:
         return None
     written = env.get("HCCL_CONNECT_TIMEOUT", "")
     hccl = float(written) if written.isascii() and written.isdecimal() else HCCL_CONNECT_S
     last = max(started_at, key=lambda engine: started_at[engine])
-    return Skew(group, started_at[last] - min(started_at.values()), last, hccl)
+    return StartSkew(group, started_at[last] - min(started_at.values()), last, hccl)

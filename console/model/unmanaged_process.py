@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Why(StrEnum):
+class UnmanagedReason(StrEnum):
     """Why a process is reported though no run of ours has it."""
 
     VLLM = "vllm"
@@ -20,7 +20,7 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Unmanaged:
+class UnmanagedProcess:
     """One such process. `owner` and `command` are words of the node: untrusted."""
 
     pid: int
@@ -29,7 +29,7 @@ class Unmanaged:
     """Clock ticks after boot: with pid and boot id its identity. 0 when no such process lives."""
     owner: str = ""
     command: str = ""
-    why: Why = Why.VLLM
+    why: UnmanagedReason = UnmanagedReason.VLLM
     base: str = ""
     """Base directory of the console that keeps it; empty when there is none, or it cannot be told."""
     container: str = ""
@@ -50,13 +50,13 @@ class Unmanaged:
     @property
     def reason(self) -> str:
         """Why it is reported, in words."""
-        if self.why is Why.OTHER_BASE:
+        if self.why is UnmanagedReason.OTHER_BASE:
             return f"kept by a console with base {self.base}" if self.base else "kept by a console with another base"
         return _REASONS[self.why]
 
 
 _REASONS = {
-    Why.VLLM: "vLLM that no console started",
-    Why.HBM: "holds HBM, is no vLLM by its name",
-    Why.GONE: "holds HBM by npu-smi, but no such process lives",
+    UnmanagedReason.VLLM: "vLLM that no console started",
+    UnmanagedReason.HBM: "holds HBM, is no vLLM by its name",
+    UnmanagedReason.GONE: "holds HBM by npu-smi, but no such process lives",
 }

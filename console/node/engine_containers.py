@@ -13,7 +13,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from console.node.bundle_stdin import FROM_FILE, SUPERVISOR, parcel
-from console.node.request_error import Refusal
+from console.node.request_error import RequestError
 from console.node.run_dirs import NAME, read_json, write_file
 from console.node.runtimes import inspect, last_words, run_tool
 from console.node.supervisor import ANSWER
@@ -29,7 +29,7 @@ ASK_EVERY_S = 1.0
 _STATE = '{{.State.Running}} {{.State.ExitCode}} {{index .Config.Labels "%s"}}' % LABEL
 
 
-class Box(NamedTuple):
+class ContainerState(NamedTuple):
     """A container as its tool tells it."""
 
     running: bool
@@ -43,7 +43,7 @@ def wanted(value: object) -> Optional[Dict[str, Any]]:
     if value is None:
         return None
     if not isinstance(value, dict) or not NAME.match(str(value.get("name"))) or not value.get("image"):
-        raise Refusal("bad-request", "a container is told by name, flags and image")
+        raise RequestError("bad-request", "a container is told by name, flags and image")
     return {
         "name": str(value["name"]),
         "flags": [str(each) for each in value["flags"]],
@@ -64,8 +64,8 @@ def make(words: List[str], python: str, box: Dict[str, Any], sources: Dict[str, 
         if done.returncode != 0:
             raise _not_made(box, done)
         _wait_answer(words, name, run_dir)
-    except Refusal:
-        with contextlib.suppress(Refusal):
+    except RequestError:
+        with contextlib.suppress(RequestError):
             _remove(words, name, run_dir)
         raise
     finally:
@@ -87,13 +87,13 @@ def remove(words: List[str], name: str, engine_dir: str) -> str:
         time.sleep(POLL_S)
 
 
-def look(words: List[str], name: str) -> Optional[Box]:
+def look(words: List[str], name: str) -> Optional[ContainerState]:
     """The container of that name; None when there is none. Raises Refusal when the tool cannot be asked."""
     parts = (inspect(words, _STATE, name) or "").split(" ", 2)
     if len(parts) < 2:
         return None
     label = parts[2] if len(parts) == 3 else ""
-    return Box(parts[0] == "true", parts[1], label if label.startswith("/") else "")
+    return ContainerState(parts[0] == "true", parts[1], label if label.startswith("/") else "")
 
 
 def _make_room(words: List[str], name: str, run_dir: str) -> None:
@@ -103,12 +103,12 @@ def _make_room(words: List[str], name: str, run_dir: str) -> None:
         return
     if not _within(found.run_dir, os.path.dirname(os.path.dirname(run_dir))):
         hint = "look at it, then remove or rename it by hand"
-        raise Refusal("refused", "a container named %s is there already and is not ours" % name, hint)
+        raise RequestError("refused", "a container named %s is there already and is not ours" % name, hint)
     if found.running:
-        raise Refusal("busy", "container %s of run %s still runs" % (name, os.path.basename(found.run_dir)))
+        raise RequestError("busy", "container %s of run %s still runs" % (name, os.path.basename(found.run_dir)))
     left = _remove(words, name, found.run_dir)
     if left:
-        raise Refusal("os", left)
+        raise RequestError("os", left)
 
 
 def _within(run_dir: str, engine_dir: str) -> bool:
@@ -137,7 +137,7 @@ def _wait_answer(words: List[str], name: str, run_dir: str) -> None:
             break
         now = time.monotonic()
         if now > until:
-            raise Refusal("timeout", "the launch gave no answer in %d s" % ACK_S)
+            raise RequestError("timeout", "the launch gave no answer in %d s" % ACK_S)
         if now > asked + ASK_EVERY_S:
             asked = now
             found = look(words, name)
@@ -145,15 +145,15 @@ def _wait_answer(words: List[str], name: str, run_dir: str) -> None:
                 said = last_words(run_tool([*words, "logs", name], TOOL_S).stderr)
                 code = found.code if found else "?"
                 hint = "does %s exist in the image, and is the base directory mounted?" % "python"
-                raise Refusal("os", "container %s ended (exit %s): %s" % (name, code, said), hint)
+                raise RequestError("os", "container %s ended (exit %s): %s" % (name, code, said), hint)
         time.sleep(POLL_S)
     if not reply.get("ok"):
-        raise Refusal(str(reply.get("kind")), str(reply.get("message")), str(reply.get("hint", "")))
+        raise RequestError(str(reply.get("kind")), str(reply.get("message")), str(reply.get("hint", "")))
 
 
-def _not_made(box: Dict[str, Any], done: "subprocess.CompletedProcess[bytes]") -> Refusal:
+def _not_made(box: Dict[str, Any], done: "subprocess.CompletedProcess[bytes]") -> RequestError:
     said = last_words(done.stderr)
     hint = ""
     if b"pull" in done.stderr or b"No such image" in done.stderr or b"not known" in done.stderr:
         hint = "the image is not on the node: pull %s there first" % box["image"]
-    return Refusal("os", "container %s was not made: %s" % (box["name"], said), hint)
+    return RequestError("os", "container %s was not made: %s" % (box["name"], said), hint)

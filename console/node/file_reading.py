@@ -6,7 +6,7 @@ import os
 import stat
 from typing import Optional, Tuple
 
-from console.node.request_error import Refusal, of_os
+from console.node.request_error import RequestError, of_os
 from console.node.run_dirs import Base, Key
 from console.node.runs import LOG
 
@@ -16,24 +16,24 @@ MAX_READ = 4 * 1024 * 1024
 def read_part(base: Base, key: Optional[Key], path: Optional[str], offset: int, length: int) -> Tuple[bytes, int]:
     """Bytes from `offset`, at most `length` and MAX_READ, and the file's size. Raises Refusal."""
     if key is None and path is None:
-        raise Refusal("bad-request", "a run or a path is needed")
+        raise RequestError("bad-request", "a run or a path is needed")
     below = os.path.relpath(base.file(key, LOG), base.path) if key is not None else str(path)
     parts = [part for part in below.split("/") if part not in ("", ".")]
     if not parts or ".." in parts or os.path.isabs(below):
-        raise Refusal("bad-request", "%r is not a path below the base directory" % below)
+        raise RequestError("bad-request", "%r is not a path below the base directory" % below)
     if not base.exists():
-        raise Refusal("not-found", "%s does not exist" % base.path)
+        raise RequestError("not-found", "%s does not exist" % base.path)
     try:
         descriptor = _open(base.path, parts)
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise Refusal("refused", "%r is no plain file" % below)
+                raise RequestError("refused", "%r is no plain file" % below)
             return os.pread(descriptor, max(0, min(length, MAX_READ)), max(0, offset)), found.st_size
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        raise Refusal("not-found", "%s/%s does not exist" % (base.path, below)) from None
+        raise RequestError("not-found", "%s/%s does not exist" % (base.path, below)) from None
     except OSError as error:
         raise of_os(error, "reading %s" % below) from error
 

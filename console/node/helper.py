@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, Dict
 from console.node import time_zones
 from console.node.frames import MARKER, FrameError, Header, pack, read_frame
 from console.node.processes import boot_id
-from console.node.request_error import Refusal
-from console.node.request_handlers import Requests
+from console.node.request_error import RequestError
+from console.node.request_handlers import RequestHandlers
 from console.node.threads import start
 
 MAX_AT_ONCE = 64
@@ -39,7 +39,7 @@ class Helper:
         self._out = outgoing
         self._writing = threading.Lock()
         self._at_once = threading.Semaphore(MAX_AT_ONCE)
-        self._requests = Requests(self.push, sources)
+        self._requests = RequestHandlers(self.push, sources)
 
     def serve(self) -> None:
         """Until stdin closes or says nonsense. Never returns: threads are not waited for, commands are killed."""
@@ -82,7 +82,7 @@ class Helper:
                 self.push(dict(reply, push="refused"), data)
             return
         if not self._at_once.acquire(blocking=False):
-            full = Refusal("busy", "the helper has %d requests in work" % MAX_AT_ONCE)
+            full = RequestError("busy", "the helper has %d requests in work" % MAX_AT_ONCE)
             self.push(dict(full.reply(), id=header.get("id")), b"")
             return
         start("request", self._answer, header, payload)
@@ -95,7 +95,7 @@ class Helper:
         try:
             frame = pack(dict(reply, id=header.get("id")), data)
         except FrameError as error:
-            told = Refusal("os", "the answer cannot be sent: %s" % error)
+            told = RequestError("os", "the answer cannot be sent: %s" % error)
             frame = pack(dict(told.reply(), id=header.get("id")))
         self._write(frame)
 

@@ -14,7 +14,7 @@ import time
 from typing import Any, Dict, Iterator, Optional, Sequence
 
 from console.node.processes import alive, read_stat
-from console.node.request_error import Refusal, of_os
+from console.node.request_error import RequestError, of_os
 from console.node.run_dirs import Base, read_json, write_json
 
 TTL_S = 90.0
@@ -54,7 +54,7 @@ def take(
                 found.get("verb"),
                 found["age_s"],
             )
-            raise Refusal("busy", text, "ask them, or take over")
+            raise RequestError("busy", text, "ask them, or take over")
         ours = found is not None and found["token"] == token
         since = found["since"] if found is not None and ours else now
         pid = os.getpid()
@@ -105,7 +105,7 @@ def locked(base: Base, deployment: str) -> Iterator[None]:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise of_os(error, "lease") from error
                 if time.monotonic() > deadline:
-                    raise Refusal("busy", "somebody is taking the lease of %s right now" % deployment) from error
+                    raise RequestError("busy", "somebody is taking the lease of %s right now" % deployment) from error
                 time.sleep(0.05)
         yield
     finally:

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Callable, Dict, List, Optional
 
-from console.node.request_error import Refusal, of_os
+from console.node.request_error import RequestError, of_os
 from console.node.run_dirs import Base, Key
 from console.node.runs import LOG
 from console.node.threads import start
@@ -33,7 +33,7 @@ LAST_BYTES = 256
 Push = Callable[[Dict[str, object], bytes], None]
 
 
-class Tail:
+class LogTail:
     """One followed log."""
 
     def __init__(self, key: Key, locate: Callable[[], str], offset: int, fingerprint: bytes) -> None:
@@ -115,12 +115,12 @@ class Tail:
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
 
-class Tails:
+class LogTails:
     """All followed logs of one helper, in one thread."""
 
     def __init__(self, push: Push) -> None:
         self._push = push
-        self._tails: Dict[Key, Tail] = {}
+        self._tails: Dict[Key, LogTail] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
 
@@ -130,7 +130,7 @@ class Tails:
 
     def follow(self, base: Callable[[], Base], key: Key, offset: int, fingerprint: bytes) -> None:
         """Push a log from `offset` on; `fingerprint` is the head of what the reader has already."""
-        tail = Tail(key, lambda: base().file(key, LOG), max(0, offset), fingerprint)
+        tail = LogTail(key, lambda: base().file(key, LOG), max(0, offset), fingerprint)
         with self._lock:
             before = self._tails.get(key)
             self._tails[key] = tail
@@ -157,7 +157,7 @@ class Tails:
         moved_at = 0.0
         while True:
             with self._lock:
-                tails: List[Tail] = list(self._tails.values())
+                tails: List[LogTail] = list(self._tails.values())
             moved = False
             for tail in tails:
                 moved = self._turn(tail) or moved
@@ -169,12 +169,12 @@ class Tails:
                 self._wake.wait(quiet if tails else 1.0)
                 self._wake.clear()
 
-    def _turn(self, tail: Tail) -> bool:
+    def _turn(self, tail: LogTail) -> bool:
         try:
             with self._lock:
                 piece = tail.read() if self._tails.get(tail.key) is tail else None
-        except (OSError, Refusal) as error:
-            refusal = error if isinstance(error, Refusal) else of_os(error, "log of %s" % tail.key.engine)
+        except (OSError, RequestError) as error:
+            refusal = error if isinstance(error, RequestError) else of_os(error, "log of %s" % tail.key.engine)
             text = str(refusal)
             if text != tail.error:
                 tail.error = text

@@ -10,7 +10,7 @@ import os
 from typing import Any, Dict
 
 from console.node.lease import locked
-from console.node.request_error import Refusal
+from console.node.request_error import RequestError
 from console.node.run_dirs import NAME, Base, read_json, write_json
 
 NOTES = "notes.json"
@@ -29,12 +29,12 @@ def look(base: Base, deployment: str) -> Dict[str, Any]:
 def keep(base: Base, deployment: str, name: str, value: Dict[str, Any]) -> None:
     """Replace one note; an empty one takes it away. Raises Refusal."""
     if not NAME.match(name) or not isinstance(value, dict) or len(json.dumps(value)) > MAX_BYTES:
-        raise Refusal("bad-request", "a note has a plain name and a short object")
+        raise RequestError("bad-request", "a note has a plain name and a short object")
     with locked(base, deployment):
         notes = look(base, deployment)
         notes.pop(name, None)
         if value:
             notes[name] = value
         if len(notes) > MAX_NOTES or len(json.dumps(notes)) > MAX_ALL:
-            raise Refusal("refused", "there are %d notes on %s already" % (len(notes) - 1, deployment))
+            raise RequestError("refused", "there are %d notes on %s already" % (len(notes) - 1, deployment))
         write_json(os.path.join(base.path, deployment, NOTES), notes)

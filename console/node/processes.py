@@ -118,7 +118,7 @@ def scan() -> Scan:
     return found
 
 
-class Family:
+class ProcessFamily:
     """Who is whose child, at one moment."""
 
     def __init__(self) -> None:

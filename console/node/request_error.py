@@ -8,7 +8,7 @@ from typing import Dict
 KINDS = ("busy", "changed", "not-found", "refused", "os", "bad-request", "timeout")
 
 
-class Refusal(Exception):
+class RequestError(Exception):
     """`kind` is one of KINDS; `str(refusal)` one plain sentence."""
 
     def __init__(self, kind: str, message: str, hint: str = "") -> None:
@@ -32,8 +32,8 @@ _HINTS = {
 }
 
 
-def of_os(error: OSError, doing: str) -> Refusal:
+def of_os(error: OSError, doing: str) -> RequestError:
     """An operating system's error as a refusal."""
     where = " (%s)" % error.filename if error.filename else ""
     text = error.strerror or str(error)
-    return Refusal("os", "%s: %s%s" % (doing, text, where), _HINTS.get(error.errno or 0, ""))
+    return RequestError("os", "%s: %s%s" % (doing, text, where), _HINTS.get(error.errno or 0, ""))

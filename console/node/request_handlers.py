@@ -11,19 +11,19 @@ from typing import Callable, Dict, Optional
 
 from console.node.file_reading import read_part
 from console.node.frames import Header
-from console.node.log_tails import Tails
-from console.node.request_error import Refusal, of_os
+from console.node.log_tails import LogTails
+from console.node.request_error import RequestError, of_os
 from console.node.run_dirs import Base, key_of
-from console.node.run_operations import Acts, Push, Reply
+from console.node.run_operations import Push, Reply, RunOperations
 from console.node.runs_watch import RunsWatch
 from console.node.runtimes import Runtime
 from console.node.sampling import MAX_BYTES, Commands, Sampler
 
-FAULTS = (Refusal, OSError, LookupError, TypeError, ValueError, OverflowError)
+FAULTS = (RequestError, OSError, LookupError, TypeError, ValueError, OverflowError)
 """What a request may end in: refused, not possible, or nonsense. Anything else is a bug, and ends the helper."""
 
 
-class Requests:
+class RequestHandlers:
     """The requests of one console."""
 
     def __init__(self, push: Push, sources: Dict[str, str]) -> None:
@@ -31,7 +31,7 @@ class Requests:
         self._sources = sources
         self._commands = Commands()
         self._sampler = Sampler(self._commands, push)
-        self._tails = Tails(push)
+        self._tails = LogTails(push)
         self._runtime: Optional[Runtime] = None
         self._watching: Optional[RunsWatch] = None
         self._notices: Dict[str, Callable[[Header, bytes], None]] = {
@@ -71,9 +71,9 @@ class Requests:
         try:
             work = self._ops.get(op)
             if work is None and self._runtime is None:
-                raise Refusal("bad-request", "watch comes first")
+                raise RequestError("bad-request", "watch comes first")
             if work is None:
-                raise Refusal("bad-request", "unknown request %r" % op)
+                raise RequestError("bad-request", "unknown request %r" % op)
             body, data = work(header, payload)
             return dict(body, ok=True), data
         except FAULTS as error:
@@ -81,7 +81,7 @@ class Requests:
 
     def _where(self) -> Runtime:
         if self._runtime is None:
-            raise Refusal("bad-request", "watch comes first")
+            raise RequestError("bad-request", "watch comes first")
         return self._runtime
 
     def _ground(self) -> Base:
@@ -89,7 +89,7 @@ class Requests:
 
     def _watch(self, header: Header, _payload: bytes) -> Reply:
         if self._runtime is not None:
-            raise Refusal("bad-request", "this helper watches already")
+            raise RequestError("bad-request", "this helper watches already")
         asked = header["runtime"]
         words = [str(word) for word in asked["words"]]
         each = asked.get("per") == "engine"
@@ -100,14 +100,14 @@ class Requests:
         self._runtime = runtime
         self._watching = watching = RunsWatch(runtime.base, wanted, every, self._push)
         watching.start()
-        self._ops.update(Acts(runtime, watching, self._push, self._sources).ops)
+        self._ops.update(RunOperations(runtime, watching, self._push, self._sources).ops)
         self._sampler.start(header["probes"])
         self._tails.start()
         return {}, b""
 
     def _probe(self, header: Header, _payload: bytes) -> Reply:
         if not self._sampler.now(str(header["name"])):
-            raise Refusal("not-found", "there is no probe %r" % header["name"])
+            raise RequestError("not-found", "there is no probe %r" % header["name"])
         return {}, b""
 
     def _follow(self, header: Header, payload: bytes) -> None:
@@ -140,9 +140,9 @@ class Requests:
         return self._commands.run(argv, float(header["timeout_s"]), limit, payload)
 
 
-def _refusal(op: str, error: Exception) -> Refusal:
-    if isinstance(error, Refusal):
+def _refusal(op: str, error: Exception) -> RequestError:
+    if isinstance(error, RequestError):
         return error
     if isinstance(error, OSError):
         return of_os(error, op)
-    return Refusal("bad-request", "%s: %s: %s" % (op, type(error).__name__, error))
+    return RequestError("bad-request", "%s: %s: %s" % (op, type(error).__name__, error))

@@ -13,7 +13,7 @@ import stat
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from console.node.frames import plain_json
-from console.node.request_error import Refusal, of_os
+from console.node.request_error import RequestError, of_os
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}\Z")
 MAX_JSON = 4 * 1024 * 1024
@@ -30,10 +30,10 @@ class Key(NamedTuple):
 def key_of(value: object) -> Key:
     """A key from a request. Raises Refusal for names that are no plain names."""
     if not isinstance(value, (list, tuple)) or len(value) != 3 or not all(isinstance(each, str) for each in value):
-        raise Refusal("bad-request", "a run is named by deployment, engine and run")
+        raise RequestError("bad-request", "a run is named by deployment, engine and run")
     for each in value:
         if not NAME.match(each):
-            raise Refusal("bad-request", "%r cannot be a directory name" % each, "use letters, digits, . _ @ + -")
+            raise RequestError("bad-request", "%r cannot be a directory name" % each, "use letters, digits, . _ @ + -")
     return Key(*value)
 
 
@@ -42,7 +42,7 @@ class Base:
 
     def __init__(self, path: str) -> None:
         if not os.path.isabs(path):
-            raise Refusal("bad-request", "base %r is not an absolute path" % path)
+            raise RequestError("bad-request", "base %r is not an absolute path" % path)
         self.path = os.path.normpath(path)
 
     def engine(self, key: Key) -> str:
@@ -66,14 +66,14 @@ class Base:
         except OSError as error:
             raise of_os(error, "base directory") from error
         if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
-            raise Refusal("refused", "%s is a symbolic link or no directory" % self.path, "set `base` of the node")
+            raise RequestError("refused", "%s is a symbolic link or no directory" % self.path, "set `base` of the node")
         if found.st_uid != os.geteuid():
             hint = "connect as that user, or set `base` of the node to a directory of your own"
-            raise Refusal(
+            raise RequestError(
                 "refused", "%s belongs to uid %d, not to us (%d)" % (self.path, found.st_uid, os.geteuid()), hint
             )
         if found.st_mode & 0o022:
-            raise Refusal("refused", "%s can be written by others" % self.path, "chmod 700 %s" % self.path)
+            raise RequestError("refused", "%s can be written by others" % self.path, "chmod 700 %s" % self.path)
         return True
 
     def make(self) -> None:
@@ -142,13 +142,15 @@ def plain_dir(path: str) -> None:
     try:
         found = os.lstat(path)
     except FileNotFoundError:
-        raise Refusal("not-found", "%s does not exist" % path) from None
+        raise RequestError("not-found", "%s does not exist" % path) from None
     except OSError as error:
         raise of_os(error, "run directory") from error
     if not stat.S_ISDIR(found.st_mode):
-        raise Refusal("refused", "%s is a symbolic link or no directory" % path, "look at it and remove it by hand")
+        raise RequestError(
+            "refused", "%s is a symbolic link or no directory" % path, "look at it and remove it by hand"
+        )
     if found.st_uid != os.geteuid():
-        raise Refusal("refused", "%s belongs to uid %d, not to us" % (path, found.st_uid))
+        raise RequestError("refused", "%s belongs to uid %d, not to us" % (path, found.st_uid))
 
 
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:

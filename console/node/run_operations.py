@@ -12,10 +12,10 @@ from typing import Any, Callable, Dict, List, Tuple
 from console.node import engine_containers, lease, note_store
 from console.node.frames import Header
 from console.node.mounts import file_system
-from console.node.request_error import Refusal
+from console.node.request_error import RequestError
 from console.node.run_dirs import NAME, Base, Key, key_of, read_json
 from console.node.run_report import as_state
-from console.node.run_verdicts import Judged
+from console.node.run_verdicts import JudgedRun
 from console.node.runs import SPEC, discard, prepare, prune
 from console.node.runs_watch import RunsWatch
 from console.node.runtimes import Runtime
@@ -27,7 +27,7 @@ Reply = Tuple[Dict[str, Any], bytes]
 Push = Callable[[Dict[str, Any], bytes], None]
 
 
-class Acts:
+class RunOperations:
     """The acts of one console on this node's runs."""
 
     def __init__(self, runtime: Runtime, watching: RunsWatch, push: Push, sources: Dict[str, str]) -> None:
@@ -45,13 +45,13 @@ class Acts:
             "end": self._end,
         }
 
-    def _judged(self) -> List[Judged]:
+    def _judged(self) -> List[JudgedRun]:
         return self._watching.judged(thorough=True)
 
     def _prepare(self, header: Header, payload: bytes) -> Reply:
         spec = header["spec"]
         if not isinstance(spec, dict):
-            raise Refusal("bad-request", "the spec is no object")
+            raise RequestError("bad-request", "the spec is no object")
         expected = header.get("expect_run")
         box = engine_containers.wanted(header.get("container"))
         key = key_of(header["key"])
@@ -64,14 +64,16 @@ class Acts:
         path = base.check(key)
         record = read_json(os.path.join(path, SPEC))
         if record is None:
-            raise Refusal("not-found", "%s has no readable %s" % (path, SPEC))
+            raise RequestError("not-found", "%s has no readable %s" % (path, SPEC))
         self._refuse_leftovers(base, key)
         try:
             self._launch(key, record)
         finally:
             self._watching.look_again()
         state = as_state(self._watching.settled(key))
-        with contextlib.suppress(OSError, Refusal):  # the engine runs: old runs that cannot go are no failure of it
+        with contextlib.suppress(
+            OSError, RequestError
+        ):  # the engine runs: old runs that cannot go are no failure of it
             prune(base, key, [])
         return {"state": state}, b""
 
@@ -90,7 +92,9 @@ class Acts:
             return
         record = read_json(base.file(Key(key.deployment, key.engine, living[-1]), SPEC)) or {}
         who = record.get("owner") or "somebody"
-        raise Refusal("busy", "the engine is held by run %s, launched by %s" % (living[-1], who), "stop that run first")
+        raise RequestError(
+            "busy", "the engine is held by run %s, launched by %s" % (living[-1], who), "stop that run first"
+        )
 
     def _discard(self, header: Header, _payload: bytes) -> Reply:
         discard(self._runtime.base(), key_of(header["key"]))
@@ -119,7 +123,7 @@ class Acts:
             return
         try:
             left = engine_containers.remove(self._runtime.words, box["name"], base.engine(key))
-        except Refusal as refusal:
+        except RequestError as refusal:
             left = str(refusal)
         if left:
             result.update(outcome="stuck", reason=left)
@@ -129,7 +133,7 @@ class Acts:
         self._watching.look_again()
 
     def _end(self, header: Header, _payload: bytes) -> Reply:
-        listed, ours = self._watching.strangers()
+        listed, ours = self._watching.unmanaged()
         try:
             return {"result": end(listed, header, ours)}, b""
         finally:
@@ -138,7 +142,7 @@ class Acts:
     def _lease(self, header: Header, _payload: bytes) -> Reply:
         base, deployment, act = self._runtime.base(), str(header["deployment"]), str(header["act"])
         if not NAME.match(deployment):
-            raise Refusal("bad-request", "%r cannot be a directory name" % deployment)
+            raise RequestError("bad-request", "%r cannot be a directory name" % deployment)
         if act == "look":
             return {"lease": lease.look(base, deployment), "notes": note_store.look(base, deployment)}, b""
         if act == "note":

@@ -10,7 +10,7 @@ import time
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from console.node.frames import MAX_RUNS, MAX_SAID, MAX_UNMANAGED
-from console.node.run_verdicts import Judged, abandoned, reason
+from console.node.run_verdicts import JudgedRun, abandoned, reason
 
 MAX_TIME = 32503680000.0
 """The year 3000, in seconds since the epoch."""
@@ -28,7 +28,7 @@ ROOM = MAX_SAID - 32 * 1024
 """What the runs and processes of a list may take; the rest of its header is small."""
 
 
-def as_state(judged: Judged, with_spec: bool = True) -> Dict[str, Any]:
+def as_state(judged: JudgedRun, with_spec: bool = True) -> Dict[str, Any]:
     """As the console reads it; old runs go without their spec, which makes most of the list."""
     return {
         "key": list(judged.key),

@@ -51,7 +51,7 @@ def verdict(seen: Evidence) -> str:
     return FOREIGN
 
 
-class Judged(NamedTuple):
+class JudgedRun(NamedTuple):
     """A run with all that is known of it."""
 
     key: Key
@@ -104,7 +104,7 @@ def held(path: str) -> bool:
     return False
 
 
-def judge(base: Base, key: Key, seen: Scan) -> Judged:
+def judge(base: Base, key: Key, seen: Scan) -> JudgedRun:
     """One run, by what its directory says and who lives."""
     path = base.run(key)
     record = read_json(os.path.join(path, SPEC)) or {}
@@ -119,10 +119,10 @@ def judge(base: Base, key: Key, seen: Scan) -> Judged:
     asked = os.path.join(path, STOP)
     stop = read_json(asked) or ({} if os.path.exists(asked) else None)
     size, written = log_facts(base, key)
-    return Judged(key, verdict(evidence), record, run, exited, main, keeper, living, size, written, stop)
+    return JudgedRun(key, verdict(evidence), record, run, exited, main, keeper, living, size, written, stop)
 
 
-class Scans:
+class SharedScans:
     """Walks over /proc that threads share: one that began after a question was asked answers it.
 
     A node has thousands of processes, and a launch of eight engines asks eight times within moments.
@@ -145,7 +145,7 @@ class Scans:
             return self._seen
 
 
-def settled(base: Base, key: Key, scans: Scans) -> Judged:
+def settled(base: Base, key: Key, scans: SharedScans) -> JudgedRun:
     """A fresh verdict; a supervisor that has just lost its engine is given a moment to say how."""
     end = time.monotonic() + SETTLE_S
     while True:
@@ -156,7 +156,7 @@ def settled(base: Base, key: Key, scans: Scans) -> Judged:
         time.sleep(0.02)
 
 
-def reason(judged: Judged) -> str:
+def reason(judged: JudgedRun) -> str:
     """What is known about an end that is not a plain exit."""
     if judged.exit is not None and judged.exit.get("error"):
         return str(judged.exit["error"])
@@ -175,7 +175,7 @@ def reason(judged: Judged) -> str:
     return ""
 
 
-def abandoned(judged: Judged, now: float) -> bool:
+def abandoned(judged: JudgedRun, now: float) -> bool:
     """Whether a run was written and will not be launched: the helper that was to do it has ended, or has long said nothing."""
     if judged.verdict != PREPARED:
         return False
@@ -189,19 +189,19 @@ class Observer:
     """Keeps the verdicts of all runs up to date at little cost. One thread uses it at a time."""
 
     def __init__(self) -> None:
-        self.scans = Scans()
+        self.scans = SharedScans()
         self.seen = Scan()
         self.scanned_at = 0.0
         self.scan_took = 0.0
-        self._known: Dict[Key, Tuple[Tuple[object, ...], Judged]] = {}
+        self._known: Dict[Key, Tuple[Tuple[object, ...], JudgedRun]] = {}
         """Each run's verdict, with the signature that was taken before it: what changes meanwhile shows in the next round."""
-        self._final: Dict[Key, Judged] = {}
+        self._final: Dict[Key, JudgedRun] = {}
         self._others: Set[str] = set()
         """Cookies known to belong to no run of this base."""
 
     def look(
         self, base: Base, deployments: Optional[List[str]], every_s: float, asked: Optional[float] = None
-    ) -> List[Judged]:
+    ) -> List[JudgedRun]:
         """All runs, oldest first within an engine. Processes are looked at when a run changed, else every few rounds.
 
         `asked` (monotonic) wants them looked at since then in any case.
@@ -219,7 +219,7 @@ class Observer:
         self._final = {each.key: each for each in found if each.verdict in (EXITED, LOST)}
         return found
 
-    def _judged(self, base: Base, key: Key, signature: Tuple[object, ...]) -> Judged:
+    def _judged(self, base: Base, key: Key, signature: Tuple[object, ...]) -> JudgedRun:
         """The verdict on a run; the one of the last round when nothing but its log has changed."""
         known = self._known.get(key)
         if known is not None:
@@ -231,7 +231,7 @@ class Observer:
         self._known[key] = (signature, judged)
         return judged
 
-    def cookies(self, base: Base, judged: List[Judged]) -> Set[str]:
+    def cookies(self, base: Base, judged: List[JudgedRun]) -> Set[str]:
         """The cookies of all runs of this base. Read anew when a cookie is seen that none of `judged` has: it may be new."""
         ours = {each.token for each in judged}
         unknown = set(self.seen.members) - ours - self._others

@@ -11,7 +11,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from console.node.processes import read_stat
-from console.node.request_error import Refusal, of_os
+from console.node.request_error import RequestError, of_os
 from console.node.run_dirs import Base, Key, plain_dir, read_file, read_json, sync_dir, write_file, write_json
 
 SPEC = "spec.json"
@@ -53,7 +53,7 @@ def check_expected(engine_dir: str, expected: Optional[str]) -> None:
         return
     record = read_json(os.path.join(engine_dir, "runs", now or "", SPEC)) or {}
     who = record.get("owner") or "somebody"
-    raise Refusal(
+    raise RequestError(
         "changed",
         "the engine was launched by %s since this plan was made (run %s, expected %s)" % (who, now, expected or "none"),
         "look at it as it is now and make the plan again",
@@ -76,7 +76,7 @@ def prepare(
     check_expected(base.engine(key), expected)
     final = os.path.join(runs, key.run)
     if os.path.lexists(final):
-        raise Refusal("changed", "run %s exists already" % key.run, "make the plan again")
+        raise RequestError("changed", "run %s exists already" % key.run, "make the plan again")
     draft = os.path.join(runs, ".%s.%s" % (key.run, os.urandom(4).hex()))
     owner = spec.get("by")
     preparer = read_stat(os.getpid())
@@ -109,7 +109,7 @@ def discard(base: Base, key: Key) -> None:
     """Take back a run that was never launched. Raises Refusal when it was, not-found when there is none."""
     path = base.check(key)
     if os.path.lexists(os.path.join(path, RUN)) or current(base.engine(key)) == key.run:
-        raise Refusal("refused", "run %s was launched; it is kept" % key.run)
+        raise RequestError("refused", "run %s was launched; it is kept" % key.run)
     gone = os.path.join(os.path.dirname(path), ".%s.gone" % key.run)
     try:
         os.rename(path, gone)

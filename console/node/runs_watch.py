@@ -9,13 +9,13 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from console.node.request_error import Refusal, of_os
+from console.node.request_error import RequestError, of_os
 from console.node.run_dirs import Base, Key
 from console.node.run_report import as_state, fitted
-from console.node.run_verdicts import Judged, Observer, settled
+from console.node.run_verdicts import JudgedRun, Observer, settled
 from console.node.stopping import is_living
 from console.node.threads import start
-from console.node.unmanaged_processes import Stranger, look
+from console.node.unmanaged_processes import UnmanagedProcess, look
 
 HEARTBEAT_S = 4.0
 """Longest silence about the runs: silence must mean a dead link."""
@@ -50,13 +50,13 @@ class RunsWatch:
         self._thorough = True
         self._wake.set()
 
-    def judged(self, thorough: bool) -> List[Judged]:
+    def judged(self, thorough: bool) -> List[JudgedRun]:
         """All runs now. Raises Refusal when the base directory cannot be trusted."""
         asked = time.monotonic() if thorough else None
         with self._observing:
             return self._observer.look(self._base(), self._deployments, self._every_s, asked)
 
-    def settled(self, key: Key) -> Judged:
+    def settled(self, key: Key) -> JudgedRun:
         """One run now, after something was done to it."""
         return settled(self._base(), key, self._observer.scans)
 
@@ -65,13 +65,13 @@ class RunsWatch:
         self._holders = set(pids)
         self._wake.set()
 
-    def strangers(self) -> Tuple[List[Stranger], Set[int]]:
+    def unmanaged(self) -> Tuple[List[UnmanagedProcess], Set[int]]:
         """Processes of no run here, by a fresh look, and all pids of our runs. Raises Refusal as `judged` does."""
         judged = self.judged(thorough=True)
         ours = {each.pid for run in judged for each in [*run.members, *([run.keeper] if run.keeper else [])]}
         return self._strangers(judged), ours
 
-    def _strangers(self, judged: List[Judged]) -> List[Stranger]:
+    def _strangers(self, judged: List[JudgedRun]) -> List[UnmanagedProcess]:
         with self._observing:
             cookies = self._observer.cookies(self._base(), judged)
             return look(self._observer.seen, cookies, self._holders)
@@ -93,13 +93,13 @@ class RunsWatch:
         try:
             judged = self.judged(thorough)
             unmanaged = [each._asdict() for each in self._strangers(judged)]
-        except Refusal as refusal:
+        except RequestError as refusal:
             return {"runs": [], "unmanaged": [], "error": str(refusal), "hint": refusal.hint}
         except OSError as error:
             return {"runs": [], "unmanaged": [], "error": str(of_os(error, "looking at runs")), "hint": ""}
         newest = {each.key[:2]: each.key for each in judged}
 
-        def weight(each: Judged) -> Tuple[bool, bool, str]:
+        def weight(each: JudgedRun) -> Tuple[bool, bool, str]:
             return is_living(each), newest[each.key[:2]] == each.key, each.key.run
 
         first = sorted(judged, key=weight, reverse=True)

@@ -15,7 +15,7 @@ from typing import List, Optional
 
 from console.node.bundle_stdin import FLAGS
 from console.node.processes import Stat, alive, read_stat
-from console.node.request_error import Refusal
+from console.node.request_error import RequestError
 from console.node.run_dirs import Base
 
 ASK_S = 10.0
@@ -66,9 +66,9 @@ class Runtime:
             state = inspect(self.words, "{{.State.Status}}", self.container)
             if state is None:
                 hint = "make it with `containers create`, or name another as `runtime.container` of the node"
-                raise Refusal("refused", "there is no container %s" % self.container, hint)
+                raise RequestError("refused", "there is no container %s" % self.container, hint)
             text = "container %s does not run: it is %s" % (self.container, state)
-            raise Refusal("refused", text, "start it, then try again")
+            raise RequestError("refused", text, "start it, then try again")
         self.base().make()
         return self.base()
 
@@ -76,7 +76,7 @@ class Runtime:
         """What explains processes of that container that no signal ends; empty when nothing does."""
         try:
             paused = inspect(self.words, "{{.State.Paused}}", name) == "true"
-        except Refusal:
+        except RequestError:
             return ""
         return "container %s is paused: its processes end once it is unpaused" % name if paused else ""
 
@@ -106,7 +106,7 @@ class Runtime:
         return int(text) if text.isdigit() else 0
 
 
-class Unanswered(Refusal):
+class Unanswered(RequestError):
     """The container tool ran and did not say what it was asked, or nothing in time."""
 
 
@@ -141,7 +141,7 @@ def run_tool(argv: List[str], limit_s: float) -> "subprocess.CompletedProcess[by
         )
     except OSError as error:
         hint = "set `runtime` of the node: kind, command"
-        raise Refusal("os", "%s cannot be run: %s" % (argv[0], error.strerror), hint) from error
+        raise RequestError("os", "%s cannot be run: %s" % (argv[0], error.strerror), hint) from error
     except subprocess.TimeoutExpired:
         raise Unanswered("timeout", "%s gave no answer in %d s" % (argv[0], limit_s)) from None
 
@@ -160,4 +160,4 @@ def _refuse_links(root: str, path: str) -> None:
         here = os.path.join(here, part)
         if os.path.islink(here):
             text = "%s is a symbolic link inside the container" % here[len(root) :]
-            raise Refusal("refused", text, "set `base` of the node to its real path")
+            raise RequestError("refused", text, "set `base` of the node to its real path")

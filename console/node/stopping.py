@@ -10,10 +10,10 @@ import signal
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from console.node.processes import Family, Scan, Stat, alive, scan, send
+from console.node.processes import ProcessFamily, Scan, Stat, alive, scan, send
 from console.node.request_error import of_os
 from console.node.run_dirs import Base, Key, write_json, write_reserved
-from console.node.run_verdicts import EXITED, LOST, PREPARED, Judged, held, judge
+from console.node.run_verdicts import EXITED, LOST, PREPARED, JudgedRun, held, judge
 from console.node.runs import LOCK, STOP
 
 POLL_S = 0.1
@@ -53,7 +53,7 @@ class Look:
 
     def __init__(self) -> None:
         self.seen: Scan = scan()
-        self.family = Family()
+        self.family = ProcessFamily()
 
 
 class Target:
@@ -176,11 +176,11 @@ def _kill(targets: List[Target], limit_s: float, say: Say) -> List[Dict[str, Any
     return [target.result() for target in targets]
 
 
-def is_living(judged: Judged) -> bool:
+def is_living(judged: JudgedRun) -> bool:
     """Whether anything of a run may still be there."""
     return judged.verdict not in (PREPARED, EXITED, LOST)
 
 
-def living_names(judged: List[Judged], key: Key) -> List[str]:
+def living_names(judged: List[JudgedRun], key: Key) -> List[str]:
     """Runs of the same engine that still live."""
     return [each.key.run for each in judged if each.key[:2] == key[:2] and is_living(each)]

@@ -19,7 +19,7 @@ from typing import Any, Dict, List, NoReturn, Optional
 
 from console.node import oom_kills, time_zones
 from console.node.processes import boot_id, read_stat
-from console.node.request_error import Refusal, of_os
+from console.node.request_error import RequestError, of_os
 from console.node.run_dirs import plain_dir, read_json, reserve, write_all, write_file, write_json, write_reserved
 from console.node.runs import CURRENT, EXIT, LOCK, LOG, RUN, SCRIPT, SPEC, STOP, check_expected
 
@@ -42,15 +42,15 @@ def supervise(run_dir: str, stay: bool = False) -> None:
         plain_dir(run_dir)
         record = read_json(os.path.join(run_dir, SPEC))
         if record is None:
-            raise Refusal("not-found", "%s has no readable %s" % (run_dir, SPEC))
+            raise RequestError("not-found", "%s has no readable %s" % (run_dir, SPEC))
         if os.path.exists(os.path.join(run_dir, RUN)):
-            raise Refusal("changed", "this run was launched before", "make the plan again")
+            raise RequestError("changed", "this run was launched before", "make the plan again")
         locks = take_locks(run_dir)
         check_expected(_engine_dir(run_dir), record.get("expected"))
         if stay:
             _keep(run_dir, record, locks, -1)
         reply = _fork_keeper(run_dir, record, locks)
-    except Refusal as refusal:
+    except RequestError as refusal:
         reply = refusal.reply()
     except OSError as error:
         reply = of_os(error, "launching").reply()
@@ -86,11 +86,11 @@ def take_locks(run_dir: str) -> List[int]:
     return taken
 
 
-def _busy(path: str) -> Refusal:
+def _busy(path: str) -> RequestError:
     holder = read_json(path) or {}
     since = holder.get("since")
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(since)) if isinstance(since, (int, float)) else "?"
-    return Refusal(
+    return RequestError(
         "busy",
         "the engine is held by run %s, launched by %s at %s"
         % (holder.get("run") or "?", holder.get("owner") or "somebody", when),
@@ -117,7 +117,7 @@ def _fork_keeper(run_dir: str, record: Dict[str, Any], locks: List[int]) -> Dict
     with os.fdopen(reading, "rb") as pipe:
         answer = pipe.read()
     if not answer:
-        return Refusal("os", "the supervisor ended before it answered").reply()
+        return RequestError("os", "the supervisor ended before it answered").reply()
     reply: Dict[str, object] = json.loads(answer.decode("utf-8"))
     return reply
 
@@ -127,7 +127,7 @@ def _keep(run_dir: str, record: Dict[str, Any], locks: List[int], ack: int) -> N
     status = 1
     try:
         _leave_session()
-        status = Keeper(run_dir, record, locks, ack).live()
+        status = Supervisor(run_dir, record, locks, ack).live()
     finally:
         os._exit(status)
 
@@ -142,7 +142,7 @@ def _leave_session() -> None:
     os.chdir("/")
 
 
-class Keeper:
+class Supervisor:
     """One engine from its fork to the end of its last process."""
 
     def __init__(self, run_dir: str, record: Dict[str, Any], locks: List[int], ack: int) -> None:
@@ -168,7 +168,7 @@ class Keeper:
             error_text = pipe.read().decode("utf-8", "replace")
         if error_text:
             self._reap(main, error_text)
-            self._answer(Refusal("os", error_text, "look at %s" % os.path.join(self.run_dir, SCRIPT)).reply())
+            self._answer(RequestError("os", error_text, "look at %s" % os.path.join(self.run_dir, SCRIPT)).reply())
             return 1
         self._answer({"ok": True, "pid": main, "supervisor": os.getpid()})
         if self.ack < 0:

@@ -11,7 +11,7 @@ import subprocess
 from typing import Any, Dict
 
 from console.node.bundle_stdin import parcel
-from console.node.request_error import Refusal
+from console.node.request_error import RequestError
 from console.node.runtimes import Runtime, last_words
 
 ACK_S = 60.0
@@ -32,13 +32,13 @@ def launch(runtime: Runtime, sources: Dict[str, str], run_dir: str, token: str) 
             start_new_session=True,
         )
     except OSError as error:
-        raise Refusal("os", "%s cannot be run: %s" % (command[0], error.strerror)) from error
+        raise RequestError("os", "%s cannot be run: %s" % (command[0], error.strerror)) from error
     try:
         out, err = child.communicate(parcel(sources, ["supervise", run_dir]), timeout=ACK_S)
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
-        raise Refusal("timeout", "the launch gave no answer in %d s; look at the run's state" % ACK_S) from None
+        raise RequestError("timeout", "the launch gave no answer in %d s; look at the run's state" % ACK_S) from None
     return _answer(out, err, child.returncode)
 
 
@@ -47,8 +47,8 @@ def _answer(out: bytes, err: bytes, code: int) -> Dict[str, Any]:
         reply = json.loads(out.decode("utf-8").splitlines()[-1])
     except (ValueError, IndexError):
         text = last_words(err.strip() or out)  # `docker exec` of some releases prints to stdout that it could not
-        raise Refusal("os", "the supervisor did not start (exit %d): %s" % (code, text)) from None
+        raise RequestError("os", "the supervisor did not start (exit %d): %s" % (code, text)) from None
     if not reply.get("ok"):
-        raise Refusal(str(reply.get("kind")), str(reply.get("message")), str(reply.get("hint", "")))
+        raise RequestError(str(reply.get("kind")), str(reply.get("message")), str(reply.get("hint", "")))
     answer: Dict[str, Any] = reply
     return answer

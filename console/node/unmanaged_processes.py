@@ -14,7 +14,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from console.node.processes import (
-    Family,
+    ProcessFamily,
     Scan,
     Stat,
     alive,
@@ -25,7 +25,7 @@ from console.node.processes import (
     send,
     token_of,
 )
-from console.node.request_error import Refusal, of_os
+from console.node.request_error import RequestError, of_os
 
 VLLM, OTHER_BASE, HBM, GONE = "vllm", "other-base", "hbm", "gone"
 COMMAND_CHARS = 1000
@@ -34,7 +34,7 @@ _SUPERVISE = [b"dsv4-console", b"supervise"]
 _CONTAINER = re.compile(rb"[/-]([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?(?:/|$)", re.MULTILINE)
 
 
-class Stranger(NamedTuple):
+class UnmanagedProcess(NamedTuple):
     """One of them, in the order of the wire."""
 
     pid: int
@@ -49,7 +49,7 @@ class Stranger(NamedTuple):
     """Others of the same kind that descend from it: an engine is one entry, not one for each worker."""
 
 
-def look(seen: Scan, ours: Set[str], holders: Set[int]) -> List[Stranger]:
+def look(seen: Scan, ours: Set[str], holders: Set[int]) -> List[UnmanagedProcess]:
     """All of them by one scan. `ours` are the cookies of this base's runs, `holders` the pids npu-smi names."""
     found = {pid: _describe(pid, VLLM, "") for pid in seen.strange}
     for token, members in seen.members.items():
@@ -69,7 +69,7 @@ def look(seen: Scan, ours: Set[str], holders: Set[int]) -> List[Stranger]:
     return _folded(found)
 
 
-def end(listed: List[Stranger], request: Dict[str, Any], ours: Set[int]) -> Dict[str, Any]:
+def end(listed: List[UnmanagedProcess], request: Dict[str, Any], ours: Set[int]) -> Dict[str, Any]:
     """TERM for one process, or KILL for it and its descendants when `force` is set; gives what is left of them.
 
     Raises Refusal `changed` when the pid is not the process the operator was shown (boot id, start time), `refused` when
@@ -77,22 +77,22 @@ def end(listed: List[Stranger], request: Dict[str, Any], ours: Set[int]) -> Dict
     """
     pid, start, force = int(request["pid"]), int(request["start"]), bool(request["force"])
     if str(request["boot_id"]) != boot_id():
-        raise Refusal("changed", "the node was rebooted since", "look at it as it is now")
+        raise RequestError("changed", "the node was rebooted since", "look at it as it is now")
     first = read_stat(pid)
     if first is None or first.state in "ZX":
         return {"outcome": "absent", "processes": [], "killed": 0, "reason": ""}
     if first.start != start:
-        raise Refusal("changed", "pid %d is another process by now" % pid, "look at it as it is now")
+        raise RequestError("changed", "pid %d is another process by now" % pid, "look at it as it is now")
     if (pid, start) not in [(each.pid, each.start) for each in listed]:
         hint = "only what the console lists can be ended: vLLM that is not ours, and holders of HBM"
-        raise Refusal("refused", "pid %d is not in the list of unmanaged processes" % pid, hint)
-    tree = Tree(first, ours)
+        raise RequestError("refused", "pid %d is not in the list of unmanaged processes" % pid, hint)
+    tree = ProcessTree(first, ours)
     if not force:
         tree.signal([first], signal.SIGTERM)
     return tree.wait(float(request["limit_s"]), kill=force)
 
 
-class Tree:
+class ProcessTree:
     """One process and its descendants, as long as any of those that were seen lives."""
 
     def __init__(self, first: Stat, ours: Set[int]) -> None:
@@ -102,7 +102,7 @@ class Tree:
 
     def living(self) -> List[Stat]:
         """Those seen so far that live, and what is below them now."""
-        family = Family()
+        family = ProcessFamily()
         for each in list(self._known.values()):
             if alive(each.pid, each.start):
                 for below in family.below(each.pid):
@@ -137,7 +137,7 @@ class Tree:
         }
 
 
-def _folded(found: Dict[int, Stranger]) -> List[Stranger]:
+def _folded(found: Dict[int, UnmanagedProcess]) -> List[UnmanagedProcess]:
     """Only those that descend from no other, each with those that do."""
     tops = {pid: _top(pid, found) for pid in found}
     return [
@@ -146,7 +146,7 @@ def _folded(found: Dict[int, Stranger]) -> List[Stranger]:
     ]
 
 
-def _top(pid: int, found: Dict[int, Stranger]) -> int:
+def _top(pid: int, found: Dict[int, UnmanagedProcess]) -> int:
     """The farthest ancestor that is in the list too."""
     top, here = pid, pid
     while here > 1:
@@ -158,13 +158,13 @@ def _top(pid: int, found: Dict[int, Stranger]) -> int:
     return top
 
 
-def _describe(pid: int, why: str, base: str) -> Stranger:
+def _describe(pid: int, why: str, base: str) -> UnmanagedProcess:
     stat = read_stat(pid)
     if stat is None or stat.state in "ZX":
-        return Stranger(pid, 0, "", "", GONE if why == HBM else why, base, "", None, [])
+        return UnmanagedProcess(pid, 0, "", "", GONE if why == HBM else why, base, "", None, [])
     words = command_line(pid).rstrip(b"\0 ").replace(b"\0", b" ").decode("utf-8", "replace")
     text = words[:COMMAND_CHARS] or "[%s]" % stat.name
-    return Stranger(pid, stat.start, _owner(pid), text, why, base, _container(pid), _started_at(stat), [])
+    return UnmanagedProcess(pid, stat.start, _owner(pid), text, why, base, _container(pid), _started_at(stat), [])
 
 
 def _owner(pid: int) -> str:

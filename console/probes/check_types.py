@@ -32,7 +32,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NodeRequirements:
     """What a node must have for what is to run on it; empty means that nothing is asked for."""
 
     node: str
@@ -116,25 +116,25 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Inquiry:
+class ProbeCommand:
     """One command of a preflight; several checks may read its answer. `$1`, `$2` … stand for `arguments`; nothing is pasted."""
 
     name: str
     place: Place
     script: str
-    arguments: Callable[[Wanted], tuple[str, ...]] = lambda wanted: ()
+    arguments: Callable[[NodeRequirements], tuple[str, ...]] = lambda wanted: ()
     timeout_s: float = 10.0
-    needed: Callable[[Wanted], bool] = lambda wanted: True
+    needed: Callable[[NodeRequirements], bool] = lambda wanted: True
     lane: str = ""
     """Inquiries of one lane run one after the other: the driver's tools must not run twice at once."""
 
-    def argv(self, wanted: Wanted) -> tuple[str, ...]:
+    def argv(self, wanted: NodeRequirements) -> tuple[str, ...]:
         """What runs at its place; in a container put the runtime's `exec` words before it."""
         return ("sh", "-c", self.script, "preflight", *self.arguments(wanted))
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class CheckOutcome:
     """What a judge says of one answer."""
 
     verdict: Verdict
@@ -145,7 +145,7 @@ class Judgement:
     """What must be equal on all nodes, where the check asks for it."""
 
 
-Judge = Callable[[Answer, Wanted], Judgement]
+Judge = Callable[[Answer, NodeRequirements], CheckOutcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class Check:
     """Whether the value must be equal on all nodes."""
     network: bool = False
     """Whether it belongs to the network verification, which takes longer."""
-    applies: Callable[[Wanted], bool] = lambda wanted: True
+    applies: Callable[[NodeRequirements], bool] = lambda wanted: True
     of_container: bool = False
     """Whether it asks for the container itself, so that a missing one is an answer."""
 
@@ -185,7 +185,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class GroupedResult:
     """Equal results of several nodes in one line."""
 
     check: str
@@ -197,27 +197,27 @@ class Fold:
     nodes: tuple[str, ...]
 
 
-def unknown(seen: str, remedy: str = "") -> Judgement:
+def unknown(seen: str, remedy: str = "") -> CheckOutcome:
     """An answer that proves nothing."""
-    return Judgement(Verdict.UNKNOWN, seen, remedy)
+    return CheckOutcome(Verdict.UNKNOWN, seen, remedy)
 
 
-def passed(seen: str, value: str = "") -> Judgement:
+def passed(seen: str, value: str = "") -> CheckOutcome:
     """All is well."""
-    return Judgement(Verdict.PASS, seen, value=value)
+    return CheckOutcome(Verdict.PASS, seen, value=value)
 
 
-def failed(seen: str, remedy: str = "", value: str = "") -> Judgement:
+def failed(seen: str, remedy: str = "", value: str = "") -> CheckOutcome:
     """It does not hold."""
-    return Judgement(Verdict.FAIL, seen, remedy, value)
+    return CheckOutcome(Verdict.FAIL, seen, remedy, value)
 
 
-def warned(seen: str, remedy: str = "", value: str = "") -> Judgement:
+def warned(seen: str, remedy: str = "", value: str = "") -> CheckOutcome:
     """It holds, but not as it should."""
-    return Judgement(Verdict.WARN, seen, remedy, value)
+    return CheckOutcome(Verdict.WARN, seen, remedy, value)
 
 
-def judged(check: Check, answer: Answer | None, wanted: Wanted) -> Result:
+def judged(check: Check, answer: Answer | None, wanted: NodeRequirements) -> Result:
     """The result of one check; a missing or cut answer is unknown, and a failure that blocks nothing is a warning."""
     if answer is None:
         found = unknown("not asked")
@@ -256,7 +256,7 @@ def compared(check: Check, results: Iterable[Result]) -> tuple[Result, ...]:
     return tuple(other(each) for each in found)
 
 
-def folded(results: Iterable[Result]) -> tuple[Fold, ...]:
+def folded(results: Iterable[Result]) -> tuple[GroupedResult, ...]:
     """Equal answers of many nodes as one line, the worst first within a check; the odd node stands out.
 
     What passes is one line for all nodes even where each says something else, such as its address.
@@ -271,12 +271,12 @@ def folded(results: Iterable[Result]) -> tuple[Fold, ...]:
     return tuple(sorted(folds, key=lambda fold: (order.index(fold.check), _WORST.index(fold.verdict))))
 
 
-def _fold(same: Sequence[Result]) -> Fold:
+def _fold(same: Sequence[Result]) -> GroupedResult:
     first = same[0]
     seen = list(dict.fromkeys(each.seen for each in same))
     text = "; ".join(seen[:2]) + (f" and {len(seen) - 2} others" if len(seen) > 2 else "")
     nodes = tuple(each.node for each in same)
-    return Fold(first.check, first.title, first.verdict, text, first.why, first.remedy, nodes)
+    return GroupedResult(first.check, first.title, first.verdict, text, first.why, first.remedy, nodes)
 
 
 _WORST = [Verdict.FAIL, Verdict.WARN, Verdict.UNKNOWN, Verdict.PASS]

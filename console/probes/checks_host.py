@@ -9,7 +9,17 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-from console.probes.check_types import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown, warned
+from console.probes.check_types import (
+    Answer,
+    Check,
+    CheckOutcome,
+    NodeRequirements,
+    ProbeCommand,
+    failed,
+    passed,
+    unknown,
+    warned,
+)
 from console.probes.listeners import listens, parse_listeners
 
 _ADDRESSES = "ip -o -4 addr show || exit 1; echo '== end'"
@@ -42,16 +52,16 @@ FILES = 65535
 CLOCK_S = 2.0
 ROOM_KIB = 10 * 1024 * 1024
 
-INQUIRIES = (
-    Inquiry("addresses", "host", _ADDRESSES),
-    Inquiry("route", "container", _ROUTE),
-    Inquiry("reach", "host", _REACH, lambda wanted: wanted.peers, 10.0, lambda wanted: bool(wanted.peers)),
-    Inquiry("name", "container", _NAME),
-    Inquiry("listeners", "host", _LISTENERS),
-    Inquiry("settings", "host", _SETTINGS),
-    Inquiry("firewall", "host", _FIREWALL),
-    Inquiry("limits", "container", _LIMITS),
-    Inquiry("room", "host", _ROOM, lambda wanted: (wanted.log_dir,)),
+PROBE_COMMANDS = (
+    ProbeCommand("addresses", "host", _ADDRESSES),
+    ProbeCommand("route", "container", _ROUTE),
+    ProbeCommand("reach", "host", _REACH, lambda wanted: wanted.peers, 10.0, lambda wanted: bool(wanted.peers)),
+    ProbeCommand("name", "container", _NAME),
+    ProbeCommand("listeners", "host", _LISTENERS),
+    ProbeCommand("settings", "host", _SETTINGS),
+    ProbeCommand("firewall", "host", _FIREWALL),
+    ProbeCommand("limits", "container", _LIMITS),
+    ProbeCommand("room", "host", _ROOM, lambda wanted: (wanted.log_dir,)),
 )
 
 
@@ -79,7 +89,7 @@ def _held(answer: Answer) -> _Held | None:
     return _Held(answer.lines) if "== end" in answer.lines else None
 
 
-def _address(answer: Answer, wanted: Wanted) -> Judgement:
+def _address(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = _held(answer)
     if found is None:
         return unknown("no list of addresses", "install iproute2")
@@ -91,7 +101,7 @@ def _address(answer: Answer, wanted: Wanted) -> Judgement:
     return passed(f"{wanted.address} on {nic}")
 
 
-def _dp_address(answer: Answer, wanted: Wanted) -> Judgement:
+def _dp_address(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = _held(answer)
     if found is None:
         return unknown("no list of addresses", "install iproute2")
@@ -99,7 +109,7 @@ def _dp_address(answer: Answer, wanted: Wanted) -> Judgement:
     return failed(f"{', '.join(absent)} is not here") if absent else passed(", ".join(wanted.dp_addresses))
 
 
-def _route(answer: Answer, wanted: Wanted) -> Judgement:
+def _route(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     source = re.search(r"\bsrc (\d+\.\d+\.\d+\.\d+)", answer.stdout.decode("ascii", "replace"))
     if source is None:
         return warned(
@@ -110,7 +120,7 @@ def _route(answer: Answer, wanted: Wanted) -> Judgement:
     return warned(f"outgoing connections use {source[1]}", f"export VLLM_HOST_IP={wanted.address}")
 
 
-def _reach(answer: Answer, wanted: Wanted) -> Judgement:
+def _reach(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     if "== no ping" in answer.lines:
         return unknown("ping is not installed there", "install iputils-ping")
     said = dict(words for line in answer.lines if len(words := line.split()) == 2 and words[0] != "==")
@@ -121,7 +131,7 @@ def _reach(answer: Answer, wanted: Wanted) -> Judgement:
     return unknown("not told: " + ", ".join(untold)) if untold else passed(f"{len(wanted.peers)} nodes answer")
 
 
-def _name(answer: Answer, wanted: Wanted) -> Judgement:
+def _name(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = answer.sections
     if "address" not in found:
         return unknown("not told")
@@ -132,7 +142,7 @@ def _name(answer: Answer, wanted: Wanted) -> Judgement:
     return failed(f"{found.get('name')} resolves to {words[0]}") if loopback else passed(words[0])
 
 
-def _ports(answer: Answer, wanted: Wanted) -> Judgement:
+def _ports(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     if "== end" not in answer.lines:
         return unknown("no list of listeners")
     found = parse_listeners(answer.stdout)
@@ -154,7 +164,7 @@ def _spans(text: str) -> list[tuple[int, int]]:
     return [(int(low), int(high or low)) for low, high in pairs]
 
 
-def _ephemeral(answer: Answer, wanted: Wanted) -> Judgement:
+def _ephemeral(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = answer.sections
     words = found.get("net/ipv4/ip_local_port_range", "").split()
     if len(words) != 2 or not all(word.isdecimal() for word in words):
@@ -185,7 +195,7 @@ def _joined(ports: list[int]) -> str:
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
 
 
-def _firewall(answer: Answer, wanted: Wanted) -> Judgement:
+def _firewall(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = answer.sections
     if "nftables" not in found:
         return unknown("not told; it needs root")
@@ -198,7 +208,7 @@ def _firewall(answer: Answer, wanted: Wanted) -> Judgement:
     return warned("a packet filter drops input") if closed else passed("no filter drops input")
 
 
-def _clock(answer: Answer, wanted: Wanted) -> Judgement:
+def _clock(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     offset = wanted.clock_offset_s
     if offset is None:
         return unknown("not measured")
@@ -206,7 +216,7 @@ def _clock(answer: Answer, wanted: Wanted) -> Judgement:
     return warned(text) if abs(offset) > CLOCK_S else passed(text)
 
 
-def _files(answer: Answer, wanted: Wanted) -> Judgement:
+def _files(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("files", "")
     if text == "unlimited":
         return passed(text)
@@ -216,7 +226,7 @@ def _files(answer: Answer, wanted: Wanted) -> Judgement:
     return passed(text) if int(text) >= FILES else failed(f"{text}, wanted {FILES}", remedy)
 
 
-def _locked(answer: Answer, wanted: Wanted) -> Judgement:
+def _locked(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("locked", "")
     return passed(text) if text == "unlimited" else warned(f"{text} KiB") if text.isdecimal() else unknown("not told")
 
@@ -226,7 +236,7 @@ def _free_kib(text: str) -> int | None:
     return int(words[3]) if len(words) >= 6 and words[3].isdecimal() else None
 
 
-def _shared_memory(answer: Answer, wanted: Wanted) -> Judgement:
+def _shared_memory(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     free = _free_kib(answer.sections.get("shm", ""))
     if free is None:
         return unknown("df /dev/shm gave nothing")
@@ -234,7 +244,7 @@ def _shared_memory(answer: Answer, wanted: Wanted) -> Judgement:
     return failed(text) if free < wanted.engines * 2**20 else passed(text)
 
 
-def _memory(answer: Answer, wanted: Wanted) -> Judgement:
+def _memory(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = re.search(r"^MemAvailable:\s+(\d{1,12}) kB$", answer.sections.get("memory", ""), re.MULTILINE)
     if found is None:
         return unknown("not told")
@@ -242,7 +252,7 @@ def _memory(answer: Answer, wanted: Wanted) -> Judgement:
     return warned(text) if int(found[1]) < wanted.devices * 8 * 2**20 else passed(text)
 
 
-def _room(answer: Answer, wanted: Wanted) -> Judgement:
+def _room(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     free = _free_kib(answer.lines[0]) if answer.lines and "== end" in answer.lines else None
     if free is None:
         return unknown("df gave nothing")
@@ -250,7 +260,7 @@ def _room(answer: Answer, wanted: Wanted) -> Judgement:
     return failed(text) if free < 2**20 else warned(text) if free < ROOM_KIB else passed(text)
 
 
-def _tuned(answer: Answer, wanted: Wanted) -> Judgement:
+def _tuned(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = answer.sections
     drift = [
         f"{name.replace('/', '.')}={found[name]}"
@@ -260,17 +270,17 @@ def _tuned(answer: Answer, wanted: Wanted) -> Judgement:
     return warned(", ".join(drift)) if drift else passed("0 and 0")
 
 
-def _migration(answer: Answer, wanted: Wanted) -> Judgement:
+def _migration(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("kernel/sched_migration_cost_ns", "")
     return passed(text or "not of this kernel") if text in ("", "50000") else warned(text)
 
 
-def _governor(answer: Answer, wanted: Wanted) -> Judgement:
+def _governor(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("governor", "")
     return passed(text or "no frequency control") if text in ("", "performance") else warned(text)
 
 
-def _cores(answer: Answer, wanted: Wanted) -> Judgement:
+def _cores(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("cores", "")
     if not text.isdecimal():
         return unknown("not told")

@@ -15,11 +15,11 @@ from console.model.hardware import HARDWARE, KINDS, Kind, kind_of
 from console.probes.check_types import (
     Answer,
     Check,
-    Inquiry,
-    Judgement,
+    CheckOutcome,
+    NodeRequirements,
+    ProbeCommand,
     Result,
     Verdict,
-    Wanted,
     failed,
     passed,
     unknown,
@@ -44,26 +44,26 @@ _LINK_FILES = "ls -1d \"$@\" 2>/dev/null; echo '== end'"
 _PROCESSES = "ps -eo pid,ppid,user,etimes,args"
 
 
-def _cards(wanted: Wanted) -> int:
+def _cards(wanted: NodeRequirements) -> int:
     return max(1, wanted.devices // max(1, wanted.dies_per_card))
 
 
-def _has_npus(wanted: Wanted) -> bool:
+def _has_npus(wanted: NodeRequirements) -> bool:
     return wanted.devices > 0
 
 
-def _is(hardware: str) -> Callable[[Wanted], bool]:
+def _is(hardware: str) -> Callable[[NodeRequirements], bool]:
     return lambda wanted: wanted.devices > 0 and wanted.hardware == hardware
 
 
-def _if(holds: Callable[[Kind], object]) -> Callable[[Wanted], bool]:
+def _if(holds: Callable[[Kind], object]) -> Callable[[NodeRequirements], bool]:
     """Whether something holds of the machine's kind, and it has NPUs."""
     return lambda wanted: wanted.devices > 0 and bool(holds(kind_of(wanted.hardware)))
 
 
-def _inquiries_hccn(hardware: str) -> Inquiry:
+def _inquiries_hccn(hardware: str) -> ProbeCommand:
     probe = survey_probe(range(HARDWARE[hardware].devices), KINDS[hardware].survey)
-    return Inquiry(
+    return ProbeCommand(
         f"hccn-{hardware}", "host", probe.argv[2], timeout_s=probe.timeout_s, needed=_is(hardware), lane="driver"
     )
 
@@ -71,11 +71,11 @@ def _inquiries_hccn(hardware: str) -> Inquiry:
 _SURVEYED = tuple(name for name, kind in KINDS.items() if kind.survey)
 """Kinds of machines whose devices have a network of their own."""
 
-INQUIRIES = (
+PROBE_COMMANDS = (
     *map(_inquiries_hccn, _SURVEYED),
-    Inquiry("hccn-conf", "host", _CONF, needed=_has_npus),
-    Inquiry("hccn-conf-container", "container", _CONF, needed=_has_npus),
-    Inquiry(
+    ProbeCommand("hccn-conf", "host", _CONF, needed=_has_npus),
+    ProbeCommand("hccn-conf-container", "container", _CONF, needed=_has_npus),
+    ProbeCommand(
         "super-pod",
         "host",
         _SUPER_POD,
@@ -84,12 +84,14 @@ INQUIRIES = (
         _if(lambda kind: kind.super_pods),
         "driver",
     ),
-    Inquiry("npu", "host", info_probe().argv[2], timeout_s=info_probe().timeout_s, needed=_has_npus, lane="driver"),
-    Inquiry("processes", "host", _PROCESSES),
-    Inquiry(
+    ProbeCommand(
+        "npu", "host", info_probe().argv[2], timeout_s=info_probe().timeout_s, needed=_has_npus, lane="driver"
+    ),
+    ProbeCommand("processes", "host", _PROCESSES),
+    ProbeCommand(
         "device-nodes", "container", _NODES, lambda wanted: kind_of(wanted.hardware).device_nodes, needed=_has_npus
     ),
-    Inquiry(
+    ProbeCommand(
         "link-files",
         "host",
         _LINK_FILES,
@@ -99,15 +101,15 @@ INQUIRIES = (
 )
 
 
-def _each(answer: Answer, wanted: Wanted, wrong: Callable[[DeviceNet], str]) -> tuple[list[str], list[str]]:
+def _each(answer: Answer, wanted: NodeRequirements, wrong: Callable[[DeviceNet], str]) -> tuple[list[str], list[str]]:
     """(what is wrong, device by device; devices without an answer)."""
     found = parse_survey(answer.stdout)
     absent = [str(device) for device in range(wanted.devices) if device not in found]
     return [f"{device}: {text}" for device, net in sorted(found.items()) if (text := wrong(net))], absent
 
 
-def _net(wrong: Callable[[DeviceNet], str], good: str) -> Callable[[Answer, Wanted], Judgement]:
-    def judge(answer: Answer, wanted: Wanted) -> Judgement:
+def _net(wrong: Callable[[DeviceNet], str], good: str) -> Callable[[Answer, NodeRequirements], CheckOutcome]:
+    def judge(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         if b"command not found" in answer.stdout and b"== " not in answer.stdout:
             return unknown("hccn_tool is not installed", f"install the driver tools; looked in PATH:{SEARCH_PATH}")
         bad, absent = _each(answer, wanted, wrong)
@@ -124,7 +126,7 @@ def _missing(net: DeviceNet, field: str, query: str, what: str) -> str:
     return "" if getattr(net, field) else net.failures.get(query, what)
 
 
-def _link(answer: Answer, wanted: Wanted) -> Judgement:
+def _link(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = _net(lambda net: "" if net.link == "UP" else net.link or net.failures.get("link", "unknown"), "UP")(
         answer, wanted
     )
@@ -140,7 +142,7 @@ def _health(net: DeviceNet) -> str:
     return net.net_health or net.failures.get("net_health", "unknown")
 
 
-def _tls(answer: Answer, wanted: Wanted) -> Judgement:
+def _tls(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = parse_survey(answer.stdout)
     switches = Counter(net.tls for net in found.values())
     if len(found) < wanted.devices or None in switches:
@@ -156,8 +158,8 @@ def _tls(answer: Answer, wanted: Wanted) -> Judgement:
     return passed(f"TLS {'on' if switch else 'off'} everywhere", value=str(switch))
 
 
-def _addresses(field: str) -> Callable[[Answer, Wanted], Judgement]:
-    def judge(answer: Answer, wanted: Wanted) -> Judgement:
+def _addresses(field: str) -> Callable[[Answer, NodeRequirements], CheckOutcome]:
+    def judge(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         found = parse_survey(answer.stdout)
         values = [getattr(net, field) for _, net in sorted(found.items())]
         twice = [value for value, count in Counter(values).items() if value and count > 1]
@@ -172,7 +174,7 @@ def _addresses(field: str) -> Callable[[Answer, Wanted], Judgement]:
     return judge
 
 
-def _conf(answer: Answer, wanted: Wanted) -> Judgement:
+def _conf(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = parse_conf(answer.stdout)
     if b"No such file" in answer.stderr:
         return failed("there is none")
@@ -188,7 +190,7 @@ def _conf(answer: Answer, wanted: Wanted) -> Judgement:
     )
 
 
-def _super_pod(answer: Answer, wanted: Wanted) -> Judgement:
+def _super_pod(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     pods = {name: parse_super_pod(text.encode() + b"\n") for name, text in answer.sections.items() if name != "end"}
     known = {name: pod for name, pod in pods.items() if pod is not None and pod.pod is not None}
     if len(known) < wanted.devices:
@@ -204,7 +206,7 @@ def _super_pod(answer: Answer, wanted: Wanted) -> Judgement:
     return passed(f"super pod {next(iter(numbers))}", value=str(next(iter(numbers))))
 
 
-def pinged(pings: Iterable[Ping], wanted: Wanted) -> Result:
+def pinged(pings: Iterable[Ping], wanted: NodeRequirements) -> Result:
     """Check 8 (RoCE) or 8b (a super pod's vNIC plane): what a round of pings says about the ways from this node to others."""
     found = tuple(pings)
     bad = [ping for ping in found if ping.ok is False]
@@ -222,7 +224,7 @@ def pinged(pings: Iterable[Ping], wanted: Wanted) -> Result:
     return Result(check.id, check.title, wanted.node, verdict, seen, check.why, check.remedy)
 
 
-def _devices(answer: Answer, wanted: Wanted) -> Judgement:
+def _devices(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     table = with_all_processes(parse_info(answer.stdout), answer.stdout)
     if not table.complete:
         return unknown(table.error or "the table is not whole", table.hint)
@@ -248,7 +250,7 @@ def _devices(answer: Answer, wanted: Wanted) -> Judgement:
     return passed(f"{wanted.devices} devices OK, no process")
 
 
-def _memory(answer: Answer, wanted: Wanted) -> Judgement:
+def _memory(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     table = with_all_processes(parse_info(answer.stdout), answer.stdout)
     used = {device.id: device.hbm_used_mib for device in table.devices}
     if not table.complete or None in used.values():
@@ -267,7 +269,7 @@ def _memory(answer: Answer, wanted: Wanted) -> Judgement:
     return passed(f"at most {max((mib for mib in used.values() if mib is not None), default=0)} MiB in use")
 
 
-def _left_over(answer: Answer, wanted: Wanted) -> Judgement:
+def _left_over(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     rows = [line.split(None, 4) for line in answer.lines[1:]]
     if not any(row[0].isdecimal() for row in rows if row):
         return unknown("no process list")
@@ -288,7 +290,7 @@ def _is_engine(args: str) -> bool:
     return not args.endswith(" <defunct>") and _ASKING not in args and _ENGINE.search(args) is not None
 
 
-def _nodes(answer: Answer, wanted: Wanted) -> Judgement:
+def _nodes(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = "\n".join(answer.lines)
     if "== end" not in text:
         return unknown("no list of device nodes")
@@ -302,7 +304,7 @@ def _nodes(answer: Answer, wanted: Wanted) -> Judgement:
     )
 
 
-def _link_files(answer: Answer, wanted: Wanted) -> Judgement:
+def _link_files(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     needed, lines = kind_of(wanted.hardware).link_files, answer.lines
     if "== end" not in lines:
         return unknown("no list of the files")
@@ -325,7 +327,7 @@ def _surveyed(
     id: str,
     title: str,
     query: str,
-    judge: Callable[[Answer, Wanted], Judgement],
+    judge: Callable[[Answer, NodeRequirements], CheckOutcome],
     why: str,
     remedy: str,
     same: bool = False,
@@ -339,7 +341,12 @@ def _surveyed(
 
 
 def _roce(
-    id: str, title: str, query: str, judge: Callable[[Answer, Wanted], Judgement], remedy: str, blocks: bool = True
+    id: str,
+    title: str,
+    query: str,
+    judge: Callable[[Answer, NodeRequirements], CheckOutcome],
+    remedy: str,
+    blocks: bool = True,
 ) -> list[Check]:
     return [
         Check(id, title, f"hccn-{each}", judge, _TALK, remedy, blocks, network=True, applies=_is(each))

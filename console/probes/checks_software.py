@@ -8,7 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from console.probes.check_types import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown
+from console.probes.check_types import (
+    Answer,
+    Check,
+    CheckOutcome,
+    NodeRequirements,
+    ProbeCommand,
+    failed,
+    passed,
+    unknown,
+)
 from console.probes.container import differences, parse_container
 
 SOURCED = """for file in /usr/local/Ascend/ascend-toolkit/set_env.sh /usr/local/Ascend/cann/set_env.sh \
@@ -52,44 +61,46 @@ DISTRIBUTIONS = (
 )
 
 
-def _in_container(wanted: Wanted) -> bool:
+def _in_container(wanted: NodeRequirements) -> bool:
     return bool(wanted.container)
 
 
-def _inspect(wanted: Wanted) -> tuple[str, ...]:
+def _inspect(wanted: NodeRequirements) -> tuple[str, ...]:
     return (*wanted.tool, "inspect", "--type", "container", wanted.container)
 
 
-def _modules(wanted: Wanted) -> tuple[str, ...]:
+def _modules(wanted: NodeRequirements) -> tuple[str, ...]:
     return ("vllm_ascend", "mooncake.engine") if wanted.connector else ("vllm_ascend",)
 
 
-INQUIRIES = (
-    Inquiry("driver", "host", "cat /usr/local/Ascend/driver/version.info", needed=lambda wanted: wanted.devices > 0),
-    Inquiry("cann", "container", _CANN, needed=lambda wanted: wanted.devices > 0),
-    Inquiry("torch", "container", _TORCH, timeout_s=60.0, needed=lambda wanted: wanted.devices > 0),
-    Inquiry("packages", "container", _PACKAGES, lambda wanted: DISTRIBUTIONS, 30.0),
-    Inquiry("imports", "container", _IMPORTS, _modules, 120.0, lambda wanted: wanted.devices > 0),
-    Inquiry("environment", "container", _ENVIRONMENT),
-    Inquiry(
+PROBE_COMMANDS = (
+    ProbeCommand(
+        "driver", "host", "cat /usr/local/Ascend/driver/version.info", needed=lambda wanted: wanted.devices > 0
+    ),
+    ProbeCommand("cann", "container", _CANN, needed=lambda wanted: wanted.devices > 0),
+    ProbeCommand("torch", "container", _TORCH, timeout_s=60.0, needed=lambda wanted: wanted.devices > 0),
+    ProbeCommand("packages", "container", _PACKAGES, lambda wanted: DISTRIBUTIONS, 30.0),
+    ProbeCommand("imports", "container", _IMPORTS, _modules, 120.0, lambda wanted: wanted.devices > 0),
+    ProbeCommand("environment", "container", _ENVIRONMENT),
+    ProbeCommand(
         "preload", "container", _PRELOAD, lambda wanted: (wanted.preload,), needed=lambda wanted: bool(wanted.preload)
     ),
-    Inquiry("inspect", "host", 'exec "$@"', _inspect, needed=_in_container),
-    Inquiry("help", "container", _HELP, timeout_s=200.0, needed=lambda wanted: bool(wanted.flags)),
+    ProbeCommand("inspect", "host", 'exec "$@"', _inspect, needed=_in_container),
+    ProbeCommand("help", "container", _HELP, timeout_s=200.0, needed=lambda wanted: bool(wanted.flags)),
 )
 
 
-def _value(key: str, what: str) -> Callable[[Answer, Wanted], Judgement]:
+def _value(key: str, what: str) -> Callable[[Answer, NodeRequirements], CheckOutcome]:
     """The value of a `key=value` file, to be the same everywhere; a last line without its end may be half a value."""
 
-    def judge(answer: Answer, wanted: Wanted) -> Judgement:
+    def judge(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         found = dict(line.split("=", 1) for line in answer.lines[:-1] if "=" in line and not line.startswith("== "))
         return passed(f"{what} {found[key]}", found[key]) if found.get(key) else unknown(f"no {key} in the file")
 
     return judge
 
 
-def _torch(answer: Answer, wanted: Wanted) -> Judgement:
+def _torch(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = {words[0]: words[1] for line in answer.lines if len(words := line.split()) == 2}
     if answer.exit_code or "devices" not in found:
         return failed(next((line for line in reversed(answer.lines) if line.strip()), "no answer")[:160])
@@ -97,7 +108,7 @@ def _torch(answer: Answer, wanted: Wanted) -> Judgement:
     return passed(text, text) if found["devices"] == str(wanted.devices) else failed(text)
 
 
-def _packages(answer: Answer, wanted: Wanted) -> Judgement:
+def _packages(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = dict(line.split("==", 1) for line in answer.lines if "==" in line and not line.startswith("== "))
     if not found:
         return unknown("no list of packages")
@@ -123,7 +134,7 @@ def _same_release(found: str, wanted: str) -> bool:
     return found.split("+")[0].removeprefix("v") == wanted.split("+")[0].removeprefix("v")
 
 
-def _imports(answer: Answer, wanted: Wanted) -> Judgement:
+def _imports(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     rows = {words[0]: words[1] for line in answer.lines if len(words := line.split(None, 1)) == 2 and words[0] != "=="}
     if set(_modules(wanted)) - set(rows):
         return unknown("no answer for " + ", ".join(sorted(set(_modules(wanted)) - set(rows))))
@@ -131,7 +142,7 @@ def _imports(answer: Answer, wanted: Wanted) -> Judgement:
     return failed("; ".join(bad)) if bad else passed("importable: " + ", ".join(rows))
 
 
-def _environment(answer: Answer, wanted: Wanted) -> Judgement:
+def _environment(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = answer.sections
     unset = [name for name in ("ASCEND_HOME_PATH", "ATB_HOME_PATH") if not found.get(name)]
     if "proxies" not in found:
@@ -141,14 +152,14 @@ def _environment(answer: Answer, wanted: Wanted) -> Judgement:
     )
 
 
-def _library_path(answer: Answer, wanted: Wanted) -> Judgement:
+def _library_path(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("LD_LIBRARY_PATH")
     if text is None:
         return unknown("the environment was not told")
     return passed("has /usr/local/lib") if "/usr/local/lib" in text.split(":") else failed("lacks /usr/local/lib")
 
 
-def _proxies(answer: Answer, wanted: Wanted) -> Judgement:
+def _proxies(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("proxies")
     if text is None:
         return unknown("the environment was not told")
@@ -161,7 +172,7 @@ def _proxies(answer: Answer, wanted: Wanted) -> Judgement:
     )
 
 
-def _preload(answer: Answer, wanted: Wanted) -> Judgement:
+def _preload(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     missing = [line.removeprefix("missing ") for line in answer.lines if line.startswith("missing ")]
     there = [line for line in answer.lines if line.startswith("/usr/lib")]
     if "== end" not in answer.lines:
@@ -170,7 +181,7 @@ def _preload(answer: Answer, wanted: Wanted) -> Judgement:
     return failed(f"{', '.join(missing)} is not there", hint) if missing else passed(wanted.preload)
 
 
-def _settings(answer: Answer, wanted: Wanted) -> Judgement:
+def _settings(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = parse_container(answer.stdout)
     if found is None:
         return failed(f"no container {wanted.container}", "create it from the plan")
@@ -180,7 +191,7 @@ def _settings(answer: Answer, wanted: Wanted) -> Judgement:
     return failed("; ".join(wrong), value=found.image_id) if wrong else passed(found.image, found.image_id)
 
 
-def _mounts(answer: Answer, wanted: Wanted) -> Judgement:
+def _mounts(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = parse_container(answer.stdout)
     if found is None:
         return failed(f"no container {wanted.container}", "create it from the plan")
@@ -188,7 +199,7 @@ def _mounts(answer: Answer, wanted: Wanted) -> Judgement:
     return failed(wrong[0]) if wrong else passed(f"{len(wanted.mounts)} wanted mounts are there")
 
 
-def _flags(answer: Answer, wanted: Wanted) -> Judgement:
+def _flags(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.stdout.decode("utf-8", "replace")
     if answer.exit_code or "--" not in text:
         return unknown("vllm serve --help gave nothing")

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from console.probes.check_types import Answer, Check, Inquiry, Judgement, Wanted, failed, passed, unknown, warned
+from console.probes.check_types import (
+    Answer,
+    Check,
+    CheckOutcome,
+    NodeRequirements,
+    ProbeCommand,
+    failed,
+    passed,
+    unknown,
+    warned,
+)
 from console.probes.sanitize import clean
 
 _MODEL_TYPES = ("deepseek_v4", "deepseek_v41")
@@ -102,13 +112,13 @@ def parse_weights(answer: Answer | None) -> Weights:
     )
 
 
-def _has_model(wanted: Wanted) -> bool:
+def _has_model(wanted: NodeRequirements) -> bool:
     return bool(wanted.model)
 
 
-INQUIRIES = (
-    Inquiry("weights", "container", _WEIGHTS, lambda wanted: (wanted.model,), 60.0, _has_model),
-    Inquiry("weights-place", "container", _PLACE, lambda wanted: (wanted.model,), needed=_has_model),
+PROBE_COMMANDS = (
+    ProbeCommand("weights", "container", _WEIGHTS, lambda wanted: (wanted.model,), 60.0, _has_model),
+    ProbeCommand("weights-place", "container", _PLACE, lambda wanted: (wanted.model,), needed=_has_model),
 )
 
 
@@ -125,8 +135,10 @@ def _names(data: Mapping[str, JsonValue], key: str) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list) else []
 
 
-def _of_weights(judge: Callable[[Mapping[str, JsonValue], Wanted], Judgement]) -> Callable[[Answer, Wanted], Judgement]:
-    def outer(answer: Answer, wanted: Wanted) -> Judgement:
+def _of_weights(
+    judge: Callable[[Mapping[str, JsonValue], NodeRequirements], CheckOutcome],
+) -> Callable[[Answer, NodeRequirements], CheckOutcome]:
+    def outer(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         data = _weights(answer)
         if not data:
             return unknown("the weights were not read")
@@ -135,7 +147,7 @@ def _of_weights(judge: Callable[[Mapping[str, JsonValue], Wanted], Judgement]) -
     return outer
 
 
-def _config(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
+def _config(data: Mapping[str, JsonValue], wanted: NodeRequirements) -> CheckOutcome:
     if data.get("config_error") or not data.get("config"):
         return failed(f"config.json: {data.get('config_error', 'missing')}"[:160])
     if data.get("model_type") not in _MODEL_TYPES:
@@ -145,7 +157,7 @@ def _config(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
     )
 
 
-def _shards(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
+def _shards(data: Mapping[str, JsonValue], wanted: NodeRequirements) -> CheckOutcome:
     if bad := _wrong(data):
         return failed("; ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else ""))
     return passed("1 shard" if data.get("index") == 1 else f"{data.get('index')} shards")
@@ -160,7 +172,7 @@ def _wrong(data: Mapping[str, JsonValue]) -> list[str]:
     return bad or ([] if data.get("index") else ["neither *.safetensors.index.json nor model.safetensors"])
 
 
-def _manifest(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
+def _manifest(data: Mapping[str, JsonValue], wanted: NodeRequirements) -> CheckOutcome:
     if _names(data, "missing") or _names(data, "empty"):
         return unknown("not compared: shards are missing", "mend check 37 first")
     size = data.get("bytes")
@@ -168,14 +180,14 @@ def _manifest(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
     return passed(f"{size / 2**30:.1f} GiB", value) if isinstance(size, int) and value else unknown("no list of sizes")
 
 
-def _tokenizer(data: Mapping[str, JsonValue], wanted: Wanted) -> Judgement:
+def _tokenizer(data: Mapping[str, JsonValue], wanted: NodeRequirements) -> CheckOutcome:
     found = _names(data, "tokenizer")
     return (
         passed(", ".join(found)) if {"tokenizer.json", "tokenizer.model"} & set(found) else failed("no tokenizer.json")
     )
 
 
-def _place(answer: Answer, wanted: Wanted) -> Judgement:
+def _place(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     words = answer.lines[0].split() if answer.lines else []
     if len(words) < 7:
         return unknown("df gave nothing")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from console.probes.check_types import Answer, Inquiry, Wanted
+from console.probes.check_types import Answer, NodeRequirements, ProbeCommand
 
 ANSWER_BYTES = 1024 * 1024
 """Of one command at most so much comes back; what exceeds it is marked as cut."""
@@ -89,7 +89,7 @@ class Job:
     """Jobs of one lane run one after the other, all others at once."""
 
 
-def jobs(inquiries: Iterable[Inquiry], wanted: Wanted, inside: Sequence[str] = ()) -> tuple[Job, ...]:
+def jobs(inquiries: Iterable[ProbeCommand], wanted: NodeRequirements, inside: Sequence[str] = ()) -> tuple[Job, ...]:
     """A node's inquiries as jobs; `inside` are the words that run a command in its container, empty on a host runtime."""
     return tuple(
         Job(each.name, (*(inside if each.place == "container" else ()), *each.argv(wanted)), each.timeout_s, each.lane)

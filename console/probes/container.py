@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from console.model.hardware import kind_of
 from console.model.image_name import built_for
-from console.probes.check_types import Wanted
+from console.probes.check_types import NodeRequirements
 
 What = Literal["network", "privileged", "shm", "image", "digest", "devices", "mounts", "base"]
 
@@ -79,7 +79,7 @@ def parse_container(stdout: bytes) -> Container | None:
     )
 
 
-def differences(found: Container, wanted: Wanted, image_id: str = "") -> Iterator[Difference]:
+def differences(found: Container, wanted: NodeRequirements, image_id: str = "") -> Iterator[Difference]:
     """What is not as the node wants it; `image_id` is what the wanted image is on the node now, empty when unknown."""
     if found.network != "host":
         yield Difference("network", f"network is {found.network or 'unknown'}, not host")
@@ -113,7 +113,7 @@ def _plain(name: str) -> str:
     return name if ":" in name.rpartition("/")[2] or "@" in name else f"{name}:latest"
 
 
-def _image(found: Container, wanted: Wanted, image_id: str) -> Iterator[Difference]:
+def _image(found: Container, wanted: NodeRequirements, image_id: str) -> Iterator[Difference]:
     if wanted.image and found.image and not same_image(found.image, wanted.image):
         if not (image_id and found.image_id == image_id):
             yield Difference("image", f"image is {found.image}, not {wanted.image}")
@@ -125,7 +125,7 @@ def _image(found: Container, wanted: Wanted, image_id: str) -> Iterator[Differen
         yield Difference("image", f"image {found.image} has no -{suffix} suffix")
 
 
-def _absent_devices(found: Container, wanted: Wanted) -> list[str]:
+def _absent_devices(found: Container, wanted: NodeRequirements) -> list[str]:
     needed = [*(f"/dev/davinci{each}" for each in range(wanted.devices)), *kind_of(wanted.hardware).device_nodes]
     return [each for each in needed if each not in found.devices]
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from console.probes import checks_host, checks_npu, checks_software, checks_weights
-from console.probes.check_types import Answer, Check, Inquiry, Result, Wanted, compared, judged
+from console.probes.check_types import Answer, Check, NodeRequirements, ProbeCommand, Result, compared, judged
 
-INQUIRIES: Mapping[str, Inquiry] = {
+INQUIRIES: Mapping[str, ProbeCommand] = {
     inquiry.name: inquiry
     for room in (checks_npu, checks_software, checks_host, checks_weights)
-    for inquiry in room.INQUIRIES
+    for inquiry in room.PROBE_COMMANDS
 }
 CHECKS: tuple[Check, ...] = (*checks_host.CHECKS, *checks_npu.CHECKS, *checks_software.CHECKS, *checks_weights.CHECKS)
 """Seconds first (addresses, ports, devices), then software and weights; the NPUs' network is asked on request."""
 
 
-def asked(wanted: Wanted, *, network: bool = False, blocking: bool = False) -> tuple[Inquiry, ...]:
+def asked(wanted: NodeRequirements, *, network: bool = False, blocking: bool = False) -> tuple[ProbeCommand, ...]:
     """What must be asked of a node; `network` adds the survey of the NPUs' own network, which takes a minute.
 
     `blocking` leaves out what cannot keep a launch from succeeding.
@@ -29,7 +29,7 @@ def asked(wanted: Wanted, *, network: bool = False, blocking: bool = False) -> t
 
 
 def answered(
-    wanted: Wanted, answers: Mapping[str, Answer], *, network: bool = False, blocking: bool = False
+    wanted: NodeRequirements, answers: Mapping[str, Answer], *, network: bool = False, blocking: bool = False
 ) -> tuple[Result, ...]:
     """The result of every check of a node; a check without an answer is unknown, never passed."""
     return tuple(judged(check, answers.get(check.inquiry), wanted) for check in _checks(wanted, network, blocking))
@@ -45,7 +45,7 @@ def together(results: Iterable[Result]) -> tuple[Result, ...]:
     )
 
 
-def _checks(wanted: Wanted, network: bool, blocking: bool) -> tuple[Check, ...]:
+def _checks(wanted: NodeRequirements, network: bool, blocking: bool) -> tuple[Check, ...]:
     return tuple(
         check
         for check in CHECKS

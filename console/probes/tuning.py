@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from console.probes.check_types import Answer, Wanted
+from console.probes.check_types import Answer, NodeRequirements
 from console.probes.checks_host import FILES, RESERVED
 
 SWAPPINESS = "vm.swappiness"
@@ -65,7 +65,7 @@ def read_arguments() -> tuple[str, ...]:
     return tuple(_READ.values())
 
 
-def drifts(answer: Answer, wanted: Wanted) -> tuple[Drift, ...] | None:
+def drifts(answer: Answer, wanted: NodeRequirements) -> tuple[Drift, ...] | None:
     """What drifts on a node; None when the answer did not come whole. A setting its kernel does not have is no drift."""
     found = answer.sections
     if not answer.whole or "locked" not in found:
@@ -91,7 +91,7 @@ def spans(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(joined)
 
 
-def _settings(values: dict[str, str], wanted: Wanted) -> Iterator[Drift]:
+def _settings(values: dict[str, str], wanted: NodeRequirements) -> Iterator[Drift]:
     for name, value in ((SWAPPINESS, "0"), (BALANCING, "0"), (MIGRATION, "50000")):
         if values[name] and values[name] != value:
             yield Drift(name, values[name], value)
@@ -103,7 +103,7 @@ def _settings(values: dict[str, str], wanted: Wanted) -> Iterator[Drift]:
             yield Drift(PORTS, values[PORTS] or "none", _written((*kept, *((port, port) for port in loose))))
 
 
-def _told(values: dict[str, str], limits: dict[str, str], wanted: Wanted) -> Iterator[Drift]:
+def _told(values: dict[str, str], limits: dict[str, str], wanted: NodeRequirements) -> Iterator[Drift]:
     if values[GOVERNOR] not in ("", "performance"):
         yield Drift(GOVERNOR, values[GOVERNOR], "performance", "cpupower frequency-set -g performance")
     where = (
@@ -118,7 +118,7 @@ def _told(values: dict[str, str], limits: dict[str, str], wanted: Wanted) -> Ite
         yield Drift("locked", f"{locked} KiB", "unlimited", f"write `{flag}` {where}")
 
 
-def _fixed(wanted: Wanted) -> Sequence[int]:
+def _fixed(wanted: NodeRequirements) -> Sequence[int]:
     ports = {port for port, _ in wanted.ports}
     return sorted(ports | (set(range(RESERVED[0], RESERVED[1] + 1)) if wanted.devices else set()))
 

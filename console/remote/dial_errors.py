@@ -30,7 +30,7 @@ class DialError(ConsoleError):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class DialRoute:
     """How a host was dialled."""
 
     host: str
@@ -69,7 +69,7 @@ def entry(host: str, port: int) -> str:
     return host if port == 22 else f"[{host}]:{port}"
 
 
-def why_not(error: Exception, way: Way, offered: Collection[str]) -> DialError:
+def why_not(error: Exception, way: DialRoute, offered: Collection[str]) -> DialError:
     """What a failed connection came to. `offered` are the ways to log in that the server named."""
     if isinstance(error, asyncssh.PermissionDenied):
         return _login(error, way, offered)
@@ -89,7 +89,7 @@ def why_not(error: Exception, way: Way, offered: Collection[str]) -> DialError:
     return _network(error, way)
 
 
-def _login(error: asyncssh.PermissionDenied, way: Way, offered: Collection[str]) -> DialError:
+def _login(error: asyncssh.PermissionDenied, way: DialRoute, offered: Collection[str]) -> DialError:
     if offered and "publickey" not in offered:
         text = f"{way.place} takes {' or '.join(sorted(offered))} only; only keys and agents are used"
         hint = f"allow PubkeyAuthentication in its sshd_config, and add the key: ssh-copy-id; then try: {way.command()}"
@@ -101,7 +101,7 @@ def _login(error: asyncssh.PermissionDenied, way: Way, offered: Collection[str])
     return DialError(f"{way.place} refused the login: {error.reason}", blocked=True, hint=hint)
 
 
-def _jump(error: asyncssh.ChannelOpenError, way: Way) -> DialError:
+def _jump(error: asyncssh.ChannelOpenError, way: DialRoute) -> DialError:
     if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
         text = f"jump host {way.via} does not forward connections to {way.place}: {error.reason}"
         hint = f"its sshd_config needs AllowTcpForwarding yes and a PermitOpen that names it; then try: {way.command()}"
@@ -117,7 +117,7 @@ _HINTS = {
 }
 
 
-def _network(error: Exception, way: Way) -> DialError:
+def _network(error: Exception, way: DialRoute) -> DialError:
     number = error.errno if isinstance(error, OSError) else None
     words = os.strerror(number) if number and number > 0 else str(error)
     hint = f"{_HINTS.get(number or 0, '')} try: {way.command()}".strip()

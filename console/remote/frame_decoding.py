@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 
 from console.model.run import Hello, LeftProcess, LogChunk, RunKey, RunState, RunVerdict, Sample, StopResult
 from console.model.snapshot import Exit, ZoneTable
-from console.model.unmanaged_process import Unmanaged, Why
+from console.model.unmanaged_process import UnmanagedProcess, UnmanagedReason
 from console.node.frames import MAX_RUNS, MAX_UNMANAGED
 from console.node.run_dirs import NAME
 from console.node.run_report import (
@@ -131,7 +131,7 @@ class _Unmanaged(_Said):
     start: Size
     owner: Word
     command: Text
-    why: Why
+    why: UnmanagedReason
     base: Text
     container: Word
     started_at: Moment | None
@@ -220,7 +220,7 @@ class RunsSeen:
     """One list of runs, or why there is none."""
 
     runs: tuple[RunState, ...]
-    unmanaged: tuple[Unmanaged, ...]
+    unmanaged: tuple[UnmanagedProcess, ...]
     clock: float
     error: str = ""
     hint: str = ""
@@ -237,7 +237,7 @@ def hello(header: Mapping[str, object]) -> Hello:
 def runs(header: Mapping[str, object]) -> RunsSeen:
     """A list of runs."""
     said = _read(_Runs, header)
-    unmanaged = tuple(Unmanaged(**each.model_dump()) for each in said.unmanaged)
+    unmanaged = tuple(UnmanagedProcess(**each.model_dump()) for each in said.unmanaged)
     more = ((said.left_runs, f"runs, the newest {MAX_RUNS} are read"), (said.left_unmanaged, "unmanaged processes"))
     remark = " and ".join(f"{count} more {what}" for count, what in more if count)
     remark = f"has {remark}" if remark else ""

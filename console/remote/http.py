@@ -58,7 +58,7 @@ class AsyncHttp:
         try:
             stream = await self._backend.connect_tcp(host, port, timeout_s)
             await stream.aclose()
-        except NotAsked as failure:
+        except NoRoute as failure:
             error, asked = str(failure), False
         except (httpcore.NetworkError, httpcore.TimeoutException, OSError) as failure:
             error = str(failure) or type(failure).__name__
@@ -114,7 +114,7 @@ class AsyncHttp:
                         break
         except (TimeoutError, httpcore.TimeoutException):
             error = f"no answer in {timeout_s:g} s" if not status else f"the answer was not complete in {timeout_s:g} s"
-        except NotAsked as failure:
+        except NoRoute as failure:
             error, asked = str(failure), False
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as failure:
             error = str(failure) or type(failure).__name__
@@ -149,7 +149,7 @@ class AsyncHttp:
             yield response.status, response.aiter_stream()
 
 
-class NotAsked(httpcore.ConnectError):
+class NoRoute(httpcore.ConnectError):
     """No way to the node: not connected, or its sshd opens no channel to the port."""
 
 
@@ -170,7 +170,7 @@ class SshBackend(httpcore.AsyncNetworkBackend):
         """A channel to `host:port` as the node sees it."""
         connection = self._tunnel.connection()
         if connection is None:
-            raise NotAsked("the node is not connected")
+            raise NoRoute("the node is not connected")
         try:
             async with asyncio.timeout(timeout):
                 reader, writer = await connection.open_connection(host, port, encoding=None)
@@ -179,7 +179,7 @@ class SshBackend(httpcore.AsyncNetworkBackend):
         except asyncssh.ChannelOpenError as error:
             raise _refused(host, port, error) from error
         except (asyncssh.Error, OSError) as error:
-            raise NotAsked(str(error) or type(error).__name__) from error
+            raise NoRoute(str(error) or type(error).__name__) from error
         return SshStream(reader, writer)
 
 
@@ -231,5 +231,5 @@ def _refused(host: str, port: int, error: asyncssh.ChannelOpenError) -> httpcore
     if error.code == asyncssh.OPEN_CONNECT_FAILED:
         return httpcore.ConnectError(f"connection to {host}:{port} refused ({error.reason})")
     if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
-        return NotAsked("the node's sshd refuses port forwarding")
-    return NotAsked(f"the node's sshd opens no channel ({error.reason})")
+        return NoRoute("the node's sshd refuses port forwarding")
+    return NoRoute(f"the node's sshd opens no channel ({error.reason})")

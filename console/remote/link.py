@@ -22,9 +22,9 @@ from console.node.frames import Header
 from console.remote.dial_errors import DialError
 from console.remote.helper_channel import START_S, HelperChannel
 from console.remote.http import AsyncHttp
-from console.remote.link_status import Standing
-from console.remote.node_requests import Requests
-from console.remote.push_dispatch import Hearing, Watcher, watch_body
+from console.remote.link_status import LinkStatus
+from console.remote.node_requests import NodeRequests
+from console.remote.push_dispatch import PushDispatch, Watcher, watch_body
 from console.remote.ssh import Dialer, end_connection
 
 PING_S = 5.0
@@ -40,7 +40,7 @@ CREDIT_BYTES = 256 * 1024
 """Credit is given back in lumps of a quarter of the helper's window."""
 
 
-class NodeLink(Requests):
+class NodeLink(NodeRequests):
     """The link to one node."""
 
     def __init__(
@@ -53,8 +53,8 @@ class NodeLink(Requests):
         runs_every_s: float = 2.0,
     ) -> None:
         self.node = node
-        self._standing = Standing(lambda link: watcher.on_link(node.name, link))
-        self._hearing = Hearing(node, watcher, self._standing)
+        self._standing = LinkStatus(lambda link: watcher.on_link(node.name, link))
+        self._hearing = PushDispatch(node, watcher, self._standing)
         self._dialer = dialer
         self._probes = probes
         self._runs_every_s = runs_every_s

@@ -14,7 +14,7 @@ from dataclasses import replace
 from console.model.snapshot import Link, LinkState
 
 
-class Standing:
+class LinkStatus:
     """The state of one link."""
 
     def __init__(self, tell: Callable[[Link], None]) -> None:

@@ -27,7 +27,7 @@ READ_BYTES = 1024 * 1024
 T = TypeVar("T")
 
 
-class Requests(ABC):
+class NodeRequests(ABC):
     """The requests of one node. They raise NodeError (refused), Unreachable (not sent) or LinkLost (nobody knows)."""
 
     node: Node

@@ -11,11 +11,11 @@ from typing import Protocol
 from console.model.cluster import Node
 from console.model.run import Hello, LogChunk, Probe, RunKey, RunState, Sample
 from console.model.snapshot import Link, LinkState
-from console.model.unmanaged_process import Unmanaged
+from console.model.unmanaged_process import UnmanagedProcess
 from console.node.frames import Header
 from console.remote import frame_decoding
-from console.remote.link_status import Standing
-from console.remote.push_requests import Asked
+from console.remote.link_status import LinkStatus
+from console.remote.push_requests import PushRequests
 
 
 class Watcher(Protocol):
@@ -30,7 +30,9 @@ class Watcher(Protocol):
     def on_sample(self, node: str, sample: Sample) -> None:
         """A probe answered."""
 
-    def on_runs(self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[Unmanaged, ...], clock: float) -> None:
+    def on_runs(
+        self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[UnmanagedProcess, ...], clock: float
+    ) -> None:
         """The node listed its runs, and what runs there besides."""
 
     def on_log(self, node: str, chunk: LogChunk) -> None:
@@ -46,16 +48,16 @@ class Watcher(Protocol):
         """What the node pushes is taken in part only."""
 
 
-class Hearing:
+class PushDispatch:
     """Takes the pushes of one node."""
 
-    def __init__(self, node: Node, watcher: Watcher, standing: Standing) -> None:
+    def __init__(self, node: Node, watcher: Watcher, standing: LinkStatus) -> None:
         self._node = node
         self._watcher = watcher
         self._standing = standing
         self.said_hello = False
         self._remark = ""
-        self.asked = Asked(())
+        self.asked = PushRequests(())
         """What the helper was asked for that speaks now."""
         self._pushes = {
             "hello": self._on_hello,
@@ -70,7 +72,7 @@ class Hearing:
     def begin(self, probes: Sequence[Probe]) -> None:
         """Another helper speaks from now on."""
         self.said_hello = False
-        self.asked = Asked(probes)
+        self.asked = PushRequests(probes)
 
     def take(self, header: Header, payload: bytes) -> None:
         """One push. Raises WireError when it makes no sense, or was not asked for."""

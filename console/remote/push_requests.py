@@ -13,7 +13,7 @@ from console.node.log_tails import TURN_BYTES
 from console.remote.frame_decoding import WireError
 
 
-class Asked:
+class PushRequests:
     """The pushes that one helper was asked for; a new one for each helper."""
 
     def __init__(self, probes: Sequence[Probe]) -> None:

@@ -18,7 +18,7 @@ import asyncssh
 
 from console.model.cluster import Cluster, Node, SshFiles
 from console.model.errors import ConsoleError, UsageError
-from console.remote.dial_errors import CONNECT_S, DialError, Way, entry, why_not
+from console.remote.dial_errors import CONNECT_S, DialError, DialRoute, entry, why_not
 from console.remote.key_files import OnlyThese, default_keys, refused
 from console.remote.known_hosts import KnownHosts
 
@@ -141,7 +141,7 @@ class Dialer:
         tunnel = await self._jump(asked_for, via, path) if via else None
         host, port = str(options.host or node.host), int(options.port or 22)
         client = _Client()
-        way = Way(
+        way = DialRoute(
             host=node.host,
             address=host,
             port=port,
@@ -268,7 +268,7 @@ class Dialer:
     async def _explain(
         self,
         asked_for: str,
-        way: Way,
+        way: DialRoute,
         client: _Client,
         connecting: Awaitable[asyncssh.SSHClientConnection],
     ) -> asyncssh.SSHClientConnection:
@@ -287,7 +287,7 @@ class Dialer:
         files = [path for path in (self.known_hosts.users, self.known_hosts.own) if path.exists()]
         return "; ".join(shlex.join(["ssh-keygen", "-R", entry(host, port), "-f", str(path)]) for path in files)
 
-    def _host_key_error(self, asked_for: str, way: Way, client: _Client, text: str) -> DialError:
+    def _host_key_error(self, asked_for: str, way: DialRoute, client: _Client, text: str) -> DialError:
         if client.shown is None:
             return DialError(f"{way.address}: {text}", blocked=True, hint="its host key or certificate is not trusted")
         name, at, key = client.shown
@@ -311,7 +311,7 @@ class Dialer:
         )
 
 
-def _other_types(way: Way, types: Sequence[str]) -> DialError:
+def _other_types(way: DialRoute, types: Sequence[str]) -> DialError:
     """A known host without its known keys: perhaps they were taken from it, perhaps it is another one."""
     text = f"{way.place} offers no host key of a type that is known of it ({', '.join(types)}): it is not asked for another"
     look = shlex.join(["ssh-keyscan", "-p", str(way.port), "--", way.address])

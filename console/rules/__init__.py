@@ -14,7 +14,7 @@ from console.model.findings import Finding, Severity
 from console.model.hardware import HARDWARE
 from console.model.layout import MOST, DataParallel, Group, Layout, Model
 from console.rules import access, capacity, placement, ports, releases, services, settings, speculation, transfer
-from console.rules.rule import Rule, Scene
+from console.rules.rule import Rule, RuleContext
 
 _OF_NODES = ("A2", "K1", "K4")
 _OF_RELEASES = ("R22", "V2", "V3", "V4", "V5", "V6")
@@ -47,7 +47,7 @@ RULES: Mapping[str, Rule] = {
 
 def check(deployment: Deployment) -> tuple[Finding, ...]:
     """Everything that does not hold, errors first."""
-    scene = Scene(deployment)
+    scene = RuleContext(deployment)
     found = dict.fromkeys(finding for rule in RULES.values() for finding in rule.findings(scene))
     return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
 
@@ -62,18 +62,18 @@ def check_nodes(cluster: Cluster) -> tuple[Finding, ...]:
         port=8000,
     )
     layout = Layout(name="any", hardware=HARDWARE["a3"], model=Model(path="any"), groups={"any": group})
-    scene = Scene(Deployment(cluster, layout, Assignment({"any": tuple(cluster.nodes)})))
+    scene = RuleContext(Deployment(cluster, layout, Assignment({"any": tuple(cluster.nodes)})))
     return tuple(finding for rule in _OF_NODES for finding in RULES[rule].findings(scene))
 
 
 def check_release(deployment: Deployment, version: str) -> tuple[Finding, ...]:
     """What the rules that go by the release find when engines of another release run this layout, errors first."""
     layout = deployment.layout.model_copy(update={"version": version, "image": ""})
-    scene = Scene(replace(deployment, layout=layout))
+    scene = RuleContext(replace(deployment, layout=layout))
     found = dict.fromkeys(finding for rule in _OF_RELEASES for finding in RULES[rule].findings(scene))
     return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
 
 
 def capacity_notes(deployment: Deployment) -> tuple[str, ...]:
     """One line per group: an estimate of what the weights leave of each device's HBM; empty when their size is unknown."""
-    return tuple(str(each) for each in capacity.capacities(Scene(deployment)))
+    return tuple(str(each) for each in capacity.capacities(RuleContext(deployment)))

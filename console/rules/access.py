@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from console.model.api_keys import ENGINE_KEY, keys_of
 from console.model.findings import Severity
-from console.rules.rule import Hit, Rule, Scene
+from console.rules.rule import Hit, Rule, RuleContext
 
 _TLS = ("ssl-keyfile", "ssl-certfile")
 
 
-def _one_key(scene: Scene) -> Iterator[Hit]:
+def _one_key(scene: RuleContext) -> Iterator[Hit]:
     taken = {name: keys for name in scene.groups if (keys := keys_of(scene.layout, name))}
     if scene.layout.proxy is None or not taken:
         return
@@ -21,7 +21,7 @@ def _one_key(scene: Scene) -> Iterator[Hit]:
             yield Hit(f"{name} does not take the key of {first}, which the proxy sends to all", scene.at(name))
 
 
-def _in_argv(scene: Scene) -> Iterator[Hit]:
+def _in_argv(scene: RuleContext) -> Iterator[Hit]:
     found: dict[str, list[str]] = {}
     for name in scene.groups:
         if scene.args(name).get("api-key"):
@@ -30,7 +30,7 @@ def _in_argv(scene: Scene) -> Iterator[Hit]:
         yield Hit(f"{', '.join(names)}: --api-key shows its key to everybody on the node (ps)", where)
 
 
-def _plain(scene: Scene) -> Iterator[Hit]:
+def _plain(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         for flag in _TLS:
             if scene.args(name).get(flag):

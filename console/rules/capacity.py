@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from console.model.findings import Severity
 from console.model.hardware import kind_of
-from console.rules.rule import Hit, Rule, Scene
+from console.rules.rule import Hit, Rule, RuleContext
 
 _DEFAULT_UTILIZATION = 0.9
 """Of `--gpu-memory-utilization` (vLLM 0.21 config/cache.py)."""
@@ -51,7 +51,7 @@ _KNOWN = (
 )
 
 
-def weights_of(scene: Scene) -> Weights | None:
+def weights_of(scene: RuleContext) -> Weights | None:
     """Size of the model's weights: the layout's own figure, else a known one; None when nobody says."""
     written = scene.layout.model.weights_gib
     if written is not None:
@@ -59,7 +59,7 @@ def weights_of(scene: Scene) -> Weights | None:
     return next((weights for pattern, weights in _KNOWN if pattern.search(scene.layout.model.path)), None)
 
 
-def capacities(scene: Scene) -> tuple[Capacity, ...]:
+def capacities(scene: RuleContext) -> tuple[Capacity, ...]:
     """An estimate for every group; empty when the size of the weights is not known or the machines have no NPUs.
 
     The weights are spread evenly over the devices of the group; what each data-parallel rank holds a copy of comes on top.
@@ -70,7 +70,7 @@ def capacities(scene: Scene) -> tuple[Capacity, ...]:
     return tuple(_capacity(scene, name, weights) for name in scene.groups)
 
 
-def _capacity(scene: Scene, name: str, weights: Weights) -> Capacity:
+def _capacity(scene: RuleContext, name: str, weights: Weights) -> Capacity:
     group, hardware = scene.groups[name], scene.layout.hardware
     spread = group.data_parallel.size if scene.args(name).get("enable-expert-parallel") is True else 1
     each = weights.total_gib / (group.devices_per_rank * spread)
@@ -81,7 +81,7 @@ def _capacity(scene: Scene, name: str, weights: Weights) -> Capacity:
     return Capacity(name, each, hbm, utilization, hbm * utilization - driver - each, weights.source)
 
 
-def _fits(scene: Scene) -> Iterator[Hit]:
+def _fits(scene: RuleContext) -> Iterator[Hit]:
     for capacity in capacities(scene):
         if capacity.left < _MIN_LEFT_GIB:
             yield Hit(str(capacity), scene.at(capacity.group, "tensor_parallel"))

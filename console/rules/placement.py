@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from console.model.deployment import Rank, is_address
 from console.model.findings import Severity
 from console.model.layout import flag_name
-from console.rules.rule import Hit, Rule, Scene, whole
+from console.rules.rule import Hit, Rule, RuleContext, whole
 
 _SAME_IN_GROUP = ("data-parallel-size", "tensor-parallel-size", "data-parallel-address", "data-parallel-rpc-port")
 _SAME_BESIDES = ("pipeline-parallel-size", "prefill-context-parallel-size")
@@ -34,7 +34,7 @@ MIN_CONNECT_S = 300
 """Ranks of a group wait five minutes for each other (vLLM 0.21 v1/engine/core.py); HCCL should not give up before."""
 
 
-def _tiles(scene: Scene) -> Iterator[Hit]:
+def _tiles(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         size, held = group.data_parallel.size, group.ranks
         if held != size and not group.nodes % group.nodes_per_engine:
@@ -44,7 +44,7 @@ def _tiles(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at(name, "data_parallel", "size"))
 
 
-def _devices(scene: Scene) -> Iterator[Hit]:
+def _devices(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         last = group.first_device + group.devices_on_node
         if last > scene.layout.hardware.devices > 0:
@@ -61,7 +61,7 @@ def _devices(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at(name, "env", "ASCEND_RT_VISIBLE_DEVICES"), Severity.WARNING)
 
 
-def _shared_devices(scene: Scene) -> Iterator[Hit]:
+def _shared_devices(scene: RuleContext) -> Iterator[Hit]:
     owners: dict[tuple[str, int], Rank] = {}
     told: set[tuple[str, str, str]] = set()
     for rank in scene.ranks:
@@ -73,7 +73,7 @@ def _shared_devices(scene: Scene) -> Iterator[Hit]:
                 yield Hit(message, scene.at(rank.group, "first_device"))
 
 
-def _equal(scene: Scene) -> Iterator[Hit]:
+def _equal(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         sizes = {
             "data-parallel-size": group.data_parallel.size,
@@ -89,7 +89,7 @@ def _equal(scene: Scene) -> Iterator[Hit]:
                 yield Hit(f"{name}: --{flag} differs from node to node", scene.at_path(name, path), Severity.WARNING)
 
 
-def _equal_sides(scene: Scene) -> Iterator[Hit]:
+def _equal_sides(scene: RuleContext) -> Iterator[Hit]:
     for prefill, decode in scene.pairs():
         one, other = scene.args(prefill), scene.args(decode)
         for flag in _SAME_ON_BOTH_SIDES:
@@ -102,7 +102,7 @@ def _equal_sides(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at_flag(decode, "max-model-len"), Severity.WARNING)
 
 
-def _spanning(scene: Scene) -> Iterator[Hit]:
+def _spanning(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         span = group.nodes_per_engine
         if span == 1:
@@ -127,14 +127,14 @@ def _spanning(scene: Scene) -> Iterator[Hit]:
             yield Hit(f"{name}: hybrid balance serves on every node", scene.at(name, "data_parallel", "balance"))
 
 
-def _ray(scene: Scene) -> Iterator[Hit]:
+def _ray(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         for flag, value, path in scene.written(name):
             if flag in _BACKENDS and value == "ray":
                 yield Hit(f"{name}: --{flag} ray", scene.at_path(name, path))
 
 
-def _headless(scene: Scene) -> Iterator[Hit]:
+def _headless(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         args = scene.args(name)
         if args.get("headless") is not None:
@@ -143,7 +143,7 @@ def _headless(scene: Scene) -> Iterator[Hit]:
             )
 
 
-def _balance_flags(scene: Scene) -> Iterator[Hit]:
+def _balance_flags(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         first = group.by_node.get(0)
         alone = {
@@ -161,7 +161,7 @@ def _balance_flags(scene: Scene) -> Iterator[Hit]:
                 yield Hit(f"{name}: --{flag} follows from a rank's place; take it out of args", where)
 
 
-def _hybrid(scene: Scene) -> Iterator[Hit]:
+def _hybrid(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         parallel = group.data_parallel
         if parallel.balance == "hybrid" and parallel.per_node == 1 and group.nodes > 1:
@@ -169,7 +169,7 @@ def _hybrid(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at(name, "data_parallel", "balance"))
 
 
-def _servers(scene: Scene) -> Iterator[Hit]:
+def _servers(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         servers = scene.number(name, "api-server-count")
         if servers is not None and servers > 1 and group.data_parallel.balance == "external":
@@ -177,7 +177,7 @@ def _servers(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at_flag(name, "api-server-count"))
 
 
-def _meeting_point(scene: Scene) -> Iterator[Hit]:
+def _meeting_point(scene: RuleContext) -> Iterator[Hit]:
     for name, ranks in scene.ranks_of.items():
         members = dict.fromkeys(rank.node for rank in ranks)
         for node in members:
@@ -201,7 +201,7 @@ def _loopback(address: str) -> bool:
     return is_address(address) and ipaddress.ip_address(address).is_loopback
 
 
-def _start_skew(scene: Scene) -> Iterator[Hit]:
+def _start_skew(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         if group.nodes == 1 or scene.layout.hardware.devices == 0:
             continue
@@ -217,7 +217,7 @@ def _start_skew(scene: Scene) -> Iterator[Hit]:
                 yield Hit(message, scene.at(name, "by_node", str(place), "env", "HCCL_CONNECT_TIMEOUT"))
 
 
-def _complete(scene: Scene) -> Iterator[Hit]:
+def _complete(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         given = scene.deployment.assignment.of(name)
         if len(given) != group.nodes:
@@ -229,7 +229,7 @@ def _complete(scene: Scene) -> Iterator[Hit]:
                 yield Hit(f"{name}: {node} is assigned {given.count(node)} times", f"group {name}")
 
 
-def _addresses(scene: Scene) -> Iterator[Hit]:
+def _addresses(scene: RuleContext) -> Iterator[Hit]:
     seen: dict[str, str] = {}
     for node in dict.fromkeys(rank.node for rank in scene.ranks):
         address = scene.deployment.address(node)
@@ -238,7 +238,7 @@ def _addresses(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at_node(node, "ip"))
 
 
-def _hardware(scene: Scene) -> Iterator[Hit]:
+def _hardware(scene: RuleContext) -> Iterator[Hit]:
     wanted = scene.layout.hardware
     for node in dict.fromkeys(rank.node for rank in scene.ranks):
         known = scene.deployment.cluster.nodes.get(node)

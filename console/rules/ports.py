@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from console.model.deployment import Rank
 from console.model.findings import Severity
-from console.rules.rule import Hit, Rule, Scene, whole
+from console.rules.rule import Hit, Rule, RuleContext, whole
 
 EPHEMERAL = (32768, 60999)
 """Linux's default net.ipv4.ip_local_port_range."""
@@ -24,7 +24,7 @@ _OLD_MOONCAKE_BEFORE = (0, 21, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class PortUse:
     """Ports something binds on a node: `first` to `last`, both included."""
 
     node: str
@@ -40,21 +40,21 @@ class Use:
         return self.group or (self.key[1] if self.key[0] == "services" else self.key[0])
 
 
-def port_map(scene: Scene) -> tuple[Use, ...]:
+def port_map(scene: RuleContext) -> tuple[PortUse, ...]:
     """Every port that is known before the start, in rank order."""
     uses = [use for rank in scene.ranks for use in _rank_uses(scene, rank)]
     proxy = scene.deployment.proxy_rank()
     if proxy is not None and proxy.port is not None:
-        uses.append(Use(proxy.node, proxy.port, proxy.port, "the proxy", "", ("proxy", "port")))
+        uses.append(PortUse(proxy.node, proxy.port, proxy.port, "the proxy", "", ("proxy", "port")))
     uses.extend(
-        Use(rank.node, rank.port, rank.port, rank.id, "", ("services", rank.id, "port"))
+        PortUse(rank.node, rank.port, rank.port, rank.id, "", ("services", rank.id, "port"))
         for rank in scene.deployment.service_ranks()
         if rank.port is not None
     )
     return tuple(uses)
 
 
-def kv_window(scene: Scene, group: str) -> tuple[int, int] | None:
+def kv_window(scene: RuleContext, group: str) -> tuple[int, int] | None:
     """First and last KV handshake port over the whole group: kv_port + size × devices per rank - 1; None without one."""
     port = whole(scene.transfer(group).get("kv_port"))
     if port is None:
@@ -63,36 +63,36 @@ def kv_window(scene: Scene, group: str) -> tuple[int, int] | None:
     return port, port + written.data_parallel.size * written.devices_per_rank - 1
 
 
-def binds_kv(scene: Scene, group: str) -> bool:
+def binds_kv(scene: RuleContext, group: str) -> bool:
     """Whether the group's engines bind the handshake ports: producers do, with a layerwise connector consumers."""
     layerwise = "Layerwise" in str(scene.transfer(group).get("kv_connector", ""))
     return scene.kv_role(group) == ("kv_consumer" if layerwise else "kv_producer")
 
 
-def _rank_uses(scene: Scene, rank: Rank) -> Iterator[Use]:
+def _rank_uses(scene: RuleContext, rank: Rank) -> Iterator[PortUse]:
     group = scene.groups[rank.group]
     if rank.port is not None:
-        yield Use(rank.node, rank.port, rank.port, f"HTTP of {rank.id}", rank.group, ("port",))
+        yield PortUse(rank.node, rank.port, rank.port, f"HTTP of {rank.id}", rank.group, ("port",))
     if rank.dp_rank == 0 and rank.part == 0 and rank.dp_size > 1:
         key = ("data_parallel", "rpc_port")
-        yield Use(rank.node, rank.rpc_port, rank.rpc_port, f"the rank port of {rank.group}", rank.group, key)
+        yield PortUse(rank.node, rank.rpc_port, rank.rpc_port, f"the rank port of {rank.group}", rank.group, key)
     if rank.position == 0 and rank.local_rank == 0 and rank.parts > 1:
         port = group.master_port
-        yield Use(rank.node, port, port, f"the master port of {rank.group}", rank.group, ("master_port",))
+        yield PortUse(rank.node, port, port, f"the master port of {rank.group}", rank.group, ("master_port",))
     window = kv_window(scene, rank.group)
     if window is not None and binds_kv(scene, rank.group):
         mine = group.devices_on_node // group.data_parallel.per_node
         first = window[0] + rank.dp_rank * group.devices_per_rank + rank.part * mine
         last = first + rank.local_size * mine - 1
-        yield Use(rank.node, first, last, f"KV handshake of {rank.id}", rank.group, ("kv_transfer", "port"))
+        yield PortUse(rank.node, first, last, f"KV handshake of {rank.id}", rank.group, ("kv_transfer", "port"))
 
 
-def _place(scene: Scene, use: Use) -> str:
+def _place(scene: RuleContext, use: PortUse) -> str:
     return scene.at(use.group, *use.key) if use.group else scene.at_top(*use.key)
 
 
-def _met(scene: Scene, *, kv: bool) -> Iterator[Hit]:
-    by_node: dict[str, list[Use]] = {}
+def _met(scene: RuleContext, *, kv: bool) -> Iterator[Hit]:
+    by_node: dict[str, list[PortUse]] = {}
     for use in port_map(scene):
         by_node.setdefault(use.node, []).append(use)
     told: set[tuple[str, str, tuple[str, ...], tuple[str, ...]]] = set()
@@ -109,7 +109,7 @@ def _met(scene: Scene, *, kv: bool) -> Iterator[Hit]:
                 widest = use
 
 
-def _written_ports(scene: Scene) -> Mapping[tuple[str, ...], tuple[str, int, int, str]]:
+def _written_ports(scene: RuleContext) -> Mapping[tuple[str, ...], tuple[str, int, int, str]]:
     """Where → (what, first, last, group) for each port the layout names, whether nodes are assigned or not."""
     ports: dict[tuple[str, ...], tuple[str, int, int, str]] = {}
     for name, group in scene.groups.items():
@@ -134,14 +134,14 @@ def _written_ports(scene: Scene) -> Mapping[tuple[str, ...], tuple[str, int, int
     return ports
 
 
-def _windows(scene: Scene) -> Iterator[tuple[str, int, int]]:
+def _windows(scene: RuleContext) -> Iterator[tuple[str, int, int]]:
     for name in scene.groups:
         window = kv_window(scene, name)
         if window is not None and binds_kv(scene, name):
             yield name, *window
 
 
-def _zones(scene: Scene) -> Iterator[Hit]:
+def _zones(scene: RuleContext) -> Iterator[Hit]:
     for name, first, last in _windows(scene):
         where = scene.at(name, "kv_transfer", "port")
         for low, high, why in (*ZONES, (*EPHEMERAL, "Linux hands out 32768-60999 to any connection")):
@@ -153,12 +153,12 @@ def _zones(scene: Scene) -> Iterator[Hit]:
                 yield Hit(f"{name}: KV ports {first}-{last} hold the rank port {rpc} of {other}", where)
 
 
-def _same_node(scene: Scene, one: str, other: str) -> bool:
+def _same_node(scene: RuleContext, one: str, other: str) -> bool:
     heads = {rank.node for rank in scene.ranks_of[other] if rank.position == 0}
     return any(rank.node in heads for rank in scene.ranks_of[one])
 
 
-def _old_zone(scene: Scene) -> Iterator[Hit]:
+def _old_zone(scene: RuleContext) -> Iterator[Hit]:
     if scene.version is None or scene.version >= _OLD_MOONCAKE_BEFORE:
         return
     low, high = _OLD_ZONE
@@ -168,7 +168,7 @@ def _old_zone(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at(name, "kv_transfer", "port"))
 
 
-def _bad_zone(scene: Scene) -> Iterator[Hit]:
+def _bad_zone(scene: RuleContext) -> Iterator[Hit]:
     for key, (what, first, last, group) in _written_ports(scene).items():
         where = scene.at(group, *key[1:]) if group else scene.at_top(*key[1:])
         for low, high, why in (*ZONES, (*EPHEMERAL, "Linux hands out 32768-60999 to any connection")):
@@ -177,7 +177,7 @@ def _bad_zone(scene: Scene) -> Iterator[Hit]:
                 break
 
 
-def _too_high(scene: Scene) -> Iterator[Hit]:
+def _too_high(scene: RuleContext) -> Iterator[Hit]:
     for key, (what, first, last, group) in _written_ports(scene).items():
         if last > 65535:
             where = scene.at(group, *key[1:]) if group else scene.at_top(*key[1:])

@@ -16,7 +16,7 @@ from console.model.image_name import tag_of
 from console.model.suggestions import suggestions
 from console.releases.facts import Flag, Kind, Release, first_and_last, gone_since, names
 from console.releases.renames import rename_of, shown_setting
-from console.rules.rule import INERT, Hit, Rule, Scene, release_of
+from console.rules.rule import INERT, Hit, Rule, RuleContext, release_of
 from console.rules.transfer import at_connector
 
 _LIKE = 0.75
@@ -41,17 +41,17 @@ def like(name: str, known: Collection[str]) -> tuple[str, ...]:
     return suggestions(name, known, least=_LIKE)
 
 
-def _with_facts(check: Callable[[Scene, Release], Iterator[Hit]]) -> Callable[[Scene], Iterator[Hit]]:
+def _with_facts(check: Callable[[RuleContext, Release], Iterator[Hit]]) -> Callable[[RuleContext], Iterator[Hit]]:
     """The check for layouts of a release with facts; of others it claims nothing."""
 
-    def checked(scene: Scene) -> Iterator[Hit]:
+    def checked(scene: RuleContext) -> Iterator[Hit]:
         release = release_of(scene.layout)
         return check(scene, release) if release is not None else iter(())
 
     return checked
 
 
-def _no_facts(scene: Scene) -> Iterator[Hit]:
+def _no_facts(scene: RuleContext) -> Iterator[Hit]:
     said = scene.layout.version or tag_of(scene.layout.image)
     if release_of(scene.layout) is None and said:
         held = f"{names()[0]} to {names()[-1]}"
@@ -60,7 +60,7 @@ def _no_facts(scene: Scene) -> Iterator[Hit]:
 
 
 @_with_facts
-def _flags(scene: Scene, release: Release) -> Iterator[Hit]:
+def _flags(scene: RuleContext, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for written, _, path in scene.written(group):
             flag = written.partition(".")[0]
@@ -77,7 +77,7 @@ def _flags(scene: Scene, release: Release) -> Iterator[Hit]:
 
 
 @_with_facts
-def _values(scene: Scene, release: Release) -> Iterator[Hit]:
+def _values(scene: RuleContext, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for written, value, path in scene.written(group):
             flag = release.flags.get(written)
@@ -116,7 +116,7 @@ def _text(value: JsonValue) -> str:
 
 
 @_with_facts
-def _variables(scene: Scene, release: Release) -> Iterator[Hit]:
+def _variables(scene: RuleContext, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for name in scene.env(group):
             if name.startswith("VLLM_") and name not in release.env and name not in INERT:
@@ -125,7 +125,7 @@ def _variables(scene: Scene, release: Release) -> Iterator[Hit]:
 
 
 @_with_facts
-def _keys(scene: Scene, release: Release) -> Iterator[Hit]:
+def _keys(scene: RuleContext, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for written, value, path in scene.written(group):
             flag, _, dotted = written.partition(".")
@@ -168,7 +168,7 @@ def json_keys(value: JsonValue, dotted: str) -> dict[str, JsonValue]:
 
 
 @_with_facts
-def _connectors(scene: Scene, release: Release) -> Iterator[Hit]:
+def _connectors(scene: RuleContext, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         transfer = scene.transfer(group)
         name = transfer.get("kv_connector")

@@ -45,16 +45,16 @@ class Rule:
     why: str
     fix: str
     source: str
-    check: Callable[[Scene], Iterator[Hit]]
+    check: Callable[[RuleContext], Iterator[Hit]]
 
-    def findings(self, scene: Scene) -> Iterator[Finding]:
+    def findings(self, scene: RuleContext) -> Iterator[Finding]:
         """A finding for every hit."""
         for hit in self.check(scene):
             severity = hit.severity or self.severity
             yield Finding(self.id, severity, hit.message, hit.where, self.why, self.fix, self.source)
 
 
-class Scene:
+class RuleContext:
     """A deployment as rules ask for it. Computed once per check, never kept."""
 
     def __init__(self, deployment: Deployment) -> None:
@@ -178,7 +178,7 @@ class Scene:
         return self.source.where(*keys) if self.source.marks else f"layout {self.layout.name}"
 
 
-def _flag_path(scene: Scene, group: str, flag: str) -> Path:
+def _flag_path(scene: RuleContext, group: str, flag: str) -> Path:
     """The path of a flag's key, in the group or else in the layout; of the group's `args` where it is in neither."""
     own = scene.groups[group]
     for kind, args in (("args_from", own.args_from), ("args", own.args), ("args", scene.layout.args)):
@@ -188,7 +188,7 @@ def _flag_path(scene: Scene, group: str, flag: str) -> Path:
     return _key_path(scene, group, "args")
 
 
-def _key_path(scene: Scene, group: str, *keys: str) -> Path:
+def _key_path(scene: RuleContext, group: str, *keys: str) -> Path:
     """The path of a group's key, or of the layout's key of that name where only that is in the file.
 
     The key of a group that is a copy is that of the group it is like.

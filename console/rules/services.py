@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console.model.findings import Severity
-from console.rules.rule import Hit, Rule, Scene
+from console.rules.rule import Hit, Rule, RuleContext
 
 
-def _placed(scene: Scene) -> Iterator[Hit]:
+def _placed(scene: RuleContext) -> Iterator[Hit]:
     placed = {rank.id for rank in scene.deployment.service_ranks()}
     for name, service in scene.layout.services.items():
         if scene.deployment.complete() and name not in placed:
@@ -16,7 +16,7 @@ def _placed(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at_top("services", name, "node"))
 
 
-def _watched(scene: Scene) -> Iterator[Hit]:
+def _watched(scene: RuleContext) -> Iterator[Hit]:
     for name, service in scene.layout.services.items():
         if service.port is None and service.health.port is None:
             yield Hit(f"{name} names no port", scene.at_top("services", name))

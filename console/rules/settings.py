@@ -9,7 +9,7 @@ from console.model.hardware import HARDWARE
 from console.model.image_name import built_for, tag_of
 from console.model.quiet_logs import silenced_by
 from console.releases.facts import release_name
-from console.rules.rule import INERT, Hit, Rule, Scene, version_of, whole
+from console.rules.rule import INERT, Hit, Rule, RuleContext, version_of, whole
 
 MIN_EXECUTE_S = 1836
 """HCCL's own time limit for an operator; a shorter one of vLLM hides it (vllm-ascend platform.py)."""
@@ -21,7 +21,7 @@ _SHELL_PATHS = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH")
 _ONE_RUN_FLAGS = ("--rm", "-it", "-i", "-t", "-ti", "--interactive", "--tty")
 
 
-def _execute_timeout(scene: Scene) -> Iterator[Hit]:
+def _execute_timeout(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         written = scene.env(name).get("VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS")
         seconds = whole(written)
@@ -31,14 +31,14 @@ def _execute_timeout(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at(name, "env", "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"))
 
 
-def _host_ip(scene: Scene) -> Iterator[Hit]:
+def _host_ip(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         if "VLLM_HOST_IP" in scene.env(name):
             message = f"{name}: VLLM_HOST_IP is computed for each node; written by hand it is ignored"
             yield Hit(message, scene.at(name, "env", "VLLM_HOST_IP"))
 
 
-def _ready_timeout(scene: Scene) -> Iterator[Hit]:
+def _ready_timeout(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         written = scene.env(name).get("VLLM_ENGINE_READY_TIMEOUT_S")
         seconds = whole(written)
@@ -48,7 +48,7 @@ def _ready_timeout(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at(name, "env", "VLLM_ENGINE_READY_TIMEOUT_S"))
 
 
-def _rounded(scene: Scene) -> Iterator[Hit]:
+def _rounded(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         seconds = whole(scene.env(name).get("HCCL_EXEC_TIMEOUT"))
         if seconds is not None and seconds % _HCCL_STEP_S:
@@ -57,7 +57,7 @@ def _rounded(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at(name, "env", "HCCL_EXEC_TIMEOUT"))
 
 
-def _inert(scene: Scene) -> Iterator[Hit]:
+def _inert(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         env = scene.env(name)
         for variable, why in INERT.items():
@@ -70,7 +70,7 @@ def _inert(scene: Scene) -> Iterator[Hit]:
                 )
 
 
-def _loading(scene: Scene) -> Iterator[Hit]:
+def _loading(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         many = scene.setting(name, "model-loader-extra-config", "enable_multithread_load")
         if isinstance(many, str):
@@ -84,7 +84,7 @@ def _loading(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at_flag(name, "safetensors-load-strategy"))
 
 
-def _fused(scene: Scene) -> Iterator[Hit]:
+def _fused(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         if scene.env(name).get("VLLM_ASCEND_ENABLE_FUSED_MC2", "0") in ("0", ""):
             continue
@@ -96,7 +96,7 @@ def _fused(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at(name, "env", "VLLM_ASCEND_ENABLE_FUSED_MC2"))
 
 
-def _paths(scene: Scene) -> Iterator[Hit]:
+def _paths(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         for variable in _SHELL_PATHS:
             value = scene.env(name).get(variable)
@@ -109,7 +109,7 @@ def _extends(variable: str, value: str) -> bool:
     return variable in _SHELL_PATHS and value.endswith((f":${variable}", f":${{{variable}}}")) and value.count("$") == 1
 
 
-def _unexpanded(scene: Scene) -> Iterator[Hit]:
+def _unexpanded(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         for variable, value in scene.env(name).items():
             if "$" in value and variable != "LD_PRELOAD" and not _extends(variable, value):
@@ -117,7 +117,7 @@ def _unexpanded(scene: Scene) -> Iterator[Hit]:
                 yield Hit(message, scene.at(name, "env", variable))
 
 
-def _served(scene: Scene) -> Iterator[Hit]:
+def _served(scene: RuleContext) -> Iterator[Hit]:
     if scene.layout.model.served_name == "auto":
         yield Hit("the model is served under the name `auto`", scene.at_top("model", "served_name"))
     for name in scene.groups:
@@ -126,7 +126,7 @@ def _served(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at_flag(name, "served-model-name"), Severity.WARNING)
 
 
-def _quiet(scene: Scene) -> Iterator[Hit]:
+def _quiet(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         setting = silenced_by(scene.args(name), scene.env(name))
         key, _, _ = setting.partition("=")
@@ -135,7 +135,7 @@ def _quiet(scene: Scene) -> Iterator[Hit]:
             yield Hit(f"{name}: {setting} keeps the log from telling how far a start is", where)
 
 
-def _image_hardware(scene: Scene) -> Iterator[Hit]:
+def _image_hardware(scene: RuleContext) -> Iterator[Hit]:
     for image, hardware, where in _images(scene):
         kind = built_for(image)
         npus = hardware in HARDWARE and HARDWARE[hardware].devices
@@ -143,7 +143,7 @@ def _image_hardware(scene: Scene) -> Iterator[Hit]:
             yield Hit(f"the image {image} is for {kind}, not for {hardware}", where)
 
 
-def _image_version(scene: Scene) -> Iterator[Hit]:
+def _image_version(scene: RuleContext) -> Iterator[Hit]:
     wanted = scene.layout.version
     for image, _, where in _images(scene):
         tag = tag_of(image)
@@ -155,7 +155,7 @@ def _image_version(scene: Scene) -> Iterator[Hit]:
             yield Hit(f"the layout is for {wanted}, the image is {image}", where)
 
 
-def _images(scene: Scene) -> Iterator[tuple[str, str, str]]:
+def _images(scene: RuleContext) -> Iterator[tuple[str, str, str]]:
     if scene.layout.image:
         yield scene.layout.image, scene.layout.hardware.name, scene.at_top("image")
     for node in dict.fromkeys(rank.node for rank in scene.ranks):
@@ -164,7 +164,7 @@ def _images(scene: Scene) -> Iterator[tuple[str, str, str]]:
             yield known.runtime.image, known.hardware.name, scene.at_node(node, "runtime", "image")
 
 
-def _one_image(scene: Scene) -> Iterator[Hit]:
+def _one_image(scene: RuleContext) -> Iterator[Hit]:
     first: tuple[str, str] | None = None
     for node in dict.fromkeys(rank.node for rank in scene.ranks):
         known = scene.deployment.cluster.nodes.get(node)
@@ -176,7 +176,7 @@ def _one_image(scene: Scene) -> Iterator[Hit]:
         first = first or (node, known.runtime.image)
 
 
-def _run_flags(scene: Scene) -> Iterator[Hit]:
+def _run_flags(scene: RuleContext) -> Iterator[Hit]:
     for node in dict.fromkeys(rank.node for rank in scene.ranks):
         known = scene.deployment.cluster.nodes.get(node)
         for flag in known.runtime.run_flags if known else ():

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console.model.findings import Severity
-from console.rules.rule import Hit, Rule, Scene, whole
+from console.rules.rule import Hit, Rule, RuleContext, whole
 
 MIN_DSPARK_TOKENS = 5
 """Block that the published DSpark weights of DeepSeek-V4 were trained for (vllm-ascend's tutorials)."""
 _INTERVAL = "VLLM_PREFIX_CACHE_RETENTION_INTERVAL"
 
 
-def _dspark(scene: Scene, group: str) -> int | None:
+def _dspark(scene: RuleContext, group: str) -> int | None:
     """Tokens a group drafts with DSpark; None when it does not, 0 when their number is no whole number."""
     if scene.setting(group, "speculative-config", "method") != "dspark":
         return None
     return whole(scene.setting(group, "speculative-config", "num_speculative_tokens")) or 0
 
 
-def _blocks(scene: Scene) -> Iterator[Hit]:
+def _blocks(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         tokens = _dspark(scene, name)
         if tokens is not None and tokens < MIN_DSPARK_TOKENS and scene.is_v4():
@@ -37,7 +37,7 @@ def _words(tokens: int | None) -> str:
     return "without DSpark" if tokens is None else f"{tokens} tokens with DSpark"
 
 
-def _interval(scene: Scene) -> Iterator[Hit]:
+def _interval(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         written = scene.env(name).get(_INTERVAL)
         if written is None:

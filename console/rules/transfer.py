@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from console.model.findings import Severity
 from console.releases.facts import facts_of, names
-from console.rules.rule import MAIN, Hit, Rule, Scene, release_of, whole
+from console.rules.rule import MAIN, Hit, Rule, RuleContext, release_of, whole
 
 _HYBRID = "MooncakeHybridConnector"
 V4_BLOCK_SIZES = (32, 64, 128)
@@ -14,14 +14,14 @@ _FLASHCOMM = {"VLLM_ASCEND_ENABLE_FLASHCOMM1", "enable_flashcomm1"}
 _DEFAULT_BLOCK = "vLLM's default of 16 becomes 32 on Ascend"
 
 
-def at_connector(scene: Scene, group: str) -> str:
+def at_connector(scene: RuleContext, group: str) -> str:
     """Where the connector of a group is written."""
     if scene.args(group).get("kv-transfer-config") is not None:
         return scene.at_flag(group, "kv-transfer-config", "kv_connector")
     return scene.at(group, "kv_transfer", "connector")
 
 
-def _parallel_sizes(scene: Scene) -> Iterator[Hit]:
+def _parallel_sizes(scene: RuleContext) -> Iterator[Hit]:
     for prefill, decode in scene.pairs():
         wide, narrow = scene.groups[prefill].tensor_parallel, scene.groups[decode].tensor_parallel
         if wide < narrow:
@@ -43,7 +43,7 @@ def _parallel_sizes(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at(name, "prefill_context_parallel"))
 
 
-def _real_sizes(scene: Scene) -> Iterator[Hit]:
+def _real_sizes(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         written = scene.args(name).get("kv-transfer-config")
         if written is not None and group.kv_transfer is not None:
@@ -66,7 +66,7 @@ def _real_sizes(scene: Scene) -> Iterator[Hit]:
                 yield Hit(message, scene.at(name, "kv_transfer", "extra"))
 
 
-def _engine_ids(scene: Scene) -> Iterator[Hit]:
+def _engine_ids(scene: RuleContext) -> Iterator[Hit]:
     for prefill, decode in scene.pairs():
         same = scene.transfer(prefill).get("engine_id")
         if same is not None and same == scene.transfer(decode).get("engine_id"):
@@ -75,7 +75,7 @@ def _engine_ids(scene: Scene) -> Iterator[Hit]:
             )
 
 
-def _prefill_groups(scene: Scene) -> Iterator[Hit]:
+def _prefill_groups(scene: RuleContext) -> Iterator[Hit]:
     seen: dict[str, str] = {}
     for name, _ in scene.with_role("prefill"):
         engine = scene.transfer(name).get("engine_id")
@@ -85,7 +85,7 @@ def _prefill_groups(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at(name, "kv_transfer", "engine_id"), Severity.WARNING if called_back else None)
 
 
-def _roles(scene: Scene) -> Iterator[Hit]:
+def _roles(scene: RuleContext) -> Iterator[Hit]:
     wanted = {"prefill": "kv_producer", "decode": "kv_consumer"}
     for name, group in scene.groups.items():
         transfer = scene.transfer(name)
@@ -106,7 +106,7 @@ def _roles(scene: Scene) -> Iterator[Hit]:
                 yield Hit(f"{name}: there is no {other_role} group to go with it", scene.at(name, "role"))
 
 
-def _hybrid_cache(scene: Scene) -> Iterator[Hit]:
+def _hybrid_cache(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         said = scene.args(name).get("disable-hybrid-kv-cache-manager")
         if group.role == "mixed" or not scene.is_v4() or said is False:
@@ -118,12 +118,12 @@ def _hybrid_cache(scene: Scene) -> Iterator[Hit]:
             yield Hit(f"{name}: --no-disable-hybrid-kv-cache-manager is missing", scene.at(name, "args"), known)
 
 
-def speculative_tokens(scene: Scene, group: str) -> int:
+def speculative_tokens(scene: RuleContext, group: str) -> int:
     """Tokens the group speculates per step; 0 without speculation."""
     return whole(scene.setting(group, "speculative-config", "num_speculative_tokens")) or 0
 
 
-def _speculation(scene: Scene) -> Iterator[Hit]:
+def _speculation(scene: RuleContext) -> Iterator[Hit]:
     for prefill, decode in scene.pairs():
         ahead, after = speculative_tokens(scene, prefill), speculative_tokens(scene, decode)
         if ahead > 1 and scene.setting(prefill, "speculative-config", "method") != "dspark":
@@ -135,7 +135,7 @@ def _speculation(scene: Scene) -> Iterator[Hit]:
             yield Hit(f"{prefill} speculates, {decode} does not", scene.at_flag(decode, "speculative-config"))
 
 
-def _decode_batch(scene: Scene) -> Iterator[Hit]:
+def _decode_batch(scene: RuleContext) -> Iterator[Hit]:
     for name, _ in scene.with_role("decode"):
         tokens, seqs = scene.number(name, "max-num-batched-tokens"), scene.number(name, "max-num-seqs")
         speculated = speculative_tokens(scene, name)
@@ -144,7 +144,7 @@ def _decode_batch(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at_flag(name, "max-num-batched-tokens"))
 
 
-def _recompute(scene: Scene) -> Iterator[Hit]:
+def _recompute(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
         if scene.setting(name, "additional-config", "recompute_scheduler_enable") is not True:
             continue
@@ -157,7 +157,7 @@ def _recompute(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, where, Severity.WARNING)
 
 
-def _context_parallel(scene: Scene) -> Iterator[Hit]:
+def _context_parallel(scene: RuleContext) -> Iterator[Hit]:
     release = release_of(scene.layout) or (facts_of(names()[-1]) if scene.version == MAIN else None)
     if release is None:
         return
@@ -172,7 +172,7 @@ def _context_parallel(scene: Scene) -> Iterator[Hit]:
             yield Hit(f"{name}: {old} is deprecated since {_first_of('enable_dsa_cp')}", where, Severity.WARNING)
 
 
-def _turned_on(scene: Scene, group: str, setting: str) -> bool:
+def _turned_on(scene: RuleContext, group: str, setting: str) -> bool:
     """Whether a variable or a key of `--additional-config` is on; shared experts need expert and tensor parallelism for it."""
     if setting.isupper():
         configured = scene.setting(group, "additional-config", "enable_flashcomm1")
@@ -189,7 +189,7 @@ def _first_of(setting: str) -> str:
     return next(found, "")
 
 
-def _dense(scene: Scene) -> Iterator[Hit]:
+def _dense(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.with_role("prefill"):
         expert = scene.args(name).get("enable-expert-parallel") is True
         if group.data_parallel.per_node > 1 and scene.transfer(name) and not expert and not scene.is_v4():
@@ -197,7 +197,7 @@ def _dense(scene: Scene) -> Iterator[Hit]:
             yield Hit(message, scene.at(name, "kv_transfer", "port"))
 
 
-def _block_size(scene: Scene) -> Iterator[Hit]:
+def _block_size(scene: RuleContext) -> Iterator[Hit]:
     for name in scene.groups:
         size = scene.args(name).get("block-size")
         if scene.is_v4() and size is None:
@@ -212,7 +212,7 @@ def _block_size(scene: Scene) -> Iterator[Hit]:
             yield Hit(f"block-size of {prefill} is {one}, of {decode} {other}", scene.at_flag(decode, "block-size"))
 
 
-def _proxy(scene: Scene) -> Iterator[Hit]:
+def _proxy(scene: RuleContext) -> Iterator[Hit]:
     proxy = scene.layout.proxy
     pairs = tuple(scene.pairs())
     if proxy is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from console.model.ongoing_work import Sighting
+from console.model.ongoing_work import ObservedOperation
 
 _BAD = ("failed", "unknown")
 SLACK_S = 10.0
@@ -19,7 +19,7 @@ OPEN_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class AuditEntry:
     """One act. Times are seconds since the epoch on the machine that wrote them."""
 
     at: float
@@ -38,9 +38,9 @@ class Trace:
     """Whether only the nodes tell of it: it is not in this journal."""
 
 
-def traces(records: Sequence[Mapping[str, object]]) -> tuple[Trace, ...]:
+def audit_entries(records: Sequence[Mapping[str, object]]) -> tuple[AuditEntry, ...]:
     """The acts of these records (oldest first), newest first; an end is joined to its beginning."""
-    found: list[Trace] = []
+    found: list[AuditEntry] = []
     open_acts: dict[tuple[str, ...], int] = {}
     for record in records:
         what, key = _text(record, "what"), _key(record)
@@ -55,26 +55,26 @@ def traces(records: Sequence[Mapping[str, object]]) -> tuple[Trace, ...]:
     return tuple(reversed(found))
 
 
-def with_others(known: Sequence[Trace], sightings: Sequence[Sighting]) -> tuple[Trace, ...]:
+def with_others(known: Sequence[AuditEntry], sightings: Sequence[ObservedOperation]) -> tuple[AuditEntry, ...]:
     """The acts of the journal (newest first) and, in their places, those of others that nodes tell of."""
     others = [_seen(each) for each in sightings if not any(_tells(trace, each) for trace in known)]
     return tuple(sorted((*known, *others), key=lambda each: -each.at))
 
 
-def _tells(trace: Trace, sighting: Sighting) -> bool:
+def _tells(trace: AuditEntry, sighting: ObservedOperation) -> bool:
     """Whether a sighting is of an act that is in the journal."""
     until = trace.at + (OPEN_S if trace.took_s is None else trace.took_s)
     mine = sighting.who.partition(" (")[0] == trace.who
     return mine and trace.at - SLACK_S <= sighting.at <= until + SLACK_S
 
 
-def _seen(sighting: Sighting) -> Trace:
+def _seen(sighting: ObservedOperation) -> AuditEntry:
     count = len(sighting.engines)
     what = f"{sighting.verb} of {count} engine{'s' if count != 1 else ''}"
-    return Trace(sighting.at, sighting.who, what, ", ".join(sighting.engines), "seen, not done here", seen=True)
+    return AuditEntry(sighting.at, sighting.who, what, ", ".join(sighting.engines), "seen, not done here", seen=True)
 
 
-def _begun(record: Mapping[str, object]) -> Trace:
+def _begun(record: Mapping[str, object]) -> AuditEntry:
     what = _text(record, "what") or "?"
     engines = _names(record.get("engines")) or _names([record.get("engine")])
     nodes = _names(record.get("nodes")) or _names([record.get("node")])
@@ -90,7 +90,7 @@ def _begun(record: Mapping[str, object]) -> Trace:
     if command:
         details.append(command)
     waits = what == "begin"
-    return Trace(
+    return AuditEntry(
         at=_number(record.get("at")) or 0.0,
         who=_text(record, "who") or "?",
         what=f"{verb}{count}" if verb else what.replace("-", " "),
@@ -101,7 +101,7 @@ def _begun(record: Mapping[str, object]) -> Trace:
     )
 
 
-def _ended(trace: Trace, record: Mapping[str, object]) -> Trace:
+def _ended(trace: AuditEntry, record: Mapping[str, object]) -> AuditEntry:
     outcomes = record.get("outcomes")
     steps = {str(step): str(outcome) for step, outcome in outcomes.items()} if isinstance(outcomes, Mapping) else {}
     bad = {step: outcome for step, outcome in steps.items() if outcome in _BAD}

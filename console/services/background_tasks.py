@@ -24,7 +24,7 @@ def fault_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error!s:.200}"
 
 
-class Supervisor:
+class BackgroundTasks:
     """The tasks of one session."""
 
     def __init__(self, tell: Callable[[str, str], None]) -> None:

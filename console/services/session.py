@@ -17,7 +17,7 @@ from console.model.deployment import Assignment, Deployment
 from console.model.errors import UsageError
 from console.model.findings import Finding
 from console.model.layout import Layout
-from console.model.ongoing_work import Work
+from console.model.ongoing_work import OngoingPlan
 from console.model.run import RunKey
 from console.model.snapshot import ClusterSnapshot, EventLevel
 from console.private_files import private_directory
@@ -26,24 +26,24 @@ from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
 from console.remote.ssh import Dialer
 from console.rules import check
-from console.services.background_tasks import Service, Supervisor
+from console.services.background_tasks import BackgroundTasks, Service
 from console.services.evaluation.evaluator import Evaluator
 from console.services.logs.copies import LogBook
-from console.services.maintenance.node_maintenance import Upkeep
-from console.services.monitoring.intervals import Cadences
-from console.services.monitoring.log_verification import LogComparison
+from console.services.maintenance.node_maintenance import Maintenance
+from console.services.monitoring.intervals import Intervals
+from console.services.monitoring.log_verification import LogVerification
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.startup_eta import PaceWatch, book_path
-from console.services.monitoring.unmanaged_watch import Regard
+from console.services.monitoring.startup_eta import StartWatch, book_path
+from console.services.monitoring.unmanaged_watch import UnmanagedWatch
 from console.services.operations.lease import abandoned_of, keeper, look, work_of
 from console.services.operations.operator import Operator
 from console.services.operations.plan_maker import PlanMaker
 from console.services.operations.restart_watch import RestartWatch
-from console.services.operations.shared_notes import Notes
+from console.services.operations.shared_notes import SharedNotes
 from console.services.operations.step_text import command_text
 from console.services.placement import edits as operations
 from console.services.placement.layout_choice import must_be_chosen
-from console.services.placement.live_assignment import Change, Roles
+from console.services.placement.live_assignment import Change, LiveAssignment
 from console.services.readiness.preflight import Preflight
 from console.services.serving.alert_delivery import AlertWatch, lock_path
 from console.services.serving.diagnosis import DiagnosisWatch
@@ -73,7 +73,7 @@ class Session:
         *,
         read_only: bool = False,
         state_dir: Path | None = None,
-        cadences: Cadences | None = None,
+        cadences: Intervals | None = None,
         restarts: bool = False,
         alerts: bool = False,
     ) -> None:
@@ -86,21 +86,21 @@ class Session:
         self._links: dict[str, NodeLink] = {}
         self.logs = LogBook(self.state_dir / "logs" / file_name(cluster.name), self._current)
         self._monitor = Monitor(deployment, self.logs, self._links, read_only=read_only)
-        self._supervisor = Supervisor(self._monitor.failed)
-        self._roles = Roles(self._monitor, assignment_path(self.state_dir, cluster.name, layout.name))
+        self._supervisor = BackgroundTasks(self._monitor.failed)
+        self._roles = LiveAssignment(self._monitor, assignment_path(self.state_dir, cluster.name, layout.name))
         self._dialer = Dialer(cluster, known_hosts=self.state_dir / "known_hosts")
         for node in cluster.nodes.values():
             probes = [host_probe(node.base), *([info_probe()] if node.hardware.devices else [])]
             self._links[node.name] = NodeLink(node, dialer=self._dialer, watcher=self._monitor, probes=probes)
         self.journal = Journal(journal_path(self.state_dir, cluster.name), mask=masked_data)
-        self.regard = Regard(self._monitor.nodes, self._links)
+        self.regard = UnmanagedWatch(self._monitor.nodes, self._links)
         self.preflight = Preflight(self._monitor, self._links, report_path(self.state_dir, cluster.name, layout.name))
         parts = (self._monitor, self._links, self.journal)
-        self._notes = Notes(self._monitor, self._links)
+        self._notes = SharedNotes(self._monitor, self._links)
         self.operator = Operator(
             *parts, who=operator_name(), preflight=self.preflight, roles=self._roles, notes=self._notes
         )
-        self._paces = PaceWatch(self._monitor, book_path(self.state_dir, cluster.name, layout.name))
+        self._paces = StartWatch(self._monitor, book_path(self.state_dir, cluster.name, layout.name))
         self.restarts = RestartWatch(self._monitor, self.operator, armed=restarts, notes=self._notes)
         results = ResultStore(self.state_dir / "results.sqlite")
         self.evaluator = Evaluator(self._monitor, self._links, self.logs, self.journal, results, who=operator_name())
@@ -108,8 +108,8 @@ class Session:
         self._metrics = MetricsWatch(self._monitor, self._links, cadences)
         self.works = WorksWatch(self._monitor, self._links, cadences)
         self._proofs = ProofStore(self._monitor, proofs_path(self.state_dir, cluster.name))
-        self.upkeep = Upkeep(self._monitor, self._links, self.operator, self.state_dir, operator_name())
-        self._comparison = LogComparison(self._monitor, self._links, self.logs, cadences)
+        self.maintenance = Maintenance(self._monitor, self._links, self.operator, self.state_dir, operator_name())
+        self._comparison = LogVerification(self._monitor, self._links, self.logs, cadences)
         self.verifier = Verifier(self._monitor, self._links)
         own = self.state_dir / "signatures.yaml"
         self.diagnosis = DiagnosisWatch(self._monitor, self.logs, cadences, own=own)
@@ -269,6 +269,6 @@ def _made_private(path: Path) -> str:
     return ""
 
 
-def _names(work: Work | None) -> object:
+def _names(work: OngoingPlan | None) -> object:
     """What must differ for another picture: the time of a lease is told a little differently with each look."""
     return work and (work.holder, work.verb, work.ends)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SIZE = "size GROUP NODES [RANKS PER NODE [TP]]"
 
 
-class BoardActs:
+class AssignmentActions:
     """Each change is one step that `u` takes back; what is wrong is said at once and changes nothing."""
 
     def __init__(self, screen: MainScreen) -> None:

@@ -151,7 +151,7 @@ class CommandLine:
             **({"logs": lambda: self._log(rest)} if rest else {}),
             "filter": lambda: screen.grid.look_for(rest),
             "layout": lambda: screen.editing.layout(rest),
-            "theme": lambda: self._found(screen.console.wear(rest), "theme", rest),
+            "theme": lambda: self._found(screen.console.set_theme(rest), "theme", rest),
         }
         if not verb:
             return

@@ -12,22 +12,22 @@ from console.model.snapshot import LinkState
 from screens.assignment_preview import TAKE_AWAY, free_rows, group_rows, preview
 from screens.background_work import set_off
 from screens.controllers.overrides import Overrides
-from screens.dialogs.picker import Choosing
+from screens.dialogs.picker import PickerDialog
 from screens.dialogs.plan import PlanDialog
-from screens.panes.base import pointed
+from screens.panes.base import pointed_row
 from screens.panes.plan import PlanPane
 from screens.styled_lines import Line, Row, shown
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from screens.main import MainScreen
-    from screens.protocols import Acts, Session
+    from screens.protocols import EngineOperator, Session
 
 Run = Callable[[Plan, Callable[[StepEvent], None], str], Awaitable[PlanResult]]
 """Runs a plan with what was typed to confirm it."""
 
 
-class EngineActs:
+class EngineActions:
     """Start, stop, restart, force, assign; one plan at a time."""
 
     def __init__(self, screen: MainScreen) -> None:
@@ -55,7 +55,7 @@ class EngineActs:
         marks: Set[str] = frozenset()
         if engines is not None:
             chosen = tuple(engines)
-        elif (here := pointed(screen.focused)) is not None:
+        elif (here := pointed_row(screen.focused)) is not None:
             chosen = (here.engine,)
         else:
             chosen, marks = screen.grid.chosen_engines(), screen.grid.view.marks
@@ -134,7 +134,9 @@ class EngineActs:
         if confirmed and dialog.plan is not None:
             console.run_worker(self._run(operator, dialog.plan, confirmed, run, marks), group="plan")
 
-    async def _run(self, operator: Acts, plan: Plan, confirmed: str, run: Run | None, marks: Set[str]) -> None:
+    async def _run(
+        self, operator: EngineOperator, plan: Plan, confirmed: str, run: Run | None, marks: Set[str]
+    ) -> None:
         screen = self._screen
         pane = cast(PlanPane, screen.panes["plan"])
         pane.begin(plan)
@@ -224,7 +226,7 @@ class EngineActs:
         console = self._screen.console
         foot: Line = (("Enter", "key"), (" give  ", "dim"), ("esc", "key"), (" cancel  ", "dim"))
         return await console.push_screen_wait(
-            Choosing(
+            PickerDialog(
                 console.look,
                 console.pen,
                 console.keys,

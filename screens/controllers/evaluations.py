@@ -12,7 +12,7 @@ from console.model.errors import ConsoleError
 from console.model.run import RunKey
 from screens.background_work import set_off
 from screens.dialogs.evaluation import EvaluationDialog
-from screens.dialogs.picker import Choosing
+from screens.dialogs.picker import PickerDialog
 from screens.panes.base import Target
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
@@ -21,8 +21,8 @@ from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan
-    from console.services.evaluation.plans import Ask, EvaluationPlan
-    from screens.evaluation.running import Live
+    from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
+    from screens.evaluation.running import RunningEvaluation
     from screens.main import MainScreen
 
 BEGINNINGS: tuple[tuple[str, str], ...] = (
@@ -46,7 +46,7 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
 """What one may begin with; every line can be changed before it is planned."""
 
 
-class EvaluationActs:
+class EvaluationActions:
     """One asking at a time; runs on nodes go on without the console, a sweep and the built-in generator need it."""
 
     def __init__(self, screen: MainScreen) -> None:
@@ -78,7 +78,7 @@ class EvaluationActs:
             (" close", "dim"),
         )
         chosen = await console.push_screen_wait(
-            Choosing(
+            PickerDialog(
                 console.look,
                 console.pen,
                 console.keys,
@@ -104,13 +104,13 @@ class EvaluationActs:
             return
         set_off(self._screen, "act", self._ask, asks)
 
-    async def _ask(self, asks: Sequence[Ask]) -> None:
+    async def _ask(self, asks: Sequence[EvaluationRequest]) -> None:
         from console.services.evaluation.plans import as_plan, next_argv  # as above
 
         console = self._screen.console
         session = console.session
         made: list[EvaluationPlan] = []
-        following: list[tuple[Ask, tuple[str, ...]]] = []
+        following: list[tuple[EvaluationRequest, tuple[str, ...]]] = []
 
         async def prepare() -> Plan:
             plan = await session.evaluator.prepare(asks[0])
@@ -129,7 +129,7 @@ class EvaluationActs:
             if not made[-1].node:
                 self._work[made[-1].key] = worker
 
-    async def _run(self, plan: EvaluationPlan, following: Sequence[tuple[Ask, tuple[str, ...]]]) -> None:
+    async def _run(self, plan: EvaluationPlan, following: Sequence[tuple[EvaluationRequest, tuple[str, ...]]]) -> None:
         """This run, then those that follow with the words they were shown with; the first that does not end well ends it."""
         screen = self._screen
         evaluator = screen.console.session.evaluator
@@ -174,7 +174,7 @@ class EvaluationActs:
         elif self._may():
             set_off(self._screen, "act", self._cancel, live)
 
-    async def _cancel(self, live: Live) -> None:
+    async def _cancel(self, live: RunningEvaluation) -> None:
         console = self._screen.console
         where = (
             f"TERM to every process of the run on {live.node}, KILL after 10 s to what is left." if live.node else ""

@@ -11,9 +11,9 @@ from console.model.errors import ConsoleError
 from console.model.snapshot import WrittenIn
 from console.services.placement.layout_files import copied, copy_place, dropped, own_file
 from screens.background_work import set_off
-from screens.controllers.file_reloading import Reloading
+from screens.controllers.file_reloading import FileReloading
 from screens.external_programs import editor_command, run_away
-from screens.panes.base import pointed
+from screens.panes.base import pointed_row
 from screens.styled_lines import Line, shown
 from screens.widgets import Verbs
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from screens.main import MainScreen
 
 
-class Editing:
+class FileEditing:
     """One file at a time, for the terminal is one."""
 
-    def __init__(self, screen: MainScreen, reloading: Reloading) -> None:
+    def __init__(self, screen: MainScreen, reloading: FileReloading) -> None:
         self._screen = screen
         self._reloading = reloading
 
@@ -42,7 +42,7 @@ class Editing:
 
     def edit(self) -> None:
         """The file and line that the row under a pane's cursor is about, else the layout."""
-        here = pointed(self._screen.focused)
+        here = pointed_row(self._screen.focused)
         self._begin(here.file or "layout" if here else "layout", here.file_line if here else 0)
 
     def _named(self, rest: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from screens.main import MainScreen
 
 
-class Reloading:
+class FileReloading:
     """Cluster files and layouts are read as at the start; roles stay as they are on the screen."""
 
     def __init__(self, screen: MainScreen) -> None:
@@ -100,7 +100,7 @@ class Reloading:
             more = f"Nothing was changed: what was read before goes on. {key} opens the file again."
             console.tell(ConsoleError(str(error), hint=f"{hint}{more}"))
             return
-        fresh.mean(fleet.current.cluster.name)
+        fresh.select(fleet.current.cluster.name)
         self._screen.grid.look_at(marks=frozenset())
         await console.show_fleet(fresh)
         self._screen.restart_policies.attach()

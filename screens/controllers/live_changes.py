@@ -51,7 +51,7 @@ class LiveChanges:
     def mend(self) -> None:
         """Have the proxy list exactly what is ready."""
         operator = self._screen.console.session.operator
-        self._screen.engine_acts.offer("mend", "the proxy", operator.prepare_mend)
+        self._screen.engine_acts.offer("mend", "the proxy", operator.prepare_proxy_sync)
 
     def verify(self, words: Sequence[str]) -> None:
         """Ask these words in chats through the door."""

@@ -8,9 +8,9 @@ from console.model.errors import ConsoleError
 from screens.actions import ACTIONS, BY_ID, PLACES, Action, Place
 from screens.background_work import set_off
 from screens.dialogs.base import MOST_CELLS
-from screens.dialogs.picker import Choosing
+from screens.dialogs.picker import PickerDialog
 from screens.key_map import Keys
-from screens.panes.base import pointed
+from screens.panes.base import pointed_row
 from screens.panes.log import LogPane
 from screens.styled_lines import Line, Row, fit, length, shown
 from screens.themes import LOOKS
@@ -90,7 +90,7 @@ class Lookup:
             ("engines keep running when you leave with q", "dim"),
         )
         chosen = await console.push_screen_wait(
-            Choosing(
+            PickerDialog(
                 console.look,
                 console.pen,
                 console.keys,
@@ -131,7 +131,7 @@ class Lookup:
 
     def logs(self) -> None:
         """The log of the engine; where a row points at a line of one, that line."""
-        here = pointed(self._screen.focused)
+        here = pointed_row(self._screen.focused)
         if here is not None and self.show_engine(here.engine):
             self._screen.log_actions.show_line(here.line)
         else:
@@ -140,7 +140,7 @@ class Lookup:
     def describe(self) -> None:
         """Exact command of the engine, or what is known of the node."""
         console = self._screen.console
-        here = pointed(self._screen.focused)
+        here = pointed_row(self._screen.focused)
         engine = here.engine if here is not None else self._screen.grid.target.engine
         if engine is None:
             engines = self._screen.grid.chosen_engines()
@@ -180,7 +180,7 @@ class Lookup:
         if not tiny and screen.arrangement.both():
             return
         if tiny or screen.focused in (None, screen.grid):
-            screen.console.unhurried(screen.console.leave)
+            screen.console.keys_are_calm(screen.console.leave)
         else:
             screen.set_focus(screen.grid)
 
@@ -211,7 +211,7 @@ class Lookup:
         console = self._screen.console
         names = list(LOOKS)
         name = names[(names.index(console.look.name) + 1) % len(names)]
-        console.wear(name)
+        console.set_theme(name)
         if console.look.name == name:
             self._screen.notify(f"theme: {console.look.title}", markup=False, timeout=2)
 

@@ -9,11 +9,11 @@ from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan, PlanResult, StepEvent, Verb
-    from console.services.maintenance.node_tasks import Chore
+    from console.services.maintenance.node_tasks import MaintenancePlan
     from screens.main import MainScreen
 
 
-class NodeUpkeep:
+class MaintenanceActions:
     """Joins the upkeep of the session to the plan dialog and the plan pane."""
 
     def __init__(self, screen: MainScreen) -> None:
@@ -33,27 +33,29 @@ class NodeUpkeep:
 
     def containers(self, nodes: Sequence[str], marks: Set[str] = frozenset()) -> None:
         """Plan what the containers of these nodes lack."""
-        upkeep = self._screen.console.session.upkeep
+        upkeep = self._screen.console.session.maintenance
         self._offer("containers", lambda: upkeep.containers(nodes), marks)
 
     def weights(self, words: Sequence[str]) -> None:
         """Plan a copy of the model: from the first node named, or from one that has it, to the others or all."""
-        upkeep = self._screen.console.session.upkeep
+        upkeep = self._screen.console.session.maintenance
         source, targets = (words[0], words[1:]) if words else ("", ())
         self._offer("weights", lambda: upkeep.weights(source, targets))
 
     def tune(self, nodes: Sequence[str], marks: Set[str] = frozenset()) -> None:
         """Plan to set what drifts on these nodes."""
-        upkeep = self._screen.console.session.upkeep
+        upkeep = self._screen.console.session.maintenance
         self._offer("tune", lambda: upkeep.tuning(nodes), marks)
 
     def _marked(self) -> Sequence[str]:
         grid = self._screen.grid
         return grid.chosen_nodes() if grid.view.marks else ()
 
-    def _offer(self, verb: Verb, prepare: Callable[[], Awaitable[Chore]], marks: Set[str] = frozenset()) -> None:
-        upkeep = self._screen.console.session.upkeep
-        made: list[Chore] = []
+    def _offer(
+        self, verb: Verb, prepare: Callable[[], Awaitable[MaintenancePlan]], marks: Set[str] = frozenset()
+    ) -> None:
+        upkeep = self._screen.console.session.maintenance
+        made: list[MaintenancePlan] = []
 
         async def plan() -> Plan:
             made[:] = [await prepare()]

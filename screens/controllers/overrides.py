@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from console.model.errors import Busy
 from console.model.plan import Outcome, Plan, PlanResult, StepEvent
-from screens.dialogs.typed_confirm import Typed
+from screens.dialogs.typed_confirm import TypedConfirmDialog
 from screens.styled_lines import Line, shown
 
 if TYPE_CHECKING:
     from screens.app import ConsoleApp
-    from screens.protocols import Acts
+    from screens.protocols import EngineOperator
 
 
 class Overrides:
     """One plan that is run, and run again when its operator insists."""
 
-    def __init__(self, console: ConsoleApp, operator: Acts, plan: Plan, confirmed: str) -> None:
+    def __init__(self, console: ConsoleApp, operator: EngineOperator, plan: Plan, confirmed: str) -> None:
         self._console = console
         self._operator = operator
         self._plan = plan
@@ -68,5 +68,7 @@ class Overrides:
 
     async def _asks(self, title: Line, texts: Sequence[str], expected: str, what: str) -> bool:
         console = self._console
-        dialog = Typed(console.look, console.pen, console.keys, title=title, texts=texts, expected=expected, what=what)
+        dialog = TypedConfirmDialog(
+            console.look, console.pen, console.keys, title=title, texts=texts, expected=expected, what=what
+        )
         return await console.push_screen_wait(dialog) is not None

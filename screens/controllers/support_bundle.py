@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from screens.main import MainScreen
 
 
-class Evidence:
+class SupportBundle:
     """One bundle at a time."""
 
     def __init__(self, screen: MainScreen) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from console.model.snapshot import ClusterSnapshot, NodeSnapshot
-from console.model.unmanaged_process import Unmanaged
+from console.model.unmanaged_process import UnmanagedProcess
 from console.services.monitoring.unmanaged_watch import lasting
 from screens.background_work import set_off
-from screens.dialogs.picker import Choosing
+from screens.dialogs.picker import PickerDialog
 from screens.styled_lines import Line, Row, Span, fit, shown, wrap
 from screens.widgets import Verbs
 
@@ -53,7 +53,7 @@ class UnmanagedList:
         if key in found:
             await self._offer(*found[key])
 
-    async def _offer(self, node: str, process: Unmanaged) -> None:
+    async def _offer(self, node: str, process: UnmanagedProcess) -> None:
         rows = [Row("copy", (("copy   ", "key"), ("its command line, to your clipboard and a file", "plain")))]
         if not self._screen.console.session.read_only:
             rows += [
@@ -69,7 +69,7 @@ class UnmanagedList:
             self._screen.engine_acts.end("force" if chosen == "force" else "stop", node, process.pid)
 
     async def _choose(
-        self, title: Line, rows: Sequence[Row], foot: Line, found: dict[str, tuple[str, Unmanaged]]
+        self, title: Line, rows: Sequence[Row], foot: Line, found: dict[str, tuple[str, UnmanagedProcess]]
     ) -> str | None:
         console = self._screen.console
 
@@ -77,7 +77,7 @@ class UnmanagedList:
             return _words(found[key][1]) if key in found else ()
 
         return await console.push_screen_wait(
-            Choosing(
+            PickerDialog(
                 console.look,
                 console.pen,
                 console.keys,
@@ -89,7 +89,7 @@ class UnmanagedList:
         )
 
 
-def _line(node: str, process: Unmanaged, now: float) -> Line:
+def _line(node: str, process: UnmanagedProcess, now: float) -> Line:
     age = process.age_s(now)
     spans: list[Span] = [
         (fit(shown(node), 9) + " ", "bold"),
@@ -103,7 +103,7 @@ def _line(node: str, process: Unmanaged, now: float) -> Line:
     return tuple(spans)
 
 
-def _words(process: Unmanaged) -> list[Line]:
+def _words(process: UnmanagedProcess) -> list[Line]:
     lines: list[Line] = [((piece, "warn"),) for piece in wrap(shown(process.reason), _CELLS)]
     if process.container:
         lines.append((("in container ", "dim"), (shown(process.container), "plain")))

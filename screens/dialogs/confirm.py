@@ -15,7 +15,7 @@ from screens.styled_lines import Line, Pen, shown, wrap
 from screens.themes import Look
 
 
-class Asking(Dialog[str]):
+class ConfirmDialog(Dialog[str]):
     """Yes is a key of its own; Enter is Cancel."""
 
     BINDINGS: ClassVar = [Binding("y", "yes", "Yes", show=False), Binding("n", "leave", "No", show=False)]

@@ -38,7 +38,7 @@ class Options(ListWidget, can_focus=False):
         return True
 
 
-class Choosing(Dialog[str]):
+class PickerDialog(Dialog[str]):
     """Type to search, up and down to move, Enter to choose."""
 
     BINDINGS: ClassVar = [

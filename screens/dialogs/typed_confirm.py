@@ -16,7 +16,7 @@ from screens.text_inputs import AnswerInput
 from screens.themes import Look
 
 
-class Typed(Dialog[str]):
+class TypedConfirmDialog(Dialog[str]):
     """Gives back what was typed when it is exactly what is asked for."""
 
     def __init__(

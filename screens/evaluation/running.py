@@ -15,7 +15,7 @@ from screens.protocols import Evaluations
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class RunningEvaluation:
     """A run that goes on."""
 
     key: RunKey
@@ -30,7 +30,7 @@ class Live:
     stopping: bool = False
 
 
-def live_runs(evaluations: Evaluations) -> tuple[Live, ...]:
+def live_runs(evaluations: Evaluations) -> tuple[RunningEvaluation, ...]:
     """All of them, those of nodes first."""
     found = []
     for node, state in evaluations.watch.running():
@@ -38,7 +38,7 @@ def live_runs(evaluations: Evaluations) -> tuple[Live, ...]:
         if spec is not None:
             progress = evaluations.watch.progress(state.key)
             found.append(
-                Live(
+                RunningEvaluation(
                     state.key,
                     node,
                     spec.tool,
@@ -51,7 +51,9 @@ def live_runs(evaluations: Evaluations) -> tuple[Live, ...]:
             )
     for key, local in evaluations.local.items():
         ask = local.plan.ask
-        found.append(Live(key, "", str(ask.tool), ask.subject, parameters(ask), local.started_at, local.progress))
+        found.append(
+            RunningEvaluation(key, "", str(ask.tool), ask.subject, parameters(ask), local.started_at, local.progress)
+        )
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from console.evaluation import report_text
 from console.evaluation.comparison import compare, sweep_points
 from console.evaluation.records import Ending, Kind, Record
-from screens.evaluation.running import Live, load_word, progress_words
+from screens.evaluation.running import RunningEvaluation, load_word, progress_words
 from screens.styled_lines import Line, Pen, Row, fit, length, shown, wrap
 
 View = Literal["runs", "run", "compare", "sweep", "targets"]
@@ -20,12 +20,12 @@ WIDE = 104
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class ViewContext:
     """Everything a view is drawn from."""
 
     cells: int
     pen: Pen
-    live: tuple[Live, ...] = ()
+    live: tuple[RunningEvaluation, ...] = ()
     records: tuple[Record, ...] = ()
     """Newest first, without what was seen second by second."""
     whole: Mapping[str, Record] = field(default_factory=dict)
@@ -35,12 +35,12 @@ class Board:
     marked: tuple[str, ...] = ()
 
 
-def rows(view: View, board: Board) -> tuple[Line, list[Row]]:
+def rows(view: View, board: ViewContext) -> tuple[Line, list[Row]]:
     """Heading and rows of a view."""
     return _VIEWS[view](board)
 
 
-def _runs(board: Board) -> tuple[Line, list[Row]]:
+def _runs(board: ViewContext) -> tuple[Line, list[Row]]:
     wide = board.cells >= WIDE
     words = f"  {'FAILED':7}{'BEGUN':12}{'TOOL':11}{'SUBJECT':16}{'LOAD':6}"
     if wide:
@@ -51,7 +51,7 @@ def _runs(board: Board) -> tuple[Line, list[Row]]:
     return ((words + "RESULT", "dim"),), made
 
 
-def _lead(run: str, board: Board) -> str:
+def _lead(run: str, board: ViewContext) -> str:
     return f"{board.pen.marked if run in board.marked else ' '} "
 
 
@@ -59,7 +59,7 @@ def _begun(at: float | None) -> str:
     return time.strftime("%m-%d %H:%M", time.localtime(at)) if at else "-"
 
 
-def _live(each: Live, board: Board, wide: bool) -> Line:
+def _live(each: RunningEvaluation, board: ViewContext, wide: bool) -> Line:
     failed = each.progress.failed if each.progress else None
     gap = " " * 20 if wide else ""
     words = "being cancelled" if each.stopping else progress_words(each.progress)
@@ -72,7 +72,7 @@ def _live(each: Live, board: Board, wide: bool) -> Line:
     )
 
 
-def _record(each: Record, board: Board, wide: bool) -> Line:
+def _record(each: Record, board: ViewContext, wide: bool) -> Line:
     failed = each.failed_requests
     good = each.clean
     first, gap = each.number("ttft_p99"), each.number("itl_p50")
@@ -95,7 +95,7 @@ def _ms(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}ms" if value >= 10 else f"{value:.1f}ms"
 
 
-def _run(board: Board) -> tuple[Line, list[Row]]:
+def _run(board: ViewContext) -> tuple[Line, list[Row]]:
     (run,) = board.chosen
     alive = next((each for each in board.live if each.key.run == run), None)
     if alive is not None:
@@ -106,7 +106,7 @@ def _run(board: Board) -> tuple[Line, list[Row]]:
     return (), _told(report_text.run_lines(record, width=board.cells, ascii_only=board.pen.ascii), board)
 
 
-def _live_lines(each: Live, board: Board) -> Iterable[Line]:
+def _live_lines(each: RunningEvaluation, board: ViewContext) -> Iterable[Line]:
     asked = " ".join(f"{name}={value}" for name, value in each.parameters.items())
     yield ((f"{each.key.run}  ", "bold"), (shown(f"{each.tool}  {each.subject}"), "plain"))
     yield ((shown(f"  {each.key.engine} on {each.node or 'this machine'}, {asked}"), "dim"),)
@@ -123,7 +123,7 @@ def _live_lines(each: Live, board: Board) -> Iterable[Line]:
     yield ((f"  {ends}; C cancels it", "dim"),)
 
 
-def _compare(board: Board) -> tuple[Line, list[Row]]:
+def _compare(board: ViewContext) -> tuple[Line, list[Row]]:
     found = [board.whole[run] for run in board.chosen if run in board.whole]
     if len(found) != 2:
         return (), [Row("wait", (("reading the results", "busy"),))]
@@ -131,7 +131,7 @@ def _compare(board: Board) -> tuple[Line, list[Row]]:
     return (), _told(report_text.comparison_lines(compare(before, after)), board)
 
 
-def _sweep(board: Board) -> tuple[Line, list[Row]]:
+def _sweep(board: ViewContext) -> tuple[Line, list[Row]]:
     taken = [each for each in board.records if each.run in board.chosen]
     parameter = sweep_parameter(taken)
     points = sweep_points(newest_of_each_load(taken, parameter), parameter)
@@ -165,12 +165,12 @@ def _likeness(record: Record) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _targets(board: Board) -> tuple[Line, list[Row]]:
+def _targets(board: ViewContext) -> tuple[Line, list[Row]]:
     marked = (each for each in board.records if each.run in board.marked and each.kind is Kind.PERFORMANCE)
     return (), _told(report_text.goal_lines(board.records, next(marked, None)), board)
 
 
-def _told(lines: Iterable[Line], board: Board) -> list[Row]:
+def _told(lines: Iterable[Line], board: ViewContext) -> list[Row]:
     return list(_numbered(lines, board.cells))
 
 
@@ -194,7 +194,7 @@ def folded(line: Line, cells: int) -> list[Line]:
     return [(*head, (first, tone)), *((("    " + piece, tone),) for piece in more)]
 
 
-_VIEWS: Mapping[View, Callable[[Board], tuple[Line, list[Row]]]] = {
+_VIEWS: Mapping[View, Callable[[ViewContext], tuple[Line, list[Row]]]] = {
     "runs": _runs,
     "run": _run,
     "compare": _compare,

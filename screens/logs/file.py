@@ -23,7 +23,7 @@ NEAR = 4096
 """Bytes behind a chunk in which its last line nearly always ends."""
 
 
-class Lent(NamedTuple):
+class BorrowedLines(NamedTuple):
     """Lines in a buffer that the next call overwrites: where the first begins in the file, and where they are in the buffer."""
 
     offset: int
@@ -166,7 +166,7 @@ class LogFile:
         data = self.chunk(index)[first - base :]
         return first, data + self.chunk(index + 1)[: end - limit] if end > limit else data
 
-    def lend(self, index: int) -> Lent:
+    def lend(self, index: int) -> BorrowedLines:
         """All lines that begin in a chunk, for a scan that goes from chunk to chunk: read into one buffer, with one read."""
         base = index * self.span
         known, self._ended = self._ended, -1
@@ -176,9 +176,9 @@ class LogFile:
         first, data = self.region(index)
         if not self._bare(index):
             self._ended = index
-        return Lent(first, data, 0, len(data))
+        return BorrowedLines(first, data, 0, len(data))
 
-    def _lend(self, base: int) -> Lent | None:
+    def _lend(self, base: int) -> BorrowedLines | None:
         """None unless the chunk has a newline and its last line ends near behind it."""
         begin, limit = max(0, base - 1), min(base + self.span, self.size)
         length = self._fill(begin, min(self.size, limit + min(NEAR, self.span)) - begin)
@@ -187,7 +187,7 @@ class LogFile:
         last = data.find(b"\n", limit - 1 - begin, length) + 1 if limit < self.size else length
         if begin + length < limit or not last or data.find(b"\n", base - begin, limit - begin) < 0:
             return None
-        return Lent(begin + first, data, first, last)
+        return BorrowedLines(begin + first, data, first, last)
 
     def _fill(self, offset: int, length: int) -> int:
         """Read into the buffer; gives how many bytes there were."""

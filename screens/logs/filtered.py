@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from screens.logs.file import LogFile
-from screens.logs.patterns import Sieve
+from screens.logs.patterns import LineFilter
 
 FEW = 8
 
@@ -19,7 +19,7 @@ FEW = 8
 class FilteredLines:
     """The lines of a file that a sieve keeps: counts for each chunk, positions only of the few chunks in use."""
 
-    def __init__(self, file: LogFile, sieve: Sieve, *, counts: bool = False) -> None:
+    def __init__(self, file: LogFile, sieve: LineFilter, *, counts: bool = False) -> None:
         self._file = file
         self.sieve = sieve
         self.counts = counts
@@ -132,7 +132,7 @@ class FilteredLines:
 class Shown:
     """What a filter leaves of a log: kept lines and so many lines around each."""
 
-    def __init__(self, file: LogFile, sieve: Sieve, around: int = 0, *, counts: bool = False) -> None:
+    def __init__(self, file: LogFile, sieve: LineFilter, around: int = 0, *, counts: bool = False) -> None:
         self._file = file
         self.sieve = sieve
         self.around = around

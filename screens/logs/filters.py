@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from screens.logs.patterns import Sieve, pattern
+from screens.logs.patterns import LineFilter, pattern
 from screens.logs.view import LogView
 from screens.widgets import Verbs
 
@@ -27,9 +27,9 @@ class Filters:
         """Add a filter: lines must have the text, or must not when it begins with `!`. Empty takes all filters away."""
         self._view.sift(self._more(text), self._view.around)
 
-    def _more(self, text: str) -> Sieve:
+    def _more(self, text: str) -> LineFilter:
         if not text:
-            return Sieve()
+            return LineFilter()
         out = text.startswith("!") and len(text) > 1
         added = pattern(text[1:] if out else text)
         if added.taken_literally:

@@ -27,7 +27,7 @@ ROOMY = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class LineStyle:
     """How lines are drawn."""
 
     cells: int
@@ -78,7 +78,7 @@ class Manner:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LineState:
     """What one line is to the operator."""
 
     marked: bool = False
@@ -152,8 +152,8 @@ def short_head(text: str) -> tuple[str, str, str]:
 def pieces(
     text: str,
     number: int | None,
-    manner: Manner,
-    standing: Standing = Standing(),
+    manner: LineStyle,
+    standing: LineState = LineState(),
     *,
     at: float | None = None,
     label: Span | None = None,
@@ -188,18 +188,18 @@ def pieces(
     return rows
 
 
-def note_row(text: str, manner: Manner) -> Line:
+def note_row(text: str, manner: LineStyle) -> Line:
     """A marker line that is not of the log."""
     return ((fit(f" -- {clean(text)} --", manner.cells), "note"),)
 
 
-def divider(manner: Manner) -> Line:
+def divider(manner: LineStyle) -> Line:
     """What stands between lines that do not follow each other."""
     gutter = (manner.number_cells + 2 if manner.numbered else 1) + manner.head_cells
     return ((fit(" " * gutter + "--", manner.cells), "dim"),)
 
 
-def _edge(role: str, standing: Standing) -> Span | None:
+def _edge(role: str, standing: LineState) -> Span | None:
     if standing.chosen:
         return (">" if standing.chosen == "end" else "|", "key")
     if standing.marked:
@@ -220,7 +220,7 @@ def _crop(text: str, left: int, cells: int) -> str:
     return brief(text, cells)
 
 
-def _body(text: str, role: str, needle: re.Pattern[str] | None, standing: Standing) -> list[Span]:
+def _body(text: str, role: str, needle: re.Pattern[str] | None, standing: LineState) -> list[Span]:
     if standing.chosen:
         return [(text or " ", "cursor")]
     if needle is not None and (spans := _hits(text, needle, current=standing.current)):

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from screens.logs.folding import WITHIN_S, Entry, Folds, Spot
-from screens.logs.merge_member import Member
+from screens.logs.merge_member import MergeMember
 
 LONGEST = 20_000
 """Entries that a stretch may have before it is taken up anew."""
@@ -19,7 +19,7 @@ LONGEST = 20_000
 class Merge:
     """A stretch of merged lines."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[MergeMember]) -> None:
         self.members = tuple(members)
         self.folded = True
         self.entries: list[Entry] = []

@@ -10,20 +10,20 @@ from screens.logs.file import LogFile
 from screens.logs.filtered import Shown
 from screens.logs.folding import key_of, stamped_key
 from screens.logs.patterns import Pattern
-from screens.logs.search import Hunt
-from screens.logs.time_seek import Times
+from screens.logs.search import Search
+from screens.logs.time_seek import LogTimes
 
 _LOOKED_BACK = 400
 """Lines without a stamp that are passed over on the way back to one that has it."""
 
 
-class Member:
+class MergeMember:
     """A log, the name of its engine, and its times."""
 
-    def __init__(self, engine: str, file: LogFile, times: Times | None = None) -> None:
+    def __init__(self, engine: str, file: LogFile, times: LogTimes | None = None) -> None:
         self.engine = engine
         self.file = file
-        self.times = times or Times(file)
+        self.times = times or LogTimes(file)
         self.shown: Shown | None = None
         """What a filter leaves of the log; None leaves all."""
         self.ended = False
@@ -103,6 +103,6 @@ class Member:
         above = self.file.before(start)
         return [note for note in self.notes if (-1 if above is None else above) < note.offset <= start]
 
-    def hunt(self, wanted: Pattern, start: int, *, forward: bool) -> Hunt:
+    def hunt(self, wanted: Pattern, start: int, *, forward: bool) -> Search:
         """Look for a pattern among the lines that a filter keeps."""
-        return Hunt(self.file, self.shown.sieve if self.shown else None, wanted, start, forward=forward)
+        return Search(self.file, self.shown.sieve if self.shown else None, wanted, start, forward=forward)

@@ -12,7 +12,7 @@ from console.services.logs.copies import LogNote
 from screens.logs.folding import Entry, Spot
 from screens.logs.line_drawing import note_row, pieces, text_of
 from screens.logs.merge import LONGEST
-from screens.logs.merge_member import Member
+from screens.logs.merge_member import MergeMember
 from screens.logs.sources import Sources
 from screens.styled_lines import Line
 
@@ -28,7 +28,7 @@ COUNTED = 1024 * 1024
 class MergeWindow(Sources):
     """The logs, the stretch of them that is merged, and the place of the screen in it."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[MergeMember]) -> None:
         super().__init__(members)
         self.fresh = 0
         """Lines that came since the reader paused."""

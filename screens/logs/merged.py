@@ -9,14 +9,14 @@ from screens.logs.folding import Spot
 from screens.logs.line_drawing import text_of
 from screens.logs.merge import LONGEST
 from screens.logs.merge_window import STEP, MergeWindow
-from screens.logs.patterns import Pattern, Sieve
+from screens.logs.patterns import LineFilter, Pattern
 from screens.styled_lines import Line
 
 
 class Merged(MergeWindow):
     """A view of several logs, as many rows high as the screen has room."""
 
-    def filter(self, sieve: Sieve, around: int = 0) -> None:
+    def filter(self, sieve: LineFilter, around: int = 0) -> None:
         """Show only what a sieve keeps of each log, and so many of that log's lines around each."""
         for member in self.merge.members:
             if member.shown is not None and member.shown.sieve == sieve:

@@ -9,16 +9,16 @@ from typing import Any
 from console.probes.log_time import Clock
 from console.services.logs.clocks import run_clock
 from screens.logs.file import LogFile
-from screens.logs.merge_member import Member
+from screens.logs.merge_member import MergeMember
 from screens.logs.merged import Merged
-from screens.logs.time_seek import Times
+from screens.logs.time_seek import LogTimes
 from screens.logs.view_base import View
 from screens.logs.window import Window
-from screens.panes.base import Shown
+from screens.panes.base import PaneMoment
 from screens.protocols import LogSource
 
 
-class Opened:
+class OpenLogs:
     """A view, the logs it is made of, and how it takes what has arrived."""
 
     def __init__(
@@ -26,7 +26,7 @@ class Opened:
         names: Sequence[str],
         sources: Sequence[LogSource],
         files: Sequence[LogFile],
-        times: Sequence[Times],
+        times: Sequence[LogTimes],
         view: View[Any],
         grow: Callable[[], bool],
     ) -> None:
@@ -48,17 +48,17 @@ class Opened:
         return min((found for each in self._times if (found := each.first(0)) is not None), default=None)
 
 
-def _times(moment: Shown, engine: str, source: LogSource, file: LogFile) -> Times:
+def _times(moment: PaneMoment, engine: str, source: LogSource, file: LogFile) -> LogTimes:
     """The times of a log, by the clock of its run and node."""
 
     def clock(head: bytes) -> Clock:
         written_at = source.path.stat().st_mtime if source.path.exists() else time.time()
         return run_clock(moment.snapshot, engine, source.path.stem, head, written_at)
 
-    return Times(file, clock)
+    return LogTimes(file, clock)
 
 
-def open_one(moment: Shown, engine: str, source: LogSource) -> Opened:
+def open_one(moment: PaneMoment, engine: str, source: LogSource) -> OpenLogs:
     """The log of one engine."""
     file = LogFile(source.path)
     times = _times(moment, engine, source, file)
@@ -69,17 +69,17 @@ def open_one(moment: Shown, engine: str, source: LogSource) -> Opened:
         return window.grow(source.size, source.notes)
 
     grow()
-    return Opened((engine,), (source,), (file,), (times,), window, grow)
+    return OpenLogs((engine,), (source,), (file,), (times,), window, grow)
 
 
-def open_several(moment: Shown, found: Sequence[tuple[str, LogSource]]) -> Opened:
+def open_several(moment: PaneMoment, found: Sequence[tuple[str, LogSource]]) -> OpenLogs:
     """The logs of several engines by time, each by the clock of its node."""
     files = [LogFile(source.path) for _, source in found]
     for file, (_, source) in zip(files, found, strict=True):
         file.revise(source.revision)
         file.grow(source.size)
     times = [_times(moment, *each, file) for each, file in zip(found, files, strict=True)]
-    members = [Member(engine, file, each) for (engine, _), file, each in zip(found, files, times, strict=True)]
+    members = [MergeMember(engine, file, each) for (engine, _), file, each in zip(found, files, times, strict=True)]
     for member in members:
         seen = moment.snapshot.engines.get(member.engine)
         member.ended = seen is not None and seen.exit is not None
@@ -91,4 +91,4 @@ def open_several(moment: Shown, found: Sequence[tuple[str, LogSource]]) -> Opene
             file.revise(source.revision)
         return merged.grow([source.size for source in sources], [source.notes for source in sources])
 
-    return Opened([engine for engine, _ in found], sources, files, times, merged, grow)
+    return OpenLogs([engine for engine, _ in found], sources, files, times, merged, grow)

@@ -159,7 +159,7 @@ WARNINGS = Pattern("warnings", b"", False, False, re.compile(rb"\bWARN(?:ING)?\b
 
 
 @dataclass(frozen=True, slots=True)
-class Sieve:
+class LineFilter:
     """Patterns that a line must all have, and patterns it must have none of."""
 
     wanted: tuple[Pattern, ...] = ()

@@ -14,14 +14,14 @@ from console.private_files import open_private
 from screens.logs.file import LogFile
 from screens.logs.filtered import Shown
 from screens.logs.line_drawing import text_of
-from screens.logs.patterns import Sieve
+from screens.logs.patterns import LineFilter
 
 PAGED = 128 * 1024 * 1024
 """Bytes of a log before and after the reader's place that a pager is given."""
 _HARMLESS = bytes(range(0x20, 0x7F)) + b"\n\t"
 
 
-def save(source: Path, size: int, sieve: Sieve, target: Path) -> int:
+def save(source: Path, size: int, sieve: LineFilter, target: Path) -> int:
     """Write the first `size` bytes of a log, or those of its lines that are kept; gives how many were written. Raises OSError."""
     file = LogFile(source)
     file.grow(size)
@@ -43,7 +43,7 @@ def _write(parts: Iterator[bytes], target: Path) -> int:
         return sum(out.write(part) for part in parts)
 
 
-def _kept(data: bytes, sieve: Sieve) -> bytes:
+def _kept(data: bytes, sieve: LineFilter) -> bytes:
     if not sieve:
         return data
     parts = []

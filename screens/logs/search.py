@@ -6,18 +6,18 @@ from collections import deque
 
 from screens.logs.file import LogFile
 from screens.logs.filtered import FilteredLines
-from screens.logs.patterns import Pattern, Sieve
+from screens.logs.patterns import LineFilter, Pattern
 
 
-class Hunt:
+class Search:
     """A search that goes on from a place, forwards or backwards, hit by hit."""
 
-    def __init__(self, file: LogFile, sieve: Sieve | None, wanted: Pattern, start: int, *, forward: bool) -> None:
+    def __init__(self, file: LogFile, sieve: LineFilter | None, wanted: Pattern, start: int, *, forward: bool) -> None:
         self._file = file
         self._sieve = sieve
         self._start = start
         self._forward = forward
-        self._found = FilteredLines(file, Sieve((wanted,)))
+        self._found = FilteredLines(file, LineFilter((wanted,)))
         self._chunk = max(0, start) // file.span
         self._last = file.size // file.span
         self._hits: deque[int] = deque()

@@ -9,15 +9,15 @@ from dataclasses import replace
 from screens.logs.filtered import FilteredLines
 from screens.logs.folding import Names, Spot
 from screens.logs.merge import Merge
-from screens.logs.merge_member import Member
-from screens.logs.patterns import Pattern, Sieve
+from screens.logs.merge_member import MergeMember
+from screens.logs.patterns import LineFilter, Pattern
 from screens.logs.view_base import View
 
 
 class Sources(View[Spot]):
     """The logs of a merged view."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[MergeMember]) -> None:
         super().__init__()
         self.merge = Merge(members)
         self.names = Names.of([member.engine for member in members])
@@ -67,7 +67,7 @@ class Sources(View[Spot]):
         if self.needle is None:
             return
         for member in self.merge.members:
-            sieve = member.shown.sieve if member.shown else Sieve()
+            sieve = member.shown.sieve if member.shown else LineFilter()
             self._tally.append(FilteredLines(member.file, replace(sieve, wanted=(self.needle, *sieve.wanted))))
 
     def hits(self) -> tuple[int | None, int] | None:

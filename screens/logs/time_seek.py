@@ -26,7 +26,7 @@ def assumed(head: bytes) -> Clock:
     return clock_of(head, None, None, until=time.time())
 
 
-class Times:
+class LogTimes:
     """The times of one log's lines: seconds since the epoch, by our clock."""
 
     def __init__(self, file: LogFile, clock: Callable[[bytes], Clock] = assumed) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from screens.logs.merged import Merged
-from screens.logs.patterns import Sieve
+from screens.logs.patterns import LineFilter
 from screens.logs.view_base import View
 from screens.logs.window import Window
 from screens.styled_lines import Line, Span, brief, shown
@@ -42,7 +42,7 @@ def head_of_several(wanted: Sequence[str], present: Sequence[str], view: Merged,
     return tuple(spans)
 
 
-def title(view: View[Any], head: Line, sieve: Sieve, around: int, *, past: bool = False) -> Line:
+def title(view: View[Any], head: Line, sieve: LineFilter, around: int, *, past: bool = False) -> Line:
     """One line; what an operator reads first comes first. `past` says that it is an earlier run's, to which nothing comes."""
     spans: list[Span] = [*head]
     if view.anchor is not None:

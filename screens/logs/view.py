@@ -19,11 +19,11 @@ from screens.background_work import set_off
 from screens.key_map import Keys
 from screens.logs.line_drawing import Stamps
 from screens.logs.merged import Merged
-from screens.logs.open_logs import Opened, open_one, open_several
-from screens.logs.patterns import Sieve
+from screens.logs.open_logs import OpenLogs, open_one, open_several
+from screens.logs.patterns import LineFilter
 from screens.logs.title import head_of_one, head_of_several, title
 from screens.logs.view_base import View
-from screens.panes.base import Shown
+from screens.panes.base import PaneMoment
 from screens.styled_lines import Line, plain, shown
 from screens.widgets import LineWidget
 
@@ -38,8 +38,8 @@ class LogView(LineWidget):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.moment: Shown | None = None
-        self.opened: Opened | None = None
+        self.moment: PaneMoment | None = None
+        self.opened: OpenLogs | None = None
         self.engine: str | None = None
         self.run_name: str | None = None
         self.several: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class LogView(LineWidget):
         self.wrapped = False
         self.folded = True
         self.stamps: Stamps = "auto"
-        self.sieve = Sieve()
+        self.sieve = LineFilter()
         self.around = 0
         """Lines shown around each that the filter keeps."""
         self._scan: Worker[None] | None = None
@@ -67,7 +67,7 @@ class LogView(LineWidget):
         """Whether it is an engine's run before the current one; runs of evaluations have names of their own."""
         return self.run_name is not None and self.moment is not None and self.engine in self.moment.snapshot.engines
 
-    def take(self, moment: Shown) -> None:
+    def take(self, moment: PaneMoment) -> None:
         """Follow the cursor to another engine or cluster; one outside of those that are merged is shown alone."""
         if self.moment is not None and self.moment.session is not moment.session:
             self.engine, self.run_name, self.several = None, None, ()
@@ -83,7 +83,7 @@ class LogView(LineWidget):
                 return
         self._turn(moment)
 
-    def _turn(self, moment: Shown) -> None:
+    def _turn(self, moment: PaneMoment) -> None:
         """Open what the cursor is on; while it moves on, once it has been seen to move, and only where it stays."""
         if moment.target != (self.moment or moment).target:
             return
@@ -92,7 +92,7 @@ class LogView(LineWidget):
         if self.opened is not before or before is None:
             self.tick()
 
-    def _choose(self, moment: Shown) -> None:
+    def _choose(self, moment: PaneMoment) -> None:
         logs = moment.session.logs
         if self.several:
             found = [(name, source) for name in self.several if (source := logs.copy(name)) is not None]
@@ -105,7 +105,7 @@ class LogView(LineWidget):
         elif self.opened is None or self.opened.sources != (source,) or isinstance(self.opened.view, Merged):
             self._open(open_one(moment, self.engine, source))
 
-    def _open(self, opened: Opened | None) -> None:
+    def _open(self, opened: OpenLogs | None) -> None:
         if opened is None and self.opened is None:
             return
         if self.opened is not None:
@@ -228,7 +228,7 @@ class LogView(LineWidget):
         """Another size shows other rows."""
         self.draw(whole=True)
 
-    def sift(self, sieve: Sieve, around: int) -> None:
+    def sift(self, sieve: LineFilter, around: int) -> None:
         """Show only what a sieve keeps, and so many lines around each."""
         self.sieve, self.around = sieve, around
         if self.window is not None:
@@ -246,7 +246,7 @@ class LogView(LineWidget):
             view.manner = replace(view.manner, stamps=self.stamps, origin=origin)
 
 
-def _wanted(moment: Shown, open_now: str | None) -> str | None:
+def _wanted(moment: PaneMoment, open_now: str | None) -> str | None:
     """Whose log to show: the engine under the cursor; of a node or group the one that broke, else its first.
 
     What is open for the same row stays, so that no log changes under its reader.

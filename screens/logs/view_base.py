@@ -10,18 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Generic, Literal, TypeVar
 
-from screens.logs.line_drawing import Manner, Standing, display_pattern
-from screens.logs.patterns import Pattern, Sieve
+from screens.logs.line_drawing import LineState, LineStyle, display_pattern
+from screens.logs.patterns import LineFilter, Pattern
 from screens.styled_lines import Line
 
 S = TypeVar("S", int, tuple[int, int])
 
 
-class Frame(Generic[S]):
+class ViewState(Generic[S]):
     """The state of a view that does not depend on how many logs it shows."""
 
     def __init__(self) -> None:
-        self.manner = Manner(80)
+        self.manner = LineStyle(80)
         self.height = 1
         self.following = True
         self.needle: Pattern | None = None
@@ -43,15 +43,15 @@ class Frame(Generic[S]):
         """Select from a line on; None ends it."""
         self.anchor = self.cursor = spot
 
-    def standing(self, spot: S, order: object, low: object, high: object, *, near: bool = False) -> Standing:
+    def standing(self, spot: S, order: object, low: object, high: object, *, near: bool = False) -> LineState:
         """What a line is to the operator; `order` is its place among the ends of the selection."""
         chosen: Literal["", "end", "within"] = ""
         if self.anchor is not None:
             chosen = "end" if spot == self.cursor else "within" if low <= order <= high else ""  # type: ignore[operator]
-        return Standing(spot in self.marks, spot == self.hit, near, chosen)
+        return LineState(spot in self.marks, spot == self.hit, near, chosen)
 
 
-class Moving(Frame[S], ABC):
+class Moving(ViewState[S], ABC):
     """What the pane asks of a view to draw it and to move in it."""
 
     @property
@@ -72,7 +72,7 @@ class Moving(Frame[S], ABC):
         """Do one small part of what is done in the background; False when there is none left."""
 
     @abstractmethod
-    def filter(self, sieve: Sieve, around: int = 0) -> None:
+    def filter(self, sieve: LineFilter, around: int = 0) -> None:
         """Show only what a sieve keeps and so many lines around each; an empty sieve shows all."""
 
     @abstractmethod

@@ -12,9 +12,9 @@ from console.services.logs.copies import LogNote
 from screens.logs.file import LineCount, LogFile
 from screens.logs.filtered import FilteredLines, Shown
 from screens.logs.line_drawing import divider, note_row, pieces, text_of
-from screens.logs.patterns import Pattern, Sieve
-from screens.logs.search import Hunt
-from screens.logs.time_seek import Times
+from screens.logs.patterns import LineFilter, Pattern
+from screens.logs.search import Search
+from screens.logs.time_seek import LogTimes
 from screens.logs.view_base import View
 from screens.styled_lines import Line
 
@@ -22,10 +22,10 @@ from screens.styled_lines import Line
 class Place(View[int]):
     """A place in a log file, what is around it, and how many rows that takes."""
 
-    def __init__(self, file: LogFile, times: Times | None = None) -> None:
+    def __init__(self, file: LogFile, times: LogTimes | None = None) -> None:
         super().__init__()
         self.file = file
-        self.times = times or Times(file)
+        self.times = times or LogTimes(file)
         self.count = LineCount(file)
         self.shown: Shown | None = None
         """What a filter leaves; None leaves all."""
@@ -159,7 +159,7 @@ class Place(View[int]):
         self._count_hits()
 
     def _count_hits(self) -> None:
-        sieve = self.shown.sieve if self.shown else Sieve()
+        sieve = self.shown.sieve if self.shown else LineFilter()
         self.tally = (
             FilteredLines(self.file, replace(sieve, wanted=(self.needle, *sieve.wanted)))
             if self.needle is not None
@@ -177,7 +177,7 @@ class Place(View[int]):
 class Window(Place):
     """A view of one log file, as many rows high as the screen has room."""
 
-    def filter(self, sieve: Sieve, around: int = 0) -> None:
+    def filter(self, sieve: LineFilter, around: int = 0) -> None:
         """Show only what a sieve keeps and so many lines around each. The reader stays near the line on top."""
         if self.shown is not None and self.shown.sieve == sieve:
             self.shown = self.shown.with_around(around)
@@ -269,7 +269,7 @@ class Window(Place):
         """Look for a line from the last hit, or from the screen; None after each chunk without one, then where it begins."""
         at = self.hit if self.hit is not None else self._top if forward else self.file.size
         start = (self.file.after(at) if self.hit is not None else at) if forward else at
-        hunt = Hunt(self.file, self.shown.sieve if self.shown else None, wanted, start, forward=forward)
+        hunt = Search(self.file, self.shown.sieve if self.shown else None, wanted, start, forward=forward)
         while not hunt.over:
             found = hunt.step()
             yield found

@@ -25,7 +25,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PaneMoment:
     """The moment a pane draws."""
 
     snapshot: ClusterSnapshot
@@ -49,7 +49,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Pointed:
+class PointedRow:
     """An engine that a row of a pane is about, a line of its log, and a line of the file to mend it in."""
 
     engine: str
@@ -58,7 +58,7 @@ class Pointed:
     file_line: int = 0
 
 
-def pointed(widget: object) -> Pointed | None:
+def pointed_row(widget: object) -> PointedRow | None:
     """What acts are for while keys go to this widget; None where they are for the grid's rows."""
     return widget.pointed if isinstance(widget, Pane) else None
 
@@ -70,17 +70,17 @@ class Pane(ListWidget):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.moment: Shown | None = None
+        self.moment: PaneMoment | None = None
         self.needle = ""
         self.keys = Keys()
         self.on_title: Callable[[], None] = lambda: None
 
-    def take(self, moment: Shown) -> None:
+    def take(self, moment: PaneMoment) -> None:
         """Draw another moment."""
         self.moment = moment
         self.draw_moment(moment)
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """Fill the list; for subclasses."""
 
     def on_resize(self) -> None:
@@ -90,7 +90,7 @@ class Pane(ListWidget):
         super().on_resize()
 
     @property
-    def pointed(self) -> Pointed | None:
+    def pointed(self) -> PointedRow | None:
         """What the row under the pane's own cursor is about; for subclasses that have one."""
         return None
 

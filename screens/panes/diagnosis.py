@@ -9,7 +9,7 @@ from typing import ClassVar
 from console.model.deployment import engine_words
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState
 from screens.actions import BY_ID, bindings
-from screens.panes.base import Pane, Pointed, Shown
+from screens.panes.base import Pane, PaneMoment, PointedRow
 from screens.styled_lines import Line, Row, counted, fit, length, shown, wrap
 from screens.widgets import Verbs
 
@@ -38,10 +38,10 @@ class DiagnosisPane(Pane):
         return {**super().verbs(), "go-there": self.go_there}
 
     @property
-    def pointed(self) -> Pointed | None:
+    def pointed(self) -> PointedRow | None:
         """The engine that broke, and the line that shows it."""
         found = self._of_row.get(self.current.key) if self.current else None
-        return Pointed(found.engine, found.text, found.where_file, found.where_line) if found else None
+        return PointedRow(found.engine, found.text, found.where_file, found.where_line) if found else None
 
     def go_there(self) -> None:
         """Put the grid's cursor on the engine."""
@@ -54,7 +54,7 @@ class DiagnosisPane(Pane):
         if self.moment is not None:
             self.draw_moment(self.moment)
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """The first cause in full, then the timeline with each remedy."""
         self.empty = "no known failure shows in the current runs"
         found = [each for each in moment.snapshot.diagnoses if self.needle.casefold() in _words(each).casefold()]

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, ClassVar
 from console.model.errors import ConsoleError
 from screens.actions import bindings
 from screens.background_work import set_off
-from screens.panes.base import Pane, Shown
+from screens.panes.base import Pane, PaneMoment
 from screens.styled_lines import Line, Row, shown
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.evaluation.records import Record
-    from screens.evaluation.running import Live
+    from screens.evaluation.running import RunningEvaluation
     from screens.evaluation.views import View
 
 ASK_EVERY_S = 1.0
@@ -59,7 +59,7 @@ class EvaluationPane(Pane):
             "run-log": self.show_log,
         }
 
-    def live(self) -> tuple[Live, ...]:
+    def live(self) -> tuple[RunningEvaluation, ...]:
         """What runs now."""
         from screens.evaluation.running import (
             live_runs,  # what is drawn first must not wait for what only this pane needs
@@ -75,14 +75,16 @@ class EvaluationPane(Pane):
         kind, _, run = (self.current.key if self.current else "").partition("/")
         return run if self.view == "runs" and kind == "run" else None
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """The open view of now."""
-        from screens.evaluation.views import Board, rows  # as above
+        from screens.evaluation.views import ViewContext, rows  # as above
 
         self._look(moment)
         live = self.live()
         self.empty = "nothing measured yet; n begins, or :bench, :eval gsm8k"
-        board = Board(max(40, self.size.width), self.pen, live, self.records, self._whole, self.chosen, self.marked)
+        board = ViewContext(
+            max(40, self.size.width), self.pen, live, self.records, self._whole, self.chosen, self.marked
+        )
         heading, made = rows(self.view, board)
         if self.needle:
             needle = self.needle.casefold()
@@ -167,13 +169,13 @@ class EvaluationPane(Pane):
             return
         self.on_log(engines[run], run)
 
-    def _look(self, moment: Shown) -> None:
+    def _look(self, moment: PaneMoment) -> None:
         """Ask the file of results again when that is due; it is read in a thread, so that no key waits for a disk."""
         if time.monotonic() - self._asked >= ASK_EVERY_S and self.is_mounted:
             self._asked = time.monotonic()
             set_off(self, "results", self._load, moment)
 
-    async def _load(self, moment: Shown) -> None:
+    async def _load(self, moment: PaneMoment) -> None:
         from console.evaluation.result_store import Filter  # as above
 
         store = moment.session.evaluator.store
@@ -196,7 +198,7 @@ class EvaluationPane(Pane):
         if missing and self.moment is not None:
             set_off(self, "whole", self._read, self.moment, missing)
 
-    async def _read(self, moment: Shown, runs: tuple[str, ...]) -> None:
+    async def _read(self, moment: PaneMoment, runs: tuple[str, ...]) -> None:
         try:
             for run in runs:
                 self._whole[run] = await asyncio.to_thread(moment.session.evaluator.store.get, run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from console.model.snapshot import Event, EventLevel
-from screens.panes.base import Pane, Shown
+from screens.panes.base import Pane, PaneMoment
 from screens.styled_lines import Line, Row, fit, shown
 
 _ROLES = {EventLevel.INFO: "plain", EventLevel.WARNING: "warn", EventLevel.ERROR: "fail"}
@@ -20,7 +20,7 @@ class EventPane(Pane):
         self.empty = "nothing has happened yet"
         self._at_end = True
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """All events, or those that match."""
         rows = [Row(f"event/{event.seq}", _line(event)) for event in moment.snapshot.events]
         if self.needle:

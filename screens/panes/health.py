@@ -5,24 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from console.model.restart import Standing
+from console.model.restart import RestartState
 from console.model.snapshot import EngineSnapshot, EngineState
 from console.model.start_timing import about
 from screens.grid.rows import age_words
-from screens.panes.base import Pane, Shown
+from screens.panes.base import Pane, PaneMoment
 from screens.panes.link_rows import link_rows
 from screens.styled_lines import Line, Row, Span, fit, shown, wrap
 from screens.themes import GRADES, STATES, sign_of
 
 NAMED = 3
 """How many engines are named that share a reason."""
-_STANDINGS = {Standing.HELD: "warn", Standing.WAITING: "warn", Standing.RESTARTING: "busy", Standing.GAVE_UP: "fail"}
+_STANDINGS = {
+    RestartState.HELD: "warn",
+    RestartState.WAITING: "warn",
+    RestartState.RESTARTING: "busy",
+    RestartState.GAVE_UP: "fail",
+}
 
 
 class HealthPane(Pane):
     """One engine: every rung on a line. Several: one line each, then the causes."""
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """The ladder of the target."""
         engines = moment.engines
         self.empty = "no engine here; assign the node to a group with a"
@@ -33,7 +38,7 @@ class HealthPane(Pane):
         if len(engines) == 1:
             rows = self._one(engines[0], moment.snapshot.at)
             calm = not moment.snapshot.paces and all(
-                each.standing is Standing.WATCHING for each in moment.snapshot.restarts.values()
+                each.standing is RestartState.WATCHING for each in moment.snapshot.restarts.values()
             )
             at = next((n for n, row in enumerate(rows) if row.key.startswith("fact/" if calm else "rung/")), len(rows))
             self.show([*self._link(moment), *rows[:at], *self._of_groups(moment, engines), *rows[at:]])
@@ -43,7 +48,7 @@ class HealthPane(Pane):
             [*self._link(moment), *rows, *self._causes(engines, moment.snapshot.at), *self._of_groups(moment, engines)]
         )
 
-    def _link(self, moment: Shown) -> Iterator[Row]:
+    def _link(self, moment: PaneMoment) -> Iterator[Row]:
         """Why the node under the cursor, or that of the engine there, is not connected, in full."""
         name = moment.engines[0].node if len(moment.engines) == 1 else moment.target.node
         if (node := moment.snapshot.nodes.get(name or "")) is not None:
@@ -64,7 +69,7 @@ class HealthPane(Pane):
                 line = ((f"    {text}", STATES[members[0].state].role),)
                 yield Row(f"cause/{members[0].id}/{number}", line)
 
-    def _of_groups(self, moment: Shown, engines: Sequence[EngineSnapshot]) -> list[Row]:
+    def _of_groups(self, moment: PaneMoment, engines: Sequence[EngineSnapshot]) -> list[Row]:
         """What is true of the groups of these engines as a whole."""
         now, rows = moment.snapshot.at, list[Row]()
         for group in dict.fromkeys(engine.group for engine in engines):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from screens.panes.base import Pane, Shown
+from screens.panes.base import Pane, PaneMoment
 from screens.styled_lines import Line, Row, Span, counted, fit, shown, wrap
 
 if TYPE_CHECKING:
-    from console.services.audit_log import Trace
+    from console.services.audit_log import AuditEntry
 
 KEPT = 2000
 """How many records are read; the file keeps all of them."""
@@ -24,13 +24,13 @@ class JournalPane(Pane):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.empty = "nobody has done anything on this cluster from this machine yet"
-        self._traces: tuple[Trace, ...] = ()
+        self._traces: tuple[AuditEntry, ...] = ()
         self._seen: tuple[str, int] | None = None
         self._others = 0
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """All acts, or those that match."""
-        from console.services.audit_log import traces, with_others
+        from console.services.audit_log import audit_entries, with_others
 
         journal = moment.session.journal
         try:
@@ -39,7 +39,7 @@ class JournalPane(Pane):
             size = 0
         if self._seen != (str(journal.path), size):
             self._seen = (str(journal.path), size)
-            self._traces = traces(journal.tail(KEPT))
+            self._traces = audit_entries(journal.tail(KEPT))
         needle = self.needle.casefold()
         rows: list[Row] = []
         every = with_others(self._traces, moment.snapshot.sightings)
@@ -55,7 +55,7 @@ class JournalPane(Pane):
         seen = f", {self._others} seen" if self._others else ""
         return ((f"{counted(len(self._traces), 'act')} from this machine{seen}, {time.strftime('%Z')}", "dim"),)
 
-    def _lines(self, trace: Trace) -> list[Line]:
+    def _lines(self, trace: AuditEntry) -> list[Line]:
         role = "dim" if trace.seen else {True: "ok", False: "fail", None: "busy"}[trace.good]
         took = "" if trace.took_s is None else f" in {trace.took_s:.0f} s"
         head: list[Span] = [

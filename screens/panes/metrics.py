@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineState, Serving
 from screens.grid.rows import age_words
-from screens.panes.base import Pane, Shown
+from screens.panes.base import Pane, PaneMoment
 from screens.styled_lines import Line, Row, Span, fit, shown
 from screens.themes import sign_of
 
@@ -70,7 +70,7 @@ def _preempted(serving: Serving) -> str:
 class MetricsPane(Pane):
     """A line for the deployment, each group, and each engine of the target; unknown is `-` and never 0, and below stands why."""
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """The numbers and the tokens per second of the last minutes."""
         self.empty = "no metrics yet: they are read every 10 s from engines that are ready"
         found = moment.snapshot.serving

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from console.model.snapshot import Device, NodeSnapshot
-from console.model.unmanaged_process import Unmanaged
+from console.model.unmanaged_process import UnmanagedProcess
 from console.services.monitoring.unmanaged_watch import lasting
 from screens.grid.rows import STALE_S, age_words, hbm_share
-from screens.panes.base import Pane, Shown
+from screens.panes.base import Pane, PaneMoment
 from screens.panes.link_rows import link_rows
 from screens.styled_lines import Line, Row, Span, fit, shown
 
@@ -16,7 +16,7 @@ _HEADING = "DEV CARD HEALTH AIC  HBM GiB      %  TEMP POWER ENGINE      PROCESSE
 class NpuPane(Pane):
     """Devices of the node under the cursor; a die is a row of its own."""
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """One row for each device, then what is wrong."""
         node = moment.node
         if node is None:
@@ -107,7 +107,7 @@ def _remarks(node: NodeSnapshot, now: float) -> list[Row]:
     return rows
 
 
-def _stranger(process: Unmanaged, now: float) -> str:
+def _stranger(process: UnmanagedProcess, now: float) -> str:
     """A process that is not ours in a line: pid, owner, age, command."""
     age = process.age_s(now)
     since = "" if age is None else f" for {lasting(age)}"

@@ -9,7 +9,7 @@ from typing import ClassVar
 from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent
 from console.services.monitoring.intervals import GRACE_S, KILL_S
 from screens.actions import BY_ID, bindings
-from screens.panes.base import Pane, Shown
+from screens.panes.base import Pane, PaneMoment
 from screens.styled_lines import Line, Row, Span, shown, width, wrap
 from screens.themes import Sign
 from screens.widgets import Verbs
@@ -103,7 +103,7 @@ class PlanPane(Pane):
         self.refusal = why
         self.redraw()
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """The plan does not come from the snapshot."""
         self.redraw()
 

@@ -11,12 +11,12 @@ from console.model.errors import ConsoleError
 from screens.actions import bindings
 from screens.background_work import set_off
 from screens.grid.rows import age_words
-from screens.panes.base import Pane, Shown
+from screens.panes.base import Pane, PaneMoment
 from screens.styled_lines import Line, Row, Span, fit, shown, wrap
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
-    from console.services.readiness.ping_matrix import Crossing
+    from console.services.readiness.ping_matrix import PingResults
     from console.services.readiness.preflight import Report
 
 _ROLES = {"pass": "ok", "warn": "warn", "fail": "fail", "unknown": "stale"}
@@ -62,12 +62,12 @@ class PreflightPane(Pane):
             "the nodes are not waited for any longer" if stopped else "no check runs", markup=False, timeout=3
         )
 
-    async def _ask(self, moment: Shown, network: bool, full: bool) -> None:
-        from console.services.readiness.preflight import Ask
+    async def _ask(self, moment: PaneMoment, network: bool, full: bool) -> None:
+        from console.services.readiness.preflight import PreflightRequest
 
         self._trouble = ""
         try:
-            await moment.session.preflight.run((), Ask(network=network, full_mesh=full))
+            await moment.session.preflight.run((), PreflightRequest(network=network, full_mesh=full))
         except ConsoleError as error:
             self._trouble = f"{error}" + (f" — {error.hint}" if error.hint else "")
         except asyncio.CancelledError:
@@ -83,7 +83,7 @@ class PreflightPane(Pane):
         if self.moment is not None and self.moment.session.preflight.running:
             self.draw_moment(self.moment)
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """The last report."""
         checks = moment.session.preflight
         self.empty = "not checked yet; P checks all nodes, n also the network between their NPUs"
@@ -133,7 +133,7 @@ def report_rows(report: Report, cells: int) -> list[Row]:
     return rows
 
 
-def matrix_rows(crossing: Crossing, cells: int) -> list[Row]:
+def matrix_rows(crossing: PingResults, cells: int) -> list[Row]:
     """Pings that came back, of those sent, from node to node; as many columns side by side as fit, the others below."""
     head, *body = crossing.matrix()
     first = max(len(shown(row[0])) for row in (head, *body)) + 2

@@ -15,14 +15,14 @@ from console.services.monitoring.drift import alike
 from screens.actions import bindings
 from screens.assignment_preview import rank_words
 from screens.grid.rows import count_words
-from screens.panes.base import Pane, Shown
+from screens.panes.base import Pane, PaneMoment
 from screens.styled_lines import Line, Pen, Row, counted, fit, shown, wrap
 from screens.widgets import Verbs
 
 _ROLES = {Severity.ERROR: "fail", Severity.WARNING: "warn", Severity.NOTE: "dim"}
 
 
-class EditsBoard(Protocol):
+class EditsAssignment(Protocol):
     """What the pane asks for; each answer says whether it was done."""
 
     def move(self, node: str, at: int) -> bool:
@@ -42,7 +42,7 @@ class RolePane(Pane):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.on_place: Callable[[str, str | None], None] = lambda group, node: None
-        self.board_acts: EditsBoard | None = None
+        self.board_acts: EditsAssignment | None = None
         self.marked: str | None = None
         """Key of the place marked for a swap."""
 
@@ -57,7 +57,7 @@ class RolePane(Pane):
             "swap": self.swap,
         }
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """The board of now."""
         deployment = moment.session.deployment
         rows = board(deployment, moment.snapshot, self.pen, self.size.width)

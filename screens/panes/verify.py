@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from console.model.errors import ConsoleError
 from screens.actions import bindings
 from screens.background_work import set_off
-from screens.panes.base import Pane, Shown
+from screens.panes.base import Pane, PaneMoment
 from screens.styled_lines import Line, Row, fit, shown, wrap
 from screens.widgets import Verbs
 
@@ -53,11 +53,13 @@ class VerifyPane(Pane):
         set_off(self, "verify", self._run, self.moment, prompt)
         self._draw_again()
 
-    async def _run(self, moment: Shown, prompt: str) -> None:
-        from console.services.serving.verification import Ask
+    async def _run(self, moment: PaneMoment, prompt: str) -> None:
+        from console.services.serving.verification import VerificationRequest
 
         try:
-            self._verdict = await moment.session.verifier.run(self._proven, Ask(prompt=prompt, hear=self._heard))
+            self._verdict = await moment.session.verifier.run(
+                self._proven, VerificationRequest(prompt=prompt, hear=self._heard)
+            )
         except ConsoleError as error:
             self._trouble = f"{error}" + (f". {error.hint}" if error.hint else "")
         finally:
@@ -83,7 +85,7 @@ class VerifyPane(Pane):
             self.draw_moment(self.moment)
             self.on_title()
 
-    def draw_moment(self, moment: Shown) -> None:
+    def draw_moment(self, moment: PaneMoment) -> None:
         """What failed first, then the chats that are still coming, then what passed."""
         self.empty = "not verified yet; Enter chats through the door of the deployment, :verify WORDS asks that"
         cells = max(30, self.size.width - 2)

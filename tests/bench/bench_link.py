@@ -24,7 +24,7 @@ from pathlib import Path
 from console.model.cluster import Cluster, Node
 from console.model.run import LogChunk, RunKey, RunState, RunVerdict
 from console.services.logs.copies import LogBook
-from console.services.monitoring.log_following import Following
+from console.services.monitoring.log_following import LogFollowing
 from console.services.monitoring.records import NodeRecord, RunRecord
 from screens.logs.file import LineCount, LogFile
 from tests.node.driver import sweep
@@ -82,13 +82,13 @@ class Indexing(Seen):
         self.book = LogBook(root, lambda _: None)
         self.records: dict[RunKey, RunRecord] = {}
         self.record = NodeRecord(Node(name="n0", host="n0"))
-        self.following: Following | None = None
+        self.following: LogFollowing | None = None
         self.counts: dict[RunKey, tuple[LogFile, LineCount]] = {}
 
     def on_log(self, node: str, chunk: LogChunk) -> None:
         if self.following is None:
             parts = (self.book, self.by_name, self.records)
-            self.following = Following(*parts, lambda _: node, lambda: None, lambda _node, _text: None)
+            self.following = LogFollowing(*parts, lambda _: node, lambda: None, lambda _node, _text: None)
         if chunk.key not in self.record.runs:
             self.record.runs = {**self.record.runs, chunk.key: RunState(chunk.key, RunVerdict.EXITED)}
             self.following.update(node, self.record)

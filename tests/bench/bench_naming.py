@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.demo.processes import descendants
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.session import Session
 from tests.e2e.cluster import Lab
 from tests.serving.labs import LAYOUT, load_on, named, ready, small_lab, watched
 from tests.serving.test_planted import WHOLE, below
 from tests.waiting import until
 
-ASKED = Cadences(golden_s=30.0, works_s=20.0, drift_s=20.0)
+ASKED = Intervals(golden_s=30.0, works_s=20.0, drift_s=20.0)
 """As in daily use, but for the two rare questions, which would make this run for an hour."""
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from console.cli.options import add_cluster_options, deployment_of
 from console.model.snapshot import Diagnosis, EngineState
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.session import Session
 from tests.bench.real_lab import PORT, PROXY_PORT, SIZES, RealLab, Traffic, pids, real_lab
 from tests.bench.real_plants import MODES, STARTS, Planted, Start
@@ -49,7 +49,7 @@ async def watched(lab: RealLab, state: str = "watching") -> AsyncIterator[Sessio
         deployment.layout,
         deployment.assignment,
         state_dir=lab.state / state,
-        cadences=Cadences(),
+        cadences=Intervals(),
     )
     await session.open()
     try:

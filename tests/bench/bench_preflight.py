@@ -19,7 +19,7 @@ from console.model.run import Sample
 from console.probes.command_batch import jobs
 from console.probes.preflight_checks import asked
 from console.remote.link import NodeLink
-from console.services.readiness.node_requirements import wanted_of
+from console.services.readiness.node_requirements import requirements_of
 from console.services.session import Session
 from tests.e2e.cluster import NAMES, lab
 from tests.waiting import until
@@ -29,7 +29,7 @@ BAR = 1.5
 
 async def slowest(session: Session, node: str) -> tuple[str, float]:
     """The command of a node's preflight that takes longest when each runs alone, and how long, seconds."""
-    wanted = wanted_of(session.deployment, node, session.snapshot)
+    wanted = requirements_of(session.deployment, node, session.snapshot)
     took: dict[str, float] = {}
     for job in jobs(asked(wanted), wanted):
         begin = time.perf_counter()

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from screens.logs.file import LogFile
 from screens.logs.merge import Merge
-from screens.logs.merge_member import Member
-from screens.logs.patterns import Sieve, pattern
+from screens.logs.merge_member import MergeMember
+from screens.logs.patterns import LineFilter, pattern
 from screens.logs.window import Window
 from screens.styled_lines import plain
 from tests.screens.terminal import Terminal
@@ -167,8 +167,8 @@ def logs() -> None:
             grep, ours = [], []
             for _ in range(3):
                 grep.append(_timed(partial(_grep, words, path)))
-                window.filter(Sieve())
-                window.filter(Sieve((pattern(words),)))
+                window.filter(LineFilter())
+                window.filter(LineFilter((pattern(words),)))
                 ours.append(_timed(lambda: all(iter(window.work, False))))
             assert window.kept is not None
             say(
@@ -195,7 +195,7 @@ def merging() -> None:
             )
             file = LogFile(path)
             file.grow(path.stat().st_size)
-            members.append(Member(f"decode-{rank}", file))
+            members.append(MergeMember(f"decode-{rank}", file))
         for what, begin, take in (("down", _at_top, Merge.down), ("up", Merge.begin_at_end, Merge.up)):
             figures = []
             for _ in range(3):
@@ -219,7 +219,7 @@ def memory() -> None:
         path = Path(place) / "log"
         window = Window(LogFile(path))
         window.resize(120, 40)
-        window.filter(Sieve((pattern("step"),)))
+        window.filter(LineFilter((pattern("step"),)))
         block = b"".join(b"(EngineCore_DP0 pid=77) INFO step %06d is done\n" % number for number in range(10_000))
         figures = []
         with path.open("ab", buffering=0) as file:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from console.commands.serve import serve_command
-from console.demo.engine.flags import Refusal, human_readable_int_or_auto, parse
+from console.demo.engine.flags import FlagError, human_readable_int_or_auto, parse
 from console.demo.engine.name_checks import refused
 from console.demo.engine.serve_config import resolve
 from console.demo.release import VLLM_VARIABLE
@@ -37,7 +37,7 @@ def test_odd_argument_lists_get_the_real_verdict() -> None:
         try:
             parse(case["argv"][1:])
             said, code = "", 0
-        except Refusal as refusal:
+        except FlagError as refusal:
             said, code = refusal.text, refusal.code
         assert (code == 0) == case["ok"], name
         if code:
@@ -96,7 +96,7 @@ def test_human_numbers(text: str, value: int) -> None:
     ],
 )
 def test_what_is_no_number(words: str, said: str) -> None:
-    with pytest.raises(Refusal, match=re.escape(said)):
+    with pytest.raises(FlagError, match=re.escape(said)):
         parse(["/m", *words.split()])
 
 
@@ -126,7 +126,7 @@ def test_the_flexible_forms_of_a_flag(words: str, name: str, value: object) -> N
 @pytest.mark.parametrize("name", ["headless", "disable-log-stats", "aggregate-engine-logging"])
 def test_some_flags_have_no_negation(name: str) -> None:
     assert getattr(parse(["/m", f"--{name}"]), name.replace("-", "_")) is True
-    with pytest.raises(Refusal, match=f"unrecognized arguments: --no-{name}"):
+    with pytest.raises(FlagError, match=f"unrecognized arguments: --no-{name}"):
         parse(["/m", f"--no-{name}"])
 
 

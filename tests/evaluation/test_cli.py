@@ -15,22 +15,22 @@ from console.model.run import RunKey
 from console.services.evaluation import plans
 from console.services.evaluation.evaluation_checks import length_findings
 from console.services.evaluation.evaluation_options import read_words
-from console.services.evaluation.plans import Ask, EvaluationPlan
+from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
 from console.services.operations.step_text import step_commands
 from tests.services.deployments import deployment
 
 
-def asks(*words: str) -> tuple[Ask, ...]:
+def asks(*words: str) -> tuple[EvaluationRequest, ...]:
     parser = argparse.ArgumentParser()
     bench_eval.add_parsers(parser.add_subparsers())
     args = parser.parse_args(words)
-    found: tuple[Ask, ...] = args.asks(args)
+    found: tuple[EvaluationRequest, ...] = args.asks(args)
     return found
 
 
 def test_bench_is_one_run_of_vllm_bench_serve() -> None:
     (ask,) = asks("bench", "--input-len", "3500", "--concurrency", "16", "--on", "d0", "--model", "dsv4")
-    assert ask == Ask(Tool.VLLM_BENCH, BenchLoad(3500, 256, 100, 16), "d0", "", "dsv4")
+    assert ask == EvaluationRequest(Tool.VLLM_BENCH, BenchLoad(3500, 256, 100, 16), "d0", "", "dsv4")
     assert (ask.kind, ask.subject, plans.engine_id(ask)) == (Kind.PERFORMANCE, "random 3500/256", "bench-vllm")
 
 
@@ -92,7 +92,7 @@ def test_what_is_no_endpoint_is_refused(text: str) -> None:
 
 
 def test_the_name_of_a_run_is_a_plain_one_whatever_the_dataset_is_called() -> None:
-    ask = Ask(Tool.AISBENCH, AccuracyLoad("../../My data!", "x"))
+    ask = EvaluationRequest(Tool.AISBENCH, AccuracyLoad("../../My data!", "x"))
     assert plans.engine_id(ask) == "eval-..-..-My-data-"
 
 

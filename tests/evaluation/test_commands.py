@@ -15,7 +15,7 @@ import pytest
 from console.commands import evaluation as commands
 from console.commands.evaluation import AccuracyLoad, BenchLoad
 from console.commands.script import cmd_sh
-from console.evaluation.result_transfer import Delivery, unpack
+from console.evaluation.result_transfer import TransferredFiles, unpack
 from console.model.cluster import Node
 from console.model.deployment import Assignment, Deployment
 from console.model.errors import UsageError
@@ -37,7 +37,7 @@ def start(work: Path, argv: tuple[str, ...], config: tuple[str, str] = ("", ""))
         )
 
 
-def delivered(work: Path) -> Delivery:
+def delivered(work: Path) -> TransferredFiles:
     return unpack((work / "out.log").read_bytes(), TOKEN)
 
 

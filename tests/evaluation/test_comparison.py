@@ -17,7 +17,7 @@ from console.evaluation.result_export import to_csv, to_json, to_markdown
 from console.files import load_layout, shipped_layouts
 from console.model.deployment import Assignment, Deployment
 from console.model.layout import Layout
-from console.services.evaluation.plans import Ask, reference
+from console.services.evaluation.plans import EvaluationRequest, reference
 from tests.evaluation.figures import numbers, record
 from tests.services.deployments import CLUSTER, LAYOUT
 
@@ -180,7 +180,7 @@ def test_shipped_layouts_say_what_upstream_prints_for_their_model_and_a_figure_c
 
 def test_what_answers_at_another_address_or_by_another_name_has_no_figure() -> None:
     made = Deployment(CLUSTER, served("Eco-Tech/DeepSeek-V4-Pro-w4a8-mtp"), Assignment({}))
-    ask = Ask(Tool.AISBENCH, AccuracyLoad("gsm8k"))
+    ask = EvaluationRequest(Tool.AISBENCH, AccuracyLoad("gsm8k"))
     assert reference(made, ask) == 96.21
     assert reference(made, replace(ask, endpoint="10.0.0.9:8000")) is None
     assert reference(made, replace(ask, model="other")) is None

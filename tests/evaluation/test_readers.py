@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.evaluation import aisbench, result_transfer, vllm_bench
-from console.evaluation.figures import Reading, ResultError, figure
+from console.evaluation.figures import ResultError, ToolFigures, figure
 from console.evaluation.records import Figure
 from tests.evaluation.figures import BENCH_BLOCK, PERF_CSV, SUMMARY, bench_json, perf_json
 
@@ -175,7 +175,7 @@ def test_arrivals_of_a_detailed_file_become_a_timeline() -> None:
 
 @given(st.text(max_size=200))
 def test_no_text_makes_a_reader_fail_in_another_way(text: str) -> None:
-    outcomes: list[Reading | str] = []
+    outcomes: list[ToolFigures | str] = []
     for read in (
         vllm_bench.read_json,
         lambda given: vllm_bench.read_block(given.splitlines()),

@@ -22,7 +22,7 @@ from console.model.errors import ConsoleError, Refused
 from console.model.findings import Severity
 from console.model.layout import Layout
 from console.services.evaluation.evaluator import Local
-from console.services.evaluation.plans import Ask
+from console.services.evaluation.plans import EvaluationRequest
 from console.services.session import Session
 from tests.container_tools import box_tool
 from tests.evaluation.figures import SUMMARY, bench_json
@@ -160,7 +160,7 @@ async def console(
         await session.close()
 
 
-ASK = Ask(Tool.VLLM_BENCH, BenchLoad(1000, 250, 20, 4))
+ASK = EvaluationRequest(Tool.VLLM_BENCH, BenchLoad(1000, 250, 20, 4))
 
 
 async def test_a_run_is_checked_launched_watched_and_kept(
@@ -235,15 +235,18 @@ async def test_an_endpoint_that_does_not_answer_with_words_blocks_the_run(
 @pytest.mark.parametrize(
     ("ask", "rule"),
     [
-        (Ask(Tool.VLLM_BENCH, BenchLoad(), endpoint="127.0.0.1:1"), "EVAL-MODEL"),
-        (Ask(Tool.VLLM_BENCH, BenchLoad(), endpoint="127.0.0.1:1", model="dsv4"), "EVAL-SMOKE"),
-        (Ask(Tool.VLLM_BENCH, BenchLoad(4000, 400)), "EVAL-LEN"),
-        (Ask(Tool.AISBENCH, AccuracyLoad("gpqa", max_out_tokens=64)), "EVAL-DATA"),
-        (Ask(Tool.AISBENCH, AccuracyLoad("gsm8k", max_out_tokens=64), program="/no/ais_bench"), "EVAL-TOOL"),
+        (EvaluationRequest(Tool.VLLM_BENCH, BenchLoad(), endpoint="127.0.0.1:1"), "EVAL-MODEL"),
+        (EvaluationRequest(Tool.VLLM_BENCH, BenchLoad(), endpoint="127.0.0.1:1", model="dsv4"), "EVAL-SMOKE"),
+        (EvaluationRequest(Tool.VLLM_BENCH, BenchLoad(4000, 400)), "EVAL-LEN"),
+        (EvaluationRequest(Tool.AISBENCH, AccuracyLoad("gpqa", max_out_tokens=64)), "EVAL-DATA"),
+        (
+            EvaluationRequest(Tool.AISBENCH, AccuracyLoad("gsm8k", max_out_tokens=64), program="/no/ais_bench"),
+            "EVAL-TOOL",
+        ),
     ],
 )
 async def test_what_is_missing_is_found_before_anything_runs(
-    sshd: SshNodes, engine: tuple[Engine, int], home: Path, tmp_path: Path, ask: Ask, rule: str
+    sshd: SshNodes, engine: tuple[Engine, int], home: Path, tmp_path: Path, ask: EvaluationRequest, rule: str
 ) -> None:
     async with console(sshd, engine[1], tmp_path) as session:
         plan = await session.evaluator.prepare(ask)
@@ -257,7 +260,9 @@ async def test_an_accuracy_run_gives_its_accuracy_and_counts_empty_answers_and_f
     (home / "predictions").write_text('{"prediction":"x"}\n{"prediction":""}\n')
     (home / "failed").write_text('{"id": 7, "error_info": "HTTP 500"}\n')
     async with console(sshd, engine[1], tmp_path) as session:
-        plan = await session.evaluator.prepare(Ask(Tool.AISBENCH, AccuracyLoad("gsm8k", max_out_tokens=64)))
+        plan = await session.evaluator.prepare(
+            EvaluationRequest(Tool.AISBENCH, AccuracyLoad("gsm8k", max_out_tokens=64))
+        )
         key = await session.evaluator.start(plan, confirmed=True)
         record = await session.evaluator.watch.wait(key, lambda _: None)
     assert record.number("accuracy") == 96.21
@@ -364,7 +369,7 @@ async def test_the_built_in_generator_measures_through_the_link_and_is_named_so(
     sshd: SshNodes, engine: tuple[Engine, int], home: Path, tmp_path: Path
 ) -> None:
     async with console(sshd, engine[1], tmp_path) as session:
-        plan = await session.evaluator.prepare(Ask(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3, warmups=4)))
+        plan = await session.evaluator.prepare(EvaluationRequest(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3, warmups=4)))
         assert plan.script == ""
         asked = engine[0].chats
         seen: list[Progress] = []
@@ -382,10 +387,10 @@ async def test_what_is_measured_from_here_counts_as_busy_too(
     sshd: SshNodes, engine: tuple[Engine, int], home: Path, tmp_path: Path
 ) -> None:
     async with console(sshd, engine[1], tmp_path) as session:
-        plan = await session.evaluator.prepare(Ask(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3)))
+        plan = await session.evaluator.prepare(EvaluationRequest(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3)))
         session.evaluator.local[plan.key] = Local(plan, 0.0, Progress(0, 12))
         other = await session.evaluator.prepare(ASK)
-        again = await session.evaluator.prepare(Ask(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3)))
+        again = await session.evaluator.prepare(EvaluationRequest(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3)))
     assert [(finding.rule, finding.severity) for finding in other.findings] == [("EVAL-BUSY", Severity.WARNING)]
     assert [finding.where for finding in again.findings] == ["this machine"]
     assert again.blocked

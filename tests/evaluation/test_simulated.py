@@ -14,7 +14,7 @@ from console.commands.evaluation import AccuracyLoad, BenchLoad, Endpoint
 from console.commands.script import cmd_sh
 from console.demo.tools import install_tools
 from console.evaluation import aisbench, vllm_bench
-from console.evaluation.result_transfer import Delivery, unpack
+from console.evaluation.result_transfer import TransferredFiles, unpack
 from console.model.cluster import Node
 from tests.evaluation.slow_server import SlowServer
 from tests.services.deployments import deployment
@@ -29,7 +29,7 @@ async def server() -> AsyncIterator[SlowServer]:
     running.close()
 
 
-async def run(work: Path, argv: tuple[str, ...], config: tuple[str, str] = ("", "")) -> Delivery:
+async def run(work: Path, argv: tuple[str, ...], config: tuple[str, str] = ("", "")) -> TransferredFiles:
     """The whole script on a node's programs."""
     env = {**os.environ, **install_tools(work / "bin", work / "node", hardware="a3", address="127.0.0.1")}
     (work / "work").mkdir()

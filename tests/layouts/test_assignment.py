@@ -19,7 +19,7 @@ from console.model.errors import ConsoleError, Refused, UsageError
 from console.model.findings import Severity
 from console.rules import check
 from console.services.placement.edits import (
-    History,
+    AssignmentHistory,
     assign,
     auto_assign,
     example,
@@ -138,7 +138,7 @@ def test_a_shape_is_saved_and_taken_back_without_touching_the_layout(lab: Deploy
 
 def test_history_goes_back_and_forth_and_forgets_the_future_after_a_change() -> None:
     one, two, three = (Assignment({"g": (name,)}) for name in "abc")
-    history = History(one).changed(two).changed(two).changed(three)
+    history = AssignmentHistory(one).changed(two).changed(two).changed(three)
     assert history.undone().undone().now == one
     assert history.undone().undone().undone().now == one
     assert history.undone().undone().redone().redone().redone() == history
@@ -151,7 +151,7 @@ class Operations(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.deployment = example(load_layout("a2-pd"))
-        self.history = History(self.deployment.assignment)
+        self.history = AssignmentHistory(self.deployment.assignment)
         self.seen = [self.deployment.assignment]
 
     nodes = st.sampled_from([f"{group}-{index}" for group in ("prefill", "decode") for index in range(4)])

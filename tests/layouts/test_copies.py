@@ -15,7 +15,7 @@ from console.model.errors import FileError, Refused, UsageError
 from console.model.findings import Severity
 from console.model.layout import Layout
 from console.rules import check
-from console.services.operations.live_plans import scaled
+from console.services.operations.live_plans import scale_plan
 from console.services.placement.edits import (
     add_copy,
     auto_assign,
@@ -170,7 +170,7 @@ def test_one_more_can_be_added_beside_a_count_and_none_of_the_count_taken_away()
     with pytest.raises(UsageError, match="no group that was added"):
         drop_copy(after, "prefill2")
     with pytest.raises(UsageError, match="the layout has 2 groups like prefill"):
-        scaled(now, picture({}, now), "prefill", 1, drain_s=0)
+        scale_plan(now, picture({}, now), "prefill", 1, drain_s=0)
 
 
 @pytest.mark.parametrize(("key", "value"), [("count", 0), ("count", 5000)])

@@ -12,7 +12,7 @@ from console.model.cluster import Runtime
 from console.model.hardware import HARDWARE, KINDS, kind_of
 from console.model.image_name import built_for
 from console.model.layout import Layout
-from console.probes.check_types import Answer, Verdict, Wanted
+from console.probes.check_types import Answer, NodeRequirements, Verdict
 from console.probes.hccn import DeviceNet
 from console.probes.preflight_checks import CHECKS, answered
 from console.rules import check
@@ -40,9 +40,9 @@ def _layout(hardware: str, image: str = "") -> Layout:
     )
 
 
-def _wanted(hardware: str) -> Wanted:
+def _wanted(hardware: str) -> NodeRequirements:
     made = HARDWARE[hardware]
-    return Wanted("n0", hardware, made.devices, made.dies_per_card, hbm_mib=made.hbm_mib)
+    return NodeRequirements("n0", hardware, made.devices, made.dies_per_card, hbm_mib=made.hbm_mib)
 
 
 def test_every_kind_has_its_sizes_and_its_facts() -> None:

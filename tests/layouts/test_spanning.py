@@ -15,7 +15,7 @@ from console.model.findings import Severity
 from console.model.layout import Layout
 from console.rules import check
 from console.rules.ports import port_map
-from console.rules.rule import Scene
+from console.rules.rule import RuleContext
 from console.services.placement.edits import auto_assign, example, resize
 from console.services.serving.rank_targets import rank_targets
 
@@ -118,7 +118,7 @@ def test_ports_and_devices_are_those_of_each_part() -> None:
         kv_transfer={"connector": "MooncakeConnectorV1", "port": 30200, "engine_id": "1"},
         first_device=0,
     )
-    uses = {(use.node, use.first, use.last, use.what) for use in port_map(Scene(example(layout)))}
+    uses = {(use.node, use.first, use.last, use.what) for use in port_map(RuleContext(example(layout)))}
     assert uses == {
         ("mixed-0", 8900, 8900, "HTTP of mixed-0"),
         ("mixed-0", 29501, 29501, "the master port of mixed"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from console.node.engine_containers import look
-from console.node.request_error import Refusal
+from console.node.request_error import RequestError
 from console.node.runtimes import inspect, last_words
 from tests.node.driver import Key, helper
 from tests.node.driver import Refused as NodeRefused
@@ -28,7 +28,7 @@ def tool(place: Path, says: str, code: int = 1) -> list[str]:
 def test_nothing_is_known_of_containers_while_the_daemon_is_down(tmp_path: Path) -> None:
     words = tool(tmp_path, DOWN)
     with pytest.raises(
-        Refusal, match="container x cannot be looked at: Cannot connect to the Docker daemon"
+        RequestError, match="container x cannot be looked at: Cannot connect to the Docker daemon"
     ) as refused:
         look(words, "x")
     assert "does its daemon run" in refused.value.hint

@@ -12,7 +12,7 @@ import pytest
 from console.model.cluster import Node
 from console.model.plan import Step
 from console.node.mounts import file_system
-from console.services.operations.start_steps import Launching
+from console.services.operations.start_steps import StartSteps
 from tests.node.driver import helper
 
 TABLE = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -58,7 +58,7 @@ def test_a_shared_base_is_said_in_the_step_and_as_an_event() -> None:
     notes: list[tuple[Any, ...]] = []
     deployment = SimpleNamespace(node=lambda name: Node(name=name, base="/mnt/models/base"))
     monitor = SimpleNamespace(deployment=deployment, note=lambda *words, node: notes.append((*words, node)))
-    launching = Launching(cast(Any, SimpleNamespace(monitor=monitor)))
+    launching = StartSteps(cast(Any, SimpleNamespace(monitor=monitor)))
     step = Step("prepare:d0", "prepare", "", "d0", ("decode-0",))
     assert launching._shared(step, ["ext4", ""]) == ""
     assert not notes

@@ -11,7 +11,7 @@ import pytest
 
 from console.node import run_dirs, runs
 from console.node.file_reading import read_part
-from console.node.request_error import Refusal
+from console.node.request_error import RequestError
 from console.node.run_dirs import Base, Key, key_of
 from tests.node.driver import Refused, helper
 from tests.waiting import until_blocking
@@ -34,7 +34,7 @@ KEY = ("dep", "decode-5", "r1")
     ids=repr,
 )
 def test_a_run_has_plain_names(value: object) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestError) as refused:
         key_of(value)
     assert refused.value.kind == "bad-request"
 
@@ -98,7 +98,7 @@ def test_reading_never_leaves_the_base(tmp_path: Path, path: str) -> None:
     base.chmod(0o700)
     (base / "link").symlink_to(tmp_path / "secret")
     (base / "dep/link").symlink_to(tmp_path)
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestError):
         read_part(Base(str(base)), None, path, 0, 100)
 
 
@@ -128,7 +128,7 @@ def test_a_plan_from_before_somebody_launched_is_refused(
     if launched:
         run_dirs.write_json(str(tmp_path / "runs" / str(expected) / runs.RUN), {"pid": 1})
     (tmp_path / runs.CURRENT).write_text(now)
-    with pytest.raises(Refusal, match="launched by ann since"):
+    with pytest.raises(RequestError, match="launched by ann since"):
         runs.check_expected(str(tmp_path), expected)
 
 

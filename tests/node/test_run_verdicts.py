@@ -14,7 +14,7 @@ import pytest
 
 from console.node import run_verdicts
 from console.node.processes import Scan, alive, looks_like_vllm, read_stat, send, token_of
-from console.node.run_verdicts import Scans
+from console.node.run_verdicts import SharedScans
 from tests.waiting import until_blocking
 
 
@@ -29,7 +29,7 @@ def test_of_many_who_ask_at_once_two_walk(monkeypatch: pytest.MonkeyPatch) -> No
         return Scan()
 
     monkeypatch.setattr(run_verdicts, "scan", walk)
-    scans = Scans()
+    scans = SharedScans()
     with ThreadPoolExecutor(8) as pool:
         early = pool.submit(scans.since, time.monotonic())
         assert first.wait(30)
@@ -44,7 +44,7 @@ def test_of_many_who_ask_at_once_two_walk(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_walk_answers_only_who_asked_before_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_verdicts, "scan", Scan)
-    scans = Scans()
+    scans = SharedScans()
     asked = time.monotonic()
     before = scans.since(asked)
     assert scans.since(asked) is before

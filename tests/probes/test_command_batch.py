@@ -12,7 +12,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.probes.check_types import Answer, Wanted
+from console.probes.check_types import Answer, NodeRequirements
 from console.probes.command_batch import ANSWER_BYTES, Job, batch_argv, batch_timeout_s, jobs, parse_batch
 from console.probes.preflight_checks import answered, asked
 
@@ -72,7 +72,7 @@ def test_no_word_reaches_a_shell_by_itself() -> None:
 
 
 def test_a_whole_preflight_is_one_request_that_runs_on_this_machine() -> None:
-    wanted = Wanted("here", "plain", 0, address="127.0.0.1", ports=((1, "nothing"),), engines=1)
+    wanted = NodeRequirements("here", "plain", 0, address="127.0.0.1", ports=((1, "nothing"),), engines=1)
     batch = jobs(asked(wanted), wanted)
     found = _run(*batch)
     assert set(found) == {job.name for job in batch}
@@ -82,7 +82,7 @@ def test_a_whole_preflight_is_one_request_that_runs_on_this_machine() -> None:
 
 
 def test_only_inquiries_of_the_container_go_inside() -> None:
-    wanted = Wanted("n0", container="vllm", model="/w")
+    wanted = NodeRequirements("n0", container="vllm", model="/w")
     inside = {
         job.name: job.argv[:3] == ("docker", "exec", "vllm")
         for job in jobs(asked(wanted), wanted, ("docker", "exec", "vllm"))

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.probes.check_types import Answer, Result, Verdict, Wanted, folded
+from console.probes.check_types import Answer, NodeRequirements, Result, Verdict, folded
 from console.probes.checks_npu import pinged
 from console.probes.hccn import Ping
 from console.probes.preflight_checks import CHECKS, INQUIRIES, answered, asked, together
 from tests.probes.captures import HERE
 
-A2 = Wanted(
+A2 = NodeRequirements(
     "n0", "a2", 8, 1, address="10.0.0.1", nic="enp1", dp_addresses=("10.0.0.1",), peers=("10.0.0.2",), ports=((7100, "API"), (12321, "RPC")),
     model="/w", image="q/vllm-ascend:v0.21.0rc1", container="vllm", mounts=("/usr/local/dcmi", "/w"), preload="/usr/lib64/libjemalloc.so.2",
     flags=("tensor-parallel-size", "enable-expert-parallel"), packages={"vllm": "0.21.0"}, connector=True, clock_offset_s=0.2,
@@ -29,7 +29,7 @@ A2 = Wanted(
 A3 = replace(A2, hardware="a3", devices=16, dies_per_card=2)
 
 
-def _result(check: str, text: bytes | str, wanted: Wanted = A2, exit_code: int | None = 0) -> Result:
+def _result(check: str, text: bytes | str, wanted: NodeRequirements = A2, exit_code: int | None = 0) -> Result:
     name = next(each.inquiry for each in CHECKS if each.id == check and each.applies(wanted))
     answer = Answer(text.encode() if isinstance(text, str) else text, exit_code)
     (found,) = [each for each in answered(wanted, {name: answer}, network=True) if each.check == check]
@@ -303,7 +303,7 @@ def test_the_nodes_network_is_asked_on_request_only() -> None:
     quick = {each.name for each in asked(A2)}
     assert "hccn-a2" not in quick
     assert {each.name for each in asked(A2, network=True)} - quick == {"hccn-a2", "hccn-conf", "hccn-conf-container"}
-    plain = {each.name for each in asked(Wanted("x", "plain", 0))}
+    plain = {each.name for each in asked(NodeRequirements("x", "plain", 0))}
     assert not plain & {"npu", "cann", "torch", "inspect", "weights"}
 
 
@@ -351,7 +351,7 @@ def test_what_passes_is_one_line_and_what_does_not_is_told_apart() -> None:
     assert [fold.nodes for fold in folded(bad)] == [("n0",), ("n1",), ("n2",)]
 
 
-def _ask(name: str, wanted: Wanted) -> Answer:
+def _ask(name: str, wanted: NodeRequirements) -> Answer:
     done = subprocess.run(INQUIRIES[name].argv(wanted), capture_output=True, timeout=60, check=False)
     return Answer(done.stdout, done.returncode)
 
@@ -440,7 +440,7 @@ def test_a_listener_of_this_machine_is_found() -> None:
 )
 def test_no_answer_breaks_a_judge(data: bytes, end: int) -> None:
     answers = dict.fromkeys(INQUIRIES, Answer(data[:end]))
-    for wanted in (A2, A3, Wanted("x", "plain", 0)):
+    for wanted in (A2, A3, NodeRequirements("x", "plain", 0)):
         assert together(answered(wanted, answers, network=True)) is not None
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from console.model.run import Sample
-from console.probes.check_types import Wanted
-from console.probes.checks_npu import INQUIRIES
+from console.probes.check_types import NodeRequirements
+from console.probes.checks_npu import PROBE_COMMANDS
 from console.probes.command_batch import batch_argv, jobs
 from console.probes.hccn import parse_survey, ping_probe, survey_probe
 from console.probes.npu_smi import info_probe, read_info
@@ -47,8 +47,8 @@ def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
 
 def test_the_table_the_survey_and_the_pings_of_any_caller_never_overlap(tools: Path) -> None:
     pings = ping_probe([(0, "10.9.0.2"), (1, "10.9.0.3")], hccs=True)
-    wanted = Wanted(node="n", devices=4, dies_per_card=2, hardware="a3")
-    asked = jobs([each for each in INQUIRIES if each.name in ("super-pod", "npu")], wanted)
+    wanted = NodeRequirements(node="n", devices=4, dies_per_card=2, hardware="a3")
+    asked = jobs([each for each in PROBE_COMMANDS if each.name in ("super-pod", "npu")], wanted)
     calls = [info_probe().argv, survey_probe([0, 1], ["link", "ip"]).argv, pings.argv]
     calls += [info_probe().argv, batch_argv(asked, sys.executable)]
     threads = [threading.Thread(target=_run, args=(call,)) for call in calls]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from console.probes.check_types import Answer, Verdict, Wanted, judged
+from console.probes.check_types import Answer, NodeRequirements, Verdict, judged
 from console.probes.npu_smi import parse_info
 from console.probes.preflight_checks import CHECKS
 from tests.probes.captures import capture
 
-A2 = Wanted("n0", "a2", 8, 1)
+A2 = NodeRequirements("n0", "a2", 8, 1)
 BY_ID = {check.id: check for check in CHECKS if check.applies(A2)}
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from console.probes.check_types import Answer, Wanted
+from console.probes.check_types import Answer, NodeRequirements
 from console.probes.container import differences, parse_container, same_image
 from console.services.maintenance.containers import pull_progress
 from console.services.readiness.container_setup import seen
 
 IMAGE = "quay.io/ascend/vllm-ascend:v0.21.0rc1-a3"
-WANTED = Wanted(
+WANTED = NodeRequirements(
     "p0", "a3", 2, image=IMAGE, container="box", mounts=("/usr/local/dcmi", "/root/.cache"), log_dir="/var/tmp/base"
 )
 

@@ -11,18 +11,18 @@ import pytest
 
 from console.model.payload import EngineLaunches
 from console.model.plan import Step
-from console.probes.check_types import Answer, Result, Verdict, Wanted
+from console.probes.check_types import Answer, NodeRequirements, Result, Verdict
 from console.probes.hccn import Ping
 from console.probes.preflight_checks import CHECKS, answered
-from console.services.operations.start_steps import Launching
-from console.services.operations.step_context import Scope
-from console.services.readiness.ping_matrix import Crossing, Way
+from console.services.operations.start_steps import StartSteps
+from console.services.operations.step_context import StepContext
+from console.services.readiness.ping_matrix import PingResults, PingRoute
 from console.services.readiness.preflight import REPORT, Preflight, Report, load
 from tests.waiting import until
 
 RESULTS = (Result("11", "devices", "p0", Verdict.FAIL, "3 is Alarm", "why", "mend", "x"),)
-PINGS = ((Way("p0", 1, "p1", 1, "29.1.1.11"), Ping(1, "29.1.1.11", 3, 2)),)
-REPORT_1 = Report(1000.0, 1.5, ("p0", "p1"), RESULTS, True, Crossing(("p0", "p1"), PINGS, RESULTS, False))
+PINGS = ((PingRoute("p0", 1, "p1", 1, "29.1.1.11"), Ping(1, "29.1.1.11", 3, 2)),)
+REPORT_1 = Report(1000.0, 1.5, ("p0", "p1"), RESULTS, True, PingResults(("p0", "p1"), PINGS, RESULTS, False))
 
 
 def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_file_that_is_no_report_is_none(tmp_path: Path, text: str) -> None:
 
 
 def test_without_ping_nothing_is_said_about_the_other_nodes() -> None:
-    wanted = Wanted("n0", peers=("10.0.0.2",))
+    wanted = NodeRequirements("n0", peers=("10.0.0.2",))
     answers = {"reach": Answer(b"== no ping\n")}
     (found,) = [each for each in answered(wanted, answers) if each.check == "29"]
     assert (found.verdict, found.seen) == (Verdict.UNKNOWN, "ping is not installed there")
@@ -67,10 +67,10 @@ class SlowGate:
 
 async def test_a_start_that_waits_for_its_preflight_can_be_cancelled() -> None:
     gate, cancelled = SlowGate(), asyncio.Event()
-    scope = cast(Scope, SimpleNamespace(gate=gate, cancelled=cancelled))
+    scope = cast(StepContext, SimpleNamespace(gate=gate, cancelled=cancelled))
     step = Step("check:p0", "check", "p0", "p0", ("all-0",), EngineLaunches((), preflight=True))
     told: list[str] = []
-    asking = asyncio.create_task(Launching(scope)._preflight(step, told.append, "idle"))
+    asking = asyncio.create_task(StartSteps(scope)._preflight(step, told.append, "idle"))
     await until(lambda: told)
     cancelled.set()
     assert (await asking).startswith("not waited for any longer")

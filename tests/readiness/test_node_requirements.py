@@ -13,7 +13,7 @@ from console.model.deployment import Assignment, Deployment
 from console.model.snapshot import EngineState
 from console.probes.check_types import Answer, Verdict
 from console.probes.preflight_checks import CHECKS, answered, asked
-from console.services.readiness.node_requirements import carrying, wanted_of
+from console.services.readiness.node_requirements import carrying, requirements_of
 from tests.services.deployments import CLUSTER, deployment, picture
 
 
@@ -23,7 +23,7 @@ def test_every_node_that_carries_something_is_checked_once() -> None:
 
 
 def test_the_first_node_of_a_group_has_its_address_and_rank_port() -> None:
-    head, other = (wanted_of(deployment(), node, picture({})) for node in ("d0", "d1"))
+    head, other = (requirements_of(deployment(), node, picture({})) for node in ("d0", "d1"))
     assert (head.dp_addresses, other.dp_addresses) == (("10.0.0.3",), ())
     assert 12321 in dict(head.ports)
     assert 12321 not in dict(other.ports)
@@ -34,7 +34,7 @@ def test_the_first_node_of_a_group_has_its_address_and_rank_port() -> None:
 
 def test_ports_of_what_runs_are_not_asked_to_be_free() -> None:
     running = {"prefill-0": EngineState.READY, "prefill-1": EngineState.READY}
-    wanted = wanted_of(deployment(), "p0", picture(running))
+    wanted = requirements_of(deployment(), "p0", picture(running))
     assert {what for _, what in wanted.ports} == {"the proxy"}
 
 
@@ -44,7 +44,7 @@ def test_ports_of_what_runs_are_not_asked_to_be_free() -> None:
 def test_a_branch_is_no_version_to_compare(version: str, packages: dict[str, str]) -> None:
     made = deployment()
     layout = made.layout.model_copy(update={"version": version})
-    wanted = wanted_of(Deployment(CLUSTER, layout, made.assignment), "p0", picture({}))
+    wanted = requirements_of(Deployment(CLUSTER, layout, made.assignment), "p0", picture({}))
     assert wanted.packages == packages
 
 
@@ -58,7 +58,7 @@ def test_the_mounts_asked_for_are_those_a_new_container_gets() -> None:
 
 
 def test_blocking_asks_less_and_leaves_tuning_out() -> None:
-    wanted = wanted_of(deployment(), "p0", picture({}))
+    wanted = requirements_of(deployment(), "p0", picture({}))
     advice = {check.id for check in CHECKS if not check.blocks}
     assert not advice & {result.check for result in answered(wanted, {}, blocking=True)}
     assert advice & {result.check for result in answered(wanted, {})}
@@ -76,7 +76,7 @@ def test_blocking_asks_less_and_leaves_tuning_out() -> None:
 )
 def test_preflight_does_not_take_its_own_question_for_an_engine(args: str, verdict: Verdict) -> None:
     text = f"    PID    PPID USER     ELAPSED COMMAND\n    1 0 root 9 init\n  417 1 root 60 {args}\n"
-    results = answered(wanted_of(deployment(), "p0", picture({})), {"processes": Answer(text.encode())})
+    results = answered(requirements_of(deployment(), "p0", picture({})), {"processes": Answer(text.encode())})
     assert next(each.verdict for each in results if each.check == "13") is verdict
 
 
@@ -88,7 +88,7 @@ def test_preflight_does_not_take_its_own_question_for_an_engine(args: str, verdi
     ],
 )
 def test_a_missing_container_is_a_failure_and_a_missing_daemon_is_not_known(stderr: bytes, verdict: Verdict) -> None:
-    wanted = replace(wanted_of(deployment(), "p0", picture({})), container="box")
+    wanted = replace(requirements_of(deployment(), "p0", picture({})), container="box")
     results = answered(
         wanted, {"inspect": Answer(b"[]\n", 1, stderr=stderr), "packages": Answer(b"", 1, stderr=stderr)}
     )

@@ -21,7 +21,7 @@ from console.model.errors import ConsoleError, LinkLost, Unreachable
 from console.model.plan import Confirm, Outcome, Plan, Stage, Step
 from console.model.run import Sample
 from console.remote.link import NodeLink
-from console.services.maintenance.node_tasks import Errand, ErrandRunner, do, do_detached
+from console.services.maintenance.node_tasks import Errand, NodeTaskRunner, do, do_detached
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
 from console.services.operations.step_context import Say
@@ -150,7 +150,7 @@ async def test_a_failure_on_one_node_leaves_the_others_to_themselves(
 
     errands: dict[str, Errand] = {f"{act}:{name}": good for act in ("pull", "create") for name in NODES}
     errands["pull:p0"] = bad
-    runner = ErrandRunner(errands, {}, "look")
+    runner = NodeTaskRunner(errands, {}, "look")
     result = await operator(tmp_path).run(plan(by_node=by_node), lambda event: None, confirmed="y", runner=runner)
     assert result.outcomes == {
         "pull:p0": Outcome.FAILED, "pull:p1": Outcome.DONE, "create:p0": Outcome.SKIPPED, "create:p1": rest
@@ -163,7 +163,7 @@ async def test_a_lost_link_is_unknown_and_says_where_to_look(tmp_path: Path) -> 
         raise LinkLost("the link went down")
 
     links = cast(Any, {"p0": LocalLink(tmp_path)})
-    runner = ErrandRunner(
+    runner = NodeTaskRunner(
         {f"pull:{name}": cut for name in NODES}, {**links, "p1": links["p0"]}, "dsv4-console containers"
     )
     made = plan(by_node=True)

@@ -12,7 +12,7 @@ import pytest
 from console.model.errors import ConsoleError
 from console.probes.check_types import Result, Verdict
 from console.probes.hccn import Ping
-from console.services.readiness.ping_matrix import Crossing, Way
+from console.services.readiness.ping_matrix import PingResults, PingRoute
 from console.services.readiness.preflight import Report
 from screens.panes.preflight import matrix_rows, report_rows
 from screens.styled_lines import plain
@@ -28,7 +28,7 @@ RESULTS = (
     ),
 )
 WAYS = tuple(
-    (Way(node, device, peer, device, f"29.1.0.{device}"), Ping(device, f"29.1.0.{device}", 3, 3 if device else 2))
+    (PingRoute(node, device, peer, device, f"29.1.0.{device}"), Ping(device, f"29.1.0.{device}", 3, 3 if device else 2))
     for node, peer in (("p0", "p1"), ("p1", "p0"))
     for device in range(2)
 )
@@ -61,12 +61,12 @@ async def test_a_key_asks_the_nodes_and_the_pane_shows_what_was_found(tmp_path: 
 
 def test_the_matrix_goes_on_below_where_it_is_wider_than_the_screen() -> None:
     names = tuple(f"node-{number}" for number in range(8))
-    crossing = Crossing(names, WAYS, ())
+    crossing = PingResults(names, WAYS, ())
     for cells in (24, 40, 80):
         lines = [plain(row.line).rstrip() for row in matrix_rows(crossing, cells)]
         assert all(len(line) <= cells for line in lines[1:])
         assert sum(line.split().count(name) for line in lines for name in names) >= 2 * len(names)
-    rows = matrix_rows(Crossing(("p0", "p1"), WAYS, ()), 80)
+    rows = matrix_rows(PingResults(("p0", "p1"), WAYS, ()), 80)
     assert [plain(row.line).split() for row in rows[1:4]] == [
         ["from", "\\", "to", "p0", "p1"], ["p0", "-", "1/2"], ["p1", "1/2", "-"]
     ]  # fmt: skip
@@ -79,7 +79,7 @@ async def test_a_survey_shows_how_far_it_is_its_matrix_and_can_be_stopped(
 ) -> None:
     session = FakeSession(tmp_path)
     checks = session.preflight
-    checks.next = replace(REPORT, crossing=Crossing(("p0", "p1"), WAYS, ()), network=True)
+    checks.next = replace(REPORT, crossing=PingResults(("p0", "p1"), WAYS, ()), network=True)
     checks.gate = asyncio.Event()
     async with running(session, size) as seen:
         await seen.press("8", "n")
@@ -105,29 +105,29 @@ async def test_what_nodes_lack_is_planned_confirmed_and_run_from_the_pane(
         await seen.sees("CONTAINERS 2 nodes")
         await seen.sees("[red]IMAGE[/]")
         await seen.press("enter")
-        assert session.upkeep.ran == [], "Enter alone never does it"
+        assert session.maintenance.ran == [], "Enter alone never does it"
         await seen.press("C")
         await seen.sees("CONTAINERS 2 nodes")
         await seen.press("y")
         await seen.sees("containers 2/2 steps")
-        assert [confirmed for _, confirmed in session.upkeep.ran] == ["y"]
+        assert [confirmed for _, confirmed in session.maintenance.ran] == ["y"]
         await seen.press("colon")
         await seen.type("weights p0 p1")
         await seen.press("enter")
         await seen.sees("COPY WEIGHTS 1 node")
-        assert session.upkeep.asked[-2:] == [("source", "p0"), ("weights", "p1")]
+        assert session.maintenance.asked[-2:] == [("source", "p0"), ("weights", "p1")]
         await seen.press("escape", "colon")
         await seen.type("tune p0")
         await seen.press("enter")
         await seen.sees("TUNE 1 node")
         await seen.press("y")
         await seen.press("escape")
-        assert len(session.upkeep.ran) == 1, "tuning asks for the cluster's name"
+        assert len(session.maintenance.ran) == 1, "tuning asks for the cluster's name"
 
 
 async def test_why_there_is_no_plan_is_told(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
-    session.upkeep.refusal = ConsoleError("nothing to do: every container runs", hint="look at the differences")
+    session.maintenance.refusal = ConsoleError("nothing to do: every container runs", hint="look at the differences")
     async with running(session) as seen:
         await seen.press("8", "C")
         await seen.sees("nothing to do: every container runs")

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from console.probes.check_types import Wanted
+from console.probes.check_types import NodeRequirements
 from console.probes.hccn import DeviceNet, Ping
-from console.services.readiness.ping_matrix import Crossing, Way, ways
+from console.services.readiness.ping_matrix import PingResults, PingRoute, ways
 from tests.e2e.cluster import lab
 from tests.readiness.inline import inline
 from tests.sshd import needs_sshd
 
-A2 = Wanted("n0", "a2", 2, 1)
-WANTED = {"n0": A2, "n1": replace(A2, node="n1"), "x0": Wanted("x0", "a3", 2)}
+A2 = NodeRequirements("n0", "a2", 2, 1)
+WANTED = {"n0": A2, "n1": replace(A2, node="n1"), "x0": NodeRequirements("x0", "a3", 2)}
 SURVEYS = {
     name: {
         device: DeviceNet(device, address=f"29.1.{place}.{device}", vnic_address=f"192.168.{place}.{device}")
@@ -51,8 +51,8 @@ def test_a_device_without_an_address_is_not_pinged() -> None:
     ],
 )
 def test_the_matrix_counts_what_came_back_and_marks_what_did_not_say(pings: list[Ping], cell: str) -> None:
-    made = tuple((Way("n0", each.device or 0, "n1", 0, each.peer), each) for each in pings)
-    assert Crossing(("n0", "n1"), made, ()).matrix() == (
+    made = tuple((PingRoute("n0", each.device or 0, "n1", 0, each.peer), each) for each in pings)
+    assert PingResults(("n0", "n1"), made, ()).matrix() == (
         ("from \\ to", "n0", "n1"),
         ("n0", "-", cell),
         ("n1", ".", "-"),

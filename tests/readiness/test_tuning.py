@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from console.probes.check_types import Answer, Wanted
+from console.probes.check_types import Answer, NodeRequirements
 from console.probes.tuning import drifts, settled, spans
 from console.services.maintenance.tuning import Change, way_back
 from tests.e2e.cluster import lab
@@ -16,7 +16,7 @@ from tests.readiness.test_ping_matrix import LAYOUT
 from tests.sshd import needs_sshd
 
 GOOD = ("0", "0", "50000", "", "61000 65535", "performance")
-A2 = Wanted("n", "a2", 8, 1, ports=((7100, "api"),))
+A2 = NodeRequirements("n", "a2", 8, 1, ports=((7100, "api"),))
 
 
 def answer(*values: str, files: str = "1048576", locked: str = "unlimited", end: str = "== end\n") -> Answer:
@@ -24,7 +24,7 @@ def answer(*values: str, files: str = "1048576", locked: str = "unlimited", end:
     return Answer(f"{text}== files\n{files}\n== locked\n{locked}\n{end}".encode())
 
 
-def found(told: Answer, wanted: Wanted = A2) -> list[tuple[str, str, str]]:
+def found(told: Answer, wanted: NodeRequirements = A2) -> list[tuple[str, str, str]]:
     return [(each.name, each.now, each.wanted) for each in drifts(told, wanted) or ()]
 
 

@@ -111,12 +111,12 @@ async def test_between_models_that_differ_nobody_guesses(tmp_path: Path) -> None
         try:
             await until(lambda: all(session.heard(name) for name in ("p0", "p1")), timeout_s=60.0)
             with pytest.raises(Refused, match="p1 has the same, whole"):
-                await session.upkeep.weights("")
+                await session.maintenance.weights("")
             (made.node("p1").root / "root" / MODEL / SHARD).write_text("another")
             (made.node("p1").root / "root" / MODEL / "config.json").write_text('{"model_type": "deepseek_v4", "x": 1}')
             with pytest.raises(Refused, match=r"the whole models differ: p0 \(\w+\), p1 \(\w+\)"):
-                await session.upkeep.weights("")
-            chore = await session.upkeep.weights("p1")
+                await session.maintenance.weights("")
+            chore = await session.maintenance.weights("p1")
             assert [step.node for step in chore.plan.steps] == ["p1", "p0"]
         finally:
             await session.close()

@@ -13,7 +13,7 @@ import pytest
 
 from console.model.errors import LinkLost, NodeError
 from console.model.run import LogChunk, RunKey, RunState, RunVerdict
-from console.model.unmanaged_process import Unmanaged
+from console.model.unmanaged_process import UnmanagedProcess
 from console.remote.link import NodeLink
 from tests.node.driver import carriers, sweep
 from tests.remote.watching import Seen, linked
@@ -52,7 +52,9 @@ class Copies(Seen):
     def on_hello(self, node: str, hello: object) -> None:
         self.following.clear()
 
-    def on_runs(self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[Unmanaged, ...], clock: float) -> None:
+    def on_runs(
+        self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[UnmanagedProcess, ...], clock: float
+    ) -> None:
         super().on_runs(node, runs, unmanaged, clock)
         for run in runs:
             if run.key not in self.following:

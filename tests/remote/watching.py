@@ -9,7 +9,7 @@ from pathlib import Path
 from console.model.cluster import Cluster
 from console.model.run import Hello, LogChunk, Probe, RunKey, RunState, RunVerdict, Sample
 from console.model.snapshot import Link
-from console.model.unmanaged_process import Unmanaged
+from console.model.unmanaged_process import UnmanagedProcess
 from console.remote.link import NodeLink
 from console.remote.ssh import Dialer
 
@@ -23,7 +23,7 @@ class Seen:
         self.samples: list[tuple[str, Sample]] = []
         self.runs: dict[str, dict[RunKey, RunState]] = {}
         self.lists = 0
-        self.unmanaged: dict[str, tuple[Unmanaged, ...]] = {}
+        self.unmanaged: dict[str, tuple[UnmanagedProcess, ...]] = {}
         self.logs: dict[RunKey, bytearray] = {}
         self.restarts: list[tuple[RunKey, str]] = []
         self.log_errors: list[tuple[RunKey, str]] = []
@@ -40,7 +40,9 @@ class Seen:
     def on_sample(self, node: str, sample: Sample) -> None:
         self.samples.append((node, sample))
 
-    def on_runs(self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[Unmanaged, ...], clock: float) -> None:
+    def on_runs(
+        self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[UnmanagedProcess, ...], clock: float
+    ) -> None:
         self.lists += 1
         self.runs[node] = {run.key: run for run in runs}
         self.unmanaged[node] = unmanaged

@@ -18,7 +18,7 @@ from console.model.errors import ConsoleError, Refused
 from console.model.findings import Finding
 from console.model.run import RunKey, RunState, RunVerdict, StopResult
 from console.services.evaluation.evaluator import Local
-from console.services.evaluation.plans import Ask, EvaluationPlan, engine_id, parameters, tool_words
+from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest, engine_id, parameters, tool_words
 from tests.evaluation.figures import record
 
 STARTED = 1_764_000_000.0
@@ -54,14 +54,14 @@ class FakeEvaluator:
         self.watch = FakeRuns()
         self.local: dict[RunKey, Local] = {}
         self.read_only = read_only
-        self.asked: list[Ask] = []
+        self.asked: list[EvaluationRequest] = []
         self.started: list[RunKey] = []
         self.cancelled: list[tuple[RunKey, str]] = []
         self.findings: tuple[Finding, ...] = ()
         self.refusal: ConsoleError | None = None
         self.gate = asyncio.Event()
 
-    async def prepare(self, ask: Ask) -> EvaluationPlan:
+    async def prepare(self, ask: EvaluationRequest) -> EvaluationPlan:
         """Checked by nobody."""
         if self.read_only:
             raise Refused("this session is read-only, and an evaluation loads the cluster")
@@ -92,7 +92,7 @@ class FakeEvaluator:
         self.begin(plan.key, plan.node, plan.ask)
         return plan.key
 
-    def begin(self, key: RunKey, node: str, ask: Ask) -> None:
+    def begin(self, key: RunKey, node: str, ask: EvaluationRequest) -> None:
         """A run is there, whoever began it."""
         said: dict[str, JsonValue] = {
             "token": "t",

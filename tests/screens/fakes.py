@@ -27,21 +27,21 @@ from console.model.snapshot import (
     Event,
     EventLevel,
     Grade,
+    HealthCheck,
     Host,
     Link,
     LinkState,
     NodeSnapshot,
     Process,
-    Rung,
 )
 from console.services.logs.copies import LogNote
-from console.services.maintenance.node_tasks import Chore, ErrandRunner
-from console.services.operations.restart_watch import Witness
+from console.services.maintenance.node_tasks import MaintenancePlan, NodeTaskRunner
+from console.services.operations.restart_watch import PlanObserver
 from console.services.placement.edits import auto_assign
-from console.services.readiness.preflight import Ask as CheckAsk
+from console.services.readiness.preflight import PreflightRequest as CheckAsk
 from console.services.readiness.preflight import Report
-from console.services.serving.verification import Ask as ProofAsk
 from console.services.serving.verification import Proof, Verification
+from console.services.serving.verification import VerificationRequest as ProofAsk
 from tests.screens.evaluations import FakeEvaluator
 
 NOW = 1_764_000_000.0
@@ -146,7 +146,7 @@ class FakeOperator:
         self.asked.append(("scale", (group, str(count), *nodes)))
         return replace(await self.prepare("start", ("decode-0",)), verb="scale")
 
-    async def prepare_mend(self) -> Plan:
+    async def prepare_proxy_sync(self) -> Plan:
         """Nothing to do."""
         raise NothingToDo("nothing to do: the proxy uses exactly the engines that are ready")
 
@@ -233,7 +233,7 @@ class FakePolicies:
     """Restart policies that never act."""
 
     paused: bool = False
-    witness: Witness | None = None
+    witness: PlanObserver | None = None
 
 
 class FakePreflight:
@@ -273,10 +273,10 @@ class FakeUpkeep:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, ...]] = []
-        self.ran: list[tuple[Chore, str]] = []
+        self.ran: list[tuple[MaintenancePlan, str]] = []
         self.refusal: ConsoleError | None = None
 
-    async def containers(self, nodes: Sequence[str]) -> Chore:
+    async def containers(self, nodes: Sequence[str]) -> MaintenancePlan:
         """One container a node."""
         return self._chore(
             "containers",
@@ -284,12 +284,12 @@ class FakeUpkeep:
             NodeCommands((("docker", "run", "-d", "--name", "box", "[red]IMAGE[/]", "sleep", "infinity"),)),
         )
 
-    async def weights(self, source: str, nodes: Sequence[str]) -> Chore:
+    async def weights(self, source: str, nodes: Sequence[str]) -> MaintenancePlan:
         """From one to the others."""
         self.asked.append(("source", source))
         return self._chore("weights", nodes or ("p1",), NodeCommands((("python3", "-", "fetch", "/models/dsv4"),)))
 
-    async def tuning(self, nodes: Sequence[str]) -> Chore:
+    async def tuning(self, nodes: Sequence[str]) -> MaintenancePlan:
         """One setting a node."""
         return self._chore(
             "tune",
@@ -297,21 +297,21 @@ class FakeUpkeep:
             KernelSettings((KernelSetting("swappiness", "/proc/sys/vm/swappiness", "0", "60"),)),
         )
 
-    async def run(self, chore: Chore, notice: Callable[[StepEvent], None], confirmed: str) -> PlanResult:
+    async def run(self, chore: MaintenancePlan, notice: Callable[[StepEvent], None], confirmed: str) -> PlanResult:
         """Every step is done at once."""
         self.ran.append((chore, confirmed))
         for step in chore.plan.steps:
             notice(StepEvent(step.id, Outcome.DONE, "it runs"))
         return PlanResult({step.id: Outcome.DONE for step in chore.plan.steps}, {})
 
-    def _chore(self, verb: Verb, nodes: Sequence[str], work: Payload) -> Chore:
+    def _chore(self, verb: Verb, nodes: Sequence[str], work: Payload) -> MaintenancePlan:
         self.asked.append((verb, *nodes))
         if self.refusal is not None:
             raise self.refusal
         steps = tuple(Step(f"{verb}:{name}", "upkeep", f"{name}: {verb}", name, (), work) for name in nodes)
         confirm = Confirm("name", "lab") if verb == "tune" else Confirm("key", "y")
         plan = Plan(verb, "lab", "a3-pd", (), (Stage("create", steps),), confirm, by_node=True)
-        return Chore(plan, ErrandRunner({}, {}, "look"))
+        return MaintenancePlan(plan, NodeTaskRunner({}, {}, "look"))
 
 
 class FakeVerifier:
@@ -357,7 +357,7 @@ class FakeSession:
         self.journal = Journal(directory / "journal.jsonl", clock=lambda: NOW)
         self.operator = FakeOperator(self)
         self.preflight = FakePreflight()
-        self.upkeep = FakeUpkeep()
+        self.maintenance = FakeUpkeep()
         self.verifier = FakeVerifier()
         self.evaluator = FakeEvaluator(directory, lambda: self.deployment, read_only=read_only)
         self.restarts = FakePolicies()
@@ -554,7 +554,7 @@ class FakeSession:
             port=rank.port,
             headless=rank.headless,
             health=tuple(
-                Rung(name, grade, "200 in 12 ms" if name == "http" else "seen")
+                HealthCheck(name, grade, "200 in 12 ms" if name == "http" else "seen")
                 for name in ("link", "process", "log", "http", "model")
             ),
             run="20261124-101500",

@@ -12,7 +12,7 @@ from console.model.snapshot import EngineState
 from console.rules import check
 from console.services.placement.edits import resize
 from screens.actions import actions_of
-from screens.dialogs.confirm import Asking
+from screens.dialogs.confirm import ConfirmDialog
 from screens.panes.roles import RolePane, board
 from screens.styled_lines import Pen, plain
 from tests.screens.fakes import FULL, FakeSession
@@ -179,7 +179,7 @@ async def test_wrong_use_says_why_and_changes_nothing(tmp_path: Path, text: str,
         await command(seen, text)
         await seen.sees(lambda: why in seen.toasts() or why in seen.text())
         assert held(session) == FULL
-        assert not isinstance(seen.app.screen, Asking)
+        assert not isinstance(seen.app.screen, ConfirmDialog)
 
 
 async def test_a_refusal_because_an_engine_runs_is_shown_with_its_hint(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from console.journal import operator_name
 from console.model.alert import Alert
-from console.model.ongoing_work import Sighting
+from console.model.ongoing_work import ObservedOperation
 from console.model.snapshot import ClusterSnapshot
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Seen, running
@@ -53,9 +53,9 @@ async def test_what_somebody_else_has_just_done_is_said_once_without_a_bell(tmp_
     now = session.snapshot.at
     names = ("decode-0", "decode-1")
     acts = (
-        Sighting(now - 4000.0, "alice@jump2", "start", names),
-        Sighting(now - 5.0, f"{operator_name()} (restart policy)", "stop", names),
-        Sighting(now - 5.0, "alice@[b]jump2", "stop", names),
+        ObservedOperation(now - 4000.0, "alice@jump2", "start", names),
+        ObservedOperation(now - 5.0, f"{operator_name()} (restart policy)", "stop", names),
+        ObservedOperation(now - 5.0, "alice@[b]jump2", "stop", names),
     )
     async with running(session, LARGE) as seen:
         rung: list[bool] = []

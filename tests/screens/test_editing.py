@@ -17,7 +17,7 @@ from console.model.snapshot import Diagnosis
 from console.services.placement.layout_files import copy_place
 from screens.app import ConsoleApp, Options
 from screens.external_programs import editor_command
-from screens.startup import Opening
+from screens.startup import Startup
 from tests.screens.fakes import NOW, FakeSession, cluster
 from tests.screens.seen import SMALL, Clock, Seen
 from tests.waiting import until
@@ -74,7 +74,7 @@ class Files:
 async def opened(files: Files) -> AsyncIterator[Seen]:
     """The app on these files."""
     clock = Clock(1.0)
-    opening = Opening("", lambda: [files.session], again=files.again, copies=files.place / "copies")
+    opening = Startup("", lambda: [files.session], again=files.again, copies=files.place / "copies")
     app = ConsoleApp(opening, Options(), clock=clock)
     async with app.run_test(size=SMALL) as pilot:
         await until(lambda: files.session.opened)

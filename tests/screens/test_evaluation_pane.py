@@ -14,14 +14,14 @@ from console.model.errors import ConsoleError
 from console.model.findings import Finding, Severity
 from console.model.run import RunKey
 from console.model.snapshot import Task
-from console.services.evaluation.plans import Ask
+from console.services.evaluation.plans import EvaluationRequest
 from screens.app import Options
 from tests.evaluation.figures import numbers, record
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import LARGE, SMALL, Seen, running
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
-BENCH = Ask(Tool.VLLM_BENCH, BenchLoad(1000, 250, 20, 4))
+BENCH = EvaluationRequest(Tool.VLLM_BENCH, BenchLoad(1000, 250, 20, 4))
 
 
 def with_results(directory: Path) -> FakeSession:
@@ -234,7 +234,7 @@ async def test_a_running_one_is_cancelled_after_a_question_only(tmp_path: Path) 
     session = FakeSession(tmp_path)
     key = RunKey("a3-pd", "eval-gsm8k", "20261123T204010Z-ab12")
     async with running(session) as seen:
-        session.evaluator.begin(key, "d0", Ask(Tool.AISBENCH, AccuracyLoad("gsm8k")))
+        session.evaluator.begin(key, "d0", EvaluationRequest(Tool.AISBENCH, AccuracyLoad("gsm8k")))
         await seen.press("B")
         await seen.sees("no progress yet")
         await seen.press("C")

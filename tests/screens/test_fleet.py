@@ -14,7 +14,7 @@ from console.model.errors import UsageError
 from console.model.snapshot import EngineState
 from screens.app import ConsoleApp, Options
 from screens.fleet import Fleet
-from screens.startup import Opening
+from screens.startup import Startup
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Clock, Seen
 from tests.waiting import until
@@ -28,7 +28,7 @@ async def both(
     one = FakeSession(tmp_path)
     other = FakeSession(tmp_path / "other", name="east", read_only=second_read_only)
     clock = Clock(1.0)
-    app = ConsoleApp(Opening("", lambda: (one, other)), Options(), clock=clock)
+    app = ConsoleApp(Startup("", lambda: (one, other)), Options(), clock=clock)
     async with app.run_test(size=size) as pilot:
         await until(lambda: one.opened and other.opened)
         yield Seen(app, pilot, one, clock), other

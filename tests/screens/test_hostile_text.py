@@ -10,8 +10,8 @@ from rich.cells import cell_len
 
 from console.model.errors import ConsoleError
 from console.model.findings import Finding, Severity
-from console.model.snapshot import Device, EngineState, EventLevel, Grade, Link, LinkState, Process, Rung
-from console.model.unmanaged_process import Unmanaged, Why
+from console.model.snapshot import Device, EngineState, EventLevel, Grade, HealthCheck, Link, LinkState, Process
+from console.model.unmanaged_process import UnmanagedProcess, UnmanagedReason
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import Seen, running
 
@@ -42,12 +42,12 @@ def _harmless(seen: Seen) -> None:
 
 def _poisoned(directory: Path, text: str) -> FakeSession:
     session = FakeSession(directory)
-    rungs = (Rung("http", Grade.FAIL, text), Rung("log", Grade.OK, text))
+    rungs = (HealthCheck("http", Grade.FAIL, text), HealthCheck("log", Grade.OK, text))
     more = {"cause": text, "phase": text, "progress_text": text, "health": rungs, "run": text}
     session.set_state("decode-0", EngineState.FAILED, **more)
     session.set_state("decode-1", EngineState.STARTING, **more)
     device = Device(id=0, card=0, health=text, name=text, processes=(Process(1, text, 3),), rank=text)
-    stranger = Unmanaged(7, owner=text, command=text, why=Why.OTHER_BASE, base=text, container=text)
+    stranger = UnmanagedProcess(7, owner=text, command=text, why=UnmanagedReason.OTHER_BASE, base=text, container=text)
     session.set_node("d0", devices=(device,), devices_error=text, unmanaged=(stranger,))
     session.set_node("p0", link=Link(LinkState.BLOCKED, reason=text, hint=text))
     session.event(text, EventLevel.ERROR, text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console.model.ongoing_work import Sighting
+from console.model.ongoing_work import ObservedOperation
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, running
 
@@ -41,7 +41,9 @@ async def test_an_empty_journal_says_so(tmp_path: Path) -> None:
 
 async def test_what_others_did_is_there_marked_as_seen(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
-    session.more["sightings"] = (Sighting(session.snapshot.at - 40.0, "alice@jump2", "stop", ("decode-0", "decode-1")),)
+    session.more["sightings"] = (
+        ObservedOperation(session.snapshot.at - 40.0, "alice@jump2", "stop", ("decode-0", "decode-1")),
+    )
     session.publish()
     async with running(session, LARGE) as seen:
         await seen.press("J")

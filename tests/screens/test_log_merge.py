@@ -18,10 +18,10 @@ from console.services.logs.copies import LogNote
 from screens.logs.file import LogFile
 from screens.logs.folding import Names, Spot, key_of
 from screens.logs.merge import Merge
-from screens.logs.merge_member import Member
+from screens.logs.merge_member import MergeMember
 from screens.logs.merged import Merged
-from screens.logs.patterns import Sieve, pattern
-from screens.logs.time_seek import Times
+from screens.logs.patterns import LineFilter, pattern
+from screens.logs.time_seek import LogTimes
 from screens.styled_lines import plain
 
 SPAN = 512
@@ -57,7 +57,7 @@ def written(rank: int, log: Log, *, fine: bool = False) -> bytes:
     return "".join(line + "\n" for line in lines).encode()
 
 
-def files(directory: Path, logs: Sequence[bytes], ahead: Sequence[float] = ()) -> list[Member]:
+def files(directory: Path, logs: Sequence[bytes], ahead: Sequence[float] = ()) -> list[MergeMember]:
     """Members over these logs, in chunks small enough to matter."""
     made = []
     for rank, data in enumerate(logs):
@@ -65,8 +65,8 @@ def files(directory: Path, logs: Sequence[bytes], ahead: Sequence[float] = ()) -
         path.write_bytes(data)
         file = LogFile(path, SPAN)
         file.grow(len(data))
-        times = Times(file, partial(clock, ahead[rank] if ahead else 0.0))
-        made.append(Member(f"decode-{rank}", file, times))
+        times = LogTimes(file, partial(clock, ahead[rank] if ahead else 0.0))
+        made.append(MergeMember(f"decode-{rank}", file, times))
     return made
 
 
@@ -80,7 +80,7 @@ def spots(merge: Merge) -> list[Spot]:
     return [entry.spots[0] for entry in merge.entries]
 
 
-def expected(members: Sequence[Member]) -> list[Spot]:
+def expected(members: Sequence[MergeMember]) -> list[Spot]:
     """All lines of all logs, sorted at once: by time, then by rank; a line without a time has that of the one before."""
     found: list[tuple[float, int, int]] = []
     for index, member in enumerate(members):
@@ -166,7 +166,7 @@ def test_lines_that_differ_in_process_and_time_alone_are_equal(one: bytes, other
     assert key_of(one) != key_of(other.replace(b"INFO", b"ERROR").replace(b"W1124", b"E1124").replace(b"no", b"a"))
 
 
-def view(members: list[Member], height: int = 12) -> Merged:
+def view(members: list[MergeMember], height: int = 12) -> Merged:
     """A view of them."""
     made = Merged(members)
     made.resize(100, height)
@@ -299,16 +299,16 @@ def test_a_search_goes_by_time_over_all_logs_and_does_not_stop_twice_on_one_grou
 def test_a_filter_keeps_lines_of_all_logs_and_counts_what_it_hides(tmp_path: Path) -> None:
     logs = [[(step, f"step {step}") for step in range(200)] + [(300, f"odd {rank}")] for rank in range(4)]
     window = view(files(tmp_path, [written(rank, log) for rank, log in enumerate(logs)]))
-    window.filter(Sieve((pattern("step 1.7$|odd"),)))
+    window.filter(LineFilter((pattern("step 1.7$|odd"),)))
     while window.work():
         pass
     assert window.kept_lines() == (1.0, 44, 4 * 201 - 44)
     assert [line.split()[-1] for line in rows(window)] == [*(f"1{each}7" for each in range(2, 10)), "0", "1", "2", "3"]
-    window.filter(Sieve((pattern("odd 2"),)), 1)
+    window.filter(LineFilter((pattern("odd 2"),)), 1)
     while window.work():
         pass
     assert [line.split("]")[-1].strip() for line in rows(window)] == ["step 199", "odd 2"]
-    window.filter(Sieve())
+    window.filter(LineFilter())
     assert len(rows(window)) == 12
 
 

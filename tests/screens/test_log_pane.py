@@ -14,7 +14,7 @@ from console.model.snapshot import EngineState
 from console.services.logs.copies import LogNote
 from screens.logs.file import LogFile
 from screens.logs.patterns import ERRORS
-from screens.logs.time_seek import Times
+from screens.logs.time_seek import LogTimes
 from screens.logs.title import head_of_one
 from screens.panes.log import LogPane
 from screens.paste_guard import BURST_S
@@ -272,7 +272,7 @@ def test_a_moment_is_found_as_a_plain_search_finds_it(tmp_path: Path, seconds: i
     path.write_bytes(b"".join(stamped(number) for number in range(8000)))
     file = LogFile(path)
     file.grow(path.stat().st_size)
-    found = Times(file).ago(seconds)
+    found = LogTimes(file).ago(seconds)
     assert found is not None
     wanted = max(0, 7999 - seconds)
     while wanted % 10 == 5:

@@ -9,23 +9,23 @@ import pytest
 
 from console.probes.log_time import Around, Clock, LineTimes, Steps, Zone, clock_of, fixed
 from screens.logs.file import LogFile
-from screens.logs.time_seek import Times
+from screens.logs.time_seek import LogTimes
 
 CHANGE = datetime(2026, 11, 1, 9, tzinfo=UTC).timestamp()
 """When the clocks of California go back from 02:00 to 01:00."""
 PACIFIC = Steps(((CHANGE - 2e7, -7 * 3600.0), (CHANGE, -8 * 3600.0)))
 
 
-def log(path: Path, clock: Clock, instants: list[float], form: str = "%m-%d %H:%M:%S") -> Times:
+def log(path: Path, clock: Clock, instants: list[float], form: str = "%m-%d %H:%M:%S") -> LogTimes:
     """A log with a line at each instant, and one without a stamp below each, in chunks small enough to matter."""
     lines = [f"(W pid=1) INFO {clock.wall(at).strftime(form)} [a.py:1] {n}\n  more\n" for n, at in enumerate(instants)]
     path.write_text("".join(lines))
     file = LogFile(path, 4096)
     file.grow(path.stat().st_size)
-    return Times(file, lambda _: clock)
+    return LogTimes(file, lambda _: clock)
 
 
-def starts(times: Times) -> list[int]:
+def starts(times: LogTimes) -> list[int]:
     """Where the lines with a stamp begin."""
     found, at = [], 0
     while at < times._file.size:
@@ -87,7 +87,7 @@ def test_the_clock_is_made_for_good_once_the_log_has_a_stamp(tmp_path: Path) -> 
     file = LogFile(path)
     file.grow(path.stat().st_size)
     started = datetime(2026, 11, 20, 0, 0, tzinfo=UTC).timestamp()
-    times = Times(file, lambda head: clock_of(head, started, None, until=started))
+    times = LogTimes(file, lambda head: clock_of(head, started, None, until=started))
     assert times.own(0) is None
     path.write_bytes(b"no stamp yet\nINFO 11-20 08:00:05 [a.py:1] x\n")
     file.grow(path.stat().st_size)

@@ -16,7 +16,7 @@ from console.services.logs.copies import LogNote
 from screens.logs.file import LineCount, LogFile
 from screens.logs.filtered import FilteredLines
 from screens.logs.line_drawing import collapse, level_role, text_of
-from screens.logs.patterns import ERRORS, WARNINGS, Pattern, Sieve, pattern
+from screens.logs.patterns import ERRORS, WARNINGS, LineFilter, Pattern, pattern
 from screens.logs.window import Window
 from screens.styled_lines import plain
 
@@ -103,7 +103,7 @@ PATTERNS = st.sampled_from(["error", "a", "bc", "^a", "a|bc", "r|y|E", "er+or", 
 def test_a_filter_keeps_what_a_line_by_line_search_keeps(data: bytes, words: str, out: bool) -> None:
     log = written(data)
     wanted = pattern(words)
-    sieve = Sieve((), (wanted,)) if out else Sieve((wanted,))
+    sieve = LineFilter((), (wanted,)) if out else LineFilter((wanted,))
     kept = FilteredLines(log, sieve)
     while kept.advance():
         pass
@@ -225,7 +225,7 @@ def test_search_goes_both_ways_and_stays_within_the_filter(tmp_path: Path) -> No
 
     assert [seek(True) for _ in range(3)] == ["INFO line 109", "INFO line 119", "INFO line 129"]
     assert seek(False) == "INFO line 119"
-    window.filter(Sieve((pattern("9$"),), (pattern("139"),)))
+    window.filter(LineFilter((pattern("9$"),), (pattern("139"),)))
     while window.work():
         pass
     assert [seek(True) for _ in range(2)] == ["INFO line 129", "INFO line 149"]

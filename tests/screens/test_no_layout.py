@@ -13,7 +13,7 @@ from console.model.hardware import HARDWARE
 from console.model.layout import no_layout
 from console.services.session import Session
 from screens.app import ConsoleApp, Options
-from screens.startup import Opening
+from screens.startup import Startup
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, Clock, Seen
 from tests.waiting import until
@@ -43,7 +43,7 @@ class Files:
 async def opened(files: Files) -> AsyncIterator[Seen]:
     """The app on it."""
     clock = Clock(1.0)
-    app = ConsoleApp(Opening("", lambda: files.again({}, {}), again=files.again), Options(), clock=clock)
+    app = ConsoleApp(Startup("", lambda: files.again({}, {}), again=files.again), Options(), clock=clock)
     async with app.run_test(size=LARGE) as pilot:
         await until(lambda: bool(files.sessions))
         yield Seen(app, pilot, FakeSession(files.place / "none"), clock)

@@ -16,9 +16,9 @@ from console.model.plan import Confirm, Plan, Verb
 from screens.app import ConsoleApp
 from screens.dialogs.base import Dialog
 from screens.fleet import Fleet
-from screens.key_order import Typed
+from screens.key_order import TypedKey
 from screens.paste_guard import OPENED_S
-from screens.startup import Opening
+from screens.startup import Startup
 from screens.text_inputs import MOST_PASTED
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import SMALL, Seen, running
@@ -168,7 +168,7 @@ async def test_a_key_that_waited_is_judged_by_when_it_was_pressed(tmp_path: Path
         await seen.sees(lambda: seen.app.screen.hears(events.Key("y", "y"), OPENED_S * 2))  # type: ignore[attr-defined]
         early = OPENED_S / 2
         seen.clock.now = early
-        seen.app.order.hold(Typed(events.Key("y", "y"), early))
+        seen.app.order.hold(TypedKey(events.Key("y", "y"), early))
         seen.clock.now += 5.0
         seen.app.order.release()
         await seen.pilot.pause()
@@ -176,7 +176,7 @@ async def test_a_key_that_waited_is_judged_by_when_it_was_pressed(tmp_path: Path
 
 
 @dataclass(frozen=True, slots=True)
-class SlowOpening(Opening):
+class SlowOpening(Startup):
     """One that ends when a test lets it."""
 
     gate: asyncio.Event | None = None

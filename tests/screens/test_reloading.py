@@ -11,7 +11,7 @@ import pytest
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, UsageError
 from screens.app import ConsoleApp, Options
-from screens.startup import Opening
+from screens.startup import Startup
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Clock, Seen, running
 from tests.waiting import until
@@ -40,7 +40,7 @@ class Files:
 async def opened(files: Files) -> AsyncIterator[Seen]:
     """The app on what the files say."""
     clock = Clock(1.0)
-    app = ConsoleApp(Opening("", lambda: files.sessions, again=files.again), Options(), clock=clock)
+    app = ConsoleApp(Startup("", lambda: files.sessions, again=files.again), Options(), clock=clock)
     async with app.run_test(size=SMALL) as pilot:
         await until(lambda: files.sessions[0].opened)
         yield Seen(app, pilot, files.sessions[0], clock)
@@ -83,7 +83,7 @@ async def test_a_mistake_at_the_start_ends_the_app_with_it(tmp_path: Path) -> No
     def make() -> Sequence[FakeSession]:
         raise UsageError("cluster.yaml:1: empty")
 
-    app = ConsoleApp(Opening("reading cluster.yaml", make), Options())
+    app = ConsoleApp(Startup("reading cluster.yaml", make), Options())
     async with app.run_test(size=SMALL):
         await until(lambda: app.failure is not None)
     assert app.return_code == 2

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from console.model.plan import Plan
-from console.model.restart import GroupRestart, Restart, Standing
+from console.model.restart import GroupRestart, Restart, RestartState
 from console.model.snapshot import EngineState
 from tests.screens.fakes import NOW, FakeSession
 from tests.screens.seen import LARGE, SMALL, Seen, running
 
-WAITING = GroupRestart("decode", Standing.WAITING, 1, 3, 3600.0, "decode-5 on d0 failed", NOW + 28)
+WAITING = GroupRestart("decode", RestartState.WAITING, 1, 3, 3600.0, "decode-5 on d0 failed", NOW + 28)
 
 
 def _with_policy(session: FakeSession) -> None:
@@ -38,7 +38,7 @@ async def test_a_restart_that_comes_and_one_that_does_not_are_said(tmp_path: Pat
         _stands(seen, WAITING)
         await seen.sees(lambda: "decode restarts in 28 s" in seen.lines()[0])
         await seen.sees("1 of 3 restarts in 1 h used")
-        gave_up = replace(WAITING, standing=Standing.GAVE_UP, used=3, due_at=None)
+        gave_up = replace(WAITING, standing=RestartState.GAVE_UP, used=3, due_at=None)
         _stands(seen, gave_up)
         await seen.sees(lambda: "decode given up" in seen.lines()[0])
         await seen.sees("gave up after 3 restarts in 1 h: decode-5")

@@ -9,7 +9,7 @@ from unicodedata import east_asian_width
 import pytest
 
 from console.model.service import Service, ServiceState
-from console.model.snapshot import Device, EngineState, EventLevel, Grade, Link, LinkState, Rung
+from console.model.snapshot import Device, EngineState, EventLevel, Grade, HealthCheck, Link, LinkState
 from screens.app import Options
 from screens.grid.rows import EDGE, columns_for, count_words
 from screens.styled_lines import Pen, plain
@@ -188,10 +188,10 @@ async def test_a_sick_device_is_seen_in_grid_and_pane(tmp_path: Path) -> None:
 async def test_health_shows_each_rung_with_its_evidence(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     rungs = (
-        Rung("process", Grade.OK, "pid 4242 holds the lock"),
-        Rung("log", Grade.OK, "Application startup complete"),
-        Rung("http", Grade.FAIL, "503 after 8 ms"),
-        Rung("model", Grade.UNKNOWN),
+        HealthCheck("process", Grade.OK, "pid 4242 holds the lock"),
+        HealthCheck("log", Grade.OK, "Application startup complete"),
+        HealthCheck("http", Grade.FAIL, "503 after 8 ms"),
+        HealthCheck("model", Grade.UNKNOWN),
     )
     session.set_state("decode-3", EngineState.DEGRADED, health=rungs, cause="http: 503 after 8 ms")
     async with running(session) as seen:
@@ -434,7 +434,7 @@ async def test_a_terminal_that_was_too_small_gives_the_keys_back_to_who_had_them
 
 async def test_no_word_is_lost_at_60_columns_where_there_is_room_below(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
-    rungs = tuple(Rung(name, Grade.OK) for name in ("process", "log", "http", "model", "works"))
+    rungs = tuple(HealthCheck(name, Grade.OK) for name in ("process", "log", "http", "model", "works"))
     for number in range(8):
         session.set_state(f"decode-{number}", EngineState.READY, health=rungs)
     async with running(session, (60, 24)) as seen:

@@ -14,7 +14,7 @@ from console.model.errors import UsageError
 from screens.app import ConsoleApp, Options
 from screens.key_map import Keys
 from screens.panes.table import PANES
-from screens.startup import Opening
+from screens.startup import Startup
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import SMALL, Clock, Seen
 from tests.waiting import until
@@ -40,7 +40,7 @@ async def test_keys_before_anything_is_open_do_no_harm(tmp_path: Path) -> None:
         assert ready
         return (session,)
 
-    app = ConsoleApp(Opening("reading cluster.yaml", make), Options(), clock=Clock(1.0))
+    app = ConsoleApp(Startup("reading cluster.yaml", make), Options(), clock=Clock(1.0))
     app._begin = _nothing  # type: ignore[method-assign]
     async with app.run_test(size=SMALL) as pilot:
         seen = Seen(app, pilot, session, Clock(1.0))
@@ -68,7 +68,7 @@ async def test_the_operators_own_keys_are_read_behind_the_first_frame(tmp_path: 
         painted.append(app.main.header._painted[0][0][1][0])
         return Keys({"stop": ("f9",)})
 
-    app = ConsoleApp(Opening("reading cluster.yaml", lambda: (session,)), Options(more_keys=own), clock=Clock(1.0))
+    app = ConsoleApp(Startup("reading cluster.yaml", lambda: (session,)), Options(more_keys=own), clock=Clock(1.0))
     async with app.run_test(size=SMALL) as pilot:
         seen = Seen(app, pilot, session, Clock(1.0))
         await seen.sees("F9 Stop")
@@ -83,7 +83,7 @@ async def test_a_wrong_file_of_keys_ends_with_its_words(tmp_path: Path) -> None:
     def own() -> Keys:
         raise UsageError("keys.yaml:1: no action")
 
-    app = ConsoleApp(Opening("reading cluster.yaml", lambda: (session,)), Options(more_keys=own))
+    app = ConsoleApp(Startup("reading cluster.yaml", lambda: (session,)), Options(more_keys=own))
     async with app.run_test(size=SMALL):
         await until(lambda: app.failure is not None)
     assert str(app.failure) == "keys.yaml:1: no action"

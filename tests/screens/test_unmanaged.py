@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from console.model.unmanaged_process import Unmanaged, Why
+from console.model.unmanaged_process import UnmanagedProcess, UnmanagedReason
 from tests.screens.fakes import NOW, FakeSession
 from tests.screens.seen import LARGE, SMALL, running
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
-BY_HAND = Unmanaged(
+BY_HAND = UnmanagedProcess(
     4711,
     99,
     "root",
@@ -21,10 +21,12 @@ BY_HAND = Unmanaged(
     mib=61000,
     devices=(0, 1),
 )
-OTHERS = Unmanaged(4800, 98, "ann", "sleep 1", why=Why.OTHER_BASE, base="/data/other", started_at=NOW - 5)
+OTHERS = UnmanagedProcess(
+    4800, 98, "ann", "sleep 1", why=UnmanagedReason.OTHER_BASE, base="/data/other", started_at=NOW - 5
+)
 
 
-def with_strangers(tmp_path: Path, *found: Unmanaged, read_only: bool = False) -> FakeSession:
+def with_strangers(tmp_path: Path, *found: UnmanagedProcess, read_only: bool = False) -> FakeSession:
     session = FakeSession(tmp_path, read_only=read_only)
     session.set_node("p0", unmanaged=found)
     return session

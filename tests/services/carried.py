@@ -13,7 +13,7 @@ from console.journal import Journal
 from console.model.cluster import Cluster
 from console.model.deployment import Deployment
 from console.model.run import LogChunk, RunKey, RunState, RunVerdict, Sample, StopResult
-from console.model.snapshot import Grade, Link, LinkState, Rung
+from console.model.snapshot import Grade, HealthCheck, Link, LinkState
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.http import AsyncHttp, HttpAnswer
@@ -21,7 +21,7 @@ from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
-from console.services.placement.live_assignment import Roles
+from console.services.placement.live_assignment import LiveAssignment
 from tests.probes.captures import capture
 from tests.services.deployments import ASSIGNMENT, LAYOUT
 from tests.services.test_monitor import READY_LOG
@@ -78,7 +78,7 @@ class Nodes:
         self.lists: dict[str, list[str]] = {"prefill": [], "decode": []}
         links = cast(dict[str, NodeLink], {name: NodeOf(self, name) for name in deployment.cluster.nodes})
         self.monitor = Monitor(deployment, LogBook(folder / "logs", lambda _: None), links, read_only=False)
-        self.roles = Roles(self.monitor, folder / "assignment.yaml")
+        self.roles = LiveAssignment(self.monitor, folder / "assignment.yaml")
         self.journal = Journal(folder / "journal.jsonl")
         self.operator = Operator(self.monitor, links, self.journal, who="me@here", roles=self.roles)
         for name in deployment.cluster.nodes:
@@ -98,7 +98,7 @@ class Nodes:
         for key, run in self.runs[node].items():
             if run.verdict is RunVerdict.RUNNING:
                 self.monitor.on_log(node, LogChunk(key, 0, READY_LOG, len(READY_LOG)))
-                self.monitor.learnt(key).rungs = (Rung("http", Grade.OK, ""), Rung("model", Grade.OK, ""))
+                self.monitor.learnt(key).rungs = (HealthCheck("http", Grade.OK, ""), HealthCheck("model", Grade.OK, ""))
         self.monitor.publish()
 
     def endpoints(self) -> dict[str, list[str]]:

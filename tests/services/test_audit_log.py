@@ -9,8 +9,8 @@ import pytest
 
 from console.cli.main import main
 from console.journal import Journal
-from console.model.ongoing_work import Sighting
-from console.services.audit_log import traces, with_others
+from console.model.ongoing_work import ObservedOperation
+from console.services.audit_log import audit_entries, with_others
 from console.services.xdg_paths import journal_path
 
 BEGIN = {"at": 100.0, "who": "ann@jump", "what": "begin", "verb": "stop", "deployment": "pd", "engines": ["d-0", "d-1"]}
@@ -18,20 +18,20 @@ END = {**BEGIN, "at": 112.4, "what": "end", "outcomes": {"term": "done", "verify
 
 
 def test_an_act_and_its_end_are_one() -> None:
-    (only,) = traces([BEGIN, END])
+    (only,) = audit_entries([BEGIN, END])
     assert (only.what, only.whom, only.outcome, only.good) == ("stop of 2 engines", "d-0, d-1", "done", True)
     assert only.took_s == pytest.approx(12.4)
 
 
 def test_a_start_that_was_not_waited_for_is_called_so() -> None:
     started = {"verb": "start", "awaited": False}
-    (only,) = traces([{**BEGIN, **started}, {**END, **started}])
+    (only,) = audit_entries([{**BEGIN, **started}, {**END, **started}])
     assert (only.outcome, only.good) == ("launched, not waited for", True)
 
 
 def test_an_end_belongs_to_its_own_operator() -> None:
     other = {**END, "who": "bob@jump"}
-    newest, oldest = traces([BEGIN, other])
+    newest, oldest = audit_entries([BEGIN, other])
     assert (oldest.who, oldest.outcome, oldest.good) == ("ann@jump", "no end recorded", None)
     assert (newest.who, newest.outcome) == ("bob@jump", "done")
 
@@ -42,7 +42,7 @@ def test_what_failed_is_said_step_by_step() -> None:
         "outcomes": {"term": "failed", "kill": "unknown", "verify": "skipped"},
         "messages": {"term": "no link"},
     }
-    (only,) = traces([{**BEGIN, "override": ["hbm"], "takeover": True}, ended])
+    (only,) = audit_entries([{**BEGIN, "override": ["hbm"], "takeover": True}, ended])
     assert (only.outcome, only.good) == ("1 failed, 1 unknown", False)
     assert only.details == (
         "overridden: hbm",
@@ -54,7 +54,7 @@ def test_what_failed_is_said_step_by_step() -> None:
 
 @pytest.mark.parametrize("record", [{}, {"what": 3, "engines": "x"}, {"what": "end", "outcomes": [], "at": "soon"}])
 def test_records_that_are_not_ours_are_shown_as_far_as_they_go(record: dict[str, object]) -> None:
-    (only,) = traces([record])
+    (only,) = audit_entries([record])
     assert only.took_s is None
 
 
@@ -82,12 +82,12 @@ def test_the_command_prints_acts_oldest_first(
 
 
 def test_what_nodes_tell_of_others_stands_among_the_acts_and_ones_own_only_once() -> None:
-    known = traces([BEGIN, END])
+    known = audit_entries([BEGIN, END])
     seen = (
-        Sighting(104.0, "ann@jump", "stop", ("d-0", "d-1")),
-        Sighting(105.0, "ann@jump (restart policy)", "start", ("d-0",)),
-        Sighting(90.0, "alice@jump2", "stop", ("p-0",)),
-        Sighting(900.0, "ann@jump", "stop", ("d-0",)),
+        ObservedOperation(104.0, "ann@jump", "stop", ("d-0", "d-1")),
+        ObservedOperation(105.0, "ann@jump (restart policy)", "start", ("d-0",)),
+        ObservedOperation(90.0, "alice@jump2", "stop", ("p-0",)),
+        ObservedOperation(900.0, "ann@jump", "stop", ("d-0",)),
     )
     told = with_others(known, seen)
     assert [(each.who, each.what, each.seen) for each in told] == [

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from console.services import background_tasks
-from console.services.background_tasks import Supervisor
+from console.services.background_tasks import BackgroundTasks
 from tests.waiting import until
 
 
@@ -30,7 +30,7 @@ async def test_a_service_that_dies_is_told_of_and_started_again(monkeypatch: pyt
             turns.append(1)
             await asyncio.sleep(0)
 
-    keeper = Supervisor(lambda name, fault: told.append((name, fault)))
+    keeper = BackgroundTasks(lambda name, fault: told.append((name, fault)))
     keeper.start("sick", sick)
     keeper.start("well", well)
     await until(lambda: len(starts) == 3)
@@ -56,7 +56,7 @@ async def test_it_is_waited_for_longer_each_time(monkeypatch: pytest.MonkeyPatch
         raise OSError("no space")
 
     monkeypatch.setattr("console.services.background_tasks.asyncio.sleep", sleep)
-    keeper = Supervisor(lambda _name, _fault: None)
+    keeper = BackgroundTasks(lambda _name, _fault: None)
     keeper.start("sick", sick)
     while len(waits) < 8:
         await real(0)

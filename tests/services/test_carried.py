@@ -20,8 +20,8 @@ from console.model.errors import ConsoleError, Refused
 from console.model.payload import EngineStops, ProxyChange
 from console.model.plan import Outcome, Plan, Step, StepEvent
 from console.services.operations import proxy_steps, stop_steps
-from console.services.operations.start_steps import Launching
-from console.services.operations.step_context import Scope
+from console.services.operations.start_steps import StartSteps
+from console.services.operations.step_context import StepContext
 from console.services.operations.step_text import plan_data, step_commands
 from console.services.placement import edits
 from console.services.placement.live_assignment import Change
@@ -50,7 +50,7 @@ PLANS: st.SearchStrategy[Prepare] = st.one_of(
         lambda group, count: lambda nodes: nodes.operator.prepare_scale(group, count, drain_s=0.0),
         st.sampled_from(("prefill", "decode")), st.integers(1, 2),
     ),
-    st.just(lambda nodes: nodes.operator.prepare_mend()),
+    st.just(lambda nodes: nodes.operator.prepare_proxy_sync()),
 )  # fmt: skip
 
 
@@ -188,7 +188,7 @@ async def test_a_step_does_what_it_carries_even_where_the_deployment_is_another_
     other = edits.unassign(nodes.monitor.deployment, ("d1",))
     nodes.monitor.current_deployment.change(edits.swap(other, "p0", "d0"))
     links = nodes.operator._links
-    steps = Launching(Scope(plan, nodes.monitor, links, "me", asyncio.Event()))
+    steps = StartSteps(StepContext(plan, nodes.monitor, links, "me", asyncio.Event()))
     for step in plan.steps:
         if step.act in ("check", "prepare", "launch"):
             await getattr(steps, step.act)(step, print)

@@ -11,11 +11,11 @@ import pytest
 from console.cli.watch import _Printer
 from console.model.run import LogChunk, RunState, RunVerdict
 from console.model.service import ServiceState
-from console.model.snapshot import EngineState, Exit, Grade, Link, LinkState, NodeSnapshot, Rung
+from console.model.snapshot import EngineState, Exit, Grade, HealthCheck, Link, LinkState, NodeSnapshot
 from console.services.monitoring.completeness import LIMIT_S
 from tests.services.test_monitor import LOADING, READY_LOG, Scene, key, running
 
-SERVES = (Rung("http", Grade.OK, "/health 200"), Rung("model", Grade.OK, "dsv4"))
+SERVES = (HealthCheck("http", Grade.OK, "/health 200"), HealthCheck("model", Grade.OK, "dsv4"))
 
 
 @pytest.fixture
@@ -105,10 +105,10 @@ async def test_a_first_answer_that_fails_is_asked_again_before_anything_is_said(
     scene.linked("d0")
     scene.probed("d0")
     scene.runs("d0", running("decode-0", size=len(READY_LOG)))
-    scene.monitor.learnt(key("decode-0")).rungs = (Rung("http", Grade.WAIT, "no answer in 5 s"),)
+    scene.monitor.learnt(key("decode-0")).rungs = (HealthCheck("http", Grade.WAIT, "no answer in 5 s"),)
     log(scene, READY_LOG)
     assert node(scene).link.state is LinkState.CONNECTING, "it was ready by its log: one failure says nothing"
-    scene.monitor.learnt(key("decode-0")).rungs = (Rung("http", Grade.FAIL, "no answer in 5 s"),)
+    scene.monitor.learnt(key("decode-0")).rungs = (HealthCheck("http", Grade.FAIL, "no answer in 5 s"),)
     assert scene.state("decode-0") is EngineState.DEGRADED
 
 

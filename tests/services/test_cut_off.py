@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from console.cli.status import _print_table, document
-from console.model.ongoing_work import Work
+from console.model.ongoing_work import OngoingPlan
 from console.model.run import RunState, RunVerdict
 from console.model.snapshot import Exit
 from console.node import lease
@@ -50,7 +50,7 @@ async def test_status_names_what_a_stop_left_until_it_is_ended_or_started_anew(
     ended = RunState(key("decode-0"), RunVerdict.EXITED, exit=Exit(0), stopping=True, started_at=now - 500.0)
     scene.runs("d0", ended, old[1])
     scene.runs("d1", old[2], running("decode-3"))
-    scene.monitor.abandoned = Work("ann@jump", "stop", now - 120.0, frozenset(ENDS))
+    scene.monitor.abandoned = OngoingPlan("ann@jump", "stop", now - 120.0, frozenset(ENDS))
     scene.monitor.publish()
     words = "the stop by ann@jump, begun 2 min ago, was cut off; of its 3 engines these live on: decode-1, decode-2"
     _print_table(scene.monitor.snapshot)
@@ -64,6 +64,6 @@ async def test_status_names_what_a_stop_left_until_it_is_ended_or_started_anew(
     scene.runs("d0", ended, replace(old[1], started_at=now))
     scene.monitor.publish()
     assert document(scene.monitor.snapshot)["cut_off"]["left"] == ["decode-2"], "the other was started anew"
-    scene.monitor.work = Work("bob@jump", "stop", now, frozenset(ENDS))
+    scene.monitor.work = OngoingPlan("bob@jump", "stop", now, frozenset(ENDS))
     scene.monitor.publish()
     assert document(scene.monitor.snapshot)["cut_off"] is None, "somebody sees to it"

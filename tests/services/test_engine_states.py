@@ -7,18 +7,25 @@ from dataclasses import replace
 
 import pytest
 
-from console.model.ongoing_work import Asked
+from console.model.ongoing_work import StopRequest
 from console.model.run import RunKey, RunState, RunVerdict
-from console.model.snapshot import EngineSnapshot, EngineState, Exit, Grade, Link, LinkState, Rung
+from console.model.snapshot import EngineSnapshot, EngineState, Exit, Grade, HealthCheck, Link, LinkState
 from console.node.processes import read_stat
 from console.node.run_dirs import Key
-from console.node.run_verdicts import ORPHANS, Judged, reason
-from console.services.monitoring.engine_states import UNRECORDED, Evidence, condemn, judge, left_by, vouched_for
+from console.node.run_verdicts import ORPHANS, JudgedRun, reason
+from console.services.monitoring.engine_states import (
+    UNRECORDED,
+    Evidence,
+    judge,
+    left_by,
+    mark_group_degraded,
+    vouched_for,
+)
 
 KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
 UP = Link(LinkState.UP)
-OK = (Rung("http", Grade.OK), Rung("model", Grade.OK))
-DOWN = (Rung("http", Grade.FAIL, "/health 503"),)
+OK = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+DOWN = (HealthCheck("http", Grade.FAIL, "/health 503"),)
 
 
 def _run(verdict: RunVerdict, **facts: object) -> RunState:
@@ -136,13 +143,15 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
     ),
     (
         "nobody may ask, the log says ready",
-        _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=(Rung("http", Grade.UNKNOWN, "could not be asked"),)),
+        _evidence(
+            _run(RunVerdict.RUNNING), log_ready=True, rungs=(HealthCheck("http", Grade.UNKNOWN, "could not be asked"),)
+        ),
         EngineState.READY,
         "",
     ),
     (
         "nobody may ask, the log says nothing yet",
-        _evidence(_run(RunVerdict.RUNNING), rungs=(Rung("http", Grade.UNKNOWN, "could not be asked"),)),
+        _evidence(_run(RunVerdict.RUNNING), rungs=(HealthCheck("http", Grade.UNKNOWN, "could not be asked"),)),
         EngineState.STARTING,
         "",
     ),
@@ -152,7 +161,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
             _run(RunVerdict.RUNNING),
             headless=True,
             log_ready=True,
-            rungs=(Rung("works", Grade.FAIL, "rank d-1: empty"),),
+            rungs=(HealthCheck("works", Grade.FAIL, "rank d-1: empty"),),
         ),
         EngineState.DEGRADED,
         "rank d-1: empty",
@@ -293,7 +302,7 @@ def test_the_state_follows_the_evidence(evidence: Evidence, state: EngineState, 
 @pytest.mark.parametrize("supervised", [True, False])
 def test_the_node_says_the_same_words_of_an_end_that_is_about_to_be_recorded(supervised: bool) -> None:
     keeper = read_stat(os.getpid()) if supervised else None
-    judged = Judged(Key("d", "e", "r"), ORPHANS, {}, {}, None, None, keeper, [], 0, None, None)
+    judged = JudgedRun(Key("d", "e", "r"), ORPHANS, {}, {}, None, None, keeper, [], 0, None, None)
     assert (reason(judged) == UNRECORDED) is supervised
 
 
@@ -313,7 +322,7 @@ def test_one_dead_rank_condemns_its_group_and_is_named_first() -> None:
             _engine("prefill-0", EngineState.READY),
         )
     }
-    shown = condemn(engines, {"decode-0": 103.2, "decode-1": 100.0})
+    shown = mark_group_degraded(engines, {"decode-0": 103.2, "decode-1": 100.0})
     assert shown["decode-2"].state is EngineState.DEGRADED
     assert shown["decode-2"].cause == "decode-1 on n1 failed first, 3.2 s before decode-0 noticed: NPU out of memory"
     assert shown["decode-3"].state is EngineState.EXITED
@@ -328,7 +337,7 @@ def test_engines_of_no_group_condemn_nobody() -> None:
         each.id: replace(each, group="")
         for each in (_engine("stray-0", EngineState.FAILED, "a"), _engine("stray-1", EngineState.READY))
     }
-    assert condemn(engines, {"stray-0": 100.0}) == engines
+    assert mark_group_degraded(engines, {"stray-0": 100.0}) == engines
 
 
 def test_no_order_is_claimed_where_clocks_cannot_tell() -> None:
@@ -340,10 +349,10 @@ def test_no_order_is_claimed_where_clocks_cannot_tell() -> None:
             _engine("decode-2", EngineState.READY),
         )
     }
-    unknown = condemn(engines, {"decode-0": 100.0})
+    unknown = mark_group_degraded(engines, {"decode-0": 100.0})
     assert unknown["decode-2"].cause == "decode-0 on n0 failed first: a"
     assert unknown["decode-1"].cause == "b"
-    same = condemn(engines, {"decode-0": 100.0, "decode-1": 100.05})
+    same = mark_group_degraded(engines, {"decode-0": 100.0, "decode-1": 100.05})
     assert same["decode-1"].cause == "b"
 
 
@@ -356,11 +365,11 @@ def test_whom_the_logs_name_is_first_although_its_server_ended_later() -> None:
             _engine("decode-2", EngineState.READY),
         )
     }
-    shown = condemn(engines, {"decode-0": 100.0, "decode-1": 101.2}, "decode-1")
+    shown = mark_group_degraded(engines, {"decode-0": 100.0, "decode-1": 101.2}, "decode-1")
     assert shown["decode-1"].cause == "a worker died"
     assert shown["decode-0"].cause == "peer is gone; decode-1 on n1 broke first, by the logs"
     assert shown["decode-2"].cause == "decode-1 on n1 failed first: a worker died"
-    assert condemn(engines, {"decode-0": 100.0}, "prefill-0")["decode-1"].cause == "a worker died"
+    assert mark_group_degraded(engines, {"decode-0": 100.0}, "prefill-0")["decode-1"].cause == "a worker died"
 
 
 def test_a_rank_that_died_by_its_log_is_first_though_its_process_outlives_the_one_that_followed() -> None:
@@ -368,14 +377,14 @@ def test_a_rank_that_died_by_its_log_is_first_though_its_process_outlives_the_on
     followed = replace(_engine("mixed-0", EngineState.FAILED, "Connection closed by peer"), died_at=108.0)
     third = _engine("mixed-2", EngineState.READY)
     engines = {each.id: each for each in (followed, dead, third)}
-    shown = condemn(engines, {"mixed-0": 110.1})
+    shown = mark_group_degraded(engines, {"mixed-0": 110.1})
     assert shown["mixed-1"].cause == "its engine cores ended"
     assert shown["mixed-0"].cause == "Connection closed by peer; mixed-1 on n1 died about 1 s before"
     assert (
         shown["mixed-2"].cause == "mixed-1 on n1 died first, about 1 s before mixed-0 noticed: its engine cores ended"
     )
     ended = {**engines, "mixed-1": replace(dead, state=EngineState.FAILED)}
-    shown = condemn(ended, {"mixed-0": 110.1, "mixed-1": 115.0})
+    shown = mark_group_degraded(ended, {"mixed-0": 110.1, "mixed-1": 115.0})
     assert [shown[name].after for name in ("mixed-0", "mixed-1", "mixed-2")] == ["mixed-1", "", "mixed-1"]
 
 
@@ -384,11 +393,11 @@ def test_a_group_that_serves_on_with_the_cores_of_a_killed_parent_is_not_condemn
     engines = {each.id: each for each in (_engine("mixed-0", EngineState.READY), stuck)}
     ends = {"mixed-1": 100.0}
     for served in ({}, {"mixed-0": 99.0}, {"mixed-0": 100.5}):
-        assert condemn(engines, ends, "", served)["mixed-0"].state is EngineState.DEGRADED
-    assert condemn(engines, ends, "", {"mixed-0": 104.0}) == engines
-    assert condemn(engines, {}, "", {"mixed-0": 104.0})["mixed-0"].state is EngineState.DEGRADED
+        assert mark_group_degraded(engines, ends, "", served)["mixed-0"].state is EngineState.DEGRADED
+    assert mark_group_degraded(engines, ends, "", {"mixed-0": 104.0}) == engines
+    assert mark_group_degraded(engines, {}, "", {"mixed-0": 104.0})["mixed-0"].state is EngineState.DEGRADED
     gone = {**engines, "mixed-1": replace(stuck, state=EngineState.FAILED)}
-    assert condemn(gone, ends, "", {"mixed-0": 104.0})["mixed-0"].state is EngineState.DEGRADED
+    assert mark_group_degraded(gone, ends, "", {"mixed-0": 104.0})["mixed-0"].state is EngineState.DEGRADED
 
 
 def test_a_second_of_the_logs_tells_no_order() -> None:
@@ -399,9 +408,10 @@ def test_a_second_of_the_logs_tells_no_order() -> None:
             replace(_engine("mixed-1", EngineState.DEGRADED, "b"), died_at=107.0),
         )
     }
-    assert condemn(engines, {"mixed-0": 108.0}) == engines
+    assert mark_group_degraded(engines, {"mixed-0": 108.0}) == engines
     assert (
-        condemn(engines, {"mixed-0": 108.0}, "mixed-1")["mixed-0"].cause == "a; mixed-1 on n1 broke first, by the logs"
+        mark_group_degraded(engines, {"mixed-0": 108.0}, "mixed-1")["mixed-0"].cause
+        == "a; mixed-1 on n1 broke first, by the logs"
     )
 
 
@@ -415,7 +425,7 @@ def test_a_rank_that_hangs_holds_its_group_up() -> None:
             _engine("prefill-0", EngineState.READY),
         )
     }
-    shown = condemn(engines, {})
+    shown = mark_group_degraded(engines, {})
     assert shown["decode-0"].state is EngineState.DEGRADED
     assert shown["decode-0"].cause == "waits for decode-1 on n1, which hangs: 1 of 4 processes were stopped by a signal"
     assert [shown[name] for name in ("decode-1", "decode-2", "prefill-0")] == [*engines.values()][1:]
@@ -428,7 +438,7 @@ def test_nobody_is_blamed_for_a_hang_of_which_only_the_metrics_tell() -> None:
         each.id: each
         for each in (_engine("mixed-0", EngineState.DEGRADED, hung), _engine("mixed-1", EngineState.READY))
     }
-    shown = condemn(engines, {})["mixed-1"]
+    shown = mark_group_degraded(engines, {})["mixed-1"]
     assert (shown.state, shown.after) == (EngineState.DEGRADED, "mixed-0")
     assert shown.cause == f"its group hangs, seen at mixed-0 on n0: {hung.removeprefix('hangs: ')}"
 
@@ -459,7 +469,7 @@ def test_the_parts_of_an_engine_are_up_when_its_first_is_and_go_down_with_any_of
     assert vouched_for({**engines, "wide-0": replace(first, state=EngineState.STARTING)}, {"wide-1"}) == {}
     up = {**engines, **vouched_for(engines, {"wide-1"})}
     dead = {**up, "wide-0.1": part(0, 1, EngineState.FAILED)}
-    shown = condemn(dead, {"wide-0.1": 100.0})
+    shown = mark_group_degraded(dead, {"wide-0.1": 100.0})
     assert {name for name, each in shown.items() if each.state is EngineState.DEGRADED} == {*up} - {"wide-0.1"}
     assert shown["wide-0"].cause == "wide-0.1 on n1 failed first"
     assert shown["wide-0"].after == "wide-0.1"
@@ -474,14 +484,14 @@ def test_a_part_that_was_up_is_not_called_starting_again_when_the_first_part_sto
 
 def test_a_whole_group_is_left_as_it_is() -> None:
     engines = {name: _engine(name, EngineState.READY) for name in ("decode-0", "decode-1")}
-    assert condemn(engines, {}) == engines
+    assert mark_group_degraded(engines, {}) == engines
 
 
 def test_a_rank_that_was_ended_alone_takes_its_group_down_once_its_end_is_no_part_of_a_stop() -> None:
     def rank(number: int, state: EngineState, group: str = "decode") -> EngineSnapshot:
         return EngineSnapshot(f"{group}-{number}", "d0", group, "decode", state, dp_rank=number)
 
-    ended = replace(rank(1, EngineState.EXITED), asked=Asked("ann@jump", 100.0))
+    ended = replace(rank(1, EngineState.EXITED), asked=StopRequest("ann@jump", 100.0))
     other = rank(0, EngineState.READY, "mixed")
     engines = {each.id: each for each in (rank(0, EngineState.READY), ended, rank(2, EngineState.STARTING), other)}
     assert left_by(engines, {"decode-1": 100.0}, 105.0) == {}

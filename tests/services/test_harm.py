@@ -25,8 +25,8 @@ from console.node.log_tails import TURN_BYTES
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.frame_decoding import WireError
-from console.remote.link_status import Standing
-from console.remote.push_dispatch import Hearing
+from console.remote.link_status import LinkStatus
+from console.remote.push_dispatch import PushDispatch
 from console.services.logs.copies import KEPT_EARLIER, MOST_NOTES, LogBook
 from console.services.monitoring.event_limit import MOST
 from console.services.monitoring.log_following import MOST_FOLLOWED
@@ -48,10 +48,10 @@ class Wire:
 
     def __init__(self, scene: Scene, node: str) -> None:
         self.scene = scene
-        self.hearing = Hearing(
+        self.hearing = PushDispatch(
             Node(name=node, host=node),
             scene.monitor,
-            Standing(lambda link: scene.monitor.on_link(node, link)),
+            LinkStatus(lambda link: scene.monitor.on_link(node, link)),
         )
         self.begin()
 

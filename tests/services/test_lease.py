@@ -19,11 +19,11 @@ from console.model import snapshot as links
 from console.model.errors import Busy, ExitCode, LinkLost, NodeError, NothingToDo, UnderWay
 from console.model.plan import Confirm, Outcome, Plan, Stage, Step, Verb
 from console.node import lease
-from console.node.request_error import Refusal
+from console.node.request_error import RequestError
 from console.node.run_dirs import Base
 from console.remote.link import NodeLink
 from console.services import session
-from console.services.audit_log import traces
+from console.services.audit_log import audit_entries
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.operations import lease as keeping
@@ -42,7 +42,7 @@ def base(tmp_path: Path) -> Base:
 
 def test_the_second_is_told_who_the_first_is(base: Base) -> None:
     lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
-    with pytest.raises(Refusal, match="ann@jump is at work on a3-pd") as caught:
+    with pytest.raises(RequestError, match="ann@jump is at work on a3-pd") as caught:
         lease.take(base, "a3-pd", "bob@jump", "stop", "t2", False)
     assert caught.value.kind == "busy"
     seen = lease.look(base, "a3-pd")
@@ -52,7 +52,7 @@ def test_the_second_is_told_who_the_first_is(base: Base) -> None:
 
 def test_a_second_console_of_the_same_operator_is_a_second_one(base: Base) -> None:
     lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
-    with pytest.raises(Refusal, match="ann@jump is at work"):
+    with pytest.raises(RequestError, match="ann@jump is at work"):
         lease.take(base, "a3-pd", "ann@jump", "stop", "t2", False)
 
 
@@ -96,7 +96,7 @@ def test_one_may_go_on_at_once_after_ones_own_console_was_killed(base: Base) -> 
 
 def test_a_link_that_was_cut_keeps_its_lease_for_a_while_then_loses_it(base: Base) -> None:
     _of_a_dead_helper(base, renewed_ago=1.0)
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestError):
         lease.take(base, "a3-pd", "bob@jump", "stop", "t2", False)
     _of_a_dead_helper(base, renewed_ago=lease.GONE_S + 1)
     assert lease.take(base, "a3-pd", "bob@jump", "stop", "t2", False)["holder"] == "bob@jump"
@@ -131,7 +131,7 @@ def test_of_many_at_once_one_gets_it(base: Base) -> None:
     def one(number: int) -> str:
         try:
             lease.take(base, "a3-pd", f"op{number}", "start", f"t{number}", False)
-        except Refusal as refusal:
+        except RequestError as refusal:
             return refusal.kind
         return "taken"
 
@@ -159,7 +159,7 @@ class Link:
             words = str(asked["holder"]), str(asked["verb"]), token, bool(asked["takeover"])
             ends = cast(list[str], asked["ends"])
             return {"lease": lease.take(self._base, deployment, *words, ends)}
-        except Refusal as refusal:
+        except RequestError as refusal:
             raise NodeError(str(refusal), kind=refusal.kind) from refusal
 
 
@@ -198,7 +198,7 @@ async def test_a_full_disk_under_the_lease_forbids_no_stop(
     base: Base, monkeypatch: pytest.MonkeyPatch, kind: str, goes_on: bool
 ) -> None:
     def full(_path: str, _value: object) -> None:
-        raise Refusal(kind, "lease: No space left on device")
+        raise RequestError(kind, "lease: No space left on device")
 
     monkeypatch.setattr(lease, "write_json", full)
     told: list[str] = []
@@ -312,7 +312,7 @@ async def test_whoever_is_overtaken_learns_it_while_a_step_runs_and_begins_no_ot
     result = await running
     assert (result.taken_over, result.ok, waits.ran) == ("bob@jump2 (stop)", False, ["one"])
     assert result.outcomes == {"one": Outcome.DONE, "two": Outcome.SKIPPED}
-    (only,) = traces(operator._journal.tail(10))
+    (only,) = audit_entries(operator._journal.tail(10))
     assert (only.outcome, only.good) == ("taken over by bob@jump2 (stop)", False)
     found = lease.look(base, "pd")
     assert found is not None

@@ -16,8 +16,8 @@ from console.model.errors import NodeError
 from console.model.run import LogChunk, RunKey
 from console.remote import frame_decoding
 from console.services.logs.copies import LogCopy
-from console.services.monitoring.intervals import Cadences
-from console.services.monitoring.log_verification import PART_BYTES, LogComparison
+from console.services.monitoring.intervals import Intervals
+from console.services.monitoring.log_verification import PART_BYTES, LogVerification
 from tests.node.driver import Driver, Refused, helper
 from tests.services.test_monitor import READY_LOG, FakeLink, Scene, key, running
 from tests.waiting import until
@@ -70,11 +70,11 @@ class Compared:
             piece = self.data[at : at + 100_000]
             self.scene.monitor.on_log("d0", LogChunk(self.key, at, piece, SIZE))
         links = {"d0": self.link}
-        self.comparison = LogComparison(
+        self.comparison = LogVerification(
             self.scene.monitor,
             links,  # type: ignore[arg-type]
             self.scene.logs,
-            Cadences(compare_s=0.01),
+            Intervals(compare_s=0.01),
         )
 
     def warnings(self) -> list[str]:

@@ -10,8 +10,8 @@ from typing import cast
 import pytest
 
 from console.model.run import Hello, LogChunk, RunKey, RunState, RunVerdict, Sample
-from console.model.snapshot import EngineState, Exit, Grade, Link, LinkState, NodeSnapshot, Rung
-from console.model.unmanaged_process import Unmanaged
+from console.model.snapshot import EngineState, Exit, Grade, HealthCheck, Link, LinkState, NodeSnapshot
+from console.model.unmanaged_process import UnmanagedProcess
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
@@ -122,7 +122,7 @@ async def test_a_start_goes_from_loading_to_ready_with_its_log(scene: Scene) -> 
     scene.monitor.on_log("d0", LogChunk(key("decode-0"), half, READY_LOG[half:], len(READY_LOG)))
     assert scene.links["d0"].credits == {key("decode-0"): len(READY_LOG)}
     assert scene.state("decode-0") is EngineState.STARTING
-    scene.monitor.learnt(key("decode-0")).rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
+    scene.monitor.learnt(key("decode-0")).rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
     assert scene.state("decode-0") is EngineState.READY
     copy = scene.logs.copy("decode-0")
     assert copy is not None
@@ -133,7 +133,7 @@ async def test_a_lost_link_keeps_the_last_state_and_counts_nothing_dead(scene: S
     scene.up("d0")
     scene.runs("d0", running("decode-0"))
     assert scene.state("decode-0") is EngineState.STARTING
-    scene.monitor.learnt(key("decode-0")).rungs = (Rung("http", Grade.WAIT, "refused"),)
+    scene.monitor.learnt(key("decode-0")).rungs = (HealthCheck("http", Grade.WAIT, "refused"),)
     scene.monitor.on_link("d0", Link(LinkState.LOST, time.time(), "timed out"))
     assert scene.state("decode-0") is EngineState.UNREACHABLE
     scene.monitor.publish()
@@ -155,7 +155,10 @@ async def test_answers_of_before_are_not_shown_as_true_once_the_process_is_gone_
 ) -> None:
     scene.up("d0")
     scene.runs("d0", running("decode-0"))
-    scene.monitor.learnt(key("decode-0")).rungs = (Rung("http", Grade.OK, "/health 200"), Rung("model", Grade.FAIL))
+    scene.monitor.learnt(key("decode-0")).rungs = (
+        HealthCheck("http", Grade.OK, "/health 200"),
+        HealthCheck("model", Grade.FAIL),
+    )
     if gone == "process":
         scene.runs("d0", RunState(key("decode-0"), RunVerdict.EXITED, exit=Exit(0)))
     else:
@@ -239,9 +242,9 @@ async def test_an_engine_of_another_deployment_is_of_no_group_of_ours_whatever_i
 
 async def test_processes_that_are_not_ours_are_the_nodes_business(scene: Scene) -> None:
     scene.up("d0")
-    scene.monitor.on_runs("d0", (), (Unmanaged(77, command="VLLM::EngineCore"),), time.time())
+    scene.monitor.on_runs("d0", (), (UnmanagedProcess(77, command="VLLM::EngineCore"),), time.time())
     scene.monitor.publish()
-    assert scene.monitor.snapshot.nodes["d0"].unmanaged == (Unmanaged(77, command="VLLM::EngineCore"),)
+    assert scene.monitor.snapshot.nodes["d0"].unmanaged == (UnmanagedProcess(77, command="VLLM::EngineCore"),)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from console.model.errors import Unreachable
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import Link, LinkState
 from console.node import note_store as on_node
-from console.node.request_error import Refusal
+from console.node.request_error import RequestError
 from console.node.run_dirs import Base
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
-from console.services.operations.shared_notes import Notes
+from console.services.operations.shared_notes import SharedNotes
 from tests.services.deployments import deployment
 
 
@@ -43,14 +43,14 @@ class Node:
         """Logs are not looked at here."""
 
 
-def opened(node: Node, state: Path) -> tuple[Monitor, Notes]:
+def opened(node: Node, state: Path) -> tuple[Monitor, SharedNotes]:
     """A console that sees the proxy run."""
     links = cast(dict[str, NodeLink], {"p0": node})
     monitor = Monitor(deployment(), LogBook(state / "logs", lambda _: None), links, read_only=False)
     monitor.on_link("p0", node.link)
     monitor.on_runs("p0", (RunState(RunKey("pd", "proxy", "r1"), RunVerdict.RUNNING, pid=1),), (), 0.0)
     monitor.publish()
-    return monitor, Notes(monitor, links)
+    return monitor, SharedNotes(monitor, links)
 
 
 @pytest.fixture
@@ -100,11 +100,11 @@ async def test_without_the_node_a_console_remembers_for_itself(node: Node, tmp_p
 def test_a_node_keeps_few_short_notes_and_survives_a_torn_file(tmp_path: Path) -> None:
     base = Base(str(tmp_path / "base"))
     for name, value in (("../x", {"a": 1}), ("x", {"a": "b" * on_node.MAX_BYTES})):
-        with pytest.raises(Refusal, match="plain name"):
+        with pytest.raises(RequestError, match="plain name"):
             on_node.keep(base, "pd", name, value)
     for number in range(on_node.MAX_NOTES):
         on_node.keep(base, "pd", f"n{number}", {"a": number})
-    with pytest.raises(Refusal, match="64 notes"):
+    with pytest.raises(RequestError, match="64 notes"):
         on_node.keep(base, "pd", "more", {"a": 1})
     on_node.keep(base, "pd", "n1", {})
     assert "n1" not in on_node.look(base, "pd")

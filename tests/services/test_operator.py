@@ -15,7 +15,7 @@ from console.model.errors import ConsoleError, LinkLost, NothingToDo, Refused
 from console.model.findings import Finding, Severity
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent
 from console.model.snapshot import EngineState
-from console.services.audit_log import traces
+from console.services.audit_log import audit_entries
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
@@ -108,7 +108,7 @@ async def test_read_only_makes_no_plan_of_any_kind(tmp_path: Path) -> None:
     for asked in (
         operator.prepare("stop", []),
         operator.prepare_scale("decode", 2),
-        operator.prepare_mend(),
+        operator.prepare_proxy_sync(),
         operator.prepare_end("stop", "p0", 4711),
     ):
         with pytest.raises(Refused, match="read-only"):
@@ -118,7 +118,7 @@ async def test_read_only_makes_no_plan_of_any_kind(tmp_path: Path) -> None:
 async def test_a_layout_without_a_proxy_leaves_nothing_to_mend(tmp_path: Path) -> None:
     bare = replace(deployment(), layout=deployment().layout.model_copy(update={"proxy": None}))
     with pytest.raises(NothingToDo, match="nothing to do: the layout has no proxy"):
-        await _operator(tmp_path, bare).prepare_mend()
+        await _operator(tmp_path, bare).prepare_proxy_sync()
 
 
 async def test_one_plan_at_a_time_and_the_next_may_run_when_it_is_over(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ async def test_two_consoles_of_one_person_that_do_the_same_leave_two_records(tmp
 
     assert (await _run(tmp_path, Nested())).ok
     assert _written(tmp_path) == ["begin", "begin", "end", "end"]
-    newest, oldest = traces(Journal(tmp_path / "journal.jsonl").tail(10))
+    newest, oldest = audit_entries(Journal(tmp_path / "journal.jsonl").tail(10))
     assert (oldest.outcome, newest.outcome) == ("done", "1 failed")
 
 

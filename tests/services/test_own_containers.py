@@ -15,7 +15,7 @@ from console.model.deployment import Deployment
 from console.model.errors import FileError, UsageError
 from console.services.operations.plan_maker import PlanMaker
 from console.services.operations.step_text import step_commands
-from console.services.readiness.node_requirements import wanted_of
+from console.services.readiness.node_requirements import requirements_of
 from tests.services.deployments import deployment, picture
 
 IMAGE = "q/vllm-ascend:v0.21.0rc1-a3"
@@ -65,7 +65,7 @@ def test_the_preflight_asks_in_a_throwaway_container_and_of_none_that_is_there()
     assert words[:3] == ("podman", "run", "--rm")
     assert words[-1] == IMAGE
     assert "/var/tmp/dsv4-console:/var/tmp/dsv4-console" not in words, "podman refuses a mount that is not there yet"
-    assert wanted_of(made, "d0", picture({})).container == ""
+    assert requirements_of(made, "d0", picture({})).container == ""
 
 
 def test_without_an_image_it_is_said_which_key_to_write() -> None:

@@ -14,12 +14,12 @@ from console.model.payload import EngineLaunches, RunsAwaited
 from console.model.plan import Plan, Verb
 from console.model.restart import Restart
 from console.model.snapshot import EngineState
-from console.model.start_timing import Usual
+from console.model.start_timing import UsualDuration
 from console.services.operations import proxy_routing
-from console.services.operations.live_plans import mending
+from console.services.operations.live_plans import proxy_sync_plan
 from console.services.operations.payloads import new_run_id
 from console.services.operations.plan_maker import PlanMaker
-from console.services.operations.proxy_steps import Answer
+from console.services.operations.proxy_steps import ProxyAnswer
 from console.services.operations.step_text import step_commands
 from tests.services.deployments import ASSIGNMENT, CLUSTER, LAYOUT, deployment, picture
 
@@ -213,7 +213,7 @@ def test_a_start_says_that_a_policy_will_restart_it() -> None:
 
 
 def test_a_start_says_how_long_it_took_before() -> None:
-    seen = replace(picture({}), usual={"decode": Usual(480.0, 4)})
+    seen = replace(picture({}), usual={"decode": UsualDuration(480.0, 4)})
     titles = [stage.title for stage in PlanMaker(deployment(), seen).make("start", ()).stages]
     assert "wait until ready; decode: about 8 min, as in 4 earlier starts" in titles
 
@@ -223,7 +223,7 @@ def test_starts_too_long_for_the_budget_of_a_policy_are_warned_of(seconds: float
     source = deployment()
     decode = source.layout.groups["decode"].model_copy(update={"restart": Restart(policy="on-failure")})
     layout = source.layout.model_copy(update={"groups": {**source.layout.groups, "decode": decode}})
-    seen = replace(picture({}), usual={"decode": Usual(seconds, 4)})
+    seen = replace(picture({}), usual={"decode": UsualDuration(seconds, 4)})
     findings = PlanMaker(replace(source, layout=layout), seen).make("start", ()).findings
     told = [each.message for each in findings if each.rule == "RESTART" and each.severity is Severity.WARNING]
     assert told == (
@@ -284,7 +284,7 @@ def test_taking_the_last_of_a_role_out_of_the_proxy_says_that_none_is_left(left:
         role: tuple(proxy_routing.endpoint(source, rank) for rank in source.ranks() if rank.role == role)
         for role in ("prefill", "decode")
     }
-    plan = mending(source, seen, Answer("", lists["prefill"], lists["decode"]), frozenset())
+    plan = proxy_sync_plan(source, seen, ProxyAnswer("", lists["prefill"], lists["decode"]), frozenset())
     told = "no decode engine is left behind the proxy by it; a restart of decode is what brings requests back"
     assert (told in plan.losses) is not left
 

@@ -7,7 +7,7 @@ from typing import cast
 
 from console.model.run import RunKey
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.poller import Rounds
+from console.services.monitoring.poller import Poller
 from tests.services.test_monitor import Scene
 from tests.waiting import until
 
@@ -15,7 +15,7 @@ KEY = RunKey("pd", "proxy", "r1")
 
 
 async def test_a_question_is_brought_forward_and_never_put_off() -> None:
-    rounds = Rounds(cast(Monitor, None), {}, "works", states=frozenset(), at_once=1)
+    rounds = Poller(cast(Monitor, None), {}, "works", states=frozenset(), at_once=1)
     rounds.again(KEY, 60.0)
     assert not rounds.due(KEY)
     rounds.sooner(KEY, 0.0)
@@ -26,7 +26,7 @@ async def test_a_question_is_brought_forward_and_never_put_off() -> None:
 
 async def test_a_question_that_dies_of_its_answer_is_told_of_and_put_again_later(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    rounds = Rounds(scene.monitor, {}, "works", states=frozenset(), at_once=1)
+    rounds = Poller(scene.monitor, {}, "works", states=frozenset(), at_once=1)
 
     async def dies() -> None:
         raise KeyError("choices")

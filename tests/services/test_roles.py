@@ -15,7 +15,7 @@ from console.model.snapshot import Device, EngineState, NodeSnapshot, Process
 from console.services.monitoring.current_deployment import CurrentDeployment
 from console.services.monitoring.monitor import Monitor
 from console.services.placement.edits import assign, auto_assign, resize, swap, unassign
-from console.services.placement.live_assignment import Roles
+from console.services.placement.live_assignment import LiveAssignment
 from console.services.placement.undo_history import history_path
 from tests.services.deployments import deployment, picture
 
@@ -41,8 +41,8 @@ class Board:
         self.snapshot = replace(self.snapshot)
 
 
-def roles(board: Board, tmp_path: Path) -> Roles:
-    return Roles(cast(Monitor, board), tmp_path / "roles.yaml")
+def roles(board: Board, tmp_path: Path) -> LiveAssignment:
+    return LiveAssignment(cast(Monitor, board), tmp_path / "roles.yaml")
 
 
 def test_each_change_is_one_step_back_and_is_on_disk(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from console.model.deployment import Assignment, Deployment
 from console.model.layout import Layout
-from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
+from console.model.snapshot import EngineSnapshot, EngineState, Grade, HealthCheck
 from console.services.monitoring.service_state import PROOF_S, service
 from tests.services.deployments import CLUSTER, LAYOUT, deployment, picture
 
@@ -18,8 +18,8 @@ READY, FAILED, DEGRADED, STARTING, IDLE, EXITED, GONE = (
     EngineState.READY, EngineState.FAILED, EngineState.DEGRADED, EngineState.STARTING, EngineState.IDLE,
     EngineState.EXITED, EngineState.UNREACHABLE,
 )  # fmt: skip
-HTTP = Rung("http", Grade.OK, "/health 200", NOW)
-ANSWERED = Rung("works", Grade.OK, "one token in 9 ms", NOW - 50.0)
+HTTP = HealthCheck("http", Grade.OK, "/health 200", NOW)
+ANSWERED = HealthCheck("works", Grade.OK, "one token in 9 ms", NOW - 50.0)
 ALL = ("prefill-0", "prefill-1", "decode-0", "decode-1", "decode-2", "decode-3", "proxy")
 UP = dict.fromkeys(ALL, READY)
 
@@ -41,7 +41,7 @@ MIXED = Layout.model_validate(
 
 def told(
     states: Mapping[str, EngineState],
-    works: Rung | None = ANSWERED,
+    works: HealthCheck | None = ANSWERED,
     made: Deployment | None = None,
     began: Mapping[str, float] | None = None,
     **more: Mapping[str, object],
@@ -64,13 +64,13 @@ def test_a_group_with_a_killed_parent_is_not_called_down_before_it_was_seen_to_f
     follows: dict[str, object] = {"after": "mixed-1", "cause": "mixed-1 on p1 stuck first"}
     said = told(states, ANSWERED, made, mixed_0=follows)
     assert said == "UNKNOWN: mixed not seen to serve since mixed-1 lost its main process"
-    dead = (HTTP, Rung("log", Grade.FAIL, "Connection closed by peer"))
+    dead = (HTTP, HealthCheck("log", Grade.FAIL, "Connection closed by peer"))
     assert told(states, None, made, mixed_0={**follows, "health": dead}) == "DOWN: no mixed"
     assert told({**states, "mixed-1": FAILED}, ANSWERED, made, mixed_0=follows) == "DOWN: no mixed"
 
 
 DOOR = "http://10.0.0.1:8000 dsv4"
-CASES: list[tuple[str, Mapping[str, EngineState], Rung | None, str | None]] = [
+CASES: list[tuple[str, Mapping[str, EngineState], HealthCheck | None, str | None]] = [
     ("nothing launched", {}, None, None),
     ("all stopped", dict.fromkeys(ALL, EXITED), ANSWERED, None),
     ("up", UP, ANSWERED, f"UP {DOOR}"),
@@ -80,13 +80,13 @@ CASES: list[tuple[str, Mapping[str, EngineState], Rung | None, str | None]] = [
     (
         "asking once more",
         UP,
-        Rung("works", Grade.UNKNOWN, "500", NOW),
+        HealthCheck("works", Grade.UNKNOWN, "500", NOW),
         f"UNPROVEN: this console has seen no answer yet {DOOR}",
     ),
     (
         "not asked",
         UP,
-        Rung("works", Grade.SKIPPED, "401: it wants an API key", NOW),
+        HealthCheck("works", Grade.SKIPPED, "401: it wants an API key", NOW),
         f"UNPROVEN: 401: it wants an API key {DOOR}",
     ),
     ("one rank away", {**UP, "decode-1": FAILED}, ANSWERED, f"PART: 3 of 4 decode {DOOR}"),
@@ -114,7 +114,7 @@ CASES: list[tuple[str, Mapping[str, EngineState], Rung | None, str | None]] = [
 
 @pytest.mark.parametrize(("states", "works", "words"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_the_verdict_follows_the_engines_and_the_proof(
-    states: Mapping[str, EngineState], works: Rung | None, words: str | None
+    states: Mapping[str, EngineState], works: HealthCheck | None, words: str | None
 ) -> None:
     assert told(states, works) == words
 
@@ -145,7 +145,7 @@ def test_a_group_of_which_one_rank_hangs_serves_nobody_however_fresh_the_last_an
     assert told({"mixed-0": DEGRADED, "mixed-1": READY}, ANSWERED, made, None, mixed_0=hung) == (
         "PART: 1 of 2 mixed http://10.0.0.4:7100 dsv4"
     )
-    dead = {"cause": "EngineDeadError", "health": (Rung("log", Grade.FAIL, "EngineDeadError"), HTTP, ANSWERED)}
+    dead = {"cause": "EngineDeadError", "health": (HealthCheck("log", Grade.FAIL, "EngineDeadError"), HTTP, ANSWERED)}
     assert told(both, ANSWERED, made, None, mixed_0=dead, mixed_1=dead) == "DOWN: no mixed"
 
 
@@ -160,7 +160,7 @@ def test_a_group_of_which_one_rank_hangs_serves_nobody_however_fresh_the_last_an
     ],
 )
 def test_a_proxy_that_uses_nobody_of_a_role_is_down_at_once(counts: str, isolated: tuple[str, ...], words: str) -> None:
-    http = Rung("http", Grade.OK, f"/healthcheck 200 {{{counts}}}", NOW)
+    http = HealthCheck("http", Grade.OK, f"/healthcheck 200 {{{counts}}}", NOW)
     assert told(UP, proxy={"health": (http, ANSWERED), "isolated": isolated}) == words
 
 
@@ -177,9 +177,9 @@ def test_what_was_answered_before_all_of_a_role_were_started_anew_proves_nothing
 def test_api_ranks_are_doors_and_requests_that_move_are_a_proof() -> None:
     made = Deployment(CLUSTER, MIXED, Assignment({"mixed": ("d0", "d1")}))
     both = {"mixed-0": READY, "mixed-1": READY}
-    moves = Rung("works", Grade.OK, "requests move tokens, seen 3 s ago", NOW - 10.0)
+    moves = HealthCheck("works", Grade.OK, "requests move tokens, seen 3 s ago", NOW - 10.0)
     assert told(both, moves, made) == "UP http://10.0.0.3:7100 dsv4"
-    barred = Rung("works", Grade.SKIPPED, "401: it wants an API key", NOW)
+    barred = HealthCheck("works", Grade.SKIPPED, "401: it wants an API key", NOW)
     assert told(both, barred, made) == "UNPROVEN: 401: it wants an API key http://10.0.0.3:7100 dsv4", (
         "nothing was answered"
     )
@@ -211,11 +211,11 @@ def test_strays_count_for_nothing() -> None:
     assert found.reason == "this console has seen no answer yet"
 
 
-CLOSED = Rung("http", Grade.UNKNOWN, "could not be asked: the node's sshd refuses port forwarding", NOW)
+CLOSED = HealthCheck("http", Grade.UNKNOWN, "could not be asked: the node's sshd refuses port forwarding", NOW)
 
 
 @pytest.mark.parametrize("works", [None, replace(ANSWERED, at=NOW - PROOF_S - 1.0)])
-def test_a_proxy_that_could_not_be_asked_is_unknown_and_not_unproven(works: Rung | None) -> None:
+def test_a_proxy_that_could_not_be_asked_is_unknown_and_not_unproven(works: HealthCheck | None) -> None:
     health = (CLOSED,) if works is None else (CLOSED, works)
     assert (
         told(UP, proxy={"health": health})
@@ -226,7 +226,7 @@ def test_a_proxy_that_could_not_be_asked_is_unknown_and_not_unproven(works: Rung
 
 
 def test_chats_that_failed_through_a_proxy_whose_completions_are_answered_leave_part_of_the_service() -> None:
-    chats = Rung("verify", Grade.FAIL, "1 of 6 chats failed: chat 500: without a body", NOW)
+    chats = HealthCheck("verify", Grade.FAIL, "1 of 6 chats failed: chat 500: without a body", NOW)
     shown = told({**UP, "proxy": DEGRADED}, proxy={"health": (HTTP, ANSWERED, chats)})
     assert shown == f"PART: verify failed through the proxy {DOOR}"
     fails = replace(ANSWERED, grade=Grade.FAIL)

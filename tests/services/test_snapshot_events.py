@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from console.model.ongoing_work import Asked
+from console.model.ongoing_work import StopRequest
 from console.model.snapshot import EngineSnapshot, EngineState, EventLevel, Exit, Link, LinkState
 from console.services.monitoring.snapshot_events import GATHER_S, Change, Changes, link_event
 
@@ -81,8 +81,8 @@ def test_what_became_known_meanwhile_is_told() -> None:
 
 
 def test_reasons_that_differ_are_not_told_as_one() -> None:
-    after = engines(EngineState.EXITED, exit=Exit(0), asked=Asked("alice@jump2", 90.0))
-    after["decode-0"] = replace(after["decode-0"], exit=Exit(1), asked=Asked("bob@j", 90.0))
+    after = engines(EngineState.EXITED, exit=Exit(0), asked=StopRequest("alice@jump2", 90.0))
+    after["decode-0"] = replace(after["decode-0"], exit=Exit(1), asked=StopRequest("bob@j", 90.0))
     found = told(Changes(), (100.0, after), (101.0, after))
     assert [each.text for each in found] == ["4 ranks of decode exited: stopped by alice@jump2 (3 of them)"]
 

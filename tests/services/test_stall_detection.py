@@ -9,7 +9,7 @@ import pytest
 
 from console.model.plan import Step
 from console.model.snapshot import EngineSnapshot, EngineState
-from console.model.start_timing import Pace, lasting
+from console.model.start_timing import StartProgress, lasting
 from console.services.monitoring.stall_detection import BAR_S, USUAL_S, held_up
 from console.services.operations.start_steps import waiting_words
 
@@ -110,7 +110,7 @@ def test_the_step_of_a_start_says_how_long_it_waits_and_for_whom() -> None:
     assert waiting_words(step, moved, None, 109.0)[0] == first, "not told anew for each percent"
     assert waiting_words(step, moved, None, 110.0)[0] != first
     ready = engine(0, "serving", 1.0, 0.0, state=EngineState.READY)
-    pace = Pace("decode", 5.0, 40.0, 2, 60.0)
+    pace = StartProgress("decode", 5.0, 40.0, 2, 60.0)
     assert waiting_words(step, (ready, ranks[1]), pace, 5.0)[1] == (
         "1/2 ready, slowest decode-1 41% (silent 2m), about 40 s left (from 2 earlier starts)"
     )

@@ -7,12 +7,19 @@ from pathlib import Path
 import pytest
 
 from console.model.snapshot import EngineSnapshot, EngineState
-from console.model.start_timing import Pace, about, skew_of
-from console.services.monitoring.startup_eta import Now, PaceBook, Start, longest, pace, shape
+from console.model.start_timing import StartProgress, about, skew_of
+from console.services.monitoring.startup_eta import (
+    CurrentStart,
+    FinishedStart,
+    StartHistory,
+    longest,
+    shape,
+    start_progress,
+)
 from tests.services.deployments import deployment
 
 PHASES = {"config": 5.0, "load": 60.0, "memory": 360.0, "graph": 400.0, "serving": 470.0}
-KNOWN = [Start(f"r{number}", 480.0 + 10 * number, PHASES) for number in range(3)]
+KNOWN = [FinishedStart(f"r{number}", 480.0 + 10 * number, PHASES) for number in range(3)]
 
 
 def _engine(phase: str, progress: float, state: EngineState = EngineState.STARTING) -> EngineSnapshot:
@@ -21,8 +28,10 @@ def _engine(phase: str, progress: float, state: EngineState = EngineState.STARTI
     )
 
 
-def _pace(elapsed_s: float, phases: dict[str, float], *engines: EngineSnapshot, known: list[Start] = KNOWN) -> Pace:
-    return pace("decode", known, engines, Now(frozenset({"r9"}), True, elapsed_s, phases))
+def _pace(
+    elapsed_s: float, phases: dict[str, float], *engines: EngineSnapshot, known: list[FinishedStart] = KNOWN
+) -> StartProgress:
+    return start_progress("decode", known, engines, CurrentStart(frozenset({"r9"}), True, elapsed_s, phases))
 
 
 def test_without_an_earlier_start_nobody_knows() -> None:
@@ -66,32 +75,34 @@ def test_longer_than_all_before_is_said() -> None:
 
 def test_the_book_keeps_each_start_once_and_only_the_newest(tmp_path: Path) -> None:
     path = tmp_path / "starts" / "lab" / "pd.json"
-    book = PaceBook(path)
+    book = StartHistory(path)
     for number in range(12):
-        book.keep("decode", Start(f"r{number}", 100.0 + number, {"load": 10.0}))
-        PaceBook(path).keep("decode", Start(f"r{number}", 999.0, {}))
-    again = PaceBook(path).of("decode")
+        book.keep("decode", FinishedStart(f"r{number}", 100.0 + number, {"load": 10.0}))
+        StartHistory(path).keep("decode", FinishedStart(f"r{number}", 999.0, {}))
+    again = StartHistory(path).of("decode")
     assert [each.run for each in again] == [f"r{number}" for number in range(4, 12)]
-    assert again[-1] == Start("r11", 111.0, {"load": 10.0})
-    assert PaceBook(path).of("prefill") == []
+    assert again[-1] == FinishedStart("r11", 111.0, {"load": 10.0})
+    assert StartHistory(path).of("prefill") == []
 
 
 def test_the_longest_silence_of_each_phase_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "pd.json"
     for number, silence in enumerate((4.0, 9.0, 2.0)):
-        PaceBook(path).keep("decode", Start(f"r{number}", 100.0, {"load": 10.0}, {"load": silence, "graph": 1.0}))
-    assert longest(PaceBook(path).of("decode")) == {"load": 9.0, "graph": 1.0}
+        StartHistory(path).keep(
+            "decode", FinishedStart(f"r{number}", 100.0, {"load": 10.0}, {"load": silence, "graph": 1.0})
+        )
+    assert longest(StartHistory(path).of("decode")) == {"load": 9.0, "graph": 1.0}
     path.write_text('{"decode": [{"run": "r", "ready_s": 100.0, "phases": {"load": 10.0}}]}')
-    assert longest(PaceBook(path).of("decode")) == {}, "of starts that were kept without it"
+    assert longest(StartHistory(path).of("decode")) == {}, "of starts that were kept without it"
 
 
 @pytest.mark.parametrize("rubbish", ["", "[]", '{"decode": 3}', '{"decode": [{"run": 1}]}', "\x00"])
 def test_a_broken_book_is_an_empty_one(tmp_path: Path, rubbish: str) -> None:
     path = tmp_path / "pd.json"
     path.write_text(rubbish)
-    assert PaceBook(path).of("decode") == []
-    PaceBook(path).keep("decode", KNOWN[0])
-    assert len(PaceBook(path).of("decode")) == 1
+    assert StartHistory(path).of("decode") == []
+    StartHistory(path).keep("decode", KNOWN[0])
+    assert len(StartHistory(path).of("decode")) == 1
 
 
 def test_another_size_is_another_start() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from console.cli.status import _print_table, document
-from console.model.ongoing_work import Asked
+from console.model.ongoing_work import StopRequest
 from console.model.service import Service, ServiceState
 from console.model.snapshot import (
     ClusterSnapshot,
@@ -53,7 +53,9 @@ def test_the_first_line_says_whether_it_serves(capsys: pytest.CaptureFixture[str
 
 
 def test_who_stopped_an_engine_and_what_holds_another_up_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    stopped = EngineSnapshot("decode-0", "d0", "decode", "decode", EngineState.EXITED, asked=Asked("alice@jump2", 60.0))
+    stopped = EngineSnapshot(
+        "decode-0", "d0", "decode", "decode", EngineState.EXITED, asked=StopRequest("alice@jump2", 60.0)
+    )
     slow = EngineSnapshot("decode-1", "d0", "decode", "decode", EngineState.STARTING, held_up="silent 2m")
     picture = ClusterSnapshot(
         at=100.0, cluster="lab", deployment="x", engines={each.id: each for each in (stopped, slow)}

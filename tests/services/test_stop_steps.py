@@ -23,7 +23,7 @@ from console.services.monitoring.intervals import GRACE_S, KILL_S
 from console.services.monitoring.monitor import Monitor
 from console.services.operations import stop_steps
 from console.services.operations.payloads import engine_stops
-from console.services.operations.step_context import Scope
+from console.services.operations.step_context import StepContext
 from tests.probes.captures import capture
 from tests.services.deployments import deployment
 from tests.waiting import until
@@ -73,7 +73,7 @@ class Node:
 LEFT = StopResult("stuck", (LeftProcess(77, "D", 1, "VLLM::Worker"),))
 
 
-async def _scene(state: Path, node: Node, plan: Plan) -> Scope:
+async def _scene(state: Path, node: Node, plan: Plan) -> StepContext:
     """A plan's scope on a cluster whose d0 says that decode-0 runs; its picture is drawn once."""
     links = cast(dict[str, NodeLink], {"d0": node})
     monitor = Monitor(deployment(), LogBook(state / "logs", lambda _: None), links, read_only=False)
@@ -82,7 +82,7 @@ async def _scene(state: Path, node: Node, plan: Plan) -> Scope:
     drawing = asyncio.create_task(monitor.run())
     await until(lambda: monitor.current("decode-0") == KEY)
     drawing.cancel()
-    return Scope(plan, monitor, links, "ann", asyncio.Event())
+    return StepContext(plan, monitor, links, "ann", asyncio.Event())
 
 
 KEY = RunKey("pd", "decode-0", "r1")
@@ -98,7 +98,7 @@ async def test_a_stop_is_done_only_when_no_process_is_left(
     node = Node(lambda _: (0, b""))
     node.result = result
     scope = await _scene(tmp_path, node, Plan("stop", "lab", "pd", ("decode-0",), (), Confirm("key", "y")))
-    steps = stop_steps.Ending(scope)
+    steps = stop_steps.StopSteps(scope)
     if stuck:
         with pytest.raises(ConsoleError, match=r"processes are left: decode-0: 77 VLLM::Worker \(state D, parent 1\)"):
             await steps.stop(STOP, print)
@@ -127,7 +127,7 @@ async def test_a_process_that_is_not_ours_is_ended_by_its_identity_and_the_end_i
     work = ProcessEnd(ProcessId("d0", 77, 5, "boot"), kill=verb == "force", limit_s=limit_s)
     step = Step("end", "end", "", "d0", (), work)
     plan = Plan(verb, "lab", "pd", (), (Stage("end", (step,)),), Confirm("pid", "77"))
-    steps = stop_steps.Ending(await _scene(tmp_path, node, plan))
+    steps = stop_steps.StopSteps(await _scene(tmp_path, node, plan))
     try:
         said = await steps.end(step, print)
     except ConsoleError as error:
@@ -156,7 +156,7 @@ async def _verify(
     drawing = asyncio.create_task(monitor.run())
     said: list[str] = []
     try:
-        found = await stop_steps.Ending(Scope(plan, monitor, links, "ann", leave)).verify(step, said.append)
+        found = await stop_steps.StopSteps(StepContext(plan, monitor, links, "ann", leave)).verify(step, said.append)
     except ConsoleError as error:
         found = str(error)
     finally:

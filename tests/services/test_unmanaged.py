@@ -9,10 +9,10 @@ from console.model.cluster import Node
 from console.model.hardware import HARDWARE
 from console.model.run import Hello, RunKey, RunState, RunVerdict
 from console.model.snapshot import ClusterSnapshot, Device, Link, LinkState, Process
-from console.model.unmanaged_process import Unmanaged, Why
+from console.model.unmanaged_process import UnmanagedProcess, UnmanagedReason
 from console.probes.npu_smi import NpuTable
 from console.services.monitoring.records import NodeRecord
-from console.services.monitoring.unmanaged_watch import Regard, lasting, told
+from console.services.monitoring.unmanaged_watch import UnmanagedWatch, lasting, of_node
 
 HELLO = Hello("d0", "boot", 0, "root", "3.11.2", 0.0)
 EMPTY = ClusterSnapshot(0.0, "lab", "pd")
@@ -34,7 +34,7 @@ class Scene:
     def __init__(self) -> None:
         self.record = NodeRecord(Node(name="d0", hardware=HARDWARE["a3"]), link=Link(LinkState.UP), hello=HELLO)
         self.ear = Ear()
-        self.regard = Regard({"d0": self.record}, cast(Any, {"d0": self.ear}))
+        self.regard = UnmanagedWatch({"d0": self.record}, cast(Any, {"d0": self.ear}))
 
     def table(self, at: float, *pids: int, mib: int | None = 100) -> None:
         holders = tuple(Process(pid, "x", mib) for pid in pids)
@@ -46,7 +46,7 @@ class Scene:
         key = RunKey("pd", "decode-0", "r")
         self.record.runs = {key: RunState(key, RunVerdict.RUNNING, pids=pids)}
 
-    def says(self, *found: Unmanaged) -> None:
+    def says(self, *found: UnmanagedProcess) -> None:
         self.record.unmanaged = found
         self.regard.attend(EMPTY)
 
@@ -77,9 +77,9 @@ def test_a_process_that_has_just_ended_is_not_called_a_leak_by_an_old_table() ->
     scene = Scene()
     scene.table(1.0, 8)
     assert not scene.regard.answered()
-    scene.says(Unmanaged(8, 1, why=Why.HBM))
+    scene.says(UnmanagedProcess(8, 1, why=UnmanagedReason.HBM))
     assert scene.regard.answered()
-    scene.says(Unmanaged(8, why=Why.GONE))
+    scene.says(UnmanagedProcess(8, why=UnmanagedReason.GONE))
     assert scene.ear.told[-1] == []
     scene.table(2.0, 8)
     assert scene.ear.told[-1] == [8], "npu-smi still names it: the driver did not let go"
@@ -90,21 +90,21 @@ def test_what_a_tree_holds_is_summed_and_unknown_stays_unknown() -> None:
     scene.table(1.0, 8, 9)
     scene.record.clock_offset_s = 5.0
     scene.record.unmanaged = (
-        Unmanaged(8, 1, below=(9,), started_at=100.0),
-        Unmanaged(10, 1),
-        Unmanaged(11, why=Why.HBM),
+        UnmanagedProcess(8, 1, below=(9,), started_at=100.0),
+        UnmanagedProcess(10, 1),
+        UnmanagedProcess(11, why=UnmanagedReason.HBM),
     )
-    top, other = told(scene.record)
+    top, other = of_node(scene.record)
     assert (top.mib, top.devices, top.started_at) == (300, (0, 1), 95.0)
     assert (other.pid, other.mib, other.devices) == (10, None, ())
     scene.table(2.0, 8, 9, mib=None)
-    assert told(scene.record)[0].mib is None
+    assert of_node(scene.record)[0].mib is None
 
 
 def test_secrets_of_a_command_line_are_masked() -> None:
     scene = Scene()
-    scene.record.unmanaged = (Unmanaged(8, 1, command="vllm serve /m --api-key sk-1 sk-2 --port 80"),)
-    assert told(scene.record)[0].command == "vllm serve /m --api-key ******** --port 80"
+    scene.record.unmanaged = (UnmanagedProcess(8, 1, command="vllm serve /m --api-key sk-1 sk-2 --port 80"),)
+    assert of_node(scene.record)[0].command == "vllm serve /m --api-key ******** --port 80"
 
 
 def test_ages_are_said_in_two_units() -> None:

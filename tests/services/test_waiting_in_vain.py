@@ -17,8 +17,8 @@ from console.model.plan import Step
 from console.model.run import RunKey
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState
 from console.services.operations import start_steps
-from console.services.operations.start_steps import Launching, start_trouble
-from console.services.operations.step_context import Scope
+from console.services.operations.start_steps import StartSteps, start_trouble
+from console.services.operations.step_context import StepContext
 
 LAME = EngineSnapshot(
     "mixed-0", "n0", "mixed", "mixed", EngineState.DEGRADED, run="20261201T015308Z-66da", cause="model: serves other, not tiny"
@@ -48,7 +48,7 @@ def waited(engines: tuple[EngineSnapshot, ...], said: list[str], diagnoses: tupl
 
     async def wait() -> str:
         async with asyncio.timeout(1.0):
-            return await Launching(cast(Scope, scope)).wait_ready(step, said.append)
+            return await StartSteps(cast(StepContext, scope)).wait_ready(step, said.append)
 
     return asyncio.run(wait())
 
@@ -100,12 +100,12 @@ async def test_who_took_the_port_of_an_engine_after_the_look_is_named_with_its_p
         plan = SimpleNamespace(launches=[SimpleNamespace(rank=rank)])
         scope = SimpleNamespace(monitor=monitor, plan=plan, link_to=lambda _: HereLink())
         awaited = RunsAwaited("mixed", (RunKey("real", "mixed-0", str(LAME.run)),))
-        told = await Launching(cast(Scope, scope))._with_holder(ConsoleError("mixed-0 failed"), awaited)
+        told = await StartSteps(cast(StepContext, scope))._with_holder(ConsoleError("mixed-0 failed"), awaited)
         assert str(told).startswith(
             f"mixed-0 failed; port {port} (mixed-0) already has a listener: pid {os.getpid()} of "
         )
         assert told.hint.endswith(f"stop pid {os.getpid()}, or use another port")
-    assert str(await Launching(cast(Scope, scope))._with_holder(ConsoleError("x"), awaited)) == "x", "it is gone"
+    assert str(await StartSteps(cast(StepContext, scope))._with_holder(ConsoleError("x"), awaited)) == "x", "it is gone"
 
 
 def test_trouble_without_a_known_failure_is_told_as_it_is() -> None:

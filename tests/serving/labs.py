@@ -13,12 +13,12 @@ from pathlib import Path
 from console.cli.options import add_cluster_options, deployment_of
 from console.demo.http import fetch
 from console.model.plan import Plan, PlanResult
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.session import Session
 from tests.e2e.cluster import Lab, lab
 from tests.waiting import until
 
-FAST = Cadences(
+FAST = Intervals(
     metrics_s=0.5, works_s=1.0, works_first_s=0.5, works_timeout_s=5.0, works_again_s=0.5, hang_s=3.0, diagnosis_s=0.3
 )  # fmt: skip
 
@@ -61,7 +61,7 @@ def small_lab(root: Path, *, layout: str = LAYOUT, names: tuple[str, ...] = ("p0
 
 
 @contextlib.asynccontextmanager
-async def watched(made: Lab, cadences: Cadences = FAST, state: str = "watching") -> AsyncIterator[Session]:
+async def watched(made: Lab, cadences: Intervals = FAST, state: str = "watching") -> AsyncIterator[Session]:
     """A session on the lab that asks often; with another `state` directory it knows nothing of what others were answered."""
     parser = argparse.ArgumentParser()
     add_cluster_options(parser)

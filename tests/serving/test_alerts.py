@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from console.journal import Journal
 from console.model.cluster import Alerts
 from console.model.deployment import Deployment
-from console.model.ongoing_work import Asked, Work
+from console.model.ongoing_work import OngoingPlan, StopRequest
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Exit, Host, Link, LinkState, NodeSnapshot
 from console.remote.webhook import post
 from console.services.logs.copies import LogBook
@@ -97,7 +97,7 @@ def ended(picture_: ClusterSnapshot, second: float, **more: object) -> ClusterSn
 
 @pytest.mark.parametrize("holder", ["me@here", "alice@jump2"])
 def test_what_a_running_plan_takes_down_is_no_alert(holder: str) -> None:
-    work = Work(holder, "restart", 100.0, frozenset(ALL))
+    work = OngoingPlan(holder, "restart", 100.0, frozenset(ALL))
     dying = {**READY, "decode-1": EngineState.DEGRADED, "decode-2": EngineState.FAILED}
     crash = Diagnosis("C8", "fatal", "an operator failed", "", "", "", "decode-2", "d1", "", 101.0, True)
     book = AlertBook(hold_s=0.0)
@@ -108,7 +108,7 @@ def test_what_a_running_plan_takes_down_is_no_alert(holder: str) -> None:
 
 
 def test_what_outlives_its_stop_and_runs_of_the_plan_itself_are_told() -> None:
-    work = Work("me@here", "restart", 100.0, frozenset(ALL))
+    work = OngoingPlan("me@here", "restart", 100.0, frozenset(ALL))
     book = AlertBook(hold_s=0.0)
     book.take(ended(at(102.0, {**READY, "decode-2": EngineState.STUCK}), 101.0, work=work))
     assert titles(book) == ["decode: 1 of 4 engines stuck"]
@@ -123,7 +123,7 @@ def test_what_failed_before_its_group_was_stopped_was_dealt_with() -> None:
 
     def told(asked_at: float) -> list[str]:
         seen = ended(at(200.0, failed), 100.0, diagnoses=(crash,))
-        asked = Asked("alice@jump2", asked_at)
+        asked = StopRequest("alice@jump2", asked_at)
         engines = {
             name: replace(each, asked=asked if each.state is EngineState.EXITED else None)
             for name, each in seen.engines.items()

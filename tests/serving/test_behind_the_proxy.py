@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import cast
 
 from console.model.run import LogChunk, RunKey
-from console.model.snapshot import EngineState, Grade, Link, LinkState, Rung
+from console.model.snapshot import EngineState, Grade, HealthCheck, Link, LinkState
 from console.remote.link import NodeLink
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.serving.works_watch import NOT_ASKED, WorksWatch
 from tests.services.test_monitor import READY_LOG, Scene, key, running
 
@@ -20,7 +20,9 @@ def serve(scene: Scene, engine: str, node: str, log: bytes = READY_LOG) -> None:
     """It runs, its log says that it serves, and its server answers."""
     scene.runs(node, *scene.monitor.nodes[node].runs.values(), running(engine, size=len(log)))
     scene.monitor.on_log(node, LogChunk(key(engine), 0, log, len(log)))
-    scene.monitor.learnt(key(engine)).rungs = tuple(Rung(name, Grade.OK, "", time.time()) for name in ("http", "model"))
+    scene.monitor.learnt(key(engine)).rungs = tuple(
+        HealthCheck(name, Grade.OK, "", time.time()) for name in ("http", "model")
+    )
 
 
 async def test_no_engine_is_called_missing_behind_the_proxy_once_all_roles_are_ready(tmp_path: Path) -> None:
@@ -31,7 +33,7 @@ async def test_no_engine_is_called_missing_behind_the_proxy_once_all_roles_are_r
     serve(scene, "proxy", "p0", PROXY_LOG)
     serve(scene, "prefill-0", "p0")
     scene.monitor.publish()
-    watch = WorksWatch(scene.monitor, cast(dict[str, NodeLink], scene.links), Cadences(works_first_s=0.0))
+    watch = WorksWatch(scene.monitor, cast(dict[str, NodeLink], scene.links), Intervals(works_first_s=0.0))
     proxy = scene.monitor.snapshot.engines["proxy"]
     assert proxy.state is EngineState.READY
     learnt = scene.monitor.learnt(cast(RunKey, scene.monitor.current("proxy")))

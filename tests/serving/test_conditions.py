@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from console.model.ongoing_work import Work
+from console.model.ongoing_work import OngoingPlan
 from console.model.snapshot import (
     ClusterSnapshot,
     Device,
@@ -15,17 +15,17 @@ from console.model.snapshot import (
     EngineState,
     Exit,
     Grade,
+    HealthCheck,
     Host,
     NodeSnapshot,
-    Rung,
     Serving,
 )
-from console.model.unmanaged_process import Unmanaged
+from console.model.unmanaged_process import UnmanagedProcess
 from console.services.serving.condition_facts import facts_of
-from console.services.serving.leak_detection import Growth
+from console.services.serving.leak_detection import LeakDetector
 
 HEALTHCHECK = '/healthcheck 200 {"status":"ok","prefill_instances":1,"decode_instances":2,"request_num":0}'
-OK = (Rung("http", Grade.OK, HEALTHCHECK), Rung("model", Grade.OK, "dsv4"))
+OK = (HealthCheck("http", Grade.OK, HEALTHCHECK), HealthCheck("model", Grade.OK, "dsv4"))
 
 
 def healthy() -> dict[str, EngineSnapshot]:
@@ -65,12 +65,12 @@ BUSY = Serving(0.0, running=9, waiting=3, kv_usage=0.97, preemptions_s=0.0)
         (changed("decode-0", serving=replace(BUSY, kv_usage=None)), []),
         (changed("decode-0", serving=replace(BUSY, kv_usage=0.5, preemptions_s=4.0)), [("preemption-storm", "decode-0")]),
         (
-            changed("decode-0", health=(OK[0], Rung("model", Grade.FAIL, "serves other, not dsv4"))),
+            changed("decode-0", health=(OK[0], HealthCheck("model", Grade.FAIL, "serves other, not dsv4"))),
             [("wrong-model", "decode-0")],
         ),
-        (changed("decode-0", health=(OK[0], Rung("model", Grade.FAIL, "refused"))), []),
+        (changed("decode-0", health=(OK[0], HealthCheck("model", Grade.FAIL, "refused"))), []),
         (
-            changed("decode-0", state=EngineState.DEGRADED, health=(*OK, Rung("works", Grade.FAIL, "hangs: 1 request"))),
+            changed("decode-0", state=EngineState.DEGRADED, health=(*OK, HealthCheck("works", Grade.FAIL, "hangs: 1 request"))),
             [("hang", "decode-0")],
         ),
     ],
@@ -81,14 +81,14 @@ def test_facts(engines: dict[str, EngineSnapshot], facts: list[tuple[str, str]])
 
 def test_a_proxy_is_not_blamed_for_what_a_running_plan_takes_down() -> None:
     engines = changed("decode-0", state=EngineState.EXITED)
-    work = Work("me@here", "restart", 0.0, frozenset({"decode-0"}))
+    work = OngoingPlan("me@here", "restart", 0.0, frozenset({"decode-0"}))
     assert seen(engines) == [("proxy-lists-dead", "proxy")]
     assert list(facts_of(ClusterSnapshot(0.0, "c", "d", engines=engines, work=work), frozenset())) == []
 
 
 def test_an_instance_taken_out_of_the_proxy_by_hand_is_not_held_against_it() -> None:
     engines = changed("decode-0", state=EngineState.FAILED)
-    counted = Rung("http", Grade.OK, HEALTHCHECK.replace('"decode_instances":2', '"decode_instances":1'))
+    counted = HealthCheck("http", Grade.OK, HEALTHCHECK.replace('"decode_instances":2', '"decode_instances":1'))
     engines["proxy"] = replace(engines["proxy"], health=(counted, OK[1]))
     assert seen(engines) == []
 
@@ -119,7 +119,7 @@ def test_a_dead_rank_is_named_while_others_of_its_group_still_run() -> None:
 def test_a_hang_is_told_without_the_word_its_title_has() -> None:
     words = "hangs: 3 requests run and no token came for 30 s"
     picture = ClusterSnapshot(
-        0.0, "c", "d", engines=changed("decode-0", health=(*OK, Rung("works", Grade.FAIL, words)))
+        0.0, "c", "d", engines=changed("decode-0", health=(*OK, HealthCheck("works", Grade.FAIL, words)))
     )
     told = [text for fact, _, text in facts_of(picture, frozenset()) if fact == "hang"]
     assert told == ["3 requests run and no token came for 30 s"]
@@ -134,7 +134,7 @@ def test_a_limit_is_left_only_well_below_it(usage: float, holds: bool) -> None:
 
 def on(command: str) -> ClusterSnapshot:
     """The healthy cluster whose node also runs something of somebody else."""
-    node = NodeSnapshot("n", "10.0.0.1", "a3", 16, unmanaged=(Unmanaged(99, owner="ann", command=command),))
+    node = NodeSnapshot("n", "10.0.0.1", "a3", 16, unmanaged=(UnmanagedProcess(99, owner="ann", command=command),))
     return ClusterSnapshot(0.0, "c", "d", engines=healthy(), nodes={"n": node})
 
 
@@ -166,7 +166,7 @@ def test_a_proxy_that_ended_is_down_while_engines_wait_behind_it() -> None:
 
 def test_a_proxy_that_lists_fewer_than_are_ready_is_named_but_not_for_those_it_was_told_to_leave() -> None:
     engines = healthy()
-    counted = Rung("http", Grade.OK, HEALTHCHECK.replace('"decode_instances":2', '"decode_instances":1'))
+    counted = HealthCheck("http", Grade.OK, HEALTHCHECK.replace('"decode_instances":2', '"decode_instances":1'))
     engines["proxy"] = replace(engines["proxy"], health=(counted, OK[1]))
     assert seen(engines) == [("proxy-misses", "proxy")]
     drained = changed("decode-0", state=EngineState.EXITED)
@@ -176,7 +176,7 @@ def test_a_proxy_that_lists_fewer_than_are_ready_is_named_but_not_for_those_it_w
 
 def test_a_group_that_was_taken_away_is_counted_by_the_proxy_for_a_while_and_not_held_against_it() -> None:
     engines = changed("decode-0", state=EngineState.EXITED)
-    counted = Rung("http", Grade.OK, HEALTHCHECK.replace('"decode_instances":2', '"decode_instances":3'))
+    counted = HealthCheck("http", Grade.OK, HEALTHCHECK.replace('"decode_instances":2', '"decode_instances":3'))
     isolated = ("decode-0", "decode2-0")
     engines["proxy"] = replace(engines["proxy"], health=(counted, OK[1]), isolated=isolated)
     assert seen(engines) == []
@@ -195,7 +195,7 @@ def memory(hour: float, mib: int) -> ClusterSnapshot:
     ("step", "dip", "grows"), [(300, 0, True), (100, 0, False), (300, 2000, False)], ids=["leak", "slow", "given back"]
 )
 def test_memory_that_grows_with_every_hour_is_named(step: int, dip: int, grows: bool) -> None:
-    growth = Growth()
+    growth = LeakDetector()
     for quarter in range(9 * 4):
         wave = 4000 if quarter % 4 == 1 else 0
         given_back = dip if quarter >= 5 * 4 else 0

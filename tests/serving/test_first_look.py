@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from console.model.run import LogChunk, RunState, RunVerdict
-from console.model.snapshot import EngineState, Grade, Rung
-from console.services.monitoring.intervals import Cadences
+from console.model.snapshot import EngineState, Grade, HealthCheck
+from console.services.monitoring.intervals import Intervals
 from console.services.serving.diagnosis import DiagnosisWatch
 from tests.services.test_monitor import Scene, key
 from tests.waiting import until
@@ -24,7 +24,7 @@ LOG = b"(APIServer pid=1) INFO:     Application startup complete.\n"
 
 async def test_the_failure_of_an_engine_that_serves_another_model_is_waited_for(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    watch = DiagnosisWatch(scene.monitor, scene.logs, Cadences(diagnosis_s=0.01))
+    watch = DiagnosisWatch(scene.monitor, scene.logs, Intervals(diagnosis_s=0.01))
     work = asyncio.create_task(watch.run())
     try:
         scene.up("d0")
@@ -33,7 +33,7 @@ async def test_the_failure_of_an_engine_that_serves_another_model_is_waited_for(
         scene.monitor.publish()
         await until(watch.ordered)
         learnt = scene.monitor.learnt(key("decode-0"))
-        learnt.rungs = (Rung("http", Grade.OK), Rung("model", Grade.FAIL, "serves other, not dsv4"))
+        learnt.rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.FAIL, "serves other, not dsv4"))
         scene.monitor.publish()
         assert scene.monitor.snapshot.engines["decode-0"].state is EngineState.DEGRADED
         assert not watch.ordered(), "nobody has looked into it yet"
@@ -56,7 +56,7 @@ async def test_workers_that_answered_again_are_not_said_to_keep_their_engine_wai
     stamps = [time.strftime("%m-%d %H:%M:%S", time.gmtime(now - ago)).encode() for ago in ago_s]
     log = LOG + b"".join(WAITS % stamp for stamp in stamps)
     scene = Scene(tmp_path)
-    watch = DiagnosisWatch(scene.monitor, scene.logs, Cadences(diagnosis_s=0.01))
+    watch = DiagnosisWatch(scene.monitor, scene.logs, Intervals(diagnosis_s=0.01))
     work = asyncio.create_task(watch.run())
     try:
         scene.up("d0")

@@ -11,7 +11,7 @@ import pytest
 from console.model.run import LogChunk, RunState, RunVerdict
 from console.model.snapshot import Diagnosis, Exit
 from console.node import oom_kills
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.serving.diagnosis import DiagnosisWatch
 from tests.services.test_monitor import Scene, key
 from tests.waiting import until
@@ -46,7 +46,7 @@ async def _told(scene: Scene, reason: str) -> list[Diagnosis]:
     scene.runs("d0", ended)
     scene.monitor.on_log("d0", LogChunk(ended.key, 0, log, len(log)))
     scene.monitor.publish()
-    watch = DiagnosisWatch(scene.monitor, scene.logs, Cadences(diagnosis_s=0.01))
+    watch = DiagnosisWatch(scene.monitor, scene.logs, Intervals(diagnosis_s=0.01))
     work = asyncio.create_task(watch.run())
     try:
         await until(lambda: watch.complete(["decode-0"]))

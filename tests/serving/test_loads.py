@@ -9,18 +9,18 @@ import pytest
 
 from console.model.deployment import Rank
 from console.model.run import RunKey, RunState, RunVerdict
-from console.model.snapshot import EngineState, Grade, Link, LinkState, Rung
+from console.model.snapshot import EngineState, Grade, HealthCheck, Link, LinkState
 from console.probes.metrics import Load, Scrape, loads, parse_metrics
 from console.remote.http import HttpAnswer
 from console.services.monitoring.engine_states import Evidence, judge
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.loads import FRESH_S, serving_of
 from console.services.monitoring.records import RunRecord
 from console.services.serving.answer_checks import EMPTY_200, EMPTY_500, complaint, proxy_fact
 from console.services.serving.works_watch import hang_words, unanswered
 from tests.services.deployments import deployment
 
-CADENCES = Cadences()
+CADENCES = Intervals()
 
 
 def page(engine: str, running: int, generated: int, kv: float = 0.5) -> str:
@@ -125,8 +125,8 @@ def test_the_log_alone_shows_a_hang_where_metrics_cannot_be_read() -> None:
 
 def test_a_hang_makes_a_ready_engine_degraded_and_says_so_first() -> None:
     record = RunRecord(RunKey("x", "e", "r"))
-    record.rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
-    record.hang = Rung("works", Grade.FAIL, "hangs: 3 requests run and no token came")
+    record.rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+    record.hang = HealthCheck("works", Grade.FAIL, "hangs: 3 requests run and no token came")
     run = RunState(record.key, RunVerdict.RUNNING)
     evidence = Evidence(Link(LinkState.UP), run, False, log_ready=True, rungs=record.answers)
     assert judge(evidence).state is EngineState.DEGRADED
@@ -146,14 +146,14 @@ def test_a_hang_makes_a_ready_engine_degraded_and_says_so_first() -> None:
 )
 def test_no_answer_is_a_hang_only_where_nothing_computes(answer: HttpAnswer, aicore: int | None, named: bool) -> None:
     record = RunRecord(RunKey("x", "e", "r"))
-    record.rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
+    record.rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
     assert unanswered(record, answer, aicore, 30.0) is named
 
 
 def test_tokens_moved_after_the_scrape_before_the_one_that_shows_it_whenever_that_was() -> None:
     record = scraped((100.0, page("0", 0, 10)), (110.0, page("0", 0, 60)), (120.0, page("0", 0, 60)))
     assert (record.metrics.moved_at, record.served_at) == (110.0, 100.0)
-    record.works = Rung("works", Grade.OK, "4 tokens in 9 ms", 105.0)
+    record.works = HealthCheck("works", Grade.OK, "4 tokens in 9 ms", 105.0)
     assert record.served_at == 105.0
     assert record.metrics.rests
     assert record.metrics.moves("0", 105.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from console.model.run import LogChunk, RunState, RunVerdict
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.serving.diagnosis import DiagnosisWatch
 from tests.services.test_monitor import Scene, key
 from tests.waiting import until
@@ -36,7 +36,7 @@ async def test_the_earlier_instant_is_first_whatever_the_clocks_show(
     started = now - 900
     zones = {"prefill-0": ("p0", 8 * 3600.0, 120.0), "decode-0": ("d0", -7 * 3600.0, -3000.0)}
     scene = Scene(tmp_path)
-    watch = DiagnosisWatch(scene.monitor, scene.logs, Cadences(diagnosis_s=0.01))
+    watch = DiagnosisWatch(scene.monitor, scene.logs, Intervals(diagnosis_s=0.01))
     for engine, (node, east, ahead) in zones.items():
         scene.up(node, ahead)
         broke = now - (300 if engine == first else 240)

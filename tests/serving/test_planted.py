@@ -15,8 +15,8 @@ import pytest
 
 from console.demo.processes import descendants
 from console.model.snapshot import EngineState, Grade
-from console.services.monitoring.intervals import Cadences
-from console.services.serving.verification import Ask, Verification
+from console.services.monitoring.intervals import Intervals
+from console.services.serving.verification import Verification, VerificationRequest
 from console.services.session import Session
 from tests.e2e.cluster import Lab
 from tests.serving.labs import FAST, LAYOUT, Load, carry_out, load_on, named, ready, small_lab, watched
@@ -52,7 +52,7 @@ def serious(session: Session) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def healthy(made: Lab, cadences: Cadences = CADENCES) -> AsyncIterator[Session]:
+async def healthy(made: Lab, cadences: Intervals = CADENCES) -> AsyncIterator[Session]:
     """A session on the lab once everything is ready and nothing is named."""
     async with watched(made, cadences) as session:
         await until(ready(session), 60.0, "all ready")
@@ -109,7 +109,9 @@ def told(session: Session) -> str:
 async def verified(session: Session, *, passed: bool) -> Verification:
     """Verify until it comes out so: a planted failure takes a moment to show, and to go."""
     async with asyncio.timeout(60.0):
-        while (found := await session.verifier.run(lambda _: None, Ask(requests=1))).passed is not passed:
+        while (
+            found := await session.verifier.run(lambda _: None, VerificationRequest(requests=1))
+        ).passed is not passed:
             pass
     return found
 

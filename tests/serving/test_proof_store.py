@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from console.model.snapshot import Grade, Rung
+from console.model.snapshot import Grade, HealthCheck
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.service_state import PROOF_S
 from console.services.serving.proof_store import OTHER, ProofStore, proofs_path
@@ -25,13 +25,13 @@ def console(state: Path, where: Path) -> tuple[Monitor, ProofStore]:
         scene.up(name)
     scene.runs("p0", replace(running("proxy"), key=PROXY))
     learnt = scene.monitor.learnt(PROXY)
-    learnt.rungs = (Rung("http", Grade.OK, "/healthcheck 200"), Rung("model", Grade.SKIPPED, ""))
+    learnt.rungs = (HealthCheck("http", Grade.OK, "/healthcheck 200"), HealthCheck("model", Grade.SKIPPED, ""))
     learnt.log.feed(READY_LOG, time.time())
     scene.monitor.publish()
     return scene.monitor, ProofStore(scene.monitor, proofs_path(state, "lab"))
 
 
-def works(monitor: Monitor) -> Rung | None:
+def works(monitor: Monitor) -> HealthCheck | None:
     """What is known of the proxy's completions."""
     return monitor.learnt(PROXY).works
 
@@ -43,24 +43,24 @@ async def test_what_one_console_has_seen_another_knows_at_its_first_look(tmp_pat
     others.look(second.snapshot)
     assert works(second) is None
     at = time.time() - 5.0
-    first.learnt(PROXY).works = Rung("works", Grade.OK, "4 tokens in 9 ms", at)
+    first.learnt(PROXY).works = HealthCheck("works", Grade.OK, "4 tokens in 9 ms", at)
     its.look(first.snapshot)
     others.look(second.snapshot)
-    assert works(second) == Rung("works", Grade.OK, f"4 tokens in 9 ms{OTHER}", at)
+    assert works(second) == HealthCheck("works", Grade.OK, f"4 tokens in 9 ms{OTHER}", at)
     stamp = proofs_path(tmp_path, "lab").stat().st_mtime_ns
     others.look(second.snapshot)
     assert proofs_path(tmp_path, "lab").stat().st_mtime_ns == stamp, "what was taken over is not told on"
     assert proofs_path(tmp_path, "lab").stat().st_mode & 0o777 == 0o600
-    second.learnt(PROXY).works = Rung("works", Grade.FAIL, "500", at + 1.0)
+    second.learnt(PROXY).works = HealthCheck("works", Grade.FAIL, "500", at + 1.0)
     others.look(second.snapshot)
     its.look(first.snapshot)
-    assert works(first) == Rung("works", Grade.FAIL, f"500{OTHER}", at + 1.0)
+    assert works(first) == HealthCheck("works", Grade.FAIL, f"500{OTHER}", at + 1.0)
 
 
 async def test_a_hang_that_is_over_is_taken_back(tmp_path: Path) -> None:
     first, its = console(tmp_path, tmp_path / "a")
     second, others = console(tmp_path, tmp_path / "b")
-    first.learnt(PROXY).hang = Rung("works", Grade.FAIL, "hangs: 3 requests run", time.time())
+    first.learnt(PROXY).hang = HealthCheck("works", Grade.FAIL, "hangs: 3 requests run", time.time())
     its.look(first.snapshot)
     others.look(second.snapshot)
     assert works(second) is not None
@@ -107,7 +107,7 @@ async def test_what_is_old_of_another_run_or_no_proof_is_left_out(tmp_path: Path
 async def test_a_file_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "proofs").write_text("no directory")
     monitor, store = console(tmp_path, tmp_path / "a")
-    monitor.learnt(PROXY).works = Rung("works", Grade.OK, "4 tokens", time.time())
+    monitor.learnt(PROXY).works = HealthCheck("works", Grade.OK, "4 tokens", time.time())
     store.look(monitor.snapshot)
     assert works(monitor) is not None
 

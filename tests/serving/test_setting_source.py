@@ -9,7 +9,7 @@ import pytest
 from console.diagnosis.signatures import load_signatures
 from console.files import load_cluster, load_layout, shipped_layouts, shipped_text
 from console.model.deployment import Assignment, Deployment
-from console.services.serving.setting_source import OF_NODE, written
+from console.services.serving.setting_source import OF_NODE, setting_locations
 
 CLUSTER = """name: lab
 defaults: {user: root, hardware: a3, nic: eth0}
@@ -49,46 +49,49 @@ def test_a_setting_is_told_with_its_value_file_and_line_from_the_level_that_hold
     path = own.layout.source.path
     line = _line(path, "gpu-memory-utilization", "  decode:")
     wide = _line(path, "HCCL_BUFFSIZE")
-    told = written(own, "decode-0", ["gpu-memory-utilization", "HCCL_BUFFSIZE"]).text
+    told = setting_locations(own, "decode-0", ["gpu-memory-utilization", "HCCL_BUFFSIZE"]).text
     assert told == f"decode in {path}: gpu-memory-utilization 0.9 (line {line}), HCCL_BUFFSIZE 1024 (line {wide})"
     assert (
         f"gpu-memory-utilization 0.8 (line {_line(path, 'by_node')})"
-        in written(own, "decode-15", ["gpu-memory-utilization"]).text
+        in setting_locations(own, "decode-15", ["gpu-memory-utilization"]).text
     )
 
 
 def test_what_is_set_nowhere_is_told_with_the_place_it_belongs_to(own: Deployment) -> None:
-    told = written(own, "prefill-0", ["HCCL_IF_BASE_PORT", "swap-space"]).text
+    told = setting_locations(own, "prefill-0", ["HCCL_IF_BASE_PORT", "swap-space"]).text
     assert told.endswith("HCCL_IF_BASE_PORT, swap-space are not set (groups.prefill.env or groups.prefill.args)")
-    assert written(own, "nobody-9", ["image"]).text == ""
-    assert written(own, "prefill-0", []).text == ""
+    assert setting_locations(own, "nobody-9", ["image"]).text == ""
+    assert setting_locations(own, "prefill-0", []).text == ""
 
 
 def test_a_node_s_interface_is_told_from_the_cluster_file_its_own_or_the_default(own: Deployment) -> None:
     assert own.cluster.source
     path = own.cluster.source.path
-    assert written(own, "decode-15", ["nic"]).text == f"node d1 in {path}: nic enp9 (line 9)"
-    assert (written(own, "decode-0", ["nic"]).file, written(own, "decode-0", ["nic"]).line) == ("cluster", 2)
-    assert written(own, "decode-0", ["nic"]).text == f"node d0 in {path}: nic eth0 (line 2)"
-    assert written(own, "decode-0", ["env_file"]).text == f"node d0 in {path}: env_file is not set"
+    assert setting_locations(own, "decode-15", ["nic"]).text == f"node d1 in {path}: nic enp9 (line 9)"
+    assert (setting_locations(own, "decode-0", ["nic"]).file, setting_locations(own, "decode-0", ["nic"]).line) == (
+        "cluster",
+        2,
+    )
+    assert setting_locations(own, "decode-0", ["nic"]).text == f"node d0 in {path}: nic eth0 (line 2)"
+    assert setting_locations(own, "decode-0", ["env_file"]).text == f"node d0 in {path}: env_file is not set"
 
 
 def test_an_interface_that_the_layout_names_itself_goes_before_the_node_s(own: Deployment) -> None:
     layout = own.layout.model_copy(update={"env": {**own.layout.env, "GLOO_SOCKET_IFNAME": "nope0"}})
-    found = written(Deployment(own.cluster, layout, own.assignment), "decode-0", ["nic"])
+    found = setting_locations(Deployment(own.cluster, layout, own.assignment), "decode-0", ["nic"])
     assert (found.file, "GLOO_SOCKET_IFNAME nope0" in found.text, "eth0" in found.text) == ("layout", True, False)
 
 
 def test_a_copy_of_a_group_points_to_the_group_that_is_written(own: Deployment) -> None:
     copies = Assignment({"decode2": ("d0", "d1")}, copies={"decode2": "decode"})
-    told = written(Deployment(own.cluster, own.layout, copies), "decode2-0", ["max-num-seqs"]).text
+    told = setting_locations(Deployment(own.cluster, own.layout, copies), "decode2-0", ["max-num-seqs"]).text
     assert told.startswith("decode in ")
     assert "max-num-seqs 60 (line " in told
 
 
 def test_a_shipped_layout_is_called_so_and_secrets_are_masked(own: Deployment) -> None:
     layout = load_layout("a3-pd").model_copy(update={"args": {"api-key": "sesame-open"}})
-    told = written(Deployment(own.cluster, layout, own.assignment), "decode-0", ["api-key", "image"]).text
+    told = setting_locations(Deployment(own.cluster, layout, own.assignment), "decode-0", ["api-key", "image"]).text
     assert told.startswith("decode in a3-pd (shipped): ")
     assert "sesame" not in told
 
@@ -102,6 +105,6 @@ def test_every_setting_a_signature_names_can_be_looked_up_in_every_shipped_layou
         shaped = Deployment(own.cluster, layout, Assignment({group: nodes[: layout.groups[group].nodes]}))
         engine = shaped.ranks()[0].id
         for name in named:
-            told = written(shaped, engine, [name]).text
+            told = setting_locations(shaped, engine, [name]).text
             known = name in OF_NODE or "(line " in told or "not set (groups." in told or "not set (at the top" in told
             assert known, (layout.name, name, told)

@@ -13,11 +13,11 @@ from typing import cast
 import pytest
 
 from console.model.run import LogChunk
-from console.model.snapshot import Grade, Link, LinkState, Rung
+from console.model.snapshot import Grade, HealthCheck, Link, LinkState
 from console.probes.metrics import loads, parse_metrics
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.records import RunRecord
 from console.services.serving.rank_targets import RankTarget
 from console.services.serving.works_watch import WorksWatch
@@ -41,9 +41,9 @@ class Served:
         scene.runs("d0", running("decode-0", size=len(READY_LOG)))
         scene.monitor.on_log("d0", LogChunk(key("decode-0"), 0, READY_LOG, len(READY_LOG)))
         self.learnt: RunRecord = scene.monitor.learnt(key("decode-0"))
-        self.learnt.rungs = tuple(Rung(name, Grade.OK, "", time.time()) for name in ("http", "model"))
+        self.learnt.rungs = tuple(HealthCheck(name, Grade.OK, "", time.time()) for name in ("http", "model"))
         scene.monitor.publish()
-        self.watch = WorksWatch(scene.monitor, cast(dict[str, NodeLink], scene.links), Cadences())
+        self.watch = WorksWatch(scene.monitor, cast(dict[str, NodeLink], scene.links), Intervals())
         self.now = time.time()
 
     def scrape(self, ago_s: float, tokens: int, requests: int = 0) -> None:
@@ -88,7 +88,7 @@ async def test_one_that_counts_the_request_or_never_served_is_asked_once_more(se
 
 async def test_it_is_asked_as_soon_as_the_tokens_of_others_cease_and_not_for_its_own(served: Served) -> None:
     watch, learnt = served.watch, served.learnt
-    learnt.works = Rung("works", Grade.OK, "4 tokens in 9 ms", served.now - 41.0)
+    learnt.works = HealthCheck("works", Grade.OK, "4 tokens in 9 ms", served.now - 41.0)
     for ago_s, tokens in ((50.0, 900), (40.0, 904), (30.0, 904)):
         served.scrape(ago_s, tokens)
     assert not watch._fell_still(learnt), "those four tokens were its answer"

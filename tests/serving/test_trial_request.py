@@ -10,10 +10,10 @@ from console.model.deployment import Assignment, Deployment
 from console.model.layout import Layout
 from console.remote.http import HttpAnswer
 from console.services.serving.rank_targets import rank_targets
-from console.services.serving.trial_request import Said, odd_ones, one_answer, said, trial_fault, undecided
+from console.services.serving.trial_request import TrialAnswer, odd_ones, one_answer, said, trial_fault, undecided
 from tests.services.deployments import CLUSTER, LAYOUT
 
-PARIS, NOISE, OTHER = Said("Paris", 5), Said("\ufffd\ufffd", 5), Said("Rome", 5)
+PARIS, NOISE, OTHER = TrialAnswer("Paris", 5), TrialAnswer("\ufffd\ufffd", 5), TrialAnswer("Rome", 5)
 
 
 def answer(text: object = " Paris, of", made: object = 4, prompt: object = 5, finish: str = "length") -> HttpAnswer:
@@ -60,11 +60,15 @@ def test_two_answers_are_compared_by_their_first_word_and_the_tokens_of_the_prom
         ({"d-0": OTHER, "d-1": NOISE}, NOISE, ["d-0"]),
         ({"d-0": NOISE, "d-1": PARIS}, None, ["d-0"]),
         ({"d-0": NOISE, "d-1": OTHER}, None, []),
-        ({"d-0": Said("Paris", 5), "d-1": Said("Paris", 7), "d-2": Said("Paris", 5)}, None, ["d-1"]),
+        (
+            {"d-0": TrialAnswer("Paris", 5), "d-1": TrialAnswer("Paris", 7), "d-2": TrialAnswer("Paris", 5)},
+            None,
+            ["d-1"],
+        ),
     ],
 )
 def test_the_odd_one_is_found_where_anybody_can_tell(
-    answers: dict[str, Said], agreed: Said | None, odd: list[str]
+    answers: dict[str, TrialAnswer], agreed: TrialAnswer | None, odd: list[str]
 ) -> None:
     assert [*odd_ones(answers, agreed)] == odd
     differ = len({*answers.values()}) > 1

@@ -12,7 +12,7 @@ import pytest
 
 from console.model.deployment import Assignment, Deployment
 from console.model.run import RunKey, RunState, RunVerdict
-from console.model.snapshot import Grade, Link, LinkState, Rung
+from console.model.snapshot import Grade, HealthCheck, Link, LinkState
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
@@ -20,7 +20,7 @@ from console.services.monitoring.monitor import Monitor
 from console.services.serving.answer_checks import ChatStream, completion_text, streamed
 from console.services.serving.condition_facts import BAD_ANSWERS, facts_of
 from console.services.serving.coverage import RankProof, coverage_words
-from console.services.serving.verification import Ask, Proof, Verification, Verifier
+from console.services.serving.verification import Proof, Verification, VerificationRequest, Verifier
 from tests.services.deployments import CLUSTER
 from tests.services.test_monitor import probed
 from tests.services.test_service_state import MIXED
@@ -160,12 +160,12 @@ async def test_a_verification_proves_the_service_or_brings_it_down(tmp_path: Pat
         monitor.on_link(rank.node, Link(LinkState.UP, now))
         monitor.on_runs(rank.node, (RunState(key, RunVerdict.RUNNING, log_size=5, started_at=now),), (), now)
         probed(monitor, rank.node)
-        monitor.learnt(key).rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
+        monitor.learnt(key).rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
         monitor.learnt(key).log_refused = True
     monitor.publish()
     assert monitor.snapshot.service is not None
     assert monitor.snapshot.service.state == "UNPROVEN", "health alone proves nothing"
-    found = await Verifier(monitor, links).run(lambda _: None, Ask(requests=3))
+    found = await Verifier(monitor, links).run(lambda _: None, VerificationRequest(requests=3))
     assert found.passed is (state == "UP")
     assert [each.name for each in found.proofs if each.number] == [
         "chat 1 to rank mixed-0", "chat 2 to rank mixed-1", "chat 3 to rank mixed-0",

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from console.model.run import LogChunk, RunState, RunVerdict
-from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Exit, Grade, Rung
-from console.services.monitoring.intervals import Cadences
+from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState, Exit, Grade, HealthCheck
+from console.services.monitoring.intervals import Intervals
 from console.services.serving.diagnosis import DiagnosisWatch
 from tests.probes.captures import capture
 from tests.services.test_monitor import Scene, key
@@ -56,14 +56,14 @@ class Deaths:
     def __init__(self, scene: Scene, logs: tuple[bytes, bytes], now: float) -> None:
         self._scene, self._logs, self._now = scene, dict(zip((DEAD, PEER), logs, strict=True)), now
         self._ends: dict[str, float] = {}
-        self.watch = DiagnosisWatch(scene.monitor, scene.logs, Cadences(diagnosis_s=0.01))
+        self.watch = DiagnosisWatch(scene.monitor, scene.logs, Intervals(diagnosis_s=0.01))
         scene.up("d0")
         self._report()
         for name, log in self._logs.items():
             scene.monitor.on_log("d0", LogChunk(key(name), 0, log, len(log)))
         dead = scene.monitor.learnt(key(DEAD))
-        dead.rungs = (Rung("http", Grade.OK), Rung("model", Grade.OK))
-        dead.works = Rung("works", Grade.FAIL, "500 Internal Server Error")
+        dead.rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+        dead.works = HealthCheck("works", Grade.FAIL, "500 Internal Server Error")
 
     def ends(self, name: str, after_s: float) -> None:
         """The process of a rank ends with code 0, so many seconds after the blow."""

@@ -94,7 +94,7 @@ _SUFFIX: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "
 _PYDANTIC: Final = "    For further information visit https://errors.pydantic.dev/2.14/v/"
 
 
-class Refusal(Exception):
+class FlagError(Exception):
     """The parser says no: what it prints on standard error, and the exit code."""
 
     def __init__(self, text: str, code: int = 2) -> None:
@@ -105,7 +105,7 @@ class Refusal(Exception):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise Refusal(f"usage: vllm serve [model_tag] [options]\nvllm serve: error: {message}\n")
+        raise FlagError(f"usage: vllm serve [model_tag] [options]\nvllm serve: error: {message}\n")
 
 
 def human_readable_int(text: str) -> int:
@@ -178,7 +178,7 @@ def _compilation(text: str) -> JsonValue:
     mode = value.get("cudagraph_mode") if isinstance(value, dict) else None
     known = {"NONE", "PIECEWISE", "FULL", "FULL_DECODE_ONLY", "FULL_AND_PIECEWISE"}
     if isinstance(mode, str) and mode.upper() not in known:
-        raise Refusal(f"Traceback (most recent call last):\nKeyError: '{mode}'\n", code=1)
+        raise FlagError(f"Traceback (most recent call last):\nKeyError: '{mode}'\n", code=1)
     return value
 
 
@@ -271,13 +271,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """The words after `vllm serve`; Refusal with the real text where the real parser refuses."""
     args, extra = parser().parse_known_args(_plain(words))
     if extra:
-        raise Refusal(f"{USAGE}vllm: error: unrecognized arguments: {' '.join(extra)}\n")
+        raise FlagError(f"{USAGE}vllm: error: unrecognized arguments: {' '.join(extra)}\n")
     if args.headless and (args.api_server_count or 0) > 0:
         said = (
             f"--api-server-count={args.api_server_count} cannot be used with --headless (no API servers are"
             " started in headless mode)."
         )
-        raise Refusal(f"Traceback (most recent call last):\nValueError: {said}\n", code=1)
+        raise FlagError(f"Traceback (most recent call last):\nValueError: {said}\n", code=1)
     external = args.data_parallel_external_lb or args.data_parallel_rank is not None
     hybrid = args.data_parallel_hybrid_lb or args.data_parallel_start_rank is not None
     if external and hybrid and not args.headless:
@@ -287,9 +287,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
             " or --data-parallel-rank. Hybrid LB is enabled via --data-parallel-hybrid-lb or"
             " --data-parallel-start-rank. Use one mode or the other."
         )
-        raise Refusal(f"Traceback (most recent call last):\nValueError: {said}\n", code=1)
+        raise FlagError(f"Traceback (most recent call last):\nValueError: {said}\n", code=1)
     if args.enable_auto_tool_choice and not args.tool_call_parser:
-        raise Refusal(
+        raise FlagError(
             "Traceback (most recent call last):\nTypeError: Error: --enable-auto-tool-choice requires"
             " --tool-call-parser\n",
             code=1,

@@ -23,7 +23,7 @@ from console.demo.engine.core import EngineCore
 from console.demo.engine.core_base import gone, leave
 from console.demo.engine.failures import faults_of
 from console.demo.engine.failures import selectors as names_of
-from console.demo.engine.flags import Refusal, parse, parser
+from console.demo.engine.flags import FlagError, parse, parser
 from console.demo.engine.headless_part import HeadlessPart
 from console.demo.engine.json_lines import Line
 from console.demo.engine.log_lines import Frame, Log, traceback
@@ -383,7 +383,7 @@ def serve(words: Sequence[str]) -> int:
         return _help(words)
     try:
         args = parse(words)
-    except Refusal as refusal:
+    except FlagError as refusal:
         time.sleep(node.seconds(10))
         sys.stderr.write(refusal.text)
         return refusal.code

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from console.commands.evaluation import DATASETS, AccuracyLoad, BenchLoad
 from console.evaluation.records import Tool
 from console.model.errors import UsageError
-from console.services.evaluation.plans import Ask
+from console.services.evaluation.plans import EvaluationRequest
 
 TOOLS = {"vllm": Tool.VLLM_BENCH, "aisbench": Tool.AISBENCH, "built-in": Tool.BUILT_IN}
 VERBS = ("bench", "eval")
@@ -69,7 +69,7 @@ class _Words(argparse.ArgumentParser):
         raise UsageError(f"{self.prog}: {message}", hint=f"`dsv4-console {self.prog} --help` lists the options")
 
 
-def read_words(verb: str, text: str) -> tuple[Ask, ...]:
+def read_words(verb: str, text: str) -> tuple[EvaluationRequest, ...]:
     """What a typed line means, one ask for each run; `verb` is `bench` or `eval`. Raises UsageError for what cannot be meant."""
     parser = _Words(prog=verb, add_help=False, allow_abbrev=False)
     _ADD[verb](parser)
@@ -78,15 +78,17 @@ def read_words(verb: str, text: str) -> tuple[Ask, ...]:
     except ValueError as error:
         raise UsageError(f"{verb}: {error}", hint="close the quotation") from None
     args = parser.parse_args(words)
-    found: tuple[Ask, ...] = args.asks(args)
+    found: tuple[EvaluationRequest, ...] = args.asks(args)
     return found
 
 
-def _ask(args: argparse.Namespace, tool: Tool, load: BenchLoad | AccuracyLoad) -> Ask:
-    return Ask(tool, load, args.on, args.endpoint, args.model, args.program, args.config, _generation(args.generation))
+def _ask(args: argparse.Namespace, tool: Tool, load: BenchLoad | AccuracyLoad) -> EvaluationRequest:
+    return EvaluationRequest(
+        tool, load, args.on, args.endpoint, args.model, args.program, args.config, _generation(args.generation)
+    )
 
 
-def _bench_asks(args: argparse.Namespace) -> tuple[Ask, ...]:
+def _bench_asks(args: argparse.Namespace) -> tuple[EvaluationRequest, ...]:
     load = BenchLoad(
         args.input_len,
         args.output_len,
@@ -107,7 +109,7 @@ def _bench_asks(args: argparse.Namespace) -> tuple[Ask, ...]:
     return tuple(_ask(args, tool, each) for each in loads)
 
 
-def _accuracy_asks(args: argparse.Namespace) -> tuple[Ask, ...]:
+def _accuracy_asks(args: argparse.Namespace) -> tuple[EvaluationRequest, ...]:
     if not args.dataset:
         raise UsageError("which dataset?", hint=f"known: {', '.join(DATASETS)}")
     load = AccuracyLoad(args.dataset, args.config, args.max_out_tokens, args.concurrency, args.num_prompts)

@@ -36,7 +36,7 @@ from console.remote.completion_streams import Streams
 from console.remote.link import NodeLink
 from console.services.evaluation import evaluation_checks, plans
 from console.services.evaluation.past_runs import PastRuns
-from console.services.evaluation.plans import Ask, EvaluationPlan
+from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
 from console.services.evaluation.results import npu_use
 from console.services.evaluation.watch import EvaluationWatch
 from console.services.logs.copies import LogBook
@@ -84,7 +84,7 @@ class Evaluator:
         self.local: dict[RunKey, Local] = {}
         """What the built-in generator measures now, here."""
 
-    async def prepare(self, ask: Ask) -> EvaluationPlan:
+    async def prepare(self, ask: EvaluationRequest) -> EvaluationPlan:
         """Check everything that can be checked, and build the exact run. Nothing is changed on any node.
 
         Raises Refused in read-only mode (an evaluation loads the cluster), UsageError for what cannot be meant, and
@@ -185,7 +185,9 @@ class Evaluator:
         results = await self._up(node).stop([key], GRACE_S, KILL_S, by=self._who)
         return results.get(key, StopResult("absent"))
 
-    async def _check(self, ask: Ask, where: Endpoint, node: str, link: NodeLink) -> evaluation_checks.Checked:
+    async def _check(
+        self, ask: EvaluationRequest, where: Endpoint, node: str, link: NodeLink
+    ) -> evaluation_checks.Checked:
         deployment = self._monitor.deployment
         http = client(link, deployment.layout, where.group)
         rank = evaluation_checks.asked_rank(deployment, where) if where.engine else None
@@ -242,7 +244,7 @@ class Evaluator:
             versions=dict(plan.versions),
         )
 
-    def _near(self, ask: Ask, where: Endpoint, node: str) -> str:
+    def _near(self, ask: EvaluationRequest, where: Endpoint, node: str) -> str:
         """The node through whose link the endpoint is reached."""
         near = node or ask.node or where.node or next(iter(self._links))
         if near not in self._links:

@@ -26,7 +26,7 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class EvaluationRequest:
     """What an operator wants measured."""
 
     tool: Tool
@@ -63,7 +63,7 @@ class Ask:
 class EvaluationPlan:
     """Everything a run will do, and what the checks found. `script` is what is run on the node, word for word."""
 
-    ask: Ask
+    ask: EvaluationRequest
     where: Endpoint
     node: str
     """Empty for the built-in generator, which runs here."""
@@ -93,7 +93,7 @@ class EvaluationPlan:
 
 
 def tool_words(
-    deployment: Deployment, ask: Ask, where: Endpoint, model: str, *, keyed: bool = False
+    deployment: Deployment, ask: EvaluationRequest, where: Endpoint, model: str, *, keyed: bool = False
 ) -> tuple[tuple[str, ...], tuple[str, str]]:
     """The tool's words and, for AISBench, our copy of its configuration. Raises UsageError for what the tool cannot do."""
     load = ask.load
@@ -131,13 +131,15 @@ def tool_words(
     return ("POST", f"http://{where}/v1/chat/completions", f"model={model}", *words), ("", "")
 
 
-def next_argv(plan: EvaluationPlan, deployment: Deployment, ask: Ask) -> tuple[str, ...]:
+def next_argv(plan: EvaluationPlan, deployment: Deployment, ask: EvaluationRequest) -> tuple[str, ...]:
     """The words of a run that follows a prepared one: same endpoint, same model, another load."""
     argv, _ = tool_words(deployment, ask, plan.where, plan.model or "MODEL", keyed=bool(plan.api_key))
     return argv
 
 
-def as_plan(plan: EvaluationPlan, deployment: Deployment, following: Sequence[Ask] = (), busy: int = 0) -> Plan:
+def as_plan(
+    plan: EvaluationPlan, deployment: Deployment, following: Sequence[EvaluationRequest] = (), busy: int = 0
+) -> Plan:
     """The run as a dialog shows it before it is confirmed: what is run, where, what the checks found, what follows.
 
     `busy` is how many requests of others the deployment has now.
@@ -173,7 +175,7 @@ def as_plan(plan: EvaluationPlan, deployment: Deployment, following: Sequence[As
     )
 
 
-def _load_words(ask: Ask) -> str:
+def _load_words(ask: EvaluationRequest) -> str:
     """The load of one run of a sweep, in a word."""
     load = ask.load
     if isinstance(load, BenchLoad) and load.rate is not None:
@@ -183,7 +185,7 @@ def _load_words(ask: Ask) -> str:
 
 def run_spec(
     deployment: Deployment,
-    ask: Ask,
+    ask: EvaluationRequest,
     where: Endpoint,
     model: str,
     *,
@@ -216,7 +218,7 @@ def run_spec(
     }
 
 
-def reference(deployment: Deployment, ask: Ask) -> float | None:
+def reference(deployment: Deployment, ask: EvaluationRequest) -> float | None:
     """The accuracy to expect, percent; None when nobody has printed one, or what answers at the endpoint is not known."""
     if not isinstance(ask.load, AccuracyLoad) or ask.endpoint:
         return None
@@ -225,7 +227,7 @@ def reference(deployment: Deployment, ask: Ask) -> float | None:
     return reference_accuracy(deployment.layout, ask.load.dataset, ask.load.config)
 
 
-def parameters(ask: Ask) -> dict[str, JsonValue]:
+def parameters(ask: EvaluationRequest) -> dict[str, JsonValue]:
     """What a result must be compared by."""
     load = ask.load
     if isinstance(load, AccuracyLoad):
@@ -258,7 +260,7 @@ def versions(deployment: Deployment, checked: Checked, tool: Tool) -> dict[str, 
     return {name: value for name, value in found.items() if value}
 
 
-def needs(ask: Ask) -> tuple[str, str, tuple[str, ...]]:
+def needs(ask: EvaluationRequest) -> tuple[str, str, tuple[str, ...]]:
     """(program, its Python distribution, dataset files) a node must have."""
     if ask.tool is Tool.VLLM_BENCH:
         return "vllm", "vllm", ()
@@ -268,7 +270,7 @@ def needs(ask: Ask) -> tuple[str, str, tuple[str, ...]]:
     return ask.program or "ais_bench", "ais_bench_benchmark", files
 
 
-def engine_id(ask: Ask) -> str:
+def engine_id(ask: EvaluationRequest) -> str:
     """Under what name a run lives on its node; runs of one name exclude each other."""
     return run_name(ask.tool, ask.kind, ask.subject)
 

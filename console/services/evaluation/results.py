@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from console.evaluation import aisbench, vllm_bench
-from console.evaluation.figures import Reading, ResultError
+from console.evaluation.figures import ResultError, ToolFigures
 from console.evaluation.records import (
     LONGEST_GAP_S,
     Ending,
@@ -22,7 +22,7 @@ from console.evaluation.records import (
     TimePoint,
     Tool,
 )
-from console.evaluation.result_transfer import Delivery, unpack
+from console.evaluation.result_transfer import TransferredFiles, unpack
 from console.model.run import RunState, RunVerdict
 from console.probes.sanitize import decode
 
@@ -119,12 +119,12 @@ def _bare(
     )
 
 
-def _count(delivery: Delivery, name: str) -> int | None:
+def _count(delivery: TransferredFiles, name: str) -> int | None:
     text = delivery.facts.get(name, "")
     return int(text) if text.isdecimal() else None
 
 
-def _early_end(state: RunState, delivery: Delivery) -> tuple[Ending, str] | None:
+def _early_end(state: RunState, delivery: TransferredFiles) -> tuple[Ending, str] | None:
     """Ends that are no results, whatever files were left."""
     if state.stopping or "stopped" in delivery.facts:
         return Ending.CANCELLED, "cancelled before it ended"
@@ -142,7 +142,7 @@ def _with_cause(text: str, log: bytes) -> str:
     return f"{text}: {found}" if found and found not in text else text
 
 
-def _read(spec: EvaluationSpec, delivery: Delivery, log: bytes) -> Reading:
+def _read(spec: EvaluationSpec, delivery: TransferredFiles, log: bytes) -> ToolFigures:
     if spec.tool == "vllm-bench":
         if "bench.json" in delivery.files:
             return vllm_bench.read_json(delivery.text("bench.json"))

@@ -18,10 +18,10 @@ from console.model.key_positions import Path as KeyPath
 from console.model.layout import Role
 from console.services.importing.external_deployment import (
     RPC_DEFAULT,
-    Foreign,
-    ForeignNode,
+    ExternalDeployment,
+    ExternalNode,
+    ExternalRank,
     ForeignProxy,
-    ForeignRank,
     parse_words,
 )
 from console.services.importing.layout_builder import flag
@@ -53,12 +53,12 @@ def is_ci_config(document: Document) -> bool:
     return isinstance(value, dict) and ("deployment" in value or {"config", "templates"} <= set(value))
 
 
-def read_ci_config(document: Document, name: str) -> Foreign:
+def read_ci_config(document: Document, name: str) -> ExternalDeployment:
     """What the configuration starts. Raises FileError with line and key when it is not one."""
     return _Reader(document, name).read()
 
 
-def _own_role(rank: ForeignRank) -> Role:
+def _own_role(rank: ExternalRank) -> Role:
     """What the engine's own KV transfer says it is."""
     transfer = flag(rank.args, "kv-transfer-config")
     own = transfer.get("kv_role") if isinstance(transfer, dict) else None
@@ -77,7 +77,7 @@ class _Reader:
         self._model = ""
         self._warnings: list[str] = [str(doubt) for doubt in document.doubts]
 
-    def read(self) -> Foreign:
+    def read(self) -> ExternalDeployment:
         if not is_ci_config(self._document):
             raise self._fault(
                 (), "is no multi-node configuration of vllm-ascend's CI (config and templates, or deployment)"
@@ -99,9 +99,11 @@ class _Reader:
         proxy = ForeignProxy(INTERNAL_PROXY_PORT if internal else EXTERNAL_PROXY_PORT) if routed else None
         title = top.get("test_name")
         model = self._text((), top, "model")
-        return Foreign(self._name, str(title or ""), self._model or model, devices, nodes, tuple(self._warnings), proxy)
+        return ExternalDeployment(
+            self._name, str(title or ""), self._model or model, devices, nodes, tuple(self._warnings), proxy
+        )
 
-    def _external(self, top: Mapping[str, JsonValue]) -> tuple[ForeignNode, ...]:
+    def _external(self, top: Mapping[str, JsonValue]) -> tuple[ExternalNode, ...]:
         configs = self._list((), top, "config")
         templates = self._list((), top, "templates")
         roles = self._external_roles(top, len(configs))
@@ -116,7 +118,7 @@ class _Reader:
             if not 0 < count <= 64:
                 raise self._fault((*path, "dp_size_local"), f"{count} engines on one node")
             ranks = tuple(self._external_rank(index, local, config, template) for local in range(count))
-            nodes.append(ForeignNode(index, roles.get(index, "mixed"), ranks))
+            nodes.append(ExternalNode(index, roles.get(index, "mixed"), ranks))
         return tuple(nodes)
 
     def _external_roles(self, top: Mapping[str, JsonValue], count: int) -> dict[int, Role]:
@@ -131,7 +133,7 @@ class _Reader:
 
     def _external_rank(
         self, index: int, local: int, config: Mapping[str, JsonValue], template: Mapping[str, JsonValue]
-    ) -> ForeignRank:
+    ) -> ExternalRank:
         path: KeyPath = ("templates", index)
         table = self._table(index, config)
         written = self._mapping((*path, "envs"), template.get("envs") or {})
@@ -146,7 +148,7 @@ class _Reader:
             words.append(self._put(_BARE, text, env, place))
         args, doubts = parse_words(words)
         self._warnings += [f"{self._source.where(*path, 'server_cmd_template')}: {doubt}" for doubt in doubts]
-        return ForeignRank(args, env, self._facts(local, config, index))
+        return ExternalRank(args, env, self._facts(local, config, index))
 
     def _env_value(self, name: str, text: str, table: Mapping[str, str], env: Mapping[str, str], path: KeyPath) -> str:
         """A variable as their loader makes it: `$X` is one that stands before it, else nothing; a search path keeps itself."""
@@ -211,7 +213,7 @@ class _Reader:
         written = self._text(path, config, "dp_address")
         return {**table, "DP_ADDRESS": self._put(_BRACED, written, table, (*path, "dp_address"))}
 
-    def _internal(self, top: Mapping[str, JsonValue]) -> tuple[ForeignNode, ...]:
+    def _internal(self, top: Mapping[str, JsonValue]) -> tuple[ExternalNode, ...]:
         deployment = self._list((), top, "deployment")
         split = bool(top.get("disaggregated_prefill"))
         roles, masters = self._internal_roles(top, len(deployment))
@@ -219,7 +221,7 @@ class _Reader:
         for index, each in enumerate(deployment):
             rank = self._internal_rank(index, masters.get(index, 0), each)
             role = roles.get(index) or (_own_role(rank) if split else "mixed")
-            nodes.append(ForeignNode(index, role, (rank,)))
+            nodes.append(ExternalNode(index, role, (rank,)))
         return tuple(nodes)
 
     def _internal_roles(self, top: Mapping[str, JsonValue], count: int) -> tuple[dict[int, Role], dict[int, int]]:
@@ -239,7 +241,7 @@ class _Reader:
         masters = {index: next(iter(decoders), 0) for index in range(count) if index not in prefillers}
         return {index: role for index, role in roles.items() if index not in both}, masters
 
-    def _internal_rank(self, index: int, master: int, node: JsonValue) -> ForeignRank:
+    def _internal_rank(self, index: int, master: int, node: JsonValue) -> ExternalRank:
         path: KeyPath = ("deployment", index)
         given = self._mapping(path, node)
         written = self._mapping((*path, "envs"), given.get("envs") or {})
@@ -260,7 +262,7 @@ class _Reader:
         self._model = self._model or words[2]
         args, doubts = parse_words(words[3:])
         self._warnings += [f"{self._source.where(*place)}: {doubt}" for doubt in doubts]
-        return ForeignRank(args, env, {"nic": NIC})
+        return ExternalRank(args, env, {"nic": NIC})
 
     def _loader_env(self, index: int, master: str) -> dict[str, str]:
         """What their loader sets itself, over the file's own values."""

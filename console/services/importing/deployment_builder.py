@@ -10,7 +10,13 @@ from pydantic import JsonValue
 from console.model.hardware import HARDWARE
 from console.model.layout import flag_name
 from console.services.importing.engines import ADDRESS, DEVICES, WIDTHS, Engine, engine_of
-from console.services.importing.external_deployment import Foreign, ForeignNode, ForeignProxy, ForeignRank, parse_words
+from console.services.importing.external_deployment import (
+    ExternalDeployment,
+    ExternalNode,
+    ExternalRank,
+    ForeignProxy,
+    parse_words,
+)
 from console.services.importing.grouping import EngineGroup, PlacedNode, grouped, place, refuse_alternatives
 from console.services.importing.rank_differences import marked_by_rank
 from console.services.importing.rank_marks import NIC, address_of, mark
@@ -23,7 +29,7 @@ _SERVING = ("host", "port", "api-server-count")
 """Flags of a server, which a headless engine has none of."""
 
 
-def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", version: str = "") -> Foreign:
+def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", version: str = "") -> ExternalDeployment:
     """One deployment of everything that was started. Raises FileError where it is none, or something is left open."""
     engines: list[Engine] = []
     for each in followed:
@@ -48,10 +54,10 @@ def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", ver
     proxy = _proxy([start for each in followed for start in each.proxies], followed, groups, notes)
     nodes = tuple(_foreign_nodes(groups, _own_addresses(groups, followed)))
     notes = list(dict.fromkeys(notes))
-    return Foreign(name, "", models[0], devices, nodes, tuple(notes), proxy, image, version)
+    return ExternalDeployment(name, "", models[0], devices, nodes, tuple(notes), proxy, image, version)
 
 
-def _foreign_nodes(groups: Sequence[EngineGroup], own: Mapping[str, int]) -> Iterator[ForeignNode]:
+def _foreign_nodes(groups: Sequence[EngineGroup], own: Mapping[str, int]) -> Iterator[ExternalNode]:
     for number, group in enumerate(groups):
         copies = len(group.nodes) == 1 and group.count > 1
         head = group.nodes[0].index
@@ -64,7 +70,7 @@ def _foreign_nodes(groups: Sequence[EngineGroup], own: Mapping[str, int]) -> Ite
         for node in group.nodes:
             mine, ranks = tuple(ranks[: len(node.engines)]), ranks[len(node.engines) :]
             local = group.first.local or (group.local if group.external else 0)
-            yield ForeignNode(node.index, group.first.role, mine, f"group-{number}", copies, local)
+            yield ExternalNode(node.index, group.first.role, mine, f"group-{number}", copies, local)
 
 
 def _own_addresses(groups: Sequence[EngineGroup], followed: Sequence[Followed]) -> dict[str, int]:
@@ -88,7 +94,7 @@ def _own_addresses(groups: Sequence[EngineGroup], followed: Sequence[Followed]) 
 
 def _rank(
     group: EngineGroup, node: PlacedNode, engine: Engine, local: int, head: int, own: Mapping[str, int]
-) -> ForeignRank:
+) -> ExternalRank:
     """An engine as its node and rank have it, addresses as marks."""
     args = dict(engine.args)
     place = (node.place or 0) + (local if group.external else 0)
@@ -130,7 +136,7 @@ def _rank(
 
     left = {key: addressed(value) for key, value in args.items()}
     env = {key: str(addressed(value)) for key, value in engine.env.items()}
-    return ForeignRank(left, env, facts)
+    return ExternalRank(left, env, facts)
 
 
 def _devices(engines: Sequence[Engine], groups: Sequence[EngineGroup], hardware: str, image: str) -> int:

@@ -42,7 +42,7 @@ _SHORT = {
 
 
 @dataclass(frozen=True)
-class ForeignRank:
+class ExternalRank:
     """One `vllm serve` as its file would start it, with marks for what is known only of its node and rank."""
 
     left_args: Mapping[str, JsonValue]
@@ -67,12 +67,12 @@ class ForeignRank:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignNode:
+class ExternalNode:
     """One node of a foreign file."""
 
     index: int
     role: Role
-    ranks: tuple[ForeignRank, ...]
+    ranks: tuple[ExternalRank, ...]
     group: str = ""
     """What nodes of one group have in common; empty: the address they meet at."""
     copies: bool = False
@@ -94,7 +94,7 @@ class ForeignProxy:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class ExternalDeployment:
     """A whole foreign deployment."""
 
     name: str
@@ -102,7 +102,7 @@ class Foreign:
     model: str
     devices: int
     """Devices of one node."""
-    nodes: tuple[ForeignNode, ...]
+    nodes: tuple[ExternalNode, ...]
     warnings: tuple[str, ...] = ()
     proxy: ForeignProxy | None = None
     image: str = ""

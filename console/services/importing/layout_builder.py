@@ -27,9 +27,9 @@ from console.model.layout import (
     ProxyKind,
     flag_name,
 )
-from console.services.importing.external_deployment import RPC_DEFAULT, Foreign, ForeignNode
+from console.services.importing.external_deployment import RPC_DEFAULT, ExternalDeployment, ExternalNode
 from console.services.importing.layout_values import filled
-from console.services.importing.rank_marks import NIC, Seat, address_of, marked
+from console.services.importing.rank_marks import NIC, LayoutPosition, address_of, marked
 
 _HTTP_DEFAULT = 8000
 _RANKS = ("node-rank", "data-parallel-rank", "data-parallel-start-rank")
@@ -43,7 +43,7 @@ class Imported:
     warnings: tuple[str, ...]
 
 
-def build(foreign: Foreign) -> Imported:
+def build(foreign: ExternalDeployment) -> Imported:
     """The layout that starts what the foreign file starts. ValueError (pydantic's) when no layout can hold it."""
     warnings = list(foreign.warnings)
     members = _grouped(foreign.nodes)
@@ -71,14 +71,14 @@ def build(foreign: Foreign) -> Imported:
     return Imported(layout.model_copy(update={"groups": groups}), tuple(dict.fromkeys(warnings)))
 
 
-def placed(layout: Layout, foreign: Foreign) -> Deployment:
+def placed(layout: Layout, foreign: ExternalDeployment) -> Deployment:
     """The layout on the made-up nodes of the file it came from, for comparing the two."""
     return _deployment(layout, _grouped(foreign.nodes))
 
 
-def _grouped(nodes: Sequence[ForeignNode]) -> dict[str, list[ForeignNode]]:
+def _grouped(nodes: Sequence[ExternalNode]) -> dict[str, list[ExternalNode]]:
     """Nodes of one role that meet at one address are a group; a second group of a role is called ROLE-2."""
-    found: dict[tuple[str, object], list[ForeignNode]] = {}
+    found: dict[tuple[str, object], list[ExternalNode]] = {}
     for node in nodes:
         first = node.ranks[0].args
         spread = (whole(flag(first, "nnodes")) or 1) > 1
@@ -86,7 +86,7 @@ def _grouped(nodes: Sequence[ForeignNode]) -> dict[str, list[ForeignNode]]:
         several = spread or (whole(flag(first, "data-parallel-size")) or 1) > local_size(node)
         key = (node.role, node.group or (str(meet) if several and meet is not None else node.index))
         found.setdefault(key, []).append(node)
-    named: dict[str, list[ForeignNode]] = {}
+    named: dict[str, list[ExternalNode]] = {}
     for (role, _), group in found.items():
         group.sort(key=_first_rank)
         same_role = sum(name.split("-")[0] == role for name in named)
@@ -95,13 +95,13 @@ def _grouped(nodes: Sequence[ForeignNode]) -> dict[str, list[ForeignNode]]:
     return dict(sorted(named.items(), key=lambda item: order[item[1][0].role]))
 
 
-def _first_rank(node: ForeignNode) -> int:
+def _first_rank(node: ExternalNode) -> int:
     """The first data-parallel rank a node carries; 0 where it does not say."""
     args = node.ranks[0].args
     return next((rank for name in _RANKS if (rank := whole(flag(args, name))) is not None), 0)
 
 
-def _odd_nodes(name: str, nodes: list[ForeignNode]) -> list[str]:
+def _odd_nodes(name: str, nodes: list[ExternalNode]) -> list[str]:
     """What is unusual in how a group's nodes are laid out."""
     odd = []
     if [node.index for node in nodes] != sorted(node.index for node in nodes):
@@ -113,10 +113,10 @@ def _odd_nodes(name: str, nodes: list[ForeignNode]) -> list[str]:
     return odd
 
 
-def _seats(members: Mapping[str, list[ForeignNode]]) -> dict[int, Seat]:
+def _seats(members: Mapping[str, list[ExternalNode]]) -> dict[int, LayoutPosition]:
     first = next(iter(members.values()))[0].index
     return {
-        node.index: Seat(node.index, name, position, nodes[0].index, first)
+        node.index: LayoutPosition(node.index, name, position, nodes[0].index, first)
         for name, nodes in members.items()
         for position, node in enumerate(nodes)
     }
@@ -132,7 +132,7 @@ def whole(value: JsonValue) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def local_size(node: ForeignNode) -> int:
+def local_size(node: ExternalNode) -> int:
     """Data-parallel ranks of a node: its processes, or what its one process carries."""
     first = node.ranks[0].args
     if node.local:
@@ -142,7 +142,7 @@ def local_size(node: ForeignNode) -> int:
     return whole(flag(first, "data-parallel-size-local")) or whole(flag(first, "data-parallel-size")) or 1
 
 
-def _bare(nodes: list[ForeignNode], foreign: Foreign, warnings: list[str], name: str) -> Group:
+def _bare(nodes: list[ExternalNode], foreign: ExternalDeployment, warnings: list[str], name: str) -> Group:
     first = nodes[0].ranks[0].args
     size = whole(flag(first, "data-parallel-size")) or 1
     local = local_size(nodes[0])
@@ -191,13 +191,13 @@ def _spans(name: str, count: int, local: int, size: int, spread: int, warnings: 
     return spread // engines if spread > 1 else 1
 
 
-def _port(node: ForeignNode) -> int:
+def _port(node: ExternalNode) -> int:
     first = node.ranks[0]
     said = whole(flag(first.args, "port"))
     return said if said is not None else int(first.facts.get("port", _HTTP_DEFAULT))
 
 
-def _first_device(node: ForeignNode, width: int) -> int:
+def _first_device(node: ExternalNode, width: int) -> int:
     """The first of the devices the file gives a node's first engine, where they are as many as it takes, in a row."""
     words = node.ranks[0].env.get("ASCEND_RT_VISIBLE_DEVICES", "").split(",")
     devices = [int(word) for word in words if word.isascii() and word.isdecimal() and len(word) < 5]
@@ -205,7 +205,7 @@ def _first_device(node: ForeignNode, width: int) -> int:
     return devices[0] if in_a_row and len(devices) == len(words) else 0
 
 
-def _balance(node: ForeignNode) -> Balance:
+def _balance(node: ExternalNode) -> Balance:
     first = node.ranks[0].args
     if flag(first, "data-parallel-rank") is not None or len(node.ranks) > 1:
         return "external"
@@ -217,7 +217,7 @@ def _hardware(devices: int) -> Hardware:
     return known or Hardware(name=f"npu-{devices}", devices=devices, hbm_mib=0)
 
 
-def _served(nodes: Sequence[ForeignNode]) -> str:
+def _served(nodes: Sequence[ExternalNode]) -> str:
     names = {str(flag(rank.args, "served-model-name") or "") for node in nodes for rank in node.ranks}
     alone = names.pop() if len(names) == 1 else ""
     return alone if not alone.startswith("[") else ""
@@ -228,7 +228,7 @@ def _plain(name: str) -> str:
     return plain or "imported"
 
 
-def _proxy(foreign: Foreign, groups: Mapping[str, Group], warnings: list[str]) -> Proxy | None:
+def _proxy(foreign: ExternalDeployment, groups: Mapping[str, Group], warnings: list[str]) -> Proxy | None:
     given = foreign.proxy
     if given is None:
         return None
@@ -255,7 +255,7 @@ def _proxy(foreign: Foreign, groups: Mapping[str, Group], warnings: list[str]) -
     )
 
 
-def _with_transfer(layout: Layout, members: Mapping[str, list[ForeignNode]]) -> Layout:
+def _with_transfer(layout: Layout, members: Mapping[str, list[ExternalNode]]) -> Layout:
     """The layout with a `kv_transfer` in every group whose written configuration one can say exactly."""
     for name, nodes in members.items():
         written = [flag(rank.args, "kv-transfer-config") for node in nodes for rank in node.ranks[:1]]
@@ -301,7 +301,7 @@ def _transfer(layout: Layout, name: str, written: list[JsonValue]) -> KvTransfer
     )
 
 
-def _deployment(layout: Layout, members: Mapping[str, list[ForeignNode]]) -> Deployment:
+def _deployment(layout: Layout, members: Mapping[str, list[ExternalNode]]) -> Deployment:
     nodes: dict[str, Node] = {}
     assignment: dict[str, tuple[str, ...]] = {}
     taken = 1 + max(node.index for group in members.values() for node in group)

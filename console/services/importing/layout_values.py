@@ -16,10 +16,10 @@ from console.model.deployment import Deployment, Rank
 from console.model.layout import Group, NodeChange, flag_name
 from console.model.layout_texts import env_names
 from console.model.rank_facts import FACTS
-from console.services.importing.external_deployment import ForeignRank, same
-from console.services.importing.rank_marks import Seat, as_facts, marked, plain
+from console.services.importing.external_deployment import ExternalRank, same
+from console.services.importing.rank_marks import LayoutPosition, as_facts, marked, plain
 
-Pair = tuple[Rank, ForeignRank]
+Pair = tuple[Rank, ExternalRank]
 Value = TypeVar("Value")
 
 
@@ -32,7 +32,7 @@ class _Kept:
 
 
 def filled(
-    deployment: Deployment, name: str, pairs: Sequence[Pair], seats: Mapping[int, Seat], warnings: list[str]
+    deployment: Deployment, name: str, pairs: Sequence[Pair], seats: Mapping[int, LayoutPosition], warnings: list[str]
 ) -> Group:
     """The group with what its foreign ranks have besides what is computed for them."""
     group = deployment.layout.groups[name]
@@ -71,8 +71,8 @@ def _lift_servers(
 
 def _sorted_out(
     deployment: Deployment,
-    rows: Sequence[tuple[Rank, ForeignRank, Mapping[str, JsonValue]]],
-    seats: Mapping[int, Seat],
+    rows: Sequence[tuple[Rank, ExternalRank, Mapping[str, JsonValue]]],
+    seats: Mapping[int, LayoutPosition],
     warnings: list[str],
     what: str,
 ) -> _Kept:
@@ -100,7 +100,7 @@ def _sorted_out(
 
 
 def _left_to_ranks(
-    deployment: Deployment, rows: Sequence[tuple[Rank, ForeignRank, JsonValue]], seats: Mapping[int, Seat]
+    deployment: Deployment, rows: Sequence[tuple[Rank, ExternalRank, JsonValue]], seats: Mapping[int, LayoutPosition]
 ) -> JsonValue:
     """The value with facts that gives every one of these ranks its own; None when there is none or nothing to leave."""
     if not any(marked(value) for _, _, value in rows):
@@ -117,7 +117,7 @@ def _short(text: JsonValue) -> JsonValue:
     return bare if bare in FACTS and text == f"{{{bare}}}" else text
 
 
-def _kept_args(deployment: Deployment, rank: Rank, foreign: ForeignRank, warnings: list[str]) -> dict[str, JsonValue]:
+def _kept_args(deployment: Deployment, rank: Rank, foreign: ExternalRank, warnings: list[str]) -> dict[str, JsonValue]:
     computed = computed_flags(deployment, rank)
     theirs = {key: (value, foreign.left_args[key]) for key, value in foreign.args.items()}
     if "api-server-count" in computed:
@@ -150,7 +150,7 @@ def _said_servers(
     return said
 
 
-def _kept_env(deployment: Deployment, rank: Rank, foreign: ForeignRank, warnings: list[str]) -> dict[str, JsonValue]:
+def _kept_env(deployment: Deployment, rank: Rank, foreign: ExternalRank, warnings: list[str]) -> dict[str, JsonValue]:
     computed = serve_command(deployment, rank).env
     kept: dict[str, JsonValue] = {}
     for name, value in foreign.env.items():

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from console.services.importing.external_deployment import ForeignRank
+from console.services.importing.external_deployment import ExternalRank
 from console.services.importing.rank_marks import mark, marked
 
 _FACTS = ("port", "dp_rank", "local_rank", "devices")
 _TOKEN = re.compile(r"[0-9]+(?:,[0-9]+)*")
 
 
-def marked_by_rank(ranks: Sequence[ForeignRank]) -> list[ForeignRank]:
+def marked_by_rank(ranks: Sequence[ExternalRank]) -> list[ExternalRank]:
     """The same ranks; a text that differs between them is marked where their facts differ in the same way."""
     if len(ranks) < 2:
         return list(ranks)

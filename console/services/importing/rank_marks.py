@@ -32,7 +32,7 @@ Value = TypeVar("Value", bound=JsonValue)
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class LayoutPosition:
     """Where a node of the file sits in the layout."""
 
     node: int
@@ -73,7 +73,7 @@ def plain(value: Value, facts: Mapping[str, str]) -> Value:
     return _changed(value, lambda text: _MARK.sub(put, text))
 
 
-def as_facts(rows: Sequence[tuple[Seat, JsonValue]], seats: Mapping[int, Seat]) -> JsonValue:
+def as_facts(rows: Sequence[tuple[LayoutPosition, JsonValue]], seats: Mapping[int, LayoutPosition]) -> JsonValue:
     """One value with facts in braces that means on every seat what its own one does; None when there is none."""
     texts = [value if isinstance(value, str) else json_text(value) for _, value in rows]
     pieces = {tuple(_MARK.sub("\0", text).split("\0")) for text in texts}
@@ -95,7 +95,7 @@ def as_facts(rows: Sequence[tuple[Seat, JsonValue]], seats: Mapping[int, Seat]) 
     return value
 
 
-def _facts(found: re.Match[str], seat: Seat, seats: Mapping[int, Seat]) -> Iterator[str]:
+def _facts(found: re.Match[str], seat: LayoutPosition, seats: Mapping[int, LayoutPosition]) -> Iterator[str]:
     """Every fact that gives a mark's value on a seat."""
     if found[2] is None:
         yield found[1]

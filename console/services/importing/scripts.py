@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from console.services.importing.deployment_builder import deployed
-from console.services.importing.external_deployment import Foreign
+from console.services.importing.external_deployment import ExternalDeployment
 from console.services.importing.shell_scripts import Script, Unknowns, fault, follow, without_private
 
 
@@ -17,7 +17,7 @@ def read_script(
     arguments: Sequence[str] = (),
     hardware: str = "",
     settings: Mapping[str, str] | None = None,
-) -> Foreign:
+) -> ExternalDeployment:
     """What the script starts. `arguments` are its `$1`, `$2` …; `settings` values for what it leaves open.
 
     Raises FileError when it starts no server, or leaves something open that a layout must say.

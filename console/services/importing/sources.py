@@ -14,7 +14,7 @@ from console.model.suggestions import did_you_mean, suggestions
 from console.services.importing.ci_configs import is_ci_config, read_ci_config
 from console.services.importing.compose import is_compose, read_compose
 from console.services.importing.deployment_builder import deployed
-from console.services.importing.external_deployment import Foreign
+from console.services.importing.external_deployment import ExternalDeployment
 from console.services.importing.kubernetes import is_manifest, read_manifests
 from console.services.importing.shell_scripts import Followed, Script, Unknowns, fault, follow, without_private
 from console.services.importing.shell_scripts.launchers import LAUNCHER
@@ -34,7 +34,7 @@ def read_files(
     settings: Mapping[str, str] | None = None,
     hardware: str = "",
     version: str = "",
-) -> Foreign:
+) -> ExternalDeployment:
     """What the files start together.
 
     `arguments` are the scripts' `$1`, `$2` …; `settings` values for what is left open; `hardware` the name of a known kind.

@@ -21,12 +21,12 @@ from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.snapshot import LinkState
 from console.probes.command_batch import batch_argv, batch_timeout_s, parse_batch
 from console.remote.link import NodeLink
-from console.services.maintenance.node_tasks import Chore, Errand, ErrandRunner, argvs_of, do, do_detached
+from console.services.maintenance.node_tasks import Errand, MaintenancePlan, NodeTaskRunner, argvs_of, do, do_detached
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.step_context import Say
 from console.services.readiness.adoption import Adopted
 from console.services.readiness.container_setup import (
-    Seen,
+    ContainerFacts,
     creation,
     creation_words,
     driver_missing,
@@ -34,7 +34,7 @@ from console.services.readiness.container_setup import (
     removal,
     seen,
 )
-from console.services.readiness.node_requirements import carrying, wanted_of
+from console.services.readiness.node_requirements import carrying, requirements_of
 
 Act = Literal["all", "create", "start", "adopt"]
 RULE = "CONTAINER"
@@ -62,7 +62,7 @@ class _Draft:
         self.findings.append(Finding(RULE, severity, message, node, fix=fix))
 
 
-class ContainerKeeper:
+class ContainerManager:
     """The containers of one session's cluster."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], adopted: Adopted) -> None:
@@ -70,14 +70,14 @@ class ContainerKeeper:
         self._links = links
         self._adopted = adopted
 
-    async def look(self, nodes: Sequence[str] = ()) -> tuple[Seen, ...]:
+    async def look(self, nodes: Sequence[str] = ()) -> tuple[ContainerFacts, ...]:
         """What these nodes have, all that carry something (else all) when none is named. Changes nothing.
 
         Raises UsageError for a node that is not there or runs engines without a container.
         """
         return tuple(await asyncio.gather(*(self._look(self._node(name)) for name in self._chosen(nodes))))
 
-    async def prepare(self, act: Act, nodes: Sequence[str] = ()) -> Chore:
+    async def prepare(self, act: Act, nodes: Sequence[str] = ()) -> MaintenancePlan:
         """The plan of an act: `create` what is absent, `start` what is stopped, `all` both; `adopt` takes `NODE=NAME` words.
 
         Raises Refused in read-only mode and when there is nothing to do, UsageError as `look` does.
@@ -104,7 +104,7 @@ class ContainerKeeper:
             findings=tuple(draft.findings),
             by_node=True,
         )
-        return Chore(plan, ErrandRunner(draft.errands, self._links, "dsv4-console containers"))
+        return MaintenancePlan(plan, NodeTaskRunner(draft.errands, self._links, "dsv4-console containers"))
 
     def _chosen(self, nodes: Sequence[str]) -> tuple[str, ...]:
         cluster = self._monitor.deployment.cluster
@@ -123,23 +123,25 @@ class ContainerKeeper:
     def _node(self, name: str) -> Node:
         return self._monitor.deployment.node(name)
 
-    async def _look(self, node: Node) -> Seen:
+    async def _look(self, node: Node) -> ContainerFacts:
         """Of a node as it is written, or with another container's name in it."""
         deployment = self._monitor.deployment
         link = self._links[node.name]
         if link.link.state is not LinkState.UP:
-            return Seen(node.name, node.runtime.container, f"not connected: {link.link.reason or link.link.state}")
+            return ContainerFacts(
+                node.name, node.runtime.container, f"not connected: {link.link.reason or link.link.state}"
+            )
         batch = questions(deployment, node)
         try:
             sample = await link.run_command(batch_argv(batch, node.python), batch_timeout_s(batch))
         except ConsoleError as error:
-            return Seen(node.name, node.runtime.container, str(error))
-        wanted = wanted_of(deployment, node.name, self._monitor.snapshot)
+            return ContainerFacts(node.name, node.runtime.container, str(error))
+        wanted = requirements_of(deployment, node.name, self._monitor.snapshot)
         if node.runtime.per == "node":
             wanted = replace(wanted, container=node.runtime.container)
         return seen(wanted, parse_batch(sample.stdout))
 
-    def _plan(self, draft: _Draft, act: Act, found: Seen) -> None:
+    def _plan(self, draft: _Draft, act: Act, found: ContainerFacts) -> None:
         node = self._node(found.node)
         if found.trouble:
             draft.say(Severity.WARNING, found.node, f"{found.node} is left out: {found.trouble}")
@@ -163,7 +165,7 @@ class ContainerKeeper:
             message = f"{found.name} on {found.node} is there, {found.container.status}"
             draft.say(Severity.NOTE, found.node, message, "containers start")
 
-    def _plan_creation(self, draft: _Draft, node: Node, found: Seen) -> None:
+    def _plan_creation(self, draft: _Draft, node: Node, found: ContainerFacts) -> None:
         name = node.name
         if not creation(self._monitor.deployment, name):
             fix = "write runtime.image in the cluster file, or image in the layout"
@@ -195,7 +197,7 @@ class ContainerKeeper:
         step = Step(f"pull:{node.name}", "upkeep", title, node.name, (), NodeCommands((words,)))
         draft.add("pull", step, self._pull)
 
-    def _plan_image(self, draft: _Draft, node: Node, found: Seen) -> None:
+    def _plan_image(self, draft: _Draft, node: Node, found: ContainerFacts) -> None:
         """Where every start makes containers of its own the image is all there is to bring."""
         if not found.image:
             fix = "write runtime.image in the cluster file, or image in the layout"
@@ -299,7 +301,7 @@ def pull_progress(log: str) -> str:
     return f"{sum(layers.values())} of {len(layers)} layers" if layers else ""
 
 
-def _tell_differences(draft: _Draft, node: Node, found: Seen, how: str) -> None:
+def _tell_differences(draft: _Draft, node: Node, found: ContainerFacts, how: str) -> None:
     for each in found.differences:
         message = f"{found.name} on {found.node} {how}, though it differs: {each.text}"
         fix = f"when nothing runs in it: {removal(node)}; then containers create {found.node}"

@@ -7,41 +7,41 @@ from pathlib import Path
 
 from console.model.plan import PlanResult, StepEvent
 from console.remote.link import NodeLink
-from console.services.maintenance.containers import ContainerKeeper
-from console.services.maintenance.node_tasks import Chore
+from console.services.maintenance.containers import ContainerManager
+from console.services.maintenance.node_tasks import MaintenancePlan
 from console.services.maintenance.tuning import Tuner
-from console.services.maintenance.weights import WeightKeeper
+from console.services.maintenance.weights import WeightManager
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
 from console.services.readiness.adoption import Adopted
 
 
-class Upkeep:
+class Maintenance:
     """What can be mended on nodes before engines run there. Each keeper makes plans; the operator runs them."""
 
     def __init__(
         self, monitor: Monitor, links: Mapping[str, NodeLink], operator: Operator, state_dir: Path, who: str
     ) -> None:
-        self.of_containers = ContainerKeeper(monitor, links, Adopted(state_dir, monitor.deployment.cluster.name))
-        self.of_weights = WeightKeeper(monitor, links, who)
+        self.of_containers = ContainerManager(monitor, links, Adopted(state_dir, monitor.deployment.cluster.name))
+        self.of_weights = WeightManager(monitor, links, who)
         self.of_hosts = Tuner(monitor, links)
         self._operator = operator
 
-    async def containers(self, nodes: Sequence[str] = ()) -> Chore:
+    async def containers(self, nodes: Sequence[str] = ()) -> MaintenancePlan:
         """The plan that pulls, creates and starts what is missing; `NODE=NAME` adopts. Raises Refused and UsageError."""
         adopts = any("=" in name for name in nodes)
         return await self.of_containers.prepare("adopt" if adopts else "all", nodes)
 
-    async def weights(self, source: str, nodes: Sequence[str] = ()) -> Chore:
+    async def weights(self, source: str, nodes: Sequence[str] = ()) -> MaintenancePlan:
         """The plan that copies the model to nodes that lack it. Raises Refused and UsageError."""
         return await self.of_weights.prepare(source, nodes)
 
-    async def tuning(self, nodes: Sequence[str] = ()) -> Chore:
+    async def tuning(self, nodes: Sequence[str] = ()) -> MaintenancePlan:
         """The plan that sets what drifts. Raises Refused and UsageError."""
         return await self.of_hosts.prepare(nodes)
 
     async def run(
-        self, chore: Chore, notice: Callable[[StepEvent], None], confirmed: str, *, takeover: bool = False
+        self, chore: MaintenancePlan, notice: Callable[[StepEvent], None], confirmed: str, *, takeover: bool = False
     ) -> PlanResult:
         """Run a plan of upkeep to its end, as `Operator.run` does."""
         return await self._operator.run(chore.plan, notice, confirmed=confirmed, runner=chore.runner, takeover=takeover)

@@ -41,14 +41,14 @@ echo "== log"; tail -c 65536 "$1/log\""""
 
 
 @dataclass(frozen=True, slots=True)
-class Chore:
+class MaintenancePlan:
     """A plan of upkeep and what runs it."""
 
     plan: Plan
-    runner: ErrandRunner
+    runner: NodeTaskRunner
 
 
-class ErrandRunner:
+class NodeTaskRunner:
     """Does the steps of one plan of upkeep."""
 
     def __init__(self, errands: Mapping[str, Errand], links: Mapping[str, NodeLink], look: str) -> None:

@@ -26,7 +26,7 @@ GRACE_S, KILL_S = 5.0, 10.0
 _ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
 
-class UpkeepRuns:
+class TaskRuns:
     """The runs of one kind (`role`) in one session."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], who: str, role: str) -> None:

@@ -20,9 +20,9 @@ from console.probes.check_types import Answer
 from console.probes.command_batch import Job, batch_argv, batch_timeout_s, parse_batch
 from console.probes.tuning import PATHS, READ, Drift, drifts, read_arguments, settled
 from console.remote.link import NodeLink
-from console.services.maintenance.node_tasks import Chore, Errand, ErrandRunner, do
+from console.services.maintenance.node_tasks import Errand, MaintenancePlan, NodeTaskRunner, do
 from console.services.monitoring.monitor import Monitor
-from console.services.readiness.node_requirements import carrying, wanted_of
+from console.services.readiness.node_requirements import carrying, requirements_of
 
 RULE = "TUNING"
 RECORD = ".tuning"
@@ -37,7 +37,7 @@ done; echo '== end'"""
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
+class HostTuning:
     """How one node stands."""
 
     node: str
@@ -62,14 +62,14 @@ class Tuner:
         self._monitor = monitor
         self._links = links
 
-    async def look(self, nodes: Sequence[str] = ()) -> tuple[Tuned, ...]:
+    async def look(self, nodes: Sequence[str] = ()) -> tuple[HostTuning, ...]:
         """Where these nodes drift, all that carry something (else all) when none is named. Changes nothing.
 
         Raises UsageError for a node that is not there.
         """
         return tuple(await asyncio.gather(*(self._look(name) for name in self._chosen(nodes))))
 
-    async def prepare(self, nodes: Sequence[str] = ()) -> Chore:
+    async def prepare(self, nodes: Sequence[str] = ()) -> MaintenancePlan:
         """The plan that sets what drifts. Raises Refused in read-only mode and when there is nothing a plan can set."""
         if self._monitor.read_only:
             raise Refused("this session is read-only", hint="start the console with --write to act on this cluster")
@@ -103,7 +103,7 @@ class Tuner:
             losses=tuple(_touched(steps, self._monitor.snapshot)),
             by_node=True,
         )
-        return Chore(plan, ErrandRunner(errands, self._links, "dsv4-console tune"))
+        return MaintenancePlan(plan, NodeTaskRunner(errands, self._links, "dsv4-console tune"))
 
     async def changes(self, nodes: Sequence[str] = ()) -> Mapping[str, tuple[Change, ...]]:
         """What was ever changed on these nodes, oldest first. A node that does not answer raises its ConsoleError."""
@@ -123,10 +123,10 @@ class Tuner:
                 raise UsageError(f"no node {name!r}", hint=f"nodes: {', '.join(self._links)}")
         return tuple(nodes) or carrying(self._monitor.deployment) or tuple(self._links)
 
-    async def _look(self, name: str) -> Tuned:
+    async def _look(self, name: str) -> HostTuning:
         link = self._links[name]
         if link.link.state is not LinkState.UP:
-            return Tuned(name, f"not connected: {link.link.reason or link.link.state}")
+            return HostTuning(name, f"not connected: {link.link.reason or link.link.state}")
         deployment = self._monitor.deployment
         node = deployment.node(name)
         batch = [Job("settings", ("sh", "-c", READ, "tuning", *read_arguments()), _ASK_S)]
@@ -135,12 +135,12 @@ class Tuner:
                 batch.append(Job("limits", (*within, "sh", "-c", READ, "tuning"), _ASK_S))
             sample = await link.run_command(batch_argv(batch, node.python), batch_timeout_s(batch))
         except ConsoleError as error:
-            return Tuned(name, str(error))
+            return HostTuning(name, str(error))
         answers = parse_batch(sample.stdout)
-        wanted = wanted_of(deployment, name, self._monitor.snapshot)
+        wanted = requirements_of(deployment, name, self._monitor.snapshot)
         found = drifts(answers.get("settings", Answer(exit_code=None)), wanted)
         if found is None:
-            return Tuned(name, "the settings were not told")
+            return HostTuning(name, "the settings were not told")
         if node.runtime.words:  # limits are those of the container, where it runs
             here = drifts(answers.get("limits", Answer(exit_code=None)), replace(wanted, ports=())) or ()
             limits = ("files", "locked")
@@ -148,7 +148,7 @@ class Tuner:
                 *(each for each in found if each.name not in limits),
                 *(each for each in here if each.name in limits),
             )
-        return Tuned(name, drifts=found)
+        return HostTuning(name, drifts=found)
 
     async def _set(self, step: Step, say: object) -> str:
         link, work = self._links[step.node], step.payload
@@ -175,7 +175,7 @@ def way_back(changes: Sequence[Change]) -> tuple[str, ...]:
     return tuple(f"echo {quote(each.before)} > {PATHS[each.name]}" for each in first.values() if each.name in PATHS)
 
 
-def _findings(found: Tuned) -> list[Finding]:
+def _findings(found: HostTuning) -> list[Finding]:
     if found.trouble:
         return [Finding(RULE, Severity.WARNING, f"{found.node} is left out: {found.trouble}", found.node)]
     told = [

@@ -20,14 +20,14 @@ from console.model.findings import Finding, Severity
 from console.model.payload import NodeCommands
 from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.snapshot import LinkState
-from console.probes.checks_weights import INQUIRIES, Weights, parse_weights
+from console.probes.checks_weights import PROBE_COMMANDS, Weights, parse_weights
 from console.probes.command_batch import batch_argv, batch_timeout_s, jobs, parse_batch
 from console.remote.link import NodeLink
-from console.services.maintenance.node_tasks import Chore, Errand, ErrandRunner, argvs_of
-from console.services.maintenance.task_runs import ASK_EVERY_S, UpkeepRuns, last_line
+from console.services.maintenance.node_tasks import Errand, MaintenancePlan, NodeTaskRunner, argvs_of
+from console.services.maintenance.task_runs import ASK_EVERY_S, TaskRuns, last_line
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.step_context import Say
-from console.services.readiness.node_requirements import carrying, running_on, wanted_of
+from console.services.readiness.node_requirements import carrying, requirements_of, running_on
 
 SOURCE, COPY = "weights-source", "weights-copy"
 """Under which names the runs live on their nodes."""
@@ -38,7 +38,7 @@ _PORT = re.compile(r"^port (\d{1,5})$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class NodeWeights:
     """What one node has."""
 
     node: str
@@ -58,15 +58,15 @@ class _Copy:
     port: int | None = None
 
 
-class WeightKeeper:
+class WeightManager:
     """The weights of one session's deployment."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], who: str) -> None:
         self._monitor = monitor
         self._links = links
-        self._runs = UpkeepRuns(monitor, links, who, "weights")
+        self._runs = TaskRuns(monitor, links, who, "weights")
 
-    async def look(self, nodes: Sequence[str] = ()) -> tuple[Held, ...]:
+    async def look(self, nodes: Sequence[str] = ()) -> tuple[NodeWeights, ...]:
         """What these nodes have, all that carry something when none is named. Changes nothing.
 
         Raises UsageError for a node that is not there, and for a model that is named by a hub's name and lies nowhere.
@@ -74,7 +74,7 @@ class WeightKeeper:
         self._path()
         return tuple(await asyncio.gather(*(self._look(name) for name in self._chosen(nodes))))
 
-    async def prepare(self, source: str, targets: Sequence[str] = ()) -> Chore:
+    async def prepare(self, source: str, targets: Sequence[str] = ()) -> MaintenancePlan:
         """The plan that copies the model from `source` to the targets, all others that carry something when none is named.
 
         Without a source it is the first node that has the model whole.
@@ -128,7 +128,7 @@ class WeightKeeper:
             told.append(await self._runs.end(name, run))
         return tuple(told)
 
-    def _told(self, held: Held, origin: Held) -> Finding | None:
+    def _told(self, held: NodeWeights, origin: NodeWeights) -> Finding | None:
         """Why a node is left out; None when it lacks something."""
         if held.copying:
             message = f"{held.node} is left out, a copy is at work there: {held.copying}"
@@ -140,7 +140,9 @@ class WeightKeeper:
             return None
         return Finding(RULE, Severity.WARNING, message, held.node)
 
-    def _chore(self, copy: _Copy, targets: Sequence[str], findings: Sequence[Finding], origin: Held) -> Chore:
+    def _chore(
+        self, copy: _Copy, targets: Sequence[str], findings: Sequence[Finding], origin: NodeWeights
+    ) -> MaintenancePlan:
         deployment = self._monitor.deployment
         address = deployment.address(copy.source)
         gib = origin.weights.bytes / 2**30
@@ -167,7 +169,7 @@ class WeightKeeper:
             findings=tuple(findings),
             losses=tuple(self._losses(targets)),
         )
-        return Chore(plan, ErrandRunner(errands, self._links, "dsv4-console weights"))
+        return MaintenancePlan(plan, NodeTaskRunner(errands, self._links, "dsv4-console weights"))
 
     def _losses(self, targets: Sequence[str]) -> Iterator[str]:
         for name in targets:
@@ -219,12 +221,12 @@ class WeightKeeper:
 
         return fetch
 
-    async def _look(self, name: str) -> Held:
+    async def _look(self, name: str) -> NodeWeights:
         link = self._links[name]
         if link.link.state is not LinkState.UP:
-            return Held(name, Weights(f"not connected: {link.link.reason or link.link.state}"))
-        wanted = replace(wanted_of(self._monitor.deployment, name, self._monitor.snapshot), model=self._path())
-        asked = [each for each in INQUIRIES if each.name == "weights"]
+            return NodeWeights(name, Weights(f"not connected: {link.link.reason or link.link.state}"))
+        wanted = replace(requirements_of(self._monitor.deployment, name, self._monitor.snapshot), model=self._path())
+        asked = [each for each in PROBE_COMMANDS if each.name == "weights"]
         copying = ""
         try:
             batch = jobs(asked, wanted, inside(self._monitor.deployment, self._monitor.deployment.node(name)))
@@ -233,8 +235,8 @@ class WeightKeeper:
             run = self._runs.live(name, COPY)
             copying = last_line(await self._runs.tail(name, run.key)) or "begun" if run else ""
         except ConsoleError as error:
-            return Held(name, Weights(str(error)))
-        return Held(name, parse_weights(parse_batch(sample.stdout).get("weights")), copying)
+            return NodeWeights(name, Weights(str(error)))
+        return NodeWeights(name, parse_weights(parse_batch(sample.stdout).get("weights")), copying)
 
     def _chosen(self, nodes: Sequence[str]) -> tuple[str, ...]:
         for name in nodes:

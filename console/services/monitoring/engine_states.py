@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from console.model.run import RunState, RunVerdict
-from console.model.snapshot import EngineSnapshot, EngineState, Grade, Link, LinkState, Rung
+from console.model.snapshot import EngineSnapshot, EngineState, Grade, HealthCheck, Link, LinkState
 from console.model.start_timing import about
 from console.probes.engine_log import SHARE, Phase
 from console.services.monitoring.intervals import GRACE_S, KILL_S
@@ -53,7 +53,7 @@ class Evidence:
     log_dead: str = ""
     """The line by which a running engine says that it is dead inside."""
     first_error: str = ""
-    rungs: tuple[Rung, ...] = ()
+    rungs: tuple[HealthCheck, ...] = ()
     was_ready: bool = False
     stuck: bool = False
     """A stop of this run ended with processes left."""
@@ -210,7 +210,7 @@ def _left(run: RunState) -> str:
 _ENDED = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 
 
-def condemn(
+def mark_group_degraded(
     engines: Mapping[str, EngineSnapshot],
     ended_at: Mapping[str, float],
     broke_first: str = "",

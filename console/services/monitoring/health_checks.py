@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from console.model.run import RunState, RunVerdict
-from console.model.snapshot import Grade, LinkState, Rung
+from console.model.snapshot import Grade, HealthCheck, LinkState
 from console.services.monitoring.engine_states import halted_words
 from console.services.monitoring.records import NodeRecord, RunRecord
 
@@ -41,11 +41,15 @@ def log_read(run: RunState | None, learnt: RunRecord | None) -> bool:
     return run is None or (learnt.fed if learnt else 0) >= run.log_size
 
 
-def ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None, *, plain: bool = False) -> tuple[Rung, ...]:
+def health_checks(
+    record: NodeRecord, run: RunState, learnt: RunRecord | None, *, plain: bool = False
+) -> tuple[HealthCheck, ...]:
     up = record.link.state is LinkState.UP
-    link = Rung("link", Grade.OK if up else Grade.FAIL, record.link.reason or record.link.state, record.link.since)
+    link = HealthCheck(
+        "link", Grade.OK if up else Grade.FAIL, record.link.reason or record.link.state, record.link.since
+    )
     grade = Grade.FAIL if run.halted else _PROCESS[run.verdict]
-    process = Rung("process", grade if up else Grade.UNKNOWN, _process_text(run), record.runs_at)
+    process = HealthCheck("process", grade if up else Grade.UNKNOWN, _process_text(run), record.runs_at)
     if learnt is None:
         return (link, process)
     log = learnt.log_state
@@ -57,10 +61,10 @@ def ladder(record: NodeRecord, run: RunState, learnt: RunRecord | None, *, plain
     seen = record.link.state in (LinkState.UP, LinkState.STALE)
     alive = seen and run.verdict in (RunVerdict.RUNNING, RunVerdict.PREPARED)
     answers = learnt.answers if alive else tuple(map(_of_before, learnt.answers))
-    return (link, process, Rung("log", grade, text, grew_at(record, run, learnt)), *answers)
+    return (link, process, HealthCheck("log", grade, text, grew_at(record, run, learnt)), *answers)
 
 
-def _of_before(rung: Rung) -> Rung:
+def _of_before(rung: HealthCheck) -> HealthCheck:
     """What answered once says nothing of a process that is gone or out of sight."""
     if rung.grade is not Grade.OK:
         return rung

@@ -11,7 +11,7 @@ KILL_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cadences:
+class Intervals:
     """Seconds between questions to one engine; tests give shorter ones."""
 
     health_s: float = 10.0

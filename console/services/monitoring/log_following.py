@@ -27,7 +27,7 @@ READ_BYTES = 16 * 1024
 MOST_WARNED = 256
 
 
-class Following:
+class LogFollowing:
     """All followed logs of one session."""
 
     def __init__(

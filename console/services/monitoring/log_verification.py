@@ -16,23 +16,23 @@ from console.model.run import RunKey
 from console.model.snapshot import EventLevel, LinkState
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook, LogCopy
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.monitor import Monitor
 
 PART_BYTES = 1024 * 1024
 """Compared at a time: a node reads and digests so much every `compare_s`, whatever the number of its logs."""
 
 
-class LogComparison:
+class LogVerification:
     """Goes round the current runs' copies of each node, one part of one log at a time."""
 
     def __init__(
-        self, monitor: Monitor, links: Mapping[str, NodeLink], logs: LogBook, cadences: Cadences | None = None
+        self, monitor: Monitor, links: Mapping[str, NodeLink], logs: LogBook, cadences: Intervals | None = None
     ) -> None:
         self._monitor = monitor
         self._links = links
         self._logs = logs
-        self._every_s = (cadences or Cadences()).compare_s
+        self._every_s = (cadences or Intervals()).compare_s
         self._next: dict[RunKey, tuple[int, int]] = {}
         """The copy's revision, and where in it to go on."""
         self._turn: dict[str, RunKey] = {}

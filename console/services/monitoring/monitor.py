@@ -11,7 +11,7 @@ from dataclasses import replace
 from console.model.alert import Alert
 from console.model.deployment import Deployment
 from console.model.errors import ConsoleError
-from console.model.ongoing_work import Work
+from console.model.ongoing_work import OngoingPlan
 from console.model.restart import GroupRestart
 from console.model.run import Hello, LogChunk, RunKey, RunState, Sample
 from console.model.snapshot import (
@@ -24,8 +24,8 @@ from console.model.snapshot import (
     Link,
     LinkState,
 )
-from console.model.start_timing import Pace, Usual
-from console.model.unmanaged_process import Unmanaged
+from console.model.start_timing import StartProgress, UsualDuration
+from console.model.unmanaged_process import UnmanagedProcess
 from console.probes.host import host_probe, parse_host
 from console.probes.npu_details import with_all_processes
 from console.probes.npu_smi import info_probe, read_info
@@ -37,8 +37,8 @@ from console.services.monitoring import completeness, snapshot_builder
 from console.services.monitoring.current_deployment import CurrentDeployment
 from console.services.monitoring.drift import Drifts
 from console.services.monitoring.event_limit import EventLimit
-from console.services.monitoring.log_following import Following
-from console.services.monitoring.node_isolation import Isolation
+from console.services.monitoring.log_following import LogFollowing
+from console.services.monitoring.node_isolation import NodeIsolation
 from console.services.monitoring.records import NodeRecord, RunRecord
 from console.services.monitoring.snapshot_events import Changes, link_event
 
@@ -56,15 +56,15 @@ class Monitor:
         self, deployment: Deployment, logs: LogBook, links: Mapping[str, NodeLink], *, read_only: bool
     ) -> None:
         self.read_only = read_only
-        self.work: Work | None = None
+        self.work: OngoingPlan | None = None
         """The plan that runs here, or that the holder of the lease runs."""
-        self.abandoned: Work | None = None
+        self.abandoned: OngoingPlan | None = None
         """The plan that held the lease last and never gave it back."""
         self.diagnoses: tuple[Diagnosis, ...] = ()
         self.alerts: tuple[Alert, ...] = ()
         self.restarts: Mapping[str, GroupRestart] = {}
-        self.paces: Mapping[str, Pace] = {}
-        self.usual: Mapping[str, Usual] = {}
+        self.paces: Mapping[str, StartProgress] = {}
+        self.usual: Mapping[str, UsualDuration] = {}
         self.silences: Mapping[str, Mapping[str, float]] = {}
         self.nodes = {name: NodeRecord(node) for name, node in deployment.cluster.nodes.items()}
         self.current_deployment = CurrentDeployment(deployment, self.nodes, self.note)
@@ -79,8 +79,10 @@ class Monitor:
         self._dirty = asyncio.Event()
         self.faults: Mapping[str, str] = {}
         """Parts of this console that died and are started again -> why."""
-        self._isolation = Isolation(lambda node, fault: self.on_remark(node, f"reports what cannot be shown: {fault}"))
-        self.following = Following(
+        self._isolation = NodeIsolation(
+            lambda node, fault: self.on_remark(node, f"reports what cannot be shown: {fault}")
+        )
+        self.following = LogFollowing(
             logs, links, self.runs, lambda key: _planned(self.deployment, key), self.touch, self.on_remark
         )
         self.snapshot = self._take()
@@ -179,7 +181,9 @@ class Monitor:
         self.current_deployment.learn_address(self.nodes[node])
         self.touch()
 
-    def on_runs(self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[Unmanaged, ...], clock: float) -> None:
+    def on_runs(
+        self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[UnmanagedProcess, ...], clock: float
+    ) -> None:
         """A node listed its runs and what runs besides; `clock` is the node's time of it."""
         record = self.nodes[node]
         now = time.time()
@@ -226,7 +230,7 @@ class Monitor:
 
         def draw(nodes: Mapping[str, NodeRecord]) -> ClusterSnapshot:
             completeness.advance(self.deployment, nodes, self.runs, now)
-            scene = snapshot_builder.Scene(
+            scene = snapshot_builder.Inputs(
                 deployment=self.deployment,
                 nodes=nodes,
                 runs=self.runs,
@@ -244,7 +248,7 @@ class Monitor:
                 silences=self.silences,
                 drifts=self._drifts,
             )
-            return snapshot_builder.take(scene, now)
+            return snapshot_builder.build_snapshot(scene, now)
 
         found = self._isolation.draw(self.nodes, draw)
         return replace(found, faults=tuple(self.faults)) if self.faults else found

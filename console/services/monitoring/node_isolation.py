@@ -15,7 +15,7 @@ from console.services.monitoring.records import NodeRecord
 Draw = Callable[[Mapping[str, NodeRecord]], ClusterSnapshot]
 
 
-class Isolation:
+class NodeIsolation:
     """Remembers whose record could not be drawn until that record changes."""
 
     def __init__(self, tell: Callable[[str, str], None]) -> None:

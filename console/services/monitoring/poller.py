@@ -19,7 +19,7 @@ AFTER_FAULT_S = 30.0
 Visit = Callable[[EngineSnapshot, RunKey], None]
 
 
-class Rounds:
+class Poller:
     """The round of one watch. Engines without a port are passed by: nobody answers there."""
 
     def __init__(

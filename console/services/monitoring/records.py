@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from console.model.cluster import Node
 from console.model.run import Hello, RunKey, RunState, RunVerdict
-from console.model.snapshot import Grade, Host, Link, Rung
-from console.model.unmanaged_process import Unmanaged
+from console.model.snapshot import Grade, HealthCheck, Host, Link
+from console.model.unmanaged_process import UnmanagedProcess
 from console.probes.engine_log import LaunchLog, LogState
 from console.probes.metrics import Load, Scrape
 from console.probes.npu_smi import NpuTable
@@ -76,7 +76,7 @@ class NodeRecord:
     table_asked_at: float | None = None
     """When the npu-smi began that ended last, with a table or without; our clock."""
     host: Host = field(default_factory=Host)
-    unmanaged: tuple[Unmanaged, ...] = ()
+    unmanaged: tuple[UnmanagedProcess, ...] = ()
     """As the node told them: times by its clock, without what npu-smi says."""
     _index: RunIndex | None = None
 
@@ -152,7 +152,7 @@ class RunRecord:
     fed: int = 0
     """Bytes of the local copy that `log` has seen."""
     log_line_at: float | None = None
-    rungs: tuple[Rung, ...] = ()
+    rungs: tuple[HealthCheck, ...] = ()
     http_failures: int = 0
     named: str = ""
     """What `/metrics` called the model when the list of models was last known to be right."""
@@ -161,11 +161,11 @@ class RunRecord:
     """Whether its node could not read the log."""
     stuck: bool = False
     metrics: MetricsRecord = field(default_factory=MetricsRecord)
-    works: Rung | None = None
+    works: HealthCheck | None = None
     """The last completion of a few tokens; of a process with several ranks the worst."""
-    proof: Rung | None = None
+    proof: HealthCheck | None = None
     """What `verify` found wrong; it stands until `verify` finds the engine right."""
-    hang: Rung | None = None
+    hang: HealthCheck | None = None
     """Why it is called hanging; None while it is not."""
     facts: dict[str, str] = field(default_factory=dict)
     """Facts of the table of signatures that the console itself saw -> what it saw."""
@@ -176,7 +176,7 @@ class RunRecord:
     """Of a proxy: engines it was told to use no more and still counts."""
 
     @property
-    def answers(self) -> tuple[Rung, ...]:
+    def answers(self) -> tuple[HealthCheck, ...]:
         """The rungs above the log: http, model, works, verify. A headless engine has only what its server was asked for it."""
         return tuple(rung for rung in (*self.rungs, self.hang or self.works, self.proof) if rung is not None)
 

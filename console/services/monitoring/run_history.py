@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from console.model.ongoing_work import Asked, Sighting
+from console.model.ongoing_work import ObservedOperation, StopRequest
 from console.model.run import RunState
 from console.probes.sanitize import clean
 from console.services.monitoring.records import NodeRecord
@@ -17,14 +17,14 @@ ONE_ACT_S = 60.0
 NAME_CHARS = 80
 
 
-def asked_of(run: RunState | None, offset_s: float) -> Asked | None:
+def asked_of(run: RunState | None, offset_s: float) -> StopRequest | None:
     """Who asked a run to end, None when nobody did; `offset_s` is the node's clock minus ours."""
     if run is None or not run.stopping:
         return None
-    return Asked(_name(run.stop_by), None if run.stop_at is None else _when(run.stop_at, offset_s))
+    return StopRequest(_name(run.stop_by), None if run.stop_at is None else _when(run.stop_at, offset_s))
 
 
-def sightings(nodes: Mapping[str, NodeRecord], deployment: str) -> tuple[Sighting, ...]:
+def observed_operations(nodes: Mapping[str, NodeRecord], deployment: str) -> tuple[ObservedOperation, ...]:
     """The acts on a deployment, oldest first."""
     found: list[tuple[float, str, str, dict[str, None]]] = []
     newest: dict[tuple[str, str], tuple[int, float]] = {}
@@ -36,7 +36,9 @@ def sightings(nodes: Mapping[str, NodeRecord], deployment: str) -> tuple[Sightin
             found.append((at, who, verb, {}))
         found[place][3][engine] = None
         newest[who, verb] = place, at
-    return tuple(Sighting(at, who, verb, tuple(sorted(engines, key=_by_rank))) for at, who, verb, engines in found)
+    return tuple(
+        ObservedOperation(at, who, verb, tuple(sorted(engines, key=_by_rank))) for at, who, verb, engines in found
+    )
 
 
 def _by_rank(engine: str) -> tuple[str, int]:

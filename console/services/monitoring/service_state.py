@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from console.model.deployment import Deployment
 from console.model.service import Service, ServiceState
-from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
+from console.model.snapshot import EngineSnapshot, EngineState, Grade, HealthCheck
 from console.model.start_timing import lasting
 from console.services.monitoring.engine_states import is_dead
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 
-PROOF_S = Cadences().works_s + Cadences().works_timeout_s + 10.0
+PROOF_S = Intervals().works_s + Intervals().works_timeout_s + 10.0
 """How long an answer proves that the next one will come: until it must have been asked for again, and answered."""
 ROLES = ("prefill", "decode", "mixed")
 _REST = (EngineState.IDLE, EngineState.EXITED)
@@ -146,13 +146,13 @@ def _door(proxy: EngineSnapshot, engines: Sequence[EngineSnapshot]) -> Word | No
     return ServiceState.DOWN, f"proxy {_ON_THE_WAY.get(proxy.state, proxy.state)}"
 
 
-def listed_counts(rung: Rung) -> dict[str, int]:
+def listed_counts(rung: HealthCheck) -> dict[str, int]:
     """How many engines of each role the proxy has, from what its `/healthcheck` said; empty when it did not say."""
     kinds = {"dp": "mixed"}
     return {kinds.get(kind, kind): int(number) for kind, number in _COUNT.findall(rung.evidence)}
 
 
-def _works(engine: EngineSnapshot) -> Rung | None:
+def _works(engine: EngineSnapshot) -> HealthCheck | None:
     return next((rung for rung in engine.health if rung.name == "works"), None)
 
 

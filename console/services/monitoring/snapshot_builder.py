@@ -8,7 +8,7 @@ from typing import get_args
 
 from console.model.alert import Alert
 from console.model.deployment import Deployment, Rank
-from console.model.ongoing_work import CutOff, Work
+from console.model.ongoing_work import InterruptedPlan, OngoingPlan
 from console.model.restart import GroupRestart
 from console.model.role import BESIDE_ENGINES, RankRole
 from console.model.run import RunKey, RunState, RunVerdict
@@ -24,15 +24,15 @@ from console.model.snapshot import (
     NodeSnapshot,
     Task,
 )
-from console.model.start_timing import Pace, Skew, Usual, skew_of
+from console.model.start_timing import StartProgress, StartSkew, UsualDuration, skew_of
 from console.probes.engine_log import Phase
 from console.services.monitoring import unmanaged_watch
 from console.services.monitoring.drift import Drifts
-from console.services.monitoring.engine_states import Evidence, condemn, judge, left_by, vouched_for
-from console.services.monitoring.health_checks import grew_at, ladder, log_read, spoke_at
+from console.services.monitoring.engine_states import Evidence, judge, left_by, mark_group_degraded, vouched_for
+from console.services.monitoring.health_checks import grew_at, health_checks, log_read, spoke_at
 from console.services.monitoring.loads import serving_of
 from console.services.monitoring.records import NodeRecord, RunRecord
-from console.services.monitoring.run_history import asked_of, sightings
+from console.services.monitoring.run_history import asked_of, observed_operations
 from console.services.monitoring.service_state import service
 from console.services.monitoring.stall_detection import held_up
 
@@ -40,7 +40,7 @@ _ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Inputs:
     """Everything a picture is made of."""
 
     deployment: Deployment
@@ -50,15 +50,15 @@ class Scene:
     """Bytes of a run's log in the local copy."""
     events: tuple[Event, ...]
     read_only: bool
-    work: Work | None
-    abandoned: Work | None
+    work: OngoingPlan | None
+    abandoned: OngoingPlan | None
     """A plan that never gave its lease back."""
     previous: Mapping[str, EngineSnapshot]
     diagnoses: tuple[Diagnosis, ...] = ()
     alerts: tuple[Alert, ...] = ()
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
-    paces: Mapping[str, Pace] = field(default_factory=dict)
-    usual: Mapping[str, Usual] = field(default_factory=dict)
+    paces: Mapping[str, StartProgress] = field(default_factory=dict)
+    usual: Mapping[str, UsualDuration] = field(default_factory=dict)
     drifts: Drifts = field(default_factory=Drifts)
     silences: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Group -> phase -> the longest silence of earlier starts."""
@@ -69,7 +69,7 @@ def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | 
     return record.index.current.get((deployment, engine))
 
 
-def take(scene: Scene, now: float) -> ClusterSnapshot:
+def build_snapshot(scene: Inputs, now: float) -> ClusterSnapshot:
     """The picture at `now` (seconds since the epoch on this machine)."""
     ranks = scene.deployment.ranks()
     planned = scene.deployment.processes()
@@ -79,7 +79,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
     first = next((each.engine for each in scene.diagnoses if each.first), "")
     records = {rank.id: learnt for rank in ranks if (learnt := _learnt(scene, rank)) is not None}
     served = {name: at for name, learnt in records.items() if (at := learnt.served_at) is not None}
-    engines = condemn(engines, _ended(scene, engines), first, served)
+    engines = mark_group_degraded(engines, _ended(scene, engines), first, served)
     if scene.work is None:
         engines.update(left_by(engines, _ended(scene, engines), now))
     single, grouped = serving_of(ranks, records, now)
@@ -108,7 +108,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
         diagnoses=scene.diagnoses,
         alerts=scene.alerts,
         tasks=_tasks(scene),
-        sightings=sightings(scene.nodes, scene.deployment.name),
+        sightings=observed_operations(scene.nodes, scene.deployment.name),
         restarts=scene.restarts,
         paces={name: each for name, each in scene.paces.items() if _starts(engines, name)},
         usual=scene.usual,
@@ -116,7 +116,7 @@ def take(scene: Scene, now: float) -> ClusterSnapshot:
     )
 
 
-def _quiet(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> frozenset[str]:
+def _quiet(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> frozenset[str]:
     """Headless engines whose runs were told to be quiet."""
     found = []
     for each in engines.values():
@@ -127,7 +127,7 @@ def _quiet(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> frozenset[str
     return frozenset(found)
 
 
-def _began(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, float]:
+def _began(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> dict[str, float]:
     """When each engine was started, on this machine's clock, where that is known."""
     return {
         each.id: each.started_at - (scene.nodes[each.node].clock_offset_s or 0.0)
@@ -136,7 +136,7 @@ def _began(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, flo
     }
 
 
-def _cut_off(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> CutOff | None:
+def _cut_off(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> InterruptedPlan | None:
     """What an abandoned plan left undone; None when it took down all that it was to, or somebody else is at work now."""
     work, began = scene.abandoned, _began(scene, engines)
     if work is None or scene.work is not None:
@@ -144,10 +144,10 @@ def _cut_off(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> CutOff | No
     left = tuple(
         each.id for each in engines.values() if each.state.alive and work.takes_down(each.id, began.get(each.id))
     )
-    return CutOff(work, left) if left else None
+    return InterruptedPlan(work, left) if left else None
 
 
-def _skews(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, Skew]:
+def _skews(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> dict[str, StartSkew]:
     """How far apart the ranks of each group began that live now."""
     found, known = {}, _began(scene, engines)
     for name, group in scene.deployment.layout.groups.items():
@@ -174,14 +174,14 @@ def _starts(engines: Mapping[str, EngineSnapshot], group: str) -> bool:
     return any(each.group == group and each.state is EngineState.STARTING for each in engines.values())
 
 
-def _learnt(scene: Scene, rank: Rank) -> RunRecord | None:
+def _learnt(scene: Inputs, rank: Rank) -> RunRecord | None:
     """What is remembered of the run that lives as this rank, or None."""
     record = scene.nodes.get(rank.node)
     run = current_run(record, scene.deployment.name, rank.id) if record else None
     return scene.runs.get(run.key) if run and run.verdict is RunVerdict.RUNNING else None
 
 
-def _engine(scene: Scene, rank: Rank, now: float) -> EngineSnapshot:
+def _engine(scene: Inputs, rank: Rank, now: float) -> EngineSnapshot:
     bare = EngineSnapshot(
         id=rank.id,
         node=rank.node,
@@ -204,7 +204,7 @@ def _engine(scene: Scene, rank: Rank, now: float) -> EngineSnapshot:
     return replace(seen, drift=scene.drifts.of(scene.deployment, rank, run.key, run.spec))
 
 
-def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, now: float) -> EngineSnapshot:
+def _seen(scene: Inputs, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, now: float) -> EngineSnapshot:
     if lacks := _lacks(record, run):
         return _connecting(scene, bare, record, run, lacks, now)
     learnt = scene.runs.get(run.key) if run else None
@@ -224,7 +224,7 @@ def _seen(scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState 
         phase=str(Phase.SERVING if unheard else log.phase) if log and running and not plain else "",
         progress=(1.0 if unheard else log.progress) if log and running and not plain else None,
         progress_text=log.progress_text if log and running else "",
-        health=ladder(record, run, learnt, plain=plain),
+        health=health_checks(record, run, learnt, plain=plain),
         run=run.key.run,
         release=str(run.spec.get("release") or ""),
         pid=run.pid,
@@ -250,7 +250,7 @@ def _age(record: NodeRecord, now: float) -> float | None:
     return None if record.runs_at is None else max(0.0, now - record.runs_at)
 
 
-def _last_known(scene: Scene, engine: str) -> EngineState | None:
+def _last_known(scene: Inputs, engine: str) -> EngineState | None:
     """The state before its node went out of sight; None when there was none."""
     before = scene.previous.get(engine)
     stale = (before.stale_of or before.state) if before else None
@@ -269,7 +269,7 @@ def _lacks(record: NodeRecord, run: RunState | None) -> str:
 
 
 def _connecting(
-    scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, lacks: str, now: float
+    scene: Inputs, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, lacks: str, now: float
 ) -> EngineSnapshot:
     """An engine of which nothing is claimed yet but which run it is, so that its log and its server can be asked."""
     return replace(
@@ -285,7 +285,7 @@ def _connecting(
 
 
 def _evidence(
-    scene: Scene, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, learnt: RunRecord | None, now: float
+    scene: Inputs, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, learnt: RunRecord | None, now: float
 ) -> Evidence:
     plain = bare.role == "service"
     log = learnt.log_state if learnt else None
@@ -319,7 +319,7 @@ def _is_task(run: RunState) -> bool:
     return str(run.spec.get("role", "mixed")) not in get_args(RankRole)
 
 
-def _tasks(scene: Scene) -> tuple[Task, ...]:
+def _tasks(scene: Inputs) -> tuple[Task, ...]:
     """Live runs that are no engines."""
     return tuple(
         Task(name, key.deployment, key.engine, str(run.spec["role"]), key.run, run.pid, run.started_at, run.stopping)
@@ -329,7 +329,7 @@ def _tasks(scene: Scene) -> tuple[Task, ...]:
     )
 
 
-def _strays(scene: Scene, planned: Iterable[Rank], now: float) -> dict[str, EngineSnapshot]:
+def _strays(scene: Inputs, planned: Iterable[Rank], now: float) -> dict[str, EngineSnapshot]:
     """Live runs of ours that the plan does not name: another deployment, or an engine left on another node."""
     known = {(scene.deployment.name, rank.id, rank.node) for rank in planned}
     found: dict[str, EngineSnapshot] = {}
@@ -354,7 +354,7 @@ def _strays(scene: Scene, planned: Iterable[Rank], now: float) -> dict[str, Engi
     return found
 
 
-def _ended(scene: Scene, engines: Mapping[str, EngineSnapshot]) -> dict[str, float]:
+def _ended(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> dict[str, float]:
     """When each ended engine ended, on this machine's clock."""
     ended = {}
     for engine in engines.values():
@@ -372,7 +372,7 @@ def _link(record: NodeRecord) -> Link:
 
 
 def _node(
-    scene: Scene, record: NodeRecord, planned: Iterable[Rank], owners: Mapping[tuple[str, int], str]
+    scene: Inputs, record: NodeRecord, planned: Iterable[Rank], owners: Mapping[tuple[str, int], str]
 ) -> NodeSnapshot:
     node = record.node
     mine = [rank for rank in planned if rank.node == node.name]
@@ -396,5 +396,5 @@ def _node(
         group=first.group if first else scene.deployment.assignment.group_of(node.name),
         role=first.role if first else None,
         ranks=tuple(rank.id for rank in mine),
-        unmanaged=unmanaged_watch.told(record),
+        unmanaged=unmanaged_watch.of_node(record),
     )

@@ -15,7 +15,7 @@ from console.files import save_text
 from console.model.deployment import Deployment
 from console.model.errors import ConsoleError
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, EventLevel
-from console.model.start_timing import Pace, Usual
+from console.model.start_timing import StartProgress, UsualDuration
 from console.probes.engine_log import SHARE, Phase
 from console.services.monitoring.monitor import Monitor
 from console.services.xdg_paths import file_name
@@ -27,7 +27,7 @@ BEGINNING_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class FinishedStart:
     """One finished start of a group: seconds from its first rank's launch."""
 
     run: str
@@ -59,7 +59,7 @@ def shape(deployment: Deployment, group: str) -> str:
 
 
 @dataclass(slots=True)
-class Now:
+class CurrentStart:
     """A start that is being watched."""
 
     runs: frozenset[str | None]
@@ -78,31 +78,33 @@ def share_within(phase: str, progress: float | None) -> float | None:
     return min(1.0, (progress - begin) / (end - begin)) if progress > begin else None
 
 
-def pace(group: str, known: Sequence[Start], members: Sequence[EngineSnapshot], now: Now) -> Pace:
+def start_progress(
+    group: str, known: Sequence[FinishedStart], members: Sequence[EngineSnapshot], now: CurrentStart
+) -> StartProgress:
     """How far a start is and what is left of it. Pure."""
     if not known:
-        return Pace(group, now.elapsed_s, None, 0)
+        return StartProgress(group, now.elapsed_s, None, 0)
     slowest = min(members, key=lambda each: (each.state is EngineState.READY, each.part > 0, each.progress or 0.0))
     share = share_within(slowest.phase, slowest.progress)
     lefts = [each.left(slowest.phase, now.elapsed_s, now.phases.get(slowest.phase), share) for each in known]
     typical = statistics.median(each.ready_s for each in known)
-    return Pace(group, now.elapsed_s, max(0.0, statistics.median(lefts)), len(known), typical)
+    return StartProgress(group, now.elapsed_s, max(0.0, statistics.median(lefts)), len(known), typical)
 
 
-class PaceBook:
+class StartHistory:
     """The finished starts of one layout on one cluster, in a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[str, list[Start]] | None = None
+        self._known: dict[str, list[FinishedStart]] | None = None
 
-    def of(self, key: str) -> Sequence[Start]:
+    def of(self, key: str) -> Sequence[FinishedStart]:
         """Starts of one shape, oldest first; none when the file is missing or cannot be understood."""
         if self._known is None:
             self._known = self._read()
         return self._known.get(key, [])
 
-    def keep(self, key: str, start: Start) -> None:
+    def keep(self, key: str, start: FinishedStart) -> None:
         """Add one, unless another console has. Raises ConsoleError when the file cannot be written."""
         known = self._read()
         if all(each.run != start.run for each in known.get(key, [])):
@@ -122,12 +124,12 @@ class PaceBook:
             save_text(self._path, json.dumps(data, indent=1) + "\n")
         self._known = known
 
-    def _read(self) -> dict[str, list[Start]]:
+    def _read(self) -> dict[str, list[FinishedStart]]:
         try:
             data = json.loads(self._path.read_text(encoding="utf-8"))
             return {
                 str(key): [
-                    Start(
+                    FinishedStart(
                         str(each["run"]),
                         float(each["ready_s"]),
                         _numbers(each["phases"]),
@@ -146,13 +148,13 @@ def book_path(state_dir: Path, cluster: str, layout: str) -> Path:
     return state_dir / "starts" / file_name(cluster) / f"{file_name(layout)}.json"
 
 
-class PaceWatch:
+class StartWatch:
     """Watches the starts of one session."""
 
     def __init__(self, monitor: Monitor, path: Path) -> None:
         self._monitor = monitor
-        self._book = PaceBook(path)
-        self._starts: dict[str, Now] = {}
+        self._book = StartHistory(path)
+        self._starts: dict[str, CurrentStart] = {}
 
     def look(self, snapshot: ClusterSnapshot) -> None:
         """Take every start one look further; to be told of each picture, so that the last moment of a start is not missed."""
@@ -163,7 +165,7 @@ class PaceWatch:
             states = {each.state for each in members}
             if EngineState.STARTING in states and states <= {EngineState.STARTING, EngineState.READY}:
                 watched = self._watched(group, members, snapshot.at)
-                seen[group] = pace(group, self._book.of(shape(deployment, group)), members, watched)
+                seen[group] = start_progress(group, self._book.of(shape(deployment, group)), members, watched)
             elif states == {EngineState.READY}:
                 self._finish(deployment, group, members, snapshot.at)
             else:
@@ -173,21 +175,21 @@ class PaceWatch:
             group: longest(self._book.of(shape(deployment, group))) for group in deployment.layout.groups
         }
 
-    def _usual(self) -> Mapping[str, Usual]:
+    def _usual(self) -> Mapping[str, UsualDuration]:
         """Group → how long its start took before; groups that nobody has watched are left out."""
         deployment, found = self._monitor.deployment, {}
         for group in deployment.layout.groups:
             if known := self._book.of(shape(deployment, group)):
                 median = statistics.median(each.ready_s for each in known)
-                found[group] = Usual(median, len(known))
+                found[group] = UsualDuration(median, len(known))
         return found
 
-    def _watched(self, group: str, members: Sequence[EngineSnapshot], now: float) -> Now:
+    def _watched(self, group: str, members: Sequence[EngineSnapshot], now: float) -> CurrentStart:
         runs = frozenset(each.run for each in members)
         elapsed = now - min((self._began(each) for each in members if each.started_at is not None), default=now)
         watched = self._starts.get(group)
         if watched is None or watched.runs != runs:
-            watched = self._starts[group] = Now(runs, elapsed < BEGINNING_S)
+            watched = self._starts[group] = CurrentStart(runs, elapsed < BEGINNING_S)
         watched.elapsed_s = elapsed
         slowest = min(members, key=lambda each: Phase(each.phase).order if each.phase else 0)
         if slowest.phase and slowest.state is EngineState.STARTING:
@@ -207,13 +209,15 @@ class PaceWatch:
             return
         ready = now - min(self._began(each) for each in members)
         try:
-            start = Start(str(members[0].run), round(ready, 1), _rounded(watched.phases), _rounded(watched.silences))
+            start = FinishedStart(
+                str(members[0].run), round(ready, 1), _rounded(watched.phases), _rounded(watched.silences)
+            )
             self._book.keep(shape(deployment, group), start)
         except ConsoleError as error:
             self._monitor.note(EventLevel.WARNING, f"how long the start of {group} took is not kept: {error}")
 
 
-def longest(known: Sequence[Start]) -> dict[str, float]:
+def longest(known: Sequence[FinishedStart]) -> dict[str, float]:
     """Phase → the longest silence of these starts; a phase in which nobody was watched is not in it."""
     found: dict[str, float] = {}
     for each in known:

@@ -1,6 +1,6 @@
 """Processes on nodes that no console of ours keeps: what is known of them, and who holds HBM unexplained.
 
-Pure but for `Regard`, which tells nodes which pids to describe. Ending one is a plan of `operations.unmanaged_plan`.
+Pure but for `UnmanagedWatch`, which tells nodes which pids to describe. Ending one is a plan of `operations.unmanaged_plan`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import replace
 from console.commands.masking import masked_text
 from console.model.run import Hello
 from console.model.snapshot import ClusterSnapshot, LinkState
-from console.model.unmanaged_process import Unmanaged, Why
+from console.model.unmanaged_process import UnmanagedProcess, UnmanagedReason
 from console.remote.link import NodeLink
 from console.services.monitoring.records import NodeRecord
 
-_BY_NPU = (Why.HBM, Why.GONE)
+_BY_NPU = (UnmanagedReason.HBM, UnmanagedReason.GONE)
 
 
-def told(record: NodeRecord) -> tuple[Unmanaged, ...]:
+def of_node(record: NodeRecord) -> tuple[UnmanagedProcess, ...]:
     """A node's unmanaged processes on this machine's clock, with the HBM npu-smi says they hold, secrets masked."""
     offset = record.clock_offset_s or 0.0
     found = []
@@ -43,7 +43,7 @@ def _held(record: NodeRecord, pids: set[int]) -> tuple[int | None, tuple[int, ..
     return (sum(known) if held and len(known) == len(held) else None), tuple(devices)
 
 
-class Regard:
+class UnmanagedWatch:
     """Has nodes describe the pids that npu-smi names and no run explains.
 
     A pid counts at once in a node's first table, later only when a second table names it too: a table may be older than the
@@ -78,7 +78,7 @@ class Regard:
 
     def _ended(self, name: str, record: NodeRecord) -> set[int]:
         """Pids that were described as living and are gone now: only a later table may still call them holders."""
-        gone = {each.pid for each in record.unmanaged if each.why is Why.GONE}
+        gone = {each.pid for each in record.unmanaged if each.why is UnmanagedReason.GONE}
         living = {pid for each in record.unmanaged if each.pid not in gone for pid in (each.pid, *each.below)}
         lived = self._lived.setdefault(name, set())
         ended = lived & gone

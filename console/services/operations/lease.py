@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from console.model.errors import Busy, LinkLost, NodeError, UnderWay, Unreachable
 from console.model.findings import Finding, Severity
-from console.model.ongoing_work import Work
+from console.model.ongoing_work import OngoingPlan
 from console.model.plan import Plan
 from console.model.snapshot import LinkState
 from console.model.start_timing import about
@@ -40,24 +40,24 @@ def keeper(nodes: tuple[str, ...], links: Mapping[str, NodeLink]) -> NodeLink | 
     return links.get(nodes[0]) if nodes else None
 
 
-def work_of(answer: Mapping[str, JsonValue], now: float) -> Work | None:
+def work_of(answer: Mapping[str, JsonValue], now: float) -> OngoingPlan | None:
     """Who is at work, from a node's answer; None without a lease that counts."""
     return _work(answer, now, expired=False)
 
 
-def abandoned_of(answer: Mapping[str, JsonValue], now: float) -> Work | None:
+def abandoned_of(answer: Mapping[str, JsonValue], now: float) -> OngoingPlan | None:
     """Whose plan never gave its lease back, from a node's answer: its console was killed, or is cut off. None where it did."""
     return _work(answer, now, expired=True)
 
 
-def _work(answer: Mapping[str, JsonValue], now: float, *, expired: bool) -> Work | None:
+def _work(answer: Mapping[str, JsonValue], now: float, *, expired: bool) -> OngoingPlan | None:
     lease = answer.get("lease")
     if not isinstance(lease, dict) or not lease.get("holder") or bool(lease.get("expired")) is not expired:
         return None
     age, ends = lease.get("age_s"), lease.get("ends")
     since = now - age if isinstance(age, int | float) else now
     named = frozenset(str(each) for each in ends) if isinstance(ends, list) else frozenset[str]()
-    return Work(_plain(lease["holder"]), _plain(lease.get("verb")), since, named)
+    return OngoingPlan(_plain(lease["holder"]), _plain(lease.get("verb")), since, named)
 
 
 def _plain(value: object) -> str:
@@ -65,9 +65,9 @@ def _plain(value: object) -> str:
     return clean(str(value))[:NAME_CHARS]
 
 
-def own_work(plan: Plan, who: str, now: float) -> Work:
+def own_work(plan: Plan, who: str, now: float) -> OngoingPlan:
     """The same of a plan that runs here."""
-    return Work(who, _verb(plan), now, frozenset(_ends(plan)))
+    return OngoingPlan(who, _verb(plan), now, frozenset(_ends(plan)))
 
 
 async def look(link: NodeLink | None, deployment: str, limit_s: float) -> Mapping[str, JsonValue] | None:
@@ -81,13 +81,13 @@ async def look(link: NodeLink | None, deployment: str, limit_s: float) -> Mappin
         return None
 
 
-async def at_work(link: NodeLink | None, deployment: str) -> Work | None:
+async def at_work(link: NodeLink | None, deployment: str) -> OngoingPlan | None:
     """Who holds the lease now; None when nobody does, or when its node does not say so at once."""
     answer = await look(link, deployment, LOOK_S)
     return None if answer is None else work_of(answer, time.time())
 
 
-def warning(work: Work, now: float) -> Finding:
+def warning(work: OngoingPlan, now: float) -> Finding:
     """What a plan that is only shown yet says of somebody at work."""
     message = f"{work.words()}, since {about(max(0.0, now - work.since))}"
     fix = (
@@ -97,7 +97,7 @@ def warning(work: Work, now: float) -> Finding:
     return Finding("LEASE", Severity.WARNING, message, "deployment", fix=fix)
 
 
-def under_way(work: Work, verb: str, now: float) -> UnderWay:
+def under_way(work: OngoingPlan, verb: str, now: float) -> UnderWay:
     """Why nothing can be planned beside somebody's plan that has only just begun."""
     ends = verb in ("stop", "force")
     now_is = "nothing of it runs yet, so there is nothing to end" if ends else "every engine of it runs still"

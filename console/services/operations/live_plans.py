@@ -18,13 +18,13 @@ from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineState
 from console.services.operations import proxy_routing
 from console.services.operations.plan_maker import PlanMaker
-from console.services.operations.proxy_steps import Answer
+from console.services.operations.proxy_steps import ProxyAnswer
 from console.services.placement import edits as operations
 
 FIXED = "a data-parallel group is fixed in size, so only whole groups come and go"
 
 
-def rolling(maker: PlanMaker, engines: Sequence[str]) -> Plan:
+def rolling_restart_plan(maker: PlanMaker, engines: Sequence[str]) -> Plan:
     """One group after another leaves the proxy, is restarted and comes back; services and the proxy only when named, last.
 
     Raises UsageError for a name nobody has.
@@ -64,7 +64,7 @@ def _labelled(stage: Stage, group: str) -> Stage:
     return Stage(f"{group}: {stage.title}", steps, group)
 
 
-def scaled(
+def scale_plan(
     deployment: Deployment,
     snapshot: ClusterSnapshot,
     group: str,
@@ -172,7 +172,9 @@ def _reassigning(before: Deployment, after: Deployment, title: str) -> Stage:
     return Stage("assignment", (Step("reassign", "reassign", title, first, (), change),))
 
 
-def mending(deployment: Deployment, snapshot: ClusterSnapshot, said: Answer, isolated: frozenset[str]) -> Plan:
+def proxy_sync_plan(
+    deployment: Deployment, snapshot: ClusterSnapshot, said: ProxyAnswer, isolated: frozenset[str]
+) -> Plan:
     """The plan that makes a load-balance proxy list exactly the engines that are ready, from what it lists now.
 
     `isolated` are engines it was told to use no more and still counts. Raises NothingToDo when it is so already.

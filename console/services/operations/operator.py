@@ -25,19 +25,19 @@ from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.snapshot_builder import current_run
 from console.services.operations import proxy_routing
 from console.services.operations.lease import at_work, held, keeper, own_work, under_way, warning
-from console.services.operations.live_plans import mending, rolling, scaled
+from console.services.operations.live_plans import proxy_sync_plan, rolling_restart_plan, scale_plan
 from console.services.operations.plan_findings import unreached
 from console.services.operations.plan_maker import DRAIN_S, PlanMaker
 from console.services.operations.proxy_steps import listed
-from console.services.operations.shared_notes import Notes
-from console.services.operations.step_context import Runner, Scope
+from console.services.operations.shared_notes import SharedNotes
+from console.services.operations.step_context import Runner, StepContext
 from console.services.operations.step_runner import StepRunner
 from console.services.operations.step_text import step_commands
 from console.services.operations.unmanaged_plan import ending_plan
 from console.services.placement.layout_choice import must_be_chosen
-from console.services.placement.live_assignment import Roles, free_devices
+from console.services.placement.live_assignment import LiveAssignment, free_devices
 from console.services.readiness.preflight import Preflight
-from console.services.readiness.preflight_gate import Gate
+from console.services.readiness.preflight_gate import PreflightGate
 
 Notice = Callable[[StepEvent], None]
 
@@ -53,8 +53,8 @@ class Operator:
         *,
         who: str,
         preflight: Preflight | None = None,
-        roles: Roles | None = None,
-        notes: Notes | None = None,
+        roles: LiveAssignment | None = None,
+        notes: SharedNotes | None = None,
     ) -> None:
         """`roles` carry a change of the assignment out, and keep it before engines are launched by it: whoever comes later
         must find them under the names they have. Without them no plan can change it.
@@ -83,7 +83,7 @@ class Operator:
         if verb in ("start", "restart"):
             must_be_chosen(self._monitor.deployment)
         maker = PlanMaker(self._monitor.deployment, self._monitor.snapshot, drain_s=drain_s)
-        plan = rolling(maker, engines) if in_turn else maker.make(verb, engines)
+        plan = rolling_restart_plan(maker, engines) if in_turn else maker.make(verb, engines)
         if not plan.stages:
             raise await self._nothing(verb, maker.chosen(verb, engines))
         return await self._beside(plan)
@@ -103,10 +103,10 @@ class Operator:
             return run.key.run if run else None
 
         free = free_devices(snapshot)
-        plan = scaled(now, snapshot, group, count, nodes=nodes, free=free, earlier=earlier, drain_s=drain_s)
+        plan = scale_plan(now, snapshot, group, count, nodes=nodes, free=free, earlier=earlier, drain_s=drain_s)
         return await self._beside(plan)
 
-    async def prepare_mend(self) -> Plan:
+    async def prepare_proxy_sync(self) -> Plan:
         """The plan that makes the proxy list exactly what is ready, after it was asked what it lists.
 
         Raises NothingToDo when it is so already or there is no proxy, Refused when it does not serve, UsageError when
@@ -123,7 +123,7 @@ class Operator:
             raise Refused("the proxy does not serve, so there is nothing to mend in it", hint="start proxy")
         said = await listed(self._links[proxy.node].http(), deployment.address(proxy.node), proxy.port or 0)
         isolated = frozenset(self._monitor.learnt(key).isolated)
-        return await self._beside(mending(deployment, self._monitor.snapshot, said, isolated))
+        return await self._beside(proxy_sync_plan(deployment, self._monitor.snapshot, said, isolated))
 
     async def prepare_end(self, verb: Literal["stop", "force"], node: str, pid: int) -> Plan:
         """The plan to end a process of a node that is not ours. Raises Refused or UsageError when there is no such process."""
@@ -257,11 +257,11 @@ class Operator:
         self._overtaken = who
         self.cancel()
 
-    def _gate(self, plan: Plan, override: frozenset[str]) -> Gate | None:
+    def _gate(self, plan: Plan, override: frozenset[str]) -> PreflightGate | None:
         if self._preflight is None:
             return None
         turns = [[step.node for step in stage.steps if _asks_preflight(step)] for stage in plan.stages]
-        return Gate(self._preflight, self._monitor, [nodes for nodes in turns if nodes], override)
+        return PreflightGate(self._preflight, self._monitor, [nodes for nodes in turns if nodes], override)
 
     def _keeper(self) -> NodeLink | None:
         return keeper(tuple(rank.node for rank in self._monitor.deployment.ranks()), self._links)
@@ -285,7 +285,9 @@ class Operator:
             **({"process": asdict(plan.process)} if plan.process else {}),
         }
 
-    async def _stages(self, plan: Plan, notice: Notice, gate: Gate | None, runner: Runner | None = None) -> PlanResult:
+    async def _stages(
+        self, plan: Plan, notice: Notice, gate: PreflightGate | None, runner: Runner | None = None
+    ) -> PlanResult:
         outcomes = {step.id: Outcome.PENDING for step in plan.steps}
         messages: dict[str, str] = {}
 
@@ -297,7 +299,7 @@ class Operator:
 
         who = f"{self._who} (restart policy)" if plan.restarts else self._who
         runner = runner or StepRunner(
-            Scope(
+            StepContext(
                 plan,
                 self._monitor,
                 self._links,

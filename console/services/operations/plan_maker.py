@@ -24,7 +24,7 @@ from console.rules import check
 from console.services.operations import proxy_routing
 from console.services.operations.payloads import engine_launch, engine_stops
 from console.services.operations.plan_findings import of_earlier, of_release, of_unreached
-from console.services.operations.resume_start import HalfStarted, half_started
+from console.services.operations.resume_start import PartialStart, partial_start
 
 DRAIN_S = 120.0
 """How long requests may go on by default after their engine was taken out of the proxy."""
@@ -159,12 +159,12 @@ class PlanMaker:
             else []
         )
 
-    def _half_started(self, to_start: Sequence[str]) -> dict[str, HalfStarted]:
+    def _half_started(self, to_start: Sequence[str]) -> dict[str, PartialStart]:
         alive = [name for name in self.ranks if self.running(name)]
-        return half_started(self.deployment, self.snapshot, self.ranks, to_start, alive)
+        return partial_start(self.deployment, self.snapshot, self.ranks, to_start, alive)
 
     def _launch_stages(
-        self, launches: Sequence[EngineLaunch], label: str, joined: Mapping[str, HalfStarted] | None = None
+        self, launches: Sequence[EngineLaunch], label: str, joined: Mapping[str, PartialStart] | None = None
     ) -> list[Stage]:
         """A labelled launch has no preflight: the proxy needs none, and ranks that wait passed theirs with the whole group."""
         if not launches:

@@ -20,7 +20,7 @@ from console.model.snapshot import EngineState, LinkState
 from console.probes.metrics import parse_metrics
 from console.probes.sanitize import clean
 from console.remote.http import AsyncHttp, HttpAnswer
-from console.services.operations.step_context import Say, Scope
+from console.services.operations.step_context import Say, StepContext
 from console.services.placement.live_assignment import reassigned
 
 ASK_S = 10.0
@@ -33,7 +33,7 @@ JOIN_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProxyAnswer:
     """What the proxy says after a change."""
 
     message: str
@@ -45,7 +45,7 @@ class Answer:
         return self.prefill if role == "prefill" else self.decode
 
 
-def understood(answer: HttpAnswer) -> Answer:
+def understood(answer: HttpAnswer) -> ProxyAnswer:
     """The proxy's answer. Raises NodeError when it is none: an error, a refusal, or a proxy without `/instances`."""
     if answer.error or answer.status != 200:
         said = clean(answer.error) or f"{answer.status} {clean(answer.body[:120].decode('utf-8', 'replace'))}"
@@ -56,21 +56,21 @@ def understood(answer: HttpAnswer) -> Answer:
         if "error" in found:
             raise NodeError(f"the proxy did not take it: {clean(str(found['error']))}", kind="refused")
         lists = [tuple(str(each) for each in found[f"current_{role}_instances"]) for role in ("prefill", "decode")]
-        return Answer(clean(str(found.get("message", "")))[:200], lists[0], lists[1])
+        return ProxyAnswer(clean(str(found.get("message", "")))[:200], lists[0], lists[1])
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise NodeError("the proxy's answer is no list of engines", kind="refused", hint="see logs proxy") from error
 
 
-async def listed(http: AsyncHttp, address: str, port: int) -> Answer:
+async def listed(http: AsyncHttp, address: str, port: int) -> ProxyAnswer:
     """What the proxy lists now: adding nothing changes nothing and is answered with the lists. Raises NodeError."""
     ask = {"type": "decode", "instances": []}
     return understood(await http.post_json(address, port, "/instances/add", ask, ASK_S))
 
 
-class Membership:
+class ProxySteps:
     """Does the steps of one plan that concern the proxy."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: StepContext) -> None:
         self._scope = scope
 
     async def reassign(self, step: Step, say: Say) -> str:
@@ -148,7 +148,7 @@ class Membership:
         self._scope.monitor.touch()
         return "isolated in the proxy" if kept else "taken out of the proxy"
 
-    async def _tell(self, step: Step, endpoints: Sequence[str]) -> Answer:
+    async def _tell(self, step: Step, endpoints: Sequence[str]) -> ProxyAnswer:
         """Ask for the step's change with some of its endpoints; none at all asks only what is listed."""
         change = _change(step)
         ask = {"type": change.role, "instances": list(endpoints)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from console.model.restart import GroupRestart, Restart, Standing, span
+from console.model.restart import GroupRestart, Restart, RestartState, span
 from console.model.run import RunState
 from console.model.snapshot import EngineSnapshot, EngineState
 
@@ -44,7 +44,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class FailureFacts:
     """What this console knows of a failure beyond the nodes' word."""
 
     runs: frozenset[str | None]
@@ -60,7 +60,7 @@ def longest(members: Sequence[Member]) -> tuple[float, ...]:
     return max((member.restarts for member in members), key=len, default=())
 
 
-def stand(policy: Restart, group: str, members: Sequence[Member], sight: Sight, forbidden: str) -> GroupRestart:
+def stand(policy: Restart, group: str, members: Sequence[Member], sight: FailureFacts, forbidden: str) -> GroupRestart:
     """Where a group stands; `forbidden` says why nothing may be done now.
 
     Restarts are counted back from the failure, not from now, so that a group that was given up stays so.
@@ -68,20 +68,22 @@ def stand(policy: Restart, group: str, members: Sequence[Member], sight: Sight, 
     failed = [member for member in members if member.failed]
     failed_at = min((at for member in failed if (at := _end(member)) is not None), default=sight.at)
     before = [at for at in longest(members) if at >= failed_at - policy.within]
-    made = GroupRestart(group, Standing.WATCHING, len(before), policy.budget, policy.within)
+    made = GroupRestart(group, RestartState.WATCHING, len(before), policy.budget, policy.within)
     if not failed:
         return made
     first = min(failed, key=lambda member: _end(member) or float("inf")).engine
     what = f"{first.id} on {first.node} {first.state}"
     if len(before) >= policy.budget:
-        return replace(made, standing=Standing.GAVE_UP, reason=f"{what}; mend the cause, then restart {group} by hand")
+        return replace(
+            made, standing=RestartState.GAVE_UP, reason=f"{what}; mend the cause, then restart {group} by hand"
+        )
     if held := forbidden or _held(policy, group, members, sight, failed_at):
-        return replace(made, standing=Standing.HELD, reason=f"{what}; {held}")
+        return replace(made, standing=RestartState.HELD, reason=f"{what}; {held}")
     due = max(failed_at + policy.wait_s(len(before)), sight.at + policy.backoff)
-    return replace(made, standing=Standing.WAITING, reason=what, due_at=due)
+    return replace(made, standing=RestartState.WAITING, reason=what, due_at=due)
 
 
-def _held(policy: Restart, group: str, members: Sequence[Member], sight: Sight, failed_at: float) -> str:
+def _held(policy: Restart, group: str, members: Sequence[Member], sight: FailureFacts, failed_at: float) -> str:
     """What about the group itself forbids a restart; empty when nothing does."""
     by_hand = f"restart {group} by hand when you want it"
     if any(member.stopped for member in members):

@@ -13,12 +13,12 @@ from typing import Protocol
 
 from console.model.errors import Busy, ConsoleError
 from console.model.plan import Outcome, Plan, PlanResult, StepEvent
-from console.model.restart import GroupRestart, Restart, Standing
+from console.model.restart import GroupRestart, Restart, RestartState
 from console.model.snapshot import EventLevel
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
-from console.services.operations.restart_policy import Member, Sight, longest, stand
-from console.services.operations.shared_notes import Notes
+from console.services.operations.restart_policy import FailureFacts, Member, longest, stand
+from console.services.operations.shared_notes import SharedNotes
 
 EVERY_S = 0.5
 DRAIN_S = 5.0
@@ -29,7 +29,7 @@ FRESH_S = 15.0
 """How long a node may take to list its runs again (it does every four seconds) before a restart is put off."""
 
 
-class Witness(Protocol):
+class PlanObserver(Protocol):
     """Who is shown the plans of a policy as they run."""
 
     def begin(self, plan: Plan) -> None:
@@ -48,7 +48,7 @@ class Witness(Protocol):
 class RestartWatch:
     """Watches the groups of one session; acts only when armed."""
 
-    def __init__(self, monitor: Monitor, operator: Operator, *, armed: bool, notes: Notes | None = None) -> None:
+    def __init__(self, monitor: Monitor, operator: Operator, *, armed: bool, notes: SharedNotes | None = None) -> None:
         """`armed` says whether this console may act by itself; a read-only one never does."""
         self._monitor = monitor
         self._operator = operator
@@ -56,10 +56,10 @@ class RestartWatch:
         self._armed = armed and not monitor.read_only
         self.paused = False
         """Set by an operator who wants no restarts from this console for now."""
-        self.witness: Witness | None = None
+        self.witness: PlanObserver | None = None
         self.informed = False
         """Whether the last look knew what other consoles had tried, or could not know it."""
-        self._sights: dict[str, Sight] = {}
+        self._sights: dict[str, FailureFacts] = {}
         self._busy = (0.0, "")
         """Until when (monotonic) another operator is taken to be at work, and the words of it."""
         self._acting: tuple[str, asyncio.Task[None]] | None = None
@@ -105,18 +105,18 @@ class RestartWatch:
     def _standing(self, name: str, policy: Restart, members: Sequence[Member], now: float) -> GroupRestart:
         if self._acting is not None and self._acting[0] == name:
             used = sum(at >= now - policy.within for at in longest(members))
-            return GroupRestart(name, Standing.RESTARTING, used, policy.budget, policy.within)
+            return GroupRestart(name, RestartState.RESTARTING, used, policy.budget, policy.within)
         runs = frozenset(member.engine.run for member in members)
         sight = self._sights.get(name)
         if not any(member.failed for member in members):
             self._sights.pop(name, None)
-            sight = Sight(runs, now)
+            sight = FailureFacts(runs, now)
         elif sight is None or sight.runs != runs:
-            sight = self._sights[name] = Sight(runs, now)
+            sight = self._sights[name] = FailureFacts(runs, now)
         if not sight.broken and self._notes is not None:
             sight = replace(sight, broken=self._notes.vain(name, runs))
         found = stand(policy, name, members, sight, self._forbidden())
-        return found if self.acts or found.standing is not Standing.WAITING else replace(found, due_at=None)
+        return found if self.acts or found.standing is not RestartState.WAITING else replace(found, due_at=None)
 
     def _forbidden(self) -> str:
         if self.paused:
@@ -145,10 +145,10 @@ class RestartWatch:
     def _tell(self, before: GroupRestart | None, after: GroupRestart, now: float) -> None:
         if before is not None and before.standing is after.standing:
             return
-        quiet = after.standing is Standing.WATCHING
-        if quiet and (before is None or before.standing is not Standing.RESTARTING):
+        quiet = after.standing is RestartState.WATCHING
+        if quiet and (before is None or before.standing is not RestartState.RESTARTING):
             return
-        level = EventLevel.ERROR if after.standing is Standing.GAVE_UP else EventLevel.WARNING
+        level = EventLevel.ERROR if after.standing is RestartState.GAVE_UP else EventLevel.WARNING
         text = f"restart policy of {after.group}: {after.words(now)}"
         self._monitor.note(EventLevel.INFO if quiet else level, text)
 
@@ -170,13 +170,13 @@ class RestartWatch:
         finally:
             self._acting = None
 
-    async def _give_up(self, group: str, sight: Sight, why: str) -> None:
+    async def _give_up(self, group: str, sight: FailureFacts, why: str) -> None:
         """A restart that did not get to its launch leaves no run behind that would tell of it."""
         if self._notes is not None:
             await self._notes.keep_vain(group, sight.runs, why)
         self._sights[group] = replace(sight, broken=why)
 
-    async def _carry_out(self, group: str, sight: Sight) -> PlanResult:
+    async def _carry_out(self, group: str, sight: FailureFacts) -> PlanResult:
         """Raises Busy when somebody else is at work or has been there since."""
         policy = self._monitor.deployment.layout.groups[group].restart
         members = self._members(group)
@@ -197,7 +197,7 @@ class RestartWatch:
         if self.witness is not None:
             self.witness.refuse(f"by the restart policy: {error}")
 
-    async def _still(self, group: str, sight: Sight) -> None:
+    async def _still(self, group: str, sight: FailureFacts) -> None:
         """With the lease in hand: nobody has touched the group since it was looked at. Raises Busy."""
         asked, end = time.time(), time.monotonic() + FRESH_S
         records = [self._monitor.nodes[member.engine.node] for member in self._members(group)]

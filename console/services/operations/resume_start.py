@@ -14,7 +14,7 @@ from console.services.operations.payloads import run_of
 
 
 @dataclass(frozen=True, slots=True)
-class HalfStarted:
+class PartialStart:
     """A group of which some ranks run and others are to be launched."""
 
     group: str
@@ -43,13 +43,13 @@ class HalfStarted:
         return Finding("GROUP", Severity.WARNING if self.hurry else Severity.NOTE, message, self.group, fix=fix)
 
 
-def half_started(
+def partial_start(
     deployment: Deployment,
     snapshot: ClusterSnapshot,
     ranks: Mapping[str, Rank],
     to_start: Sequence[str],
     alive: Sequence[str],
-) -> dict[str, HalfStarted]:
+) -> dict[str, PartialStart]:
     """The groups of the ranks to start in which other ranks run, by name; the rest may join them or not."""
     found = {}
     for group in dict.fromkeys(ranks[name].group for name in to_start):
@@ -62,11 +62,11 @@ def half_started(
 
 def _judged(
     deployment: Deployment, snapshot: ClusterSnapshot, group: str, running: Sequence[str], missing: Sequence[str]
-) -> HalfStarted:
+) -> PartialStart:
     seen = [snapshot.engines[name] for name in running if name in snapshot.engines]
     began = {each.id: at for each in seen if (at := _began(snapshot, each)) is not None}
     keys = tuple(key for each in seen if (key := run_of(deployment.name, each)) is not None)
-    no = HalfStarted(group, tuple(running))
+    no = PartialStart(group, tuple(running))
     if group not in deployment.layout.groups or len(began) != len(running) or len(keys) != len(running):
         return no
     if any(each.state is not EngineState.STARTING or each.drift for each in seen):
@@ -76,7 +76,7 @@ def _judged(
         return no
     env = {**deployment.layout.env, **deployment.layout.groups[group].env}
     skew = skew_of(group, {"": first, missing[0]: snapshot.at}, env)
-    return HalfStarted(group, tuple(running), keys, first, first + HANDSHAKE_S, skew is not None and skew.late)
+    return PartialStart(group, tuple(running), keys, first, first + HANDSHAKE_S, skew is not None and skew.late)
 
 
 def _began(snapshot: ClusterSnapshot, engine: EngineSnapshot) -> float | None:

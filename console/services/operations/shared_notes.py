@@ -21,7 +21,7 @@ MOST_ISOLATED = 1024
 Note = Mapping[str, JsonValue]
 
 
-class Notes:
+class SharedNotes:
     """The notes of one session's deployment, as they were last read."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:

@@ -11,11 +11,11 @@ from console.model.payload import EngineLaunch, EngineLaunches, RunsAwaited
 from console.model.plan import Step
 from console.model.run import RunState
 from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, EventLevel, LinkState
-from console.model.start_timing import Pace, lasting, skew_of
+from console.model.start_timing import StartProgress, lasting, skew_of
 from console.probes.checks_weights import SHARED_TYPES
 from console.services.monitoring.stall_detection import slowest
 from console.services.operations.port_holders import held
-from console.services.operations.step_context import Say, Scope
+from console.services.operations.step_context import Say, StepContext
 from console.services.operations.step_text import run_data
 
 READY_LIMIT_S = 3600.0
@@ -31,10 +31,10 @@ PORT_TAKEN = "A11"
 _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 
 
-class Launching:
+class StartSteps:
     """Does the steps of one plan that bring engines up."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: StepContext) -> None:
         self._scope = scope
         self._launched: dict[str, float] = {}
 
@@ -219,7 +219,7 @@ class Launching:
 
 
 def waiting_words(
-    step: Step, engines: Sequence[EngineSnapshot], pace: Pace | None, since_s: float
+    step: Step, engines: Sequence[EngineSnapshot], pace: StartProgress | None, since_s: float
 ) -> tuple[object, str]:
     """How far a start is, for people, and what must differ from the last time for it to be told again: not each percent."""
     ready = sum(each.state is EngineState.READY for each in engines)

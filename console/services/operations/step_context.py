@@ -14,9 +14,9 @@ from console.model.run import RunKey, RunState
 from console.model.snapshot import EngineState
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
-from console.services.operations.shared_notes import Notes
+from console.services.operations.shared_notes import SharedNotes
 from console.services.placement.live_assignment import Change
-from console.services.readiness.preflight_gate import Gate
+from console.services.readiness.preflight_gate import PreflightGate
 
 Say = Callable[[str], None]
 """Takes a line of news on a step that runs."""
@@ -35,7 +35,7 @@ class Runner(Protocol):
         """What to believe of a step under which the link was lost."""
 
 
-class Scope:
+class StepContext:
     """One running plan."""
 
     def __init__(
@@ -45,9 +45,9 @@ class Scope:
         links: Mapping[str, NodeLink],
         who: str,
         cancelled: asyncio.Event,
-        gate: Gate | None = None,
+        gate: PreflightGate | None = None,
         change: Callable[[Change], None] | None = None,
-        notes: Notes | None = None,
+        notes: SharedNotes | None = None,
     ) -> None:
         self.plan = plan
         self.monitor = monitor

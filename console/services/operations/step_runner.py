@@ -8,10 +8,10 @@ from console.model.errors import ConsoleError, LinkLost
 from console.model.plan import Outcome, Stage, Step
 from console.model.run import RunKey, RunVerdict
 from console.model.snapshot import EventLevel
-from console.services.operations.proxy_steps import Membership
-from console.services.operations.start_steps import Launching
-from console.services.operations.step_context import Say, Scope
-from console.services.operations.stop_steps import Ending
+from console.services.operations.proxy_steps import ProxySteps
+from console.services.operations.start_steps import StartSteps
+from console.services.operations.step_context import Say, StepContext
+from console.services.operations.stop_steps import StopSteps
 
 SETTLE_S = 60.0
 """How long a lost link may stay away before a step's outcome is left unknown."""
@@ -20,9 +20,9 @@ SETTLE_S = 60.0
 class StepRunner:
     """Runs the steps of one plan."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: StepContext) -> None:
         self._scope = scope
-        up, down, behind = Launching(scope), Ending(scope), Membership(scope)
+        up, down, behind = StartSteps(scope), StopSteps(scope), ProxySteps(scope)
         self._acts = {
             "check": up.check,
             "prepare": up.prepare,

@@ -13,7 +13,7 @@ from console.model.run import RunKey, StopResult
 from console.probes.listeners import listeners_probe, listens, parse_listeners
 from console.probes.npu_smi import NOT_INSTALLED, info_probe
 from console.remote.link import NodeLink
-from console.services.operations.step_context import Say, Scope
+from console.services.operations.step_context import Say, StepContext
 
 VERIFY_S = 60.0
 """How long HBM may take to be given back after the last process is gone."""
@@ -27,10 +27,10 @@ IDLE_ROOM_MIB = 512
 """On top of what an idle device of its kind holds at most; far below anything that is loaded."""
 
 
-class Ending:
+class StopSteps:
     """Does the steps of one plan that take engines down."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: StepContext) -> None:
         self._scope = scope
 
     async def stop(self, step: Step, say: Say) -> str:

@@ -8,7 +8,7 @@ from console.model.errors import Refused, UsageError
 from console.model.payload import ProcessEnd, ProcessId
 from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.snapshot import ClusterSnapshot
-from console.model.unmanaged_process import Unmanaged, Why
+from console.model.unmanaged_process import UnmanagedProcess, UnmanagedReason
 from console.services.monitoring.intervals import GRACE_S, KILL_S
 from console.services.monitoring.unmanaged_watch import lasting
 
@@ -27,7 +27,7 @@ def ending_plan(verb: Literal["stop", "force"], snapshot: ClusterSnapshot, node:
     if found is None:
         there = ", ".join(str(each.pid) for each in seen.unmanaged) or "none"
         raise UsageError(f"{node} shows no unmanaged process {pid}", hint=f"unmanaged on {node}: {there}")
-    if found.why is Why.GONE:
+    if found.why is UnmanagedReason.GONE:
         hint = "the driver has not let go of the memory: a reset of the device or a reboot of the node frees it"
         raise Refused(f"pid {pid} does not live any more; nothing can be signalled", hint=hint)
     process = ProcessId(node, pid, found.start, boot_id)
@@ -45,7 +45,7 @@ def ending_plan(verb: Literal["stop", "force"], snapshot: ClusterSnapshot, node:
     )
 
 
-def _losses(found: Unmanaged, now: float) -> tuple[str, ...]:
+def _losses(found: UnmanagedProcess, now: float) -> tuple[str, ...]:
     age = found.age_s(now)
     since = "" if age is None else f", up {lasting(age)}"
     where = f", in container {found.container}" if found.container else ""
@@ -53,7 +53,7 @@ def _losses(found: Unmanaged, now: float) -> tuple[str, ...]:
     lines = [
         f"pid {found.pid}{tree} of {found.owner or 'an unknown owner'}{since}{where}: {found.command[:COMMAND_CHARS]}"
     ]
-    if found.why is Why.OTHER_BASE:
+    if found.why is UnmanagedReason.OTHER_BASE:
         lines.append(f"{found.reason}: stop it there if you can; that console will show it as ended unasked")
     if found.mib is not None:
         lines.append(f"it and what is below it hold {found.mib} MiB of HBM on {len(found.devices)} devices")

@@ -221,30 +221,30 @@ def _no_copy(deployment: Deployment, group: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class AssignmentHistory:
     """Assignments that were, are and were taken back; a value of its own, so that it cannot be half changed."""
 
     now: Assignment
     past: tuple[Assignment, ...] = ()
     future: tuple[Assignment, ...] = ()
 
-    def changed(self, assignment: Assignment, depth: int = 100) -> History:
+    def changed(self, assignment: Assignment, depth: int = 100) -> AssignmentHistory:
         """After a change: what was taken back is forgotten. The same assignment again is no change."""
         if assignment == self.now:
             return self
-        return History(assignment, (*self.past, self.now)[-depth:])
+        return AssignmentHistory(assignment, (*self.past, self.now)[-depth:])
 
-    def undone(self) -> History:
+    def undone(self) -> AssignmentHistory:
         """One change back; the same when there is none."""
         if not self.past:
             return self
-        return History(self.past[-1], self.past[:-1], (self.now, *self.future))
+        return AssignmentHistory(self.past[-1], self.past[:-1], (self.now, *self.future))
 
-    def redone(self) -> History:
+    def redone(self) -> AssignmentHistory:
         """One change forth again; the same when there is none."""
         if not self.future:
             return self
-        return History(self.future[0], (*self.past, self.now), self.future[1:])
+        return AssignmentHistory(self.future[0], (*self.past, self.now), self.future[1:])
 
 
 def _names(deployment: Deployment) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ HOW = "choose one: `:layout NAME` on the screen, --layout NAME|FILE on the comma
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class LayoutFit:
     """A layout beside a cluster."""
 
     layout: Layout
@@ -42,11 +42,11 @@ def must_be_chosen(
         raise Refused(why, hint=HOW)
 
 
-def fits(cluster: Cluster) -> tuple[Fit, ...]:
+def fits(cluster: Cluster) -> tuple[LayoutFit, ...]:
     """Every shipped layout, those first that the cluster can carry, of these the largest first."""
     kinds = [node.hardware.name for node in cluster.nodes.values()]
     found = []
     for layout in map(load_layout, shipped_layouts()):
         needed = sum(group.nodes for group in layout.shaped().groups.values())
-        found.append(Fit(layout, needed, kinds.count(layout.hardware.name)))
+        found.append(LayoutFit(layout, needed, kinds.count(layout.hardware.name)))
     return tuple(sorted(found, key=lambda each: (not each.fits, -each.nodes if each.fits else each.nodes)))

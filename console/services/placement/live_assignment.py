@@ -10,14 +10,14 @@ from console.model.deployment import Assignment, Deployment
 from console.model.errors import FileError, Refused
 from console.model.snapshot import ClusterSnapshot, Device, EventLevel
 from console.services.monitoring.monitor import Monitor
-from console.services.placement.edits import History
+from console.services.placement.edits import AssignmentHistory
 from console.services.placement.undo_history import keep, load_history
 
 Change = Callable[[Deployment], Deployment]
 """An operation of `console.services.placement.edits`, its other arguments bound."""
 
 
-class Roles:
+class LiveAssignment:
     """The assignment of one session, its file, and its way back."""
 
     def __init__(self, monitor: Monitor, path: Path) -> None:
@@ -67,14 +67,14 @@ class Roles:
         """Devices of each node that nobody uses, as far as that is known."""
         return free_devices(self._monitor.snapshot)
 
-    def _go(self, history: History) -> bool:
+    def _go(self, history: AssignmentHistory) -> bool:
         if history is self._history or history.now == self._history.now:
             return False
         now = self._monitor.deployment
         self._take(reassigned(now, history.now), history)
         return True
 
-    def _take(self, made: Deployment, history: History, by_plan: bool = False) -> None:
+    def _take(self, made: Deployment, history: AssignmentHistory, by_plan: bool = False) -> None:
         if not by_plan:
             self._monitor.current_deployment.must_be_free()
         _must_be_idle(self._monitor.deployment, made, self._monitor.snapshot)

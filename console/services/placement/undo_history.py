@@ -11,7 +11,7 @@ from pathlib import Path
 from console.files import assignment_data, assignment_of_data, save_assignment, save_text
 from console.model.deployment import Assignment, Deployment
 from console.model.errors import ConsoleError, UsageError
-from console.services.placement.edits import History
+from console.services.placement.edits import AssignmentHistory
 
 MOST_BYTES = 1024 * 1024
 
@@ -21,9 +21,9 @@ def history_path(assignment: Path) -> Path:
     return assignment.with_suffix(".history.json")
 
 
-def load_history(assignment: Path, deployment: Deployment) -> History:
+def load_history(assignment: Path, deployment: Deployment) -> AssignmentHistory:
     """What led to the deployment's assignment and was taken back; nothing of it when the file tells of another one."""
-    fresh = History(deployment.assignment)
+    fresh = AssignmentHistory(deployment.assignment)
     try:
         path = history_path(assignment)
         if path.stat().st_size > MOST_BYTES:
@@ -33,10 +33,10 @@ def load_history(assignment: Path, deployment: Deployment) -> History:
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return fresh
     fits = all(_fits(each, deployment) for each in (*past, *future))
-    return History(deployment.assignment, past, future) if fits and now == (deployment.assignment,) else fresh
+    return AssignmentHistory(deployment.assignment, past, future) if fits and now == (deployment.assignment,) else fresh
 
 
-def keep(assignment: Path, history: History) -> None:
+def keep(assignment: Path, history: AssignmentHistory) -> None:
     """Write the assignment, then the way to it. Raises ConsoleError when the assignment cannot be written."""
     save_assignment(assignment, history.now)
     parts = {"now": (history.now,), "past": history.past, "future": history.future}
@@ -47,7 +47,7 @@ def keep(assignment: Path, history: History) -> None:
         return  # the assignment is what counts; without its history it cannot be taken back later
 
 
-def step(assignment: Path, deployment: Deployment, *, back: bool) -> History:
+def step(assignment: Path, deployment: Deployment, *, back: bool) -> AssignmentHistory:
     """The history one change back or forth, not kept yet. Raises UsageError when there is none."""
     history = load_history(assignment, deployment)
     moved = history.undone() if back else history.redone()

@@ -15,7 +15,7 @@ from console.model.cluster import Node
 from console.model.deployment import Deployment
 from console.model.errors import UsageError
 from console.model.hardware import KINDS, kind_of
-from console.probes.check_types import Answer, Result, Verdict, Wanted
+from console.probes.check_types import Answer, NodeRequirements, Result, Verdict
 from console.probes.command_batch import Job
 from console.probes.container import Container, Difference, differences, parse_container
 from console.probes.sanitize import clean
@@ -28,7 +28,7 @@ _ASK_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ContainerFacts:
     """What a node has, as it answered."""
 
     node: str
@@ -83,22 +83,22 @@ def questions(deployment: Deployment, node: Node) -> tuple[Job, ...]:
     )
 
 
-def seen(wanted: Wanted, answers: Mapping[str, Answer]) -> Seen:
+def seen(wanted: NodeRequirements, answers: Mapping[str, Answer]) -> ContainerFacts:
     """What the answers of a node's questions mean."""
     name = wanted.container
     if not name:
         return _of_image(wanted, answers)
     answer = answers.get("container")
     if answer is None or not answer.whole:
-        return Seen(wanted.node, name, "the container tool gave no answer in time")
+        return ContainerFacts(wanted.node, name, "the container tool gave no answer in time")
     container = parse_container(answer.stdout)
     if container is None and "no such" not in (refused := answer.refused).lower() and "no container" not in refused:
         said = clean(answer.stderr.split(b"\n")[0].decode("utf-8", "replace"))[:200]
-        return Seen(wanted.node, name, said or f"the container tool ended with {answer.exit_code}")
+        return ContainerFacts(wanted.node, name, said or f"the container tool ended with {answer.exit_code}")
     found = answers.get("image")
     image = parse_image(found.stdout) if found and found.whole else ""
     there = answers.get("paths", Answer())
-    return Seen(
+    return ContainerFacts(
         node=wanted.node,
         name=name,
         container=container,
@@ -110,13 +110,13 @@ def seen(wanted: Wanted, answers: Mapping[str, Answer]) -> Seen:
     )
 
 
-def _of_image(wanted: Wanted, answers: Mapping[str, Answer]) -> Seen:
+def _of_image(wanted: NodeRequirements, answers: Mapping[str, Answer]) -> ContainerFacts:
     """A node whose engines make their own containers."""
     if (others := answers.get("others")) is None or not others.whole or others.refused:
         trouble = others.refused if others and others.refused else "the container tool gave no answer in time"
-        return Seen(wanted.node, "(one an engine)", trouble, per_engine=True)
+        return ContainerFacts(wanted.node, "(one an engine)", trouble, per_engine=True)
     found, there = answers.get("image"), answers.get("paths", Answer())
-    return Seen(
+    return ContainerFacts(
         node=wanted.node,
         name="(one an engine)",
         image=wanted.image,
@@ -158,13 +158,13 @@ def removal(node: Node) -> str:
     return " && ".join(join((*node.runtime.words, act, node.runtime.container)) for act in ("stop", "rm"))
 
 
-def driver_missing(found: Seen) -> tuple[str, ...]:
+def driver_missing(found: ContainerFacts) -> tuple[str, ...]:
     """Of the paths that are missing on the host those of the driver: mounted all the same they would become empty directories."""
     of_drivers = {path for kind in KINDS.values() for path in kind.driver_mounts}
     return tuple(each for each in found.missing if each in of_drivers)
 
 
-def mended(deployment: Deployment, results: Iterable[Result]) -> tuple[Result, ...]:
+def container_findings(deployment: Deployment, results: Iterable[Result]) -> tuple[Result, ...]:
     """The same results, those of a missing or wrong container with the exact commands as their remedy."""
     return tuple(_mended(deployment, each) for each in results)
 

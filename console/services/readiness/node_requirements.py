@@ -12,10 +12,10 @@ from console.model.image_name import tag_of
 from console.model.layout import Layout
 from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot
-from console.probes.check_types import Wanted
+from console.probes.check_types import NodeRequirements
 from console.releases.facts import release_name
 from console.rules.ports import port_map
-from console.rules.rule import Scene
+from console.rules.rule import RuleContext
 
 
 def carrying(deployment: Deployment) -> tuple[str, ...]:
@@ -23,14 +23,14 @@ def carrying(deployment: Deployment) -> tuple[str, ...]:
     return tuple(dict.fromkeys(rank.node for rank in (*deployment.ranks(), *deployment.processes())))
 
 
-def wanted_of(
+def requirements_of(
     deployment: Deployment,
     node: str,
     snapshot: ClusterSnapshot,
     *,
     own_pids: frozenset[int] = frozenset(),
     clock_offset_s: float | None = None,
-) -> Wanted:
+) -> NodeRequirements:
     """The node's demands. Ports of engines that run there already are not asked to be free."""
     written = deployment.node(node)
     ranks = [rank for rank in deployment.ranks() if rank.node == node]
@@ -42,7 +42,7 @@ def wanted_of(
     release = wanted_release(layout)
     others = (deployment.address(each) for each in carrying(deployment) if each != node)
     path = layout.model.path
-    return Wanted(
+    return NodeRequirements(
         node=node,
         hardware=written.hardware.name,
         devices=written.hardware.devices,
@@ -80,7 +80,7 @@ def _dp_addresses(ranks: list[Rank]) -> tuple[str, ...]:
 
 def _ports(deployment: Deployment, node: str, snapshot: ClusterSnapshot) -> tuple[tuple[int, str], ...]:
     alive = {each.group if each.role not in BESIDE_ENGINES else each.id for each in running_on(node, snapshot)}
-    uses = (use for use in port_map(Scene(deployment)) if use.node == node and use.owner not in alive)
+    uses = (use for use in port_map(RuleContext(deployment)) if use.node == node and use.owner not in alive)
     return tuple((port, use.what) for use in uses for port in range(use.first, use.last + 1))
 
 

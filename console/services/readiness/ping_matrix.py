@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from console.model.errors import ConsoleError
 from console.model.hardware import kind_of
-from console.probes.check_types import Result, Wanted
+from console.probes.check_types import NodeRequirements, Result
 from console.probes.checks_npu import pinged
 from console.probes.hccn import DeviceNet, Ping, parse_pings, ping_probe
 from console.remote.link import NodeLink
@@ -23,7 +23,7 @@ PING_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class PingRoute:
     """One ping that is to be made."""
 
     node: str
@@ -34,11 +34,11 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
+class PingResults:
     """What all pings came to."""
 
     nodes: tuple[str, ...]
-    pings: tuple[tuple[Way, Ping], ...]
+    pings: tuple[tuple[PingRoute, Ping], ...]
     results: tuple[Result, ...]
     full: bool = False
 
@@ -58,7 +58,9 @@ class Crossing:
         return (head, *((node, *(self.cell(node, peer) for peer in self.nodes)) for node in self.nodes))
 
 
-def ways(wanted: Mapping[str, Wanted], surveys: Mapping[str, Mapping[int, DeviceNet]], *, full: bool) -> Iterator[Way]:
+def ways(
+    wanted: Mapping[str, NodeRequirements], surveys: Mapping[str, Mapping[int, DeviceNet]], *, full: bool
+) -> Iterator[PingRoute]:
     """Every ping between nodes of equal hardware whose devices told their addresses.
 
     Sparse: each device to the one of the same number on every other node. Full: to every device there.
@@ -72,19 +74,19 @@ def ways(wanted: Mapping[str, Wanted], surveys: Mapping[str, Mapping[int, Device
                     hccs = kind_of(wanted[peer].hardware).plane == "hccs"
                     address = net.vnic_address if hccs else net.address
                     if address and (full or other == device):
-                        yield Way(node, device, peer, other, address)
+                        yield PingRoute(node, device, peer, other, address)
 
 
 async def cross(
     links: Mapping[str, NodeLink],
-    wanted: Mapping[str, Wanted],
+    wanted: Mapping[str, NodeRequirements],
     surveys: Mapping[str, Mapping[int, DeviceNet]],
     *,
     full: bool,
     say: Callable[[str], None],
-) -> Crossing:
+) -> PingResults:
     """Ping from all nodes at once, on each one after the other; `say` is told how far it is and how long it may still take."""
-    plan: dict[str, list[Way]] = {node: [] for node in surveys}
+    plan: dict[str, list[PingRoute]] = {node: [] for node in surveys}
     for way in ways(wanted, surveys, full=full):
         plan[way.node].append(way)
     progress = _Progress(plan, say)
@@ -99,13 +101,13 @@ async def cross(
         for node, each in wanted.items()
         if several and planes[node] and each.devices
     )
-    return Crossing(tuple(wanted), tuple(pair for each in done for pair in each), judged, full)
+    return PingResults(tuple(wanted), tuple(pair for each in done for pair in each), judged, full)
 
 
 async def _of_node(
-    link: NodeLink, mine: Sequence[Way], hccs: bool, progress: _Progress
-) -> tuple[tuple[Way, Ping], ...]:
-    found: list[tuple[Way, Ping]] = []
+    link: NodeLink, mine: Sequence[PingRoute], hccs: bool, progress: _Progress
+) -> tuple[tuple[PingRoute, Ping], ...]:
+    found: list[tuple[PingRoute, Ping]] = []
     for begin in range(0, len(mine), PORTION):
         portion = mine[begin : begin + PORTION]
         probe = ping_probe([(way.device, way.address) for way in portion], hccs=hccs)
@@ -127,7 +129,7 @@ async def _of_node(
 class _Progress:
     """Counts pings and guesses the rest by the slowest node's pace."""
 
-    def __init__(self, plan: Mapping[str, Sequence[Way]], say: Callable[[str], None]) -> None:
+    def __init__(self, plan: Mapping[str, Sequence[PingRoute]], say: Callable[[str], None]) -> None:
         self._left = {node: len(mine) for node, mine in plan.items()}
         self._all = sum(self._left.values())
         self._say = say

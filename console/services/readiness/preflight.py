@@ -18,17 +18,17 @@ from console.commands.container import throwaway
 from console.files.saving import save_text
 from console.model.errors import ConsoleError, UsageError
 from console.model.snapshot import EventLevel, LinkState
-from console.probes.check_types import Answer, Fold, Result, Verdict, Wanted, folded
+from console.probes.check_types import Answer, GroupedResult, NodeRequirements, Result, Verdict, folded
 from console.probes.command_batch import batch_argv, batch_timeout_s, jobs, parse_batch
 from console.probes.hccn import DeviceNet, parse_survey
 from console.probes.preflight_checks import answered, asked, together
 from console.probes.sanitize import decode
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
-from console.services.readiness.container_setup import mended
+from console.services.readiness.container_setup import container_findings
 from console.services.readiness.node_releases import with_releases
-from console.services.readiness.node_requirements import carrying, running_on, wanted_of
-from console.services.readiness.ping_matrix import Crossing, cross
+from console.services.readiness.node_requirements import carrying, requirements_of, running_on
+from console.services.readiness.ping_matrix import PingResults, cross
 
 T = TypeVar("T")
 
@@ -51,11 +51,11 @@ class Report:
     nodes: tuple[str, ...]
     results: tuple[Result, ...]
     network: bool = False
-    crossing: Crossing | None = None
+    crossing: PingResults | None = None
     """The pings between the NPUs, where they were asked for."""
 
     @property
-    def folds(self) -> tuple[Fold, ...]:
+    def folds(self) -> tuple[GroupedResult, ...]:
         """Equal answers of many nodes in one line, in the order of the checks."""
         return folded(self.results)
 
@@ -69,7 +69,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PreflightRequest:
     """How much a preflight asks."""
 
     network: bool = False
@@ -108,13 +108,16 @@ class Preflight:
         """How far the one that runs is; empty while none does, or nothing is known."""
 
     async def run(
-        self, nodes: Sequence[str] = (), ask: Ask | None = None, say: Callable[[str], None] = lambda text: None
+        self,
+        nodes: Sequence[str] = (),
+        ask: PreflightRequest | None = None,
+        say: Callable[[str], None] = lambda text: None,
     ) -> Report:
         """Check these nodes, all that carry something when none is named. Changes nothing on a node.
 
         Raises UsageError when a node carries nothing. A node that does not answer is a result, never an error.
         """
-        ask = ask or Ask()
+        ask = ask or PreflightRequest()
         chosen = self._chosen(nodes)
         began = time.monotonic()
         self.running = True
@@ -127,7 +130,7 @@ class Preflight:
                 *(answers.counted(node, self._ask(wanted[node], ask)) for node in chosen)
             )
             judged = together(result for found, _ in asked_nodes for result in found)
-            results = with_releases(self._monitor.deployment, mended(self._monitor.deployment, judged))
+            results = with_releases(self._monitor.deployment, container_findings(self._monitor.deployment, judged))
             lost = tuple(result for found, _ in asked_nodes for result in found if result.check == CONNECTION)
             crossing = None
             if ask.network:
@@ -213,10 +216,10 @@ class Preflight:
             raise UsageError("no node carries anything", hint=hint if chosen else CHOOSE_LAYOUT)
         return tuple(nodes) or every
 
-    def _wanted(self, node: str) -> Wanted:
+    def _wanted(self, node: str) -> NodeRequirements:
         record = self._monitor.nodes[node]
         pids = {pid for run in record.runs.values() for pid in (run.pid, *run.pids) if pid is not None}
-        return wanted_of(
+        return requirements_of(
             self._monitor.deployment,
             node,
             self._monitor.snapshot,
@@ -224,7 +227,9 @@ class Preflight:
             clock_offset_s=record.clock_offset_s,
         )
 
-    async def _ask(self, wanted: Wanted, ask: Ask) -> tuple[tuple[Result, ...], Mapping[int, DeviceNet]]:
+    async def _ask(
+        self, wanted: NodeRequirements, ask: PreflightRequest
+    ) -> tuple[tuple[Result, ...], Mapping[int, DeviceNet]]:
         link = self._links[wanted.node]
         if link.link.state is not LinkState.UP:
             return (_unconnected(wanted.node, link.link.reason or str(link.link.state), link.link.hint),), {}
@@ -258,7 +263,7 @@ class Preflight:
 class _Answers:
     """Tells how many nodes have answered; a survey of the NPUs' network takes long enough to ask how long."""
 
-    def __init__(self, nodes: Sequence[str], ask: Ask, say: Callable[[str], None]) -> None:
+    def __init__(self, nodes: Sequence[str], ask: PreflightRequest, say: Callable[[str], None]) -> None:
         self._left = len(nodes)
         self._all = len(nodes)
         self._say = say if ask.network else lambda text: None

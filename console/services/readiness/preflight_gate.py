@@ -10,7 +10,7 @@ from console.model.snapshot import EventLevel
 from console.probes.check_types import Result, Verdict
 from console.probes.preflight_checks import CHECKS
 from console.services.monitoring.monitor import Monitor
-from console.services.readiness.preflight import Ask, Preflight, Report
+from console.services.readiness.preflight import Preflight, PreflightRequest, Report
 
 
 def overrides(ids: Sequence[str]) -> frozenset[str]:
@@ -23,7 +23,7 @@ def overrides(ids: Sequence[str]) -> frozenset[str]:
     return frozenset(ids)
 
 
-class Gate:
+class PreflightGate:
     """What stands between one plan and its launch. Machines without NPUs have no preflight here: they only try things out."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Gate:
             return ""
         self._had.add((turn, node))
         if turn not in self._asked:
-            asking = self._preflight.run(self._turns[turn], Ask(blocking=True))
+            asking = self._preflight.run(self._turns[turn], PreflightRequest(blocking=True))
             self._asked[turn] = asyncio.create_task(asking, name="preflight")
         report = await asyncio.shield(self._asked[turn])
         failed = report.failures(node)

@@ -28,7 +28,7 @@ def _then(recording: Recording, number: int) -> ClusterSnapshot:
     return replace(recording.picture(number), read_only=True)
 
 
-class Tape:
+class ReplayPosition:
     """A recording with a place in it, which moves by itself while it plays."""
 
     def __init__(self, recording: Recording) -> None:
@@ -120,7 +120,7 @@ class Replay(Session):
         """Raises ConsoleError when the first picture cannot be read."""
         made = recording.deployment
         super().__init__(made.cluster, made.layout.written or made.layout, made.assignment, read_only=True)
-        self.tape = Tape(recording)
+        self.tape = ReplayPosition(recording)
         self._play: asyncio.Task[None] | None = None
 
     async def open(self) -> None:

@@ -8,7 +8,7 @@ from console.diagnosis.root_cause import PEER_DEAD
 from console.diagnosis.signatures import Signature
 from console.model.deployment import engine_words, is_address
 from console.model.role import BESIDE_ENGINES
-from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade, Rung
+from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade, HealthCheck
 from console.services.monitoring.engine_states import is_dead
 from console.services.monitoring.service_state import listed_counts
 
@@ -147,7 +147,7 @@ def _disks(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
             yield "disk-full", engine.id, f"{engine.node} has {free} MiB left where its runs and logs are kept"
 
 
-def _rungs(engine: EngineSnapshot, rungs: Mapping[str, Rung]) -> Iterator[tuple[str, str, str]]:
+def _rungs(engine: EngineSnapshot, rungs: Mapping[str, HealthCheck]) -> Iterator[tuple[str, str, str]]:
     hangs = [rungs[name].evidence for name in ("process", "works") if name in rungs]
     if words := next((words for words in hangs if words.startswith("hangs: ")), ""):
         yield "hang", engine.id, words.removeprefix("hangs: ")
@@ -218,7 +218,7 @@ def _load(engine: EngineSnapshot, before: frozenset[tuple[str, str]]) -> Iterato
         yield "preemption-storm", engine.id, f"{serving.preemptions_s:.1f} preemptions/s"
 
 
-def _listed(snapshot: ClusterSnapshot, proxy: EngineSnapshot, rung: Rung) -> Iterator[tuple[str, str, str]]:
+def _listed(snapshot: ClusterSnapshot, proxy: EngineSnapshot, rung: HealthCheck) -> Iterator[tuple[str, str, str]]:
     """The proxy was given every engine with a port; its `/healthcheck` counts those it still has and probes none."""
     counts = listed_counts(rung)
     for role in counts or ("prefill", "decode", "mixed"):

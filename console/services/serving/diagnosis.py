@@ -17,7 +17,7 @@ from console.diagnosis.root_cause import (
     PEER_DEAD,
     TOGETHER_S,
     RankHits,
-    Witness,
+    TimedHit,
     first_cause,
     of_the_dead,
     timeline,
@@ -33,11 +33,11 @@ from console.probes.sanitize import clean
 from console.services.logs.clocks import HEAD_BYTES, run_clock
 from console.services.logs.copies import LogBook
 from console.services.monitoring.engine_states import is_dead
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.monitor import Monitor
 from console.services.serving.condition_facts import MEMORY_KILLED, OWN, facts_of
-from console.services.serving.leak_detection import Growth
-from console.services.serving.setting_source import NOWHERE, Written, written
+from console.services.serving.leak_detection import LeakDetector
+from console.services.serving.setting_source import NOWHERE, SettingLocations, setting_locations
 
 READ_BYTES = 256 * 1024
 """How much of one log is read in one turn of the event loop."""
@@ -86,7 +86,7 @@ def relevant_hits(hits: Iterable[Hit], said: LogState, *, unhurt: bool) -> tuple
     )
 
 
-def diagnosis_of(witness: Witness, first: bool, telling: str = "", where: Written = NOWHERE) -> Diagnosis:
+def diagnosis_of(witness: TimedHit, first: bool, telling: str = "", where: SettingLocations = NOWHERE) -> Diagnosis:
     """What is shown of a hit; `telling` is the line that its log's failure is known by, shown where the hit is only a wrapper."""
     hit, signature = witness.hit, witness.hit.signature
     return Diagnosis(
@@ -131,7 +131,9 @@ class _Known:
     told: set[str] = field(default_factory=set)
     lame: Set[tuple[str, str]] = frozenset()
     """Who served badly, and how, when the picture was looked at last."""
-    written: tuple[Deployment | None, dict[tuple[str, str], Written]] = field(default_factory=lambda: (None, {}))
+    written: tuple[Deployment | None, dict[tuple[str, str], SettingLocations]] = field(
+        default_factory=lambda: (None, {})
+    )
     """Where the settings of each failure are written, for one deployment."""
 
 
@@ -139,17 +141,17 @@ class DiagnosisWatch:
     """One matcher for each run, the facts of the console beside them, one list for the picture."""
 
     def __init__(
-        self, monitor: Monitor, logs: LogBook, cadences: Cadences | None = None, *, own: Path | None = None
+        self, monitor: Monitor, logs: LogBook, cadences: Intervals | None = None, *, own: Path | None = None
     ) -> None:
         """`own` is an operator's file of signatures; its entries replace shipped ones of the same id."""
         self._monitor = monitor
         self._logs = logs
-        self._cadences = cadences or Cadences()
+        self._cadences = cadences or Intervals()
         self._own = own
         self._signatures: tuple[Signature, ...] = ()
         self._readers: dict[RunKey, _Reader] = {}
         self._known = _Known()
-        self._growth = Growth()
+        self._growth = LeakDetector()
 
     async def run(self) -> None:
         """Read and tell until cancelled."""
@@ -301,16 +303,16 @@ class DiagnosisWatch:
                 self._monitor.note(level, words, node=each.node, engine=each.engine)
         self._known.told = {each.signature for each in told}
 
-    def _diagnosis(self, witness: Witness, first: bool) -> Diagnosis:
+    def _diagnosis(self, witness: TimedHit, first: bool) -> Diagnosis:
         key = self._monitor.current(witness.rank)
         telling = self._monitor.learnt(key).log_state.first_error if key is not None else ""
         return diagnosis_of(witness, first, telling, self._where(witness.rank, witness.hit.signature))
 
-    def _where(self, engine: str, signature: Signature) -> Written:
+    def _where(self, engine: str, signature: Signature) -> SettingLocations:
         deployment, key = self._monitor.deployment, (engine, signature.id)
         if self._known.written[0] is not deployment:
             self._known.written = (deployment, {})
         known = self._known.written[1]
         if key not in known:
-            known[key] = written(deployment, engine, signature.settings)
+            known[key] = setting_locations(deployment, engine, signature.settings)
         return known[key]

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 
 from console.model.deployment import Deployment
 from console.model.run import RunKey
-from console.model.snapshot import NOT_ASKED, EngineSnapshot, EngineState, Grade, Rung
+from console.model.snapshot import NOT_ASKED, EngineSnapshot, EngineState, Grade, HealthCheck
 from console.probes.sanitize import clean
 from console.remote.http import AsyncHttp, HttpAnswer
 from console.remote.link import NodeLink
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.poller import Rounds
+from console.services.monitoring.poller import Poller
 from console.services.monitoring.records import RunRecord
 from console.services.monitoring.service_state import listed_counts
 from console.services.serving.condition_facts import isolated_of, listable
@@ -35,11 +35,11 @@ _ASKED = frozenset({EngineState.STARTING, EngineState.READY, EngineState.DEGRADE
 class HealthWatch:
     """Climbs the HTTP rungs of every engine on a cadence, never two at once for one engine."""
 
-    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Cadences | None = None) -> None:
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Intervals | None = None) -> None:
         self._monitor = monitor
-        self._cadences = cadences or Cadences()
+        self._cadences = cadences or Intervals()
         step = min(0.5, self._cadences.health_s / 2)
-        self._rounds = Rounds(monitor, links, "health", states=_ASKED, at_once=AT_ONCE, step_s=step, connecting=True)
+        self._rounds = Poller(monitor, links, "health", states=_ASKED, at_once=AT_ONCE, step_s=step, connecting=True)
         self._ready: dict[RunKey, frozenset[str | None]] = {}
         """Run of a proxy -> the runs that were ready when it was visited last."""
 
@@ -71,14 +71,14 @@ class HealthWatch:
         http = client(link, deployment.layout, engine.group)
         service = deployment.layout.services.get(engine.id) if engine.role == "service" else None
         if service is not None:
-            rungs: tuple[Rung, ...] = (
+            rungs: tuple[HealthCheck, ...] = (
                 await _service_rung(link.http(), address, service.health.port or port, service.health.path),
-                Rung("model", Grade.SKIPPED, "a service has no model list", time.time()),
+                HealthCheck("model", Grade.SKIPPED, "a service has no model list", time.time()),
             )
         elif engine.role == "proxy":
             rungs = (_proxy_rung(await http.get(address, port, "/healthcheck", TIMEOUT_S)),)
             self._forget(learnt, rungs[0])
-            rungs = (*rungs, Rung("model", Grade.SKIPPED, "the proxy has no model list", time.time()))
+            rungs = (*rungs, HealthCheck("model", Grade.SKIPPED, "the proxy has no model list", time.time()))
         else:
             health = await http.get(address, port, "/health", TIMEOUT_S)
             rungs = (_health_rung(health),)
@@ -95,14 +95,14 @@ class HealthWatch:
         self._rounds.again(key, every_s if learnt.rungs and _all_ok(learnt.rungs) else min(STARTING_S, every_s))
         self._monitor.touch()
 
-    def _known_model(self, learnt: RunRecord) -> Rung | None:
+    def _known_model(self, learnt: RunRecord) -> HealthCheck | None:
         """What the list of models said last, as long as that was right, is not old, and nothing says otherwise since."""
         known = next((rung for rung in learnt.rungs if rung.name == "model" and rung.grade is Grade.OK), None)
         if known is None or renamed(learnt) or time.time() - (known.at or 0.0) >= self._cadences.model_s:
             return None
         return known
 
-    def _forget(self, learnt: RunRecord, rung: Rung) -> None:
+    def _forget(self, learnt: RunRecord, rung: HealthCheck) -> None:
         """Engines the proxy was told to use no more are isolated only as long as it counts them."""
         snapshot = self._monitor.snapshot
         for role, count in listed_counts(rung).items():
@@ -110,7 +110,7 @@ class HealthWatch:
             if count <= len(mine - learnt.isolated):
                 learnt.isolated -= isolated_of(snapshot, learnt.isolated, role)
 
-    def _settle(self, learnt: RunRecord, rungs: tuple[Rung, ...]) -> None:
+    def _settle(self, learnt: RunRecord, rungs: tuple[HealthCheck, ...]) -> None:
         """Failures count only when they repeat; before an engine ever was ready they are waiting."""
         if _all_ok(rungs) or any(rung.grade is Grade.UNKNOWN for rung in rungs):
             learnt.http_failures = 0
@@ -122,7 +122,7 @@ class HealthWatch:
             learnt.rungs = rungs
         elif not started:
             learnt.rungs = tuple(
-                Rung(rung.name, Grade.WAIT if rung.grade is Grade.FAIL else rung.grade, rung.evidence, rung.at)
+                HealthCheck(rung.name, Grade.WAIT if rung.grade is Grade.FAIL else rung.grade, rung.evidence, rung.at)
                 for rung in rungs
             )
 
@@ -142,63 +142,63 @@ def expected_model(deployment: Deployment) -> str:
     return deployment.layout.model.served_name or deployment.layout.model.path
 
 
-def _all_ok(rungs: tuple[Rung, ...]) -> bool:
+def _all_ok(rungs: tuple[HealthCheck, ...]) -> bool:
     return all(rung.grade in (Grade.OK, Grade.SKIPPED) for rung in rungs)
 
 
-def unasked(name: str, answer: HttpAnswer) -> Rung:
+def unasked(name: str, answer: HttpAnswer) -> HealthCheck:
     """The rung of an engine whose node let no question through: nothing is known of it."""
-    return Rung(name, Grade.UNKNOWN, f"{NOT_ASKED}: {clean(answer.error)}", time.time())
+    return HealthCheck(name, Grade.UNKNOWN, f"{NOT_ASKED}: {clean(answer.error)}", time.time())
 
 
-def _health_rung(answer: HttpAnswer) -> Rung:
+def _health_rung(answer: HttpAnswer) -> HealthCheck:
     now = time.time()
     if not answer.asked:
         return unasked("http", answer)
     if answer.error:
-        return Rung("http", Grade.FAIL, clean(answer.error), now)
+        return HealthCheck("http", Grade.FAIL, clean(answer.error), now)
     if answer.status == 200:
-        return Rung("http", Grade.OK, f"/health 200 in {answer.took_s * 1000:.0f} ms", now)
+        return HealthCheck("http", Grade.OK, f"/health 200 in {answer.took_s * 1000:.0f} ms", now)
     meaning = "; the engine behind the server is dead" if answer.status == 503 else ""
-    return Rung("http", Grade.FAIL, f"/health {answer.status}{meaning}", now)
+    return HealthCheck("http", Grade.FAIL, f"/health {answer.status}{meaning}", now)
 
 
-async def _service_rung(http: AsyncHttp, address: str, port: int, path: str) -> Rung:
+async def _service_rung(http: AsyncHttp, address: str, port: int, path: str) -> HealthCheck:
     """What a service beside the engines answers: a page below 400, or where none is named, that its port is open."""
     answer = await (http.get(address, port, path, TIMEOUT_S) if path else http.connect(address, port, TIMEOUT_S))
     now, where = time.time(), f"port {port}{f' {path}' if path else ''}"
     if not answer.asked:
         return unasked("http", answer)
     if answer.error or answer.status >= 400:
-        return Rung("http", Grade.FAIL, f"{where}: {clean(answer.error) or answer.status}", now)
+        return HealthCheck("http", Grade.FAIL, f"{where}: {clean(answer.error) or answer.status}", now)
     what = str(answer.status) if path else "open"
-    return Rung("http", Grade.OK, f"{where} {what} in {answer.took_s * 1000:.0f} ms", now)
+    return HealthCheck("http", Grade.OK, f"{where} {what} in {answer.took_s * 1000:.0f} ms", now)
 
 
-def _proxy_rung(answer: HttpAnswer) -> Rung:
+def _proxy_rung(answer: HttpAnswer) -> HealthCheck:
     now = time.time()
     if not answer.asked:
         return unasked("http", answer)
     if answer.error:
-        return Rung("http", Grade.FAIL, clean(answer.error), now)
+        return HealthCheck("http", Grade.FAIL, clean(answer.error), now)
     counts = clean(answer.body.decode("utf-8", "replace"))[:120]
     grade = Grade.OK if answer.status == 200 else Grade.FAIL
-    return Rung("http", grade, f"/healthcheck {answer.status} {counts}", now)
+    return HealthCheck("http", grade, f"/healthcheck {answer.status} {counts}", now)
 
 
-def _model_rung(answer: HttpAnswer, expected: str) -> Rung:
+def _model_rung(answer: HttpAnswer, expected: str) -> HealthCheck:
     now = time.time()
     if not answer.asked:
         return unasked("model", answer)
     if barred(answer):
-        return Rung("model", Grade.SKIPPED, f"/v1/models 401: {WANTED}", now)
+        return HealthCheck("model", Grade.SKIPPED, f"/v1/models 401: {WANTED}", now)
     if answer.error or answer.status != 200:
-        return Rung("model", Grade.FAIL, clean(answer.error) or f"/v1/models {answer.status}", now)
+        return HealthCheck("model", Grade.FAIL, clean(answer.error) or f"/v1/models {answer.status}", now)
     try:
         listed = [str(model["id"]) for model in json.loads(answer.body)["data"]]
     except (ValueError, RecursionError, KeyError, TypeError):
-        return Rung("model", Grade.FAIL, "/v1/models is not a list of models", now)
+        return HealthCheck("model", Grade.FAIL, "/v1/models is not a list of models", now)
     shown = clean(", ".join(listed))[:120]
     if expected in listed:
-        return Rung("model", Grade.OK, shown, now)
-    return Rung("model", Grade.FAIL, f"serves {shown or 'nothing'}, not {clean(expected)}", now)
+        return HealthCheck("model", Grade.OK, shown, now)
+    return HealthCheck("model", Grade.FAIL, f"serves {shown or 'nothing'}, not {clean(expected)}", now)

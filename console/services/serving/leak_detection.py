@@ -44,7 +44,7 @@ class _Series:
         return whole[-1] - whole[0]
 
 
-class Growth:
+class LeakDetector:
     """Remembers runs that serve; one that ends or is replaced is forgotten."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from console.diagnosis.matcher import Hit, Matcher
-from console.diagnosis.root_cause import PEER_DEAD, RankHits, Witness, first_cause, of_the_dead, timeline
+from console.diagnosis.root_cause import PEER_DEAD, RankHits, TimedHit, first_cause, of_the_dead, timeline
 from console.diagnosis.signatures import Signature, of_fact
 from console.model.snapshot import Diagnosis
 from console.probes.engine_log import LaunchLog, LogState
@@ -210,7 +210,7 @@ def _dated(hit: Hit, stream: Stream) -> Hit:
     return replace(hit, time=carried) if carried else hit
 
 
-def _cause(log: _Log, rank: _Rank, witness: Witness, first: bool, told: Collection[tuple[str, int]]) -> FileCause:
+def _cause(log: _Log, rank: _Rank, witness: TimedHit, first: bool, told: Collection[tuple[str, int]]) -> FileCause:
     """A witness with its place: line, text and time are of one line.
 
     Of a wrapper that is the line which tells more, unless another cause stands there (`told`: file and line of those).

@@ -14,9 +14,9 @@ from console.model.snapshot import EngineSnapshot, EngineState
 from console.probes.metrics import loads, parse_metrics
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.poller import Rounds
+from console.services.monitoring.poller import Poller
 
 TIMEOUT_S = 5.0
 AT_ONCE = 8
@@ -27,11 +27,11 @@ _ASKED = frozenset({EngineState.READY, EngineState.DEGRADED})
 class MetricsWatch:
     """Scrapes each server through its node's link, never twice at once."""
 
-    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Cadences | None = None) -> None:
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Intervals | None = None) -> None:
         self._monitor = monitor
-        self._every_s = (cadences or Cadences()).metrics_s
+        self._every_s = (cadences or Intervals()).metrics_s
         step = min(0.5, self._every_s / 2)
-        self._rounds = Rounds(monitor, links, "metrics", states=_ASKED, at_once=AT_ONCE, step_s=step)
+        self._rounds = Poller(monitor, links, "metrics", states=_ASKED, at_once=AT_ONCE, step_s=step)
 
     async def run(self) -> None:
         """Scrape until cancelled; leaves no question open."""

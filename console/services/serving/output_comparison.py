@@ -21,7 +21,7 @@ DIFFER = "pd-answers-differ"
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparisonResult:
     """What came of it."""
 
     agree: bool | None
@@ -43,18 +43,18 @@ def pair(snapshot: ClusterSnapshot) -> tuple[EngineSnapshot, EngineSnapshot] | N
     return found["prefill"], found["proxy"]
 
 
-class Golden:
+class OutputComparison:
     """Compares, and keeps what it found where the diagnosis looks for it."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:
         self._monitor = monitor
         self._links = links
 
-    async def compare(self, tokens: int, timeout_s: float) -> Comparison:
+    async def compare(self, tokens: int, timeout_s: float) -> ComparisonResult:
         """Ask both sides for so many tokens. A difference counts when it is there twice: one answer may come too late."""
         sides = pair(self._monitor.snapshot)
         if sides is None:
-            return Comparison(None, "no prefill engine and proxy serve side by side", asked=False)
+            return ComparisonResult(None, "no prefill engine and proxy serve side by side", asked=False)
         alone, door = sides
         key = self._monitor.current(door.id)
         found = await self._once(alone, door, tokens, timeout_s)
@@ -64,7 +64,7 @@ class Golden:
             self._keep(key, found)
         return found
 
-    def _keep(self, key: RunKey, found: Comparison) -> None:
+    def _keep(self, key: RunKey, found: ComparisonResult) -> None:
         facts = self._monitor.learnt(key).facts
         if found.agree:
             facts.pop(DIFFER, None)
@@ -72,20 +72,22 @@ class Golden:
             facts[DIFFER] = found.seen
         self._monitor.touch()
 
-    async def _once(self, alone: EngineSnapshot, door: EngineSnapshot, tokens: int, timeout_s: float) -> Comparison:
+    async def _once(
+        self, alone: EngineSnapshot, door: EngineSnapshot, tokens: int, timeout_s: float
+    ) -> ComparisonResult:
         one = await self._post(alone, tokens, timeout_s)
         both = await self._post(door, tokens, timeout_s)
         took = one.took_s + both.took_s
         wrong = complaint(one) or complaint(both)
         if wrong:
-            return Comparison(None, wrong, took, one.asked and both.asked)
+            return ComparisonResult(None, wrong, took, one.asked and both.asked)
         first, second = completion_text(one), completion_text(both)
         if not first or not second:
-            return Comparison(None, f"an answer without text: {first!r} and {second!r}", took)
+            return ComparisonResult(None, f"an answer without text: {first!r} and {second!r}", took)
         if first == second:
-            return Comparison(True, f"both say {first[:60]!r}", took)
+            return ComparisonResult(True, f"both say {first[:60]!r}", took)
         words = f"{alone.id} alone says {first[:60]!r}, through {door.id} it is {second[:60]!r}"
-        return Comparison(False, words, took)
+        return ComparisonResult(False, words, took)
 
     async def _post(self, engine: EngineSnapshot, tokens: int, timeout_s: float) -> HttpAnswer:
         return await send_trial(self._monitor, self._links[engine.node], engine, timeout_s, tokens=tokens)

@@ -14,7 +14,7 @@ from pathlib import Path
 from console.files import save_text
 from console.model.errors import ConsoleError
 from console.model.run import RunKey
-from console.model.snapshot import ClusterSnapshot, Grade, Rung
+from console.model.snapshot import ClusterSnapshot, Grade, HealthCheck
 from console.probes.sanitize import clean
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.service_state import PROOF_S
@@ -43,8 +43,8 @@ class ProofStore:
         self._path = path
         self._stamp: tuple[int, int] | None = None
         """Time and size of the file when it was read last."""
-        self._known: dict[RunKey, Rung] = {}
-        self._adopted: dict[RunKey, Rung] = {}
+        self._known: dict[RunKey, HealthCheck] = {}
+        self._adopted: dict[RunKey, HealthCheck] = {}
         self._hung: set[RunKey] = set()
         """Runs that were said here to hang."""
 
@@ -69,10 +69,10 @@ class ProofStore:
             if learnt.works is not None and learnt.works is self._adopted.get(key):
                 learnt.works = None
         elif learnt.works is None or (learnt.works.at or 0.0) < rung.at:
-            learnt.works = self._adopted[key] = Rung("works", rung.grade, f"{rung.evidence}{OTHER}", rung.at)
+            learnt.works = self._adopted[key] = HealthCheck("works", rung.grade, f"{rung.evidence}{OTHER}", rung.at)
             self._monitor.touch()
 
-    def _own(self, key: RunKey, now: float) -> Rung | None:
+    def _own(self, key: RunKey, now: float) -> HealthCheck | None:
         """What this console saw itself, where it says something."""
         learnt = self._monitor.learnt(key)
         if learnt.hang is not None:
@@ -80,13 +80,13 @@ class ProofStore:
             return learnt.hang
         if key in self._hung:
             self._hung.discard(key)
-            return Rung("works", Grade.UNKNOWN, "", now)
+            return HealthCheck("works", Grade.UNKNOWN, "", now)
         rung = learnt.works
         if rung is None or rung.at is None or rung is self._adopted.get(key):
             return None
         return rung if rung.grade in (Grade.OK, Grade.FAIL) else None
 
-    def _is_news(self, key: RunKey, rung: Rung) -> bool:
+    def _is_news(self, key: RunKey, rung: HealthCheck) -> bool:
         known = self._known.get(key)
         later = (rung.at or 0.0) - ((known.at if known else None) or 0.0)
         return later > 0.0 and (known is None or known.grade is not rung.grade or later >= AGAIN_S)
@@ -104,7 +104,7 @@ class ProofStore:
         read = (_entry(each) for each in data if isinstance(each, dict)) if isinstance(data, list) else ()
         self._known = {**self._known, **{key: rung for each in read if each is not None for key, rung in (each,)}}
 
-    def _write(self, news: dict[RunKey, Rung], now: float) -> None:
+    def _write(self, news: dict[RunKey, HealthCheck], now: float) -> None:
         """Put the news among what others keep there. A file that cannot be written is no reason to stop watching."""
         self._known = {key: rung for key, rung in {**self._known, **news}.items() if now - (rung.at or 0.0) <= PROOF_S}
         entries = [
@@ -124,11 +124,13 @@ class ProofStore:
             return
 
 
-def _entry(data: dict[str, object]) -> tuple[RunKey, Rung] | None:
+def _entry(data: dict[str, object]) -> tuple[RunKey, HealthCheck] | None:
     """One proof of the file; None for what is none."""
     names = [data.get(name) for name in ("deployment", "engine", "run", "evidence")]
     at, grade = data.get("at"), data.get("grade")
     if not isinstance(at, int | float) or not math.isfinite(at) or at > time.time() or grade not in _SHARED:
         return None
     deployment, engine, run, evidence = (each if isinstance(each, str) else "" for each in names)
-    return RunKey(deployment, engine, run), Rung("works", Grade(str(grade)), clean(evidence[:TEXT_CHARS]), float(at))
+    return RunKey(deployment, engine, run), HealthCheck(
+        "works", Grade(str(grade)), clean(evidence[:TEXT_CHARS]), float(at)
+    )

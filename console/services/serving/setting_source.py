@@ -24,7 +24,7 @@ _LONGEST = 48
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class SettingLocations:
     """Where settings are written."""
 
     text: str = ""
@@ -35,21 +35,21 @@ class Written:
     """The first line to look at in it; 0 when none has one."""
 
 
-NOWHERE = Written()
+NOWHERE = SettingLocations()
 
 
-def written(deployment: Deployment, engine: str, names: Sequence[str]) -> Written:
+def setting_locations(deployment: Deployment, engine: str, names: Sequence[str]) -> SettingLocations:
     """Where the settings of these names (see `signatures.yaml`) are written for an engine."""
     rank = next((each for each in deployment.ranks() if each.id == engine), None)
     if rank is None or rank.group not in deployment.layout.groups:
-        return Written()
+        return SettingLocations()
     names = tuple(_holding(deployment, rank, names))
     told = [
         _of_node(deployment, rank, [name for name in names if name in OF_NODE]),
         _of_layout(deployment, rank, [name for name in names if name not in OF_NODE]),
     ]
     told = [each for each in told if each.text]
-    return replace(told[0], text="; ".join(each.text for each in told)) if told else Written()
+    return replace(told[0], text="; ".join(each.text for each in told)) if told else SettingLocations()
 
 
 def _holding(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Iterator[str]:
@@ -60,22 +60,24 @@ def _holding(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Iterat
         yield from [each for each in own if _held(deployment, rank, like, each) is not None] or [name]
 
 
-def _of_node(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Written:
+def _of_node(deployment: Deployment, rank: Rank, names: Sequence[str]) -> SettingLocations:
     source, node = deployment.cluster.source, deployment.node(rank.node)
     if not names or source is None:
-        return Written()
+        return SettingLocations()
     parts, places = [], []
     for name in names:
         value = getattr(node, name)
         own = not value or ("nodes", rank.node, name) in source.marks
         places.append(("nodes", rank.node, name) if own else ("defaults", name))
         parts.append(_part(source, name, value, places[-1]) if value else f"{name} is not set")
-    return Written(f"node {rank.node} in {source.path}: {', '.join(parts)}", "cluster", _line(source, places[0]))
+    return SettingLocations(
+        f"node {rank.node} in {source.path}: {', '.join(parts)}", "cluster", _line(source, places[0])
+    )
 
 
-def _of_layout(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Written:
+def _of_layout(deployment: Deployment, rank: Rank, names: Sequence[str]) -> SettingLocations:
     if not names:
-        return Written()
+        return SettingLocations()
     layout = deployment.layout
     source = layout.source or Source("")
     like = deployment.like(rank.group)
@@ -93,7 +95,7 @@ def _of_layout(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Writ
         places = " or ".join(dict.fromkeys(_place(like, name) for name in missing))
         found.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set ({places})")
     file = f"{layout.name} (shipped)" if is_shipped(layout) or layout.source is None else layout.source.path
-    return Written(f"{like} in {file}: {', '.join(found)}", "layout", _line(source, place))
+    return SettingLocations(f"{like} in {file}: {', '.join(found)}", "layout", _line(source, place))
 
 
 def _line(source: Source, place: Path) -> int:

@@ -63,7 +63,7 @@ def trial_fault(answer: HttpAnswer, tokens: int = TOKENS) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TrialAnswer:
     """What one rank made of the question, as far as two ranks must agree on it."""
 
     word: str
@@ -74,14 +74,14 @@ class Said:
         return repr(clean(self.word)[:40])
 
 
-def said(answer: HttpAnswer) -> Said:
+def said(answer: HttpAnswer) -> TrialAnswer:
     """The answer of a rank that `trial_fault` has nothing to say against."""
     found = _WORD.match(completion_text(answer))
     prompt = _usage(answer).get("prompt_tokens")
-    return Said(found[1] if found else "", prompt if isinstance(prompt, int) else None)
+    return TrialAnswer(found[1] if found else "", prompt if isinstance(prompt, int) else None)
 
 
-def odd_ones(answers: Mapping[str, Said], agreed: Said | None = None) -> dict[str, str]:
+def odd_ones(answers: Mapping[str, TrialAnswer], agreed: TrialAnswer | None = None) -> dict[str, str]:
     """Rank -> how its answer differs from that of its peers; empty where all agree, or nobody can tell who is right.
 
     Right is what more than half say, else what all said before (`agreed`), else the one answer that a language model gives.
@@ -99,19 +99,19 @@ def odd_ones(answers: Mapping[str, Said], agreed: Said | None = None) -> dict[st
     return {name: _differs(each, right, peers) for name, each in answers.items() if each != right}
 
 
-def undecided(answers: Mapping[str, Said], agreed: Said | None = None) -> str:
+def undecided(answers: Mapping[str, TrialAnswer], agreed: TrialAnswer | None = None) -> str:
     """How ranks disagree where nobody can tell who is right; empty otherwise."""
     if len({*answers.values()}) < 2 or odd_ones(answers, agreed):
         return ""
     return ", ".join(f"{name} answers {each}" for name, each in answers.items())
 
 
-def one_answer(answers: Sequence[Said]) -> Said | None:
+def one_answer(answers: Sequence[TrialAnswer]) -> TrialAnswer | None:
     """What all of at least two say; None when they do not agree."""
     return answers[0] if len(answers) > 1 and len({*answers}) == 1 else None
 
 
-def _differs(mine: Said, right: Said, peers: str) -> str:
+def _differs(mine: TrialAnswer, right: TrialAnswer, peers: str) -> str:
     if mine.word == right.word:
         counts = f"{mine.prompt_tokens} tokens of the same prompt where {peers} counts {right.prompt_tokens}"
         return f"completion 200, but it counts {counts}"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from console.model.errors import Refused, Unreachable, UsageError
-from console.model.snapshot import NOT_ASKED, EngineSnapshot, EngineState, Grade, Rung
+from console.model.snapshot import NOT_ASKED, EngineSnapshot, EngineState, Grade, HealthCheck
 from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
@@ -20,7 +20,7 @@ from console.services.monitoring.monitor import Monitor
 from console.services.serving.answer_checks import ChatStream
 from console.services.serving.coverage import RankProof, coverage_words, finished, reached
 from console.services.serving.health import expected_model
-from console.services.serving.output_comparison import Golden, pair
+from console.services.serving.output_comparison import OutputComparison, pair
 from console.services.serving.rank_targets import RankTarget, rank_targets
 from console.services.serving.request_auth import client
 from console.services.serving.trial_request import odd_ones, said, send_trial, trial_fault, undecided
@@ -85,7 +85,7 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class VerificationRequest:
     """What is tried, and how."""
 
     prompt: str = "Say hello."
@@ -103,7 +103,7 @@ class Ask:
 class _Round:
     """One verification while it goes on."""
 
-    ask: Ask
+    ask: VerificationRequest
     notice: Callable[[Proof], None]
     proofs: list[Proof] = field(default_factory=list)
     chats: int = 0
@@ -121,14 +121,14 @@ class Verifier:
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:
         self._monitor = monitor
         self._links = links
-        self._golden = Golden(monitor, links)
+        self._golden = OutputComparison(monitor, links)
 
-    async def run(self, notice: Callable[[Proof], None], ask: Ask | None = None) -> Verification:
+    async def run(self, notice: Callable[[Proof], None], ask: VerificationRequest | None = None) -> Verification:
         """Chat through the proxy and with every rank, then compare prefill alone with both; `notice` hears each proof.
 
         Raises UsageError for numbers that cannot be, Refused when nothing serves, Unreachable when nobody can know.
         """
-        ask = ask or Ask()
+        ask = ask or VerificationRequest()
         if ask.requests < 0 or ask.timeout_s <= 0:
             raise UsageError("a number of requests and a time limit are above 0")
         door = self._door()
@@ -310,9 +310,9 @@ class Verifier:
             if key is None:
                 continue
             learnt = self._monitor.learnt(key)
-            learnt.proof = Rung("verify", Grade.FAIL, wrong[name], now) if name in wrong else None
+            learnt.proof = HealthCheck("verify", Grade.FAIL, wrong[name], now) if name in wrong else None
             if name in right and name not in wrong:
-                learnt.works = Rung("works", Grade.OK, "its chats were answered", now)
+                learnt.works = HealthCheck("works", Grade.OK, "its chats were answered", now)
         self._monitor.touch()
 
 

@@ -12,23 +12,23 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from console.model.run import RunKey
-from console.model.snapshot import EngineSnapshot, EngineState, Grade, Rung
+from console.model.snapshot import EngineSnapshot, EngineState, Grade, HealthCheck
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
-from console.services.monitoring.intervals import Cadences
+from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.poller import Rounds
+from console.services.monitoring.poller import Poller
 from console.services.monitoring.records import RunRecord
 from console.services.monitoring.service_state import doors_of
 from console.services.serving.answer_checks import EMPTY_200, EMPTY_500, complaint, proxy_fact
 from console.services.serving.condition_facts import BAD_ANSWERS, DISAGREE
 from console.services.serving.health import unasked
-from console.services.serving.output_comparison import DIFFER, Golden
+from console.services.serving.output_comparison import DIFFER, OutputComparison
 from console.services.serving.rank_targets import RankTarget, rank_targets
 from console.services.serving.request_auth import WANTED, barred
 from console.services.serving.trial_request import (
     TOKENS,
-    Said,
+    TrialAnswer,
     odd_ones,
     one_answer,
     said,
@@ -56,21 +56,21 @@ _WORST = (Grade.FAIL, Grade.UNKNOWN, Grade.SKIPPED, Grade.OK)
 class WorksWatch:
     """The highest rung of every rank and of the proxy."""
 
-    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Cadences | None = None) -> None:
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Intervals | None = None) -> None:
         self._monitor = monitor
-        self._cadences = cadences or Cadences()
+        self._cadences = cadences or Intervals()
         step = min(0.5, self._cadences.works_first_s)
-        self._rounds = Rounds(monitor, links, "works", states=_ASKED, at_once=AT_ONCE, step_s=step)
-        self._golden = Golden(monitor, links)
+        self._rounds = Poller(monitor, links, "works", states=_ASKED, at_once=AT_ONCE, step_s=step)
+        self._golden = OutputComparison(monitor, links)
         self._compared: tuple[object, float] = ((), 0.0)
         """The runs that were compared last, and when."""
         self._behind: frozenset[tuple[str, str | None]] = frozenset()
         """The runs that were ready behind the proxy when it was looked at last."""
         self._failures: Counter[tuple[RunKey, str]] = Counter()
         """Wrong answers in a row, by run and rank."""
-        self._said: dict[tuple[RunKey, str], Said] = {}
+        self._said: dict[tuple[RunKey, str], TrialAnswer] = {}
         """The last answer of each rank that was one."""
-        self._agreed: Said | None = None
+        self._agreed: TrialAnswer | None = None
         """What all ranks said when they agreed last."""
 
     async def run(self) -> None:
@@ -92,7 +92,7 @@ class WorksWatch:
         words = hang_words(learnt, self._aicore(engine), now, self._cadences) if learnt.answering else ""
         if bool(words) != (learnt.hang is not None):
             self._monitor.touch()
-        learnt.hang = Rung("works", Grade.FAIL, words, now) if words else None
+        learnt.hang = HealthCheck("works", Grade.FAIL, words, now) if words else None
         if engine.role == "proxy":
             self._look_behind(key)
         elif self._fell_still(learnt):
@@ -104,7 +104,7 @@ class WorksWatch:
             if engine.role != "proxy":
                 self._rounds.ask(key, self._try_ranks(engine, key, learnt, link))
             elif idle := self._nobody_behind():
-                learnt.works = Rung("works", Grade.SKIPPED, idle, now)
+                learnt.works = HealthCheck("works", Grade.SKIPPED, idle, now)
                 self._failures.pop((key, engine.id), None)
                 self._monitor.touch()
             else:
@@ -131,7 +131,7 @@ class WorksWatch:
             self._rounds.sooner(key, self._cadences.works_first_s)
             learnt = self._monitor.learnt(key)
             if learnt.works is not None and learnt.works.evidence.endswith(BEHIND) and not self._nobody_behind():
-                learnt.works = Rung("works", Grade.SKIPPED, NOT_ASKED, time.time())
+                learnt.works = HealthCheck("works", Grade.SKIPPED, NOT_ASKED, time.time())
                 self._monitor.touch()
         self._behind = behind
 
@@ -156,7 +156,7 @@ class WorksWatch:
             if not barred(answer) and not trial_fault(answer):
                 self._said[run, target.id] = said(answer)
         odd = self._compare_ranks(key)
-        grades: dict[RunKey, list[Rung]] = {}
+        grades: dict[RunKey, list[HealthCheck]] = {}
         for target, run, answer in known:
             rung = self._judge(target, run, learnt, answer, asked, odd.get(target.id, ""))
             grades.setdefault(run, []).append(rung)
@@ -186,7 +186,7 @@ class WorksWatch:
 
     def _judge(
         self, target: RankTarget, run: RunKey, learnt: RunRecord, answer: HttpAnswer, asked: float, odd: str
-    ) -> Rung:
+    ) -> HealthCheck:
         """What one answer says of one rank; only the second wrong one in a row counts."""
         now, limit = time.time(), self._cadences.works_timeout_s
         name = "" if target.index is None else f"rank {target.id}: "
@@ -195,25 +195,27 @@ class WorksWatch:
             return unasked("works", answer)
         if barred(answer):
             self._failures.pop(failed, None)
-            return Rung("works", Grade.SKIPPED, f"401: {WANTED}", now)
+            return HealthCheck("works", Grade.SKIPPED, f"401: {WANTED}", now)
         label = target.id.rpartition("-")[2]
         moves = learnt.metrics.moves(label, now - SEEN_AFTER * self._cadences.metrics_s)
         if not answer.status and answer.took_s >= limit and moves:
             self._failures.pop(failed, None)
-            return Rung("works", Grade.OK, "late: requests of others move tokens", now)
+            return HealthCheck("works", Grade.OK, "late: requests of others move tokens", now)
         wrong = trial_fault(answer) or odd
         if not wrong:
             self._failures.pop(failed, None)
-            return Rung("works", Grade.OK, f"{name}{TOKENS} tokens in {answer.took_s * 1000:.0f} ms", now)
+            return HealthCheck("works", Grade.OK, f"{name}{TOKENS} tokens in {answer.took_s * 1000:.0f} ms", now)
         self._failures[failed] += 1
         process = self._monitor.snapshot.engines.get(target.process)
         aicore = self._aicore(process) if process else None
         hangs = not moves and unanswered(learnt, answer, aicore, limit)
         if self._failures[failed] < 2 and not (hangs and forgotten(learnt, label, asked)):
-            return Rung("works", Grade.UNKNOWN, f"{name}{wrong}; asking once more", now)
+            return HealthCheck("works", Grade.UNKNOWN, f"{name}{wrong}; asking once more", now)
         if hangs:
-            return Rung("works", Grade.FAIL, f"hangs: {name}{wrong} to {TOKENS} tokens, while /health says 200", now)
-        return Rung("works", Grade.FAIL, name + wrong, now)
+            return HealthCheck(
+                "works", Grade.FAIL, f"hangs: {name}{wrong} to {TOKENS} tokens, while /health says 200", now
+            )
+        return HealthCheck("works", Grade.FAIL, name + wrong, now)
 
     async def _try_proxy(self, engine: EngineSnapshot, key: RunKey, learnt: RunRecord, link: NodeLink) -> None:
         answer = await send_trial(self._monitor, link, engine, self._cadences.works_timeout_s)
@@ -225,20 +227,20 @@ class WorksWatch:
         if not answer.asked:
             learnt.works = unasked("works", answer)
         elif barred(answer):
-            learnt.works = Rung("works", Grade.SKIPPED, f"401: {WANTED}", now)
+            learnt.works = HealthCheck("works", Grade.SKIPPED, f"401: {WANTED}", now)
             self._failures.pop(failed, None)
         elif not wrong:
-            learnt.works = Rung("works", Grade.OK, f"{TOKENS} tokens in {answer.took_s * 1000:.0f} ms", now)
+            learnt.works = HealthCheck("works", Grade.OK, f"{TOKENS} tokens in {answer.took_s * 1000:.0f} ms", now)
             self._failures.pop(failed, None)
         elif spoilt and not complaint(answer):
             words = f"{wrong}; behind it {', '.join(spoilt)} answers wrongly"
-            learnt.works = Rung("works", Grade.UNKNOWN, words, now)
+            learnt.works = HealthCheck("works", Grade.UNKNOWN, words, now)
             self._rounds.again(key, self._cadences.works_again_s)
         else:
             self._failures[failed] += 1
             again = self._failures[failed] < 2
             grade, more = (Grade.UNKNOWN, "; asking once more") if again else (Grade.FAIL, "")
-            learnt.works = Rung("works", grade, wrong + more, now)
+            learnt.works = HealthCheck("works", grade, wrong + more, now)
             self._rounds.again(key, self._cadences.works_again_s)
             if not again:
                 learnt.facts[proxy_fact(answer) or BAD_ANSWERS] = wrong
@@ -303,7 +305,7 @@ def forgotten(learnt: RunRecord, label: str, asked: float) -> bool:
     return told and learnt.served_at is not None and all(each.running == each.waiting == 0 for each in mine)
 
 
-def hang_words(learnt: RunRecord, aicore: int | None, now: float, cadences: Cadences) -> str:
+def hang_words(learnt: RunRecord, aicore: int | None, now: float, cadences: Intervals) -> str:
     """`hangs: …` while requests run and no token moves for too long, by the metrics or by the log's statistics; else empty."""
     since = list(learnt.metrics.stalled_since.values())
     running = sum(
