@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Place = Literal["everywhere", "grid", "list", "log", "plan", "roles", "check", "causes", "verify", "evaluation"]
+Place = Literal["everywhere", "grid", "list", "log", "plan", "roles", "preflight", "diagnosis", "verify", "evaluation"]
 
 PLACES: dict[Place, str] = {
     "everywhere": "Everywhere",
@@ -20,8 +20,8 @@ PLACES: dict[Place, str] = {
     "list": "Other panes",
     "plan": "Plan pane",
     "roles": "LiveAssignment pane",
-    "check": "Check pane",
-    "causes": "Causes pane",
+    "preflight": "Preflight pane",
+    "diagnosis": "Diagnosis pane",
     "verify": "Verify pane",
     "evaluation": "Evaluation pane",
 }
@@ -50,7 +50,7 @@ class Action:
         return self.id in _GUARDED
 
 
-_MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "check", "causes", "verify", "evaluation")
+_MOVES: tuple[Place, ...] = ("grid", "list", "log", "plan", "roles", "preflight", "diagnosis", "verify", "evaluation")
 
 _LISTS: tuple[Place, ...] = tuple(place for place in _MOVES if place not in ("grid", "log"))
 
@@ -66,15 +66,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("stop", ("x",), "Stop", "Plan a stop: drain, TERM, later KILL what is left", "Engines", danger=True, footer=4),
     Action("restart", ("r",), "Restart", "Plan a stop and a start", "Engines", danger=True, footer=5),
     Action("rolling", ("W",), "Rolling", "Plan a restart of one group after another; the rest serves", "Engines", danger=True),
-    Action("mend", ("D",), "Mend", "Plan to have the proxy list exactly the engines that are ready", "Engines", danger=True),
-    Action("force", ("X",), "Force", "Plan a kill without waiting; asks for typing", "Engines", danger=True),
-    Action("hold-restarts", ("R",), "Hold restarts", "Restart policies: not by this console, or again", "Engines", danger=True),
+    Action("sync-proxy", ("D",), "Sync proxy", "Plan to make the proxy list exactly the ready engines", "Engines", danger=True),
+    Action("kill", ("X",), "Kill", "Plan a KILL without a TERM; asks for typing", "Engines", danger=True),
+    Action("pause-auto-restart", ("R",), "Pause auto-restart", "Pause or resume automatic restarts", "Engines", danger=True),
     Action("assign", ("a",), "Assign", "Give marked or current nodes to a group", "Engines", danger=True, footer=6),
     Action("undo", ("u",), "Undo", "Take back the last change of the assignment", "Engines", danger=True),
     Action("redo", ("ctrl+y",), "Redo", "Do the undone change of the assignment again", "Engines", danger=True),
-    Action("evidence", ("Q",), "Evidence", "Gather logs, causes and settings in one masked file here", "Engines"),
+    Action("support-bundle", ("Q",), "Support bundle", "Write logs, causes and settings to one masked file here", "Engines"),
     Action("verify", ("enter",), "Verify", "Chat until all is proven; `:verify WORDS`", "Verify", ("verify",), footer=8),
-    Action("preflight", ("P",), "Check nodes", "Ask all nodes what must hold before a launch; changes nothing", "Engines"),
+    Action("preflight", ("P",), "Preflight", "Check on all nodes what must hold before a launch; changes nothing", "Engines"),
     Action("describe", ("d",), "Describe", "Environment and exact command of the engine", "Engines"),
     Action("status", ("f3",), "Status", "Verdict, alerts, links and what runs, in full", "View"),
     Action("logs", ("l",), "Logs", "Show the log of the engine", "Engines", footer=7),
@@ -84,9 +84,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("back", ("escape",), "Back", "One level up: prompt, filter, full screen, grid. Never quits", "Console"),
     Action("quit-now", ("ctrl+q",), "Quit", "Leave the console from anywhere", "Console"),
     Action("next-pane", _CLOSING, "Next tab", "Next tab", "View"),
-    Action("previous-pane", _OPENING, "Tab before", "Previous tab", "View"),
-    Action("focus-next", ("tab",), "Other half", "Move between the grid and the pane", "View"),
-    Action("focus-previous", ("shift+tab",), "Other half", "Move between the pane and the grid", "View"),
+    Action("previous-pane", _OPENING, "Previous tab", "Previous tab", "View"),
+    Action("focus-next", ("tab",), "Switch focus", "Move between the grid and the pane", "View"),
+    Action("focus-previous", ("shift+tab",), "Switch focus", "Move between the pane and the grid", "View"),
     Action("full", ("f",), "Full", "Show this half alone, or both again", "View"),
     Action("grow", ("plus", "fullwidth_plus_sign"), "Grow", "Give the focused half more room", "View"),
     Action("shrink", ("underscore",), "Shrink", "Give the focused half less room", "View"),
@@ -95,7 +95,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("refresh", ("ctrl+r", "f5"), "Refresh", "Dial the current node again now and draw everything anew", "View"),
     Action("redraw", ("ctrl+l",), "Redraw", "Draw everything anew; asks no node", "View"),
     Action("shell", ("dollar_sign",), "Shell", "Shell on the node, or in the engine's container", "Engines", danger=True),
-    Action("unmanaged", ("U",), "Not ours", "vLLM and HBM holders of the node that no console keeps; end one", "Engines"),
+    Action("unmanaged", ("U",), "Unmanaged", "vLLM and HBM holders of the node that no console started; end one", "Engines"),
     Action("accept-key", ("K",), "Trust key", "Show the host key of a blocked node and trust it after a look", "Engines"),
     Action("copy", ("y",), "Copy", "Copy the pane, or the row's command, to your clipboard and a file", "View"),
     Action("interrupt", ("ctrl+c",), "Copy", "Copy what is selected; never harms anything", "Console"),
@@ -140,9 +140,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane-5", ("5",), "Events", "What happened", "Panes"),
     Action("pane-6", ("6",), "Plan", "The running or last plan and its steps", "Panes"),
     Action("pane-7", ("7",), "Roles", "Groups, places and ranks; rules that do not hold", "Panes"),
-    Action("pane-8", ("8",), "Check", "What must hold on the nodes before a launch", "Panes"),
+    Action("pane-8", ("8",), "Preflight", "What must hold on the nodes before a launch", "Panes"),
     Action("pane-9", ("9",), "Metrics", "How busy, full and fast groups and engines are", "Panes"),
-    Action("pane-10", ("0",), "Causes", "Who broke first, why, and what to do", "Panes"),
+    Action("pane-10", ("0",), "Diagnosis", "Who broke first, why, and what to do", "Panes"),
     Action("pane-11", ("B",), "Bench", "Runs of bench and eval: figures, curves, accuracy", "Panes"),
     Action("pane-12", ("J",), "Journal", "Who did what on this cluster, and how it ended", "Panes"),
     Action("pane-13", ("Y",), "Verify", "Chats through the door, their text as it comes; Enter begins", "Panes"),
@@ -181,13 +181,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("save", ("ctrl+s",), "Save", "Save the log, or what the filter keeps, to a file", "Log", ("log",)),
     Action("left", ("left", "H"), "Left", "Sideways to the left", "Log", ("log",)),
     Action("right", ("right", "L"), "Right", "Sideways to the right", "Log", ("log",)),
-    Action("survey", ("n",), "Network", "Links of all NPUs, and pings between them", "Check", ("check",), footer=8),
-    Action("survey-full", ("N",), "Full mesh", "The same, every NPU to every other; long", "Check", ("check",)),
-    Action("cancel-check", ("c",), "Stop asking", "Wait no longer for the nodes", "Check", ("check",), footer=12),
-    Action("containers", ("C",), "Containers", "Plan: pull, create, start; `NODE=NAME` adopts", "Check", ("check",), True, 9),
-    Action("weights", ("w",), "Weights", "Plan a copy of the model; `:weights FROM NODE…`", "Check", ("check",), True, 9),
-    Action("tune", ("t",), "Tune", "Plan to set what drifts on hosts; `:tune NODE…`", "Check", ("check",), True),
-    Action("go-there", ("enter",), "To engine", "Grid's cursor to what broke; `l` its line, `r` restarts", "Causes", ("causes",)),
+    Action("survey", ("n",), "Network", "Links of all NPUs, and pings between them", "Preflight", ("preflight",), footer=8),
+    Action("survey-full", ("N",), "Full mesh", "The same, every NPU to every other; long", "Preflight", ("preflight",)),
+    Action("cancel-preflight", ("c",), "Stop asking", "Stop waiting for nodes", "Preflight", ("preflight",), footer=12),
+    Action("containers", ("C",), "Containers", "Pull, create, start; `NODE=NAME` adopts", "Preflight", ("preflight",), True, 9),
+    Action("weights", ("w",), "Weights", "Plan a copy of the model; `:weights FROM NODE…`", "Preflight", ("preflight",), True, 9),
+    Action("tune", ("t",), "Tune", "Plan to set what drifts on hosts; `:tune NODE…`", "Preflight", ("preflight",), True),
+    Action("go-there", ("enter",), "To engine", "Go to what broke; `l` its line, `r` restarts", "Diagnosis", ("diagnosis",)),
     Action("cancel-plan", ("c",), "No more steps", "Begin no more steps; engines go on", "Plan", ("plan",), footer=12),
     Action("open-run", ("enter",), "Open", "Figures, percentiles and curves of the run", "Bench", ("evaluation",), footer=2),
     Action("mark-run", ("space",), "Mark", "Mark the run; again unmarks", "Bench", ("evaluation",)),
@@ -200,7 +200,8 @@ ACTIONS: tuple[Action, ...] = (
 )  # fmt: skip
 
 _GUARDED = frozenset(
-    ["evidence", "verify", "preflight", "shell", "plain", "theme", "reload", "edit", "suspend", "pager", "survey", "survey-full"]
+    ["support-bundle", "verify", "preflight", "shell", "plain", "theme", "reload", "edit", "suspend", "pager",
+     "survey", "survey-full"]
 )  # fmt: skip
 
 BY_ID = {action.id: action for action in ACTIONS}
@@ -219,7 +220,7 @@ FOOTERS: dict[Place, tuple[tuple[str, str], ...]] = {
         ("next-error", "Error"),
         ("merge", "Merge"),
     ),
-    "causes": (
+    "diagnosis": (
         ("help", "Help"),
         ("quit", "Back"),
         ("go-there", "To engine"),

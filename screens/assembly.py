@@ -46,7 +46,7 @@ async def mount_panes(screen: MainScreen) -> None:
     screen.restart_policies = RestartPolicies(screen)
     screen.live_changes = LiveChanges(screen)
     screen.layout_upgrade = LayoutUpgrade(screen)
-    evidence, reloading = SupportBundle(screen), FileReloading(screen)
+    support_bundle, reloading = SupportBundle(screen), FileReloading(screen)
     screen.editing = FileEditing(screen, reloading)
     screen.log_actions = LogActions(screen)
     screen.evaluation_acts = EvaluationActions(screen)
@@ -64,7 +64,7 @@ async def mount_panes(screen: MainScreen) -> None:
         screen.restart_policies,
         screen.live_changes,
         screen.layout_upgrade,
-        evidence,
+        support_bundle,
         StatusText(screen),
         Shells(screen),
         screen.node_upkeep,

@@ -62,8 +62,8 @@ class Header(Bar):
         only: str = "",
     ) -> None:
         """Draw the moment; the least important parts go when room is short. `only` says which rows the grid shows."""
-        safe = f" {replay or 'READ-ONLY'} "
-        mode: Span = (safe, "readonly") if replay or snapshot.read_only else (" ARMED ", "armed")
+        safe = f" {replay or 'RO'} "
+        mode: Span = (safe, "readonly") if replay or snapshot.read_only else (" RW ", "readwrite")
         parts: list[Line] = [((f" CONSOLE FAULT: {shown(each)} ", "fail"),) for each in snapshot.faults]
         if frozen_at is not None:
             parts.append(((f" FROZEN {time.strftime('%H:%M:%S', time.localtime(frozen_at))} ", "readonly"),))

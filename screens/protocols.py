@@ -70,8 +70,8 @@ class EngineOperator(Protocol):
     async def prepare(self, verb: Verb, engines: Sequence[str], *, in_turn: bool = False) -> Plan:
         """Build a plan; raises ConsoleError."""
 
-    async def prepare_end(self, verb: Literal["stop", "force"], node: str, pid: int) -> Plan:
-        """Build the plan that ends an engine that is not ours; raises ConsoleError."""
+    async def prepare_end(self, verb: Literal["stop", "kill"], node: str, pid: int) -> Plan:
+        """Build the plan that ends an unmanaged process; raises ConsoleError."""
 
     async def prepare_scale(self, group: str, count: int, nodes: Sequence[str] = ()) -> Plan:
         """Build the plan for so many groups; raises ConsoleError."""

@@ -100,7 +100,7 @@ class BoxTool:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     def remove(self, *names: str) -> None:
-        """By force, also where there is none."""
+        """By kill, also where there is none."""
         for name in names:  # podman removes none of several when one of them is not there
             self("rm", "-f", *(("-t", "0") if self.kind == "podman" else ()), name)
 

@@ -253,3 +253,12 @@ def test_a_command_that_changes_something_is_never_suggested_before_one_that_loo
 
 def test_what_is_called_changing_is_a_command() -> None:
     assert set(COMMANDS) > CHANGING
+
+
+def test_help_lists_every_command_in_one_group(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = [
+        line.split()[0] for line in capsys.readouterr().out.partition("look:")[2].splitlines() if line[:2] == "  "
+    ]
+    assert sorted(listed) == sorted(COMMANDS)

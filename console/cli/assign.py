@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         history = history.changed(deployment.assignment)
     if (changed or args.undo or args.redo) and not args.dry_run:
         if read_only_of(args, deployment.cluster):
-            raise Refused("this cluster is read-only", hint="arm it with --write, or look with --dry-run")
+            raise Refused("this cluster is read-only", hint="allow changes with --write, or look with --dry-run")
         private_directory(path.parent)
         keep(path, history)
         remember_layout(deployment.cluster, deployment.layout)

@@ -1,4 +1,4 @@
-"""`guard`: carries out the restart policies of a layout without a screen, until interrupted, and prints what happens."""
+"""`auto-restart`: carries out the restart policies of a layout without a screen, until interrupted, and prints what happens."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from console.model.snapshot import ClusterSnapshot, Event
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `guard`."""
+    """Add `auto-restart`."""
     text = "restart failed groups as their layout says, until interrupted"
     more = (
         "A group is only restarted when its layout has `restart: {policy: on-failure}`, and only while a console is "
         "open that may act: the screen, or this command."
     )
-    parser = subparsers.add_parser("guard", help=text, description=f"{text}. {more}")
+    parser = subparsers.add_parser("auto-restart", help=text, description=f"{text}. {more}")
     parser.add_argument("-o", "--output", choices=("table", "jsonl"), default="table")
     add_cluster_options(parser)
     parser.set_defaults(run=run)

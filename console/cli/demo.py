@@ -154,7 +154,7 @@ async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:
             begun.append(asyncio.create_task(start()))
         return bool(begun) and begun[0].done() and all(node.devices for node in session.snapshot.nodes.values())
 
-    for path in await take(session, directory, ready=ready, before={"causes": break_one}, timeout_s=180.0):
+    for path in await take(session, directory, ready=ready, before={"diagnosis": break_one}, timeout_s=180.0):
         print_line(str(path))
     return ExitCode.OK
 

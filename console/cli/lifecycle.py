@@ -1,4 +1,4 @@
-"""`start`, `stop`, `restart`, `force`: the same plans as the dialogs, confirmed by `--yes` or by typing."""
+"""`start`, `stop`, `restart`, `kill`: the same plans as the dialogs, confirmed by `--yes` or by typing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HELP: dict[Verb, str] = {
     "start": "start engines (all, or the groups of those named)",
     "stop": "stop engines: TERM, wait, KILL what is left, verify",
     "restart": "stop, then start",
-    "force": "kill engines at once, without asking them to end",
+    "kill": "kill engines at once, without asking them to end",
 }
 
 
@@ -33,7 +33,7 @@ _NO_WAIT: dict[Verb, str] = {
     "start": "return when started, not when ready",
     "stop": "no difference: a stop returns when it is proven",
     "restart": "return when started, not when ready",
-    "force": "no difference: a kill returns when it is proven",
+    "kill": "no difference: a kill returns when it is proven",
 }
 
 _UNASKED = {
@@ -52,8 +52,8 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
         parser.add_argument("--no-wait", action="store_true", help=_NO_WAIT[verb])
-        if verb in ("stop", "force"):
-            text = "instead of engines: a process that `status` lists as not ours"
+        if verb in ("stop", "kill"):
+            text = "instead of engines: an unmanaged process that `status` lists"
             parser.add_argument("--unmanaged", metavar="NODE:PID", help=text)
             parser.add_argument(
                 "--yes-stop", type=int, metavar="PID", help="do not ask; the pid again, as typed by hand"
@@ -96,8 +96,8 @@ async def _run(args: argparse.Namespace) -> int:
     async with opened(
         args, read_only=False if args.dry_run else None, acts=not args.dry_run, look=_of_no_layout(args)
     ) as session:
-        await connected(session, listed=args.verb == "force")
-        if args.verb != "force" and (session.deployment.layout.proxy is not None or anything_down(session.snapshot)):
+        await connected(session, listed=args.verb == "kill")
+        if args.verb != "kill" and (session.deployment.layout.proxy is not None or anything_down(session.snapshot)):
             await settled(session)
         data = OperationData(args.output)
         try:
@@ -131,22 +131,22 @@ def _of_no_layout(args: argparse.Namespace) -> bool:
 
 async def _prepared(args: argparse.Namespace, session: Session) -> Plan:
     """The plan that is asked for. Raises UsageError for words that do not go together."""
-    stranger = getattr(args, "unmanaged", None)
-    if stranger is None:
+    unmanaged = getattr(args, "unmanaged", None)
+    if unmanaged is None:
         if getattr(args, "yes_stop", None) is not None:
             raise UsageError("--yes-stop goes with --unmanaged NODE:PID", hint="for engines of ours: --yes")
         in_turn, drain_s = getattr(args, "rolling", False), getattr(args, "drain", DRAIN_S)
         return await session.operator.prepare(args.verb, args.engines, in_turn=in_turn, drain_s=drain_s)
-    node, colon, pid = stranger.rpartition(":")
+    node, colon, pid = unmanaged.rpartition(":")
     if not colon or not pid.isdecimal() or args.engines:
         hint = "for example: stop --unmanaged d0:4711, without engine names"
-        raise UsageError(f"--unmanaged {stranger}: not NODE:PID alone", hint=hint)
+        raise UsageError(f"--unmanaged {unmanaged}: not NODE:PID alone", hint=hint)
     await settled(session)
     return await session.operator.prepare_end(args.verb, node, int(pid))
 
 
 def _confirmed(args: argparse.Namespace, plan: Plan) -> str:
-    """What confirms it. A process that is not ours is never ended by `--yes`: its pid is to be typed or given."""
+    """What confirms it. An unmanaged process is never ended by `--yes`: its pid is to be typed or given."""
     if plan.process is None:
         return plan.confirm.expected if args.yes else _ask(plan)
     return str(args.yes_stop) if args.yes_stop is not None else _ask(plan)

@@ -32,17 +32,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "upgrade": ("console.cli.upgrade", "show what another release makes of a layout, write the layout for it"),
     "export": ("console.cli.export_command", "write scripts, systemd units, Kubernetes manifests, nginx configuration"),
     "diagnose": ("console.cli.diagnose", "say what log files from anywhere show, and who broke first"),
-    "check": ("console.cli.preflight", "check what must hold on every node before a launch"),
+    "preflight": ("console.cli.preflight", "check what must hold on every node before a launch"),
     "containers": ("console.cli.containers", "show, create, start or adopt the containers engines run in"),
     "tune": ("console.cli.tune", "show kernel settings and limits that drift, set them"),
     "weights": ("console.cli.weights", "show the weights on the nodes, copy them from one node to others"),
     "start": ("console.cli.lifecycle", "start engines"),
     "stop": ("console.cli.lifecycle", "stop engines"),
     "restart": ("console.cli.lifecycle", "stop, then start"),
-    "force": ("console.cli.lifecycle", "kill engines at once"),
+    "kill": ("console.cli.lifecycle", "kill engines at once"),
     "scale": ("console.cli.scaling", "add or take away groups while the deployment serves"),
-    "mend": ("console.cli.scaling", "have the proxy list exactly the engines that are ready"),
-    "guard": ("console.cli.auto_restart", "restart failed groups as their layout says, until interrupted"),
+    "sync-proxy": ("console.cli.scaling", "make the proxy list exactly the engines that are ready"),
+    "auto-restart": ("console.cli.auto_restart", "restart failed groups as their layout says, until interrupted"),
     "watch": ("console.cli.watch", "print events and alerts as they come, send alerts"),
     "keys": ("console.cli.keys", "list every key and what it does"),
     "status": ("console.cli.status", "show nodes and engines as they are"),
@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("console.cli.logs", "print the logs of engines, merged by time"),
     "journal": ("console.cli.journal", "show who did what on a cluster from this machine"),
     "shell": ("console.cli.shell", "open a shell on a node, or where an engine runs"),
-    "doctor": ("console.cli.support_bundle", "gather what someone else needs to help, in one masked file"),
+    "support-bundle": ("console.cli.support_bundle", "gather what someone else needs to help, in one masked file"),
     "bench": ("console.cli.bench_eval", "measure throughput and latency"),
     "eval": ("console.cli.bench_eval", "measure accuracy with AISBench"),
     "results": ("console.cli.results", "show, compare and export what was measured"),
@@ -58,9 +58,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name → (module, one line of help). A module has `add_parser(subparsers)` or, for several verbs, `add_parsers`."""
 
+_GROUPS: dict[str, tuple[str, ...]] = {
+    "look": ("status", "logs", "diagnose", "verify", "watch", "journal", "shell"),
+    "plan": ("demo", "layouts", "validate", "plan", "assign", "import", "export", "upgrade"),
+    "operate": ("start", "stop", "restart", "kill", "scale", "sync-proxy", "auto-restart"),
+    "maintain": ("preflight", "containers", "weights", "tune", "support-bundle", "keys", "completion"),
+    "measure": ("bench", "eval", "results"),
+}
+"""What `--help` lists together, in this order."""
+
 CHANGING = {
-    *("assign", "containers", "tune", "weights", "scale", "mend", "guard"),
-    *("start", "stop", "restart", "force", "shell", "bench", "eval"),
+    *("assign", "containers", "tune", "weights", "scale", "sync-proxy", "auto-restart"),
+    *("start", "stop", "restart", "kill", "shell", "bench", "eval"),
 }
 """Commands that can change something: never the first to be suggested for a misspelled one."""
 
@@ -116,13 +125,21 @@ def _command_first(words: list[str]) -> list[str]:
     return [*command, *words[:at], *words[at + 1 :]] if command and command[0] != "--" else words
 
 
+def _commands() -> str:
+    """Every command with its line of help, in groups."""
+    lines = []
+    for group, names in _GROUPS.items():
+        lines += [f"{group}:", *(f"  {name:14} {COMMANDS[name][1]}" for name in names)]
+    return "\n".join(lines)
+
+
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, with only the sub-command that is named loaded."""
     parser = argparse.ArgumentParser(
         prog="dsv4-console",
         description="A terminal console for DeepSeek-V4 on Ascend clusters. Without a command it opens the screen.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="commands:\n" + "\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()),
+        epilog=_commands(),
     )
     parser.add_argument("--version", action="version", version=f"dsv4-console {__version__}")
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:

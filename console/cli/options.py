@@ -50,7 +50,7 @@ def add_cluster_options(parser: argparse.ArgumentParser, *, several: bool = Fals
     )
     mode = group.add_mutually_exclusive_group()
     mode.add_argument("--readonly", action="store_true", help="refuse every act")
-    mode.add_argument("--write", action="store_true", help="arm a cluster that is tagged production")
+    mode.add_argument("--write", action="store_true", help="allow changes of a cluster that is tagged production")
 
 
 def cluster_of(args: argparse.Namespace) -> Cluster:
@@ -155,7 +155,7 @@ def deployment_of(args: argparse.Namespace, *, look: bool = False) -> Deployment
 
 
 def read_only_of(args: argparse.Namespace, cluster: Cluster) -> bool:
-    """Whether acts are refused: asked for, or a production cluster that was not armed."""
+    """Whether acts are refused: asked for, or a production cluster without --write."""
     return bool(args.readonly or (cluster.read_only and not args.write))
 
 

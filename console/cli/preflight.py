@@ -1,4 +1,4 @@
-"""`check`: what must hold on every node before a launch, seen without launching. Changes nothing on a node."""
+"""`preflight`: what must hold on every node before a launch, seen without launching. Changes nothing on a node."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from console.services.xdg_paths import report_path, state_home
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `check`."""
+    """Add `preflight`."""
     text = "check what must hold on every node before a launch"
-    parser = subparsers.add_parser("check", help=text, description=text)
+    parser = subparsers.add_parser("preflight", help=text, description=text)
     parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes of the deployment; none means all")
     parser.add_argument("--network", action="store_true", help="also the NPUs' own network: survey and pings (minutes)")
     parser.add_argument("--full-mesh", action="store_true", help="with --network: every NPU pings every other one")
@@ -45,7 +45,7 @@ def _last(args: argparse.Namespace) -> int:
     deployment = deployment_of(args)
     report = load(report_path(state_home(), deployment.cluster.name, deployment.layout.name))
     if report is None:
-        raise ConsoleError("no report is kept for this cluster and layout", hint="make one: dsv4-console check")
+        raise ConsoleError("no report is kept for this cluster and layout", hint="make one: dsv4-console preflight")
     return _show(report, args)
 
 
@@ -108,7 +108,7 @@ def report_lines(report: Report, *, everything: bool = False) -> Iterator[str]:
             if fold.why:
                 yield clean(f"            {fold.why}")
             if fold.remedy:
-                yield clean(f"            mend: {fold.remedy}")
+                yield clean(f"            fix: {fold.remedy}")
     if report.crossing is not None and report.crossing.pings:
         head, *rows = report.crossing.matrix()
         yield "pings that came back, of those sent:"

@@ -173,7 +173,7 @@ def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
     if len(files) > 1 and args.assign:
         raise UsageError("--assign with several clusters", hint="give roles on the screen, or with `assign` for each")
     if len(files) > 1 and args.write:
-        raise UsageError("--write with several clusters", hint="open the production cluster alone to arm it")
+        raise UsageError("--write with several clusters", hint="open the production cluster alone to change it")
     for file, layout in zip(files, layouts, strict=True):
         yield argparse.Namespace(**{**vars(args), "cluster": file, "layout": layout})
 

@@ -43,7 +43,7 @@ async def opened(
     deployment = deployment_of(args, look=look)
     safe = read_only_of(args, deployment.cluster) if read_only is None else read_only
     if acts and safe:
-        way = "leave --readonly away" if args.readonly else "arm it with --write"
+        way = "leave --readonly away" if args.readonly else "allow changes with --write"
         raise Refused("this cluster is read-only", hint=f"{way}, or look with --dry-run")
     what = (deployment.cluster, deployment.layout, deployment.assignment)
     session = Session(*what, read_only=safe, restarts=restarts, alerts=alerts)

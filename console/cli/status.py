@@ -258,11 +258,11 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
         ended = "-" if engine.exit is None else str(engine.exit)
         row = f"{engine.id:14} {engine.node:12} {engine.state:12} {phase:14} {port:>6} {ended:>5}"
         print_line(f"{row}  {engine.why(snapshot.at)}".rstrip())
-    strangers = [(node.name, each) for node in snapshot.nodes.values() for each in node.unmanaged]
-    if strangers:
+    unmanaged = [(node.name, each) for node in snapshot.nodes.values() for each in node.unmanaged]
+    if unmanaged:
         print_line()
-        print_line(f"{'NOT OURS':14} {'PID':>8} {'OWNER':10} {'AGE':>12} {'HBM MiB':>8}  WHY, COMMAND")
-    for name, process in strangers:
+        print_line(f"{'UNMANAGED':14} {'PID':>8} {'OWNER':10} {'AGE':>12} {'HBM MiB':>8}  WHY, COMMAND")
+    for name, process in unmanaged:
         age = process.age_s(snapshot.at)
         words = "?" if age is None else lasting(age)
         hbm = "-" if process.mib is None else str(process.mib)

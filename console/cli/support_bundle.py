@@ -1,4 +1,4 @@
-"""`doctor`: one masked bundle to hand to someone else. Changes nothing on a node."""
+"""`support-bundle`: one masked bundle to hand to someone else. Changes nothing on a node."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from console.services.xdg_paths import file_name
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `doctor`."""
+    """Add `support-bundle`."""
     text = "gather versions, configuration, findings, preflight and last logs in one file, secrets masked"
-    parser = subparsers.add_parser("doctor", help=text, description=text)
+    parser = subparsers.add_parser("support-bundle", help=text, description=text)
     parser.add_argument(
         "--output", type=Path, metavar="FILE.tar.gz", help="where to write it (default: here, with the time)"
     )
@@ -43,7 +43,7 @@ async def _run(args: argparse.Namespace) -> int:
             answered = True
         pieces = await gather(session, lines=args.lines)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    path = args.output or Path(f"dsv4-doctor-{file_name(session.cluster.name)}-{stamp}.tar.gz")
+    path = args.output or Path(f"dsv4-support-bundle-{file_name(session.cluster.name)}-{stamp}.tar.gz")
     pack(pieces, path)
     print_line(str(path))
     print_message(

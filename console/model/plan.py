@@ -20,7 +20,7 @@ from console.model.payload import (
 )
 from console.model.payload import ProcessId as ProcessId
 
-Verb = Literal["start", "stop", "restart", "force", "scale", "mend", "containers", "tune", "weights"]
+Verb = Literal["start", "stop", "restart", "kill", "scale", "sync-proxy", "containers", "tune", "weights"]
 """Acts on engines, then upkeep of nodes, which touches no engine."""
 Act = Literal[
     "check",
@@ -31,7 +31,7 @@ Act = Literal[
     "drain",
     "leave",
     "stop",
-    "force",
+    "kill",
     "verify",
     "end",
     "reassign",
@@ -89,7 +89,7 @@ class Confirm:
 
     kind: Literal["key", "count", "name", "pid"]
     expected: str
-    """`y`, the number of engines, the cluster's name, or the pid of a process that is not ours."""
+    """`y`, the number of engines, the cluster's name, or the pid of an unmanaged process."""
 
     @property
     def what(self) -> str:
@@ -100,7 +100,7 @@ class Confirm:
 _WHAT = {"key": "y", "count": "the number of engines", "name": "the cluster's name", "pid": "the pid"}
 
 
-_EMERGENCY = frozenset(("drain", "leave", "join", "stop", "force", "verify", "end"))
+_EMERGENCY = frozenset(("drain", "leave", "join", "stop", "kill", "verify", "end"))
 
 
 @dataclass(frozen=True, slots=True)

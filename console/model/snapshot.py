@@ -119,7 +119,7 @@ class NodeSnapshot:
     ranks: tuple[str, ...] = ()
     """Ids of the ranks the assignment gives it."""
     unmanaged: tuple[UnmanagedProcess, ...] = ()
-    """vLLM processes that are not ours, and holders of HBM that nothing of ours explains."""
+    """Unmanaged vLLM processes, and holders of HBM that nothing of ours explains."""
 
     def age_s(self, now: float) -> float | None:
         """Seconds since the NPU data was taken."""

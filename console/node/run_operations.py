@@ -19,7 +19,7 @@ from console.node.run_verdicts import JudgedRun
 from console.node.runs import SPEC, discard, prepare, prune
 from console.node.runs_watch import RunsWatch
 from console.node.runtimes import Runtime
-from console.node.stopping import force, living_names, stop
+from console.node.stopping import kill, living_names, stop
 from console.node.supervisor_launch import launch
 from console.node.unmanaged_processes import end
 
@@ -40,7 +40,7 @@ class RunOperations:
             "commit": self._commit,
             "discard": self._discard,
             "stop": self._stop,
-            "force": self._stop,
+            "kill": self._stop,
             "lease": self._lease,
             "end": self._end,
         }
@@ -105,8 +105,8 @@ class RunOperations:
         base, by = self._runtime.base(), str(header.get("by", ""))
         keys = [key_of(each) for each in header["keys"]]
         kill_s = float(header["kill_s"])
-        if header["op"] == "force":
-            results = force(base, keys, kill_s, by, self._say_stop)
+        if header["op"] == "kill":
+            results = kill(base, keys, kill_s, by, self._say_stop)
         else:
             results = stop(base, keys, float(header["grace_s"]), kill_s, by, self._say_stop)
         for result in results:

@@ -69,9 +69,9 @@ class RunsWatch:
         """Processes of no run here, by a fresh look, and all pids of our runs. Raises Refusal as `judged` does."""
         judged = self.judged(thorough=True)
         ours = {each.pid for run in judged for each in [*run.members, *([run.keeper] if run.keeper else [])]}
-        return self._strangers(judged), ours
+        return self._find_unmanaged(judged), ours
 
-    def _strangers(self, judged: List[JudgedRun]) -> List[UnmanagedProcess]:
+    def _find_unmanaged(self, judged: List[JudgedRun]) -> List[UnmanagedProcess]:
         with self._observing:
             cookies = self._observer.cookies(self._base(), judged)
             return look(self._observer.seen, cookies, self._holders)
@@ -92,7 +92,7 @@ class RunsWatch:
         thorough, self._thorough = self._thorough, False
         try:
             judged = self.judged(thorough)
-            unmanaged = [each._asdict() for each in self._strangers(judged)]
+            unmanaged = [each._asdict() for each in self._find_unmanaged(judged)]
         except RequestError as refusal:
             return {"runs": [], "unmanaged": [], "error": str(refusal), "hint": refusal.hint}
         except OSError as error:

@@ -38,7 +38,7 @@ def stop(base: Base, keys: List[Key], grace_s: float, kill_s: float, by: str, sa
     return _kill(targets, kill_s, say)
 
 
-def force(base: Base, keys: List[Key], kill_s: float, by: str, say: Say) -> List[Dict[str, Any]]:
+def kill(base: Base, keys: List[Key], kill_s: float, by: str, say: Say) -> List[Dict[str, Any]]:
     """End the runs at once, by KILL."""
     seen = Look()
     targets = [Target(base, key, seen) for key in keys]

@@ -70,12 +70,12 @@ def look(seen: Scan, ours: Set[str], holders: Set[int]) -> List[UnmanagedProcess
 
 
 def end(listed: List[UnmanagedProcess], request: Dict[str, Any], ours: Set[int]) -> Dict[str, Any]:
-    """TERM for one process, or KILL for it and its descendants when `force` is set; gives what is left of them.
+    """TERM for one process, or KILL for it and its descendants when `kill` is set; gives what is left of them.
 
     Raises Refusal `changed` when the pid is not the process the operator was shown (boot id, start time), `refused` when
     it is none of `listed`. Processes in `ours` are never signalled.
     """
-    pid, start, force = int(request["pid"]), int(request["start"]), bool(request["force"])
+    pid, start, kill = int(request["pid"]), int(request["start"]), bool(request["kill"])
     if str(request["boot_id"]) != boot_id():
         raise RequestError("changed", "the node was rebooted since", "look at it as it is now")
     first = read_stat(pid)
@@ -84,12 +84,12 @@ def end(listed: List[UnmanagedProcess], request: Dict[str, Any], ours: Set[int])
     if first.start != start:
         raise RequestError("changed", "pid %d is another process by now" % pid, "look at it as it is now")
     if (pid, start) not in [(each.pid, each.start) for each in listed]:
-        hint = "only what the console lists can be ended: vLLM that is not ours, and holders of HBM"
+        hint = "only what the console lists can be ended: vLLM that no console started, and holders of HBM"
         raise RequestError("refused", "pid %d is not in the list of unmanaged processes" % pid, hint)
     tree = ProcessTree(first, ours)
-    if not force:
+    if not kill:
         tree.signal([first], signal.SIGTERM)
-    return tree.wait(float(request["limit_s"]), kill=force)
+    return tree.wait(float(request["limit_s"]), kill=kill)
 
 
 class ProcessTree:

@@ -50,7 +50,7 @@ class NodeRequirements:
     ports: tuple[tuple[int, str], ...] = ()
     """(port, what for) of everything that will listen here."""
     own_pids: frozenset[int] = frozenset()
-    """Host pids of our own runs; they are no strangers."""
+    """Host pids of our own runs; they are not unmanaged."""
     model: str = ""
     image: str = ""
     container: str = ""

@@ -237,15 +237,15 @@ def _devices(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     sick = [f"{device.id} is {device.health or 'unknown'}" for device in table.devices if device.health != "OK"]
     if sick:
         return failed("device " + ", ".join(sick))
-    strangers = {
+    unmanaged = {
         process.pid: f"{process.name or 'pid'} {process.pid} on device {device.id}"
         for device in table.devices
         for process in device.processes
         if process.pid not in wanted.own_pids
     }
-    if strangers:
+    if unmanaged:
         return failed(
-            ", ".join(list(strangers.values())[:4]) + (f" and {len(strangers) - 4} more" if len(strangers) > 4 else "")
+            ", ".join(list(unmanaged.values())[:4]) + (f" and {len(unmanaged) - 4} more" if len(unmanaged) > 4 else "")
         )
     return passed(f"{wanted.devices} devices OK, no process")
 
@@ -388,7 +388,7 @@ CHECKS = (
     Check("10b", "files that describe the links", "link-files", _link_files, "HCCL reads there how the devices are linked.",
           "make them as CANN's guide for HiXLEP says, for the D2D scenario", network=True,
           applies=_if(lambda kind: kind.link_files)),
-    Check("11", "devices, health, strangers", "npu", _devices, "Every device of the layout must be there, well and free.",
+    Check("11", "devices, health, unmanaged", "npu", _devices, "Every device of the layout must be there, well and free.",
           "reset a sick or lost card; stop the named processes", applies=_has_npus),
     Check("12", "HBM is idle", "npu", _memory, "What is in use before the start is missing for the KV cache.",
           "stop what is left over; `unmanaged` of the node (U on the screen) names the pids and ends one", applies=_has_npus),

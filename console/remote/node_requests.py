@@ -81,20 +81,20 @@ class NodeRequests(ABC):
         header, _ = await self._ask("stop", body, timeout_s=grace_s + kill_s + MARGIN_S)
         return self._results(header, asked)
 
-    async def force(self, keys: Iterable[RunKey], kill_s: float = 15.0, by: str = "") -> Mapping[RunKey, StopResult]:
+    async def kill(self, keys: Iterable[RunKey], kill_s: float = 15.0, by: str = "") -> Mapping[RunKey, StopResult]:
         """KILL for all at once."""
         asked = tuple(keys)
         self._expect_stages(asked)
         body = {"keys": [_words(key) for key in asked], "kill_s": kill_s, "by": by}
-        header, _ = await self._ask("force", body, timeout_s=kill_s + MARGIN_S)
+        header, _ = await self._ask("kill", body, timeout_s=kill_s + MARGIN_S)
         return self._results(header, asked)
 
-    async def end(self, pid: int, start: int, boot_id: str, *, force: bool, limit_s: float) -> StopResult:
-        """TERM for a process that is not ours, or KILL for it and what is below it; `limit_s` for it to go.
+    async def end(self, pid: int, start: int, boot_id: str, *, kill: bool, limit_s: float) -> StopResult:
+        """TERM for an unmanaged process, or KILL for it and what is below it; `limit_s` for it to go.
 
         Refused (`changed`) when the pid is another process by now, (`refused`) when the node does not list it.
         """
-        body = {"pid": pid, "start": start, "boot_id": boot_id, "force": force, "limit_s": limit_s}
+        body = {"pid": pid, "start": start, "boot_id": boot_id, "kill": kill, "limit_s": limit_s}
         header, _ = await self._ask("end", body, timeout_s=limit_s + MARGIN_S)
         return self._sensible(lambda: frame_decoding.end_result(header.get("result")))
 

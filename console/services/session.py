@@ -101,7 +101,7 @@ class Session:
             *parts, who=operator_name(), preflight=self.preflight, roles=self._roles, notes=self._notes
         )
         self._paces = StartWatch(self._monitor, book_path(self.state_dir, cluster.name, layout.name))
-        self.restarts = RestartWatch(self._monitor, self.operator, armed=restarts, notes=self._notes)
+        self.restarts = RestartWatch(self._monitor, self.operator, enabled=restarts, notes=self._notes)
         results = ResultStore(self.state_dir / "results.sqlite")
         self.evaluator = Evaluator(self._monitor, self._links, self.logs, self.journal, results, who=operator_name())
         self._health = HealthWatch(self._monitor, self._links, cadences)

@@ -30,7 +30,7 @@ _NARROW = str.maketrans("：／、＆", "://&")
 """What an input method makes of the signs of the prompts."""
 _TABS = {name: each.id for each in PANES if (name := each.title.casefold()) not in {*BY_ID, "bench"}}
 """Tabs by the words that stand on them, where those do not mean something else already."""
-_VERBS: dict[str, Verb] = {"start": "start", "stop": "stop", "restart": "restart", "force": "force"}
+_VERBS: dict[str, Verb] = {"start": "start", "stop": "stop", "restart": "restart", "kill": "kill"}
 
 
 class CommandLine:

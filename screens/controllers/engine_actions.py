@@ -28,7 +28,7 @@ Run = Callable[[Plan, Callable[[StepEvent], None], str], Awaitable[PlanResult]]
 
 
 class EngineActions:
-    """Start, stop, restart, force, assign; one plan at a time."""
+    """Start, stop, restart, kill, assign; one plan at a time."""
 
     def __init__(self, screen: MainScreen) -> None:
         self._screen = screen
@@ -39,7 +39,7 @@ class EngineActions:
             "start": lambda: self.act("start"),
             "stop": lambda: self.act("stop"),
             "restart": lambda: self.act("restart"),
-            "force": lambda: self.act("force"),
+            "kill": lambda: self.act("kill"),
             "assign": self.assign,
             "undo": lambda: self.turn_back(True),
             "redo": lambda: self.turn_back(False),
@@ -67,8 +67,8 @@ class EngineActions:
         target = engine_words(chosen)
         self.offer(verb, target, lambda: operator.prepare(verb, chosen), asked=chosen, marks=marks)
 
-    def end(self, verb: Literal["stop", "force"], node: str, pid: int) -> None:
-        """Show the plan to end a process that is not ours."""
+    def end(self, verb: Literal["stop", "kill"], node: str, pid: int) -> None:
+        """Show the plan to end an unmanaged process."""
         operator = self._screen.console.session.operator
         self.offer(verb, f"pid {pid} on {node}", lambda: operator.prepare_end(verb, node, pid))
 

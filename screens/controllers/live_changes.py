@@ -26,7 +26,7 @@ class LiveChanges:
 
     def verbs(self) -> Verbs:
         """Keys that lead to such a plan."""
-        return {"rolling": self.roll, "mend": self.mend, "scale": self.scale_here}
+        return {"rolling": self.roll, "sync-proxy": self.sync_proxy, "scale": self.scale_here}
 
     def commands(self) -> Mapping[str, Callable[[Sequence[str]], object]]:
         """What can be typed with names behind it, by action id."""
@@ -48,10 +48,10 @@ class LiveChanges:
             "restart", words, lambda: operator.prepare("restart", chosen, in_turn=True), marks=marks
         )
 
-    def mend(self) -> None:
+    def sync_proxy(self) -> None:
         """Have the proxy list exactly what is ready."""
         operator = self._screen.console.session.operator
-        self._screen.engine_acts.offer("mend", "the proxy", operator.prepare_proxy_sync)
+        self._screen.engine_acts.offer("sync-proxy", "the proxy", operator.prepare_proxy_sync)
 
     def verify(self, words: Sequence[str]) -> None:
         """Ask these words in chats through the door."""

@@ -19,7 +19,7 @@ from screens.widgets import Verbs
 if TYPE_CHECKING:
     from screens.main import MainScreen
 
-MENU = ("logs", "describe", "start", "stop", "restart", "force", "assign", "previous-run", "copy")
+MENU = ("logs", "describe", "start", "stop", "restart", "kill", "assign", "previous-run", "copy")
 """What Enter on an engine offers, harmless things first."""
 
 

@@ -25,7 +25,7 @@ class RestartPolicies:
 
     def verbs(self) -> Verbs:
         """The one thing to say to a policy."""
-        return {"hold-restarts": self.hold}
+        return {"pause-auto-restart": self.hold}
 
     def hold(self) -> None:
         """Restart nothing from this console for now, or go on."""
@@ -36,6 +36,6 @@ class RestartPolicies:
             screen.notify("no group of this layout has a restart policy", markup=False)
             return
         restarts.paused = not restarts.paused
-        words = "held: this console restarts nothing" if restarts.paused else "carried out again"
+        words = "paused: this console restarts nothing" if restarts.paused else "resumed"
         screen.notify(f"restart policies are {words}; other open consoles decide for themselves", markup=False)
         screen.draw()

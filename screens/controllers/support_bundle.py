@@ -1,4 +1,4 @@
-"""One key gathers what somebody else needs to help into one masked file on this machine, as `doctor` does."""
+"""One key gathers what somebody else needs to help into one masked file on this machine, as `support-bundle` does."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ class SupportBundle:
 
     def verbs(self) -> Verbs:
         """The key that gathers."""
-        return {"evidence": self.begin}
+        return {"support-bundle": self.begin}
 
     def begin(self) -> None:
         """Ask the nodes and write the file; the screen stays free."""
         if self._busy:
-            self._screen.notify("evidence is being gathered already", markup=False, timeout=3)
+            self._screen.notify("a support bundle is being written already", markup=False, timeout=3)
             return
         self._busy = True
-        self._screen.notify("gathering evidence from all nodes, up to a few minutes", markup=False, timeout=5)
+        self._screen.notify(
+            "collecting a support bundle from all nodes; this takes up to a few minutes", markup=False, timeout=5
+        )
         self._screen.run_worker(self._gather(), group="evidence")
 
     async def _gather(self) -> None:
@@ -44,8 +46,8 @@ class SupportBundle:
         session = cast("Session", self._screen.console.session)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         try:
-            folder = private_directory(Path(session.state_dir) / "evidence")
-            path = folder / f"dsv4-doctor-{file_name(session.cluster.name)}-{stamp}.tar.gz"
+            folder = private_directory(Path(session.state_dir) / "support-bundles")
+            path = folder / f"dsv4-support-bundle-{file_name(session.cluster.name)}-{stamp}.tar.gz"
             pieces = await gather(session)
             await asyncio.to_thread(pack, pieces, path)
         except ConsoleError as error:
@@ -53,6 +55,6 @@ class SupportBundle:
             return
         finally:
             self._busy = False
-        words = f"evidence: {shown(str(path))}; secrets are masked, names and addresses are not"
+        words = f"support bundle: {shown(str(path))}; secrets are masked, names and addresses are not"
         session.note(words)
         self._screen.notify(f"{words} (5)", markup=False, timeout=20)

@@ -36,7 +36,7 @@ class UnmanagedList:
         node = snapshot.nodes.get(self._screen.grid.target.node or "")
         nodes = [node] if node is not None and node.unmanaged else list(snapshot.nodes.values())
         if not any(each.unmanaged for each in nodes):
-            self._screen.notify("no node shows a vLLM or a holder of HBM that is not ours", markup=False)
+            self._screen.notify("no node has an unmanaged vLLM or an unmanaged holder of HBM", markup=False)
             return
         set_off(self._screen, "say", self._show, snapshot, nodes)
 
@@ -58,7 +58,7 @@ class UnmanagedList:
         if not self._screen.console.session.read_only:
             rows += [
                 Row("stop", (("stop   ", "danger"), ("plan a TERM for it; nothing is killed", "plain"))),
-                Row("force", (("force  ", "danger"), ("plan a KILL for it and all that is below it", "plain"))),
+                Row("kill", (("kill   ", "danger"), ("plan a KILL for it and all that is below it", "plain"))),
             ]
         title: Line = (("pid ", "plain"), (str(process.pid), "bold"), (f" on {shown(node)}: what to do?", "plain"))
         foot: Line = (("Enter", "key"), (" choose  ", "dim"), ("esc", "key"), (" close  ", "dim"))
@@ -66,7 +66,7 @@ class UnmanagedList:
         if chosen == "copy":
             self._screen.console.copy_out(process.command)
         elif chosen is not None:
-            self._screen.engine_acts.end("force" if chosen == "force" else "stop", node, process.pid)
+            self._screen.engine_acts.end("kill" if chosen == "kill" else "stop", node, process.pid)
 
     async def _choose(
         self, title: Line, rows: Sequence[Row], foot: Line, found: dict[str, tuple[str, UnmanagedProcess]]

@@ -58,7 +58,7 @@ def _within(view: GridView, cluster: str) -> GridView:
 def _cluster_line(picture: ClusterSnapshot, view: GridView) -> tuple[Span, ...]:
     up = sum(1 for node in picture.nodes.values() if node.link.state is LinkState.UP)
     total = len(picture.nodes)
-    mode: Span = (" READ-ONLY ", "readonly") if picture.read_only else (" ARMED ", "armed")
+    mode: Span = (" RO ", "readonly") if picture.read_only else (" RW ", "readwrite")
     return (
         (f"= {shown(picture.cluster)}", "title"),
         (f" {shown(picture.deployment)} ", "dim"),

@@ -173,7 +173,7 @@ def _states(node: NodeSnapshot, engines: Sequence[EngineSnapshot], _now: float, 
         return ((f"{pen.sign(sign)} {sign.word}{reason}", sign.role),)
     words = count_words(engines, pen)
     if node.unmanaged:
-        foreign = (f"{len(node.unmanaged)} foreign", "warn")
+        foreign = (f"{len(node.unmanaged)} unmanaged", "warn")
         return (*words, (" ", ""), foreign) if words else (foreign,)
     return words or (("free", "dim"),)
 

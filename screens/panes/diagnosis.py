@@ -25,7 +25,7 @@ class DiagnosisPane(Pane):
     """
 
     place: ClassVar[str] = "causes"
-    BINDINGS: ClassVar = bindings("causes", "verb")
+    BINDINGS: ClassVar = bindings("diagnosis", "verb")
     with_cursor = True
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -104,9 +104,9 @@ def _act(each: Diagnosis, picture: ClusterSnapshot) -> list[tuple[str, str]]:
     if picture.read_only:
         return []
     if each.signature == _DEAD_BEHIND_PROXY:
-        return [("mend", "has the proxy drop it")]
+        return [("sync-proxy", "has the proxy drop it")]
     if engine.state is EngineState.STUCK:
-        return [("force", f"ends what is left of {shown(engine.id)}")]
+        return [("kill", f"ends what is left of {shown(engine.id)}")]
     if engine.state in _ENDED or "restart" in each.remedy.casefold():
         peers = [name for name, other in picture.engines.items() if engine.group and other.group == engine.group]
         name = f"{shown(engine.group)}: {engine_words(peers)}" if len(peers) > 1 else shown(engine.id)

@@ -101,14 +101,14 @@ def _remarks(node: NodeSnapshot, now: float) -> list[Row]:
             Row("remark/short", ((f"{short} of {node.expected_devices} devices are not listed by npu-smi", "fail"),))
         )
     rows.extend(
-        Row(f"remark/unmanaged/{each.pid}", ((f"not ours (U): {_stranger(each, now)}", "warn"),))
+        Row(f"remark/unmanaged/{each.pid}", ((f"unmanaged (U): {_unmanaged_words(each, now)}", "warn"),))
         for each in node.unmanaged
     )
     return rows
 
 
-def _stranger(process: UnmanagedProcess, now: float) -> str:
-    """A process that is not ours in a line: pid, owner, age, command."""
+def _unmanaged_words(process: UnmanagedProcess, now: float) -> str:
+    """An unmanaged process in a line: pid, owner, age, command."""
     age = process.age_s(now)
     since = "" if age is None else f" for {lasting(age)}"
     owner = f" of {shown(process.owner)}" if process.owner else ""

@@ -1,4 +1,4 @@
-"""The check pane: what must hold on the nodes before a launch, as it was when it was last asked. Asking changes nothing."""
+"""The preflight pane: what must hold on the nodes before a launch, as it was when it was last asked. Asking changes nothing."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _INDENT = 15
 class PreflightPane(Pane):
     """Equal answers of many nodes in one line; what does not pass with its cause and remedy first, what passes below."""
 
-    place: ClassVar[str] = "check"
-    BINDINGS: ClassVar = bindings("check", "verb")
+    place: ClassVar[str] = "preflight"
+    BINDINGS: ClassVar = bindings("preflight", "verb")
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -41,7 +41,7 @@ class PreflightPane(Pane):
             "preflight": self.begin,
             "survey": lambda: self.begin(network=True),
             "survey-full": lambda: self.begin(network=True, full=True),
-            "cancel-check": self.cancel,
+            "cancel-preflight": self.cancel,
         }
 
     def begin(self, *, network: bool = False, full: bool = False) -> None:
@@ -105,7 +105,7 @@ class PreflightPane(Pane):
             return ()
         checks = self.moment.session.preflight
         if checks.latest is None:
-            return (("checking …" if checks.running else "never asked", "dim"),)
+            return (("checking …" if checks.running else "not run", "dim"),)
         counts: dict[str, int] = {}
         for each in checks.latest.results:
             counts[str(each.verdict)] = counts.get(str(each.verdict), 0) + 1
@@ -126,7 +126,7 @@ def report_rows(report: Report, cells: int) -> list[Row]:
         text = f"{shown(fold.title)} ({shown(where)}): {shown(fold.seen)}"
         lines = [(text, _ROLES[verdict] if verdict != "pass" else "plain")]
         if verdict != "pass":
-            lines += [(shown(fold.why), "dim"), (f"mend: {shown(fold.remedy)}" if fold.remedy else "", "key")]
+            lines += [(shown(fold.why), "dim"), (f"fix: {shown(fold.remedy)}" if fold.remedy else "", "key")]
         rows += _wrapped(f"{number}", head, _ROLES[verdict], lines, cells)
     if report.crossing is not None and report.crossing.pings:
         rows = [*matrix_rows(report.crossing, cells), *rows]

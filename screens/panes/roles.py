@@ -78,7 +78,7 @@ class RolePane(Pane):
             return ((counted(errors, "error"), "fail"), (f" of {counted(len(findings), 'finding')}", "dim"))
         whole = self.moment.session.deployment.complete()
         return (
-            (counted(len(findings), "finding") if findings else "no finding", "warn" if findings else "ok"),
+            (counted(len(findings), "finding") if findings else "no problems", "warn" if findings else "ok"),
             ("" if whole else ", incomplete", "warn"),
         )
 
@@ -241,7 +241,7 @@ def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot, cells: int) ->
 def _foreign_rows(node: str, planned: Set[str], snapshot: ClusterSnapshot) -> list[Row]:
     """Engines that a node runs though the board names none such there: the board and the node differ."""
     return [
-        Row(f"foreign/{node}/{each.id}", ((f"     runs {shown(each.id)}, which is not on this board", "warn"),))
+        Row(f"foreign/{node}/{each.id}", ((f"     runs {shown(each.id)}, which is not in this assignment", "warn"),))
         for each in snapshot.engines_on(node)
         if each.id not in planned
     ]

@@ -219,7 +219,7 @@ async def begin(lab: RealLab, start: Start) -> bool:
             if start.first:
                 print(f"        named while `start` was {'waiting' if early else 'over'}")
             print("        start said: " + "\n                    ".join(said.strip().splitlines()[-6:]), flush=True)
-    await asyncio.to_thread(lab.run, "force", "--yes")
+    await asyncio.to_thread(lab.run, "kill", "--yes")
     return ok
 
 

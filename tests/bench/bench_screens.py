@@ -39,7 +39,7 @@ def say(what: str, figure: str, bar: str) -> None:
 
 def _rate(*words: str) -> float:
     with Terminal.of_module(BUSY, *words, size=(120, 40)) as terminal:
-        terminal.sees("ARMED", 60)
+        terminal.sees("RW", 60)
         terminal.pump(3.0)
         begun = time.monotonic()
         start = terminal.total
@@ -65,7 +65,7 @@ from textual.widgets import Static
 class Bare(App):
     CSS = "Static { background: #000000; } .on { background: #2c4468; }"
     def compose(self):
-        yield Static("ARMED")
+        yield Static("RW")
         for row in range(4):
             yield Static("row", classes="on" if not row else "")
     def on_key(self, event):
@@ -99,7 +99,7 @@ def _p99(times: list[float]) -> float:
 
 def _latency(opened: Terminal, keys: str) -> list[float]:
     with opened as terminal:
-        terminal.sees("ARMED", 60)
+        terminal.sees("RW", 60)
         terminal.pump(3.0)
         for key in keys:
             terminal.send(key)

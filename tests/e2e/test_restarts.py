@@ -85,7 +85,7 @@ class Guard:
     def __init__(self, made: Lab, out: Path, name: str = "two") -> None:
         self._file = out.open("w")
         self.out = out
-        command = [sys.executable, "-m", "console", "guard", "--cluster", str(made.file), *layout(made, name)]
+        command = [sys.executable, "-m", "console", "auto-restart", "--cluster", str(made.file), *layout(made, name)]
         self.process = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT, env=made.environment())
 
     def kill(self) -> None:
@@ -135,7 +135,7 @@ def test_a_stop_that_was_asked_for_is_never_undone(pair: Lab, tmp_path: Path) ->
     until_blocking(lambda: standing(pair)["standing"] == "waiting", 60.0, "the picture has its last process gone")
     assert pair.console("stop", *layout(pair), "--yes").returncode == 0
     before = len(plans(pair))
-    guard = Guard(pair, tmp_path / "guard")
+    guard = Guard(pair, tmp_path / "auto-restart")
     try:
         until_blocking(lambda: "part of it was stopped on request" in guard.out.read_text(), 90.0)
     finally:
@@ -176,11 +176,11 @@ def test_a_restart_that_did_not_get_to_its_launch_is_left_alone_by_consoles_open
 
 
 def test_a_read_only_console_and_a_layout_without_a_policy_are_told_so(pair: Lab) -> None:
-    refused = pair.console("guard", *layout(pair), "--readonly")
+    refused = pair.console("auto-restart", *layout(pair), "--readonly")
     assert refused.returncode == 4
     assert "read-only console restarts nothing" in refused.stderr
     without = pair.file.with_name("without.yaml")
     without.write_text("".join(line for line in LAYOUT.splitlines(keepends=True) if "restart:" not in line))
-    told = pair.console("guard", "--layout", str(without))
+    told = pair.console("auto-restart", "--layout", str(without))
     assert told.returncode == 2
     assert "no group of two has a restart policy" in told.stderr

@@ -102,7 +102,7 @@ def _state_on(place: Path, made: Lab, *options: str) -> Iterator[None]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
-@pytest.mark.parametrize(("verb", "options"), [("stop", ()), ("force", ("ro",))], ids=["full disk", "read-only disk"])
+@pytest.mark.parametrize(("verb", "options"), [("stop", ()), ("kill", ("ro",))], ids=["full disk", "read-only disk"])
 def test_an_emergency_needs_no_disk_here(pair: Lab, tmp_path: Path, verb: str, options: tuple[str, ...]) -> None:
     started = pair.console("start", *layout(pair), "--yes", "--no-wait")
     assert started.returncode == 0, started.stderr
@@ -143,7 +143,7 @@ def test_of_eight_consoles_that_start_the_same_one_wins_and_seven_are_told_who(p
             each.wait()
             if each.stdout is not None:
                 each.stdout.close()
-    assert pair.console("force", *layout(pair), "--yes", "--takeover").returncode == 0
+    assert pair.console("kill", *layout(pair), "--yes", "--takeover").returncode == 0
     assert pair.marked() == []
 
 

@@ -64,7 +64,7 @@ def test_what_was_started_by_hand_is_shown_and_ended_only_by_its_pid(small: Lab,
     assert "serve /models/dsv4 --tensor-parallel-size 2" in entry["command"]
     assert len(entry["below"]) >= 2
     table = small.console("status", *LAYOUT).stdout
-    assert "NOT OURS" in table
+    assert "UNMANAGED" in table
     assert str(by_hand) in table
 
     act = ("stop", *LAYOUT, "--unmanaged", f"p0:{by_hand}")

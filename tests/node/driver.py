@@ -104,8 +104,8 @@ class Driver:
         return self.runs[key]
 
     def stranger(self, pid: int) -> dict[str, Any] | None:
-        """What it says of a process that is not ours after a walk over all processes, which by itself it makes rarely."""
-        self.ask("end", pid=0, start=0, boot_id=boot_id(), force=False, limit_s=0)
+        """What it says of an unmanaged process after a walk over all processes, which by itself it makes rarely."""
+        self.ask("end", pid=0, start=0, boot_id=boot_id(), kill=False, limit_s=0)
         return next((each for each in self.unmanaged if each["pid"] == pid), None)
 
     def close(self) -> int:

@@ -61,7 +61,7 @@ def listed(node: Driver, pid: int) -> dict[str, Any]:
 
 
 def end(node: Driver, seen: dict[str, Any], **changed: Any) -> dict[str, Any]:
-    request = {"pid": seen["pid"], "start": seen["start"], "boot_id": boot_id(), "force": False, "limit_s": 0.5}
+    request = {"pid": seen["pid"], "start": seen["start"], "boot_id": boot_id(), "kill": False, "limit_s": 0.5}
     result: dict[str, Any] = node.ask("end", **{**request, **changed})[0]["result"]
     return result
 
@@ -74,7 +74,7 @@ def test_an_engine_of_another_base_is_reported_with_that_base(tmp_path: Path) ->
         until_blocking(lambda: len(carriers(state["token"])) == 2)
         assert [each for each in one.unmanaged if each["pid"] in carriers(state["token"])] == [seen], "one entry"
         assert two.stranger(state["pid"]) is None, "its own console keeps it"
-        assert end(one, seen, force=True, limit_s=5)["outcome"] == "stopped"
+        assert end(one, seen, kill=True, limit_s=5)["outcome"] == "stopped"
         ended = two.until(KEY, "exited")
         assert (ended["exit"]["signal"], ended["stopping"]) == (9, False), "the other console never asked for it"
 
@@ -133,7 +133,7 @@ def test_only_the_process_that_was_shown_is_signalled(tmp_path: Path) -> None:
                 ({"pid": 1, "start": start_of(1)}, "refused: .* not in the list"),
             ):
                 with pytest.raises(Refused, match=words):
-                    end(node, seen, **{"force": True, **wrong})
+                    end(node, seen, **{"kill": True, **wrong})
             assert (bystander.poll(), shown.poll()) == (None, None)
             assert carriers(ours["token"])
         assert end(node, seen, limit_s=5)["outcome"] == "stopped"
@@ -147,7 +147,7 @@ def test_term_never_becomes_kill_and_force_takes_the_whole_tree(tmp_path: Path) 
         seen = listed(node, shown.pid)
         stuck = end(node, seen)
         assert (stuck["outcome"], stuck["killed"], len(stuck["processes"])) == ("stuck", 0, 3)
-        forced = end(node, seen, force=True, limit_s=5)
+        forced = end(node, seen, kill=True, limit_s=5)
         assert (forced["outcome"], forced["killed"]) == ("stopped", 3)
         assert shown.wait(5) == -signal.SIGKILL
 

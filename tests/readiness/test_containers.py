@@ -22,7 +22,7 @@ IMAGE = "quay.io/ascend/vllm-ascend:v0.21.0rc1-a3"
 
 def bad(console: Inline) -> dict[str, Any]:
     """What fails, by check."""
-    done = console("check", "-o", "json")
+    done = console("preflight", "-o", "json")
     assert done.stdout, done.stderr
     return {each["check"]: each for each in json.loads(done.stdout)["results"] if each["verdict"] == "fail"}
 

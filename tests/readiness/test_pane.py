@@ -1,4 +1,4 @@
-"""The check pane shows the last report, the worst first, with cause and remedy, and asks when it is told to."""
+"""The preflight pane shows the last report, the worst first, with cause and remedy, and asks when it is told to."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_worst_comes_first_and_equal_answers_are_one_line() -> None:
     assert heads == ["fail", "warn", "pass"]
     assert sum("16 devices OK" in line for line in lines) == 1
     assert any("(all nodes)" in line for line in lines)
-    assert any("mend: sysctl -w vm.swappiness=0" in line for line in lines)
+    assert any("fix: sysctl -w vm.swappiness=0" in line for line in lines)
     assert not any("\x1b" in line for line in lines)
     assert all(len(plain(row.line)) <= 40 for row in report_rows(REPORT, 40))
 

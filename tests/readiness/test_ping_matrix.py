@@ -85,7 +85,7 @@ def test_a_dead_link_is_named_by_the_survey_and_by_the_pings_of_both_sides(
         made.fail("p1", "hccn_tool", "down 3")
         host = made.node("p1").host.rpartition(".")[2]
         made.fail("p0", "hccn_tool", f"lost 29.1.{host}.13")
-        done = inline(made, "two.yaml", capsys, monkeypatch)("check", "--network", "-o", "json")
+        done = inline(made, "two.yaml", capsys, monkeypatch)("preflight", "--network", "-o", "json")
         assert done.stdout, done.stderr
         document = json.loads(done.stdout)
         bad = {(each["check"], each["node"]) for each in document["results"] if each["verdict"] != "pass"}

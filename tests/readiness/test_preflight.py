@@ -32,7 +32,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def found(made: Lab, *words: str) -> tuple[int, dict[str, Any]]:
     """Exit code and document of `check`."""
-    done = made.console("check", *words, *ROLES, "-o", "json")
+    done = made.console("preflight", *words, *ROLES, "-o", "json")
     assert done.stdout, done.stderr
     document = json.loads(done.stdout)
     assert isinstance(document, dict)
@@ -112,10 +112,10 @@ def test_healthy_nodes_are_told_so_and_planted_faults_are_named_with_node_cause_
                 assert cause in each["seen"]
                 assert each["why"]
                 assert each["remedy"]
-        table = nodes.console("check", "p1", "d1", *ROLES)
+        table = nodes.console("preflight", "p1", "d1", *ROLES)
         assert table.returncode == 1
         assert "model-00002" not in table.stdout, "only the nodes that were named are checked"
-        assert "mend: " in table.stdout
+        assert "fix: " in table.stdout
         refused = nodes.console("start", *ROLES, "--yes")
         assert refused.returncode == 1
         assert "--override 13" in refused.stderr

@@ -65,10 +65,10 @@ def test_a_failed_check_stops_the_start_until_it_is_overridden_by_name(
     assert done.returncode == 0, done.stderr
     assert "1 overridden" in done.stderr
     assert begun(one) == [[], ["37"], ["14"]]
-    busy = console("check", "-o", "json")
+    busy = console("preflight", "-o", "json")
     failed = [each["check"] for each in json.loads(busy.stdout)["results"] if each["verdict"] == "fail"]
     assert failed == ["14"], "engines of ours are no strangers, and their memory and ports no fault"
-    last = console("check", "--last", "-o", "json")
+    last = console("preflight", "--last", "-o", "json")
     assert (last.returncode, last.stdout) == (busy.returncode, busy.stdout)
     assert console("stop", "--yes").returncode == 0
     assert one.marked() == []

@@ -71,7 +71,7 @@ def test_doctor_gathers_from_nodes_and_hides_the_key_the_layout_holds(tmp_path: 
         plog.write_text("x")
         bundle = tmp_path / "case.tar.gz"
         hung = subprocess.Popen(["sleep", "300"], env={**os.environ, "DSV4_RUN": "any"})
-        done = made.console("doctor", "--layout", str(layout), "--output", str(bundle))
+        done = made.console("support-bundle", "--layout", str(layout), "--output", str(bundle))
         hung.kill()
         assert (done.returncode, done.stdout.strip()) == (0, str(bundle)), done.stderr
         with tarfile.open(bundle) as archive:

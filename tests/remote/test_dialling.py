@@ -287,7 +287,7 @@ async def test_one_session_is_enough(tmp_path: Path) -> None:
             done = await asyncio.gather(*(link.run_command(["echo", str(n)], 10) for n in range(20)))
             assert [each.stdout for each in done] == [b"%d\n" % n for n in range(20)]
             assert (await link.http().get("127.0.0.1", 1, "/", 5)).status == 0
-            assert (await link.force([key]))[key].outcome == "stopped"
+            assert (await link.kill([key]))[key].outcome == "stopped"
 
 
 async def test_closing_leaves_no_process_no_connection_and_no_task(sshd: SshNodes, tmp_path: Path) -> None:

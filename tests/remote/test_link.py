@@ -104,7 +104,7 @@ async def test_a_cut_link_comes_back_and_the_engine_never_noticed(sshd: SshNodes
         assert await link.wait_up(20)
         assert seen.runs["n0"][KEY].verdict is RunVerdict.RUNNING
         assert seen.runs["n0"][KEY].pid == state.pid
-        assert (await link.force([KEY]))[KEY].outcome == "stopped"
+        assert (await link.kill([KEY]))[KEY].outcome == "stopped"
 
 
 async def test_a_killed_helper_is_replaced_and_the_engine_never_noticed(sshd: SshNodes, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ async def test_a_killed_helper_is_replaced_and_the_engine_never_noticed(sshd: Ss
         link.retry_now()
         assert await link.wait_up(20)
         assert seen.runs["n0"][KEY].pid == state.pid
-        assert (await link.force([KEY]))[KEY].outcome == "stopped"
+        assert (await link.kill([KEY]))[KEY].outcome == "stopped"
 
 
 async def test_a_frozen_node_is_stale_and_then_up_again(

@@ -141,7 +141,7 @@ while True:
     said = {"id": header.get("id"), "ok": True}
     if header["op"] == "commit":
         push(**said, state=run(name="other"))
-    elif header["op"] in ("stop", "force"):
+    elif header["op"] in ("stop", "kill"):
         push(**said, results=[])
     elif header["op"] == "read":
         push(b"x" * 5000, **said)

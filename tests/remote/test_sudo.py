@@ -168,6 +168,6 @@ async def test_what_belongs_to_root_is_shown_to_a_user_and_its_end_is_refused_in
         assert "python3 -c import time" in found.command
         boot = seen.hellos[0][1].boot_id
         with pytest.raises(NodeError, match="Operation not permitted") as refused:
-            await links["n0"].end(found.pid, found.start, boot, force=True, limit_s=1)
+            await links["n0"].end(found.pid, found.start, boot, kill=True, limit_s=1)
         assert "sudo: true" in refused.value.hint
         assert of_root.poll() is None

@@ -182,7 +182,7 @@ class FakeOperator:
 
     async def prepare_end(self, verb: Verb, node: str, pid: int) -> Plan:
         """One step, to be confirmed by the pid."""
-        work = ProcessEnd(ProcessId(node, pid, 1, "boot"), kill=verb == "force", limit_s=20.0)
+        work = ProcessEnd(ProcessId(node, pid, 1, "boot"), kill=verb == "kill", limit_s=20.0)
         step = Step("end", "end", f"TERM for pid {pid}", node, (), work)
         confirm = Confirm("pid", str(pid))
         stages = (Stage("end it", (step,)),)
@@ -216,7 +216,7 @@ class FakeOperator:
             notice(StepEvent(step.id, Outcome.RUNNING))
         if self.gate is not None:
             await self.gate.wait()
-        state = EngineState.EXITED if plan.verb in ("stop", "force") else EngineState.STARTING
+        state = EngineState.EXITED if plan.verb in ("stop", "kill") else EngineState.STARTING
         for step in plan.steps:
             notice(StepEvent(step.id, Outcome.DONE))
             self.session.set_state(step.engines[0], state)

@@ -215,7 +215,7 @@ def test_an_engine_that_the_board_does_not_name_is_marked_under_its_node(tmp_pat
     session.assign(None, ("p1",))
     left = replace(session.snapshot.engines["decode-3"], id=f"prefill-1@{node}", node=node)
     snapshot = replace(session.snapshot, engines={**session.snapshot.engines, left.id: left})
-    words = f"runs prefill-1@{node}, which is not on this board"
+    words = f"runs prefill-1@{node}, which is not in this assignment"
     before = [plain(row.line) for row in board(session.deployment, session.snapshot, Pen(), 80)]
     after = [plain(row.line) for row in board(session.deployment, snapshot, Pen(), 80)]
     assert not any("not on this board" in line for line in before)

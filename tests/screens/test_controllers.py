@@ -92,7 +92,7 @@ async def test_force_wants_the_cluster_name(tmp_path: Path) -> None:
     session.operator.confirm = Confirm("name", "lab")
     async with running(session) as seen:
         await seen.press("X")
-        await seen.sees("FORCE KILL")
+        await seen.sees("KILL")
         await seen.type("lax")
         await seen.press("enter")
         assert session.operator.ran == []
@@ -171,12 +171,12 @@ async def test_a_paste_into_an_open_dialog_confirms_nothing(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "key", [action.keys[0] for action in ACTIONS if action.id in ("start", "stop", "restart", "force")]
+    "key", [action.keys[0] for action in ACTIONS if action.id in ("start", "stop", "restart", "kill")]
 )
 async def test_read_only_plans_nothing(tmp_path: Path, key: str) -> None:
     session = FakeSession(tmp_path, read_only=True)
     async with running(session) as seen:
-        assert "READ-ONLY" in seen.lines()[0]
+        assert "RO" in seen.lines()[0]
         await seen.press(key)
         assert session.operator.asked == []
         assert "read-only" in seen.toasts()
@@ -334,7 +334,7 @@ async def test_a_name_is_typed_at_once_even_where_its_letter_means_something(tmp
     session.operator.confirm = Confirm("name", "north")
     async with running(session) as seen:
         await seen.press("X")
-        await seen.sees("FORCE KILL")
+        await seen.sees("KILL")
         await seen.type("north")
         assert session.operator.ran == []
         await seen.press("enter")

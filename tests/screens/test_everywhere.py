@@ -17,7 +17,7 @@ UNSEEN: Mapping[str, str] = {
     "refresh": "what is drawn anew looks the same; the node is asked again",
     "mouse": "a driver in memory has no mouse",
     "suspend": "a driver in memory has no shell to go back to",
-    "evidence": "a session in memory has nothing to gather from nodes",
+    "support-bundle": "a session in memory has nothing to gather from nodes",
     "plain": "a driver in memory has no normal screen",
     "shell": "a driver in memory has no normal screen",
     "edit": "a driver in memory has no normal screen",

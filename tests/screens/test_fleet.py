@@ -86,7 +86,7 @@ async def test_marks_are_of_one_cluster_and_acts_wait_for_it(tmp_path: Path) -> 
 
 async def test_read_only_is_of_each_cluster(tmp_path: Path) -> None:
     async with both(tmp_path, second_read_only=True) as (seen, other):
-        await seen.sees("READ-ONLY")
+        await seen.sees("RO")
         await go(seen, "cluster east")
         await seen.press("j", "x")
         await seen.sees(lambda: "read-only" in seen.toasts())

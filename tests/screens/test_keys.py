@@ -31,7 +31,7 @@ def test_the_keys_as_delivered_are_sound() -> None:
         ({"stpo": ("x",)}, "no action 'stpo'; did you mean stop?"),
         ({"stop": ("s",)}, "s is both start and stop"),
         ({"stop": ("y",)}, "stop: y may not begin an act"),
-        ({"force": ("enter",)}, "force: enter may not begin an act"),
+        ({"kill": ("enter",)}, "kill: enter may not begin an act"),
         ({"next-hit": ("m",)}, "m is both next-hit and mark-line (log)"),
     ],
 )

@@ -34,7 +34,7 @@ async def test_a_replay_is_labelled_and_moves_by_keys(
         seen = Seen(app, pilot, session, Clock(1.0))
         await seen.sees("REPLAY")
         await seen.sees("held 1/4")
-        assert "ARMED" not in seen.text()
+        assert "RW" not in seen.text()
         assert "Start" not in seen.lines()[-1]
         await seen.press("full_stop", "full_stop")
         await seen.sees("held 3/4")

@@ -54,7 +54,7 @@ async def test_they_can_be_held_and_let_go(tmp_path: Path) -> None:
         assert seen.session.restarts.paused
         assert "this console restarts nothing" in seen.toasts()
         await seen.press("R")
-        assert "carried out again" in seen.toasts()
+        assert "resumed" in seen.toasts()
 
 
 async def test_a_plan_of_a_policy_is_shown_like_any_other(tmp_path: Path) -> None:

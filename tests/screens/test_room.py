@@ -93,9 +93,9 @@ async def test_help_tells_the_whole_of_a_row_that_is_cut(tmp_path: Path) -> None
         await seen.type("suspend")
         assert "returns" in seen.text()
         await seen.press(*["backspace"] * 7)
-        await seen.type("mend")
-        await seen.sees("Plan to have the proxy list exactly the engines~")
-        await seen.sees("Plan to have the proxy list exactly the engines that are ready")
+        await seen.type("sync proxy")
+        await seen.sees("Plan to make the proxy list exactly the ready e~")
+        await seen.sees("Plan to make the proxy list exactly the ready engines")
 
 
 async def test_steps_are_told_in_full(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ async def test_the_tour_writes_each_picture_and_runs_nothing(tmp_path: Path) -> 
     async def break_one() -> None:
         session.diagnosed("decode-3")
 
-    taken = await take(session, tmp_path / "pictures", before={"causes": break_one})
+    taken = await take(session, tmp_path / "pictures", before={"diagnosis": break_one})
     assert [path.stem for path in taken] == [picture.name for picture in TOUR]
     assert all(path.read_text(encoding="utf-8").startswith("<svg") for path in taken)
     assert session.operator.ran == []

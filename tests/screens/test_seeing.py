@@ -28,7 +28,7 @@ async def test_eighteen_engines_on_four_nodes_are_readable(tmp_path: Path, size:
         text = seen.text()
         for node in ("p0", "p1", "d0", "d1"):
             assert any(f" {node} " in line for line in seen.lines())
-        assert "ARMED" in seen.lines()[0]
+        assert "RW" in seen.lines()[0]
         assert "1 FAILED" in text
         assert "18 ready" in seen.lines()[0]
         assert seen.lines()[-1].lstrip().startswith("? Help  q Quit")
@@ -61,7 +61,7 @@ async def test_the_header_says_first_whether_it_serves(
     for size, words in ((SMALL, narrow), (LARGE, wide)):
         async with running(session, size) as seen:
             head = seen.lines()[0]
-            assert f" lab a3-pd  ARMED  {words}".rstrip() in head
+            assert f" lab a3-pd  RW  {words}".rstrip() in head
             assert "19 ready" in head
             assert ("http" in head) is ("http" in words)
 
@@ -372,7 +372,7 @@ async def test_too_small_a_terminal_says_what_it_needs(tmp_path: Path) -> None:
         assert "needs 40x10" in seen.text()
         assert "q quits; engines go on" in seen.text()
         await seen.pilot.resize_terminal(40, 10)
-        await seen.sees("ARMED")
+        await seen.sees("RW")
         assert seen.lines()[-1].startswith(" ? Help  q Quit ")
         await seen.press("l")
         assert seen.lines()[-1].startswith(" ? Help q Back ")

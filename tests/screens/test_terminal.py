@@ -32,7 +32,7 @@ def restored(terminal: Terminal) -> None:
 )
 def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, code: int) -> None:
     with Terminal.of_module(DEMO) as terminal:
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         terminal.signal(number)
         assert terminal.ended() == code
         restored(terminal)
@@ -41,7 +41,7 @@ def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, code: int)
 @pytest.mark.parametrize(("module", "code"), [(DEMO, 129), ("tests.screens.busy", 0)], ids=["calm", "in a flood"])
 def test_a_terminal_that_goes_away_ends_the_console_and_leaves_no_process(module: str, code: int) -> None:
     with Terminal.of_module(module) as terminal:
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         terminal.hang_up()
         assert terminal.process.wait(timeout=60) == code
 
@@ -59,7 +59,7 @@ def test_q_leaves_and_restores_and_the_mouse_was_never_taken() -> None:
 
 def test_x10_mouse_reports_and_bytes_that_are_no_text_do_nothing() -> None:
     with Terminal.of_module(DEMO) as terminal:
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         for garbage in (b"\x1b[M\xa0\xf1\xc3", b"\x1b[M xq", b"\x1b[M sy", b"\xff\xfe\x80\x9b", b"\x1b[M\x20"):
             terminal.send(garbage)
             terminal.pump(0.2)
@@ -72,13 +72,13 @@ def test_x10_mouse_reports_and_bytes_that_are_no_text_do_nothing() -> None:
 
 def test_ctrl_z_gives_the_shell_back_and_fg_returns() -> None:
     with Terminal.of_module(DEMO) as terminal:
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         terminal.send("\x1a")
         terminal.sees(lambda: b"\x1b[?1049l" in terminal.received)
         terminal.received.clear()
         terminal.signal(signal.SIGCONT)
         terminal.sees(lambda: b"\x1b[?1049h" in terminal.received)
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         terminal.send("q")
         assert terminal.ended() == 0
 
@@ -108,12 +108,12 @@ def walk(terminal: Terminal) -> None:
     ):
         terminal.send("\x1b")
         terminal.pump(CALM_S + 0.3)  # a key right behind an escape would be alt and that key
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         terminal.send(key)
         terminal.sees(words)
     terminal.send("\x1b")
     terminal.pump(CALM_S + 0.3)
-    terminal.sees("ARMED")
+    terminal.sees("RW")
 
 
 def test_no_color_takes_every_colour_away_for_as_long_as_the_console_runs() -> None:
@@ -123,7 +123,7 @@ def test_no_color_takes_every_colour_away_for_as_long_as_the_console_runs() -> N
         b"\x1b[38;2;1;2;3m",
     ]
     with Terminal.of_module(DEMO, NO_COLOR="1") as terminal:
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         walk(terminal)
         for _ in LOOKS:
             terminal.pump(CALM_S + 0.1)
@@ -169,7 +169,7 @@ def test_a_pager_has_the_terminal_to_itself_and_the_console_comes_back(tmp_path:
     pager.write_text('#!/bin/sh\nhead -n 1 "$1"\necho "PAGED $LESSSECURE"\nread answer\n')
     pager.chmod(0o700)
     with Terminal.of_module(DEMO, PAGER=str(pager)) as terminal:
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         terminal.send(":")
         terminal.sees("an action, node NAME")
         terminal.send("log decode-3\r")
@@ -205,7 +205,7 @@ def test_a_terminal_that_does_not_read_holds_nothing_up_and_gets_a_whole_picture
     beat = tmp_path / "beat"
     words = ("--lines-per-s", "2000", "--beat", str(beat))
     with Terminal.of_module("tests.screens.busy", *words, size=(160, 50)) as terminal:
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         terminal.send("2f")
         terminal.sees(lambda: "generation throughput" in terminal.text() and "n22 " not in terminal.text())
         until_blocking(terminal.is_full, 60.0, "the terminal takes no more")
@@ -222,7 +222,7 @@ def test_a_terminal_that_does_not_read_holds_nothing_up_and_gets_a_whole_picture
 
 def test_a_signal_ends_the_console_though_its_terminal_does_not_read() -> None:
     with Terminal.of_module("tests.screens.busy", "--lines-per-s", "2000", size=(160, 50)) as terminal:
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         terminal.send("2f")
         terminal.sees(lambda: "generation throughput" in terminal.text() and "n22 " not in terminal.text())
         until_blocking(terminal.is_full, 60.0, "the terminal takes no more")
@@ -235,14 +235,14 @@ def test_a_terminal_that_draws_ambiguous_signs_in_two_cells_gets_ascii(column: i
     with Terminal.of_module(DEMO) as terminal:
         terminal.sees(lambda: b"\x1b[6n" in terminal.received)
         terminal.send(f"\x1b[1;{column}R")
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         terminal.sees("draws some signs in two cells" if ascii else "decode")
         assert ascii is all(sign.isascii() for sign in terminal.text())
 
 
 def test_a_shell_has_the_terminal_to_itself_and_the_console_comes_back_and_says_when_ssh_failed() -> None:
     with Terminal.of_module(DEMO) as terminal:
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         begun = len(terminal.received)
 
         def since() -> str:
@@ -252,7 +252,7 @@ def test_a_shell_has_the_terminal_to_itself_and_the_console_comes_back_and_says_
         terminal.sees(lambda: "SHELL p0 -" in since())
         terminal.send("255\n")
         terminal.sees("ssh to p0 ended with 255")
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         terminal.send("q")
         assert terminal.ended() == 0
         restored(terminal)
@@ -260,5 +260,5 @@ def test_a_shell_has_the_terminal_to_itself_and_the_console_comes_back_and_says_
 
 def test_the_size_is_the_terminals_own_whatever_a_shell_exported() -> None:
     with Terminal.of_module(DEMO, size=(120, 40), COLUMNS="60", LINES="16") as terminal:
-        terminal.sees("ARMED")
+        terminal.sees("RW")
         terminal.sees(lambda: "? Help" in terminal.screen.display[39])

@@ -65,7 +65,7 @@ async def test_evidence_is_one_private_file_and_its_path_is_told(
     async with running(FakeSession(tmp_path), SMALL) as seen:
         await seen.press("Q")
         await seen.sees(lambda: "secrets are masked" in seen.toasts())
-        (written,) = (tmp_path / "evidence").iterdir()
+        (written,) = (tmp_path / "support-bundles").iterdir()
         assert str(written) in seen.toasts()
         assert written.stat().st_mode & 0o777 == 0o600
         assert any(str(written) in event.text for event in seen.session.snapshot.events), "words in passing go"

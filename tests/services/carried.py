@@ -167,7 +167,7 @@ class NodeOf:
         """All of them end."""
         return self._end(tuple(keys))
 
-    async def force(self, keys: Iterable[RunKey], kill_s: float = 15.0, by: str = "") -> Mapping[RunKey, StopResult]:
+    async def kill(self, keys: Iterable[RunKey], kill_s: float = 15.0, by: str = "") -> Mapping[RunKey, StopResult]:
         """All of them end."""
         return self._end(tuple(keys))
 

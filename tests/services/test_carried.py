@@ -43,7 +43,7 @@ Prepare = Callable[[Nodes], Awaitable[Plan]]
 PLANS: st.SearchStrategy[Prepare] = st.one_of(
     st.builds(
         lambda verb, engines: lambda nodes: nodes.operator.prepare(verb, engines, drain_s=0.0),
-        st.sampled_from(("start", "start", "restart", "stop", "force")), ENGINES,
+        st.sampled_from(("start", "start", "restart", "stop", "kill")), ENGINES,
     ),
     st.builds(lambda engines: lambda nodes: nodes.operator.prepare("restart", engines, in_turn=True, drain_s=0.0), ENGINES),
     st.builds(
@@ -129,7 +129,7 @@ def _assert_done_as_carried(plan: Plan, done: Record) -> None:
     assert done.ended == [
         (step.node, each.key)
         for step in plan.steps
-        if step.act in ("stop", "force") and isinstance(step.payload, EngineStops)
+        if step.act in ("stop", "kill") and isinstance(step.payload, EngineStops)
         for each in step.payload.stops
     ]
     changes = {(change.role, change.verb): change for step in plan.steps if (change := _change(step))}

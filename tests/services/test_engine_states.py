@@ -183,7 +183,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "stop left processes",
         _evidence(_run(RunVerdict.RUNNING, stopping=True, pids=(7, 8)), stuck=True),
         EngineState.STUCK,
-        "2 processes left: 7, 8; killed in vain: force (X) tries again; state D ends when its driver lets go",
+        "2 processes left: 7, 8; killed in vain: kill (X) tries again; state D ends when its driver lets go",
     ),
     (
         "a stop whose console was killed before it could kill",
@@ -201,7 +201,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "main gone, and its stop came to an end with workers left",
         _evidence(_run(RunVerdict.ORPHANS, exit=Exit(0), stopping=True, pids=(9,)), stuck=True),
         EngineState.STUCK,
-        "main process ended (0), 1 process left: 9; killed in vain: force (X) tries again; state D ends when its driver lets go",
+        "main process ended (0), 1 process left: 9; killed in vain: kill (X) tries again; state D ends when its driver lets go",
     ),
     (
         "main gone, workers left",

@@ -255,7 +255,7 @@ async def test_a_plan_says_who_is_at_work_before_it_is_confirmed(base: Base, tmp
     assert "a second question asks for alice@jump2, typed, to take over" in first.fix
 
 
-@pytest.mark.parametrize("verb", ["stop", "force"])
+@pytest.mark.parametrize("verb", ["stop", "kill"])
 async def test_what_has_only_just_begun_elsewhere_is_told_instead_of_nothing_to_do(
     base: Base, tmp_path: Path, verb: Verb, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -259,4 +259,4 @@ def test_a_plan_that_does_not_wait_says_what_it_leaves_out() -> None:
     assert without_waiting(stop) is stop
     behind = dict.fromkeys(("proxy", "prefill-0", "prefill-1"), EngineState.READY)
     joined = without_waiting(PlanMaker(made, picture(behind, made)).make("start", ("decode",)))
-    assert joined.findings[-1].fix == "see how far they are: status; then mend, to put them behind the proxy"
+    assert joined.findings[-1].fix == "see how far they are: status; then sync-proxy, to put them behind the proxy"

@@ -67,7 +67,7 @@ def test_an_act_on_one_rank_takes_in_its_group() -> None:
     assert _plan("start", ("prefill-1",), {}).engines == ("prefill-0", "prefill-1")
 
 
-@pytest.mark.parametrize("verb", ["stop", "force"])
+@pytest.mark.parametrize("verb", ["stop", "kill"])
 def test_an_act_on_all_leaves_other_deployments_alone_until_they_are_named(verb: Verb) -> None:
     other, stray = "chat/prefill-0@p1", "decode-9@d1"
     mine = deployment()
@@ -81,7 +81,7 @@ def test_an_act_on_all_leaves_other_deployments_alone_until_they_are_named(verb:
 
 
 def test_force_takes_in_only_what_was_named() -> None:
-    assert _plan("force", ("decode-2",), READY).engines == ("decode-2",)
+    assert _plan("kill", ("decode-2",), READY).engines == ("decode-2",)
 
 
 def test_a_stop_takes_the_proxy_first_then_decode_then_prefill_and_verifies() -> None:
@@ -176,7 +176,7 @@ def test_a_group_without_its_nodes_is_blocked() -> None:
         ("stop", ("proxy",), READY, (), ("count", "1")),
         ("stop", (), READY, (), ("name", "lab")),
         ("restart", (), READY, (), ("name", "lab")),
-        ("force", ("decode-0",), READY, (), ("name", "lab")),
+        ("kill", ("decode-0",), READY, (), ("name", "lab")),
         ("start", ("proxy",), {}, ("production",), ("name", "lab")),
     ],
 )
@@ -239,7 +239,7 @@ AWAY = {**READY, "decode-2": EngineState.UNREACHABLE, "decode-3": EngineState.UN
 @pytest.mark.parametrize(
     ("verb", "words"),
     [("stop", "what runs there goes on"), ("restart", "would be stopped and could not start without them"),
-     ("force", "what runs there goes on")],
+     ("kill", "what runs there goes on")],
 )  # fmt: skip
 def test_an_act_names_whom_it_cannot_reach(verb: Verb, words: str) -> None:
     plan = _plan(verb, ("decode-2", "decode-3"), AWAY)
@@ -252,9 +252,9 @@ def test_an_act_names_whom_it_cannot_reach(verb: Verb, words: str) -> None:
 
 
 def test_force_says_which_ranks_it_leaves_useless() -> None:
-    lost = _plan("force", ("decode-2",), READY).losses
+    lost = _plan("kill", ("decode-2",), READY).losses
     assert "decode: its other 3 ranks serve nothing without it; restart decode after" in lost
-    whole = _plan("force", ("decode-0", "decode-1", "decode-2", "decode-3"), READY).losses
+    whole = _plan("kill", ("decode-0", "decode-1", "decode-2", "decode-3"), READY).losses
     assert not any("without it" in each for each in whole)
 
 
@@ -291,7 +291,7 @@ def test_taking_the_last_of_a_role_out_of_the_proxy_says_that_none_is_left(left:
 
 def test_a_group_may_be_named_in_place_of_its_engines() -> None:
     assert _plan("stop", ("decode",), READY).engines == ("decode-0", "decode-1", "decode-2", "decode-3")
-    assert _plan("force", ("prefill", "decode-3"), READY).engines == ("prefill-0", "prefill-1", "decode-3")
+    assert _plan("kill", ("prefill", "decode-3"), READY).engines == ("prefill-0", "prefill-1", "decode-3")
 
 
 def _half(
@@ -383,8 +383,8 @@ def test_the_parts_of_an_engine_start_and_stop_as_one_and_count_as_one() -> None
     assert (idle.confirm.kind, idle.confirm.expected) == ("count", "2")
     up = PlanMaker(wide, picture(dict.fromkeys(idle.engines, EngineState.READY), wide))
     assert up.make("stop", ("mixed-1",)).engines == idle.engines
-    assert up.make("force", ("mixed-0",)).engines == ("mixed-0", "mixed-0.1")
-    assert up.make("force", ("mixed-1.1",)).engines == ("mixed-1.1",)
+    assert up.make("kill", ("mixed-0",)).engines == ("mixed-0", "mixed-0.1")
+    assert up.make("kill", ("mixed-1.1",)).engines == ("mixed-1.1",)
 
 
 def test_services_start_first_and_stop_last_and_are_missed_when_they_do_not_run() -> None:

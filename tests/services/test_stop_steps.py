@@ -64,9 +64,9 @@ class Node:
         self.ended += keys
         return dict.fromkeys(keys, self.result)
 
-    async def end(self, pid: int, start: int, boot_id: str, *, force: bool, limit_s: float) -> StopResult:
-        """The same for a process that is not ours."""
-        self.ended.append((pid, start, boot_id, force, limit_s))
+    async def end(self, pid: int, start: int, boot_id: str, *, kill: bool, limit_s: float) -> StopResult:
+        """The same for an unmanaged process."""
+        self.ended.append((pid, start, boot_id, kill, limit_s))
         return self.result
 
 
@@ -117,14 +117,14 @@ async def test_a_stop_is_done_only_when_no_process_is_left(
         (LEFT, "still there after"),
     ],
 )
-@pytest.mark.parametrize("verb", ["stop", "force"])
+@pytest.mark.parametrize("verb", ["stop", "kill"])
 async def test_a_process_that_is_not_ours_is_ended_by_its_identity_and_the_end_is_told(
-    tmp_path: Path, verb: Literal["stop", "force"], result: StopResult, told: str
+    tmp_path: Path, verb: Literal["stop", "kill"], result: StopResult, told: str
 ) -> None:
     node = Node(lambda _: (0, b""))
     node.result = result
-    limit_s = KILL_S if verb == "force" else GRACE_S
-    work = ProcessEnd(ProcessId("d0", 77, 5, "boot"), kill=verb == "force", limit_s=limit_s)
+    limit_s = KILL_S if verb == "kill" else GRACE_S
+    work = ProcessEnd(ProcessId("d0", 77, 5, "boot"), kill=verb == "kill", limit_s=limit_s)
     step = Step("end", "end", "", "d0", (), work)
     plan = Plan(verb, "lab", "pd", (), (Stage("end", (step,)),), Confirm("pid", "77"))
     steps = stop_steps.StopSteps(await _scene(tmp_path, node, plan))
@@ -134,7 +134,7 @@ async def test_a_process_that_is_not_ours_is_ended_by_its_identity_and_the_end_i
         said = str(error)
     assert said.startswith(told)
     assert said == told or result is LEFT
-    assert node.ended == [(77, 5, "boot", verb == "force", limit_s)], "a stop never becomes a kill"
+    assert node.ended == [(77, 5, "boot", verb == "kill", limit_s)], "a stop never becomes a kill"
 
 
 async def _verify(

@@ -147,7 +147,7 @@ async def test_a_proxy_that_lists_the_dead_is_mended_with_one_plan(serving: Lab)
         await until(ready(session), 60.0)
         with pytest.raises(Refused, match="nothing to do: the proxy uses exactly"):
             await session.operator.prepare_proxy_sync()
-        await carry_out(session, await session.operator.prepare("force", ("decode-0", "decode-1")))
+        await carry_out(session, await session.operator.prepare("kill", ("decode-0", "decode-1")))
         await until(named(session, "E13", "proxy"), 45.0, "the proxy lists dead engines")
         plan = await session.operator.prepare_proxy_sync()
         assert plan.engines == ("decode-0", "decode-1")

@@ -266,7 +266,7 @@ async def test_a_headless_peer_that_dies(serving: Lab) -> None:
                 )
             assert session.snapshot.engines["whole-1"].state is EngineState.STUCK
             assert first_of(session) == "whole-1"
-        await carry_out(session, await session.operator.prepare("force", ("whole-0", "whole-1")))
+        await carry_out(session, await session.operator.prepare("kill", ("whole-0", "whole-1")))
         await carry_out(session, await session.operator.prepare("start", ("whole-0",)))
         await is_over(session)
 

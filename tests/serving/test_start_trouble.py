@@ -142,7 +142,7 @@ async def test_a_wrong_interface_is_told_while_the_start_still_waits(idle: Lab) 
             assert "Unable to find address for" in found["mixed-1"]["cause"]
             session.operator.cancel()
             await going
-            await carry_out(session, await session.operator.prepare("force", ("mixed-0", "mixed-1")))
+            await carry_out(session, await session.operator.prepare("kill", ("mixed-0", "mixed-1")))
     finally:
         (idle.node("m0").root / "fail" / "dp-1").unlink()
 

@@ -65,7 +65,7 @@ def _service(deployment: Deployment, rank: Rank, node: Node) -> str:
     ]
     if rank.role not in BESIDE_ENGINES and deployment.layout.groups[rank.group].restart.policy != "never":
         lines.append(
-            "# The layout's restart policy is not here: one rank cannot rejoin its group. See dsv4-console guard."
+            "# The layout's restart policy is not here: one rank cannot rejoin its group. See dsv4-console auto-restart."
         )
     if node.runtime.kind == "host":
         lines += [f"ExecStart={_words('/usr/bin/env', 'bash', script)}", "KillMode=control-group"]

@@ -154,7 +154,7 @@ def _unstopped(evidence: Evidence, run: RunState) -> Verdict:
 def _way_out(evidence: Evidence, run: RunState) -> str:
     """The one key that is enough. A stop kills what outlives it, so only what outlived that needs more."""
     if evidence.stuck:
-        return "killed in vain: force (X) tries again; state D ends when its driver lets go"
+        return "killed in vain: kill (X) tries again; state D ends when its driver lets go"
     return f"stop {'again ' if run.stopping else ''}(x) is enough, it kills what is left"
 
 

@@ -99,7 +99,7 @@ def warning(work: OngoingPlan, now: float) -> Finding:
 
 def under_way(work: OngoingPlan, verb: str, now: float) -> UnderWay:
     """Why nothing can be planned beside somebody's plan that has only just begun."""
-    ends = verb in ("stop", "force")
+    ends = verb in ("stop", "kill")
     now_is = "nothing of it runs yet, so there is nothing to end" if ends else "every engine of it runs still"
     message = f"the {work.verb} of {work.holder} is under way, since {about(max(0.0, now - work.since))}: {now_is}"
     again = f"{verb} again in a few seconds: then its plan takes over from {work.holder} and ends what was launched"
@@ -205,7 +205,7 @@ async def _holder(link: NodeLink, plan: Plan) -> str:
 
 def _ends(plan: Plan) -> list[str]:
     """The engines it takes down."""
-    ending = (step.engines for step in plan.steps if step.act in ("stop", "force"))
+    ending = (step.engines for step in plan.steps if step.act in ("stop", "kill"))
     return [*dict.fromkeys(engine for engines in ending for engine in engines)]
 
 

@@ -181,7 +181,7 @@ def proxy_sync_plan(
     """
     proxy = proxy_routing.live_proxy(snapshot)
     if proxy is None:
-        raise Refused("the proxy does not serve, so there is nothing to mend in it", hint="start proxy")
+        raise Refused("the proxy does not serve, so its list cannot be changed", hint="start proxy")
     dead: list[Rank] = []
     ready: list[Rank] = []
     for rank in proxy_routing.listed_ranks(deployment, [rank.id for rank in deployment.ranks()]):
@@ -199,10 +199,12 @@ def proxy_sync_plan(
         if stage
     ]
     if not stages:
-        raise NothingToDo("nothing to do: the proxy uses exactly the engines that are ready", hint=_strangers(strange))
-    findings = [Finding("PROXY", Severity.NOTE, _strangers(strange), "proxy")] if strange else []
+        raise NothingToDo(
+            "nothing to do: the proxy uses exactly the engines that are ready", hint=_unmanaged_hint(strange)
+        )
+    findings = [Finding("PROXY", Severity.NOTE, _unmanaged_hint(strange), "proxy")] if strange else []
     return Plan(
-        verb="mend",
+        verb="sync-proxy",
         cluster=deployment.cluster.name,
         deployment=deployment.name,
         engines=tuple(rank.id for rank in (*dead, *ready)),
@@ -228,5 +230,5 @@ def _none_left(
 _GONE = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.EXITED, EngineState.IDLE)
 
 
-def _strangers(endpoints: Sequence[str]) -> str:
+def _unmanaged_hint(endpoints: Sequence[str]) -> str:
     return f"it lists what the plan has not and is left alone: {', '.join(endpoints[:6])}" if endpoints else ""

@@ -120,13 +120,13 @@ class Operator:
             raise UsageError("only a load-balance proxy can be told while it runs", hint="restart proxy")
         key = self._monitor.current(proxy.id) if proxy else None
         if proxy is None or key is None:
-            raise Refused("the proxy does not serve, so there is nothing to mend in it", hint="start proxy")
+            raise Refused("the proxy does not serve, so its list cannot be changed", hint="start proxy")
         said = await listed(self._links[proxy.node].http(), deployment.address(proxy.node), proxy.port or 0)
         isolated = frozenset(self._monitor.learnt(key).isolated)
         return await self._beside(proxy_sync_plan(deployment, self._monitor.snapshot, said, isolated))
 
-    async def prepare_end(self, verb: Literal["stop", "force"], node: str, pid: int) -> Plan:
-        """The plan to end a process of a node that is not ours. Raises Refused or UsageError when there is no such process."""
+    async def prepare_end(self, verb: Literal["stop", "kill"], node: str, pid: int) -> Plan:
+        """The plan to end an unmanaged process of a node. Raises Refused or UsageError when there is no such process."""
         self._must_be_armed()
         record = self._monitor.nodes.get(node)
         boot_id = record.hello.boot_id if record is not None and record.hello is not None else ""

@@ -51,7 +51,7 @@ def run_of(deployment: str, engine: EngineSnapshot) -> RunKey | None:
 def engine_stops(
     deployment: Deployment, ranks: Mapping[str, Rank], act: Act, engines: Sequence[EngineSnapshot]
 ) -> EngineStops:
-    """The runs of these engines, to be asked to end (`stop`), killed (`force`) or proven gone (`verify`)."""
+    """The runs of these engines, to be asked to end (`stop`), killed (`kill`) or proven gone (`verify`)."""
     found = []
     for engine in engines:
         key, rank = run_of(deployment.name, engine), ranks.get(engine.id)

@@ -58,8 +58,8 @@ class PlanMaker:
         starts = verb in ("start", "restart")
         stopping = [name for name in chosen if self.running(name)] if verb != "start" else []
         stages: list[Stage] = []
-        if verb == "force":
-            stages += self._stop_stages(stopping, "force")
+        if verb == "kill":
+            stages += self._stop_stages(stopping, "kill")
         elif verb != "start":
             stages += self._stop_stages(stopping, "stop")
         to_start = [name for name in chosen if name in self.ranks and (verb == "restart" or not self.running(name))]
@@ -88,11 +88,11 @@ class PlanMaker:
         Those of another deployment on these nodes only by their own name, never because none was named.
         """
         ours = [name for name in self.snapshot.engines if "/" not in name]
-        every = ours if verb in ("stop", "force") else list(self.ranks)
+        every = ours if verb in ("stop", "kill") else list(self.ranks)
         if not engines:
             return every
         engines = self.deployment.engines_named(engines, every, {*self.snapshot.engines, *self.ranks})
-        if verb == "force":
+        if verb == "kill":
             return [
                 name for name in dict.fromkeys([*every, *engines]) if name in engines or whole_engine(name) in engines
             ]
@@ -198,7 +198,7 @@ class PlanMaker:
                 by_node.setdefault(engine.node, []).append(engine)
             steps = tuple(self._stop_step(act, role, node, engines) for node, engines in by_node.items())
             if steps:
-                title = f"force {role}" if act == "force" else f"stop {role}"
+                title = f"kill {role}" if act == "kill" else f"stop {role}"
                 stages.append(Stage(title, steps, role))
         by_node = {}
         for engine in seen:
@@ -225,7 +225,7 @@ class PlanMaker:
         production = "production" in self.deployment.cluster.tags
         running = [name for name, engine in self.snapshot.engines.items() if engine.state.alive and self.running(name)]
         everything = len(stopping) > 1 and len(stopping) >= len(running)
-        if verb == "force" or production or everything:
+        if verb == "kill" or production or everything:
             return Confirm("name", self.deployment.cluster.name)
         nodes = {self.ranks[name].node for name in touched if name in self.ranks}
         if len(nodes) > 1 or len(touched) > 1 or stopping:
@@ -264,7 +264,7 @@ class PlanMaker:
                 message = (
                     f"{group} is started again when a rank of it fails, {times}, while a console is open that may act"
                 )
-                fix = "R on the screen holds that; `dsv4-console guard` does it without a screen"
+                fix = "R on the screen pauses that; `dsv4-console auto-restart` does it without a screen"
                 yield Finding("RESTART", Severity.NOTE, message, group, fix=fix)
                 yield from _slow(self.snapshot, group, restart)
         for half in self._half_started(to_start).values() if verb == "start" else ():
@@ -283,7 +283,7 @@ class PlanMaker:
         for role in proxy_routing.alone(self.deployment, self.snapshot, stopping):
             yield f"no {role} engine is left behind the proxy: every request fails until one is back"
         leave = (
-            proxy_routing.leaving(self.deployment, self.snapshot, stopping, self.drain_s) if verb != "force" else None
+            proxy_routing.leaving(self.deployment, self.snapshot, stopping, self.drain_s) if verb != "kill" else None
         )
         drained = {name for step in (leave.steps if leave else ()) for name in step.engines}
         alike: dict[str, list[str]] = {}
@@ -303,7 +303,7 @@ class PlanMaker:
         for words, names in alike.items():
             for group in _by_stem(names):
                 yield f"{_names(group)}: {words}"
-        if verb == "force":
+        if verb == "kill":
             yield from self._left_behind(stopping)
 
     def _left_behind(self, stopping: Sequence[str]) -> Iterable[str]:
@@ -347,7 +347,7 @@ def without_waiting(plan: Plan) -> Plan:
     later = tuple(name for name in plan.engines if name not in mine)
     engines = tuple(name for name in plan.engines if name in mine)
     told = "nobody waits until they are ready" + (f", and not started are: {', '.join(later)}" if later else "")
-    joins = "; then mend, to put them behind the proxy" if any(step.act == "join" for step in left) else ""
+    joins = "; then sync-proxy, to put them behind the proxy" if any(step.act == "join" for step in left) else ""
     fix = f"once they are ready: {plan.verb} {' '.join(later)}" if later else f"see how far they are: status{joins}"
     confirm = (
         replace(plan.confirm, expected=str(engine_count(engines))) if plan.confirm.kind == "count" else plan.confirm

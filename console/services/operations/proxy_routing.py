@@ -68,7 +68,7 @@ def quiet() -> Finding:
     message = (
         "the proxy takes a removed engine back only after a moment without any request: under constant load it waits"
     )
-    fix = "do it at a quiet hour; `mend` puts back what stayed outside, `restart proxy` does at once and cuts what it holds"
+    fix = "do it at a quiet hour; `sync-proxy` puts back what stayed outside, `restart proxy` does at once and cuts what it holds"
     return Finding("PROXY", Severity.WARNING, message, "proxy", fix=fix)
 
 

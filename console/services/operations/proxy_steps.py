@@ -101,7 +101,7 @@ class ProxySteps:
             if quiet >= QUIET_LOOKS:
                 return f"{said}; no request left after {time.monotonic() - began:.0f} s"
             if self._scope.cancelled.is_set():
-                return f"{said}; {left} requests still run. They stay out of the proxy: mend puts them back"
+                return f"{said}; {left} requests still run. They stay out of the proxy: sync-proxy puts them back"
             say(f"{said}; {left} requests still run")
             await asyncio.sleep(LOOK_S)
         return f"{said}; {left} requests still ran after {limit:.0f} s and are cut"
@@ -134,7 +134,7 @@ class ProxySteps:
             await asyncio.sleep(LOOK_S)
         raise ConsoleError(
             _waiting(missing, isolated),
-            hint="they are ready; mend (D) puts them back once it is quiet, a restart of the proxy at once",
+            hint="they are ready; sync-proxy (D) puts them back once it is quiet, a restart of the proxy at once",
         )
 
     async def _remove(self, step: Step) -> str:

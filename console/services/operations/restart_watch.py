@@ -46,14 +46,16 @@ class PlanObserver(Protocol):
 
 
 class RestartWatch:
-    """Watches the groups of one session; acts only when armed."""
+    """Watches the groups of one session; restarts only when enabled."""
 
-    def __init__(self, monitor: Monitor, operator: Operator, *, armed: bool, notes: SharedNotes | None = None) -> None:
-        """`armed` says whether this console may act by itself; a read-only one never does."""
+    def __init__(
+        self, monitor: Monitor, operator: Operator, *, enabled: bool, notes: SharedNotes | None = None
+    ) -> None:
+        """`enabled` says whether this console may act by itself; a read-only one never does."""
         self._monitor = monitor
         self._operator = operator
         self._notes = notes
-        self._armed = armed and not monitor.read_only
+        self._enabled = enabled and not monitor.read_only
         self.paused = False
         """Set by an operator who wants no restarts from this console for now."""
         self.witness: PlanObserver | None = None
@@ -67,7 +69,7 @@ class RestartWatch:
     @property
     def acts(self) -> bool:
         """Whether this console restarts groups at present."""
-        return self._armed and not self.paused
+        return self._enabled and not self.paused
 
     async def run(self) -> None:
         """Look and act until cancelled; a restart that is at work is left to the nodes as it is."""

@@ -29,7 +29,7 @@ class StepRunner:
             "launch": up.launch,
             "wait-ready": up.wait_ready,
             "stop": down.stop,
-            "force": down.force,
+            "kill": down.kill,
             "verify": down.verify,
             "end": down.end,
             "join": behind.join,
@@ -70,7 +70,7 @@ class StepRunner:
             if len(alive) == len(step.launches):
                 return Outcome.DONE, "the link was lost; the engines run and are adopted"
             return Outcome.FAILED, f"the link was lost; {len(alive)} of {len(step.launches)} engines run"
-        if step.act in ("stop", "force"):
+        if step.act in ("stop", "kill"):
             left = [engine for engine in step.engines if self._scope.runs_now(engine)]
             if not left:
                 return Outcome.DONE, "the link was lost; nothing of it runs any more"

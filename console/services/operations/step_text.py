@@ -128,7 +128,7 @@ def _launches(payload: EngineLaunches, step: Step) -> tuple[str, ...]:
     look = [f"{join(listeners_probe().argv)}   # nothing may listen on {ports}"] if ports else []
     if payload.preflight:
         what = "what can stop a launch: devices, HBM, versions, weights"
-        look.append(f"dsv4-console check {quote(step.node)}   # {what}")
+        look.append(f"dsv4-console preflight {quote(step.node)}   # {what}")
     return tuple(look)
 
 

@@ -38,26 +38,26 @@ class StopSteps:
         work = _stops(step)
         return await self._end(step, lambda link, keys: link.stop(keys, work.grace_s, work.kill_s, by=self._scope.who))
 
-    async def force(self, step: Step, say: Say) -> str:
+    async def kill(self, step: Step, say: Say) -> str:
         """KILL at once."""
         kill_s = _stops(step).kill_s
-        return await self._end(step, lambda link, keys: link.force(keys, kill_s, by=self._scope.who))
+        return await self._end(step, lambda link, keys: link.kill(keys, kill_s, by=self._scope.who))
 
     async def end(self, step: Step, say: Say) -> str:
-        """TERM for a process that is not ours, or KILL for it and what is below it: exactly the one that was shown."""
+        """TERM for an unmanaged process, or KILL for it and what is below it: exactly the one that was shown."""
         work = step.payload
         if not isinstance(work, ProcessEnd):
             raise ConsoleError("the plan names no process")
-        process, force, limit_s = work.process, work.kill, work.limit_s
+        process, kill, limit_s = work.process, work.kill, work.limit_s
         result = await self._scope.link(step).end(
-            process.pid, process.start, process.boot_id, force=force, limit_s=limit_s
+            process.pid, process.start, process.boot_id, kill=kill, limit_s=limit_s
         )
         self._scope.monitor.touch()
         if result.outcome == "absent":
             return f"{process} had ended by itself"
         if result.outcome == "stuck":
             left = ", ".join(str(each) for each in result.processes)
-            hint = "a process in state D waits for the driver" if force else "kill it: dsv4-console force --unmanaged"
+            hint = "a process in state D waits for the driver" if kill else "kill it: dsv4-console kill --unmanaged"
             raise ConsoleError(f"still there after {limit_s:.0f} s: {left}", hint=hint)
         return f"{process} is gone" + (f", {result.killed} killed" if result.killed else "")
 
@@ -77,7 +77,7 @@ class StopSteps:
         if left:
             raise ConsoleError(
                 "processes are left: " + "; ".join(left),
-                hint="KILL was sent: force (X) sends it again; a process in state D ends when its driver lets go",
+                hint="KILL was sent: kill (X) sends it again; a process in state D ends when its driver lets go",
             )
         await self._scope.until(lambda: not self._alive(step) or bool(self._others(step)), HEARD_S)
         if other := self._others(step):

@@ -15,8 +15,8 @@ from console.services.monitoring.unmanaged_watch import lasting
 COMMAND_CHARS = 120
 
 
-def ending_plan(verb: Literal["stop", "force"], snapshot: ClusterSnapshot, node: str, pid: int, boot_id: str) -> Plan:
-    """The plan to end one unmanaged process: TERM for it, or with `force` KILL for it and all that is below it.
+def ending_plan(verb: Literal["stop", "kill"], snapshot: ClusterSnapshot, node: str, pid: int, boot_id: str) -> Plan:
+    """The plan to end one unmanaged process: TERM for it, or with `kill` KILL for it and all that is below it.
 
     Raises UsageError when the node has no such process on its list, Refused when nothing can be signalled.
     """
@@ -31,7 +31,7 @@ def ending_plan(verb: Literal["stop", "force"], snapshot: ClusterSnapshot, node:
         hint = "the driver has not let go of the memory: a reset of the device or a reboot of the node frees it"
         raise Refused(f"pid {pid} does not live any more; nothing can be signalled", hint=hint)
     process = ProcessId(node, pid, found.start, boot_id)
-    work = ProcessEnd(process, kill=verb == "force", limit_s=KILL_S if verb == "force" else GRACE_S)
+    work = ProcessEnd(process, kill=verb == "kill", limit_s=KILL_S if verb == "kill" else GRACE_S)
     title = f"{node}: {'TERM' if verb == 'stop' else 'KILL'} for pid {pid}"
     step = Step(f"end:{node}", "end", title, node, (), work)
     return Plan(
@@ -39,7 +39,7 @@ def ending_plan(verb: Literal["stop", "force"], snapshot: ClusterSnapshot, node:
         cluster=snapshot.cluster,
         deployment=snapshot.deployment,
         engines=(),
-        stages=(Stage("end a process that is not ours", (step,)),),
+        stages=(Stage("end an unmanaged process", (step,)),),
         confirm=Confirm("pid", str(pid)),
         losses=_losses(found, snapshot.at),
     )

@@ -29,7 +29,7 @@ OWN = (
     Signature(
         "S1", "running", "the engine hangs",
         "Requests run, no token comes, and /health looks only at the error flag of the engine.",
-        "Read the logs of all ranks of the group for the first error, gather evidence (Q on the screen, or `doctor`; it holds "
+        "Read the logs of all ranks of the group for the first error, collect a support bundle (Q, or `support-bundle`; it holds "
         "the stacks), then restart the group.",
         "vllm-ascend issues 13648, 13964", where="console", fact="hang",
     ),
@@ -47,7 +47,7 @@ OWN = (
     Signature(
         "S5", "running", "the proxy lacks engines that are ready",
         "It lists fewer than serve, so the others get no request.",
-        "Have it list what is ready: key D on the screen, or `mend`; another kind of proxy is restarted.",
+        "Have it list what is ready: key D on the screen, or `sync-proxy`; another kind of proxy is restarted.",
         "vllm-ascend examples/disaggregated_prefill_v1", where="console", fact="proxy-misses",
     ),
     Signature(
