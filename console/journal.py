@@ -40,7 +40,7 @@ class Journal:
         self._who = operator_name()
 
     def record(self, what: str, **facts: JsonValue) -> None:
-        """Append one record. Raises ConsoleError when the file cannot be written: an act without a trace must not pass."""
+        """Append one record. Raises ConsoleError when the file cannot be written: an operation without a trace must not pass."""
         entry: Mapping[str, JsonValue] = {
             "at": round(self._clock(), 3),
             "who": self._who,
@@ -57,7 +57,7 @@ class Journal:
         except OSError as error:
             raise ConsoleError(
                 f"the journal {self.path} cannot be written: {error.strerror}",
-                hint="free the disk or mend its permissions; only what ends engines is done without a record",
+                hint="free the disk or fix its permissions; only what ends engines is done without a record",
             ) from error
 
     def tail(self, count: int) -> tuple[Mapping[str, JsonValue], ...]:

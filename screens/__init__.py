@@ -1,1 +1,1 @@
-"""The Textual face: it draws snapshots and asks the services. No SSH, no parsing, no decisions about engines."""
+"""The Textual front end: it draws snapshots and asks the services. No SSH, no parsing, no decisions about engines."""

@@ -46,7 +46,7 @@ class Action:
 
     @property
     def guarded(self) -> bool:
-        """Whether it leaves the screen or begins something: done only once the keys have been still for a moment."""
+        """Whether it leaves the screen or starts something: done only once the keys have been still for a moment."""
         return self.id in _GUARDED
 
 
@@ -91,7 +91,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("grow", ("plus", "fullwidth_plus_sign"), "Grow", "Give the focused half more room", "View"),
     Action("shrink", ("underscore",), "Shrink", "Give the focused half less room", "View"),
     Action("problems", ("exclamation_mark", "fullwidth_exclamation_mark"), "Problems", "Only what is wrong", "View", footer=10),
-    Action("freeze", ("Z",), "Freeze", "Hold the picture still; collection goes on and the header says so", "View"),
+    Action("freeze", ("Z",), "Freeze", "Hold the screen still; collection goes on and the header says so", "View"),
     Action("refresh", ("ctrl+r", "f5"), "Refresh", "Dial the current node again now and draw everything anew", "View"),
     Action("redraw", ("ctrl+l",), "Redraw", "Draw everything anew; asks no node", "View"),
     Action("shell", ("dollar_sign",), "Shell", "Shell on the node, or in the engine's container", "Engines", danger=True),
@@ -103,8 +103,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("mouse", ("f2",), "Mouse", "Mouse on or off; off leaves selecting to the terminal", "View"),
     Action("theme", ("T",), "Theme", "Next theme: dark, light, colour-blind safe, no colour", "View"),
     Action("replay-hold", ("f7",), "Hold", "Replay: hold it, or let it go on", "Replay"),
-    Action("replay-back", ("comma", "fullwidth_comma"), "Back", "Replay: one picture back, and hold", "Replay"),
-    Action("replay-on", ("full_stop",), "On", "Replay: one picture on, and hold; `:seek HH:MM:SS`", "Replay"),
+    Action("replay-back", ("comma", "fullwidth_comma"), "Back", "Replay: one snapshot back, and hold", "Replay"),
+    Action("replay-on", ("full_stop",), "On", "Replay: one snapshot on, and hold; `:seek HH:MM:SS`", "Replay"),
     Action("replay-minute-back", ("left_curly_bracket",), "-1 minute", "Replay: a minute back", "Replay"),
     Action("replay-minute-on", ("right_curly_bracket",), "+1 minute", "Replay: a minute on", "Replay"),
     Action("replay-faster", ("f8",), "Faster", "Replay: 1, 4, 16, 60 times as fast as it was", "Replay"),
@@ -126,7 +126,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("expand", ("right",), "Expand", "Show the node's engines", "Grid", ("grid",)),
     Action("collapse", ("left",), "Collapse", "Hide the node's engines", "Grid", ("grid",)),
     Action("expand-all", ("E",), "Expand all", "Show or hide the engines of all nodes", "Grid", ("grid",)),
-    Action("mark", ("space",), "Mark", "Mark the row; acts take all marked rows", "Grid", ("grid",)),
+    Action("mark", ("space",), "Mark", "Mark the row; operations take all marked rows", "Grid", ("grid",)),
     Action("mark-range", ("v",), "Mark range", "Mark all rows from the last marked one to this", "Grid", ("grid",)),
     Action("mark-all", ("asterisk", "fullwidth_asterisk"), "Mark all", "Mark every row shown", "Grid", ("grid",)),
     Action("unmark", ("minus",), "No marks", "Take all marks away", "Grid", ("grid",)),
@@ -136,7 +136,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane-1", ("1",), "Grid alone", "The grid alone, or both again", "Panes"),
     Action("pane-2", ("2",), "Logs", "Log of the engine", "Panes"),
     Action("pane-3", ("3",), "NPUs", "Devices of the node", "Panes"),
-    Action("pane-4", ("4",), "Health", "Health ladder of the node's engines", "Panes"),
+    Action("pane-4", ("4",), "Health", "Health checks of the node's engines", "Panes"),
     Action("pane-5", ("5",), "Events", "What happened", "Panes"),
     Action("pane-6", ("6",), "Plan", "The running or last plan and its steps", "Panes"),
     Action("pane-7", ("7",), "Roles", "Groups, places and ranks; rules that do not hold", "Panes"),
@@ -145,7 +145,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane-10", ("0",), "Diagnosis", "Who broke first, why, and what to do", "Panes"),
     Action("pane-11", ("B",), "Bench", "Runs of bench and eval: figures, curves, accuracy", "Panes"),
     Action("pane-12", ("J",), "Journal", "Who did what on this cluster, and how it ended", "Panes"),
-    Action("pane-13", ("Y",), "Verify", "Chats through the door, their text as it comes; Enter begins", "Panes"),
+    Action("pane-13", ("Y",), "Verify", "Chats through the endpoint, their text as it comes; Enter begins", "Panes"),
     Action("place", ("enter",), "Choose", "Choose the node of this place", "Roles", ("roles",), footer=8),
     Action("earlier", ("less_than_sign",), "Earlier", "Move the node a place up: lower ranks", "Roles", ("roles",), danger=True),
     Action("later", ("greater_than_sign",), "Later", "Move the node a place down", "Roles", ("roles",), danger=True),
@@ -174,7 +174,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("last", ("at", "fullwidth_commercial_at"), "Go to time", "By time: `:last 5m`, `:at HH:MM`", "Log", ("log",)),
     Action("merge", ("M",), "Merge", "Marked engines or the group, by time; again: one alone", "Log", ("grid", "log"), footer=13),
     Action("fold", ("z",), "Fold", "Merged: equal lines of ranks as one, or each by itself", "Log", ("log",)),
-    Action("stamps", ("t",), "Times", "Head of lines: as written, short, no time, age, since the begin", "Log", ("log",)),
+    Action("stamps", ("t",), "Times", "Head of lines: as written, short, no time, age, since the start", "Log", ("log",)),
     Action("context", ("C",), "Context", "0, 1, 3 or 10 lines around what a filter keeps; `:context N`", "Log", ("log",)),
     Action("select", ("v",), "Select", "Select lines: move, then `y` copies, esc ends", "Log", ("log",)),
     Action("pager", ("o",), "Pager", "Open what is shown in your `$PAGER`, at this line", "Log", ("log",)),
@@ -299,7 +299,7 @@ def bindings(place: Place, target: str) -> list[BindingType]:
 
 
 def begun_with(words: str) -> tuple[str, ...]:
-    """Ids of the actions that begin so, those that only look first."""
+    """Ids of the actions that start so, those that only look first."""
     begun = (action.id for action in ACTIONS if words and action.id.startswith(words))
     return tuple(sorted(begun, key=lambda name: name in CHANGING))
 

@@ -128,7 +128,7 @@ class ConsoleApp(App[int]):
         return self.main
 
     async def on_mount(self) -> None:
-        """Once the first frame is painted, begin to open."""
+        """Once the first frame is painted, start to open."""
         self.terminal.end_with_signals(lambda code: self.exit(code, return_code=code))
         self.terminal.attach()
         self.main.call_after_refresh(self.run_worker, self._begin, group="open")
@@ -155,7 +155,7 @@ class ConsoleApp(App[int]):
             gc.freeze()  # what is there now stays; looking through it for garbage would hold a key press for 60 ms and more
 
     async def show_fleet(self, fleet: Fleet) -> None:
-        """Show these clusters from now on and begin to connect; what was shown before is let go."""
+        """Show these clusters from now on and start to connect; what was shown before is let go."""
         before, self.fleet = self.fleet, fleet
         self._unsubscribe()
         self._unsubscribe = fleet.subscribe(self.main.take)
@@ -232,7 +232,7 @@ class ConsoleApp(App[int]):
         self.leave()
 
     def keys_are_calm(self, work: Callable[[], object]) -> None:
-        """Do it once it is sure that no burst of keys has begun: the first key of a paste is not yet known for one."""
+        """Do it once it is sure that no burst of keys has started: the first key of a paste is not yet known for one."""
 
         def settled() -> None:
             if self.keys.burst:
@@ -251,7 +251,9 @@ class ConsoleApp(App[int]):
 
     async def _leave(self) -> None:
         running = self.fleet.acting if self.fleet else None
-        words = "Steps that have begun go on on the nodes; no further step will begin. Engines keep running either way."
+        words = (
+            "Steps that have started go on on the nodes; no further step will start. Engines keep running either way."
+        )
         title = f"A {running.verb} is running." if running else ""
         if running is None and self.fleet is not None and self.fleet.measuring:
             title = "The built-in generator is measuring."

@@ -56,7 +56,7 @@ class Arrangement:
         }
 
     def freeze(self) -> None:
-        """Hold the picture still, or let it go on."""
+        """Hold the screen still, or let it go on."""
         screen = self._screen
         fleet = screen.console.fleet
         if fleet is not None and fleet.freeze():

@@ -45,7 +45,7 @@ def moved(assignment: Assignment, group: str | None, nodes: Sequence[str]) -> As
 def preview(deployment: Deployment, group: str | None, nodes: Sequence[str]) -> list[Line]:
     """What would follow for these nodes, and for the group."""
     if group is None:
-        return [(("the nodes carry no rank then", "dim"),)]
+        return [(("no rank runs on the nodes then", "dim"),)]
     if group not in deployment.layout.groups:
         return []
     after = replace(deployment, assignment=moved(deployment.assignment, group, nodes))

@@ -14,7 +14,7 @@ T = TypeVar("T")
 def set_off(node: DOMNode, group: str, work: Callable[..., Coroutine[Any, Any, T]], *words: Any) -> Worker[T]:
     """Set work on these words off in a group.
 
-    Its coroutine is made only when it begins: one that is replaced before that is never made, so none is left unawaited.
+    Its coroutine is made only when it starts: one that is replaced before that is never made, so none is left unawaited.
     """
 
     async def made() -> T:

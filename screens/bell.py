@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from screens.main import MainScreen
 
 GATHER_S = 3.0
-"""How long an act of somebody else may grow, engine by engine, before it is told."""
+"""How long an operation of somebody else may grow, engine by engine, before it is told."""
 LATELY_S = 60.0
 """What was done longer ago is in the journal's pane."""
 QUIET_S = 10.0

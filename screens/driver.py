@@ -33,7 +33,7 @@ class TolerantDecoder(codecs.IncrementalDecoder):
         self._ended = ended
         self._text = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = b""
-        """A report that has begun and is not complete."""
+        """A report that has started and is not complete."""
         self._tail = b""
         """The end of what was given on, in case it is the beginning of a report."""
 
@@ -134,7 +134,7 @@ class ConsoleDriver(LinuxDriver):
         super().resume_application_mode()
 
     def run_input_thread(self) -> None:
-        """Read input until the app ends. The parent looks its decoder up by this name when it begins."""
+        """Read input until the app ends. The parent looks its decoder up by this name when it starts."""
         linux_driver.getincrementaldecoder = lambda _encoding: lambda: TolerantDecoder(ended=self._gone)  # type: ignore
         super().run_input_thread()
 

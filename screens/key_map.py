@@ -16,7 +16,7 @@ GUARDED = frozenset({"y", "n", "enter", "escape", "delete", "backspace", "ctrl+d
 """Keys that confirm, cancel or slip: nothing that can end in a change on a node may sit on them."""
 
 _BY_METHOD = ("fullwidth", "ideographic", "left_black", "right_black", "left_double", "right_double")
-"""How the names of keys begin that only an input method makes."""
+"""How the names of keys start that only an input method makes."""
 _CHARACTERS = (*range(0x21, 0x7F), *range(0x2010, 0x2040), *range(0x3000, 0x3040), *range(0xFF01, 0xFF5F))
 """ASCII, and what input methods make of it."""
 _NO_KEY = "no-key"
@@ -54,7 +54,7 @@ class Keys:
         ]
         for name, keys in self.changed.items():
             if name in BY_ID and BY_ID[name].danger:
-                found += [f"{name}: {key_word(key)} may not begin an act" for key in keys if key in GUARDED]
+                found += [f"{name}: {key_word(key)} may not start an action" for key in keys if key in GUARDED]
         clashes: dict[str, list[str]] = {}
         for place in PLACES:
             for words in self._clashes(place):

@@ -1,4 +1,7 @@
-"""Tells a person's keys from a burst: pasted or mistyped text must never set an act going. Knows nothing of what keys mean."""
+"""Tells a person's keys from a burst: pasted or mistyped text must never set an operation going.
+
+Knows nothing of what keys mean.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ QUIET_S = 0.06
 OPENED_S = 0.3
 """How long a dialog hears nothing after it has opened."""
 CALM_S = 0.5
-"""How long after a burst nothing dangerous is begun: the rest of the paste may come in a second piece."""
+"""How long after a burst nothing dangerous is started: the rest of the paste may come in a second piece."""
 
 TOO_FAST = "ignored: keys came too fast to be meant"
 

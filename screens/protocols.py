@@ -1,4 +1,7 @@
-"""What a face needs of the services, as small protocols: the real session and the tests' double both fit. No code enters here."""
+"""What a front end needs of the services, as small protocols: the real session and the tests' double both fit.
+
+No code enters here.
+"""
 
 from __future__ import annotations
 
@@ -124,7 +127,7 @@ class PreflightRunner(Protocol):
 
 
 class NodeMaintenance(Protocol):
-    """Plans that mend nodes."""
+    """Plans that maintain nodes."""
 
     async def containers(self, nodes: Sequence[str]) -> MaintenancePlan:
         """Pull, create and start what is missing; raises ConsoleError."""
@@ -203,7 +206,7 @@ class RestartPolicyRunner(Protocol):
 
 
 class AssignmentBoard(Protocol):
-    """Who carries what, and how it is changed; nothing here touches a node."""
+    """Which node runs which group, and how it is changed; nothing here touches a node."""
 
     def assign(self, group: str | None, nodes: Sequence[str]) -> None:
         """Give nodes to a group, or take them away; raises ConsoleError."""
@@ -247,7 +250,7 @@ class Session(AssignmentBoard, NodeLinks, Protocol):
 
     @property
     def read_only(self) -> bool:
-        """Whether acts are refused."""
+        """Whether operations are refused."""
 
     @property
     def state_dir(self) -> Path:
@@ -287,7 +290,7 @@ class Session(AssignmentBoard, NodeLinks, Protocol):
 
     @property
     def maintenance(self) -> NodeMaintenance:
-        """What mends nodes."""
+        """What maintains nodes."""
 
     @property
     def evaluator(self) -> Evaluations:

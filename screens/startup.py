@@ -31,8 +31,8 @@ class Startup:
     needs: tuple[str, ...] = ()
     """Modules that `make` needs, loaded in a thread before it is called."""
     again: Callable[[Mapping[str, Assignment], Mapping[str, str]], Sequence[Session]] | None = None
-    """Reads the files again, given who carries what and which layout (name or file) is meant, both by cluster; None where
-    there is no file. Raises ConsoleError."""
+    """Reads the files again, given which node runs which group and which layout (name or file) is meant, both by cluster;
+    None where there is no file. Raises ConsoleError."""
     copies: Path | None = None
     """Where copies of shipped layouts go; None is the configuration directory."""
 

@@ -130,7 +130,7 @@ def brief(text: str, cells: int) -> str:
 
 
 def _begin(text: str, cells: int) -> str:
-    """As much of the begin of a text as fits, without a part of a number."""
+    """As much of the start of a text as fits, without a part of a number."""
     return first_part(text, len(chop_cells(text, cells)[0])) if cells > 0 else ""
 
 

@@ -1,6 +1,6 @@
 """Settings for every test: hypothesis without a time limit (the machine may be busy), and repeatable where CI runs it.
 
-Also has the files begin first that take longest, so that no worker is left alone with one at the end, and says which files
+Also has the files start first that take longest, so that no worker is left alone with one at the end, and says which files
 had failures, for whoever runs those again (`make again`).
 """
 
@@ -17,7 +17,7 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 LONGEST_FIRST = ("tests/e2e/", "tests/serving/", "tests/screens/test_monkey")
-"""Files by the begin of their path; each of them waits for real processes, or presses thousands of keys."""
+"""Files by the start of their path; each of them waits for real processes, or presses thousands of keys."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

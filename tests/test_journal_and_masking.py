@@ -1,4 +1,4 @@
-"""What is written down and shown never holds a secret, and an act without a trace is refused."""
+"""What is written down and shown never holds a secret, and an operation without a trace is refused."""
 
 from __future__ import annotations
 

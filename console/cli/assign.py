@@ -1,4 +1,4 @@
-"""`assign`: who carries what, changed by the same operations as on the screen and kept in the same file."""
+"""`assign`: which node runs which group, changed by the same operations as on the screen and kept in the same file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from console.services.xdg_paths import assignment_path, state_home
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `assign`."""
-    text = "show or change which nodes carry which group, and the groups' sizes"
+    text = "show or change which nodes run which group, and the groups' sizes"
     epilog = (
         "Operations are done in the order they are given; --assign GROUP=NODE,NODE replaces a group's nodes before them. "
         "Nothing on a node changes: stop the engines of a group before you move its nodes."
@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("assign", help=text, description=text, epilog=epilog)
     for flag, metavar, help_text in (
         ("--swap", "NODE=NODE", "let two nodes take each other's places"),
-        ("--move", "NODE=PLACE", "give a node another place in its group; 0 carries rank 0"),
+        ("--move", "NODE=PLACE", "give a node another place in its group; 0 gets rank 0"),
         ("--take", "NODE,NODE", "take nodes away from their groups"),
         ("--size", "GROUP=NODES[,RANKS[,TP]]", "nodes of a group, ranks per node, tensor parallel; empty keeps one"),
         ("--reset", "GROUP", "the size its layout says"),

@@ -1,4 +1,4 @@
-"""`auto-restart`: carries out the restart policies of a layout without a screen, until interrupted, and prints what happens."""
+"""`auto-restart`: runs the restart policies of a layout without a screen, until interrupted, and prints what happens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     text = "restart failed groups as their layout says, until interrupted"
     more = (
         "A group is only restarted when its layout has `restart: {policy: on-failure}`, and only while a console is "
-        "open that may act: the screen, or this command."
+        "open with write access: the screen, or this command."
     )
     parser = subparsers.add_parser("auto-restart", help=text, description=f"{text}. {more}")
     parser.add_argument("-o", "--output", choices=("table", "jsonl"), default="table")
@@ -39,7 +39,7 @@ async def _run(args: argparse.Namespace) -> int:
         hint = "write it under a group: restart: {policy: on-failure, budget: 3, within: 1h, backoff: 30s}"
         raise UsageError(f"no group of {deployment.name} has a restart policy", hint=hint)
     if read_only_of(args, deployment.cluster):
-        raise Refused("a read-only console restarts nothing", hint="give --write to act on this cluster")
+        raise Refused("a read-only console restarts nothing", hint="use --write to change this cluster")
     print_message(f"guarding {', '.join(groups)} of {deployment.name}; interrupt ends it, engines go on")
     printer = _Printer(args.output)
     async with opened(args, restarts=True) as session:

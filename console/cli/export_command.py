@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     for line in finding_lines(findings):
         print_message(line)
     if failed(findings) and not args.force:
-        raise Refused("not exported: the findings above would break the start", hint="mend them, or --force")
+        raise Refused("not exported: the findings above would break the start", hint="fix them, or --force")
     files = FORMATS[args.format](deployment)
     if args.save is None:
         for file in files:

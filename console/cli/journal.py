@@ -24,8 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `journal`."""
     text = "show who did what on a cluster from this machine"
     parser = subparsers.add_parser("journal", help=text, description=text)
-    parser.add_argument("-n", "--last", type=int, default=50, metavar="N", help="so many acts (default 50)")
-    parser.add_argument("--grep", metavar="TEXT", help="only acts with this text anywhere")
+    parser.add_argument("-n", "--last", type=int, default=50, metavar="N", help="so many operations (default 50)")
+    parser.add_argument("--grep", metavar="TEXT", help="only operations with this text anywhere")
     add_output(parser)
     add_cluster_options(parser)
     parser.set_defaults(run=run)

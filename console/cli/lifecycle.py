@@ -58,7 +58,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
             parser.add_argument(
                 "--yes-stop", type=int, metavar="PID", help="do not ask; the pid again, as typed by hand"
             )
-        parser.add_argument("--takeover", action="store_true", help="act although another operator is at work")
+        parser.add_argument("--takeover", action="store_true", help="go on although another operator holds the lease")
         if verb in ("stop", "restart"):
             add_drain_option(parser)
         if verb == "restart":
@@ -87,7 +87,7 @@ def _seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry the act out; returns the exit code."""
+    """Carry the operation out; returns the exit code."""
     return asyncio.run(_run(args))
 
 
@@ -153,7 +153,7 @@ def _confirmed(args: argparse.Namespace, plan: Plan) -> str:
 
 
 def empty_plan(verb: Verb, session: Session) -> Plan:
-    """The plan of an act that has nothing to do."""
+    """The plan of an operation that has nothing to do."""
     return Plan(verb, session.cluster.name, session.deployment.name, (), (), Confirm("key", "y"))
 
 

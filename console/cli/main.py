@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "layouts": ("console.cli.layouts", "list the layouts that are shipped"),
     "validate": ("console.cli.validate", "check cluster files and layouts"),
     "plan": ("console.cli.plan", "print every rank's environment and command"),
-    "assign": ("console.cli.assign", "show or change which nodes carry which group"),
+    "assign": ("console.cli.assign", "show or change which nodes run which group"),
     "import": (
         "console.cli.import_command",
         "turn scripts, CI configurations, compose files or manifests into a layout",

@@ -1,4 +1,4 @@
-"""The options every sub-command shares, and from them the files: which cluster, which layout, who carries what.
+"""The options every sub-command shares, and from them the files: which cluster, which layout, which node runs which group.
 
 What reads files is loaded when a file is read, so that the screen can paint before.
 """
@@ -49,7 +49,7 @@ def add_cluster_options(parser: argparse.ArgumentParser, *, several: bool = Fals
         help="nodes of a group, rank 0's node first; repeatable",
     )
     mode = group.add_mutually_exclusive_group()
-    mode.add_argument("--readonly", action="store_true", help="refuse every act")
+    mode.add_argument("--readonly", action="store_true", help="refuse every change")
     mode.add_argument("--write", action="store_true", help="allow changes of a cluster that is tagged production")
 
 
@@ -155,14 +155,14 @@ def deployment_of(args: argparse.Namespace, *, look: bool = False) -> Deployment
 
 
 def read_only_of(args: argparse.Namespace, cluster: Cluster) -> bool:
-    """Whether acts are refused: asked for, or a production cluster without --write."""
+    """Whether operations are refused: asked for, or a production cluster without --write."""
     return bool(args.readonly or (cluster.read_only and not args.write))
 
 
 def remember_layout(cluster: Cluster, layout: Layout) -> None:
     """Keep which layout was last used with a cluster: a shipped one by its name, else its file, whatever the next directory.
 
-    Where it cannot be kept that is said: no act is given up for it.
+    Where it cannot be kept that is said: no operation is given up for it.
     """
     from console.files import is_shipped, save_text
 

@@ -31,7 +31,7 @@ def print_data(output: str, whole: object, things: Iterable[object] | None = Non
 
 
 class OperationData:
-    """What an act tells a program: with `json` one document at its end, with `jsonl` plan, events and end as they come."""
+    """What an operation tells a program: with `json` one document at its end, with `jsonl` plan, events and end as they come."""
 
     def __init__(self, output: str) -> None:
         self._output = output

@@ -1,4 +1,4 @@
-"""What the commands of upkeep share: a plan shown, confirmed, run step by step, and what it came to."""
+"""What the commands of maintenance share: a plan shown, confirmed, run step by step, and what it came to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     """`--yes`, `--dry-run`, `--takeover`, `-o`."""
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
-    parser.add_argument("--takeover", action="store_true", help="act although another operator is at work")
+    parser.add_argument("--takeover", action="store_true", help="go on although another operator holds the lease")
     add_output(parser)
 
 
@@ -28,12 +28,12 @@ def add_words(parser: argparse.ArgumentParser, acts: Sequence[str]) -> None:
     """`[ACT] [NODE …]`: what to do, the first of the acts when it is left out, and to which nodes."""
     text = f"{', '.join(acts)}; left out: {acts[0]}"
     parser.add_argument("act", nargs="?", default=acts[0], metavar="ACT", help=text)
-    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes; none means all that carry something")
+    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes; none means all assigned nodes")
     parser.set_defaults(acts=tuple(acts))
 
 
 def settle_words(args: argparse.Namespace) -> None:
-    """A first word that is no act is a node."""
+    """A first word that is no operation is a node."""
     if args.act not in args.acts:
         args.nodes, args.act = [args.act, *args.nodes], args.acts[0]
 
@@ -41,7 +41,7 @@ def settle_words(args: argparse.Namespace) -> None:
 async def carry_out(
     session: Session, verb: Verb, made: Awaitable[MaintenancePlan], args: argparse.Namespace, *, only_plan: bool
 ) -> int:
-    """Show a plan of upkeep and, unless only that is asked for, have it confirmed and run it; gives the exit code."""
+    """Show a plan of maintenance and, unless only that is asked for, have it confirmed and run it; gives the exit code."""
     data = OperationData(args.output)
     try:
         chore = await made

@@ -37,7 +37,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     for verb, parser, prepare in (("scale", scale, _scale), ("sync-proxy", sync_proxy, _sync_proxy)):
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
-        parser.add_argument("--takeover", action="store_true", help="act although another operator is at work")
+        parser.add_argument("--takeover", action="store_true", help="go on although another operator holds the lease")
         add_output(parser)
         add_cluster_options(parser)
         parser.set_defaults(run=run, verb=verb, prepare=prepare)

@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_look_options(parser)
     group = parser.add_argument_group("what has been")
     group.add_argument(
-        "--record", type=Path, metavar="FILE", help="record what the screen is told, masked and compressed"
+        "--record", type=Path, metavar="FILE", help="record what the screen shows, masked and compressed"
     )
     group.add_argument(
         "--replay", type=Path, metavar="FILE", help="show a recording again, read-only, instead of a cluster"
@@ -156,7 +156,7 @@ def _recorder(args: argparse.Namespace) -> Iterator[Recorder | None]:
     finally:
         recorder.close()
         why = f", then stopped: {recorder.problem}" if recorder.problem else ""
-        print_message(f"{recorder.pictures} pictures recorded to {recorder.path}{why}")
+        print_message(f"{recorder.pictures} snapshots recorded to {recorder.path}{why}")
 
 
 def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
@@ -183,7 +183,10 @@ def _record(recorder: Recorder, session: Session) -> None:
 
 
 def _session(args: argparse.Namespace, held: Mapping[str, Assignment], layouts: Mapping[str, str]) -> Session:
-    """The cluster of these options; who carries what, and which layout is meant, by cluster where it was open already."""
+    """The cluster of these options.
+
+    Which node runs which group, and which layout is meant, by cluster where it was open already.
+    """
     from console.files import load_layout
     from console.services.session import Session
 

@@ -38,7 +38,7 @@ async def opened(
     """The session the options mean; `read_only` overrides what they say. Raises Refused when it is for acts and read-only:
     before a node is dialled, for the core would refuse them all.
 
-    To `look` no layout is needed. `restarts` carries out restart policies, `alerts` sends alerts where the cluster file says.
+    To `look` no layout is needed. `restarts` runs restart policies, `alerts` sends alerts where the cluster file says.
     """
     deployment = deployment_of(args, look=look)
     safe = read_only_of(args, deployment.cluster) if read_only is None else read_only

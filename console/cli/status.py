@@ -124,7 +124,7 @@ def _cause(each: Diagnosis) -> dict[str, Any]:
 
 
 def _service(each: Service | None) -> dict[str, Any] | None:
-    return None if each is None else {"state": str(each.state), "door": each.door, "reason": each.reason or None}
+    return None if each is None else {"state": str(each.state), "endpoint": each.door, "reason": each.reason or None}
 
 
 def _cut_off(snapshot: ClusterSnapshot) -> dict[str, Any] | None:

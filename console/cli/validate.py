@@ -1,4 +1,4 @@
-"""`validate`: cluster files, layouts and assignments, read and checked; `--explain RULE` tells a rule's whole story."""
+"""`validate`: cluster files, layouts and assignments, read and checked; `--explain RULE` explains a rule."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("validate", help=text, description=text)
     parser.add_argument("files", nargs="*", metavar="FILE", help="a file, or the name of a shipped layout")
     parser.add_argument(
-        "--explain", metavar="RULE", help="tell why a rule exists and what to do; `all` lists the rules"
+        "--explain", metavar="RULE", help="explain why a rule exists and what to do; `all` lists the rules"
     )
     add_output(parser)
     parser.set_defaults(run=run)

@@ -23,7 +23,7 @@ from console.services.placement.layout_files import named
 from console.services.readiness.node_requirements import carrying
 
 _ABOUT = """show: what each node has (changes nothing). copy --from NODE: bring it to the nodes that lack it, over the nodes'
-own network; it goes on when this console ends, and goes on where it was when it is begun again. stop: end copies that
+own network; it goes on when this console ends, and goes on where it was when it is started again. stop: end copies that
 are at work. download: the commands for a node that reaches a hub."""
 
 

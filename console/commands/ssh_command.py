@@ -1,6 +1,6 @@
 """The words that open a shell on a node, or in a container there, with the machine's own `ssh`: same way, same keys as the links.
 
-Opening it is a face's job.
+Opening it is a front end's job.
 """
 
 from __future__ import annotations
@@ -59,5 +59,5 @@ def _through(cluster: Cluster, jump: str, own_keys: Path) -> str:
 
 
 def _file(path: Path) -> str:
-    """A file name inside an option that takes several, where `%` begins a token."""
+    """A file name inside an option that takes several, where `%` starts a token."""
     return '"' + str(path).replace("%", "%%") + '"'

@@ -32,7 +32,7 @@ _SUSPECT = (
         re.compile(rb"E(?=[rRILZJE013n])(?:rror|RR|I0|L0|Z9|J0|E1|3000|[01]\d[0-3]\d \d\d:|ngine \d+: A|ngines Agg)"),
     ),
 )
-"""What a flood is searched for. Each begins with one letter that is rare in chatter: such a search runs at memory speed."""
+"""What a flood is searched for. Each starts with one letter that is rare in chatter: such a search runs at memory speed."""
 _ENGINE = re.compile(r"\bEngine (\d{1,6}): ")
 _LEVEL = re.compile(rb"(?:^|[ \[m])(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 _WARNING = re.compile(r"(?:^|[ \[m(])WARN(?:ING)?\b")
@@ -43,7 +43,7 @@ _OTHER_LEVELS = (b"DEBUG", b"WARNING", b"ERROR", b"CRITICAL")
 _CHATTY = (b"DEBUG", b"INFO")
 """Levels at which vLLM repeats prompts, answers, URLs and arguments word by word."""
 _QUOTED = re.compile(rb"['\"`{]")
-"""Where such a repetition begins."""
+"""Where such a repetition starts."""
 
 
 @dataclass(frozen=True, slots=True)

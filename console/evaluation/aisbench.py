@@ -45,7 +45,7 @@ def first_error(lines: Iterable[str]) -> str:
 def read_accuracy(text: str, dataset: str) -> ToolFigures:
     """The summary csv (`dataset,version,metric,mode,ABBR`): the accuracy of a dataset in percent.
 
-    `dataset` is a word the row's name begins with, without regard to case (`gsm8k`, `gpqa`). Raises ResultError.
+    `dataset` is a word the row's name starts with, without regard to case (`gsm8k`, `gpqa`). Raises ResultError.
     """
     rows = csv_rows(text)
     if not rows or [cell.strip() for cell in rows[0][:4]] != ["dataset", "version", "metric", "mode"]:

@@ -202,7 +202,7 @@ def sweep_points(records: Sequence[Record], parameter: str) -> tuple[SweepPoint,
 
 @dataclass(frozen=True, slots=True)
 class Knee:
-    """Where more load begins to cost more latency than it brings throughput."""
+    """Where more load starts to cost more latency than it brings throughput."""
 
     point: SweepPoint
     inside: bool

@@ -100,7 +100,7 @@ class TimePoint:
     """Throughput at one time of a run."""
 
     at_s: float
-    """Seconds since the run began."""
+    """Seconds since the run started."""
     tokens: float
     """Output tokens per second: as they arrived at the client, or as the engines' logs say where the tool keeps no times."""
     running: float | None = None

@@ -88,7 +88,7 @@ def stamp(at: float) -> str:
 
 
 def _cell(value: object) -> str:
-    """Text for a spreadsheet: what begins like a formula is disarmed, for it may come from a node."""
+    """Text for a spreadsheet: what starts like a formula is disarmed, for it may come from a node."""
     text = "" if value is None else str(value)
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 

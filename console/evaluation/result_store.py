@@ -68,7 +68,7 @@ class Filter:
 
 
 class ResultStore:
-    """`results.sqlite` of one user. Every call opens and closes it, so that no lock outlives an act."""
+    """`results.sqlite` of one user. Every call opens and closes it, so that no lock outlives an operation."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -103,7 +103,7 @@ class ResultStore:
         if not chosen:
             raise ConsoleError(f"there is no result {run!r}", hint="`results` lists them")
         if len(chosen) > 1:
-            raise ConsoleError(f"{run!r} begins several results: {', '.join(row[1] for row in chosen)} …")
+            raise ConsoleError(f"{run!r} matches several results: {', '.join(row[1] for row in chosen)} …")
         return _record(chosen[0][0])
 
     def has(self, run: str) -> bool:

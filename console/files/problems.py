@@ -1,4 +1,4 @@
-"""From a validation error to problems an operator can mend: file, line, dotted key, what was expected, the nearest known key."""
+"""From a validation error to problems an operator can fix: file, line, dotted key, what was expected, the nearest known key."""
 
 from __future__ import annotations
 

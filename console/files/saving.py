@@ -18,7 +18,7 @@ from console.model.hardware import HARDWARE, Hardware
 from console.model.layout import Layout
 from console.private_files import private_directory
 
-_ASSIGNMENT_HEAD = "# Written by dsv4-console: which nodes carry which group, rank 0's node first.\n"
+_ASSIGNMENT_HEAD = "# Written by dsv4-console: which nodes run which group, rank 0's node first.\n"
 
 
 def save_assignment(path: Path, assignment: Assignment) -> None:
@@ -95,7 +95,7 @@ def save_text(path: Path, text: str) -> None:
     except OSError as error:
         raise ConsoleError(
             f"{path} cannot be written: {error.strerror}",
-            hint="the file is as it was before; free the disk or mend its permissions",
+            hint="the file is as it was before; free the disk or fix its permissions",
         ) from error
 
 

@@ -92,7 +92,7 @@ def read_document(data: bytes, path: str, *, schema: Schema = "core") -> Documen
     """The one document in `data`; `path` names it in messages.
 
     `core` reads scalars as YAML 1.2 does (`on`, `off` and `010` mean what they say); `1.1` as PyYAML's safe loader
-    does, for foreign files. Numbers and booleans below a key `env` stay the text that was written. Raises FileError.
+    does, for imported files. Numbers and booleans below a key `env` stay the text that was written. Raises FileError.
     """
     return _Reader(path, schema).read(data)
 
@@ -173,7 +173,7 @@ class _Reader:
                 self._add(done)
                 self._anchor(name, done)
             case yaml.DocumentStartEvent() if self._root is not None:
-                raise self._fault(mark, "a second document begins here; one file holds one document")
+                raise self._fault(mark, "a second document starts here; one file holds one document")
 
     def _check_tag(self, tag: str | None, mark: Mark) -> None:
         if tag is not None and not re.fullmatch(r"!|tag:yaml\.org,2002:(str|int|float|bool|null|seq|map)", tag):

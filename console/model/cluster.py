@@ -99,7 +99,7 @@ class Node(Written):
         """None of its parts may be taken for an option, or for several words, by a program that is given it."""
         parts = [] if value is None else [word for hop in value.split(",") for word in (hop, hop.rpartition("@")[2])]
         if any(not part or part.startswith("-") or not part.isprintable() or " " in part for part in parts):
-            raise ValueError(f"{value!r} is no name or address: it begins with `-`, is empty or has a space in it")
+            raise ValueError(f"{value!r} is no name or address: it starts with `-`, is empty or has a space in it")
         return value
 
     @field_validator("base")

@@ -1,4 +1,4 @@
-"""A deployment: a cluster, a layout and who carries what, and the data-parallel ranks that follow from it."""
+"""A deployment: a cluster, a layout and which node runs which group, and the data-parallel ranks that follow from it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def engine_words(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Which nodes carry which group, in rank order; a group may have fewer nodes than it needs while the operator works."""
+    """Which nodes run which group, in rank order; a group may have fewer nodes than it needs while the operator works."""
 
     nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)

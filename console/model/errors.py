@@ -89,7 +89,7 @@ class Busy(Refused):
 
 
 class UnderWay(Busy):
-    """Somebody else's plan has begun and shows no effect yet, so there is nothing to plan now; a moment later there is."""
+    """Somebody else's plan has started and shows no effect yet, so there is nothing to plan now; a moment later there is."""
 
 
 class NothingToDo(Refused):

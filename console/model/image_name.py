@@ -36,7 +36,7 @@ def release_named(layout: Layout) -> str:
 
 
 def with_release(image: str, release: str) -> str:
-    """The image of another release: the begin of its tag changed, its suffixes kept; unchanged when its tag names no release."""
+    """The image of another release: the start of its tag changed, its suffixes kept; unchanged when its tag names no release."""
     tag = tag_of(image)
     found = re.match(r"(v?)\d+\.\d+(?:\.\d+)?(?:rc\d+)?(?:\.post\d+)?(?=$|[-+])", tag)
     if not found:

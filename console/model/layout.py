@@ -127,7 +127,7 @@ class Group(Written):
 
     role: Role
     nodes: int = Field(ge=1, le=MOST)
-    """How many nodes carry it."""
+    """How many nodes run it."""
     count: int = Field(default=1, ge=1, le=MOST)
     """How many such groups there are: the second is NAME2, on nodes of its own, with its own engine id and KV port."""
     nodes_per_engine: int = Field(default=1, ge=1, le=MOST)

@@ -1,4 +1,4 @@
-"""Who is at work on engines, here or from another console: a plan that runs, an end that was asked for, acts of others.
+"""Who is at work on engines, here or from another console: a plan that runs, an end that was asked for, operations of others.
 
 Names come from nodes: untrusted text, cut and cleaned before it gets here. Times are those of the jump host's clock.
 """
@@ -46,7 +46,7 @@ class OngoingPlan:
         return f"{self.holder}: {self.verb} runs"
 
     def takes_down(self, engine: str, began_at: float | None) -> bool:
-        """Whether it ends that engine's run, which began at that time; a run of the plan itself it does not."""
+        """Whether it ends that engine's run, which started at that time; a run of the plan itself it does not."""
         return engine in self.ends and began_at is not None and began_at < self.since
 
 
@@ -63,9 +63,9 @@ class InterruptedPlan:
         return f"{self.work.verb} cut off: {len(self.left)} of {len(self.work.ends)} left"
 
     def words(self, now: float) -> str:
-        """`the stop by ann@jump, begun 3 min ago, was cut off; of its 16 engines these live on: decode-4, …`."""
+        """`the stop by ann@jump, started 3 min ago, was cut off; of its 16 engines these live on: decode-4, …`."""
         names = ", ".join(self.left[:MANY]) + (f" +{len(self.left) - MANY} more" if len(self.left) > MANY else "")
-        begun = f"the {self.work.verb} by {self.work.holder}, begun {about(max(0.0, now - self.work.since))} ago"
+        begun = f"the {self.work.verb} by {self.work.holder}, started {about(max(0.0, now - self.work.since))} ago"
         return f"{begun}, was cut off; of its {len(self.work.ends)} engines these live on: {names}"
 
 

@@ -146,7 +146,7 @@ class ProcessEnd:
 
 @dataclass(frozen=True, slots=True)
 class NodeCommands:
-    """Commands of maintenance, each run to its end before the next begins."""
+    """Commands of maintenance, each run to its end before the next starts."""
 
     argvs: tuple[tuple[str, ...], ...] = field(repr=False)
 

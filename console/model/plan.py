@@ -1,4 +1,4 @@
-"""A plan: the exact commands of one act, built before anything runs; and what became of each step."""
+"""A plan: the exact commands of one operation, built before anything runs; and what became of each step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from console.model.payload import (
 from console.model.payload import ProcessId as ProcessId
 
 Verb = Literal["start", "stop", "restart", "kill", "scale", "sync-proxy", "containers", "tune", "weights"]
-"""Acts on engines, then upkeep of nodes, which touches no engine."""
+"""Acts on engines, then maintenance of nodes, which touches no engine."""
 Act = Literal[
     "check",
     "prepare",
@@ -35,9 +35,9 @@ Act = Literal[
     "verify",
     "end",
     "reassign",
-    "upkeep",
+    "maintenance",
 ]
-"""join, drain and leave tell a running proxy who is behind it; reassign changes who carries what."""
+"""join, drain and leave tell a running proxy who is behind it; reassign changes which node runs which group."""
 
 
 class Outcome(StrEnum):
@@ -105,7 +105,7 @@ _EMERGENCY = frozenset(("drain", "leave", "join", "stop", "kill", "verify", "end
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything an act will do, and what it was made from."""
+    """Everything an operation will do, and what it was made from."""
 
     verb: Verb
     cluster: str
@@ -196,7 +196,7 @@ class PlanResult:
     unrecorded: tuple[str, ...] = ()
     """Why the journal, or the assignment, lacks a record of it."""
     taken_over: str = ""
-    """Who took the deployment over meanwhile, `bob@jump (stop)`: no further step was begun then."""
+    """Who took the deployment over meanwhile, `bob@jump (stop)`: no further step was started then."""
 
     @property
     def ok(self) -> bool:

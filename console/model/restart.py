@@ -85,7 +85,7 @@ class RestartState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GroupRestart:
-    """Where one group stands, drawn by every face."""
+    """Where one group stands, drawn by every front end."""
 
     group: str
     standing: RestartState

@@ -1,4 +1,4 @@
-"""What a rank is for; a word of its own, because pictures need it without everything a deployment is computed from."""
+"""What a rank is for; a word of its own, because snapshots need it without everything a deployment is computed from."""
 
 from __future__ import annotations
 

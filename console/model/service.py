@@ -1,4 +1,4 @@
-"""Whether a deployment answers requests at its door, in one word with its reason. How that is judged does not enter here."""
+"""Whether a deployment answers requests at its endpoint, in one word with its reason. How that is judged does not enter here."""
 
 from __future__ import annotations
 

@@ -127,12 +127,12 @@ class NodeSnapshot:
 
 
 NOT_ASKED = "could not be asked"
-"""How the evidence of a rung begins that says nothing about the engine."""
+"""How the evidence of a health check starts that says nothing about the engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """One rung of the health ladder, with what was seen and when."""
+    """One health check, with what was seen and when."""
 
     name: str
     """link, process, log, http, model, works (a completion of a few tokens, or why it hangs), verify (while it failed)."""
@@ -341,7 +341,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
-    """The whole picture at one moment."""
+    """The whole snapshot at one moment."""
 
     at: float
     cluster: str

@@ -1,4 +1,4 @@
-"""How long the start of a group takes, against earlier starts, and how far apart its ranks began. Nothing is measured here."""
+"""How long the start of a group takes, against earlier starts, and how far apart its ranks started. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class StartSkew:
 
 
 def skew_of(group: str, started_at: Mapping[str, float], env: Mapping[str, str]) -> StartSkew | None:
-    """The skew of ranks that began at these times, all on one clock; None for a single rank. `env`: the group's variables."""
+    """The skew of ranks that started at these times, all on one clock; None for a single rank. `env`: the group's variables."""
     if len(started_at) < 2:
         return None
     written = env.get("HCCL_CONNECT_TIMEOUT", "")

@@ -89,7 +89,7 @@ _WORST_FIRST = (
 
 
 class Grade(StrEnum):
-    """Verdict of one rung of the health ladder."""
+    """Verdict of one health check."""
 
     OK = "ok"
     WAIT = "wait"

@@ -15,7 +15,7 @@ _SAME_LETTERS = 0.9
 def suggestions(
     word: str, known: Collection[str], changing: Collection[str] = (), *, least: float = LIKE
 ) -> tuple[str, ...]:
-    """Known words that begin with `word` or are spelled like it, at most three, the likeliest first.
+    """Known words that start with `word` or are spelled like it, at most three, the likeliest first.
 
     Case counts for nothing, and `_` is as good as `-`. Words in `changing`, which can change something, come after all
     others: a slip must not lead to an action. `least` is the likeness that a suggestion needs.

@@ -28,7 +28,7 @@ IDENTITY_S = 1.0
 """How often a followed path is checked to be the file that is open, and the file to have what was read of it."""
 HEAD_BYTES = 1024
 LAST_BYTES = 256
-"""Of what was read, the first and the last bytes are compared: a log that is written anew begins with other times."""
+"""Of what was read, the first and the last bytes are compared: a log that is written anew starts with other times."""
 
 Push = Callable[[Dict[str, object], bytes], None]
 

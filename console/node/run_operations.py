@@ -28,7 +28,7 @@ Push = Callable[[Dict[str, Any], bytes], None]
 
 
 class RunOperations:
-    """The acts of one console on this node's runs."""
+    """The operations of one console on this node's runs."""
 
     def __init__(self, runtime: Runtime, watching: RunsWatch, push: Push, sources: Dict[str, str]) -> None:
         self._runtime = runtime

@@ -123,7 +123,7 @@ def judge(base: Base, key: Key, seen: Scan) -> JudgedRun:
 
 
 class SharedScans:
-    """Walks over /proc that threads share: one that began after a question was asked answers it.
+    """Walks over /proc that threads share: one that started after a question was asked answers it.
 
     A node has thousands of processes, and a launch of eight engines asks eight times within moments.
     """
@@ -136,7 +136,7 @@ class SharedScans:
         """Seconds that the last walk took."""
 
     def since(self, asked: float) -> Scan:
-        """A walk that began at `asked` (monotonic) or later; not to be changed by whoever gets it."""
+        """A walk that started at `asked` (monotonic) or later; not to be changed by whoever gets it."""
         with self._lock:
             if self._began < asked:
                 began = time.monotonic()
@@ -171,7 +171,7 @@ def reason(judged: JudgedRun) -> str:
     if judged.verdict == ORPHANS and judged.exit is None:
         return "the main process ended; how is not recorded yet" if judged.keeper else "the main process ended unseen"
     if judged.verdict == FOREIGN:
-        return "its lock is held by a process that carries no cookie of it"
+        return "its lock is held by a process without the cookie of this run"
     return ""
 
 

@@ -140,7 +140,7 @@ class CheckOutcome:
     verdict: Verdict
     seen: str
     remedy: str = ""
-    """The command or act that mends it; empty takes the check's own."""
+    """The command or act that fixes it; empty takes the check's own."""
     value: str = ""
     """What must be equal on all nodes, where the check asks for it."""
 

@@ -128,13 +128,13 @@ def _reach(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     if silent:
         return failed("no answer from " + ", ".join(silent))
     untold = [peer for peer in wanted.peers if peer not in said]
-    return unknown("not told: " + ", ".join(untold)) if untold else passed(f"{len(wanted.peers)} nodes answer")
+    return unknown("not reported: " + ", ".join(untold)) if untold else passed(f"{len(wanted.peers)} nodes answer")
 
 
 def _name(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = answer.sections
     if "address" not in found:
-        return unknown("not told")
+        return unknown("not reported")
     words = found["address"].split()
     if not words:
         return warned(f"{found.get('name')} resolves to nothing")
@@ -168,7 +168,7 @@ def _ephemeral(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = answer.sections
     words = found.get("net/ipv4/ip_local_port_range", "").split()
     if len(words) != 2 or not all(word.isdecimal() for word in words):
-        return unknown("the kernel's port range is not told")
+        return unknown("the kernel's port range is not reported")
     low, high = int(words[0]), int(words[1])
     reserved = _spans(found.get("net/ipv4/ip_local_reserved_ports", ""))
     fixed = {port for port, _ in wanted.ports} | (set(range(RESERVED[0], RESERVED[1] + 1)) if wanted.devices else set())
@@ -198,7 +198,7 @@ def _joined(ports: list[int]) -> str:
 def _firewall(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = answer.sections
     if "nftables" not in found:
-        return unknown("not told; it needs root")
+        return unknown("not reported; it needs root")
     if found.get("firewalld") == "running":
         return warned("firewalld is running")
     closed = re.search(
@@ -221,14 +221,16 @@ def _files(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     if text == "unlimited":
         return passed(text)
     if not text.isdecimal():
-        return unknown("not told")
+        return unknown("not reported")
     remedy = "" if wanted.tool else f"raise nofile to {FILES} in /etc/security/limits.conf, then log in anew"
     return passed(text) if int(text) >= FILES else failed(f"{text}, wanted {FILES}", remedy)
 
 
 def _locked(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("locked", "")
-    return passed(text) if text == "unlimited" else warned(f"{text} KiB") if text.isdecimal() else unknown("not told")
+    return (
+        passed(text) if text == "unlimited" else warned(f"{text} KiB") if text.isdecimal() else unknown("not reported")
+    )
 
 
 def _free_kib(text: str) -> int | None:
@@ -247,7 +249,7 @@ def _shared_memory(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
 def _memory(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = re.search(r"^MemAvailable:\s+(\d{1,12}) kB$", answer.sections.get("memory", ""), re.MULTILINE)
     if found is None:
-        return unknown("not told")
+        return unknown("not reported")
     text = f"{int(found[1]) / 2**20:.0f} GiB available"
     return warned(text) if int(found[1]) < wanted.devices * 8 * 2**20 else passed(text)
 
@@ -283,7 +285,7 @@ def _governor(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
 def _cores(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("cores", "")
     if not text.isdecimal():
-        return unknown("not told")
+        return unknown("not reported")
     if int(text) < 2 * wanted.devices:
         return warned(f"{text} cores for {wanted.devices} devices")
     return passed(f"{text} cores") if answer.sections.get("taskset") else warned("no taskset for binding")

@@ -146,7 +146,7 @@ def _environment(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = answer.sections
     unset = [name for name in ("ASCEND_HOME_PATH", "ATB_HOME_PATH") if not found.get(name)]
     if "proxies" not in found:
-        return unknown("the environment was not told")
+        return unknown("the environment was not reported")
     return (
         failed(f"{' and '.join(unset)} not set even after set_env.sh") if unset else passed(found["ASCEND_HOME_PATH"])
     )
@@ -155,14 +155,14 @@ def _environment(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
 def _library_path(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("LD_LIBRARY_PATH")
     if text is None:
-        return unknown("the environment was not told")
+        return unknown("the environment was not reported")
     return passed("has /usr/local/lib") if "/usr/local/lib" in text.split(":") else failed("lacks /usr/local/lib")
 
 
 def _proxies(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("proxies")
     if text is None:
-        return unknown("the environment was not told")
+        return unknown("the environment was not reported")
     rows = dict(line.lower().split("=", 1) for line in text.split("\n") if "=" in line)
     if not any(rows.get(name) for name in ("http_proxy", "https_proxy", "all_proxy")):
         return passed("none")
@@ -176,7 +176,7 @@ def _preload(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     missing = [line.removeprefix("missing ") for line in answer.lines if line.startswith("missing ")]
     there = [line for line in answer.lines if line.startswith("/usr/lib")]
     if "== end" not in answer.lines:
-        return unknown("not told")
+        return unknown("not reported")
     hint = f"set LD_PRELOAD to {there[0]}" if there else ""
     return failed(f"{', '.join(missing)} is not there", hint) if missing else passed(wanted.preload)
 

@@ -174,7 +174,7 @@ def _wrong(data: Mapping[str, JsonValue]) -> list[str]:
 
 def _manifest(data: Mapping[str, JsonValue], wanted: NodeRequirements) -> CheckOutcome:
     if _names(data, "missing") or _names(data, "empty"):
-        return unknown("not compared: shards are missing", "mend check 37 first")
+        return unknown("not compared: shards are missing", "fix check 37 first")
     size = data.get("bytes")
     value = str(data.get("manifest") or "")
     return passed(f"{size / 2**30:.1f} GiB", value) if isinstance(size, int) and value else unknown("no list of sizes")

@@ -25,11 +25,11 @@ _IMPLIED = ("localhost/", "docker.io/library/", "docker.io/")
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container as its tool tells it. None and empty mean that it was not told."""
+    """One container as its tool tells it. None and empty mean that it was not reported."""
 
     name: str
     status: str
-    """`running`, `exited`, `created`, `paused` …; empty when not told."""
+    """`running`, `exited`, `created`, `paused` …; empty when not reported."""
     image: str
     image_id: str
     """Without `sha256:`."""

@@ -60,7 +60,7 @@ SHARE = {
     Phase.START: 0.0, Phase.PLUGIN: 0.01, Phase.CONFIG: 0.02, Phase.PEERS: 0.04, Phase.ENGINE: 0.05, Phase.DISTRIBUTED: 0.08,
     Phase.LOAD: 0.12, Phase.MEMORY: 0.70, Phase.KV: 0.75, Phase.GRAPH: 0.78, Phase.ENGINE_READY: 0.96, Phase.SERVING: 1.0,
 }  # fmt: skip
-"""Share of the whole start that is over when a phase begins. Loading dominates: 361 s of 8 to 20 minutes were published."""
+"""Share of the whole start that is over when a phase starts. Loading dominates: 361 s of 8 to 20 minutes were published."""
 
 _MARKS: tuple[tuple[bytes, Phase], ...] = (
     (b"Available plugins for group vllm.platform_plugins", Phase.PLUGIN),

@@ -51,7 +51,7 @@ _NAMED = tuple(
         r" {0,6}(?P<number>\d{1,7})(?:\t|: | \| | {2,})",  # line numbers of a viewer; tasks of srun -l
     )
 )
-"""What a line may begin with when one of vLLM's heads follows; a name that did so once is taken off everywhere."""
+"""What a line may start with when one of vLLM's heads follows; a name that did so once is taken off everywhere."""
 _NO_NAMES = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL", "Exception", "Traceback", "TraceBack"})
 _RANK = re.compile(
     r"^\((?:[A-Za-z]+(?:_[A-Z]+\d+)*?_?)?(?P<rank>DP\d+)(?:_\w+)? pid=(?P<pid>\d+)|^\((?P<other>[^()\s]+)[^()]* pid="

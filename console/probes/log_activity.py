@@ -30,7 +30,7 @@ class Activity:
     def feed(self, lines: bytes, rest: bytes, at: float, known: int = 0) -> None:
         """Take whole lines and what stands of the next one; `at` is when they came.
 
-        The first `known` bytes came before, as the begin of a line.
+        The first `known` bytes came before, as the start of a line.
         """
         self._at = at
         if any(each in lines for each in self.waiting):

@@ -77,7 +77,7 @@ _BARE = (_PLAIN, _USAGE, _SHELL, _MARKED)
 """Lines without a level that are errors all the same."""
 _TRACEBACK = "Traceback (most recent call last)"
 _TRACEBACK_AFTER = f": {_TRACEBACK}:"
-"""How older releases begin one, behind words of their own: `EngineCore hit an exception: Traceback …`."""
+"""How older releases start one, behind words of their own: `EngineCore hit an exception: Traceback …`."""
 _LAST = re.compile(r"^[A-Za-z_][\w.]*(?::\s|:?$)")
 _SOURCE = re.compile(r"^ {4}\s*(?![\^~\s])\S")
 _DETAILED = re.compile(r"validation errors? for")
@@ -87,7 +87,7 @@ _CODE = re.compile(r"(?:\b[A-Z]\w+(?:/\w+)?)?\(?\bE[A-Z0-9]\d{4}\)?: *(?!Inner E
 _WHAT = re.compile(r"^\s+what\(\):\s+(\S.*)")
 """What a C++ exception that nobody caught says of itself, right below the line that says so."""
 _CANN_LINES = 8
-"""CANN's own words, which begin with a code such as EI0006, follow within so many lines."""
+"""CANN's own words, which start with a code such as EI0006, follow within so many lines."""
 _UNNAMED = re.compile(r"(?:Error|Exception):\s*$")
 _RULE = re.compile(r"^\W*$")
 """A line that only draws: its words follow."""

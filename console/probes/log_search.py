@@ -35,7 +35,7 @@ def _not_info(block: bytes) -> list[int] | None:
     """Starts of the lines that are not of plain INFO; None when they are many, or when that cannot be told from their heads.
 
     Floods are of INFO, and one look at each head costs less than many searches of the block. What carriage returns rewrote
-    may end as another line than it began.
+    may end as another line than it started.
     """
     if b"\r" in block:
         return None

@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 HEAD_BYTES = 240
-"""A stamp begins and ends within so many bytes of its line."""
+"""A stamp starts and ends within so many bytes of its line."""
 CARRY_LINES = 200
 """A traceback or a dump of that many lines still belongs to the line above it."""
 CARRY_BYTES = 16 * 1024
@@ -48,9 +48,9 @@ _YEAR_S = 365.25 * 86400.0
 _EARLY_S = 31 * 86400.0
 """How far a clock may be wrong before a stamp without a year is put into the wrong one."""
 _FIRST_S = 840.0
-"""A run stamps its first line within this time after its begin; less than the smallest difference of two zones."""
+"""A run stamps its first line within this time after its start; less than the smallest difference of two zones."""
 _TRUNCATED_S = 60.0
-"""A stamp may be that much earlier than the begin of its run: seconds are cut off, and clocks are set."""
+"""A stamp may be that much earlier than the start of its run: seconds are cut off, and clocks are set."""
 
 _SOURCE = (
     r"(?:\s|\x1b\[[\d;]*m"  # colours
@@ -67,7 +67,7 @@ _LINE = re.compile(_SOURCE.encode())
 _TEXT = re.compile(_SOURCE)
 _DAY_TIME = re.compile(r"\d\d:\d\d:\d\d")
 _RECORD = re.compile(rb"(?:\([^()\n]{1,80}\) ?)*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):\s")
-"""How a record of uvicorn begins."""
+"""How a record of uvicorn starts."""
 
 
 def find(line: bytes) -> re.Match[bytes] | None:
@@ -85,7 +85,7 @@ def written(line: bytes) -> str:
 
 
 def span(text: str) -> tuple[int, int] | None:
-    """Where the stamp stands in the text of a line: its begin and its end. None for a line without one."""
+    """Where the stamp stands in the text of a line: its start and its end. None for a line without one."""
     found = _TEXT.match(text, 0, HEAD_BYTES)
     return found.span("stamp") if found else None
 
@@ -130,7 +130,7 @@ class Around:
 
     @classmethod
     def since(cls, at: float) -> Around:
-        """Of a log that began at an instant: up to eleven months after it, a month before it for clocks that are wrong."""
+        """Of a log that started at an instant: up to eleven months after it, a month before it for clocks that are wrong."""
         return cls(at - _EARLY_S)
 
     @classmethod
@@ -219,7 +219,7 @@ class Clock:
         return Meanings(late if self.begun is not None and early < self.begun - _BACK_S else early, late)
 
     def _hour_of(self, key: bytes, start: float, within: float) -> Meanings:
-        """When an hour of the clock begins as its second at `within` sees it; remembered where all its seconds see the same."""
+        """When an hour of the clock starts as its second at `within` sees it; remembered where all its seconds see the same."""
         first, last, meant = (self._meant(start + at) for at in (0.0, 3599.0, within))
         if (last.early - first.early, last.late - first.late) == (3599.0, 3599.0):
             if len(self._hours) >= _KNOWN:
@@ -246,7 +246,7 @@ _BACK_S = 60.0
 
 
 def _hour(key: bytes, begin: float) -> float | None:
-    """The begin of an hour, date and hour as they are written, as if it were UTC; without a year of the year from `begin` on.
+    """The start of an hour, date and hour as they are written, as if it were UTC; without a year of the year from `begin` on.
 
     None for a date that does not exist.
     """
@@ -274,7 +274,7 @@ def _east(zone: bytes) -> float:
 
 
 def zone_of(first: bytes, started_at: float, told: Zone | None = None) -> Zone | None:
-    """The zone of a log by its first stamped line and the begin of its run, both on the node's clock; None when it cannot be.
+    """The zone of a log by its first stamped line and the start of its run, both on the node's clock; None when it cannot be.
 
     The zone that the node `told` is taken when the log does not contradict it. A container may have another one than its host,
     and then the log alone shows it, to a quarter of an hour.
@@ -297,7 +297,7 @@ def first_stamped(head: bytes) -> bytes:
 def clock_of(head: bytes, started_at: float | None, told: Zone | None, *, until: float, ahead_s: float = 0.0) -> Clock:
     """The clock of a log, by its first bytes and what is known of its run.
 
-    `started_at` is when the run began, on the clock that stamps; `told` the zone as the node tells it; `until` when the log was
+    `started_at` is when the run started, on the clock that stamps; `told` the zone as the node tells it; `until` when the log was
     written last, on ours; `ahead_s` how far the stamping clock is ahead of ours. Where nothing is known of the run, the zone of
     this machine is assumed.
     """

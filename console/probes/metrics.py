@@ -88,7 +88,7 @@ class EngineScrape:
     counters: Mapping[str, float] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     created: float | None = None
-    """When its counters began, node clock; another value means a restart. Absent with several API servers."""
+    """When its counters started, node clock; another value means a restart. Absent with several API servers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Load:
     latency: Mapping[str, Histogram] = field(default_factory=dict)
     """ttft, itl, tpot, e2e, queue: the values of the interval."""
     restarted: bool = False
-    """The counters began anew in between; rates then tell only what came since."""
+    """The counters started anew in between; rates then tell only what came since."""
 
     @property
     def prefix_hit(self) -> float | None:

@@ -46,7 +46,7 @@ class Release:
     flags: Mapping[str, Flag]
     """By name without dashes; short names such as `tp` are among them."""
     env: frozenset[str]
-    """Variables that vLLM or vllm-ascend reads and whose name begins with VLLM_."""
+    """Variables that vLLM or vllm-ascend reads and whose name starts with VLLM_."""
     additional: frozenset[str]
     """Top-level keys of `--additional-config`."""
     connectors: frozenset[str]

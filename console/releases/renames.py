@@ -39,7 +39,7 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class MeaningChange:
-    """A setting that a release takes otherwise than the one before."""
+    """A setting that a release takes differently from the one before."""
 
     setting: str
     since: str

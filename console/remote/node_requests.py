@@ -50,7 +50,7 @@ class NodeRequests(ABC):
         expect_run: str | None,
         container: Mapping[str, object] | None = None,
     ) -> str:
-        """Write a run's directory; nothing is started. Gives the type of the file system it is on, empty when not told.
+        """Write a run's directory; nothing is started. Gives the type of the file system it is on, empty when not reported.
 
         Refused (`changed`) when the engine's current run is not `expect_run`. `container` (name, flags, image) has the
         launch make one for this run.
@@ -146,7 +146,7 @@ class NodeRequests(ABC):
         """Of what was asked for, and of nothing else."""
         found = self._sensible(lambda: frame_decoding.stop_results(header.get("results")))
         if not set(found) >= set(asked):
-            raise NodeError(f"{self.node.name}: it told nothing of a run", kind="os", node=self.node.name)
+            raise NodeError(f"{self.node.name}: it reported nothing about a run", kind="os", node=self.node.name)
         return {key: found[key] for key in asked}
 
     def _sensible(self, read: Callable[[], T]) -> T:

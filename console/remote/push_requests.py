@@ -1,6 +1,6 @@
 """What this console asked one helper to push: nothing else of it is taken.
 
-No I/O. A helper that is honest sends a log's bytes in order from where it was told to begin; what is on its way when that
+No I/O. A helper that is honest sends a log's bytes in order from where it was told to start; what is on its way when that
 is told anew is no fault, and is left.
 """
 
@@ -42,7 +42,7 @@ class PushRequests:
         if len(chunk.data) > TURN_BYTES:
             raise WireError(f"a piece of {len(chunk.data)} bytes of a log, more than one may have")
         if chunk.restarted and chunk.offset:
-            raise WireError("a log that begins anew in its middle")
+            raise WireError("a log that starts anew in its middle")
         expected = self._expected.get(chunk.key)
         if expected is None or (chunk.offset != expected and not chunk.restarted):
             return False

@@ -26,7 +26,7 @@ LOGIN_S = 20.0
 KEEPALIVE_S = 10
 KEEPALIVE_COUNT = 3
 HANDSHAKES_PER_SERVER = 4
-"""sshd begins to drop connections at 10 that have not logged in (MaxStartups 10:30:100)."""
+"""sshd starts to drop connections at 10 that have not logged in (MaxStartups 10:30:100)."""
 HANDSHAKES = 16
 _ALGORITHMS = {
     "ssh-ed25519": ("ssh-ed25519",),

@@ -69,7 +69,7 @@ def _flags(scene: RuleContext, release: Release) -> Iterator[Hit]:
                 continue
             whole = [name for name in release.flags if name.startswith(flag) and not release.flags[name].same_as]
             if len(whole) == 1:
-                message = f"{group}: --{flag} is short for --{whole[0]}; a later release may have a second flag that begins so"
+                message = f"{group}: --{flag} is short for --{whole[0]}; a later release may have a second flag that starts so"
                 yield Hit(message, scene.at_path(group, path), Severity.WARNING)
             else:
                 message = f"{group}: {release.name} has no flag --{flag}{instead('flags', flag, release, '--')}"

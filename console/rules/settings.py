@@ -279,7 +279,7 @@ RULES = (
     ),
     Rule(
         "E9",
-        "The log tells how far a start is",
+        "The log shows how far a start is",
         _W,
         "Phases, progress, silence and most causes of failures are read from lines of level INFO in vLLM's own form.",
         "Leave the level at INFO; --disable-uvicorn-access-log takes away the line of each request.",

@@ -15,12 +15,12 @@ _BAD = ("failed", "unknown")
 SLACK_S = 10.0
 """The clocks of two machines differ, and a run is touched a moment before or after its act is written down."""
 OPEN_S = 3600.0
-"""How long an act without a recorded end may have gone on."""
+"""How long an operation without a recorded end may have gone on."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One act. Times are seconds since the epoch on the machine that wrote them."""
+    """One operation. Times are seconds since the epoch on the machine that wrote them."""
 
     at: float
     who: str
@@ -39,7 +39,7 @@ class AuditEntry:
 
 
 def audit_entries(records: Sequence[Mapping[str, object]]) -> tuple[AuditEntry, ...]:
-    """The acts of these records (oldest first), newest first; an end is joined to its beginning."""
+    """The operations of these records (oldest first), newest first; an end is joined to its beginning."""
     found: list[AuditEntry] = []
     open_acts: dict[tuple[str, ...], int] = {}
     for record in records:
@@ -56,13 +56,13 @@ def audit_entries(records: Sequence[Mapping[str, object]]) -> tuple[AuditEntry, 
 
 
 def with_others(known: Sequence[AuditEntry], sightings: Sequence[ObservedOperation]) -> tuple[AuditEntry, ...]:
-    """The acts of the journal (newest first) and, in their places, those of others that nodes tell of."""
+    """The operations of the journal (newest first) and, in their places, those of others that nodes tell of."""
     others = [_seen(each) for each in sightings if not any(_tells(trace, each) for trace in known)]
     return tuple(sorted((*known, *others), key=lambda each: -each.at))
 
 
 def _tells(trace: AuditEntry, sighting: ObservedOperation) -> bool:
-    """Whether a sighting is of an act that is in the journal."""
+    """Whether a sighting is of an operation that is in the journal."""
     until = trace.at + (OPEN_S if trace.took_s is None else trace.took_s)
     mine = sighting.who.partition(" (")[0] == trace.who
     return mine and trace.at - SLACK_S <= sighting.at <= until + SLACK_S

@@ -1,4 +1,4 @@
-"""One opened cluster: the thing a face holds. It joins links, monitor, logs and operator, and owns their life."""
+"""One opened cluster: the thing a front end holds. It joins links, monitor, logs and operator, and owns their life."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Session:
         restarts: bool = False,
         alerts: bool = False,
     ) -> None:
-        """`restarts`: it carries out restart policies while it is open and may write. `alerts`: it sends those of the cluster."""
+        """`restarts`: it runs restart policies while it is open and may write. `alerts`: it sends those of the cluster."""
         self.cluster = cluster
         self.read_only = read_only
         self.state_dir = state_dir or state_home()
@@ -155,7 +155,7 @@ class Session:
 
     @property
     def snapshot(self) -> ClusterSnapshot:
-        """The newest picture."""
+        """The newest snapshot."""
         return self._monitor.snapshot
 
     @property
@@ -168,7 +168,7 @@ class Session:
         return self._findings[1]
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
-        """Call `listener` with each new picture, at most four a second; gives the call that ends it."""
+        """Call `listener` with each new snapshot, at most four a second; gives the call that ends it."""
         return self._monitor.subscribe(listener)
 
     def assign(self, group: str | None, nodes: Sequence[str]) -> None:
@@ -241,7 +241,7 @@ class Session:
         return self._monitor.current(engine)
 
     async def _watch_lease(self) -> None:
-        """Keep the picture's word on who is at work fresh."""
+        """Keep the snapshot's word on who is at work fresh."""
         while True:
             await asyncio.sleep(LEASE_EVERY_S if self._notes.read else LEASE_FIRST_S)
             link = keeper(tuple(rank.node for rank in self.deployment.ranks()), self._links)
@@ -270,5 +270,5 @@ def _made_private(path: Path) -> str:
 
 
 def _names(work: OngoingPlan | None) -> object:
-    """What must differ for another picture: the time of a lease is told a little differently with each look."""
+    """What must differ for another snapshot: the time of a lease is told a little differently with each look."""
     return work and (work.holder, work.verb, work.ends)

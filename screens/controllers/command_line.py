@@ -50,7 +50,7 @@ class CommandLine:
         }
 
     def pasted(self, text: str) -> None:
-        """Text that was pasted where nothing is typed: a prompt for what begins like one; nothing of it runs by itself."""
+        """Text that was pasted where nothing is typed: a prompt for what starts like one; nothing of it runs by itself."""
         line = one_line(text)
         sign, rest = line[:1].translate(_NARROW), line[1:].strip()
         if sign == ":":
@@ -60,7 +60,7 @@ class CommandLine:
         elif sign == "/":
             self.find(rest)
         elif line:
-            words = "a paste does nothing here; press : / or & first, or begin what you paste with it"
+            words = "a paste does nothing here; press : / or & first, or start what you paste with it"
             self._screen.notify(words, severity="warning", markup=False)
 
     def filter(self, value: str = "") -> None:

@@ -102,7 +102,7 @@ class EngineActions:
         running = screen.console.fleet.acting if screen.console.fleet else None
         if running is not None:
             words = (
-                f"a {running.verb} is running on {shown(running.cluster)}; 6 shows it, and c there begins no more steps"
+                f"a {running.verb} is running on {shown(running.cluster)}; 6 shows it, and c there starts no more steps"
             )
             screen.notify(words, severity="warning", markup=False)
             return False
@@ -146,7 +146,7 @@ class EngineActions:
         def notice(event: StepEvent) -> None:
             if used:  # a plan that is refused leaves its marks for another try
                 screen.grid.unmark(used.pop())
-            if pane.plan is plan:  # a restart policy of another cluster may have begun one meanwhile
+            if pane.plan is plan:  # a restart policy of another cluster may have started one meanwhile
                 pane.note(event)
             screen.draw_header()
 

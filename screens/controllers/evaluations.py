@@ -43,7 +43,7 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
     ("eval gsm8k", "AISBench accuracy on GSM8K."),
     ("eval gpqa", "AISBench accuracy on GPQA diamond. It takes hours."),
 )
-"""What one may begin with; every line can be changed before it is planned."""
+"""What one may start with; every line can be changed before it is planned."""
 
 
 class EvaluationActions:
@@ -55,7 +55,7 @@ class EvaluationActions:
         """Workers of the built-in generator's runs."""
 
     def verbs(self) -> Verbs:
-        """Keys that begin or end a run."""
+        """Keys that start or end a run."""
         return {"new-run": self.choose, "cancel-run": self.cancel_here}
 
     def commands(self) -> Mapping[str, Callable[[str], object]]:

@@ -91,7 +91,7 @@ class FileEditing:
             await self._take({cluster: str(path)})
 
     async def _take(self, layouts: Mapping[str, str]) -> None:
-        """Have it read again, unless a plan has begun while the editor was open: a restart policy waits for nobody."""
+        """Have it read again, unless a plan has started while the editor was open: a restart policy waits for nobody."""
         if not self._reloading.refused():
             await self._reloading.read_again(layouts)
 

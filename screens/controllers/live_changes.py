@@ -54,7 +54,7 @@ class LiveChanges:
         self._screen.engine_acts.offer("sync-proxy", "the proxy", operator.prepare_proxy_sync)
 
     def verify(self, words: Sequence[str]) -> None:
-        """Ask these words in chats through the door."""
+        """Ask these words in chats through the endpoint."""
         pane = self._screen.panes["verify"]
         assert isinstance(pane, VerifyPane)
         self._screen.arrangement.go("verify")

@@ -1,4 +1,4 @@
-"""Mends nodes from the screen: the plans for containers, weights and tuning, shown, confirmed and run like any other."""
+"""Maintains nodes from the screen: the plans for containers, weights and tuning, shown, confirmed and run like any other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class MaintenanceActions:
-    """Joins the upkeep of the session to the plan dialog and the plan pane."""
+    """Joins the maintenance of the session to the plan dialog and the plan pane."""
 
     def __init__(self, screen: MainScreen) -> None:
         self._screen = screen

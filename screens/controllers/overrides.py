@@ -46,7 +46,7 @@ class Overrides:
 
     async def _takes_over(self, busy: Busy) -> bool:
         text = (
-            "Ask them first. Their plan begins no more steps once their console sees this, within seconds; steps under way end "
+            "Ask them first. Their plan starts no more steps once their console sees this, within seconds; steps under way end "
             "by themselves. It is written to the journal and shown in other consoles. What each node does is still decided "
             "there: a launch made from an old view is refused."
         )

@@ -47,7 +47,7 @@ class ReplayControls:
     def _do(self, act: Callable[[ReplayPosition], None]) -> None:
         session = self._screen.console.session
         if not isinstance(session, Replay):
-            self._screen.notify("this is no replay; one begins with --replay FILE", markup=False)
+            self._screen.notify("this is no replay; one starts with --replay FILE", markup=False)
             return
         try:
             act(session.tape)

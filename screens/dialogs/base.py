@@ -171,7 +171,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         self.heading_line.show([Row("heading", (*self._heading, *more))])
 
     def type_at_once(self, event: events.Key, begins: str) -> None:
-        """Take a character that the asked for answer can begin with to its place, which is `#typed`; for key handlers.
+        """Take a character that the asked for answer can start with to its place, which is `#typed`; for key handlers.
 
         Otherwise what is typed without going there first would be lost without a word, and Enter would cancel.
         """

@@ -22,7 +22,7 @@ PROMPTS = "/:"
 
 
 class Options(ListWidget, can_focus=False):
-    """The rows to choose from; a key that begins with `-` is a heading and cannot be chosen."""
+    """The rows to choose from; a key that starts with `-` is a heading and cannot be chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = []
 

@@ -39,7 +39,7 @@ VERBS: dict[Verb, str] = {
     "weights": "COPY WEIGHTS",
 }
 TYPED = "".join(char for char in ascii_letters + digits if char not in MOVES)
-"""What begins an answer, right or wrong: what would be swallowed without a word looks like an answer to who types it.
+"""What starts an answer, right or wrong: what would be swallowed without a word looks like an answer to who types it.
 
 `n` is among them where more than a key is asked for: as a way back it would let the rest of a wrong name act on the screen below.
 """
@@ -122,7 +122,7 @@ class PlanDialog(Dialog[str]):
             self._only_closes()
 
     async def _prepared(self) -> Plan:
-        """The plan, asked for until there is one where somebody's own plan has only just begun."""
+        """The plan, asked for until there is one where somebody's own plan has only just started."""
         while True:
             try:
                 return await self._prepare()

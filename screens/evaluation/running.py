@@ -25,7 +25,7 @@ class RunningEvaluation:
     subject: str
     parameters: Mapping[str, JsonValue]
     started_at: float | None
-    """On the node's clock; unknown before it has begun."""
+    """On the node's clock; unknown before it has started."""
     progress: Progress | None
     stopping: bool = False
 

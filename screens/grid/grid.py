@@ -1,4 +1,4 @@
-"""The grid: nodes and their engines, the cursor, and the marks that acts are for."""
+"""The grid: nodes and their engines, the cursor, and the marks that operations use."""
 
 from __future__ import annotations
 

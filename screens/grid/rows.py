@@ -168,7 +168,7 @@ def _states(node: NodeSnapshot, engines: Sequence[EngineSnapshot], _now: float, 
         sign = LINKS[node.link.state]
         why = node.link.reason.removeprefix(f"{node.name}: ").removeprefix(
             f"{node.name} "
-        )  # the row begins with the name
+        )  # the row starts with the name
         reason = f": {shown(why)}" if why else ""
         return ((f"{pen.sign(sign)} {sign.word}{reason}", sign.role),)
     words = count_words(engines, pen)

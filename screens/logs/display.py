@@ -17,7 +17,7 @@ _STAMP_WORDS: dict[Stamps, str] = {
     "short": "time and level alone",
     "hidden": "hidden",
     "age": "age of the line",
-    "since": "since the log began",
+    "since": "since the log started",
 }
 
 

@@ -1,6 +1,6 @@
-"""A log file read by byte offset: where lines begin and end, without ever loading the file.
+"""A log file read by byte offset: where lines start and end, without ever loading the file.
 
-A line begins at offset 0, after each newline, and at the end of each whole chunk that has no newline at all. The last rule
+A line starts at offset 0, after each newline, and at the end of each whole chunk that has no newline at all. The last rule
 bounds the work on a file of one endless line, and depends only on bytes that never change, so that line numbers do not either.
 Screens must not enter.
 """
@@ -24,7 +24,7 @@ NEAR = 4096
 
 
 class BorrowedLines(NamedTuple):
-    """Lines in a buffer that the next call overwrites: where the first begins in the file, and where they are in the buffer."""
+    """Lines in a buffer that the next call overwrites: where the first starts in the file, and where they are in the buffer."""
 
     offset: int
     data: bytes | bytearray
@@ -48,7 +48,7 @@ class LogFile:
         self._ended = -1
         """The chunk that was lent last, when it has a newline."""
         self._line = (-1, 0)
-        """The line that was asked for last: its begin and its end."""
+        """The line that was asked for last: its start and its end."""
 
     def revise(self, revision: int) -> None:
         """Take the number of the file's revision: of another one nothing that is known of the bytes holds."""
@@ -56,7 +56,7 @@ class LogFile:
         self._revision = revision
 
     def grow(self, size: int) -> bool:
-        """Take the new size; True when the file has begun anew and everything known of it is void."""
+        """Take the new size; True when the file has started anew and everything known of it is void."""
         if size == self.size and not self._changed:
             return False
         restarted, self._changed = self._changed or size < self.size, False
@@ -104,7 +104,7 @@ class LogFile:
         return (index + 1) * self.span <= self.size and b"\n" not in self.chunk(index)
 
     def after(self, start: int) -> int:
-        """Where the line that begins at `start` ends, its newline included: the beginning of the next one, or the size."""
+        """Where the line that starts at `start` ends, its newline included: the beginning of the next one, or the size."""
         if self._line[0] != start:
             self._line = start, self._after(start)
         return self._line[1]
@@ -127,7 +127,7 @@ class LogFile:
         return end > 0 and self.chunk((end - 1) // self.span)[(end - 1) % self.span :][:1] == b"\n"
 
     def start_of(self, offset: int) -> int:
-        """Where the line that holds the byte at `offset` begins."""
+        """Where the line that holds the byte at `offset` starts."""
         index = offset // self.span
         found = self.chunk(index).rfind(b"\n", 0, offset - index * self.span)
         if found >= 0:
@@ -140,7 +140,7 @@ class LogFile:
         return (index - 1) * self.span + found + 1
 
     def before(self, start: int) -> int | None:
-        """Where the line before the one at `start` begins; None at the top."""
+        """Where the line before the one at `start` starts; None at the top."""
         return self.start_of(start - 1) if start > 0 else None
 
     def text(self, start: int) -> tuple[bytes, int]:
@@ -155,7 +155,7 @@ class LogFile:
         return (data[:-1] if data.endswith(b"\n") else data), max(0, end - start - LINE_LIMIT)
 
     def region(self, index: int) -> tuple[int, bytes]:
-        """All lines that begin in a chunk: the offset of the first, and their bytes. Not remembered; for scans."""
+        """All lines that start in a chunk: the offset of the first, and their bytes. Not remembered; for scans."""
         base = index * self.span
         begins = self.start_of(base)
         first = base if begins == base else self.after(begins)
@@ -167,7 +167,7 @@ class LogFile:
         return first, data + self.chunk(index + 1)[: end - limit] if end > limit else data
 
     def lend(self, index: int) -> BorrowedLines:
-        """All lines that begin in a chunk, for a scan that goes from chunk to chunk: read into one buffer, with one read."""
+        """All lines that start in a chunk, for a scan that goes from chunk to chunk: read into one buffer, with one read."""
         base = index * self.span
         known, self._ended = self._ended, -1
         if base < self.size and known == index - 1 and (quick := self._lend(base)) is not None:
@@ -202,7 +202,7 @@ class LogFile:
 
 
 class LineCount:
-    """How many lines begin before each chunk: eight bytes for a quarter of a mebibyte of log."""
+    """How many lines start before each chunk: eight bytes for a quarter of a mebibyte of log."""
 
     def __init__(self, file: LogFile) -> None:
         self._file = file
@@ -225,7 +225,7 @@ class LineCount:
         return min(1.0, (len(self._before) * self._file.span) / self._file.size) if self._file.size else 1.0
 
     def number(self, start: int) -> int | None:
-        """The number of the line that begins at `start`, from 1; None while it has not been counted so far."""
+        """The number of the line that starts at `start`, from 1; None while it has not been counted so far."""
         index = start // self._file.span
         if index >= len(self._before):
             return None
@@ -238,7 +238,7 @@ class LineCount:
         return number
 
     def start_of_line(self, number: int) -> int | None:
-        """Where the line of a number begins; None when there is none, or it has not been counted so far."""
+        """Where the line of a number starts; None when there is none, or it has not been counted so far."""
         index = bisect_right(self._before, number - 2) - 1
         start = self._file.start_of(min(index * self._file.span, max(0, self._file.size - 1)))
         while start < self._file.size:

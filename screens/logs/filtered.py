@@ -68,7 +68,7 @@ class FilteredLines:
         return self._lines + self._tail[1]
 
     def at_or_after(self, offset: int) -> int | None:
-        """Where the first kept line at or behind an offset begins."""
+        """Where the first kept line at or behind an offset starts."""
         index = offset // self._file.span
         last = self._file.size // self._file.span
         while index <= last:
@@ -80,7 +80,7 @@ class FilteredLines:
         return None
 
     def before(self, offset: int) -> int | None:
-        """Where the last kept line before an offset begins."""
+        """Where the last kept line before an offset starts."""
         index = min(offset, self._file.size) // self._file.span
         while index >= 0:
             starts = self.of(index)
@@ -122,7 +122,7 @@ class FilteredLines:
         return starts
 
     def position(self, start: int) -> int | None:
-        """How many kept lines there are up to the one that begins at `start`; None where the scan has not come so far."""
+        """How many kept lines there are up to the one that starts at `start`; None where the scan has not come so far."""
         index = start // self._file.span
         if index >= len(self._before):
             return None
@@ -139,7 +139,7 @@ class Shown:
         self.kept = FilteredLines(file, sieve, counts=counts)
 
     def anew(self, file: LogFile) -> Shown:
-        """The same on a file that has begun anew."""
+        """The same on a file that has started anew."""
         return Shown(file, self.sieve, self.around, counts=self.kept.counts)
 
     def with_around(self, around: int) -> Shown:
@@ -153,7 +153,7 @@ class Shown:
         return not self.around or self.sieve.keeps(self._file.text(start)[0])
 
     def at_or_after(self, start: int) -> int | None:
-        """Where the first shown line at or behind the line at `start` begins."""
+        """Where the first shown line at or behind the line at `start` starts."""
         if self.around and (above := self.kept.before(start)) is not None and start < self._file.size:
             for _ in range(self.around):
                 above = self._file.after(above)
@@ -169,7 +169,7 @@ class Shown:
         return found
 
     def before(self, start: int) -> int | None:
-        """Where the last shown line before the line at `start` begins."""
+        """Where the last shown line before the line at `start` starts."""
         below = self.kept.at_or_after(start) if self.around else None
         for _ in range(self.around if below is not None else 0):
             assert below is not None

@@ -24,7 +24,7 @@ class Filters:
         return {"context": self.wider}
 
     def filter(self, text: str) -> None:
-        """Add a filter: lines must have the text, or must not when it begins with `!`. Empty takes all filters away."""
+        """Add a filter: lines must have the text, or must not when it starts with `!`. Empty takes all filters away."""
         self._view.sift(self._more(text), self._view.around)
 
     def _more(self, text: str) -> LineFilter:
@@ -49,4 +49,4 @@ class Filters:
         lines = min(lines, MOST_AROUND)
         self._view.sift(self._view.sieve, lines)
         if not self._view.sieve:
-            self._view.notify(f"{lines} lines around what a filter keeps; & begins a filter", markup=False)
+            self._view.notify(f"{lines} lines around what a filter keeps; & starts a filter", markup=False)

@@ -21,7 +21,7 @@ _PROCESS = re.compile(rb"(?:\([^()\n]{1,60} pid=\d+\) ?)*")
 _LEVEL = re.compile(rb"\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\b")
 
 Spot = tuple[int, int]
-"""A line of several logs: which log, and where in it the line begins."""
+"""A line of several logs: which log, and where in it the line starts."""
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class Folds:
         return made
 
     def absorb(self, later: Entry) -> Entry | None:
-        """Join a group that was begun without knowing of these to an earlier one; gives that one."""
+        """Join a group that was started without knowing of these to an earlier one; gives that one."""
         for group in self._open.get(later.key, ()):
             if not group.members & later.members and abs(later.time - group.time) <= WITHIN_S:
                 group.members |= later.members

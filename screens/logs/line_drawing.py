@@ -18,7 +18,7 @@ _LEVEL = re.compile(
 _LEVEL_WITHIN = 160
 Stamps = Literal["auto", "written", "short", "hidden", "age", "since"]
 """How the head of a line is shown: as its program wrote it, as time and level alone, without its time, with the age of the line
-or the time since the log began instead. `auto` is short where little room would be left for the words, else as written."""
+or the time since the log started instead. `auto` is short where little room would be left for the words, else as written."""
 STAMPS: tuple[Stamps, ...] = ("auto", "written", "short", "hidden", "age", "since")
 STAMP_CELLS = 7
 CLOCK_CELLS = 8
@@ -67,7 +67,7 @@ class LineStyle:
 
     @property
     def counts(self) -> bool:
-        """Whether lines begin with a time that is counted from another."""
+        """Whether lines start with a time that is counted from another."""
         return self.stamps in ("age", "since")
 
     def counted(self, at: float | None) -> str:

@@ -1,6 +1,6 @@
 """Several logs in the order of their times, as far as somebody looks: a stretch of lines that grows at both ends on demand.
 
-No log is read as a whole: the stretch begins anywhere, and its ends are one offset in each log.
+No log is read as a whole: the stretch starts anywhere, and its ends are one offset in each log.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Merge:
         ]
 
     def reach(self, spot: Spot) -> int | None:
-        """Take up the stretch so that it begins a moment before a line, and holds it; gives its entry."""
+        """Take up the stretch so that it starts a moment before a line, and holds it; gives its entry."""
         index, start = spot
         when = self.members[index].time(start)
         cut = [member.at(when) for member in self.members]

@@ -34,19 +34,19 @@ class MergeMember:
         """Beginnings of the first and the last of some lines that follow each other, and the time they all count for."""
 
     def forget(self) -> None:
-        """The file has begun anew."""
+        """The file has started anew."""
         self.times.forget()
         self._run = (0, -1, 0.0)
         if self.shown is not None:
             self.shown = self.shown.anew(self.file)
 
     def first(self, offset: int) -> int | None:
-        """Where the first whole line at or behind an offset begins that is shown; None when there is none so far."""
+        """Where the first whole line at or behind an offset starts that is shown; None when there is none so far."""
         start = self.shown.at_or_after(offset) if self.shown else offset
         return start if start is not None and self._whole(start) else None
 
     def before(self, offset: int) -> int | None:
-        """Where the last whole line before an offset begins that is shown."""
+        """Where the last whole line before an offset starts that is shown."""
         start = self.shown.before(offset) if self.shown else self.file.before(offset)
         if start is not None and not self._whole(start):
             return self.before(start)
@@ -92,7 +92,7 @@ class MergeMember:
         return key_of(self.file.text(start)[0])
 
     def at(self, when: float) -> int:
-        """Where the first line of a moment begins; the end of the file when there is none."""
+        """Where the first line of a moment starts; the end of the file when there is none."""
         found = self.times.at(when)
         return self.file.size if found is None else found
 

@@ -146,7 +146,7 @@ class Merged(MergeWindow):
             yield None
 
     def moment(self, words: str) -> Spot | None:
-        """Where a moment begins, by the clock of the first log."""
+        """Where a moment starts, by the clock of the first log."""
         last = self._last()
         found = self.merge.members[0].times.meant(words, last) if last is not None else None
         return self._at(found) if found is not None else None

@@ -159,7 +159,7 @@ class Navigation:
             return
         looked_for = wanted or view.needle
         if looked_for is None:
-            self._view.notify("nothing is searched for; / begins a search", markup=False)
+            self._view.notify("nothing is searched for; / starts a search", markup=False)
             return
         where = "below" if forward else "above"
         self._hunt(looked_for, forward=forward, otherwise=f"no more {looked_for.text} {where}")

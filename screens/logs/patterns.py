@@ -173,7 +173,7 @@ class LineFilter:
         return all(each.search(line) for each in self.wanted) and not any(each.search(line) for each in self.unwanted)
 
     def scan(self, data: bytes | bytearray, begin: int, end: int, few: int) -> tuple[int, list[int]]:
-        """How many lines of a part of the data are kept, and where they begin in it when they are not more than `few`."""
+        """How many lines of a part of the data are kept, and where they start in it when they are not more than `few`."""
         if len(self.wanted) == 1 and not self.unwanted:
             count, first = self.wanted[0].scan(data, begin, end, few)
             return count, [max(begin, data.rfind(b"\n", begin, found) + 1) for found in first] if count <= few else []

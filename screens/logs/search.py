@@ -37,7 +37,7 @@ class Search:
         return min(self._start, (self._chunk + 1) * self._file.span)
 
     def step(self) -> int | None:
-        """Where the next hit begins; None when the chunk that was looked at has no more, which need not be the end."""
+        """Where the next hit starts; None when the chunk that was looked at has no more, which need not be the end."""
         if not self._hits and not self.over:
             found = self._found.of(self._chunk)
             self._chunk += 1 if self._forward else -1

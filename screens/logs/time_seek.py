@@ -15,7 +15,7 @@ HEAD_BYTES = 64 * 1024
 _TRIES = 400
 """Lines without a stamp that are passed over before a place counts as having none."""
 _REPEATED_BYTES = 64 * 1024 * 1024
-"""Of the lines of an hour that daylight saving repeats so many bytes are looked through for where it begins again."""
+"""Of the lines of an hour that daylight saving repeats so many bytes are looked through for where it starts again."""
 _BACK_S = 60.0
 """Processes that write at once are out of order by less."""
 _WORDS = re.compile(r"(?:(?:(\d{4})-)?(\d\d)-(\d\d) )?(\d?\d):(\d\d)(?::(\d\d))?")
@@ -35,9 +35,9 @@ class LogTimes:
         self._make = clock
         self._clock: Clock | None = None
         self.seen: tuple[int, bytes, re.Match[bytes] | None] = (-1, b"", None)
-        """The line that was asked for last: where it begins, its bytes, and its stamp."""
+        """The line that was asked for last: where it starts, its bytes, and its stamp."""
         self._again: dict[float, int] = {}
-        """The instant at which an hour begins again → where in the log."""
+        """The instant at which an hour starts again → where in the log."""
 
     @property
     def clock(self) -> Clock:
@@ -51,7 +51,7 @@ class LogTimes:
         return made
 
     def forget(self) -> None:
-        """The log has begun anew."""
+        """The log has started anew."""
         self._clock = None
         self.seen = (-1, b"", None)
         self._again.clear()
@@ -72,7 +72,7 @@ class LogTimes:
         return meant.early if meant else None
 
     def _repeats(self, meant: Meanings) -> int:
-        """Where the lines of a repeated hour begin for the second time; the end of the hour when they do not."""
+        """Where the lines of a repeated hour start for the second time; the end of the hour when they do not."""
         change = self.clock.put_back(meant)
         if (known := self._again.get(change)) is not None:
             return known
@@ -117,7 +117,7 @@ class LogTimes:
         return None
 
     def at(self, moment: float) -> int | None:
-        """Where the first line of a moment or later begins; None when there is none."""
+        """Where the first line of a moment or later starts; None when there is none."""
         file = self._file
         low = self._halve(moment, self.own)
         while low is not None and low < file.size:
@@ -142,7 +142,7 @@ class LogTimes:
         return low if low < file.size else None
 
     def ago(self, seconds: float) -> int | None:
-        """Where the last so many seconds of the log begin, counted from its last stamp."""
+        """Where the last so many seconds of the log start, counted from its last stamp."""
         last = self.last()
         return None if last is None else self.at(last - seconds)
 

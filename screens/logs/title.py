@@ -23,7 +23,7 @@ def head_of_one(engine: str, run: str | None) -> Line:
 
 
 def _run_words(run: str) -> str:
-    """When it was prepared, which is what its id begins with; the id itself where it is another's."""
+    """When it was prepared, which is what its id starts with; the id itself where it is another's."""
     found = _RUN.match(run)
     return f"{found[1]}-{found[2]} {found[3]}:{found[4]}Z" if found else shown(run)
 

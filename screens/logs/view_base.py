@@ -29,7 +29,7 @@ class ViewState(Generic[S]):
         """The line the search stands on."""
         self.marks: set[S] = set()
         self.anchor: S | None = None
-        """Where the selection began; None while nothing is being selected."""
+        """Where the selection started; None while nothing is being selected."""
         self.cursor: S | None = None
         """The end of the selection that moves."""
 
@@ -117,11 +117,11 @@ class View(Moving[S]):
 
     @abstractmethod
     def moment(self, words: str) -> S | None:
-        """Where a moment begins: `HH:MM`, `HH:MM:SS` or `MM-DD HH:MM[:SS]`."""
+        """Where a moment starts: `HH:MM`, `HH:MM:SS` or `MM-DD HH:MM[:SS]`."""
 
     @abstractmethod
     def ago(self, seconds: float) -> S | None:
-        """Where the last so many seconds begin, counted from the last stamp."""
+        """Where the last so many seconds start, counted from the last stamp."""
 
     @abstractmethod
     def step(self, spot: S, by: int) -> S:

@@ -266,7 +266,7 @@ class Window(Place):
         return min(after or self.marks, default=None)
 
     def find(self, wanted: Pattern, *, forward: bool) -> Iterator[int | None]:
-        """Look for a line from the last hit, or from the screen; None after each chunk without one, then where it begins."""
+        """Look for a line from the last hit, or from the screen; None after each chunk without one, then where it starts."""
         at = self.hit if self.hit is not None else self._top if forward else self.file.size
         start = (self.file.after(at) if self.hit is not None else at) if forward else at
         hunt = Search(self.file, self.shown.sieve if self.shown else None, wanted, start, forward=forward)
@@ -277,7 +277,7 @@ class Window(Place):
                 return
 
     def moment(self, words: str) -> int | None:
-        """Where a moment begins, by the clock of the node."""
+        """Where a moment starts, by the clock of the node."""
         last = self.times.last()
         found = self.times.meant(words, last) if last is not None else None
         return None if found is None else self.times.at(found)

@@ -50,7 +50,7 @@ class PaneMoment:
 
 @dataclass(frozen=True, slots=True)
 class PointedRow:
-    """An engine that a row of a pane is about, a line of its log, and a line of the file to mend it in."""
+    """An engine that a row of a pane is about, a line of its log, and a line of the file to fix it in."""
 
     engine: str
     line: str
@@ -59,7 +59,7 @@ class PointedRow:
 
 
 def pointed_row(widget: object) -> PointedRow | None:
-    """What acts are for while keys go to this widget; None where they are for the grid's rows."""
+    """What operations are for while keys go to this widget; None where they are for the grid's rows."""
     return widget.pointed if isinstance(widget, Pane) else None
 
 

@@ -21,7 +21,7 @@ _DEAD_BEHIND_PROXY = "E13"
 class DiagnosisPane(Pane):
     """The whole deployment's, whatever the grid's cursor is on: a first cause is often on another node.
 
-    Its own cursor says which failure acts are for while keys go here.
+    Its own cursor says which failure operations are for while keys go here.
     """
 
     place: ClassVar[str] = "causes"

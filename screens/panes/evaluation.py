@@ -1,4 +1,4 @@
-"""The evaluation pane: what runs, what was measured, and the views one opens from there. It begins and cancels nothing."""
+"""The evaluation pane: what runs, what was measured, and the views one opens from there. It starts and cancels nothing."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class EvaluationPane(Pane):
 
         self._look(moment)
         live = self.live()
-        self.empty = "nothing measured yet; n begins, or :bench, :eval gsm8k"
+        self.empty = "nothing measured yet; n starts, or :bench, :eval gsm8k"
         board = ViewContext(
             max(40, self.size.width), self.pen, live, self.records, self._whole, self.chosen, self.marked
         )

@@ -1,4 +1,4 @@
-"""The health pane: for each engine the rungs of the ladder, from the link to a real answer, with what was seen."""
+"""The health pane: for each engine the health checks, from the link to a real answer, with what was seen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STANDINGS = {
 
 
 class HealthPane(Pane):
-    """One engine: every rung on a line. Several: one line each, then the causes."""
+    """One engine: every health check on a line. Several: one line each, then the causes."""
 
     def draw_moment(self, moment: PaneMoment) -> None:
         """The ladder of the target."""

@@ -53,7 +53,7 @@ class JournalPane(Pane):
     def title(self) -> Line:
         """How many there are, and in which zone they are told."""
         seen = f", {self._others} seen" if self._others else ""
-        return ((f"{counted(len(self._traces), 'act')} from this machine{seen}, {time.strftime('%Z')}", "dim"),)
+        return ((f"{counted(len(self._traces), 'operation')} from this machine{seen}, {time.strftime('%Z')}", "dim"),)
 
     def _lines(self, trace: AuditEntry) -> list[Line]:
         role = "dim" if trace.seen else {True: "ok", False: "fail", None: "busy"}[trace.good]

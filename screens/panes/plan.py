@@ -71,7 +71,7 @@ class PlanPane(Pane):
             self.notify("no plan is running", markup=False)
             return
         operator.cancel()
-        self.notify("no further step will begin; running steps end by themselves", markup=False)
+        self.notify("no further step will start; running steps end by themselves", markup=False)
 
     def begin(self, plan: Plan) -> None:
         """Show a plan that is about to run."""

@@ -115,7 +115,7 @@ class PreflightPane(Pane):
 
 
 def report_rows(report: Report, cells: int) -> list[Row]:
-    """Worst first, each with what was seen, why it matters and what mends it; then what passes, one line each."""
+    """Worst first, each with what was seen, why it matters and what fixes it; then what passes, one line each."""
     order = ("fail", "warn", "unknown", "pass")
     folds = sorted(report.folds, key=lambda fold: order.index(fold.verdict))
     rows: list[Row] = []

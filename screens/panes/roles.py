@@ -225,7 +225,7 @@ def _place_row(
 
 
 def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot, cells: int) -> list[Row]:
-    """Engines that run otherwise than the board says: a change has not reached them. Those that differ alike are one."""
+    """Engines that run differently from what the board says: a change has not reached them. Those that differ alike are one."""
     rows = []
     for lines, names in alike(each for each in snapshot.engines_on(node) if each.group == group).items():
         who = f"{names[0]} +{len(names) - 1} more run" if len(names) > 1 else f"{names[0]} runs"

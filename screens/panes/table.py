@@ -40,4 +40,4 @@ PANES: tuple[PaneEntry, ...] = (
     PaneEntry("journal", "Journal", "panes.journal:JournalPane"),
     PaneEntry("verify", "Verify", "panes.verify:VerifyPane"),
 )
-"""In the order of the tabs; digit keys begin at 2, for 1 is the grid; the tenth is 0, and those behind it have letters."""
+"""In the order of the tabs; digit keys start at 2, for 1 is the grid; the tenth is 0, and those behind it have letters."""

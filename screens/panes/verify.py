@@ -1,4 +1,4 @@
-"""The verify pane: chats through the door of the deployment, their text as it comes, and what each proves. It changes nothing."""
+"""The verify pane: chats through the deployment's endpoint, their text as it comes, and what each proves. It changes nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class VerifyPane(Pane):
         return {**super().verbs(), "verify": self.begin}
 
     def begin(self, prompt: str = PROMPT) -> None:
-        """Chat through the door until every pair of engines could have served, then compare prefill with decode."""
+        """Chat through the endpoint until every pair of engines could have served, then compare prefill with decode."""
         if self.moment is None:
             return
         if self._going:
@@ -87,7 +87,7 @@ class VerifyPane(Pane):
 
     def draw_moment(self, moment: PaneMoment) -> None:
         """What failed first, then the chats that are still coming, then what passed."""
-        self.empty = "not verified yet; Enter chats through the door of the deployment, :verify WORDS asks that"
+        self.empty = "not verified yet; Enter chats through the deployment's endpoint, :verify WORDS asks that"
         cells = max(30, self.size.width - 2)
         trouble = wrap(shown(self._trouble), cells) if self._trouble else []
         rows = [Row(f"trouble/{at}", ((piece, "fail"),)) for at, piece in enumerate(trouble)]

@@ -18,7 +18,7 @@ CHATTER = {
 
 
 def rate(first: bytes, line: bytes, mib: int) -> float:
-    """MB/s of a log that begins with `first` and goes on with copies of `line`."""
+    """MB/s of a log that starts with `first` and goes on with copies of `line`."""
     block = b"".join(line % (1000 + number) for number in range(CHUNK // len(line)))
     log = LaunchLog()
     log.feed(first, 0.0)

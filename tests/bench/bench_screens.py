@@ -179,7 +179,7 @@ def logs() -> None:
 
 
 def merging() -> None:
-    """Lines of 16 logs that are merged and folded in a second of the processor's time, from the begin on and from the end up."""
+    """Lines of 16 logs that are merged and folded in a second of the processor's time, from the start on and from the end up."""
     with tempfile.TemporaryDirectory() as place:
         members = []
         for rank in range(16):

@@ -35,7 +35,7 @@ _OVER = ("idle", "exited", "failed", "lost")
 
 
 def contradictions(told: Mapping[str, Any], before: ClusterSnapshot, after: ClusterSnapshot) -> list[str]:
-    """What `status -o json` says otherwise than the session beside it, which was the same before and after it ran."""
+    """What `status -o json` says differently from the session beside it, which was the same before and after it ran."""
     found = []
     if before.service is not None and after.service is not None and before.service.state is after.service.state:
         said = None if told["service"] is None else told["service"]["state"]

@@ -1,6 +1,6 @@
 """Run by an interpreter that can import vLLM: reads command lines as JSON, writes what its parser says of each to a file.
 
-`vllm_accepts.py IN OUT`: IN is a list of lists of words that begin with `vllm serve`; OUT gets the version and, for each of them,
+`vllm_accepts.py IN OUT`: IN is a list of lists of words that start with `vllm serve`; OUT gets the version and, for each of them,
 the parser's objection, empty where it accepts the words.
 """
 

@@ -62,7 +62,7 @@ def standing(made: Lab, name: str = "two") -> dict[str, Any]:
 
 
 def plans(made: Lab) -> list[dict[str, Any]]:
-    """What began, from the journal, oldest first."""
+    """What started, from the journal, oldest first."""
     journal = (made.state / "dsv4-console/journal/lab.jsonl").read_text().splitlines()
     return [entry for line in journal if (entry := json.loads(line))["what"] == "begin"]
 

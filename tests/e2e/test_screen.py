@@ -117,7 +117,8 @@ def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a
         (a3.node("p1").root / "fail" / "prefill-1").unlink()
         seen.press("Escape", "r")
         seen.sees(
-            r"CHANGED: starts otherwise than it ran: --gpu-memory-utilization 0.92, planned 0.85", "failed with C1"
+            r"CHANGED: would start differently from the last run: --gpu-memory-utilization 0.92, planned 0.85",
+            "failed with C1",
         )
         confirm(seen, "RESTART 2 engines")
         seen.sees("2 ready", timeout_s=90.0)

@@ -56,7 +56,7 @@ def test_a_beginning_of_a_run_id_is_enough_when_only_one_has_it(store: ResultSto
     store.add(record("20261123T1-aab_"))
     assert store.get("20261123T1-aaa").run == "20261123T1-aaaa"
     assert store.get("20261123T1-aab_").run == "20261123T1-aab_"
-    with pytest.raises(ConsoleError, match="begins several"):
+    with pytest.raises(ConsoleError, match="matches several"):
         store.get("20261123T1-a")
     with pytest.raises(ConsoleError, match="no result '%'"):
         store.get("%")

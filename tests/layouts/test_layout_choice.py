@@ -104,7 +104,7 @@ async def test_a_session_without_a_layout_shows_what_runs_and_refuses_what_needs
         session.fill()
     with pytest.raises(Refused, match="no layout is chosen"):
         await session.operator.prepare("start", [])
-    with pytest.raises(UsageError, match="no node carries anything") as unasked:
+    with pytest.raises(UsageError, match="no node is assigned") as unasked:
         await session.preflight.run()
     assert unasked.value.hint == CHOOSE_LAYOUT, "without a layout there is nothing to assign nodes to"
     assert list(_named(session, ["decode-3"], [])) == ["a3-pd/decode-3@n0"]
@@ -114,7 +114,7 @@ async def test_a_session_without_a_layout_shows_what_runs_and_refuses_what_needs
     with pytest.raises(UsageError, match="'decode-3' is the name of several engines"):
         _named(session, ["decode-3"], [])
     pieces = {each.name: each.text for each in await gather(session)}
-    assert "no node carries anything" in json.loads(pieces["preflight.json"])["not run"]
+    assert "no node is assigned" in json.loads(pieces["preflight.json"])["not run"]
     assert "no answer" in pieces["nodes/n0/left-behind.txt"], "what it looked for on every node of the cluster"
     await session.close()
 

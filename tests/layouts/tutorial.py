@@ -30,7 +30,7 @@ class Said:
 
 
 def _block(lines: list[str], start: str, after: int) -> tuple[str, int]:
-    """The shell block that begins with a line like `start` after line `after`, dedented, and where it ends."""
+    """The shell block that starts with a line like `start` after line `after`, dedented, and where it ends."""
     first = next(i for i in range(after, len(lines)) if lines[i].strip().startswith(start))
     indent = len(lines[first]) - len(lines[first].lstrip())
     last = first

@@ -1,4 +1,4 @@
-"""Walks over /proc are shared by those who asked before one began, and by nobody else; a signal meets exactly who was meant."""
+"""Walks over /proc are shared by those who asked before one started, and by nobody else; a signal meets exactly who was meant."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_walk_answers_only_who_asked_before_it_began(monkeypatch: pytest.Monke
     asked = time.monotonic()
     before = scans.since(asked)
     assert scans.since(asked) is before
-    assert scans.since(time.monotonic()) is not before, "something may have begun since that walk"
+    assert scans.since(time.monotonic()) is not before, "something may have started since that walk"
 
 
 @pytest.mark.parametrize(

@@ -476,7 +476,7 @@ def test_an_error_the_engine_went_on_after_explains_no_later_end() -> None:
     assert log.state.first_error == ""
     log.feed(REQUEST, 162.0)
     log.feed(b"(APIServer pid=1) INFO:     10.0.0.1:1 - ok\n", 169.0)
-    assert log.state.first_error == "ValueError: one request was odd", "the minute begins anew with each error"
+    assert log.state.first_error == "ValueError: one request was odd", "the minute starts anew with each error"
     log.feed(b"(APIServer pid=1) INFO:     10.0.0.1:1 - ok\n", 230.0)
     log.feed(b"(Worker pid=3) ERROR 11-23 20:59:05 [w.py:1] device lost\n" + FATAL, 231.0)
     log.feed(b"(APIServer pid=1) INFO:     10.0.0.1:1 - ok\n", 900.0)

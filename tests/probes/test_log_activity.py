@@ -104,7 +104,7 @@ def test_a_console_that_is_opened_later_knows_how_long_it_has_been_silent() -> N
 
 
 def test_an_alert_of_a_load_that_hangs_holds_while_the_engine_says_every_minute_that_it_waits() -> None:
-    """As vLLM 0.21 does it: a line every 60 s, of which each began the silence anew."""
+    """As vLLM 0.21 does it: a line every 60 s, of which each started the silence anew."""
     book, log, told = AlertBook(), read((LOADS, 0.0)), []
     for at in range(0, 900, 5):
         if at and at % 60 == 0:

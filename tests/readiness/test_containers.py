@@ -1,4 +1,4 @@
-"""A missing or wrong container is named with the command that makes it, and that command does mend it."""
+"""A missing or wrong container is named with the command that makes it, and that command does fix it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from console.services.readiness.ping_matrix import PingResults, PingRoute
 from console.services.readiness.preflight import REPORT, Preflight, Report, load
 from tests.waiting import until
 
-RESULTS = (Result("11", "devices", "p0", Verdict.FAIL, "3 is Alarm", "why", "mend", "x"),)
+RESULTS = (Result("11", "devices", "p0", Verdict.FAIL, "3 is Alarm", "why", "fix", "x"),)
 PINGS = ((PingRoute("p0", 1, "p1", 1, "29.1.1.11"), Ping(1, "29.1.1.11", 3, 2)),)
 REPORT_1 = Report(1000.0, 1.5, ("p0", "p1"), RESULTS, True, PingResults(("p0", "p1"), PINGS, RESULTS, False))
 

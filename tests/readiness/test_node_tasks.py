@@ -1,4 +1,4 @@
-"""Steps of upkeep: one node's failure is its own, a lost link is unknown, and a long command outlives whoever asked for it."""
+"""Steps of maintenance: one node's failure is its own, a lost link is unknown, and a long command outlives its console."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def operator(tmp_path: Path) -> Operator:
 
 
 def plan(*, by_node: bool) -> Plan:
-    steps = [[Step(f"{act}:{name}", "upkeep", act, name) for name in NODES] for act in ("pull", "create")]
+    steps = [[Step(f"{act}:{name}", "maintenance", act, name) for name in NODES] for act in ("pull", "create")]
     stages = tuple(Stage(each[0].title, tuple(each)) for each in steps)
     return Plan("containers", "lab", "dep", (), stages, Confirm("key", "y"), by_node=by_node)
 
@@ -170,7 +170,7 @@ async def test_a_lost_link_is_unknown_and_says_where_to_look(tmp_path: Path) -> 
     only = Plan(made.verb, "lab", "dep", (), made.stages[:1], made.confirm, by_node=True)
     result = await operator(tmp_path).run(only, lambda event: None, confirmed="y", runner=runner)
     assert set(result.outcomes.values()) == {Outcome.UNKNOWN}
-    assert "look before you act again: dsv4-console containers" in result.messages["pull:p0"]
+    assert "check its state before you try again: dsv4-console containers" in result.messages["pull:p0"]
 
 
 async def test_a_node_that_stays_away_is_out_of_reach(link: LocalLink) -> None:

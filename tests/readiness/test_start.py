@@ -40,7 +40,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def begun(made: Lab) -> list[list[str]]:
-    """What was overridden in each plan that began, from the journal."""
+    """What was overridden in each plan that started, from the journal."""
     journal: Path = next((made.state / "dsv4-console/journal").glob("*.jsonl"))
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     return [line["override"] for line in lines if line["what"] == "begin"]

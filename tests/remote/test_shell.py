@@ -74,7 +74,7 @@ def test_a_host_is_never_taken_for_an_option(tmp_path: Path) -> None:
         "user": (3, "-oProxyCommand=id"),
     }.items():
         path.write_text(f"name: lab\nnodes:\n  p0: {{{place}: {value!r}}}\n")
-        with pytest.raises(FileError, match=rf"cluster\.yaml:{line}:\d+: nodes\.p0\.{place}: .*begins with `-`"):
+        with pytest.raises(FileError, match=rf"cluster\.yaml:{line}:\d+: nodes\.p0\.{place}: .*starts with `-`"):
             load_cluster(path)
     cluster = Cluster.model_validate({"name": "lab", "nodes": {"a": {"host": "10.0.0.1", "jump": "b"}, "b": {}}})
     evil = cluster.nodes["b"].model_copy(update={"host": "-oProxyCommand=touch x"})

@@ -1,4 +1,4 @@
-"""Evaluations without a node: results in a real file, runs that a test lets begin, go on and end."""
+"""Evaluations without a node: results in a real file, runs that a test lets start, go on and end."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class FakeEvaluator:
         return plan.key
 
     def begin(self, key: RunKey, node: str, ask: EvaluationRequest) -> None:
-        """A run is there, whoever began it."""
+        """A run is there, whoever started it."""
         said: dict[str, JsonValue] = {
             "token": "t",
             "tool": str(ask.tool),

@@ -308,7 +308,7 @@ class FakeUpkeep:
         self.asked.append((verb, *nodes))
         if self.refusal is not None:
             raise self.refusal
-        steps = tuple(Step(f"{verb}:{name}", "upkeep", f"{name}: {verb}", name, (), work) for name in nodes)
+        steps = tuple(Step(f"{verb}:{name}", "maintenance", f"{name}: {verb}", name, (), work) for name in nodes)
         confirm = Confirm("name", "lab") if verb == "tune" else Confirm("key", "y")
         plan = Plan(verb, "lab", "a3-pd", (), (Stage("create", steps),), confirm, by_node=True)
         return MaintenancePlan(plan, NodeTaskRunner({}, {}, "look"))

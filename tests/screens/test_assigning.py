@@ -1,4 +1,4 @@
-"""Changing who carries what on the board: by key, by command, in sight of what it becomes, and back again."""
+"""Changing which node runs which group on the board: by key, by command, in sight of what it becomes, and back again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 
 
 def held(session: FakeSession) -> dict[str, tuple[str, ...]]:
-    """Who carries what now."""
+    """Which node runs which group now."""
     groups = session.deployment.layout.groups
     return {name: session.deployment.assignment.of(name) for name in groups}
 

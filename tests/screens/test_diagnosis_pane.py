@@ -1,4 +1,4 @@
-"""The diagnosis pane: from what broke first to its engine in the grid, its line in the log, and the act that helps."""
+"""The diagnosis pane: from what broke first to its engine in the grid, its line in the log, and the operation that helps."""
 
 from __future__ import annotations
 

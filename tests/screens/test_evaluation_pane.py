@@ -1,4 +1,4 @@
-"""The evaluation pane: what runs and what was measured, every view, and every way in which nothing must be begun."""
+"""The evaluation pane: what runs and what was measured, every view, and every way in which nothing must be started."""
 
 from __future__ import annotations
 

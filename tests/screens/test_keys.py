@@ -30,8 +30,8 @@ def test_the_keys_as_delivered_are_sound() -> None:
     [
         ({"stpo": ("x",)}, "no action 'stpo'; did you mean stop?"),
         ({"stop": ("s",)}, "s is both start and stop"),
-        ({"stop": ("y",)}, "stop: y may not begin an act"),
-        ({"kill": ("enter",)}, "kill: enter may not begin an act"),
+        ({"stop": ("y",)}, "stop: y may not start an action"),
+        ({"kill": ("enter",)}, "kill: enter may not start an action"),
         ({"next-hit": ("m",)}, "m is both next-hit and mark-line (log)"),
     ],
 )

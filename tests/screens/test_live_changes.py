@@ -1,4 +1,4 @@
-"""Scaling, the restart in turn and the mend of the proxy from the screen: each opens its plan, wrong words change nothing."""
+"""Scaling, the restart in turn and the fix of the proxy from the screen: each opens its plan, wrong words change nothing."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ SPAN = 16
 
 
 def beginnings(data: bytes) -> list[int]:
-    """Where lines begin, by the rule of the file's docstring, the slow way."""
+    """Where lines start, by the rule of the file's docstring, the slow way."""
     cuts = {0}
     cuts |= {at + 1 for at, byte in enumerate(data) if byte == 10}
     cuts |= {end for end in range(SPAN, len(data) + 1, SPAN) if b"\n" not in data[end - SPAN : end]}

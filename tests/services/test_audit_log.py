@@ -1,4 +1,4 @@
-"""What people read of the journal: a beginning and its end are one act, whatever is missing is left out."""
+"""What people read of the journal: a beginning and its end are one operation, whatever is missing is left out."""
 
 from __future__ import annotations
 

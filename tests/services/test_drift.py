@@ -1,4 +1,4 @@
-"""What a run was launched with against the plan of now: each difference by name, and silence about what is unknown."""
+"""What a run was launched with against the current plan: each difference by name, and silence about what is unknown."""
 
 from __future__ import annotations
 

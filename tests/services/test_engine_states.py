@@ -1,4 +1,4 @@
-"""Every row of the state table, and how one dead rank condemns its group."""
+"""Every row of the state table, and how one dead rank degrades its group."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "EngineDeadError",
     ),
     (
-        "shuts down, and who wanted that is not told yet",
+        "shuts down, and who wanted that is not reported yet",
         _evidence(_run(RunVerdict.RUNNING), was_ready=True, rungs=OK, log_ends_s=1.0),
         EngineState.STOPPING,
         "",

@@ -177,7 +177,7 @@ async def test_bytes_of_any_kind_end_in_a_frame_error_or_in_nothing(
 
 
 async def test_the_valid_records_are_taken(scene: Scene) -> None:
-    """The fuzzer begins from what is right."""
+    """The fuzzer starts from what is right."""
     for name, said in VALID.items():
         node = Wire(scene, "d0")
         if name == "hello":

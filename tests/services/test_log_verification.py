@@ -1,4 +1,4 @@
-"""A copy of a log that is not what its node has is found, told and mended, from a real helper's files."""
+"""A copy of a log that is not what its node has is found, told and fixed, from a real helper's files."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_bytes_that_went_wrong_here_are_mended_and_told_of(node: Driver, t
         (note,) = made.copy.notes
         assert at <= note.offset < at + 100
         (warning,) = made.warnings()
-        assert "mended" in warning
+        assert "repaired" in warning
         await until(lambda: made.scene.monitor.learnt(made.key).log is not read_before)
         learnt = made.scene.monitor.learnt(made.key)
         assert learnt.fed == SIZE

@@ -172,7 +172,7 @@ def test_mended_bytes_are_the_nodes_and_what_was_read_before_is_void(tmp_path: P
     copy = LogCopy(KEY, tmp_path / "run.log")
     copy.store(_chunk(0, b"hello world\n"))
     assert copy.revision == 0
-    copy.mend(6, b"there, and more than the copy has")
+    copy.repair(6, b"there, and more than the copy has")
     assert (tmp_path / "run.log").read_bytes() == b"hello there,"
     assert (copy.size, copy.revision, [note.offset for note in copy.notes]) == (12, 1, [6])
     copy.store(_chunk(12, b" on\n"))
@@ -201,6 +201,6 @@ def test_a_log_that_begins_anew_within_a_run_is_followed_from_its_first_byte(tmp
     copy.store(LogChunk(key, 33, b"last", 37))
     copy.store(LogChunk(key, 0, b"again\n", 6, restarted="shorter than what was read"))
     assert [line.text for line in readers.lines()] == ["last", "again"], "what was not read of it comes first"
-    copy.mend(0, b"AGAIN")
+    copy.repair(0, b"AGAIN")
     assert [line.text for line in readers.lines()] == []
     assert "fetched again" in told[-1][1]

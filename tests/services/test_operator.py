@@ -1,4 +1,4 @@
-"""The guards in front of every act, and what the failure of one step does to the others: no node, a runner that obeys."""
+"""The guards in front of every operation, and what the failure of one step does to the others: no node, a runner that obeys."""
 
 from __future__ import annotations
 

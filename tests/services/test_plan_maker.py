@@ -1,4 +1,4 @@
-"""What an act takes in, in which order, and what must be typed for it."""
+"""What an operation takes in, in which order, and what must be typed for it."""
 
 from __future__ import annotations
 

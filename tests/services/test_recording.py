@@ -126,7 +126,7 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     lines = gzip.decompress(file.read_bytes()).splitlines()
     lines[2] = json.dumps({"then": {"+": {"at": 1_764_000_001.0}, ">": {"nobody": {}}}}).encode()
     file.write_bytes(gzip.compress(b"\n".join(lines) + b"\n"))
-    with pytest.raises(ConsoleError, match="picture 2 cannot be read"):
+    with pytest.raises(ConsoleError, match="snapshot 2 cannot be read"):
         Recording(file).picture(1)
 
 

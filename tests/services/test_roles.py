@@ -1,4 +1,4 @@
-"""Changing who carries what: saved, taken back, and refused while engines run on a place that would change."""
+"""Changing which node runs which group: saved, taken back, and refused while engines run on a place that would change."""
 
 from __future__ import annotations
 

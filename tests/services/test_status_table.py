@@ -46,7 +46,7 @@ def test_the_first_line_says_whether_it_serves(capsys: pytest.CaptureFixture[str
     assert first == "lab  x  PART: 14 of 16 decode http://10.0.0.1:8000 dsv4"
     assert document(picture)["service"] == {
         "state": "PART",
-        "door": "http://10.0.0.1:8000",
+        "endpoint": "http://10.0.0.1:8000",
         "reason": "14 of 16 decode",
     }
     assert document(replace(picture, service=None))["service"] is None

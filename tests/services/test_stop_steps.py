@@ -196,7 +196,7 @@ async def test_a_stop_is_verified_only_when_the_ports_of_its_engines_are_closed(
     node = Node(lambda _: (0, capture("npu", IDLE)))
     node.listeners = [_listening(port)] * 3
     found, said = await _verify(tmp_path, node, engines)
-    lost = ", of 10, 11 npu-smi tells nothing" if "decode-1" in engines else ""
+    lost = ", of 10, 11 npu-smi reports nothing" if "decode-1" in engines else ""
     assert (found, said) == (f"ports closed, devices idle{lost}", told)
     assert node.asked == 1, "the driver is asked only once the ports are closed"
 

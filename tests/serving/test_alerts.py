@@ -79,7 +79,7 @@ READY = dict.fromkeys(ALL, EngineState.READY)
 
 
 def ended(picture_: ClusterSnapshot, second: float, **more: object) -> ClusterSnapshot:
-    """The same with engines that began at 10 s, and those that ended did so at this second, all told by their nodes' clocks."""
+    """The same with engines that started at 10 s, and those that ended did so at this second, all told by their nodes' clocks."""
     engines = {
         name: replace(
             each,
@@ -273,7 +273,7 @@ def test_what_follows_the_first_cause_is_told_with_it_but_not_what_the_proxy_doe
             "running",
             signature,
             "",
-            f"mend {signature}",
+            f"fix {signature}",
             "",
             engine,
             "d0",
@@ -294,7 +294,7 @@ def test_what_follows_the_first_cause_is_told_with_it_but_not_what_the_proxy_doe
     book.take(at(300.0, DEAD, diagnoses=found))
     assert [each.key for each in book.active] == ["group/decode", "C8", "E13", "S2"]
     assert book.active[0].text == "decode-2 on d1: C8 C8: log of C8", "text and remedy are of one fault"
-    assert book.active[0].remedy == "mend C8"
+    assert book.active[0].remedy == "fix C8"
 
 
 @pytest.mark.parametrize(

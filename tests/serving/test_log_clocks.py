@@ -18,7 +18,7 @@ VLLM, ISO = "%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.000"
 
 
 def _log(form: str, started: float, broke: float, shown_ahead: float) -> bytes:
-    """A log that begins with its run and ends in an out-of-memory error."""
+    """A log that starts with its run and ends in an out-of-memory error."""
     first, last = (time.strftime(form, time.gmtime(at + shown_ahead)) for at in (started + 5, broke))
     return (
         f"INFO {first} [__init__.py:217] Platform plugin ascend is activated\n"

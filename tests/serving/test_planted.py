@@ -96,7 +96,7 @@ async def is_over(session: Session) -> None:
 
 
 def works(session: Session) -> dict[str, Grade]:
-    """Engine → grade of its highest rung."""
+    """Engine → grade of its highest health check."""
     engines = session.snapshot.engines
     return {name: rung.grade for name, each in engines.items() for rung in each.health if rung.name == "works"}
 

@@ -1,4 +1,4 @@
-"""What stands in the way of a start is named before it begins, or while it still waits: holders of ports, a wrong interface."""
+"""What stands in the way of a start is named before it starts, or while it still waits: holders of ports, a wrong interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked before an evaluation begins: is the tool there, the dataset, does the endpoint answer. Changes nothing."""
+"""What is asked before an evaluation starts: is the tool there, the dataset, does the endpoint answer. Changes nothing."""
 
 from __future__ import annotations
 

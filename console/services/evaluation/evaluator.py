@@ -261,7 +261,7 @@ class Evaluator:
         if self._monitor.read_only:
             raise Refused(
                 "this session is read-only, and an evaluation loads the cluster",
-                hint="start the console with --write to act on this cluster",
+                hint="start the console with --write to change this cluster",
             )
 
     def _must_start(self, plan: EvaluationPlan, confirmed: bool) -> None:

@@ -20,7 +20,7 @@ from console.services.evaluation.watch import EvaluationWatch
 from console.services.monitoring.monitor import Monitor
 
 NAMES = ("bench-", "eval-")
-"""How the names of evaluations begin; what else begins so is told by its spec."""
+"""How the names of evaluations start; what else starts so is told by its spec."""
 SPEC_BYTES = 256 * 1024
 LOG_BYTES = 8 * 1024 * 1024
 """Results are printed at the end of a log."""
@@ -37,7 +37,7 @@ class PastRuns:
         self._work: asyncio.Task[None] | None = None
 
     def look(self, _picture: ClusterSnapshot) -> None:
-        """With each picture: read the next run that is not known, unless one is being read."""
+        """With each snapshot: read the next run that is not known, unless one is being read."""
         if self._work is not None and not self._work.done():
             return
         found = self._next()

@@ -73,13 +73,13 @@ class EvaluationWatch:
         return tuple(fresh)
 
     def look(self, picture: ClusterSnapshot) -> tuple[Record, ...]:
-        """With each picture: note what the NPUs do while a run goes, and keep what has ended."""
+        """With each snapshot: note what the NPUs do while a run goes, and keep what has ended."""
         for _, state in self.running():
             self.sample(state.key.run, picture)
         return self.collect()
 
     def attend(self, picture: ClusterSnapshot) -> None:
-        """`look` for a session's pictures: trouble with the store becomes an event, once, and never ends the pictures."""
+        """`look` for a session's snapshots: trouble with the store becomes an event, once, and never ends the snapshots."""
         try:
             self.look(picture)
             self._trouble = ""
@@ -89,7 +89,7 @@ class EvaluationWatch:
                 self._monitor.note(EventLevel.ERROR, f"evaluations: {error}")
 
     async def wait(self, key: RunKey, told: Callable[[Progress | None], None]) -> Record:
-        """Until a run has ended and its record is kept; its progress with each picture. Leaving it leaves the run alone."""
+        """Until a run has ended and its record is kept; its progress with each snapshot. Leaving it leaves the run alone."""
         arrived = asyncio.Event()
         leave = self._monitor.subscribe(lambda _: arrived.set())
         try:

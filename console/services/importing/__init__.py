@@ -1,4 +1,4 @@
-"""Foreign deployments as layouts: CI configurations, compose files, Kubernetes manifests, and shell scripts as people have them.
+"""Imported deployments as layouts: CI configurations, compose files, Kubernetes manifests, and shell scripts as people have them.
 
 Every reader tells what its file starts; one builder makes the layout. Nothing is run and no address is taken as real.
 """

@@ -256,7 +256,7 @@ class _Reader:
         except ValueError as error:
             raise self._fault(place, f"cannot be split into words: {error}") from None
         if words[:2] != ["vllm", "serve"] or len(words) < 3:
-            raise self._fault(place, "does not begin with `vllm serve MODEL`")
+            raise self._fault(place, "does not start with `vllm serve MODEL`")
         if self._model and words[2] != self._model:
             self._warn(f"serves {words[2]}, another node serves {self._model}; the first is taken", *place)
         self._model = self._model or words[2]

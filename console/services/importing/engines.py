@@ -120,7 +120,7 @@ def engine_of(started: Started, unknowns: Unknowns) -> Engine:
         how = names([unknown for _, unknown in problems])
         raise FileError(
             tuple(dict.fromkeys(problem for problem, _ in problems)),
-            hint=f"give what is missing: {how}" if how else "mend the value in the file, then import it again",
+            hint=f"give what is missing: {how}" if how else "fix the value in the file, then import it again",
         )
     engine.notes += _literal(engine)
     return engine

@@ -1,4 +1,4 @@
-"""What a foreign file starts, before it is a layout: per node its role, per rank its words and variables."""
+"""What an imported file starts, before it is a layout: per node its role, per rank its words and variables."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ExternalRank:
 
 @dataclass(frozen=True, slots=True)
 class ExternalNode:
-    """One node of a foreign file."""
+    """One node of an imported file."""
 
     index: int
     role: Role
@@ -83,7 +83,7 @@ class ExternalNode:
 
 @dataclass(frozen=True, slots=True)
 class ForeignProxy:
-    """The proxy of a foreign deployment."""
+    """The proxy of an imported deployment."""
 
     port: int
     kind: ProxyKind | None = None
@@ -95,7 +95,7 @@ class ForeignProxy:
 
 @dataclass(frozen=True, slots=True)
 class ExternalDeployment:
-    """A whole foreign deployment."""
+    """A whole imported deployment."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""From a foreign deployment to a layout that starts the same: what the console computes anyway is left out, the rest is kept.
+"""From an imported deployment to a layout that starts the same: what the console computes anyway is left out, the rest is kept.
 
 The layout is built, its ranks are computed as for a launch, and only what differs from the file is written down. So whatever the
 console computes differently shows in the layout instead of getting lost.
@@ -44,7 +44,7 @@ class Imported:
 
 
 def build(foreign: ExternalDeployment) -> Imported:
-    """The layout that starts what the foreign file starts. ValueError (pydantic's) when no layout can hold it."""
+    """The layout that starts what the imported file starts. ValueError (pydantic's) when no layout can hold it."""
     warnings = list(foreign.warnings)
     members = _grouped(foreign.nodes)
     for name, nodes in members.items():
@@ -109,7 +109,7 @@ def _odd_nodes(name: str, nodes: list[ExternalNode]) -> list[str]:
         odd.append(f"{name}: its ranks are on the file's nodes {order} in this order; assign yours so")
     if len(sizes := {local_size(node) for node in nodes}) > 1:
         many = " and ".join(map(str, sorted(sizes)))
-        odd.append(f"{name}: its nodes carry {many} ranks; in a layout all nodes of a group carry equally many")
+        odd.append(f"{name}: its nodes run {many} ranks; in a layout all nodes of a group run equally many")
     return odd
 
 

@@ -1,4 +1,4 @@
-"""What a layout writes down of a foreign group: flags and variables that are not computed, as facts where ranks differ."""
+"""What a layout writes down of an imported group: flags and variables that are not computed, as facts where ranks differ."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Kept:
 def filled(
     deployment: Deployment, name: str, pairs: Sequence[Pair], seats: Mapping[int, LayoutPosition], warnings: list[str]
 ) -> Group:
-    """The group with what its foreign ranks have besides what is computed for them."""
+    """The group with what its imported ranks have besides what is computed for them."""
     group = deployment.layout.groups[name]
     rows = [(rank, foreign, _kept_args(deployment, rank, foreign, warnings)) for rank, foreign in pairs]
     args = _sorted_out(deployment, rows, seats, warnings, "flags")

@@ -1,4 +1,4 @@
-"""What a foreign file leaves to each rank, kept as marks in its texts until a layout can say it as facts.
+"""What an imported file leaves to each rank, kept as marks in its texts until a layout can say it as facts.
 
 A mark is a name between two characters of Unicode's private use area, which neither shells nor JSON give a meaning. Its
 value on made-up nodes (`plain`) is what ranks are compared by; its fact (`as_facts`) is what the layout keeps.

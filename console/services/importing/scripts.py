@@ -1,4 +1,4 @@
-"""One shell script's text as a foreign deployment."""
+"""One shell script's text as an imported deployment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clock that stamped the log of a run, from what the picture knows of the run and its node."""
+"""The clock that stamped the log of a run, from what the snapshot knows of the run and its node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAD_BYTES = 64 * 1024
 def run_clock(snapshot: ClusterSnapshot, engine: str, run: str, head: bytes, written_at: float) -> Clock:
     """The clock of one run's log; `head` are its first bytes, `written_at` is when it was written last, by our clock.
 
-    Of an earlier run the name tells when it began; that its node's clock went then as it goes now is assumed.
+    Of an earlier run the name tells when it started; that its node's clock went then as it goes now is assumed.
     """
     seen = snapshot.engines.get(engine)
     node = snapshot.nodes.get(seen.node) if seen else None

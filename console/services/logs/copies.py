@@ -48,9 +48,9 @@ class LogCopy:
         self.revision = 0
         """Grows when bytes that were here before are others now: what was read of them is void."""
         self.restarts = 0
-        """How often the log has begun anew since this copy was opened."""
+        """How often the log has started anew since this copy was opened."""
         self.earlier: Path | None = None
-        """Where the bytes are kept that it had before it began anew last."""
+        """Where the bytes are kept that it had before it started anew last."""
 
     @property
     def size(self) -> int:
@@ -108,7 +108,7 @@ class LogCopy:
             self.error = f"log copy {self.path}: {error.strerror}"
             raise ConsoleError(self.error, hint="free space on this machine; copying goes on by itself") from error
 
-    def mend(self, offset: int, data: bytes) -> None:
+    def repair(self, offset: int, data: bytes) -> None:
         """Put the node's bytes where others are, inside the copy. Raises ConsoleError when the disk refuses."""
         length = min(len(data), self._size - offset)
         self._write_at(offset, data[:length])

@@ -25,7 +25,7 @@ class LogLine:
 
     engine: str
     offset: int
-    """Where it begins in the log."""
+    """Where it starts in the log."""
     at: float | None
     """Seconds since the epoch, by our clock, of its stamp or of one shortly before it (`log_time`); None when not known."""
     text: str
@@ -81,7 +81,7 @@ class LineReader:
             self._tail = b""
 
     def rest(self, kept: Path) -> Iterator[LogLine]:
-        """What is left of a log that began anew, out of the file that keeps what it was."""
+        """What is left of a log that started anew, out of the file that keeps what it was."""
         self._read = partial(_read_file, kept)
         return self.lines(last=True)
 
@@ -145,7 +145,7 @@ def _read_file(path: Path, offset: int, length: int) -> bytes:
 
 
 class Readers:
-    """The logs of some engines by time: of the runs they have, and when they are followed of those that begin later."""
+    """The logs of some engines by time: of the runs they have, and when they are followed of those that start later."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class Readers:
         since: float | None = None,
     ) -> None:
         """`timing` gives the clock of an engine's log, `told` hears of an engine when another run follows, or
-        when its log began anew.
+        when its log started anew.
 
         `run` is an earlier run, which nothing follows; of each log only `tail` lines are read, all where that is None, and of
         those only what may have been written `since` an instant of our clock.
@@ -181,7 +181,7 @@ class Readers:
         return bool(self._readers)
 
     def lines(self, *, last: bool = False) -> Iterator[LogLine]:
-        """What has come since the last call; what is left of a run, or of a log that began anew, before what follows it."""
+        """What has come since the last call; what is left of a run, or of a log that started anew, before what follows it."""
         over = []
         for name, reader in list(self._readers.items()):
             if reader.copy.revision != self._revisions[name]:
@@ -215,7 +215,7 @@ class Readers:
 
 
 def tail_offset(copy: LogCopy, lines: int) -> int:
-    """Where the last `lines` lines begin, read backwards in blocks."""
+    """Where the last `lines` lines start, read backwards in blocks."""
     end = copy.size
     position = end
     missing = lines + 1

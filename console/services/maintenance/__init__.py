@@ -1,1 +1,1 @@
-"""Mending nodes: their containers, weights and host settings, each as a plan of errands."""
+"""Maintenance of nodes: their containers, weights and host settings, each as a plan of node tasks."""

@@ -78,12 +78,13 @@ class ContainerManager:
         return tuple(await asyncio.gather(*(self._look(self._node(name)) for name in self._chosen(nodes))))
 
     async def prepare(self, act: Act, nodes: Sequence[str] = ()) -> MaintenancePlan:
-        """The plan of an act: `create` what is absent, `start` what is stopped, `all` both; `adopt` takes `NODE=NAME` words.
+        """The plan of an operation: `create` what is absent, `start` what is stopped, `all` both; `adopt` takes `NODE=NAME`
+        words.
 
         Raises Refused in read-only mode and when there is nothing to do, UsageError as `look` does.
         """
         if self._monitor.read_only:
-            raise Refused("this session is read-only", hint="start the console with --write to act on this cluster")
+            raise Refused("this session is read-only", hint="start the console with --write to change this cluster")
         draft = _Draft()
         if act == "adopt":
             await self._adopt(draft, nodes)
@@ -158,7 +159,7 @@ class ContainerManager:
             _tell_differences(draft, node, found, "is started as it is")
             words = (*node.runtime.words, "start", found.name)
             title = f"{node.name}: start {found.name}"
-            step = Step(f"begin:{node.name}", "upkeep", title, node.name, (), NodeCommands((words,)))
+            step = Step(f"begin:{node.name}", "maintenance", title, node.name, (), NodeCommands((words,)))
             draft.add("start", step, self._begin)
             self._plan_proof(draft, node)
         else:
@@ -187,14 +188,14 @@ class ContainerManager:
         if not found.image_id and "--rootfs" not in words:
             self._plan_pull(draft, node, found.image)
         work = NodeCommands((("mkdir", "-p", "-m", "700", node.base), words))
-        step = Step(f"create:{name}", "upkeep", f"{name}: create {found.name}", name, (), work)
+        step = Step(f"create:{name}", "maintenance", f"{name}: create {found.name}", name, (), work)
         draft.add("create", step, lambda step, say: self._create(node, step))
         self._plan_proof(draft, node)
 
     def _plan_pull(self, draft: _Draft, node: Node, image: str) -> None:
         words = (*node.runtime.words, "pull", image)
         title = f"{node.name}: pull {image}"
-        step = Step(f"pull:{node.name}", "upkeep", title, node.name, (), NodeCommands((words,)))
+        step = Step(f"pull:{node.name}", "maintenance", title, node.name, (), NodeCommands((words,)))
         draft.add("pull", step, self._pull)
 
     def _plan_image(self, draft: _Draft, node: Node, found: ContainerFacts) -> None:
@@ -210,7 +211,7 @@ class ContainerManager:
     def _plan_proof(self, draft: _Draft, node: Node) -> None:
         words = (*node.runtime.words, "exec", node.runtime.container, node.python, "--version")
         title = f"{node.name}: {node.runtime.container} runs and is as wanted"
-        step = Step(f"prove:{node.name}", "upkeep", title, node.name, (), NodeCommands((words,)))
+        step = Step(f"prove:{node.name}", "maintenance", title, node.name, (), NodeCommands((words,)))
         draft.add("verify", step, lambda step, say: self._prove(node, step))
 
     async def _adopt(self, draft: _Draft, pairs: Sequence[str]) -> None:
@@ -240,7 +241,7 @@ class ContainerManager:
             _tell_differences(draft, other, found, "is adopted as it is")
             words = (*other.runtime.words, "exec", chosen, node.python, "--version")
             title = f"{name}: launch engines in {chosen} from now on"
-            step = Step(f"adopt:{name}", "upkeep", title, name, (), NodeCommands((words,)))
+            step = Step(f"adopt:{name}", "maintenance", title, name, (), NodeCommands((words,)))
             draft.add("adopt", step, self._taking(other, self._adopted.written(node)))
 
     async def _pull(self, step: Step, say: Say) -> str:

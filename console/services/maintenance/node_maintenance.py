@@ -1,4 +1,4 @@
-"""The upkeep of nodes, as one thing a session holds: their containers, their weights, the tuning of their hosts."""
+"""The maintenance of nodes, as one thing a session holds: their containers, their weights, the tuning of their hosts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from console.services.readiness.adoption import Adopted
 
 
 class Maintenance:
-    """What can be mended on nodes before engines run there. Each keeper makes plans; the operator runs them."""
+    """What can be set right on nodes before engines run there. Each keeper makes plans; the operator runs them."""
 
     def __init__(
         self, monitor: Monitor, links: Mapping[str, NodeLink], operator: Operator, state_dir: Path, who: str
@@ -43,5 +43,5 @@ class Maintenance:
     async def run(
         self, chore: MaintenancePlan, notice: Callable[[StepEvent], None], confirmed: str, *, takeover: bool = False
     ) -> PlanResult:
-        """Run a plan of upkeep to its end, as `Operator.run` does."""
+        """Run a plan of maintenance to its end, as `Operator.run` does."""
         return await self._operator.run(chore.plan, notice, confirmed=confirmed, runner=chore.runner, takeover=takeover)

@@ -1,7 +1,7 @@
-"""Plans of upkeep and what does their steps: each step is one errand on one node. What the errands do is not here.
+"""Plans of maintenance and what does their steps: each step is one node task on one node. What the node tasks do is not here.
 
 A long command (an image pull) is left to itself on the node and asked after, so that a lost link or a closed console neither ends
-it nor begins it twice.
+it nor starts it twice.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ echo "== log"; tail -c 65536 "$1/log\""""
 
 @dataclass(frozen=True, slots=True)
 class MaintenancePlan:
-    """A plan of upkeep and what runs it."""
+    """A plan of maintenance and what runs it."""
 
     plan: Plan
     runner: NodeTaskRunner
 
 
 class NodeTaskRunner:
-    """Does the steps of one plan of upkeep."""
+    """Does the steps of one plan of maintenance."""
 
     def __init__(self, errands: Mapping[str, Errand], links: Mapping[str, NodeLink], look: str) -> None:
         self._errands = errands
@@ -57,7 +57,7 @@ class NodeTaskRunner:
         self._look = look
 
     async def run(self, step: Step, say: Say) -> str:
-        """Do the step's errand."""
+        """Do the step's node task."""
         return await self._errands[step.id](step, say)
 
     async def discard(self, stage: Stage) -> None:
@@ -66,13 +66,13 @@ class NodeTaskRunner:
     async def settle(self, step: Step, lost: LinkLost) -> tuple[Outcome, str]:
         """Nobody knows; the operator is told how to look."""
         await self._links[step.node].wait_up(QUICK_S)
-        return Outcome.UNKNOWN, f"{lost}; look before you act again: {self._look}"
+        return Outcome.UNKNOWN, f"{lost}; check its state before you try again: {self._look}"
 
 
 def argvs_of(step: Step) -> tuple[tuple[str, ...], ...]:
     """The commands that a step carries. Raises ConsoleError when it carries none."""
     if not isinstance(step.payload, NodeCommands):
-        raise ConsoleError(f"the step {step.id} carries no command")
+        raise ConsoleError(f"the step {step.id} has no command")
     return step.payload.argvs
 
 

@@ -1,4 +1,4 @@
-"""Supervised runs of upkeep on nodes: launched, followed until they end whatever the link does, and ended.
+"""Supervised runs of maintenance on nodes: launched, followed until they end whatever the link does, and ended.
 
 What they run is not here.
 """

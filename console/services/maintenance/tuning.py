@@ -72,7 +72,7 @@ class Tuner:
     async def prepare(self, nodes: Sequence[str] = ()) -> MaintenancePlan:
         """The plan that sets what drifts. Raises Refused in read-only mode and when there is nothing a plan can set."""
         if self._monitor.read_only:
-            raise Refused("this session is read-only", hint="start the console with --write to act on this cluster")
+            raise Refused("this session is read-only", hint="start the console with --write to change this cluster")
         deployment = self._monitor.deployment
         findings: list[Finding] = []
         steps: list[Step] = []
@@ -85,7 +85,7 @@ class Tuner:
                     tuple(KernelSetting(each.name, PATHS[each.name], each.wanted, each.now) for each in mine)
                 )
                 title = f"{found.node}: set {', '.join(each.name for each in mine)}"
-                step = Step(f"tune:{found.node}", "upkeep", title, found.node, (), work)
+                step = Step(f"tune:{found.node}", "maintenance", title, found.node, (), work)
                 errands[step.id] = self._set
                 steps.append(step)
         if not steps:
@@ -140,7 +140,7 @@ class Tuner:
         wanted = requirements_of(deployment, name, self._monitor.snapshot)
         found = drifts(answers.get("settings", Answer(exit_code=None)), wanted)
         if found is None:
-            return HostTuning(name, "the settings were not told")
+            return HostTuning(name, "the settings were not reported")
         if node.runtime.words:  # limits are those of the container, where it runs
             here = drifts(answers.get("limits", Answer(exit_code=None)), replace(wanted, ports=())) or ()
             limits = ("files", "locked")

@@ -1,6 +1,6 @@
 """The weights on the nodes: whether they are whole and the same, and copied from one node to others over their own network.
 
-A copy is a supervised run on each node, so it goes on when the console ends or a link is lost; begun again it goes on where
+A copy is a supervised run on each node, so it goes on when the console ends or a link is lost; started again it goes on where
 it was. It is called complete only after the node has been asked anew.
 """
 
@@ -149,13 +149,13 @@ class WeightManager:
         node = deployment.node(copy.source)
         work = NodeCommands((serve_argv(node, copy.path, address, len(targets)),))
         title = f"{copy.source}: serve {gib:.1f} GiB to {len(targets)} node{'s' if len(targets) > 1 else ''}"
-        serving = Step(f"serve:{copy.source}", "upkeep", title, copy.source, (), work)
+        serving = Step(f"serve:{copy.source}", "maintenance", title, copy.source, (), work)
         errands: dict[str, Errand] = {serving.id: lambda step, say: self._serve(copy, step)}
         steps = []
         for name in targets:
             work = NodeCommands((fetch_argv(deployment.node(name), copy.path, address),))
             title = f"{name}: bring what is missing or differs, verify"
-            step = Step(f"fetch:{name}", "upkeep", title, name, (), work)
+            step = Step(f"fetch:{name}", "maintenance", title, name, (), work)
             errands[step.id] = self._fetching(copy)
             steps.append(step)
         production = "production" in deployment.cluster.tags
@@ -191,7 +191,7 @@ class WeightManager:
             if over:
                 raise ConsoleError(last_line(log) or "the source ended and said nothing")
             await asyncio.sleep(ASK_EVERY_S / 4)
-        raise ConsoleError(f"the source has not begun after {BEGIN_S:.0f} s", hint=f"see logs {SOURCE}")
+        raise ConsoleError(f"the source has not started after {BEGIN_S:.0f} s", hint=f"see logs {SOURCE}")
 
     async def _end_idle_source(self, name: str) -> None:
         """One that nobody fetches from any more would only wait. Raises Refused while somebody does."""
@@ -212,7 +212,7 @@ class WeightManager:
             key = await self._runs.launch(name, COPY, script_of(filled, copy.token), ("fetch", copy.path))
             last = await self._runs.follow(name, key, say)
             if not last.startswith("complete"):
-                raise ConsoleError(last, hint="begin it again: what has been brought is kept")
+                raise ConsoleError(last, hint="start it again: what has been brought is kept")
             held = await self._look(name)
             if not held.weights.complete or held.weights.manifest != copy.manifest:
                 why = held.weights.trouble or "; ".join(held.weights.lacking[:3]) or "it differs from the source's"
@@ -254,4 +254,4 @@ class WeightManager:
 
     def _must_be_armed(self) -> None:
         if self._monitor.read_only:
-            raise Refused("this session is read-only", hint="start the console with --write to act on this cluster")
+            raise Refused("this session is read-only", hint="start the console with --write to change this cluster")

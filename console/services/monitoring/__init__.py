@@ -1,1 +1,1 @@
-"""What nodes push becomes one picture: records, states, ages, paces. Nothing here changes a node."""
+"""What nodes push becomes one snapshot: records, states, ages, paces. Nothing here changes a node."""

@@ -38,7 +38,7 @@ class CurrentDeployment:
         """Raises Refused while a plan runs: what it does was worked out from the deployment, and shown so."""
         if self._held:
             text = f"{self._held} is running: nodes, groups and addresses stay as they are until it ends"
-            raise Refused(text, hint="wait for its end, or have it begin no more steps (c in the Plan pane)")
+            raise Refused(text, hint="wait for its end, or have it start no more steps (c in the Plan pane)")
 
     @contextlib.contextmanager
     def holding(self, what: str) -> Iterator[None]:

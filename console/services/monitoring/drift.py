@@ -21,7 +21,7 @@ _LONGEST = 60
 
 
 class Drifts:
-    """The differences of all runs. A picture is taken four times a second, so each is worked out once for a plan."""
+    """The differences of all runs. A snapshot is taken four times a second, so each is worked out once for a plan."""
 
     def __init__(self) -> None:
         self._of: Deployment | None = None

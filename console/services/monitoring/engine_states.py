@@ -216,7 +216,7 @@ def mark_group_degraded(
     broke_first: str = "",
     served_at: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, EngineSnapshot]:
-    """One dead rank condemns its group: the others cannot serve, and say who died first and how long before them. One that
+    """One dead rank degrades its group: the others cannot serve, and say who died first and how long before them. One that
     hangs holds the others up.
 
     `ended_at` gives the end of each run on the jump host's clock where it is known. `broke_first` is whom the logs name: a

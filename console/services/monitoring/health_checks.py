@@ -1,4 +1,4 @@
-"""What was seen of one run, from the link up to its answers: the rungs that a state rests on. Pure."""
+"""What was seen of one run, from the link up to its answers: the health checks that a state rests on. Pure."""
 
 from __future__ import annotations
 

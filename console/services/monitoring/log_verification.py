@@ -1,4 +1,4 @@
-"""Compares the local copies of logs with what their nodes have, part by part and slowly, and mends what differs.
+"""Compares the local copies of logs with what their nodes have, part by part and slowly, and repairs what differs.
 
 A copy is a prefix of its log as long as nothing goes wrong: a disk that loses bytes, a hand in the wrong file, a log that is
 written over in its middle. What arrives now is `following`'s matter.
@@ -74,21 +74,19 @@ class LogVerification:
             return
         self._next[key] = revision, offset + len(ours)
         if length != len(ours) or digest == hashlib.sha256(ours).hexdigest():
-            return  # a log that is shorter than its copy has begun anew, and is followed as such
+            return  # a log that is shorter than its copy has started anew, and is followed as such
         theirs = await self._links[node].read(key, offset, len(ours))
         if copy.revision != revision or len(theirs) != len(ours) or hashlib.sha256(theirs).hexdigest() != digest:
             return
         first, end = _differ(ours, theirs)
         try:
-            copy.mend(offset + first, theirs[first:end])
+            copy.repair(offset + first, theirs[first:end])
         except ConsoleError as error:
             self._monitor.note(EventLevel.ERROR, str(error), node=node, engine=key.engine)
             return
         self._next[key] = copy.revision, offset + len(ours)
         self._monitor.following.reread(key)
-        text = (
-            f"log copy: bytes {offset + first}–{offset + end} were not those of the node's log; they have been mended"
-        )
+        text = f"log copy: bytes {offset + first}–{offset + end} were not those of the node's log; they are repaired"
         self._monitor.note(EventLevel.WARNING, text, node=node, engine=key.engine)
 
 

@@ -1,4 +1,4 @@
-"""Hears what nodes push, keeps the newest of it, and publishes one picture at most four times a second."""
+"""Hears what nodes push, keeps the newest of it, and publishes one snapshot at most four times a second."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ from console.services.monitoring.records import NodeRecord, RunRecord
 from console.services.monitoring.snapshot_events import Changes, link_event
 
 FRAME_S = 0.25
-"""Shortest time between two pictures."""
+"""Shortest time between two snapshots."""
 HEARTBEAT_S = 1.0
-"""Longest time between two pictures, so that ages and time limits show."""
+"""Longest time between two snapshots, so that ages and time limits show."""
 KEPT_EVENTS = 500
 
 
@@ -93,12 +93,12 @@ class Monitor:
         return self.current_deployment.now
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
-        """Call `listener` with each new picture; gives the call that ends it."""
+        """Call `listener` with each new snapshot; gives the call that ends it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     def current(self, engine: str) -> RunKey | None:
-        """The run an engine of the picture stands for."""
+        """The run an engine of the snapshot stands for."""
         seen = self.snapshot.engines.get(engine)
         return _key_of(self.nodes, seen) if seen else None
 
@@ -112,7 +112,7 @@ class Monitor:
         return self.runs.setdefault(key, RunRecord(key))
 
     def note(self, level: EventLevel, text: str, *, node: str = "", engine: str = "") -> None:
-        """Add an event to the picture; of those of one node only so many in a minute."""
+        """Add an event to the snapshot; of those of one node only so many in a minute."""
         now = time.time()
         kept = self._limit.take(node, text, now) if node else text
         if kept is None:
@@ -122,7 +122,7 @@ class Monitor:
         self.touch()
 
     def touch(self) -> None:
-        """Something changed: a new picture is due."""
+        """Something changed: a new snapshot is due."""
         self._dirty.set()
 
     async def run(self) -> None:
@@ -138,7 +138,7 @@ class Monitor:
             await asyncio.sleep(FRAME_S)
 
     def publish(self) -> None:
-        """Take a picture now and give it to everyone."""
+        """Take a snapshot now and give it to everyone."""
         before = self.snapshot.engines
         after = self._take()
         for change in self._changes.take(before, after.engines, time.time()):
@@ -262,7 +262,7 @@ def _planned(deployment: Deployment, key: RunKey) -> str:
 
 
 def _key_of(nodes: Mapping[str, NodeRecord], engine: EngineSnapshot) -> RunKey | None:
-    """The run of an engine of the picture, whose id is `decode-3`, `decode-3@d0` or `other/decode-3@d0`."""
+    """The run of an engine of the snapshot, whose id is `decode-3`, `decode-3@d0` or `other/decode-3@d0`."""
     record = nodes.get(engine.node)
     if record is None or engine.run is None:
         return None

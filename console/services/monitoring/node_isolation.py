@@ -1,4 +1,4 @@
-"""Draws the picture though one node's record cannot be drawn: that node is shown with the reason, all others as they are.
+"""Draws the snapshot though one node's record cannot be drawn: that node is shown with the reason, all others as they are.
 
 What a node says is validated where it arrives; this is for what nobody thought of.
 """
@@ -24,7 +24,7 @@ class NodeIsolation:
         self._blamed: dict[str, tuple[str, tuple[object, ...]]] = {}
 
     def draw(self, nodes: Mapping[str, NodeRecord], draw: Draw) -> ClusterSnapshot:
-        """The picture. Raises what no node's record is to blame for."""
+        """The snapshot. Raises what no node's record is to blame for."""
         self._blamed = {name: each for name, each in self._blamed.items() if _same(each[1], _marks(nodes[name]))}
         shown = {name: self._shown(record) for name, record in nodes.items()}
         try:
@@ -49,7 +49,7 @@ class NodeIsolation:
 
 
 def _marks(record: NodeRecord) -> tuple[object, ...]:
-    """What a picture is drawn from; replaced as a whole whenever the node says something new."""
+    """What a snapshot is drawn from; replaced as a whole whenever the node says something new."""
     return record.runs, record.table, record.host, record.unmanaged, record.hello
 
 

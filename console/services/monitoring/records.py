@@ -1,4 +1,4 @@
-"""What the monitor remembers of each node and run between two pictures. Mutable, owned by the event loop, never handed out."""
+"""What the monitor remembers of each node and run between two snapshots. Mutable, owned by the event loop, never handed out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
 
 class RunIndex:
-    """The runs of one list by what they are looked for: a picture asks many times for each of them."""
+    """The runs of one list by what they are looked for: a snapshot asks many times for each of them."""
 
     def __init__(self, runs: Mapping[RunKey, RunState]) -> None:
         self.of = runs
@@ -74,7 +74,7 @@ class NodeRecord:
     table_at: float | None = None
     table_error: str = ""
     table_asked_at: float | None = None
-    """When the npu-smi began that ended last, with a table or without; our clock."""
+    """When the npu-smi started that ended last, with a table or without; our clock."""
     host: Host = field(default_factory=Host)
     unmanaged: tuple[UnmanagedProcess, ...] = ()
     """As the node told them: times by its clock, without what npu-smi says."""
@@ -177,7 +177,10 @@ class RunRecord:
 
     @property
     def answers(self) -> tuple[HealthCheck, ...]:
-        """The rungs above the log: http, model, works, verify. A headless engine has only what its server was asked for it."""
+        """The health checks above the log: http, model, works, verify.
+
+        A headless engine has only what its server was asked for it.
+        """
         return tuple(rung for rung in (*self.rungs, self.hang or self.works, self.proof) if rung is not None)
 
     @property
@@ -189,7 +192,7 @@ class RunRecord:
 
     @property
     def answering(self) -> bool:
-        """Whether the HTTP rungs hold."""
+        """Whether the HTTP health checks hold."""
         return bool(self.rungs) and all(rung.grade in (Grade.OK, Grade.SKIPPED) for rung in self.rungs)
 
     @property

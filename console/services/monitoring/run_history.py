@@ -13,7 +13,7 @@ from console.probes.sanitize import clean
 from console.services.monitoring.records import NodeRecord
 
 ONE_ACT_S = 60.0
-"""Ends or starts by one person that follow each other closer than this are one act: a stop goes group by group."""
+"""Ends or starts by one person that follow each other closer than this are one operation: a stop goes group by group."""
 NAME_CHARS = 80
 
 

@@ -1,4 +1,4 @@
-"""Whether requests are answered at the door of a deployment: the one word that stands for all of its engines. Pure.
+"""Whether requests are answered at the endpoint of a deployment: the one word that stands for all of its engines. Pure.
 
 `/health` is no proof of it. A completion that was answered lately is, or requests that move tokens; asking for them is
 `serving`'s job.

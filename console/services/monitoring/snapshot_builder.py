@@ -41,7 +41,7 @@ _ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Everything a picture is made of."""
+    """Everything a snapshot is made of."""
 
     deployment: Deployment
     nodes: Mapping[str, NodeRecord]
@@ -70,7 +70,7 @@ def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | 
 
 
 def build_snapshot(scene: Inputs, now: float) -> ClusterSnapshot:
-    """The picture at `now` (seconds since the epoch on this machine)."""
+    """The snapshot at `now` (seconds since the epoch on this machine)."""
     ranks = scene.deployment.ranks()
     planned = scene.deployment.processes()
     engines = {rank.id: _engine(scene, rank, now) for rank in planned}
@@ -148,7 +148,7 @@ def _cut_off(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> Interrupte
 
 
 def _skews(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> dict[str, StartSkew]:
-    """How far apart the ranks of each group began that live now."""
+    """How far apart the ranks of each group started that live now."""
     found, known = {}, _began(scene, engines)
     for name, group in scene.deployment.layout.groups.items():
         began = {each: at for each, at in known.items() if engines[each].group == name and engines[each].state.alive}

@@ -1,4 +1,4 @@
-"""What is worth telling between two pictures: engines that changed state, links that went or came back."""
+"""What is worth telling between two snapshots: engines that changed state, links that went or came back."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Changes:
     def take(
         self, before: Mapping[str, EngineSnapshot], after: Mapping[str, EngineSnapshot], now: float
     ) -> Iterator[Change]:
-        """What is to be told at `now`, from the picture before and the one after."""
+        """What is to be told at `now`, from the snapshot before and the one after."""
         sizes = Counter(each.group for each in after.values())
         for engine in _changed(before, after):
             key = (engine.group, engine.state)

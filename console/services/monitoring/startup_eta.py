@@ -157,7 +157,7 @@ class StartWatch:
         self._starts: dict[str, CurrentStart] = {}
 
     def look(self, snapshot: ClusterSnapshot) -> None:
-        """Take every start one look further; to be told of each picture, so that the last moment of a start is not missed."""
+        """Take every start one look further; to be told of each snapshot, so that the last moment of a start is not missed."""
         deployment, seen = self._monitor.deployment, {}
         planned = {rank.id for rank in deployment.ranks()}
         for group in deployment.layout.groups:

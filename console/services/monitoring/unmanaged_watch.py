@@ -60,7 +60,7 @@ class UnmanagedWatch:
         """Node → pids that it has described as living."""
 
     def attend(self, _snapshot: ClusterSnapshot) -> None:
-        """Look at the records behind a new picture; says something to a node only when that is new to its helper."""
+        """Look at the records behind a new snapshot; says something to a node only when that is new to its helper."""
         for name, record in self._nodes.items():
             if record.table is None or record.table_at is None or record.link.state is not LinkState.UP:
                 continue

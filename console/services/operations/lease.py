@@ -26,7 +26,7 @@ from console.remote.link import NodeLink
 RENEW_S = 15.0
 """A sixth of the time after which a node takes a lease for abandoned."""
 WATCH_S = 1.0
-"""Between looks whether somebody has taken it over: whoever was overtaken must not begin another step."""
+"""Between looks whether somebody has taken it over: whoever was overtaken must not start another step."""
 TAKE_TRIES = 3
 TAKE_AGAIN_S = 20.0
 """How long a link that was lost under the question may stay away."""
@@ -98,7 +98,7 @@ def warning(work: OngoingPlan, now: float) -> Finding:
 
 
 def under_way(work: OngoingPlan, verb: str, now: float) -> UnderWay:
-    """Why nothing can be planned beside somebody's plan that has only just begun."""
+    """Why nothing can be planned beside somebody's plan that has only just started."""
     ends = verb in ("stop", "kill")
     now_is = "nothing of it runs yet, so there is nothing to end" if ends else "every engine of it runs still"
     message = f"the {work.verb} of {work.holder} is under way, since {about(max(0.0, now - work.since))}: {now_is}"

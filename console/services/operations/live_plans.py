@@ -78,7 +78,7 @@ def scale_plan(
     """The plan after which there are `count` groups like `group`, the group itself among them.
 
     New ones go to `nodes`, or to free nodes that fit (`free`: devices nobody uses, by node). Those added last go first.
-    `earlier` gives the run that an engine of that name had on a node before: the picture has none of engines to come.
+    `earlier` gives the run that an engine of that name had on a node before: the snapshot has none of engines to come.
     Raises UsageError for unknown names or a count below 1, NothingToDo when nothing would change, Refused when nodes are missing.
     """
     now = operations.family(deployment, group)
@@ -218,7 +218,7 @@ def proxy_sync_plan(
 def _none_left(
     deployment: Deployment, snapshot: ClusterSnapshot, dead: Sequence[Rank], ready: Sequence[Rank]
 ) -> Iterator[str]:
-    """Roles of which the proxy would list nobody: taking the dead out mends nothing then."""
+    """Roles of which the proxy would list nobody: to remove the dead engines fixes nothing then."""
     for role in dict.fromkeys(rank.role for rank in dead):
         mine = [rank for rank in deployment.ranks() if rank.role == role]
         serve = any(snapshot.engines[rank.id].state in proxy_routing.SERVING for rank in mine)

@@ -76,7 +76,7 @@ class Operator:
         """The plan of a verb on these engines, all when empty; `in_turn` restarts one group after another.
 
         `drain_s` is how long requests may go on once their engine has left the proxy. Raises Refused in read-only mode,
-        NothingToDo when all is so already, UnderWay when somebody's plan has only just begun, Unreachable when nobody knows
+        NothingToDo when all is so already, UnderWay when somebody's plan has only just started, Unreachable when nobody knows
         that, UsageError for unknown names.
         """
         self._must_be_armed()
@@ -117,7 +117,7 @@ class Operator:
         if deployment.layout.proxy is None:
             raise NothingToDo("nothing to do: the layout has no proxy")
         if not proxy_routing.tellable(deployment):
-            raise UsageError("only a load-balance proxy can be told while it runs", hint="restart proxy")
+            raise UsageError("only a load-balance proxy can be changed while it runs", hint="restart proxy")
         key = self._monitor.current(proxy.id) if proxy else None
         if proxy is None or key is None:
             raise Refused("the proxy does not serve, so its list cannot be changed", hint="start proxy")
@@ -146,7 +146,7 @@ class Operator:
             names = ", ".join(away)
             return Unreachable(
                 f"nothing that can be reached is to {verb}: {names} out of reach, and what runs there is not known",
-                hint="bring the link back first; status tells why it is down",
+                hint="bring the link back first; status shows why it is down",
             )
         work = await at_work(self._keeper(), self._monitor.deployment.name)
         if work is not None:
@@ -271,7 +271,7 @@ class Operator:
 
     def _must_be_armed(self) -> None:
         if self._monitor.read_only:
-            raise Refused("this session is read-only", hint="start the console with --write to act on this cluster")
+            raise Refused("this session is read-only", hint="start the console with --write to change this cluster")
 
     def _facts(self, plan: Plan) -> dict[str, JsonValue]:
         return {

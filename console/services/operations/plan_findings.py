@@ -1,4 +1,5 @@
-"""What an act should know before it: how the attempt before a start failed and what is different now, whom a stop cannot reach.
+"""What an operation should know before it: how the attempt before a start failed and what is different now, whom a stop
+cannot reach.
 
 Pure; it blocks nothing.
 """
@@ -38,7 +39,9 @@ def of_earlier(snapshot: ClusterSnapshot, ranks: Mapping[str, Rank], to_start: S
         mine = {name: each for name, each in seen.items() if ranks[name].group == group}
         changes = _changes(mine)
         if changes:
-            yield Finding("CHANGED", Severity.NOTE, f"starts otherwise than it ran: {'; '.join(changes)}", group)
+            yield Finding(
+                "CHANGED", Severity.NOTE, f"would start differently from the last run: {'; '.join(changes)}", group
+            )
         why = _why(snapshot.diagnoses, mine)
         if why is None:
             continue

@@ -1,4 +1,4 @@
-"""Builds plans: which engines an act takes in, in which stages, with which exact commands. Runs nothing.
+"""Builds plans: which engines an operation takes in, in which stages, with which exact commands. Runs nothing.
 
 Ranks of a data-parallel group start and fail as one, so an act on one of them takes in its whole group.
 Start order: services, groups side by side, the proxy when they are ready. Stop order: proxy, decode, the rest, services.
@@ -32,7 +32,7 @@ STOP_ORDER = ("proxy", "decode", "mixed", "prefill", "service")
 
 
 class PlanMaker:
-    """Makes the plans of one deployment from one picture of it."""
+    """Makes the plans of one deployment from one snapshot of it."""
 
     def __init__(
         self,
@@ -261,9 +261,7 @@ class PlanMaker:
             restart = self.deployment.layout.groups[group].restart
             if restart.policy != "never":
                 times = f"at most {restart.budget} times in {span(restart.within)}"
-                message = (
-                    f"{group} is started again when a rank of it fails, {times}, while a console is open that may act"
-                )
+                message = f"{group} is started again when a rank of it fails, {times}, while a console with write access is open"
                 fix = "R on the screen pauses that; `dsv4-console auto-restart` does it without a screen"
                 yield Finding("RESTART", Severity.NOTE, message, group, fix=fix)
                 yield from _slow(self.snapshot, group, restart)

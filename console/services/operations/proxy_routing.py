@@ -1,6 +1,6 @@
 """Who stands behind a proxy that serves, and the steps that take engines out of it or put them back. Pure.
 
-Only vllm-ascend's load-balance proxy can be told while it runs (`/instances/add`, `/instances/remove`); the layerwise and the
+Only vllm-ascend's load-balance proxy can be changed while it runs (`/instances/add`, `/instances/remove`); the layerwise and the
 dp one know what they were started with. It counts what it lists and probes none of it.
 """
 
@@ -128,7 +128,9 @@ def cannot_tell(deployment: Deployment, snapshot: ClusterSnapshot, *, adds: bool
     if proxy is None or layout is None or tellable(deployment):
         return []
     change = "gets no request" if adds else "still gets requests, and those fail,"
-    message = f"the {layout.kind} proxy cannot be told while it runs: the group {change} until the proxy is restarted"
+    message = (
+        f"the {layout.kind} proxy cannot be changed while it runs: the group {change} until the proxy is restarted"
+    )
     fix = "afterwards: restart proxy (cuts the requests that run through it)"
     return [Finding("PROXY", Severity.WARNING, message, "proxy", fix=fix)]
 

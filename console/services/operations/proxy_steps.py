@@ -1,4 +1,4 @@
-"""The steps of a plan that tell a running proxy who is behind it, and the one that changes who carries what.
+"""The steps of a plan that tell a running proxy who is behind it, and the one that changes which node runs which group.
 
 What the load-balance proxy of vllm-ascend v0.21.0rc1 does: an engine that is removed while any request runs is only isolated.
 It gets nothing new then, is counted on, and is forgotten when the proxy has a moment without any request at all; until then

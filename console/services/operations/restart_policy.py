@@ -38,7 +38,7 @@ class Member:
 
     @property
     def restarts(self) -> tuple[float, ...]:
-        """When the policy restarted it up to this run; empty for a run that an operator began."""
+        """When the policy restarted it up to this run; empty for a run that an operator started."""
         told = self.run.spec.get("restarts") if self.run else None
         return tuple(float(at) for at in told if isinstance(at, int | float)) if isinstance(told, list) else ()
 
@@ -56,7 +56,7 @@ class FailureFacts:
 
 
 def longest(members: Sequence[Member]) -> tuple[float, ...]:
-    """The restarts by policy that led to the group as it is, oldest first; none after an operator began it."""
+    """The restarts by policy that led to the group as it is, oldest first; none after an operator started it."""
     return max((member.restarts for member in members), key=len, default=())
 
 
@@ -75,7 +75,7 @@ def stand(policy: Restart, group: str, members: Sequence[Member], sight: Failure
     what = f"{first.id} on {first.node} {first.state}"
     if len(before) >= policy.budget:
         return replace(
-            made, standing=RestartState.GAVE_UP, reason=f"{what}; mend the cause, then restart {group} by hand"
+            made, standing=RestartState.GAVE_UP, reason=f"{what}; fix the cause, then restart {group} by hand"
         )
     if held := forbidden or _held(policy, group, members, sight, failed_at):
         return replace(made, standing=RestartState.HELD, reason=f"{what}; {held}")

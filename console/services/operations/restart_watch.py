@@ -24,7 +24,7 @@ EVERY_S = 0.5
 DRAIN_S = 5.0
 """What is left of requests on a condemned group mostly waits for the dead rank."""
 BUSY_S = 10.0
-"""How long to stand back after another operator's lease stood in the way; the picture names the holder well before."""
+"""How long to stand back after another operator's lease stood in the way; the snapshot names the holder well before."""
 FRESH_S = 15.0
 """How long a node may take to list its runs again (it does every four seconds) before a restart is put off."""
 
@@ -83,12 +83,13 @@ class RestartWatch:
                 await asyncio.gather(self._acting[1], return_exceptions=True)
 
     def judge(self) -> None:
-        """Look now and take a picture of it, for whoever leaves right after: a standing may be older than the states it is of."""
+        """Look now and take a snapshot of it, for whoever leaves right after: a standing may be older than the states it is
+        of."""
         self.look(time.time())
         self._monitor.publish()
 
     def look(self, now: float) -> None:
-        """Judge every group with a policy, tell what changed, and begin a restart that is due."""
+        """Judge every group with a policy, tell what changed, and start a restart that is due."""
         self.informed = self._notes is None or not self._notes.awaited
         seen: dict[str, GroupRestart] = {}
         for name, group in self._monitor.deployment.layout.groups.items():

@@ -139,7 +139,7 @@ class StartSteps:
             else:
                 raise answer
         if failed:
-            hint = "ranks that did start wait for the others: stop their group, mend the cause, start it again"
+            hint = "ranks that did start wait for the others: stop their group, fix the cause, start it again"
             raise NodeError("; ".join(failed), kind="refused", node=step.node, hint=hint)
         if lost is not None:
             raise lost
@@ -212,7 +212,7 @@ class StartSteps:
         return self._scope.monitor.snapshot.diagnoses
 
     def _mine(self, awaited: RunsAwaited) -> list[EngineSnapshot]:
-        """The engines of these runs as far as the picture shows the runs, or what took their place."""
+        """The engines of these runs as far as the snapshot shows the runs, or what took their place."""
         runs = {key.engine: key.run for key in awaited.keys}
         seen = [self._scope.monitor.snapshot.engines.get(name) for name in runs]
         return [engine for engine in seen if engine is not None and (engine.run or "") >= runs[engine.id]]

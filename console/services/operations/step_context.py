@@ -1,4 +1,4 @@
-"""What every step of a running plan needs: the plan, the picture, the way to a node, and how to wait for the next picture."""
+"""What every step of a running plan needs: the plan, the snapshot, the way to a node, and how to wait for the next snapshot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 
 
 class Runner(Protocol):
-    """Does the steps of one plan: those of engines, or those of upkeep."""
+    """Does the steps of one plan: those of engines, or those of maintenance."""
 
     async def run(self, step: Step, say: Say) -> str:
         """Do the step; gives a line on how it went. Raises ConsoleError when it failed, LinkLost when that is not known."""
@@ -76,7 +76,7 @@ class StepContext:
         return seen is not None and seen.state.alive and seen.state is not EngineState.UNREACHABLE
 
     async def until(self, condition: Callable[[], bool], limit_s: float) -> bool:
-        """Wait for a condition over the pictures; False when it did not come true in time."""
+        """Wait for a condition over the snapshots; False when it did not come true in time."""
         end = time.monotonic() + limit_s
         while not condition():
             if time.monotonic() >= end:
@@ -91,7 +91,7 @@ class StepContext:
                 await self.cancelled.wait()
 
     async def next_picture(self) -> None:
-        """Wait for the next picture, or for the operator to cancel."""
+        """Wait for the next snapshot, or for the operator to cancel."""
         arrived = asyncio.Event()
         leave = self.monitor.subscribe(lambda _: arrived.set())
         try:

@@ -57,7 +57,7 @@ class StepRunner:
         link = self._scope.link(step)
         asked = time.time()
         if not await link.wait_up(SETTLE_S):
-            return Outcome.UNKNOWN, f"{lost}; the node has not come back, look at it before you act again"
+            return Outcome.UNKNOWN, f"{lost}; the node has not come back, check its state before you try again"
         record = self._scope.monitor.nodes[step.node]
         heard = await self._scope.until(lambda: (record.runs_at or 0.0) > asked, SETTLE_S)
         if not heard:

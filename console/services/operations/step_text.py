@@ -142,9 +142,9 @@ def _stops(payload: EngineStops, step: Step) -> tuple[str, ...]:
 
 def _ending(stop: EngineStop, payload: EngineStops) -> str:
     if not payload.grace_s:
-        return "kill -KILL every process that carries the run's cookie"
+        return "kill -KILL every remaining process of this run"
     pid = stop.pid or "its main process"
-    return f"kill -TERM {pid}; after {payload.grace_s:.0f} s kill -KILL what carries the run's cookie"
+    return f"kill -TERM {pid}; after {payload.grace_s:.0f} s kill -KILL the remaining processes of this run"
 
 
 @_commands.register

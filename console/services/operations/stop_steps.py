@@ -18,7 +18,7 @@ from console.services.operations.step_context import Say, StepContext
 VERIFY_S = 60.0
 """How long HBM may take to be given back after the last process is gone."""
 HEARD_S = 10.0
-"""How long the picture may take to show what the node has just answered; later steps and the operator read the picture."""
+"""How long the snapshot may take to show what the node has just answered; later steps and the operator read the snapshot."""
 LOOK_EVERY_S = 1.0
 """Between two looks: each asks npu-smi, which a sick driver bears badly."""
 ANSWER_S = 30.0
@@ -150,7 +150,7 @@ class StopSteps:
         told = {each.id for each in table.devices if each.hbm_used_mib is not None} if table else set()
         silent = ", ".join(map(str, sorted(wanted - told)))
         idle = ", devices idle" if wanted & told else ""
-        return f"{idle}, of {silent} npu-smi tells nothing" if silent else idle
+        return f"{idle}, of {silent} npu-smi reports nothing" if silent else idle
 
     def _devices(self, step: Step) -> set[int]:
         return {device for stop in step.stops for device in stop.devices}

@@ -1,1 +1,1 @@
-"""Who carries what: pure changes of an assignment, and those of a live session."""
+"""Which node runs which group: pure changes of an assignment, and those of a live session."""

@@ -1,4 +1,7 @@
-"""Changing who carries what: pure operations on assignments and deployments. Nothing here reads files or asks nodes."""
+"""Changing which node runs which group: pure operations on assignments and deployments.
+
+Nothing here reads files or asks nodes.
+"""
 
 from __future__ import annotations
 
@@ -177,7 +180,7 @@ def add_copy(deployment: Deployment, group: str, nodes: Sequence[str]) -> tuple[
     for node in chosen:
         if (held := deployment.assignment.group_of(node)) is not None:
             raise Refused(
-                f"{node} carries {held}", hint="name nodes that carry nothing; `assign` shows who carries what"
+                f"{node} is assigned to {held}", hint="name free nodes; `assign` shows which node runs which group"
             )
     name = next(f"{group}{at}" for at in range(2, MOST) if f"{group}{at}" not in deployment.layout.groups)
     now = deployment.assignment
@@ -188,7 +191,7 @@ def add_copy(deployment: Deployment, group: str, nodes: Sequence[str]) -> tuple[
 def spare_nodes(
     deployment: Deployment, group: str, count: int, free: Mapping[str, int] | None = None
 ) -> tuple[str, ...]:
-    """Up to `count` nodes that carry nothing and could carry a group like `group`, those known to be free first.
+    """Up to `count` nodes that run nothing and could carry a group like `group`, those known to be free first.
 
     `free` says how many devices of a node nobody uses. Raises UsageError for an unknown group.
     """

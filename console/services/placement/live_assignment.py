@@ -1,4 +1,4 @@
-"""Changes who carries what in a live session: pure operations in, refused while engines run on a place that would change."""
+"""Changes which node runs which group in a live session. Refused while engines run on a place that would change."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ class LiveAssignment:
         self.change(operation, by_plan=True)
 
     def keep(self) -> None:
-        """Write down who carries what now; what another console kept meanwhile is one step back. Raises ConsoleError."""
+        """Write down which node runs which group now; what another console kept meanwhile is one step back.
+
+        Raises ConsoleError.
+        """
         if self._monitor.read_only:
             return
         try:

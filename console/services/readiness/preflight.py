@@ -208,12 +208,12 @@ class Preflight:
         for node in nodes:
             if node not in every:
                 raise UsageError(
-                    f"{node} carries nothing of this deployment", hint=f"assigned: {', '.join(every) or 'no node'}"
+                    f"{node} is not assigned in this deployment", hint=f"assigned: {', '.join(every) or 'no node'}"
                 )
         if not every:
             chosen = bool(self._monitor.deployment.layout.groups)
             hint = "assign nodes first, or give --assign GROUP=NODE,NODE"
-            raise UsageError("no node carries anything", hint=hint if chosen else CHOOSE_LAYOUT)
+            raise UsageError("no node is assigned", hint=hint if chosen else CHOOSE_LAYOUT)
         return tuple(nodes) or every
 
     def _wanted(self, node: str) -> NodeRequirements:

@@ -83,6 +83,6 @@ def _words(results: Sequence[Result]) -> str:
 
 
 def _hint(results: Sequence[Result]) -> str:
-    mend = "; ".join(dict.fromkeys(each.remedy for each in results if each.remedy))
+    fix = "; ".join(dict.fromkeys(each.remedy for each in results if each.remedy))
     words = " ".join(f"--override {each}" for each in dict.fromkeys(result.check for result in results))
-    return f"{mend}. To start all the same: {words}"
+    return f"{fix}. To start all the same: {words}"

@@ -1,6 +1,6 @@
-"""A recording of a cluster's pictures: compact lines in a compressed file, for looking again at what happened.
+"""A recording of a cluster's snapshots: compact lines in a compressed file, for looking again at what happened.
 
-A line is JSON: the head, a whole picture, or what differs from the picture before. Secrets are masked before a byte is
+A line is JSON: the head, a whole snapshot, or what differs from the snapshot before. Secrets are masked before a byte is
 written. The end may be missing: a recording is readable up to its last whole line, whatever ended the console.
 """
 
@@ -25,9 +25,9 @@ from console.model.snapshot import ClusterSnapshot
 
 FORMAT = "dsv4-console recording 1"
 EVERY_S = 1.0
-"""Shortest time between two recorded pictures."""
+"""Shortest time between two recorded snapshots."""
 WHOLE_EVERY = 120
-"""A whole picture stands after so many differences, so that going back is quick."""
+"""A whole snapshot stands after so many differences, so that going back is quick."""
 MOST_BYTES = 256 * 1024 * 1024
 """Where a recording stops by itself."""
 LONGEST_LINE = 64 * 1024 * 1024
@@ -73,7 +73,7 @@ def changed(before: Object, by: Object) -> Object:
 
 
 class Recorder:
-    """Writes pictures as they come. It never raises once it is open: what went wrong is kept as `problem`."""
+    """Writes snapshots as they come. It never raises once it is open: what went wrong is kept as `problem`."""
 
     def __init__(self, path: Path) -> None:
         """Raises UsageError when the file is there already or cannot be made."""
@@ -92,7 +92,7 @@ class Recorder:
         self._file = gzip.GzipFile(fileobj=self._raw, mode="wb", compresslevel=6)
 
     def take(self, picture: ClusterSnapshot, deployment: Deployment) -> None:
-        """Record a picture, unless the one before is younger than `EVERY_S`."""
+        """Record a snapshot, unless the one before is younger than `EVERY_S`."""
         if self.problem:
             return
         last = self._last.get("at")
@@ -138,10 +138,10 @@ def _deployment_words(deployment: Deployment) -> Object:
 
 
 class Recording:
-    """A recorded file, read whole: when each picture was taken, and each picture when it is asked for."""
+    """A recorded file, read whole: when each snapshot was taken, and each snapshot when it is asked for."""
 
     def __init__(self, path: Path) -> None:
-        """Raises FileError when it is no recording or holds no picture."""
+        """Raises FileError when it is no recording or holds no snapshot."""
         self.path = path
         self.times: list[float] = []
         self._frames: list[tuple[bool, Object]] = []
@@ -169,7 +169,7 @@ class Recording:
                 self.times.append(float(at) if isinstance(at, int | float) else self.times[-1] if self.times else 0.0)
 
     def picture(self, number: int) -> ClusterSnapshot:
-        """The picture of that number, from 0. Raises ConsoleError when the file is broken there."""
+        """The snapshot of that number, from 0. Raises ConsoleError when the file is broken there."""
         begin = number
         while begin > 0 and not self._frames[begin][0] and begin - 1 != self._at:
             begin -= 1
@@ -179,7 +179,7 @@ class Recording:
                 now = part if is_whole else changed(now, part)
             found = _PICTURE.validate_python(now)
         except (ValueError, ValidationError) as error:
-            raise ConsoleError(f"{self.path}: picture {number + 1} cannot be read: {error}") from None
+            raise ConsoleError(f"{self.path}: snapshot {number + 1} cannot be read: {error}") from None
         self._at, self._now = number, now
         return found
 

@@ -1,4 +1,6 @@
-"""A recording shown as if it were a cluster: pictures at the pace of then, or faster, backwards, or held still. It dials nobody.
+"""A recording shown as if it were a cluster: snapshots at the recorded pace, or faster, backwards, or held still.
+
+It dials nobody.
 
 It is a session without links, read-only in the core; whatever would change something is refused.
 """
@@ -24,7 +26,7 @@ LONGEST_PAUSE_S = 5.0
 
 
 def _then(recording: Recording, number: int) -> ClusterSnapshot:
-    """A picture as it is shown now: nothing in it can be acted on any more."""
+    """A snapshot as it is shown now: nothing in it can be acted on any more."""
     return replace(recording.picture(number), read_only=True)
 
 
@@ -32,7 +34,7 @@ class ReplayPosition:
     """A recording with a place in it, which moves by itself while it plays."""
 
     def __init__(self, recording: Recording) -> None:
-        """Raises ConsoleError when the first picture cannot be read."""
+        """Raises ConsoleError when the first snapshot cannot be read."""
         self.recording = recording
         self.number = 0
         self.speed = SPEEDS[0]
@@ -50,7 +52,7 @@ class ReplayPosition:
         return f"REPLAY {clock} {pace} {self.number + 1}/{last + 1}"
 
     def hold(self) -> None:
-        """Hold it, or let it go on; from the end it begins anew."""
+        """Hold it, or let it go on; from the end it starts anew."""
         if self.number == len(self.recording.times) - 1:
             self.playing = True
             self.go(0)
@@ -64,7 +66,7 @@ class ReplayPosition:
         self._tell()
 
     def step(self, by: int) -> None:
-        """So many pictures on, or back, and hold it there."""
+        """So many snapshots on, or back, and hold it there."""
         self.playing = False
         self.go(self.number + by)
 
@@ -74,7 +76,7 @@ class ReplayPosition:
         self.go(bisect.bisect_left(times, times[self.number] + seconds))
 
     def seek(self, clock: str) -> bool:
-        """To the first picture at or after a clock time of the recording, `HH:MM` or `HH:MM:SS`; False when there is none."""
+        """To the first snapshot at or after a clock time of the recording, `HH:MM` or `HH:MM:SS`; False when there is none."""
         wanted = (f"{clock}:00" if clock.count(":") == 1 else clock).rjust(8, "0")
         for number, at in enumerate(self.recording.times):
             if time.strftime("%H:%M:%S", time.localtime(at)) >= wanted:
@@ -83,7 +85,7 @@ class ReplayPosition:
         return False
 
     def go(self, number: int) -> None:
-        """Show the picture of that number, or the nearest there is. Raises ConsoleError when it cannot be read."""
+        """Show the snapshot of that number, or the nearest there is. Raises ConsoleError when it cannot be read."""
         number = max(0, min(number, len(self.recording.times) - 1))
         self.picture = _then(self.recording, number)
         self.number = number
@@ -95,7 +97,7 @@ class ReplayPosition:
             listener(self.picture)
 
     async def run(self) -> None:
-        """Play until cancelled; a picture that cannot be read holds it."""
+        """Play until cancelled; a snapshot that cannot be read holds it."""
         times = self.recording.times
         while True:
             self._moved.clear()
@@ -117,7 +119,7 @@ class Replay(Session):
     """The session of a recording."""
 
     def __init__(self, recording: Recording) -> None:
-        """Raises ConsoleError when the first picture cannot be read."""
+        """Raises ConsoleError when the first snapshot cannot be read."""
         made = recording.deployment
         super().__init__(made.cluster, made.layout.written or made.layout, made.assignment, read_only=True)
         self.tape = ReplayPosition(recording)
@@ -136,11 +138,11 @@ class Replay(Session):
 
     @property
     def snapshot(self) -> ClusterSnapshot:
-        """The picture that is shown."""
+        """The snapshot that is shown."""
         return self.tape.picture
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
-        """Be told of each picture that is shown."""
+        """Be told of each snapshot that is shown."""
         told = self.tape.told
         told.append(listener)
         return lambda: told.remove(listener) if listener in told else None

@@ -37,7 +37,7 @@ def lock_path(state_dir: Path, cluster: str) -> Path:
 
 
 class AlertWatch:
-    """Looks at every picture; sends only when it was asked to and holds the lock."""
+    """Looks at every snapshot; sends only when it was asked to and holds the lock."""
 
     def __init__(self, monitor: Monitor, journal: Journal, lock: Path, *, sends: bool) -> None:
         self._monitor = monitor

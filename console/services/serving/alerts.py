@@ -1,4 +1,4 @@
-"""Which alerts hold, from pictures: grouped, raised after they held a while, over after a calm. Pure; sending is others' job."""
+"""Which alerts hold, from snapshots: grouped, raised after they held a while, over after a calm. Pure; sending is others' job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AT_REST = (*_ENDED, EngineState.EXITED, EngineState.IDLE)
 
 
 def conditions(snapshot: ClusterSnapshot) -> Iterator[Alert]:
-    """Everything that holds in a picture, whatever it held before."""
+    """Everything that holds in a snapshot, whatever it held before."""
     wanted, stopped = _wanted(snapshot), _stopped(snapshot)
     yield from _groups(snapshot, wanted | stopped)
     yield from _silences(snapshot, wanted)
@@ -141,10 +141,10 @@ class AlertBook:
         self._hold_s = hold_s
         self._calm_s = calm_s
         self._seen: dict[str, Alert] = {}
-        """Everything that holds, whether an alert already or not; `since` is when it began."""
+        """Everything that holds, whether an alert already or not; `since` is when it started."""
         self._runs: dict[str, dict[str, str | None]] = {}
         """Of everything that holds: the runs of the engines that showed it first. What is known of causes comes a moment
-        behind the picture, so that the next run may be in it already."""
+        behind the snapshot, so that the next run may be in it already."""
         self._gone: dict[str, float] = {}
         self._active: dict[str, Alert] = {}
         self._raised: dict[str, Alert] = {}
@@ -165,7 +165,7 @@ class AlertBook:
         return tuple(sorted(told, key=lambda each: (each.level != "error", each.since)))
 
     def take(self, snapshot: ClusterSnapshot) -> None:
-        """Take a picture."""
+        """Take a snapshot."""
         now = snapshot.at
         holding = {each.key: _masked(each) for each in conditions(snapshot)}
         self._seen = {
@@ -192,7 +192,8 @@ class AlertBook:
         self._runs = {key: runs for key, runs in self._runs.items() if key in self._seen or key in self._active}
 
     def _undecided(self, key: str, snapshot: ClusterSnapshot) -> bool:
-        """Whether its being gone says nothing yet: who showed it is out of sight, or a start that hung failed or was begun anew.
+        """Whether its being gone says nothing yet: who showed it is out of sight, or a start that hung failed or was started
+        anew.
 
         What hung once may hang again at the same place, so the alert holds over the starts until one of them comes further.
         """

@@ -118,7 +118,7 @@ class _Reader:
     """Of the copy; what was read of another one is void."""
     fed: int = 0
     told: int = 0
-    """How far it had been read when the picture was told of it."""
+    """How far it had been read when the snapshot was told of it."""
     clock: Clock | None = None
     """What stamped the log; None before its first stamp."""
 
@@ -130,7 +130,7 @@ class _Known:
     since: dict[tuple[str, str], float] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
     lame: Set[tuple[str, str]] = frozenset()
-    """Who served badly, and how, when the picture was looked at last."""
+    """Who served badly, and how, when the snapshot was looked at last."""
     written: tuple[Deployment | None, dict[tuple[str, str], SettingLocations]] = field(
         default_factory=lambda: (None, {})
     )
@@ -138,7 +138,7 @@ class _Known:
 
 
 class DiagnosisWatch:
-    """One matcher for each run, the facts of the console beside them, one list for the picture."""
+    """One matcher for each run, the facts of the console beside them, one list for the snapshot."""
 
     def __init__(
         self, monitor: Monitor, logs: LogBook, cadences: Intervals | None = None, *, own: Path | None = None
@@ -170,7 +170,7 @@ class DiagnosisWatch:
             await asyncio.sleep(self._cadences.diagnosis_s)
 
     def complete(self, engines: Iterable[str]) -> bool:
-        """Whether the picture tells what the logs of these engines' current runs say up to the end of their copies."""
+        """Whether the snapshot tells what the logs of these engines' current runs say up to the end of their copies."""
         keys = [key for name in engines if (key := self._monitor.current(name)) is not None]
         return all(key in self._readers and self._readers[key].told >= self._logs.of(key).size for key in keys)
 
@@ -212,7 +212,7 @@ class DiagnosisWatch:
                 await asyncio.sleep(0)
 
     def tell(self, now: float) -> None:
-        """Put what is known now into the picture, and what is new among the events."""
+        """Put what is known now into the snapshot, and what is new among the events."""
         snapshot = self._monitor.snapshot
         logs = tuple(self._logs_of(now))
         self._growth.feed(snapshot)

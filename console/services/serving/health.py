@@ -33,7 +33,7 @@ _ASKED = frozenset({EngineState.STARTING, EngineState.READY, EngineState.DEGRADE
 
 
 class HealthWatch:
-    """Climbs the HTTP rungs of every engine on a cadence, never two at once for one engine."""
+    """Runs the HTTP health checks of every engine on a cadence, never two at once for one engine."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Intervals | None = None) -> None:
         self._monitor = monitor
@@ -147,7 +147,7 @@ def _all_ok(rungs: tuple[HealthCheck, ...]) -> bool:
 
 
 def unasked(name: str, answer: HttpAnswer) -> HealthCheck:
-    """The rung of an engine whose node let no question through: nothing is known of it."""
+    """The health check of an engine whose node let no question through: nothing is known of it."""
     return HealthCheck(name, Grade.UNKNOWN, f"{NOT_ASKED}: {clean(answer.error)}", time.time())
 
 

@@ -52,7 +52,7 @@ class LeakDetector:
         self._host: dict[tuple[str, str], _Series] = {}
 
     def feed(self, snapshot: ClusterSnapshot) -> None:
-        """Take a picture."""
+        """Take a snapshot."""
         serving = {
             (each.id, each.run): each
             for each in snapshot.engines.values()

@@ -49,7 +49,7 @@ class ProofStore:
         """Runs that were said here to hang."""
 
     def look(self, snapshot: ClusterSnapshot) -> None:
-        """Take what others have seen, and keep what was seen here; to be told of each picture."""
+        """Take what others have seen, and keep what was seen here; to be told of each snapshot."""
         keys = {key for name in snapshot.engines if (key := self._monitor.current(name)) is not None}
         self._read()
         for key in keys:

@@ -273,7 +273,7 @@ class Verifier:
         if got is False:
             return RankProof(target.id, target.process, None, f"{target.server} passed it no request")
         if proof.passed and got is None:
-            return RankProof(target.id, target.process, None, f"{target.server} does not tell which ranks it used")
+            return RankProof(target.id, target.process, None, f"{target.server} does not report which ranks it used")
         return RankProof(target.id, target.process, proof.passed, "" if proof.passed else proof.seen)
 
     async def _compare(self, door: EngineSnapshot, timeout_s: float) -> Proof:
@@ -283,8 +283,8 @@ class Verifier:
         proof = Proof(name, (found.agree or False) if found.asked else None, found.seen, found.took_s, door.id)
         if found.agree is not False:
             return proof
-        mend = "check block size, KV layout and quantization of both"
-        return replace(proof, passed=False, seen=f"they differ (E9): {found.seen}; {mend}")
+        fix = "check block size, KV layout and quantization of both"
+        return replace(proof, passed=False, seen=f"they differ (E9): {found.seen}; {fix}")
 
     def _remember(self, made: Verification, door: EngineSnapshot) -> None:
         """Keep of every engine what was found wrong with it, or right."""

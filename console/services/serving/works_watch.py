@@ -54,7 +54,7 @@ _WORST = (Grade.FAIL, Grade.UNKNOWN, Grade.SKIPPED, Grade.OK)
 
 
 class WorksWatch:
-    """The highest rung of every rank and of the proxy."""
+    """The highest health check of every rank and of the proxy."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Intervals | None = None) -> None:
         self._monitor = monitor

@@ -60,8 +60,8 @@ def launched(shell: Shell, words: list[str], env: dict[str, str]) -> bool:
 
 
 def cut_off(shell: Shell, words: list[str]) -> None:
-    """A flag that begins a command belongs to the command before it. Raises FileError."""
-    message = f"{words[0]} begins a command: a comment, or a blank behind the backslash, ends the one before it"
+    """A flag that starts a command belongs to the command before it. Raises FileError."""
+    message = f"{words[0]} starts a command: a comment, or a blank behind the backslash, ends the one before it"
     raise fault(shell.file, shell.expander.line, message, hint="join the lines again, then import")
 
 

@@ -61,7 +61,7 @@ class Lines:
         self._pending = []
 
     def _reserved(self) -> str:
-        """The unquoted word that begins here, not taken."""
+        """The unquoted word that starts here, not taken."""
         found = _RESERVED.match(self._reader.text, self._reader.at)
         return found[0] if found else ""
 
@@ -103,7 +103,7 @@ class Lines:
             found.target = word
 
     def _assignment(self) -> Assignment | None:
-        """`NAME=…` when that is what begins here."""
+        """`NAME=…` when that is what starts here."""
         reader, line = self._reader, self._reader.line
         found = _ASSIGNED.match(reader.text, reader.at)
         if found is None:

@@ -50,7 +50,7 @@ class Reader:
         return piece
 
     def word(self, ends: str = _ENDS_WORD, *, pattern: bool = False) -> Word:
-        """The word that begins here, up to an unquoted character of `ends`; `pattern` keeps escapes as quoted text."""
+        """The word that starts here, up to an unquoted character of `ends`; `pattern` keeps escapes as quoted text."""
         parts: list[Part] = []
         while self.at < len(self.text):
             char = self.peek()
@@ -111,7 +111,7 @@ class Reader:
                 parts.append(Text(self.take((stop.start() if stop else len(self.text)) - self.at), True))
 
     def expansion(self, *, quoted: bool) -> Part:
-        """What the `$` or backquote here begins."""
+        """What the `$` or backquote here starts."""
         line = self.line
         if self.take() == "`":
             raw = self._backquoted()
