@@ -1,4 +1,4 @@
-"""One real vLLM over two sshd nodes (`--nnodes 2`) and a service beside it: started, proven, killed part by part, stopped.
+"""One real vLLM over two sshd nodes (`--nnodes 2`) and a service beside it: begun, proven, killed part by part, stopped.
 
 Run: `python -m tests.bench.bench_spanned_real PLACE` with a directory that holds `venv` (vLLM 0.21 on CPU) and `tiny`. Prints
 what was done, what the console showed and after how many seconds; exits 1 when something was not as it must be.
@@ -62,7 +62,7 @@ async def _ready(session: Session, report: Report, what: str) -> bool:
     begun = time.monotonic()
     names = (FIRST, PART, SERVICE)
     good = await _within(lambda: [_states(session).get(name) for name in names] == ["ready"] * 3, LIMIT_S)
-    report.say(f"{what}: {_states(session)} after {time.monotonic() - started:.0f} s; {_causes(session)}", good)
+    report.say(f"{what}: {_states(session)} after {time.monotonic() - begun:.0f} s; {_causes(session)}", good)
     return good
 
 
@@ -76,7 +76,7 @@ async def _killed(lab: RealLab, session: Session, report: Report, engine: str, w
     begun = time.monotonic()
     named = await _within(lambda: session.snapshot.engines[other].after == engine)
     what = f"{word or 'main process'} of {engine} killed ({len(victims)})"
-    took = f"{time.monotonic() - started:.0f} s"
+    took = f"{time.monotonic() - begun:.0f} s"
     report.say(f"{what}: {other} laid to it after {took}; {_states(session)}; {_causes(session)}", named)
     service = session.snapshot.service
     report.say(f"service: {service.brief() if service else None}")
@@ -115,7 +115,7 @@ async def _rounds(lab: RealLab, report: Report) -> None:
         begun = time.monotonic()
         said = lab.run("start", "--yes", *(f"--override={each}" for each in OVERRIDES))
         good = not said.startswith("[exit")
-        report.say(f"start took {time.monotonic() - started:.0f} s {'' if good else said[-1500:]}", good)
+        report.say(f"start took {time.monotonic() - begun:.0f} s {'' if good else said[-1500:]}", good)
         if not good:
             for name in (FIRST, PART, SERVICE):
                 print(lab.log(name)[-3000:].decode("utf-8", "replace"), flush=True)
