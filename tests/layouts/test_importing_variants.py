@@ -312,7 +312,7 @@ def test_nodes_with_unequal_numbers_of_ranks_are_told(tmp_path: Path) -> None:
     config = _external()
     config["config"][3].update(dp_size_local=7)
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
-    assert any("carry 7 and 8 ranks" in warning for warning in imported_from(tmp_path / "x.yaml").warnings)
+    assert any("run 7 and 8 ranks" in warning for warning in imported_from(tmp_path / "x.yaml").warnings)
 
 
 @pytest.mark.parametrize("text", ["a: 1\n", "name: x\nnodes: {a: {}}\n", "config: []\n"])
