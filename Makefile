@@ -6,7 +6,7 @@ WORKERS ?= 3
 # Tests start hundreds of interpreters; each would compile the code anew where the environment forbids to keep it.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test again lint format lock releases clean
+.PHONY: demo test again lint format lock releases docs clean
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,9 @@ lock:  ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	printf 'hatchling==1.27.0\neditables==0.5\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml - -o requirements.lock
+
+docs: $(VENV)/.ready  ## write the pages of docs/ that follow from the program: commands, keys, known failures, rules
+	$(BIN)/python -m tests.docs.generate
 
 releases: $(VENV)/.ready  ## collect anew what releases of vLLM and vllm-ascend know; VLLM_PYTHON can import vLLM 0.21.0
 	$(BIN)/python -m tests.releases.collect --vllm-python $(VLLM_PYTHON) --work $(or $(WORK),build/releases)

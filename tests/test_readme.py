@@ -1,4 +1,4 @@
-"""What the README promises is what the program has: its keys, its commands, its files."""
+"""What the pages promise is what the program has: their links, their commands, their examples, the size of the README."""
 
 from __future__ import annotations
 
@@ -9,27 +9,37 @@ import pytest
 
 from console.cli.main import COMMANDS, main
 from console.cli.screen import THEMES
-from screens.key_map import markdown
 from screens.themes import LOOKS
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+EXAMPLES = sorted(ROOT.glob("examples/*.yaml"))
 
 
-def test_the_table_of_keys_is_the_one_in_use() -> None:
-    found = re.search(r"<!-- keys:.*?-->\n(.*)<!-- end of keys -->", README, re.DOTALL)
-    assert found is not None
-    assert found[1] == markdown(), "renew it with: dsv4-console keys -o markdown"
+def _named(page: Path) -> set[str]:
+    """Sub-commands that a page writes as `dsv4-console COMMAND`."""
+    return set(re.findall(r"dsv4-console(?: -c \S+)? ([a-z][a-z-]+)\b", page.read_text()))
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_every_command_is_named(command: str) -> None:
-    assert re.search(rf"`{command}`|dsv4-console {command}\b|`make {command}`", README)
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_every_file_it_points_to_is_there(link: str) -> None:
-    assert (ROOT / link).is_file()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_a_page_points_to_is_there(page: Path) -> None:
+    links = set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_a_page_writes_exists(page: Path) -> None:
+    assert _named(page) <= {*COMMANDS}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_valid_without_a_finding(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(path)]) == 0
+    assert capsys.readouterr().out.strip().endswith(": ok")
 
 
 def test_the_themes_of_the_command_line_are_those_of_the_screen() -> None:

@@ -1,0 +1,120 @@
+"""The fields of the files an operator writes, as tables and as JSON Schemas, from the models that read them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import textwrap
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from console.model.cluster import Cluster
+from console.model.layout import Layout
+
+Models = Mapping[str, type[BaseModel]]
+
+
+def texts(model: type[BaseModel]) -> dict[str, str]:
+    """Field → the text under it in the source; base classes included."""
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if not (issubclass(each, BaseModel) and each.__module__.startswith("console.")):
+            continue
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        assert isinstance(tree, ast.ClassDef)
+        for before, after in zip(tree.body, tree.body[1:], strict=False):
+            if (
+                isinstance(before, ast.AnnAssign)
+                and isinstance(before.target, ast.Name)
+                and isinstance(after, ast.Expr)
+            ):
+                value = after.value
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    found[before.target.id] = " ".join(value.value.split())
+    return found
+
+
+def _inside(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Models an annotation holds."""
+    if (
+        inspect.isclass(annotation)
+        and not isinstance(annotation, types.GenericAlias)
+        and issubclass(annotation, BaseModel)
+    ):
+        yield annotation
+    for each in typing.get_args(annotation):
+        yield from _inside(each)
+
+
+def models(root: type[BaseModel], name: str = "") -> dict[str, type[BaseModel]]:
+    """Dotted place in the file → the model that reads it, the root first under an empty place."""
+    found = {name: root}
+    for key, field in root.model_fields.items():
+        if field.exclude:
+            continue
+        many = "*." if typing.get_origin(field.annotation) is dict else ""
+        for inner in _inside(field.annotation):
+            if inner not in found.values():
+                found |= models(inner, f"{name}{key}.{many}")
+    return found
+
+
+def schema(root: type[BaseModel]) -> str:
+    """JSON Schema of a file, with the text of each field."""
+    made = root.model_json_schema()
+    told = {model.__name__: texts(model) for model in models(root).values()}
+    for name, part in {**made.get("$defs", {}), root.__name__: made}.items():
+        for key, value in part.get("properties", {}).items():
+            if text := told.get(name, {}).get(key):
+                value["description"] = text
+    return (
+        json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **made}, indent=1, sort_keys=True) + "\n"
+    )
+
+
+def tables(root: type[BaseModel]) -> Iterator[str]:
+    """A table of fields for each mapping of a file."""
+    for place, model in models(root).items():
+        known = texts(model)
+        title = place.rstrip(".") or "The file"
+        yield from ("", f"### `{title}`" if place else f"### {title}", "")
+        if model.__doc__ and place:
+            yield from (" ".join(model.__doc__.split()), "")
+        yield from ("| field | type | default | meaning |", "|---|---|---|---|")
+        for key, field in model.model_fields.items():
+            if not field.exclude:
+                default = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
+                text = known.get(key, "").replace("|", "&#124;")
+                yield f"| `{key}` | {_type(field.annotation)} | {default} | {text} |"
+
+
+def _default(value: object) -> str:
+    if value is None or value in ("", (), {}, []) or isinstance(value, BaseModel):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _type(annotation: Any) -> str:
+    """A type in the words of YAML."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return ", ".join(f"`{each}`" for each in inner)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_type(each) for each in inner if each is not type(None)))
+    if origin is dict:
+        return "mapping"
+    if origin in (tuple, list):
+        return "list"
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return "mapping"
+    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "SecretStr": "text"}.get(
+        getattr(annotation, "__name__", ""), "any"
+    )
+
+
+SCHEMAS: Models = {"cluster": Cluster, "layout": Layout}
