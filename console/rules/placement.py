@@ -320,7 +320,7 @@ RULES = (
         _E,
         "External and internal flags exclude each other, and one wrong start rank or node rank stops the whole group.",
         "Choose data_parallel.balance, set nodes_per_engine where an engine spans nodes, and leave the flags out of args.",
-        "vLLM 0.21 entrypoints/cli/serve.py, engine/arg_utils.py",
+        "vLLM 0.21 and 0.28, entrypoints/cli/serve.py and engine/arg_utils.py",
         _balance_flags,
     ),
     Rule(

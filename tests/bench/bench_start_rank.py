@@ -48,17 +48,18 @@ class Seen:
 
 def main(place: Path, ways: Sequence[str]) -> int:
     """Start the ranks in each way, one after the other, and print what is alike and what is not."""
-    found = {way: _tried(place, way) for way in ways}
-    for way, seen in found.items():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    found: dict[str, Seen] = {}
+    for way in ways:
+        found[way] = seen = _tried(place, way)
         print(f"== {way}: {' '.join(WAYS[way]) or '(no flag)'}")
         for name, count in sorted(Counter(seen.processes).items()):
             print(f"   {count} {name}")
-        print(f"   requests answered by engine: {seen.answered}")
-        others = Counter[str]()
-        for other in found.values():
-            others |= other.lines if other is not seen else Counter()
-        for line in sorted(set(seen.lines) - set(others)):
-            print(f"   only here: {line[:170]}")
+        print(f"   requests answered by engine: {seen.answered}", flush=True)
+    for way, seen in found.items():
+        others = {line for other, each in found.items() if other != way for line in each.lines}
+        for line in sorted(set(seen.lines) - others) if len(found) > 1 else ():
+            print(f"only {way}: {line[:170]}")
     return 0
 
 
