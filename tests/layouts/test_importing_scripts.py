@@ -128,6 +128,11 @@ def test_other_ways_to_the_same_server(command: str) -> None:
         ("for h in $HOSTS; do vllm serve /m; done\n", r"x.sh:1: a loop over `\$HOSTS` starts servers"),
         ("while read h; do ssh $h vllm serve /m; done < hosts\n", "x.sh:1: a loop over `what `read` is given`"),
         ("if [ $A = 1 ]; then S=1; else S=2; fi\nvllm serve /m --seed $S\n", "x.sh:1: what is started depends on"),
+        (
+            "vllm serve /m -dp 2 --data-parallel-size-local 0\n",
+            "--data-parallel-size-local: a node that serves without",
+        ),
+        ("vllm serve /m -tp many\n", "x.sh:1: --tensor-parallel-size: 'many' is no number"),
         ("ray start --head\nvllm serve /m\n", "x.sh:1: runs the engine on Ray"),
         ("vllm serve /m --distributed-executor-backend ray\n", "x.sh:1: runs the engine on Ray"),
         ("if true; then\nvllm serve /m\n", "x.sh:3: cannot be read as a shell script: `fi` is missing"),

@@ -17,7 +17,14 @@ from console.services.importing.external_deployment import (
     ForeignProxy,
     parse_words,
 )
-from console.services.importing.grouping import EngineGroup, PlacedNode, grouped, place, refuse_alternatives
+from console.services.importing.grouping import (
+    EngineGroup,
+    PlacedNode,
+    grouped,
+    node_label,
+    place,
+    refuse_alternatives,
+)
 from console.services.importing.rank_differences import marked_by_rank
 from console.services.importing.rank_marks import NIC, address_of, mark
 from console.services.importing.shell_scripts import Followed, ProxyStart, fault, is_open, names
@@ -43,6 +50,7 @@ def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", ver
         for node in group.nodes:
             node.index, index = index, index + 1
     notes += [note for engine in engines for note in engine.notes]
+    notes += _shared_nodes(groups)
     image = next((engine.started.image for engine in engines if engine.started.image), "")
     image = image or next((each.image for each in followed if each.image), "")
     models = list(dict.fromkeys(engine.model for engine in engines))
@@ -55,6 +63,21 @@ def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", ver
     nodes = tuple(_foreign_nodes(groups, _own_addresses(groups, followed)))
     notes = list(dict.fromkeys(notes))
     return ExternalDeployment(name, "", models[0], devices, nodes, tuple(notes), proxy, image, version)
+
+
+def _shared_nodes(groups: Sequence[EngineGroup]) -> Iterator[str]:
+    """Notes on groups that the files start on one node, on devices of their own: a layout does not say who shares."""
+    by_node: dict[str, dict[int, set[str]]] = {}
+    for number, group in enumerate(groups):
+        for node in group.nodes:
+            for engine in node.engines:
+                devices = {each for each in engine.env.get(DEVICES, "").split(",") if each}
+                by_node.setdefault(node_label(engine), {}).setdefault(number, set()).update(devices)
+    for sharing in by_node.values():
+        many = [devices for devices in sharing.values() if devices]
+        if len(many) > 1 and sum(map(len, many)) == len(set().union(*many)):
+            places = " and ".join(groups[number].first.where for number in sharing)
+            yield f"{places}: are started on one node, on devices of their own; assign it to each of their groups"
 
 
 def _foreign_nodes(groups: Sequence[EngineGroup], own: Mapping[str, int]) -> Iterator[ExternalNode]:

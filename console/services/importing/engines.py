@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from console.model.errors import FileError, Problem
-from console.model.layout import KV_ROLES, Role, flag_name
+from console.model.layout import KV_ROLES, MOST, Role, flag_name
 from console.services.importing.external_deployment import parse_words, value_of
 from console.services.importing.rank_marks import mark
 from console.services.importing.shell_scripts import Started, Unknown, Unknowns, fault, is_open, names, ray
@@ -115,7 +115,7 @@ def engine_of(started: Started, unknowns: Unknowns) -> Engine:
     _refuse_kinds(engine)
     _take_data_parallel(engine)
     _leave_out_computed(engine, unknowns)
-    problems = list(_left_open(engine, unknowns))
+    problems = list(_left_open(engine, unknowns)) or list(_wrong_sizes(engine))
     if problems:
         how = names([unknown for _, unknown in problems])
         raise FileError(
@@ -232,6 +232,19 @@ def _left_open(engine: Engine, unknowns: Unknowns) -> Iterator[tuple[Problem, Un
         other = [each[0] for each in _OWN_PATHS.finditer(text) if each[1] != name]
         if other:
             yield _open_path(started, name, other[0])
+
+
+def _wrong_sizes(engine: Engine) -> Iterator[tuple[Problem, Unknown]]:
+    """Sizes that no layout can have."""
+    started = engine.started
+    for name in (*WIDTHS, "data-parallel-size", "data-parallel-size-local", "nnodes"):
+        value = engine.flag(name)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST):
+            continue
+        what = f"{value!r} is no number from 1 to {MOST}"
+        if value == 0 and name == "data-parallel-size-local":
+            what = "a node that serves without engines of its own is no part of a layout"
+        yield Problem(started.file, started.line, 0, f"--{name}", what), _nothing(started)
 
 
 def _problem(started: Started, key: str, text: str, unknown: Unknown, unknowns: Unknowns) -> Problem:

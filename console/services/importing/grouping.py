@@ -105,9 +105,9 @@ def grouped(engines: Sequence[Engine]) -> list[EngineGroup]:
             group = EngineGroup(meet=_meeting(engine))
             groups.append(group)
         group.meet = group.meet or _meeting(engine)
-        label = _node_label(engine)
+        label = node_label(engine)
         external = engine.flag("data-parallel-rank") is not None
-        found = next((node for node in reversed(group.nodes) if _node_label(node.engines[0]) == label), None)
+        found = next((node for node in reversed(group.nodes) if node_label(node.engines[0]) == label), None)
         if found is None or not external or _collides(engine, found):
             found = PlacedNode(engine.place, [])
             group.nodes.append(found)
@@ -116,7 +116,7 @@ def grouped(engines: Sequence[Engine]) -> list[EngineGroup]:
     return sorted(groups, key=lambda group: order[group.first.role])
 
 
-def _node_label(engine: Engine) -> str:
+def node_label(engine: Engine) -> str:
     """What tells its node from others: what the file says, the node's own address, else the file."""
     return engine.started.node or engine.own_address or f"{engine.started.file}#{engine.started.way}"
 
@@ -205,13 +205,15 @@ def place(group: EngineGroup) -> list[str]:
             )
             notes.append(f"{last.engines[0].where}: {further} made like it")
         else:
-            notes.append(f"{last.engines[0].where}: one engine stands for all {count * group.local} of its group")
+            every = f"all {count * group.local} of its group, {group.local} on each node"
+            notes.append(f"{last.engines[0].where}: one engine stands for {every}")
     else:
         for at in missing:
             taken[at] = PlacedNode(at * step, last.engines)
-        if missing and (missing != [0] or not open_nodes):
-            every = ", ".join(map(str, missing))
-            listed = f"node {every} of its group is" if len(missing) == 1 else f"nodes {every} of its group are"
+        made = missing[bool(open_nodes) :]
+        if made:
+            every = ", ".join(map(str, made))
+            listed = f"node {every} of its group is" if len(made) == 1 else f"nodes {every} of its group are"
             notes.append(f"{last.engines[0].where}: {listed} made like it")
     group.nodes = [taken[at] for at in sorted(taken)]
     for at, node in zip(sorted(taken), group.nodes, strict=True):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from console.files import Document
+from console.model.shortening import shortened
 from console.services.importing.environment import substituted
 from console.services.importing.rank_marks import mark
 from console.services.importing.shell_scripts import Followed, Script, Unknown, Unknowns, contained_start, fault
@@ -39,13 +40,13 @@ def is_manifest(document: Document) -> bool:
     return isinstance(value, dict) and isinstance(value.get("kind"), str) and "apiVersion" in value
 
 
-def read_manifests(documents: Sequence[Document], unknowns: Unknowns) -> Followed:
-    """What the pods of all objects start."""
+def read_manifests(documents: Sequence[Document], unknowns: Unknowns, files: Mapping[str, Script]) -> Followed:
+    """What the pods of all objects start. `files` are scripts given with them, by name."""
     found = Followed(unknowns)
     maps = {_name(each): _mapping(_mapping(each.value).get("data")) for each in documents if _kind(each) == "ConfigMap"}
     for document in documents:
         if _kind(document) in _WITH_PODS:
-            _Object(document, maps, unknowns, found).read()
+            _Object(document, maps, files, found).read()
         elif _kind(document) not in _QUIET:
             found.notes.append(
                 f"{document.source.where('kind')}: {_kind(document)} {_name(document)}: is not carried over"
@@ -73,11 +74,16 @@ class _Object:
     """Reads one object that has pods."""
 
     def __init__(
-        self, document: Document, maps: Mapping[str, Mapping[str, JsonValue]], unknowns: Unknowns, found: Followed
+        self,
+        document: Document,
+        maps: Mapping[str, Mapping[str, JsonValue]],
+        files: Mapping[str, Script],
+        found: Followed,
     ) -> None:
         self._document = document
         self._maps = maps
-        self._unknowns = unknowns
+        self._given = files
+        self._unknowns = found.unknowns
         self._found = found
         self._name = _name(document)
 
@@ -90,10 +96,17 @@ class _Object:
             self._pod(index, node, path, template)
         if before == (len(self._found.started), len(self._found.proxies)):
             path, template = next(iter(self._pods()))
-            words = " ".join(str(word) for each in _containers(template) for word in _list(each.get("command")))
-            what = f"its pods run `{words[:60]}`, which starts no `vllm serve` that can be read here"
-            hint = "give the script that it runs as a FILE too, or import the command that it leads to"
-            raise fault(self._document.source.path, self._line(*path), f"{self._name}: {what}", hint=hint)
+            words = [
+                str(word)
+                for each in _containers(template)
+                for key in ("command", "args")
+                for word in _list(each.get(key))
+            ]
+            shown = shortened(" ".join(" ".join(words).split()), 80)
+            message = f"{self._name}: its pods run `{shown}`, which starts no `vllm serve` that can be read here"
+            seen = next((note for note in self._found.notes if "import FILE" in note), "")
+            hint = seen or "give the script that it runs as a FILE too, or import the command that it leads to"
+            raise fault(self._document.source.path, self._line(*path), message, hint=hint)
 
     def _pods(self) -> Iterator[tuple[tuple[str, ...], Mapping[str, JsonValue]]]:
         """The template of every pod that is a node."""
@@ -124,7 +137,7 @@ class _Object:
             yield (*path, "workerTemplate"), worker
 
     def _pod(self, index: int, node: str, path: tuple[str, ...], template: Mapping[str, JsonValue]) -> None:
-        files = dict(self._files(template))
+        files = {**self._given, **dict(self._files(template))}
         for at, container in enumerate(_containers(template)):
             place: tuple[str | int, ...] = (*path, "spec", "containers", at)
             env = self._environment(index, place, container)

@@ -94,10 +94,15 @@ class _Reader:
             raise self._fault("must be a mapping", "test_cases", at, "envs")
         env = {name: without_private(str(value)) for name, value in written.items()}
         for name in _PORT_KEYS:
-            if written.get(name) == "DEFAULT_PORT":
+            used = written.get(name) == "DEFAULT_PORT" or (name not in written and self._uses(case, name))
+            if used:
                 env[name] = _FREE_PORT
-                self._note(f"any free port there; {_FREE_PORT} is taken", "test_cases", at, "envs", name)
+                self._note(f"{name} is any free port there; {_FREE_PORT} is taken", "test_cases", at, "envs")
         return env
+
+    def _uses(self, case: Mapping[str, JsonValue], name: str) -> bool:
+        words = [str(case.get("server_cmd")), str(case.get("server_cmd_extra"))]
+        return any(re.search(rf"\$\{{?{name}\b", text) for text in words)
 
     def _put(self, word: str, env: Mapping[str, str], at: int) -> str:
         mark = self._source.mark("test_cases", at, "server_cmd")

@@ -21,6 +21,7 @@ from console.services.importing.shell_scripts.launchers import LAUNCHER
 from console.services.importing.single_node import is_single_node, read_single_node
 
 _YAML = (".yaml", ".yml")
+_TEMPLATES = (".j2", ".jinja", ".jinja2", ".tpl")
 _KINDS = (
     "is no multi-node configuration of vllm-ascend's CI (config and templates, or deployment), no single-node one (test_cases), "
     "no compose file (services) and no Kubernetes object (kind: LeaderWorkerSet)"
@@ -42,6 +43,8 @@ def read_files(
     """
     unknowns = Unknowns(dict(settings or {}))
     name = paths[0].stem
+    for path in paths:
+        _refuse_template(path)
     documents = [document for path in paths if path.suffix in _YAML for document in _documents(path)]
     configs = [each for each in documents if is_ci_config(each)]
     if configs:
@@ -52,18 +55,29 @@ def read_files(
     scripts = [Script(str(path), without_private(_text(path))) for path in paths if path.suffix not in _YAML]
     followed = [*_of_documents(documents, scripts, unknowns), *_of_scripts(scripts, documents, unknowns, arguments)]
     if not any(each.started for each in followed):
+        said = [note for each in followed for note in each.notes]
+        seen = f"seen in it: {'; '.join(said[:3])}" if said else ""
         if len(paths) == 1:
-            raise fault(str(paths[0]), 0, "there is no `vllm serve MODEL` in it")
-        raise fault(", ".join(map(str, paths)), 0, "none of these files starts a server")
+            raise fault(str(paths[0]), 0, "there is no `vllm serve MODEL` in it", hint=seen)
+        raise fault(", ".join(map(str, paths)), 0, "none of these files starts a server", hint=seen)
     foreign = deployed(followed, name, hardware=hardware or _hardware_named(name), version=version)
     _refuse_unused(unknowns)
     return foreign
 
 
+def _refuse_template(path: Path) -> None:
+    """A template of Helm or Jinja holds what only rendering decides. Raises FileError."""
+    found = re.search(r"\{\{.*?\}\}|\{%.*?%\}", text := _text(path)) if path.suffix in (*_YAML, *_TEMPLATES) else None
+    if found is not None:
+        line = text[: found.start()].count("\n") + 1
+        hint = "render it first (`helm template …`, Jinja), and import what comes out"
+        raise fault(str(path), line, f"is a template: {found[0]} is not filled in", hint=hint)
+
+
 def _of_documents(documents: Sequence[Document], scripts: Sequence[Script], unknowns: Unknowns) -> list[Followed]:
     files = {script.path.rpartition("/")[2]: script for script in scripts}
     manifests = [each for each in documents if is_manifest(each)]
-    found = [read_manifests(manifests, unknowns)] if manifests else []
+    found = [read_manifests(manifests, unknowns, files)] if manifests else []
     for document in documents:
         if document in manifests:
             continue
@@ -83,13 +97,18 @@ def _of_scripts(
     kept = []
     for script in scripts:
         name = script.path.rpartition("/")[2]
-        if name == LAUNCHER or (documents and (name.endswith(".env") or name == ".env")):
+        if name == LAUNCHER or (documents and (name.endswith(".env") or _named(documents, name))):
             continue
-        if name.endswith(".py"):
+        if name.endswith(".py") or re.match(r"#!.*python", script.text):
             hint = f"give the shell lines that start it, for example `python {LAUNCHER} --dp-size … --dp-address …`"
             raise fault(script.path, 0, "is a Python program, which is not read", hint=hint)
         kept.append(script)
     return [follow(kept, unknowns, arguments)] if kept else []
+
+
+def _named(documents: Sequence[Document], name: str) -> bool:
+    """Whether a YAML file names the file: then it is read as that says."""
+    return any(name in str(document.value) for document in documents)
 
 
 def _refuse_unused(unknowns: Unknowns) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from console.services.importing.shell_scripts.conditions import Condition
 from console.services.importing.shell_scripts.script_state import Question
 from console.services.importing.shell_scripts.syntax import Case, Compute, Test, Word
-from console.services.importing.shell_scripts.unknowns import Unknown, is_open
+from console.services.importing.shell_scripts.unknowns import Unknown, computable, is_open
 
 if TYPE_CHECKING:
     from console.services.importing.shell_scripts.interpreter import Shell
@@ -53,7 +53,7 @@ def branched(shell: Shell, command: Case) -> bool:
     """Follow the branch of a `case` that fits."""
     shell.expander.line = command.line
     subject = shell.expander.text(command.subject)
-    at = _open_case(shell, command, subject) if is_open(subject) else _fitting(shell, command, subject)
+    at = _fitting(shell, command, subject) if computable(subject) else _open_case(shell, command, subject)
     result = True
     while at < len(command.branches):
         result = shell.run(command.branches[at][1])
@@ -61,6 +61,18 @@ def branched(shell: Shell, command: Case) -> bool:
             break
         at += 1
     return result
+
+
+def dispatched(shell: Shell, text: str) -> str:
+    """The function that a command is whose name is open: of those there are, the one that this way takes; empty when none."""
+    unknowns = shell.world.unknowns
+    alone = unknowns.alone(text)
+    names = list(shell.variables.functions)
+    if alone is None or not names:
+        return ""
+    at = _choose(shell, shell.expander.line, f"the function that {alone.source} names", [alone], len(names))
+    unknowns.assumed[alone.name] = names[at]
+    return names[at]
 
 
 def _fitting(shell: Shell, command: Case, subject: str) -> int:

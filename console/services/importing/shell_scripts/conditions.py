@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from console.services.importing.shell_scripts.expansion import Expander
 from console.services.importing.shell_scripts.syntax import Text, Word
-from console.services.importing.shell_scripts.unknowns import Unknown, is_open
+from console.services.importing.shell_scripts.unknowns import Unknown, computable, is_open
 
 _FILE_TESTS = ("-e", "-f", "-d", "-r", "-w", "-x", "-s", "-L", "-h", "-S", "-c", "-b", "-p")
 _NUMBERS: dict[str, Callable[[int, int], bool]] = {
@@ -18,6 +18,8 @@ _NUMBERS: dict[str, Callable[[int, int], bool]] = {
     "-gt": lambda one, other: one > other,
     "-ge": lambda one, other: one >= other,
 }
+_AT_ZERO = {("-gt", "0"): False, ("-ge", "1"): False, ("-lt", "1"): True, ("-le", "0"): True}
+"""Comparisons that ask whether a count or a rank, which is never negative, is 0."""
 _BINARY = (*_NUMBERS, "=", "==", "!=", "=~", "<", ">", "-nt", "-ot", "-ef")
 
 
@@ -122,7 +124,7 @@ class Condition:
         if kind in _NUMBERS:
             return self._numbers(left, kind, right)
         negated = kind == "!="
-        if is_open(left) or is_open(right):
+        if not (computable(left) and computable(right)):
             return self._open(left, kind, right) != negated
         if kind == "=~":
             try:
@@ -152,4 +154,7 @@ class Condition:
             alone = unknowns.alone(one)
             if alone is not None and re.fullmatch(r"[0-9]+", other) and kind in ("-eq", "-ne"):
                 return self._equal(alone, other) == (kind == "-eq")
+        alone = unknowns.alone(left)
+        if alone is not None and (kind, right) in _AT_ZERO:
+            return self._equal(alone, "0") == _AT_ZERO[kind, right]
         return self._ask([left, right], False)

@@ -209,7 +209,7 @@ class Expander:
         if value is not None and there:
             return value
         if operator[-1] == "?":
-            return self.unknown(part.line, part.source, part.name)
+            return self.unknown(part.line, f"${part.name}", part.name)
         text = self.text(operand)
         if operator[-1] == "=":
             self.variables.values[part.name] = text
@@ -298,6 +298,8 @@ class Expander:
         if pattern is None or operator[0] not in "#%/":
             return self._derived(part, value)
         put = self.text(part.second) if part.second else ""
+        if not computable(value) and not set(re.sub(r"\\(.)|\.\*|\.", r"\1", pattern.pattern)) <= set("@/ "):
+            return self._derived(part, value)
         changed = _cut(value, pattern, operator, put)
         return changed if changed == value or computable(value) else self._derived(part, value)
 
@@ -355,6 +357,8 @@ def _glob(text: str) -> str:
 
 
 def _cut(value: str, pattern: re.Pattern[str], operator: str, put: str) -> str:
+    if operator[0] == "/" and not pattern.pattern:
+        return value
     if operator[0] == "/":
         return re.sub(pattern.pattern, lambda _: put, value, count=0 if operator == "//" else 1, flags=re.DOTALL)
     ends = range(len(value) + 1)

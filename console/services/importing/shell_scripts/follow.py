@@ -212,8 +212,23 @@ def _decided_by_files(start: _Start, found: Followed, outcome: _Outcome) -> Iter
 
 
 def _outcome(start: _Start, found: Followed, ways: Ways, way: int) -> _Outcome:
+    """Where this way leads. What it assumes on its way is known from its beginning: it is followed again with that."""
     unknowns = found.unknowns
     unknowns.assumed.clear()
+    world, error = _ran(start, found, ways, way)
+    choices = tuple(zip(ways.questions, ways.taken, strict=False))
+    if unknowns.assumed and error is None:
+        replayed: dict[Question, list[int]] = {}
+        for question, choice in choices:
+            replayed.setdefault(question, []).append(choice)
+        again, error = _ran(start, found, Ways(ways.absent, dict(ways.for_files), replayed), way)
+        again.ways, world = ways, again
+    unknowns.assumed.clear()
+    return _Outcome(world, choices, tuple(ways.for_files), error)
+
+
+def _ran(start: _Start, found: Followed, ways: Ways, way: int) -> tuple[World, FileError | None]:
+    unknowns = found.unknowns
     world = World(unknowns, dict(start.files), ways, templates=start.templates, way=way)
     error = None
     try:
@@ -228,8 +243,7 @@ def _outcome(start: _Start, found: Followed, ways: Ways, way: int) -> _Outcome:
         )
         for each in world.started
     ]
-    unknowns.assumed.clear()
-    return _Outcome(world, tuple(zip(ways.questions, ways.taken, strict=False)), tuple(ways.for_files), error)
+    return world, error
 
 
 def _distinct(outcomes: list[_Outcome], found: Followed) -> list[_Outcome]:

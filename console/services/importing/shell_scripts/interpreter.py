@@ -34,6 +34,7 @@ from console.services.importing.shell_scripts.syntax import (
     Test,
     While,
 )
+from console.services.importing.shell_scripts.unknowns import Unknown
 
 _MOST_NESTED = 30
 
@@ -58,7 +59,9 @@ class Shell:
         self.stdin: str | None = None
         """What the command now run reads; None where that is not known."""
         self.capturing = ""
-        """The substitution whose output is wanted."""
+        """The command whose output is wanted."""
+        self.substituting = False
+        """Inside `$(…)`: what is started there is no server of the script."""
         self._expander = Expander(variables, world.unknowns, file, self._output)
         if depth > _MOST_NESTED:
             raise fault(file, 0, "shells and functions are nested too deeply")
@@ -97,23 +100,30 @@ class Shell:
         node, image = changes.get("node", self.node), changes.get("image", self.image)
         shell = Shell(self.world, self.file, variables, node=node, image=image, depth=self.depth + 1)
         shell.printed, shell.stdin, shell.capturing = self.printed, self.stdin, self.capturing
-        shell.deciding, shell.exports_all = self.deciding, self.exports_all
+        shell.deciding, shell.exports_all, shell.substituting = self.deciding, self.exports_all, self.substituting
         return shell
 
     def _output(self, substitution: Substitution) -> str:
         """What a substitution prints; its unknown where that is not known."""
         shell = self.child(self.variables.copy())
         shell.printed, shell.capturing, shell.stdin = [], substitution.source, None
+        shell.substituting, shell.deciding = True, False
         started = len(self.world.started)
         with suppress(Stop, Return, Leave):
             shell.run(substitution.body)
         del self.world.started[started:]
         return "".join(shell.printed).rstrip("\n")
 
-    def unknown_output(self) -> str:
-        """The mark of what a command prints that only its node knows."""
-        source = self.capturing
-        return self.expander.unknown(self.expander.line, source, source) if source else ""
+    def unknown_output(self, *inputs: str) -> str:
+        """The mark of what a command prints that only its node knows; it is asked for by what is open in its inputs."""
+        source, unknowns = self.capturing, self.world.unknowns
+        inner = unknowns.within(*inputs)
+        name = inner[0].name if inner else source
+        return (
+            self.expander.unknown(self.expander.line, source, name)
+            if not inner
+            else unknowns.mark(Unknown(self.file, self.expander.line, source, name))
+        )
 
     def run(self, body: Body) -> bool:
         """Follow commands one after the other; how the last one ended."""
@@ -182,6 +192,9 @@ class Shell:
             last = at == len(command.commands) - 1
             shell = self.child(self.variables.copy())
             shell.printed = printed if last else []
+            if not last:
+                shell.capturing = self.capturing or (each.text if isinstance(each, Simple) else "a part of a pipe")
+                shell.deciding = False
             try:
                 result = shell.command(each)
             except (Stop, Return):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from console.services.importing.shell_scripts.branches import tested
-from console.services.importing.shell_scripts.script_state import Leave, Return, Stop, fault
+from console.services.importing.shell_scripts.script_state import Leave, Return, Stop, Ways, World, fault
 from console.services.importing.shell_scripts.syntax import Body, Compute, CountingFor, For, Simple, While, bare
-from console.services.importing.shell_scripts.unknowns import is_open
+from console.services.importing.shell_scripts.unknowns import Unknown, is_open
 
 if TYPE_CHECKING:
     from console.services.importing.shell_scripts.interpreter import Shell
@@ -41,7 +42,8 @@ def _for(shell: Shell, command: For) -> bool:
     for word in words:
         shell.variables.values[command.name] = word
         if is_open(word):
-            _refuse_servers(shell, command.body, command.line, word)
+            unknowns = shell.world.unknowns
+            _pass_over(shell, command.body, command.line, unknowns.shown(word), unknowns.within(word))
         elif not _round(shell, command.body):
             break
     return True
@@ -58,21 +60,36 @@ def _round(shell: Shell, body: Body) -> bool:
     return True
 
 
-def _refuse_servers(shell: Shell, body: Body, line: int, text: str) -> None:
-    """Pass over a body whose rounds are not known. Raises FileError when it starts servers."""
+def _pass_over(shell: Shell, body: Body, line: int, what: str, unknowns: Sequence[Unknown]) -> None:
+    """Leave out a body whose rounds are not known; what it would change is not known either.
+
+    Raises FileError when it starts servers.
+    """
     world = shell.world
     before, notes, proxies = len(world.started), dict(world.notes), len(world.proxies)
     trial = shell.child(shell.variables.copy())
+    ways, assumed = world.ways, dict(world.unknowns.assumed)
+    world.ways = Ways()
     with suppress(Stop, Return, Leave):
         trial.run(body)
-    if len(world.started) == before and len(world.proxies) == proxies:
-        world.notes = notes
-        return
-    inner = world.unknowns.within(text)
-    name = inner[0].name if inner else ""
-    message = f"a loop over `{world.unknowns.shown(text)}` starts servers; only the node or the caller knows that list"
-    hint = f"give it: --set {name}='…'" if name.isidentifier() or name.isdecimal() else "write the list out"
-    raise fault(shell.file, line, message, hint=hint)
+    world.ways = ways
+    _restore(world, assumed)
+    name = next((unknown.name for unknown in unknowns if unknown.name), "")
+    if len(world.started) > before or len(world.proxies) > proxies:
+        message = f"a loop over `{what}` starts servers; only the node or the caller knows that list"
+        hint = f"give it: --set {name}='…'" if name.isidentifier() or name.isdecimal() else "write the list out"
+        raise fault(shell.file, line, message, hint=hint)
+    world.notes = notes
+    values = shell.variables.values
+    for changed, value in trial.variables.values.items():
+        if values.get(changed) != value:
+            mark = world.unknowns.mark(Unknown(shell.file, line, f"${changed} after the loop", name or changed))
+            values[changed] = mark if isinstance(value, str) else [mark]
+
+
+def _restore(world: World, assumed: dict[str, str]) -> None:
+    world.unknowns.assumed.clear()
+    world.unknowns.assumed.update(assumed)
 
 
 def _while(shell: Shell, command: While) -> bool:
@@ -80,7 +97,7 @@ def _while(shell: Shell, command: While) -> bool:
     world = shell.world
     reads = isinstance(first := command.condition[0], Simple) and any(bare(word) == "read" for word in first.words)
     if reads and shell.stdin is None:
-        _refuse_servers(shell, command.body, command.line, "what `read` is given")
+        _pass_over(shell, command.body, command.line, "what `read` is given", ())
         return True
     while True:
         world.step(shell.file, command.line)
@@ -89,11 +106,12 @@ def _while(shell: Shell, command: While) -> bool:
         assumed, values = dict(world.unknowns.assumed), shell.variables.copy().values
         holds = shell.decided(command.condition) != command.negated
         if len(world.ways.questions) > asked:
+            unknowns = [unknown for question in world.ways.questions[asked:] for unknown in question.unknowns]
             del world.ways.questions[asked:]
             world.ways.taken[:], world.ways.widths[:] = taken, widths
-            world.unknowns.assumed.clear()
-            world.unknowns.assumed.update(assumed)
-            _refuse_servers(shell, command.body, command.line, "its condition")
+            _restore(world, assumed)
+            if not unknowns or any(unknown.source != "$#" for unknown in unknowns):  # without arguments it ends at once
+                _pass_over(shell, command.body, command.line, "its condition", unknowns)
             return True
         if not holds or not _round(shell, command.body):
             return True

@@ -17,11 +17,21 @@ def printed(words: Sequence[str], stdin: str | None) -> str | None:
     """What the command prints; None when only its node knows."""
     if (answer := _asked(words)) is not None:
         return answer
-    make = _PROGRAMS.get(words[0].rpartition("/")[2])
+    name = words[0].rpartition("/")[2]
+    if name not in _PASSING and any(map(is_open, (*words, stdin or ""))):
+        return None
+    make = _PROGRAMS.get(name)
     try:
         return make(list(words[1:]), stdin) if make is not None else None
     except (ValueError, IndexError, NotComputed, re.error):
         return None
+
+
+def _sign(sign: str, text: str) -> str:
+    """The sign to cut a text at. Raises ValueError where an address or an interface would be cut."""
+    if not computable(text) and sign not in " /,\t":
+        raise ValueError("cuts what is not known")
+    return sign
 
 
 def _asked(words: Sequence[str]) -> str | None:
@@ -116,10 +126,11 @@ def _printf(words: list[str], stdin: str | None) -> str:
 
 def _seq(words: list[str], stdin: str | None) -> str:
     separator = "\n"
-    if "-s" in words:
-        at = words.index("-s")
-        separator = words[at + 1]
-        words = words[:at] + words[at + 2 :]
+    for at, word in enumerate(words):
+        if word.startswith("-s"):
+            separator = word[2:] or words[at + 1]
+            words = words[:at] + words[at + (1 if word[2:] else 2) :]
+            break
     wide = "-w" in words
     numbers = [int(word) for word in words if word != "-w"]
     first, step, last = {1: (1, 1, *numbers), 2: (numbers[0], 1, numbers[-1])}.get(len(numbers), tuple(numbers))
@@ -147,7 +158,7 @@ def _cut(words: list[str], stdin: str | None) -> str:
     which = re.search(r"-f ?([0-9]+)(-?)", text)
     if stdin is None or which is None:
         raise ValueError("no input")
-    at, rest, sign = int(which[1]) - 1, bool(which[2]), by[1] if by else "\t"
+    at, rest, sign = int(which[1]) - 1, bool(which[2]), _sign(by[1] if by else "\t", stdin)
     lines = []
     for line in stdin.splitlines():
         pieces = line.split(sign)
@@ -160,7 +171,9 @@ def _tr(words: list[str], stdin: str | None) -> str:
         raise ValueError("no input")
     sets = [_unescaped(word) for word in words if not re.fullmatch(r"-[dsc]+", word)]
     if words[0] == "-d" and len(sets[0]) == 1:
-        return stdin.replace(sets[0], "")
+        return stdin.replace(_sign(sets[0], stdin.replace("\n", "")) if sets[0] != "\n" else "\n", "")
+    if not computable(stdin):
+        raise ValueError("changes what is not known")
     classes = {"a-z": str.upper, "[:lower:]": str.upper, "A-Z": str.lower, "[:upper:]": str.lower}
     if sets[0] in classes:
         return classes[sets[0]](stdin)
@@ -176,6 +189,9 @@ def _awk(words: list[str], stdin: str | None) -> str:
     found = re.fullmatch(form, program)
     if stdin is None or found is None or len(words) > 3:
         raise ValueError("not computed")
+    if not computable(stdin) and (found[2] == "NF" and "$" not in program):
+        raise ValueError("counts what is not known")
+    _sign(sign[1] if sign else " ", stdin)
     lines = []
     for line in stdin.splitlines():
         if found[1] is not None and not re.search(found[1], line):
@@ -233,7 +249,7 @@ def _wc(words: list[str], stdin: str | None) -> str:
         "-l": lambda text: text.count("\n"),
         "-c": lambda text: len(text.encode()),
     }
-    if stdin is None or len(words) != 1:
+    if stdin is None or len(words) != 1 or not computable(stdin):
         raise ValueError("no input")
     return f"{counts.get(words[0], counts['-w'])(stdin)}\n"
 
@@ -264,6 +280,8 @@ def _path(words: list[str], stdin: str | None) -> str:
     return posixpath.normpath(path) + "\n"
 
 
+_PASSING = ("echo", "printf", "cat", "basename", "dirname", "xargs", "realpath", "readlink")
+"""Programs that hand on what is not known as it is."""
 _PROGRAMS: dict[str, Callable[[list[str], str | None], str]] = {
     "grep": _grep,
     "egrep": _grep,

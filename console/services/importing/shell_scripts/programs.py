@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from console.services.importing.shell_scripts import launchers, program_output
 from console.services.importing.shell_scripts.assignments import assign
-from console.services.importing.shell_scripts.branches import ask
+from console.services.importing.shell_scripts.branches import ask, dispatched
 from console.services.importing.shell_scripts.builtins import DECLARING, builtin, declared
 from console.services.importing.shell_scripts.expansion import Variables
 from console.services.importing.shell_scripts.script_state import Script, Started, Stop
@@ -148,19 +148,16 @@ def run_simple(shell: Shell, command: Simple) -> bool:
                 variables.exported.add(assigned)
         return True
     words = [each for word in command.words if not isinstance(word, Assignment) for each in expander.fields(word)]
+    if not words and _passes_on(command) and not variables.arguments and not variables.in_function:
+        words = [expander.unknown(command.line, "$1", "1")]
     if not words:
         return True
+    words[0] = dispatched(shell, words[0]) or words[0]
     given = {each.name: expander.text(each.value) for each in command.assignments}
     given = {each: shell.world.unknowns.given(each) or text for each, text in given.items()}
     if words[0] in variables.functions:
-        passed = any(
-            isinstance(part, Param) and part.name in "@*"
-            for word in command.words[1:]
-            if not isinstance(word, Assignment)
-            for part in word
-        )
         variables.values.update(given)
-        return shell.call(variables.functions[words[0]], words[1:], passed_on=passed)
+        return shell.call(variables.functions[words[0]], words[1:], passed_on=_passes_on(command))
     result = builtin(shell, words)
     if result is not None:
         return result
@@ -172,6 +169,12 @@ def run_simple(shell: Shell, command: Simple) -> bool:
         _written(shell, command, expander.text(command.redirections.target))
         shell.printed = printed
     return result
+
+
+def _passes_on(command: Simple) -> bool:
+    """Whether all arguments of the shell are among the words."""
+    words = (word for word in command.words if not isinstance(word, Assignment))
+    return any(isinstance(part, Param) and part.name in "@*" for word in words for part in word)
 
 
 def _declare(shell: Shell, name: str, command: Simple) -> bool:
@@ -210,7 +213,7 @@ def execute(shell: Shell, words: list[str], env: dict[str, str]) -> bool:
     if not words:
         return True
     name = program(words[0])
-    if name in WRAPPERS and not (name == "xargs" and shell.capturing):
+    if name in WRAPPERS and not (name == "xargs" and shell.substituting):
         rest, changed = inside(words, env)
         if rest:
             result = execute(shell, rest, changed)
@@ -265,13 +268,18 @@ def _other(shell: Shell, name: str, words: list[str]) -> bool:
     if text is not None:
         shell.printed.append(text)
         return bool(text) if name in ("grep", "egrep", "fgrep") else True
+    if name in _ASKING and shell.deciding:
+        return ask(shell, shell.expander.line, [" ".join(words), shell.stdin or ""], of_files=False)
+    given = shell.world.files.get(program(words[-1])) if name == "cat" else None
+    if given is not None:
+        shell.world.ran.add(given.path)
+        shell.printed.append(given.text)
+        return True
     if shell.capturing:
-        shell.printed.append(shell.unknown_output())
-    elif name in _ASKING and shell.deciding:
-        return ask(shell, shell.expander.line, [" ".join(words)], of_files=False)
-    elif name.startswith("-"):
+        shell.printed.append(shell.unknown_output(" ".join(words), shell.stdin or ""))
+    if name.startswith("-"):
         launchers.cut_off(shell, words)
-    elif name not in _QUIET:
+    elif name not in _QUIET and not shell.substituting:
         launchers.left_out(shell, name, words)
     return True
 

@@ -87,6 +87,8 @@ class Ways:
     """Questions for files that are answered with no."""
     for_files: dict[Question, None] = field(default_factory=dict)
     """Questions for files on this way."""
+    replayed: dict[Question, list[int]] | None = None
+    """The choices of a way that is followed again, by question."""
     taken: list[int] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
@@ -96,6 +98,9 @@ class Ways:
         if question.of_files:
             self.for_files[question] = None
             return int(question in self.absent)
+        if self.replayed is not None:
+            choices = self.replayed.get(question, [])
+            return choices.pop(0) if choices else 0
         at = len(self.questions)
         self.questions.append(question)
         if at == len(self.taken):

@@ -172,7 +172,8 @@ class Reader:
         if kind in ("/", "//") or kind == ":":
             ends = "/" if kind != ":" else ":"
             within = self._sub(rest, line)
-            first = within.word(ends, pattern=True)
+            lead: Word = (Text(within.take(), True),) if ends == rest[:1] == "/" else ()
+            first = (*lead, *within.word(ends, pattern=True))
             within.take()
             second = within.word("") if within.at <= len(rest) else ()
             return Param(name, quoted, source, line, index, kind, first, second)
