@@ -37,6 +37,8 @@ _ENGINE = re.compile(r"\bEngine (\d{1,6}): ")
 _LEVEL = re.compile(rb"(?:^|[ \[m])(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 _WARNING = re.compile(r"(?:^|[ \[m(])WARN(?:ING)?\b")
 """A warning tells of no start that failed: what is fatal is said as an error as well."""
+_RAISE = re.compile(r"(?:^|\]|\)) {2,}raise \w")
+"""A line of a traceback that quotes the program; what it raised stands further down."""
 _EXCEPTION = re.compile(r"(?:^|[ ])[A-Za-z_][\w.]*(?:Error|Exception): ")
 """An exception is what failed, whatever was said before it."""
 _OTHER_LEVELS = (b"DEBUG", b"WARNING", b"ERROR", b"CRITICAL")
@@ -164,7 +166,7 @@ class Matcher:
             return
         text = text_of(raw)
         words = [word for word in self._words if word in text]
-        if not words:
+        if not words or _RAISE.search(text, 0, 200):
             if len(self._dull) >= DULL_LINES:
                 self._dull.clear()
             self._dull.add(message)

@@ -26,9 +26,9 @@ from console.model.snapshot import Diagnosis, EngineState
 from console.services.monitoring.intervals import Intervals
 from console.services.session import Session
 from tests.bench.real_lab import PORT, PROXY_PORT, SIZES, RealLab, Traffic, pids, real_lab
-from tests.bench.real_plants import MODES, STARTS, Planted, Start
+from tests.bench.real_plants import MODES, SLEEP, STARTS, Planted, Start
 
-NAMED_S, READY_S, SETTLE_S = 120.0, 420.0, 25.0
+NAMED_S, READY_S, SETTLE_S, HELD_S = 120.0, 420.0, 25.0, 330.0
 OVERRIDES = (13,)
 """Checks of the preflight that cannot pass where other labs run engines on the same machine."""
 LISTEN = (
@@ -188,6 +188,37 @@ def _stranger(lab: RealLab) -> Iterator[int]:
             process.kill()
 
 
+async def hold(session: Session, lab: RealLab, start: Start, going: asyncio.Task[str], before: list[str]) -> bool:
+    """Put the worker of an engine that starts to sleep, print when the alert of it held; whether it came and stayed.
+
+    `before` are the runs of the engine before this start.
+    """
+    wanted = start.asleep_at.encode()
+    await _within(lambda: lab.runs(start.engine) > before and wanted in lab.log(start.engine), READY_S)
+    main = session.snapshot.engines[start.engine].pid
+    assert main is not None
+    os.kill(pids(main, "Worker")[0], SLEEP)
+    started, told = time.monotonic(), list[str]()
+
+    def look() -> bool:
+        held = next((each for each in session.snapshot.alerts if each.key.startswith("silent/")), None)
+        words = "none" if held is None else f"{held.title}{' (calm)' if held.calm else ''}"
+        if not told or not told[-1].endswith(words):
+            told.append(f"{time.monotonic() - started:.0f} {words}")
+        return False
+
+    await _within(look, HELD_S)
+    waits = lab.log(start.engine).count(b"No available shared memory broadcast block")
+    ok = len(told) == 2 and waits > 1
+    print(
+        f"{'ok   ' if ok else 'WRONG'} {start}: alert {'; '.join(told)}; {waits} lines said that it waits", flush=True
+    )
+    print(f"        {session.snapshot.engines[start.engine].held_up}")
+    await asyncio.to_thread(lab.run, "kill", "--yes")
+    print("        start said: " + "\n                    ".join((await going).strip().splitlines()[-3:]), flush=True)
+    return ok
+
+
 async def begin(lab: RealLab, start: Start) -> bool:
     """Start, watch, print; whether the failure was named, and said by `start`."""
     lab.write(start.args, start.env)
@@ -196,6 +227,8 @@ async def begin(lab: RealLab, start: Start) -> bool:
         async with watched(lab) as session:
             seen, before = Seen(session), lab.runs(start.engine)
             going = asyncio.create_task(asyncio.to_thread(_start, lab))
+            if start.asleep_at:
+                return await hold(session, lab, start, going, before)
             if start.first:
                 await _within(lambda: lab.runs(start.engine) > before, 120.0)
                 await _within(lambda: session.snapshot.engines[start.engine].run == lab.runs(start.engine)[-1], 20.0)

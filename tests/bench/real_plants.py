@@ -51,6 +51,8 @@ class Start:
     """When a stranger takes the port: `before` the start, or `late`, once the ports were looked at."""
     load: int = 0
     """So many requests at once when it serves."""
+    asleep_at: str = ""
+    """The line of the log after which its worker sleeps for ever; the alert must come and stay."""
 
     def __str__(self) -> str:
         return self.name
@@ -120,6 +122,10 @@ STARTS: Mapping[str, tuple[Start, ...]] = {
             args={"num-gpu-blocks-override": 6, "max-num-seqs": 12},
             load=12,
         ),
+    ),
+    "held": (
+        Start("a start that is watched, so that its silences are known", ()),
+        Start("a worker that sleeps in the start", (), asleep_at="Warming up model"),
     ),
 }
 """Mode → what is tried in it, each with a start of its own."""

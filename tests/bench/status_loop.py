@@ -105,7 +105,7 @@ async def beside(session: Session, words: Sequence[str], numbers: Iterable[int],
         states = ", ".join(f"{each['id']} {each['state']}" for each in told["engines"])
         states = states if len(told["engines"]) < 4 else f"{states.count(' ready')} ready"
         print(
-            f"{number:3} {took:5.1f} s  {service['state']:8} {service['reason']:24} {states}  {'; '.join(wrong)}",
+            f"{number:3} {took:5.1f} s  {service['state']:8} {service['reason'] or '':24} {states}  {'; '.join(wrong)}",
             flush=True,
         )
         found += [f"{number}: {each}" for each in wrong]

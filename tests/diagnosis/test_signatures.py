@@ -328,6 +328,12 @@ def test_clean_captures_show_nothing(name: str) -> None:
     assert [hit.signature.id for hit in matcher.hits] == []
 
 
+def test_the_line_that_tells_is_the_exception_not_the_program_that_raised_it() -> None:
+    matcher = Matcher(SIGNATURES)
+    matcher.feed(capture("vllm/engine/fail", "block_size_none.log"), 100.0)
+    assert matcher.hits[0].text.endswith("] ValueError: No common block size for 5.")
+
+
 def test_a_worker_that_its_failing_core_ends_is_no_worker_that_died() -> None:
     log = capture("vllm/engine/fail", "block_size_none.log").replace(b"No common block size", b"Nothing known")
     matcher = Matcher(SIGNATURES)

@@ -21,7 +21,7 @@ from console.model.snapshot import (
     Serving,
 )
 from console.model.unmanaged_process import UnmanagedProcess
-from console.services.serving.condition_facts import facts_of
+from console.services.serving.condition_facts import facts_of, quiet_words
 from console.services.serving.leak_detection import LeakDetector
 
 HEALTHCHECK = '/healthcheck 200 {"status":"ok","prefill_instances":1,"decode_instances":2,"request_num":0}'
@@ -205,3 +205,16 @@ def test_memory_that_grows_with_every_hour_is_named(step: int, dip: int, grows: 
     if grows:
         growth.feed(replace(memory(9, 1), engines={}))
         assert list(growth.facts({})) == [], "a run that ended is forgotten"
+
+
+def test_of_a_group_that_hangs_the_rank_that_does_not_say_that_it_waits_is_pointed_at() -> None:
+    """vLLM 0.21, two ranks, the core of one asleep: only the other's core says that its workers do not answer."""
+    engines = {
+        name: EngineSnapshot(name, "n0", "mixed", "mixed", EngineState.DEGRADED)
+        for name in ("mixed-0", "mixed-1", "mixed-2")
+    } | {"other-0": EngineSnapshot("other-0", "n1", "other", "mixed", EngineState.READY)}
+    words = "; of mixed only mixed-1 does not say that it waits for its workers: look there first"
+    assert quiet_words(engines, "mixed-0", {"mixed-0", "mixed-2"}) == words
+    assert quiet_words(engines, "mixed-0", {"mixed-0", "mixed-1", "mixed-2"}) == "", "a worker sleeps: all wait"
+    assert quiet_words(engines, "mixed-0", {"mixed-0"}) == "", "two are quiet"
+    assert quiet_words(engines, "other-0", set()) == "", "one alone"

@@ -67,3 +67,40 @@ async def test_workers_that_answered_again_are_not_said_to_keep_their_engine_wai
         assert [each.signature for each in scene.monitor.diagnoses] == named
     finally:
         work.cancel()
+
+
+async def test_the_logs_of_a_group_that_hangs_point_at_the_rank_whose_core_sleeps(tmp_path: Path) -> None:
+    now = time.time()
+    waits = LOG + WAITS % time.strftime("%m-%d %H:%M:%S", time.gmtime(now - 5)).encode()
+    logs = {"decode-0": waits, "decode-1": LOG, "decode-2": waits, "decode-3": waits}
+    scene = Scene(tmp_path)
+    watch = DiagnosisWatch(scene.monitor, scene.logs, Intervals(diagnosis_s=0.01))
+    for node, mine in (("d0", ("decode-0", "decode-1")), ("d1", ("decode-2", "decode-3"))):
+        scene.up(node)
+        scene.runs(
+            node,
+            *(
+                RunState(key(each), RunVerdict.RUNNING, pid=7, log_size=len(logs[each]), started_at=now - 90)
+                for each in mine
+            ),
+        )
+        for each in mine:
+            scene.monitor.on_log(node, LogChunk(key(each), 0, logs[each], len(logs[each])))
+            scene.monitor.learnt(key(each)).rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+    scene.monitor.learnt(key("decode-0")).hang = HealthCheck(
+        "works", Grade.FAIL, "hangs: 1 request runs and no token came"
+    )
+    scene.monitor.publish()
+    work = asyncio.create_task(watch.run())
+
+    def told() -> str:
+        scene.monitor.publish()
+        return next((each.text for each in scene.monitor.diagnoses if each.signature == "S1"), "")
+
+    try:
+        await until(lambda: watch.complete([*logs]) and "look there first" in told(), what=told())
+    finally:
+        work.cancel()
+    assert told() == (
+        "1 request runs and no token came; of decode only decode-1 does not say that it waits for its workers: look there first"
+    )

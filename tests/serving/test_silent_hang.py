@@ -86,6 +86,12 @@ async def test_one_that_counts_the_request_or_never_served_is_asked_once_more(se
     assert served.judge()[0] is Grade.UNKNOWN, "a long prefill of others may be under way"
 
 
+async def test_a_console_that_is_opened_later_goes_by_what_the_engine_counted_before(served: Served) -> None:
+    served.scrape(12.0, 1080)
+    served.scrape(2.0, 1080)
+    assert served.judge()[0] is Grade.FAIL
+
+
 async def test_it_is_asked_as_soon_as_the_tokens_of_others_cease_and_not_for_its_own(served: Served) -> None:
     watch, learnt = served.watch, served.learnt
     learnt.works = HealthCheck("works", Grade.OK, "4 tokens in 9 ms", served.now - 41.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from console.diagnosis.root_cause import PEER_DEAD
 from console.diagnosis.signatures import Signature
@@ -17,6 +17,7 @@ KV_FULL, KV_FREE = 0.95, 0.90
 STORM_S, CALM_S = 1.0, 0.2
 """Preemptions per second, in the same way."""
 
+HANG = "hang"
 MEMORY_KILLED = "memory-killed"
 BAD_ANSWERS = "bad-answers"
 CANNOT_ASK = "cannot-ask"
@@ -31,7 +32,7 @@ OWN = (
         "Requests run, no token comes, and /health looks only at the error flag of the engine.",
         "Read the logs of all ranks of the group for the first error, collect a support bundle (Q, or `support-bundle`; it holds "
         "the stacks), then restart the group.",
-        "vllm-ascend issues 13648, 13964", where="console", fact="hang",
+        "vllm-ascend issues 13648, 13964", where="console", fact=HANG,
     ),
     Signature(
         "S2", "running", "the KV cache is full", "More tokens are in flight than the cache holds, so requests wait.",
@@ -112,6 +113,7 @@ DISK_MIB = 64
 """With less than this left a disk counts as full: an engine that fails writes that much in no time."""
 
 _GONE = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.EXITED, EngineState.IDLE)
+_SERVE = (EngineState.READY, EngineState.DEGRADED)
 _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 
 
@@ -150,7 +152,7 @@ def _disks(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
 def _rungs(engine: EngineSnapshot, rungs: Mapping[str, HealthCheck]) -> Iterator[tuple[str, str, str]]:
     hangs = [rungs[name].evidence for name in ("process", "works") if name in rungs]
     if words := next((words for words in hangs if words.startswith("hangs: ")), ""):
-        yield "hang", engine.id, words.removeprefix("hangs: ")
+        yield HANG, engine.id, words.removeprefix("hangs: ")
     tried = ("verify",) if engine.role == "proxy" else ("works", "verify")
     wrong = [rungs[name].evidence for name in tried if name in rungs and rungs[name].grade is Grade.FAIL]
     if words := next((each for each in wrong if not each.startswith("hangs: ")), ""):
@@ -158,6 +160,19 @@ def _rungs(engine: EngineSnapshot, rungs: Mapping[str, HealthCheck]) -> Iterator
     model = rungs.get("model")
     if model is not None and model.grade is Grade.FAIL and model.evidence.startswith("serves "):
         yield "wrong-model", engine.id, model.evidence
+
+
+def quiet_words(engines: Mapping[str, EngineSnapshot], hung: str, waiting: Set[str]) -> str:
+    """Which rank of a group that hangs to look at first: the only one that does not say that it waits for its workers.
+
+    `waiting` are those whose logs say so: their cores live. One that sleeps itself says nothing (vLLM 0.21, v1/engine/core.py).
+    """
+    group = engines[hung].group
+    members = {each.id for each in engines.values() if group and each.group == group and each.state in _SERVE}
+    quiet = members - waiting
+    if len(quiet) != 1 or quiet == members:
+        return ""
+    return f"; of {group} only {next(iter(quiet))} does not say that it waits for its workers: look there first"
 
 
 def _down(snapshot: ClusterSnapshot, proxy: EngineSnapshot) -> Iterator[tuple[str, str, str]]:

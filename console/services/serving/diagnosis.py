@@ -35,7 +35,7 @@ from console.services.logs.copies import LogBook
 from console.services.monitoring.engine_states import is_dead
 from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.monitor import Monitor
-from console.services.serving.condition_facts import MEMORY_KILLED, OWN, facts_of
+from console.services.serving.condition_facts import HANG, MEMORY_KILLED, OWN, facts_of, quiet_words
 from console.services.serving.leak_detection import LeakDetector
 from console.services.serving.setting_source import NOWHERE, SettingLocations, setting_locations
 
@@ -278,6 +278,10 @@ class DiagnosisWatch:
             signature = of_fact(self._signatures, fact)
             since = self._known.since.get((fact, engine), now)
             mine = [log for log in logs if log.rank == engine]
+            if fact == HANG:
+                text += quiet_words(
+                    engines, engine, {log.rank for log in logs if any(hit.signature.waits for hit in log.hits)}
+                )
             if fact == MEMORY_KILLED:
                 since = self._killed_at(engine, since, mine)
             if fact == PEER_DEAD and signature is not None:

@@ -301,8 +301,10 @@ def forgotten(learnt: RunRecord, label: str, asked: float) -> bool:
     """
     scrape, loads = learnt.metrics.scrape, learnt.metrics.loads
     mine = [loads[label]] if label in loads else [*loads.values()]
-    told = bool(mine) and scrape is not None and scrape.at >= asked + COUNTED_S
-    return told and learnt.served_at is not None and all(each.running == each.waiting == 0 for each in mine)
+    if scrape is None or scrape.at < asked + COUNTED_S or not mine:
+        return False
+    made = any(each.counters.get("generation", 0.0) > 0 for each in scrape.engines.values())
+    return (made or learnt.served_at is not None) and all(each.running == each.waiting == 0 for each in mine)
 
 
 def hang_words(learnt: RunRecord, aicore: int | None, now: float, cadences: Intervals) -> str:
