@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot
     from console.services.evaluation.evaluator import Local
     from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
-    from console.services.logs.copies import LogNote
+    from console.services.logs.copies import Gap, LogNote
     from console.services.maintenance.node_tasks import MaintenancePlan
     from console.services.operations.restart_watch import PlanObserver
     from console.services.placement.live_assignment import Change
@@ -51,6 +51,10 @@ class LogSource(Protocol):
     @property
     def notes(self) -> tuple[LogNote, ...]:
         """Gaps and truncations, in order."""
+
+    @property
+    def gap(self) -> Gap | None:
+        """What is not here any more."""
 
 
 class Logs(Protocol):

@@ -18,7 +18,7 @@ from textual.theme import Theme
 from console.model.state import EngineState, Grade, LinkState
 
 if TYPE_CHECKING:
-    from console.model.snapshot import EngineSnapshot
+    from console.model.snapshot import EngineSnapshot, NodeSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,14 @@ LINKS: Mapping[LinkState, Sign] = {
     LinkState.BLOCKED: Sign("✗", "X", "BLOCKED", "fail"),
     LinkState.CLOSED: Sign("-", "-", "closed", "idle"),
 }
+
+
+_UNREACHED = Sign("?", "?", "never reached", "stale")
+
+
+def link_sign(node: NodeSnapshot) -> Sign:
+    """How a node's link is; a link that never was is not called lost."""
+    return _UNREACHED if node.link.state is LinkState.LOST and not node.reached else LINKS[node.link.state]
 
 
 def sign_of(engine: EngineSnapshot) -> Sign:

@@ -309,9 +309,13 @@ def _trouble(node: NodeSnapshot) -> str:
     return (node.link.reason or node.devices_error) + (f" — {hint}" if hint else "")
 
 
+def _link_word(node: NodeSnapshot) -> str:
+    return "unreached" if node.link.state is LinkState.LOST and not node.reached else str(node.link.state)
+
+
 def _node_row(node: NodeSnapshot, now: float) -> str:
     if not node.expected_devices:
-        return f"{node.name:12} {node.link.state:11} {'none':9} {'-':>15} {'-':>5} {'-':>6}  {_trouble(node)}".rstrip()
+        return f"{node.name:12} {_link_word(node):11} {'none':9} {'-':>15} {'-':>5} {'-':>6}  {_trouble(node)}".rstrip()
     used = [device.hbm_used_mib for device in node.devices]
     total = [device.hbm_total_mib for device in node.devices]
     hbm = "?" if not used or None in used or None in total else f"{sum(filter(None, used))}/{sum(filter(None, total))}"
@@ -321,7 +325,7 @@ def _node_row(node: NodeSnapshot, now: float) -> str:
     devices = f"{busy if known else '?'}/{node.expected_devices}"
     age = node.age_s(now)
     row = (
-        f"{node.name:12} {node.link.state:11} {devices:9} {hbm:>15} {'?' if hot is None else f'{hot}°C':>5} "
+        f"{node.name:12} {_link_word(node):11} {devices:9} {hbm:>15} {'?' if hot is None else f'{hot}°C':>5} "
         f"{'?' if age is None else f'{age:.0f} s':>6}  {_trouble(node)}"
     )
     return row.rstrip()

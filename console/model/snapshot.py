@@ -106,6 +106,8 @@ class NodeSnapshot:
     """Its state is `connecting` until the first sample of the node is complete."""
     listed: bool = False
     """Whether it has listed its runs since it was connected."""
+    reached: bool = False
+    """Whether it was connected at any time since this console was opened."""
     sampled_at: float | None = None
     """When the NPU data was taken; None when never."""
     devices: tuple[Device, ...] = ()

@@ -81,7 +81,7 @@ def why_not(error: Exception, way: DialRoute, offered: Collection[str]) -> DialE
         reason = error.reason or type(error).__name__
         return DialError(f"{way.place}: {reason}", blocked=False, hint=f"try: {way.command()}")
     if isinstance(error, TimeoutError):
-        text = f"{way.place} was never reached: no answer in {CONNECT_S:.0f} s"
+        text = f"{way.place}: no answer in {CONNECT_S:.0f} s"
         return DialError(text, blocked=False, hint=f"is it up, and lets a firewall through? try: {way.command()}")
     if isinstance(error, socket.gaierror):
         text = f"{way.address}: {error.strerror}"

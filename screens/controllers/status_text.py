@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from console.model.state import LinkState
 from screens.bars import SERVICES
 from screens.styled_lines import Line, counted, shown
-from screens.themes import LINKS, signs_of
+from screens.themes import link_sign, signs_of
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def status_lines(snapshot: ClusterSnapshot, pen: Pen) -> list[Line]:
     lines.append(((f"{len(up)} of {counted(len(snapshot.nodes), 'node')} linked", "plain"),))
     for node in snapshot.nodes.values():
         if node.link.state is not LinkState.UP:
-            sign = LINKS[node.link.state]
+            sign = link_sign(node)
             why = f": {node.link.reason}" if node.link.reason else ""
             lines.append(((shown(f"{node.name} {sign.word}{why}"), sign.role),))
             lines += [((shown(f"  {node.link.hint}"), "key"),)] if node.link.hint else []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from console.model.role import BESIDE_ENGINES
 from console.model.state import EngineState, LinkState
 from screens.styled_lines import Line, Pen, Span, cut, fit, length, plain, shown, width
-from screens.themes import LINKS, sign_of, signs_of
+from screens.themes import link_sign, sign_of, signs_of
 
 if TYPE_CHECKING:
     from console.model.snapshot import Device, EngineSnapshot, NodeSnapshot
@@ -165,7 +165,7 @@ def _strip(_node: NodeSnapshot, engines: Sequence[EngineSnapshot], _now: float, 
 
 def _states(node: NodeSnapshot, engines: Sequence[EngineSnapshot], _now: float, pen: Pen) -> Line:
     if node.link.state not in (LinkState.UP, LinkState.STALE):
-        sign = LINKS[node.link.state]
+        sign = link_sign(node)
         why = node.link.reason.removeprefix(f"{node.name}: ").removeprefix(
             f"{node.name} "
         )  # the row starts with the name

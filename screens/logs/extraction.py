@@ -83,7 +83,7 @@ class Extraction:
         try:
             if isinstance(view, Window):
                 file = view.file
-                written = await asyncio.to_thread(saving.save, file.path, file.size, self._view.sieve, target)
+                written = await asyncio.to_thread(saving.save, file.path, file.size, self._view.sieve, target, file.gap)
             else:
                 assert isinstance(view, Merged)
                 lines = view.texts([entry.spots[0] for entry in view.merge.entries])
@@ -118,7 +118,9 @@ class Extraction:
         view = self._view.window
         if isinstance(view, Window):
             top = next(iter(view.seen()), 0)
-            made = await asyncio.to_thread(saving.page, view.file.path, view.file.size, view.shown, top, path)
+            made = await asyncio.to_thread(
+                saving.page, view.file.path, view.file.size, view.shown, top, path, view.file.gap
+            )
             if made.left_out:
                 self._view.notify(f"{made.left_out} bytes far from here are not in it", markup=False)
             return made.line

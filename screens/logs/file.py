@@ -14,6 +14,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
+from console.services.logs.copies import Gap
+
 CHUNK = 256 * 1024
 LINE_LIMIT = 8 * 1024
 """Bytes of one line that are shown; the rest is counted, not drawn."""
@@ -40,6 +42,8 @@ class LogFile:
         self.span = span
         """Bytes of one chunk."""
         self.size = 0
+        self.gap: Gap | None = None
+        """Whole lines that are not here any more."""
         self._revision = 0
         self._changed = False
         self._chunks: OrderedDict[int, bytes] = OrderedDict()
@@ -49,6 +53,11 @@ class LogFile:
         """The chunk that was lent last, when it has a newline."""
         self._line = (-1, 0)
         """The line that was asked for last: its start and its end."""
+
+    def let_go(self, gap: Gap | None) -> None:
+        """Take what is not in the file any more: it is one empty line, and reads as zeros."""
+        self._changed = self._changed or gap != self.gap
+        self.gap = gap
 
     def revise(self, revision: int) -> None:
         """Take the number of the file's revision: of another one nothing that is known of the bytes holds."""
@@ -110,6 +119,8 @@ class LogFile:
         return self._line[1]
 
     def _after(self, start: int) -> int:
+        if self.gap is not None and self.gap.begin <= start < self.gap.end:
+            return self.gap.end
         index = start // self.span
         found = self.chunk(index).find(b"\n", start - index * self.span)
         if found >= 0:
@@ -128,6 +139,11 @@ class LogFile:
 
     def start_of(self, offset: int) -> int:
         """Where the line that holds the byte at `offset` starts."""
+        if self.gap is None or offset < self.gap.begin:
+            return self._start_of(offset)
+        return max(self.gap.end, self._start_of(offset)) if offset >= self.gap.end else self.gap.begin
+
+    def _start_of(self, offset: int) -> int:
         index = offset // self.span
         found = self.chunk(index).rfind(b"\n", 0, offset - index * self.span)
         if found >= 0:
@@ -145,6 +161,8 @@ class LogFile:
 
     def text(self, start: int) -> tuple[bytes, int]:
         """The line at `start` without its newline, at most `LINE_LIMIT` bytes of it; and how many bytes were left out."""
+        if self.gap is not None and start == self.gap.begin:
+            return b"", 0
         end = self.after(start)
         index = start // self.span
         at = start - index * self.span
@@ -162,6 +180,8 @@ class LogFile:
         limit = min(base + self.span, self.size)
         if first >= limit:
             return first, b""
+        if self.gap is not None and first <= self.gap.begin < limit:
+            return first, self.chunk(index)[first - base : self.gap.begin - base]
         end = self.after(self.start_of(limit - 1))
         data = self.chunk(index)[first - base :]
         return first, data + self.chunk(index + 1)[: end - limit] if end > limit else data
@@ -211,9 +231,10 @@ class LineCount:
         """A line and its number, to count on from: rows of one screen follow each other."""
 
     def advance(self) -> bool:
-        """Count one more whole chunk; False when none is left."""
+        """Count one more whole chunk; False when none is left. Behind lines that are not here nobody knows a number."""
         index = len(self._before) - 1
-        if (index + 1) * self._file.span > self._file.size:
+        gap = self._file.gap
+        if (index + 1) * self._file.span > (self._file.size if gap is None else gap.begin):
             return False
         data = self._file.read(index * self._file.span, self._file.span)
         self._before.append(self._before[-1] + max(1, data.count(b"\n")))

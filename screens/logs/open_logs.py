@@ -66,6 +66,7 @@ def open_one(moment: PaneMoment, engine: str, source: LogSource) -> OpenLogs:
 
     def grow() -> bool:
         file.revise(source.revision)
+        file.let_go(source.gap)
         return window.grow(source.size, source.notes)
 
     grow()
@@ -77,6 +78,7 @@ def open_several(moment: PaneMoment, found: Sequence[tuple[str, LogSource]]) -> 
     files = [LogFile(source.path) for _, source in found]
     for file, (_, source) in zip(files, found, strict=True):
         file.revise(source.revision)
+        file.let_go(source.gap)
         file.grow(source.size)
     times = [_times(moment, *each, file) for each, file in zip(found, files, strict=True)]
     members = [MergeMember(engine, file, each) for (engine, _), file, each in zip(found, files, times, strict=True)]
@@ -89,6 +91,7 @@ def open_several(moment: PaneMoment, found: Sequence[tuple[str, LogSource]]) -> 
     def grow() -> bool:
         for file, source in zip(files, sources, strict=True):
             file.revise(source.revision)
+            file.let_go(source.gap)
         return merged.grow([source.size for source in sources], [source.notes for source in sources])
 
     return OpenLogs([engine for engine, _ in found], sources, files, times, merged, grow)

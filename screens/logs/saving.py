@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.private_files import open_private
+from console.services.logs.copies import Gap
 from screens.logs.file import LogFile
 from screens.logs.filtered import Shown
 from screens.logs.line_drawing import text_of
@@ -21,9 +22,10 @@ PAGED = 128 * 1024 * 1024
 _HARMLESS = bytes(range(0x20, 0x7F)) + b"\n\t"
 
 
-def save(source: Path, size: int, sieve: LineFilter, target: Path) -> int:
-    """Write the first `size` bytes of a log, or those of its lines that are kept; gives how many were written. Raises OSError."""
+def save(source: Path, size: int, sieve: LineFilter, target: Path, gap: Gap | None = None) -> int:
+    """Write the first `size` bytes of a log but for its `gap`, or the lines that are kept; gives how many. Raises OSError."""
     file = LogFile(source)
+    file.let_go(gap)
     file.grow(size)
     try:
         parts = (_kept(file.region(index)[1], sieve) for index in range(size // file.span + 1))
@@ -63,9 +65,10 @@ class Paged:
     """Bytes of the log that are not in it."""
 
 
-def page(source: Path, size: int, shown: Shown | None, top: int, target: Path) -> Paged:
+def page(source: Path, size: int, shown: Shown | None, top: int, target: Path, gap: Gap | None = None) -> Paged:
     """Write a clean copy of what is shown of a log around a line. Raises OSError."""
     file = LogFile(source)
+    file.let_go(gap)
     file.grow(size)
     begin = max(0, top - PAGED) // file.span
     end = min(size, top + PAGED) // file.span

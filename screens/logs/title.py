@@ -42,9 +42,13 @@ def head_of_several(wanted: Sequence[str], present: Sequence[str], view: Merged,
     return tuple(spans)
 
 
-def title(view: View[Any], head: Line, sieve: LineFilter, around: int, *, past: bool = False) -> Line:
-    """One line; what an operator reads first comes first. `past` says that it is an earlier run's, to which nothing comes."""
+def title(view: View[Any], head: Line, sieve: LineFilter, around: int, *, past: bool = False, gone: int = 0) -> Line:
+    """One line; what an operator reads first comes first. `past` says that it is an earlier run's, to which nothing
+    comes; `gone` is how many bytes of it are not here any more.
+    """
     spans: list[Span] = [*head]
+    if gone:
+        spans.append((f" CUT: oldest {gone / 2**20:.0f} MiB not here", "warn"))
     if view.anchor is not None:
         return (*spans, (f" selecting {len(view.chosen())} lines; y copies, esc ends", "key"))
     if sieve:

@@ -218,7 +218,8 @@ class LogView(LineWidget):
             head = head_of_several(self.several, opened.names, opened.view, folded=self.folded)
         else:
             head = head_of_one(opened.names[0], self.run_name)
-        return title(opened.view, head, self.sieve, self.around, past=self.earlier_run)
+        gone = sum(source.gap.end - source.gap.begin for source in opened.sources if source.gap is not None)
+        return title(opened.view, head, self.sieve, self.around, past=self.earlier_run, gone=gone)
 
     def on_show(self) -> None:
         """Nobody drew it while it was hidden."""

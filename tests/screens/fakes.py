@@ -34,7 +34,7 @@ from console.model.snapshot import (
     NodeSnapshot,
     Process,
 )
-from console.services.logs.copies import LogNote
+from console.services.logs.copies import Gap, LogNote
 from console.services.maintenance.node_tasks import MaintenancePlan, NodeTaskRunner
 from console.services.operations.restart_watch import PlanObserver
 from console.services.placement.edits import auto_assign
@@ -90,6 +90,7 @@ class FakeCopy:
     size: int = 0
     notes: tuple[LogNote, ...] = ()
     revision: int = 0
+    gap: Gap | None = None
 
     def append(self, data: bytes) -> None:
         """Bytes arrive."""
@@ -518,6 +519,7 @@ class FakeSession:
                 hardware=node.hardware.name,
                 expected_devices=node.hardware.devices,
                 link=Link(LinkState.UP),
+                reached=True,
                 sampled_at=NOW,
                 devices=devices(node.hardware.devices, busy=any(each.node == name for each in engines.values())),
                 system=Host(hostname=name),

@@ -11,7 +11,7 @@ import pytest
 from textual import events
 
 from console.model.snapshot import EngineState
-from console.services.logs.copies import LogNote
+from console.services.logs.copies import Gap, LogNote
 from screens.logs.file import LogFile
 from screens.logs.patterns import ERRORS
 from screens.logs.time_seek import LogTimes
@@ -20,7 +20,7 @@ from screens.panes.log import LogPane
 from screens.paste_guard import BURST_S
 from screens.styled_lines import plain
 from tests.screens.fakes import FakeCopy, FakeSession
-from tests.screens.seen import Seen, running
+from tests.screens.seen import LARGE, Seen, running
 
 BEGIN = datetime(2000, 11, 24, 10, 0, 0)
 
@@ -327,3 +327,23 @@ def test_a_run_is_called_by_when_it_was_begun() -> None:
     assert plain(head_of_one("decode-3", "20261126T144920Z-c732")) == "decode-3 run 11-26 14:49Z"
     assert plain(head_of_one("decode-3", "by[hand]")) == "decode-3 run by[hand]"
     assert plain(head_of_one("decode-3", None)) == "decode-3"
+
+
+async def test_a_log_whose_oldest_part_is_not_here_says_so_in_its_title_and_at_the_place(tmp_path: Path) -> None:
+    session, copy = session_with_log(tmp_path, 100)
+    data = copy.path.read_bytes()
+    begin = data.index(b"step 10\n") + len(b"step 10\n")
+    copy.path.write_bytes(data[:begin] + bytes(3 << 20) + data[begin:])
+    copy.size = copy.path.stat().st_size
+    copy.gap = Gap(begin, begin + (3 << 20))
+    copy.notes = (LogNote(copy.gap.end, copy.gap.words()),)
+    async with running(session, LARGE) as seen:
+        await seen.press("2")
+        await seen.sees("CUT: oldest 3 MiB not here")
+        await seen.press("l", "g")
+        await seen.sees("3 MiB of this log are not here any more")
+        rows = seen.lines()
+        first = next(at for at, row in enumerate(rows) if "step 10" in row)
+        assert "not here any more" in "".join(rows[first : first + 3])
+        assert "step 11" in "".join(rows[first + 2 : first + 6])
+        assert "\u2400" not in seen.text()

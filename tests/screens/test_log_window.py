@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.services.logs.copies import LogNote
+from console.services.logs.copies import Gap, LogNote
 from screens.logs.file import LineCount, LogFile
 from screens.logs.filtered import FilteredLines
 from screens.logs.line_drawing import collapse, level_role, text_of
@@ -21,6 +21,8 @@ from screens.logs.window import Window
 from screens.styled_lines import plain
 
 SPAN = 16
+WIDE = 512
+"""Longer than any line."""
 
 
 def beginnings(data: bytes) -> list[int]:
@@ -331,3 +333,40 @@ def test_another_revision_of_the_file_is_read_anew_though_it_is_no_shorter(tmp_p
     assert file.text(0)[0] == b"other"
     file.revise(1)
     assert not file.grow(126)
+
+
+@given(
+    above=st.lists(st.binary(max_size=80), min_size=1, max_size=30),
+    below=st.lists(st.binary(max_size=80), min_size=1, max_size=30),
+    gone=st.integers(3 * WIDE, 9 * WIDE),
+)
+@settings(max_examples=60, deadline=None)
+def test_lines_that_are_not_here_any_more_are_one_empty_line(above: list[bytes], below: list[bytes], gone: int) -> None:
+    before = b"".join(line.replace(b"\n", b".") + b"\n" for line in above)
+    after = b"".join(line.replace(b"\n", b".") + b"\n" for line in below)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "log"
+        path.write_bytes(before + bytes(gone) + after)
+        file = LogFile(path, span=WIDE)
+        file.let_go(Gap(len(before), len(before) + gone))
+        file.grow(path.stat().st_size)
+        starts, at = [], 0
+        while at < file.size:
+            starts.append(at)
+            at = file.after(at)
+        texts = [file.text(start)[0] for start in starts]
+        assert texts == [*before.split(b"\n")[:-1], b"", *after.split(b"\n")[:-1]]
+        at, upward = file.size, []
+        while (found := file.before(at)) is not None:
+            upward.append(found)
+            at = found
+        assert upward[::-1] == starts
+        parts = b"".join(file.region(index)[1] for index in range(file.size // WIDE + 1))
+        assert parts == before + after
+        lent = [file.lend(index) for index in range(file.size // WIDE + 1)]
+        assert sum(each.end - each.begin for each in lent) == len(before + after)
+        count = LineCount(file)
+        while count.advance():
+            pass
+        assert count.total() is None, "how many have gone nobody knows"
+        file.close()

@@ -142,6 +142,19 @@ async def test_a_lost_node_shows_why_and_how_old_its_data_is(tmp_path: Path) -> 
         await seen.sees("this data is 2m old")
 
 
+async def test_a_node_that_was_never_connected_is_not_called_lost(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    link = Link(LinkState.LOST, reason="10.0.0.3 port 22: Connection refused")
+    session.set_node("d0", link=link, sampled_at=None, devices=(), reached=False)
+    async with running(session, LARGE) as seen:
+        await seen.press("j", "j")
+        row = next(line for line in seen.lines() if " d0 " in line)
+        assert "never reached: 10.0.0.3" in row
+        await seen.press("3")
+        await seen.sees("never reached: 10.0.0.3 port 22: Connection refused")
+        assert "lost" not in seen.text()
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 async def test_the_age_of_data_has_a_column_only_while_some_is_old(tmp_path: Path, size: tuple[int, int]) -> None:
     session = FakeSession(tmp_path)

@@ -16,6 +16,7 @@ from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
+from console.services.logs.quota import Quota
 from console.services.monitoring import snapshot_events
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.plan_maker import PlanMaker
@@ -399,3 +400,15 @@ async def test_acts_are_what_one_person_did_within_a_minute(scene: Scene) -> Non
         ("bob@j", "stop", ("decode-1",)),
         ("alice@jump2", "stop", ("decode-2", "decode-3")),
     ]
+
+
+async def test_that_parts_of_a_nodes_log_copies_had_to_go_is_an_event_of_the_node(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Quota, "take", lambda *_: "log copies are over their share of this disk")
+    scene.up("d0")
+    scene.runs("d0", running("decode-0", size=len(READY_LOG)))
+    scene.monitor.on_log("d0", LogChunk(key("decode-0"), 0, READY_LOG, len(READY_LOG)))
+    scene.monitor.publish()
+    (event,) = [each for each in scene.monitor.snapshot.events if "their share of this disk" in each.text]
+    assert (event.node, event.level) == ("d0", "warning")

@@ -10,10 +10,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from console.model.errors import ConsoleError
 from console.model.run import LogChunk, RunKey
 from console.private_files import open_private
+from console.services.logs.punching import punch
 from console.services.xdg_paths import file_name
 
 FINGERPRINT_BYTES = 1024
@@ -23,6 +25,25 @@ KEPT_EARLIER = 8
 """Earlier copies of one log that are kept; the last of them is the newest, and is replaced by the next."""
 MOST_NOTES = 100
 """A log that is replaced without end is no news any more."""
+
+
+KEPT_BEGIN = 1 << 20
+KEPT_END = 16 << 20
+"""Bytes at both ends of a log that stay whatever has to go: how it was started, and what it says now."""
+
+
+class Gap(NamedTuple):
+    """Whole lines of a log that were here and went, because the disk had no room for them: from `begin` up to `end`."""
+
+    begin: int
+    end: int
+
+    def words(self) -> str:
+        """How much is not here, and why."""
+        return (
+            f"{(self.end - self.begin) / 2**20:.0f} MiB of this log are not here any more: the copies of its node were over "
+            "their share of this disk; the node has them"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +62,8 @@ class LogCopy:
         self.path = path
         self.error = ""
         """Why bytes cannot be stored now (disk full); empty when all is well."""
+        self.gap: Gap | None = None
+        """What is not here any more: it reads as zeros."""
         self._notes_path = path.with_suffix(".notes")
         self._notes = self._read_notes()
         self._size = path.stat().st_size if path.exists() else 0
@@ -65,6 +88,11 @@ class LogCopy:
     def fingerprint(self) -> bytes:
         """The head of the copy, for the node to compare with its file."""
         return self.read(0, FINGERPRINT_BYTES)
+
+    def present(self, offset: int) -> int:
+        """The offset, or where the copy goes on behind what has gone from here."""
+        gap = self.gap
+        return gap.end if gap is not None and gap.begin <= offset < gap.end else offset
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes of the copy; fewer at its end."""
@@ -115,8 +143,34 @@ class LogCopy:
         self.revision += 1
         self._note(offset, f"{length} bytes here were not those of the node's log; they have been fetched again")
 
+    def let_go(self, count: int) -> int:
+        """Let the oldest bytes go, about so many, but for both ends; gives how many went: none where the disk cannot do that."""
+        begin = self.gap.begin if self.gap else self._line_at(KEPT_BEGIN)
+        start = self.gap.end if self.gap else begin
+        end = self._line_at(min(start + count, self._size - KEPT_END))
+        if end - start < KEPT_BEGIN:
+            return 0
+        try:
+            if self._descriptor is None:
+                self._descriptor = open_private(self.path, os.O_WRONLY)
+            punch(self._descriptor, start, end - start)
+        except OSError:
+            return 0
+        self.gap = Gap(begin, end)
+        kept = tuple(note for note in self._notes if not begin <= note.offset <= end)
+        self._notes = (*kept, LogNote(end, self.gap.words()))
+        self._write_notes()
+        return end - start
+
+    def _line_at(self, offset: int) -> int:
+        """Where the first line at or behind an offset starts, as far as a chunk tells."""
+        data = self.read(max(0, offset - 1), KEPT_BEGIN)
+        found = data.find(b"\n")
+        return max(0, offset) if found < 0 or offset <= 0 else offset + found
+
     def _restart(self, why: str) -> None:
         self.close()
+        self.gap = None
         self.revision += 1
         self.restarts += 1
         self.earlier = None
@@ -138,6 +192,18 @@ class LogCopy:
         except OSError as error:
             self.error = f"note on the log copy {self.path}: {error.strerror}"
 
+    def _write_notes(self) -> None:
+        """All anew: of a gap that grows only the last note counts."""
+        lines = [json.dumps({"offset": each.offset, "text": each.text}) for each in self._notes]
+        if self.gap is not None:
+            lines.append(json.dumps({"gap": self.gap}))
+        try:
+            descriptor = open_private(self._notes_path, os.O_WRONLY | os.O_TRUNC)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write("".join(f"{line}\n" for line in lines))
+        except OSError as error:
+            self.error = f"notes on the log copy {self.path}: {error.strerror}"
+
     def _read_notes(self) -> tuple[LogNote, ...]:
         if not self._notes_path.exists():
             return ()
@@ -145,7 +211,11 @@ class LogCopy:
         for line in self._notes_path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-                found.append(LogNote(int(entry["offset"]), str(entry["text"])))
+                if "gap" in entry:
+                    self.gap = Gap(*map(int, entry["gap"]))
+                else:
+                    found.append(LogNote(int(entry["offset"]), str(entry["text"])))
+                    self.gap = None if not found[-1].offset else self.gap
             except (ValueError, KeyError, TypeError):
                 continue
         return tuple(found)
@@ -155,7 +225,7 @@ class LogBook:
     """All copies of one deployment, by engine and run."""
 
     def __init__(self, root: Path, current: Callable[[str], RunKey | None]) -> None:
-        self._root = root
+        self.root = root
         self._current = current
         self._copies: dict[RunKey, LogCopy] = {}
 
@@ -164,13 +234,13 @@ class LogBook:
         key = self._current(engine)
         if run is None or (key is not None and key.run == run):
             return self.of(key) if key else None
-        found = next((path for path in self._root.glob(f"*/{file_name(engine)}/{file_name(run)}.log")), None)
+        found = next((path for path in self.root.glob(f"*/{file_name(engine)}/{file_name(run)}.log")), None)
         return self.of(RunKey(found.parent.parent.name, engine, run)) if found else None
 
     def of(self, key: RunKey) -> LogCopy:
         """The copy of a run, made when first asked for."""
         if (copy := self._copies.get(key)) is None:
-            path = self._root / file_name(key.deployment) / file_name(key.engine) / f"{file_name(key.run)}.log"
+            path = self.root / file_name(key.deployment) / file_name(key.engine) / f"{file_name(key.run)}.log"
             copy = self._copies[key] = LogCopy(key, path)
         return copy
 
@@ -181,7 +251,7 @@ class LogBook:
 
     def runs(self, engine: str) -> tuple[str, ...]:
         """Run ids with a copy here, newest first."""
-        names = {path.stem for path in self._root.glob(f"*/{file_name(engine)}/*.log")}
+        names = {path.stem for path in self.root.glob(f"*/{file_name(engine)}/*.log")}
         return tuple(sorted(names, reverse=True))
 
     def close(self) -> None:

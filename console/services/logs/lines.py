@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from console.probes.log_time import Clock, LineTimes, find
 from console.probes.sanitize import decode
-from console.services.logs.copies import LogBook, LogCopy
+from console.services.logs.copies import Gap, LogBook, LogCopy
 
 BLOCK = 256 * 1024
 LONGEST = 8 * 1024
@@ -68,6 +68,11 @@ class LineReader:
         self._times: LineTimes | None = None
         self._since = since
 
+    @property
+    def offset(self) -> int:
+        """Where the line starts that comes next."""
+        return self._offset
+
     def lines(self, *, last: bool = False) -> Iterator[LogLine]:
         """The lines that have become whole since the last call; with `last` the unfinished one too."""
         if self._since is not None:
@@ -87,12 +92,20 @@ class LineReader:
 
     def _raw(self) -> Iterator[bytes]:
         """Whole lines; the offset is that of the one handed out last until the next is asked for."""
-        while data := self._read(self._offset + len(self._tail), BLOCK):
+        while data := self._read(self._on(), BLOCK):
             pieces = (self._tail + data).split(b"\n")
             self._tail = pieces.pop()
             for piece in pieces:
                 yield piece
                 self._offset += len(piece) + 1
+
+    def _on(self) -> int:
+        """Where to read on: behind what has gone from the copy, whose start of a line, if any, is none any more."""
+        at = self._offset + len(self._tail)
+        here = self.copy.present(at) if self.copy.restarts == self.restarts else at
+        if here != at:
+            self._offset, self._tail = here, b""
+        return here
 
     def _skip(self, since: float) -> None:
         """Go behind the last line that is known to be earlier."""
@@ -171,6 +184,8 @@ class Readers:
         self._earlier = run
         self._readers: dict[str, LineReader] = {}
         self._revisions: dict[str, int] = {}
+        self._gaps: dict[str, Gap] = {}
+        """What has gone from a log, as it was told."""
         for name in engines:
             if (copy := book.copy(name, run)) is not None:
                 self._read(name, copy, 0 if tail is None else tail_offset(copy, tail), since)
@@ -186,6 +201,10 @@ class Readers:
         for name, reader in list(self._readers.items()):
             if reader.copy.revision != self._revisions[name]:
                 over += self._changed(name, reader)
+            gap = self._readers[name].copy.gap
+            if gap is not None and gap != self._gaps.get(name) and self._readers[name].offset < gap.end:
+                self._told(name, gap.words())
+                self._gaps[name] = gap
         for name in self._engines if self._earlier is None else ():
             copy, before = self._book.copy(name), self._readers.get(name)
             if copy is None or (before is not None and copy is before.copy):
@@ -220,7 +239,9 @@ def tail_offset(copy: LogCopy, lines: int) -> int:
     position = end
     missing = lines + 1
     while position > 0:
-        start = max(0, position - BLOCK)
+        if copy.gap is not None and position <= copy.gap.end:
+            return copy.gap.end
+        start = max(0, copy.gap.end if copy.gap is not None else 0, position - BLOCK)
         block = copy.read(start, position - start)
         if position == end and block.endswith(b"\n"):
             missing += 0

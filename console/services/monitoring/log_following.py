@@ -15,7 +15,8 @@ from console.model.run import LogChunk, RunKey, RunVerdict
 from console.probes.engine_log import LaunchLog
 from console.probes.log_activity import Activity
 from console.remote.link import NodeLink
-from console.services.logs.copies import LogBook
+from console.services.logs.copies import LogBook, LogCopy
+from console.services.logs.quota import Quota
 from console.services.monitoring.records import NodeRecord, RunRecord
 
 MOST_FOLLOWED = 64
@@ -46,6 +47,7 @@ class LogFollowing:
         self._planned = planned
         self._told = told
         self._warn = warn
+        self._quota = Quota(logs.root)
         self._owners: dict[RunKey, str] = {}
         """Whose log of a run is taken: two nodes may name one run, and only one of them has it."""
         self._warned: set[tuple[str, str]] = set()
@@ -118,6 +120,8 @@ class LogFollowing:
             learnt.log, learnt.fed = self._reader(), 0
             self._again.pop(chunk.key, None)
         try:
+            if gone := self._quota.take(node, copy, len(chunk.data), lambda: self._of_node(node)):
+                self._warn(node, gone)
             copy.store(chunk)
         except ConsoleError:
             self._followed.get(node, set()).discard(chunk.key)
@@ -142,6 +146,7 @@ class LogFollowing:
         for key in tuple(self._behind):
             copy, learnt = self._logs.of(key), self._learnt(key)
             while learnt.fed < copy.size and time.monotonic() < end:
+                learnt.fed = copy.present(learnt.fed)
                 data = copy.read(learnt.fed, READ_BYTES)
                 if not data:
                     break
@@ -157,6 +162,7 @@ class LogFollowing:
         copy, learnt = self._logs.of(key), self._learnt(key)
         log, fed = self._again[key]
         while fed < learnt.fed and time.monotonic() < end:
+            fed = copy.present(fed)
             data = copy.read(fed, min(READ_BYTES, learnt.fed - fed))
             if not data:
                 break
@@ -178,6 +184,9 @@ class LogFollowing:
         if owner != node:
             self._say(node, f"lists run {key.run} of {key.engine}, which {owner} has; its log is taken from there")
         return owner == node
+
+    def _of_node(self, node: str) -> list[LogCopy]:
+        return [self._logs.of(key) for key, owner in self._owners.items() if owner == node]
 
     def _drop(self, key: RunKey) -> None:
         """Its node does not list it any more."""

@@ -68,7 +68,9 @@ class LogVerification:
         revision, offset = self._next.get(key, (copy.revision, 0))
         if revision != copy.revision or offset >= copy.size:
             revision, offset = copy.revision, 0
-        ours = copy.read(offset, min(PART_BYTES, copy.size - offset))
+        offset = copy.present(offset)
+        whole = copy.gap.begin if copy.gap is not None and offset < copy.gap.begin else copy.size
+        ours = copy.read(offset, min(PART_BYTES, whole - offset))
         length, digest = await self._links[node].digest(key, offset, len(ours))
         if copy.revision != revision:
             return

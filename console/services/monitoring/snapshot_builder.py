@@ -388,6 +388,7 @@ def _node(
         expected_devices=node.hardware.devices,
         link=_link(record),
         listed=record.heard,
+        reached=record.hello is not None,
         sampled_at=record.table_at,
         devices=devices,
         devices_error=record.table_error,

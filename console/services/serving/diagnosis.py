@@ -31,7 +31,7 @@ from console.probes.engine_log import LogState
 from console.probes.log_time import Clock, first_stamped
 from console.probes.sanitize import clean
 from console.services.logs.clocks import HEAD_BYTES, run_clock
-from console.services.logs.copies import LogBook
+from console.services.logs.copies import LogBook, LogCopy
 from console.services.monitoring.engine_states import is_dead
 from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.monitor import Monitor
@@ -57,6 +57,12 @@ _MAY_TELL = (EngineState.STARTING, EngineState.DEGRADED)
 def _lame(engines: Iterable[EngineSnapshot]) -> Set[tuple[str, str]]:
     """Who serves badly, and how."""
     return {(each.id, each.cause) for each in engines if each.state is EngineState.DEGRADED}
+
+
+def _here(reader: _Reader, copy: LogCopy) -> int:
+    """Where to read on: behind what has gone from the copy."""
+    reader.fed = copy.present(reader.fed)
+    return reader.fed
 
 
 def _is_read(engine: EngineSnapshot) -> bool:
@@ -202,7 +208,7 @@ class DiagnosisWatch:
             if reader is None or reader.revision != copy.revision:
                 reader = self._readers[key] = _Reader(Matcher(self._signatures), copy.revision)
                 await asyncio.sleep(0)
-            while reader.fed < copy.size and (data := copy.read(reader.fed, READ_BYTES)):
+            while reader.fed < copy.size and (data := copy.read(_here(reader, copy), READ_BYTES)):
                 if reader.clock is None and first_stamped(data):
                     reader.clock = run_clock(
                         self._monitor.snapshot, engine.id, key.run, copy.read(0, HEAD_BYTES), time.time()
