@@ -98,9 +98,12 @@ class LogCopy:
         """Bytes of the copy; fewer at its end."""
         if not self._size:
             return b""
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            return file.read(length)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                return file.read(length)
+        except FileNotFoundError:  # removed meanwhile, to make room
+            return b""
 
     def store(self, chunk: LogChunk) -> int:
         """Write a chunk; gives how many bytes were new. Raises ConsoleError when the disk refuses: then nothing has moved."""

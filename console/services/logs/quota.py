@@ -106,8 +106,8 @@ class Quota:
             found: dict[Path, None] = {}
             with contextlib.suppress(OSError):
                 lines = self._list(node).read_text(encoding="utf-8", errors="replace").splitlines()
-                paths = (self._root / line for line in dict.fromkeys(lines) if line and ".." not in Path(line).parts)
-                found = {path: None for path in paths if path.is_file()}
+                inside = (each for each in dict.fromkeys(lines) if each and not {"..", "/"} & {*Path(each).parts})
+                found = {path: None for path in map(self._root.joinpath, inside) if path.is_file()}
             self._files[node] = found
         return self._files[node]
 

@@ -378,9 +378,8 @@ def _node(
     mine = [rank for rank in planned if rank.node == node.name]
     first = next((rank for rank in mine if rank.role not in BESIDE_ENGINES), mine[0] if mine else None)
     table = record.table
-    devices: tuple[Device, ...] = ()
-    if table is not None:
-        devices = tuple(replace(device, rank=owners.get((node.name, device.id))) for device in table.devices)
+    found: tuple[Device, ...] = table.devices if table is not None else ()
+    devices = tuple(replace(device, rank=owners.get((node.name, device.id))) for device in found)
     return NodeSnapshot(
         name=node.name,
         host=node.host,
