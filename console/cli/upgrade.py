@@ -56,7 +56,11 @@ def run(args: argparse.Namespace) -> int:
 def _layout(args: argparse.Namespace) -> Layout:
     if args.layout:
         return load_layout(args.layout)
-    return layout_of(args, cluster_of(args))
+    try:
+        cluster = cluster_of(args)
+    except UsageError as error:
+        raise UsageError("no layout", hint="name one: dsv4-console upgrade --to RELEASE LAYOUT") from error
+    return layout_of(args, cluster)
 
 
 def _saved(args: argparse.Namespace, found: Upgrade) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -108,9 +108,35 @@ def first_and_last(kind: Kind, name: str) -> tuple[str, str]:
 
 def gone_since(kind: Kind, name: str, release: str) -> str:
     """The release since which a name of a kind is missing up to `release`, which lacks it; empty when none before had it."""
-    before = names()[: names().index(release)]
-    knowing = [each for each in before if (facts := facts_of(each)) is not None and name in facts.known(kind)]
-    return names()[names().index(knowing[-1]) + 1] if knowing else ""
+    return _gone_and_come(release, lambda facts: name in facts.known(kind))[0]
+
+
+def key_history(flag: str, key: str, release: str) -> str:
+    """`gone since X` or `there since X` of a key of a JSON flag that `release` lacks; empty when no release has it."""
+    return _history(release, lambda facts: key in (((spec := facts.flags.get(flag)) and spec.keys) or ()))
+
+
+def value_history(flag: str, key: str, value: str, release: str) -> str:
+    """The same of a value of a flag, or of a key of it."""
+
+    def allows(facts: Release) -> bool:
+        spec = facts.flags.get(flag)
+        return spec is not None and value in ((spec.keys or {}).get(key, ()) if key else spec.choices)
+
+    return _history(release, allows)
+
+
+def _history(release: str, knows: Callable[[Release], bool]) -> str:
+    gone, come = _gone_and_come(release, knows)
+    return f"gone since {gone}" if gone else f"there since {come}" if come else ""
+
+
+def _gone_and_come(release: str, knows: Callable[[Release], bool]) -> tuple[str, str]:
+    """Since when `release` lacks something that one before had, and the first one after it that has it; empty texts for never."""
+    order, at = names(), names().index(release)
+    having = [index for index, each in enumerate(order) if (facts := facts_of(each)) is not None and knows(facts)]
+    before, after = [index for index in having if index < at], [index for index in having if index > at]
+    return order[before[-1] + 1] if before else "", order[after[0]] if after else ""
 
 
 def _flag(spec: Any) -> Flag:

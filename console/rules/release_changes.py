@@ -15,9 +15,9 @@ from pydantic import JsonValue
 
 from console.model.key_positions import Path
 from console.model.layout import flag_name
-from console.releases.facts import Flag, Release, gone_since
+from console.releases.facts import Flag, Release, gone_since, key_history
 from console.releases.renames import Rename, meaning_changes, rename_of, shown_setting
-from console.rules.releases import instead, json_keys, like, value_trouble
+from console.rules.releases import instead, json_keys, key_troubles, value_trouble
 from console.rules.rule import INERT
 
 _OTHER_HARDWARE = (
@@ -118,7 +118,7 @@ def _judged(setting: _Setting, old: Release, new: Release) -> Iterator[Change]:
         yield from _absent("flags", setting, flag, new, f"--{flag}")
         return
     if not dotted:
-        trouble, before = value_trouble(spec, setting.value), _flag(flag, old)[1]
+        trouble, before = value_trouble(full, spec, setting.value, new), _flag(flag, old)[1]
         if trouble:
             yield Change(ChangeKind.REFUSED, flag, f"--{flag} {trouble}", setting.path, setting.value)
         elif before is not None and before.choices != spec.choices and before.choices and spec.choices:
@@ -159,26 +159,14 @@ def _key(setting: _Setting, spec: Flag, old: Release, new: Release) -> Iterator[
         if key not in new.additional:
             yield from _absent("additional", setting, key, new, shown)
             return
-    elif spec.keys is not None and key not in spec.keys:
-        known = (before := _flag(flag, old)[1]) is not None and before.keys is not None and key in before.keys
-        text = f"{new.name} has no {shown}"
-        close = like(key, spec.keys)
-        meant = f"; did you mean {close[0]}?" if close and not known else ""
-        yield Change(
-            ChangeKind.GONE if known else ChangeKind.UNKNOWN, setting.name, text + meant, setting.path, setting.value
-        )
-        return
-    elif spec.keys is not None and not _allowed(setting.value, spec.keys[key]):
-        close = like(str(setting.value), spec.keys[key])
-        meant = f"did you mean {close[0]}?" if close else f"it takes {', '.join(spec.keys[key])}"
-        text = f"{shown} is {setting.value!r}, which {new.name} does not know; {meant}"
-        yield Change(ChangeKind.REFUSED, setting.name, text, setting.path, setting.value)
+    elif spec.keys is not None:
+        for _, text in key_troubles(flag, spec.keys, {key: setting.value}, new):
+            gone = key_history(flag, key, new.name).startswith("gone")
+            kind = ChangeKind.REFUSED if key in spec.keys else ChangeKind.GONE if gone else ChangeKind.UNKNOWN
+            yield Change(kind, setting.name, text, setting.path, setting.value)
+            return
     yield from _deprecated(setting, new, shown)
     yield from _meaning(setting, setting.name, old, new)
-
-
-def _allowed(value: JsonValue, texts: Collection[str]) -> bool:
-    return not texts or not isinstance(value, str) or value in texts or "{" in value
 
 
 def _variable(setting: _Setting, old: Release, new: Release) -> Iterator[Change]:

@@ -14,13 +14,15 @@ from pydantic import JsonValue
 from console.model.findings import Severity
 from console.model.image_name import tag_of
 from console.model.suggestions import suggestions
-from console.releases.facts import Flag, Kind, Release, first_and_last, gone_since, names
+from console.releases.facts import Flag, Kind, Release, first_and_last, gone_since, key_history, names, value_history
 from console.releases.renames import rename_of, shown_setting
 from console.rules.rule import INERT, Hit, Rule, RuleContext, release_of
 from console.rules.transfer import at_connector
 
 _LIKE = 0.75
 """The likeness that a suggestion needs here: these names have many words in common."""
+_MOST = 12
+"""How many values are listed."""
 _SIZE = re.compile(r"-1|auto|\d+(?:\.\d+)?[kKmMgGtT]?")
 _NUMBERS = {
     "int": re.compile(r"[+-]?\d+"),
@@ -81,12 +83,12 @@ def _values(scene: RuleContext, release: Release) -> Iterator[Hit]:
     for group in scene.groups:
         for written, value, path in scene.written(group):
             flag = release.flags.get(written)
-            trouble = value_trouble(flag, value) if flag is not None else ""
+            trouble = value_trouble(written, flag, value, release) if flag is not None else ""
             if trouble:
                 yield Hit(f"{group}: --{written} {trouble}", scene.at_path(group, path))
 
 
-def value_trouble(flag: Flag, value: JsonValue) -> str:
+def value_trouble(name: str, flag: Flag, value: JsonValue, release: Release) -> str:
     """What is wrong with a value, in words; empty when the parser accepts it."""
     if flag.takes in ("switch", "nothing"):
         if value is True or (value is False and flag.takes == "switch"):
@@ -103,12 +105,20 @@ def value_trouble(flag: Flag, value: JsonValue) -> str:
         if "{" in text and flag.takes != "json":
             continue
         if flag.choices and text not in flag.choices:
-            close = like(text, flag.choices)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            return f"is {text!r}; it takes one of {', '.join(flag.choices)}{meant}"
+            return f"is {text!r}; {_allowed(text, flag.choices, value_history(name, '', text, release.name))}"
         if flag.takes in _NUMBERS and not _NUMBERS[flag.takes].fullmatch(text):
             return f"is {text!r}; it takes {_WANTED[flag.takes]}"
     return ""
+
+
+def _allowed(text: str, texts: Collection[str], history: str) -> str:
+    """What to write in the place of a value that is not allowed: since when it is not, what was meant, or what there is."""
+    if history:
+        return f"that is {history}"
+    if close := like(text, texts):
+        return f"did you mean {close[0]}?"
+    some = list(texts)[:_MOST]
+    return f"it takes one of {', '.join(some)}{f' and {len(texts) - _MOST} more' if len(texts) > _MOST else ''}"
 
 
 def _text(value: JsonValue) -> str:
@@ -137,22 +147,22 @@ def _keys(scene: RuleContext, release: Release) -> Iterator[Hit]:
                         severity = Severity.ERROR if release.strict else None
                         yield Hit(message, scene.at_path(group, path, key), severity)
             elif (known := release.flags.get(flag)) is not None and known.keys is not None:
-                for key, message in _flag_keys(flag, known.keys, json_keys(value, dotted)):
+                for key, message in key_troubles(flag, known.keys, json_keys(value, dotted), release):
                     yield Hit(f"{group}: {message}", scene.at_path(group, path, key))
 
 
-def _flag_keys(
-    flag: str, known: Mapping[str, tuple[str, ...]], written: Mapping[str, JsonValue]
+def key_troubles(
+    flag: str, known: Mapping[str, tuple[str, ...]], written: Mapping[str, JsonValue], release: Release
 ) -> Iterator[tuple[str, str]]:
     """(key, what is wrong with it) of the keys of a JSON flag."""
     for key, value in written.items():
         if key not in known:
-            close = like(key, known)
-            yield key, f"--{flag} has no key {key}{f'; did you mean {close[0]}?' if close else ''}"
+            history, close = key_history(flag, key, release.name), like(key, known)
+            meant = f"; it is {history}" if history else f"; did you mean {close[0]}?" if close else ""
+            yield key, f"--{flag} has no key {key}{meant}"
         elif known[key] and isinstance(value, str) and value not in known[key] and "{" not in value:
-            close = like(value, known[key])
-            meant = f"; did you mean {close[0]}?" if close else f" (it takes {', '.join(known[key])})"
-            yield key, f"--{flag} has {key} {value!r}, which this release does not know{meant}"
+            meant = _allowed(value, known[key], value_history(flag, key, value, release.name))
+            yield key, f"--{flag} has {key} {value!r}, which this release does not know; {meant}"
 
 
 def json_keys(value: JsonValue, dotted: str) -> dict[str, JsonValue]:

@@ -90,7 +90,11 @@ def added(found: Upgrade) -> list[str]:
                 "0.21.0rc1",
                 'args: {speculative-config: \'{"method": "mtp", "speculative_token_tree": "x"}\'}',
             ),
-            *("gone", "speculative-config.speculative_token_tree", "has no speculative_token_tree"),
+            *(
+                "gone",
+                "speculative-config.speculative_token_tree",
+                "speculative_token_tree; it is gone since 0.21.0rc1",
+            ),
             ["args: {speculative-config: {method: mtp}}"],
         ),
         (
@@ -103,11 +107,11 @@ def added(found: Upgrade) -> list[str]:
         ),
         (
             *("0.22.1rc1", "0.23.0rc1", "args: {all2all-backend: mori}"),
-            *("refused", "all2all-backend", "is 'mori'; it takes one of", []),
+            *("refused", "all2all-backend", "is 'mori'; that is gone since 0.23.0rc1", []),
         ),
         (
             *("0.21.0rc1", "0.22.1rc1", "args: {speculative-config: {method: mtp, draft_sample_method: gumbel}}"),
-            *("refused", "speculative-config.draft_sample_method", "does not know", []),
+            *("refused", "speculative-config.draft_sample_method", "that is gone since 0.22.1rc1", []),
         ),
         (
             *(
@@ -283,7 +287,7 @@ def test_several_changes_of_one_mapping_are_all_written(tmp_path: Path) -> None:
     found = upgraded(tmp_path, "0.26.0rc1", "0.27.1rc1", more, inner)
     mapping = parse_layout(found.changed.encode(), "x").groups["mixed"].args["additional-config"]
     assert mapping == {"refresh": True, "enable_fused_mc2": 1, "enable_mlapo": False, "weight_nz_mode": 2}
-    config = '{"enable_async_exponential": true, "fuse_allreduce_rms": true, "refresh": true}'
+    config = '{"enable_async_exponential": true, "dp_allreduce_on_npu": true, "refresh": true}'
     found = upgraded(tmp_path, "0.24.0rc1", "0.25.1rc1", f"args: {{additional-config: '{config}'}}")
     assert added(found) == ["args: {additional-config: {refresh: true}}"]
     assert found.comments_kept
@@ -407,6 +411,17 @@ def test_the_command_tells_programs_and_exits_by_what_is_left(
 def test_what_cannot_be_compared_is_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["upgrade", *words]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_without_a_layout_or_a_cluster_a_layout_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("DSV4_CLUSTER", raising=False)
+    assert main(["upgrade", "--to", "v0.25.1rc1"]) == 2
+    assert "upgrade --to RELEASE LAYOUT" in capsys.readouterr().err
 
 
 def test_a_layout_without_a_release_needs_one(tmp_path: Path) -> None:

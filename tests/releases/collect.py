@@ -268,7 +268,8 @@ def _connectors(trees: list[ast.AST]) -> Iterator[str]:
 def _additional(trees: list[ast.AST]) -> set[str]:
     """Texts that stand as a key beside a name with `additional_config` in it: `.get("k")`, `["k"]`, `"k" in …`, `f(…, "k")`.
 
-    From 0.27.1rc1 on the fields of AscendConfig are the keys, and `_resolve("k")` reads those that moved into scheduler_config.
+    From 0.27.1rc1 on the fields of AscendConfig are the keys, those that it leaves to others stand in _NON_USER_INPUT_KEYS, and
+    `_resolve("k")` reads those that moved into scheduler_config.
     """
     found = set()
     for tree in trees:
@@ -283,19 +284,27 @@ def _additional(trees: list[ast.AST]) -> set[str]:
 
 def _key_parts(node: ast.AST) -> list[ast.expr]:
     """The expressions of a node in which a key of additional_config may stand."""
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_NON_USER_INPUT_KEYS":
+        return node.value.elts if isinstance(node.value, ast.Set) else []
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "_resolve":
         return node.args[:1]
     if isinstance(node, ast.Call) and "additional_config" in ast.unparse(node):
         holder = [node.func.value] if isinstance(node.func, ast.Attribute) else []
-        if any("additional_config" in ast.unparse(each) for each in (*holder, *node.args[:1])):
+        if any(_is_config(each) for each in (*holder, *node.args[:1])):
             return node.args[:2]
-        if any("additional_config" in ast.unparse(each) for each in node.args[1:2]):
+        if any(_is_config(each) for each in node.args[1:2]):
             return node.args[2:3]
-    if isinstance(node, ast.Subscript) and "additional_config" in ast.unparse(node.value):
+    if isinstance(node, ast.Subscript) and _is_config(node.value):
         return [node.slice]
-    if isinstance(node, ast.Compare) and "additional_config" in ast.unparse(node.comparators[0]):
+    if isinstance(node, ast.Compare) and _is_config(node.comparators[0]):
         return [node.left]
     return []
+
+
+def _is_config(node: ast.expr) -> bool:
+    """Whether an expression is additional_config itself, not a part that was taken out of it."""
+    name, after = ast.unparse(node).partition("additional_config")[1:]
+    return bool(name) and not re.search(r"\.get\(|\[|\.items\(", after)
 
 
 def _forbids(trees: list[ast.AST]) -> bool:

@@ -52,6 +52,15 @@ def test_keys_that_moved_are_known_where_they_are_still_read() -> None:
         assert release.strict == (names().index(name) >= names().index("0.27.1rc1"))
 
 
+def test_keys_of_a_key_are_no_keys_themselves() -> None:
+    """enable_npugraph_ex is read in ascend_compilation_config only; 0.27.1rc1 and later refuse it one level too high."""
+    for name in names():
+        release = facts_of(name)
+        assert release is not None
+        assert "ascend_compilation_config" in release.additional
+        assert not {"enable_npugraph_ex", "enable_static_kernel", "fuse_allreduce_rms"} & release.additional, name
+
+
 @pytest.mark.parametrize(
     ("setting", "release", "before", "since"),
     [
