@@ -148,3 +148,27 @@ def test_what_takes_the_place_of_a_setting_that_is_gone_is_named(
 ) -> None:
     (finding,) = found(rule, version="v0.27.1rc1", image="", **settings)
     assert text in finding.message
+
+
+@pytest.mark.parametrize(
+    ("version", "flag", "value", "text"),
+    [
+        ("v0.23.0", "speculative-config", {"method": "dspark"}, "does not know; that is there since 0.24.0rc1"),
+        (
+            "v0.23.0",
+            "speculative-config",
+            {"dspark_draft_topk": 1},
+            "has no key dspark_draft_topk; it is there since 0.2",
+        ),
+        ("v0.23.0", "all2all-backend", "mori", "is 'mori'; that is gone since 0.23.0rc1"),
+        ("v0.23.0", "all2all-backend", "zzz", "is 'zzz'; it takes one of allgather_reducescatter,"),
+    ],
+)
+def test_values_and_keys_of_other_releases_are_distinguished_from_slips(
+    version: str, flag: str, value: Any, text: str
+) -> None:
+    messages = [
+        each.message for rule in ("V3", "V5") for each in found(rule, version=version, image="", args={flag: value})
+    ]
+    assert len(messages) == 1
+    assert text in messages[0]
