@@ -56,6 +56,8 @@ def _held(layout: Layout, case: dict[str, Any], text: str) -> None:
     assert layout.model.served_name == case.get("served", layout.model.served_name)
     assert layout.image == case.get("image", layout.image)
     assert layout.hardware.name == case.get("hardware_is", layout.hardware.name)
+    services = {name: [each.port, *each.command] for name, each in layout.services.items()}
+    assert services == case.get("services", {})
     for never in case.get("never", ()):
         assert never not in text
 

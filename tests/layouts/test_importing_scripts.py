@@ -151,8 +151,8 @@ def test_what_cannot_be_read_is_refused_with_line_and_reason(text: str, message:
         (". ./env.sh\nvllm serve /m --port 1\n", "x.sh:1: ./env.sh is not read"),
         ("sysctl -w vm.swappiness=0\nvllm serve /m\n", "x.sh:1: `sysctl -w vm.swappiness=0` is not carried over; see"),
         (
-            "mooncake_master --port 1 &\nvllm serve /m\n",
-            "x.sh:1: `mooncake_master --port 1` is not carried over: start",
+            "mooncake_master --port $P &\nvllm serve /m\n",
+            "x.sh:1: `mooncake_master --port $P` is not carried over: start",
         ),
         ("bash other.sh\nvllm serve /m\n", "x.sh:1: other.sh is run, and was not given"),
     ],

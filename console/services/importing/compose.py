@@ -90,7 +90,7 @@ class _Reader:
 
     def service(self, name: str, service: Mapping[str, JsonValue]) -> None:
         """Take in what one service starts."""
-        started, proxies = len(self._found.started), len(self._found.proxies)
+        before = self._count()
         image = self._text(service.get("image"), name, "image")
         env = self._environment(name, service)
         words = [*self._words(name, service, "entrypoint"), *self._words(name, service, "command")]
@@ -105,9 +105,10 @@ class _Reader:
             )
             self._found.started += given.started
             self._found.proxies += given.proxies
+            self._found.services += given.services
             self._found.notes += given.notes
             self._found.questions += given.questions
-        if (started, proxies) == (len(self._found.started), len(self._found.proxies)):
+        if before == self._count():
             self._note("starts no server; left out", "services", name)
             return
         for key in service:
@@ -121,6 +122,9 @@ class _Reader:
         replicas = deploy.get("replicas") if isinstance(deploy, dict) else service.get("scale")
         if isinstance(replicas, int) and replicas > 1:
             self._note(f"{replicas} replicas: the layout has one; give its group `count: {replicas}`", "services", name)
+
+    def _count(self) -> int:
+        return len(self._found.started) + len(self._found.proxies) + len(self._found.services)
 
     def _environment(self, name: str, service: Mapping[str, JsonValue]) -> dict[str, str]:
         env: dict[str, str] = {}

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from console.model.hardware import HARDWARE
 from console.model.layout import flag_name
+from console.model.service_process import ServiceProcess
 from console.services.importing.engines import ADDRESS, DEVICES, WIDTHS, Engine, engine_of
 from console.services.importing.external_deployment import (
     ExternalDeployment,
@@ -27,7 +28,7 @@ from console.services.importing.grouping import (
 )
 from console.services.importing.rank_differences import marked_by_rank
 from console.services.importing.rank_marks import NIC, address_of, mark
-from console.services.importing.shell_scripts import Followed, ProxyStart, fault, is_open, names
+from console.services.importing.shell_scripts import Followed, ProxyStart, ServiceStart, fault, is_open, names
 
 _LOCAL = "0.0.0.0"
 _MEETING = ("data-parallel-address", "data-parallel-rpc-port", "data-parallel-start-rank")
@@ -61,8 +62,40 @@ def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", ver
     devices = _devices(engines, groups, hardware, image)
     proxy = _proxy([start for each in followed for start in each.proxies], followed, groups, notes)
     nodes = tuple(_foreign_nodes(groups, _own_addresses(groups, followed)))
-    notes = list(dict.fromkeys(notes))
-    return ExternalDeployment(name, "", models[0], devices, nodes, tuple(notes), proxy, image, version)
+    services = _services([start for each in followed for start in each.services], notes)
+    return ExternalDeployment(
+        name,
+        "",
+        models[0],
+        devices,
+        nodes,
+        tuple(dict.fromkeys(notes)),
+        proxy,
+        image,
+        version,
+        _named(hardware, image),
+        services,
+    )
+
+
+def _named(hardware: str, image: str) -> str:
+    """The kind of hardware that an option or the image's tag names."""
+    suffix = re.search(r"-(a[0-9])\b", image.rpartition(":")[2])
+    return hardware or (suffix[1] if suffix and suffix[1] in HARDWARE else "")
+
+
+def _services(starts: Sequence[ServiceStart], notes: list[str]) -> dict[str, ServiceProcess]:
+    """What is started beside the engines, by name; which of its flags is its port is read off their names."""
+    services: dict[str, ServiceProcess] = {}
+    for start in starts:
+        base = start.words[0].rpartition("/")[2].replace("_", "-")
+        name = base if base not in services else f"{base}-{len(services) + 1}"
+        found = re.search(r"(?:^| )--?(?:rpc[_-])?port[= ]([0-9]{1,5})(?= |$)", " ".join(start.words))
+        port = int(found[1]) if found and 0 < int(found[1]) < 65536 else None
+        services[name] = ServiceProcess(command=start.words, port=port)
+        where = "on the first node of the first group; say another by its `node`"
+        notes.append(f"{start.file}:{start.line}: becomes the service {name}, started before the engines {where}")
+    return services
 
 
 def _shared_nodes(groups: Sequence[EngineGroup]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pydantic import JsonValue
 
 from console.model.layout import ProxyKind, Role, flag_name
+from console.model.service_process import ServiceProcess
 from console.services.importing.rank_marks import marked, plain
 
 RPC_DEFAULT = 29550
@@ -107,6 +108,9 @@ class ExternalDeployment:
     proxy: ForeignProxy | None = None
     image: str = ""
     version: str = ""
+    hardware: str = ""
+    """The kind that was named; empty: the first that has as many devices."""
+    services: Mapping[str, ServiceProcess] = field(default_factory=dict)
 
 
 def parse_words(words: Sequence[str]) -> tuple[dict[str, JsonValue], list[str]]:

@@ -89,12 +89,12 @@ class _Object:
 
     def read(self) -> None:
         """Take in what its pods start."""
-        before = len(self._found.started), len(self._found.proxies)
+        before = self._count()
         for index, (path, template) in enumerate(self._pods()):
             node = f"{self._name}-{index}"
             self._found.hosts[f"{self._name}-0" + (f"-{index}" if index else "") + f".{self._name}"] = node
             self._pod(index, node, path, template)
-        if before == (len(self._found.started), len(self._found.proxies)):
+        if before == self._count():
             path, template = next(iter(self._pods()))
             words = [
                 str(word)
@@ -107,6 +107,9 @@ class _Object:
             seen = next((note for note in self._found.notes if "import FILE" in note), "")
             hint = seen or "give the script that it runs as a FILE too, or import the command that it leads to"
             raise fault(self._document.source.path, self._line(*path), message, hint=hint)
+
+    def _count(self) -> int:
+        return len(self._found.started) + len(self._found.proxies) + len(self._found.services)
 
     def _pods(self) -> Iterator[tuple[tuple[str, ...], Mapping[str, JsonValue]]]:
         """The template of every pod that is a node."""
@@ -160,6 +163,7 @@ class _Object:
                 for each in given.started
             ]
             self._found.proxies += [each for each in given.proxies if each not in self._found.proxies]
+            self._found.services += [each for each in given.services if each not in self._found.services]
             self._found.questions += given.questions
             self._found.notes += [each for each in given.notes if each not in self._found.notes]
             left = [key for key in container if key not in _CONTAINER_READ | _CONTAINER_QUIET]

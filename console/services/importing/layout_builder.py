@@ -53,11 +53,12 @@ def build(foreign: ExternalDeployment) -> Imported:
     layout = Layout(
         name=_plain(foreign.name),
         title=foreign.title,
-        hardware=_hardware(foreign.devices),
+        hardware=HARDWARE.get(foreign.hardware) or _hardware(foreign.devices),
         version=foreign.version,
         image=foreign.image,
         model=Model(path=foreign.model, served_name=_served(foreign.nodes)),
         groups=bare,
+        services=dict(foreign.services),
         proxy=_proxy(foreign, bare, warnings),
     )
     layout = _with_transfer(layout, members)

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from console.services.importing.shell_scripts.follow import Followed, contained_start, follow
 from console.services.importing.shell_scripts.launchers import ray
-from console.services.importing.shell_scripts.script_state import ProxyStart, Question, Script, Started, fault
+from console.services.importing.shell_scripts.script_state import (
+    ProxyStart,
+    Question,
+    Script,
+    ServiceStart,
+    Started,
+    fault,
+)
 from console.services.importing.shell_scripts.unknowns import Unknown, Unknowns, is_open, names, without_private
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "ProxyStart",
     "Question",
     "Script",
+    "ServiceStart",
     "Started",
     "Unknown",
     "Unknowns",

@@ -17,6 +17,7 @@ from console.services.importing.shell_scripts.script_state import (
     ProxyStart,
     Question,
     Script,
+    ServiceStart,
     Started,
     Stop,
     Ways,
@@ -40,6 +41,7 @@ class Followed:
     unknowns: Unknowns
     started: list[Started] = field(default_factory=list)
     proxies: list[ProxyStart] = field(default_factory=list)
+    services: list[ServiceStart] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
     """Conditions on which it depends what is started."""
     notes: list[str] = field(default_factory=list)
@@ -166,6 +168,7 @@ def _follow_one(start: _Start, found: Followed) -> set[str]:
     for outcome in kept or outcomes[:1]:
         found.started += [each for each in outcome.world.started if each not in found.started]
         found.proxies += [each for each in outcome.world.proxies if each not in found.proxies]
+        found.services += [each for each in outcome.world.services if each not in found.services]
         found.notes += [each for each in outcome.world.notes if each not in found.notes]
         found.image = found.image or outcome.world.last_image
         found.notes += [note for note in _decided_by_files(start, found, outcome) if note not in found.notes]

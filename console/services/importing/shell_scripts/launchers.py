@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING
 from console.commands.serve import PROXY_SCRIPTS
 from console.model.errors import FileError
 from console.model.shortening import shortened
+from console.services.importing.rank_marks import plainly
 from console.services.importing.shell_scripts.expansion import Variables
-from console.services.importing.shell_scripts.script_state import ProxyStart, Script, Started, Stop, World, fault
+from console.services.importing.shell_scripts.script_state import (
+    ProxyStart,
+    Script,
+    ServiceStart,
+    Started,
+    Stop,
+    World,
+    fault,
+)
 from console.services.importing.shell_scripts.unknowns import is_open
 from console.services.importing.shell_scripts.wrappers import program
 
@@ -69,7 +78,9 @@ def left_out(shell: Shell, name: str, words: list[str]) -> None:
     """Say what is not carried over."""
     shown = shell.world.unknowns.shown(" ".join(words))
     shown = shortened(re.sub(r"\s+", " ", shown), 80)
-    if name in _SERVICES:
+    if name in _SERVICES and not any(map(is_open, words)):
+        shell.world.services.append(ServiceStart(shell.file, shell.expander.line, tuple(map(plainly, words))))
+    elif name in _SERVICES:
         shell.note(f"`{shown}` is not carried over: start this service yourself before the engines")
     elif name in ("sysctl", "echo", "cpupower", "modprobe"):
         shell.note(f"`{shown}` is not carried over; see `dsv4-console tune` for settings of the host")

@@ -59,6 +59,15 @@ class ProxyStart:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceStart:
+    """A service beside the engines that a file starts, such as the master of a KV pool."""
+
+    file: str
+    line: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """The text of a script, where it comes from and the line its first line has there."""
 
@@ -130,6 +139,7 @@ class World:
     ways: Ways = field(default_factory=Ways)
     started: list[Started] = field(default_factory=list)
     proxies: list[ProxyStart] = field(default_factory=list)
+    services: list[ServiceStart] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
     ran: set[str] = field(default_factory=set)
     """Paths of given scripts that another one runs."""
@@ -156,7 +166,14 @@ class World:
     def trial(self) -> World:
         """A world for trying something out: nothing that happens in it stays."""
         return replace(
-            self, files=dict(self.files), started=[], proxies=[], notes={}, ran=set(), images=dict(self.images)
+            self,
+            files=dict(self.files),
+            started=[],
+            proxies=[],
+            services=[],
+            notes={},
+            ran=set(),
+            images=dict(self.images),
         )
 
 
