@@ -203,7 +203,7 @@ def _loopback(address: str) -> bool:
 
 def _start_skew(scene: RuleContext) -> Iterator[Hit]:
     for name, group in scene.groups.items():
-        if group.nodes == 1 or scene.layout.hardware.devices == 0:
+        if group.nodes == 1:
             continue
         seconds = whole(scene.env(name).get("HCCL_CONNECT_TIMEOUT"))
         if seconds is None or seconds < MIN_CONNECT_S:
@@ -358,6 +358,7 @@ RULES = (
         f"Set HCCL_CONNECT_TIMEOUT to {MIN_CONNECT_S} or more; vllm-ascend's own CI uses 1200 to 6000.",
         "vLLM 0.21 v1/engine/core.py; CANN error EI0006",
         _start_skew,
+        npus=True,
     ),
     Rule(
         "R27",

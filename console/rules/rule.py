@@ -46,9 +46,13 @@ class Rule:
     fix: str
     source: str
     check: Callable[[RuleContext], Iterator[Hit]]
+    npus: bool = False
+    """Whether it is about what comes with NPUs, HCCL and CANN: a plain machine has none of it."""
 
     def findings(self, scene: RuleContext) -> Iterator[Finding]:
         """A finding for every hit."""
+        if self.npus and not scene.layout.hardware.devices:
+            return
         for hit in self.check(scene):
             severity = hit.severity or self.severity
             yield Finding(self.id, severity, hit.message, hit.where, self.why, self.fix, self.source)

@@ -195,6 +195,7 @@ RULES = (
         f"Set VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS to {GOOD_EXECUTE_S} or more.",
         "vllm-ascend platform.py",
         _execute_timeout,
+        npus=True,
     ),
     Rule(
         "R25",
@@ -222,6 +223,7 @@ RULES = (
         "Write the multiple that is meant.",
         "CANN HCCL documentation",
         _rounded,
+        npus=True,
     ),
     Rule(
         "E3",
@@ -258,6 +260,7 @@ RULES = (
         "Write an env_file for the node that extends the path.",
         "CANN set_env.sh",
         _paths,
+        npus=True,
     ),
     Rule(
         "E7",

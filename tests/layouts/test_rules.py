@@ -43,6 +43,19 @@ def test_nothing_is_found_in_what_we_ship(name: str) -> None:
     assert _rules(example(layout)) == expected
 
 
+def test_a_plain_machine_is_asked_nothing_about_hccl_and_cann() -> None:
+    group = {"role": "mixed", "nodes": 2, "tensor_parallel": 1, "port": 8300}
+    data: Data = {
+        "name": "plain",
+        "model": {"path": "/models/tiny"},
+        "env": {"PYTHONPATH": "/opt/own", "HCCL_EXEC_TIMEOUT": "70"},
+        "groups": {"whole": {**group, "data_parallel": {"size": 2, "per_node": 1, "balance": "internal"}}},
+    }
+    told = {kind: _rules(example(Layout.model_validate({**data, "hardware": kind}))) for kind in ("a2", "plain")}
+    assert told["a2"] - told["plain"] >= {"R9", "R23", "E6"}
+    assert told["plain"] == {"E1"}, "how long vLLM waits for its own engines is told of every machine"
+
+
 @given(deployments())
 @settings(max_examples=150, deadline=None)
 def test_nothing_is_found_in_a_valid_layout(deployment: Deployment) -> None:
