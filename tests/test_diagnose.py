@@ -74,6 +74,9 @@ KINDS = (
     "quant-no-description",
     "rootinfo-with-ei0015",
     "mte-address",
+    "enum-member",
+    "device-without-address",
+    "uid-without-name",
 )
 
 

@@ -19,6 +19,12 @@ _PLACE = re.compile(r" (?:\[[^\]]*\]|[\w./]+:\d+\]) ?")
 """Where in the code a line was written, behind its stamp."""
 _BARE_LEVEL = re.compile(r":\s+")
 """How uvicorn goes on after a level."""
+_OTHERWISE = re.compile(
+    r"\[?(?P<stamp>\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)\]?(?: -)? "
+    r"\[?(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)\]?(?: (?:-|\d+|\[\w+\]))* "
+    r"\[?(?:[\w./]+\.py:\d+\b|(?:[\w.]*\.)?vllm[\w.]*)\]?:?(?! --)(?: (?:-|>>>))? ?"
+)
+"""The head where VLLM_LOGGING_CONFIG_PATH asks for one of Python's: the stamp first, a thread or a process id between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,9 @@ def taken_apart(text: str, offset: int = 0) -> LogLine:
         return LogLine(text, offset=offset)
     process, level, end = head["process"] or "", head["level"] or "", head.end()
     if not level:
+        other = _OTHERWISE.match(text, end) if text[end : end + 1] in ("[", "2") else None
+        if other is not None:
+            return LogLine(text[other.end() :], process, other["level"], other["stamp"], offset)
         return LogLine(text[end:], process, offset=offset)
     stamp = span(text)
     if stamp is not None and stamp[0] == end + 1 and (place := _PLACE.match(text, stamp[1])) is not None:

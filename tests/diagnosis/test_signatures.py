@@ -147,6 +147,7 @@ SAMPLES: dict[str, str | list[str]] = {
     "D23": P + "FileNotFoundError: No such file or directory: \"/models/m/model-00001-of-00002.safetensors\"",
     "D24": "pkg_resources.ContextualVersionConflict: (numpy 2.2.6, Requirement.parse('numpy<2.0.0'), {'vllm-ascend'})",
     "D25": P + "RuntimeError: shape '[6, -1]' is invalid for input of size 512",
+    "D26": P + "KeyError: 'getpwuid(): uid not found: 1001'",
     "E18": E + "    assert req_id in self.requests",
     "E17": P + "Failed to get key ['m@0']. res:[-800]",
     "F1": E + "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace (above) for the root cause.",

@@ -357,6 +357,23 @@ def test_the_heads_of_other_releases_are_read(head: str, process: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        "2026-11-23 20:59:05 ERROR 200507 [worker_base.py:148] ",
+        "[2026-11-23 20:59:05,820] [ERROR] [MainThread] [vllm.worker.worker_base] >>> ",
+        "(Worker_TP2 pid=96634) [2026-11-23 20:59:05] ERROR modelslim_config.py:296: ",
+        "2026-11-23 20:59:05 - ERROR - vllm_ascend.worker.model_runner - ",
+    ],
+)
+def test_heads_of_a_logging_config_of_ones_own_are_read(head: str) -> None:
+    trace = ("Traceback (most recent call last):", '  File "/vllm/worker.py", line 1, in run', "RuntimeError: it broke")
+    state = _state("".join(f"{head}{line}\n" for line in trace).encode())
+    assert (state.first_error, state.first_error_at[:19]) == ("RuntimeError: it broke", "2026-11-23 20:59:05")
+    others = _state(b"2026-11-23 20:59:05,123 ERROR services.py:1329 -- Failed to start the dashboard\n")
+    assert others.first_error == ""
+
+
+@pytest.mark.parametrize(
     ("line", "phase"),
     [
         ("INFO 11-23 20:59:05 [llm_engine.py:240] Initializing a V0 LLM engine (v0.8.5) with config: x", Phase.ENGINE),
