@@ -30,10 +30,10 @@ _STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)
 _OUTER = tuple(
     re.compile(each)
     for each in (
+        rf"(?P<stamp>{_STAMP}) [\w.-]+ [\w./@-]+(?:\[\d+\])?: ",  # journalctl -o short-iso
         rf"(?P<stamp>{_STAMP}) (?:(?:stdout|stderr) [FP] )?(?!- )",  # docker logs -t, kubectl --timestamps, CRI, GitHub
         rf"\[(?P<stamp>{_STAMP})\] ",  # Jenkins
-        rf"(?P<stamp>{_STAMP}) [\w.-]+ [\w./@-]+\[\d+\]: ",  # journalctl -o short-iso
-        r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [\w.-]+ [\w./@-]+\[\d+\]: ",  # syslog
+        r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,6})? [\w.-]+ [\w./@-]+(?:\[\d+\])?: ",  # syslog, journalctl
         rf"[^\t]{{1,120}}\t[^\t]{{1,120}}\t\ufeff?(?P<stamp>{_STAMP}) ",  # gh run view --log
         r"\[pod/(?P<name>[\w.-]+)(?:/[\w.-]+)?\] ",  # kubectl --prefix
         r"##\[\w+\]",  # GitHub, Azure
@@ -49,6 +49,7 @@ _NAMED = tuple(
         r"(?P<name>[a-z][\w.-]{0,62}\d[\w.-]{0,62}) [a-z][\w.-]{0,63} ",  # stern
         r"\[[A-Za-z][\w -]{0,31}\] ",  # a tag that names no one: [RAW SERVER]
         r" {0,6}(?P<number>\d{1,7})(?:\t|: | \| | {2,})",  # line numbers of a viewer; tasks of srun -l
+        r"(?:[\w./-]{1,200}:)?(?P<number>\d{1,7})[:-]",  # grep -n
     )
 )
 """What a line may start with when one of vLLM's heads follows; a name that did so once is taken off everywhere."""
@@ -230,7 +231,7 @@ def _known(line: str, known: frozenset[str]) -> tuple[str, int] | None:
 
 def _stripped(line: str) -> tuple[dict[str, str], str]:
     """A line without quotes, colours and the stamps and pods of its carrier; those by their names."""
-    if line.startswith('{"log":'):
+    if line.startswith('{"'):
         line, outer = _of_docker(line)
     else:
         outer = {}
@@ -247,12 +248,13 @@ def _stripped(line: str) -> tuple[dict[str, str], str]:
 
 
 def _of_docker(line: str) -> tuple[str, dict[str, str]]:
-    """A line of docker's own files."""
+    """A line of docker's own files, or of a collector of logs that writes JSON."""
     try:
         record = json.loads(line)
     except ValueError:
         return line, {}
-    if not isinstance(record, dict) or not isinstance(record.get("log"), str):
+    text = next((record[key] for key in ("log", "message", "msg") if isinstance(record.get(key), str)), None)
+    stamp = next((record[key] for key in ("time", "timestamp", "@timestamp", "ts") if key in record), None)
+    if text is None or (stamp is None and "log" not in record):
         return line, {}
-    stamp = record.get("time")
-    return record["log"].rstrip("\r\n"), {"stamp": stamp} if isinstance(stamp, str) else {}
+    return text.rstrip("\r\n"), {"stamp": stamp} if isinstance(stamp, str) else {}
