@@ -25,7 +25,7 @@ def group_rows(deployment: Deployment) -> list[Row]:
             (fit(f" {len(held)} of {group.nodes} nodes ", 15), "ok" if len(held) == group.nodes else "warn"),
             (fit(", ".join(shown(node) for node in held), 24) + " ", "plain"),
             (
-                f"DP {group.data_parallel.size} x TP {group.tensor_parallel}, {group.data_parallel.per_node} per node",
+                f"DP {group.data_parallel.size} x TP {group.tensor_parallel}, {group.places}",
                 "dim",
             ),
         )
@@ -131,7 +131,8 @@ def _new_findings(before: Deployment, after: Deployment) -> list[str]:
 def _shape_words(deployment: Deployment, name: str) -> str:
     group = deployment.layout.groups[name]
     parallel = group.data_parallel
+    places = group.places if group.nodes_per_engine > 1 else f"{parallel.per_node} ranks"
     return (
         f"{group.nodes} nodes, DP {parallel.size} x TP {group.tensor_parallel}, "
-        f"{parallel.per_node} ranks and {group.devices_on_node} devices per node"
+        f"{places} and {group.devices_on_node} devices per node"
     )

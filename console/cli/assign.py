@@ -92,7 +92,7 @@ class _Append(argparse.Action):
 def _row(deployment: Deployment, name: str) -> tuple[str, ...]:
     group = deployment.layout.groups[name]
     members = deployment.assignment.of(name)
-    size = f"DP{group.data_parallel.size} ({group.data_parallel.per_node} a node) × TP{group.tensor_parallel}"
+    size = f"DP{group.data_parallel.size} ({group.places.replace(' per ', ' a ')}) × TP{group.tensor_parallel}"
     return name, group.role, size, f"{len(members)}/{group.nodes}", ", ".join(members) or "-"
 
 

@@ -191,6 +191,12 @@ class Group(Written):
         """Data-parallel ranks that its nodes carry."""
         return self.nodes // self.nodes_per_engine * self.data_parallel.per_node
 
+    @property
+    def places(self) -> str:
+        """How ranks are spread over nodes: `2 per node`, or `each over 2 nodes`."""
+        span = self.nodes_per_engine
+        return f"each over {span} nodes" if span > 1 else f"{self.data_parallel.per_node} per node"
+
     def first_port(self, position: int) -> int:
         """HTTP port of the first engine on the group's node at `position`."""
         change = self.by_node.get(position)

@@ -62,6 +62,8 @@ SHARE = {
 }  # fmt: skip
 """Share of the whole start that is over when a phase starts. Loading dominates: 361 s of 8 to 20 minutes were published."""
 
+_PART = "headless multiproc executor"
+"""What a further part of an engine that spans nodes says of itself (vLLM 0.21 entrypoints/cli/serve.py)."""
 _MARKS: tuple[tuple[bytes, Phase], ...] = (
     (b"Available plugins for group vllm.platform_plugins", Phase.PLUGIN),
     (b"Platform plugin", Phase.PLUGIN),
@@ -69,7 +71,7 @@ _MARKS: tuple[tuple[bytes, Phase], ...] = (
     (b"Resolved architecture:", Phase.CONFIG),
     (b"Started DP Coordinator process", Phase.PEERS),
     (b"data parallel engine(s) in headless mode", Phase.PEERS),
-    (b"headless multiproc executor", Phase.PEERS),
+    (_PART.encode(), Phase.PEERS),
     (b" LLM engine (v", Phase.ENGINE),
     (b"distributed_init_method=", Phase.DISTRIBUTED),
     (b"Starting to load model", Phase.LOAD),
@@ -230,7 +232,7 @@ class LaunchLog:
             ready=self._up and not stopped and deadly is None,
             up_offset=self._up_offset,
             headless=headless,
-            dead=_shown(error.text if deadly and error else self._ends.death(headless, error)),
+            dead=_shown(error.text if deadly and error else self._ends.death(headless, error, part="part" in facts)),
             died_at=self._ends.earliest(error if deadly else None),
             ends_offset=self._ends.first.offset if self._ends.first else None,
             ends_since=self._ends.seen_at if self._ends.first else None,
@@ -310,6 +312,8 @@ class LaunchLog:
             self._facts["port"] = found[1]
         if found := _HEADLESS.search(text):
             self._wanted = int(found[1])
+        if _PART in text:
+            self._facts["part"] = "1"
         if "non-default args:" in text:
             if found := _ARG_PORT.search(whole):
                 self._facts["port"] = found[1]

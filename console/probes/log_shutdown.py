@@ -16,6 +16,8 @@ CORE_GONE = "Parent process exited"
 _TOLD = ("processes to exit", "[shutdown] ")
 """What only a signal to the parent makes an engine say: vLLM 0.21 headless, and later releases."""
 _SILENT = "its engine cores ended without a word: they were killed, or the node had no memory left; see dmesg"
+_PART_SILENT = "its main process ended without a word: it was killed, or the node had no memory left; see dmesg"
+"""Of a further part of an engine that spans nodes: its workers have no core, they belong to the command itself."""
 
 
 @dataclass(slots=True)
@@ -37,14 +39,14 @@ class EndFinder:
         self.told = self.told or any(word in line.text for word in _TOLD)
         self.over = self.over or over
 
-    def death(self, headless: bool, error: LogLine | None) -> str:
+    def death(self, headless: bool, error: LogLine | None, *, part: bool = False) -> str:
         """What an engine died of that ended by itself: a worker lost its core before anything else was said, or a headless
         parent said its last word; empty while it lives or when it was told to end.
         """
         lost = self.first is not None and CORE_GONE in self.first.text
         if self.told or not (lost or (headless and self.over)):
             return ""
-        return error.text if error is not None else _SILENT
+        return error.text if error is not None else _PART_SILENT if part else _SILENT
 
     def earliest(self, deadly: LogLine | None) -> str:
         """The stamp of the first line that says that the engine ends or is dead; empty when that has none."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+from console.model.deployment import whole_engine
 from console.model.restart import RestartState
+from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import EngineSnapshot, EngineState
 from console.model.start_timing import about
 from screens.grid.rows import age_words
@@ -162,10 +164,10 @@ def _bar(engine: EngineSnapshot, cells: int, *, plain: bool) -> Line:
 
 
 def _facts(engine: EngineSnapshot) -> list[tuple[str, str]]:
-    facts = [
-        ("node", shown(engine.node)),
-        ("role", f"{engine.role}, group {shown(engine.group)}, data-parallel rank {engine.dp_rank}"),
-    ]
+    rank = f", data-parallel rank {engine.dp_rank}" if engine.role not in BESIDE_ENGINES else ""
+    facts = [("node", shown(engine.node)), ("role", f"{engine.role}, group {shown(engine.group)}{rank}")]
+    if engine.part:
+        facts.append(("part", f"{engine.part} of {shown(whole_engine(engine.id))}, which serves for it"))
     facts.append(("devices", ", ".join(str(each) for each in engine.devices) or "none"))
     facts.append(("port", "headless: no HTTP" if engine.headless else str(engine.port or "none")))
     if engine.started_at is not None:

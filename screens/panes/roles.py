@@ -175,7 +175,7 @@ def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen, cells: in
     rows: list[Row] = []
     for name, group in deployment.layout.groups.items():
         members = deployment.assignment.of(name)
-        words = f"DP {group.data_parallel.size} x TP {group.tensor_parallel}, {group.data_parallel.per_node} per node"
+        words = f"DP {group.data_parallel.size} x TP {group.tensor_parallel}, {group.places}"
         held = (f"{len(members)} of {group.nodes} nodes  ", "ok" if len(members) == group.nodes else "warn")
         rows.append(Row(f"group/{name}", ((fit(shown(name), 12) + " ", f"bold {group.role}"), held, (words, "dim"))))
         places = range(max(group.nodes, len(members)))

@@ -14,12 +14,12 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from console.services.session import Session
 from tests.bench.bench_planted_real import OVERRIDES, watched
-from tests.bench.real_lab import PORT, RealLab, Traffic, pids, real_lab
+from tests.bench.real_lab import SPANNED_PORT, RealLab, Traffic, pids, real_lab
 
 LIMIT_S = 420.0
 FIRST, PART, SERVICE = "whole-0", "whole-0.1", "pages"
@@ -89,9 +89,9 @@ def _stopped(lab: RealLab, report: Report) -> None:
     said = lab.run("stop", "--yes")
     left = [each.split(b"\0", 1)[0] for each in _commands(lab)]
     report.say(f"stop: {'ok' if not said.startswith('[exit') else said[-600:]}; {len(left)} processes left", not left)
-    states = {
-        each["id"]: each["state"] for each in json.loads(lab.run("status", "-o", "json").partition("\n[")[0])["engines"]
-    }
+    told = lab.run("status", "-o", "json")
+    found, _ = json.JSONDecoder().raw_decode(told[told.index("{") :])
+    states = {each["id"]: each["state"] for each in found["engines"]}
     report.say(f"status after it: {states}")
 
 
@@ -110,8 +110,13 @@ def _commands(lab: RealLab) -> list[bytes]:
     return found
 
 
-async def _rounds(lab: RealLab, report: Report) -> None:
-    for engine, word in ((PART, "Worker"), (PART, ""), (FIRST, "Worker"), (FIRST, "")):
+ROUNDS = ((PART, "Worker"), (PART, ""), (FIRST, "Worker"), (FIRST, ""))
+"""What is killed after each start: the workers of a part, or its main process."""
+
+
+async def _rounds(lab: RealLab, report: Report, chosen: Sequence[int], logs: Path | None) -> None:
+    for number in chosen:
+        engine, word = ROUNDS[number]
         begun = time.monotonic()
         said = lab.run("start", "--yes", *(f"--override={each}" for each in OVERRIDES))
         good = not said.startswith("[exit")
@@ -123,7 +128,7 @@ async def _rounds(lab: RealLab, report: Report) -> None:
         async with watched(lab) as session:
             if not await _ready(session, report, "a console that is opened now"):
                 return
-            with Traffic([(lab.node("n0").host, PORT)], tokens=8) as traffic:
+            with Traffic([(lab.node("n0").host, SPANNED_PORT)], tokens=8) as traffic:
                 served = await asyncio.to_thread(traffic.served, 3, 60.0)
             report.say(f"{traffic.answered} completions answered, {traffic.wrong} not", served)
             await asyncio.sleep(12.0)
@@ -134,6 +139,9 @@ async def _rounds(lab: RealLab, report: Report) -> None:
                 report.say(f"the service killed: {_causes(session)}", missed)
             await _killed(lab, session, report, engine, word)
         _stopped(lab, report)
+        if logs is not None:
+            for name in (FIRST, PART):
+                (logs / f"{number}-{name}.log").write_bytes(lab.log(name))
 
 
 def main() -> int:
@@ -141,9 +149,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("place", type=Path)
     report = Report()
-    place = parser.parse_args().place
-    with tempfile.TemporaryDirectory(prefix="dsv4-spanned-") as folder, real_lab(Path(folder), place, "spanned") as lab:
-        asyncio.run(_rounds(lab, report))
+    parser.add_argument("rounds", nargs="*", type=int, choices=range(len(ROUNDS)), help="which kills; all without one")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="where the logs of each round are kept")
+    args = parser.parse_args()
+    chosen = args.rounds or range(len(ROUNDS))
+    with (
+        tempfile.TemporaryDirectory(prefix="dsv4-spanned-") as folder,
+        real_lab(Path(folder), args.place, "spanned") as lab,
+    ):
+        asyncio.run(_rounds(lab, report, chosen, args.logs))
     return 1 if report.wrong else 0
 
 

@@ -23,6 +23,8 @@ from tests.sshd import running_nodes
 
 NAMES = ("n0", "n1")
 PORT = 8300
+SPANNED_PORT = 8350
+"""Engines bind every address, so a lab beside this one needs another port."""
 ENV = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "OMP_NUM_THREADS": "1",
@@ -66,7 +68,7 @@ def layout(
                 "nodes_per_engine": spans,
                 "tensor_parallel": spans,
                 "data_parallel": {"size": size, "per_node": 1, "balance": balance, "rpc_port": 12321},
-                "port": PORT,
+                "port": SPANNED_PORT if mode == "spanned" else PORT,
             }
         },
         **({"proxy": proxy} if mode == "proxied" else {}),

@@ -16,6 +16,7 @@ from console.model.layout import Layout
 from console.rules import check
 from console.rules.ports import port_map
 from console.rules.rule import RuleContext
+from console.services.exporting.lws import pod_scripts
 from console.services.placement.edits import auto_assign, example, resize
 from console.services.serving.rank_targets import rank_targets
 
@@ -176,3 +177,17 @@ def test_the_parts_of_one_engine_are_counted_once() -> None:
     assert whole_engine("v4.1-0") == "v4.1-0"
     assert engine_words(("mixed-0", "mixed-0.1")) == "1 engine in 2 parts"
     assert engine_words(("mixed-0", "decode-0", "decode-1")) == "3 engines"
+
+
+def test_pods_of_an_engine_over_several_nodes_have_its_parts_commands() -> None:
+    scripts = pod_scripts(_layout(nodes=4, data_parallel={"size": 2, "per_node": 1}), "mixed")
+    assert {*scripts} == {"leader.sh", "worker.sh", "worker-1.sh", "worker-2.sh", "worker-3.sh"}
+    assert '--node-rank 0 --master-addr "$leader"' in scripts["leader.sh"]
+    assert "--headless" in scripts["worker-1.sh"]
+    assert "--node-rank 3" in scripts["worker-3.sh"]
+    assert '--data-parallel-start-rank "$((LWS_WORKER_INDEX / 2 * 1 + 0))"' in scripts["worker-3.sh"]
+
+
+def test_the_places_of_ranks_are_told_in_words() -> None:
+    assert _layout().groups["mixed"].places == "each over 2 nodes"
+    assert _layout(nodes_per_engine=1, data_parallel={"size": 4, "per_node": 2}).groups["mixed"].places == "2 per node"

@@ -148,6 +148,31 @@ def test_coloured_lines_say_the_same() -> None:
     assert replace(_state(coloured), **offsets) == replace(_state(data), **offsets)  # type: ignore[arg-type]
 
 
+PART = b"""\
+INFO 12-01 03:00:49 [arg_utils.py:1844] Inferred data_parallel_rank 0 from node_rank 1
+INFO 12-01 03:00:49 [serve.py:186] Launching vLLM (v0.21.0) headless multiproc executor, with head node address 10.0.0.1:29501 for torch.distributed process group.
+(Worker pid=22499) INFO 12-01 03:01:20 [parallel_state.py:1410] world_size=2 rank=1 local_rank=0 distributed_init_method=tcp://10.0.0.1:29501 backend=gloo
+(Worker_TP1 pid=22499) INFO 12-01 03:01:33 [cpu_model_runner.py:104] Starting to load model /m/tiny...
+(Worker_TP1 pid=22499) INFO 12-01 03:01:33 [default_loader.py:397] Loading weights took 0.01 seconds
+"""  # noqa: E501
+"""A further part of an engine over two nodes: a real vLLM 0.21 on the CPU, `--nnodes 2 --node-rank 1 --headless`."""
+
+
+def test_a_part_of_an_engine_never_says_that_it_is_up_and_says_why_it_ended() -> None:
+    log = LaunchLog()
+    log.feed(PART[: PART.index(b"(Worker pid")], 0.0)
+    assert log.state.phase is Phase.PEERS
+    log.feed(PART[PART.index(b"(Worker pid") :], 0.0)
+    assert (log.state.phase, log.state.ready, log.state.dead) == (Phase.LOAD, False, "")
+    dead = b"ERROR 12-01 02:57:41 [x.py:283] Worker proc VllmWorker-1 died unexpectedly, shutting down executor.\n"
+    alone = b"(Worker_TP1 pid=9) INFO 12-01 03:02:17 [x.py:775] Parent process exited, terminating worker queues\n"
+    causes = {dead: "Worker proc VllmWorker-1 died unexpectedly", alone: "its main process ended without a word"}
+    for last, cause in causes.items():
+        ended = LaunchLog()
+        ended.feed(PART + last, 0.0)
+        assert ended.state.dead.startswith(cause)
+
+
 def test_a_headless_node_with_two_engines_waits_for_both() -> None:
     head = b"INFO 11-23 21:16:03 [serve.py:201] Launching 2 data parallel engine(s) in headless mode, with head node address x.\n"
     one = (

@@ -32,7 +32,7 @@ class HeadlessPart(EngineCore):
         signal.signal(signal.SIGINT, _leave)
         host, port = self._seat.launch.master
         text = f"Launching vLLM (v{VLLM}) headless multiproc executor, with head node address {host}:{port}"
-        self._seat.log.info("serve.py:181", f"{text} for torch.distributed process group.")
+        self._seat.log.info("serve.py:186", f"{text} for torch.distributed process group.")
         told = True
         try:
             self._meet()
@@ -59,7 +59,7 @@ class HeadlessPart(EngineCore):
                 if isinstance(child, Child) and not child.line.socket.recv(4096):
                     index = self._seat.launch.part * self._seat.launch.local_width + self._seat.workers.index(child)
                     text = f"Worker proc VllmWorker-{index} died unexpectedly, shutting down executor."
-                    self._seat.log.error("multiproc_executor.py:284", text)
+                    self._seat.log.error("multiproc_executor.py:283", text)
                     return
 
 
