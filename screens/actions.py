@@ -19,7 +19,7 @@ PLACES: dict[Place, str] = {
     "log": "Log",
     "list": "Other panes",
     "plan": "Plan pane",
-    "roles": "LiveAssignment pane",
+    "roles": "Roles pane",
     "preflight": "Preflight pane",
     "diagnosis": "Diagnosis pane",
     "verify": "Verify pane",
