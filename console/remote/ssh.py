@@ -306,7 +306,7 @@ class Dialer:
         return DialError(
             f"unknown host key of {entry(name, at)}: {shown.fingerprint}",
             blocked=True,
-            hint="compare it with the node's own (ssh-keygen -lf), then accept it",
+            hint="compare it with the node's own (ssh-keygen -lf), then trust it: key K (Trust key) on the screen, or ssh once",
             question=True,
         )
 

@@ -150,7 +150,7 @@ class RolePane(Pane):
         if self.board_acts is None:
             return
         if one is None or other is None or one == other:
-            words = "mark one place with space, then S on another one that has a node"
+            words = "first press space (mark) on one place, then S (swap) on another place that has a node"
             self.notify(words, severity="warning", markup=False)
             return
         if self.board_acts.swap((one, other)):

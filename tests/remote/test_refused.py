@@ -154,7 +154,9 @@ async def test_a_changed_host_key_is_no_question_and_an_unknown_one_is(sshd: Ssh
     cluster = sshd.cluster()
     cluster = cluster.model_copy(update={"ssh": cluster.ssh.model_copy(update={"known_hosts": str(known)})})
     known.write_text("")
-    assert (await ended(cluster, tmp_path / "a")).question
+    unknown = await ended(cluster, tmp_path / "a")
+    assert unknown.question
+    assert "key K (Trust key) on the screen" in unknown.hint
     known.write_text(f"[{node.host}]:{node.port} {other[0]} {other[1]}\n")
     link = await ended(cluster, tmp_path / "b")
     assert link.state is LinkState.BLOCKED
