@@ -109,7 +109,7 @@ class RealLab(Lab):
         """The layout file."""
         return self.file.parent / "real.yaml"
 
-    def run(self, *words: str, timeout_s: float = 420.0) -> str:
+    def run(self, *words: str, timeout_s: float = 900.0) -> str:
         """One command on this deployment; its output, with the exit code where that is not 0."""
         done = self.console(words[0], "--layout", str(self.layout), *words[1:], timeout_s=timeout_s)
         code = f"[exit {done.returncode}]\n" if done.returncode else ""
