@@ -146,7 +146,7 @@ class NodeRequests(ABC):
         """Of what was asked for, and of nothing else."""
         found = self._sensible(lambda: frame_decoding.stop_results(header.get("results")))
         if not set(found) >= set(asked):
-            raise NodeError(f"{self.node.name}: it reported nothing about a run", kind="os", node=self.node.name)
+            raise NodeError(f"{self.node.name}: it reported nothing of a run", kind="os", node=self.node.name)
         return {key: found[key] for key in asked}
 
     def _sensible(self, read: Callable[[], T]) -> T:

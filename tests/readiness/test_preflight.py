@@ -77,7 +77,7 @@ def twelve_faults(made: Lab) -> Iterator[None]:
 
 
 PLANTED = {
-    ("11", "p0", "fail"): "3 is Bell",
+    ("11", "p0", "fail"): "3 is Alarm",
     ("31", "p0", "fail"): "7100",
     ("37", "p0", "fail"): "model-00002-of-00004.safetensors is missing",
     ("15", "p1", "warn"): "25.3.1",

@@ -218,10 +218,10 @@ def test_an_engine_that_the_board_does_not_name_is_marked_under_its_node(tmp_pat
     words = f"runs prefill-1@{node}, which is not in this assignment"
     before = [plain(row.line) for row in board(session.deployment, session.snapshot, Pen(), 80)]
     after = [plain(row.line) for row in board(session.deployment, snapshot, Pen(), 80)]
-    assert not any("not on this board" in line for line in before)
+    assert not any("not in this assignment" in line for line in before)
     at = next(index for index, line in enumerate(after) if words in line)
     assert node in after[at - 1]
-    assert sum("not on this board" in line for line in after) == 1
+    assert sum("not in this assignment" in line for line in after) == 1
 
 
 async def test_a_pasted_change_of_the_board_is_not_taken_for_a_meant_one(tmp_path: Path) -> None:
