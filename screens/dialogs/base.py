@@ -53,9 +53,9 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     Dialog #choices {{ height: 1; }}
     Dialog #choices Button {{ margin-right: 2; }}
     Dialog Input {{ height: 1; border: none; padding: 0; background: $background; }}
-    Choosing #options {{ height: 2fr; }}
-    Choosing #body {{ height: 1fr; }}
-    Choosing.in-full #body {{ height: 2; }}
+    PickerDialog #options {{ height: 2fr; }}
+    PickerDialog #body {{ height: 1fr; }}
+    PickerDialog.in-full #body {{ height: 2; }}
     """
     BINDINGS: ClassVar = [
         Binding("escape", "leave", "Cancel", show=False),

@@ -17,12 +17,12 @@ async def test_acts_are_listed_newest_first_and_filtered(tmp_path: Path) -> None
     async with running(session, SMALL) as seen:
         await seen.press("J")
         await seen.sees("stop of 1 engine")
-        await seen.sees(" 1 act from this machine")
+        await seen.sees(" 1 operation from this machine")
         await seen.sees("term failed: no link [red]")
         session.journal.record("accept-host-key", node="d1")
         session.publish()
         await seen.sees("accept host key")
-        await seen.sees(" 2 acts from this machine")
+        await seen.sees(" 2 operations from this machine")
         lines = seen.lines()
         newest, oldest = (
             next(at for at, line in enumerate(lines) if word in line) for word in ("accept host", "stop of")
@@ -47,7 +47,7 @@ async def test_what_others_did_is_there_marked_as_seen(tmp_path: Path) -> None:
     session.publish()
     async with running(session, LARGE) as seen:
         await seen.press("J")
-        await seen.sees("0 acts from this machine, 1 seen")
+        await seen.sees("0 operations from this machine, 1 seen")
         line = next(line for line in seen.lines() if "alice@jump2" in line)
         assert "stop of 2 engines" in line
         assert "seen, not done here" in line

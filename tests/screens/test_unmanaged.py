@@ -38,7 +38,7 @@ async def test_the_list_says_who_what_and_since_when_and_the_plan_wants_the_pid(
 ) -> None:
     session = with_strangers(tmp_path, BY_HAND, OTHERS)
     async with running(session, size) as seen:
-        await seen.sees("2 foreign")
+        await seen.sees("2 unmanaged")
         await seen.press("U")
         await seen.sees("2 processes that no console here keeps")
         text = seen.text()
@@ -69,4 +69,4 @@ async def test_read_only_offers_no_end(tmp_path: Path) -> None:
 async def test_nothing_to_show_is_said(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path)) as seen:
         await seen.press("U")
-        await seen.sees(lambda: "no node shows" in seen.toasts())
+        await seen.sees(lambda: "no node has an unmanaged" in seen.toasts())

@@ -174,7 +174,7 @@ def _loaded(device: int, pid: int | None = None) -> bytes:
     for at, line in enumerate(lines):
         words = line.split()
         if words[:1] == ["|"] and words[2:3] == [str(device)] and words[4][:5] == "0000:":
-            lines[at] = line.replace(words[-4], "4097", 1)
+            lines[at] = line.replace(words[-4], "5000", 1)
         elif pid is not None and line.startswith(f"| No running processes found in NPU {device // 2} "):
             lines[at] = f"| {device // 2}       {device % 2}                 | {pid}   | VLLM     | 900          |\n"
     return "".join(lines).encode()
@@ -204,8 +204,8 @@ async def test_a_stop_is_verified_only_when_the_ports_of_its_engines_are_closed(
 @pytest.mark.parametrize(
     ("device", "pid", "told"),
     [
-        (7, None, ["still held: device 7 (4097 MiB, no process)"]),
-        (7, 77, ["still held: device 7 (4097 MiB, pid 77)"]),
+        (7, None, ["still held: device 7 (5000 MiB, no process)"]),
+        (7, 77, ["still held: device 7 (5000 MiB, pid 77)"]),
         (8, 77, []),
     ],
 )
