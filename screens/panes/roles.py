@@ -187,7 +187,9 @@ def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen, cells: in
     for service in deployment.service_ranks():
         where = f"on {shown(service.node)}" + (f", port {service.port}" if service.port else "")
         head = (fit(shown(service.id), 12) + " ", "bold service")
-        rows.append(Row(f"service/{service.id}", (head, (f"{where}, before the engines", "plain"))))
+        seen = snapshot.engines.get(service.id)
+        state = count_words([seen], pen) if seen is not None else ()
+        rows.append(Row(f"service/{service.id}", (head, (f"{where}, before the engines  ", "plain"), *state)))
     if proxy is not None:
         rows.append(
             Row("proxy", ((fit("proxy", 13), "bold proxy"), (f"on {shown(proxy.node)}, port {proxy.port}", "plain")))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from console.model.snapshot import EngineState
+from console.model.snapshot import EngineState, Grade
 from console.services.session import Session
 from tests.e2e.cluster import Lab
 from tests.serving.labs import named, small_lab, watched
@@ -54,6 +54,11 @@ def _is(session: Session, engine: str, state: EngineState) -> bool:
     return seen is not None and seen.state is state
 
 
+def _log_grades(session: Session) -> list[Grade]:
+    engines = (session.snapshot.engines[name] for name in ("mixed-0", "mixed-0.1"))
+    return [check.grade for engine in engines for check in engine.health if check.name == "log"]
+
+
 def _status(made: Lab) -> dict[str, Any]:
     done = made.console("status", "--layout", str(made.file.parent / "small.yaml"), "-o", "json")
     found = json.loads(done.stdout)
@@ -73,6 +78,9 @@ async def test_parts_and_services_live_die_are_named_and_stop_as_planned(tmp_pat
         assert "Graph capturing finished" in made.console("logs", "--layout", layout, "mixed-0.1").stdout
         async with watched(made) as session:
             await until(lambda: _is(session, "kv-master", EngineState.READY), 60.0, "the service is heard of")
+            await until(
+                lambda: _log_grades(session) == [Grade.OK, Grade.SKIPPED], 60.0, "only the first says that it is up"
+            )
             os.kill(_pid(session, "kv-master"), signal.SIGKILL)
             await until(named(session, "S12", "kv-master"), 60.0, "the service is missed")
             assert session.snapshot.service is not None

@@ -42,8 +42,9 @@ def log_read(run: RunState | None, learnt: RunRecord | None) -> bool:
 
 
 def health_checks(
-    record: NodeRecord, run: RunState, learnt: RunRecord | None, *, plain: bool = False
+    record: NodeRecord, run: RunState, learnt: RunRecord | None, *, plain: bool = False, part: bool = False
 ) -> tuple[HealthCheck, ...]:
+    """From the link up to the answers. `plain`: a service, `part`: a further part of an engine that spans nodes."""
     up = record.link.state is LinkState.UP
     link = HealthCheck(
         "link", Grade.OK if up else Grade.FAIL, record.link.reason or record.link.state, record.link.since
@@ -54,9 +55,11 @@ def health_checks(
         return (link, process)
     log = learnt.log_state
     silent = f"kept quiet by {run.quiet}" if not log.ready and run.quiet else "proves nothing" if plain else ""
+    if part and learnt.ready_at is not None and not silent:
+        silent = f"{log.phase}, and nothing more once its workers are up"
     grade = Grade.FAIL if log.dead and not plain else Grade.OK if log.ready else Grade.SKIPPED if silent else Grade.WAIT
     text = (
-        ("" if plain else log.dead) or silent or " ".join(part for part in (str(log.phase), log.progress_text) if part)
+        ("" if plain else log.dead) or silent or " ".join(word for word in (str(log.phase), log.progress_text) if word)
     )
     seen = record.link.state in (LinkState.UP, LinkState.STALE)
     alive = seen and run.verdict in (RunVerdict.RUNNING, RunVerdict.PREPARED)

@@ -224,7 +224,7 @@ def _seen(scene: Inputs, bare: EngineSnapshot, record: NodeRecord, run: RunState
         phase=str(Phase.SERVING if unheard else log.phase) if log and running and not plain else "",
         progress=(1.0 if unheard else log.progress) if log and running and not plain else None,
         progress_text=log.progress_text if log and running else "",
-        health=health_checks(record, run, learnt, plain=plain),
+        health=health_checks(record, run, learnt, plain=plain, part=bare.part > 0),
         run=run.key.run,
         release=str(run.spec.get("release") or ""),
         pid=run.pid,
