@@ -10,7 +10,7 @@ from console.cli.output import add_output
 from console.model.plan import Plan
 from console.services.session import Session
 
-SCALE = "have COUNT groups like GROUP serve: launch copies of it, or drain and stop the newest ones"
+SCALE = "set the number of groups like GROUP to COUNT: start copies of it, or drain and stop the newest ones"
 SYNC_PROXY = "make the proxy list exactly the engines that are ready: drop dead ones, add ready ones"
 _SCALE_MORE = (
     "A data-parallel group is fixed in size, because every rank is told the size when it starts: so whole groups come and go, "

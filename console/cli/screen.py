@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the bare command."""
     add_cluster_options(parser, several=True)
     add_look_options(parser)
-    group = parser.add_argument_group("what has been")
+    group = parser.add_argument_group("recordings")
     group.add_argument(
         "--record", type=Path, metavar="FILE", help="record what the screen shows, masked and compressed"
     )
@@ -51,12 +51,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def add_look_options(parser: argparse.ArgumentParser) -> None:
     """How the screen looks and how much it sends."""
-    group = parser.add_argument_group("how it looks")
-    group.add_argument("--theme", choices=THEMES, default=THEMES[0], help="colours; NO_COLOR takes them all away")
+    group = parser.add_argument_group("appearance")
+    group.add_argument("--theme", choices=THEMES, default=THEMES[0], help="colour theme; NO_COLOR turns colours off")
     group.add_argument("--ascii", action="store_true", help="draw with ASCII only")
     group.add_argument("--mouse", action="store_true", help="take the mouse (F2 switches it)")
     group.add_argument("--low-bandwidth", action="store_true", help="redraw logs once a second")
-    group.add_argument("--no-hints", action="store_true", help="do not greet who has not seen this screen before")
+    group.add_argument("--no-hints", action="store_true", help="do not show the lines for first-time users")
 
 
 def looks(args: argparse.Namespace) -> dict[str, object]:
