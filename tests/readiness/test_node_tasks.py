@@ -127,7 +127,7 @@ def operator(tmp_path: Path) -> Operator:
     """On two nodes that are never dialled."""
     nodes = {name: {"host": "10.0.0.1", "hardware": "a3"} for name in NODES}
     deployment = Deployment(Cluster.model_validate({"name": "lab", "nodes": nodes}), layout(), Assignment({}))
-    logs = cast(Any, SimpleNamespace(of=lambda key: None))
+    logs = cast(Any, SimpleNamespace(of=lambda key: None, root=tmp_path))
     monitor = Monitor(deployment, logs, {}, read_only=False)
     return Operator(monitor, {}, Journal(tmp_path / "journal.jsonl"), who="me")
 

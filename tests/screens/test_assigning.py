@@ -70,7 +70,7 @@ async def test_a_swap_without_two_places_says_how(tmp_path: Path, marks: tuple[s
     async with running(session) as seen:
         await to_place(seen, "place/prefill/1")
         await seen.press(*marks, "S")
-        await seen.sees(lambda: "mark one place with space" in seen.toasts())
+        await seen.sees(lambda: "first press space (mark) on one place" in seen.toasts())
         assert held(session) == FULL
 
 

@@ -268,7 +268,7 @@ async def test_what_has_only_just_begun_elsewhere_is_told_instead_of_nothing_to_
         await operator.prepare(verb, [])
     lease.take(base, "pd", "alice@jump2", "start", "t1", False)
     with pytest.raises(
-        UnderWay, match="the start of alice@jump2 is under way, since 5 s: nothing of it runs yet"
+        UnderWay, match="the start of alice@jump2 is under way, since 5 s: no engine of it runs yet"
     ) as told:
         await operator.prepare(verb, [])
     assert told.value.exit_code == ExitCode.REFUSED

@@ -125,7 +125,7 @@ async def test_the_only_group_of_its_role_leaves_with_a_word_on_what_fails_then(
         assert plan.losses[0].startswith("no decode engine is left behind the proxy")
         with pytest.raises(Refused, match="2 nodes, 1 are there"):
             await session.operator.prepare_scale("decode", 3)
-        with pytest.raises(Refused, match="d0 carries decode"):
+        with pytest.raises(Refused, match="d0 is assigned to decode"):
             await session.operator.prepare_scale("decode", 2, ("d0",))
 
 

@@ -100,7 +100,10 @@ def warning(work: OngoingPlan, now: float) -> Finding:
 def under_way(work: OngoingPlan, verb: str, now: float) -> UnderWay:
     """Why nothing can be planned beside somebody's plan that has only just started."""
     ends = verb in ("stop", "kill")
-    now_is = "nothing of it runs yet, so there is nothing to end" if ends else "every engine of it runs still"
+    if ends:
+        now_is = "no engine of it runs yet, so there is nothing to end"
+    else:
+        now_is = f"all its engines run, so there is nothing to {verb} yet"
     message = f"the {work.verb} of {work.holder} is under way, since {about(max(0.0, now - work.since))}: {now_is}"
     again = f"{verb} again in a few seconds: then its plan takes over from {work.holder} and ends what was launched"
     hint = f"{again}; or ask them" if ends else f"wait for it, or ask {work.holder}"
