@@ -12,7 +12,7 @@ from console.model.cluster import Written
 from console.model.group_copies import counted_names, group_copy, group_in_shape
 from console.model.hardware import Hardware, named_hardware
 from console.model.key_positions import Source
-from console.model.layout_texts import env_names, env_text, plain_name, with_facts
+from console.model.layout_texts import Environment, env_names, env_text, plain_name, with_facts
 from console.model.restart import Restart
 from console.model.service_process import ServiceProcess
 
@@ -143,7 +143,7 @@ class Group(Written):
     first_device: int = Field(default=0, ge=0, le=MOST)
     """First device of the node this group may use; for two groups on one node."""
     kv_transfer: KvTransfer | None = None
-    env: dict[str, str] = Field(default_factory=dict)
+    env: Environment = Field(default_factory=dict)
     env_from: dict[str, str] = Field(default_factory=dict)
     """Variables whose value differs from rank to rank: name → a fact, or a text with facts in braces (`tcp://{address}:80`)."""
     args: dict[str, JsonValue] = Field(default_factory=dict)
@@ -154,12 +154,7 @@ class Group(Written):
     restart: Restart = Restart()
     """Whether a console that may act starts the group again when it failed; by default it never does."""
 
-    @field_validator("env", mode="before")
-    @classmethod
-    def _env(cls, value: object) -> object:
-        return env_text(value)
-
-    @field_validator("env", "env_from")
+    @field_validator("env_from")
     @classmethod
     def _env_names(cls, value: dict[str, str]) -> dict[str, str]:
         return env_names(value)
@@ -235,7 +230,7 @@ class Layout(Written):
     """The vllm-ascend release it is made for, for example v0.21.0rc1; rules that differ by version ask it."""
     image: str = ""
     model: Model
-    env: dict[str, str] = Field(default_factory=dict)
+    env: Environment = Field(default_factory=dict)
     args: dict[str, JsonValue] = Field(default_factory=dict)
     """Flags of every engine: true = bare flag, false = `--no-…`, a mapping = JSON, a list = repeated words."""
     groups: dict[str, Group]
@@ -251,16 +246,6 @@ class Layout(Written):
     @classmethod
     def _hardware(cls, value: object) -> object:
         return named_hardware(value)
-
-    @field_validator("env", mode="before")
-    @classmethod
-    def _env(cls, value: object) -> object:
-        return env_text(value)
-
-    @field_validator("env")
-    @classmethod
-    def _env_names(cls, value: dict[str, str]) -> dict[str, str]:
-        return env_names(value)
 
     @field_validator("name")
     @classmethod

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
-from pydantic import JsonValue
+from pydantic import AfterValidator, BeforeValidator, JsonValue
 
 from console.model.rank_facts import FACTS, KNOWN, named
 
@@ -25,6 +26,10 @@ def env_names(value: dict[str, str]) -> dict[str, str]:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError(f"{name!r} is no name for a variable (letters, digits and _, no digit first)")
     return value
+
+
+Environment = Annotated[dict[str, str], BeforeValidator(env_text), AfterValidator(env_names)]
+"""Variables of engines and services: names a shell can export → text."""
 
 
 def with_facts(value: dict[str, JsonValue]) -> dict[str, JsonValue]:

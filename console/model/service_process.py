@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from console.model.cluster import Written
-from console.model.layout_texts import env_names, env_text
+from console.model.layout_texts import Environment
 
 
 class ServiceHealthCheck(Written):
@@ -34,7 +34,7 @@ class ServiceProcess(Written):
     port: int | None = Field(default=None, ge=1, le=65535)
     """Where it listens; without one only its process is watched."""
     health: ServiceHealthCheck = ServiceHealthCheck()
-    env: dict[str, str] = Field(default_factory=dict)
+    env: Environment = Field(default_factory=dict)
     """Its variables, with facts as in the command; those of the layout are for engines alone."""
 
     @field_validator("command", mode="before")
@@ -53,13 +53,3 @@ class ServiceProcess(Written):
         if not value[0]:
             raise ValueError("the first word is the program and cannot be empty")
         return value
-
-    @field_validator("env", mode="before")
-    @classmethod
-    def _env(cls, value: object) -> object:
-        return env_text(value)
-
-    @field_validator("env")
-    @classmethod
-    def _env_names(cls, value: dict[str, str]) -> dict[str, str]:
-        return env_names(value)
