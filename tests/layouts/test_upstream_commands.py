@@ -22,6 +22,7 @@ from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Deployment, Rank
 from console.rules import RULES
+from tests.layouts.test_tutorial import Correction
 from tests.layouts.words import flags
 from tests.shared import SHARED, needs_shared
 
@@ -70,19 +71,6 @@ SIZES = {
     ("a2-pd-flash", "decode"): (32, 8, 1),
 }
 """What the tutorials' launch_online_dp.py lines say: --dp-size, --dp-size-local, --tp-size."""
-
-
-@dataclass(frozen=True)
-class Correction:
-    """A difference we stand for: which layouts and groups, which key, what upstream has and what we have, and why."""
-
-    layouts: str
-    group: str
-    key: str
-    theirs: object
-    ours: object
-    rule: str
-    why: str
 
 
 ALONE = "a2-flash a2-flash-dspark a3-flash a3-flash-dspark"
