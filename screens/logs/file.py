@@ -109,8 +109,12 @@ class LogFile:
             return b""
 
     def _bare(self, index: int) -> bool:
-        """Whether a chunk is whole and has no newline, so that a line is cut at its end."""
-        return (index + 1) * self.span <= self.size and b"\n" not in self.chunk(index)
+        """Whether a chunk is whole and no line starts inside it, so that a line is cut at its end."""
+        return (index + 1) * self.span <= self.size and b"\n" not in self.chunk(index) and not self._resumes_in(index)
+
+    def _resumes_in(self, index: int) -> bool:
+        """Whether the first line behind the gap starts inside a chunk."""
+        return self.gap is not None and index * self.span < self.gap.end < (index + 1) * self.span
 
     def after(self, start: int) -> int:
         """Where the line that starts at `start` ends, its newline included: the beginning of the next one, or the size."""
@@ -152,7 +156,7 @@ class LogFile:
             return 0
         found = self.chunk(index - 1).rfind(b"\n")
         if found < 0:
-            return index * self.span
+            return self.gap.end if self.gap is not None and self._resumes_in(index - 1) else index * self.span
         return (index - 1) * self.span + found + 1
 
     def before(self, start: int) -> int | None:

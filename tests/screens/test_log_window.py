@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from console.services.logs.copies import Gap, LogNote
@@ -340,6 +340,7 @@ def test_another_revision_of_the_file_is_read_anew_though_it_is_no_shorter(tmp_p
     below=st.lists(st.binary(max_size=80), min_size=1, max_size=30),
     gone=st.integers(3 * WIDE, 9 * WIDE),
 )
+@example(above=[bytes(7), bytes(7)], below=[bytes(7)], gone=5 * WIDE - 23)
 @settings(max_examples=60, deadline=None)
 def test_lines_that_are_not_here_any_more_are_one_empty_line(above: list[bytes], below: list[bytes], gone: int) -> None:
     before = b"".join(line.replace(b"\n", b".") + b"\n" for line in above)
