@@ -12,9 +12,10 @@ from textual.screen import Screen
 
 from screens.actions import BY_ID, Place, bindings
 from screens.arrangement import Arrangement
-from screens.bars import Footer, Header, Tabs
+from screens.bars import Footer, Tabs
 from screens.bell import Bell
 from screens.grid.grid import Grid
+from screens.header import Header
 from screens.panes.base import PaneMoment
 from screens.panes.table import PANES
 from screens.paste_guard import TOO_FAST
