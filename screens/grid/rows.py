@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from console.model.role import BESIDE_ENGINES
 from console.model.state import EngineState, LinkState
+from screens.charts import heat_cell
 from screens.styled_lines import Line, Pen, Span, cut, fit, length, plain, shown, width
 from screens.themes import link_sign, sign_of, signs_of
 
@@ -139,11 +140,9 @@ def _device_glyph(device: Device, pen: Pen) -> Span:
     if device.health not in (None, "OK"):
         return ("X" if pen.ascii else "✗", "fail")
     share = hbm_share((device,))
-    if share is None:
-        return ("?", "stale")
-    if share < 0.08 and not device.processes:
+    if share is not None and share < 0.08 and not device.processes:
         return (".", "dim")
-    return (pen.level(share), "ok" if (device.aicore_percent or 0) < 50 else "busy")
+    return heat_cell(share, pen, "ok" if (device.aicore_percent or 0) < 50 else "busy")
 
 
 def _name(node: NodeSnapshot, _engines: Sequence[EngineSnapshot], _now: float, _pen: Pen) -> Line:

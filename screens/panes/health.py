@@ -10,10 +10,11 @@ from console.model.restart import RestartState
 from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import EngineSnapshot, EngineState
 from console.model.start_timing import about
+from screens.charts import bar
 from screens.grid.rows import age_words
 from screens.panes.base import Pane, PaneMoment
 from screens.panes.link_rows import link_rows
-from screens.styled_lines import Line, Row, Span, fit, shown, wrap
+from screens.styled_lines import Line, Pen, Row, Span, fit, shown, wrap
 from screens.themes import GRADES, STATES, sign_of
 
 NAMED = 3
@@ -121,7 +122,7 @@ class HealthPane(Pane):
         for number, text in enumerate(wrap(why, cells) if why else []):
             rows.append(Row(f"cause/{number}", ((text, sign.role),)))
         if engine.state in (EngineState.STARTING, EngineState.LAUNCHING):
-            rows.append(Row("progress", _bar(engine, cells, plain=self.pen.ascii)))
+            rows.append(Row("progress", _progress(engine, cells, self.pen)))
         for rung in engine.health:
             grade = GRADES[rung.grade]
             seen = f"  ({age_words(max(0.0, now - rung.at))} ago)" if rung.at is not None and now - rung.at > 20 else ""
@@ -153,14 +154,12 @@ def _run_words(engine: EngineSnapshot) -> str:
     return "  ".join(words)
 
 
-def _bar(engine: EngineSnapshot, cells: int, *, plain: bool) -> Line:
+def _progress(engine: EngineSnapshot, cells: int, pen: Pen) -> Line:
     words = f" {shown(engine.phase)} {shown(engine.progress_text)}"
     if engine.progress is None:
         return ((f"  progress unknown{words}", "busy"),)
-    room = min(30, cells - 10)
-    full = int(room * engine.progress)
-    fill = ("#" if plain else "⣿") * full + ("." if plain else "⣀") * (room - full)
-    return ((f"  {fill} {engine.progress:4.0%}", "busy"), (words, "plain"))
+    fill = bar(engine.progress, min(30, cells - 10), pen, role="busy")
+    return (("  ", ""), *fill, (f" {engine.progress:4.0%}", "busy"), (words, "plain"))
 
 
 def _facts(engine: EngineSnapshot) -> list[tuple[str, str]]:

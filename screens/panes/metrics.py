@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineState, Serving
+from screens.charts import sparkline
 from screens.grid.rows import age_words
 from screens.panes.base import Pane, PaneMoment
 from screens.styled_lines import Line, Row, Span, fit, shown
@@ -15,6 +16,8 @@ from screens.themes import sign_of
 OLD_S = 20.0
 """Metrics older than this say so."""
 NAME_CELLS = 13
+SPARK_CELLS = 10
+"""Room for the speed of twenty intervals."""
 ROOMY = 100
 """From so many cells on every figure is told in full."""
 
@@ -103,12 +106,12 @@ class MetricsPane(Pane):
         late = f" {age_words(age)} old" if age > OLD_S else ""
         columns = _columns(self.size.width)
         cells = [_cell(column.text(serving), column.cells, column.role(serving)) for column in columns]
-        return ((f"{fit(name, NAME_CELLS)} ", "bold"), *cells, (self._spark(serving.history), "busy"), (late, "dim"))
-
-    def _spark(self, history: Sequence[float | None]) -> str:
-        shown_now = history[-20:]
-        top = max((value for value in shown_now if value is not None), default=0.0)
-        return "".join(" " if value is None else self.pen.level(value / top if top else 0.0) for value in shown_now)
+        return (
+            (f"{fit(name, NAME_CELLS)} ", "bold"),
+            *cells,
+            (sparkline(serving.history, SPARK_CELLS, self.pen), "busy"),
+            (late, "dim"),
+        )
 
 
 def _silent(picture: ClusterSnapshot) -> list[Row]:
