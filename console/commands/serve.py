@@ -12,12 +12,15 @@ from pydantic import JsonValue
 from console.commands.flags import flag_words, json_text
 from console.model.api_keys import CLIENT_KEY, proxy_key
 from console.model.deployment import Command, Deployment, Rank, is_address
-from console.model.layout import Group, NodeChange, flag_name
+from console.model.layout import Group, Layout, NodeChange, flag_name
+from console.model.polling import ENGINE_POLLS
 from console.model.rank_facts import FACTS, filled
+from console.releases.facts import release_of
 
 INTERFACE_NAMES = ("HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 """Variables that name the interface of the service address (the tutorial, section 5.1)."""
 
+_QUIET = "disable-access-log-for-endpoints"
 _EXAMPLES = "/vllm-workspace/vllm-ascend/examples"
 PROXY_SCRIPTS: Mapping[str, str] = {
     "load-balance": f"{_EXAMPLES}/disaggregated_prefill_v1/load_balance_proxy_server_example.py",
@@ -57,7 +60,7 @@ def _merged(*levels: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def computed_flags(deployment: Deployment, rank: Rank) -> Mapping[str, JsonValue]:
-    """The flags that follow from the assignment, by name without dashes; writing one by hand in `args` replaces it."""
+    """The flags that follow from assignment and release, by name without dashes; writing one by hand in `args` replaces it."""
     return _owned_flags(deployment, rank, deployment.layout.groups[rank.group])
 
 
@@ -109,7 +112,7 @@ def _owned_flags(deployment: Deployment, rank: Rank, group: Group) -> dict[str, 
     if rank.headless:
         flags["headless"] = True
     else:
-        flags |= {"host": "0.0.0.0", "port": rank.port}
+        flags |= {"host": "0.0.0.0", "port": rank.port, **_quiet_polls(layout)}
     flags |= _data_parallel(rank, group)
     if rank.parts > 1:
         flags |= _spanning(rank, group)
@@ -124,6 +127,13 @@ def _owned_flags(deployment: Deployment, rank: Rank, group: Group) -> dict[str, 
     if transfer is not None:
         flags["kv-transfer-config"] = transfer
     return flags
+
+
+def _quiet_polls(layout: Layout) -> dict[str, JsonValue]:
+    """The flag that keeps the console's polling out of the engine's log, where the layout's release has it with a text."""
+    release = release_of(layout)
+    spec = release.flags.get(_QUIET) if release else None
+    return {_QUIET: ",".join(ENGINE_POLLS)} if spec is not None and spec.takes == "text" else {}
 
 
 def _data_parallel(rank: Rank, group: Group) -> dict[str, JsonValue]:

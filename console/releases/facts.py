@@ -14,6 +14,9 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any, Literal
 
+from console.model.image_name import tag_of
+from console.model.layout import Layout
+
 Takes = Literal["nothing", "switch", "int", "size", "float", "json", "text"]
 """nothing: a bare flag. switch: a bare flag with a `--no-` form. size: a whole number with an optional k, m, g, or `auto`."""
 Kind = Literal["flags", "env", "additional", "connectors"]
@@ -98,6 +101,11 @@ def facts_of(name: str) -> Release | None:
         own["unknown_keys"] == "refused",
         frozenset(own["sequence_parallel"]),
     )
+
+
+def release_of(layout: Layout) -> Release | None:
+    """The facts of the layout's release, from `version`, else from the tag of its image; None without facts."""
+    return facts_of(release_name(layout.version) or release_name(tag_of(layout.image)))
 
 
 def first_and_last(kind: Kind, name: str) -> tuple[str, str]:

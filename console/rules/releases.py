@@ -14,9 +14,19 @@ from pydantic import JsonValue
 from console.model.findings import Severity
 from console.model.image_name import tag_of
 from console.model.suggestions import suggestions
-from console.releases.facts import Flag, Kind, Release, first_and_last, gone_since, key_history, names, value_history
+from console.releases.facts import (
+    Flag,
+    Kind,
+    Release,
+    first_and_last,
+    gone_since,
+    key_history,
+    names,
+    release_of,
+    value_history,
+)
 from console.releases.renames import rename_of, shown_setting
-from console.rules.rule import INERT, Hit, Rule, RuleContext, release_of
+from console.rules.rule import INERT, Hit, Rule, RuleContext
 from console.rules.transfer import at_connector
 
 _LIKE = 0.75

@@ -16,7 +16,6 @@ from console.model.image_name import tag_of
 from console.model.key_positions import Path, Source
 from console.model.layout import KV_ROLES, Group, Layout, flag_name
 from console.model.rank_facts import filled
-from console.releases.facts import Release, facts_of, release_name
 
 MAIN = (999, 0, 0)
 """A version after every release: the development branch."""
@@ -218,11 +217,6 @@ def whole(value: JsonValue) -> int | None:
     if isinstance(value, int):
         return value
     return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value) else None
-
-
-def release_of(layout: Layout) -> Release | None:
-    """The facts of the layout's release, from `version`, else from the tag of its image; None without facts."""
-    return facts_of(release_name(layout.version) or release_name(tag_of(layout.image)))
 
 
 def version_of(text: str) -> tuple[int, int, int] | None:

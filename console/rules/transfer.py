@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console.model.findings import Severity
-from console.releases.facts import facts_of, names
-from console.rules.rule import MAIN, Hit, Rule, RuleContext, release_of, whole
+from console.releases.facts import facts_of, names, release_of
+from console.rules.rule import MAIN, Hit, Rule, RuleContext, whole
 
 _HYBRID = "MooncakeHybridConnector"
 V4_BLOCK_SIZES = (32, 64, 128)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from console.commands.serve import serve_command
-from console.demo.engine.flags import FlagError, human_readable_int_or_auto, parse
+from console.demo.engine.flags import FlagError, human_readable_int_or_auto, parse, parser
 from console.demo.engine.name_checks import refused
 from console.demo.engine.serve_config import resolve
 from console.demo.release import VLLM_VARIABLE
@@ -153,6 +153,16 @@ def test_flags_mean_what_vllm_makes_of_them(words: str, balance: str, first: int
         local,
         servers,
     )
+
+
+def test_a_flag_takes_a_value_exactly_where_the_real_parser_takes_one() -> None:
+    facts = facts_of("0.21.0rc1")
+    assert facts is not None
+    for action in parser()._actions:
+        bare = action.nargs == 0
+        names = [each.lstrip("-") for each in action.option_strings if not each.startswith("--no-")]
+        for name in facts.flags.keys() & set(names):
+            assert bare == (facts.flags[name].takes in ("nothing", "switch")), name
 
 
 @pytest.mark.parametrize("name", shipped_layouts())

@@ -286,6 +286,29 @@ def test_the_engine_that_serves_has_no_start_rank_and_its_api_servers_said(
     assert (alone.get("data-parallel-start-rank"), alone.get("api-server-count")) == (None, servers if asked else None)
 
 
+QUIET = "disable-access-log-for-endpoints"
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ({}, "/health,/metrics,/v1/models"),
+        ({"version": "", "image": "quay.io/ascend/vllm-ascend:v0.30.0rc1-a3"}, "/health,/metrics,/v1/models"),
+        ({"version": "v0.17.0"}, None),
+        ({"version": "main", "image": ""}, None),
+        ({"version": "", "image": ""}, None),
+        ({"args": {"disable_access_log_for_endpoints": "/ping"}}, "/ping"),
+        ({"args": {QUIET: None}}, None),
+    ],
+)
+def test_the_polling_is_kept_out_of_the_log_where_the_release_can_and_the_layout_says_nothing_else(
+    change: dict[str, JsonValue], value: str | None
+) -> None:
+    serving, headless = _flags_of({**load_layout("a3-mixed").model_dump(), **change})
+    assert serving.get(QUIET) == value
+    assert headless.get(QUIET) == (None if "args" not in change else value), "a headless engine serves nothing"
+
+
 def _flags_of(data: dict[str, object]) -> list[dict[str, object]]:
     deployment = example(Layout.model_validate(data))
     return [flags(serve_command(deployment, rank).argv) for rank in deployment.ranks()]

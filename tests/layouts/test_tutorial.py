@@ -54,6 +54,9 @@ CORRECTIONS = (
     Correction(
         "*", "*", "env VLLM_ENGINE_READY_TIMEOUT_S", None, "3600", "E1", "600 s are too short to load these weights"
     ),
+    Correction(
+        "*", "*", "disable-access-log-for-endpoints", None, ANY, "E9", "the console's polling would fill an idle log"
+    ),
     Correction("*", "*", "env VLLM_RPC_TIMEOUT", ANY, None, "E3", "read nowhere in vLLM 0.21"),
     Correction("a2-mixed", "*", "env ASCEND_CONNECT_TIMEOUT", "10000", None, "E3", "there is no KV transfer"),
     Correction("a2-mixed", "*", "env ASCEND_TRANSFER_TIMEOUT", "10000", None, "E3", "there is no KV transfer"),

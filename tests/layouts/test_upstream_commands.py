@@ -88,6 +88,9 @@ CORRECTIONS = (
     Correction(
         "*", "*", "env VLLM_ENGINE_READY_TIMEOUT_S", None, "3600", "E1", "600 s are too short for these weights"
     ),
+    Correction(
+        "*", "*", "disable-access-log-for-endpoints", None, ANY, "E9", "the console's polling would fill an idle log"
+    ),
     Correction("*", "*", "env VLLM_RPC_TIMEOUT", ANY, None, "E3", "no vLLM reads it"),
     *(
         Correction(f"{ALONE} a3-mixed", "*", key, None, ANY, "R2", "computed for each node; upstream leaves it open")

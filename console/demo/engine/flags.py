@@ -29,7 +29,7 @@ ssl-certfile ssl-keyfile structured-outputs-backend task tokenizer tokenizer-mod
 tool-call-parser tool-parser-plugin tool-server uds worker-cls worker-extension-cls uvicorn-log-level
 otlp-traces-endpoint mm-processor-cache-type io-processor-plugin ec-connector attention-backend moe-backend
 prefix-caching-hash-algo mamba-cache-dtype mamba-ssm-cache-dtype allowed-origins allowed-methods
-allowed-headers optimization-level
+allowed-headers optimization-level disable-access-log-for-endpoints
 """
 _INTEGERS: Final = """
 api-server-count:asc block-size data-parallel-rank:dpn data-parallel-rpc-port:dpp data-parallel-size:dp
@@ -46,7 +46,7 @@ _HUMAN: Final = "max-num-batched-tokens kv-cache-memory-bytes"
 _NUMBERS: Final = "cpu-offload-gb gpu-memory-utilization swap-space kv-offloading-size mm-processor-cache-gb"
 _BOOLS: Final = """
 allow-credentials async-scheduling calculate-kv-scales data-parallel-external-lb:dpe
-data-parallel-hybrid-lb:dph disable-access-log-for-endpoints disable-cascade-attn disable-chunked-mm-input
+data-parallel-hybrid-lb:dph disable-cascade-attn disable-chunked-mm-input
 disable-custom-all-reduce disable-fastapi-docs disable-frontend-multiprocessing
 disable-hybrid-kv-cache-manager disable-log-requests disable-nccl-for-dp-synchronization
 disable-sliding-window disable-uvicorn-access-log enable-auto-tool-choice enable-chunked-prefill enable-dbo

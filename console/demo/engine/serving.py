@@ -225,7 +225,9 @@ class ApiServer:
             quiet = not moved
 
     def _seen(self, request: HttpRequest, response: HttpResponse) -> None:
-        if not self._launch.args.disable_uvicorn_access_log:
+        args = self._launch.args
+        unlogged = (args.disable_access_log_for_endpoints or "").split(",")
+        if not args.disable_uvicorn_access_log and request.path.partition("?")[0] not in unlogged:
             self._log.access(request.peer, f"{request.method} {request.path} HTTP/1.1", response.words)
 
     async def _respond(self, request: HttpRequest) -> HttpResponse:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from console.model.errors import ConsoleError, NodeError, Unreachable
 from console.model.payload import AssignmentChange, Endpoint, ProxyChange
 from console.model.plan import Step
+from console.model.polling import METRICS
 from console.model.snapshot import EngineState, LinkState
 from console.probes.metrics import parse_metrics
 from console.probes.sanitize import clean
@@ -164,7 +165,7 @@ class ProxySteps:
         link = self._scope.link_to(endpoint.node)
         if link.link.state is not LinkState.UP:
             raise Unreachable(f"{endpoint.node} is not connected, so the requests on {endpoint.engine} are not known")
-        answer = await link.http().get(endpoint.address, endpoint.port, "/metrics", ASK_S)
+        answer = await link.http().get(endpoint.address, endpoint.port, METRICS, ASK_S)
         if answer.error or answer.status != 200:
             return 1
         engines = parse_metrics(answer.body, 0.0).engines.values()

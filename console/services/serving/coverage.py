@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from console.model.polling import METRICS
 from console.model.snapshot import EngineSnapshot
 from console.probes.metrics import parse_metrics
 from console.remote.link import NodeLink
@@ -38,7 +39,7 @@ async def finished(
 
     async def read(engine: EngineSnapshot) -> dict[str, float]:
         address = monitor.deployment.address(engine.node) or "127.0.0.1"
-        answer = await links[engine.node].http().get(address, engine.port or 0, "/metrics", SCRAPE_S)
+        answer = await links[engine.node].http().get(address, engine.port or 0, METRICS, SCRAPE_S)
         if answer.status != 200 or answer.error:
             return {}
         return {

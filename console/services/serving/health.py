@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 
 from console.model.deployment import Deployment
+from console.model.polling import HEALTH, MODELS, PROXY_HEALTH
 from console.model.run import RunKey
 from console.model.snapshot import NOT_ASKED, EngineSnapshot, EngineState, Grade, HealthCheck
 from console.probes.sanitize import clean
@@ -76,15 +77,15 @@ class HealthWatch:
                 HealthCheck("model", Grade.SKIPPED, "a service has no model list", time.time()),
             )
         elif engine.role == "proxy":
-            rungs = (_proxy_rung(await http.get(address, port, "/healthcheck", TIMEOUT_S)),)
+            rungs = (_proxy_rung(await http.get(address, port, PROXY_HEALTH, TIMEOUT_S)),)
             self._forget(learnt, rungs[0])
             rungs = (*rungs, HealthCheck("model", Grade.SKIPPED, "the proxy has no model list", time.time()))
         else:
-            health = await http.get(address, port, "/health", TIMEOUT_S)
+            health = await http.get(address, port, HEALTH, TIMEOUT_S)
             rungs = (_health_rung(health),)
             known = self._known_model(learnt)
             if rungs[0].grade is Grade.OK and known is None:
-                models = await http.get(address, port, "/v1/models", TIMEOUT_S)
+                models = await http.get(address, port, MODELS, TIMEOUT_S)
                 known = _model_rung(models, expected_model(deployment))
             if rungs[0].grade is Grade.OK and known is not None:
                 rungs = (*rungs, known)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from console.model.polling import METRICS
 from console.model.role import BESIDE_ENGINES
 from console.model.run import RunKey
 from console.model.snapshot import EngineSnapshot, EngineState
@@ -45,7 +46,7 @@ class MetricsWatch:
 
     async def _scrape(self, engine: EngineSnapshot, key: RunKey, link: NodeLink) -> None:
         address = self._monitor.deployment.address(engine.node) or "127.0.0.1"
-        answer = await link.http().get(address, engine.port or 0, "/metrics", TIMEOUT_S)
+        answer = await link.http().get(address, engine.port or 0, METRICS, TIMEOUT_S)
         kept = self._monitor.learnt(key).metrics
         if answer.error or answer.status != 200:
             kept.error = clean(answer.error) or f"/metrics {answer.status}"
