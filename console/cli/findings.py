@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pydantic import JsonValue
-
 from console.model.errors import ExitCode, UsageError
 from console.model.findings import Finding, Severity
 from console.probes.sanitize import clean
@@ -23,14 +21,6 @@ def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
         yield clean(f"{finding.severity} {finding.rule}: {finding.message} [{finding.where}]")
         if finding.fix:
             yield clean(f"    {finding.fix}")
-
-
-def findings_json(findings: Sequence[Finding]) -> list[JsonValue]:
-    """Findings as plain data; the keys are a contract."""
-    return [
-        {"rule": each.rule, "severity": str(each.severity), "message": each.message, "where": each.where}
-        for each in findings
-    ]
 
 
 def explanation(rule_id: str) -> Iterator[str]:

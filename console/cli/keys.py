@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from typing_extensions import TypedDict
+
 from console.cli.printer import print_file, print_json, print_line, print_message
 from console.cli.screen import own_keys
 from console.model.errors import ExitCode
@@ -17,8 +19,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
+class KeyData(TypedDict):
+    """An action of the screen and its keys."""
+
+    where: str
+    """The part of the screen where it can be used."""
+    keys: str
+    """Its keys, with spaces between them."""
+    id: str
+    """What `keys.yaml` calls it."""
+    label: str
+    """Its short name on the screen."""
+    help: str
+    """What it does."""
+
+
 def run(args: argparse.Namespace) -> int:
-    """Print them; 2 when the keys file makes two things of one key."""
+    """Print them. Exit code 2: the keys file gives one key to two actions."""
     from screens.key_map import markdown, rows
 
     keys = own_keys()
@@ -26,8 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "markdown":
         print_file(markdown(keys))
     elif args.output == "json":
-        names = ("where", "keys", "id", "label", "help")
-        print_json([dict(zip(names, row, strict=True)) for row in found], indent=2)
+        print_json([KeyData(where=a, keys=b, id=c, label=d, help=e) for a, b, c, d, e in found], indent=2)
     else:
         for where, words, name, _label, text in found:
             print_line(f"{where:12} {words:18} {name:18} {text}")

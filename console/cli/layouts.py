@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
-from pydantic import JsonValue
+from typing_extensions import TypedDict
 
 from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_file, print_lines
 from console.cli.tables import table_lines
 from console.files import load_layout, shipped_layouts, shipped_text
 from console.model.errors import ExitCode
-from console.model.layout import Group, Layout
+from console.model.layout import Group, Layout, Role
 from console.probes.sanitize import clean
 
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.OK
     layouts = sorted(map(load_layout, shipped_layouts()), key=_order)
     if args.output in DATA:
-        print_data(args.output, [_json(layout) for layout in layouts])
+        print_data(args.output, [_data(layout) for layout in layouts])
     else:
         print_lines(_lines(layouts))
     return ExitCode.OK
@@ -76,7 +76,41 @@ def _size(group: Group) -> str:
     return f"DP{group.data_parallel.size}×TP{group.tensor_parallel}"
 
 
-def _json(layout: Layout) -> dict[str, JsonValue]:
+class GroupData(TypedDict):
+    """A group of a layout."""
+
+    role: Role
+    nodes: int
+    """Nodes of one group."""
+    count: int
+    """How many groups of this shape the layout has."""
+    data_parallel: int
+    """Data-parallel ranks."""
+    tensor_parallel: int
+    """Devices of one rank."""
+
+
+class LayoutData(TypedDict):
+    """A layout that is shipped."""
+
+    name: str
+    title: str
+    model: str
+    """Name of the model."""
+    source: str
+    """Where its weights are published, `OWNER/NAME`; empty when the layout does not say."""
+    accuracy: dict[str, float]
+    """Dataset to the accuracy that is published for the model, percent."""
+    hardware: str
+    nodes: int
+    """Nodes of all its groups."""
+    version: str
+    """The vllm-ascend release it is made for."""
+    image: str
+    groups: dict[str, GroupData]
+
+
+def _data(layout: Layout) -> LayoutData:
     return {
         "name": layout.name,
         "title": layout.title,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
+from typing import NotRequired
 
-from pydantic import JsonValue
+from typing_extensions import TypedDict
 
-from console.cli.findings import failed, finding_lines, findings_json
+from console.cli.findings import failed, finding_lines
 from console.cli.options import add_cluster_options, cluster_of, deployment_of
+from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_file, print_message
 from console.cli.tables import table_lines
 from console.commands.launch_scripts import shell_bundle
@@ -17,8 +18,8 @@ from console.commands.serve import proxy_command, serve_command, service_command
 from console.files import load_layout
 from console.model.deployment import Deployment, Rank
 from console.model.errors import UsageError
-from console.model.findings import Finding
-from console.model.role import BESIDE_ENGINES
+from console.model.findings import Finding, FindingData
+from console.model.role import BESIDE_ENGINES, RankRole
 from console.probes.sanitize import clean
 from console.rules import capacity_notes, check
 from console.services.placement.edits import PLACEHOLDER, example
@@ -33,17 +34,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "engines", nargs="*", metavar="ENGINE", help="only these ranks (GROUP-DPRANK, a service, `proxy`) or groups"
     )
-    parser.add_argument("-o", "--output", choices=tuple(_PRINTERS), default="table")
+    add_output(parser, "sh")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the plan; 1 when a finding is an error. Without a cluster file a layout is shown on made-up nodes."""
+    """Print the plan. Exit code 1: a finding is an error. Without a cluster file a layout is shown on made-up nodes."""
     deployment = deployment_or_example(args)
     ranks = _chosen(deployment, args.engines)
     findings = check(deployment)
-    print_file("".join(f"{line}\n" for line in _PRINTERS[args.output](deployment, ranks, findings)))
+    if args.output in DATA:
+        processes = (_process_data(deployment, rank) for rank in ranks)
+        print_data(args.output, plan_document(deployment, ranks, findings), processes)
+    else:
+        print_file("".join(f"{line}\n" for line in _PRINTERS[args.output](deployment, ranks, findings)))
     if args.output == "sh":
         for line in finding_lines(findings):
             print_message(line)
@@ -52,16 +57,83 @@ def run(args: argparse.Namespace) -> int:
     return failed(findings)
 
 
-def plan_document(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> dict[str, JsonValue]:
+class RankData(TypedDict):
+    """A rank: one process of an engine's group."""
+
+    id: str
+    """`GROUP-DPRANK`; of a further part of an engine that spans nodes `GROUP-DPRANK.PART`."""
+    node: str
+    group: str
+    role: RankRole
+    dp_rank: int
+    """Rank in the data-parallel group, from 0."""
+    local_rank: int
+    """Rank on its node, from 0."""
+    part: NotRequired[int]
+    """Only of an engine that spans nodes: which part of it, from 0."""
+    parts: NotRequired[int]
+    """Only of an engine that spans nodes: how many parts it has."""
+    devices: list[int]
+    port: int | None
+    """HTTP port; null when it has none."""
+    headless: bool
+    """Whether another rank answers for it."""
+    env: dict[str, str]
+    """Unmasked."""
+    argv: list[str]
+    """Unmasked; starts with `vllm`."""
+
+
+class ServiceData(TypedDict):
+    """A process beside the engines, for example the master of a KV pool."""
+
+    id: str
+    node: str
+    port: int | None
+    env: dict[str, str]
+    argv: list[str]
+
+
+class ProxyData(TypedDict):
+    """The proxy."""
+
+    node: str
+    port: int | None
+    env: NotRequired[dict[str, str]]
+    """Only when it has variables of its own."""
+    argv: list[str]
+
+
+class ProxyLine(ProxyData):
+    """The proxy among other processes."""
+
+    id: str
+    """`proxy`."""
+
+
+class DeploymentData(TypedDict):
+    """Every command of a deployment, and what the rules say of it."""
+
+    ranks: list[RankData]
+    services: NotRequired[list[ServiceData]]
+    """Only when the layout has services."""
+    proxy: ProxyData | None
+    findings: list[FindingData]
+
+
+def plan_document(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> DeploymentData:
     """The plan as plain data; its keys are a contract."""
     engines = [rank for rank in ranks if rank.role not in BESIDE_ENGINES]
-    services: list[JsonValue] = [_service_json(deployment, rank) for rank in ranks if rank.role == "service"]
-    return {
-        "ranks": [_rank_json(deployment, rank) for rank in engines],
-        **({"services": services} if services else {}),
-        "proxy": _proxy_json(deployment) if any(rank.role == "proxy" for rank in ranks) else None,
-        "findings": findings_json(findings),
+    services = [_service_data(deployment, rank) for rank in ranks if rank.role == "service"]
+    data: DeploymentData = {
+        "ranks": [_rank_data(deployment, rank) for rank in engines],
+        "services": services,
+        "proxy": _proxy_data(deployment) if any(rank.role == "proxy" for rank in ranks) else None,
+        "findings": [each.data() for each in findings],
     }
+    if not services:
+        del data["services"]
+    return data
 
 
 def deployment_or_example(args: argparse.Namespace) -> Deployment:
@@ -80,25 +152,27 @@ def _chosen(deployment: Deployment, words: Sequence[str]) -> tuple[Rank, ...]:
     return tuple(rank for rank in every if not words or rank.id in named)
 
 
-def _rank_json(deployment: Deployment, rank: Rank) -> dict[str, JsonValue]:
+def _rank_data(deployment: Deployment, rank: Rank) -> RankData:
     command = serve_command(deployment, rank)
-    return {
+    data: RankData = {
         "id": rank.id,
         "node": rank.node,
         "group": rank.group,
         "role": rank.role,
         "dp_rank": rank.dp_rank,
         "local_rank": rank.local_rank,
-        **({"part": rank.part, "parts": rank.parts} if rank.parts > 1 else {}),
         "devices": list(rank.devices),
         "port": rank.port,
         "headless": rank.headless,
         "env": dict(command.env),
         "argv": list(command.argv),
     }
+    if rank.parts > 1:
+        data["part"], data["parts"] = rank.part, rank.parts
+    return data
 
 
-def _service_json(deployment: Deployment, rank: Rank) -> dict[str, JsonValue]:
+def _service_data(deployment: Deployment, rank: Rank) -> ServiceData:
     command = service_command(deployment, rank)
     return {
         "id": rank.id,
@@ -109,27 +183,20 @@ def _service_json(deployment: Deployment, rank: Rank) -> dict[str, JsonValue]:
     }
 
 
-def _proxy_json(deployment: Deployment) -> dict[str, JsonValue] | None:
+def _proxy_data(deployment: Deployment) -> ProxyData | None:
     rank, command = deployment.proxy_rank(), proxy_command(deployment)
     if rank is None or command is None:
         return None
-    env: dict[str, JsonValue] = {"env": dict(command.env)} if command.env else {}
-    return {"node": rank.node, "port": rank.port, **env, "argv": list(command.argv)}
+    data: ProxyData = {"node": rank.node, "port": rank.port, "argv": list(command.argv)}
+    if command.env:
+        data["env"] = dict(command.env)
+    return data
 
 
-def _json(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> Iterator[str]:
-    yield json.dumps(plan_document(deployment, ranks, findings), indent=2, ensure_ascii=False)
-
-
-def _jsonl(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> Iterator[str]:
-    for rank in ranks:
-        yield json.dumps(_process_json(deployment, rank), ensure_ascii=False)
-
-
-def _process_json(deployment: Deployment, rank: Rank) -> dict[str, JsonValue]:
-    if rank.role == "proxy":
-        return {"id": "proxy", **(_proxy_json(deployment) or {})}
-    return _service_json(deployment, rank) if rank.role == "service" else _rank_json(deployment, rank)
+def _process_data(deployment: Deployment, rank: Rank) -> RankData | ServiceData | ProxyLine:
+    if rank.role == "proxy" and (proxy := _proxy_data(deployment)):
+        return {"id": "proxy", **proxy}
+    return _service_data(deployment, rank) if rank.role == "service" else _rank_data(deployment, rank)
 
 
 def _shell(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> Iterator[str]:
@@ -164,4 +231,4 @@ def _row(deployment: Deployment, rank: Rank) -> tuple[str, ...]:
     return rank.id, rank.node, rank.address or "?", rank.role, place, devices or "-", port, meet
 
 
-_PRINTERS = {"table": _table, "json": _json, "jsonl": _jsonl, "sh": _shell}
+_PRINTERS = {"table": _table, "sh": _shell}

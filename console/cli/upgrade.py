@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what changes, and save; 1 when something is left that the new release does not know or refuses."""
+    """Print what changes, and save. Exit code 1: something is left that the new release does not know or refuses."""
     found = upgrade(_layout(args), args.to, args.start)
     saved = _saved(args, found)
     if args.output in DATA:

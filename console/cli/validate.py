@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pydantic import JsonValue
+from typing_extensions import TypedDict
 
-from console.cli.findings import explanation, failed, finding_lines, findings_json
+from console.cli.findings import explanation, failed, finding_lines
 from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_line, print_lines
 from console.files import load_assignment, load_cluster, load_document, load_layout, shipped_layouts
 from console.model.errors import ExitCode, FileError, Problem, UsageError
-from console.model.findings import Finding
+from console.model.findings import Finding, FindingData
 from console.rules import RULES, check, check_nodes
 from console.services.placement.edits import example
 
@@ -29,8 +29,35 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
+class ProblemData(TypedDict):
+    """A place of a file that cannot be read."""
+
+    line: int | None
+    """From 1; null when it is about the whole file."""
+    column: int | None
+    """From 1."""
+    key: str
+    """Dotted path of the key; empty when it is about no key."""
+    message: str
+    expected: str
+    """What would be right; empty when the message says it."""
+    nearest: str
+    """The known key that is nearest to an unknown one; empty when there is none."""
+
+
+class FileReportData(TypedDict):
+    """What is wrong with a file."""
+
+    file: str
+    """As it was named."""
+    problems: list[ProblemData]
+    """Why it cannot be read; no rule is checked then."""
+    findings: list[FindingData]
+    """Rules that do not hold."""
+
+
 def run(args: argparse.Namespace) -> int:
-    """Check every file; 2 when one cannot be read as what it is, 1 when a rule does not hold, else 0."""
+    """Check every file. Exit code 0: every rule holds; 1: a finding is an error; 2: a file cannot be read as what it is."""
     if args.explain:
         lines = _all_rules() if args.explain == "all" else explanation(args.explain)
         print_lines(lines)
@@ -38,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.files:
         raise UsageError("no file to validate", hint="dsv4-console validate FILE…, or --explain RULE")
     worst = int(ExitCode.OK)
-    report: list[JsonValue] = []
+    report: list[FileReportData] = []
     for name in args.files:
         findings: tuple[Finding, ...] = ()
         problems: tuple[Problem, ...] = ()
@@ -48,7 +75,11 @@ def run(args: argparse.Namespace) -> int:
             problems = error.problems
         worst = max(worst, ExitCode.USAGE if problems else failed(findings))
         report.append(
-            {"file": name, "problems": [_problem_json(each) for each in problems], "findings": findings_json(findings)}
+            {
+                "file": name,
+                "problems": [_problem_data(each) for each in problems],
+                "findings": [each.data() for each in findings],
+            }
         )
         if args.output == "table":
             _print(name, problems, findings)
@@ -87,7 +118,7 @@ def _print(name: str, problems: tuple[Problem, ...], findings: tuple[Finding, ..
         print_line(f"{name}: ok")
 
 
-def _problem_json(problem: Problem) -> dict[str, JsonValue]:
+def _problem_data(problem: Problem) -> ProblemData:
     return {
         "line": problem.line or None,
         "column": problem.column or None,

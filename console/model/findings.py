@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from typing_extensions import TypedDict
+
 
 class Severity(StrEnum):
     """How much a finding matters: an error blocks a launch, a warning does not, a note is for reading."""
@@ -12,6 +14,17 @@ class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
     NOTE = "note"
+
+
+class FindingData(TypedDict):
+    """A finding for programs."""
+
+    rule: str
+    """Stable id, for example R10."""
+    severity: Severity
+    message: str
+    where: str
+    """`FILE:LINE` when a file is to blame, else a rank, group or node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +41,7 @@ class Finding:
     fix: str = ""
     source: str = ""
     """Where the rule comes from."""
+
+    def data(self) -> FindingData:
+        """What programs get of it; the keys are a contract."""
+        return {"rule": self.rule, "severity": self.severity, "message": self.message, "where": self.where}

@@ -1,4 +1,4 @@
-"""The fields of the files an operator writes, as tables and as JSON Schemas, from the models that read them."""
+"""Fields of the files an operator writes and of what `-o json` prints: tables and JSON Schemas, from the program's types."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
+from typing_extensions import get_original_bases
 
 from console.model.cluster import Cluster
 from console.model.layout import Layout
@@ -19,13 +22,22 @@ from console.model.layout import Layout
 Models = Mapping[str, type[BaseModel]]
 
 
-def texts(model: type[BaseModel]) -> dict[str, str]:
+def _lineage(model: type) -> Iterator[type]:
+    """Its base classes of this project, the first ancestor first, then itself; a TypedDict has no bases in its `__mro__`."""
+    for base in get_original_bases(model):
+        if inspect.isclass(base) and base.__module__.startswith("console."):
+            yield from _lineage(base)
+    yield model
+
+
+def texts(model: type) -> dict[str, str]:
     """Field → the text under it in the source; base classes included."""
     found: dict[str, str] = {}
-    for each in reversed(model.__mro__):
-        if not (issubclass(each, BaseModel) and each.__module__.startswith("console.")):
+    for each in _lineage(model):
+        try:
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        except OSError:  # made by a call, so it has no text in the source
             continue
-        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
         assert isinstance(tree, ast.ClassDef)
         for before, after in zip(tree.body, tree.body[1:], strict=False):
             if (
@@ -64,17 +76,31 @@ def models(root: type[BaseModel], name: str = "") -> dict[str, type[BaseModel]]:
     return found
 
 
+def described(made: dict[str, Any], model: type) -> dict[str, Any]:
+    """The schema of a class with the text of each field."""
+    for key, text in texts(model).items():
+        if key in made.get("properties", {}):
+            made["properties"][key]["description"] = text
+    return made
+
+
+class FileSchema(GenerateJsonSchema):
+    """A schema whose fields have the texts of the source."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> dict[str, Any]:
+        """Of a pydantic model."""
+        return described(super().model_schema(schema), schema["cls"])
+
+
+def schema_text(made: Mapping[str, Any]) -> str:
+    """A schema as the text of its file."""
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+    return json.dumps(whole, indent=1, sort_keys=True) + "\n"
+
+
 def schema(root: type[BaseModel]) -> str:
     """JSON Schema of a file, with the text of each field."""
-    made = root.model_json_schema()
-    told = {model.__name__: texts(model) for model in models(root).values()}
-    for name, part in {**made.get("$defs", {}), root.__name__: made}.items():
-        for key, value in part.get("properties", {}).items():
-            if text := told.get(name, {}).get(key):
-                value["description"] = text
-    return (
-        json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **made}, indent=1, sort_keys=True) + "\n"
-    )
+    return schema_text(root.model_json_schema(schema_generator=FileSchema))
 
 
 def tables(root: type[BaseModel]) -> Iterator[str]:

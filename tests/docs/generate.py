@@ -1,4 +1,4 @@
-"""Writes the pages under docs/ that follow from the program: commands, keys, known failures, rules.
+"""Writes the pages under docs/ that follow from the program: commands, keys, known failures, rules, files, JSON output.
 
 `make docs` runs it; a test fails where a page is not what this would write.
 """
@@ -19,6 +19,7 @@ from console.model.cluster import Cluster
 from console.model.layout import Layout
 from console.rules import RULES
 from screens.key_map import markdown
+from tests.docs import outputs
 from tests.docs.fields import SCHEMAS, schema, tables
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -30,7 +31,8 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "&#124;").replace("<", "&lt;")
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The options of a sub-command."""
     module = importlib.import_module(COMMANDS[name][0])
     subparsers = argparse.ArgumentParser(prog="dsv4-console").add_subparsers()
     (getattr(module, "add_parsers", None) or module.add_parser)(subparsers)
@@ -84,7 +86,7 @@ def commands_page() -> str:
     lines += [f"| [`{name}`](#{name}) | {_cell(text)} |" for name, (_, text) in COMMANDS.items()]
     for name, (_, text) in COMMANDS.items():
         lines += ["", f"## {name}", "", f"{text[:1].upper()}{text[1:]}.", "", "| option | meaning |", "|---|---|"]
-        lines += _actions(_parser(name))
+        lines += _actions(parser_of(name))
     return "\n".join(lines) + "\n"
 
 
@@ -147,6 +149,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cluster-file.md": lambda: _filled("cluster-file.md", Cluster),
     "layouts.md": lambda: _filled("layouts.md", Layout),
     **{f"schemas/{name}.schema.json": partial(schema, root) for name, root in SCHEMAS.items()},
+    "json-output.md": outputs.page,
+    **{f"schemas/outputs/{name}": partial(str, text) for name, text in outputs.files().items()},
 }
 
 

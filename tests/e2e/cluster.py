@@ -17,6 +17,7 @@ import yaml
 
 from console.demo import processes
 from console.demo.tools import install_tools
+from tests.docs.outputs import must_fit
 from tests.sshd import SshNode, SshNodes, running_nodes
 
 NAMES = ("p0", "p1", "d0", "d1")
@@ -49,9 +50,11 @@ class Lab:
     def console(self, *words: str, timeout_s: float = 100.0) -> subprocess.CompletedProcess[str]:
         """Run one command of the console to its end."""
         command = [sys.executable, "-m", "console", *words[:1], "--cluster", str(self.file), *words[1:]]
-        return subprocess.run(
+        done = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout_s, env=self.environment(), check=False
         )
+        must_fit(words, done.stdout)
+        return done
 
     def begin(self, *words: str) -> subprocess.Popen[str]:
         """Begin a command of the console."""

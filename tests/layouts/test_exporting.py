@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -22,9 +24,14 @@ from console.model.layout import Layout
 from console.services.exporting import lws_manifests, shell_folders, systemd_units
 from console.services.exporting.lws import pod_scripts
 from console.services.placement.edits import example
+from tests.json_schema import faults
 from tests.layouts.dumper import run_file, run_script
-from tests.layouts.schemas import faults, is_label
 from tests.layouts.words import flags
+
+DEFINITIONS: dict[str, Any] = json.loads((Path(__file__).parent / "kubernetes" / "definitions.json").read_text())
+POD = DEFINITIONS["io.k8s.api.core.v1.PodTemplateSpec"]
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+"""An RFC 1123 label."""
 
 
 def _on_docker(name: str) -> Deployment:
@@ -156,14 +163,14 @@ def test_manifests_hold_what_kubernetes_accepts(name: str) -> None:
     assert kinds.count("LeaderWorkerSet") == kinds.count("ConfigMap") == len(layout.shaped().groups)
     definitions = {"ConfigMap": "core.v1.ConfigMap", "Service": "core.v1.Service", "Deployment": "apps.v1.Deployment"}
     for document in documents:
-        assert is_label(document["metadata"]["name"])
+        assert re.fullmatch(LABEL, document["metadata"]["name"])
         if document["kind"] != "LeaderWorkerSet":
-            assert faults(document, f"io.k8s.api.{definitions[document['kind']]}") == []
+            assert faults(document, DEFINITIONS[f"io.k8s.api.{definitions[document['kind']]}"], DEFINITIONS) == []
             continue
         template = document["spec"]["leaderWorkerTemplate"]
         assert set(template) == {"size", "restartPolicy", "leaderTemplate", "workerTemplate"}
         for pod in ("leaderTemplate", "workerTemplate"):
-            assert faults(template[pod], "io.k8s.api.core.v1.PodTemplateSpec") == []
+            assert faults(template[pod], POD, DEFINITIONS) == []
             assert template[pod]["spec"]["containers"][0]["resources"]["limits"] == {
                 "huawei.com/Ascend910": str(layout.hardware.devices)
             }
@@ -171,7 +178,7 @@ def test_manifests_hold_what_kubernetes_accepts(name: str) -> None:
 
 def test_the_schema_checker_can_say_no() -> None:
     bad = {"spec": {"containers": [{"name": 1, "imagee": "x"}]}}
-    assert faults(bad, "io.k8s.api.core.v1.PodTemplateSpec") == [
+    assert faults(bad, POD, DEFINITIONS) == [
         "$.spec.containers[0].name: 1 is not ['string']",
         "$.spec.containers[0]: imagee is not a key",
     ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from console.cli.main import main
+from tests.docs.outputs import must_fit
 from tests.e2e.cluster import Lab
 
 
@@ -36,6 +37,7 @@ class Inline:
         except SystemExit as error:
             code = int(str(error.code))
         told = self.capsys.readouterr()
+        must_fit(words, told.out)
         return Done(int(code), told.out, told.err)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from console.model.findings import Finding
+from pydantic import JsonValue
+from typing_extensions import TypedDict
+
+from console.model.findings import FindingData
 from console.releases.renames import shown_setting
 from console.rules.release_changes import Change, ChangeKind
 from console.services.placement.layout_upgrade import Upgrade
@@ -58,7 +60,64 @@ def _left(found: Upgrade) -> Iterator[str]:
         yield _ALL_WELL.format(found.new.name)
 
 
-def report_data(found: Upgrade, saved: str | None = None) -> dict[str, Any]:
+class ReleaseData(TypedDict):
+    """A release and the vLLM in it."""
+
+    release: str
+    """vllm-ascend release, for example `v0.21.0rc1`."""
+    vllm: str
+
+
+class SettingData(TypedDict):
+    """What a setting becomes."""
+
+    setting: str
+    value: JsonValue
+
+
+class ChangeData(TypedDict):
+    """A setting that the two releases take differently."""
+
+    kind: ChangeKind
+    """With the first three the new release does not do what the layout says."""
+    setting: str
+    """A flag, `FLAG.KEY`, a variable, or `kv_transfer.connector`."""
+    path: list[str | int]
+    """Keys of the layout that lead to it; empty for a default, which is written nowhere."""
+    line: int | None
+    """Line of the layout's file."""
+    value: JsonValue
+    """What the layout has; null for a default."""
+    new: SettingData | None
+    """What is written instead, where that is known."""
+    message: str
+
+
+_From = TypedDict("_From", {"from": ReleaseData})  # no name of a class's field can be a keyword
+
+
+class UpgradeData(_From):
+    """A layout seen from another release."""
+
+    layout: str
+    """Name of the layout."""
+    file: str
+    """Where it was read from; of a shipped layout its name."""
+    to: ReleaseData
+    fits: bool
+    """False when the new release does not know or refuses something, or a finding is an error."""
+    changes: list[ChangeData]
+    findings: list[FindingData]
+    """Findings that the layout has with the new release and not with the old one."""
+    by_hand: list[str]
+    """What could not be written into the layout."""
+    diff: list[str]
+    """Lines of a unified diff from the layout to the layout for the new release."""
+    saved: str | None
+    """The file that `--save` wrote; null without it."""
+
+
+def report_data(found: Upgrade, saved: str | None = None) -> UpgradeData:
     """The same as plain data; the keys are a contract."""
     return {
         "layout": found.layout.name,
@@ -68,7 +127,7 @@ def report_data(found: Upgrade, saved: str | None = None) -> dict[str, Any]:
         "fits": found.fits,
         "changes": [
             {
-                "kind": str(change.kind),
+                "kind": change.kind,
                 "setting": change.setting,
                 "path": list(change.path),
                 "line": found.line(change),
@@ -78,17 +137,8 @@ def report_data(found: Upgrade, saved: str | None = None) -> dict[str, Any]:
             }
             for change in found.changes
         ],
-        "findings": [_finding(each) for each in found.findings],
+        "findings": [each.data() for each in found.findings],
         "by_hand": list(found.by_hand),
         "diff": list(found.diff()),
         "saved": saved,
-    }
-
-
-def _finding(finding: Finding) -> dict[str, str]:
-    return {
-        "rule": finding.rule,
-        "severity": str(finding.severity),
-        "message": finding.message,
-        "where": finding.where,
     }

@@ -1,0 +1,62 @@
+"""What `-o json` and `-o jsonl` print is what docs/schemas/outputs says. `Lab.console` checks the same of what needs nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from console.cli.main import main
+from tests.docs.generate import parser_of
+from tests.docs.outputs import OUTPUTS, must_fit
+
+FORMS = ("json", "jsonl")
+CLUSTER = "name: lab\nnodes: {p0: {host: 10.0.0.1}, p1: {host: 10.0.0.1}}\n"
+MISSPELLED = "name: lab\nnods: {p0: {host: 10.0.0.1}}\nnodes: {}\n"
+SPANNING = """\
+name: wide
+hardware: a3
+version: v0.21.0rc1
+model: {path: /models/v4, served_name: dsv4}
+groups:
+  mixed: {role: mixed, nodes: 2, nodes_per_engine: 2, tensor_parallel: 32, data_parallel: {size: 1, per_node: 1}, port: 8900}
+services:
+  kv-master: {command: [mooncake_master, --port, 9500], node: mixed/0, port: 9500, env: {LEVEL: 2}}
+"""
+
+
+def _offered(command: str) -> set[str]:
+    """The forms for programs that a command's `-o` takes."""
+    outputs = (each for each in parser_of(command)._actions if "-o" in each.option_strings)
+    return {form for each in outputs for form in each.choices or () if form in FORMS}
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_every_form_for_programs_has_a_schema(command: str) -> None:
+    assert {form for each in OUTPUTS.get(command, ()) for form in each.schemas()} == _offered(command)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("layouts", 0),
+        ("validate a3-pd lab.yaml misspelled.yaml", 2),
+        ("plan --layout a3-pd", 0),
+        ("plan --layout wide.yaml", 0),
+        ("upgrade --to v0.25.1rc1 a3-pd", 0),
+        ("keys", 0),
+    ],
+)
+def test_real_output_fits_its_schema(
+    words: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("lab.yaml", CLUSTER), ("misspelled.yaml", MISSPELLED), ("wide.yaml", SPANNING)):
+        Path(name).write_text(text)
+    for form in _offered(words.split()[0]):
+        assert main([*words.split(), "-o", form]) == code
+        text = capsys.readouterr().out
+        assert text.strip()
+        must_fit([*words.split(), "-o", form], text)
