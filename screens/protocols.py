@@ -201,12 +201,12 @@ class Evaluations(Protocol):
 
 
 class RestartPolicyRunner(Protocol):
-    """The restart policies of the layout, carried out by this console."""
+    """Runs the restart policies of the layout."""
 
     paused: bool
-    """Whether this console restarts nothing for now."""
-    witness: PlanObserver | None
-    """Who is shown the plans of a policy as they run."""
+    """Whether restarts by this console are paused."""
+    observer: PlanObserver | None
+    """Shows the plans of restart policies while they run."""
 
 
 class AssignmentBoard(Protocol):

@@ -96,9 +96,9 @@ async def settled(session: Session) -> None:
     """Wait for what a first look needs: every node's first sample, and what explains what is down or unmanaged."""
     await until(session, lambda: session.snapshot.complete, SETTLE_S)
     await until(session, lambda: _explained(session), ANSWER_S)
-    session.restarts.judge()
+    session.restarts.publish_now()
 
 
 def _explained(session: Session) -> bool:
     """Whether what is down was looked into, holders of HBM are described, and notes of other consoles were read."""
-    return session.regard.answered() and session.diagnosis.ordered() and session.restarts.informed
+    return session.regard.answered() and session.diagnosis.ordered() and session.restarts.notes_known

@@ -148,7 +148,7 @@ def _skew(each: StartSkew) -> dict[str, Any]:
 def _restart(each: GroupRestart, now: float) -> dict[str, Any]:
     counts = {"used": each.used, "budget": each.budget, "within_s": each.within_s}
     due = None if each.due_at is None else round(max(0.0, each.due_at - now), 1)
-    return {"standing": str(each.standing), **counts, "due_s": due, "reason": each.reason or None}
+    return {"standing": str(each.state), **counts, "due_s": due, "reason": each.reason or None}
 
 
 def _node(node: NodeSnapshot, now: float) -> dict[str, Any]:

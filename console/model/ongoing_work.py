@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from console.model.shortening import list_text
 from console.model.start_timing import about
 
 MANY = 6
@@ -63,10 +64,11 @@ class InterruptedPlan:
         return f"{self.work.verb} cut off: {len(self.left)} of {len(self.work.ends)} left"
 
     def words(self, now: float) -> str:
-        """`the stop by ann@jump, started 3 min ago, was cut off; of its 16 engines these live on: decode-4, …`."""
-        names = ", ".join(self.left[:MANY]) + (f" +{len(self.left) - MANY} more" if len(self.left) > MANY else "")
+        """`the stop by ann@jump, started 3 min ago, was cut off; of its 16 engines these still run: decode-4, …`."""
         begun = f"the {self.work.verb} by {self.work.holder}, started {about(max(0.0, now - self.work.since))} ago"
-        return f"{begun}, was cut off; of its {len(self.work.ends)} engines these live on: {names}"
+        return (
+            f"{begun}, was cut off; of its {len(self.work.ends)} engines these still run: {list_text(self.left, MANY)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,4 @@
-"""When a group that failed is started again without being asked: what an operator writes, and where a group stands with it.
-
-Who carries it out and how a failure is found do not enter here.
-"""
+"""The restart policy of a group as written in a layout, and the restart state of a group. Restarts nothing."""
 
 from __future__ import annotations
 
@@ -39,16 +36,16 @@ def span(value_s: float) -> str:
 
 
 class Restart(Written):
-    """When a group is started again by itself. Off unless a layout says otherwise."""
+    """When a failed group is restarted automatically. Off by default."""
 
     policy: Literal["never", "on-failure"] = "never"
-    """on-failure: when a rank of it ended and nobody had asked for that."""
+    """on-failure: when a rank of the group ended without a stop request."""
     budget: int = Field(default=3, ge=1, le=20)
-    """Restarts within the time below; one more failure is left to an operator."""
+    """Number of restarts within `within`; after that an operator must restart the group."""
     within: float = Field(default=3600.0, ge=1, le=30 * 86400)
     """Seconds; written as a span, `1h`."""
     backoff: float = Field(default=30.0, ge=1, le=86400)
-    """Seconds before the first restart; twice as long before each further one."""
+    """Seconds before the first restart; doubled before each further restart."""
 
     @field_validator("within", "backoff", mode="before")
     @classmethod
@@ -60,60 +57,60 @@ class Restart(Written):
         waits = self.backoff * (2.0**self.budget - 1)
         if waits >= self.within:
             text = f"{self.budget} restarts never happen in {span(self.within)}, as the waits before them take longer"
-            raise ValueError(f"{text}: they would go on for ever; raise within, or lower budget or backoff")
+            raise ValueError(f"{text}, so the budget never runs out; raise within, or lower budget or backoff")
         return self
 
     def wait_s(self, before: int) -> float:
-        """Seconds to wait before the next restart, after so many."""
+        """Seconds to wait before the next restart, when `before` restarts were made."""
         return self.backoff * 2.0**before
 
 
 class RestartState(StrEnum):
-    """Where a group stands with its policy."""
+    """State of a group under its restart policy."""
 
     WATCHING = "watching"
-    """Nothing of it has failed."""
+    """No rank has failed."""
     HELD = "held"
-    """It failed, and something forbids a restart now: the reason says what."""
+    """The group failed, and `reason` forbids a restart now."""
     WAITING = "waiting"
-    """It failed and is restarted at `due_at`, by a console that may act."""
+    """The group failed and is restarted at `due_at` by a console with write access."""
     RESTARTING = "restarting"
-    """A plan of the policy is at work on it."""
+    """A plan of the policy runs."""
     GAVE_UP = "gave-up"
     """The budget is spent; an operator must act."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRestart:
-    """Where one group stands, drawn by every front end."""
+    """The restart state of one group, as front ends show it."""
 
     group: str
-    standing: RestartState
+    state: RestartState
     used: int
-    """Restarts by the policy within its time."""
+    """Restarts by the policy within `within_s`."""
     budget: int
     within_s: float
     reason: str = ""
-    """One line for the operator; what failed, or what is waited for."""
+    """One line for the operator: what failed, or what the policy waits for."""
     due_at: float | None = None
     """Seconds since the epoch on this machine."""
 
     def words(self, now: float) -> str:
         """One line: `restarts in 28 s (1 of 3 restarts in 1 h used): decode-5 on d0 failed`."""
         used = f"{self.used} of {self.budget} restarts in {span(self.within_s)} used"
-        if self.standing is RestartState.GAVE_UP:
+        if self.state is RestartState.GAVE_UP:
             times = f"{self.used} restart" + ("s" if self.used != 1 else "")
             return f"gave up after {times} in {span(self.within_s)}: {self.reason}"
-        word = _WORDS[self.standing]
+        word = _WORDS[self.state]
         if self.due_at is not None:
             word = f"restarts in {max(0.0, self.due_at - now):.0f} s"
         return f"{word} ({used})" + (f": {self.reason}" if self.reason else "")
 
     def brief(self, now: float) -> str:
-        """A few words for a line that has little room; empty while all is well, and while a plan says it itself."""
+        """A short text; empty while nothing has failed and while a plan of the policy runs."""
         if self.due_at is not None:
             return f"{self.group} restarts in {max(0.0, self.due_at - now):.0f} s"
-        return f"{self.group} {_BRIEF[self.standing]}" if self.standing in _BRIEF else ""
+        return f"{self.group} {_BRIEF[self.state]}" if self.state in _BRIEF else ""
 
 
 _BRIEF = {

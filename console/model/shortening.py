@@ -1,8 +1,9 @@
-"""Shortens a text at its end, so that no number changes: part of a number would be another number."""
+"""Shortens texts and lists. A number is never cut: part of a number would be another number."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _DIGITS = "0123456789"
 _GOES_ON = re.compile(r"[.,]?[0-9]")
@@ -17,3 +18,9 @@ def first_part(text: str, end: int) -> str:
     """The text before `end`, without the part of a number that goes on behind it."""
     kept = text[: max(end, 0)]
     return kept.rstrip(_DIGITS) if kept[-1:].isdigit() and _GOES_ON.match(text, len(kept)) else kept
+
+
+def list_text(items: Sequence[str], most: int, separator: str = ", ") -> str:
+    """The first `most` items and the number of the others: `d0, d1, d2 +5 more`."""
+    text = separator.join(items[:most])
+    return f"{text} +{len(items) - most} more" if len(items) > most else text

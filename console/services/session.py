@@ -35,7 +35,7 @@ from console.services.monitoring.log_verification import LogVerification
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.startup_eta import StartWatch, book_path
 from console.services.monitoring.unmanaged_watch import UnmanagedWatch
-from console.services.operations.lease import abandoned_of, keeper, look, work_of
+from console.services.operations.lease import abandoned_plan, lease_link, ongoing_plan, read_lease
 from console.services.operations.operator import Operator
 from console.services.operations.plan_maker import PlanMaker
 from console.services.operations.restart_watch import RestartWatch
@@ -244,13 +244,13 @@ class Session:
         """Keep the snapshot's word on who is at work fresh."""
         while True:
             await asyncio.sleep(LEASE_EVERY_S if self._notes.read else LEASE_FIRST_S)
-            link = keeper(tuple(rank.node for rank in self.deployment.ranks()), self._links)
+            link = lease_link(tuple(rank.node for rank in self.deployment.ranks()), self._links)
             ours = self.operator.running is not None
-            answer = await look(link, self.deployment.name, LEASE_ANSWER_S)
+            answer = await read_lease(link, self.deployment.name, LEASE_ANSWER_S)
             if answer is not None:
-                self._notes.take(answer)
-            work = None if answer is None else work_of(answer, time.time())
-            abandoned = None if answer is None else abandoned_of(answer, time.time())
+                self._notes.update(answer)
+            work = None if answer is None else ongoing_plan(answer, time.time())
+            abandoned = None if answer is None else abandoned_plan(answer, time.time())
             if _names(abandoned) != _names(self._monitor.abandoned):
                 self._monitor.abandoned = abandoned
                 self._monitor.touch()

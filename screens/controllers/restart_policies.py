@@ -21,7 +21,7 @@ class RestartPolicies:
         """Have plans of a policy drawn where the operator's own are, in whichever cluster."""
         fleet = self._screen.console.fleet
         for session in fleet.sessions if fleet else ():
-            session.restarts.witness = cast(PlanPane, self._screen.panes["plan"])
+            session.restarts.observer = cast(PlanPane, self._screen.panes["plan"])
 
     def verbs(self) -> Verbs:
         """The one thing to say to a policy."""

@@ -41,7 +41,7 @@ class HealthPane(Pane):
         if len(engines) == 1:
             rows = self._one(engines[0], moment.snapshot.at)
             calm = not moment.snapshot.paces and all(
-                each.standing is RestartState.WATCHING for each in moment.snapshot.restarts.values()
+                each.state is RestartState.WATCHING for each in moment.snapshot.restarts.values()
             )
             at = next((n for n, row in enumerate(rows) if row.key.startswith("fact/" if calm else "rung/")), len(rows))
             self.show([*self._link(moment), *rows[:at], *self._of_groups(moment, engines), *rows[at:]])
@@ -82,7 +82,7 @@ class HealthPane(Pane):
             if (skew := moment.snapshot.skews.get(group)) is not None:
                 rows += self._labelled(f"skew/{group}", "skew", skew.words(), "fail" if skew.late else "plain")
             if (restart := moment.snapshot.restarts.get(group)) is not None:
-                role = _STANDINGS.get(restart.standing, "plain")
+                role = _STANDINGS.get(restart.state, "plain")
                 rows += self._labelled(f"restart/{group}", "restarts", f"{group}: {restart.words(now)}", role)
         return rows
 

@@ -73,7 +73,7 @@ def test_killed_in_the_middle_of_a_start_the_engines_go_on_and_the_next_console_
     assert device["processes"]
     again = a3.console("start", *ROLES, "--yes", "prefill-0")
     assert again.returncode == 0
-    assert "nothing to do: every engine of it runs already" in again.stderr
+    assert "nothing to do: all engines run already" in again.stderr
     told = json.loads(a3.console("start", *ROLES, "--yes", "prefill-0", "-o", "json").stdout)
     assert (told["plan"]["stages"], told["outcomes"]) == ([], {})
     assert "runs already" in told["plan"]["findings"][0]["message"]
@@ -104,12 +104,12 @@ def test_the_rest_is_started_and_all_of_it_stops_and_leaves_nothing(a3: Lab) -> 
         part = a3.console("stop", "--yes", "decode-0")
         assert part.returncode == 3, part.stderr
         assert (
-            "warning REACH d1: d1 is out of reach, so decode-8, decode-9, decode-10 +5 more cannot be stopped"
+            "warning REACH d1: d1 is unreachable, so decode-8, decode-9, decode-10 +5 more cannot be stopped"
             in part.stderr
         )
         rest = a3.console("stop", "--yes", "decode-8")
         assert rest.returncode == 3
-        assert "d1 out of reach, and what runs there is not known" in rest.stderr
+        assert "d1 cannot be reached, so what runs there is unknown" in rest.stderr
     finally:
         a3.node("d1").start()
     words = "the half of its group that was ended takes it down"
@@ -118,7 +118,7 @@ def test_the_rest_is_started_and_all_of_it_stops_and_leaves_nothing(a3: Lab) -> 
     assert done.returncode == 0, done.stderr
     assert a3.marked() == []
     again = a3.console("stop", *ROLES, "--yes")
-    assert (again.returncode, "nothing to do: nothing of it runs" in again.stderr) == (0, True)
+    assert (again.returncode, "nothing to do: no engine runs" in again.stderr) == (0, True)
     document = status(a3)
     assert set(states(document).values()) == {"exited"}
     for node in document["nodes"].values():
@@ -138,7 +138,7 @@ def test_an_engine_that_fails_while_loading_says_why_and_condemns_its_group(a3: 
         assert "; logs decode-5" in done.stderr
         again = a3.console("restart", *ROLES, "--dry-run", "decode-0")
         assert (
-            "BEFORE decode-5: decode-5 failed with C1 HBM is full, and it starts with the settings of then"
+            "BEFORE decode-5: decode-5 failed with C1 HBM is full, and its settings have not changed"
             in again.stdout + again.stderr
         )
         document = status(a3)

@@ -154,7 +154,7 @@ def test_a_restart_that_did_not_get_to_its_launch_is_left_alone_by_consoles_open
     pair.fail("p0", "mixed-0", "crash")
     until_blocking(lambda: ended(pair, "p0", "one"), 90.0)
     (pair.node("p0").root / "fail" / "mixed-0").unlink()
-    vain = "its restart did not get to the launch"
+    vain = "its restart failed before the launch"
     with socket.create_server((pair.node("p0").host, 7100)):
         guard = Guard(pair, tmp_path / "first", "one")
         until_blocking(lambda: vain in guard.out.read_text(), 90.0, "the port is taken")

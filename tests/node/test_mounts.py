@@ -60,8 +60,8 @@ def test_a_shared_base_is_said_in_the_step_and_as_an_event() -> None:
     monitor = SimpleNamespace(deployment=deployment, note=lambda *words, node: notes.append((*words, node)))
     launching = StartSteps(cast(Any, SimpleNamespace(monitor=monitor)))
     step = Step("prepare:d0", "prepare", "", "d0", ("decode-0",))
-    assert launching._shared(step, ["ext4", ""]) == ""
+    assert launching._shared_base_text(step, ["ext4", ""]) == ""
     assert not notes
-    said = launching._shared(step, ["nfs4"])
+    said = launching._shared_base_text(step, ["nfs4"])
     assert "/mnt/models/base is on a network file system (nfs4)" in said
     assert notes[0][2] == "d0"

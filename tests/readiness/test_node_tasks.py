@@ -24,7 +24,7 @@ from console.remote.link import NodeLink
 from console.services.maintenance.node_tasks import Errand, NodeTaskRunner, do, do_detached
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
-from console.services.operations.step_context import Say
+from console.services.operations.step_context import Report
 from tests.screens.fakes import layout
 from tests.waiting import until
 
@@ -142,10 +142,10 @@ def plan(*, by_node: bool) -> Plan:
 async def test_a_failure_on_one_node_leaves_the_others_to_themselves(
     tmp_path: Path, by_node: bool, rest: Outcome
 ) -> None:
-    async def good(step: Step, say: Say) -> str:
+    async def good(step: Step, report: Report) -> str:
         return "fine"
 
-    async def bad(step: Step, say: Say) -> str:
+    async def bad(step: Step, report: Report) -> str:
         raise ConsoleError("no route to the registry")
 
     errands: dict[str, Errand] = {f"{act}:{name}": good for act in ("pull", "create") for name in NODES}
@@ -159,7 +159,7 @@ async def test_a_failure_on_one_node_leaves_the_others_to_themselves(
 
 
 async def test_a_lost_link_is_unknown_and_says_where_to_look(tmp_path: Path) -> None:
-    async def cut(step: Step, say: Say) -> str:
+    async def cut(step: Step, report: Report) -> str:
         raise LinkLost("the link went down")
 
     links = cast(Any, {"p0": LocalLink(tmp_path)})

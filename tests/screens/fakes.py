@@ -234,7 +234,7 @@ class FakePolicies:
     """Restart policies that never act."""
 
     paused: bool = False
-    witness: PlanObserver | None = None
+    observer: PlanObserver | None = None
 
 
 class FakePreflight:

@@ -38,7 +38,7 @@ async def test_a_restart_that_comes_and_one_that_does_not_are_said(tmp_path: Pat
         _stands(seen, WAITING)
         await seen.sees(lambda: "decode restarts in 28 s" in seen.lines()[0])
         await seen.sees("1 of 3 restarts in 1 h used")
-        gave_up = replace(WAITING, standing=RestartState.GAVE_UP, used=3, due_at=None)
+        gave_up = replace(WAITING, state=RestartState.GAVE_UP, used=3, due_at=None)
         _stands(seen, gave_up)
         await seen.sees(lambda: "decode given up" in seen.lines()[0])
         await seen.sees("gave up after 3 restarts in 1 h: decode-5")
@@ -61,9 +61,9 @@ async def test_a_plan_of_a_policy_is_shown_like_any_other(tmp_path: Path) -> Non
     session = FakeSession(tmp_path)
     async with running(session) as seen:
         await seen.press("6")
-        assert session.restarts.witness is not None
+        assert session.restarts.observer is not None
         plan: Plan = await session.operator.prepare("restart", ["decode-5"])
-        session.restarts.witness.begin(plan)
+        session.restarts.observer.begin(plan)
         await seen.sees("0/1 steps")
-        session.restarts.witness.refuse("by the restart policy: ann@jump is at work")
+        session.restarts.observer.refuse("by the restart policy: ann@jump is at work")
         await seen.sees("ann@jump is at work")

@@ -57,7 +57,7 @@ PLANS: st.SearchStrategy[Prepare] = st.one_of(
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (stop_steps, proxy_steps):
-        monkeypatch.setattr(module, "LOOK_EVERY_S" if module is stop_steps else "LOOK_S", 0.0)
+        monkeypatch.setattr(module, "POLL_S", 0.0)
 
 
 def _changed(nodes: Nodes, change: Change) -> bool:
@@ -241,7 +241,8 @@ async def test_a_stop_ends_the_runs_it_was_shown_for_and_no_newer_one(tmp_path: 
     result = await nodes.operator.run(stop, lambda _: None, confirmed=stop.confirm.expected)
     assert not result.ok
     assert (
-        "launched anew since the plan was made, and left alone: decode-0, decode-1" in result.messages["stop:decode:d0"]
+        "launched again since the plan was made, and not stopped: decode-0, decode-1"
+        in result.messages["stop:decode:d0"]
     )
     assert {key.run for _, key in nodes.done.ended} <= set(first.runs.values())
     assert all(nodes.monitor.snapshot.engines[name].state.alive for name in ("decode-0", "decode-3"))

@@ -14,7 +14,7 @@ from console.model.run import RunState, RunVerdict
 from console.model.snapshot import Exit
 from console.node import lease
 from console.node.run_dirs import Base, read_json, write_json
-from console.services.operations.lease import abandoned_of, work_of
+from console.services.operations.lease import abandoned_plan, ongoing_plan
 from tests.services.test_monitor import Scene, key, running
 
 ENDS = ["decode-0", "decode-1", "decode-2"]
@@ -25,18 +25,18 @@ def test_a_lease_that_was_never_given_back_tells_what_was_to_be_taken_down(tmp_p
     lease.take(base, "pd", "ann@jump", "stop", "t1", False, ENDS)
     now = time.time()
     answer = {"lease": lease.look(base, "pd")}
-    assert abandoned_of(answer, now) is None, "it is at work"
-    assert work_of(answer, now) is not None
+    assert abandoned_plan(answer, now) is None, "it is at work"
+    assert ongoing_plan(answer, now) is not None
     file = str(tmp_path / "base" / "pd" / "lease.json")
     write_json(file, {**(read_json(file) or {}), "pid": 0, "renewed": now - 60.0, "since": now - 65.0})
     answer = {"lease": lease.look(base, "pd")}
-    found = abandoned_of(answer, now)
+    found = abandoned_plan(answer, now)
     assert found is not None
     assert (found.holder, found.verb, found.ends) == ("ann@jump", "stop", frozenset(ENDS))
     assert found.since == pytest.approx(now - 65.0, abs=1.0)
-    assert work_of(answer, now) is None
+    assert ongoing_plan(answer, now) is None
     lease.give_back(base, "pd", "t1")
-    assert abandoned_of({"lease": lease.look(base, "pd")}, now) is None
+    assert abandoned_plan({"lease": lease.look(base, "pd")}, now) is None
 
 
 async def test_status_names_what_a_stop_left_until_it_is_ended_or_started_anew(
@@ -52,7 +52,7 @@ async def test_status_names_what_a_stop_left_until_it_is_ended_or_started_anew(
     scene.runs("d1", old[2], running("decode-3"))
     scene.monitor.abandoned = OngoingPlan("ann@jump", "stop", now - 120.0, frozenset(ENDS))
     scene.monitor.publish()
-    words = "the stop by ann@jump, started 2 min ago, was cut off; of its 3 engines these live on: decode-1, decode-2"
+    words = "the stop by ann@jump, started 2 min ago, was cut off; of its 3 engines these still run: decode-1, decode-2"
     _print_table(scene.monitor.snapshot)
     assert words in capsys.readouterr().out
     assert document(scene.monitor.snapshot)["cut_off"] == {

@@ -27,9 +27,9 @@ from console.services.audit_log import audit_entries
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.operations import lease as keeping
-from console.services.operations.lease import at_work, held, own_work
+from console.services.operations.lease import hold_lease, lease_plan, own_plan
 from console.services.operations.operator import Operator
-from console.services.operations.step_context import Say
+from console.services.operations.step_context import Report
 from console.services.session import Session
 from tests.services.deployments import deployment
 from tests.waiting import until
@@ -171,12 +171,12 @@ async def test_the_second_operator_learns_the_holders_name_and_the_first_that_it
 ) -> None:
     monkeypatch.setattr(keeping, "WATCH_S", 0.01)
     link, told, lost = cast(NodeLink, Link(base)), list[str](), list[str]()
-    async with held(link, PLAN, "ann@jump", takeover=False, tell=told.append, overtaken=lost.append):
+    async with hold_lease(link, PLAN, "ann@jump", takeover=False, report=told.append, overtaken=lost.append):
         with pytest.raises(Busy) as caught:
-            async with held(link, PLAN, "bob@jump", takeover=False, tell=told.append, overtaken=lost.append):
+            async with hold_lease(link, PLAN, "bob@jump", takeover=False, report=told.append, overtaken=lost.append):
                 raise AssertionError("not held twice")
         assert caught.value.holder == "ann@jump"
-        async with held(link, PLAN, "bob@jump", takeover=True, tell=told.append, overtaken=lost.append):
+        async with hold_lease(link, PLAN, "bob@jump", takeover=True, report=told.append, overtaken=lost.append):
             await until(lambda: lost)
     assert told == ["lease taken over from ann@jump"]
     assert lost == ["bob@jump (start)"]
@@ -185,8 +185,8 @@ async def test_the_second_operator_learns_the_holders_name_and_the_first_that_it
 
 async def test_others_read_that_a_policy_is_at_work(base: Base) -> None:
     link = cast(NodeLink, Link(base))
-    async with held(
-        link, replace(PLAN, verb="restart", restarts=(1.0,)), "ann@jump", takeover=False, tell=print, overtaken=print
+    async with hold_lease(
+        link, replace(PLAN, verb="restart", restarts=(1.0,)), "ann@jump", takeover=False, report=print, overtaken=print
     ):
         found = lease.look(base, "a3-pd")
         assert found is not None
@@ -203,10 +203,10 @@ async def test_a_full_disk_under_the_lease_forbids_no_stop(
     monkeypatch.setattr(lease, "write_json", full)
     told: list[str] = []
     with contextlib.nullcontext() if goes_on else pytest.raises(NodeError, match="No space"):
-        async with held(
-            cast(NodeLink, Link(base)), PLAN, "ann@jump", takeover=False, tell=told.append, overtaken=print
+        async with hold_lease(
+            cast(NodeLink, Link(base)), PLAN, "ann@jump", takeover=False, report=told.append, overtaken=print
         ):
-            assert told == ["going on without the lease: lease: No space left on device"]
+            assert told == ["continuing without the lease: lease: No space left on device"]
     assert bool(told) is goes_on
 
 
@@ -216,31 +216,31 @@ STOP = replace(PLAN, verb="stop", stages=(Stage("stop", (Step("s", "stop", "stop
 async def test_others_read_which_engines_a_plan_takes_down_and_since_when(base: Base) -> None:
     link = cast(NodeLink, Link(base))
     before = time.time()
-    async with held(link, STOP, "alice@jump2\x1b[2J", takeover=False, tell=print, overtaken=print):
-        work = await at_work(link, "a3-pd")
+    async with hold_lease(link, STOP, "alice@jump2\x1b[2J", takeover=False, report=print, overtaken=print):
+        work = await lease_plan(link, "a3-pd")
     assert work is not None
     assert work.words() == "alice@jump2: stop runs"
-    assert work.ends == own_work(STOP, "alice@jump2", before).ends == {"decode-0", "decode-1"}
+    assert work.ends == own_plan(STOP, "alice@jump2", before).ends == {"decode-0", "decode-1"}
     assert before - 1.0 <= work.since <= time.time()
     assert work.takes_down("decode-0", before - 60.0)
     assert not work.takes_down("decode-0", work.since + 1.0), "a run that began later is not meant"
     assert not work.takes_down("decode-0", None)
     assert not work.takes_down("decode-2", before - 60.0)
-    assert await at_work(link, "a3-pd") is None
+    assert await lease_plan(link, "a3-pd") is None
 
 
 async def test_nobody_waits_for_the_word_of_a_node_that_is_away_or_silent(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "LOOK_S", 0.01)
+    monkeypatch.setattr(keeping, "READ_S", 0.01)
     lease.take(base, "a3-pd", "ann@jump", "start", "t1", False)
     known = Link(base)
     known.silent = True
-    assert await at_work(cast(NodeLink, known), "a3-pd") is None
+    assert await lease_plan(cast(NodeLink, known), "a3-pd") is None
     known = Link(base)
     known.link = links.Link(links.LinkState.LOST)
-    assert await at_work(cast(NodeLink, known), "a3-pd") is None
-    assert await at_work(None, "a3-pd") is None
+    assert await lease_plan(cast(NodeLink, known), "a3-pd") is None
+    assert await lease_plan(None, "a3-pd") is None
 
 
 async def test_a_plan_says_who_is_at_work_before_it_is_confirmed(base: Base, tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ async def test_a_plan_says_who_is_at_work_before_it_is_confirmed(base: Base, tmp
     first = (await operator.prepare("start", [])).findings[0]
     assert (first.rule, first.severity) == ("LEASE", "warning")
     assert first.message == "alice@jump2: stop runs, since 5 s"
-    assert "a second question asks for alice@jump2, typed, to take over" in first.fix
+    assert "confirm this plan and then type alice@jump2" in first.fix
 
 
 @pytest.mark.parametrize("verb", ["stop", "kill"])
@@ -268,11 +268,11 @@ async def test_what_has_only_just_begun_elsewhere_is_told_instead_of_nothing_to_
         await operator.prepare(verb, [])
     lease.take(base, "pd", "alice@jump2", "start", "t1", False)
     with pytest.raises(
-        UnderWay, match="the start of alice@jump2 is under way, since 5 s: no engine of it runs yet"
+        UnderWay, match="a start by alice@jump2 has been running for 5 s: none of its engines runs yet"
     ) as told:
         await operator.prepare(verb, [])
     assert told.value.exit_code == ExitCode.REFUSED
-    assert f"{verb} again in a few seconds: then its plan takes over from alice@jump2" in told.value.hint
+    assert f"{verb} again in a few seconds: that plan takes over from alice@jump2" in told.value.hint
 
 
 class Waits:
@@ -282,7 +282,7 @@ class Waits:
         self.ran: list[str] = []
         self.goes = asyncio.Event()
 
-    async def run(self, step: Step, say: Say) -> str:
+    async def run(self, step: Step, report: Report) -> str:
         self.ran.append(step.id)
         await self.goes.wait()
         return "well"
@@ -306,7 +306,7 @@ async def test_whoever_is_overtaken_learns_it_while_a_step_runs_and_begins_no_ot
     running = asyncio.create_task(operator.run(plan, lambda _: None, confirmed="y", runner=waits))
     await until(lambda: waits.ran)
     lease.take(base, "pd", "bob@jump2", "stop", "t2", True)
-    words = "taken over by bob@jump2 (stop) while this start runs: no further step begins"
+    words = "taken over by bob@jump2 (stop) while this start runs: no further step starts"
     await until(lambda: any(event.text == words for event in monitor._take().events))
     waits.goes.set()
     result = await running
@@ -336,7 +336,7 @@ async def test_a_plan_that_ended_while_its_node_was_asked_is_not_shown_as_somebo
             raise asyncio.CancelledError
         return {"lease": {"holder": "ann@jump", "verb": "start", "age_s": 3.0, "ends": []}}
 
-    monkeypatch.setattr(session, "look", look)
+    monkeypatch.setattr(session, "read_lease", look)
     monkeypatch.setattr(session, "LEASE_EVERY_S", 0.0)
     monkeypatch.setattr(session, "LEASE_FIRST_S", 0.0)
     with pytest.raises(asyncio.CancelledError):

@@ -60,40 +60,40 @@ def node(tmp_path: Path) -> Node:
 
 async def test_a_restart_in_vain_is_known_for_exactly_its_runs(node: Node, tmp_path: Path) -> None:
     _, first = opened(node, tmp_path / "first")
-    await first.keep_vain("decode", frozenset({"r2", None, "r1"}), "d0: port 7100 already has a listener")
+    await first.save_failed_restart("decode", frozenset({"r2", None, "r1"}), "d0: port 7100 already has a listener")
     _, later = opened(node, tmp_path / "later")
-    waited = [later.awaited]
-    later.take(node.told())
-    waited.append(later.awaited)
+    waited = [later.pending]
+    later.update(node.told())
+    waited.append(later.pending)
     assert waited == [True, False]
-    assert later.vain("decode", ["r1", "r2", None]).startswith("d0: port 7100")
-    assert later.vain("decode", ["r1", "r3", None]) == ""
-    assert later.vain("prefill", ["r1", "r2", None]) == ""
+    assert later.failed_restart("decode", ["r1", "r2", None]).startswith("d0: port 7100")
+    assert later.failed_restart("decode", ["r1", "r3", None]) == ""
+    assert later.failed_restart("prefill", ["r1", "r2", None]) == ""
 
 
 async def test_isolated_engines_are_taken_over_once_and_only_of_the_running_proxy(node: Node, tmp_path: Path) -> None:
     monitor, first = opened(node, tmp_path / "first")
     key = RunKey("pd", "proxy", "r1")
     monitor.learnt(key).isolated.update({"decode-1", "decode-0"})
-    await first.keep_isolated()
+    await first.save_isolated()
     other, later = opened(node, tmp_path / "later")
-    later.take(node.told())
+    later.update(node.told())
     assert other.learnt(key).isolated == {"decode-0", "decode-1"}
     other.learnt(key).isolated.clear()
-    later.take(node.told())
+    later.update(node.told())
     assert other.learnt(key).isolated == set(), "the proxy's counts have the last word"
     other.on_runs("p0", (RunState(RunKey("pd", "proxy", "r2"), RunVerdict.RUNNING, pid=2),), (), 0.0)
     other.publish()
-    later.take(node.told())
+    later.update(node.told())
     assert other.learnt(RunKey("pd", "proxy", "r2")).isolated == set()
 
 
 async def test_without_the_node_a_console_remembers_for_itself(node: Node, tmp_path: Path) -> None:
     _, console = opened(node, tmp_path / "one")
     node.link = Link(LinkState.LOST)
-    assert not console.awaited, "nobody waits for a node that is gone"
-    await console.keep_vain("decode", ["r1"], "cut")
-    assert console.vain("decode", ["r1"]) == "cut"
+    assert not console.pending, "nobody waits for a node that is gone"
+    await console.save_failed_restart("decode", ["r1"], "cut")
+    assert console.failed_restart("decode", ["r1"]) == "cut"
     assert on_node.look(node.base, "pd") == {}
 
 

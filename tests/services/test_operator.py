@@ -20,7 +20,7 @@ from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
 from console.services.operations.plan_maker import PlanMaker, without_waiting
-from console.services.operations.step_context import Say
+from console.services.operations.step_context import Report
 from tests.services.deployments import deployment, picture
 
 
@@ -43,7 +43,7 @@ class Obedient:
         self.ran: list[str] = []
         self.discarded: list[str] = []
 
-    async def run(self, step: Step, say: Say) -> str:
+    async def run(self, step: Step, report: Report) -> str:
         self.ran.append(step.id)
         await asyncio.sleep(0)
         if step.id in self.fails:
@@ -191,7 +191,7 @@ async def test_a_plan_called_off_once_it_holds_the_lease_has_not_begun(tmp_path:
 
     operator, runner = _operator(tmp_path), Obedient()
     with pytest.raises(Refused, match="recovered"):
-        await operator.run(PLAN, print, confirmed="lab", runner=runner, still=off)
+        await operator.run(PLAN, print, confirmed="lab", runner=runner, recheck=off)
     assert (runner.ran, _written(tmp_path), operator.running) == ([], [], None)
 
 
@@ -220,12 +220,12 @@ async def test_what_starts_engines_is_refused_without_a_journal(tmp_path: Path) 
 
 async def test_a_start_whose_end_cannot_be_recorded_gives_its_result_all_the_same(tmp_path: Path) -> None:
     class Filling(Obedient):
-        async def run(self, step: Step, say: Say) -> str:
+        async def run(self, step: Step, report: Report) -> str:
             journal = tmp_path / "journal.jsonl"
             if journal.is_file():
                 journal.unlink()
                 journal.mkdir()
-            return await super().run(step, say)
+            return await super().run(step, report)
 
     result = await _run(tmp_path, Filling())
     assert result.ok
@@ -234,10 +234,10 @@ async def test_a_start_whose_end_cannot_be_recorded_gives_its_result_all_the_sam
 
 async def test_two_consoles_of_one_person_that_do_the_same_leave_two_records(tmp_path: Path) -> None:
     class Nested(Obedient):
-        async def run(self, step: Step, say: Say) -> str:
+        async def run(self, step: Step, report: Report) -> str:
             if step.id == "launch:p0":
                 await _run(tmp_path, Obedient(launch_d0=ConsoleError("busy")))
-            return await super().run(step, say)
+            return await super().run(step, report)
 
     assert (await _run(tmp_path, Nested())).ok
     assert _written(tmp_path) == ["begin", "begin", "end", "end"]
@@ -253,10 +253,10 @@ def test_a_plan_that_does_not_wait_says_what_it_leaves_out() -> None:
     assert "proxy" not in plan.engines
     assert plan.confirm.expected == str(len(plan.engines)) == "6"
     (note,) = [each for each in plan.findings if each.rule == "NOWAIT"]
-    assert note.message == "nobody waits until they are ready, and not started are: proxy"
+    assert note.message == "does not wait until the engines are ready; does not start proxy"
     assert note.fix == "once they are ready: start proxy"
     stop = PlanMaker(made, picture({"decode-0": EngineState.READY}, made)).make("stop", ())
     assert without_waiting(stop) is stop
     behind = dict.fromkeys(("proxy", "prefill-0", "prefill-1"), EngineState.READY)
     joined = without_waiting(PlanMaker(made, picture(behind, made)).make("start", ("decode",)))
-    assert joined.findings[-1].fix == "see how far they are: status; then sync-proxy, to put them behind the proxy"
+    assert joined.findings[-1].fix == "see their progress: status; then sync-proxy, to add them to the proxy"

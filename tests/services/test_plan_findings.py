@@ -40,7 +40,7 @@ def _findings(
 def test_a_restart_with_the_same_settings_names_the_first_cause_its_remedy_and_where_it_is_written() -> None:
     (found,) = _findings((ECHO, FULL), {})
     assert (found.severity, found.where) == (Severity.WARNING, "decode-2")
-    assert found.message == "decode-2 failed with C1 HBM is full, and it starts with the settings of then"
+    assert found.message == "decode-2 failed with C1 HBM is full, and its settings have not changed"
     assert found.fix == "Lower gpu-memory-utilization. See decode in own.yaml: gpu-memory-utilization 0.9 (line 7)"
 
 
@@ -50,7 +50,7 @@ def test_where_the_settings_were_changed_that_is_told_and_nothing_is_warned_of()
     assert (before.message, before.severity) == ("decode-2 failed with C1 HBM is full", Severity.NOTE)
     assert "(1 of 4 engines)" in _findings((), {"decode-1": (LOWER,)})[0].message
     many = _findings((), dict.fromkeys(DECODE, tuple(f"--flag-{at} 1, planned 2" for at in range(9))))
-    assert many[0].message.endswith("--flag-5 1, planned 2; and 3 more")
+    assert many[0].message.endswith("--flag-5 1, planned 2 +3 more")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from console.services.operations import proxy_routing
 from console.services.operations.live_plans import proxy_sync_plan
 from console.services.operations.payloads import new_run_id
 from console.services.operations.plan_maker import PlanMaker
-from console.services.operations.proxy_steps import ProxyAnswer
+from console.services.operations.proxy_steps import ProxyList
 from console.services.operations.step_text import step_commands
 from tests.services.deployments import ASSIGNMENT, CLUSTER, LAYOUT, deployment, picture
 
@@ -113,9 +113,9 @@ def test_what_a_stop_loses_goes_by_the_log_until_http_was_asked() -> None:
     ("phase", "headless", "lost"),
     [
         ("load", False, "starting (load); what is loaded is lost"),
-        ("engine-ready", True, "degraded, it may serve nothing; requests there are aborted"),
-        ("serving", False, "degraded, it may serve nothing; requests there are aborted"),
-        ("", False, "degraded, it may serve nothing; requests there are aborted"),
+        ("engine-ready", True, "degraded, may serve no request; requests there are aborted"),
+        ("serving", False, "degraded, may serve no request; requests there are aborted"),
+        ("", False, "degraded, may serve no request; requests there are aborted"),
     ],
 )
 def test_a_rank_condemned_by_its_peer_loses_requests_only_if_it_served(phase: str, headless: bool, lost: str) -> None:
@@ -135,7 +135,7 @@ def test_what_a_degraded_group_behind_a_proxy_loses_is_not_called_serving() -> N
         "decode-3": EngineState.FAILED,
     }
     (lost,) = [loss for loss in _plan("restart", ("decode-0",), hurt).losses if "decode-" in loss]
-    assert lost.startswith("decode-0..2: degraded, it may serve nothing; requests that have not ended")
+    assert lost.startswith("decode-0..2: degraded, may serve no request; requests still running")
 
 
 def test_a_restart_stops_what_runs_and_starts_the_whole_group() -> None:
@@ -227,7 +227,7 @@ def test_starts_too_long_for_the_budget_of_a_policy_are_warned_of(seconds: float
     findings = PlanMaker(replace(source, layout=layout), seen).make("start", ()).findings
     told = [each.message for each in findings if each.rule == "RESTART" and each.severity is Severity.WARNING]
     assert told == (
-        ["3 starts of 25 min do not fit in 1 h: decode would be restarted for ever if each start failed at its end"]
+        ["3 starts of 25 min do not fit in 1 h: decode would be restarted without end if each start failed late"]
         if warned
         else []
     )
@@ -238,22 +238,22 @@ AWAY = {**READY, "decode-2": EngineState.UNREACHABLE, "decode-3": EngineState.UN
 
 @pytest.mark.parametrize(
     ("verb", "words"),
-    [("stop", "what runs there goes on"), ("restart", "would be stopped and could not start without them"),
-     ("kill", "what runs there goes on")],
+    [("stop", "they keep running"), ("restart", "would be stopped and could not start without them"),
+     ("kill", "they keep running")],
 )  # fmt: skip
 def test_an_act_names_whom_it_cannot_reach(verb: Verb, words: str) -> None:
     plan = _plan(verb, ("decode-2", "decode-3"), AWAY)
     (found,) = [each for each in plan.findings if each.rule == "REACH"]
     assert found.severity is Severity.WARNING
     assert found.where == "d1"
-    assert found.message.startswith("d1 is out of reach, so decode-2, decode-3 cannot be stopped: ")
+    assert found.message.startswith("d1 is unreachable, so decode-2, decode-3 cannot be stopped: ")
     assert words in found.message
     assert not [each for each in _plan("start", (), AWAY).findings if each.rule == "REACH"]
 
 
 def test_force_says_which_ranks_it_leaves_useless() -> None:
     lost = _plan("kill", ("decode-2",), READY).losses
-    assert "decode: its other 3 ranks serve nothing without it; restart decode after" in lost
+    assert "decode: the other 3 ranks serve nothing without them; restart decode afterwards" in lost
     whole = _plan("kill", ("decode-0", "decode-1", "decode-2", "decode-3"), READY).losses
     assert not any("without it" in each for each in whole)
 
@@ -284,8 +284,8 @@ def test_taking_the_last_of_a_role_out_of_the_proxy_says_that_none_is_left(left:
         role: tuple(proxy_routing.endpoint(source, rank) for rank in source.ranks() if rank.role == role)
         for role in ("prefill", "decode")
     }
-    plan = proxy_sync_plan(source, seen, ProxyAnswer("", lists["prefill"], lists["decode"]), frozenset())
-    told = "no decode engine is left behind the proxy by it; a restart of decode is what brings requests back"
+    plan = proxy_sync_plan(source, seen, ProxyList("", lists["prefill"], lists["decode"]), frozenset())
+    told = "after this the proxy has no decode engine; restart decode to serve requests again"
     assert (told in plan.losses) is not left
 
 
@@ -333,7 +333,7 @@ def test_a_start_that_was_broken_off_is_continued_while_its_ranks_wait() -> None
     (told,) = [each for each in plan.findings if each.rule == "GROUP"]
     assert told.severity is Severity.NOTE
     assert told.message == (
-        "decode-0, decode-1 started 40 s ago and wait for the rest of decode, which joins; 4 min are left for that"
+        "decode-0, decode-1 started 40 s ago and wait for the rest of decode; the rest can join within 4 min"
     )
 
 
@@ -350,13 +350,13 @@ def test_a_start_that_was_broken_off_is_continued_while_its_ranks_wait() -> None
 )
 def test_a_group_that_the_rest_cannot_join_is_blocked(plan: Plan) -> None:
     assert plan.blocked
-    assert any("will not join it" in each.message for each in plan.findings if each.rule == "GROUP")
+    assert any("new ranks of the group cannot join" in each.message for each in plan.findings if each.rule == "GROUP")
 
 
 def test_joining_later_than_hccl_waits_by_default_is_warned_of() -> None:
     (told,) = [each for each in _half(HALF, ago=150.0, env={"A": "1"}).findings if each.rule == "GROUP"]
     assert told.severity is Severity.WARNING
-    assert told.fix.startswith("HCCL_CONNECT_TIMEOUT is shorter than that")
+    assert told.fix.startswith("HCCL_CONNECT_TIMEOUT is shorter than this delay")
 
 
 def _wide() -> Deployment:
@@ -398,10 +398,13 @@ def test_services_start_first_and_stop_last_and_are_missed_when_they_do_not_run(
     only = PlanMaker(pool, picture({}, pool)).make("start", ("decode",))
     assert "kv" not in only.engines
     (missed,) = [each for each in only.findings if each.rule == "SERVICE"]
-    assert (missed.severity, missed.message) == (Severity.WARNING, "kv does not run, and 4 engines start without it")
+    assert (missed.severity, missed.message) == (
+        Severity.WARNING,
+        "kv is not running; 4 engines would start without it",
+    )
     up = PlanMaker(pool, picture({**READY, "kv": EngineState.READY}, pool))
     assert [stage.group for stage in up.make("stop", ()).stages if stage.group][-1] == "service"
     alone = up.make("stop", ("kv",))
     assert alone.engines == ("kv",)
-    assert alone.losses == ("kv: engines lose the service, and what it keeps",)
+    assert alone.losses == ("kv: engines lose the service and its data",)
     assert [stage.steps[0].act for stage in alone.stages] == ["stop", "verify"]

@@ -52,12 +52,12 @@ def told(deployment: Deployment, ran: str) -> list[Finding]:
             *("0.23.0rc1", {"version": "v0.23.0"}, Severity.NOTE),
             "starts with v0.23.0: deprecated: VLLM_ASCEND_ENABLE_FUSED_MC2",
         ),
-        ("v0.21.0rc1", {"version": "main"}, Severity.NOTE, "starts with main: there are no facts about main"),
+        ("v0.21.0rc1", {"version": "main"}, Severity.NOTE, "starts with main: no facts about main"),
         (
             "nightly-a3",
             {},
             Severity.NOTE,
-            "ran with nightly-a3, starts with v0.21.0rc1: there are no facts about nightly-a3",
+            "ran with nightly-a3, starts with v0.21.0rc1: no facts about nightly-a3",
         ),
         ("v0.21.0rc1", {}, None, ""),
         ("0.21.0rc1-a3", {}, None, ""),
@@ -81,7 +81,7 @@ def test_the_finding_says_where_all_of_it_is_shown_and_programs_get_it() -> None
     assert not [each for each in plan.findings if each.rule == "RELEASE"]
     plan = planned(made(version="v0.30.0rc2"), "v0.21.0rc1")
     (finding,) = [each for each in plan_data(plan)["findings"] if each["rule"] == "RELEASE"]  # type: ignore[union-attr,index,call-overload]
-    assert finding["fix"] == "all of it: dsv4-console upgrade --from v0.21.0rc1 --to v0.30.0rc2 a3-pd"  # type: ignore[index,call-overload]
+    assert finding["fix"] == "details: dsv4-console upgrade --from v0.21.0rc1 --to v0.30.0rc2 a3-pd"  # type: ignore[index,call-overload]
 
 
 def test_a_launch_records_the_release_and_a_run_of_another_one_differs() -> None:

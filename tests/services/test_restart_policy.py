@@ -12,7 +12,7 @@ from console.model.layout import Layout
 from console.model.restart import GroupRestart, Restart, RestartState, span
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineSnapshot, EngineState
-from console.services.operations.restart_policy import FailureFacts, Member, stand
+from console.services.operations.restart_policy import FailureFacts, Member, judge_group
 from tests.services.deployments import LAYOUT
 
 NOW = 1_000_000.0
@@ -39,21 +39,21 @@ def _member(
 
 
 def _stand(
-    *members: Member, policy: Restart = POLICY, at: float = NOW, broken: str = "", forbidden: str = ""
+    *members: Member, policy: Restart = POLICY, at: float = NOW, launch_error: str = "", forbidden: str = ""
 ) -> GroupRestart:
-    return stand(policy, "decode", members, FailureFacts(frozenset({RUN}), at, broken), forbidden)
+    return judge_group(policy, "decode", members, FailureFacts(frozenset({RUN}), at, launch_error), forbidden)
 
 
 FAILED = _member(1, EngineState.FAILED, ended_at=NOW - 5)
 
 
 def test_a_group_that_serves_is_watched() -> None:
-    assert _stand(_member(0), _member(1)).standing is RestartState.WATCHING
+    assert _stand(_member(0), _member(1)).state is RestartState.WATCHING
 
 
 def test_a_failure_waits_from_its_end_but_at_least_once_in_this_console() -> None:
     waiting = _stand(_member(0, EngineState.DEGRADED), FAILED)
-    assert waiting.standing is RestartState.WAITING
+    assert waiting.state is RestartState.WAITING
     assert waiting.due_at == NOW + 30, "an operator sees it coming for as long as the layout says"
     assert _stand(FAILED, at=NOW - 5).due_at == NOW + 25
     assert "decode-1 on d1 failed" in waiting.words(NOW)
@@ -69,18 +69,18 @@ def test_each_restart_waits_twice_as_long_as_the_one_before() -> None:
 def test_a_spent_budget_is_final_until_an_operator_begins_a_run() -> None:
     spent = (NOW - 900, NOW - 600, NOW - 300)
     gave_up = _stand(_member(0, EngineState.FAILED, ended_at=NOW, restarts=spent))
-    assert gave_up.standing is RestartState.GAVE_UP
+    assert gave_up.state is RestartState.GAVE_UP
     assert gave_up.due_at is None
     assert "gave up after 3 restarts in 1 h: decode-0 on d0 failed" in gave_up.words(NOW)
     much_later = _stand(_member(0, EngineState.FAILED, ended_at=NOW, restarts=spent), at=NOW + 86400)
-    assert much_later.standing is RestartState.GAVE_UP, "the budget is counted back from the failure, not from now"
+    assert much_later.state is RestartState.GAVE_UP, "the budget is counted back from the failure, not from now"
     fresh = _stand(_member(0, EngineState.FAILED, ended_at=NOW))
-    assert fresh.standing is RestartState.WAITING
+    assert fresh.state is RestartState.WAITING
 
 
 def test_restarts_long_before_a_failure_do_not_count() -> None:
     old = _member(0, EngineState.FAILED, ended_at=NOW, restarts=(NOW - 9000, NOW - 8000, NOW - 7000))
-    assert _stand(old).standing is RestartState.WAITING
+    assert _stand(old).state is RestartState.WAITING
     assert _stand(old).used == 0
 
 
@@ -91,35 +91,35 @@ def test_restarts_long_before_a_failure_do_not_count() -> None:
         (_member(0, EngineState.STOPPING, stopping=True), "stopped on request"),
         (_member(0, EngineState.STUCK, stopping=True), "stopped on request"),
         (_member(0, EngineState.IDLE, run=False), "not all of it was started"),
-        (_member(0, EngineState.UNREACHABLE), "waits for d0"),
+        (_member(0, EngineState.UNREACHABLE), "waits for the link to d0"),
     ],
 )
 def test_what_an_operator_did_or_nobody_knows_is_never_overruled(other: Member, words: str) -> None:
     held = _stand(other, FAILED)
-    assert held.standing is RestartState.HELD
+    assert held.state is RestartState.HELD
     assert held.due_at is None
     assert words in held.reason
 
 
 def test_a_stop_that_leaves_processes_is_no_failure() -> None:
-    assert _stand(_member(0, EngineState.STUCK, stopping=True)).standing is RestartState.WATCHING
+    assert _stand(_member(0, EngineState.STUCK, stopping=True)).state is RestartState.WATCHING
 
 
 def test_orphans_of_a_dead_engine_are_a_failure() -> None:
-    assert _stand(_member(0, EngineState.STUCK)).standing is RestartState.WAITING
+    assert _stand(_member(0, EngineState.STUCK)).state is RestartState.WAITING
 
 
 def test_a_plan_that_did_not_get_through_is_not_tried_for_ever() -> None:
-    held = _stand(FAILED, broken="d0: port 7100 already has a listener")
-    assert held.standing is RestartState.HELD
+    held = _stand(FAILED, launch_error="d0: port 7100 already has a listener")
+    assert held.state is RestartState.HELD
     assert "port 7100" in held.reason
-    assert "by hand" in held.reason
+    assert "restart decode yourself" in held.reason
 
 
 def test_an_old_failure_is_left_to_whoever_opened_the_console() -> None:
     held = _stand(FAILED, at=NOW + 7200)
-    assert held.standing is RestartState.HELD
-    assert "2 h before this console looked" in held.reason
+    assert held.state is RestartState.HELD
+    assert "2 h before this console saw it" in held.reason
 
 
 def test_another_operator_goes_first() -> None:

@@ -11,7 +11,7 @@ from console.model.plan import Step
 from console.model.snapshot import EngineSnapshot, EngineState
 from console.model.start_timing import StartProgress, lasting
 from console.services.monitoring.stall_detection import BAR_S, USUAL_S, held_up
-from console.services.operations.start_steps import waiting_words
+from console.services.operations.start_steps import progress_text
 
 NOW = 10_000.0
 
@@ -104,15 +104,15 @@ def test_times_that_went_by_change_seldom(seconds: float, step: int, words: str)
 def test_the_step_of_a_start_says_how_long_it_waits_and_for_whom() -> None:
     step = Step("ready:decode", "wait-ready", "wait", "d0", ("decode-0", "decode-1"))
     ranks = (engine(0, "load", 0.70, 0.0), engine(1, "load", 0.41, 0.0, held_up="silent 2m"))
-    first, words = waiting_words(step, ranks, None, 108.0)
+    first, words = progress_text(step, ranks, None, 108.0)
     assert words == "0/2 ready after 1m40s, slowest decode-1 41% (silent 2m)"
     moved = (ranks[0], engine(1, "load", 0.42, 0.0, held_up="silent 2m"))
-    assert waiting_words(step, moved, None, 109.0)[0] == first, "not told anew for each percent"
-    assert waiting_words(step, moved, None, 110.0)[0] != first
+    assert progress_text(step, moved, None, 109.0)[0] == first, "not told anew for each percent"
+    assert progress_text(step, moved, None, 110.0)[0] != first
     ready = engine(0, "serving", 1.0, 0.0, state=EngineState.READY)
     pace = StartProgress("decode", 5.0, 40.0, 2, 60.0)
-    assert waiting_words(step, (ready, ranks[1]), pace, 5.0)[1] == (
+    assert progress_text(step, (ready, ranks[1]), pace, 5.0)[1] == (
         "1/2 ready, slowest decode-1 41% (silent 2m), about 40 s left (from 2 earlier starts)"
     )
-    assert waiting_words(step, (), None, 5.0)[1] == "0/2 ready"
-    assert waiting_words(step, (), pace, 5.0)[0] != waiting_words(step, (), None, 5.0)[0], "told as soon as it is known"
+    assert progress_text(step, (), None, 5.0)[1] == "0/2 ready"
+    assert progress_text(step, (), pace, 5.0)[0] != progress_text(step, (), None, 5.0)[0], "told as soon as it is known"

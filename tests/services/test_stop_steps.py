@@ -94,16 +94,16 @@ STOP = Step("stop", "stop", "TERM", "d0", ("decode-0",), STOPS)
 async def test_a_stop_is_done_only_when_no_process_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: StopResult, stuck: bool
 ) -> None:
-    monkeypatch.setattr(stop_steps, "HEARD_S", 0.0)
+    monkeypatch.setattr(stop_steps, "SNAPSHOT_S", 0.0)
     node = Node(lambda _: (0, b""))
     node.result = result
     scope = await _scene(tmp_path, node, Plan("stop", "lab", "pd", ("decode-0",), (), Confirm("key", "y")))
     steps = stop_steps.StopSteps(scope)
     if stuck:
-        with pytest.raises(ConsoleError, match=r"processes are left: decode-0: 77 VLLM::Worker \(state D, parent 1\)"):
+        with pytest.raises(ConsoleError, match=r"processes remain: decode-0: 77 VLLM::Worker \(state D, parent 1\)"):
             await steps.stop(STOP, print)
     else:
-        assert await steps.stop(STOP, print) == "1 stopped, no process left"
+        assert await steps.stop(STOP, print) == "1 stopped, no process remains"
     assert node.ended == [KEY]
     assert scope.monitor.learnt(KEY).stuck is stuck
 
@@ -111,7 +111,7 @@ async def test_a_stop_is_done_only_when_no_process_is_left(
 @pytest.mark.parametrize(
     ("result", "told"),
     [
-        (StopResult("absent"), "pid 77 on d0 had ended by itself"),
+        (StopResult("absent"), "pid 77 on d0 had exited already"),
         (StopResult("stopped"), "pid 77 on d0 is gone"),
         (StopResult("stopped", killed=3), "pid 77 on d0 is gone, 3 killed"),
         (LEFT, "still there after"),
@@ -192,11 +192,11 @@ def _loaded(device: int, pid: int | None = None) -> bytes:
 async def test_a_stop_is_verified_only_when_the_ports_of_its_engines_are_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...], port: int, told: list[str]
 ) -> None:
-    monkeypatch.setattr(stop_steps, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(stop_steps, "POLL_S", 0.01)
     node = Node(lambda _: (0, capture("npu", IDLE)))
     node.listeners = [_listening(port)] * 3
     found, said = await _verify(tmp_path, node, engines)
-    lost = ", of 10, 11 npu-smi reports nothing" if "decode-1" in engines else ""
+    lost = ", npu-smi reports nothing for 10, 11" if "decode-1" in engines else ""
     assert (found, said) == (f"ports closed, devices idle{lost}", told)
     assert node.asked == 1, "the driver is asked only once the ports are closed"
 
@@ -212,7 +212,7 @@ async def test_a_stop_is_verified_only_when_the_ports_of_its_engines_are_closed(
 async def test_a_stop_is_verified_only_when_the_devices_of_its_engines_hold_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: int, pid: int | None, told: list[str]
 ) -> None:
-    monkeypatch.setattr(stop_steps, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(stop_steps, "POLL_S", 0.01)
     node = Node(lambda asked: (0, capture("npu", IDLE) if asked else _loaded(device, pid)))
     found, said = await _verify(tmp_path, node)
     assert (found, said) == ("ports closed, devices idle", told)
@@ -228,7 +228,7 @@ async def test_a_driver_that_never_answers_is_no_proof_of_idle_devices(
     node = Node(lambda _: (0, b""))
     node.mute = True
     monkeypatch.setattr(stop_steps, "VERIFY_S", 0.1)
-    monkeypatch.setattr(stop_steps, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(stop_steps, "POLL_S", 0.2)
     found, _ = await _verify(tmp_path, node)
     assert found == "d0: ports closed, devices unknown: npu-smi has not answered in 0 s"
 
@@ -265,7 +265,7 @@ async def test_an_old_failure_of_npu_smi_says_nothing_about_now(tmp_path: Path) 
 async def test_a_driver_that_fails_is_asked_rarely_and_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stop_steps, "LOOK_EVERY_S", 0.3)
+    monkeypatch.setattr(stop_steps, "POLL_S", 0.3)
     node = Node(
         lambda asked: (0, capture("npu", IDLE)) if asked == 3 else (1, b"dcmi model initialized failed, ret is -8005\n")
     )

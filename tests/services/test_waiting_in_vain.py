@@ -34,12 +34,12 @@ NAME = Diagnosis(
 def waited(engines: tuple[EngineSnapshot, ...], said: list[str], diagnoses: tuple[Diagnosis, ...] = (NAME,)) -> str:
     """How waiting for these ends, within a second; what was said meanwhile is added to `said`."""
 
-    async def next_picture() -> None:
+    async def next_snapshot() -> None:
         await asyncio.sleep(0.02)
 
     picture = ClusterSnapshot(0.0, "lab", "real", engines={each.id: each for each in engines}, diagnoses=diagnoses)
     scope = SimpleNamespace(
-        cancelled=asyncio.Event(), monitor=SimpleNamespace(snapshot=picture, paces={}), next_picture=next_picture
+        cancelled=asyncio.Event(), monitor=SimpleNamespace(snapshot=picture, paces={}), next_snapshot=next_snapshot
     )
     keys = tuple(RunKey("real", each.id, str(each.run)) for each in engines)
     step = Step(
@@ -54,12 +54,12 @@ def waited(engines: tuple[EngineSnapshot, ...], said: list[str], diagnoses: tupl
 
 
 def test_what_is_wrong_is_said_while_waiting_and_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start_steps, "LAME_S", 0.1)
+    monkeypatch.setattr(start_steps, "DEGRADED_LIMIT_S", 0.1)
     said: list[str] = []
     with pytest.raises(ConsoleError, match="mixed-0 on n0 degraded: model: serves other, not tiny") as error:
         waited((LAME, READY), said)
     assert error.value.hint == (
-        "S4 the engine serves another model name: Set --served-model-name. The engines are left running; see logs mixed-0"
+        "S4 the engine serves another model name: Set --served-model-name. The engines keep running; see logs mixed-0"
     )
     assert (
         "mixed-0 S4 the engine serves another model name: serves other, not tiny; Set --served-model-name." in said[0]
@@ -67,7 +67,7 @@ def test_what_is_wrong_is_said_while_waiting_and_ends_the_wait(monkeypatch: pyte
 
 
 def test_one_that_still_starts_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start_steps, "LAME_S", 0.1)
+    monkeypatch.setattr(start_steps, "DEGRADED_LIMIT_S", 0.1)
     with pytest.raises(TimeoutError):
         waited((LAME, STARTING), [])
 

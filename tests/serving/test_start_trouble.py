@@ -85,8 +85,8 @@ def test_a_holder_that_is_no_vllm_is_named_with_its_pid_and_what_would_happen(id
     assert "port 7100 (mixed-0) already has a listener" in said
     assert f"pid {pid} of root: {sys.executable}" in said
     assert "web.py --api-key" in said
-    assert "no vLLM, no console keeps it" in said
-    assert f"vLLM would end with Errno 98 on port 7100: stop pid {pid}" in said
+    assert "no vLLM, started by no console" in said
+    assert f"vLLM would exit with Errno 98 on port 7100: stop pid {pid}" in said
     assert "hunter2" not in said
 
 

@@ -23,7 +23,7 @@ from console.probes.command_batch import batch_argv, batch_timeout_s, parse_batc
 from console.remote.link import NodeLink
 from console.services.maintenance.node_tasks import Errand, MaintenancePlan, NodeTaskRunner, argvs_of, do, do_detached
 from console.services.monitoring.monitor import Monitor
-from console.services.operations.step_context import Say
+from console.services.operations.step_context import Report
 from console.services.readiness.adoption import Adopted
 from console.services.readiness.container_setup import (
     ContainerFacts,
@@ -244,7 +244,7 @@ class ContainerManager:
             step = Step(f"adopt:{name}", "maintenance", title, name, (), NodeCommands((words,)))
             draft.add("adopt", step, self._taking(other, self._adopted.written(node)))
 
-    async def _pull(self, step: Step, say: Say) -> str:
+    async def _pull(self, step: Step, say: Report) -> str:
         (words,) = argvs_of(step)
         told = ""
 
@@ -270,7 +270,7 @@ class ContainerManager:
             made = await do(link, words, MAKE_S)
         return made.split("\n")[-1][:12]
 
-    async def _begin(self, step: Step, say: Say) -> str:
+    async def _begin(self, step: Step, say: Report) -> str:
         (words,) = argvs_of(step)
         await do(self._links[step.node], words, MAKE_S)
         return "started"
@@ -286,7 +286,7 @@ class ContainerManager:
         return f"{version or node.python}{rest}"
 
     def _taking(self, node: Node, written: str) -> Errand:
-        async def take(step: Step, say: Say) -> str:
+        async def take(step: Step, say: Report) -> str:
             text = await self._prove(node, step)
             self._adopted.take(node, instead=written)
             return f"{text}; used from the next start of a console on"

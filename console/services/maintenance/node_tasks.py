@@ -17,9 +17,9 @@ from console.model.plan import Outcome, Plan, Stage, Step
 from console.model.run import Sample
 from console.probes.sanitize import decode
 from console.remote.link import NodeLink
-from console.services.operations.step_context import Say
+from console.services.operations.step_context import Report
 
-Errand = Callable[[Step, Say], Awaitable[str]]
+Errand = Callable[[Step, Report], Awaitable[str]]
 """Does one step by what it carries; gives a line on how it went, raises ConsoleError when it failed."""
 
 ASK_EVERY_S = 1.0
@@ -56,9 +56,9 @@ class NodeTaskRunner:
         self._links = links
         self._look = look
 
-    async def run(self, step: Step, say: Say) -> str:
+    async def run(self, step: Step, report: Report) -> str:
         """Do the step's node task."""
-        return await self._errands[step.id](step, say)
+        return await self._errands[step.id](step, report)
 
     async def discard(self, stage: Stage) -> None:
         """Nothing is prepared ahead."""

@@ -18,7 +18,7 @@ from console.services.maintenance.node_tasks import BACK_S
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.snapshot_builder import current_run
 from console.services.operations.payloads import new_run_id
-from console.services.operations.step_context import Say
+from console.services.operations.step_context import Report
 
 ASK_EVERY_S = 1.0
 TAIL_BYTES = 4096
@@ -53,7 +53,7 @@ class TaskRuns:
         await link.commit(key)
         return key
 
-    async def follow(self, name: str, key: RunKey, say: Say) -> str:
+    async def follow(self, name: str, key: RunKey, report: Report) -> str:
         """News of a run until it ends; gives its last line. A lost link is waited for: the run goes on meanwhile."""
         told = ""
         while True:
@@ -68,7 +68,7 @@ class TaskRuns:
                 return last
             if last and last != told:
                 told = last
-                say(last)
+                report(last)
             await asyncio.sleep(ASK_EVERY_S)
 
     def ended(self, name: str, key: RunKey) -> bool:

@@ -150,7 +150,7 @@ class Tuner:
             )
         return HostTuning(name, drifts=found)
 
-    async def _set(self, step: Step, say: object) -> str:
+    async def _set(self, step: Step, report: object) -> str:
         link, work = self._links[step.node], step.payload
         wanted = work.settings if isinstance(work, KernelSettings) else ()
         words = [word for each in wanted for word in (each.name, each.path, each.value)]

@@ -26,7 +26,7 @@ from console.remote.link import NodeLink
 from console.services.maintenance.node_tasks import Errand, MaintenancePlan, NodeTaskRunner, argvs_of
 from console.services.maintenance.task_runs import ASK_EVERY_S, TaskRuns, last_line
 from console.services.monitoring.monitor import Monitor
-from console.services.operations.step_context import Say
+from console.services.operations.step_context import Report
 from console.services.readiness.node_requirements import carrying, requirements_of, running_on
 
 SOURCE, COPY = "weights-source", "weights-copy"
@@ -150,7 +150,7 @@ class WeightManager:
         work = NodeCommands((serve_argv(node, copy.path, address, len(targets)),))
         title = f"{copy.source}: serve {gib:.1f} GiB to {len(targets)} node{'s' if len(targets) > 1 else ''}"
         serving = Step(f"serve:{copy.source}", "maintenance", title, copy.source, (), work)
-        errands: dict[str, Errand] = {serving.id: lambda step, say: self._serve(copy, step)}
+        errands: dict[str, Errand] = {serving.id: lambda step, report: self._serve(copy, step)}
         steps = []
         for name in targets:
             work = NodeCommands((fetch_argv(deployment.node(name), copy.path, address),))
@@ -204,13 +204,13 @@ class WeightManager:
         await self._runs.end(name, run)
 
     def _fetching(self, copy: _Copy) -> Errand:
-        async def fetch(step: Step, say: Say) -> str:
+        async def fetch(step: Step, report: Report) -> str:
             if copy.port is None:
                 raise ConsoleError(f"{copy.source} serves nothing")
             name, (argv,) = step.node, argvs_of(step)
             filled = [str(copy.port) if word == PORT else word for word in argv]
             key = await self._runs.launch(name, COPY, script_of(filled, copy.token), ("fetch", copy.path))
-            last = await self._runs.follow(name, key, say)
+            last = await self._runs.follow(name, key, report)
             if not last.startswith("complete"):
                 raise ConsoleError(last, hint="start it again: what has been brought is kept")
             held = await self._look(name)

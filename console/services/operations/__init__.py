@@ -1,1 +1,1 @@
-"""Plans that change engines, and what runs them step by step. No plan is shown or confirmed here."""
+"""Builds plans that change engines, and runs them step by step. Does not show or confirm plans."""

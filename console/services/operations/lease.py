@@ -1,7 +1,7 @@
-"""Holds the deployment's lease while a plan runs, so that a second operator is told who is at work instead of interfering.
+"""Holds the deployment's lease while a plan runs, so that a second operator sees who is at work and does not interfere.
 
-What may run at once is decided by each run's lock on its node. A lease that cannot be had because its node is out of
-reach, or its disk full, stops nobody: a stop must work then.
+The lock of each run on its node decides what may run at once. A plan also runs without a lease when the lease's node is
+unreachable or its disk is full, because a stop must work then.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from console.remote.link import NodeLink
 RENEW_S = 15.0
 """A sixth of the time after which a node takes a lease for abandoned."""
 WATCH_S = 1.0
-"""Between looks whether somebody has taken it over: whoever was overtaken must not start another step."""
+"""Time between two checks for a takeover. A console whose lease was taken over starts no further step."""
 TAKE_TRIES = 3
-TAKE_AGAIN_S = 20.0
-"""How long a link that was lost under the question may stay away."""
-LOOK_S = 1.0
-"""How long a plan that is to be shown waits for the word on who is at work."""
+LINK_RETURN_S = 20.0
+"""How long to wait for a link that was lost while the lease was requested."""
+READ_S = 1.0
+"""How long the preparation of a plan waits for the node that keeps the lease."""
 NAME_CHARS = 80
 
 
-def keeper(nodes: tuple[str, ...], links: Mapping[str, NodeLink]) -> NodeLink | None:
-    """The node that keeps the lease: the deployment's first."""
+def lease_link(nodes: tuple[str, ...], links: Mapping[str, NodeLink]) -> NodeLink | None:
+    """The link to the node that keeps the lease: the first node of the deployment."""
     return links.get(nodes[0]) if nodes else None
 
 
-def work_of(answer: Mapping[str, JsonValue], now: float) -> OngoingPlan | None:
-    """Who is at work, from a node's answer; None without a lease that counts."""
+def ongoing_plan(answer: Mapping[str, JsonValue], now: float) -> OngoingPlan | None:
+    """The plan that runs, from a node's answer; None without a valid lease."""
     return _work(answer, now, expired=False)
 
 
-def abandoned_of(answer: Mapping[str, JsonValue], now: float) -> OngoingPlan | None:
-    """Whose plan never gave its lease back, from a node's answer: its console was killed, or is cut off. None where it did."""
+def abandoned_plan(answer: Mapping[str, JsonValue], now: float) -> OngoingPlan | None:
+    """The plan whose lease expired without being returned: its console was killed or lost the node. None without such a lease."""
     return _work(answer, now, expired=True)
 
 
@@ -65,13 +65,13 @@ def _plain(value: object) -> str:
     return clean(str(value))[:NAME_CHARS]
 
 
-def own_work(plan: Plan, who: str, now: float) -> OngoingPlan:
-    """The same of a plan that runs here."""
-    return OngoingPlan(who, _verb(plan), now, frozenset(_ends(plan)))
+def own_plan(plan: Plan, who: str, now: float) -> OngoingPlan:
+    """A plan of this console, described as other consoles see it."""
+    return OngoingPlan(who, _verb(plan), now, frozenset(_stopped_engines(plan)))
 
 
-async def look(link: NodeLink | None, deployment: str, limit_s: float) -> Mapping[str, JsonValue] | None:
-    """What the node that keeps the lease tells of it now; None when it does not answer in time."""
+async def read_lease(link: NodeLink | None, deployment: str, limit_s: float) -> Mapping[str, JsonValue] | None:
+    """The lease as its node reports it now; None when the node does not answer within `limit_s`."""
     if link is None or link.link.state is not LinkState.UP:
         return None
     try:
@@ -81,65 +81,65 @@ async def look(link: NodeLink | None, deployment: str, limit_s: float) -> Mappin
         return None
 
 
-async def at_work(link: NodeLink | None, deployment: str) -> OngoingPlan | None:
-    """Who holds the lease now; None when nobody does, or when its node does not say so at once."""
-    answer = await look(link, deployment, LOOK_S)
-    return None if answer is None else work_of(answer, time.time())
+async def lease_plan(link: NodeLink | None, deployment: str) -> OngoingPlan | None:
+    """The plan that holds the lease now; None when no plan does, or when the node does not answer at once."""
+    answer = await read_lease(link, deployment, READ_S)
+    return None if answer is None else ongoing_plan(answer, time.time())
 
 
-def warning(work: OngoingPlan, now: float) -> Finding:
-    """What a plan that is only shown yet says of somebody at work."""
+def lease_warning(work: OngoingPlan, now: float) -> Finding:
+    """The finding of a new plan while another operator's plan runs."""
     message = f"{work.words()}, since {about(max(0.0, now - work.since))}"
     fix = (
-        f"wait for it, or ask them; once this is confirmed, a second question asks for {work.holder}, typed, "
-        "to take over from them (without the screen: --takeover)"
+        f"wait for it, or ask them; to take over, confirm this plan and then type {work.holder} "
+        "(on the command line: --takeover)"
     )
     return Finding("LEASE", Severity.WARNING, message, "deployment", fix=fix)
 
 
-def under_way(work: OngoingPlan, verb: str, now: float) -> UnderWay:
-    """Why nothing can be planned beside somebody's plan that has only just started."""
-    ends = verb in ("stop", "kill")
-    if ends:
-        now_is = "no engine of it runs yet, so there is nothing to end"
+def under_way_error(work: OngoingPlan, verb: str, now: float) -> UnderWay:
+    """The error when another operator's plan has just started and leaves nothing to do for this verb."""
+    stops = verb in ("stop", "kill")
+    if stops:
+        state = "none of its engines runs yet, so there is nothing to stop"
     else:
-        now_is = f"all its engines run, so there is nothing to {verb} yet"
-    message = f"the {work.verb} of {work.holder} is under way, since {about(max(0.0, now - work.since))}: {now_is}"
-    again = f"{verb} again in a few seconds: then its plan takes over from {work.holder} and ends what was launched"
-    hint = f"{again}; or ask them" if ends else f"wait for it, or ask {work.holder}"
+        state = f"all its engines run, so there is nothing to {verb} yet"
+    message = f"a {work.verb} by {work.holder} has been running for {about(max(0.0, now - work.since))}: {state}"
+    again = f"{verb} again in a few seconds: that plan takes over from {work.holder} and stops what was launched"
+    hint = f"{again}; or ask them" if stops else f"wait for it, or ask {work.holder}"
     return UnderWay(message, hint=hint, holder=work.holder)
 
 
 @contextlib.asynccontextmanager
-async def held(
+async def hold_lease(
     link: NodeLink | None,
     plan: Plan,
     who: str,
     *,
     takeover: bool,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     overtaken: Callable[[str], None],
 ) -> AsyncIterator[None]:
-    """Hold the lease for the length of the block. Raises Busy naming the holder when somebody else is at work.
+    """Hold the lease for the length of the block. Raises Busy, with the holder, when another operator's plan runs.
 
-    `overtaken` is called once with whoever takes it over meanwhile, `bob@jump (stop)`.
+    `overtaken` is called once when another operator takes the lease over, with for example `bob@jump (stop)`.
     """
     if link is None:
         yield
         return
     token = secrets.token_hex(8)
     try:
-        answer = await _taken(link, plan, who, token, takeover)
+        answer = await _take(link, plan, who, token, takeover)
     except (NodeError, Unreachable) as error:
         if isinstance(error, Unreachable) or error.kind == "os":
-            tell(f"going on without the lease: {error}")
+            report(f"continuing without the lease: {error}")
             yield
             return
         raise
     lease = answer.get("lease")
     if isinstance(lease, dict) and lease.get("taken_from"):
-        tell(f"lease taken over from {clean(str(lease['taken_from']))[:NAME_CHARS]}")
-    renewing = asyncio.create_task(_keep(link, plan, who, token, overtaken), name="lease")
+        report(f"lease taken over from {clean(str(lease['taken_from']))[:NAME_CHARS]}")
+    renewing = asyncio.create_task(_renew(link, plan, who, token, overtaken), name="lease")
     try:
         yield
     finally:
@@ -149,11 +149,11 @@ async def held(
             await link.lease(plan.deployment, "give-back", token=token)
 
 
-async def _taken(link: NodeLink, plan: Plan, who: str, token: str, takeover: bool) -> Mapping[str, JsonValue]:
-    """Take the lease. Raises Busy naming the holder.
+async def _take(link: NodeLink, plan: Plan, who: str, token: str, takeover: bool) -> Mapping[str, JsonValue]:
+    """Take the lease. Raises Busy with the holder.
 
-    An answer that did not come in time is asked for again, as is one that names nobody yet: with the same token that is safe.
-    A plan that ends engines does not wait for it.
+    Asks again when no answer came in time or the answer names no holder yet; with the same token that is safe.
+    A plan that only stops engines asks once.
     """
     tries = 1 if plan.emergency else TAKE_TRIES
     while True:
@@ -166,10 +166,10 @@ async def _taken(link: NodeLink, plan: Plan, who: str, token: str, takeover: boo
                 verb=_verb(plan),
                 token=token,
                 takeover=takeover,
-                ends=[*_ends(plan)],
+                ends=[*_stopped_engines(plan)],
             )
         except LinkLost:
-            if not tries or not await link.wait_up(TAKE_AGAIN_S):
+            if not tries or not await link.wait_up(LINK_RETURN_S):
                 raise
         except NodeError as error:
             if error.kind != "busy":
@@ -180,21 +180,27 @@ async def _taken(link: NodeLink, plan: Plan, who: str, token: str, takeover: boo
                 raise Busy(str(error), hint=hint, holder=holder) from error
 
 
-async def _keep(link: NodeLink, plan: Plan, who: str, token: str, overtaken: Callable[[str], None]) -> None:
-    """Renew the lease until the block ends, or until another operator has taken it over."""
+async def _renew(link: NodeLink, plan: Plan, who: str, token: str, overtaken: Callable[[str], None]) -> None:
+    """Renew the lease until the task is cancelled, or until another operator has taken the lease over."""
     renew_at = time.monotonic() + RENEW_S
     while True:
         await asyncio.sleep(WATCH_S)
-        answer = await look(link, plan.deployment, LOOK_S)
+        answer = await read_lease(link, plan.deployment, READ_S)
         lease = answer.get("lease") if answer else None
         if isinstance(lease, dict) and lease.get("token") not in (None, token):
             overtaken(f"{_plain(lease.get('holder'))} ({_plain(lease.get('verb'))})")
             return
         if time.monotonic() < renew_at:
             continue
-        with contextlib.suppress(NodeError, Unreachable):  # `busy`: the next look tells by whom
+        with contextlib.suppress(NodeError, Unreachable):  # `busy`: the next read shows the holder
             await link.lease(
-                plan.deployment, "take", holder=who, verb=_verb(plan), token=token, takeover=False, ends=[*_ends(plan)]
+                plan.deployment,
+                "take",
+                holder=who,
+                verb=_verb(plan),
+                token=token,
+                takeover=False,
+                ends=[*_stopped_engines(plan)],
             )
             renew_at = time.monotonic() + RENEW_S
 
@@ -206,12 +212,12 @@ async def _holder(link: NodeLink, plan: Plan) -> str:
     return ""
 
 
-def _ends(plan: Plan) -> list[str]:
-    """The engines it takes down."""
-    ending = (step.engines for step in plan.steps if step.act in ("stop", "kill"))
-    return [*dict.fromkeys(engine for engines in ending for engine in engines)]
+def _stopped_engines(plan: Plan) -> list[str]:
+    """The engines that the plan stops or kills."""
+    stopped = (step.engines for step in plan.steps if step.act in ("stop", "kill"))
+    return [*dict.fromkeys(engine for engines in stopped for engine in engines)]
 
 
 def _verb(plan: Plan) -> str:
-    """What the others are told: nobody pressed a key for what a policy does."""
+    """The verb that other consoles show; it says when a restart policy started the plan."""
     return f"{plan.verb} by policy" if plan.restarts else plan.verb

@@ -1,4 +1,4 @@
-"""Computes what the steps of a plan carry, from one deployment and one snapshot. Runs nothing."""
+"""Computes the payloads of plan steps from a deployment and a snapshot. Runs nothing."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def new_run_id(clock: float | None = None) -> str:
 
 
 def engine_launch(deployment: Deployment, rank: Rank, expected: str | None) -> EngineLaunch:
-    """A new run of an engine or of the proxy, with its script. `expected` is the newest run it has now.
+    """A new run of an engine or of the proxy, with its script. `expected` is the newest run that exists now.
 
-    Raises UsageError for a proxy that has nothing to list, for text no process can be given, and without an image.
+    Raises UsageError for a proxy without engines, for text that cannot be an argument or variable, and without an image.
     """
     command = rank_command(deployment, rank)
     return EngineLaunch(
@@ -41,17 +41,17 @@ def engine_launch(deployment: Deployment, rank: Rank, expected: str | None) -> E
 
 
 def run_of(deployment: str, engine: EngineSnapshot) -> RunKey | None:
-    """The run that an engine of the snapshot stands for; None when it has none."""
+    """The run of an engine of the snapshot; None when it has none."""
     if engine.run is None:
         return None
-    whose, _, name = engine.id.partition("@")[0].rpartition("/")
-    return RunKey(whose or deployment, name, engine.run)
+    owner, _, name = engine.id.partition("@")[0].rpartition("/")
+    return RunKey(owner or deployment, name, engine.run)
 
 
 def engine_stops(
     deployment: Deployment, ranks: Mapping[str, Rank], act: Act, engines: Sequence[EngineSnapshot]
 ) -> EngineStops:
-    """The runs of these engines, to be asked to end (`stop`), killed (`kill`) or proven gone (`verify`)."""
+    """The runs of these engines, to stop, kill or verify (`act`)."""
     found = []
     for engine in engines:
         key, rank = run_of(deployment.name, engine), ranks.get(engine.id)

@@ -1,8 +1,8 @@
-"""Builds plans: which engines an operation takes in, in which stages, with which exact commands. Runs nothing.
+"""Builds the plan of an operation: its engines, its stages and the exact commands. Runs nothing.
 
-Ranks of a data-parallel group start and fail as one, so an act on one of them takes in its whole group.
-Start order: services, groups side by side, the proxy when they are ready. Stop order: proxy, decode, the rest, services.
-A proxy that goes on serving is told first who leaves and last who came back.
+The ranks of a data-parallel group start and fail together, so an operation on one rank includes its whole group.
+Start order: services, all groups in parallel, then the proxy. Stop order: proxy, decode, the rest, services.
+A proxy that keeps serving drops engines before they stop and lists them again after they are ready.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
 from console.model.restart import Restart, span
 from console.model.role import BESIDE_ENGINES
 from console.model.run import RunKey
+from console.model.shortening import list_text
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.model.start_timing import about
 from console.probes.engine_log import Phase
 from console.rules import check
 from console.services.operations import proxy_routing
 from console.services.operations.payloads import engine_launch, engine_stops
-from console.services.operations.plan_findings import of_earlier, of_release, of_unreached
+from console.services.operations.plan_findings import previous_run_findings, release_findings, unreached_findings
 from console.services.operations.resume_start import PartialStart, partial_start
 
 DRAIN_S = 120.0
-"""How long requests may go on by default after their engine was taken out of the proxy."""
+"""Default time that requests may continue after their engine was removed from the proxy."""
 STOP_ORDER = ("proxy", "decode", "mixed", "prefill", "service")
 
 
@@ -40,17 +41,17 @@ class PlanMaker:
         snapshot: ClusterSnapshot,
         *,
         drain_s: float = DRAIN_S,
-        earlier: Callable[[str, str], str | None] | None = None,
+        previous_run: Callable[[str, str], str | None] | None = None,
     ) -> None:
-        """`earlier` gives the newest run of an engine on a node where the snapshot does not have that engine yet."""
+        """`previous_run` gives the newest run of an engine on a node, for engines that the snapshot does not contain yet."""
         self.deployment = deployment
         self.snapshot = snapshot
         self.drain_s = drain_s
-        self._earlier = earlier
+        self._previous_run = previous_run
         self.ranks: dict[str, Rank] = {rank.id: rank for rank in deployment.processes()}
 
     def make(self, verb: Verb, engines: Sequence[str]) -> Plan:
-        """The plan of a verb on these engines, all when none is named. Raises UsageError for a name nobody has."""
+        """The plan of a verb on these engines, or on all when none is named. Raises UsageError for an unknown name."""
         return self.plan(verb, self.chosen(verb, engines))
 
     def plan(self, verb: Verb, chosen: Sequence[str]) -> Plan:
@@ -74,7 +75,7 @@ class PlanMaker:
             stages=tuple(stages),
             confirm=self.confirm(verb, touched, stopping),
             findings=(
-                *of_unreached(self.snapshot, verb, chosen),
+                *unreached_findings(self.snapshot, verb, chosen),
                 *self._findings(verb, to_start if starts else []),
             ),
             losses=tuple(self._losses(verb, stopping)),
@@ -83,9 +84,9 @@ class PlanMaker:
         )
 
     def chosen(self, verb: Verb, engines: Sequence[str]) -> list[str]:
-        """The engines a verb on these takes in, all when none is named. Raises UsageError for a name nobody has.
+        """The engines that a verb on these includes, or all when none is named. Raises UsageError for an unknown name.
 
-        Those of another deployment on these nodes only by their own name, never because none was named.
+        Engines of another deployment on these nodes are included only when they are named.
         """
         ours = [name for name in self.snapshot.engines if "/" not in name]
         every = ours if verb in ("stop", "kill") else list(self.ranks)
@@ -110,12 +111,12 @@ class PlanMaker:
 
     def _newest_run(self, rank: Rank) -> str | None:
         seen = self._seen(rank.id)
-        if seen is None and self._earlier is not None:
-            return self._earlier(rank.id, rank.node)
+        if seen is None and self._previous_run is not None:
+            return self._previous_run(rank.id, rank.node)
         return seen.run if seen else None
 
     def running(self, name: str) -> bool:
-        """Whether the engine runs, or may run as far as is known: unreachable counts when it ran before."""
+        """Whether the engine runs or may run. An unreachable engine counts when it ran before."""
         seen = self._seen(name)
         if seen is None:
             return False
@@ -128,7 +129,7 @@ class PlanMaker:
         ranks = [self.ranks[name] for name in names if self.ranks[name].role not in BESIDE_ENGINES]
         before = self._service_stages([self.ranks[name] for name in names if self.ranks[name].role == "service"])
         launches = [engine_launch(self.deployment, rank, self._newest_run(rank)) for rank in ranks]
-        joined = self._half_started(names)
+        joined = self._partial_starts(names)
         stages = [*before]
         stages += self._launch_stages([each for each in launches if each.rank.group in joined], "rest: ", joined)
         stages += self._launch_stages([each for each in launches if each.rank.group not in joined], "")
@@ -146,11 +147,11 @@ class PlanMaker:
             stages += self._launch_stages(last, "proxy ")
             step = _awaiting("proxy", "wait until the proxy answers", last)
             stages.append(Stage("wait until the proxy is ready", (step,), "proxy"))
-        join = proxy_routing.joining(self.deployment, self.snapshot, names)
+        join = proxy_routing.join_stage(self.deployment, self.snapshot, names)
         return [*stages, join] if join else stages
 
     def _service_stages(self, services: Sequence[Rank]) -> list[Stage]:
-        """Services are there before the first engine looks for them."""
+        """The stages that start services, before the engines that connect to them."""
         launches = [engine_launch(self.deployment, rank, self._newest_run(rank)) for rank in services]
         steps = tuple(_awaiting(each.rank.id, f"wait until {each.rank.id} is ready", [each]) for each in launches)
         return (
@@ -159,14 +160,14 @@ class PlanMaker:
             else []
         )
 
-    def _half_started(self, to_start: Sequence[str]) -> dict[str, PartialStart]:
+    def _partial_starts(self, to_start: Sequence[str]) -> dict[str, PartialStart]:
         alive = [name for name in self.ranks if self.running(name)]
         return partial_start(self.deployment, self.snapshot, self.ranks, to_start, alive)
 
     def _launch_stages(
         self, launches: Sequence[EngineLaunch], label: str, joined: Mapping[str, PartialStart] | None = None
     ) -> list[Stage]:
-        """A labelled launch has no preflight: the proxy needs none, and ranks that wait passed theirs with the whole group."""
+        """Check, prepare and launch. A labelled launch has no preflight: the proxy needs none, the rest of a group passed it."""
         if not launches:
             return []
         checks, prepares, starts = [], [], []
@@ -187,7 +188,9 @@ class PlanMaker:
         ]
 
     def _stop_stages(self, names: Sequence[str], act: Act) -> list[Stage]:
-        leave = proxy_routing.leaving(self.deployment, self.snapshot, names, self.drain_s) if act == "stop" else None
+        leave = (
+            proxy_routing.drain_stage(self.deployment, self.snapshot, names, self.drain_s) if act == "stop" else None
+        )
         stages: list[Stage] = [leave] if leave else []
         by_node: dict[str, list[EngineSnapshot]]
         seen = [engine for name in names if (engine := self._seen(name)) is not None]
@@ -206,7 +209,7 @@ class PlanMaker:
         if by_node:
             title = "{}: ports closed, devices idle"
             steps = tuple(
-                self._down_step("verify", f"verify:{node}", title.format(node), node, mine)
+                self._engine_step("verify", f"verify:{node}", title.format(node), node, mine)
                 for node, mine in by_node.items()
             )
             stages.append(Stage("verify", steps))
@@ -214,14 +217,14 @@ class PlanMaker:
 
     def _stop_step(self, act: Act, role: str, node: str, engines: Sequence[EngineSnapshot]) -> Step:
         title = f"{node}: {act} {_names([engine.id for engine in engines])}"
-        return self._down_step(act, f"{act}:{role}:{node}", title, node, engines)
+        return self._engine_step(act, f"{act}:{role}:{node}", title, node, engines)
 
-    def _down_step(self, act: Act, name: str, title: str, node: str, engines: Sequence[EngineSnapshot]) -> Step:
+    def _engine_step(self, act: Act, name: str, title: str, node: str, engines: Sequence[EngineSnapshot]) -> Step:
         work = engine_stops(self.deployment, self.ranks, act, engines)
         return Step(name, act, title, node, tuple(engine.id for engine in engines), work)
 
     def confirm(self, verb: Verb, touched: Sequence[str], stopping: Sequence[str]) -> Confirm:
-        """What to type, by how much can break: the cluster's name for the worst, a count for several, a key for one."""
+        """What the operator types to confirm, by possible damage: the cluster's name, the number of engines, or one key."""
         production = "production" in self.deployment.cluster.tags
         running = [name for name, engine in self.snapshot.engines.items() if engine.state.alive and self.running(name)]
         everything = len(stopping) > 1 and len(stopping) >= len(running)
@@ -242,18 +245,20 @@ class PlanMaker:
                 for name, group in self.deployment.layout.groups.items()
                 if len(self.deployment.assignment.of(name)) != group.nodes
             ]
-            yield Finding("ASSIGN", Severity.ERROR, "; ".join(short), "assignment", fix="give every group its nodes")
-        yield from of_release(self.deployment, self.snapshot, to_start)
-        yield from of_earlier(self.snapshot, self.ranks, to_start)
-        yield from self._left_out(verb, to_start)
+            yield Finding(
+                "ASSIGN", Severity.ERROR, "; ".join(short), "assignment", fix="assign all nodes of every group"
+            )
+        yield from release_findings(self.deployment, self.snapshot, to_start)
+        yield from previous_run_findings(self.snapshot, self.ranks, to_start)
+        yield from self._part_findings(verb, to_start)
         serving = [name for name in to_start if (seen := self._seen(name)) and seen.state in proxy_routing.SERVING]
-        if verb == "restart" and serving and proxy_routing.joining(self.deployment, self.snapshot, to_start):
-            yield proxy_routing.quiet()
+        if verb == "restart" and serving and proxy_routing.join_stage(self.deployment, self.snapshot, to_start):
+            yield proxy_routing.idle_moment_finding()
         engines = [name for name in to_start if self.ranks[name].role not in BESIDE_ENGINES]
         missing = [rank.id for rank in self.ranks.values() if rank.role == "service" and not self.running(rank.id)]
         for name in missing if engines else ():
             if name not in to_start:
-                message = f"{name} does not run, and {engine_words(engines)} start without it"
+                message = f"{name} is not running; {engine_words(engines)} would start without it"
                 yield Finding(
                     "SERVICE", Severity.WARNING, message, name, fix=f"start {name} first, or everything at once"
                 )
@@ -261,51 +266,53 @@ class PlanMaker:
             restart = self.deployment.layout.groups[group].restart
             if restart.policy != "never":
                 times = f"at most {restart.budget} times in {span(restart.within)}"
-                message = f"{group} is started again when a rank of it fails, {times}, while a console with write access is open"
-                fix = "R on the screen pauses that; `dsv4-console auto-restart` does it without a screen"
+                message = f"{group} is restarted when one of its ranks fails, {times}, while a console with write access is open"
+                fix = "R on the screen pauses this; `dsv4-console auto-restart` restarts groups without a screen"
                 yield Finding("RESTART", Severity.NOTE, message, group, fix=fix)
-                yield from _slow(self.snapshot, group, restart)
-        for half in self._half_started(to_start).values() if verb == "start" else ():
+                yield from _slow_start_findings(self.snapshot, group, restart)
+        for half in self._partial_starts(to_start).values() if verb == "start" else ():
             yield half.finding(self.snapshot.at)
 
-    def _left_out(self, verb: Verb, to_start: Sequence[str]) -> Iterable[Finding]:
-        """A part of a deployment answers nobody; who starts one should know that the rest stays down."""
+    def _part_findings(self, verb: Verb, to_start: Sequence[str]) -> Iterable[Finding]:
+        """A start of some engines leaves the others down; without them the deployment may answer no request."""
         down = [name for name in self.ranks if name not in to_start and not self.running(name)]
         if verb == "start" and down:
             groups = ", ".join(dict.fromkeys(self.ranks[name].group for name in down))
             message = f"{len(down)} more of {self.deployment.name} stay down ({groups})"
-            fix = "the whole deployment: * in the grid marks every row, then s; without the screen, start without names"
+            fix = "to start the whole deployment: * in the grid marks every row, then s; on the command line: start without names"
             yield Finding("PART", Severity.NOTE, message, self.deployment.name, fix=fix)
 
     def _losses(self, verb: Verb, stopping: Sequence[str]) -> Iterable[str]:
-        for role in proxy_routing.alone(self.deployment, self.snapshot, stopping):
-            yield f"no {role} engine is left behind the proxy: every request fails until one is back"
+        for role in proxy_routing.roles_left_empty(self.deployment, self.snapshot, stopping):
+            yield f"no {role} engine is left behind the proxy: every request fails until one is ready again"
         leave = (
-            proxy_routing.leaving(self.deployment, self.snapshot, stopping, self.drain_s) if verb != "kill" else None
+            proxy_routing.drain_stage(self.deployment, self.snapshot, stopping, self.drain_s)
+            if verb != "kill"
+            else None
         )
         drained = {name for step in (leave.steps if leave else ()) for name in step.engines}
-        alike: dict[str, list[str]] = {}
+        names_by_loss: dict[str, list[str]] = {}
         for name in stopping:
             seen = self._seen(name)
-            serving = "degraded, it may serve nothing" if seen and seen.state is EngineState.DEGRADED else "serving"
+            serving = "degraded, may serve no request" if seen and seen.state is EngineState.DEGRADED else "serving"
             if name in drained:
-                after = f"{self.drain_s:.0f} s after leaving the proxy are cut"
-                alike.setdefault(f"{serving}; requests that have not ended {after}", []).append(name)
-            elif seen is not None and _loads(seen):
+                after = f"{self.drain_s:.0f} s after the proxy dropped the engine are aborted"
+                names_by_loss.setdefault(f"{serving}; requests still running {after}", []).append(name)
+            elif seen is not None and _still_loading(seen):
                 phase = seen.phase or "phase unknown"
-                alike.setdefault(f"starting ({phase}); what is loaded is lost", []).append(name)
+                names_by_loss.setdefault(f"starting ({phase}); what is loaded is lost", []).append(name)
             elif seen is not None and seen.role == "service":
-                alike.setdefault("engines lose the service, and what it keeps", []).append(name)
+                names_by_loss.setdefault("engines lose the service and its data", []).append(name)
             elif seen is not None and (seen.state in proxy_routing.SERVING or seen.phase == Phase.SERVING):
-                alike.setdefault(f"{serving}; requests there are aborted", []).append(name)
-        for words, names in alike.items():
-            for group in _by_stem(names):
-                yield f"{_names(group)}: {words}"
+                names_by_loss.setdefault(f"{serving}; requests there are aborted", []).append(name)
+        for text, names in names_by_loss.items():
+            for group in _by_group_name(names):
+                yield f"{_names(group)}: {text}"
         if verb == "kill":
-            yield from self._left_behind(stopping)
+            yield from self._orphaned_ranks(stopping)
 
-    def _left_behind(self, stopping: Sequence[str]) -> Iterable[str]:
-        """Force takes only what was named; the ranks it leaves cannot serve without the one that is gone."""
+    def _orphaned_ranks(self, stopping: Sequence[str]) -> Iterable[str]:
+        """Kill ends only the named ranks; the other ranks of their group cannot serve without them."""
         for group in dict.fromkeys(self._group(name) for name in stopping):
             rest = [
                 name
@@ -314,21 +321,21 @@ class PlanMaker:
             ]
             if rest and group in self.deployment.layout.groups:
                 word = "rank serves" if len(rest) == 1 else "ranks serve"
-                yield f"{group}: its other {len(rest)} {word} nothing without it; restart {group} after"
+                yield f"{group}: the other {len(rest)} {word} nothing without them; restart {group} afterwards"
 
 
-def _slow(snapshot: ClusterSnapshot, group: str, restart: Restart) -> Iterable[Finding]:
-    """A budget that starts of this length cannot spend would never end restarts that fail late."""
+def _slow_start_findings(snapshot: ClusterSnapshot, group: str, restart: Restart) -> Iterable[Finding]:
+    """A warning when starts take so long that the restart budget never runs out within its time."""
     usual = snapshot.usual.get(group)
     if usual is not None and restart.budget * usual.seconds + restart.wait_s(restart.budget) >= restart.within:
         message = f"{restart.budget} starts of {about(usual.seconds)} do not fit in {span(restart.within)}"
-        why = f"{group} would be restarted for ever if each start failed at its end"
+        why = f"{group} would be restarted without end if each start failed late"
         fix = "give restart.within more time, or restart.budget a smaller number"
         yield Finding("RESTART", Severity.WARNING, f"{message}: {why}", group, fix=fix)
 
 
-def _loads(engine: EngineSnapshot) -> bool:
-    """Whether it has not served yet: it starts, or was condemned by a peer before its own start was over."""
+def _still_loading(engine: EngineSnapshot) -> bool:
+    """Whether the engine has not served yet: it starts, or a failed peer marked it degraded before its start was complete."""
     if engine.state is EngineState.STARTING:
         return engine.phase != Phase.SERVING
     before = bool(engine.phase) and Phase(engine.phase).order < Phase.SERVING.order
@@ -336,7 +343,7 @@ def _loads(engine: EngineSnapshot) -> bool:
 
 
 def without_waiting(plan: Plan) -> Plan:
-    """The plan up to where it would wait for what it started. What comes after that is left out, and said so."""
+    """The plan without the first wait for readiness and all later stages; a finding lists what is left out."""
     at = next((at for at, stage in enumerate(plan.stages) if stage.steps[0].act == "wait-ready"), None)
     if at is None:
         return plan
@@ -344,25 +351,25 @@ def without_waiting(plan: Plan) -> Plan:
     mine = {name for stage in kept for step in stage.steps for name in step.engines}
     later = tuple(name for name in plan.engines if name not in mine)
     engines = tuple(name for name in plan.engines if name in mine)
-    told = "nobody waits until they are ready" + (f", and not started are: {', '.join(later)}" if later else "")
-    joins = "; then sync-proxy, to put them behind the proxy" if any(step.act == "join" for step in left) else ""
-    fix = f"once they are ready: {plan.verb} {' '.join(later)}" if later else f"see how far they are: status{joins}"
+    message = "does not wait until the engines are ready" + (f"; does not start {', '.join(later)}" if later else "")
+    joins = "; then sync-proxy, to add them to the proxy" if any(step.act == "join" for step in left) else ""
+    fix = f"once they are ready: {plan.verb} {' '.join(later)}" if later else f"see their progress: status{joins}"
     confirm = (
         replace(plan.confirm, expected=str(engine_count(engines))) if plan.confirm.kind == "count" else plan.confirm
     )
-    finding = Finding("NOWAIT", Severity.NOTE, told, plan.deployment, fix=fix)
+    finding = Finding("NOWAIT", Severity.NOTE, message, plan.deployment, fix=fix)
     return replace(plan, stages=kept, engines=engines, confirm=confirm, findings=(*plan.findings, finding))
 
 
 def _awaiting(group: str, title: str, launches: Sequence[EngineLaunch], others: Sequence[RunKey] = ()) -> Step:
-    """The step that waits for these runs, and for those they join."""
+    """The step that waits for these runs, and for the runs that they join (`others`)."""
     keys = (*others, *(launch.key for launch in launches))
     ids, awaited = tuple(key.engine for key in keys), RunsAwaited(group, keys)
     return Step(f"ready:{group}", "wait-ready", title, launches[0].rank.node, ids, awaited)
 
 
-def _by_stem(names: Sequence[str]) -> list[list[str]]:
-    """Engines of one kind together, so that a row of ranks has a short name."""
+def _by_group_name(names: Sequence[str]) -> list[list[str]]:
+    """The names by their text before the rank, so that a row of ranks has a short name."""
     found: dict[str, list[str]] = {}
     for name in names:
         found.setdefault(name.rpartition("-")[0] or name, []).append(name)
@@ -374,11 +381,10 @@ def _count(ids: Sequence[str]) -> str:
 
 
 def _names(ids: Sequence[str]) -> str:
-    """`decode-0…7` for a row of ranks, else the names, the long rest counted."""
+    """`decode-0..7` for consecutive ranks, else at most four names and the number of the others."""
     if len(ids) > 2:
         stem, _, first = ids[0].rpartition("-")
         last_stem, _, last = ids[-1].rpartition("-")
         if stem == last_stem and first.isdigit() and last.isdigit() and int(last) - int(first) + 1 == len(ids):
             return f"{stem}-{first}..{last}"
-    shown = ", ".join(ids[:4])
-    return shown + (f" +{len(ids) - 4} more" if len(ids) > 4 else "")
+    return list_text(ids, 4)

@@ -1,7 +1,7 @@
-"""Where a failed group stands with its restart policy: restarted when, held back by what, or given up. Pure.
+"""Decides whether a failed group is restarted, and when, or why not. Pure; restarts nothing.
 
-What was done before is read from the newest run of each rank, which carries the times of the restarts that led to it: a
-console that is opened later goes on counting where another one stopped. Acting does not enter here.
+The newest run of each rank records the times of earlier restarts by policy, so a console that is opened later continues the
+count of another one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _STOPPED = (EngineState.EXITED, EngineState.STOPPING)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One rank of a group, with what its node says of its newest run."""
+    """One rank of a group, with the state of its newest run as its node reports it."""
 
     engine: EngineSnapshot
     run: RunState | None
@@ -28,79 +28,81 @@ class Member:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended and nobody had asked for that."""
+        """Whether it ended without a stop request."""
         return self.engine.state in _FAILED and self.run is not None and not self.run.stopping
 
     @property
     def stopped(self) -> bool:
-        """Whether somebody asked it to end."""
+        """Whether somebody asked it to stop."""
         return self.engine.state in _STOPPED or (self.run is not None and self.run.stopping)
 
     @property
     def restarts(self) -> tuple[float, ...]:
-        """When the policy restarted it up to this run; empty for a run that an operator started."""
-        told = self.run.spec.get("restarts") if self.run else None
-        return tuple(float(at) for at in told if isinstance(at, int | float)) if isinstance(told, list) else ()
+        """Times of the restarts by policy up to this run; empty for a run that an operator started."""
+        times = self.run.spec.get("restarts") if self.run else None
+        return tuple(float(at) for at in times if isinstance(at, int | float)) if isinstance(times, list) else ()
 
 
 @dataclass(frozen=True, slots=True)
 class FailureFacts:
-    """What this console knows of a failure beyond the nodes' word."""
+    """What this console itself knows about a failure, in addition to the reports of nodes."""
 
     runs: frozenset[str | None]
-    """The newest runs of the group when it was first seen."""
+    """The newest runs of the group when this console first saw the failure."""
     at: float
-    """When this console first saw it."""
-    broken: str = ""
-    """Why a restart by this console did not come to its launch."""
+    """When this console first saw the failure."""
+    launch_error: str = ""
+    """Why the restart by this console failed before it launched anything."""
 
 
-def longest(members: Sequence[Member]) -> tuple[float, ...]:
-    """The restarts by policy that led to the group as it is, oldest first; none after an operator started it."""
+def policy_restarts(members: Sequence[Member]) -> tuple[float, ...]:
+    """Times of the group's restarts by policy, oldest first; empty after an operator started the group."""
     return max((member.restarts for member in members), key=len, default=())
 
 
-def stand(policy: Restart, group: str, members: Sequence[Member], sight: FailureFacts, forbidden: str) -> GroupRestart:
-    """Where a group stands; `forbidden` says why nothing may be done now.
+def judge_group(
+    policy: Restart, group: str, members: Sequence[Member], failure: FailureFacts, forbidden: str
+) -> GroupRestart:
+    """The restart state of a group; `forbidden` is the reason why this console must not restart now, or empty.
 
-    Restarts are counted back from the failure, not from now, so that a group that was given up stays so.
+    Restarts are counted back from the time of the failure, so that a given-up group stays given up.
     """
     failed = [member for member in members if member.failed]
-    failed_at = min((at for member in failed if (at := _end(member)) is not None), default=sight.at)
-    before = [at for at in longest(members) if at >= failed_at - policy.within]
-    made = GroupRestart(group, RestartState.WATCHING, len(before), policy.budget, policy.within)
+    failed_at = min((at for member in failed if (at := _end(member)) is not None), default=failure.at)
+    before = [at for at in policy_restarts(members) if at >= failed_at - policy.within]
+    base = GroupRestart(group, RestartState.WATCHING, len(before), policy.budget, policy.within)
     if not failed:
-        return made
+        return base
     first = min(failed, key=lambda member: _end(member) or float("inf")).engine
-    what = f"{first.id} on {first.node} {first.state}"
+    failed_text = f"{first.id} on {first.node} {first.state}"
     if len(before) >= policy.budget:
         return replace(
-            made, standing=RestartState.GAVE_UP, reason=f"{what}; fix the cause, then restart {group} by hand"
+            base, state=RestartState.GAVE_UP, reason=f"{failed_text}; fix the cause, then restart {group} yourself"
         )
-    if held := forbidden or _held(policy, group, members, sight, failed_at):
-        return replace(made, standing=RestartState.HELD, reason=f"{what}; {held}")
-    due = max(failed_at + policy.wait_s(len(before)), sight.at + policy.backoff)
-    return replace(made, standing=RestartState.WAITING, reason=what, due_at=due)
+    if held := forbidden or _held(policy, group, members, failure, failed_at):
+        return replace(base, state=RestartState.HELD, reason=f"{failed_text}; {held}")
+    due = max(failed_at + policy.wait_s(len(before)), failure.at + policy.backoff)
+    return replace(base, state=RestartState.WAITING, reason=failed_text, due_at=due)
 
 
-def _held(policy: Restart, group: str, members: Sequence[Member], sight: FailureFacts, failed_at: float) -> str:
-    """What about the group itself forbids a restart; empty when nothing does."""
-    by_hand = f"restart {group} by hand when you want it"
+def _held(policy: Restart, group: str, members: Sequence[Member], failure: FailureFacts, failed_at: float) -> str:
+    """Why the state of the group forbids a restart; empty when a restart is allowed."""
+    by_hand = f"restart {group} yourself if you want it"
     if any(member.stopped for member in members):
         return f"part of it was stopped on request: {by_hand}"
     if any(member.run is None and member.engine.state is EngineState.IDLE for member in members):
         return f"not all of it was started: {by_hand}"
-    if away := sorted({m.engine.node for m in members if m.engine.state is EngineState.UNREACHABLE}):
-        return f"waits for {', '.join(away)}"
-    if sight.broken:
-        return f"its restart did not get to the launch ({sight.broken}): {by_hand}"
-    if sight.at - failed_at > policy.within:
-        return f"that was {span(round((sight.at - failed_at) / 60) * 60)} before this console looked: {by_hand}"
+    if unreachable := sorted({m.engine.node for m in members if m.engine.state is EngineState.UNREACHABLE}):
+        return f"waits for the link to {', '.join(unreachable)}"
+    if failure.launch_error:
+        return f"its restart failed before the launch ({failure.launch_error}): {by_hand}"
+    if failure.at - failed_at > policy.within:
+        return f"that was {span(round((failure.at - failed_at) / 60) * 60)} before this console saw it: {by_hand}"
     return ""
 
 
 def _end(member: Member) -> float | None:
-    """When it failed: its recorded end, else its start, as nobody knows more of a lost run."""
+    """When it failed: the recorded end, else the start, because the end of a lost run is unknown."""
     if member.ended_at is not None:
         return member.ended_at
     return member.engine.started_at

@@ -1,5 +1,6 @@
-"""What the consoles of a deployment remember together, on its first node: what a restart policy tried in vain, and which
-engines the proxy was told to use no more. Without that node each remembers what it did itself.
+"""Notes that all consoles of a deployment share through its first node: failed restarts, and engines isolated in the proxy.
+
+When that node is unreachable, each console keeps its own notes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from console.model.snapshot import LinkState
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
-from console.services.operations.lease import NAME_CHARS, keeper
+from console.services.operations.lease import NAME_CHARS, lease_link
 
 ISOLATED = "isolated"
 WHY_CHARS = 300
@@ -22,24 +23,24 @@ Note = Mapping[str, JsonValue]
 
 
 class SharedNotes:
-    """The notes of one session's deployment, as they were last read."""
+    """The shared notes of one session's deployment, as last read."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:
         self._monitor = monitor
         self._links = links
         self._found: dict[str, Note] = {}
         self.read = False
-        """Whether the node that keeps them has told them once."""
+        """Whether the notes have been read from their node."""
         self._adopted: Note = {}
 
     @property
-    def awaited(self) -> bool:
-        """Whether the node that keeps them is there and has not told them yet."""
-        link = self._keeper()
+    def pending(self) -> bool:
+        """Whether the node of the notes is connected but the notes have not been read yet."""
+        link = self._lease_link()
         return not self.read and link is not None and link.link.state is LinkState.UP
 
-    def take(self, answer: Mapping[str, JsonValue]) -> None:
-        """What the node told along with the lease."""
+    def update(self, answer: Mapping[str, JsonValue]) -> None:
+        """Read the notes from the node's answer about the lease."""
         notes = answer.get("notes")
         self._found = (
             {name: note for name, note in notes.items() if isinstance(note, dict)} if isinstance(notes, dict) else {}
@@ -47,34 +48,34 @@ class SharedNotes:
         self.read = True
         self._adopt()
 
-    def vain(self, group: str, runs: Iterable[str | None]) -> str:
-        """Why a restart of exactly these runs did not get to its launch, by whichever console; empty when none was tried."""
-        note = self._found.get(_vain(group), {})
+    def failed_restart(self, group: str, runs: Iterable[str | None]) -> str:
+        """Why a restart of exactly these runs failed before its launch, in any console; empty when none was tried."""
+        note = self._found.get(_restart_note(group), {})
         return clean(str(note.get("why") or ""))[:WHY_CHARS] if note.get("runs") == _names(runs) else ""
 
-    async def keep_vain(self, group: str, runs: Iterable[str | None], why: str) -> None:
-        """Remember that."""
-        await self._keep(_vain(group), {"runs": [*_names(runs)], "why": why})
+    async def save_failed_restart(self, group: str, runs: Iterable[str | None], why: str) -> None:
+        """Save why a restart of these runs failed before its launch."""
+        await self._save(_restart_note(group), {"runs": [*_names(runs)], "why": why})
 
-    async def keep_isolated(self) -> None:
-        """Remember which engines the running proxy was told to use no more."""
+    async def save_isolated(self) -> None:
+        """Save which engines are isolated in the running proxy."""
         key = self._monitor.current("proxy")
         if key is not None:
             self._adopted = {"run": key.run, "engines": [*sorted(self._monitor.learnt(key).isolated)]}
-            await self._keep(ISOLATED, self._adopted)
+            await self._save(ISOLATED, self._adopted)
 
-    async def _keep(self, name: str, note: Note) -> None:
+    async def _save(self, name: str, note: Note) -> None:
         self._found[name] = note
-        link = self._keeper()
+        link = self._lease_link()
         if link is None:
             return
         try:
             await link.note(self._monitor.deployment.name, name, note)
         except (NodeError, Unreachable):
-            return  # this console remembers it all the same
+            return  # this console keeps the note in memory
 
     def _adopt(self) -> None:
-        """Take over what another console did to the proxy, once: whether it still holds is seen by the proxy's counts."""
+        """Apply another console's list of isolated engines, once; the proxy's counts show later whether it is still valid."""
         note = self._found.get(ISOLATED, {})
         key = self._monitor.current("proxy")
         engines = note.get("engines")
@@ -85,11 +86,11 @@ class SharedNotes:
         self._monitor.learnt(key).isolated.update(names)
         self._monitor.touch()
 
-    def _keeper(self) -> NodeLink | None:
-        return keeper(tuple(rank.node for rank in self._monitor.deployment.ranks()), self._links)
+    def _lease_link(self) -> NodeLink | None:
+        return lease_link(tuple(rank.node for rank in self._monitor.deployment.ranks()), self._links)
 
 
-def _vain(group: str) -> str:
+def _restart_note(group: str) -> str:
     return f"restart-{group}"
 
 

@@ -1,4 +1,4 @@
-"""What every step of a running plan needs: the plan, the snapshot, the way to a node, and how to wait for the next snapshot."""
+"""What every step of a running plan needs: the plan, the monitor, links to nodes, and waiting for snapshots."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from console.services.operations.shared_notes import SharedNotes
 from console.services.placement.live_assignment import Change
 from console.services.readiness.preflight_gate import PreflightGate
 
-Say = Callable[[str], None]
-"""Takes a line of news on a step that runs."""
+Report = Callable[[str], None]
+"""Receives a progress line of a running step."""
 
 
 class Runner(Protocol):
-    """Does the steps of one plan: those of engines, or those of maintenance."""
+    """Runs the steps of one plan."""
 
-    async def run(self, step: Step, say: Say) -> str:
-        """Do the step; gives a line on how it went. Raises ConsoleError when it failed, LinkLost when that is not known."""
+    async def run(self, step: Step, report: Report) -> str:
+        """Run the step; gives a line about the result. Raises ConsoleError when it failed, LinkLost when nobody knows."""
 
     async def discard(self, stage: Stage) -> None:
-        """Take back what a stage that failed has prepared."""
+        """Remove what a failed stage has prepared."""
 
     async def settle(self, step: Step, lost: LinkLost) -> tuple[Outcome, str]:
-        """What to believe of a step under which the link was lost."""
+        """The outcome of a step during which the link was lost, and its message."""
 
 
 class StepContext:
-    """One running plan."""
+    """The context of one running plan."""
 
     def __init__(
         self,
@@ -59,15 +59,15 @@ class StepContext:
         self._links = links
 
     def link(self, step: Step) -> NodeLink:
-        """The way to the step's node."""
+        """The link to the step's node."""
         return self._links[step.node]
 
     def link_to(self, node: str) -> NodeLink:
-        """The way to a node."""
+        """The link to a node."""
         return self._links[node]
 
     def run_state(self, key: RunKey, node: str) -> RunState | None:
-        """What the node last said of a run."""
+        """The state of a run as its node last reported it."""
         return self.monitor.run_state(key, node)
 
     def runs_now(self, engine: str) -> bool:
@@ -75,29 +75,29 @@ class StepContext:
         seen = self.monitor.snapshot.engines.get(engine)
         return seen is not None and seen.state.alive and seen.state is not EngineState.UNREACHABLE
 
-    async def until(self, condition: Callable[[], bool], limit_s: float) -> bool:
-        """Wait for a condition over the snapshots; False when it did not come true in time."""
+    async def wait_until(self, condition: Callable[[], bool], limit_s: float) -> bool:
+        """Wait until a condition on the snapshot holds; False when the time limit passed first."""
         end = time.monotonic() + limit_s
         while not condition():
             if time.monotonic() >= end:
                 return False
-            await self.next_picture()
+            await self.next_snapshot()
         return True
 
     async def pause(self, seconds: float) -> None:
-        """Let time go by, or the operator cancel."""
+        """Wait for a time, or until the operator cancels."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.cancelled.wait()
 
-    async def next_picture(self) -> None:
-        """Wait for the next snapshot, or for the operator to cancel."""
+    async def next_snapshot(self) -> None:
+        """Wait for the next snapshot, at most 2 s."""
         arrived = asyncio.Event()
-        leave = self.monitor.subscribe(lambda _: arrived.set())
+        unsubscribe = self.monitor.subscribe(lambda _: arrived.set())
         try:
             async with asyncio.timeout(2.0):
                 await arrived.wait()
         except TimeoutError:
             return
         finally:
-            leave()
+            unsubscribe()

@@ -1,4 +1,4 @@
-"""The plan to end one process that no console keeps. No other plan ever touches one."""
+"""Builds the plan to stop or kill one unmanaged process. No other plan signals unmanaged processes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from console.services.monitoring.unmanaged_watch import lasting
 COMMAND_CHARS = 120
 
 
-def ending_plan(verb: Literal["stop", "kill"], snapshot: ClusterSnapshot, node: str, pid: int, boot_id: str) -> Plan:
-    """The plan to end one unmanaged process: TERM for it, or with `kill` KILL for it and all that is below it.
+def end_process_plan(
+    verb: Literal["stop", "kill"], snapshot: ClusterSnapshot, node: str, pid: int, boot_id: str
+) -> Plan:
+    """The plan to send TERM to one unmanaged process, or with `kill` KILL to it and its child processes.
 
-    Raises UsageError when the node has no such process on its list, Refused when nothing can be signalled.
+    Raises UsageError when the node does not list such a process, Refused when the process is gone.
     """
     seen = snapshot.nodes.get(node)
     if seen is None:
@@ -28,8 +30,8 @@ def ending_plan(verb: Literal["stop", "kill"], snapshot: ClusterSnapshot, node: 
         there = ", ".join(str(each.pid) for each in seen.unmanaged) or "none"
         raise UsageError(f"{node} shows no unmanaged process {pid}", hint=f"unmanaged on {node}: {there}")
     if found.why is UnmanagedReason.GONE:
-        hint = "the driver has not let go of the memory: a reset of the device or a reboot of the node frees it"
-        raise Refused(f"pid {pid} does not live any more; nothing can be signalled", hint=hint)
+        hint = "the driver still holds its memory: reset the device or reboot the node to free it"
+        raise Refused(f"pid {pid} no longer exists, so it cannot be signalled", hint=hint)
     process = ProcessId(node, pid, found.start, boot_id)
     work = ProcessEnd(process, kill=verb == "kill", limit_s=KILL_S if verb == "kill" else GRACE_S)
     title = f"{node}: {'TERM' if verb == 'stop' else 'KILL'} for pid {pid}"
@@ -54,7 +56,7 @@ def _losses(found: UnmanagedProcess, now: float) -> tuple[str, ...]:
         f"pid {found.pid}{tree} of {found.owner or 'an unknown owner'}{since}{where}: {found.command[:COMMAND_CHARS]}"
     ]
     if found.why is UnmanagedReason.OTHER_BASE:
-        lines.append(f"{found.reason}: stop it there if you can; that console will show it as ended unasked")
+        lines.append(f"{found.reason}: stop it there if you can; that console will show an end without a stop request")
     if found.mib is not None:
-        lines.append(f"it and what is below it hold {found.mib} MiB of HBM on {len(found.devices)} devices")
+        lines.append(f"it and its child processes hold {found.mib} MiB of HBM on {len(found.devices)} devices")
     return tuple(lines)
