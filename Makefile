@@ -6,17 +6,29 @@ WORKERS ?= 3
 # Tests start hundreds of interpreters; each would compile the code anew where the environment forbids to keep it.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test again lint format lock releases docs clean
+.PHONY: demo bundle test again lint format lock releases docs clean
 
-$(VENV)/.ready: requirements.lock pyproject.toml
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+
+# What the console and its demo need, without the development tools.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@echo "Installing the console into $(VENV) ..."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --quiet --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -q console screens layouts
 	touch $@
 
-demo: $(VENV)/.ready  ## the app on an embedded demo cluster
+$(VENV)/.ready: requirements-dev.lock $(VENV)/.installed
+	$(PIP) --quiet --require-hashes -r requirements-dev.lock
+	touch $@
+
+demo: $(VENV)/.installed  ## the app on an embedded demo cluster
 	$(BIN)/dsv4-console demo
+	@echo "The command is $(BIN)/dsv4-console. docs/install.md tells how to put it on your PATH."
+
+bundle:  ## one archive that installs on a jump host without network: build/dsv4-console-VERSION.tar.gz
+	.ci/bundle "$(PYTHON)"
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -30,10 +42,12 @@ test: lint  ## everything the CI runs
 again: $(VENV)/.ready  ## the test files that failed in the last `make test`, alone
 	xargs -r $(BIN)/pytest < build/failed-files
 
-lock:  ## renew requirements.lock from pyproject.toml
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+  --no-annotate pyproject.toml -
+lock:  ## renew both lock files from pyproject.toml: the development tools have their own
 	$(BIN)/python -m pip install --quiet uv
-	printf 'hatchling==1.27.0\neditables==0.5\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
-	  --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml - -o requirements.lock
+	printf 'hatchling==1.27.0\neditables==0.5\n' | $(LOCK) --extra dev -o requirements-dev.lock
+	printf 'hatchling==1.27.0\neditables==0.5\n' | $(LOCK) --extra demo -c requirements-dev.lock -o requirements.lock
 
 docs: $(VENV)/.ready  ## write the pages of docs/ that follow from the program: commands, keys, known failures, rules
 	$(BIN)/python -m tests.docs.generate

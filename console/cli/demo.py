@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import os
 import shlex
 import signal
@@ -18,7 +19,7 @@ from console.cli.screen import add_look_options, looks, must_be_terminal
 from console.files import load_cluster, load_layout
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment
-from console.model.errors import ExitCode
+from console.model.errors import ConsoleError, ExitCode
 from console.model.layout import Layout
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def _failures_help(how: str, kinds: Mapping[str, str]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; what it started ends with it."""
+    if importlib.util.find_spec("setproctitle") is None:
+        raise ConsoleError("the demo needs the package setproctitle", hint="in the console's checkout: pipx install --force '.[demo]'")
     if not args.serve and args.pictures is None:
         must_be_terminal()
     layout = load_layout(args.layout)
