@@ -60,7 +60,9 @@ def _failures_help(how: str, kinds: Mapping[str, str]) -> str:
 def run(args: argparse.Namespace) -> int:
     """Run the demo; what it started ends with it."""
     if importlib.util.find_spec("setproctitle") is None:
-        raise ConsoleError("the demo needs the package setproctitle", hint="in the console's checkout: pipx install --force '.[demo]'")
+        raise ConsoleError(
+            "the demo needs the package setproctitle", hint="in the checkout: pipx install --force '.[demo]'"
+        )
     if not args.serve and args.pictures is None:
         must_be_terminal()
     layout = load_layout(args.layout)
