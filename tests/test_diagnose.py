@@ -301,3 +301,21 @@ def test_line_and_time_of_a_cause_are_of_one_line(tmp_path: Path, capsys: pytest
                 assert cause["time"] in line, (name, cause)
                 compared += 1
     assert compared > 20
+
+
+def test_a_failure_that_the_first_does_not_explain_is_no_consequence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stamps = {"decode-1": OOM, "prefill-0": LOGS["quant-no-description"].text, "decode-0": ECHO}
+    for name, text in stamps.items():
+        (tmp_path / f"{name}.log").write_text(text)
+    assert main(["diagnose", str(tmp_path)]) == 0
+    heads = ""
+    groups: dict[str, list[str]] = {}
+    for line in capsys.readouterr().out.splitlines():
+        heads = line if not line.startswith(" ") else heads
+        groups.setdefault(heads, []).append(line)
+    firm = {line.partition(" on ")[2].partition(",")[0] for line in groups["not explained by that:"][1:]}
+    first = next(iter(groups)).partition(" broke first")[0]
+    assert {first, *firm} == {"decode-1", "prefill-0"}
+    assert any("on decode-0" in line for line in groups["in consequence:"])

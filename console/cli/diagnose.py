@@ -15,6 +15,7 @@ from pathlib import Path
 from console.cli.output import add_output, print_data
 from console.cli.printer import print_line, print_message
 from console.diagnosis.signatures import joined, load_signatures
+from console.diagnosis.summary import first_words, summarize
 from console.model.errors import ExitCode, FileError, Problem, UsageError
 from console.probes.external_log import decoded
 from console.services.serving.log_files import FileCause, FileDiagnosis, LogText, diagnose
@@ -143,34 +144,25 @@ def _data(cause: FileCause) -> dict[str, object]:
     }
 
 
-def _print(found: FileDiagnosis) -> None:
-    first = found.first
+def _print(said: FileDiagnosis) -> None:
+    first = said.first
     if first is None:
         return
-    told = first.diagnosis
-    print_line(f"{told.engine} broke first: {told.title} ({told.signature})")
+    told, found = first.diagnosis, summarize(said.causes, lambda each: each.diagnosis)
+    if found.first is not None:
+        print_line(first_words(found.first))
     print_line(f"  where:  {first.file}:{first.line}{f'  at {first.time}' if first.time else ''}")
     print_line(f"  line:   {told.text}")
     print_line(f"  cause:  {told.cause}")
     print_line(f"  remedy: {told.remedy}")
-    rest = [each for each in found.causes if each is not first]
-    if rest:
-        print_line("also seen, mostly in consequence:")
-    for line in _folded(rest):
-        print_line(f"  {line}")
-    if found.advice:
-        print_line("worth knowing:")
-    for line in _folded(found.advice):
-        print_line(f"  {line}")
-
-
-def _folded(causes: Iterable[FileCause]) -> Iterator[str]:
-    """A line for each failure, however many ranks show it."""
-    ranks: dict[str, list[FileCause]] = {}
-    for each in causes:
-        ranks.setdefault(each.diagnosis.signature, []).append(each)
-    for same in ranks.values():
-        one = same[0]
-        engines = ", ".join(dict.fromkeys(each.diagnosis.engine for each in same))
-        when = f"{one.time}  " if one.time else ""
-        yield f"{when}{one.diagnosis.title} ({one.diagnosis.signature}) on {engines}, {one.file}:{one.line}"
+    notes = summarize(said.advice, lambda each: each.diagnosis).advice
+    for heading, failures in (
+        ("not explained by that:", found.others),
+        ("in consequence:", found.consequences),
+        ("worth knowing:", notes),
+    ):
+        if failures:
+            print_line(heading)
+        for each in failures:
+            when = f"{each.one.time}  " if each.one.time else ""
+            print_line(f"  {when}{each.title} on {each.where}, {each.one.file}:{each.one.line}")

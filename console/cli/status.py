@@ -12,6 +12,7 @@ from typing import Any
 from console.cli.options import add_cluster_options
 from console.cli.printer import print_json, print_line
 from console.cli.session_context import connected, opened, settled, until
+from console.diagnosis.summary import DiagnosisSummary, first_words, summarize
 from console.model.errors import ExitCode, Unreachable
 from console.model.restart import GroupRestart
 from console.model.service import Service, ServiceState
@@ -114,6 +115,7 @@ def _cause(each: Diagnosis) -> dict[str, Any]:
         "severity": each.severity,
         "title": each.title,
         "first": each.first,
+        "consequence": each.consequence,
         "engine": each.engine,
         "node": each.node,
         "at": round(each.at, 1),
@@ -288,12 +290,7 @@ def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
     if snapshot.cut_off is not None:
         yield ""
         yield snapshot.cut_off.words(snapshot.at)
-    for each in (each for each in snapshot.diagnoses if each.first):
-        yield ""
-        yield f"first cause: {each.engine} on {each.node}: {each.signature} {each.title}"
-        yield f"  remedy: {each.remedy}"
-        if each.where:
-            yield f"  where: {each.where}"
+    yield from _causes(summarize(snapshot.diagnoses, lambda each: each))
     for lines, names in alike(snapshot.engines.values()).items():
         more = f" +{len(names) - 1} more" if len(names) > 1 else ""
         yield ""
@@ -301,6 +298,22 @@ def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
     if snapshot.service is not None and snapshot.service.state is ServiceState.UNPROVEN:
         yield ""
         yield "a completion proves that it serves: dsv4-console status --prove, or verify"
+
+
+def _causes(found: DiagnosisSummary[Diagnosis]) -> Iterator[str]:
+    """What broke first with its remedy, what it does not explain, and what followed in one line."""
+    if found.first is not None:
+        yield ""
+        yield first_words(found.first)
+        yield f"  remedy: {found.first.known.remedy}"
+        if found.first.known.where:
+            yield f"  where: {found.first.known.where}"
+        if found.consequences:
+            yield f"  {found.consequence_words}"
+    for each in found.others:
+        yield ""
+        yield f"not explained by that: {each.title} on {each.where}"
+        yield f"  remedy: {each.known.remedy}"
 
 
 def _trouble(node: NodeSnapshot) -> str:

@@ -63,11 +63,26 @@ def first_cause(witnesses: Iterable[TimedHit], ended: Mapping[str, float] = Mapp
     causes = [_of_rank(rank, serious) for rank in dict.fromkeys(each.rank for each in serious)]
     causes.sort(key=serious.index)
     said = [each for each in causes if not each.hit.signature.echo and not each.hit.signature.wrapper]
-    if firm := [each for each in said if each.hit.signature.fact != PEER_DEAD]:
+    if firm := [each for each in said if _is_firm(each.hit.signature)]:
         near = _near(firm)
         return next((each for each in near if not each.hit.signature.vague), near[0])
     died = [each for each in causes if each.hit.signature.wrapper]
     return next(iter((*died, *said, *causes)), None)
+
+
+def own_causes(witnesses: Iterable[TimedHit]) -> dict[str, TimedHit]:
+    """What no other failure explains: rank -> its own cause, unless that only echoes or wraps another; `witnesses` in order."""
+    serious: dict[str, list[TimedHit]] = {}
+    for each in witnesses:
+        if each.hit.signature.severity != "advice":
+            serious.setdefault(each.rank, []).append(each)
+    causes = {rank: _of_rank(rank, own) for rank, own in serious.items()}
+    return {rank: cause for rank, cause in causes.items() if _is_firm(cause.hit.signature)}
+
+
+def _is_firm(signature: Signature) -> bool:
+    """Whether it says itself why a rank broke."""
+    return not signature.echo and not signature.wrapper and signature.fact != PEER_DEAD
 
 
 def of_the_dead(signature: Signature) -> Signature:

@@ -209,6 +209,8 @@ class Diagnosis:
     count: int = 1
     first: bool = False
     """Whether it explains the others: the first cause over all ranks."""
+    consequence: bool = False
+    """Whether another failure of its engine or of another one explains it."""
     where: str = ""
     """File, line and value of the settings that the remedy is about."""
     where_file: WrittenIn = ""

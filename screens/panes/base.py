@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from screens.key_map import Keys
 from screens.styled_lines import Line
-from screens.widgets import ListWidget
+from screens.widgets import ListWidget, Verbs
 
 if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot, EngineSnapshot, NodeSnapshot, WrittenIn
@@ -74,6 +74,14 @@ class Pane(ListWidget):
         self.needle = ""
         self.keys = Keys()
         self.on_title: Callable[[], None] = lambda: None
+
+    def verbs(self) -> Verbs:
+        """Moves, and folding."""
+        return {**super().verbs(), "unfold": self.unfold}
+
+    def unfold(self) -> bool:
+        """Show what the row under the cursor stands for, or hide it again; False where nothing unfolds."""
+        return False
 
     def take(self, moment: PaneMoment) -> None:
         """Draw another moment."""

@@ -1,37 +1,45 @@
-"""The diagnosis pane: who broke first, what it means and what to do, then everything known in the order it happened."""
+"""The diagnosis pane: who broke first, what to do and where; what followed is one line that unfolds."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
+from console.diagnosis.summary import DiagnosisSummary, SharedFailure, first_words, summarize
 from console.model.deployment import engine_words
-from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineState
+from console.model.name_ranges import name_ranges
+from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState
 from screens.actions import BY_ID, bindings
-from screens.panes.base import Pane, PaneMoment, PointedRow
-from screens.styled_lines import Line, Row, counted, fit, length, shown, wrap
+from screens.logs.line_drawing import short_head
+from screens.panes.base import PaneMoment, PointedRow
+from screens.panes.folding import FoldingPane
+from screens.styled_lines import Line, Row, counted, length, shown
+from screens.themes import sign_of
 from screens.widgets import Verbs
 
 _ROLES = {"fatal": "fail", "running": "warn", "advice": "dim"}
 _ENDED = (EngineState.FAILED, EngineState.LOST)
 _DEAD_BEHIND_PROXY = "E13"
+_INDENT = 10
+"""Cells before texts: two blanks and their label."""
 
 
-class DiagnosisPane(Pane):
+class DiagnosisPane(FoldingPane):
     """The whole deployment's, whatever the grid's cursor is on: a first cause is often on another node.
 
     Its own cursor says which failure operations are for while keys go here.
     """
 
-    place: ClassVar[str] = "causes"
+    place: ClassVar[str] = "diagnosis"
     BINDINGS: ClassVar = bindings("diagnosis", "verb")
-    with_cursor = True
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.on_engine: Callable[[str], object] = lambda engine: None
-        self._of_row: dict[str, Diagnosis] = {}
+        self._of_row: dict[str, PointedRow] = {}
+        self._found: DiagnosisSummary[Diagnosis] = summarize((), lambda each: each)
+        self._unknown: list[tuple[EngineSnapshot, ...]] = []
 
     def verbs(self) -> Verbs:
         """Moves, and the way to what broke."""
@@ -40,12 +48,11 @@ class DiagnosisPane(Pane):
     @property
     def pointed(self) -> PointedRow | None:
         """The engine that broke, and the line that shows it."""
-        found = self._of_row.get(self.current.key) if self.current else None
-        return PointedRow(found.engine, found.text, found.where_file, found.where_line) if found else None
+        return self._of_row.get(self.current.key) if self.current else None
 
     def go_there(self) -> None:
-        """Put the grid's cursor on the engine."""
-        if (here := self.pointed) is not None:
+        """Unfold the row; where there is nothing to unfold, put the grid's cursor on its engine."""
+        if not self.unfold() and (here := self.pointed) is not None:
             self.on_engine(here.engine)
 
     def watch_has_focus(self, focus: bool) -> None:
@@ -55,29 +62,122 @@ class DiagnosisPane(Pane):
             self.draw_moment(self.moment)
 
     def draw_moment(self, moment: PaneMoment) -> None:
-        """The first cause in full, then the timeline with each remedy."""
-        self.empty = "no known failure shows in the current runs"
-        found = [each for each in moment.snapshot.diagnoses if self.needle.casefold() in _words(each).casefold()]
-        cells = max(30, self.size.width - 1)
-        rows: list[Row] = []
+        """The first cause with its remedy, what it does not explain, and what followed in a line."""
+        needle = self.needle.casefold()
+        known = [each for each in moment.snapshot.diagnoses if needle in _words(each).casefold()]
+        self._found = summarize(known, lambda each: each)
+        self._unknown = [] if needle else _unexplained(moment.snapshot)
+        self.empty = "no known failure shows in the current runs" if not needle else "no known failure has this text"
         self._of_row = {}
-        for each in sorted(found, key=lambda each: not each.first):
-            made = _rows(each, cells, _packed(self._next(each, moment.snapshot), cells - 18))
-            self._of_row.update((row.key, each) for row in made)
-            rows += made
-        self.show(rows)
+        self.begin_rows()
+        self.show([*self._rows(moment.snapshot)])
 
     def title(self) -> Line:
-        """How many there are."""
-        count = len(self.moment.snapshot.diagnoses) if self.moment else 0
-        return ((f"{counted(count, 'known failure')}, {time.strftime('%Z')}", "dim"),)
+        """How many failures there are, and whether the first cause is known."""
+        found = self._found
+        broken = [each for each in (found.first, *found.others) if each is not None]
+        if not broken and self._unknown:
+            return (("failed, cause not known", "fail"),)
+        if not broken:
+            return (("no failure", "ok"), (f", {found.advice_words.partition(':')[0]}" if found.advice else "", "dim"))
+        after = f", {counted(len(found.consequences), 'consequence')} folded" if found.consequences else ""
+        return ((counted(len(broken), "failure"), "fail"), (f"{after}, {time.strftime('%Z')}", "dim"))
 
-    def _next(self, each: Diagnosis, picture: ClusterSnapshot) -> list[Line]:
+    def _rows(self, snapshot: ClusterSnapshot) -> Iterator[Row]:
+        found = self._found
+        if found.first is not None:
+            yield from self._cause(found.first, shown(first_words(found.first)), snapshot)
+        for number, each in enumerate(found.others):
+            words = f"{shown(each.title)} on {each.where}"
+            yield from self._cause(
+                each, f"not explained by that: {words}" if found.first or number else words, snapshot
+            )
+        for same in self._unknown:
+            yield from self._not_known(same, snapshot)
+        for key, words, failures in (
+            ("after", found.consequence_words, found.consequences),
+            ("advice", found.advice_words, found.advice),
+        ):
+            if failures:
+                yield from self._pointing(
+                    failures[0].known, self.folded(key, ((shown(words), "dim"),), self._list(failures))
+                )
+
+    def _cause(self, failure: SharedFailure[Diagnosis], words: str, snapshot: ClusterSnapshot) -> Iterator[Row]:
+        """One failure in full: the verdict, then what to do, where, with which keys, why, and the line that shows it."""
+        each = failure.known
+        key = f"{each.engine}/{each.signature}"
+        role = _ROLES.get(each.severity, "plain")
+        sign = "X" if self.pen.ascii else "✗"
+        count = sum(one.count for one in failure.seen)
+        when = _clock(each) + (f", {count} times" if count > 1 else "")
+        head = [*self.texts(f"{key}/head", words, 2, f"bold {role}", sign)]
+        if length(head[-1].line) + len(when) + 2 < self.size.width:
+            head[-1] = Row(head[-1].key, (*head[-1].line, (f"  {when}", "dim")))
+        yield from self._pointing(each, head)
+        following = _packed(
+            self._next(each.engine, _act(each, snapshot), each.where_file), self.size.width - 1 - _INDENT
+        )
+        yield from self._pointing(each, self._labelled(key, "remedy", each.remedy, "plain"))
+        yield from self._pointing(each, self._labelled(key, "where", each.where, "plain"))
+        yield from self._pointing(each, _lines(key, "next", following))
+        yield from self._pointing(each, self._labelled(key, "cause", each.cause, "dim"))
+        seen = short_head(shown(each.text))[2]
+        line: Line = ((f"{'seen':{_INDENT - 2}}", "dim"), (seen, "dim"))
+        yield from self._pointing(each, self.folded(f"{key}/seen", line, self._evidence(key, each)))
+
+    def _not_known(self, same: Sequence[EngineSnapshot], snapshot: ClusterSnapshot) -> Iterator[Row]:
+        """Engines that are bad though no known failure explains it: what is seen of them, and the keys that lead on."""
+        one = same[0]
+        key = f"{one.id}/unknown"
+        sign = sign_of(one)
+        here = PointedRow(one.id, one.cause)
+        words = (
+            f"{name_ranges(each.id for each in same)} {sign.word}: {shown(one.why(snapshot.at)) or 'no cause found'}"
+        )
+        acts = [] if snapshot.read_only or one.state not in _ENDED else [_restart(one, snapshot, "")]
+        following = _packed(self._next(one.id, acts), self.size.width - 1 - _INDENT)
+        rows = [
+            *self.texts(f"{key}/head", words, 2, f"bold {sign.role}", self.pen.sign(sign)),
+            *_lines(key, "next", following),
+        ]
+        for row in rows:
+            self._of_row[row.key] = here
+            yield row
+
+    def _list(self, failures: Sequence[SharedFailure[Diagnosis]]) -> Iterator[Row]:
+        """A line for each failure, and for advice what to do."""
+        for each in failures:
+            key = f"list/{each.known.signature}"
+            words = f"{_clock(each.known)}  {shown(each.title)} on {each.where}"
+            yield from self._pointing(each.known, self.texts(key, words, 4, "plain"))
+            if each.known.severity == "advice":
+                yield from self._pointing(
+                    each.known, self.texts(f"{key}/remedy", shown(each.known.remedy), 14, "dim", "    remedy")
+                )
+
+    def _evidence(self, key: str, each: Diagnosis) -> Iterator[Row]:
+        yield from self.texts(f"{key}/text", shown(each.text), _INDENT, "plain")
+        if each.source:
+            yield from self._labelled(key, "source", each.source, "dim")
+
+    def _labelled(self, key: str, label: str, text: str, role: str) -> Iterator[Row]:
+        if text:
+            yield from self.texts(f"{key}/{label}", shown(text), _INDENT, role, f"  {label}")
+
+    def _pointing(self, each: Diagnosis, rows: Iterator[Row] | Sequence[Row]) -> Iterator[Row]:
+        """The rows, which are about this failure."""
+        here = PointedRow(each.engine, each.text, each.where_file, each.where_line)
+        for row in rows:
+            self._of_row.setdefault(row.key, here)
+            yield row
+
+    def _next(self, engine: str, acts: Sequence[tuple[str, str]], file: str = "") -> list[Line]:
         """The keys that lead on from a failure; from elsewhere the first of them, with the pane's own before it."""
-        if each.engine not in picture.engines:
+        if self.moment is None or engine not in self.moment.snapshot.engines:
             return []
-        edits = [("edit", "opens that file")] if each.where_file else []
-        wanted = [*edits, *_act(each, picture), ("go-there", "goes there"), ("logs", "its log")]
+        edits = [("edit", "opens that file")] if file else []
+        wanted = [*edits, *acts, ("go-there", "goes there"), ("logs", "its log")]
         before = "" if self.has_focus else f"{self.keys.word(BY_ID['pane-10'])} "
         lines: list[Line] = [
             ((f"{before}{key}", "key"), (f" {words}", "plain"))
@@ -85,6 +185,13 @@ class DiagnosisPane(Pane):
             if (key := self.keys.word(BY_ID[name]))
         ]
         return lines if self.has_focus else lines[:1]
+
+
+def _lines(key: str, label: str, lines: Sequence[Line]) -> list[Row]:
+    return [
+        Row(f"{key}/{label}/{at}", ((f"  {'' if at else label}".ljust(_INDENT), "dim"), *line))
+        for at, line in enumerate(lines)
+    ]
 
 
 def _packed(parts: Sequence[Line], cells: int) -> list[Line]:
@@ -98,51 +205,43 @@ def _packed(parts: Sequence[Line], cells: int) -> list[Line]:
     return lines
 
 
+def _unexplained(snapshot: ClusterSnapshot) -> list[tuple[EngineSnapshot, ...]]:
+    """Engines that are bad or stand still, with no known failure and not taken down by another engine; alike ones together."""
+    known = {each.engine for each in snapshot.diagnoses if each.severity != "advice"}
+    broken = {snapshot.engines[name].group for name in known if name in snapshot.engines} - {""}
+    found: dict[tuple[object, ...], list[EngineSnapshot]] = {}
+    for each in snapshot.engines.values():
+        led = each.after or (each.group in broken and each.state is EngineState.DEGRADED)
+        if (each.bad or each.held_up) and each.id not in known and not led:
+            found.setdefault((each.group, each.state, each.cause, each.held_up), []).append(each)
+    return [tuple(same) for same in found.values()]
+
+
 def _act(each: Diagnosis, picture: ClusterSnapshot) -> list[tuple[str, str]]:
     """What the console itself can do about it: an action and its words, or nothing."""
-    engine = picture.engines[each.engine]
-    if picture.read_only:
+    engine = picture.engines.get(each.engine)
+    if picture.read_only or engine is None:
         return []
     if each.signature == _DEAD_BEHIND_PROXY:
         return [("sync-proxy", "has the proxy drop it")]
     if engine.state is EngineState.STUCK:
         return [("kill", f"ends what is left of {shown(engine.id)}")]
     if engine.state in _ENDED or "restart" in each.remedy.casefold():
-        peers = [name for name, other in picture.engines.items() if engine.group and other.group == engine.group]
-        name = f"{shown(engine.group)}: {engine_words(peers)}" if len(peers) > 1 else shown(engine.id)
-        # The same settings fail the same way: a restart that the remedy does not name comes after it.
-        after = "" if not each.remedy or "restart" in each.remedy.casefold() else ", once that is done"
-        return [("restart", f"restarts {name}{after}")]
+        return [_restart(engine, picture, each.remedy)]
     return []
+
+
+def _restart(engine: EngineSnapshot, picture: ClusterSnapshot, remedy: str) -> tuple[str, str]:
+    peers = [name for name, other in picture.engines.items() if engine.group and other.group == engine.group]
+    name = f"{shown(engine.group)} ({engine_words(peers)})" if len(peers) > 1 else shown(engine.id)
+    # The same settings fail the same way: a restart that the remedy does not name comes after it.
+    then = "" if not remedy or "restart" in remedy.casefold() else "then "
+    return "restart", f"{then}restarts {name}"
+
+
+def _clock(each: Diagnosis) -> str:
+    return ("" if each.exact else "~") + time.strftime("%H:%M:%S", time.localtime(each.at))
 
 
 def _words(each: Diagnosis) -> str:
     return f"{each.signature} {each.title} {each.engine} {each.text} {each.remedy}"
-
-
-def _rows(each: Diagnosis, cells: int, following: Sequence[Line]) -> list[Row]:
-    """One failure: the head, then labelled texts broken to the width, and the keys that lead on."""
-    clock = ("" if each.exact else "~") + time.strftime("%H:%M:%S", time.localtime(each.at))
-    role = _ROLES.get(each.severity, "plain")
-    key = f"{each.engine}/{each.signature}"
-    first = "FIRST CAUSE  " if each.first else ""
-    times = f"  {each.count} times" if each.count > 1 else ""
-    head: Line = (
-        (f"{fit(clock, 10)}", "dim"),
-        (f"{fit(shown(each.engine), 13)} ", "bold"),
-        (f"{first}{shown(each.signature)} {shown(each.title)}", role),
-        (times, "dim"),
-    )
-    rows = [Row(f"{key}/head", head)]
-    for label, text in (
-        ("cause", each.cause), ("remedy", each.remedy), ("where", each.where), ("seen", each.text),
-        ("source", each.source),
-    ):  # fmt: skip
-        for number, part in enumerate(wrap(shown(text), cells - 18) if text else []):
-            rows.append(
-                Row(f"{key}/{label}/{number}", ((f"{'':10}{label if number == 0 else '':8}", "dim"), (part, "plain")))
-            )
-        if label == "where":
-            for number, line in enumerate(following):
-                rows.append(Row(f"{key}/next/{number}", ((f"{'':10}{'' if number else 'next':8}", "dim"), *line)))
-    return rows

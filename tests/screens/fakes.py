@@ -482,9 +482,12 @@ class FakeSession:
 
     def diagnosed(self, engine: str, text: str = "NPU out of memory", remedy: str = "") -> None:
         """One engine is the first cause of what is wrong."""
-        self._diagnoses = (
-            Diagnosis("C1", "fatal", "out of memory", "", remedy, "", engine, "d0", text, NOW, True, first=True),
-        )
+        first = Diagnosis("C1", "fatal", "out of memory", "", remedy, "", engine, "d0", text, NOW, True, first=True)
+        self.diagnose((first,))
+
+    def diagnose(self, found: Sequence[Diagnosis]) -> None:
+        """These are the failures that are known."""
+        self._diagnoses = tuple(found)
         self.publish()
 
     def event(self, text: str, level: EventLevel = EventLevel.INFO, engine: str = "") -> None:

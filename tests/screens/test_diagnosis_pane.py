@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from console.model.snapshot import EngineState
+from screens.actions import PLACES
 from screens.panes.log import LogPane
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import LARGE, SMALL, running
@@ -31,10 +33,9 @@ async def test_the_remedy_names_the_keys_that_lead_on(tmp_path: Path, size: tupl
     session = broken(tmp_path)
     async with running(session, size) as seen:
         await seen.press("0")
-        await seen.sees("next    r restarts decode: 16 engines, once that is done  ")
-        await seen.sees("enter goes there  l its log ")
+        await seen.sees("next    r then restarts decode (16 engines)  enter goes there  l its log ")
         await seen.press("tab")
-        await seen.sees("next    0 r restarts decode: 16 engines, once that is done ")
+        await seen.sees("next    0 r then restarts decode (16 engines) ")
         await seen.press("tab", "r")
         await seen.sees("RESTART 1 engine")
         assert session.operator.asked == [("restart", ("decode-3",))]
@@ -91,3 +92,62 @@ async def test_read_only_names_no_act(tmp_path: Path) -> None:
         await seen.press("0")
         await seen.sees("next    enter goes there  l its log ")
         assert "restarts" not in seen.text()
+
+
+async def test_what_followed_is_one_line_that_unfolds_and_another_failure_is_not_laid_to_the_first(
+    tmp_path: Path,
+) -> None:
+    session = broken(tmp_path)
+    (first,) = session.snapshot.diagnoses
+    peers = [
+        replace(first, signature="F10", title="a peer died", engine=f"decode-{at}", first=False, consequence=True)
+        for at in range(4, 16)
+    ]
+    port = replace(first, signature="A11", title="a port is taken", engine="prefill-0", first=False, remedy="Free it.")
+    session.diagnose((first, *peers, port))
+    async with running(session) as seen:
+        await seen.press("0")
+        await seen.sees("✗ decode-3 on d0 broke first: out of memory (C1)")
+        await seen.sees("✗ not explained by that: a port is taken (A11) on prefill-0")
+        await seen.sees("remedy  Free it.")
+        await seen.sees("▸ 1 consequence: a peer died (F10) on decode-4..15")
+        await seen.sees("2 failures, 1 consequence folded")
+        await seen.press("G", "enter")
+        await seen.sees("▾ 1 consequence")
+        await seen.sees("16:00:00  a peer died (F10) on decode-4..15")
+        await seen.press("j", "r")
+        await seen.sees("RESTART")
+        assert session.operator.asked == [("restart", ("decode-4",))]
+        await seen.press("escape", "k", "enter")
+        await seen.sees("▸ 1 consequence")
+
+
+async def test_the_line_of_the_log_is_one_row_until_it_is_unfolded(tmp_path: Path) -> None:
+    session = broken(tmp_path)
+    session.diagnosed("decode-3", f"{BROKEN.decode()} {'word ' * 40}and its end")
+    async with running(session) as seen:
+        await seen.press("0")
+        await seen.sees("▸ seen    Worker_TP0: RuntimeError: [x] (NPU) out of memory")
+        assert "and its end" not in seen.text()
+        await seen.press("G", "enter")
+        await seen.sees("and its end")
+        await seen.sees("(Worker_TP0 pid=9) ERROR")
+
+
+async def test_an_engine_that_failed_without_a_known_cause_is_named_with_what_is_seen(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    for name in ("decode-3", "decode-4", "decode-5"):
+        session.set_state(name, EngineState.FAILED, cause="exit 1 [bold]")
+    session.set_state("decode-6", EngineState.DEGRADED, after="decode-3", cause="decode-3 failed first")
+    async with running(session) as seen:
+        await seen.press("0")
+        await seen.sees("✗ decode-3..5 FAILED: exit 1 [bold]")
+        await seen.sees("failed, cause not known")
+        assert "decode-6" not in seen.text()
+        await seen.press("r")
+        assert session.operator.asked == [("restart", ("decode-3",))]
+
+
+async def test_every_pane_has_a_place_of_the_table(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        assert {getattr(pane, "place", "") for pane in seen.app.main.panes.values()} <= {*PLACES}

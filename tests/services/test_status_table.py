@@ -69,22 +69,33 @@ def test_who_stopped_an_engine_and_what_holds_another_up_are_told(capsys: pytest
     assert (engines[1]["asked"], engines[1]["held_up"]) == (None, "silent 2m")
 
 
-def test_the_first_cause_is_told_with_its_remedy_and_where_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_cause_is_shown_with_its_remedy_and_what_followed_from_it_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     first = Diagnosis(
         "C1", "fatal", "HBM is full", "", "Lower it.", "", "decode-3", "d0", "x\x1b[2J", 90.0, True, first=True,
         where="decode in mine.yaml: gpu-memory-utilization 0.9 (line 7)",
     )  # fmt: skip
-    later = replace(first, signature="A23", first=False)
-    picture = ClusterSnapshot(at=100.0, cluster="lab", deployment="x", diagnoses=(later, first))
+    later = replace(first, signature="A23", title="a core did not start", first=False, consequence=True)
+    peers = tuple(
+        replace(later, signature="A2", title="a peer is gone", engine=f"decode-{at}") for at in (9, 10, 11, 12, 14)
+    )
+    port = replace(first, signature="A11", title="a port is taken", engine="prefill-0", first=False, remedy="Free it.")
+    picture = ClusterSnapshot(at=100.0, cluster="lab", deployment="x", diagnoses=(later, first, *peers, port))
     _print_table(picture)
     told = capsys.readouterr().out
-    assert "first cause: decode-3 on d0: C1 HBM is full\n  remedy: Lower it.\n  where: decode in mine.yaml" in told
-    assert "A23" not in told
+    assert "\ndecode-3 on d0 broke first: HBM is full (C1)\n  remedy: Lower it.\n  where: decode in mine.yaml" in told
+    after = "2 consequences: a core did not start (A23) on decode-3; a peer is gone (A2) on decode-9..12, decode-14\n"
+    assert f"\n  {after}" in told
+    assert "\nnot explained by that: a port is taken (A11) on prefill-0\n  remedy: Free it." in told
+    causes = document(picture)["causes"]
+    assert [each["consequence"] for each in causes] == [True, False, *[True] * 5, False]
+    picture = replace(picture, diagnoses=(later, first))
     causes = document(picture)["causes"]
     assert [(each["signature"], each["first"]) for each in causes] == [("A23", False), ("C1", True)]
     assert causes[0]["seen"] == "x"
     _print_table(replace(picture, diagnoses=()))
-    assert "first cause" not in capsys.readouterr().out
+    assert "broke first" not in capsys.readouterr().out
 
 
 def test_what_a_restart_would_change_is_told_once_for_engines_that_differ_alike(

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from console.model.deployment import Deployment, Rank, engine_count, engine_words, whole_engine
 from console.model.findings import Finding, Severity
+from console.model.name_ranges import name_ranges
 from console.model.payload import EngineLaunch, EngineLaunches, RunsAwaited
 from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
 from console.model.restart import Restart, span
@@ -180,7 +181,7 @@ class PlanMaker:
             work = EngineLaunches(mine, preflight, min(limits, default=None))
             checks.append(Step(f"check:{label}{node}", "check", title, node, ids, work))
             prepares.append(Step(f"prepare:{label}{node}", "prepare", f"{node}: write {_count(ids)}", node, ids, work))
-            starts.append(Step(f"launch:{label}{node}", "launch", f"{node}: start {_names(ids)}", node, ids, work))
+            starts.append(Step(f"launch:{label}{node}", "launch", f"{node}: start {name_ranges(ids)}", node, ids, work))
         return [
             Stage(f"{label}check", tuple(checks)),
             Stage(f"{label}prepare", tuple(prepares)),
@@ -216,7 +217,7 @@ class PlanMaker:
         return stages
 
     def _stop_step(self, act: Act, role: str, node: str, engines: Sequence[EngineSnapshot]) -> Step:
-        title = f"{node}: {act} {_names([engine.id for engine in engines])}"
+        title = f"{node}: {act} {name_ranges([engine.id for engine in engines])}"
         return self._engine_step(act, f"{act}:{role}:{node}", title, node, engines)
 
     def _engine_step(self, act: Act, name: str, title: str, node: str, engines: Sequence[EngineSnapshot]) -> Step:
@@ -307,7 +308,7 @@ class PlanMaker:
                 names_by_loss.setdefault(f"{serving}; requests there are aborted", []).append(name)
         for text, names in names_by_loss.items():
             for group in _by_group_name(names):
-                yield f"{_names(group)}: {text}"
+                yield f"{name_ranges(group)}: {text}"
         if verb == "kill":
             yield from self._orphaned_ranks(stopping)
 
@@ -378,13 +379,3 @@ def _by_group_name(names: Sequence[str]) -> list[list[str]]:
 
 def _count(ids: Sequence[str]) -> str:
     return f"{len(ids)} run {'directory' if len(ids) == 1 else 'directories'}"
-
-
-def _names(ids: Sequence[str]) -> str:
-    """`decode-0..7` for consecutive ranks, else at most four names and the number of the others."""
-    if len(ids) > 2:
-        stem, _, first = ids[0].rpartition("-")
-        last_stem, _, last = ids[-1].rpartition("-")
-        if stem == last_stem and first.isdigit() and last.isdigit() and int(last) - int(first) + 1 == len(ids):
-            return f"{stem}-{first}..{last}"
-    return list_text(ids, 4)

@@ -20,6 +20,7 @@ from console.diagnosis.root_cause import (
     TimedHit,
     first_cause,
     of_the_dead,
+    own_causes,
     timeline,
 )
 from console.diagnosis.signatures import Signature, joined, load_signatures, of_fact, waiting_words
@@ -92,8 +93,13 @@ def relevant_hits(hits: Iterable[Hit], said: LogState, *, unhurt: bool) -> tuple
     )
 
 
-def diagnosis_of(witness: TimedHit, first: bool, telling: str = "", where: SettingLocations = NOWHERE) -> Diagnosis:
-    """What is shown of a hit; `telling` is the line that its log's failure is known by, shown where the hit is only a wrapper."""
+def diagnosis_of(
+    witness: TimedHit, first: bool, own: bool, telling: str = "", where: SettingLocations = NOWHERE
+) -> Diagnosis:
+    """What is shown of a hit; `own` says that no other failure explains it.
+
+    `telling` is the line that its log's failure is known by, shown where the hit is only a wrapper.
+    """
     hit, signature = witness.hit, witness.hit.signature
     return Diagnosis(
         signature=signature.id,
@@ -109,6 +115,7 @@ def diagnosis_of(witness: TimedHit, first: bool, telling: str = "", where: Setti
         exact=witness.exact,
         count=hit.count,
         first=first,
+        consequence=not (first or own or signature.severity == "advice"),
         where=where.text,
         where_file=where.file,
         where_line=where.line,
@@ -230,7 +237,8 @@ class DiagnosisWatch:
             if key is not None:
                 cause = first_cause(each for each in witnesses if each.rank == engine.id)
                 self._monitor.learnt(key).signature = cause.hit.signature.id if cause else ""
-        told = tuple(self._diagnosis(each, each is first) for each in witnesses)
+        own = own_causes(witnesses)
+        told = tuple(self._diagnosis(each, each is first, own.get(each.rank) is each) for each in witnesses)
         self._known.lame = _lame(snapshot.engines.values())
         self._news(told)
         if told != self._monitor.diagnoses:
@@ -313,10 +321,10 @@ class DiagnosisWatch:
                 self._monitor.note(level, words, node=each.node, engine=each.engine)
         self._known.told = {each.signature for each in told}
 
-    def _diagnosis(self, witness: TimedHit, first: bool) -> Diagnosis:
+    def _diagnosis(self, witness: TimedHit, first: bool, own: bool) -> Diagnosis:
         key = self._monitor.current(witness.rank)
         telling = self._monitor.learnt(key).log_state.first_error if key is not None else ""
-        return diagnosis_of(witness, first, telling, self._where(witness.rank, witness.hit.signature))
+        return diagnosis_of(witness, first, own, telling, self._where(witness.rank, witness.hit.signature))
 
     def _where(self, engine: str, signature: Signature) -> SettingLocations:
         deployment, key = self._monitor.deployment, (engine, signature.id)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from console.diagnosis.matcher import Hit, Matcher
-from console.diagnosis.root_cause import PEER_DEAD, RankHits, TimedHit, first_cause, of_the_dead, timeline
+from console.diagnosis.root_cause import PEER_DEAD, RankHits, TimedHit, first_cause, of_the_dead, own_causes, timeline
 from console.diagnosis.signatures import Signature, of_fact
 from console.model.snapshot import Diagnosis
 from console.probes.engine_log import LaunchLog, LogState
@@ -158,7 +158,11 @@ def _told(logs: Sequence[_Log], signatures: Sequence[Signature], now: float) -> 
     first = first_cause(witnesses, dict(_ends(places)))
     plain = [each for each in witnesses if not each.hit.signature.wrapper]
     told = {(places[each.rank][0].file, places[each.rank][1].stream.number(each.hit.offset)) for each in plain}
-    made = [(each, _cause(*places[each.rank], each, each is first, told)) for each in witnesses]
+    own = own_causes(witnesses)
+    made = [
+        (each, _cause(*places[each.rank], each, told, first=each is first, own=own.get(each.rank) is each))
+        for each in witnesses
+    ]
     serious = [(each, cause) for each, cause in made if each.hit.signature.severity != "advice"]
     known = {cause.file for _, cause in serious}
     return FileDiagnosis(
@@ -210,7 +214,9 @@ def _dated(hit: Hit, stream: Stream) -> Hit:
     return replace(hit, time=carried) if carried else hit
 
 
-def _cause(log: _Log, rank: _Rank, witness: TimedHit, first: bool, told: Collection[tuple[str, int]]) -> FileCause:
+def _cause(
+    log: _Log, rank: _Rank, witness: TimedHit, told: Collection[tuple[str, int]], *, first: bool, own: bool
+) -> FileCause:
     """A witness with its place: line, text and time are of one line.
 
     Of a wrapper that is the line which tells more, unless another cause stands there (`told`: file and line of those).
@@ -220,4 +226,4 @@ def _cause(log: _Log, rank: _Rank, witness: TimedHit, first: bool, told: Collect
     more = log.line(said.first_error_offset)
     if hit.signature.wrapper and more is not None and (log.file, more) not in told:
         line, time, telling = more, said.first_error_at or log.stream.stamp(more), said.first_error
-    return FileCause(diagnosis_of(witness, first, telling), log.file, line, time)
+    return FileCause(diagnosis_of(witness, first, own, telling), log.file, line, time)

@@ -1,0 +1,102 @@
+"""What known failures mean together: one first cause, failures that it does not explain, and what only followed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from console.model.name_ranges import in_order, name_ranges
+from console.model.snapshot import Diagnosis
+
+Shown = TypeVar("Shown")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedFailure(Generic[Shown]):
+    """One known failure, and everywhere it was seen."""
+
+    one: Shown
+    """The first cause, or the one that was seen first."""
+    known: Diagnosis
+    """What is known of `one`."""
+    seen: tuple[Shown, ...]
+    """All of them, `one` included, in the order in which they were seen."""
+    engines: tuple[str, ...]
+    """Where it was seen: each engine once, by name and number."""
+
+    @property
+    def title(self) -> str:
+        """`HBM is full (C1)`."""
+        return f"{self.known.title} ({self.known.signature})"
+
+    @property
+    def where(self) -> str:
+        """`decode-0..15`: the engines that show it."""
+        return name_ranges(self.engines)
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosisSummary(Generic[Shown]):
+    """Every failure once."""
+
+    first: SharedFailure[Shown] | None
+    """The first cause, with all engines that fail in the same way."""
+    others: tuple[SharedFailure[Shown], ...]
+    """Failures that neither the first cause nor another failure explains."""
+    consequences: tuple[SharedFailure[Shown], ...]
+    """What only followed, on the same engine or on others."""
+    advice: tuple[SharedFailure[Shown], ...]
+    """What broke nothing and should be known."""
+
+    @property
+    def consequence_words(self) -> str:
+        """The consequences in one line, `2 consequences: a peer is gone (A2) on decode-0..14, …`; empty when there are none."""
+        return _counted("consequence", self.consequences)
+
+    @property
+    def advice_words(self) -> str:
+        """The advice in one line; empty when there is none."""
+        return _counted("note", self.advice)
+
+
+def summarize(found: Iterable[Shown], known: Callable[[Shown], Diagnosis]) -> DiagnosisSummary[Shown]:
+    """The failures of many engines, each once; `found` is in the order in which they were seen, `known` says what one is."""
+    every: dict[str, list[Shown]] = {}
+    for each in found:
+        every.setdefault(known(each).signature, []).append(each)
+    first: SharedFailure[Shown] | None = None
+    others: list[SharedFailure[Shown]] = []
+    consequences: list[SharedFailure[Shown]] = []
+    advice: list[SharedFailure[Shown]] = []
+    for same in every.values():
+        one = next((each for each in same if known(each).first), None)
+        if one is not None:
+            first = _shared(one, same, known)
+        elif known(same[0]).severity == "advice":
+            advice.append(_shared(same[0], same, known))
+        elif (own := next((each for each in same if not known(each).consequence), None)) is not None:
+            others.append(_shared(own, same, known))
+        else:
+            consequences.append(_shared(same[0], same, known))
+    return DiagnosisSummary(first, tuple(others), tuple(consequences), tuple(advice))
+
+
+def first_words(first: SharedFailure[Shown]) -> str:
+    """The verdict in one sentence: `decode-3 on d0 broke first: HBM is full (C1), as on 15 other engines`."""
+    known, more = first.known, len(first.engines) - 1
+    node = f" on {known.node}" if known.node else ""
+    also = f", as on {more} other engine{'s' if more != 1 else ''}" if more else ""
+    return f"{known.engine}{node} broke first: {first.title}{also}"
+
+
+def _shared(one: Shown, same: Iterable[Shown], known: Callable[[Shown], Diagnosis]) -> SharedFailure[Shown]:
+    seen = tuple(same)
+    return SharedFailure(one, known(one), seen, tuple(in_order(known(each).engine for each in seen)))
+
+
+def _counted(noun: str, failures: tuple[SharedFailure[Shown], ...]) -> str:
+    if not failures:
+        return ""
+    texts = "; ".join(f"{each.title} on {each.where}" for each in failures)
+    return f"{len(failures)} {noun}{'s' if len(failures) != 1 else ''}: {texts}"

@@ -1,0 +1,56 @@
+"""A pane whose rows unfold: a folded row stands for what Enter shows below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from screens.panes.base import Pane
+from screens.styled_lines import Line, Row, fit, wrap
+
+MARK_CELLS = 2
+"""What the mark of a fold takes, or a sign in its place."""
+
+
+class FoldingPane(Pane):
+    """Has a cursor, and remembers which rows are unfolded; subclasses build their rows with `folded` and `texts`."""
+
+    with_cursor = True
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.unfolded: set[str] = set()
+        """Keys of the rows that are unfolded."""
+        self._heads: dict[str, str] = {}
+        """Row → the row that it is shown below, or itself where it can be unfolded."""
+
+    def unfold(self) -> bool:
+        """Show what the row under the cursor stands for, or hide it again; False where nothing unfolds."""
+        head = self._heads.get(self.current.key) if self.current else None
+        if head is None:
+            return False
+        self.unfolded ^= {head}
+        if self.moment is not None:
+            self.draw_moment(self.moment)
+        self.go(head)
+        return True
+
+    def begin_rows(self) -> None:
+        """Forget which rows unfold; to be called before they are built anew."""
+        self._heads = {}
+
+    def folded(self, key: str, line: Line, below: Iterable[Row]) -> Iterator[Row]:
+        """A row with the mark of its fold, and what is below it while it is unfolded."""
+        shown = key in self.unfolded
+        self._heads[key] = key
+        yield Row(key, ((f"{self.pen.opened if shown else self.pen.closed} ", "dim"), *line))
+        if shown:
+            for row in below:
+                self._heads.setdefault(row.key, key)
+                yield row
+
+    def texts(self, key: str, text: str, indent: int, role: str, label: str = "") -> Iterator[Row]:
+        """A text broken to the width of the pane, behind its label, from the column `indent` on."""
+        room = max(20, self.size.width - 1 - indent)
+        for number, part in enumerate(wrap(text, room)):
+            head = fit(label, indent) if number == 0 else " " * indent
+            yield Row(f"{key}/{number}", ((head, "dim" if indent > MARK_CELLS else role), (part, role)))
