@@ -18,7 +18,6 @@ from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
 from console.model.restart import Restart, span
 from console.model.role import BESIDE_ENGINES
 from console.model.run import RunKey
-from console.model.shortening import list_text
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.model.start_timing import about
 from console.probes.engine_log import Phase
