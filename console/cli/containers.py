@@ -8,6 +8,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+from typing_extensions import TypedDict
+
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, print_data
 from console.cli.plan_runner import add_plan_options, add_words, carry_out, settle_words
@@ -15,6 +17,7 @@ from console.cli.printer import print_lines, print_message
 from console.cli.session_context import connected, opened
 from console.cli.tables import table_lines
 from console.model.errors import ExitCode, Unreachable
+from console.probes.container import Difference
 from console.probes.sanitize import clean
 from console.services.maintenance.containers import Act
 from console.services.placement.layout_choice import must_be_chosen
@@ -37,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show or act. `show` returns 1 when a container is missing or differs, 3 when no node answers."""
+    """Show or act. Exit code of `show` 0: all is as wanted; 1: a container is missing or differs; 3: no node answers."""
     settle_words(args)
     return asyncio.run(_show(args) if args.act == "show" else _act(args))
 
@@ -48,7 +51,7 @@ async def _show(args: argparse.Namespace) -> int:
             await connected(session)
         found = await session.maintenance.of_containers.look(args.nodes)
     if args.output in DATA:
-        print_data(args.output, [as_json(each) for each in found])
+        print_data(args.output, [as_data(each) for each in found])
     else:
         print_lines(lines(found))
         if not session.deployment.layout.chosen:
@@ -63,7 +66,32 @@ def exit_code(found: Sequence[ContainerFacts]) -> int:
     return ExitCode.OK if all(each.fits for each in found) else ExitCode.FAILED
 
 
-def as_json(found: ContainerFacts) -> dict[str, object]:
+class ContainerData(TypedDict):
+    """The container that engines of a node run in."""
+
+    node: str
+    container: str
+    """Its name."""
+    state: str
+    """`unknown`, `absent`, or what docker or podman calls it; where each start makes its own, `image here` or `no image`."""
+    trouble: str | None
+    """Why nothing is known of it; null when the node answered."""
+    image: str | None
+    """Image of the container; null when there is no such container."""
+    image_id: str | None
+    """Without `sha256:`."""
+    wanted_image: str | None
+    """Image that is wanted; null when none is."""
+    wanted_image_id: str | None
+    """Null when the node does not have that image."""
+    differences: list[Difference]
+    missing_on_host: list[str]
+    """Paths that would be mounted and do not exist."""
+    others: list[str]
+    """Containers of other names, `NAME (IMAGE, STATE)`."""
+
+
+def as_data(found: ContainerFacts) -> ContainerData:
     """One node's container as data."""
     there = found.container
     return {
@@ -75,7 +103,7 @@ def as_json(found: ContainerFacts) -> dict[str, object]:
         "image_id": there.image_id if there else None,
         "wanted_image": found.image or None,
         "wanted_image_id": found.image_id or None,
-        "differences": [{"what": each.what, "text": each.text} for each in found.differences],
+        "differences": list(found.differences),
         "missing_on_host": list(found.missing),
         "others": list(found.others),
     }

@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from typing_extensions import TypedDict
+
 from console.cli.output import add_output, print_data
 from console.cli.printer import print_line, print_message
 from console.diagnosis.signatures import joined, load_signatures
@@ -49,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the first cause, its remedy, and what followed from it."""
+    """Print the first cause, its remedy, and what followed from it. Exit code 0: a known failure was found; 1: none was."""
     if args.files.count("-") > 1:
         raise UsageError("- may be named once: stdin is read once")
     signatures = load_signatures()
@@ -60,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
         _print(found)
     else:
         causes = [_data(each) for each in found.causes]
-        print_data(args.output, {"first": _data(found.first) if found.first else None, "causes": causes}, causes)
+        whole = CausesData(first=_data(found.first) if found.first else None, causes=causes)
+        print_data(args.output, whole, causes)
     if found.first is None:
         print_message("no known failure")
         for path, line, text in found.unknown:
@@ -129,7 +132,35 @@ def _rank(path: Path) -> str:
     return name
 
 
-def _data(cause: FileCause) -> dict[str, object]:
+class CauseData(TypedDict):
+    """A known failure that a file shows."""
+
+    file: str
+    engine: str
+    """Engine or rank whose log it is."""
+    id: str
+    """Id of the known failure, for example `A11`."""
+    title: str
+    cause: str
+    remedy: str
+    line: int
+    """Line of the file, from 1."""
+    text: str
+    """That line."""
+    time: str
+    """As the line has it; empty when nothing dates it."""
+
+
+class CausesData(TypedDict):
+    """What log files show."""
+
+    first: CauseData | None
+    """What failed first; null when nothing known failed."""
+    causes: list[CauseData]
+    """All in the order in which they happened, the first among them."""
+
+
+def _data(cause: FileCause) -> CauseData:
     told = cause.diagnosis
     return {
         "file": cause.file,

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     chosen = found[: args.last][::-1]
     if args.output in DATA:
-        print_data(args.output, [asdict(each) for each in chosen])
+        print_data(args.output, list(chosen))
     elif chosen:
         for line in table_lines(("when", "who", "what", "outcome", "whom"), [_cells(each) for each in chosen]):
             print_line(line)

@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from typing_extensions import TypedDict
+
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, print_data
 from console.cli.printer import print_coloured, print_line, print_message
@@ -46,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the logs; returns the exit code."""
+    """Print the logs. Exit code 1: there is no log."""
     if args.follow and args.output == "json":
         raise UsageError("-o json with -f would never end", hint="use -o jsonl")
     return asyncio.run(_run(args))
@@ -137,12 +139,24 @@ async def _next(session: Session) -> None:
         leave()
 
 
+class LogLineData(TypedDict):
+    """A line of an engine's log."""
+
+    engine: str
+    offset: int
+    """Where it starts in the log, bytes."""
+    at: float | None
+    """Time of its stamp, or of a stamp shortly before it; null when it is not known."""
+    text: str
+    """As the engine wrote it; the end of a very long line is left out."""
+
+
 class _Printer:
     """Prints lines as text or JSON lines, filtered."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._output: str = args.output
-        self._list: list[dict[str, object]] = []
+        self._list: list[LogLineData] = []
         try:
             self._grep = re.compile(args.grep) if args.grep else None
         except re.error as error:
@@ -162,7 +176,7 @@ class _Printer:
             if self._grep and not self._grep.search(line.text):
                 continue
             if self._output in DATA:
-                data = {"engine": line.engine, "offset": line.offset, "at": line.at, "text": line.text}
+                data = LogLineData(engine=line.engine, offset=line.offset, at=line.at, text=line.text)
                 self._list.append(data) if self._output == "json" else print_data("jsonl", data)
             else:
                 self._print_line(line)

@@ -7,8 +7,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from console.cli.options import add_cluster_options, deployment_of
 from console.cli.output import DATA, add_output, print_data
@@ -16,7 +16,7 @@ from console.cli.printer import print_line, print_lines, print_message
 from console.cli.session_context import connected, opened
 from console.cli.tables import table_lines
 from console.model.errors import ConsoleError, ExitCode, Unreachable
-from console.probes.check_types import Verdict
+from console.probes.check_types import Result, Verdict
 from console.probes.sanitize import clean
 from console.services.readiness.preflight import CONNECTION, PreflightRequest, Report, load
 from console.services.xdg_paths import report_path, state_home
@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was found; 1 when a check fails, 3 when all that fails is the connection to a node."""
+    """Print what was found. Exit code 0: no check fails; 1: one fails; 3: all that fails is the connection to a node."""
     return _last(args) if args.last else asyncio.run(_run(args))
 
 
@@ -60,7 +60,7 @@ async def _run(args: argparse.Namespace) -> int:
 
 def _show(report: Report, args: argparse.Namespace) -> int:
     if args.output in DATA:
-        found = as_json(report)
+        found = as_data(report)
         print_data(args.output, found, found["results"])
     else:
         print_lines(report_lines(report, everything=args.all))
@@ -85,14 +85,28 @@ def exit_code(report: Report) -> int:
     return ExitCode.UNREACHABLE if failed else ExitCode.OK
 
 
-def as_json(report: Report) -> dict[str, Any]:
+class ReportData(TypedDict):
+    """What a preflight found."""
+
+    at: float
+    """When it ended."""
+    took_s: float
+    nodes: list[str]
+    results: list[Result]
+    """Of every check on every node, those that pass too."""
+    matrix: list[list[str]] | None
+    """Pings between the NPUs of nodes that came back, of those sent: rows from, columns to; the first row names the
+    columns. Null without `--network`."""
+
+
+def as_data(report: Report) -> ReportData:
     """The report as data: every result of every node, and the matrix of pings where there is one."""
     crossing = report.crossing
     return {
         "at": report.at,
         "took_s": round(report.took_s, 3),
         "nodes": list(report.nodes),
-        "results": [{**asdict(each), "verdict": str(each.verdict)} for each in report.results],
+        "results": list(report.results),
         "matrix": None if crossing is None else [list(row) for row in crossing.matrix()],
     }
 

@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict, is_dataclass
 
 from console.probes.sanitize import clean
 
@@ -44,8 +45,17 @@ def print_progress(text: str, *, last: bool = False) -> None:
 
 def print_json(value: object, *, indent: int | None = None, flush: bool = False) -> None:
     """Print one JSON document to stdout; characters that act on a terminal are escaped, so the value stays exact."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
-    print(_UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=flush)
+    print(json_text(value, indent=indent), flush=flush)
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """The document that `print_json` prints. A dataclass in it is the mapping of its fields."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=_plain)
+    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def print_file(text: str) -> None:

@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 
+from typing_extensions import TypedDict
+
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, print_data
 from console.cli.plan_runner import add_plan_options, add_words, carry_out, settle_words
@@ -35,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show or act. `show` returns 1 when something drifts, 3 when no node answers."""
+    """Show or act. Exit code of `show` 0: all is as wanted; 1: something drifts; 3: no node answers."""
     settle_words(args)
     if args.undo:
         return asyncio.run(_undo(args))
@@ -48,7 +50,7 @@ async def _show(args: argparse.Namespace) -> int:
             await connected(session)
         found = await session.maintenance.of_hosts.look(args.nodes)
     if args.output in DATA:
-        print_data(args.output, [as_json(each) for each in found])
+        print_data(args.output, [as_data(each) for each in found])
     else:
         print_lines(lines(found))
     if all(each.trouble for each in found):
@@ -56,9 +58,30 @@ async def _show(args: argparse.Namespace) -> int:
     return ExitCode.FAILED if any(each.trouble or each.drifts for each in found) else ExitCode.OK
 
 
-def as_json(found: HostTuning) -> dict[str, object]:
+class DriftData(TypedDict):
+    """A setting of a node that is not as it should be."""
+
+    name: str
+    now: str
+    wanted: str
+    why: str
+    """Why it matters."""
+    by_hand: str | None
+    """What a person does about it; null when `tune set` sets it."""
+
+
+class HostTuningData(TypedDict):
+    """The settings of a node."""
+
+    node: str
+    trouble: str | None
+    """Why nothing is known of it; null when it answered."""
+    drifts: list[DriftData]
+
+
+def as_data(found: HostTuning) -> HostTuningData:
     """One node as data."""
-    rows = [
+    rows: list[DriftData] = [
         {"name": each.name, "now": each.now, "wanted": each.wanted, "why": each.why, "by_hand": each.remedy or None}
         for each in found.drifts
     ]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from dataclasses import asdict
+
+from typing_extensions import TypedDict
 
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_line, print_message
 from console.cli.session_context import connected, opened, settled
 from console.model.errors import ExitCode
+from console.services.serving.coverage import RankProof
 from console.services.serving.verification import Proof, VerificationRequest
 
 
@@ -32,8 +34,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
+class VerificationData(TypedDict):
+    """What a verification found."""
+
+    passed: bool
+    """Whether nothing failed, something was answered, and every rank answered."""
+    verdict: str
+    """The same in words."""
+    ranks: list[RankProof]
+    proofs: list[Proof]
+    """Everything that was tried, in order."""
+
+
 def run(args: argparse.Namespace) -> int:
-    """Print proofs and verdict; 0 when all is proven, 1 when not, 3 when a node is out of reach, 4 when nothing serves."""
+    """Print proofs and verdict. Exit code 0: all is proven; 1: it is not; 3: a node cannot be reached; 4: nothing serves."""
     return asyncio.run(_run(args))
 
 
@@ -46,8 +60,8 @@ async def _run(args: argparse.Namespace) -> int:
         found = await session.verifier.run(lambda proof: show(line(proof)), ask)
     show(found.words())
     if args.output in DATA:
-        proofs, ranks = ([asdict(each) for each in part] for part in (found.proofs, found.ranks))
-        whole = {"passed": found.passed, "verdict": found.words(), "ranks": ranks, "proofs": proofs}
+        proofs = list(found.proofs)
+        whole = VerificationData(passed=found.passed, verdict=found.words(), ranks=list(found.ranks), proofs=proofs)
         print_data(args.output, whole, proofs)
     if found.unreachable:
         return ExitCode.UNREACHABLE

@@ -8,6 +8,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from typing_extensions import TypedDict
+
 from console.cli.options import add_cluster_options, deployment_of
 from console.cli.output import DATA, print_data
 from console.cli.plan_runner import add_plan_options, add_words, carry_out, settle_words
@@ -17,6 +19,7 @@ from console.cli.tables import table_lines
 from console.commands.quoting import join
 from console.commands.weights import download_commands
 from console.model.errors import ExitCode, Unreachable, UsageError
+from console.model.snapshot import LinkState
 from console.probes.sanitize import clean
 from console.services.maintenance.weights import NodeWeights
 from console.services.placement.layout_files import named
@@ -39,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show or act. `show` returns 1 when a node has it not whole, or another than the others; 3 when no node answers."""
+    """Show or act. Exit code of `show` 0: complete and equal; 1: not complete on a node, or not equal; 3: no node answers."""
     settle_words(args)
     if args.act == "download":
         return _download(args)
@@ -52,16 +55,53 @@ async def _show(args: argparse.Namespace) -> int:
             await connected(session)
         found = await session.maintenance.of_weights.look(args.nodes)
         path = session.deployment.layout.model.path
+        links = {session.snapshot.nodes[each.node].link.state for each in found}
     if args.output in DATA:
-        nodes = [as_json(each) for each in found]
-        print_data(args.output, {"path": path, "nodes": nodes}, ({"path": path, **each} for each in nodes))
+        whole = WeightsData(path=path, nodes=[as_data(each) for each in found])
+        print_data(args.output, whole, (NodeWeightsLine(path=path, **each) for each in whole["nodes"]))
     else:
         print_lines(lines(path, found))
-    whole = all(each.weights.complete for each in found)
-    return ExitCode.OK if whole and len({each.weights.manifest for each in found}) == 1 else ExitCode.FAILED
+    if LinkState.UP not in links:
+        return ExitCode.UNREACHABLE
+    complete = all(each.weights.complete for each in found)
+    return ExitCode.OK if complete and len({each.weights.manifest for each in found}) == 1 else ExitCode.FAILED
 
 
-def as_json(held: NodeWeights) -> dict[str, object]:
+class NodeWeightsData(TypedDict):
+    """The weights on a node."""
+
+    node: str
+    complete: bool | None
+    """Null when it is not known."""
+    trouble: str | None
+    """Why nothing is known of them, or why there are none."""
+    shards: int
+    """Files of weights that are there."""
+    bytes: int
+    """Their size."""
+    manifest: str | None
+    """Equal on two nodes when configuration, names and sizes of the files are equal; null when nothing is known."""
+    lacking: list[str]
+    """What is missing, empty or left of a download."""
+    copying: str | None
+    """The last line of a copy that runs there; null when none does."""
+
+
+class NodeWeightsLine(NodeWeightsData):
+    """The weights on a node, with their path."""
+
+    path: str
+
+
+class WeightsData(TypedDict):
+    """The weights of a layout's model on the nodes."""
+
+    path: str
+    """Directory of the weights on every node."""
+    nodes: list[NodeWeightsData]
+
+
+def as_data(held: NodeWeights) -> NodeWeightsData:
     """One node's weights as data."""
     weights = held.weights
     return {

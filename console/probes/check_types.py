@@ -175,13 +175,18 @@ class Result:
     """One check on one node, ready to be shown."""
 
     check: str
+    """Id of the check."""
     title: str
     node: str
     verdict: Verdict
     seen: str
+    """What the node answered."""
     why: str = ""
+    """Why it matters; empty when it passes."""
     remedy: str = ""
+    """What to do; empty when it passes."""
     value: str = ""
+    """What is compared between nodes; empty when nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,15 +23,19 @@ class AuditEntry:
     """One operation. Times are seconds since the epoch on the machine that wrote them."""
 
     at: float
+    """When it started."""
     who: str
+    """`USER@HOST`."""
     what: str
     """For example `stop of 16 engines`."""
     whom: str
     """Engines or nodes, as written."""
     outcome: str
+    """How it ended: `done`, `1 failed`, `no end recorded` …"""
     good: bool | None = None
     """None while it is not known how it ended."""
     took_s: float | None = None
+    """From its start to its end; None while no end is recorded."""
     details: tuple[str, ...] = ()
     """What went wrong, step by step, and what was overridden."""
     seen: bool = False

@@ -14,12 +14,22 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import core_schema
 
+from console.cli.containers import ContainerData
+from console.cli.diagnose import CauseData, CausesData
 from console.cli.keys import KeyData
 from console.cli.layouts import LayoutData
+from console.cli.logs import LogLineData
 from console.cli.main import COMMANDS
 from console.cli.plan import DeploymentData, ProxyLine, RankData, ServiceData
+from console.cli.preflight import ReportData
+from console.cli.tune import HostTuningData
 from console.cli.validate import FileReportData
+from console.cli.verify import VerificationData
+from console.cli.weights import NodeWeightsLine, WeightsData
+from console.probes.check_types import Result
+from console.services.audit_log import AuditEntry
 from console.services.placement.upgrade_report import ChangeData, UpgradeData
+from console.services.serving.verification import Proof
 from tests.docs.fields import FileSchema, described, schema_text
 from tests.json_schema import faults
 
@@ -57,6 +67,14 @@ OUTPUTS: Mapping[str, tuple[Printed, ...]] = {
     "validate": (Printed("validate", list[FileReportData], FileReportData),),
     "plan": (Printed("plan", DeploymentData, RankData | ServiceData | ProxyLine),),
     "upgrade": (Printed("upgrade", UpgradeData, ChangeData),),
+    "diagnose": (Printed("diagnose", CausesData, CauseData),),
+    "preflight": (Printed("preflight", ReportData, Result),),
+    "containers": (Printed("containers", list[ContainerData], ContainerData, "show"),),
+    "tune": (Printed("tune", list[HostTuningData], HostTuningData, "show"),),
+    "weights": (Printed("weights", WeightsData, NodeWeightsLine, "show"),),
+    "verify": (Printed("verify", VerificationData, Proof),),
+    "logs": (Printed("logs", list[LogLineData], LogLineData),),
+    "journal": (Printed("journal", list[AuditEntry], AuditEntry),),
     "keys": (Printed("keys", list[KeyData]),),
 }
 """Command → what it prints."""
@@ -67,11 +85,11 @@ class _PrintedSchema(FileSchema):
 
     def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> dict[str, Any]:
         """Of a dict that a command makes."""
-        return {**described(super().typed_dict_schema(schema), schema["cls"]), "additionalProperties": False}
+        return _closed(super().typed_dict_schema(schema), schema["cls"])
 
     def dataclass_schema(self, schema: core_schema.DataclassSchema) -> dict[str, Any]:
         """Of a dataclass that is printed whole."""
-        return {**described(super().dataclass_schema(schema), schema["cls"]), "additionalProperties": False}
+        return _closed(super().dataclass_schema(schema), schema["cls"])
 
     def field_is_required(self, field: Any, total: bool) -> bool:
         """A dataclass is printed with all its fields, whatever their defaults."""
@@ -84,6 +102,14 @@ class _PrintedSchema(FileSchema):
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:
         """A reader needs no default of a key that is always there."""
         return self.generate_inner(schema["schema"])
+
+
+def _closed(made: dict[str, Any], model: type) -> dict[str, Any]:
+    """The schema of a class with the texts of its fields, where None is null."""
+    for each in described(made, model)["properties"].values():
+        if "description" in each:
+            each["description"] = re.sub(r"\bNone\b", "null", each["description"]).replace(". null", ". Null")
+    return {**made, "additionalProperties": False}
 
 
 @cache
@@ -155,7 +181,7 @@ def _sentence(text: str) -> str:
 def _exit_codes(command: str) -> str:
     """What the docstring of a command says of its exit codes."""
     text = " ".join((importlib.import_module(COMMANDS[command][0]).run.__doc__ or "").split())
-    found = re.search(r"Exit code \d.*?\.(?= |$)", text)
+    found = re.search(r"Exit code (of `\w+` )?\d.*?\.(?= |$)", text)
     return f" {found[0]}" if found else ""
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from console.cli.main import main
+from console.journal import Journal
+from console.services.xdg_paths import journal_path, state_home
+from tests.diagnosis.field_logs import field_logs
 from tests.docs.generate import parser_of
 from tests.docs.outputs import OUTPUTS, must_fit
 
 FORMS = ("json", "jsonl")
-CLUSTER = "name: lab\nnodes: {p0: {host: 10.0.0.1}, p1: {host: 10.0.0.1}}\n"
-MISSPELLED = "name: lab\nnods: {p0: {host: 10.0.0.1}}\nnodes: {}\n"
 SPANNING = """\
 name: wide
 hardware: a3
@@ -23,6 +24,13 @@ groups:
 services:
   kv-master: {command: [mooncake_master, --port, 9500], node: mixed/0, port: 9500, env: {LEVEL: 2}}
 """
+FILES = {
+    "lab.yaml": "name: lab\nnodes: {p0: {host: 10.0.0.1}, p1: {host: 10.0.0.1}}\n",
+    "gone.yaml": "name: gone\nnodes: {p0: {host: 127.0.0.1, port: 9}}\n",
+    "misspelled.yaml": "name: lab\nnods: {p0: {host: 10.0.0.1}}\nnodes: {}\n",
+    "wide.yaml": SPANNING,
+    "torch.log": next(each.text for each in field_logs() if each.name == "hbm-torch"),
+}
 
 
 def _offered(command: str) -> set[str]:
@@ -45,6 +53,9 @@ def test_every_form_for_programs_has_a_schema(command: str) -> None:
         ("plan --layout wide.yaml", 0),
         ("upgrade --to v0.25.1rc1 a3-pd", 0),
         ("keys", 0),
+        ("diagnose torch.log", 0),
+        ("journal -c lab.yaml", 0),
+        ("weights -c gone.yaml --layout a3-mixed", 3),
     ],
 )
 def test_real_output_fits_its_schema(
@@ -53,8 +64,12 @@ def test_real_output_fits_its_schema(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
-    for name, text in (("lab.yaml", CLUSTER), ("misspelled.yaml", MISSPELLED), ("wide.yaml", SPANNING)):
+    for name, text in FILES.items():
         Path(name).write_text(text)
+    journal = Journal(journal_path(state_home(), "lab"))
+    journal.record("begin", verb="start", engines=["d-0"], override=["C3"])
+    journal.record("end", verb="start", engines=["d-0"], outcomes={"s1": "failed"}, messages={"s1": "no HBM"})
+    journal.record("begin", verb="stop", engines=["d-0"])
     for form in _offered(words.split()[0]):
         assert main([*words.split(), "-o", form]) == code
         text = capsys.readouterr().out

@@ -43,6 +43,7 @@ class Proof:
     passed: bool | None
     """None when it could not be tried or proves nothing."""
     seen: str
+    """What was seen: an answer, or what was wrong with it."""
     took_s: float = 0.0
     engine: str = ""
     """The engine it is about."""
