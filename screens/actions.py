@@ -101,7 +101,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("interrupt", ("ctrl+c",), "Copy", "Copy what is selected; never harms anything", "Console"),
     Action("plain", _QUOTES, "Plain text", "Print it to the normal screen, to select by hand", "View"),
     Action("mouse", ("f2",), "Mouse", "Mouse on or off; off leaves selecting to the terminal", "View"),
-    Action("theme", ("T",), "Theme", "Next theme: dark, light, colour-blind safe, no colour", "View"),
+    Action("theme", ("T",), "Theme", "Next theme: dark, light, high contrast, colour-blind safe, no colour", "View"),
     Action("replay-hold", ("f7",), "Hold", "Replay: hold it, or let it go on", "Replay"),
     Action("replay-back", ("comma", "fullwidth_comma"), "Back", "Replay: one snapshot back, and hold", "Replay"),
     Action("replay-on", ("full_stop",), "On", "Replay: one snapshot on, and hold; `:seek HH:MM:SS`", "Replay"),

@@ -135,14 +135,14 @@ _DARK = {
     "title": "bold #ffffff",
     "readwrite": "bold #10131a on #f2c14e",
     "readonly": "bold #10131a on #7fb4ff",
-    "cursor": "on #2c4468",
-    "unfocused": "on #232a36",
+    "cursor": "bold #0b0f16 on #7fb4ff",
+    "unfocused": "#0b0f16 on #8a94a6",
     "prefill": "#7fb4ff",
     "decode": "#e0a3ff",
     "mixed": "#8fe0c8",
     "proxy": "#f0b48a",
     "service": "#d6c27a",
-    "gutter": "#667080",
+    "gutter": "#818b9a",
     "hit": "#10131a on #f2c14e",
     "current": "bold #10131a on #ff9f43",
     "note": "bold #10131a on #6cc5e0",
@@ -163,18 +163,45 @@ _LIGHT = {
     "title": "bold #000000",
     "readwrite": "bold #ffffff on #8a5a00",
     "readonly": "bold #ffffff on #1d4f9e",
-    "cursor": "on #bcd3f2",
-    "unfocused": "on #dde3ea",
+    "cursor": "bold #ffffff on #1d4f9e",
+    "unfocused": "#ffffff on #5a6270",
     "prefill": "#1d4f9e",
     "decode": "#7a1fa2",
     "mixed": "#00695c",
     "proxy": "#8a4b12",
     "service": "#6b5a00",
-    "gutter": "#7a828e",
+    "gutter": "#5f6671",
     "hit": "#000000 on #ffd54f",
     "current": "bold #000000 on #ff9f43",
     "note": "bold #ffffff on #00617f",
     "danger": "bold #b00020",
+}
+
+_CONTRAST = {
+    **_DARK,
+    "dim": "#d0d0d0",
+    "ok": "#00ff5f",
+    "busy": "#00ffff",
+    "drain": "#ffafff",
+    "warn": "#ffff00",
+    "fail": "bold #ffffff on #c00000",
+    "stale": "#e0e0e0 italic",
+    "idle": "#d0d0d0",
+    "key": "bold #ffff00",
+    "readwrite": "bold #000000 on #ffff00",
+    "readonly": "bold #000000 on #00ffff",
+    "cursor": "bold #000000 on #ffffff",
+    "unfocused": "#000000 on #b0b0b0",
+    "prefill": "#87d7ff",
+    "decode": "#ffafff",
+    "mixed": "#87ffd7",
+    "proxy": "#ffd787",
+    "service": "#ffff87",
+    "gutter": "#b0b0b0",
+    "hit": "#000000 on #ffff00",
+    "current": "bold #000000 on #ff9f43",
+    "note": "bold #000000 on #00ffff",
+    "danger": "bold #ffffff on #c00000",
 }
 
 _BLIND = {
@@ -206,8 +233,8 @@ _MONO = {
     "title": "bold",
     "readwrite": "bold reverse",
     "readonly": "bold reverse",
-    "cursor": "reverse",
-    "unfocused": "underline",
+    "cursor": "bold reverse",
+    "unfocused": "dim reverse",
     "prefill": "none",
     "decode": "none",
     "mixed": "none",
@@ -269,6 +296,7 @@ def _colourless(name: str) -> Theme:
 
 
 _NIGHT = {"foreground": "#d8dee9", "background": "#12161e", "surface": "#1a202b", "primary": "#7fb4ff"}
+_BLACK = {"foreground": "#ffffff", "background": "#000000", "surface": "#000000", "primary": "#00ffff"}
 _DAY = {"foreground": "#1b1f26", "background": "#fbfbf8", "surface": "#eceff2", "primary": "#1d4f9e"}
 
 LOOKS: Mapping[str, Look] = {
@@ -276,6 +304,7 @@ LOOKS: Mapping[str, Look] = {
     for look in (
         Look("dark", "Dark", _theme("dsv4-dark", dark=True, **_NIGHT), _roles(_DARK)),
         Look("light", "Light", _theme("dsv4-light", dark=False, **_DAY), _roles(_LIGHT)),
+        Look("contrast", "High contrast", _theme("dsv4-contrast", dark=True, **_BLACK), _roles(_CONTRAST)),
         Look("blind", "Colour-blind safe", _theme("dsv4-blind", dark=True, **_NIGHT), _roles(_BLIND)),
         Look("mono", "No colour", _colourless("dsv4-mono"), _roles(_MONO)),
     )

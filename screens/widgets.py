@@ -20,6 +20,8 @@ from screens.styled_lines import Line, Pen, Row, length, shifted, strip, wrap
 from screens.themes import LOOKS, Look
 
 Verbs = Mapping[str, Callable[[], object]]
+Painted = tuple[Line, tuple[str, ...]]
+"""A row: its line, and roles that are laid over all of it."""
 
 
 class LineWidget(Widget):
@@ -32,7 +34,7 @@ class LineWidget(Widget):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._painted: list[tuple[Line, tuple[str, ...]]] = []
+        self._painted: list[Painted] = []
         self._ground: Style | None = None
         """Colours of the widget itself; worked out once, because Textual works them out anew at each asking."""
 
@@ -64,7 +66,7 @@ class LineWidget(Widget):
         """None: looks hold true colours, or none at all, so there is nothing to translate in each segment of each row."""
         return ()
 
-    def paint(self, lines: Sequence[tuple[Line, tuple[str, ...]]]) -> int:
+    def paint(self, lines: Sequence[Painted]) -> int:
         """Show these lines, each with roles over the whole row; gives how many rows had to be drawn."""
         old = self._painted
         self._painted = list(lines)
@@ -76,8 +78,9 @@ class LineWidget(Widget):
             if index >= len(old) or index >= len(lines) or old[index] != lines[index]
         ]
         width = self.size.width
-        if changed:
-            self.refresh(*(Region(0, index, width, 1) for index in changed))
+        spans = [(index, *changed_cells(old[index : index + 1], lines[index : index + 1], width)) for index in changed]
+        if regions := [Region(start, index, end - start, 1) for index, start, end in spans if end > start]:
+            self.refresh(*regions)
         return len(changed)
 
     def render_line(self, y: int) -> Strip:
@@ -102,6 +105,26 @@ class LineWidget(Widget):
         """Three rows up."""
         event.stop()
         self.move(-3)
+
+
+def changed_cells(old: Sequence[Painted], new: Sequence[Painted], cells: int) -> tuple[int, int]:
+    """From which cell to which a row differs, given as no or one line each; all of it where that is not plain to see."""
+    if not old or not new or old[0][1] != new[0][1]:
+        return 0, cells
+    before, after = old[0][0], new[0][0]
+    total = length(after)
+    if max(length(before), total) > cells:  # where a line is cut depends on what is behind the cut
+        return 0, cells
+    same = 0
+    while same < min(len(before), len(after)) and before[same] == after[same]:
+        same += 1
+    end = cells
+    if length(before) == total:
+        tail = 0
+        while tail < min(len(before), len(after)) - same and before[-1 - tail] == after[-1 - tail]:
+            tail += 1
+        end = total - length(after[len(after) - tail :])
+    return length(after[:same]), end
 
 
 class ListWidget(LineWidget, can_focus=True):
@@ -212,7 +235,7 @@ class ListWidget(LineWidget, can_focus=True):
         if self.offset_cells:
             longest = max((length(row.line) for row in self.rows), default=0)
             self.offset_cells = max(0, min(self.offset_cells, longest - self.size.width))
-        lines: list[tuple[Line, tuple[str, ...]]] = []
+        lines: list[Painted] = []
         if self.heading:
             lines.append((shifted(self.head(), self.offset_cells), ()))
         if not self.rows:

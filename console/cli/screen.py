@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from screens.key_map import Keys
     from screens.startup import Startup
 
-THEMES = ("dark", "light", "blind", "mono")
+THEMES = ("dark", "light", "contrast", "blind", "mono")
 """The names of `screens.themes.LOOKS`, which only Textual can load; a test holds them equal."""
 
 

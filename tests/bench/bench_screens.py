@@ -22,6 +22,7 @@ from screens.logs.merge_member import MergeMember
 from screens.logs.patterns import LineFilter, pattern
 from screens.logs.window import Window
 from screens.styled_lines import plain
+from screens.themes import LOOKS
 from tests.screens.terminal import Terminal
 
 BUSY = "tests.screens.busy"
@@ -30,6 +31,10 @@ MIB = 1024 * KIB
 WATCHED_S = 12.0
 FIRST_ROW = 2
 """Of the grid, below its heading: further up no key moves the cursor."""
+_GROUND = LOOKS["dark"].style("cursor").bgcolor
+assert _GROUND is not None
+CURSOR = _GROUND.get_truecolor().hex.removeprefix("#")
+"""The ground of the cursor's row."""
 
 
 def say(what: str, figure: str, bar: str) -> None:
@@ -63,7 +68,7 @@ BARE = """
 from textual.app import App
 from textual.widgets import Static
 class Bare(App):
-    CSS = "Static { background: #000000; } .on { background: #2c4468; }"
+    CSS = "Static { background: #000000; } .on { background: #7fb4ff; }"
     def compose(self):
         yield Static("RW")
         for row in range(4):
@@ -118,7 +123,7 @@ def _latency(opened: Terminal, keys: str) -> list[float]:
 
 
 def _cursor_row(terminal: Terminal) -> int:
-    rows = [y for y in range(1, 8) if terminal.screen.buffer[y][1].bg == "2c4468"]
+    rows = [y for y in range(1, 12) if terminal.screen.buffer[y][1].bg == CURSOR]
     return rows[0] if rows else -1
 
 

@@ -15,9 +15,9 @@ from console.model.plan import Confirm, Outcome, Plan, Stage, Step, StepEvent
 from console.model.service import Service, ServiceState
 from screens.grid.rows import heading_with
 from screens.panes.plan import PlanPane
-from screens.styled_lines import Line, Pen, brief, cut, end_of, fit, length, plain, shifted, strip, width
+from screens.styled_lines import Line, Pen, Span, brief, cut, end_of, fit, length, plain, shifted, strip, width
 from screens.themes import LOOKS
-from screens.widgets import ListWidget
+from screens.widgets import ListWidget, changed_cells
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import SMALL, running
 
@@ -110,6 +110,25 @@ async def test_steps_are_told_in_full(tmp_path: Path) -> None:
         pane.note(StepEvent("drain", Outcome.RUNNING))
         await seen.sees("   \u21bb runs    drain decode-0: no new requests, wait up to 120 s for their ")
         await seen.sees("             requests to end, then leave  node-with-a-long-name")
+
+
+SPANS = st.lists(
+    st.tuples(st.sampled_from(["", "a", " 12", "\u4f60\u597d", "d0 ready "]), st.sampled_from(["", "ok"])), max_size=8
+)
+
+
+@given(before=SPANS, after=SPANS, cells=st.integers(1, 30))
+def test_a_row_is_redrawn_from_its_first_changed_cell_to_its_last(
+    before: list[Span], after: list[Span], cells: int
+) -> None:
+    old, new = [(tuple(before), ())], [(tuple(after), ())]
+    start, end = changed_cells(old, new, cells)
+    drawn = [strip(lines[0][0], LOOKS["dark"], Pen(), cells, Style()) for lines in (old, new)]
+    for begin, stop in ((0, start), (end, cells)):
+        kept = [each.crop(begin, max(begin, stop)) for each in drawn]
+        was, now = ([(char, piece.style) for piece in each for char in piece.text] for each in kept)
+        assert was == now, "what is left as it is was drawn so before"
+    assert changed_cells(old, [(tuple(after), ("cursor",))], cells) == (0, cells)
 
 
 @pytest.mark.parametrize(
