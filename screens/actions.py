@@ -142,7 +142,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane-7", ("7",), "Roles", "Groups, places and ranks; rules that do not hold", "Panes"),
     Action("pane-8", ("8",), "Preflight", "What must hold on the nodes before a launch", "Panes"),
     Action("pane-9", ("9",), "Metrics", "How busy, full and fast groups and engines are", "Panes"),
-    Action("pane-10", ("0",), "Diagnosis", "Who broke first, why, and what to do", "Panes"),
+    Action("pane-10", ("0",), "Diagnosis", "The engine that failed first, the cause and the remedy", "Panes"),
     Action("pane-11", ("B",), "Bench", "Runs of bench and eval: figures, curves, accuracy", "Panes"),
     Action("pane-12", ("J",), "Journal", "Who did what on this cluster, and how it ended", "Panes"),
     Action("pane-13", ("Y",), "Verify", "Chats through the endpoint, their text as it comes; Enter begins", "Panes"),

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from screens.styled_lines import counted, shown
+from console.model.counting import counted
+from screens.styled_lines import shown
 
 if TYPE_CHECKING:
     from console.model.alert import Alert

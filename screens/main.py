@@ -284,7 +284,7 @@ def _run(screen: MainScreen, name: str) -> None:
 
 def _words(plan: Plan, snapshot: ClusterSnapshot) -> str:
     """What is at work, and about how long it takes yet where earlier starts tell."""
-    from console.model.start_timing import about
+    from console.model.durations import about
 
     left = max((each.left_s for each in snapshot.paces.values() if each.left_s), default=None)
     if plan.cluster != snapshot.cluster:

@@ -109,11 +109,6 @@ def width(text: str) -> int:
     return cell_len(text)
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 act`, `2 acts`."""
-    return f"{number} {noun}{'s' if number != 1 else ''}"
-
-
 def fit(text: str, cells: int, *, right: bool = False) -> str:
     """The text in exactly that many cells: cut at the end, or filled with blanks."""
     if cells <= 0:

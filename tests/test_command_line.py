@@ -96,9 +96,9 @@ def test_a_name_that_is_no_text_is_shown_escaped() -> None:
     ("redirection", "code", "said"),
     [
         (">/dev/full", 1, b"No space left on device"),
-        (">&-", 0, b"made up"),
+        (">&-", 0, b"are examples"),
         ("2>&-", 0, b""),
-        ("| head -1", 0, b"made up"),
+        ("| head -1", 0, b"are examples"),
     ],
 )
 def test_output_that_cannot_be_written_ends_in_one_line_at_most(redirection: str, code: int, said: bytes) -> None:
@@ -177,7 +177,7 @@ def test_an_act_is_one_document_or_a_line_for_each_thing_that_happens(capsys: py
         data = OperationData(output)
         data.plan(plan, only=only)
         if not only:
-            data.heard(lambda _: None)(event)
+            data.with_events(lambda _: None)(event)
             data.end(result)
         text = capsys.readouterr().out
         return [json.loads(text)] if output == "json" else [json.loads(line) for line in text.splitlines()]
@@ -216,7 +216,7 @@ def test_the_layout_used_last_is_the_file_that_was_meant_though_it_kept_a_shippe
     monkeypatch.chdir("/")
     assert remembered_layout(cluster) == str(tmp_path / "mine.yaml")
     (tmp_path / "mine.yaml").unlink()
-    with pytest.raises(UsageError, match="the layout used last with this cluster is gone") as caught:
+    with pytest.raises(UsageError, match="the layout used last with this cluster does not exist any more") as caught:
         layout_of(argparse.Namespace(layout=None), cluster)
     assert "--layout" in caught.value.hint
     remember_layout(cluster, load_layout("a3-pd"))
@@ -232,7 +232,7 @@ def test_the_screen_refuses_a_terminal_it_cannot_draw_on(kind: str, monkeypatch:
     monkeypatch.setattr(sys, "__stdin__", Stream())
     monkeypatch.setattr(sys, "__stderr__", Stream())
     monkeypatch.setenv("TERM", kind)
-    with pytest.raises(UsageError, match="cannot be drawn on TERM"):
+    with pytest.raises(UsageError, match="cannot be drawn with TERM"):
         must_be_terminal()
     monkeypatch.setenv("TERM", "screen-256color")
     must_be_terminal()

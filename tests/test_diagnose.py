@@ -259,7 +259,7 @@ def test_people_read_cause_remedy_place_and_consequences(tmp_path: Path, capsys:
     (tmp_path / "decode-1.log").write_text(OOM + "\x1b]0;owned\x07\x1b[2J\n")
     assert main(["diagnose", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("decode-1 broke first: HBM is full (C1)\n")
+    assert out.startswith("decode-1 failed first: HBM is full (C1)\n")
     assert "remedy: Lower gpu-memory-utilization" in out
     assert "a rank of the group died (F10) on decode-0, decode-2" in out
     assert "\x1b" not in out
@@ -315,7 +315,7 @@ def test_a_failure_that_the_first_does_not_explain_is_no_consequence(
     for line in capsys.readouterr().out.splitlines():
         heads = line if not line.startswith(" ") else heads
         groups.setdefault(heads, []).append(line)
-    firm = {line.partition(" on ")[2].partition(",")[0] for line in groups["not explained by that:"][1:]}
-    first = next(iter(groups)).partition(" broke first")[0]
+    firm = {line.partition(" on ")[2].partition(",")[0] for line in groups["not explained by the first failure:"][1:]}
+    first = next(iter(groups)).partition(" failed first")[0]
     assert {first, *firm} == {"decode-1", "prefill-0"}
-    assert any("on decode-0" in line for line in groups["in consequence:"])
+    assert any("on decode-0" in line for line in groups["consequences:"])

@@ -1,4 +1,4 @@
-"""`assign`: which node runs which group, changed by the same operations as on the screen and kept in the same file."""
+"""`assign`: shows or changes which nodes run which group, with the operations and the file of the screen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from console.cli.findings import finding_lines
-from console.cli.options import add_cluster_options, before, deployment_of, read_only_of, remember_layout
+from console.cli.options import add_cluster_options, deployment_of, read_only_of, remember_layout, saved_deployment
 from console.cli.printer import print_line, print_lines
 from console.cli.tables import table_lines
 from console.model.deployment import Deployment
@@ -21,61 +21,69 @@ from console.services.xdg_paths import assignment_path, state_home
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `assign`."""
-    text = "show or change which nodes run which group, and the groups' sizes"
+    text = "show or change which nodes run which group, and the sizes of the groups"
     epilog = (
-        "Operations are done in the order they are given; --assign GROUP=NODE,NODE replaces a group's nodes before them. "
-        "Nothing on a node changes: stop the engines of a group before you move its nodes."
+        "The operations run in the order in which they are given; --assign GROUP=NODE,NODE replaces the nodes of a group before "
+        "them. Nothing changes on a node: stop the engines of a group before you move its nodes."
     )
     parser = subparsers.add_parser("assign", help=text, description=text, epilog=epilog)
     for flag, metavar, help_text in (
-        ("--swap", "NODE=NODE", "let two nodes take each other's places"),
-        ("--move", "NODE=PLACE", "give a node another place in its group; 0 gets rank 0"),
-        ("--take", "NODE,NODE", "take nodes away from their groups"),
-        ("--size", "GROUP=NODES[,RANKS[,TP]]", "nodes of a group, ranks per node, tensor parallel; empty keeps one"),
-        ("--reset", "GROUP", "the size its layout says"),
+        ("--swap", "NODE=NODE", "exchange the places of two nodes"),
+        ("--move", "NODE=PLACE", "move a node to another place in its group; place 0 runs rank 0"),
+        ("--take", "NODE,NODE", "remove nodes from their groups"),
+        (
+            "--size",
+            "GROUP=NODES[,RANKS[,TP]]",
+            "number of nodes of a group, ranks per node, tensor parallel size; an empty number does not change",
+        ),
+        ("--reset", "GROUP", "restore the size that the layout gives to the group"),
     ):
         parser.add_argument(flag, dest="operations", action=_Append, default=[], metavar=metavar, help=help_text)
-    parser.add_argument("--auto", dest="operations", action=_Append, nargs=0, help="fill groups that lack nodes")
+    parser.add_argument(
+        "--auto", dest="operations", action=_Append, nargs=0, help="fill groups that lack nodes with free nodes"
+    )
     turn = parser.add_mutually_exclusive_group()
     turn.add_argument(
-        "--undo", action="store_true", help="take the last change back, whoever made it, here or on the screen"
+        "--undo", action="store_true", help="undo the last change, also one made on the screen or by another operator"
     )
-    turn.add_argument("--redo", action="store_true", help="do the change again that was taken back last")
-    parser.add_argument("--dry-run", action="store_true", help="show what it would be, keep nothing")
+    turn.add_argument("--redo", action="store_true", help="redo the change that was undone last")
+    parser.add_argument("--dry-run", action="store_true", help="show the result, save nothing")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the assignment; keep it when something was asked for. Raises UsageError, Refused on a read-only cluster."""
+    """Show the assignment, and save it when it was changed. Raises UsageError, and Refused on a read-only cluster."""
     deployment = deployment_of(args)
     path = assignment_path(state_home(), deployment.cluster.name, deployment.layout.name)
     changed = bool(args.operations or args.assign)
     if args.undo or args.redo:
         if changed:
-            raise UsageError("--undo and --redo stand alone", hint="give the other operations in a call of their own")
+            raise UsageError(
+                "--undo and --redo cannot be combined with other changes", hint="run them in a separate command"
+            )
         history = step(path, deployment, back=args.undo)
         deployment = reassigned(deployment, history.now)
     else:
-        history = load_history(path, before(args, deployment))
+        history = load_history(path, saved_deployment(deployment))
         for flag, word in args.operations:
             deployment = _OPERATIONS[flag](deployment, word)
         history = history.changed(deployment.assignment)
     if (changed or args.undo or args.redo) and not args.dry_run:
         if read_only_of(args, deployment.cluster):
-            raise Refused("this cluster is read-only", hint="allow changes with --write, or look with --dry-run")
+            raise Refused("this cluster is read-only", hint="allow changes with --write, or use --dry-run")
         private_directory(path.parent)
         keep(path, history)
         remember_layout(deployment.cluster, deployment.layout)
     rows = [_row(deployment, name) for name in deployment.layout.groups]
-    print_lines(table_lines(("GROUP", "ROLE", "SIZE", "NODES", "CARRIED BY"), rows))
+    print_lines(table_lines(("GROUP", "ROLE", "SIZE", "ASSIGNED", "NODES"), rows))
     for line in finding_lines(check(deployment)):
         print_line(line)
     return ExitCode.OK
 
 
 class _Append(argparse.Action):
-    """Keeps (flag, word) pairs in the order of the command line."""
+    """Collects (flag, value) pairs in the order of the command line."""
 
     def __call__(
         self,
@@ -84,7 +92,7 @@ class _Append(argparse.Action):
         values: str | Sequence[object] | None,
         option_string: str | None = None,
     ) -> None:
-        """Add one pair."""
+        """Append one pair."""
         word = values if isinstance(values, str) else ""
         namespace.operations = [*(namespace.operations or []), (option_string or "", word)]
 
@@ -99,7 +107,7 @@ def _row(deployment: Deployment, name: str) -> tuple[str, ...]:
 def _pair(word: str, flag: str) -> tuple[str, str]:
     left, equals, right = word.partition("=")
     if not (left and equals and right):
-        raise UsageError(f"{flag} {word}: cannot be understood", hint=f"write it as {flag} A=B")
+        raise UsageError(f"{flag} {word}: not of the form A=B", hint=f"for example {flag} d0=d1")
     return left.strip(), right.strip()
 
 
@@ -107,7 +115,7 @@ def _whole(word: str, flag: str) -> int | None:
     if not word.strip():
         return None
     if not word.strip().isascii() or not word.strip().isdecimal():
-        raise UsageError(f"{flag}: {word!r} is no whole number")
+        raise UsageError(f"{flag}: {word!r} is not a whole number")
     return int(word)
 
 

@@ -1,4 +1,4 @@
-"""`auto-restart`: runs the restart policies of a layout without a screen, until interrupted, and prints what happens."""
+"""`auto-restart`: runs the restart policies of a layout without the screen, until interrupted, and prints each event."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from console.model.snapshot import ClusterSnapshot, Event
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `auto-restart`."""
-    text = "restart failed groups as their layout says, until interrupted"
+    text = "restart failed groups under the policy of the layout, until interrupted"
     more = (
-        "A group is only restarted when its layout has `restart: {policy: on-failure}`, and only while a console is "
-        "open with write access: the screen, or this command."
+        "A group restarts only when its layout has `restart: {policy: on-failure}`, and only while a read-write console is open: "
+        "the screen, or this command."
     )
     parser = subparsers.add_parser("auto-restart", help=text, description=f"{text}. {more}")
     parser.add_argument("-o", "--output", choices=("table", "jsonl"), default="table")
@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watch until interrupted. Raises Refused on a read-only cluster, UsageError when no group has a policy."""
+    """Run until interrupted. Raises Refused on a read-only cluster, UsageError when no group has a restart policy."""
     return asyncio.run(_run(args))
 
 
@@ -36,11 +36,13 @@ async def _run(args: argparse.Namespace) -> int:
     deployment = deployment_of(args)
     groups = [name for name, group in deployment.layout.groups.items() if group.restart.policy != "never"]
     if not groups:
-        hint = "write it under a group: restart: {policy: on-failure, budget: 3, within: 1h, backoff: 30s}"
+        hint = "add it to a group of the layout: restart: {policy: on-failure, budget: 3, within: 1h, backoff: 30s}"
         raise UsageError(f"no group of {deployment.name} has a restart policy", hint=hint)
     if read_only_of(args, deployment.cluster):
-        raise Refused("a read-only console restarts nothing", hint="use --write to change this cluster")
-    print_message(f"guarding {', '.join(groups)} of {deployment.name}; interrupt ends it, engines go on")
+        raise Refused("a read-only console cannot restart engines", hint="use --write to change this cluster")
+    print_message(
+        f"auto-restart runs for {', '.join(groups)} of {deployment.name}; Ctrl-C ends it, the engines continue"
+    )
     printer = _Printer(args.output)
     async with opened(args, restarts=True) as session:
         session.subscribe(printer.take)
@@ -49,14 +51,14 @@ async def _run(args: argparse.Namespace) -> int:
 
 
 class _Printer:
-    """Prints each event once."""
+    """Prints each new event once."""
 
     def __init__(self, output: str) -> None:
         self._output = output
         self._last = 0
 
     def take(self, snapshot: ClusterSnapshot) -> None:
-        """Print what is new in a picture."""
+        """Print the new events of a snapshot."""
         for event in snapshot.events:
             if event.seq > self._last:
                 self._last = event.seq

@@ -1,4 +1,4 @@
-"""`bench` and `eval`: prepare with checks, show the exact command, start, watch, and print the result."""
+"""`bench` and `eval`: check, show the exact command, start it, wait for it, and print the result."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from console.services.evaluation.evaluator import Evaluator
 from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
 
 RECORD_S = 10.0
-"""How long a cancelled run's record is waited for."""
+"""Wait for the record of a cancelled run, in seconds."""
 
 
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add both verbs."""
+    """Add both commands."""
     bench = subparsers.add_parser("bench", help="measure throughput and latency", description=_BENCH)
     add_bench(bench)
     evaluate = subparsers.add_parser("eval", help="measure accuracy with AISBench", description=_EVAL)
@@ -38,25 +38,34 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 _BENCH = (
-    "Measures the deployment's endpoint: the proxy, or the first serving engine. vllm and aisbench run on a node and go on "
-    "when the console ends; built-in is the console's own generator, a quick look from this machine."
+    "Measures the endpoint of the deployment: the proxy, or the first engine that serves. The tools vllm and aisbench run on a "
+    "node and continue when the console ends; the tool built-in runs on this machine and gives a quick estimate."
 )
-_EVAL = "Runs AISBench on a node against the deployment's endpoint; it goes on when the console ends."
+_EVAL = "Runs AISBench on a node against the endpoint of the deployment; it continues when the console ends."
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--baseline", type=float, help="judge by this figure, as vllm-ascend's CI does")
-    parser.add_argument("--threshold", type=float, help="points of accuracy, or share of the throughput")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--dry-run", action="store_true", help="check and print, start nothing")
-    parser.add_argument("--detach", action="store_true", help="return when it runs")
-    parser.add_argument("--cancel", metavar="RUN", help="end this run instead (`running` for the only one)")
+    parser.add_argument(
+        "--baseline", type=float, metavar="X", help="compare the result with this value, as vllm-ascend's CI does"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="allowed difference to the baseline: accuracy points, or a share of the throughput",
+    )
+    parser.add_argument("--yes", action="store_true", help="start without a confirmation")
+    parser.add_argument("--dry-run", action="store_true", help="check and print the command, start nothing")
+    parser.add_argument("--detach", action="store_true", help="return when the run is started")
+    parser.add_argument(
+        "--cancel", metavar="RUN", help="stop this run instead of starting one; `running` means the only one that runs"
+    )
     add_output(parser)
     add_cluster_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry it out; returns the exit code."""
+    """Run the command; returns the exit code."""
     return asyncio.run(_run(args))
 
 
@@ -82,14 +91,14 @@ async def _run(args: argparse.Namespace) -> int:
 
 
 async def _measure(evaluator: Evaluator, plan: EvaluationPlan, args: argparse.Namespace) -> Record | None:
-    """One run from its confirmation to its record; None when it is left to run."""
+    """Confirm, start and await one run; returns its record, or None with --detach."""
     if not plan.blocked and not args.yes:
         _confirm()
     if plan.ask.tool is Tool.BUILT_IN:
         return await evaluator.measure(plan, _bar, confirmed=True)
     key = await evaluator.start(plan, confirmed=True)
-    print_message(f"{key.engine} runs on {plan.node} as {key.run}; it goes on when this console ends")
-    print_message(f"  end it with: bench --cancel {key.run}")
+    print_message(f"{key.engine} runs on {plan.node} as {key.run}; it continues when this console ends")
+    print_message(f"  stop it with: dsv4-console bench --cancel {key.run}")
     if args.detach:
         print_line(key.run)
         return None
@@ -97,27 +106,27 @@ async def _measure(evaluator: Evaluator, plan: EvaluationPlan, args: argparse.Na
 
 
 def _show(plan: EvaluationPlan, *, as_result: bool) -> None:
-    """The run as a person reads it: on stdout when it is all that was asked for."""
-    tell = print_line if as_result else print_message
+    """Print the plan of the run: to stdout with `as_result`, else to stderr because the result follows."""
+    show = print_line if as_result else print_message
     where = plan.node or "this machine"
-    tell(f"{plan.ask.tool} {plan.ask.subject} on {where}, requests to {plan.where}")
+    show(f"{plan.ask.tool} {plan.ask.subject} on {where}, requests to {plan.where}")
     for finding in plan.findings:
-        tell(f"  {finding.severity} {finding.rule} {finding.message}")
+        show(f"  {finding.severity} {finding.rule} {finding.message}")
         if finding.fix:
-            tell(f"    {finding.fix}")
-    tell(f"  $ {plan.command}")
+            show(f"    {finding.fix}")
+    show(f"  $ {plan.command}")
 
 
 def _confirm() -> None:
     if not sys.stdin.isatty():
         raise Refused("not confirmed", hint="type y in a terminal, or give --yes")
-    print_message("It loads the cluster. To go on type y: ", end="")
+    print_message("This puts load on the cluster. To confirm type y: ", end="")
     if sys.stdin.readline().strip() != "y":
         raise Refused("not confirmed")
 
 
 def _bar(progress: Progress | None) -> None:
-    """How far it is, on one line of a terminal; nothing where stderr is a file."""
+    """Show the progress on one line of the terminal."""
     if progress is None:
         return
     rate = f"{progress.rate_per_s:.2f}/s" if progress.rate_per_s is not None else "?"
@@ -148,11 +157,11 @@ async def _cancel(evaluator: Evaluator, wanted: str) -> int:
     ]
     if len(found) != 1:
         runs = ", ".join(key.run for _, key in found) or "none"
-        raise ConsoleError(f"{len(found)} running evaluations fit {wanted!r}", hint=f"running: {runs}")
+        raise ConsoleError(f"{len(found)} running evaluations match {wanted!r}", hint=f"running: {runs}")
     node, key = found[0]
     result = await evaluator.cancel(key, node)
     print_message(_ended(key, node, result.outcome, [str(each) for each in result.processes]))
-    with contextlib.suppress(TimeoutError):  # any console that looks later keeps the record then
+    with contextlib.suppress(TimeoutError):  # then the next console that opens saves the record
         async with asyncio.timeout(RECORD_S):
             await evaluator.watch.wait(key, lambda _: None)
     return ExitCode.FAILED if result.outcome == "stuck" else ExitCode.OK
@@ -160,4 +169,4 @@ async def _cancel(evaluator: Evaluator, wanted: str) -> int:
 
 def _ended(key: RunKey, node: str, outcome: str, left: Sequence[str]) -> str:
     text = f"{key.engine} {key.run} on {node}: {outcome}"
-    return f"{text}, left: {', '.join(left)}" if left else f"{text}, no process left"
+    return f"{text}, remaining processes: {', '.join(left)}" if left else f"{text}, no processes remain"

@@ -1,6 +1,6 @@
-"""`completion`: a script that lets bash, zsh or fish complete commands, options, layouts and files.
+"""`completion`: prints a script with which bash, zsh or fish completes commands, options, layouts and files.
 
-Written from the parsers themselves, so nothing is listed twice; the shell asks no program while somebody types.
+The script is made from the parsers themselves, so nothing is listed twice. It runs no program while somebody types.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from console.files import shipped_layouts
 from console.model.errors import ExitCode
 from console.releases.facts import names
 
-_TEXT = "print what a shell needs to complete this command line"
+_TEXT = "print the script with which a shell completes this command line"
 _HOW = (
     ("bash", 'eval "$(dsv4-console completion bash)"   in ~/.bashrc'),
     ("zsh", 'eval "$(dsv4-console completion zsh)"    in ~/.zshrc, after compinit'),
@@ -37,13 +37,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script for a shell."""
+    """Print the script for the shell that is named."""
     print_file("".join(f"{line}\n" for line in _SCRIPTS[args.shell](words_of_commands())))
     return ExitCode.OK
 
 
 def words_of_commands() -> dict[str, tuple[str, ...]]:
-    """Command → the words that may follow it; the bare command, under an empty name, has the commands too."""
+    """Command → the words that may follow it; the empty name is `dsv4-console` itself, which the commands may follow too."""
     from console.cli.main import COMMANDS
 
     found: dict[str, tuple[str, ...]] = {}
@@ -59,7 +59,7 @@ def words_of_commands() -> dict[str, tuple[str, ...]]:
 
 
 def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Options in their long form, and what positional arguments may be."""
+    """Options in their long form, and the choices of positional arguments."""
     for action in parser._actions:
         if action.option_strings:
             yield max(action.option_strings, key=len)
@@ -68,7 +68,7 @@ def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def releases() -> tuple[str, ...]:
-    """The releases that `upgrade --to` knows."""
+    """The releases that `upgrade --to` accepts."""
     return tuple(f"v{name}" for name in names())
 
 

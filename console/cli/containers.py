@@ -1,4 +1,4 @@
-"""`containers`: what the nodes have, where it differs from what is wanted, and the plan that makes, starts or adopts."""
+"""`containers`: shows the containers of the nodes and how they differ from the wanted ones; creates, starts or adopts them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import cast
 
 from typing_extensions import TypedDict
 
+from console.cli.lifecycle import add_plan_options
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, print_data
-from console.cli.plan_runner import add_plan_options, add_words, carry_out, settle_words
+from console.cli.plan_runner import add_action, resolve_action, run_maintenance
 from console.cli.printer import print_lines, print_message
 from console.cli.session_context import connected, opened
 from console.cli.tables import table_lines
+from console.model.counting import counted
 from console.model.errors import ExitCode, Unreachable
 from console.probes.container import Difference
 from console.probes.sanitize import clean
@@ -23,17 +25,16 @@ from console.services.maintenance.containers import Act
 from console.services.placement.layout_choice import must_be_chosen
 from console.services.readiness.container_setup import ContainerFacts
 
-_ABOUT = """show: what is there and where it differs (changes nothing). plan: the commands of everything that is missing.
-create: pull the image where it is missing and make absent containers. start: start stopped ones.
-adopt NODE=NAME: launch engines in a container that is there under another name. A container that runs is never
-removed or made anew."""
+_ABOUT = """show: list the containers and their differences (changes nothing). plan: print the commands that create what is
+missing. create: pull missing images and create missing containers. start: start stopped containers. adopt NODE=NAME: run
+engines in an existing container of another name. A running container is never removed or replaced."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `containers`."""
-    text = "show, create, start or adopt the containers engines run in"
+    text = "show, create, start or adopt the containers that engines run in"
     parser = subparsers.add_parser("containers", help=text, description=_ABOUT)
-    add_words(parser, ("show", "plan", "create", "start", "adopt"))
+    add_action(parser, ("show", "plan", "create", "start", "adopt"))
     add_plan_options(parser)
     add_cluster_options(parser)
     parser.set_defaults(run=run)
@@ -41,8 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Show or act. Exit code of `show` 0: all is as wanted; 1: a container is missing or differs; 3: no node answers."""
-    settle_words(args)
-    return asyncio.run(_show(args) if args.act == "show" else _act(args))
+    resolve_action(args)
+    return asyncio.run(_show(args) if args.action == "show" else _change(args))
 
 
 async def _show(args: argparse.Namespace) -> int:
@@ -55,12 +56,12 @@ async def _show(args: argparse.Namespace) -> int:
     else:
         print_lines(lines(found))
         if not session.deployment.layout.chosen:
-            print_message("no layout: its image and weights are not compared, and without one no container is made")
+            print_message("no layout is chosen: images and weights are not compared, and no container can be created")
     return exit_code(found)
 
 
 def exit_code(found: Sequence[ContainerFacts]) -> int:
-    """What `show` returns."""
+    """The exit code of `show`."""
     if found and all(each.trouble for each in found):
         return ExitCode.UNREACHABLE
     return ExitCode.OK if all(each.fits for each in found) else ExitCode.FAILED
@@ -92,7 +93,7 @@ class ContainerData(TypedDict):
 
 
 def as_data(found: ContainerFacts) -> ContainerData:
-    """One node's container as data."""
+    """The container of one node as data."""
     there = found.container
     return {
         "node": found.node,
@@ -110,7 +111,7 @@ def as_data(found: ContainerFacts) -> ContainerData:
 
 
 def lines(found: Sequence[ContainerFacts]) -> Iterator[str]:
-    """The same for a person: a table, then what differs."""
+    """The containers of all nodes as lines: a table, then the differences."""
     rows = [
         (
             each.node,
@@ -128,26 +129,28 @@ def lines(found: Sequence[ContainerFacts]) -> Iterator[str]:
         for difference in each.differences:
             yield clean(f"{each.node}: {difference.text}")
         if each.container is None and each.others and not each.per_engine:
-            yield clean(f"{each.node}: other containers there: {', '.join(each.others)}")
+            yield clean(f"{each.node}: other containers on this node: {', '.join(each.others)}")
     if any(not each.fits and each.container is None and not each.trouble for each in found):
-        yield "make what is absent: dsv4-console containers create"
+        yield "create the missing ones: dsv4-console containers create"
 
 
 def _word(found: ContainerFacts) -> str:
     if found.per_engine and found.fits:
-        return "each start makes its own"
+        return "each start creates its own"
     if found.trouble or found.container is None:
         return ""
     count = len(found.differences)
-    return "as wanted" if not count else f"{count} difference{'s' if count > 1 else ''}"
+    return "as wanted" if not count else counted(count, "difference")
 
 
-async def _act(args: argparse.Namespace) -> int:
-    only_plan = args.dry_run or args.act == "plan"
-    async with opened(args, read_only=False if only_plan else None, acts=not only_plan, look=True) as session:
-        if args.act in ("plan", "create"):
-            must_be_chosen(session.deployment, "a new container mounts the weights of a layout, and none is chosen")
+async def _change(args: argparse.Namespace) -> int:
+    only_plan = args.dry_run or args.action == "plan"
+    async with opened(args, read_only=False if only_plan else None, changes=not only_plan, look=True) as session:
+        if args.action in ("plan", "create"):
+            must_be_chosen(
+                session.deployment, "a new container mounts the weights of a layout, and no layout is chosen"
+            )
         await connected(session)
-        act = cast(Act, "all" if args.act == "plan" else args.act)
+        act = cast(Act, "all" if args.action == "plan" else args.action)
         made = session.maintenance.of_containers.prepare(act, args.nodes)
-        return await carry_out(session, "containers", made, args, only_plan=only_plan)
+        return await run_maintenance(session, "containers", made, args, only_plan=only_plan)

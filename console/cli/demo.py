@@ -1,4 +1,4 @@
-"""`demo`: a cluster on this machine, with the screen on it or (`--serve`) for other commands to be pointed at."""
+"""`demo`: runs a simulated cluster on this machine, with the screen on it or, with `--serve`, for other commands."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from console.cli.options import fitting
 from console.cli.printer import print_line, print_message
-from console.cli.screen import add_look_options, looks, must_be_terminal
+from console.cli.screen import add_appearance_options, appearance, must_be_terminal
 from console.files import load_cluster, load_layout
 from console.model.cluster import Cluster
+from console.model.counting import counted
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, ExitCode
 from console.model.layout import Layout
@@ -39,26 +40,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_failures_help(failures.__doc__ or "", failures.KINDS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--serve", action="store_true", help="only the cluster, until Ctrl-C; prints its cluster file")
-    parser.add_argument("--layout", default="a3-pd", metavar="NAME|FILE", help="which deployment (default a3-pd)")
-    parser.add_argument("--nodes", type=int, metavar="N", help="how many nodes (default: what the layout needs)")
-    parser.add_argument("--speed", type=float, default=20.0, metavar="X", help="how much faster than life (default 20)")
-    parser.add_argument("--unassigned", action="store_true", help="leave it to you to give the nodes their roles")
     parser.add_argument(
-        "--pictures", type=Path, metavar="DIR", help="start it, write pictures of the screen, and leave"
+        "--serve", action="store_true", help="run the cluster only, until Ctrl-C, and print its cluster file"
     )
-    add_look_options(parser)
+    parser.add_argument("--layout", default="a3-pd", metavar="NAME|FILE", help="layout of the demo (default a3-pd)")
+    parser.add_argument("--nodes", type=int, metavar="N", help="number of nodes (default: as many as the layout needs)")
+    parser.add_argument(
+        "--speed", type=float, default=20.0, metavar="X", help="speed-up of the simulated start times (default 20)"
+    )
+    parser.add_argument("--unassigned", action="store_true", help="start without an assignment of nodes to groups")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="start the demo, write pictures of the screen to DIR, and exit"
+    )
+    add_appearance_options(parser)
     parser.set_defaults(run=run)
 
 
 def _failures_help(how: str, kinds: Mapping[str, str]) -> str:
-    """How to plant a failure and which there are."""
+    """The text on how to plant a failure, with all failures."""
     width = max(len(name) for name in kinds)
     return how + "\n\n" + "\n".join(f"  {name:{width}}  {text}" for name, text in kinds.items())
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo; what it started ends with it."""
+    """Run the demo; all that it started ends with it."""
     if importlib.util.find_spec("setproctitle") is None:
         raise ConsoleError(
             "the demo needs the package setproctitle", hint="in the checkout: pipx install --force '.[demo]'"
@@ -67,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         must_be_terminal()
     layout = load_layout(args.layout)
     count = args.nodes or sum(group.nodes for group in layout.shaped().groups.values())
-    print_message(f"starting {count} simulated node{'s' if count != 1 else ''} ...")
+    print_message(f"starting {counted(count, 'simulated node')} ...")
     if args.serve:
         return asyncio.run(_serve(args))
     return _show(args, layout)
@@ -93,20 +98,20 @@ async def _serve(args: argparse.Namespace) -> int:
 
 
 def _guide(path: Path, args: argparse.Namespace) -> tuple[str, ...]:
-    """What to do with a demo cluster that is up, to be copied."""
+    """Lines that tell how to use the demo cluster that is now up."""
     words = ["dsv4-console", "-c", str(path), "--layout", args.layout]
     given = Assignment() if args.unassigned else spread(load_cluster(path), load_layout(args.layout))
     for group, names in given.nodes.items():
         words += ["--assign", f"{group}={','.join(names)}"]
     return (
-        "demo cluster is up; Ctrl-C ends it and all it started",
-        f"the screen on it: {shlex.join(words)}",
-        f"failures (demo --help): files in {path.parent}/nodes/NODE/fail",
+        "the demo cluster is up; Ctrl-C ends it and all that it started",
+        f"to open the screen on it: {shlex.join(words)}",
+        f"to plant a failure (see demo --help): write a file into {path.parent}/nodes/NODE/fail",
     )
 
 
 def _show(args: argparse.Namespace, layout: Layout) -> int:
-    """The screen on a demo cluster, with a state directory of its own that ends with it."""
+    """Open the screen on a demo cluster, with a temporary state directory."""
     from console.demo.cluster import DemoCluster
     from console.services.session import Session
     from screens.app import options_from, run_app
@@ -127,14 +132,14 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
             if args.pictures is not None:
                 return runner.run(_draw(demo, make({}, {})[0], args.pictures))
             opening = Startup("starting the demo", lambda: make({}, {}), again=make, copies=Path(state) / "layouts")
-            return run_app(opening, options_from(dict(os.environ), **looks(args)), loop=runner.get_loop())
+            return run_app(opening, options_from(dict(os.environ), **appearance(args)), loop=runner.get_loop())
         finally:
-            print_message("ending the demo's nodes and all that runs on them ...")
+            print_message("stopping the demo nodes and all that runs on them ...")
             runner.run(demo.close())
 
 
 async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:
-    """Start everything, measure it once, then walk the tour of pictures on it; for the last one an engine is made to fail."""
+    """Start all engines, run one benchmark, and write the pictures; an engine is made to fail for the last picture."""
     from console.services.evaluation.evaluation_options import read_words
     from screens.screenshots import take
 
@@ -144,7 +149,7 @@ async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:
         plan = await session.operator.prepare("restart", [last.id])
         await session.operator.run(plan, lambda _: None, confirmed=plan.confirm.expected)
 
-    begun: list[asyncio.Task[None]] = []
+    started: list[asyncio.Task[None]] = []
 
     async def start() -> None:
         plan = await session.operator.prepare("start", [])
@@ -155,9 +160,9 @@ async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:
         await session.evaluator.measure(await session.evaluator.prepare(ask), lambda _: None, confirmed=True)
 
     def ready() -> bool:
-        if all(session.heard(node) for node in session.cluster.nodes) and not begun:
-            begun.append(asyncio.create_task(start()))
-        return bool(begun) and begun[0].done() and all(node.devices for node in session.snapshot.nodes.values())
+        if all(session.heard(node) for node in session.cluster.nodes) and not started:
+            started.append(asyncio.create_task(start()))
+        return bool(started) and started[0].done() and all(node.devices for node in session.snapshot.nodes.values())
 
     for path in await take(session, directory, ready=ready, before={"diagnosis": break_one}, timeout_s=180.0):
         print_line(str(path))
@@ -165,7 +170,7 @@ async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:
 
 
 def spread(cluster: Cluster, layout: Layout) -> Assignment:
-    """The nodes in their order, group by group, as many as each group takes."""
+    """The nodes in their order, assigned group by group, as many as each group takes."""
     names = iter(cluster.nodes)
     return Assignment(
         {

@@ -1,4 +1,4 @@
-"""`diagnose`: what log files from anywhere say, and who broke first. Needs no cluster and no layout."""
+"""`diagnose`: finds known failures in log files, and the engine that failed first. Needs no cluster and no layout."""
 
 from __future__ import annotations
 
@@ -23,28 +23,31 @@ from console.probes.external_log import decoded
 from console.services.serving.log_files import FileCause, FileDiagnosis, LogText, diagnose
 
 _ENDINGS = (".log", ".txt", ".out", ".err")
-"""Of a file of a directory that is taken for a log, and what is no part of its rank's name."""
+"""Endings of log files; in a directory other files are skipped. An ending is not part of the name of a rank."""
 _PACKED: tuple[tuple[bytes, str, Callable[[bytes], bytes]], ...] = (
     (b"\x1f\x8b", ".gz", gzip.decompress),
     (b"BZh", ".bz2", bz2.decompress),
     (b"\xfd7zXZ\x00", ".xz", lzma.decompress),
 )
 _MOST_BYTES = 1 << 30
-"""A longer log is not read: it does not fit into memory with what is made of it."""
+"""A larger log is refused, because the log and the data made from it do not fit into memory."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `diagnose`."""
-    text = "say what log files from anywhere show, and who broke first"
+    text = "find known failures in log files, and the engine that failed first"
     more = (
-        "Reads engine logs, one file for each rank, its name without ending being the rank; a file may hold several ranks "
-        "if its lines say whose they are. A directory stands for the logs in it, - for stdin. Prefixes of docker, Kubernetes "
-        "and CI, quotes and compressed files (.gz, .bz2, .xz) are read. Exit code 0: something is known; 1: nothing is."
+        "Reads engine logs: one file per rank, named after the rank, or one file with several ranks when each line names its "
+        "rank. A directory stands for the logs in it, - for stdin. Line prefixes of docker, Kubernetes and CI are understood, "
+        "and compressed files (.gz, .bz2, .xz) are unpacked. Exit code 0: a known failure was found; 1: none was found."
     )
     parser = subparsers.add_parser("diagnose", help=text, description=f"{text[0].upper()}{text[1:]}. {more}")
     parser.add_argument("files", nargs="+", metavar="FILE", help="log files, directories, or - for stdin")
     parser.add_argument(
-        "--signatures", type=Path, metavar="FILE", help="more signatures, of the form of the shipped ones"
+        "--signatures",
+        type=Path,
+        metavar="FILE",
+        help="file with more signatures, in the format of the shipped signatures",
     )
     add_output(parser)
     parser.set_defaults(run=run)
@@ -53,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Print the first cause, its remedy, and what followed from it. Exit code 0: a known failure was found; 1: none was."""
     if args.files.count("-") > 1:
-        raise UsageError("- may be named once: stdin is read once")
+        raise UsageError("- is given more than once: stdin can be read only once")
     signatures = load_signatures()
     if args.signatures is not None:
         signatures = joined(signatures, load_signatures(args.signatures))
@@ -65,14 +68,14 @@ def run(args: argparse.Namespace) -> int:
         whole = CausesData(first=_data(found.first) if found.first else None, causes=causes)
         print_data(args.output, whole, causes)
     if found.first is None:
-        print_message("no known failure")
+        print_message("no known failure found")
         for path, line, text in found.unknown:
-            print_message(f"  the first error of {path}:{line} is not known: {text}")
+            print_message(f"  {path}:{line}: the first error, which no signature knows: {text}")
     return ExitCode.OK if found.first is not None else ExitCode.FAILED
 
 
 def _read_all(names: Iterable[str]) -> list[LogText]:
-    """All files; FileError names every one that cannot be read."""
+    """The text of all files. Raises FileError with every file that cannot be read."""
     found: dict[str, LogText] = {}
     problems: list[Problem] = []
     for name in names:
@@ -88,21 +91,21 @@ def _read_all(names: Iterable[str]) -> list[LogText]:
 
 
 def _paths(name: str) -> Iterator[Path]:
-    """The file, or the logs of a directory."""
+    """The file itself, or the logs of a directory."""
     path = Path(name)
     if not path.is_dir():
         yield path
         return
     logs = [each for each in sorted(path.rglob("*")) if _rank(each) != each.name and each.is_file()]
     if not logs:
-        raise FileError((Problem(name, 0, 0, "", f"a directory without logs (*{', *'.join(_ENDINGS)})"),))
+        raise FileError((Problem(name, 0, 0, "", f"the directory has no logs (*{', *'.join(_ENDINGS)})"),))
     yield from logs
 
 
 def _file(path: Path) -> LogText:
     if path.stat().st_size > _MOST_BYTES:
         raise FileError(
-            (Problem(str(path), 0, 0, "", "more than 1 GiB", "the part around the failure (tail -c 500M)"),)
+            (Problem(str(path), 0, 0, "", "larger than 1 GiB", "the part around the failure (tail -c 500M)"),)
         )
     return LogText(str(path), _rank(path), _text(path.read_bytes(), str(path)), path.stat().st_mtime)
 
@@ -120,12 +123,12 @@ def _text(data: bytes, name: str) -> str:
                 raise FileError((Problem(name, 0, 0, "", f"a damaged archive: {error}"),)) from error
     text = decoded(data)
     if text is None:
-        raise FileError((Problem(name, 0, 0, "", "not a text file", "an engine's log"),))
+        raise FileError((Problem(name, 0, 0, "", "not a text file", "the log of an engine"),))
     return text
 
 
 def _rank(path: Path) -> str:
-    """A file's name without its endings."""
+    """The name of a file without its endings."""
     name = path.name
     for ending in (*(each for _, each, _ in _PACKED), *_ENDINGS):
         name = name.removesuffix(ending) or name
@@ -161,36 +164,36 @@ class CausesData(TypedDict):
 
 
 def _data(cause: FileCause) -> CauseData:
-    told = cause.diagnosis
+    found = cause.diagnosis
     return {
         "file": cause.file,
-        "engine": told.engine,
-        "id": told.signature,
-        "title": told.title,
-        "cause": told.cause,
-        "remedy": told.remedy,
+        "engine": found.engine,
+        "id": found.signature,
+        "title": found.title,
+        "cause": found.cause,
+        "remedy": found.remedy,
         "line": cause.line,
-        "text": told.text,
+        "text": found.text,
         "time": cause.time,
     }
 
 
-def _print(said: FileDiagnosis) -> None:
-    first = said.first
+def _print(diagnosis: FileDiagnosis) -> None:
+    first = diagnosis.first
     if first is None:
         return
-    told, found = first.diagnosis, summarize(said.causes, lambda each: each.diagnosis)
+    known, found = first.diagnosis, summarize(diagnosis.causes, lambda each: each.diagnosis)
     if found.first is not None:
         print_line(first_words(found.first))
     print_line(f"  where:  {first.file}:{first.line}{f'  at {first.time}' if first.time else ''}")
-    print_line(f"  line:   {told.text}")
-    print_line(f"  cause:  {told.cause}")
-    print_line(f"  remedy: {told.remedy}")
-    notes = summarize(said.advice, lambda each: each.diagnosis).advice
+    print_line(f"  line:   {known.text}")
+    print_line(f"  cause:  {known.cause}")
+    print_line(f"  remedy: {known.remedy}")
+    notes = summarize(diagnosis.advice, lambda each: each.diagnosis).advice
     for heading, failures in (
-        ("not explained by that:", found.others),
-        ("in consequence:", found.consequences),
-        ("worth knowing:", notes),
+        ("not explained by the first failure:", found.others),
+        ("consequences:", found.consequences),
+        ("advice:", notes),
     ):
         if failures:
             print_line(heading)

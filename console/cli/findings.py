@@ -1,4 +1,4 @@
-"""How findings and rules are printed; shared by the commands that check."""
+"""Findings and rules as lines and as data, for all commands that check something."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from console.rules import RULES
 
 
 def failed(findings: Sequence[Finding]) -> int:
-    """Exit code: 1 when a finding is an error, else 0."""
+    """The exit code: 1 when a finding is an error, else 0."""
     return ExitCode.FAILED if any(finding.severity is Severity.ERROR for finding in findings) else ExitCode.OK
 
 
 def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
-    """Two lines for each finding: what and where, then what to do."""
+    """Two lines for each finding: the message with its place, then the fix."""
     for finding in findings:
         yield clean(f"{finding.severity} {finding.rule}: {finding.message} [{finding.where}]")
         if finding.fix:
@@ -24,7 +24,7 @@ def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def explanation(rule_id: str) -> Iterator[str]:
-    """The whole story of a rule. Raises UsageError for an id that is none."""
+    """A rule with its reason, fix and source, as lines. Raises UsageError for an unknown id."""
     rule = RULES.get(rule_id.upper())
     if rule is None:
         raise UsageError(f"there is no rule {rule_id!r}", hint=f"rules: {' '.join(RULES)}")

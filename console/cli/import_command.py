@@ -1,4 +1,4 @@
-"""`import`: what foreign files start, as a layout on stdout or in a file."""
+"""`import`: converts files that start vLLM into a layout, on stdout or in a file."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from console.services.importing import Imported, build, read_files, renamed
 from console.services.placement.edits import example
 
 _DESCRIPTION = """\
-turn what others start vLLM with into a layout: shell scripts, lines of launch_online_dp.py and of the proxy,
-vllm-ascend's CI configurations, docker-compose files, LeaderWorkerSet manifests. Several files make one layout:
+convert files that start vLLM into a layout: shell scripts, command lines of launch_online_dp.py and of the proxy,
+CI configurations of vllm-ascend, docker-compose files, LeaderWorkerSet manifests. Several files make one layout:
   import prefill.sh decode.sh launch.sh --name mine
-Nothing is run. What a file leaves open is asked for: --set NAME=VALUE, or the script's own arguments after --."""
+Nothing is run. Give the values that a file does not contain with --set NAME=VALUE, or the arguments of a script after --."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[RestParser]) -> None:
     """Add `import`."""
     parser = subparsers.add_parser(
         "import",
-        help="turn scripts, CI configurations, compose files or manifests into a layout",
+        help="convert scripts, CI configurations, compose files or manifests into a layout",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.rest = "arguments"
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="scripts, *.yaml; several are one deployment"
+        "files", nargs="+", type=Path, metavar="FILE", help="scripts or YAML files; several files make one layout"
     )
-    parser.add_argument("--name", help="name of the layout (default: the first file's)")
+    parser.add_argument("--name", help="name of the layout (default: the name of the first file)")
     parser.add_argument(
         "--version", default="", metavar="RELEASE", help="the vllm-ascend release, for example v0.21.0rc1"
     )
@@ -46,18 +46,18 @@ def add_parser(subparsers: argparse._SubParsersAction[RestParser]) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="the value of a variable, or of an argument (1=…), of the scripts; before what they say themselves",
+        help="value of a variable of the scripts, or of an argument (1=…); it replaces the value in the script",
     )
     parser.add_argument(
-        "--hardware", choices=tuple(HARDWARE), default="", help="what it is for, when it cannot be told"
+        "--hardware", choices=tuple(HARDWARE), default="", help="kind of hardware, when the files do not show it"
     )
-    parser.add_argument("--save", type=Path, metavar="PATH", help="write it there instead of stdout")
+    parser.add_argument("--save", type=Path, metavar="PATH", help="write the layout to PATH instead of stdout")
     parser.add_argument("--force", action="store_true", help="replace the file at PATH")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print or save the layout; what was doubtful goes to stderr. Raises FileError for what cannot be imported."""
+    """Print or save the layout; print doubts to stderr. Raises FileError for a file that cannot be imported."""
     imported = imported_from(
         *args.files,
         arguments=tuple(args.arguments),
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         print_file(text)
         return ExitCode.OK
     if args.save.exists() and not args.force:
-        raise UsageError(f"{args.save} exists", hint="choose another name, or --force to replace it")
+        raise UsageError(f"{args.save} exists", hint="choose another name, or use --force to replace it")
     save_text(args.save, text)
     return ExitCode.OK
 
@@ -97,12 +97,12 @@ def imported_from(
     settings: Mapping[str, str] | None = None,
     version: str = "",
 ) -> Imported:
-    """The layout of foreign files. Raises FileError."""
+    """The layout of the files. Raises FileError."""
     try:
         foreign = read_files(paths, arguments=arguments, settings=settings, hardware=hardware, version=version)
         return build(foreign)
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise FileError(
-            tuple(Problem(str(paths[0]), 0, 0, "", f"no layout can hold this: {each}") for each in problems)
+            tuple(Problem(str(paths[0]), 0, 0, "", f"a layout cannot hold this: {each}") for each in problems)
         ) from None

@@ -1,4 +1,4 @@
-"""`journal`: who did what on a cluster from this machine, and how it ended; newest last, as a log is read."""
+"""`journal`: shows who did what on a cluster from this machine, and how it ended; the newest entry comes last."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from console.services.audit_log import AuditEntry, audit_entries
 from console.services.xdg_paths import journal_path, state_home
 
 MOST = 100
-"""Characters of an outcome in the table; `-o json` has all of it."""
+"""Longest outcome in the table, in characters; `-o json` prints it whole."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `journal`."""
     text = "show who did what on a cluster from this machine"
     parser = subparsers.add_parser("journal", help=text, description=text)
-    parser.add_argument("-n", "--last", type=int, default=50, metavar="N", help="so many operations (default 50)")
-    parser.add_argument("--grep", metavar="TEXT", help="only operations with this text anywhere")
+    parser.add_argument("-n", "--last", type=int, default=50, metavar="N", help="number of operations (default 50)")
+    parser.add_argument("--grep", metavar="TEXT", help="only operations that contain this text")
     add_output(parser)
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print it; an empty journal prints nothing."""
+    """Print the journal; an empty journal prints nothing."""
     if args.last < 1:
-        raise UsageError(f"-n {args.last}: at least 1")
+        raise UsageError(f"-n {args.last}: give 1 or more")
     journal = Journal(journal_path(state_home(), cluster_of(args).name))
     needle = (args.grep or "").casefold()
     found = [
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output in DATA:
         print_data(args.output, list(chosen))
     elif chosen:
-        for line in table_lines(("when", "who", "what", "outcome", "whom"), [_cells(each) for each in chosen]):
+        for line in table_lines(("when", "who", "what", "outcome", "target"), [_cells(each) for each in chosen]):
             print_line(line)
     return ExitCode.OK
 

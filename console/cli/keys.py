@@ -1,4 +1,4 @@
-"""`keys`: every key of the screen, as they are with the operator's `keys.yaml`; clashes are told on stderr."""
+"""`keys`: lists every key of the screen, with the changes of the operator's `keys.yaml`; conflicts go to stderr."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from console.model.errors import ExitCode
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `keys`."""
-    text = "list every key and what it does"
+    text = "list every key of the screen and what it does"
     parser = subparsers.add_parser("keys", help=text, description=text)
     parser.add_argument("-o", "--output", choices=("table", "json", "markdown"), default="table")
     parser.set_defaults(run=run)
@@ -35,7 +35,7 @@ class KeyData(TypedDict):
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print them. Exit code 2: the keys file gives one key to two actions."""
+    """Print the keys. Exit code 2: `keys.yaml` gives one key to two actions."""
     from screens.key_map import markdown, rows
 
     keys = own_keys()

@@ -1,4 +1,4 @@
-"""`layouts`: what is shipped, by model, in a table or as JSON; with a name, the layout's own text to start one's own from."""
+"""`layouts`: lists the shipped layouts by model, or prints the file of one."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from console.probes.sanitize import clean
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `layouts`."""
-    text = "list the layouts that are shipped, or print one to start your own from"
+    text = "list the shipped layouts, or print one as a start for your own"
     parser = subparsers.add_parser("layouts", help=text, description=text)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="print this layout's file")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="print the file of this layout")
     add_output(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the list, or one layout. Raises UsageError for a name that is not shipped."""
+    """Print the list, or one layout. Raises UsageError for an unknown name."""
     if args.name:
         print_file(shipped_text(args.name))
         return ExitCode.OK
@@ -43,7 +43,7 @@ def _order(layout: Layout) -> tuple[str, str, int, str]:
 
 
 def _lines(layouts: Sequence[Layout]) -> Iterator[str]:
-    """A table whose rows stand below the name of their model."""
+    """A table whose rows follow the name of their model."""
     rows = [
         (layout.name, f"{_nodes(layout)} {layout.hardware.name}", _groups(layout), layout.version, _title(layout))
         for layout in layouts
@@ -68,7 +68,7 @@ def _groups(layout: Layout) -> str:
 
 
 def _title(layout: Layout) -> str:
-    """The title without the model's name, which stands above."""
+    """The title without the name of the model, which is printed above."""
     return layout.title.removeprefix(layout.model.family).lstrip()
 
 

@@ -1,4 +1,7 @@
-"""`start`, `stop`, `restart`, `kill`: the same plans as the dialogs, confirmed by `--yes` or by typing."""
+"""`start`, `stop`, `restart`, `kill`: make the same plans as the dialogs of the screen, and run them after a confirmation.
+
+Also the options, the confirmation and the printed steps that all commands with a plan share.
+"""
 
 from __future__ import annotations
 
@@ -22,79 +25,90 @@ from console.services.readiness.preflight_gate import overrides
 from console.services.session import Session
 
 HELP: dict[Verb, str] = {
-    "start": "start engines (all, or the groups of those named)",
-    "stop": "stop engines: TERM, wait, KILL what is left, verify",
-    "restart": "stop, then start",
-    "kill": "kill engines at once, without asking them to end",
+    "start": "start engines: all of them, or the groups that are named",
+    "stop": "stop engines: drain, send TERM, wait, send KILL to remaining processes, verify",
+    "restart": "stop engines, then start them",
+    "kill": "kill engines at once, without drain and without TERM",
 }
 
 
 _NO_WAIT: dict[Verb, str] = {
-    "start": "return when started, not when ready",
-    "stop": "no difference: a stop returns when it is proven",
-    "restart": "return when started, not when ready",
-    "kill": "no difference: a kill returns when it is proven",
+    "start": "return when the engines are started, not when they are ready",
+    "stop": "no effect: a stop returns when it is verified",
+    "restart": "return when the engines are started, not when they are ready",
+    "kill": "no effect: a kill returns when it is verified",
 }
 
-_UNASKED = {
+_HOW_TO_CONFIRM = {
     True: "type the confirmation in a terminal, or give --yes",
-    False: "type it in a terminal, or give --yes-stop PID",
+    False: "type the confirmation in a terminal, or give --yes-stop PID",
 }
 
 
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the four acts."""
+    """Add the four commands."""
     for verb, text in HELP.items():
         parser = subparsers.add_parser(verb, help=text, description=text)
         parser.add_argument(
-            "engines", nargs="*", metavar="ENGINE", help="engine ids such as decode-3, or groups; none means all"
+            "engines", nargs="*", metavar="ENGINE", help="engine ids such as decode-3, or groups (default: all)"
         )
-        parser.add_argument("--yes", action="store_true", help="do not ask")
-        parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
         parser.add_argument("--no-wait", action="store_true", help=_NO_WAIT[verb])
         if verb in ("stop", "kill"):
-            text = "instead of engines: an unmanaged process that `status` lists"
+            text = "stop an unmanaged process that `status` lists, instead of engines"
             parser.add_argument("--unmanaged", metavar="NODE:PID", help=text)
-            parser.add_argument(
-                "--yes-stop", type=int, metavar="PID", help="do not ask; the pid again, as typed by hand"
-            )
-        parser.add_argument("--takeover", action="store_true", help="go on although another operator holds the lease")
+            parser.add_argument("--yes-stop", type=int, metavar="PID", help="confirm with the pid instead of typing it")
         if verb in ("stop", "restart"):
             add_drain_option(parser)
         if verb == "restart":
             parser.add_argument(
-                "--rolling", action="store_true", help="one group after another, while the others serve"
+                "--rolling", action="store_true", help="restart one group after the other, while the others serve"
             )
         if verb in ("start", "restart"):
-            text = "launch although this check of the preflight fails; repeatable"
-            parser.add_argument("--override", action="append", default=[], metavar="CHECK-ID", help=text)
-        add_output(parser)
+            add_override_option(parser)
+        add_plan_options(parser)
         add_cluster_options(parser)
         parser.set_defaults(run=run, verb=verb, prepare=_prepared)
 
 
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--yes`, `--dry-run`, `--takeover`, `-o`."""
+    parser.add_argument("--yes", action="store_true", help="run the plan without a confirmation")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    parser.add_argument("--takeover", action="store_true", help="run the plan even if another operator holds the lease")
+    add_output(parser)
+
+
+def add_override_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--override`."""
+    text = "start even if this preflight check fails; repeatable"
+    parser.add_argument("--override", action="append", default=[], metavar="CHECK-ID", help=text)
+
+
 def add_drain_option(parser: argparse.ArgumentParser) -> None:
-    """`--drain`."""
-    text = f"how long requests may go on after their engine left the proxy, seconds (default {DRAIN_S:.0f})"
+    """Add `--drain`."""
+    text = f"time limit in seconds for running requests, after the proxy sends no new ones (default {DRAIN_S:.0f})"
     parser.add_argument("--drain", type=_seconds, default=DRAIN_S, metavar="S", help=text)
 
 
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 86400:
-        raise ValueError("a time is 0 to 86400 seconds")
+        raise ValueError("a time must be 0 to 86400 seconds")
     return value
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry the operation out; returns the exit code."""
+    """Run the operation; returns the exit code."""
     return asyncio.run(_run(args))
 
 
 async def _run(args: argparse.Namespace) -> int:
     override = overrides(getattr(args, "override", ()))
     async with opened(
-        args, read_only=False if args.dry_run else None, acts=not args.dry_run, look=_of_no_layout(args)
+        args,
+        read_only=False if args.dry_run else None,
+        changes=not args.dry_run,
+        look=getattr(args, "unmanaged", None) is not None,
     ) as session:
         await connected(session, listed=args.verb == "kill")
         if args.verb != "kill" and (session.deployment.layout.proxy is not None or anything_down(session.snapshot)):
@@ -110,55 +124,50 @@ async def _run(args: argparse.Namespace) -> int:
             show_plan(plan, as_result=args.dry_run)
         if args.dry_run:
             return ExitCode.FAILED if plan.blocked else ExitCode.OK
-        confirmed = _confirmed(args, plan)
+        confirmed = _plan_confirmation(args, plan)
         remember_layout(session.cluster, session.deployment.layout)
-        notice = data.heard(_notice(plan))
+        notice = data.with_events(step_printer(plan))
         result = await session.operator.run(
             plan, notice, confirmed=confirmed, takeover=args.takeover, override=override
         )
         data.end(result)
         for why in result.unrecorded:
-            print_message(f"done, but not recorded: {why}")
+            print_message(f"done, but not recorded in the journal: {why}")
         if result.taken_over:
-            print_message(f"taken over by {result.taken_over}: no further step was begun")
+            print_message(f"{result.taken_over} took the lease over: the remaining steps were not started")
         return _code(plan, result)
 
 
-def _of_no_layout(args: argparse.Namespace) -> bool:
-    """Whether it is about a process that no layout plans."""
-    return getattr(args, "unmanaged", None) is not None
-
-
 async def _prepared(args: argparse.Namespace, session: Session) -> Plan:
-    """The plan that is asked for. Raises UsageError for words that do not go together."""
+    """The plan of the options. Raises UsageError for options that cannot be combined."""
     unmanaged = getattr(args, "unmanaged", None)
     if unmanaged is None:
         if getattr(args, "yes_stop", None) is not None:
-            raise UsageError("--yes-stop goes with --unmanaged NODE:PID", hint="for engines of ours: --yes")
+            raise UsageError("--yes-stop needs --unmanaged NODE:PID", hint="to stop engines use --yes")
         in_turn, drain_s = getattr(args, "rolling", False), getattr(args, "drain", DRAIN_S)
         return await session.operator.prepare(args.verb, args.engines, in_turn=in_turn, drain_s=drain_s)
     node, colon, pid = unmanaged.rpartition(":")
     if not colon or not pid.isdecimal() or args.engines:
         hint = "for example: stop --unmanaged d0:4711, without engine names"
-        raise UsageError(f"--unmanaged {unmanaged}: not NODE:PID alone", hint=hint)
+        raise UsageError(f"--unmanaged {unmanaged}: expected NODE:PID and no engine names", hint=hint)
     await settled(session)
     return await session.operator.prepare_end(args.verb, node, int(pid))
 
 
-def _confirmed(args: argparse.Namespace, plan: Plan) -> str:
-    """What confirms it. An unmanaged process is never ended by `--yes`: its pid is to be typed or given."""
+def _plan_confirmation(args: argparse.Namespace, plan: Plan) -> str:
+    """The confirmation of a plan. `--yes` does not confirm the stop of an unmanaged process: its pid must be typed or given."""
     if plan.process is None:
-        return plan.confirm.expected if args.yes else _ask(plan)
-    return str(args.yes_stop) if args.yes_stop is not None else _ask(plan)
+        return plan.confirm.expected if args.yes else ask_confirmation(plan)
+    return str(args.yes_stop) if args.yes_stop is not None else ask_confirmation(plan)
 
 
 def empty_plan(verb: Verb, session: Session) -> Plan:
-    """The plan of an operation that has nothing to do."""
+    """A plan without stages, for an operation that has nothing to do."""
     return Plan(verb, session.cluster.name, session.deployment.name, (), (), Confirm("key", "y"))
 
 
 def show_plan(plan: Plan, *, as_result: bool) -> None:
-    """The plan as a person reads it: on stdout when it is what was asked for, else on stderr before it is confirmed."""
+    """Print the plan for a person: to stdout with `as_result`, else to stderr because the result follows."""
     for line in _plan_lines(plan):
         (print_line if as_result else print_message)(line)
 
@@ -181,22 +190,23 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
                 yield from (f"         {line}" for line in rest)
 
 
-def _ask(plan: Plan) -> str:
+def ask_confirmation(plan: Plan) -> str:
+    """What the operator types to confirm the plan. Raises Refused when stdin is not a terminal."""
     if not sys.stdin.isatty():
-        raise Refused("not confirmed", hint=_UNASKED[plan.process is None])
-    print_message(f"To go on type {plan.confirm.what} ({plan.confirm.expected}): ", end="")
+        raise Refused("not confirmed", hint=_HOW_TO_CONFIRM[plan.process is None])
+    print_message(f"To confirm type {plan.confirm.what} ({plan.confirm.expected}): ", end="")
     return sys.stdin.readline().strip()
 
 
-def _notice(plan: Plan) -> Callable[[StepEvent], None]:
-    """Prints each step as it goes."""
+def step_printer(plan: Plan) -> Callable[[StepEvent], None]:
+    """A listener that prints each event of the plan's steps to stderr."""
     titles = {step.id: step.title for step in plan.steps}
 
-    def notice(event: StepEvent) -> None:
+    def print_event(event: StepEvent) -> None:
         clock = time.strftime("%H:%M:%S", time.localtime(event.at))
         print_message(f"{clock} {event.outcome:8} {titles[event.step]}  {event.message}".rstrip())
 
-    return notice
+    return print_event
 
 
 def _code(plan: Plan, result: PlanResult) -> int:

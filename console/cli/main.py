@@ -1,6 +1,6 @@
-"""Entry point of `dsv4-console`: parses, hands over to a sub-command, and turns errors into one line and an exit code.
+"""Entry point of `dsv4-console`: parses the arguments, runs one sub-command, and turns an error into a message and an exit code.
 
-Sub-commands are loaded when they are named, so that `--help` and `plan` stay fast and load neither Textual nor asyncssh.
+Only the sub-command that is named is imported, so that `--help` and `plan` stay fast and load neither Textual nor asyncssh.
 """
 
 from __future__ import annotations
@@ -20,43 +20,52 @@ from console.cli.rest_parser import RestParser
 from console.model.errors import ConsoleError, ExitCode, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("console.cli.demo", "the app on an embedded demo cluster; --serve runs only the cluster"),
-    "layouts": ("console.cli.layouts", "list the layouts that are shipped"),
+    "demo": ("console.cli.demo", "open the screen on a simulated cluster; --serve runs the cluster only"),
+    "layouts": ("console.cli.layouts", "list the shipped layouts"),
     "validate": ("console.cli.validate", "check cluster files and layouts"),
-    "plan": ("console.cli.plan", "print every rank's environment and command"),
+    "plan": ("console.cli.plan", "print the environment and the command of every rank"),
     "assign": ("console.cli.assign", "show or change which nodes run which group"),
     "import": (
         "console.cli.import_command",
-        "turn scripts, CI configurations, compose files or manifests into a layout",
+        "convert scripts, CI configurations, compose files or manifests into a layout",
     ),
-    "upgrade": ("console.cli.upgrade", "show what another release makes of a layout, write the layout for it"),
+    "upgrade": ("console.cli.upgrade", "show what changes in a layout under another release, write the new layout"),
     "export": ("console.cli.export_command", "write scripts, systemd units, Kubernetes manifests, nginx configuration"),
-    "diagnose": ("console.cli.diagnose", "say what log files from anywhere show, and who broke first"),
-    "preflight": ("console.cli.preflight", "check what must hold on every node before a launch"),
-    "containers": ("console.cli.containers", "show, create, start or adopt the containers engines run in"),
-    "tune": ("console.cli.tune", "show kernel settings and limits that drift, set them"),
-    "weights": ("console.cli.weights", "show the weights on the nodes, copy them from one node to others"),
+    "diagnose": ("console.cli.diagnose", "find known failures in log files, and the engine that failed first"),
+    "preflight": ("console.cli.preflight", "check that every node is ready for a start"),
+    "containers": ("console.cli.containers", "show, create, start or adopt the containers that engines run in"),
+    "tune": ("console.cli.tune", "show kernel settings and limits that differ from the wanted ones, set them"),
+    "weights": ("console.cli.weights", "show the weights on the nodes, copy them from one node to the others"),
     "start": ("console.cli.lifecycle", "start engines"),
     "stop": ("console.cli.lifecycle", "stop engines"),
-    "restart": ("console.cli.lifecycle", "stop, then start"),
+    "restart": ("console.cli.lifecycle", "stop engines, then start them"),
     "kill": ("console.cli.lifecycle", "kill engines at once"),
-    "scale": ("console.cli.scaling", "add or take away groups while the deployment serves"),
+    "scale": ("console.cli.scaling", "add or remove copies of a group while the deployment serves"),
     "sync-proxy": ("console.cli.scaling", "make the proxy list exactly the engines that are ready"),
-    "auto-restart": ("console.cli.auto_restart", "restart failed groups as their layout says, until interrupted"),
-    "watch": ("console.cli.watch", "print events and alerts as they come, send alerts"),
-    "keys": ("console.cli.keys", "list every key and what it does"),
-    "status": ("console.cli.status", "show nodes and engines as they are"),
-    "verify": ("console.cli.verify", "prove by using it that the deployment answers"),
+    "auto-restart": (
+        "console.cli.auto_restart",
+        "restart failed groups under the policy of the layout, until interrupted",
+    ),
+    "watch": ("console.cli.watch", "print events and alerts when they occur, send alerts"),
+    "keys": ("console.cli.keys", "list every key of the screen and what it does"),
+    "status": ("console.cli.status", "show the state of nodes and engines"),
+    "verify": ("console.cli.verify", "send test chats to prove that the deployment answers"),
     "logs": ("console.cli.logs", "print the logs of engines, merged by time"),
     "journal": ("console.cli.journal", "show who did what on a cluster from this machine"),
-    "shell": ("console.cli.shell", "open a shell on a node, or where an engine runs"),
-    "support-bundle": ("console.cli.support_bundle", "gather what someone else needs to help, in one masked file"),
+    "shell": ("console.cli.shell", "open a shell on a node, or in the container of an engine"),
+    "support-bundle": (
+        "console.cli.support_bundle",
+        "collect what another person needs to help, in one file without secrets",
+    ),
     "bench": ("console.cli.bench_eval", "measure throughput and latency"),
     "eval": ("console.cli.bench_eval", "measure accuracy with AISBench"),
-    "results": ("console.cli.results", "show, compare and export what was measured"),
-    "completion": ("console.cli.completion", "print what bash, zsh or fish needs to complete this command line"),
+    "results": ("console.cli.results", "show, compare and export the results of bench and eval"),
+    "completion": (
+        "console.cli.completion",
+        "print the script with which bash, zsh or fish completes this command line",
+    ),
 }
-"""Name → (module, one line of help). A module has `add_parser(subparsers)` or, for several verbs, `add_parsers`."""
+"""Name → (module, one line of help). A module has `add_parser(subparsers)`, or `add_parsers` when it has several commands."""
 
 _GROUPS: dict[str, tuple[str, ...]] = {
     "look": ("status", "logs", "diagnose", "verify", "watch", "journal", "shell"),
@@ -65,16 +74,16 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "maintain": ("preflight", "containers", "weights", "tune", "support-bundle", "keys", "completion"),
     "measure": ("bench", "eval", "results"),
 }
-"""What `--help` lists together, in this order."""
+"""The commands in the groups and in the order in which `--help` lists them."""
 
 CHANGING = {
     *("assign", "containers", "tune", "weights", "scale", "sync-proxy", "auto-restart"),
     *("start", "stop", "restart", "kill", "shell", "bench", "eval"),
 }
-"""Commands that can change something: never the first to be suggested for a misspelled one."""
+"""Commands that can change something: never the first suggestion for a misspelled command."""
 
 _BEFORE = {"-c": 1, "--cluster": 1, "--layout": 1, "--assign": 1, "--readonly": 0, "--write": 0}
-"""Options that may stand before a sub-command too → how many words follow each."""
+"""Options that may also stand before a sub-command → how many arguments each takes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,18 +104,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the reader has gone; nothing may be written at exit)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the reader closed the pipe; Python must not write to it at exit)
         return 128 + signal.SIGPIPE
     except OSError as error:
         if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         print_message(f"dsv4-console: {error.filename or 'the output'}: {error.strerror}")
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what could not be written is not tried again at exit)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (Python must not try again at exit)
         return ExitCode.FAILED
 
 
 def _open_streams() -> None:
-    """Make every text printable whatever the locale: files and pipes get UTF-8, a closed stream takes what it is given."""
+    """Make every text printable in every locale: files and pipes get UTF-8, a closed stream discards its text."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -115,7 +124,7 @@ def _open_streams() -> None:
 
 
 def _command_first(words: list[str]) -> list[str]:
-    """The words with the shared options that stand before a sub-command moved behind it, where its parser takes them."""
+    """Moves shared options that stand before the sub-command behind it, because only the sub-command's parser knows them."""
     at = 0
     while at < len(words) and words[at].startswith("-"):
         if words[at] not in _BEFORE and words[at].partition("=")[0] not in _BEFORE:
@@ -126,7 +135,7 @@ def _command_first(words: list[str]) -> list[str]:
 
 
 def _commands() -> str:
-    """Every command with its line of help, in groups."""
+    """Every command with its line of help, by group."""
     lines = []
     for group, names in _GROUPS.items():
         lines += [f"{group}:", *(f"  {name:14} {COMMANDS[name][1]}" for name in names)]
@@ -134,10 +143,10 @@ def _commands() -> str:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser, with only the sub-command that is named loaded."""
+    """The parser; it imports only the sub-command that is named."""
     parser = argparse.ArgumentParser(
         prog="dsv4-console",
-        description="A terminal console for DeepSeek-V4 on Ascend clusters. Without a command it opens the screen.",
+        description="A terminal console for DeepSeek-V4 on Ascend clusters. It opens the screen when no command is given.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_commands(),
     )

@@ -1,6 +1,6 @@
-"""The options every sub-command shares, and from them the files: which cluster, which layout, which node runs which group.
+"""The options that all sub-commands share, and the cluster, the layout and the assignment that they name.
 
-What reads files is loaded when a file is read, so that the screen can paint before.
+The modules that read files are imported when a file is read, so that the screen draws its first frame before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def add_cluster_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """`--cluster`, `--layout`, `--assign`, `--readonly`, `--write`; with `several` the first two are lists."""
+    """Add `--cluster`, `--layout`, `--assign`, `--readonly`, `--write`; with `several` the first two may be repeated."""
     group = parser.add_argument_group("which clusters" if several else "which cluster")
     more = "; repeatable" if several else ""
     group.add_argument(
@@ -39,24 +39,24 @@ def add_cluster_options(parser: argparse.ArgumentParser, *, several: bool = Fals
         action="append" if several else "store",
         metavar="NAME|FILE",
         help="layout (default: the one last used with this cluster)"
-        + ("; once or for each cluster" if several else ""),
+        + ("; give it once, or once for each cluster" if several else ""),
     )
     group.add_argument(
         "--assign",
         action="append",
         default=[],
         metavar="GROUP=NODE,NODE",
-        help="nodes of a group, rank 0's node first; repeatable",
+        help="nodes of a group, the node of rank 0 first; repeatable",
     )
     mode = group.add_mutually_exclusive_group()
     mode.add_argument("--readonly", action="store_true", help="refuse every change")
-    mode.add_argument("--write", action="store_true", help="allow changes of a cluster that is tagged production")
+    mode.add_argument("--write", action="store_true", help="allow changes to a cluster that is tagged production")
 
 
 def cluster_of(args: argparse.Namespace) -> Cluster:
-    """The cluster file that is meant, with the containers an operator adopted.
+    """The cluster of the options, with the containers that an operator adopted.
 
-    Raises UsageError when there is none, FileError when it is wrong.
+    Raises UsageError when there is no cluster file, FileError when the file is wrong.
     """
     from console.files import load_cluster
     from console.services.readiness.adoption import Adopted
@@ -66,16 +66,16 @@ def cluster_of(args: argparse.Namespace) -> Cluster:
     fallbacks += [Path("cluster.yaml"), config_home() / "cluster.yaml"]
     path = given if given is not None else next((each for each in fallbacks if each.exists()), None)
     if path is None:
-        hint = "give one with --cluster FILE, or look around first: dsv4-console demo"
+        hint = "give one with --cluster FILE, or try the demo first: dsv4-console demo"
         raise UsageError("no cluster file", hint=hint)
     cluster = load_cluster(path)
     return Adopted(state_home(), cluster.name).applied(cluster)
 
 
 def layout_of(args: argparse.Namespace, cluster: Cluster | None, *, look: bool = False) -> Layout:
-    """The layout that is meant. Raises UsageError when none is named and none was used before.
+    """The layout of the options. Raises UsageError when none is named and none was used before.
 
-    To `look` at a cluster none is needed: what stands for one then has no group.
+    With `look`, which only looks at a cluster, a layout is not needed: the result is then a layout without groups.
     """
     from console.files import load_layout, shipped_layouts
 
@@ -88,13 +88,12 @@ def layout_of(args: argparse.Namespace, cluster: Cluster | None, *, look: bool =
         raise UsageError("no layout", hint=f"give one with --layout NAME|FILE; shipped: {', '.join(shipped_layouts())}")
     if not args.layout and named not in shipped_layouts() and not Path(named).exists():
         hint = f"name another with --layout NAME|FILE; shipped: {', '.join(shipped_layouts())}"
-        raise UsageError(f"the layout used last with this cluster is gone: {named}", hint=hint)
+        raise UsageError(f"the layout used last with this cluster does not exist any more: {named}", hint=hint)
     return load_layout(named)
 
 
 def assignment_of(args: argparse.Namespace, cluster: Cluster, layout: Layout) -> Assignment:
-    """`--assign`, else what was saved for this cluster and layout, else the layout's own `assign`."""
-
+    """The saved assignment of this cluster and layout, else the layout's own `assign`; `--assign` replaces its groups."""
     base = _base(cluster, layout)
     if args.assign:
         known = layout.shaped(base.shapes, base.copies)
@@ -113,14 +112,14 @@ def _base(cluster: Cluster, layout: Layout) -> Assignment:
     return fitting(kept, cluster, layout)
 
 
-def before(args: argparse.Namespace, deployment: Deployment) -> Deployment:
-    """The deployment as it was kept, without what `--assign` says now."""
+def saved_deployment(deployment: Deployment) -> Deployment:
+    """The deployment with the saved assignment, without the changes of `--assign`."""
     layout = deployment.layout.written or deployment.layout
     return replace(deployment, layout=layout, assignment=_base(deployment.cluster, layout))
 
 
 def fitting(kept: Assignment, cluster: Cluster, layout: Layout) -> Assignment:
-    """The assignment without the nodes and groups that the files do not have (any more)."""
+    """The assignment without the nodes and groups that the files do not name (any more)."""
     known = layout.shaped(kept.shapes, kept.copies).groups
     members = {
         group: tuple(node for node in nodes if node in cluster.nodes)
@@ -131,7 +130,7 @@ def fitting(kept: Assignment, cluster: Cluster, layout: Layout) -> Assignment:
 
 
 def parse_assign(words: list[str], cluster: Cluster, layout: Layout) -> dict[str, tuple[str, ...]]:
-    """`GROUP=NODE,NODE` words as a mapping. Raises UsageError naming the group or node that does not exist."""
+    """Group → nodes from words of the form `GROUP=NODE,NODE`. Raises UsageError for a group or node that does not exist."""
     given: dict[str, tuple[str, ...]] = {}
     for word in words:
         group, equals, nodes = word.partition("=")
@@ -146,7 +145,7 @@ def parse_assign(words: list[str], cluster: Cluster, layout: Layout) -> dict[str
 
 
 def deployment_of(args: argparse.Namespace, *, look: bool = False) -> Deployment:
-    """Cluster, layout and assignment together; to `look`, without a layout where none is named."""
+    """Cluster, layout and assignment of the options; with `look` a layout is not needed."""
     from console.model.deployment import Deployment
 
     cluster = cluster_of(args)
@@ -155,14 +154,14 @@ def deployment_of(args: argparse.Namespace, *, look: bool = False) -> Deployment
 
 
 def read_only_of(args: argparse.Namespace, cluster: Cluster) -> bool:
-    """Whether operations are refused: asked for, or a production cluster without --write."""
+    """Whether this console is read-only: with --readonly, or on a production cluster without --write."""
     return bool(args.readonly or (cluster.read_only and not args.write))
 
 
 def remember_layout(cluster: Cluster, layout: Layout) -> None:
-    """Keep which layout was last used with a cluster: a shipped one by its name, else its file, whatever the next directory.
+    """Save which layout was last used with a cluster: a shipped layout by its name, another by the absolute path of its file.
 
-    Where it cannot be kept that is said: no operation is given up for it.
+    A failure to save is printed and does not stop the operation.
     """
     from console.files import is_shipped, save_text
 
@@ -173,7 +172,7 @@ def remember_layout(cluster: Cluster, layout: Layout) -> None:
     try:
         save_text(target, json.dumps({"layout": named}) + "\n")
     except ConsoleError as error:
-        print_message(f"the layout is not kept for the next time: {error}")
+        print_message(f"the layout could not be saved as the default for this cluster: {error}")
 
 
 def remembered_layout(cluster: Cluster) -> str | None:

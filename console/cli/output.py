@@ -1,4 +1,4 @@
-"""`-o`: one way to ask for the form of what is printed, and to print data in it. Talk goes to stderr and is not printed here."""
+"""The option `-o` and the printing of data in the form that it names. Does not print messages for people."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ DATA = ("json", "jsonl")
 
 
 def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
-    """`-o table|json|jsonl`, and other forms a command has."""
-    text = "table for people; json: one document; jsonl: a line for each thing"
+    """Add `-o table|json|jsonl`, with `more` forms that only this command has."""
+    text = "table for people; json: one document; jsonl: one line for each item"
     parser.add_argument("-o", "--output", choices=("table", *DATA, *more), default="table", help=text)
 
 
-def print_data(output: str, whole: object, things: Iterable[object] | None = None) -> None:
-    """One document, or with `jsonl` the things it is made of (a list's own when none are given), a line each."""
+def print_data(output: str, whole: object, items: Iterable[object] | None = None) -> None:
+    """Print `whole` as one document, or with `jsonl` its items, one a line: `items`, else the items of a list."""
     if output == "json":
         print_json(whole, indent=2)
         return
-    for thing in things if things is not None else whole if isinstance(whole, list) else (whole,):
-        print_json(thing, flush=True)
+    for item in items if items is not None else whole if isinstance(whole, list) else (whole,):
+        print_json(item, flush=True)
 
 
 class OperationData:
-    """What an operation tells a program: with `json` one document at its end, with `jsonl` plan, events and end as they come."""
+    """Prints an operation for a program: `json` one document at the end; `jsonl` one line each for plan, events and end."""
 
     def __init__(self, output: str) -> None:
         self._output = output
@@ -39,17 +39,17 @@ class OperationData:
 
     @property
     def wanted(self) -> bool:
-        """Whether a program reads."""
+        """Whether a program reads the output."""
         return self._output in DATA
 
     def plan(self, plan: Plan, *, only: bool) -> None:
-        """The plan; alone when nothing is run."""
+        """Print the plan; with `only` nothing else follows, because the plan is not run."""
         self._plan = plan_data(plan)
         if self.wanted and (only or self._output == "jsonl"):
             print_data(self._output, self._plan, ({"plan": self._plan},))
 
     def nothing(self, plan: Plan, why: NothingToDo, *, only: bool) -> int:
-        """There is no plan because all is so already; gives the exit code. `plan` has no stage."""
+        """Print that there is nothing to do, and why; returns the exit code. `plan` has no stages."""
         finding = Finding("NOTHING", Severity.NOTE, str(why), plan.deployment, fix=why.hint)
         if self.wanted:
             self.plan(replace(plan, findings=(finding,)), only=only)
@@ -59,19 +59,19 @@ class OperationData:
             (print_line if only and not self.wanted else print_message)(line)
         return why.exit_code
 
-    def heard(self, notice: Callable[[StepEvent], None]) -> Callable[[StepEvent], None]:
-        """The same listener, with each event told as it comes."""
+    def with_events(self, notice: Callable[[StepEvent], None]) -> Callable[[StepEvent], None]:
+        """A listener that prints each event with `jsonl` and then calls `notice`."""
         if self._output != "jsonl":
             return notice
 
-        def tell(event: StepEvent) -> None:
+        def print_event(event: StepEvent) -> None:
             print_data("jsonl", {"event": asdict(event)})
             notice(event)
 
-        return tell
+        return print_event
 
     def end(self, result: PlanResult) -> None:
-        """How it ended."""
+        """Print the outcomes of the operation."""
         if not self.wanted:
             return
         end = {"outcomes": result.outcomes, "messages": result.messages, "cancelled": result.cancelled}

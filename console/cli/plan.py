@@ -1,4 +1,4 @@
-"""`plan`: every rank's environment and command, and what the rules say, as a table, as JSON, or as shell that runs by hand."""
+"""`plan`: prints the environment and the command of every rank, and the findings of the rules."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from console.probes.sanitize import clean
 from console.rules import capacity_notes, check
 from console.services.placement.edits import PLACEHOLDER, example
 
-UNMASKED = "-o json, jsonl and sh print secrets such as API keys unmasked, because their commands are to be run."
+UNMASKED = "-o json, jsonl and sh print secrets such as API keys unmasked, so that the commands can be run."
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `plan`."""
-    text = "print every rank's environment and command, and what the rules say"
+    text = "print the environment and the command of every rank, and the findings of the rules"
     parser = subparsers.add_parser("plan", help=text, description=f"{text}. {UNMASKED}")
     parser.add_argument(
         "engines", nargs="*", metavar="ENGINE", help="only these ranks (GROUP-DPRANK, a service, `proxy`) or groups"
@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the plan. Exit code 1: a finding is an error. Without a cluster file a layout is shown on made-up nodes."""
+    """Print the plan. Exit code 1: a finding is an error. Without a cluster file the nodes are examples."""
     deployment = deployment_or_example(args)
     ranks = _chosen(deployment, args.engines)
     findings = check(deployment)
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         for line in finding_lines(findings):
             print_message(line)
     if PLACEHOLDER in deployment.cluster.tags:
-        print_message("no cluster file: node names and addresses are made up")
+        print_message("no cluster file: node names and addresses are examples")
     return failed(findings)
 
 
@@ -112,7 +112,7 @@ class ProxyLine(ProxyData):
 
 
 class DeploymentData(TypedDict):
-    """Every command of a deployment, and what the rules say of it."""
+    """Every command of a deployment, and the findings of the rules."""
 
     ranks: list[RankData]
     services: NotRequired[list[ServiceData]]
@@ -122,7 +122,7 @@ class DeploymentData(TypedDict):
 
 
 def plan_document(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Finding]) -> DeploymentData:
-    """The plan as plain data; its keys are a contract."""
+    """The plan as data."""
     engines = [rank for rank in ranks if rank.role not in BESIDE_ENGINES]
     services = [_service_data(deployment, rank) for rank in ranks if rank.role == "service"]
     data: DeploymentData = {
@@ -137,7 +137,7 @@ def plan_document(deployment: Deployment, ranks: Sequence[Rank], findings: Seque
 
 
 def deployment_or_example(args: argparse.Namespace) -> Deployment:
-    """What is meant; a layout without any cluster file is put on made-up nodes."""
+    """The deployment of the options; a layout without a cluster file gets example nodes."""
     if args.cluster is None and args.layout is not None and not args.assign:
         try:
             cluster_of(args)

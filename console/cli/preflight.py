@@ -1,4 +1,4 @@
-"""`preflight`: what must hold on every node before a launch, seen without launching. Changes nothing on a node."""
+"""`preflight`: checks that every node is ready for a start. Changes nothing on a node."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_line, print_lines, print_message
 from console.cli.session_context import connected, opened
 from console.cli.tables import table_lines
+from console.model.counting import counted
+from console.model.durations import two_units
 from console.model.errors import ConsoleError, ExitCode, Unreachable
 from console.probes.check_types import Result, Verdict
 from console.probes.sanitize import clean
@@ -24,13 +26,19 @@ from console.services.xdg_paths import report_path, state_home
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `preflight`."""
-    text = "check what must hold on every node before a launch"
+    text = "check that every node is ready for a start"
     parser = subparsers.add_parser("preflight", help=text, description=text)
-    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes of the deployment; none means all")
-    parser.add_argument("--network", action="store_true", help="also the NPUs' own network: survey and pings (minutes)")
-    parser.add_argument("--full-mesh", action="store_true", help="with --network: every NPU pings every other one")
-    parser.add_argument("--last", action="store_true", help="show the last report of this machine; ask no node")
-    parser.add_argument("--all", action="store_true", help="show what passes too")
+    parser.add_argument("nodes", nargs="*", metavar="NODE", help="nodes of the deployment (default: all)")
+    parser.add_argument(
+        "--network", action="store_true", help="also check the network of the NPUs: state and pings (takes minutes)"
+    )
+    parser.add_argument(
+        "--full-mesh", action="store_true", help="check the network, and let every NPU ping every other NPU"
+    )
+    parser.add_argument(
+        "--last", action="store_true", help="show the last report saved on this machine, without asking the nodes"
+    )
+    parser.add_argument("--all", action="store_true", help="also show the checks that pass")
     add_output(parser)
     add_cluster_options(parser)
     parser.set_defaults(run=run)
@@ -45,7 +53,9 @@ def _last(args: argparse.Namespace) -> int:
     deployment = deployment_of(args)
     report = load(report_path(state_home(), deployment.cluster.name, deployment.layout.name))
     if report is None:
-        raise ConsoleError("no report is kept for this cluster and layout", hint="make one: dsv4-console preflight")
+        raise ConsoleError(
+            "no preflight report is saved for this cluster and layout", hint="make one: dsv4-console preflight"
+        )
     return _show(report, args)
 
 
@@ -65,20 +75,13 @@ def _show(report: Report, args: argparse.Namespace) -> int:
     else:
         print_lines(report_lines(report, everything=args.all))
         if args.last:
-            print_line(f"asked {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(report.at))}, {_age(report.at)} ago")
+            age = two_units(max(0.0, time.time() - report.at))
+            print_line(f"checked {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(report.at))}, {age} ago")
     return exit_code(report)
 
 
-def _age(at: float) -> str:
-    seconds = max(0.0, time.time() - at)
-    for size, word in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {word}"
-    return f"{seconds:.0f} seconds"
-
-
 def exit_code(report: Report) -> int:
-    """What the command returns for a report."""
+    """The exit code for a report."""
     failed = [each.check for each in report.results if each.verdict is Verdict.FAIL]
     if any(check != CONNECTION for check in failed):
         return ExitCode.FAILED
@@ -100,7 +103,7 @@ class ReportData(TypedDict):
 
 
 def as_data(report: Report) -> ReportData:
-    """The report as data: every result of every node, and the matrix of pings where there is one."""
+    """The report as data: every result of every node, and the matrix of pings when there were pings."""
     crossing = report.crossing
     return {
         "at": report.at,
@@ -112,7 +115,7 @@ def as_data(report: Report) -> ReportData:
 
 
 def report_lines(report: Report, *, everything: bool = False) -> Iterator[str]:
-    """The report for a person: what does not pass, the cause and the remedy, then the count."""
+    """The report as lines: each check that does not pass with cause and fix, then the counts."""
     for fold in report.folds:
         if fold.verdict is Verdict.PASS and not everything:
             continue
@@ -125,7 +128,7 @@ def report_lines(report: Report, *, everything: bool = False) -> Iterator[str]:
                 yield clean(f"            fix: {fold.remedy}")
     if report.crossing is not None and report.crossing.pings:
         head, *rows = report.crossing.matrix()
-        yield "pings that came back, of those sent:"
+        yield "answered pings of all pings:"
         yield from (f"  {line}" for line in table_lines(head, rows))
     counts = ", ".join(f"{report.count(verdict)} {verdict}" for verdict in Verdict)
-    yield f"{len(report.nodes)} nodes in {report.took_s:.1f} s: {counts}"
+    yield f"{counted(len(report.nodes), 'node')} in {report.took_s:.1f} s: {counts}"

@@ -1,8 +1,7 @@
-"""The one place where the command line writes to its streams: results to stdout, messages to stderr, all of it made safe.
+"""The only module of the command line that writes to stdout (results) and stderr (messages). It makes all text safe.
 
-Text from a node may hold terminal control sequences, bidi marks or invisible characters. Every line is cleaned here, so no
-command has to remember to do it. Data that a program reads is escaped as JSON or, where it is a file of the operator's own,
-written as it is.
+Text from a node may hold terminal control sequences, bidi marks or invisible characters. Every line is cleaned here, so that
+no command can forget it. Data for a program is escaped as JSON. A file of the operator is written unchanged.
 """
 
 from __future__ import annotations
@@ -18,33 +17,33 @@ from console.probes.sanitize import clean
 _UNSAFE_IN_JSON = re.compile(
     "[\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\uffff]"
 )
-"""What JSON allows unescaped, and what a terminal would act on or hide."""
+"""Characters that JSON allows unescaped, but that a terminal executes or hides."""
 
 
 def print_line(text: str = "", *, flush: bool = False) -> None:
-    """Print one line of a result to stdout. A line end inside the text is shown, so that no value can forge a row."""
+    """Print one line of a result to stdout. A line end inside the text is shown as a symbol, so that no value can forge a row."""
     print(clean(text), flush=flush)
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print the lines of a result to stdout, each as `print_line` does."""
+    """Print each line with `print_line`."""
     for line in lines:
         print_line(line)
 
 
 def print_message(text: str = "", *, end: str = "\n") -> None:
-    """Print one line of message to stderr and flush; a prompt gives `end=""`."""
+    """Print one line to stderr and flush it; `end` is empty for a prompt."""
     print(clean(text), end=end, file=sys.stderr, flush=True)
 
 
 def print_progress(text: str, *, last: bool = False) -> None:
-    """Draw `text` over the current line of stderr; `last` ends the line. Does nothing where stderr is no terminal."""
+    """Write `text` over the current line of stderr; `last` ends the line. Does nothing when stderr is not a terminal."""
     if sys.stderr.isatty():
         print(f"\r{clean(text):<60}", end="\n" if last else "", file=sys.stderr, flush=True)
 
 
 def print_json(value: object, *, indent: int | None = None, flush: bool = False) -> None:
-    """Print one JSON document to stdout; characters that act on a terminal are escaped, so the value stays exact."""
+    """Print one JSON document to stdout; control characters are escaped, so that the value stays exact."""
     print(json_text(value, indent=indent), flush=flush)
 
 
@@ -59,10 +58,10 @@ def _plain(value: object) -> object:
 
 
 def print_file(text: str) -> None:
-    """Write text that is meant for a file or a pipe, made by the console or by its operator, exactly as it is to stdout."""
+    """Write a file made by the console or by its operator to stdout, unchanged."""
     sys.stdout.write(text)
 
 
 def print_coloured(head: str, colour: int, text: str) -> None:
-    """Print a line to stdout whose `head` has one of the sixteen colours (an SGR code such as 36); both parts are cleaned."""
+    """Print one cleaned line to stdout, with its `head` in a colour (an SGR code such as 36)."""
     print(f"\x1b[{colour}m{clean(head)}\x1b[0m{clean(text)}")

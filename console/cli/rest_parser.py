@@ -1,4 +1,4 @@
-"""A command's parser that takes its options and operands in any order, and hands on the words behind `--` as they are."""
+"""A parser that accepts options and operands in any order, and keeps the words after `--` unparsed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 class RestParser(argparse.ArgumentParser):
-    """Works as its base class until `rest` names what takes the words behind `--`."""
+    """Works as its base class until `rest` is set."""
 
     rest = ""
-    """The attribute of the namespace for those words."""
+    """The attribute of the namespace that gets the words after `--`."""
     _inside = False
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse; with `rest`, words and options may be mixed."""
+        """Parse the arguments; with `rest`, operands and options may be mixed."""
         if not self.rest or self._inside or args is None:
             return super().parse_known_args(args, namespace)
         words = list(args)

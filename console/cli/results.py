@@ -1,4 +1,4 @@
-"""`results`: what was measured, as tables, plots in text, comparisons and exports. Needs no cluster."""
+"""`results`: shows, plots, compares and exports the results of bench and eval. Needs no cluster."""
 
 from __future__ import annotations
 
@@ -21,28 +21,31 @@ from console.services.xdg_paths import state_home
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb."""
-    text = "show, compare and export what was measured"
+    """Add `results`."""
+    text = "show, compare and export the results of bench and eval"
     parser = subparsers.add_parser("results", help=text, description=text)
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="run ids, or beginnings of them; none lists all")
-    parser.add_argument("--compare", action="store_true", help="the first of two runs against the second")
-    parser.add_argument("--sweep", choices=("concurrency", "rate"), help="throughput against latency over the runs")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run ids, or their first characters; none lists all")
+    parser.add_argument("--compare", action="store_true", help="compare the first of two runs with the second")
+    parser.add_argument(
+        "--sweep", choices=("concurrency", "rate"), help="plot throughput against latency over the runs"
+    )
     parser.add_argument(
         "--targets",
         action="store_true",
-        help="newest accuracies against the models' figures; with a RUN throughputs against it, as vllm-ascend's CI judges",
+        help="compare the newest accuracies with the published figures of the models; with RUN compare throughputs with that run "
+        "(the rules of vllm-ascend's CI)",
     )
-    parser.add_argument("--export", choices=tuple(FORMATS), help="to stdout")
-    parser.add_argument("--remove", action="store_true", help="forget these runs")
-    parser.add_argument("--deployment")
-    parser.add_argument("--subject", help="dataset, or shape of the load")
-    parser.add_argument("--limit", type=int, default=50)
+    parser.add_argument("--export", choices=tuple(FORMATS), help="write the results to stdout in this format")
+    parser.add_argument("--remove", action="store_true", help="delete the results of these runs")
+    parser.add_argument("--deployment", metavar="NAME", help="only results of this deployment")
+    parser.add_argument("--subject", metavar="TEXT", help="only results of this dataset or this shape of the load")
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most N results (default 50)")
     add_output(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry it out; returns the exit code."""
+    """Run the command; returns the exit code."""
     store = ResultStore(state_home() / "results.sqlite")
     if args.runs:
         records = tuple(store.get(name) for name in args.runs)
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         records = store.find(Filter(deployment=args.deployment, subject=args.subject, limit=args.limit))
     if args.remove:
         if not args.runs:
-            raise UsageError("which runs?", hint="name them")
+            raise UsageError("--remove needs the runs to delete", hint="name them: dsv4-console results --remove RUN")
         gone = sum(store.remove(record.run) for record in records)
         return ExitCode.OK if gone == len(records) else ExitCode.FAILED
     if args.compare:
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_records(records: Sequence[Record], output: str) -> None:
-    """Results with their figures: data, or text with plots."""
+    """Print results with their figures, as data or as text with plots."""
     if output in DATA:
         print_data(output, json.loads(to_json(records)))
         return
@@ -110,7 +113,7 @@ def _one(record: Record) -> Iterator[str]:
 
 def _compare(records: Sequence[Record]) -> int:
     if len(records) != 2:
-        raise UsageError(f"{len(records)} runs cannot be compared", hint="name two")
+        raise UsageError(f"--compare needs two runs, {len(records)} are given", hint="name two runs")
     _print(map(report_text.text, report_text.comparison_lines(compare(*records))))
     return ExitCode.OK
 

@@ -1,4 +1,4 @@
-"""The bare command: opens the screen on a cluster."""
+"""`dsv4-console` without a command: opens the screen on one or more clusters."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from console.cli.options import (
     remember_layout,
 )
 from console.cli.printer import print_message
+from console.model.counting import counted
 from console.model.errors import UsageError
 from console.services.xdg_paths import config_home
 
@@ -32,42 +33,40 @@ if TYPE_CHECKING:
     from screens.startup import Startup
 
 THEMES = ("dark", "light", "contrast", "blind", "mono")
-"""The names of `screens.themes.LOOKS`, which only Textual can load; a test holds them equal."""
+"""The names of `screens.themes.LOOKS`, which cannot be imported here without Textual; a test compares the two."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the bare command."""
+    """Add the options that `dsv4-console` takes without a command."""
     add_cluster_options(parser, several=True)
-    add_look_options(parser)
+    add_appearance_options(parser)
     group = parser.add_argument_group("recordings")
     group.add_argument(
-        "--record", type=Path, metavar="FILE", help="record what the screen shows, masked and compressed"
+        "--record", type=Path, metavar="FILE", help="record what the screen shows, compressed and without secrets"
     )
-    group.add_argument(
-        "--replay", type=Path, metavar="FILE", help="show a recording again, read-only, instead of a cluster"
-    )
+    group.add_argument("--replay", type=Path, metavar="FILE", help="show a recording instead of a cluster, read-only")
     parser.set_defaults(run=run)
 
 
-def add_look_options(parser: argparse.ArgumentParser) -> None:
-    """How the screen looks and how much it sends."""
+def add_appearance_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the look of the screen and for how much it sends."""
     group = parser.add_argument_group("appearance")
     group.add_argument("--theme", choices=THEMES, default=THEMES[0], help="colour theme; NO_COLOR turns colours off")
     group.add_argument("--ascii", action="store_true", help="draw with ASCII only")
-    group.add_argument("--mouse", action="store_true", help="take the mouse (F2 switches it)")
+    group.add_argument("--mouse", action="store_true", help="react to the mouse (F2 switches it on and off)")
     group.add_argument("--low-bandwidth", action="store_true", help="redraw logs once a second")
-    group.add_argument("--no-hints", action="store_true", help="do not show the lines for first-time users")
+    group.add_argument("--no-hints", action="store_true", help="hide the hints for first-time users")
 
 
-def looks(args: argparse.Namespace) -> dict[str, object]:
-    """The look options as the screen takes them, and how it reads the operator's own keys behind its first frame."""
+def appearance(args: argparse.Namespace) -> dict[str, object]:
+    """The appearance options as the screen expects them, and the function that reads `keys.yaml` after the first frame."""
     look = {"theme": args.theme, "ascii": args.ascii, "mouse": args.mouse, "low_bandwidth": args.low_bandwidth}
     look["hints"] = not args.no_hints
     return {**look, "more_keys": own_keys}
 
 
 def own_keys() -> Keys:
-    """The table's keys with the changes of `keys.yaml` in the configuration directory. Raises FileError for a wrong one."""
+    """The default keys with the changes of `keys.yaml` in the configuration directory. Raises FileError for a wrong file."""
     from screens.key_map import Keys
 
     path = config_home() / "keys.yaml"
@@ -79,12 +78,12 @@ def own_keys() -> Keys:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Open the screen; returns when the operator leaves. Raises UsageError where there is no terminal."""
+    """Open the screen; returns when the operator quits. Raises UsageError when there is no terminal."""
     must_be_terminal()
-    gc.disable()  # little is garbage before the first frame, and looking for it costs a tenth of that time
+    gc.disable()  # hardly any garbage arises before the first frame, and a collection takes a tenth of that time
     from screens.app import options_from, run_app
 
-    options = options_from(dict(os.environ), **looks(args))
+    options = options_from(dict(os.environ), **appearance(args))
     if args.replay is not None:
         return run_app(_replay(args), options)
     with _recorder(args) as recorder:
@@ -92,15 +91,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def must_be_terminal() -> None:
-    """Raises UsageError where keys could not be read or nothing be drawn; Textual would wait there for ever."""
+    """Raises UsageError when stdin or stderr is not a terminal, because Textual would wait for ever."""
     for stream, name in ((sys.__stdin__, "stdin"), (sys.__stderr__, "stderr, on which the screen is drawn,")):
         if stream is None or not stream.isatty():
-            hint = "in a script use status, start, logs …; over ssh give -t"
-            raise UsageError(f"the screen needs a terminal, and {name} is none", hint=hint)
+            hint = "in a script use status, start, logs …; over ssh add the option -t"
+            raise UsageError(f"the screen needs a terminal, and {name} is not a terminal", hint=hint)
     kind = os.environ.get("TERM", "")
     if kind in ("", "dumb", "unknown"):
-        hint = "set TERM to what the terminal is, for example xterm-256color; in an editor's shell use status, start, logs …"
-        raise UsageError(f"the screen cannot be drawn on TERM={kind or '(not set)'}", hint=hint)
+        hint = "set TERM to the type of the terminal, for example xterm-256color; in an editor's shell use status, start, logs …"
+        raise UsageError(f"the screen cannot be drawn with TERM={kind or '(not set)'}", hint=hint)
 
 
 def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Startup:
@@ -129,7 +128,7 @@ def _replay(args: argparse.Namespace) -> Startup:
     from screens.startup import Startup
 
     if args.record or args.cluster:
-        raise UsageError("--replay shows a recording and nothing else", hint="leave --cluster and --record away")
+        raise UsageError("--replay cannot be combined with --cluster or --record", hint="give --replay alone")
 
     def make() -> list[Session]:
         from console.services.recordings.recording import Recording
@@ -142,12 +141,12 @@ def _replay(args: argparse.Namespace) -> Startup:
 
 @contextlib.contextmanager
 def _recorder(args: argparse.Namespace) -> Iterator[Recorder | None]:
-    """The recorder that was asked for; says at the end what it has, or why it stopped."""
+    """The recorder of `--record`, or None. Prints at the end what was recorded, or why the recording stopped."""
     if args.record is None:
         yield None
         return
     if len(args.cluster or ()) > 1:
-        raise UsageError("--record with several clusters", hint="record each by a console of its own")
+        raise UsageError("--record works with one cluster only", hint="open a separate console for each cluster")
     from console.services.recordings.recording import Recorder
 
     recorder = Recorder(args.record)
@@ -156,11 +155,11 @@ def _recorder(args: argparse.Namespace) -> Iterator[Recorder | None]:
     finally:
         recorder.close()
         why = f", then stopped: {recorder.problem}" if recorder.problem else ""
-        print_message(f"{recorder.pictures} snapshots recorded to {recorder.path}{why}")
+        print_message(f"{counted(recorder.pictures, 'snapshot')} recorded to {recorder.path}{why}")
 
 
 def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
-    """The options of each cluster by itself. Raises UsageError for options that would mean more than one of them."""
+    """The options of each cluster on its own. Raises UsageError for options that work with one cluster only."""
     files: list[Path | None] = list(args.cluster or [None])
     layouts: list[str | None] = list(args.layout or [None])
     if len(layouts) == 1:
@@ -168,12 +167,14 @@ def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
     if len(layouts) != len(files):
         raise UsageError(
             f"{len(layouts)} layouts for {len(files)} clusters",
-            hint="give --layout once for all, or once for each --cluster",
+            hint="give --layout once, or once for each --cluster",
         )
     if len(files) > 1 and args.assign:
-        raise UsageError("--assign with several clusters", hint="give roles on the screen, or with `assign` for each")
+        raise UsageError(
+            "--assign works with one cluster only", hint="assign nodes on the screen, or run `assign` for each cluster"
+        )
     if len(files) > 1 and args.write:
-        raise UsageError("--write with several clusters", hint="open the production cluster alone to change it")
+        raise UsageError("--write works with one cluster only", hint="open the production cluster alone to change it")
     for file, layout in zip(files, layouts, strict=True):
         yield argparse.Namespace(**{**vars(args), "cluster": file, "layout": layout})
 
@@ -183,10 +184,7 @@ def _record(recorder: Recorder, session: Session) -> None:
 
 
 def _session(args: argparse.Namespace, held: Mapping[str, Assignment], layouts: Mapping[str, str]) -> Session:
-    """The cluster of these options.
-
-    Which node runs which group, and which layout is meant, by cluster where it was open already.
-    """
+    """The session of one cluster. `held` and `layouts` give the assignment and the layout of clusters that are open already."""
     from console.files import load_layout
     from console.services.session import Session
 

@@ -1,4 +1,4 @@
-"""A session for the length of one command: opened, waited for until its nodes have answered, closed whatever happens."""
+"""The session of one command: opens it, waits until its nodes have answered, and closes it in every case."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from console.model.errors import Refused, Unreachable
 from console.model.snapshot import LinkState
 from console.services.session import Session
 
-_TOLD = (LinkState.UP, LinkState.LOST, LinkState.BLOCKED)
-"""A link is `up` once the first sample of its node is complete."""
+_DECIDED = (LinkState.UP, LinkState.LOST, LinkState.BLOCKED)
+"""States that end the wait for a link. A link is `up` when the first sample of its node is complete."""
 CONNECT_S = 90.0
-"""Longer than any link takes until it is up or says why not (dialling 15 s, login 20 s, the helper's start 30 s): on a busy
-machine nobody is given up before it was answered.
+"""Longer than any link needs until it is up or reports its failure (dialling 15 s, login 20 s, start of the helper 30 s), so
+that no node is given up too early on a busy machine.
 """
 SETTLE_S = 15.0
-"""For what is left of the first samples once the nodes that count have theirs: a server that does not answer is asked twice."""
+"""Limit for the remaining first samples after the nodes of the deployment have theirs. A server that does not answer is asked
+twice.
+"""
 ANSWER_S = 4.0
-"""For nodes' word on holders of HBM that no run explains, for the diagnosis of what is down, and for notes."""
+"""Limit for the description of unmanaged processes, for the diagnosis of engines that are down, and for notes of consoles."""
 
 
 @contextlib.asynccontextmanager
@@ -30,21 +32,21 @@ async def opened(
     args: argparse.Namespace,
     *,
     read_only: bool | None = None,
-    acts: bool = False,
+    changes: bool = False,
     restarts: bool = False,
     alerts: bool = False,
     look: bool = False,
 ) -> AsyncIterator[Session]:
-    """The session the options mean; `read_only` overrides what they say. Raises Refused when it is for acts and read-only:
-    before a node is dialled, for the core would refuse them all.
+    """The session of the options; `read_only` overrides them. With `changes` it raises Refused on a read-only cluster, before
+    it connects to a node.
 
-    To `look` no layout is needed. `restarts` runs restart policies, `alerts` sends alerts where the cluster file says.
+    With `look` a layout is not needed. `restarts` runs restart policies; `alerts` sends alerts as the cluster file says.
     """
     deployment = deployment_of(args, look=look)
     safe = read_only_of(args, deployment.cluster) if read_only is None else read_only
-    if acts and safe:
-        way = "leave --readonly away" if args.readonly else "allow changes with --write"
-        raise Refused("this cluster is read-only", hint=f"{way}, or look with --dry-run")
+    if changes and safe:
+        way = "run it without --readonly" if args.readonly else "allow changes with --write"
+        raise Refused("this cluster is read-only", hint=f"{way}, or use --dry-run")
     what = (deployment.cluster, deployment.layout, deployment.assignment)
     session = Session(*what, read_only=safe, restarts=restarts, alerts=alerts)
     await session.open()
@@ -55,7 +57,7 @@ async def opened(
 
 
 async def until(session: Session, condition: Callable[[], bool], limit_s: float) -> bool:
-    """Wait over the pictures for a condition; False when it does not come true in time."""
+    """Wait until a snapshot fulfils the condition; False when none does within `limit_s` seconds."""
     arrived = asyncio.Event()
     leave = session.subscribe(lambda _: arrived.set())
     end = time.monotonic() + limit_s
@@ -73,15 +75,15 @@ async def until(session: Session, condition: Callable[[], bool], limit_s: float)
 
 
 async def connected(session: Session, *, listed: bool = False) -> None:
-    """Wait until the first sample of every node that counts is complete, or it is known to be out of reach.
+    """Wait until every node of the deployment has a complete first sample or is known to be unreachable.
 
-    With `listed` a list of runs is enough. Raises Unreachable when no node answers.
+    With `listed` the list of its runs is enough. Raises Unreachable when no node answers.
     """
     nodes = {rank.node for rank in session.deployment.ranks()} or set(session.cluster.nodes)
 
     def enough() -> bool:
         seen = [session.snapshot.nodes[name] for name in nodes]
-        return all((each.listed and listed) or each.link.state in _TOLD for each in seen)
+        return all((each.listed and listed) or each.link.state in _DECIDED for each in seen)
 
     await until(session, enough, CONNECT_S)
     seen = session.snapshot.nodes
@@ -93,12 +95,12 @@ async def connected(session: Session, *, listed: bool = False) -> None:
 
 
 async def settled(session: Session) -> None:
-    """Wait for what a first look needs: every node's first sample, and what explains what is down or unmanaged."""
+    """Wait for all that a first look needs: the first sample of every node, and the causes of what is down or unmanaged."""
     await until(session, lambda: session.snapshot.complete, SETTLE_S)
     await until(session, lambda: _explained(session), ANSWER_S)
     session.restarts.publish_now()
 
 
 def _explained(session: Session) -> bool:
-    """Whether what is down was looked into, holders of HBM are described, and notes of other consoles were read."""
+    """Whether engines that are down were diagnosed, unmanaged processes described, and notes of other consoles read."""
     return session.regard.answered() and session.diagnosis.ordered() and session.restarts.notes_known

@@ -1,4 +1,4 @@
-"""`shell`: an interactive shell on a node, or where an engine runs, over the same way and keys as everything else here."""
+"""`shell`: opens an interactive shell on a node or in the container of an engine, with the SSH settings of the console."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from console.services.xdg_paths import journal_path, state_home
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `shell`."""
-    text = "open a shell on a node, or where an engine runs (in its container)"
+    text = "open a shell on a node, or in the container of an engine"
     parser = subparsers.add_parser("shell", help=text, description=text)
-    parser.add_argument("target", metavar="NODE|ENGINE")
-    parser.add_argument("--dry-run", action="store_true", help="print the command line instead of running it")
+    parser.add_argument("target", metavar="NODE|ENGINE", help="a node, or an engine id such as decode-3")
+    parser.add_argument("--dry-run", action="store_true", help="print the ssh command, do not run it")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Become `ssh`; its exit code is ours. 4 in read-only mode."""
+    """Replace this process by `ssh`. Raises Refused (exit code 4) in read-only mode."""
     cluster = cluster_of(args)
     read_only = read_only_of(args, cluster)
     state = private_directory(state_home())

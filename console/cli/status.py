@@ -1,4 +1,4 @@
-"""`status`: what is true now, as a table or as JSON whose schema is a contract (unknown is null, never 0)."""
+"""`status`: shows the state of nodes and engines, as a table or as JSON. Programs rely on the keys; unknown is null, never 0."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from console.cli.options import add_cluster_options
 from console.cli.printer import print_json, print_line
 from console.cli.session_context import connected, opened, settled, until
 from console.diagnosis.summary import DiagnosisSummary, first_words, summarize
+from console.model.counting import listed
+from console.model.durations import about, two_units
 from console.model.errors import ExitCode, Unreachable
 from console.model.restart import GroupRestart
 from console.model.service import Service, ServiceState
@@ -28,34 +30,33 @@ from console.model.snapshot import (
     NodeSnapshot,
     Task,
 )
-from console.model.start_timing import StartProgress, StartSkew, about
+from console.model.start_timing import StartProgress, StartSkew
 from console.model.unmanaged_process import UnmanagedProcess
 from console.probes.sanitize import clean
 from console.services.monitoring.drift import alike
 from console.services.monitoring.service_state import doors_of
-from console.services.monitoring.unmanaged_watch import lasting
 from console.services.serving.diagnosis import DOWN
 from console.services.session import Session
 
 PROVE_S = 75.0
-"""Two completions at their time limits and the pause between."""
+"""The time of two completions at their limits and of the pause between them, in seconds."""
 _ASKED = (EngineState.READY, EngineState.DEGRADED)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `status`."""
-    text = "show nodes and engines as they are"
+    text = "show the state of nodes and engines"
     parser = subparsers.add_parser("status", help=text, description=text)
     parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
     parser.add_argument(
-        "--prove", action="store_true", help="send a short request first, to see whether it is answered"
+        "--prove", action="store_true", help="send a short test request first, to prove that the deployment answers"
     )
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the status; 0 when all is well or idle, 1 when something is bad, 3 when a node is out of reach."""
+    """Print the status; returns 0 when all is well or idle, 1 when an engine is bad, 3 when a node is unreachable."""
     return asyncio.run(_run(args))
 
 
@@ -74,26 +75,30 @@ async def _run(args: argparse.Namespace) -> int:
 
 
 async def _prove(session: Session) -> None:
-    """Ask the doors that are ready for a completion, and wait for what comes of it."""
+    """Request a completion from the endpoints that are ready, and wait for the result."""
     asked = time.time()
     session.works.ask_now()
     await until(session, lambda: _answered(session.snapshot, asked), PROVE_S)
 
 
 def _answered(snapshot: ClusterSnapshot, asked: float) -> bool:
-    """Whether a door was asked since, or none can be; a first failure is asked again and says nothing yet."""
-    doors = [each for each in doors_of(snapshot.engines.values()) if each.state in _ASKED]
-    rungs = [rung for each in doors for rung in each.health if rung.name == "works" and (rung.at or 0.0) >= asked]
-    return not doors or any(rung.grade is not Grade.UNKNOWN or rung.evidence.startswith(NOT_ASKED) for rung in rungs)
+    """Whether an endpoint was tested since `asked`, or none can be. A first failure is tested again and does not count."""
+    endpoints = [each for each in doors_of(snapshot.engines.values()) if each.state in _ASKED]
+    checks = [
+        each for engine in endpoints for each in engine.health if each.name == "works" and (each.at or 0.0) >= asked
+    ]
+    return not endpoints or any(
+        each.grade is not Grade.UNKNOWN or each.evidence.startswith(NOT_ASKED) for each in checks
+    )
 
 
 def anything_down(snapshot: ClusterSnapshot) -> bool:
-    """Whether an engine failed, was lost or is stuck, so that its log may say why."""
+    """Whether an engine is failed, lost or stuck, so that its log may show why."""
     return any(engine.state in DOWN for engine in snapshot.engines.values())
 
 
 def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
-    """The status as the JSON document of the contract."""
+    """The status as data; programs rely on the keys."""
     return {
         "cluster": snapshot.cluster,
         "deployment": snapshot.deployment or None,
@@ -207,7 +212,7 @@ def _engine(engine: EngineSnapshot) -> dict[str, Any]:
         "age_s": None if engine.age_s is None else round(engine.age_s, 1),
         "health": None
         if engine.unasked
-        else {rung.name: {"grade": str(rung.grade), "evidence": rung.evidence} for rung in engine.health},
+        else {each.name: {"grade": str(each.grade), "evidence": each.evidence} for each in engine.health},
         "run": engine.run,
         "pid": engine.pid,
         "exit": None if engine.exit is None else {"code": engine.exit.code, "signal": engine.exit.signal},
@@ -266,9 +271,9 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
         print_line(f"{'UNMANAGED':14} {'PID':>8} {'OWNER':10} {'AGE':>12} {'HBM MiB':>8}  WHY, COMMAND")
     for name, process in unmanaged:
         age = process.age_s(snapshot.at)
-        words = "?" if age is None else lasting(age)
+        lasted = "?" if age is None else two_units(age)
         hbm = "-" if process.mib is None else str(process.mib)
-        row = f"{name:14} {process.pid:>8} {clean(process.owner) or '?':10} {words:>12} {hbm:>8}  {process.reason}"
+        row = f"{name:14} {process.pid:>8} {clean(process.owner) or '?':10} {lasted:>12} {hbm:>8}  {process.reason}"
         print_line(f"{row}: {process.command}".rstrip(": "))
     if snapshot.tasks:
         print_line()
@@ -286,22 +291,21 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
 
 
 def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
-    """What was cut off, what broke first, what a restart would change, and how an unproven service is proven."""
+    """Lines about an interrupted plan, the first cause, settings that a restart changes, and how to prove the service."""
     if snapshot.cut_off is not None:
         yield ""
         yield snapshot.cut_off.words(snapshot.at)
     yield from _causes(summarize(snapshot.diagnoses, lambda each: each))
     for lines, names in alike(snapshot.engines.values()).items():
-        more = f" +{len(names) - 1} more" if len(names) > 1 else ""
         yield ""
-        yield f"until a restart {names[0]}{more} goes on with {'; '.join(lines)}"
+        yield f"until a restart {listed(names, 1)} runs with other settings: {'; '.join(lines)}"
     if snapshot.service is not None and snapshot.service.state is ServiceState.UNPROVEN:
         yield ""
-        yield "a completion proves that it serves: dsv4-console status --prove, or verify"
+        yield "to prove that the deployment serves: dsv4-console status --prove, or dsv4-console verify"
 
 
 def _causes(found: DiagnosisSummary[Diagnosis]) -> Iterator[str]:
-    """What broke first with its remedy, what it does not explain, and what followed in one line."""
+    """What failed first with its remedy, what it does not explain, and what followed in one line."""
     if found.first is not None:
         yield ""
         yield first_words(found.first)
@@ -312,12 +316,12 @@ def _causes(found: DiagnosisSummary[Diagnosis]) -> Iterator[str]:
             yield f"  {found.consequence_words}"
     for each in found.others:
         yield ""
-        yield f"not explained by that: {each.title} on {each.where}"
+        yield f"not explained by the first failure: {each.title} on {each.where}"
         yield f"  remedy: {each.known.remedy}"
 
 
 def _trouble(node: NodeSnapshot) -> str:
-    """What is wrong with a node, and what to do about its link."""
+    """What is wrong with a node or its link, with the hint for the link."""
     hint = node.link.hint if node.link.state is not LinkState.UP else ""
     return (node.link.reason or node.devices_error) + (f" — {hint}" if hint else "")
 

@@ -1,4 +1,4 @@
-"""Plain columns for a terminal: widths in cells, text made safe. Colour and wrapping must not enter."""
+"""Tables of plain text with columns as wide as their longest cell. Does not colour or wrap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from console.probes.sanitize import clean
 
 
 def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The head and the rows with their columns aligned; no blanks at line ends."""
+    """The head and the rows as lines with aligned columns; the cells are cleaned, and no line ends with blanks."""
     lines = [[clean(cell) for cell in row] for row in (head, *rows)]
     widths = [max(cells(line[column]) for line in lines) for column in range(len(head))]
     for line in lines:

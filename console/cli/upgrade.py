@@ -1,4 +1,4 @@
-"""`upgrade`: what another vllm-ascend release makes of a layout, as a diff; `--save` writes the layout for that release."""
+"""`upgrade`: shows what changes in a layout under another vllm-ascend release; `--save` writes the layout for that release."""
 
 from __future__ import annotations
 
@@ -17,31 +17,44 @@ from console.services.placement.upgrade_report import report_data, report_lines
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `upgrade`."""
-    text = "show what another release makes of a layout, and write the layout for it"
+    text = "show what changes in a layout under another release, and write the layout for that release"
     epilog = (
-        "Kinds of changes: gone, unknown, refused (the release does not do what is written: exit code 1), renamed (written\n"
-        "under its new name), deprecated, meaning, choices, default (what the layout leaves to the release).\n"
-        "The facts come from the releases' own parsers and sources; nothing is claimed of a release without facts."
+        "Kinds of changes: gone, unknown, refused (the release does not accept the setting: exit code 1), renamed (--save\n"
+        "writes the new name), deprecated, meaning, choices, default (the layout does not set it and its default changes).\n"
+        "The facts come from the parsers and sources of the releases; a release without facts is not judged."
     )
     parser = subparsers.add_parser(
         "upgrade", help=text, description=text, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "layout", nargs="?", metavar="LAYOUT", help="name or file (default: the one last used with the cluster)"
+        "layout",
+        nargs="?",
+        metavar="LAYOUT",
+        help="name or file of a layout (default: the layout last used with the cluster)",
     )
     parser.add_argument("--to", required=True, metavar="RELEASE", help="vllm-ascend release, for example v0.25.1rc1")
     parser.add_argument(
-        "--from", dest="start", default="", metavar="RELEASE", help="compare with this one (default: the layout's own)"
+        "--from",
+        dest="start",
+        default="",
+        metavar="RELEASE",
+        help="the release to compare with (default: the release of the layout)",
     )
-    parser.add_argument("--save", type=Path, metavar="PATH", help="write the layout for the new release there")
+    parser.add_argument("--save", type=Path, metavar="PATH", help="write the layout for the new release to PATH")
     parser.add_argument("--force", action="store_true", help="replace the file at PATH")
-    parser.add_argument("-c", "--cluster", type=Path, metavar="FILE", help="whose last layout is meant without LAYOUT")
+    parser.add_argument(
+        "-c",
+        "--cluster",
+        type=Path,
+        metavar="FILE",
+        help="use the layout last used with this cluster, when LAYOUT is not given",
+    )
     add_output(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what changes, and save. Exit code 1: something is left that the new release does not know or refuses."""
+    """Print the changes, and save. Exit code 1: the new release does not know or refuses a setting that is left."""
     found = upgrade(_layout(args), args.to, args.start)
     saved = _saved(args, found)
     if args.output in DATA:
@@ -49,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         print_data(args.output, whole, whole["changes"])
     else:
         print_lines(report_lines(found))
-        print_line(f"saved as {saved}" if saved else "nothing is written; --save PATH writes the changed layout")
+        print_line(f"saved as {saved}" if saved else "nothing was written; --save PATH writes the changed layout")
     return ExitCode.OK if found.fits else ExitCode.FAILED
 
 
@@ -64,12 +77,12 @@ def _layout(args: argparse.Namespace) -> Layout:
 
 
 def _saved(args: argparse.Namespace, found: Upgrade) -> str | None:
-    """Write the changed layout where that was asked for. Raises UsageError for a file that is there already."""
+    """Write the changed layout to the path of `--save`. Raises UsageError when the file exists already."""
     if args.save is None:
         return None
     if args.save.exists() and not args.force:
-        raise UsageError(f"{args.save} exists", hint="choose another name, or --force to replace it")
+        raise UsageError(f"{args.save} exists", hint="choose another name, or use --force to replace it")
     save_text(args.save, found.changed)
     if not found.comments_kept:
-        print_message("comments are not kept: the layout uses aliases or merged mappings")
+        print_message("comments are lost, because the layout uses YAML aliases or merged mappings")
     return str(args.save)

@@ -1,4 +1,4 @@
-"""`validate`: cluster files, layouts and assignments, read and checked; `--explain RULE` explains a rule."""
+"""`validate`: reads and checks cluster files, layouts and assignments; `--explain RULE` explains a rule."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("validate", help=text, description=text)
     parser.add_argument("files", nargs="*", metavar="FILE", help="a file, or the name of a shipped layout")
     parser.add_argument(
-        "--explain", metavar="RULE", help="explain why a rule exists and what to do; `all` lists the rules"
+        "--explain", metavar="RULE", help="explain a rule: its reason and its fix; `all` lists the rules"
     )
     add_output(parser)
     parser.set_defaults(run=run)
@@ -57,7 +57,7 @@ class FileReportData(TypedDict):
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check every file. Exit code 0: every rule holds; 1: a finding is an error; 2: a file cannot be read as what it is."""
+    """Check every file. Exit code 0: every rule holds; 1: a finding is an error; 2: a file cannot be read."""
     if args.explain:
         lines = _all_rules() if args.explain == "all" else explanation(args.explain)
         print_lines(lines)
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _checked(name: str) -> tuple[Finding, ...]:
-    """What the rules say of one file. Raises FileError when it cannot be read as what it is."""
+    """The findings about one file. Raises FileError when it is neither a cluster file, a layout nor an assignment."""
     if name in shipped_layouts():
         return check(example(load_layout(name)))
     path = Path(name)
@@ -102,7 +102,13 @@ def _checked(name: str) -> tuple[Finding, ...]:
     if "assign" in keys:
         load_assignment(path)
     elif {"routing", "deployment"} & keys:
-        raise FileError((Problem(name, 1, 1, "", "this is a configuration of vllm-ascend's CI; try `import` on it"),))
+        raise FileError(
+            (
+                Problem(
+                    name, 1, 1, "", "this is a configuration of vllm-ascend's CI; convert it with `dsv4-console import`"
+                ),
+            )
+        )
     else:
         message = "neither a cluster (nodes), a layout (groups) nor an assignment (assign)"
         raise FileError((Problem(name, 1, 1, "", message),))

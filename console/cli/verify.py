@@ -1,4 +1,4 @@
-"""`verify`: prove a deployment by using it, as its users will. Starts and changes nothing."""
+"""`verify`: proves a deployment with test chats. Starts and changes nothing."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from console.services.serving.verification import Proof, VerificationRequest
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `verify`."""
-    text = "prove that the deployment answers: chats through its proxy and to every rank, and their answers compared"
+    text = "prove that the deployment answers: send test chats through its proxy and to every rank, and compare the answers"
     parser = subparsers.add_parser("verify", help=text, description=text)
-    parser.add_argument("--prompt", default="Say hello.", help="what to ask (default: %(default)s)")
+    parser.add_argument("--prompt", default="Say hello.", help="the question of each chat (default: %(default)s)")
     parser.add_argument(
         "--requests",
         type=int,
         default=0,
         metavar="N",
-        help="chats through the proxy (default: one for each pair of engines); every rank gets one besides",
+        help="number of chats through the proxy (default: one for each pair of engines); every rank gets another one",
     )
-    parser.add_argument("--timeout", type=float, default=120.0, metavar="S", help="limit of each request, seconds")
+    parser.add_argument(
+        "--timeout", type=float, default=120.0, metavar="S", help="time limit of each request in seconds (default 120)"
+    )
     add_output(parser)
     add_cluster_options(parser)
     parser.set_defaults(run=run)
@@ -69,7 +71,7 @@ async def _run(args: argparse.Namespace) -> int:
 
 
 def line(proof: Proof) -> str:
-    """One proof for a person."""
+    """One proof as a line of text."""
     word = {True: "pass", False: "FAIL", None: "not covered"}[proof.passed]
     about = f"{proof.engine}: " if proof.passed is False and proof.engine and proof.engine not in proof.name else ""
     return f"{word:11} {proof.name:36} {proof.took_s:6.2f} s  {about}{proof.seen}"

@@ -1,4 +1,4 @@
-"""`watch`: stays in the foreground, prints events and alerts as they come, and sends alerts where the cluster file says."""
+"""`watch`: prints events and alerts when they occur, and sends alerts as the cluster file says, until interrupted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from console.model.snapshot import ClusterSnapshot, Event, LinkState
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `watch`."""
-    text = "print events and alerts as they come and send alerts, until interrupted; changes nothing"
+    text = "print events and alerts when they occur and send alerts, until interrupted; changes nothing"
     more = (
         "Alerts go to the command or the webhook of the cluster file: alerts: {command: [mail-it, --to, ops], webhook: URL, "
-        "every: 60, level: error}. The command is run without a shell and gets the alert as JSON on its standard input."
+        "every: 60, level: error}. The command runs without a shell and gets the alert as JSON on stdin."
     )
     parser = subparsers.add_parser("watch", help=text, description=f"{text}. {more}")
     parser.add_argument("-o", "--output", choices=("table", "jsonl"), default="table")
@@ -42,7 +42,7 @@ async def _run(args: argparse.Namespace) -> int:
         wanted = session.cluster.alerts
         where = [*([wanted.command[0]] if wanted.command else []), *(["the webhook"] if wanted.webhook else [])]
         print_message(
-            f"watching {session.cluster.name}; alerts go to {' and '.join(where) or 'this output only'}",
+            f"watching {session.cluster.name}; alerts are sent to {' and '.join(where) or 'this output only'}",
         )
         with contextlib.suppress(Unreachable):
             await connected(session)
@@ -54,7 +54,7 @@ async def _run(args: argparse.Namespace) -> int:
 
 
 class _Printer:
-    """Prints the state once, then each event once, and each alert when it is raised and when it is over."""
+    """Prints the state once, each new event once, and each alert when it is raised and when it ends."""
 
     def __init__(self, output: str, *, events: bool) -> None:
         self._json = output == "jsonl"
@@ -63,29 +63,29 @@ class _Printer:
         self._alerts: dict[str, Alert] = {}
 
     def begin(self, snapshot: ClusterSnapshot) -> None:
-        """Print one line on the state from which the watch starts; what led to it is no news."""
+        """Print one line with the state at the start of the watch; earlier events are not printed."""
         self._last = max((event.seq for event in snapshot.events), default=0)
         if self._events:
-            self._say({"start": _start(snapshot)}, _start_line(snapshot))
+            self._print({"start": _start(snapshot)}, _start_line(snapshot))
         self.take(snapshot)
 
     def take(self, snapshot: ClusterSnapshot) -> None:
-        """Print what is new in a picture."""
+        """Print what is new in a snapshot."""
         for event in snapshot.events:
             if event.seq > self._last:
                 self._last = event.seq
                 if self._events:
-                    self._say({"event": asdict(event)}, _event_line(event))
+                    self._print({"event": asdict(event)}, _event_line(event))
         now = {each.key: each for each in snapshot.alerts}
         for key, alert in now.items():
             if key not in self._alerts:
-                self._say({"alert": asdict(alert)}, _alert_line("ALERT", alert, alert.since))
+                self._print({"alert": asdict(alert)}, _alert_line("ALERT", alert, alert.since))
         for key, alert in self._alerts.items():
             if key not in now:
-                self._say({"over": asdict(alert)}, _alert_line("over", alert, snapshot.at))
+                self._print({"over": asdict(alert)}, _alert_line("over", alert, snapshot.at))
         self._alerts = now
 
-    def _say(self, data: dict[str, object], line: str) -> None:
+    def _print(self, data: dict[str, object], line: str) -> None:
         if self._json:
             print_json(data, flush=True)
         else:
@@ -93,7 +93,7 @@ class _Printer:
 
 
 def _states(snapshot: ClusterSnapshot) -> dict[str, int]:
-    """How many engines are in each state, the worst first; those of which nothing is known yet are `connecting`."""
+    """State → number of engines, the worst state first; engines of which nothing is known yet count as `connecting`."""
     engines = sorted(snapshot.engines.values(), key=lambda each: each.state.rank)
     return dict(Counter("connecting" if each.connecting else str(each.state) for each in engines))
 
@@ -112,7 +112,7 @@ def _start_line(snapshot: ClusterSnapshot) -> str:
         engines,
         f"{up} of {len(snapshot.nodes)} nodes reached",
     )
-    return f"{_clock(snapshot.at)} {'state':8} at the start of the watch: {'; '.join(part for part in parts if part)}"
+    return f"{_clock(snapshot.at)} {'state':8} now: {'; '.join(part for part in parts if part)}"
 
 
 def _event_line(event: Event) -> str:

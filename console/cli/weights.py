@@ -1,4 +1,4 @@
-"""`weights`: whether the model is whole on every node, copied from one node to others, or the command that downloads it."""
+"""`weights`: shows whether the weights are complete on every node, copies them to other nodes, or prints download commands."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import PurePosixPath
 
 from typing_extensions import TypedDict
 
+from console.cli.lifecycle import add_plan_options
 from console.cli.options import add_cluster_options, deployment_of
 from console.cli.output import DATA, print_data
-from console.cli.plan_runner import add_plan_options, add_words, carry_out, settle_words
+from console.cli.plan_runner import add_action, resolve_action, run_maintenance
 from console.cli.printer import print_line, print_lines
 from console.cli.session_context import connected, opened
 from console.cli.tables import table_lines
 from console.commands.quoting import join
 from console.commands.weights import download_commands
+from console.model.counting import listed
 from console.model.errors import ExitCode, Unreachable, UsageError
 from console.model.snapshot import LinkState
 from console.probes.sanitize import clean
@@ -25,17 +27,19 @@ from console.services.maintenance.weights import NodeWeights
 from console.services.placement.layout_files import named
 from console.services.readiness.node_requirements import carrying
 
-_ABOUT = """show: what each node has (changes nothing). copy --from NODE: bring it to the nodes that lack it, over the nodes'
-own network; it goes on when this console ends, and goes on where it was when it is started again. stop: end copies that
-are at work. download: the commands for a node that reaches a hub."""
+_ABOUT = """show: list the weights on each node (changes nothing). copy --from NODE: copy the weights to the nodes that lack
+them, over the network of the nodes. The copy continues when this console ends; a new copy resumes an unfinished one. stop:
+stop running copies. download: print the download commands for a node that can reach a model hub."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `weights`."""
-    text = "show the weights on the nodes, copy them from one node to others"
+    text = "show the weights on the nodes, copy them from one node to the others"
     parser = subparsers.add_parser("weights", help=text, description=_ABOUT)
-    add_words(parser, ("show", "copy", "stop", "download"))
-    parser.add_argument("--from", dest="source", default="", metavar="NODE", help="with copy: who has it whole")
+    add_action(parser, ("show", "copy", "stop", "download"))
+    parser.add_argument(
+        "--from", dest="source", default="", metavar="NODE", help="for copy: a node that has the complete weights"
+    )
     add_plan_options(parser)
     add_cluster_options(parser)
     parser.set_defaults(run=run)
@@ -43,10 +47,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Show or act. Exit code of `show` 0: complete and equal; 1: not complete on a node, or not equal; 3: no node answers."""
-    settle_words(args)
-    if args.act == "download":
+    resolve_action(args)
+    if args.action == "download":
         return _download(args)
-    return asyncio.run({"show": _show, "copy": _copy, "stop": _stop}[args.act](args))
+    return asyncio.run({"show": _show, "copy": _copy, "stop": _stop}[args.action](args))
 
 
 async def _show(args: argparse.Namespace) -> int:
@@ -102,7 +106,7 @@ class WeightsData(TypedDict):
 
 
 def as_data(held: NodeWeights) -> NodeWeightsData:
-    """One node's weights as data."""
+    """The weights of one node as data."""
     weights = held.weights
     return {
         "node": held.node,
@@ -117,48 +121,47 @@ def as_data(held: NodeWeights) -> NodeWeightsData:
 
 
 def lines(path: str, found: Sequence[NodeWeights]) -> Iterator[str]:
-    """The same for a person."""
+    """The weights of all nodes as lines."""
     yield clean(path)
     rows = []
     for held in found:
         weights = held.weights
         state = "unknown" if weights.trouble else "complete" if weights.complete else "INCOMPLETE"
         size = f"{weights.bytes / 2**30:.1f} GiB" if weights.bytes else "-"
-        told = held.copying or weights.trouble or "; ".join(weights.lacking[:3])
-        more = f" and {len(weights.lacking) - 3} more" if len(weights.lacking) > 3 and not held.copying else ""
-        rows.append((held.node, state, str(weights.shards or "-"), size, weights.manifest[:8] or "-", told + more))
-    yield from table_lines(("NODE", "STATE", "SHARDS", "SIZE", "SAME", ""), rows)
+        note = held.copying or weights.trouble or listed(weights.lacking, 3, "; ")
+        rows.append((held.node, state, str(weights.shards or "-"), size, weights.manifest[:8] or "-", note))
+    yield from table_lines(("NODE", "STATE", "SHARDS", "SIZE", "DIGEST", ""), rows)
     whole = {held.weights.manifest for held in found if held.weights.complete}
     if len(whole) > 1:
-        yield "whole, but not the same everywhere: different weights answer nonsense"
+        yield "complete, but not equal on all nodes: ranks with different weights give wrong answers"
     source = next((held.node for held in found if held.weights.complete), None)
     if source and not all(held.weights.complete for held in found):
-        yield clean(f"bring it to the others: dsv4-console weights copy --from {source}")
+        yield clean(f"copy them to the other nodes: dsv4-console weights copy --from {source}")
 
 
 async def _copy(args: argparse.Namespace) -> int:
     if not args.source:
-        raise UsageError("copy from which node?", hint="weights copy --from NODE [NODE …]")
-    async with opened(args, read_only=False if args.dry_run else None, acts=not args.dry_run) as session:
+        raise UsageError("weights copy needs --from NODE", hint="dsv4-console weights copy --from NODE [NODE …]")
+    async with opened(args, read_only=False if args.dry_run else None, changes=not args.dry_run) as session:
         await connected(session)
         made = session.maintenance.of_weights.prepare(args.source, args.nodes)
-        return await carry_out(session, "weights", made, args, only_plan=args.dry_run)
+        return await run_maintenance(session, "weights", made, args, only_plan=args.dry_run)
 
 
 async def _stop(args: argparse.Namespace) -> int:
     async with opened(args) as session:
         await connected(session)
-        told = await session.maintenance.of_weights.stop(args.nodes)
-    print_lines(told or ["no copy is at work"])
-    return ExitCode.FAILED if any(line.endswith("stuck") for line in told) else ExitCode.OK
+        results = await session.maintenance.of_weights.stop(args.nodes)
+    print_lines(results or ["no copy is running"])
+    return ExitCode.FAILED if any(line.endswith("stuck") for line in results) else ExitCode.OK
 
 
 def _download(args: argparse.Namespace) -> int:
     deployment = deployment_of(args)
     model = deployment.layout.model
     if PurePosixPath(model.path).is_absolute() and not model.source:
-        hint = f"write it into {named(deployment.layout)}: model: {{source: OWNER/NAME, path: {model.path}}}"
-        raise UsageError(f"the layout does not say where the weights of {model.path} are published", hint=hint)
+        hint = f"add it to {named(deployment.layout)}: model: {{source: OWNER/NAME, path: {model.path}}}"
+        raise UsageError(f"the layout does not name the repository of the weights {model.path}", hint=hint)
     for name in args.nodes or carrying(deployment) or deployment.cluster.nodes:
         if name not in deployment.cluster.nodes:
             raise UsageError(f"no node {name!r}", hint=f"nodes: {', '.join(deployment.cluster.nodes)}")
@@ -166,5 +169,5 @@ def _download(args: argparse.Namespace) -> int:
         inside = join((*runtime.words, "exec", "-it", runtime.container)) + " " if runtime.words else ""
         first, second = download_commands(model.source, model.path)
         print_line(f"{name}: {inside}{first}")
-        print_line(f"{name}: {inside}{second}   # from Hugging Face, where it is published there too")
+        print_line(f"{name}: {inside}{second}   # or from Hugging Face, if the weights are published there")
     return ExitCode.OK

@@ -1,7 +1,7 @@
 """Log bytes as they stream in → which known failures they show, each at the line that shows it first.
 
 One matcher follows one log. A log that is written calmly is looked at line by line; in a flood only lines with an error or a
-warning are, so that the cost stays far below that of moving the bytes. Who broke first over all ranks is `timeline`'s job.
+warning are, so that the cost stays far below that of moving the bytes. Who failed first over all ranks is `timeline`'s job.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What known failures mean together: one first cause, failures that it does not explain, and what only followed. Pure."""
+"""Groups known failures into the first cause, failures that it does not explain, and consequences. Does no I/O."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from console.model.counting import counted
 from console.model.name_ranges import in_order, name_ranges
 from console.model.snapshot import Diagnosis
 
@@ -14,16 +15,16 @@ Shown = TypeVar("Shown")
 
 @dataclass(frozen=True, slots=True)
 class SharedFailure(Generic[Shown]):
-    """One known failure, and everywhere it was seen."""
+    """One known failure, with all engines that show it."""
 
     one: Shown
-    """The first cause, or the one that was seen first."""
+    """The first cause, or the occurrence that was seen first."""
     known: Diagnosis
-    """What is known of `one`."""
+    """The diagnosis of `one`."""
     seen: tuple[Shown, ...]
-    """All of them, `one` included, in the order in which they were seen."""
+    """All occurrences in the order in which they were seen; `one` is among them."""
     engines: tuple[str, ...]
-    """Where it was seen: each engine once, by name and number."""
+    """The engines that show it, each once, sorted by name and number."""
 
     @property
     def title(self) -> str:
@@ -45,9 +46,9 @@ class DiagnosisSummary(Generic[Shown]):
     others: tuple[SharedFailure[Shown], ...]
     """Failures that neither the first cause nor another failure explains."""
     consequences: tuple[SharedFailure[Shown], ...]
-    """What only followed, on the same engine or on others."""
+    """Failures that follow from another one, on the same engine or on others."""
     advice: tuple[SharedFailure[Shown], ...]
-    """What broke nothing and should be known."""
+    """Findings that broke nothing but should be known."""
 
     @property
     def consequence_words(self) -> str:
@@ -61,7 +62,7 @@ class DiagnosisSummary(Generic[Shown]):
 
 
 def summarize(found: Iterable[Shown], known: Callable[[Shown], Diagnosis]) -> DiagnosisSummary[Shown]:
-    """The failures of many engines, each once; `found` is in the order in which they were seen, `known` says what one is."""
+    """Groups the failures of many engines, which are in the order in which they were seen; `known` gives a diagnosis."""
     every: dict[str, list[Shown]] = {}
     for each in found:
         every.setdefault(known(each).signature, []).append(each)
@@ -83,11 +84,11 @@ def summarize(found: Iterable[Shown], known: Callable[[Shown], Diagnosis]) -> Di
 
 
 def first_words(first: SharedFailure[Shown]) -> str:
-    """The verdict in one sentence: `decode-3 on d0 broke first: HBM is full (C1), as on 15 other engines`."""
+    """The first cause in one sentence: `decode-3 on d0 failed first: HBM is full (C1), as on 15 other engines`."""
     known, more = first.known, len(first.engines) - 1
     node = f" on {known.node}" if known.node else ""
-    also = f", as on {more} other engine{'s' if more != 1 else ''}" if more else ""
-    return f"{known.engine}{node} broke first: {first.title}{also}"
+    also = f", as on {counted(more, 'other engine')}" if more else ""
+    return f"{known.engine}{node} failed first: {first.title}{also}"
 
 
 def _shared(one: Shown, same: Iterable[Shown], known: Callable[[Shown], Diagnosis]) -> SharedFailure[Shown]:
@@ -99,4 +100,4 @@ def _counted(noun: str, failures: tuple[SharedFailure[Shown], ...]) -> str:
     if not failures:
         return ""
     texts = "; ".join(f"{each.title} on {each.where}" for each in failures)
-    return f"{len(failures)} {noun}{'s' if len(failures) != 1 else ''}: {texts}"
+    return f"{counted(len(failures), noun)}: {texts}"

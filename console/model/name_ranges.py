@@ -1,13 +1,13 @@
-"""Many names of engines or nodes in few words: a row of ranks as `decode-0..15`."""
+"""Shortens lists of engine or node names: ranks in a row become `decode-0..15`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 MOST = 4
-"""Parts that are written out; the names behind them are counted."""
+"""Most parts that are named; the other names are counted."""
 _ROW = 3
-"""Names with consecutive numbers from which they are written as a range."""
+"""Fewest names with consecutive numbers that become a range."""
 
 
 def name_ranges(names: Iterable[str]) -> str:
@@ -18,7 +18,7 @@ def name_ranges(names: Iterable[str]) -> str:
 
 
 def _parts(names: list[str]) -> Iterator[tuple[str, int]]:
-    """Each range or name with how many names it stands for."""
+    """Each range or name, and the number of names it stands for."""
     start = 0
     while start < len(names):
         end = start + 1

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from console.model.durations import about
 from console.model.shortening import list_text
-from console.model.start_timing import about
 
 MANY = 6
 """Names that are told one by one."""

@@ -1,51 +1,31 @@
-"""How long the start of a group takes, against earlier starts, and how far apart its ranks started. Nothing is measured here."""
+"""Progress of the start of a group compared with earlier starts, and the start skew of its ranks. Does not measure anything."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-
-def about(value_s: float) -> str:
-    """A time nobody should set a watch by: `40 s`, `2 min`, `1 h 10 min`."""
-    if value_s < 115:
-        step = 5 if value_s < 60 else 15
-        return f"{max(step, round(value_s / step) * step)} s"
-    minutes = round(value_s / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def lasting(value_s: float, step_s: int = 60) -> str:
-    """A time that went by, cut to whole steps so that it changes seldom: `40s`, `2m`, `1m40s` in steps of 10, `1h05m`."""
-    whole = int(value_s // step_s) * step_s if value_s >= step_s else int(value_s // 10) * 10
-    hours, minutes, seconds = whole // 3600, whole // 60 % 60, whole % 60
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return (f"{minutes}m" if minutes else "") + (f"{seconds}s" if seconds or not minutes else "")
-
-
-def starts(count: int) -> str:
-    """`1 earlier start`, `4 earlier starts`."""
-    return f"{count} earlier start" + ("s" if count != 1 else "")
+from console.model.counting import counted
+from console.model.durations import about
 
 
 @dataclass(frozen=True, slots=True)
 class UsualDuration:
-    """How long the start of a group took before."""
+    """How long earlier starts of a group took."""
 
     seconds: float
     """The median."""
     of: int
-    """How many starts that rests on."""
+    """The number of starts in the median."""
 
     def words(self) -> str:
         """`about 8 min, as in 4 earlier starts`."""
-        return f"about {about(self.seconds)}, as in {starts(self.of)}"
+        return f"about {about(self.seconds)}, as in {counted(self.of, 'earlier start')}"
 
 
 @dataclass(frozen=True, slots=True)
 class StartProgress:
-    """The start of one group, now."""
+    """The progress of the start of one group."""
 
     group: str
     elapsed_s: float
@@ -53,17 +33,17 @@ class StartProgress:
     left_s: float | None
     """Until its last rank should be ready; None when no earlier start is known, 0 when all of them were faster."""
     of: int
-    """How many earlier starts that rests on."""
+    """The number of earlier starts that the estimate is based on."""
     typical_s: float | None = None
-    """What the start took then, the median."""
+    """The median of the earlier starts."""
 
     def words(self) -> str:
-        """What is left, in words; says so when nobody knows."""
+        """The remaining time as text, or that no earlier start is known."""
         if self.left_s is None or self.typical_s is None:
-            return "no earlier start of this shape is known, so nobody can say how long"
+            return "no estimate: no earlier start of this size is known"
         if self.left_s <= 0:
-            return f"longer than usual: {about(self.typical_s)} in {starts(self.of)}"
-        return f"about {about(self.left_s)} left (from {starts(self.of)})"
+            return f"longer than usual: {about(self.typical_s)} in {counted(self.of, 'earlier start')}"
+        return f"about {about(self.left_s)} left (from {counted(self.of, 'earlier start')})"
 
 
 HANDSHAKE_S = 300.0
@@ -74,34 +54,34 @@ HCCL_CONNECT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class StartSkew:
-    """How far apart the ranks of a group were started, clocks of the nodes compared."""
+    """The time between the first and the last start of a rank of a group, corrected by the clocks of the nodes."""
 
     group: str
     seconds: float
     last: str
-    """The engine that came last."""
+    """The engine that started last."""
     hccl_s: float
     """HCCL_CONNECT_TIMEOUT of the group."""
 
     @property
     def limit_s(self) -> float:
-        """What it must stay below."""
+        """The skew must be less than this."""
         return min(HANDSHAKE_S, self.hccl_s)
 
     @property
     def late(self) -> bool:
-        """Whether the first ranks may have given up before the last one came."""
+        """Whether the first ranks may have stopped waiting before the last one started."""
         return self.seconds >= self.limit_s
 
     def words(self) -> str:
-        """One line, with what it is to be compared with."""
+        """The skew and its limits, on one line."""
         limits = f"engines wait {HANDSHAKE_S:.0f} s for each other, HCCL {self.hccl_s:.0f} s"
         late = "TOO LATE: " if self.late else ""
         return f"{late}{self.seconds:.1f} s between the first rank and {self.last}; {limits}"
 
 
 def skew_of(group: str, started_at: Mapping[str, float], env: Mapping[str, str]) -> StartSkew | None:
-    """The skew of ranks that started at these times, all on one clock; None for a single rank. `env`: the group's variables."""
+    """The skew of ranks (engine → start time on one clock); None for fewer than two. `env` holds the variables of the group."""
     if len(started_at) < 2:
         return None
     written = env.get("HCCL_CONNECT_TIMEOUT", "")

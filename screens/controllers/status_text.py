@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from console.model.counting import counted
 from console.model.state import LinkState
 from screens.header import SERVICES
-from screens.styled_lines import Line, counted, shown
+from screens.styled_lines import Line, shown
 from screens.themes import link_sign, signs_of
 from screens.widgets import Verbs
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from console.model.durations import two_units
 from console.model.snapshot import ClusterSnapshot, NodeSnapshot
 from console.model.unmanaged_process import UnmanagedProcess
-from console.services.monitoring.unmanaged_watch import lasting
 from screens.background_work import set_off
 from screens.dialogs.picker import PickerDialog
 from screens.styled_lines import Line, Row, Span, fit, shown, wrap
@@ -95,7 +95,7 @@ def _line(node: str, process: UnmanagedProcess, now: float) -> Line:
         (fit(shown(node), 9) + " ", "bold"),
         (f"{process.pid:>8} ", "warn"),
         (fit(shown(process.owner) or "?", 9) + " ", "plain"),
-        (fit("?" if age is None else lasting(age), 11, right=True) + " ", "plain"),
+        (fit("?" if age is None else two_units(age), 11, right=True) + " ", "plain"),
         (fit("-" if process.mib is None else str(process.mib), 8, right=True) + "  ", "plain"),
         (f"+{len(process.below)} " if process.below else "", "dim"),
         (shown(process.command) or shown(process.reason), "plain"),

@@ -16,6 +16,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.widgets import Button, Input
 
+from console.model.counting import counted
 from console.model.errors import ConsoleError, NothingToDo, UnderWay
 from console.model.findings import Finding, Severity
 from console.model.plan import Plan, Verb
@@ -23,7 +24,7 @@ from console.services.operations.step_text import step_commands
 from screens.background_work import set_off
 from screens.dialogs.base import LEAVING, MOVES, Dialog
 from screens.paste_guard import TOO_FAST, KeyTimes
-from screens.styled_lines import Line, Pen, counted, shown, wrap
+from screens.styled_lines import Line, Pen, shown, wrap
 from screens.text_inputs import AnswerInput
 from screens.themes import Look
 

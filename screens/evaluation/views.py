@@ -119,7 +119,7 @@ def _live_lines(each: RunningEvaluation, board: ViewContext) -> Iterable[Line]:
         done = round(each.progress.share * room)
         full, rest = ("#", ".") if board.pen.ascii else ("⣿", "⣀")
         yield (("  " + full * done, "busy"), (rest * (room - done), "dim"))
-    ends = "it ends with this console" if not each.node else "it goes on when this console ends; L shows its log"
+    ends = "it ends with this console" if not each.node else "it continues when this console ends; L shows its log"
     yield ((f"  {ends}; C cancels it", "dim"),)
 
 

@@ -131,7 +131,7 @@ def _device_words(devices: Sequence[int]) -> str:
 
 
 def _news(engine: EngineSnapshot, now: float) -> Span:
-    from console.model.start_timing import about
+    from console.model.durations import about
 
     if engine.connecting:
         return ("", "dim")

@@ -106,7 +106,7 @@ def rank_words(engines: Sequence[EngineSnapshot], ranks: Sequence[str]) -> str:
 
 def count_words(engines: Sequence[EngineSnapshot], pen: Pen) -> Line:
     """States by count, the worst first: `1 FAILED 7 ready`; a single engine that starts says how far it is."""
-    from console.model.start_timing import about
+    from console.model.durations import about
 
     spans: list[Span] = []
     counts = signs_of(engines)

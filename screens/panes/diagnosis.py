@@ -1,4 +1,4 @@
-"""The diagnosis pane: who broke first, what to do and where; what followed is one line that unfolds."""
+"""The diagnosis pane: who failed first, what to do and where; what followed is one line that unfolds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from console.diagnosis.summary import DiagnosisSummary, SharedFailure, first_words, summarize
+from console.model.counting import counted
 from console.model.deployment import engine_words
 from console.model.name_ranges import name_ranges
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState
@@ -14,7 +15,7 @@ from screens.actions import BY_ID, bindings
 from screens.logs.line_drawing import short_head
 from screens.panes.base import PaneMoment, PointedRow
 from screens.panes.folding import FoldingPane
-from screens.styled_lines import Line, Row, counted, length, shown
+from screens.styled_lines import Line, Row, length, shown
 from screens.themes import sign_of
 from screens.widgets import Verbs
 
@@ -90,7 +91,7 @@ class DiagnosisPane(FoldingPane):
         for number, each in enumerate(found.others):
             words = f"{shown(each.title)} on {each.where}"
             yield from self._cause(
-                each, f"not explained by that: {words}" if found.first or number else words, snapshot
+                each, f"not explained by the first failure: {words}" if found.first or number else words, snapshot
             )
         for same in self._unknown:
             yield from self._not_known(same, snapshot)

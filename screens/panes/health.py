@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 from console.model.deployment import whole_engine
+from console.model.durations import about
 from console.model.restart import RestartState
 from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import EngineSnapshot, EngineState
-from console.model.start_timing import about
 from screens.charts import bar
 from screens.grid.rows import age_words
 from screens.panes.base import Pane, PaneMoment

@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from console.model.counting import counted
 from screens.panes.base import Pane, PaneMoment
-from screens.styled_lines import Line, Row, Span, counted, fit, shown, wrap
+from screens.styled_lines import Line, Row, Span, fit, shown, wrap
 
 if TYPE_CHECKING:
     from console.services.audit_log import AuditEntry

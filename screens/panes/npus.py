@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from console.model.durations import two_units
 from console.model.snapshot import Device, NodeSnapshot
 from console.model.unmanaged_process import UnmanagedProcess
-from console.services.monitoring.unmanaged_watch import lasting
 from screens.grid.rows import STALE_S, age_words, hbm_share
 from screens.panes.base import Pane, PaneMoment
 from screens.panes.link_rows import link_rows
@@ -110,6 +110,6 @@ def _remarks(node: NodeSnapshot, now: float) -> list[Row]:
 def _unmanaged_words(process: UnmanagedProcess, now: float) -> str:
     """An unmanaged process in a line: pid, owner, age, command."""
     age = process.age_s(now)
-    since = "" if age is None else f" for {lasting(age)}"
+    since = "" if age is None else f" for {two_units(age)}"
     owner = f" of {shown(process.owner)}" if process.owner else ""
     return f"pid {process.pid}{owner}{since}: {shown(process.command or process.reason)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from typing import ClassVar, Protocol
 
+from console.model.counting import counted
 from console.model.deployment import Deployment, Rank
 from console.model.findings import Finding, Severity
 from console.model.snapshot import ClusterSnapshot
@@ -16,7 +17,7 @@ from screens.actions import bindings
 from screens.assignment_preview import rank_words
 from screens.grid.rows import count_words
 from screens.panes.base import Pane, PaneMoment
-from screens.styled_lines import Line, Pen, Row, counted, fit, shown, wrap
+from screens.styled_lines import Line, Pen, Row, fit, shown, wrap
 from screens.widgets import Verbs
 
 _ROLES = {Severity.ERROR: "fail", Severity.WARNING: "warn", Severity.NOTE: "dim"}

@@ -178,7 +178,7 @@ def test_a_restart_that_did_not_get_to_its_launch_is_left_alone_by_consoles_open
 def test_a_read_only_console_and_a_layout_without_a_policy_are_told_so(pair: Lab) -> None:
     refused = pair.console("auto-restart", *layout(pair), "--readonly")
     assert refused.returncode == 4
-    assert "read-only console restarts nothing" in refused.stderr
+    assert "read-only console cannot restart engines" in refused.stderr
     without = pair.file.with_name("without.yaml")
     without.write_text("".join(line for line in LAYOUT.splitlines(keepends=True) if "restart:" not in line))
     told = pair.console("auto-restart", "--layout", str(without))

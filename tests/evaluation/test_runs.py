@@ -313,7 +313,7 @@ async def test_a_run_survives_the_kill_of_its_console_and_another_console_keeps_
         first = await asyncio.create_subprocess_exec(
             sys.executable, "-c", code, *words, env=env, stdout=out, stderr=out
         )
-        await until(lambda: b"it goes on when this console ends" in said.read_bytes(), 60, said.read_text())
+        await until(lambda: b"it continues when this console ends" in said.read_bytes(), 60, said.read_text())
         first.kill()
         await first.wait()
     async with console(sshd, engine[1], tmp_path / "state" / "dsv4-console") as session:

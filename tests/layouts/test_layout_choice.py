@@ -134,7 +134,7 @@ def test_containers_are_looked_at_without_a_layout_and_not_made(
     assert "n0: not connected" in shown.out
     assert "no layout" in shown.err
     assert main(["containers", act, "-c", str(file)]) == 4
-    assert "mounts the weights of a layout, and none is chosen" in capsys.readouterr().err
+    assert "mounts the weights of a layout, and no layout is chosen" in capsys.readouterr().err
 
 
 def test_a_shell_of_an_engine_without_a_layout_is_found_by_its_node(tmp_path: Path) -> None:

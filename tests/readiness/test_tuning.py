@@ -9,7 +9,7 @@ import pytest
 
 from console.probes.check_types import Answer, NodeRequirements
 from console.probes.tuning import drifts, settled, spans
-from console.services.maintenance.tuning import Change, way_back
+from console.services.maintenance.tuning import Change, undo_commands
 from tests.e2e.cluster import lab
 from tests.readiness.inline import inline
 from tests.readiness.test_ping_matrix import LAYOUT
@@ -72,7 +72,7 @@ def test_the_way_back_is_to_what_was_before_the_first_change() -> None:
         Change("t3", "nonsense", "1", "2"),
         Change("t4", "net.ipv4.ip_local_reserved_ports", "", "7100"),
     )
-    assert way_back(changes) == (
+    assert undo_commands(changes) == (
         "echo 60 > /proc/sys/vm/swappiness",
         "echo '' > /proc/sys/net/ipv4/ip_local_reserved_ports",
     )
@@ -100,6 +100,6 @@ def test_a_node_is_tuned_when_the_cluster_is_named_and_not_before(
         assert setting.read_text() == "0\n"
         back = console("tune", "--undo", "p0", "--undo", "p1")
         assert back.stdout.splitlines() == [
-            "# p0: nothing was changed here", "# p1", "echo 60 > /proc/sys/vm/swappiness"
+            "# p0: nothing was changed on this node", "# p1", "echo 60 > /proc/sys/vm/swappiness"
         ]  # fmt: skip
         assert console("tune", "set", "--yes").returncode == 0, "nothing is left to set"

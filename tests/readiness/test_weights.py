@@ -89,7 +89,7 @@ def test_without_a_source_no_repository_is_guessed_from_the_path(
     assert main([*where, str(own)]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert f"write it into {own}: model: {{source: OWNER/NAME, path:" in printed.err
+    assert f"add it to {own}: model: {{source: OWNER/NAME, path:" in printed.err
 
 
 @pytest.mark.parametrize("source", ["DeepSeek", "a/b/c", "a b/c", "https://hub/a"])

@@ -1,4 +1,4 @@
-"""The diagnosis pane: from what broke first to its engine in the grid, its line in the log, and the operation that helps."""
+"""The diagnosis pane: from what failed first to its engine in the grid, its line in the log, and the operation that helps."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ async def test_what_followed_is_one_line_that_unfolds_and_another_failure_is_not
     session.diagnose((first, *peers, port))
     async with running(session) as seen:
         await seen.press("0")
-        await seen.sees("✗ decode-3 on d0 broke first: out of memory (C1)")
-        await seen.sees("✗ not explained by that: a port is taken (A11) on prefill-0")
+        await seen.sees("✗ decode-3 on d0 failed first: out of memory (C1)")
+        await seen.sees("✗ not explained by the first failure: a port is taken (A11) on prefill-0")
         await seen.sees("remedy  Free it.")
         await seen.sees("▸ 1 consequence: a peer died (F10) on decode-4..15")
         await seen.sees("2 failures, 1 consequence folded")

@@ -88,7 +88,7 @@ async def test_a_running_evaluation_shows_how_far_it_is_before_all_others(
         assert "1 running, 6 kept" in seen.text()
         await seen.press("enter", "f")
         await seen.sees("FAILED REQUESTS so far  3")
-        await seen.sees("it goes on when this console ends")
+        await seen.sees("it continues when this console ends")
 
 
 @SIZES

@@ -134,8 +134,8 @@ def test_options_of_several_clusters_are_given_once_for_all_or_once_for_each() -
     assert (only.cluster, only.layout) == (None, None)
     for words, why in (
         (["--layout", "x", "--layout", "y", "--layout", "z"], "3 layouts for 2 clusters"),
-        (["--assign", "decode=d0"], "--assign with several"),
-        (["--write"], "--write with several"),
+        (["--assign", "decode=d0"], "--assign works with one cluster"),
+        (["--write"], "--write works with one cluster"),
     ):
         with pytest.raises(UsageError, match=why):
             list(one_by_one(parser.parse_args(["-c", "a.yaml", "-c", "b.yaml", *words])))

@@ -367,7 +367,7 @@ def test_whom_the_logs_name_is_first_although_its_server_ended_later() -> None:
     }
     shown = mark_group_degraded(engines, {"decode-0": 100.0, "decode-1": 101.2}, "decode-1")
     assert shown["decode-1"].cause == "a worker died"
-    assert shown["decode-0"].cause == "peer is gone; decode-1 on n1 broke first, by the logs"
+    assert shown["decode-0"].cause == "peer is gone; decode-1 on n1 failed first, by the logs"
     assert shown["decode-2"].cause == "decode-1 on n1 failed first: a worker died"
     assert mark_group_degraded(engines, {"decode-0": 100.0}, "prefill-0")["decode-1"].cause == "a worker died"
 
@@ -411,7 +411,7 @@ def test_a_second_of_the_logs_tells_no_order() -> None:
     assert mark_group_degraded(engines, {"mixed-0": 108.0}) == engines
     assert (
         mark_group_degraded(engines, {"mixed-0": 108.0}, "mixed-1")["mixed-0"].cause
-        == "a; mixed-1 on n1 broke first, by the logs"
+        == "a; mixed-1 on n1 failed first, by the logs"
     )
 
 

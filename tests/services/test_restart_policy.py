@@ -8,8 +8,9 @@ import pytest
 from pydantic import JsonValue, ValidationError
 
 from console.files import layout_text
+from console.model.durations import exact
 from console.model.layout import Layout
-from console.model.restart import GroupRestart, Restart, RestartState, span
+from console.model.restart import GroupRestart, Restart, RestartState
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineSnapshot, EngineState
 from console.services.operations.restart_policy import FailureFacts, Member, judge_group
@@ -141,11 +142,11 @@ def test_the_policy_is_off_unless_written_and_survives_writing() -> None:
     ("given", "message"),
     [
         ({"policy": "always"}, "never"),
-        ({"within": "1 fortnight"}, "no span of time"),
+        ({"within": "1 fortnight"}, "is not a duration"),
         ({"backoff": "0s"}, "greater than or equal to 1"),
         ({"budget": 0}, "greater than or equal to 1"),
         ({"limit": 3}, "Extra inputs"),
-        ({"budget": 3, "within": "10m", "backoff": "2m"}, "3 restarts never happen in 10 min"),
+        ({"budget": 3, "within": "10m", "backoff": "2m"}, "3 restarts do not fit into 10 min"),
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(given: dict[str, object], message: str) -> None:
@@ -157,4 +158,4 @@ def test_a_policy_that_makes_no_sense_is_refused(given: dict[str, object], messa
     ("seconds", "words"), [(45.0, "45 s"), (90.0, "90 s"), (900.0, "15 min"), (3600.0, "1 h"), (172800.0, "2 d")]
 )
 def test_spans_are_said_in_their_own_unit(seconds: float, words: str) -> None:
-    assert span(seconds) == words
+    assert exact(seconds) == words

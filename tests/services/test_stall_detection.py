@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from console.model.durations import stepped
 from console.model.plan import Step
 from console.model.snapshot import EngineSnapshot, EngineState
-from console.model.start_timing import StartProgress, lasting
+from console.model.start_timing import StartProgress
 from console.services.monitoring.stall_detection import BAR_S, USUAL_S, held_up
 from console.services.operations.start_steps import progress_text
 
@@ -98,7 +99,7 @@ def test_ranks_that_are_equally_far_do_not_wait_for_each_other() -> None:
     [(45.0, 60, "40s"), (125.0, 60, "2m"), (108.0, 10, "1m40s"), (120.0, 10, "2m"), (3905.0, 60, "1h05m"), (3.0, 10, "0s")],
 )  # fmt: skip
 def test_times_that_went_by_change_seldom(seconds: float, step: int, words: str) -> None:
-    assert lasting(seconds, step) == words
+    assert stepped(seconds, step) == words
 
 
 def test_the_step_of_a_start_says_how_long_it_waits_and_for_whom() -> None:

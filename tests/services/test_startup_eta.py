@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from console.model.durations import about
 from console.model.snapshot import EngineSnapshot, EngineState
-from console.model.start_timing import StartProgress, about, skew_of
+from console.model.start_timing import StartProgress, skew_of
 from console.services.monitoring.startup_eta import (
     CurrentStart,
     FinishedStart,
@@ -37,7 +38,7 @@ def _pace(
 def test_without_an_earlier_start_nobody_knows() -> None:
     unknown = _pace(30.0, {}, _engine("config", 0.02), known=[])
     assert unknown.left_s is None
-    assert "nobody can say" in unknown.words()
+    assert "no estimate" in unknown.words()
 
 
 def test_a_start_that_goes_like_the_others_is_left_with_the_rest_of_them() -> None:

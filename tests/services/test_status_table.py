@@ -84,10 +84,10 @@ def test_the_first_cause_is_shown_with_its_remedy_and_what_followed_from_it_in_o
     picture = ClusterSnapshot(at=100.0, cluster="lab", deployment="x", diagnoses=(later, first, *peers, port))
     _print_table(picture)
     told = capsys.readouterr().out
-    assert "\ndecode-3 on d0 broke first: HBM is full (C1)\n  remedy: Lower it.\n  where: decode in mine.yaml" in told
+    assert "\ndecode-3 on d0 failed first: HBM is full (C1)\n  remedy: Lower it.\n  where: decode in mine.yaml" in told
     after = "2 consequences: a core did not start (A23) on decode-3; a peer is gone (A2) on decode-9..12, decode-14\n"
     assert f"\n  {after}" in told
-    assert "\nnot explained by that: a port is taken (A11) on prefill-0\n  remedy: Free it." in told
+    assert "\nnot explained by the first failure: a port is taken (A11) on prefill-0\n  remedy: Free it." in told
     causes = document(picture)["causes"]
     assert [each["consequence"] for each in causes] == [True, False, *[True] * 5, False]
     picture = replace(picture, diagnoses=(later, first))
@@ -95,7 +95,7 @@ def test_the_first_cause_is_shown_with_its_remedy_and_what_followed_from_it_in_o
     assert [(each["signature"], each["first"]) for each in causes] == [("A23", False), ("C1", True)]
     assert causes[0]["seen"] == "x"
     _print_table(replace(picture, diagnoses=()))
-    assert "broke first" not in capsys.readouterr().out
+    assert "failed first" not in capsys.readouterr().out
 
 
 def test_what_a_restart_would_change_is_told_once_for_engines_that_differ_alike(
@@ -110,14 +110,14 @@ def test_what_a_restart_would_change_is_told_once_for_engines_that_differ_alike(
     picture = ClusterSnapshot(at=100.0, cluster="lab", deployment="x", engines=engines)
     _print_table(picture)
     told = [line for line in capsys.readouterr().out.splitlines() if "until a restart" in line]
-    assert told == ["until a restart decode-0 +1 more goes on with --max-num-seqs 60, planned 30"]
+    assert told == ["until a restart decode-0 +1 more runs with other settings: --max-num-seqs 60, planned 30"]
     assert [each["differs"] for each in document(picture)["engines"]] == [[*lines]] * 3 + [[]]
 
 
 def test_an_unproven_service_names_the_command_that_proves_it(capsys: pytest.CaptureFixture[str]) -> None:
     service = Service(ServiceState.UNPROVEN, "http://10.0.0.1:8000", "dsv4", "this console has seen no answer yet")
     _print_table(ClusterSnapshot(at=100.0, cluster="lab", deployment="x", service=service))
-    assert capsys.readouterr().out.rstrip().endswith("dsv4-console status --prove, or verify")
+    assert capsys.readouterr().out.rstrip().endswith("dsv4-console status --prove, or dsv4-console verify")
 
 
 def test_a_ready_engine_shows_no_phase_of_its_start(capsys: pytest.CaptureFixture[str]) -> None:

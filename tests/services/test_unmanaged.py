@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from console.model.cluster import Node
+from console.model.durations import two_units
 from console.model.hardware import HARDWARE
 from console.model.run import Hello, RunKey, RunState, RunVerdict
 from console.model.snapshot import ClusterSnapshot, Device, Link, LinkState, Process
 from console.model.unmanaged_process import UnmanagedProcess, UnmanagedReason
 from console.probes.npu_smi import NpuTable
 from console.services.monitoring.records import NodeRecord
-from console.services.monitoring.unmanaged_watch import UnmanagedWatch, lasting, of_node
+from console.services.monitoring.unmanaged_watch import UnmanagedWatch, of_node
 
 HELLO = Hello("d0", "boot", 0, "root", "3.11.2", 0.0)
 EMPTY = ClusterSnapshot(0.0, "lab", "pd")
@@ -108,7 +109,7 @@ def test_secrets_of_a_command_line_are_masked() -> None:
 
 
 def test_ages_are_said_in_two_units() -> None:
-    assert [lasting(each) for each in (0.4, 59, 61, 3600, 90061)] == [
+    assert [two_units(each) for each in (0.4, 59, 61, 3600, 90061)] == [
         "0 s",
         "59 s",
         "1 min 1 s",

@@ -77,7 +77,7 @@ async def test_the_causes_pane_shows_the_first_with_its_remedy_and_no_markup_or_
             await seen.press("0")
             await seen.sees("no known failure")
             draw(seen, "diagnosis", replace(session.snapshot, diagnoses=(CAUSE,)))
-            await seen.sees(" broke first: a port is taken (A11)")
+            await seen.sees(" failed first: a port is taken (A11)")
             await seen.sees("Stop the holder.")
             assert "[bold]Address[/bold]" in seen.text()
             assert "\x1b" not in seen.text()

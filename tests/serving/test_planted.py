@@ -316,7 +316,7 @@ async def test_an_engine_core_that_is_killed_and_its_server_exits_0(serving: Lab
         await is_named(session, "F1", "decode-1")
         await is_named(session, "E13", "proxy")
         await until(lambda: session.snapshot.engines["decode-1"].exit is not None, 45.0)
-        await until(lambda: first_of(session) == "decode-1", 30.0, "who broke first, in spite of equal seconds")
+        await until(lambda: first_of(session) == "decode-1", 30.0, "who failed first, in spite of equal seconds")
         ended = session.snapshot.engines["decode-1"]
         assert ended.state is EngineState.FAILED, "exit code 0 is not success"
         assert ended.exit is not None

@@ -167,7 +167,7 @@ class Tuner:
         return f"{len(wanted)} set; the way back: dsv4-console tune --undo {step.node}"
 
 
-def way_back(changes: Sequence[Change]) -> tuple[str, ...]:
+def undo_commands(changes: Sequence[Change]) -> tuple[str, ...]:
     """The commands that bring back what was there before the first change of each setting."""
     first: dict[str, Change] = {}
     for each in changes:

@@ -7,9 +7,9 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from console.model.durations import about
 from console.model.run import RunState, RunVerdict
 from console.model.snapshot import EngineSnapshot, EngineState, Grade, HealthCheck, Link, LinkState
-from console.model.start_timing import about
 from console.probes.engine_log import SHARE, Phase
 from console.services.monitoring.intervals import GRACE_S, KILL_S
 
@@ -246,7 +246,7 @@ def mark_group_degraded(
                 shown[engine.id] = replace(engine, state=EngineState.DEGRADED, cause=cause, after=first.id)
             elif engine in dead[1:]:
                 lead = _lead(first, engine, ended_at)
-                named = f"{first.id} on {first.node} {f'{how} {lead} before' if lead else 'broke first, by the logs'}"
+                named = f"{first.id} on {first.node} {f'{how} {lead} before' if lead else 'failed first, by the logs'}"
                 if lead or first.id == broke_first:
                     cause = f"{engine.cause}; {named}" if engine.cause else named
                     shown[engine.id] = replace(engine, cause=cause, after=first.id)

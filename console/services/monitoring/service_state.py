@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from console.model.deployment import Deployment
+from console.model.durations import stepped
 from console.model.service import Service, ServiceState
 from console.model.snapshot import EngineSnapshot, EngineState, Grade, HealthCheck
-from console.model.start_timing import lasting
 from console.services.monitoring.engine_states import is_dead
 from console.services.monitoring.intervals import Intervals
 
@@ -171,4 +171,4 @@ def _proof(doors: Sequence[EngineSnapshot], since: float, now: float) -> tuple[b
         why = next((rung.evidence for rung in rungs if rung.grade is Grade.SKIPPED and rung.evidence), "")
         return False, why or "this console has seen no answer yet"
     age = now - max(found)
-    return age <= PROOF_S and max(found) >= since, f"last answer {lasting(age)} ago"
+    return age <= PROOF_S and max(found) >= since, f"last answer {stepped(age)} ago"

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from console.model.durations import stepped
 from console.model.snapshot import EngineSnapshot, EngineState
-from console.model.start_timing import HANDSHAKE_S, HCCL_CONNECT_S, lasting
+from console.model.start_timing import HANDSHAKE_S, HCCL_CONNECT_S
 from console.probes.engine_log import SHARE, Phase
 
 LONGER = 2.0
@@ -95,4 +96,4 @@ def _silence(engine: EngineSnapshot, now: float) -> float:
 
 
 def _words(engine: EngineSnapshot, now: float) -> str:
-    return f"silent {lasting(_silence(engine, now))}"
+    return f"silent {stepped(_silence(engine, now))}"

@@ -94,14 +94,3 @@ class UnmanagedWatch:
             if not known.union(*(run.pids for run in record.runs.values())).issuperset(pids):
                 return False
         return True
-
-
-def lasting(seconds: float) -> str:
-    """An age in its two largest units: `3 d 4 h`, `12 min 5 s`."""
-    left = int(seconds)
-    parts: list[str] = []
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        count, left = divmod(left, size)
-        if count or parts:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"

@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from pydantic import JsonValue
 
+from console.model.durations import about
 from console.model.errors import Busy, LinkLost, NodeError, UnderWay, Unreachable
 from console.model.findings import Finding, Severity
 from console.model.ongoing_work import OngoingPlan
 from console.model.plan import Plan
 from console.model.snapshot import LinkState
-from console.model.start_timing import about
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
 

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from console.model.deployment import Deployment, Rank, engine_count, engine_words, whole_engine
+from console.model.durations import about, exact
 from console.model.findings import Finding, Severity
 from console.model.name_ranges import name_ranges
 from console.model.payload import EngineLaunch, EngineLaunches, RunsAwaited
 from console.model.plan import Act, Confirm, Plan, Stage, Step, Verb
-from console.model.restart import Restart, span
+from console.model.restart import Restart
 from console.model.role import BESIDE_ENGINES
 from console.model.run import RunKey
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
-from console.model.start_timing import about
 from console.probes.engine_log import Phase
 from console.rules import check
 from console.services.operations import proxy_routing
@@ -265,7 +265,7 @@ class PlanMaker:
         for group in dict.fromkeys(self.ranks[name].group for name in engines):
             restart = self.deployment.layout.groups[group].restart
             if restart.policy != "never":
-                times = f"at most {restart.budget} times in {span(restart.within)}"
+                times = f"at most {restart.budget} times in {exact(restart.within)}"
                 message = f"{group} is restarted when one of its ranks fails, {times}, while a console with write access is open"
                 fix = "R on the screen pauses this; `dsv4-console auto-restart` restarts groups without a screen"
                 yield Finding("RESTART", Severity.NOTE, message, group, fix=fix)
@@ -328,7 +328,7 @@ def _slow_start_findings(snapshot: ClusterSnapshot, group: str, restart: Restart
     """A warning when starts take so long that the restart budget never runs out within its time."""
     usual = snapshot.usual.get(group)
     if usual is not None and restart.budget * usual.seconds + restart.wait_s(restart.budget) >= restart.within:
-        message = f"{restart.budget} starts of {about(usual.seconds)} do not fit in {span(restart.within)}"
+        message = f"{restart.budget} starts of {about(usual.seconds)} do not fit in {exact(restart.within)}"
         why = f"{group} would be restarted without end if each start failed late"
         fix = "give restart.within more time, or restart.budget a smaller number"
         yield Finding("RESTART", Severity.WARNING, f"{message}: {why}", group, fix=fix)

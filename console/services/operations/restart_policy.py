@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from console.model.restart import GroupRestart, Restart, RestartState, span
+from console.model.durations import exact
+from console.model.restart import GroupRestart, Restart, RestartState
 from console.model.run import RunState
 from console.model.snapshot import EngineSnapshot, EngineState
 
@@ -97,7 +98,7 @@ def _held(policy: Restart, group: str, members: Sequence[Member], failure: Failu
     if failure.launch_error:
         return f"its restart failed before the launch ({failure.launch_error}): {by_hand}"
     if failure.at - failed_at > policy.within:
-        return f"that was {span(round((failure.at - failed_at) / 60) * 60)} before this console saw it: {by_hand}"
+        return f"that was {exact(round((failure.at - failed_at) / 60) * 60)} before this console saw it: {by_hand}"
     return ""
 
 

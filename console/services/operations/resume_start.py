@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from console.model.deployment import Deployment, Rank
+from console.model.durations import about
 from console.model.findings import Finding, Severity
 from console.model.run import RunKey
 from console.model.shortening import list_text
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
-from console.model.start_timing import HANDSHAKE_S, about, skew_of
+from console.model.start_timing import HANDSHAKE_S, skew_of
 from console.services.operations.payloads import run_of
 
 

@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from console.model.durations import stepped
 from console.model.errors import ConsoleError, LinkLost, NodeError, Unreachable
 from console.model.payload import EngineLaunch, EngineLaunches, RunsAwaited
 from console.model.plan import Step
 from console.model.run import RunState
 from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, EventLevel, LinkState
-from console.model.start_timing import StartProgress, lasting, skew_of
+from console.model.start_timing import StartProgress, skew_of
 from console.probes.checks_weights import SHARED_TYPES
 from console.services.monitoring.stall_detection import slowest
 from console.services.operations.port_holders import taken_ports_text
@@ -229,7 +230,7 @@ def progress_text(
 ) -> tuple[object, str]:
     """(a key, the progress of a start as text). The text is reported again only when the key changes, not for each percent."""
     ready = sum(each.state is EngineState.READY for each in engines)
-    parts = [f"{ready}/{len(step.engines)} ready" + (f" after {lasting(since_s, 10)}" if since_s >= 10.0 else "")]
+    parts = [f"{ready}/{len(step.engines)} ready" + (f" after {stepped(since_s, 10)}" if since_s >= 10.0 else "")]
     starting = [each for each in engines if each.state is EngineState.STARTING]
     slowest_engine = slowest(starting) if starting else None
     if slowest_engine is not None and slowest_engine.phase:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+from console.model.durations import two_units
 from console.model.errors import Refused, UsageError
 from console.model.payload import ProcessEnd, ProcessId
 from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.snapshot import ClusterSnapshot
 from console.model.unmanaged_process import UnmanagedProcess, UnmanagedReason
 from console.services.monitoring.intervals import GRACE_S, KILL_S
-from console.services.monitoring.unmanaged_watch import lasting
 
 COMMAND_CHARS = 120
 
@@ -49,7 +49,7 @@ def end_process_plan(
 
 def _losses(found: UnmanagedProcess, now: float) -> tuple[str, ...]:
     age = found.age_s(now)
-    since = "" if age is None else f", up {lasting(age)}"
+    since = "" if age is None else f", up {two_units(age)}"
     where = f", in container {found.container}" if found.container else ""
     tree = f" with {len(found.below)} more processes" if found.below else ""
     lines = [
