@@ -27,6 +27,7 @@ from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
 from screens.panes.roles import RolePane
 from screens.panes.table import PANES
+from screens.panes.verify import VerifyPane
 from screens.prompt import Prompt
 from screens.welcome import greet
 from screens.widgets import ListWidget
@@ -96,6 +97,9 @@ def _join_panes(screen: MainScreen) -> None:
     causes = screen.panes["diagnosis"]
     if isinstance(causes, DiagnosisPane):
         causes.on_engine = screen.lookup.show_engine
+    chats = screen.panes["verify"]
+    if isinstance(chats, VerifyPane):
+        chats.on_copy = screen.console.copy_out
     log = screen.panes["logs"]
     if isinstance(log, LogPane):
         log.numbers = False if screen.console.options.low_bandwidth else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Iterator
 
 from typing_extensions import TypedDict
 
@@ -13,7 +14,10 @@ from console.cli.printer import print_line, print_message
 from console.cli.session_context import connected, opened, settled
 from console.model.errors import ExitCode
 from console.services.serving.coverage import RankProof
-from console.services.serving.verification import Proof, VerificationRequest
+from console.services.serving.verification import COVERAGE, Proof, Verification, VerificationRequest
+from console.services.serving.verification_summary import chat_groups, curl_command
+
+_WORDS = {True: "pass", False: "FAIL", None: "not covered"}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,11 +61,18 @@ async def _run(args: argparse.Namespace) -> int:
     async with opened(args, read_only=True) as session:
         await connected(session)
         await settled(session)
-        show = print_message if args.output in DATA else print_line
         ask = VerificationRequest(prompt=args.prompt, requests=args.requests, timeout_s=args.timeout)
-        found = await session.verifier.run(lambda proof: show(line(proof)), ask)
-    show(found.words())
-    if args.output in DATA:
+        service = session.snapshot.service
+        print_message(
+            f"verifying {service.door if service else session.deployment.name}, at most {args.timeout:.0f} s a request"
+        )
+        found = await session.verifier.run(lambda proof: None, ask)
+        curl = curl_command(session.deployment, service, args.prompt)
+    if args.output not in DATA:
+        for each in (*lines(found), *([f"by hand     {curl}"] if curl else []), found.words()):
+            print_line(each)
+    else:
+        print_message(found.words())
         proofs = list(found.proofs)
         whole = VerificationData(passed=found.passed, verdict=found.words(), ranks=list(found.ranks), proofs=proofs)
         print_data(args.output, whole, proofs)
@@ -70,8 +81,12 @@ async def _run(args: argparse.Namespace) -> int:
     return ExitCode.OK if found.passed else ExitCode.FAILED
 
 
-def line(proof: Proof) -> str:
-    """One proof as a line of text."""
-    word = {True: "pass", False: "FAIL", None: "not covered"}[proof.passed]
-    about = f"{proof.engine}: " if proof.passed is False and proof.engine and proof.engine not in proof.name else ""
-    return f"{word:11} {proof.name:36} {proof.took_s:6.2f} s  {about}{proof.seen}"
+def lines(found: Verification) -> Iterator[str]:
+    """What was tried, for a person: equal chats as one line, then what else was compared."""
+    for group in chat_groups(found.proofs):
+        yield f"{_WORDS[group.passed]:11} {group.words}"
+        if len(group.answers) > 1:
+            yield from (f"{'':11} {len(each.chats):4} x {each.text}" for each in group.answers)
+    for proof in found.proofs:
+        if not proof.number and proof.name != COVERAGE:
+            yield f"{_WORDS[proof.passed]:11} {proof.name}: {proof.about}{proof.seen}"

@@ -112,7 +112,7 @@ class DiagnosisPane(FoldingPane):
         sign = "X" if self.pen.ascii else "✗"
         count = sum(one.count for one in failure.seen)
         when = _clock(each) + (f", {count} times" if count > 1 else "")
-        head = [*self.texts(f"{key}/head", words, 2, f"bold {role}", sign)]
+        head = [*self.texts(f"{key}/head", words, 2, f"bold {role}", sign, role)]
         if length(head[-1].line) + len(when) + 2 < self.size.width:
             head[-1] = Row(head[-1].key, (*head[-1].line, (f"  {when}", "dim")))
         yield from self._pointing(each, head)
@@ -139,7 +139,7 @@ class DiagnosisPane(FoldingPane):
         acts = [] if snapshot.read_only or one.state not in _ENDED else [_restart(one, snapshot, "")]
         following = _packed(self._next(one.id, acts), self.size.width - 1 - _INDENT)
         rows = [
-            *self.texts(f"{key}/head", words, 2, f"bold {sign.role}", self.pen.sign(sign)),
+            *self.texts(f"{key}/head", words, 2, f"bold {sign.role}", self.pen.sign(sign), sign.role),
             *_lines(key, "next", following),
         ]
         for row in rows:

@@ -7,9 +7,6 @@ from collections.abc import Iterable, Iterator
 from screens.panes.base import Pane
 from screens.styled_lines import Line, Row, fit, wrap
 
-MARK_CELLS = 2
-"""What the mark of a fold takes, or a sign in its place."""
-
 
 class FoldingPane(Pane):
     """Has a cursor, and remembers which rows are unfolded; subclasses build their rows with `folded` and `texts`."""
@@ -48,9 +45,11 @@ class FoldingPane(Pane):
                 self._heads.setdefault(row.key, key)
                 yield row
 
-    def texts(self, key: str, text: str, indent: int, role: str, label: str = "") -> Iterator[Row]:
-        """A text broken to the width of the pane, behind its label, from the column `indent` on."""
+    def texts(
+        self, key: str, text: str, indent: int, role: str, label: str = "", label_role: str = "dim"
+    ) -> Iterator[Row]:
+        """A text broken to the width of the pane from the column `indent` on, its label before its first line."""
         room = max(20, self.size.width - 1 - indent)
         for number, part in enumerate(wrap(text, room)):
             head = fit(label, indent) if number == 0 else " " * indent
-            yield Row(f"{key}/{number}", ((head, "dim" if indent > MARK_CELLS else role), (part, role)))
+            yield Row(f"{key}/{number}", ((head, label_role), (part, role)))

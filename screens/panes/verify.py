@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from console.model.errors import ConsoleError
-from screens.actions import bindings
+from console.model.name_ranges import name_ranges
+from screens.actions import BY_ID, bindings
 from screens.background_work import set_off
-from screens.panes.base import Pane, PaneMoment
-from screens.styled_lines import Line, Row, fit, shown, wrap
+from screens.panes.base import PaneMoment
+from screens.panes.folding import FoldingPane
+from screens.styled_lines import Line, Row, counted, fit, shown
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.services.serving.verification import Proof, Verification
+    from console.services.serving.verification_summary import ChatGroup
 
 _WORDS = {True: ("pass", "ok"), False: ("FAIL", "fail"), None: ("not covered", "warn")}
-_INDENT = 12
+_INDENT = 14
+"""Cells before texts: two blanks and the outcome."""
 PROMPT = "Say hello."
 
 
-class VerifyPane(Pane):
+class VerifyPane(FoldingPane):
     """One run at a time; what the last one found stays until the next."""
 
     place: ClassVar[str] = "verify"
@@ -28,6 +33,8 @@ class VerifyPane(Pane):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self.on_copy: Callable[[str], object] = lambda text: None
+        self._prompt = PROMPT
         self._texts: dict[int, str] = {}
         self._proofs: list[Proof] = []
         self._trouble = ""
@@ -38,8 +45,12 @@ class VerifyPane(Pane):
         self._stale = False
 
     def verbs(self) -> Verbs:
-        """Moves, and beginning."""
-        return {**super().verbs(), "verify": self.begin}
+        """Moves, beginning, and the command to try it by hand."""
+        return {**super().verbs(), "verify": self._enter, "copy-curl": self.copy_curl}
+
+    def _enter(self) -> None:
+        if not self.unfold():
+            self.begin()
 
     def begin(self, prompt: str = PROMPT) -> None:
         """Chat through the endpoint until every pair of engines could have served, then compare prefill with decode."""
@@ -49,9 +60,21 @@ class VerifyPane(Pane):
             self.app.notify("it is being verified already", markup=False, timeout=3)
             return
         self._texts, self._proofs, self._trouble, self._verdict = {}, [], "", None
-        self._going, self._began = True, time.monotonic()
+        self._going, self._began, self._prompt = True, time.monotonic(), prompt
+        self.cursor = self.offset_row = 0
         set_off(self, "verify", self._run, self.moment, prompt)
         self._draw_again()
+
+    def copy_curl(self) -> None:
+        """Copy a command that asks the endpoint the same question."""
+        self.on_copy(self._curl())
+
+    def _curl(self) -> str:
+        from console.services.serving.verification_summary import curl_command
+
+        if self.moment is None:
+            return ""
+        return curl_command(self.moment.session.deployment, self.moment.snapshot.service, self._prompt)
 
     async def _run(self, moment: PaneMoment, prompt: str) -> None:
         from console.services.serving.verification import VerificationRequest
@@ -86,28 +109,12 @@ class VerifyPane(Pane):
             self.on_title()
 
     def draw_moment(self, moment: PaneMoment) -> None:
-        """What failed first, then the chats that are still coming, then what passed."""
-        self.empty = "not verified yet; Enter chats through the deployment's endpoint, :verify WORDS asks that"
-        cells = max(30, self.size.width - 2)
-        trouble = wrap(shown(self._trouble), cells) if self._trouble else []
-        rows = [Row(f"trouble/{at}", ((piece, "fail"),)) for at, piece in enumerate(trouble)]
-        if self._trouble:
-            again = f"seen at {self._ended}; Enter tries again"
-            rows.append(Row("trouble/again", ((fit(again, cells), "dim"),)))
-        if self._verdict is not None:
-            role = "ok" if self._verdict.passed else "fail"
-            words = f"{self._verdict.words()} (at {self._ended})"
-            rows += [Row(f"verdict/{at}", ((piece, role),)) for at, piece in enumerate(wrap(shown(words), cells))]
-        failed = [each for each in self._proofs if each.passed is False]
-        for each in failed:
-            rows += _proof_rows(each, cells)
-        for number, text in sorted(self._texts.items()):
-            if not any(each.number == number for each in self._proofs):
-                rows += _coming(number, text, cells)
-        for each in self._proofs:
-            rows += _proof_rows(each, cells) if each not in failed else ()
+        """The verdict, the ranks, what failed, the chats by their answers, those still coming, and how to try it by hand."""
+        key = self.keys.word(BY_ID["verify"]).capitalize()
+        self.empty = f"not verified yet; {key} chats through the deployment's endpoint, :verify WORDS asks that"
+        self.begin_rows()
         needle = self.needle.casefold()
-        self.show([row for row in rows if needle in "".join(text for text, _ in row.line).casefold()])
+        self.show([row for row in self._rows() if needle in "".join(text for text, _ in row.line).casefold()])
 
     def title(self) -> Line:
         """How it stands."""
@@ -120,21 +127,87 @@ class VerifyPane(Pane):
             return ((f"{len(failed)} of {len(self._proofs)} proofs failed", "fail"),)
         return (("verified", "ok"),) if self._verdict.passed else (("NOT verified", "warn"),)
 
+    def _rows(self) -> Iterator[Row]:
+        key = self.keys.word(BY_ID["verify"]).capitalize()
+        if self._trouble:
+            yield from self.texts("trouble", shown(self._trouble), 0, "fail")
+            yield Row("trouble/again", ((f"seen at {self._ended}; {key} tries again", "dim"),))
+        verdict = self._verdict
+        if verdict is not None:
+            yield from self.texts("verdict", *self._headline(verdict))
+            yield from self._coverage(verdict)
+        yield from self._tried()
+        for number, text in sorted(self._texts.items()):
+            if not any(each.number == number for each in self._proofs):
+                yield from self.texts(f"text/{number}", shown(text), _INDENT, "plain", f"  {number:>4}")
+        if verdict is not None and (curl := self._curl()):
+            copies = f"{self.keys.word(BY_ID['copy-curl'])} copies"
+            yield from self.folded(
+                "curl",
+                ((fit(copies, _INDENT - 2), "key"), (shown(curl), "dim")),
+                self.texts("curl/text", shown(curl), _INDENT, "plain"),
+            )
 
-def _coming(number: int, text: str, cells: int) -> list[Row]:
-    pieces = wrap(shown(text), cells - _INDENT)
-    heads = [fit(f"{number:>4}", _INDENT), *(" " * _INDENT for _ in pieces)]
-    parts = enumerate(zip(heads, pieces, strict=False))
-    return [Row(f"text/{number}/{at}", ((head, "busy"), (piece, "plain"))) for at, (head, piece) in parts]
+    def _headline(self, verdict: Verification) -> tuple[str, int, str, str, str]:
+        sign = ("x" if self.pen.ascii else "✓") if verdict.passed else ("X" if self.pen.ascii else "✗")
+        again = f"at {self._ended}, {self.keys.word(BY_ID['verify']).capitalize()} verifies again"
+        role = "bold ok" if verdict.passed else "bold fail"
+        return f"{shown(verdict.verdict)} {again}", 2, role, sign, role
 
+    def _coverage(self, verdict: Verification) -> Iterator[Row]:
+        """How many ranks answered, and which did not; unfolded, what became of each."""
+        from console.services.serving.coverage import by_outcome
 
-def _proof_rows(proof: Proof, cells: int) -> list[Row]:
-    word, role = _WORDS[proof.passed]
-    about = f" ({proof.engine})" if proof.passed is False and proof.engine and proof.engine not in proof.name else ""
-    head = shown(f"{proof.name}{about}") + (f", {proof.took_s:.2f} s" if proof.took_s else "")
-    rows = [Row(f"proof/{proof.name}", ((fit(word, _INDENT), role), (head, "bold")))]
-    pieces = wrap(shown(proof.seen), cells - _INDENT)
-    return [
-        *rows,
-        *(Row(f"proof/{proof.name}/{at}", ((" " * _INDENT, ""), (each, "plain"))) for at, each in enumerate(pieces)),
-    ]
+        if not verdict.ranks:
+            return
+        found = by_outcome(verdict.ranks)
+        words, role = _WORDS[found[0].answered]
+        text = f"{sum(bool(each.answered) for each in verdict.ranks)} of {counted(len(verdict.ranks), 'rank')} answered"
+        for outcome, label in ((False, "wrong"), (None, "not covered")):
+            names = [name for each in found if each.answered is outcome for name in each.ranks]
+            text += f"; {label}: {name_ranges(names)}" if names else ""
+        below = (
+            row
+            for each in found
+            for row in self.texts(
+                f"ranks/{each.answered}/{each.why}",
+                shown(f"{name_ranges(each.ranks)}: {each.why or ('answered' if each.answered else 'no answer')}"),
+                _INDENT,
+                _WORDS[each.answered][1],
+            )
+        )
+        yield from self.folded("ranks", ((fit(words, _INDENT - 2), role), (shown(text), "plain")), below)
+
+    def _tried(self) -> Iterator[Row]:
+        """What failed, then what else was compared, then the chats that passed."""
+        from console.services.serving.verification import COVERAGE
+        from console.services.serving.verification_summary import chat_groups
+
+        groups = chat_groups(self._proofs)
+        for number, group in enumerate(groups):
+            if group.passed is not True:
+                yield from self._chats(f"chats/{number}", group)
+        others = [each for each in self._proofs if not each.number and each.name != COVERAGE]
+        for proof in sorted(others, key=lambda each: (False, None, True).index(each.passed)):
+            yield from self._proof(proof)
+        for number, group in enumerate(groups):
+            if group.passed:
+                yield from self._chats(f"chats/{number}", group)
+
+    def _chats(self, key: str, group: ChatGroup) -> Iterator[Row]:
+        word, role = _WORDS[group.passed]
+        below = (
+            row
+            for at, each in enumerate(group.answers)
+            for row in self.texts(
+                f"{key}/{at}", f"{counted(len(each.chats), 'chat')}: {shown(each.text)}", _INDENT, "plain"
+            )
+        )
+        tone = "fail" if group.passed is False else "plain"
+        yield from self.folded(key, ((fit(word, _INDENT - 2), role), (shown(group.words), tone)), below)
+
+    def _proof(self, proof: Proof) -> Iterator[Row]:
+        word, role = _WORDS[proof.passed]
+        text = shown(f"{proof.name}: {proof.about}{proof.seen}")
+        tone = "fail" if proof.passed is False else "plain"
+        yield from self.texts(f"proof/{proof.name}", text, _INDENT, tone, f"  {word}", role)

@@ -40,6 +40,7 @@ from console.services.operations.restart_watch import PlanObserver
 from console.services.placement.edits import auto_assign
 from console.services.readiness.preflight import PreflightRequest as CheckAsk
 from console.services.readiness.preflight import Report
+from console.services.serving.coverage import RankProof
 from console.services.serving.verification import Proof, Verification
 from console.services.serving.verification import VerificationRequest as ProofAsk
 from tests.screens.evaluations import FakeEvaluator
@@ -320,6 +321,7 @@ class FakeVerifier:
 
     def __init__(self) -> None:
         self.proofs: tuple[Proof, ...] = ()
+        self.ranks: tuple[RankProof, ...] = ()
         self.asked: list[str] = []
         self.gate: asyncio.Event | None = None
 
@@ -334,7 +336,7 @@ class FakeVerifier:
         ask.hear(1, "world")
         for proof in self.proofs:
             notice(proof)
-        return Verification(self.proofs)
+        return Verification(self.proofs, self.ranks)
 
 
 class FakeSession:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from console.model.name_ranges import in_order, name_ranges
 from console.model.polling import METRICS
 from console.model.snapshot import EngineSnapshot
 from console.probes.metrics import parse_metrics
@@ -14,7 +15,6 @@ from console.services.monitoring.monitor import Monitor
 from console.services.serving.rank_targets import RankTarget
 
 SCRAPE_S = 5.0
-SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,28 @@ def reached(target: RankTarget, before: Mapping[str, float], after: Mapping[str,
 
 def coverage_words(ranks: Sequence[RankProof]) -> str:
     """`4 of 4 ranks answered`, with those that did not: answered wrongly, or not covered and why."""
-    wrong = [each.id for each in ranks if each.answered is False]
-    missed = [f"{each.id} ({each.why})" if each.why else each.id for each in ranks if each.answered is None]
     parts = [f"{sum(bool(each.answered) for each in ranks)} of {len(ranks)} ranks answered"]
-    parts += [f"wrong: {_few(wrong)}"] if wrong else []
-    parts += [f"not covered: {_few(missed)}"] if missed else []
-    return "; ".join(parts)
+    wrong = [each.id for each in ranks if each.answered is False]
+    parts += [f"wrong: {name_ranges(in_order(wrong))}"] if wrong else []
+    missed = (each for each in by_outcome(ranks) if each.answered is None)
+    words = [f"{name_ranges(each.ranks)} ({each.why})" if each.why else name_ranges(each.ranks) for each in missed]
+    return "; ".join([*parts, *([f"not covered: {', '.join(words)}"] if words else [])])
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+@dataclass(frozen=True, slots=True)
+class RankOutcome:
+    """Ranks of which the same became."""
+
+    answered: bool | None
+    why: str
+    ranks: tuple[str, ...]
+    """By name and number."""
+
+
+def by_outcome(ranks: Sequence[RankProof]) -> tuple[RankOutcome, ...]:
+    """Ranks by what became of them: first those that answered wrongly, then those that were not reached."""
+    found: dict[tuple[bool | None, str], list[str]] = {}
+    for each in ranks:
+        found.setdefault((each.answered, each.why), []).append(each.id)
+    outcomes = (RankOutcome(answered, why, tuple(in_order(names))) for (answered, why), names in found.items())
+    return tuple(sorted(outcomes, key=lambda each: (False, None, True).index(each.answered)))

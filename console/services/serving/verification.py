@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from console.model.errors import Refused, Unreachable, UsageError
+from console.model.name_ranges import in_order, name_ranges
 from console.model.snapshot import NOT_ASKED, EngineSnapshot, EngineState, Grade, HealthCheck
 from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
@@ -31,6 +32,8 @@ MOST = 64
 ROUNDS = 3
 """How often more chats are sent to a server that does not let its ranks be addressed."""
 GOLDEN_TOKENS = 16
+COVERAGE = "ranks"
+"""Name of the proof that every rank answered."""
 
 _SERVES = (EngineState.READY, EngineState.DEGRADED)
 
@@ -49,6 +52,11 @@ class Proof:
     """The engine it is about."""
     number: int = 0
     """Of the chat; 0 when it is none."""
+
+    @property
+    def about(self) -> str:
+        """`decode-1: ` before what was seen of a failure, where its name does not say of which engine."""
+        return f"{self.engine}: " if self.passed is False and self.engine and self.engine not in self.name else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +83,19 @@ class Verification:
         missed = [each for each in self.ranks if not each.answered]
         return not self.failed and bool(missed) and all(each.unreachable for each in missed)
 
+    @property
+    def verdict(self) -> str:
+        """`verified`, or `NOT verified` with the engines that failed."""
+        if self.passed:
+            return "verified"
+        about = name_ranges(in_order(each.engine for each in self.failed if each.engine))
+        return "NOT verified" + (f"; failed: {about}" if about else "")
+
     def words(self) -> str:
-        """The verdict in one line."""
+        """The verdict with the coverage of ranks, in one line."""
         chats = sum(each.number > 0 for each in self.proofs)
         coverage = [coverage_words(self.ranks)] if self.ranks else []
-        if self.passed:
-            return "; ".join(["verified", *coverage, f"{chats} chats"])
-        about = ", ".join(dict.fromkeys(each.engine for each in self.failed if each.engine))
-        return "; ".join(["NOT verified", *([f"failed: {about}"] if about else []), *coverage])
+        return "; ".join([self.verdict, *coverage, *([f"{chats} chats"] if self.passed else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +155,7 @@ class Verifier:
             await asyncio.gather(*through)
         ranks = await self._try_ranks(work, before, servers)
         words = coverage_words(ranks)
-        work.tell(Proof("ranks", _all(each.answered for each in ranks), words))
+        work.tell(Proof(COVERAGE, _all(each.answered for each in ranks), words))
         if door.role == "proxy" and self._with_port("prefill") and self._with_port("decode"):
             work.tell(await self._compare(door, ask.timeout_s))
         made = Verification(tuple(work.proofs), ranks)

@@ -1,0 +1,95 @@
+"""What a verification found, in few lines: the ranks by their outcome, equal chats as one, and a command to try it by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from console.commands.quoting import quote
+from console.model.api_keys import ENGINE_KEY
+from console.model.deployment import Deployment
+from console.model.name_ranges import in_order, name_ranges
+from console.model.service import Service
+from console.services.serving.request_auth import key_of
+from console.services.serving.verification import Proof
+
+CURL_TOKENS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class EqualAnswers:
+    """Chats that said the same."""
+
+    text: str
+    """What they said, or what was wrong with them."""
+    chats: tuple[Proof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatGroup:
+    """Chats that were sent alike and ended alike."""
+
+    passed: bool | None
+    where: str
+    """`through proxy`, `to ranks decode-0..15`."""
+    answers: tuple[EqualAnswers, ...]
+    """The most frequent one first."""
+
+    @property
+    def count(self) -> int:
+        """How many chats these are."""
+        return sum(len(each.chats) for each in self.answers)
+
+    @property
+    def words(self) -> str:
+        """`18 chats to ranks decode-0..15, 0.30 to 0.37 s: 3 different answers`."""
+        took = [chat.took_s for each in self.answers for chat in each.chats]
+        between = f"{min(took):.2f} s" if min(took) == max(took) else f"{min(took):.2f} to {max(took):.2f} s"
+        count = f"{self.count} chat{'s' if self.count != 1 else ''}"
+        return f"{count} {self.where}, {between}: {self.said}"
+
+    @property
+    def said(self) -> str:
+        """The answer, or how many different ones there are."""
+        if len(self.answers) == 1:
+            return self.answers[0].text
+        return f"{len(self.answers)} different answers"
+
+
+def chat_groups(proofs: Iterable[Proof]) -> tuple[ChatGroup, ...]:
+    """The chats among these proofs: first those that failed, then those that show nothing, then those that passed."""
+    found: dict[tuple[bool | None, str, str], list[Proof]] = {}
+    for each in proofs:
+        if each.number:
+            how = each.name.partition(f"chat {each.number} ")[2]
+            kind = "rank" if how.startswith("to ") else how
+            found.setdefault((each.passed, kind, "" if each.passed else each.seen), []).append(each)
+    groups = [_group(passed, kind, chats) for (passed, kind, _), chats in found.items()]
+    return tuple(sorted(groups, key=lambda group: (False, None, True).index(group.passed)))
+
+
+def _group(passed: bool | None, kind: str, chats: Sequence[Proof]) -> ChatGroup:
+    said: dict[str, list[Proof]] = {}
+    for each in chats:
+        said.setdefault(each.seen, []).append(each)
+    answers = (EqualAnswers(text, tuple(same)) for text, same in said.items())
+    targets = in_order(each.name.rpartition(" ")[2] for each in chats)
+    where = kind if kind != "rank" else f"to rank{'s' if len(targets) > 1 else ''} {name_ranges(targets)}"
+    return ChatGroup(passed, where, tuple(sorted(answers, key=lambda each: -len(each.chats))))
+
+
+def curl_command(deployment: Deployment, service: Service | None, prompt: str) -> str:
+    """A command that asks the endpoint of a deployment one question; empty where there is no endpoint.
+
+    An API key is named by its variable, never written out.
+    """
+    if service is None or not service.door:
+        return ""
+    question = {"role": "user", "content": prompt}
+    body = {"model": service.model, "messages": [question], "max_tokens": CURL_TOKENS}
+    groups = ("proxy",) if deployment.proxy_rank() is not None else tuple(deployment.layout.groups)
+    wants_key = any(key_of(deployment.layout, group) for group in groups)
+    key = f' -H "Authorization: Bearer ${ENGINE_KEY}"' if wants_key else ""
+    url = quote(f"{service.door}/v1/chat/completions")
+    return f"curl -sS {url} -H 'Content-Type: application/json'{key} -d {quote(json.dumps(body, ensure_ascii=False))}"
