@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
+from console.model.counting import counted
 from console.model.errors import ConsoleError
 from console.model.name_ranges import name_ranges
 from screens.actions import BY_ID, bindings
 from screens.background_work import set_off
 from screens.panes.base import PaneMoment
 from screens.panes.folding import FoldingPane
-from screens.styled_lines import Line, Row, counted, fit, shown
+from screens.styled_lines import Line, Row, fit, shown
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from console.commands.quoting import quote
 from console.model.api_keys import ENGINE_KEY
+from console.model.counting import counted
 from console.model.deployment import Deployment
 from console.model.name_ranges import in_order, name_ranges
 from console.model.service import Service
@@ -46,7 +47,7 @@ class ChatGroup:
         """`18 chats to ranks decode-0..15, 0.30 to 0.37 s: 3 different answers`."""
         took = [chat.took_s for each in self.answers for chat in each.chats]
         between = f"{min(took):.2f} s" if min(took) == max(took) else f"{min(took):.2f} to {max(took):.2f} s"
-        count = f"{self.count} chat{'s' if self.count != 1 else ''}"
+        count = counted(self.count, "chat")
         return f"{count} {self.where}, {between}: {self.said}"
 
     @property
