@@ -9,18 +9,18 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from console.cli.options import add_cluster_options, remember_layout
 from console.cli.output import OperationData, add_output
-from console.cli.printer import print_line, print_message
+from console.cli.plan_text import show_plan
+from console.cli.printer import print_message
 from console.cli.session_context import connected, opened, settled
 from console.cli.status import anything_down
 from console.model.errors import ExitCode, NothingToDo, Refused, UsageError
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, StepEvent, Verb
 from console.services.operations.plan_findings import UNREACHED
 from console.services.operations.plan_maker import DRAIN_S, without_waiting
-from console.services.operations.step_text import step_commands
 from console.services.readiness.preflight_gate import overrides
 from console.services.session import Session
 
@@ -71,9 +71,10 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--yes`, `--dry-run`, `--takeover`, `-o`."""
+    """Add `--yes`, `--dry-run`, `--verbose`, `--takeover`, `-o`."""
     parser.add_argument("--yes", action="store_true", help="run the plan without a confirmation")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print every command of the plan, not a summary")
     parser.add_argument("--takeover", action="store_true", help="run the plan even if another operator holds the lease")
     add_output(parser)
 
@@ -121,7 +122,7 @@ async def _run(args: argparse.Namespace) -> int:
         plan = without_waiting(made) if args.no_wait else made
         data.plan(plan, only=args.dry_run)
         if not data.wanted:
-            show_plan(plan, as_result=args.dry_run)
+            show_plan(plan, as_result=args.dry_run, verbose=args.verbose)
         if args.dry_run:
             return ExitCode.FAILED if plan.blocked else ExitCode.OK
         confirmed = _plan_confirmation(args, plan)
@@ -164,30 +165,6 @@ def _plan_confirmation(args: argparse.Namespace, plan: Plan) -> str:
 def empty_plan(verb: Verb, session: Session) -> Plan:
     """A plan without stages, for an operation that has nothing to do."""
     return Plan(verb, session.cluster.name, session.deployment.name, (), (), Confirm("key", "y"))
-
-
-def show_plan(plan: Plan, *, as_result: bool) -> None:
-    """Print the plan for a person: to stdout with `as_result`, else to stderr because the result follows."""
-    for line in _plan_lines(plan):
-        (print_line if as_result else print_message)(line)
-
-
-def _plan_lines(plan: Plan) -> Iterator[str]:
-    yield f"{plan.verb} {plan.target} of {plan.deployment} on {plan.cluster}"
-    for finding in plan.findings:
-        yield f"  {finding.severity} {finding.rule} {finding.where}: {finding.message}"
-        if finding.fix:
-            yield f"     {finding.fix}"
-    for loss in plan.losses:
-        yield f"  lost: {loss}"
-    for number, stage in enumerate(plan.stages, 1):
-        yield f"  {number}. {stage.title}"
-        for step in stage.steps:
-            yield f"     {step.title}"
-            for command in step_commands(step):
-                first, *rest = command.split("\n")
-                yield f"       $ {first}"
-                yield from (f"         {line}" for line in rest)
 
 
 def ask_confirmation(plan: Plan) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Awaitable, Sequence
 
-from console.cli.lifecycle import ask_confirmation, empty_plan, show_plan, step_printer
+from console.cli.lifecycle import ask_confirmation, empty_plan, step_printer
 from console.cli.output import OperationData
+from console.cli.plan_text import show_plan
 from console.model.errors import ExitCode, NothingToDo
 from console.model.plan import Outcome, Verb
 from console.services.maintenance.node_tasks import MaintenancePlan
@@ -39,7 +40,7 @@ async def run_maintenance(
     plan = prepared.plan
     data.plan(plan, only=only_plan)
     if not data.wanted:
-        show_plan(plan, as_result=only_plan)
+        show_plan(plan, as_result=only_plan, verbose=args.verbose)
     if only_plan:
         return ExitCode.FAILED if plan.blocked else ExitCode.OK
     confirmed = plan.confirm.expected if args.yes else ask_confirmation(plan)

@@ -19,6 +19,7 @@ from console.model.payload import (
     ProcessEnd,
 )
 from console.model.payload import ProcessId as ProcessId
+from console.model.start_timing import UsualDuration
 
 Verb = Literal["start", "stop", "restart", "kill", "scale", "sync-proxy", "containers", "tune", "weights"]
 """Acts on engines, then maintenance of nodes, which touches no engine."""
@@ -82,6 +83,11 @@ class Stage:
     steps: tuple[Step, ...]
     group: str = ""
 
+    @property
+    def turn(self) -> str:
+        """The group whose turn it is, where groups are restarted one after another; else empty."""
+        return self.group if self.group and self.title.startswith(f"{self.group}: ") else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
@@ -120,6 +126,8 @@ class Plan:
     """How long requests may go on after their engine was taken out of the proxy."""
     restarts: tuple[float, ...] = ()
     """When a restart policy started these engines in a row, this time last; empty when an operator does."""
+    usual: Mapping[str, UsualDuration] = field(default_factory=dict, compare=False)
+    """How long the start of its groups took before; groups whose start nobody has watched are not in it."""
     by_node: bool = False
     """Whether a failure on one node leaves the steps of the others alone."""
     made_from: Deployment | None = field(default=None, repr=False, compare=False)

@@ -18,10 +18,6 @@ class UsualDuration:
     of: int
     """The number of starts in the median."""
 
-    def words(self) -> str:
-        """`about 8 min, as in 4 earlier starts`."""
-        return f"about {about(self.seconds)}, as in {counted(self.of, 'earlier start')}"
-
 
 @dataclass(frozen=True, slots=True)
 class StartProgress:

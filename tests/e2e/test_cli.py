@@ -34,6 +34,9 @@ def states(document: dict[str, Any]) -> dict[str, str]:
 def test_a_dry_run_shows_the_plan_and_starts_nothing(a3: Lab) -> None:
     done = a3.console("start", *ROLES, "--dry-run")
     assert done.returncode == 0, done.stderr
+    assert "start decode-0..15 on d0, d1 (same but port, rank, devices, address)" in done.stdout
+    assert "--data-parallel-rank" not in done.stdout
+    done = a3.console("start", *ROLES, "--dry-run", "--verbose")
     assert "--data-parallel-rank 15" in done.stdout
     assert "--data-parallel-rank" not in done.stderr
     assert a3.marked() == []
@@ -138,7 +141,7 @@ def test_an_engine_that_fails_while_loading_says_why_and_condemns_its_group(a3: 
         assert "; logs decode-5" in done.stderr
         again = a3.console("restart", *ROLES, "--dry-run", "decode-0")
         assert (
-            "BEFORE decode-5: decode-5 failed with C1 HBM is full, and its settings have not changed"
+            "Last run    decode-5 failed with C1 HBM is full, and its settings have not changed"
             in again.stdout + again.stderr
         )
         document = status(a3)

@@ -103,7 +103,7 @@ def engine(made: Lab, layout: str) -> dict[str, Any]:
 def test_each_engine_has_a_container_from_start_to_stop(boxed: Lab) -> None:
     layout = str(boxed.file.parent / "layout.yaml")
     name = f"dsv4-boxed-{boxed.node('p0').port}-mixed-0"
-    shown = boxed.console("start", "--layout", layout, "--dry-run")
+    shown = boxed.console("start", "--layout", layout, "--dry-run", "-v")
     assert f"podman --runtime runc run -d --name {name} --net=host" in shown.stderr, shown.stderr
     started = boxed.console("start", "--layout", layout, "--yes")
     assert started.returncode == 0, started.stderr

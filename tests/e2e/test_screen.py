@@ -78,9 +78,11 @@ def test_a_lost_node_keeps_its_age_while_the_others_go_on_and_comes_back(a3: Lab
 
 def confirm(seen: Terminal, heading: str) -> None:
     """Type what a plan's dialog asks for."""
-    found = re.search(r"type (\S+) to", seen.sees(heading, r"type \S+ to"))
-    assert found
-    seen.answer("Tab", *found[1], "Enter")
+    typed = re.search(r"type (\S+) to", seen.sees(heading, r"type \S+ to|y +(re)?start"))
+    if typed:
+        seen.answer("Tab", *typed[1], "Enter")
+    else:
+        seen.answer("y")
 
 
 def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a3: Lab) -> None:
@@ -117,7 +119,7 @@ def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a
         (a3.node("p1").root / "fail" / "prefill-1").unlink()
         seen.press("Escape", "r")
         seen.sees(
-            r"CHANGED: would start differently from the last run: --gpu-memory-utilization 0.92, planned 0.85",
+            r"CHANGED: changed since the last run: --gpu-memory-utilization 0.92, planned 0.85",
             "failed with C1",
         )
         confirm(seen, "RESTART 2 engines")

@@ -96,7 +96,7 @@ def running_in(console: Inline, name: str) -> bool:
 def test_a_container_is_made_used_left_alone_and_another_one_adopted(place: tuple[Inline, str]) -> None:
     console, name = place
     assert (shown(console)["state"], console("containers").returncode) == ("absent", 1)
-    dry = console("containers", "create", "--dry-run")
+    dry = console("containers", "create", "--dry-run", "-v")
     assert dry.returncode == 0
     assert f"run -d --name {name} --net=host" in dry.stdout
     assert shown(console)["state"] == "absent", "a dry run makes nothing"

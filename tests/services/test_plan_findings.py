@@ -46,7 +46,7 @@ def test_a_restart_with_the_same_settings_names_the_first_cause_its_remedy_and_w
 
 def test_where_the_settings_were_changed_that_is_told_and_nothing_is_warned_of() -> None:
     changed, before = _findings((FULL,), dict.fromkeys(DECODE, (LOWER,)))
-    assert changed.message == f"would start differently from the last run: {LOWER}"
+    assert changed.message == f"changed since the last run: {LOWER}"
     assert (before.message, before.severity) == ("decode-2 failed with C1 HBM is full", Severity.NOTE)
     assert "(1 of 4 engines)" in _findings((), {"decode-1": (LOWER,)})[0].message
     many = _findings((), dict.fromkeys(DECODE, tuple(f"--flag-{at} 1, planned 2" for at in range(9))))

@@ -74,7 +74,7 @@ async def test_parts_and_services_live_die_are_named_and_stop_as_planned(tmp_pat
             ("kv-master", "mixed-0", "mixed-0.1"), "ready"
         )
         dry = made.console("stop", "--layout", layout, "--dry-run").stdout
-        assert 0 <= dry.find("1. stop mixed") < dry.find("2. stop service"), dry
+        assert 0 <= dry.find("1. stop mixed") < dry.find("2. stop kv-master"), dry
         assert "Graph capturing finished" in made.console("logs", "--layout", layout, "mixed-0.1").stdout
         async with watched(made) as session:
             await until(lambda: _is(session, "kv-master", EngineState.READY), 60.0, "the service is heard of")

@@ -54,6 +54,7 @@ def rolling_restart_plan(maker: PlanMaker, engines: Sequence[str]) -> Plan:
         findings=tuple(findings),
         losses=tuple(dict.fromkeys(loss for _, part in parts for loss in part.losses)),
         drain_s=maker.drain_s,
+        usual={group: took for _, part in parts for group, took in part.usual.items()},
         made_from=maker.deployment,
     )
 

@@ -25,6 +25,12 @@ _ENDED = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.D
 MOST_CHANGES = 6
 RELEASE = "RELEASE"
 """The rule of the finding that engines start with another release than in their previous run."""
+CHANGED = "CHANGED"
+"""The rule of the finding that a group starts with other settings than in its previous run."""
+BEFORE = "BEFORE"
+"""The rule of the finding that a known failure ended the previous run."""
+PART = "PART"
+"""The rule of the finding that a part of the deployment stays down."""
 UNREACHED = "REACH"
 """The rule of the finding that engines cannot be stopped because their node is unreachable."""
 
@@ -41,21 +47,17 @@ def previous_run_findings(
         mine = {name: each for name, each in seen.items() if ranks[name].group == group}
         changes = _changes(mine)
         if changes:
-            yield Finding(
-                "CHANGED",
-                Severity.NOTE,
-                f"would start differently from the last run: {list_text(changes, MOST_CHANGES, '; ')}",
-                group,
-            )
+            message = f"changed since the last run: {list_text(changes, MOST_CHANGES, '; ')}"
+            yield Finding(CHANGED, Severity.NOTE, message, group)
         why = _why(snapshot.diagnoses, mine)
         if why is None:
             continue
         failed = f"{why.engine} failed with {why.signature} {why.title}"
         if changes:
-            yield Finding("BEFORE", Severity.NOTE, failed, why.engine, fix=_fix(why))
+            yield Finding(BEFORE, Severity.NOTE, failed, why.engine, fix=_fix(why))
         elif "restart" not in why.remedy.casefold():
             message = f"{failed}, and its settings have not changed"
-            yield Finding("BEFORE", Severity.WARNING, message, why.engine, fix=_fix(why))
+            yield Finding(BEFORE, Severity.WARNING, message, why.engine, fix=_fix(why))
 
 
 def release_findings(deployment: Deployment, snapshot: ClusterSnapshot, to_start: Sequence[str]) -> Iterable[Finding]:

@@ -20,11 +20,12 @@ from console.model.restart import Restart
 from console.model.role import BESIDE_ENGINES
 from console.model.run import RunKey
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
-from console.probes.engine_log import Phase
+from console.model.start_timing import UsualDuration
 from console.rules import check
 from console.services.operations import proxy_routing
 from console.services.operations.payloads import engine_launch, engine_stops
-from console.services.operations.plan_findings import previous_run_findings, release_findings, unreached_findings
+from console.services.operations.plan_findings import PART, previous_run_findings, release_findings, unreached_findings
+from console.services.operations.plan_losses import losses, still_loading
 from console.services.operations.resume_start import PartialStart, partial_start
 
 DRAIN_S = 120.0
@@ -78,10 +79,20 @@ class PlanMaker:
                 *unreached_findings(self.snapshot, verb, chosen),
                 *self._findings(verb, to_start if starts else []),
             ),
-            losses=tuple(self._losses(verb, stopping)),
+            losses=tuple(losses(self.deployment, self.snapshot, verb, stopping, self.drain_s, self._group)),
             drain_s=self.drain_s,
+            usual=self._usual(to_start if starts else []),
             made_from=self.deployment,
         )
+
+    def _usual(self, to_start: Sequence[str]) -> dict[str, UsualDuration]:
+        """How long earlier starts of the groups of these took; for a new copy, those of its original."""
+        found = {}
+        for group in dict.fromkeys(self.ranks[name].group for name in to_start):
+            known = self.snapshot.usual.get(group) or self.snapshot.usual.get(self.deployment.like(group))
+            if known is not None:
+                found[group] = known
+        return found
 
     def chosen(self, verb: Verb, engines: Sequence[str]) -> list[str]:
         """The engines that a verb on these includes, or all when none is named. Raises UsageError for an unknown name.
@@ -135,13 +146,12 @@ class PlanMaker:
         stages += self._launch_stages([each for each in launches if each.rank.group not in joined], "")
         for group in dict.fromkeys(rank.group for rank in ranks):
             mine = [launch for launch in launches if launch.rank.group == group]
-            took = f"; {group}: {self.snapshot.usual[group].words()}" if group in self.snapshot.usual else ""
             others = joined[group].keys if group in joined else ()
             step = _awaiting(group, f"wait until all of {group} is ready", mine, others)
             if len(stages) > len(before) and stages[-1].steps[0].act == "wait-ready":
-                stages[-1] = Stage(stages[-1].title + took, (*stages[-1].steps, step))
+                stages[-1] = Stage(stages[-1].title, (*stages[-1].steps, step))
             else:
-                stages.append(Stage("wait until ready" + took, (step,)))
+                stages.append(Stage("wait until ready", (step,)))
         for proxy in (self.ranks[name] for name in names if self.ranks[name].role == "proxy"):
             last = [engine_launch(self.deployment, proxy, self._newest_run(proxy))]
             stages += self._launch_stages(last, "proxy ")
@@ -224,14 +234,20 @@ class PlanMaker:
         return Step(name, act, title, node, tuple(engine.id for engine in engines), work)
 
     def confirm(self, verb: Verb, touched: Sequence[str], stopping: Sequence[str]) -> Confirm:
-        """What the operator types to confirm, by possible damage: the cluster's name, the number of engines, or one key."""
+        """What the operator must do, by possible damage; a start of engines that do not run destroys nothing.
+
+        The cluster's name for the worst, the number of engines where requests may be aborted or more than one node goes
+        down, otherwise one key.
+        """
+        if not stopping:
+            return Confirm("name", self.deployment.cluster.name) if verb == "kill" else Confirm("key", "y")
         production = "production" in self.deployment.cluster.tags
         running = [name for name, engine in self.snapshot.engines.items() if engine.state.alive and self.running(name)]
         everything = len(stopping) > 1 and len(stopping) >= len(running)
         if verb == "kill" or production or everything:
             return Confirm("name", self.deployment.cluster.name)
-        nodes = {self.ranks[name].node for name in touched if name in self.ranks}
-        if len(nodes) > 1 or len(touched) > 1 or stopping:
+        seen = [engine for name in stopping if (engine := self._seen(name)) is not None]
+        if any(not still_loading(each) for each in seen) or len({each.node for each in seen}) > 1:
             return Confirm("count", str(engine_count(touched)))
         return Confirm("key", "y")
 
@@ -280,48 +296,7 @@ class PlanMaker:
             groups = ", ".join(dict.fromkeys(self.ranks[name].group for name in down))
             message = f"{len(down)} more of {self.deployment.name} stay down ({groups})"
             fix = "to start the whole deployment: * in the grid marks every row, then s; on the command line: start without names"
-            yield Finding("PART", Severity.NOTE, message, self.deployment.name, fix=fix)
-
-    def _losses(self, verb: Verb, stopping: Sequence[str]) -> Iterable[str]:
-        for role in proxy_routing.roles_left_empty(self.deployment, self.snapshot, stopping):
-            yield f"no {role} engine is left behind the proxy: every request fails until one is ready again"
-        leave = (
-            proxy_routing.drain_stage(self.deployment, self.snapshot, stopping, self.drain_s)
-            if verb != "kill"
-            else None
-        )
-        drained = {name for step in (leave.steps if leave else ()) for name in step.engines}
-        names_by_loss: dict[str, list[str]] = {}
-        for name in stopping:
-            seen = self._seen(name)
-            serving = "degraded, may serve no request" if seen and seen.state is EngineState.DEGRADED else "serving"
-            if name in drained:
-                after = f"{self.drain_s:.0f} s after the proxy dropped the engine are aborted"
-                names_by_loss.setdefault(f"{serving}; requests still running {after}", []).append(name)
-            elif seen is not None and _still_loading(seen):
-                phase = seen.phase or "phase unknown"
-                names_by_loss.setdefault(f"starting ({phase}); what is loaded is lost", []).append(name)
-            elif seen is not None and seen.role == "service":
-                names_by_loss.setdefault("engines lose the service and its data", []).append(name)
-            elif seen is not None and (seen.state in proxy_routing.SERVING or seen.phase == Phase.SERVING):
-                names_by_loss.setdefault(f"{serving}; requests there are aborted", []).append(name)
-        for text, names in names_by_loss.items():
-            for group in _by_group_name(names):
-                yield f"{name_ranges(group)}: {text}"
-        if verb == "kill":
-            yield from self._orphaned_ranks(stopping)
-
-    def _orphaned_ranks(self, stopping: Sequence[str]) -> Iterable[str]:
-        """Kill ends only the named ranks; the other ranks of their group cannot serve without them."""
-        for group in dict.fromkeys(self._group(name) for name in stopping):
-            rest = [
-                name
-                for name, seen in self.snapshot.engines.items()
-                if self._group(name) == group and name not in stopping and seen.state in proxy_routing.SERVING
-            ]
-            if rest and group in self.deployment.layout.groups:
-                word = "rank serves" if len(rest) == 1 else "ranks serve"
-                yield f"{group}: the other {len(rest)} {word} nothing without them; restart {group} afterwards"
+            yield Finding(PART, Severity.NOTE, message, self.deployment.name, fix=fix)
 
 
 def _slow_start_findings(snapshot: ClusterSnapshot, group: str, restart: Restart) -> Iterable[Finding]:
@@ -332,14 +307,6 @@ def _slow_start_findings(snapshot: ClusterSnapshot, group: str, restart: Restart
         why = f"{group} would be restarted without end if each start failed late"
         fix = "give restart.within more time, or restart.budget a smaller number"
         yield Finding("RESTART", Severity.WARNING, f"{message}: {why}", group, fix=fix)
-
-
-def _still_loading(engine: EngineSnapshot) -> bool:
-    """Whether the engine has not served yet: it starts, or a failed peer marked it degraded before its start was complete."""
-    if engine.state is EngineState.STARTING:
-        return engine.phase != Phase.SERVING
-    before = bool(engine.phase) and Phase(engine.phase).order < Phase.SERVING.order
-    return engine.state is EngineState.DEGRADED and before and not engine.headless
 
 
 def without_waiting(plan: Plan) -> Plan:
@@ -366,14 +333,6 @@ def _awaiting(group: str, title: str, launches: Sequence[EngineLaunch], others: 
     keys = (*others, *(launch.key for launch in launches))
     ids, awaited = tuple(key.engine for key in keys), RunsAwaited(group, keys)
     return Step(f"ready:{group}", "wait-ready", title, launches[0].rank.node, ids, awaited)
-
-
-def _by_group_name(names: Sequence[str]) -> list[list[str]]:
-    """The names by their text before the rank, so that a row of ranks has a short name."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(name.rpartition("-")[0] or name, []).append(name)
-    return list(found.values())
 
 
 def _count(ids: Sequence[str]) -> str:

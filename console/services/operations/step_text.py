@@ -6,8 +6,9 @@ The dialog, `--dry-run`, JSON and the journal all take their text from here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import singledispatch
 
 from pydantic import JsonValue
@@ -30,9 +31,28 @@ from console.model.payload import (
 from console.model.plan import Plan, Step
 from console.probes.listeners import listeners_probe
 
+_FLAG = re.compile(r"--?[A-Za-z]")
+Words = tuple[tuple[str, str], ...]
+"""What a command is made of, as `(name, value)` in order; commands that do the same differ only in values with a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCommand:
+    """What a person would type on the step's node to do the same, or a part of it; secrets masked."""
+
+    text: str
+    words: Words
+    engine: str = ""
+    """The engine it is for; empty for the whole node."""
+
 
 def step_commands(step: Step) -> tuple[str, ...]:
     """What a person would type on the step's node to do the same; secrets masked."""
+    return tuple(command.text for command in commands_of(step))
+
+
+def commands_of(step: Step) -> tuple[StepCommand, ...]:
+    """The same with what each command is made of."""
     return _commands(step.payload, step)
 
 
@@ -64,6 +84,7 @@ def plan_data(plan: Plan) -> dict[str, JsonValue]:
         "confirm": {"kind": plan.confirm.kind, "expected": plan.confirm.expected},
         "findings": [{**asdict(finding), "severity": str(finding.severity)} for finding in plan.findings],
         "losses": [*plan.losses],
+        "usual": {group: {"seconds": took.seconds, "starts": took.of} for group, took in plan.usual.items()},
         "runs": dict(plan.runs),
         "process": asdict(plan.process) if plan.process else None,
         "change": {"before": _nodes(change.before.nodes), "after": _nodes(change.after.nodes)} if change else None,
@@ -113,66 +134,116 @@ def _nodes(nodes: Mapping[str, tuple[str, ...]]) -> dict[str, JsonValue]:
 
 
 @singledispatch
-def _commands(payload: object, step: Step) -> tuple[str, ...]:
+def _commands(payload: object, step: Step) -> tuple[StepCommand, ...]:
     """Of a step that types nothing anywhere."""
     return ()
 
 
 @_commands.register
-def _launches(payload: EngineLaunches, step: Step) -> tuple[str, ...]:
+def _launches(payload: EngineLaunches, step: Step) -> tuple[StepCommand, ...]:
     if step.act == "launch":
-        return tuple(launch_text(each) for each in payload.launches)
+        return tuple(StepCommand(launch_text(each), _launch_words(each), each.rank.id) for each in payload.launches)
     if step.act != "check":
         return ()
+    look = []
     ports = ", ".join(str(each.rank.port) for each in payload.launches if each.rank.port is not None)
-    look = [f"{join(listeners_probe().argv)}   # nothing may listen on {ports}"] if ports else []
+    if ports:
+        command = join(listeners_probe().argv)
+        text = f"{command}   # nothing may listen on {ports}"
+        look.append(StepCommand(text, (("", command), ("ports", ports))))
     if payload.preflight:
         what = "what can stop a launch: devices, HBM, versions, weights"
-        look.append(f"dsv4-console preflight {quote(step.node)}   # {what}")
+        text = f"dsv4-console preflight {quote(step.node)}   # {what}"
+        look.append(StepCommand(text, (("", "preflight"), ("node", step.node))))
     return tuple(look)
 
 
+def _launch_words(launch: EngineLaunch) -> Words:
+    box, command = launch.container, launch.command
+    own = (
+        (
+            *(("", word) for word in box.tool),
+            ("container", box.name),
+            *_argv_words(masked_argv(box.flags)),
+            ("image", box.image),
+        )
+        if box
+        else ()
+    )
+    return (*own, *masked_env(command.env).items(), *_argv_words(masked_argv(command.argv)))
+
+
+def _argv_words(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The words of a command line; the values behind a flag have its name."""
+    flag = ""
+    for word in argv:
+        if not _FLAG.match(word):
+            yield flag, word
+            continue
+        flag, equals, value = word.partition("=")
+        yield "", flag + equals
+        if equals:
+            yield flag, value
+
+
 @_commands.register
-def _stops(payload: EngineStops, step: Step) -> tuple[str, ...]:
+def _stops(payload: EngineStops, step: Step) -> tuple[StepCommand, ...]:
     if step.act == "verify":
         npus = ["npu-smi info"] if any(each.devices for each in payload.stops) else []
-        return (join(listeners_probe().argv), *npus)
-    return tuple(f"{each.engine}: {_ending(each, payload)}" for each in payload.stops)
+        return _literal(join(listeners_probe().argv), *npus)
+    return tuple(_ending(each, payload) for each in payload.stops)
 
 
-def _ending(stop: EngineStop, payload: EngineStops) -> str:
+def _ending(stop: EngineStop, payload: EngineStops) -> StepCommand:
     if not payload.grace_s:
-        return "kill -KILL every remaining process of this run"
-    pid = stop.pid or "its main process"
-    return f"kill -TERM {pid}; after {payload.grace_s:.0f} s kill -KILL the remaining processes of this run"
+        text = "kill -KILL every remaining process of this run"
+        return StepCommand(f"{stop.engine}: {text}", (("", text),), stop.engine)
+    pid = str(stop.pid or "its main process")
+    then = f"after {payload.grace_s:.0f} s kill -KILL the remaining processes of this run"
+    return StepCommand(
+        f"{stop.engine}: kill -TERM {pid}; {then}", (("", "TERM"), ("pid", pid), ("", then)), stop.engine
+    )
 
 
 @_commands.register
-def _proxy_change(payload: ProxyChange, step: Step) -> tuple[str, ...]:
+def _proxy_change(payload: ProxyChange, step: Step) -> tuple[StepCommand, ...]:
     host = f"[{payload.address}]" if ":" in payload.address else payload.address
     body = quote(json.dumps({"type": payload.role, "instances": [str(each) for each in payload.endpoints]}))
     url = f"http://{host}:{payload.port}/instances/{payload.verb}"
-    return (f"curl -s -X POST {url} -H 'Content-Type: application/json' -d {body}",)
+    return _literal(f"curl -s -X POST {url} -H 'Content-Type: application/json' -d {body}")
 
 
 @_commands.register
-def _assignment_change(payload: AssignmentChange, step: Step) -> tuple[str, ...]:
-    return ("# kept on this machine: assignments/ in the console's state directory",)
+def _assignment_change(payload: AssignmentChange, step: Step) -> tuple[StepCommand, ...]:
+    return _literal("# kept on this machine: assignments/ in the console's state directory")
 
 
 @_commands.register
-def _process_end(payload: ProcessEnd, step: Step) -> tuple[str, ...]:
+def _process_end(payload: ProcessEnd, step: Step) -> tuple[StepCommand, ...]:
     pid = payload.process.pid
     if payload.kill:
-        return (f"kill -KILL {pid} and every process below it",)
-    return (f"kill -TERM {pid}   # then {payload.limit_s:.0f} s to end; nothing is killed",)
+        return _literal(f"kill -KILL {pid} and every process below it")
+    return _literal(f"kill -TERM {pid}   # then {payload.limit_s:.0f} s to end; nothing is killed")
 
 
 @_commands.register
-def _node_commands(payload: NodeCommands, step: Step) -> tuple[str, ...]:
-    return (" && ".join(join(masked_argv(argv)) for argv in payload.argvs),)
+def _node_commands(payload: NodeCommands, step: Step) -> tuple[StepCommand, ...]:
+    argvs = [masked_argv(argv) for argv in payload.argvs]
+    words = tuple(word for argv in argvs for word in (*_argv_words(argv), ("", "&&")))
+    return (StepCommand(" && ".join(join(argv) for argv in argvs), words),)
 
 
 @_commands.register
-def _kernel_settings(payload: KernelSettings, step: Step) -> tuple[str, ...]:
-    return tuple(f"echo {quote(each.value)} > {each.path}   # was {each.now}" for each in payload.settings)
+def _kernel_settings(payload: KernelSettings, step: Step) -> tuple[StepCommand, ...]:
+    return tuple(
+        StepCommand(
+            f"echo {quote(each.value)} > {each.path}   # was {each.now}",
+            (("", each.path), ("", each.value), (f"{each.name} was", each.now)),
+        )
+        for each in payload.settings
+    )
+
+
+def _literal(*texts: str) -> tuple[StepCommand, ...]:
+    """Commands that are alike only when they are equal."""
+    return tuple(StepCommand(text, (("", text),)) for text in texts)
