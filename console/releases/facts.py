@@ -1,7 +1,7 @@
-"""The facts of one vllm-ascend release: which flags, variables, configuration keys and connectors it knows, and their defaults.
+"""The facts of each vllm-ascend release: the flags, variables, configuration keys and connectors that it knows, and defaults.
 
-The data is made from the releases' own parsers by `make releases`. It is stored as differences from one release to the next
-and put together here. Nothing is said of a release that the data does not hold.
+`make releases` collects the data from the parsers of the releases. The data stores the differences between releases; this
+module combines them. A release that is not in the data has no facts.
 """
 
 from __future__ import annotations
@@ -18,48 +18,48 @@ from console.model.image_name import tag_of
 from console.model.layout import Layout
 
 Takes = Literal["nothing", "switch", "int", "size", "float", "json", "text"]
-"""nothing: a bare flag. switch: a bare flag with a `--no-` form. size: a whole number with an optional k, m, g, or `auto`."""
+"""nothing: a flag without a value. switch: the same with a `--no-` form. size: a whole number with k, m or g, or `auto`."""
 Kind = Literal["flags", "env", "additional", "connectors"]
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """What the parser of `vllm serve` accepts after one flag."""
+    """The values that the parser of `vllm serve` accepts for one flag."""
 
     takes: Takes
     many: bool = False
-    """Whether several words may follow."""
+    """Whether it accepts several values."""
     optional: bool = False
-    """Whether it may also stand alone."""
+    """Whether the value may be left out."""
     choices: tuple[str, ...] = ()
-    """The values it allows; empty when it names none."""
+    """The allowed values; empty when any value is allowed."""
     keys: Mapping[str, tuple[str, ...]] | None = None
-    """The keys of its JSON value, each with the texts it allows (empty: any); None when any key may stand there."""
+    """The keys of its JSON value → the allowed texts (empty: any); None when any key is allowed."""
     same_as: str = ""
-    """The flag whose other name this is."""
+    """The flag that this name is an alias of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release of vllm-ascend with the vLLM that its image holds."""
+    """A release of vllm-ascend together with the vLLM of its image."""
 
     name: str
     """Without the `v`, for example `0.21.0rc1`."""
     vllm: str
     flags: Mapping[str, Flag]
-    """By name without dashes; short names such as `tp` are among them."""
+    """Name without dashes → flag; short names such as `tp` are included."""
     env: frozenset[str]
-    """Variables that vLLM or vllm-ascend reads and whose name starts with VLLM_."""
+    """Variables with the prefix VLLM_ that vLLM or vllm-ascend reads."""
     additional: frozenset[str]
     """Top-level keys of `--additional-config`."""
     connectors: frozenset[str]
-    """Names for `kv_connector`."""
+    """Allowed values of `kv_connector`."""
     defaults: Mapping[str, str]
-    """`flag`, `flag.key`, `additional-config.key` or a variable → its default as JSON, where the release has a plain one."""
+    """`flag`, `flag.key`, `additional-config.key` or a variable → its default as JSON, when it is a constant."""
     strict: bool
-    """Whether an unknown key of `--additional-config` ends the start; else it is ignored."""
+    """Whether vllm-ascend refuses an unknown key of `--additional-config`; else it ignores the key."""
     sequence_parallel: frozenset[str]
-    """Variables and keys of `--additional-config` each of which turns on sequence parallelism, which `enable_dsa_cp` needs."""
+    """Variables and keys of `--additional-config` that turn on sequence parallelism, which `enable_dsa_cp` needs."""
 
     def known(self, kind: Kind) -> frozenset[str]:
         """The names of a kind that this release knows."""
@@ -67,19 +67,19 @@ class Release:
 
 
 def release_name(text: str) -> str:
-    """The release that a layout's `version` or an image's tag names: `v0.21.0rc1-a3` → `0.21.0rc1`; empty when it names none."""
+    """The release in the `version` of a layout or in the tag of an image: `v0.21.0rc1-a3` → `0.21.0rc1`; empty without one."""
     found = re.match(r"v?(\d+\.\d+(?:\.\d+)?(?:rc\d+)?(?:\.post\d+)?)(?:$|[-+])", text)
     return found[1] if found else ""
 
 
 def names() -> tuple[str, ...]:
-    """The vllm-ascend releases the data holds, oldest first."""
+    """The vllm-ascend releases of the data, oldest first."""
     return tuple(_data("ascend"))
 
 
 @lru_cache(maxsize=64)
 def facts_of(name: str) -> Release | None:
-    """The facts of a vllm-ascend release such as `0.21.0rc1`; None when the data does not hold it."""
+    """The facts of a vllm-ascend release such as `0.21.0rc1`; None when it is not in the data."""
     ascend = _unfolded("ascend")
     if name not in ascend or ascend[name]["vllm"] not in _unfolded("vllm"):
         return None
@@ -104,28 +104,28 @@ def facts_of(name: str) -> Release | None:
 
 
 def release_of(layout: Layout) -> Release | None:
-    """The facts of the layout's release, from `version`, else from the tag of its image; None without facts."""
+    """The facts of the layout's release, by `version`, else by the tag of its image; None when there are none."""
     return facts_of(release_name(layout.version) or release_name(tag_of(layout.image)))
 
 
 def first_and_last(kind: Kind, name: str) -> tuple[str, str]:
-    """The first and the last release that knows a name of a kind; empty texts when none does."""
+    """The first and the last release that know a name; empty texts when none does."""
     knowing = [each for each in names() if (facts := facts_of(each)) is not None and name in facts.known(kind)]
     return (knowing[0], knowing[-1]) if knowing else ("", "")
 
 
 def gone_since(kind: Kind, name: str, release: str) -> str:
-    """The release since which a name of a kind is missing up to `release`, which lacks it; empty when none before had it."""
+    """The release that removed a name that `release` lacks; empty when no earlier release had the name."""
     return _gone_and_come(release, lambda facts: name in facts.known(kind))[0]
 
 
 def key_history(flag: str, key: str, release: str) -> str:
-    """`gone since X` or `there since X` of a key of a JSON flag that `release` lacks; empty when no release has it."""
+    """`removed in X` or `added in X` for a key of a JSON flag that `release` lacks; empty when no release has the key."""
     return _history(release, lambda facts: key in (((spec := facts.flags.get(flag)) and spec.keys) or ()))
 
 
 def value_history(flag: str, key: str, value: str, release: str) -> str:
-    """The same of a value of a flag, or of a key of it."""
+    """The same for a value of a flag, or of a key of the flag."""
 
     def allows(facts: Release) -> bool:
         spec = facts.flags.get(flag)
@@ -136,11 +136,11 @@ def value_history(flag: str, key: str, value: str, release: str) -> str:
 
 def _history(release: str, knows: Callable[[Release], bool]) -> str:
     gone, come = _gone_and_come(release, knows)
-    return f"gone since {gone}" if gone else f"there since {come}" if come else ""
+    return f"removed in {gone}" if gone else f"added in {come}" if come else ""
 
 
 def _gone_and_come(release: str, knows: Callable[[Release], bool]) -> tuple[str, str]:
-    """Since when `release` lacks something that one before had, and the first one after it that has it; empty texts for never."""
+    """(the release that removed something that `release` lacks, the first later release that has it); empty text: none."""
     order, at = names(), names().index(release)
     having = [index for index, each in enumerate(order) if (facts := facts_of(each)) is not None and knows(facts)]
     before, after = [index for index in having if index < at], [index for index in having if index > at]
@@ -170,7 +170,7 @@ def _data(which: str) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=2)
 def _unfolded(which: str) -> Mapping[str, Mapping[str, Any]]:
-    """Every release whole, from the first one and the differences that follow."""
+    """The complete data of every release, from the first release and the differences of the others."""
     whole: dict[str, Any] = {}
     found: dict[str, Mapping[str, Any]] = {}
     for name, change in _data(which).items():
@@ -180,7 +180,7 @@ def _unfolded(which: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _after(before: Any, change: Any) -> Any:
-    """A part of a release: a text as it is, else what stood before without `gone` and with `set`."""
+    """One part of a release: a text, or the part of the previous release without `gone` and with `set`."""
     if isinstance(change, str):
         return change
     new = change.get("set", {})

@@ -1,7 +1,7 @@
-"""What was renamed, replaced or given another meaning from one vllm-ascend release to a later one.
+"""Settings that a vllm-ascend release renamed, replaced or gave another meaning.
 
-Read by hand in release notes and sources; each entry of `renames.json` names its own. A setting is named `flag`,
-`flag.key` or by its variable.
+The data was collected by hand from release notes and sources; each entry of `renames.json` names its source. The name of a
+setting is `flag`, `flag.key` or a variable.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ class Rename:
 
     old: str
     since: str
-    """The first vllm-ascend release that takes the new one."""
+    """The first vllm-ascend release with the new setting."""
     source: str
     new: str = ""
-    """The setting that means the same; empty when nothing does exactly, `hint` then says what to do."""
+    """The setting with the same meaning; empty when there is none, then `hint` says what to do."""
     becomes: As = ""
-    """What the text of a variable becomes: `1` a number or true; empty: as it is."""
+    """The new type of the value of a variable: `int`, `bool`, or empty for text."""
     hint: str = ""
     note: str = ""
-    """What is not sure of it."""
+    """A known doubt about the replacement."""
     only_gone: bool = False
-    """Whether the old one is only replaced where it is not known any more."""
+    """Whether the old setting is replaced only in releases that do not know it any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeaningChange:
-    """A setting that a release takes differently from the one before."""
+    """A setting that a release treats differently from the previous release."""
 
     setting: str
     since: str
@@ -47,11 +47,11 @@ class MeaningChange:
     after: str
     source: str
     value: str = ""
-    """The only value that it is about; empty for any."""
+    """The only value that changes its meaning; empty: every value."""
 
 
 def rename_of(setting: str, release: Release) -> Rename | None:
-    """What replaces a setting in a release, from the newest entry up to it; None when nothing is known to."""
+    """The replacement of a setting in a release, from the newest entry up to that release; None when none is known."""
     order = names()
     found = [each for each in _renames() if each.old == setting and each.since in order]
     found = [each for each in found if order.index(each.since) <= order.index(release.name)]
@@ -60,7 +60,7 @@ def rename_of(setting: str, release: Release) -> Rename | None:
 
 
 def meaning_changes(setting: str, value: str, old: Release, new: Release) -> Iterator[tuple[str, str, str]]:
-    """(release, before, after) of each change of meaning between two releases, as seen on the way from old to new."""
+    """(release, before, after) of each change of meaning between two releases, in the direction from old to new."""
     order = names()
     first, last = sorted((order.index(old.name), order.index(new.name)))
     for each in _changes():
@@ -70,7 +70,7 @@ def meaning_changes(setting: str, value: str, old: Release, new: Release) -> Ite
 
 
 def known_setting(setting: str, release: Release) -> bool:
-    """Whether a release has a setting: a variable, a flag, or a key of a flag as far as its keys are known."""
+    """Whether a release has a setting: a variable, a flag, or a key of a flag when its keys are known."""
     if setting.isupper():
         return setting in release.env
     flag, _, key = setting.partition(".")
@@ -82,7 +82,7 @@ def known_setting(setting: str, release: Release) -> bool:
 
 
 def shown_setting(name: str) -> str:
-    """`--flag`, `key of --flag`, or the variable."""
+    """A setting as text: `--flag`, `key of --flag`, or the variable."""
     flag, _, key = name.partition(".")
     if name.isupper():
         return name

@@ -1,6 +1,6 @@
-"""What must hold before a deployment is started: one table of rules, each a check with its reason, fix and source.
+"""All rules that a deployment must satisfy before a start: each is a check with its reason, fix and source.
 
-Rules look at plain model values; they never ask a node and never change anything.
+Rules read model values only. They do not contact a node and do not change anything.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ RULES: Mapping[str, Rule] = {
 
 
 def check(deployment: Deployment) -> tuple[Finding, ...]:
-    """Everything that does not hold, errors first."""
-    scene = RuleContext(deployment)
-    found = dict.fromkeys(finding for rule in RULES.values() for finding in rule.findings(scene))
+    """The findings about a deployment, errors first."""
+    context = RuleContext(deployment)
+    found = dict.fromkeys(finding for rule in RULES.values() for finding in rule.findings(context))
     return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
 
 
 def check_nodes(cluster: Cluster) -> tuple[Finding, ...]:
-    """What does not hold of a cluster's nodes whatever they will carry."""
+    """The findings about the nodes of a cluster that do not depend on a layout."""
     group = Group(
         role="mixed",
         nodes=min(MOST, len(cluster.nodes)),
@@ -62,18 +62,18 @@ def check_nodes(cluster: Cluster) -> tuple[Finding, ...]:
         port=8000,
     )
     layout = Layout(name="any", hardware=HARDWARE["a3"], model=Model(path="any"), groups={"any": group})
-    scene = RuleContext(Deployment(cluster, layout, Assignment({"any": tuple(cluster.nodes)})))
-    return tuple(finding for rule in _OF_NODES for finding in RULES[rule].findings(scene))
+    context = RuleContext(Deployment(cluster, layout, Assignment({"any": tuple(cluster.nodes)})))
+    return tuple(finding for rule in _OF_NODES for finding in RULES[rule].findings(context))
 
 
 def check_release(deployment: Deployment, version: str) -> tuple[Finding, ...]:
-    """What the rules that go by the release find when engines of another release run this layout, errors first."""
+    """The findings of the rules that depend on the release, as if engines of release `version` ran this layout, errors first."""
     layout = deployment.layout.model_copy(update={"version": version, "image": ""})
-    scene = RuleContext(replace(deployment, layout=layout))
-    found = dict.fromkeys(finding for rule in _OF_RELEASES for finding in RULES[rule].findings(scene))
+    context = RuleContext(replace(deployment, layout=layout))
+    found = dict.fromkeys(finding for rule in _OF_RELEASES for finding in RULES[rule].findings(context))
     return tuple(sorted(found, key=lambda finding: _ORDER[finding.severity]))
 
 
 def capacity_notes(deployment: Deployment) -> tuple[str, ...]:
-    """One line per group: an estimate of what the weights leave of each device's HBM; empty when their size is unknown."""
+    """One line per group with an estimate of the HBM beside the weights; empty when the size of the weights is unknown."""
     return tuple(str(each) for each in capacity.capacities(RuleContext(deployment)))

@@ -1,4 +1,4 @@
-"""Rules about how engines let clients in: S1–S3."""
+"""Rules about API keys and TLS: S1–S3."""
 
 from __future__ import annotations
 
@@ -6,37 +6,43 @@ from collections.abc import Iterator
 
 from console.model.api_keys import ENGINE_KEY, keys_of
 from console.model.findings import Severity
-from console.rules.rule import Hit, Rule, RuleContext
+from console.rules.rule import Rule, RuleContext, Violation
 
 _TLS = ("ssl-keyfile", "ssl-certfile")
 
 
-def _one_key(scene: RuleContext) -> Iterator[Hit]:
-    taken = {name: keys for name in scene.groups if (keys := keys_of(scene.layout, name))}
-    if scene.layout.proxy is None or not taken:
+def _one_key(context: RuleContext) -> Iterator[Violation]:
+    taken = {name: keys for name in context.groups if (keys := keys_of(context.layout, name))}
+    if context.layout.proxy is None or not taken:
         return
     first = next(iter(taken))
     for name, keys in taken.items():
         if taken[first][0] not in keys:
-            yield Hit(f"{name} does not take the key of {first}, which the proxy sends to all", scene.at(name))
+            yield Violation(
+                f"{name} does not accept the API key of {first}, which the proxy sends to all engines", context.at(name)
+            )
 
 
-def _in_argv(scene: RuleContext) -> Iterator[Hit]:
+def _in_argv(context: RuleContext) -> Iterator[Violation]:
     found: dict[str, list[str]] = {}
-    for name in scene.groups:
-        if scene.args(name).get("api-key"):
-            found.setdefault(scene.at_flag(name, "api-key"), []).append(name)
+    for name in context.groups:
+        if context.args(name).get("api-key"):
+            found.setdefault(context.at_flag(name, "api-key"), []).append(name)
     for where, names in found.items():
-        yield Hit(f"{', '.join(names)}: --api-key shows its key to everybody on the node (ps)", where)
+        yield Violation(f"{', '.join(names)}: --api-key shows the key to every user of the node (ps)", where)
 
 
-def _plain(scene: RuleContext) -> Iterator[Hit]:
-    for name in scene.groups:
+def _plain(context: RuleContext) -> Iterator[Violation]:
+    for name in context.groups:
         for flag in _TLS:
-            if scene.args(name).get(flag):
-                yield Hit(f"{name}: --{flag} makes the engine speak TLS", scene.at_flag(name, flag))
-        if scene.args(name).get("uds"):
-            yield Hit(f"{name}: --uds leaves no port to ask", scene.at_flag(name, "uds"), Severity.ERROR)
+            if context.args(name).get(flag):
+                yield Violation(f"{name}: --{flag} makes the engine use TLS", context.at_flag(name, flag))
+        if context.args(name).get("uds"):
+            yield Violation(
+                f"{name}: --uds replaces the HTTP port by a socket, which the proxy and the console cannot use",
+                context.at_flag(name, "uds"),
+                Severity.ERROR,
+            )
 
 
 RULES = (
@@ -44,26 +50,27 @@ RULES = (
         "S1",
         "One API key behind a proxy",
         Severity.ERROR,
-        "The proxy sends one key to every engine; those that want another answer 401, and the proxy 500.",
-        f"Give {ENGINE_KEY} once, in the layout's `env`.",
+        "The proxy sends the same key to every engine. An engine with another key answers 401, and then the proxy answers 500.",
+        f"Set {ENGINE_KEY} once, in `env` of the layout.",
         "vllm-ascend load_balance_proxy_server_example.py; vLLM 0.21 entrypoints/openai/api_server.py",
         _one_key,
     ),
     Rule(
         "S2",
-        "Keys stay out of the process list",
+        "API keys are not in the process list",
         Severity.NOTE,
-        "Words of a command can be read by every user of the node; variables only by the engine's own user and root.",
-        f"Give the key as {ENGINE_KEY} in `env`.",
+        "Every user of the node can read the arguments of a command; only root and the user of the engine can read its "
+        "variables.",
+        f"Set the key as {ENGINE_KEY} in `env`.",
         "proc(5)",
         _in_argv,
     ),
     Rule(
         "S3",
-        "Engines speak plain HTTP",
+        "Engines use plain HTTP",
         Severity.WARNING,
-        "The proxy and this console ask engines over plain HTTP on a port; inside the SSH connection nobody else can read it.",
-        "Leave TLS to what stands in front of the proxy.",
+        "The proxy and this console send plain HTTP to the port of an engine; the console does so inside the SSH connection.",
+        "Use TLS in front of the proxy only.",
         "vllm-ascend load_balance_proxy_server_example.py",
         _plain,
     ),

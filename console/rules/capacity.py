@@ -1,4 +1,4 @@
-"""What the weights take of each device's HBM, and rule H1 about it. An estimate, and named as one; nothing is measured here."""
+"""An estimate of the HBM that the weights take on each device, and rule H1 about it. Does not measure anything."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from console.model.findings import Severity
 from console.model.hardware import kind_of
-from console.rules.rule import Hit, Rule, RuleContext
+from console.rules.rule import Rule, RuleContext, Violation
 
 _DEFAULT_UTILIZATION = 0.9
-"""Of `--gpu-memory-utilization` (vLLM 0.21 config/cache.py)."""
+"""Default of `--gpu-memory-utilization` (vLLM 0.21 config/cache.py)."""
 _MIN_LEFT_GIB = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How large weights are, and who says so."""
+    """The size of weights, and the source of that figure."""
 
     total_gib: float
     source: str
@@ -32,13 +32,13 @@ class Capacity:
     hbm: float
     utilization: float
     left: float
-    """For KV cache, activations and graphs below the utilization limit."""
+    """Free for KV cache, activations and graphs within the utilization limit."""
     source: str
 
     def __str__(self) -> str:
         return (
             f"{self.group}: estimate: weights at least {self.weights:.1f} of {self.hbm:.0f} GiB per device, "
-            f"about {self.left:.1f} GiB left at utilization {self.utilization:g} ({self.source})"
+            f"about {self.left:.1f} GiB free at utilization {self.utilization:g} ({self.source})"
         )
 
 
@@ -51,40 +51,40 @@ _KNOWN = (
 )
 
 
-def weights_of(scene: RuleContext) -> Weights | None:
-    """Size of the model's weights: the layout's own figure, else a known one; None when nobody says."""
-    written = scene.layout.model.weights_gib
+def weights_of(context: RuleContext) -> Weights | None:
+    """The size of the weights: from the layout, else a known figure; None when it is unknown."""
+    written = context.layout.model.weights_gib
     if written is not None:
         return Weights(written, "weights_gib of the layout")
-    return next((weights for pattern, weights in _KNOWN if pattern.search(scene.layout.model.path)), None)
+    return next((weights for pattern, weights in _KNOWN if pattern.search(context.layout.model.path)), None)
 
 
-def capacities(scene: RuleContext) -> tuple[Capacity, ...]:
-    """An estimate for every group; empty when the size of the weights is not known or the machines have no NPUs.
+def capacities(context: RuleContext) -> tuple[Capacity, ...]:
+    """An estimate for every group; empty when the size of the weights is unknown or the hardware has no NPUs.
 
-    The weights are spread evenly over the devices of the group; what each data-parallel rank holds a copy of comes on top.
+    The estimate spreads the weights evenly over the devices of the group. It does not count weights that each rank copies.
     """
-    weights, hardware = weights_of(scene), scene.layout.hardware
+    weights, hardware = weights_of(context), context.layout.hardware
     if weights is None or not hardware.devices or not hardware.hbm_mib:
         return ()
-    return tuple(_capacity(scene, name, weights) for name in scene.groups)
+    return tuple(_capacity(context, name, weights) for name in context.groups)
 
 
-def _capacity(scene: RuleContext, name: str, weights: Weights) -> Capacity:
-    group, hardware = scene.groups[name], scene.layout.hardware
-    spread = group.data_parallel.size if scene.args(name).get("enable-expert-parallel") is True else 1
+def _capacity(context: RuleContext, name: str, weights: Weights) -> Capacity:
+    group, hardware = context.groups[name], context.layout.hardware
+    spread = group.data_parallel.size if context.args(name).get("enable-expert-parallel") is True else 1
     each = weights.total_gib / (group.devices_per_rank * spread)
-    written = scene.args(name).get("gpu-memory-utilization")
+    written = context.args(name).get("gpu-memory-utilization")
     utilization = float(written) if isinstance(written, int | float) else _DEFAULT_UTILIZATION
     hbm = hardware.hbm_mib / 1024
     driver = kind_of(hardware.name).driver_mib / 1024
     return Capacity(name, each, hbm, utilization, hbm * utilization - driver - each, weights.source)
 
 
-def _fits(scene: RuleContext) -> Iterator[Hit]:
-    for capacity in capacities(scene):
+def _fits(context: RuleContext) -> Iterator[Violation]:
+    for capacity in capacities(context):
         if capacity.left < _MIN_LEFT_GIB:
-            yield Hit(str(capacity), scene.at(capacity.group, "tensor_parallel"))
+            yield Violation(str(capacity), context.at(capacity.group, "tensor_parallel"))
 
 
 RULES = (
@@ -92,8 +92,9 @@ RULES = (
         "H1",
         "The weights fit into HBM",
         Severity.WARNING,
-        "What the weights leave below the utilization limit holds the KV cache; with nothing left the start ends after loading.",
-        "Spread the group over more devices, or use a smaller quantization. The figure is an estimate.",
+        "The KV cache needs the HBM that the weights leave within the utilization limit. Without free HBM the start fails after "
+        "the weights are loaded.",
+        "Spread the group over more devices, or use a smaller quantization. The figures are estimates.",
         "vllm-ascend issue 16983; npu-smi samples; vLLM 0.21 --gpu-memory-utilization",
         _fits,
     ),

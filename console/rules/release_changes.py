@@ -1,7 +1,4 @@
-"""What another release makes of a layout: each setting as its file has it, judged by the facts of both releases.
-
-Pure; it changes nothing and reads no file.
-"""
+"""Compares each setting of a layout under two releases, by their facts. Does no I/O and changes nothing."""
 
 from __future__ import annotations
 
@@ -34,12 +31,12 @@ _OTHER_HARDWARE = (
     "RAY",
     "CPU_",
 )
-"""Parts of the names of variables that mean nothing on Ascend, whatever their default."""
+"""Parts of names of variables that have no meaning on Ascend."""
 _ARGS, _ENV = ("args", "args_from"), ("env", "env_from")
 
 
 class ChangeKind(StrEnum):
-    """What becomes of a setting. The first four keep the new release from doing what the layout says."""
+    """What happens to a setting. With the first three the new release does not do what the layout says."""
 
     GONE = "gone"
     UNKNOWN = "unknown"
@@ -52,30 +49,30 @@ class ChangeKind(StrEnum):
 
     @property
     def breaks(self) -> bool:
-        """Whether the new release does not do what is written, and nothing is known that would."""
+        """Whether the new release does not do what the layout says, and no replacement is known."""
         return self in (ChangeKind.GONE, ChangeKind.UNKNOWN, ChangeKind.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One setting that two releases take differently."""
+    """One setting that two releases treat differently."""
 
     kind: ChangeKind
     setting: str
     """`flag`, `flag.key`, a variable, or `kv_transfer.connector`."""
     text: str
-    """What becomes of it, in words."""
+    """What happens to the setting, as text."""
     path: Path = ()
-    """Where it is written; empty for a default, which is written nowhere."""
+    """Its place in the file; empty for a default."""
     value: JsonValue = None
     new: str = ""
-    """The setting that takes its place, when one means the same."""
+    """The setting that replaces it with the same meaning; empty when there is none."""
     new_value: JsonValue = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """A flag, a key of a JSON flag or a variable, as it is written at one place."""
+    """A flag, a key of a JSON flag or a variable at one place of the file."""
 
     name: str
     value: JsonValue
@@ -83,7 +80,7 @@ class _Setting:
 
 
 def changes(document: Mapping[str, Any], old: Release, new: Release) -> tuple[Change, ...]:
-    """Everything of a layout's plain content that differs between two releases; what breaks first, then by place."""
+    """Every setting of a layout (as read from YAML) that differs between two releases; the worst kinds first, then by place."""
     found = [change for setting in _written(document) for change in _judged(setting, old, new)]
     found += _connectors(document, old, new)
     found += _defaults(document, old, new)
@@ -130,7 +127,7 @@ def _judged(setting: _Setting, old: Release, new: Release) -> Iterator[Change]:
 
 
 def _flag(name: str, release: Release) -> tuple[str, Flag | None]:
-    """A flag by its name, its `no-` form or a beginning that only one has; (name, None) when there is none."""
+    """A flag by its name, its `no-` form or an unambiguous abbreviation; (name, None) when there is none."""
     for each in (name, name.removeprefix("no-")):
         if each in release.flags:
             return release.flags[each].same_as or each, release.flags[each]
@@ -142,13 +139,13 @@ def _choices(flag: str, before: Flag, now: Flag) -> str:
     added = [each for each in now.choices if each not in before.choices]
     removed = [each for each in before.choices if each not in now.choices]
     parts = [
-        *([f"new are {', '.join(added)}"] if added else []),
-        *([f"gone are {', '.join(removed)}"] if removed else []),
+        *([f"new: {', '.join(added)}"] if added else []),
+        *([f"removed: {', '.join(removed)}"] if removed else []),
     ]
     return (
-        f"--{flag} takes other values: {'; '.join(parts)}"
+        f"--{flag} accepts other values: {'; '.join(parts)}"
         if parts
-        else f"--{flag} takes the same values in another order"
+        else f"--{flag} accepts the same values in another order"
     )
 
 
@@ -161,7 +158,7 @@ def _key(setting: _Setting, spec: Flag, old: Release, new: Release) -> Iterator[
             return
     elif spec.keys is not None:
         for _, text in key_troubles(flag, spec.keys, {key: setting.value}, new):
-            gone = key_history(flag, key, new.name).startswith("gone")
+            gone = key_history(flag, key, new.name).startswith("removed")
             kind = ChangeKind.REFUSED if key in spec.keys else ChangeKind.GONE if gone else ChangeKind.UNKNOWN
             yield Change(kind, setting.name, text, setting.path, setting.value)
             return
@@ -181,11 +178,13 @@ def _variable(setting: _Setting, old: Release, new: Release) -> Iterator[Change]
 
 
 def _absent(kind: Any, setting: _Setting, name: str, new: Release, shown: str) -> Iterator[Change]:
-    """A setting that the new release does not have: renamed, gone since, there only later, or never known."""
+    """A setting that the new release does not have: renamed, removed, added later, or unknown."""
     renamed = rename_of(setting.name, new)
     since = gone_since(kind, name, new.name)
     dashes = "--" if kind == "flags" else ""
-    gone = f"{shown} is gone since {since}" if since else f"{new.name} has no {shown}{instead(kind, name, new, dashes)}"
+    gone = (
+        f"{shown} was removed in {since}" if since else f"{new.name} has no {shown}{instead(kind, name, new, dashes)}"
+    )
     if renamed is not None and renamed.new:
         yield _renamed(setting, renamed, gone)
         return
@@ -195,7 +194,7 @@ def _absent(kind: Any, setting: _Setting, name: str, new: Release, shown: str) -
 
 
 def _renamed(setting: _Setting, renamed: Rename, gone: str) -> Change:
-    text = f"{gone}; {shown_setting(renamed.new)} takes its place" + (f" ({renamed.note})" if renamed.note else "")
+    text = f"{gone}; {shown_setting(renamed.new)} replaces it" + (f" ({renamed.note})" if renamed.note else "")
     value = setting.value
     if isinstance(value, str) and renamed.becomes and value.strip().lstrip("-").isdigit():
         value = bool(int(value)) if renamed.becomes == "bool" else int(value)
@@ -207,7 +206,7 @@ def _renamed(setting: _Setting, renamed: Rename, gone: str) -> Change:
 def _deprecated(setting: _Setting, new: Release, shown: str) -> Iterator[Change]:
     renamed = rename_of(setting.name, new)
     if renamed is not None and not renamed.only_gone:
-        then = f"{shown_setting(renamed.new)} takes its place" if renamed.new else renamed.hint
+        then = f"{shown_setting(renamed.new)} replaces it" if renamed.new else renamed.hint
         yield Change(ChangeKind.DEPRECATED, setting.name, f"{shown} is deprecated; {then}", setting.path, setting.value)
 
 
@@ -230,7 +229,7 @@ def _connectors(document: Mapping[str, Any], old: Release, new: Release) -> Iter
 
 
 def _defaults(document: Mapping[str, Any], old: Release, new: Release) -> Iterator[Change]:
-    """Defaults that differ, of what some group of the layout leaves to them."""
+    """Defaults that differ, of settings that some group of the layout does not set."""
     groups = {name: _set_in(document, _mapping(each)) for name, each in _mapping(document.get("groups")).items()}
     used = {name.partition(".")[0] for group in groups.values() for name in group} | {"additional-config"}
     for name, before in old.defaults.items():
@@ -248,7 +247,7 @@ def _default(text: str) -> str:
 
 
 def _elsewhere(name: str, used: Collection[str]) -> bool:
-    """Whether a default means nothing to this layout: of other hardware, or a key of a JSON flag that it does not use."""
+    """Whether a default has no meaning for this layout: for other hardware, or a key of a JSON flag that it does not use."""
     if name.isupper():
         return any(part in name for part in _OTHER_HARDWARE)
     flag, dot, _ = name.partition(".")
@@ -256,7 +255,7 @@ def _elsewhere(name: str, used: Collection[str]) -> bool:
 
 
 def _set_in(document: Mapping[str, Any], group: Mapping[str, Any]) -> set[str]:
-    """What one group sets, its own or the layout's: variables, flags, and `flag.key` for the keys of JSON flags."""
+    """All settings of one group and of the layout above it: variables, flags, and `flag.key` for keys of JSON flags."""
     own = {kind: {**_mapping(document.get(kind)), **_mapping(group.get(kind))} for kind in (*_ENV, *_ARGS)}
     found = {name for kind in _ENV for name in own[kind]}
     for key, value in {**own["args"], **own["args_from"]}.items():

@@ -1,6 +1,6 @@
-"""Rules about what the layout's release knows: flags, their values, variables, keys and connectors. V1–V6.
+"""Rules about the flags, values, variables, keys and connectors that a release accepts: V1–V6.
 
-The facts come from the releases' own parsers (console.releases). Nothing is claimed of a release without facts.
+The facts come from the parsers of the releases (console.releases). A release without facts is not judged.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from pydantic import JsonValue
 
+from console.model.counting import listed
 from console.model.findings import Severity
 from console.model.image_name import tag_of
 from console.model.suggestions import suggestions
@@ -26,13 +27,13 @@ from console.releases.facts import (
     value_history,
 )
 from console.releases.renames import rename_of, shown_setting
-from console.rules.rule import INERT, Hit, Rule, RuleContext
+from console.rules.rule import INERT, Rule, RuleContext, Violation
 from console.rules.transfer import at_connector
 
 _LIKE = 0.75
-"""The likeness that a suggestion needs here: these names have many words in common."""
+"""Least similarity of a suggestion; it is high because these names have many words in common."""
 _MOST = 12
-"""How many values are listed."""
+"""Most values that a message lists."""
 _SIZE = re.compile(r"-1|auto|\d+(?:\.\d+)?[kKmMgGtT]?")
 _NUMBERS = {
     "int": re.compile(r"[+-]?\d+"),
@@ -42,64 +43,68 @@ _NUMBERS = {
 _WANTED = {
     "int": "a whole number",
     "float": "a number",
-    "size": "a whole number, which may end with k, m or g",
+    "size": "a whole number, with k, m or g at its end if needed",
     "json": "JSON, or a mapping in the layout",
     "text": "a value",
 }
 
 
 def like(name: str, known: Collection[str]) -> tuple[str, ...]:
-    """The known names that `name` may have been meant for, the likeliest first, three at most."""
+    """The known names that are similar to `name`, the most similar first, three at most."""
     return suggestions(name, known, least=_LIKE)
 
 
-def _with_facts(check: Callable[[RuleContext, Release], Iterator[Hit]]) -> Callable[[RuleContext], Iterator[Hit]]:
-    """The check for layouts of a release with facts; of others it claims nothing."""
+def _with_facts(
+    check: Callable[[RuleContext, Release], Iterator[Violation]],
+) -> Callable[[RuleContext], Iterator[Violation]]:
+    """The check, for layouts of a release with facts only."""
 
-    def checked(scene: RuleContext) -> Iterator[Hit]:
-        release = release_of(scene.layout)
-        return check(scene, release) if release is not None else iter(())
+    def checked(context: RuleContext) -> Iterator[Violation]:
+        release = release_of(context.layout)
+        return check(context, release) if release is not None else iter(())
 
     return checked
 
 
-def _no_facts(scene: RuleContext) -> Iterator[Hit]:
-    said = scene.layout.version or tag_of(scene.layout.image)
-    if release_of(scene.layout) is None and said:
-        held = f"{names()[0]} to {names()[-1]}"
-        message = f"no facts about {said}: its flags, variables and keys are not checked (there are facts for {held})"
-        yield Hit(message, scene.at_top("version"))
+def _no_facts(context: RuleContext) -> Iterator[Violation]:
+    named = context.layout.version or tag_of(context.layout.image)
+    if release_of(context.layout) is None and named:
+        known = f"{names()[0]} to {names()[-1]}"
+        message = f"{named} is not a known release: its flags, variables and keys are not checked (known: {known})"
+        yield Violation(message, context.at_top("version"))
 
 
 @_with_facts
-def _flags(scene: RuleContext, release: Release) -> Iterator[Hit]:
-    for group in scene.groups:
-        for written, _, path in scene.written(group):
+def _flags(context: RuleContext, release: Release) -> Iterator[Violation]:
+    for group in context.groups:
+        for written, _, path in context.written(group):
             flag = written.partition(".")[0]
             negated = flag.removeprefix("no-")
             if flag in release.flags or (negated in release.flags and release.flags[negated].takes == "switch"):
                 continue
             whole = [name for name in release.flags if name.startswith(flag) and not release.flags[name].same_as]
             if len(whole) == 1:
-                message = f"{group}: --{flag} is short for --{whole[0]}; a later release may have a second flag that starts so"
-                yield Hit(message, scene.at_path(group, path), Severity.WARNING)
+                message = (
+                    f"{group}: --{flag} is an abbreviation of --{whole[0]}; in a later release it may be ambiguous"
+                )
+                yield Violation(message, context.at_path(group, path), Severity.WARNING)
             else:
                 message = f"{group}: {release.name} has no flag --{flag}{instead('flags', flag, release, '--')}"
-                yield Hit(message, scene.at_path(group, path))
+                yield Violation(message, context.at_path(group, path))
 
 
 @_with_facts
-def _values(scene: RuleContext, release: Release) -> Iterator[Hit]:
-    for group in scene.groups:
-        for written, value, path in scene.written(group):
+def _values(context: RuleContext, release: Release) -> Iterator[Violation]:
+    for group in context.groups:
+        for written, value, path in context.written(group):
             flag = release.flags.get(written)
             trouble = value_trouble(written, flag, value, release) if flag is not None else ""
             if trouble:
-                yield Hit(f"{group}: --{written} {trouble}", scene.at_path(group, path))
+                yield Violation(f"{group}: --{written} {trouble}", context.at_path(group, path))
 
 
 def value_trouble(name: str, flag: Flag, value: JsonValue, release: Release) -> str:
-    """What is wrong with a value, in words; empty when the parser accepts it."""
+    """What is wrong with the value of a flag; empty when the parser accepts it."""
     if flag.takes in ("switch", "nothing"):
         if value is True or (value is False and flag.takes == "switch"):
             return ""
@@ -122,13 +127,13 @@ def value_trouble(name: str, flag: Flag, value: JsonValue, release: Release) -> 
 
 
 def _allowed(text: str, texts: Collection[str], history: str) -> str:
-    """What to write in the place of a value that is not allowed: since when it is not, what was meant, or what there is."""
+    """What to use instead of a value that is not allowed: its history, the similar value, or all allowed values."""
     if history:
-        return f"that is {history}"
+        return f"it was {history}"
     if close := like(text, texts):
         return f"did you mean {close[0]}?"
-    some = list(texts)[:_MOST]
-    return f"it takes one of {', '.join(some)}{f' and {len(texts) - _MOST} more' if len(texts) > _MOST else ''}"
+
+    return f"it takes one of {listed(list(texts), _MOST)}"
 
 
 def _text(value: JsonValue) -> str:
@@ -136,18 +141,20 @@ def _text(value: JsonValue) -> str:
 
 
 @_with_facts
-def _variables(scene: RuleContext, release: Release) -> Iterator[Hit]:
-    for group in scene.groups:
-        for name in scene.env(group):
+def _variables(context: RuleContext, release: Release) -> Iterator[Violation]:
+    for group in context.groups:
+        for name in context.env(group):
             if name.startswith("VLLM_") and name not in release.env and name not in INERT:
                 more = instead("env", name, release)
-                yield Hit(f"{group}: {release.name} reads no variable {name}{more}", scene.at(group, "env", name))
+                yield Violation(
+                    f"{group}: {release.name} reads no variable {name}{more}", context.at(group, "env", name)
+                )
 
 
 @_with_facts
-def _keys(scene: RuleContext, release: Release) -> Iterator[Hit]:
-    for group in scene.groups:
-        for written, value, path in scene.written(group):
+def _keys(context: RuleContext, release: Release) -> Iterator[Violation]:
+    for group in context.groups:
+        for written, value, path in context.written(group):
             flag, _, dotted = written.partition(".")
             if flag == "additional-config":
                 for key in json_keys(value, dotted):
@@ -155,20 +162,20 @@ def _keys(scene: RuleContext, release: Release) -> Iterator[Hit]:
                         more = instead("additional", key, release)
                         message = f"{group}: {release.name} reads no {key} in --additional-config{more}"
                         severity = Severity.ERROR if release.strict else None
-                        yield Hit(message, scene.at_path(group, path, key), severity)
+                        yield Violation(message, context.at_path(group, path, key), severity)
             elif (known := release.flags.get(flag)) is not None and known.keys is not None:
                 for key, message in key_troubles(flag, known.keys, json_keys(value, dotted), release):
-                    yield Hit(f"{group}: {message}", scene.at_path(group, path, key))
+                    yield Violation(f"{group}: {message}", context.at_path(group, path, key))
 
 
 def key_troubles(
     flag: str, known: Mapping[str, tuple[str, ...]], written: Mapping[str, JsonValue], release: Release
 ) -> Iterator[tuple[str, str]]:
-    """(key, what is wrong with it) of the keys of a JSON flag."""
+    """(key, what is wrong with it) for the wrong keys of a JSON flag."""
     for key, value in written.items():
         if key not in known:
             history, close = key_history(flag, key, release.name), like(key, known)
-            meant = f"; it is {history}" if history else f"; did you mean {close[0]}?" if close else ""
+            meant = f"; it was {history}" if history else f"; did you mean {close[0]}?" if close else ""
             yield key, f"--{flag} has no key {key}{meant}"
         elif known[key] and isinstance(value, str) and value not in known[key] and "{" not in value:
             meant = _allowed(value, known[key], value_history(flag, key, value, release.name))
@@ -176,7 +183,7 @@ def key_troubles(
 
 
 def json_keys(value: JsonValue, dotted: str) -> dict[str, JsonValue]:
-    """The keys that a JSON flag gets, from a mapping, from its text, or from `flag.key` itself."""
+    """The keys of a JSON flag: from a mapping, from its text, or from the `flag.key` form (`dotted`)."""
     if dotted:
         return {dotted.partition(".")[0]: value if "." not in dotted else None}
     if isinstance(value, str):
@@ -188,36 +195,36 @@ def json_keys(value: JsonValue, dotted: str) -> dict[str, JsonValue]:
 
 
 @_with_facts
-def _connectors(scene: RuleContext, release: Release) -> Iterator[Hit]:
-    for group in scene.groups:
-        transfer = scene.transfer(group)
+def _connectors(context: RuleContext, release: Release) -> Iterator[Violation]:
+    for group in context.groups:
+        transfer = context.transfer(group)
         name = transfer.get("kv_connector")
         if isinstance(name, str) and name not in release.connectors and "kv_connector_module_path" not in transfer:
             more = instead("connectors", name, release)
-            yield Hit(f"{group}: {release.name} has no KV connector {name}{more}", at_connector(scene, group))
+            yield Violation(f"{group}: {release.name} has no KV connector {name}{more}", at_connector(context, group))
 
 
 def instead(kind: Kind, name: str, release: Release, dashes: str = "") -> str:
-    """Why a release may lack a name: it came later or is gone, or another name was meant; empty when nothing is known."""
+    """Why a release lacks a name: it was added later, it was removed, or the name is misspelt; empty when nothing is known."""
     if since := gone_since(kind, name, release.name):
         renamed = rename_of(f"additional-config.{name}" if kind == "additional" else name, release)
-        new = f"; {shown_setting(renamed.new)} takes its place" if renamed and renamed.new else ""
-        return f"; it is gone since {since}{new or (renamed and f': {renamed.hint}') or ''}"
+        new = f"; {shown_setting(renamed.new)} replaces it" if renamed and renamed.new else ""
+        return f"; it was removed in {since}{new or (renamed and f': {renamed.hint}') or ''}"
     if first := first_and_last(kind, name)[0]:
-        return f"; it is there since {first}"
+        return f"; it was added in {first}"
     close = like(name, release.known(kind))
     return f"; did you mean {dashes}{close[0]}?" if close else ""
 
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
-_WHY = "The parser of `vllm serve` ends the start with it, after the image was started on every node."
-_SOURCE = "the release's own parser and source, collected by `make releases`"
+_WHY = "`vllm serve` refuses it and exits, after the containers were started on every node."
+_SOURCE = "the parser and the source of the release, collected by `make releases`"
 RULES = (
     Rule(
         "V1",
-        "The release is one with known facts",
+        "The release is known",
         _N,
-        "Flags, variables and keys are compared with what each release knows.",
+        "The console compares flags, variables and keys with the facts of the release.",
         "Set `version` to the vllm-ascend release of the image, or read the release notes.",
         _SOURCE,
         _no_facts,
@@ -236,7 +243,7 @@ RULES = (
         "V4",
         "The release reads every VLLM_ variable",
         _W,
-        "A variable that nothing reads is ignored without a message.",
+        "vLLM ignores an unknown variable without a message.",
         "Correct the name, or remove the variable.",
         _SOURCE,
         _variables,
@@ -245,8 +252,9 @@ RULES = (
         "V5",
         "The release knows every key of a JSON flag",
         _W,
-        "An unknown key of --additional-config is ignored in silence up to 0.26.0rc1 and ends the start from 0.27.1rc1 on. "
-        "Other JSON flags refuse it when the engine starts.",
+        "Up to 0.26.0rc1 vllm-ascend ignores an unknown key of --additional-config without a message; from 0.27.1rc1 "
+        "on it refuses "
+        "to start. Other JSON flags always refuse an unknown key.",
         "Correct the key, or remove it.",
         _SOURCE,
         _keys,
@@ -255,7 +263,7 @@ RULES = (
         "V6",
         "The release has the KV connector",
         _E,
-        "An unknown connector ends the start of every engine of the group.",
+        "With an unknown connector no engine of the group starts.",
         "Use a connector of this release.",
         _SOURCE,
         _connectors,

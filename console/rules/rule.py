@@ -1,4 +1,4 @@
-"""What a rule is, and the scene rules look at: one deployment with its ranks and the flags and variables of each group."""
+"""A rule, and the context that rules read: one deployment with its ranks and the flags and variables of each group."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from console.model.layout import KV_ROLES, Group, Layout, flag_name
 from console.model.rank_facts import filled
 
 MAIN = (999, 0, 0)
-"""A version after every release: the development branch."""
+"""The version of the development branch: later than every release."""
 
-INERT = {"VLLM_RPC_TIMEOUT": "vLLM up to 0.22 defines it and reads it nowhere, later releases do not know it"}
-"""Variables that the tutorials set and no release reads, with why that is known: worth a note, whatever the release."""
+INERT = {"VLLM_RPC_TIMEOUT": "vLLM up to 0.22 defines it but does not read it, later releases do not know it"}
+"""Variables that tutorials set but no release reads → how that is known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class Violation:
     """A place where a rule does not hold."""
 
     message: str
     where: str
     severity: Severity | None = None
-    """When it differs from the rule's own."""
+    """Only when it differs from the severity of the rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One thing that must hold, why, and what to do when it does not."""
+    """One condition that must hold, the reason, and the fix."""
 
     id: str
     title: str
@@ -44,21 +44,21 @@ class Rule:
     why: str
     fix: str
     source: str
-    check: Callable[[RuleContext], Iterator[Hit]]
+    check: Callable[[RuleContext], Iterator[Violation]]
     npus: bool = False
-    """Whether it is about what comes with NPUs, HCCL and CANN: a plain machine has none of it."""
+    """Whether the rule is about NPUs, HCCL or CANN, which a machine without NPUs does not have."""
 
-    def findings(self, scene: RuleContext) -> Iterator[Finding]:
-        """A finding for every hit."""
-        if self.npus and not scene.layout.hardware.devices:
+    def findings(self, context: RuleContext) -> Iterator[Finding]:
+        """One finding for every place where the rule does not hold."""
+        if self.npus and not context.layout.hardware.devices:
             return
-        for hit in self.check(scene):
+        for hit in self.check(context):
             severity = hit.severity or self.severity
             yield Finding(self.id, severity, hit.message, hit.where, self.why, self.fix, self.source)
 
 
 class RuleContext:
-    """A deployment as rules ask for it. Computed once per check, never kept."""
+    """A deployment in the form that rules read. One object serves one check."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
@@ -86,11 +86,11 @@ class RuleContext:
         return {name: tuple(ranks) for name, ranks in found.items()}
 
     def args(self, group: str) -> Mapping[str, JsonValue]:
-        """Flags of a group as written, by name without dashes."""
+        """The flags of a group as the layout has them: name without dashes → value."""
         return self._args[group]
 
     def written(self, group: str) -> Iterator[tuple[str, JsonValue, Path]]:
-        """(flag, value, path of its key) of every flag of a group that is not taken away, those of single nodes too."""
+        """(flag, value, path of its key) of every flag of a group and of its single nodes, without removed flags (null)."""
         for flag, value in self.args(group).items():
             if value is not None:
                 yield flag, value, _flag_path(self, group, flag)
@@ -99,14 +99,14 @@ class RuleContext:
                 yield flag, value, path
 
     def written_by_node(self, group: str) -> Iterator[tuple[str, JsonValue, Path]]:
-        """(flag, value, path of its key) for what is written for single nodes of a group."""
+        """(flag, value, path of its key) of the flags of single nodes of a group."""
         for position, change in self.groups[group].by_node.items():
             for kind, args in (("args", change.args), ("args_from", change.args_from)):
                 for key, value in args.items():
                     yield flag_name(key), value, _key_path(self, group, "by_node", str(position), kind, key)
 
     def env(self, group: str) -> Mapping[str, str]:
-        """Variables of a group as written."""
+        """The variables of a group as the layout has them."""
         return {**self.layout.env, **self.groups[group].env}
 
     def setting(self, group: str, flag: str, key: str) -> JsonValue:
@@ -116,19 +116,19 @@ class RuleContext:
         return value.get(key, dotted) if isinstance(value, dict) else dotted
 
     def number(self, group: str, flag: str) -> int | None:
-        """A flag's whole number, None when it is absent or something else."""
+        """The value of a flag as a whole number; None when it is absent or not a whole number."""
         return whole(self.args(group).get(flag))
 
     def with_role(self, role: str) -> Iterator[tuple[str, Group]]:
-        """Groups of a role."""
+        """(name, group) of every group with that role."""
         return ((name, group) for name, group in self.groups.items() if group.role == role)
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        """Every prefill group with every decode group."""
+        """(prefill group, decode group) for every combination of the two."""
         return ((prefill, decode) for prefill, _ in self.with_role("prefill") for decode, _ in self.with_role("decode"))
 
     def transfer(self, group: str) -> Mapping[str, JsonValue]:
-        """What the group's `--kv-transfer-config` will say; empty without one."""
+        """The `--kv-transfer-config` that the group will get; empty without one."""
         written = self.args(group).get("kv-transfer-config")
         if isinstance(written, str):
             written = _json(written)
@@ -137,7 +137,7 @@ class RuleContext:
         return self.layout.kv_transfer_config(group) or {}
 
     def kv_role(self, group: str) -> str:
-        """The role the engines of a group will have in KV transfer; empty without a connector."""
+        """The KV transfer role that the engines of a group will get; empty without a connector."""
         transfer = self.transfer(group)
         return str(transfer.get("kv_role", KV_ROLES[self.groups[group].role])) if transfer else ""
 
@@ -148,26 +148,26 @@ class RuleContext:
 
     @cached_property
     def version(self) -> tuple[int, int, int] | None:
-        """The vllm-ascend release of the layout, from `version`, else the image's tag; None when neither says."""
+        """The vllm-ascend release of the layout, from `version`, else from the tag of the image; None when neither names one."""
         return version_of(self.layout.version) or version_of(tag_of(self.layout.image))
 
     def at(self, group: str, *keys: str) -> str:
-        """`FILE:LINE` of a group's key, of the layout's key of that name, or of the group; `group NAME` without a file."""
+        """`FILE:LINE` of a key of the group, else of that key of the layout, else of the group; `group NAME` without a file."""
         return self.at_path(group, _key_path(self, group, *keys))
 
     def at_path(self, group: str, path: Path, *keys: str) -> str:
-        """`FILE:LINE` of a path, or of a key below it where that stands in the file; `group NAME` without a file."""
+        """`FILE:LINE` of a path, or of a key below it when the file has that key; `group NAME` without a file."""
         return self.source.where(*path, *keys) if self.source.marks else f"group {group}"
 
     def at_flag(self, group: str, flag: str, *keys: str) -> str:
-        """The place of a flag, or of a key of its mapping, however they are spelt."""
+        """The place of a flag, or of a key of its mapping, in any spelling."""
         dotted = ".".join((flag, *keys))
         if dotted in self.args(group):
             return self.at_path(group, _flag_path(self, group, dotted))
         return self.at_path(group, _flag_path(self, group, flag), *keys)
 
     def at_node(self, node: str, *keys: str) -> str:
-        """`FILE:LINE` of a node's key in the cluster file, of the default for it, or of the node; `node NAME` without a file."""
+        """`FILE:LINE` of a node's key in the cluster file, else of its default, else of the node; `node NAME` without a file."""
         source = self.deployment.cluster.source
         if source is None or ("nodes", node) not in source.marks:
             return f"node {node}"
@@ -181,28 +181,28 @@ class RuleContext:
         return self.source.where(*keys) if self.source.marks else f"layout {self.layout.name}"
 
 
-def _flag_path(scene: RuleContext, group: str, flag: str) -> Path:
-    """The path of a flag's key, in the group or else in the layout; of the group's `args` where it is in neither."""
-    own = scene.groups[group]
-    for kind, args in (("args_from", own.args_from), ("args", own.args), ("args", scene.layout.args)):
+def _flag_path(context: RuleContext, group: str, flag: str) -> Path:
+    """The path of a flag's key in the group, else in the layout, else the path of the group's `args`."""
+    own = context.groups[group]
+    for kind, args in (("args_from", own.args_from), ("args", own.args), ("args", context.layout.args)):
         for written in args:
             if flag_name(written) == flag:
-                return _key_path(scene, group, kind, written)
-    return _key_path(scene, group, "args")
+                return _key_path(context, group, kind, written)
+    return _key_path(context, group, "args")
 
 
-def _key_path(scene: RuleContext, group: str, *keys: str) -> Path:
-    """The path of a group's key, or of the layout's key of that name where only that is in the file.
+def _key_path(context: RuleContext, group: str, *keys: str) -> Path:
+    """The path of a key of the group, or of the same key of the layout when only the layout has it.
 
-    The key of a group that is a copy is that of the group it is like.
+    A copy of a group has the paths of its original.
     """
-    own: Path = ("groups", scene.deployment.like(group), *keys)
-    marks = scene.source.marks
+    own: Path = ("groups", context.deployment.like(group), *keys)
+    marks = context.source.marks
     return keys if keys and own not in marks and keys in marks else own
 
 
 def _json(text: str) -> JsonValue:
-    """JSON in a text, with a number in the place of each fact; None when it is none."""
+    """The value of a JSON text, with 0 in the place of each rank fact; None when the text is not JSON."""
     try:
         value: JsonValue = json.loads(str(filled(text, lambda _: "0")))
     except ValueError:
@@ -211,7 +211,7 @@ def _json(text: str) -> JsonValue:
 
 
 def whole(value: JsonValue) -> int | None:
-    """A whole number from what a file holds: 60 or "60"; None for anything else."""
+    """The whole number of a value such as 60 or "60"; None for other values."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -220,7 +220,7 @@ def whole(value: JsonValue) -> int | None:
 
 
 def version_of(text: str) -> tuple[int, int, int] | None:
-    """`v0.21.0rc1` or `v0.21.0rc1-a3` → (0, 21, 0); `main` → later than all; None when it names no release."""
+    """`v0.21.0rc1` or `v0.21.0rc1-a3` → (0, 21, 0); `main` → later than all; None when the text names no release."""
     if re.match(r"main\b|nightly|latest", text):
         return MAIN
     found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text)

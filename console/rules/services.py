@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console.model.findings import Severity
-from console.rules.rule import Hit, Rule, RuleContext
+from console.rules.rule import Rule, RuleContext, Violation
 
 
-def _placed(scene: RuleContext) -> Iterator[Hit]:
-    placed = {rank.id for rank in scene.deployment.service_ranks()}
-    for name, service in scene.layout.services.items():
-        if scene.deployment.complete() and name not in placed:
+def _placed(context: RuleContext) -> Iterator[Violation]:
+    placed = {rank.id for rank in context.deployment.service_ranks()}
+    for name, service in context.layout.services.items():
+        if context.deployment.complete() and name not in placed:
             message = f"{name}: its node {service.node!r} is neither a node nor GROUP/INDEX"
-            yield Hit(message, scene.at_top("services", name, "node"))
+            yield Violation(message, context.at_top("services", name, "node"))
 
 
-def _watched(scene: RuleContext) -> Iterator[Hit]:
-    for name, service in scene.layout.services.items():
+def _watched(context: RuleContext) -> Iterator[Violation]:
+    for name, service in context.layout.services.items():
         if service.port is None and service.health.port is None:
-            yield Hit(f"{name} names no port", scene.at_top("services", name))
+            yield Violation(f"{name} has no port", context.at_top("services", name))
 
 
 RULES = (
@@ -27,17 +27,17 @@ RULES = (
         "B1",
         "A service beside the engines has its node",
         Severity.ERROR,
-        "It is started on one node, before the engines that use it.",
+        "The console starts the service on one node, before the engines that use it.",
         "Name a node of the cluster, or GROUP/INDEX of the layout (prefill/0 is the first node of prefill).",
         "services of the layout",
         _placed,
     ),
     Rule(
         "B2",
-        "A service beside the engines can be asked",
+        "A service beside the engines has a port to check",
         Severity.NOTE,
-        "Without a port it counts as ready as soon as its process runs, and engines may look for it too early.",
-        "Give it `port`, or `health: {port: …, path: …}`.",
+        "Without a port the service counts as ready when its process runs, and engines may start too early.",
+        "Set `port`, or `health: {port: …, path: …}`.",
         "services of the layout",
         _watched,
     ),

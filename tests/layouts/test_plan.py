@@ -241,7 +241,7 @@ def test_validate_names_file_line_and_fix_and_the_worst_decides(
     shown = capsys.readouterr().out
     line = next(number for number, text in enumerate(bad.splitlines(), 1) if "tensor_parallel: 2" in text)
     assert (
-        f"error R10: tensor_parallel of prefill is 1, of decode 2; prefill must have at least as much [wide.yaml:{line}]"
+        f"error R10: tensor_parallel of prefill is 1, less than 2 of decode; prefill needs at least as much [wide.yaml:{line}]"
         in shown
     )
     (tmp_path / "broken.yaml").write_text("groups: [\n")

@@ -101,8 +101,8 @@ def test_a_service_that_cannot_be_is_refused(old: str, new: str, message: str) -
     ("old", "new", "rule", "message"),
     [
         ("node: mixed/0", "node: mixed/3", "B1", "kv-master: its node 'mixed/3' is neither a node nor GROUP/INDEX"),
-        ("    port: 9500\n", "", "B2", "kv-master names no port"),
-        ("    port: 9500\n", "    port: 8900\n", "P1", "meet at port 8900 of mixed-0"),
+        ("    port: 9500\n", "", "B2", "kv-master has no port"),
+        ("    port: 9500\n", "    port: 8900\n", "P1", "both use port 8900 of mixed-0"),
     ],
 )
 def test_rules_look_at_services(old: str, new: str, rule: str, message: str) -> None:

@@ -93,7 +93,7 @@ def test_data_parallel_ranks_of_two_nodes_each_count_the_nodes_of_the_whole_grou
     assert [each.id for each in rank_targets(deployment)] == ["mixed-0", "mixed-1"]
     assert not _hits(layout).keys() & {"R1", "R2"}
     (warned,) = [each for each in check(deployment) if each.rule == "R27"]
-    assert (warned.severity, "vllm-ascend lets only the first start" in warned.message) == (Severity.WARNING, True)
+    assert (warned.severity, "vllm-ascend starts only the first" in warned.message) == (Severity.WARNING, True)
 
 
 def test_with_external_balance_the_first_part_of_each_engine_serves() -> None:
@@ -131,18 +131,26 @@ def test_ports_and_devices_are_those_of_each_part() -> None:
 @pytest.mark.parametrize(
     ("group", "rule", "message"),
     [
-        ({"nodes": 3}, "R27", "mixed: engines of 2 nodes do not fill 3 nodes"),
-        ({"tensor_parallel": 9}, "R27", "mixed: 9 devices of an engine are not spread evenly over 2 nodes"),
-        ({"data_parallel": {"size": 2, "per_node": 2}}, "R27", "mixed: 2 ranks a node, and each engine takes 2 nodes"),
-        ({"tensor_parallel": 64}, "R2", "mixed: devices 0-31 are wanted, a3 has 16"),
+        ({"nodes": 3}, "R27", "mixed: 3 nodes are not a multiple of the 2 nodes of an engine"),
+        ({"tensor_parallel": 9}, "R27", "mixed: 9 devices of an engine cannot be divided evenly between 2 nodes"),
+        (
+            {"data_parallel": {"size": 2, "per_node": 2}},
+            "R27",
+            "mixed: 2 ranks per node, but each engine needs 2 nodes",
+        ),
+        ({"tensor_parallel": 64}, "R2", "mixed needs devices 0-31, but a3 has 16"),
         (
             {"data_parallel": {"size": 2, "per_node": 1}},
             "R1",
-            "mixed: 2 nodes / 2 nodes an engine × 1 ranks are 1 ranks",
+            "mixed: 2 nodes / 2 nodes an engine × 1 ranks give 1 ranks",
         ),
-        ({"args": {"node-rank": 1}}, "R5", "mixed: --node-rank follows from a rank's place; take it out of args"),
+        (
+            {"args": {"node-rank": 1}},
+            "R5",
+            "mixed: --node-rank is computed from the place of a rank; remove it from args",
+        ),
         ({"args": {"distributed_executor_backend": "ray"}}, "R28", "mixed: --distributed-executor-backend ray"),
-        ({"port": 29501}, "P1", "HTTP of mixed-0 and the master port of mixed meet at port 29501 of mixed-0"),
+        ({"port": 29501}, "P1", "HTTP of mixed-0 and the master port of mixed both use port 29501 of mixed-0"),
     ],
 )
 def test_a_layout_whose_engine_cannot_span_its_nodes_is_refused(

@@ -62,21 +62,21 @@ def added(found: Upgrade) -> list[str]:
     [
         (
             *("0.21.0rc1", "0.28.0rc1", "args: {calculate-kv-scales: true, seed: 1}"),
-            *("gone", "calculate-kv-scales", "--calculate-kv-scales is gone since 0.28.0rc1", ["args: {seed: 1}"]),
+            *("gone", "calculate-kv-scales", "--calculate-kv-scales was removed in 0.28.0rc1", ["args: {seed: 1}"]),
         ),
         (
             *("0.19.1rc1", "0.27.1rc1", "args:\n  max-num-partial-prefills: 2   # two"),
-            *("gone", "max-num-partial-prefills", "is gone since 0.27.1rc1"),
+            *("gone", "max-num-partial-prefills", "was removed in 0.27.1rc1"),
             ["# args:   # gone in v0.27.1rc1", "#   max-num-partial-prefills: 2   # two"],
         ),
         (
             *("0.18.0", "0.21.0rc1", "env:\n  VLLM_ASCEND_ENABLE_CONTEXT_PARALLEL: 1\n  OMP_NUM_THREADS: 10"),
-            *("gone", "VLLM_ASCEND_ENABLE_CONTEXT_PARALLEL", "is gone since 0.21.0rc1"),
+            *("gone", "VLLM_ASCEND_ENABLE_CONTEXT_PARALLEL", "was removed in 0.21.0rc1"),
             ["# VLLM_ASCEND_ENABLE_CONTEXT_PARALLEL: 1   # gone in v0.21.0rc1"],
         ),
         (
             *("0.24.0rc1", "0.25.1rc1", "args: {additional-config: {enable_async_exponential: true, refresh: true}}"),
-            *("gone", "additional-config.enable_async_exponential", "is gone since 0.25.1rc1"),
+            *("gone", "additional-config.enable_async_exponential", "was removed in 0.25.1rc1"),
             ["args: {additional-config: {refresh: true}}"],
         ),
         (
@@ -93,13 +93,13 @@ def added(found: Upgrade) -> list[str]:
             *(
                 "gone",
                 "speculative-config.speculative_token_tree",
-                "speculative_token_tree; it is gone since 0.21.0rc1",
+                "speculative_token_tree; it was removed in 0.21.0rc1",
             ),
             ["args: {speculative-config: {method: mtp}}"],
         ),
         (
             *("0.30.0rc2", "0.28.0rc1", "args: {engram-config: {cpu_offload: true}}"),
-            *("unknown", "engram-config", "it is there since 0.30.0rc1", []),
+            *("unknown", "engram-config", "it was added in 0.30.0rc1", []),
         ),
         (
             *("0.21.0rc1", "0.25.1rc1", "args: {max-num-seqz: 4}"),
@@ -107,11 +107,11 @@ def added(found: Upgrade) -> list[str]:
         ),
         (
             *("0.22.1rc1", "0.23.0rc1", "args: {all2all-backend: mori}"),
-            *("refused", "all2all-backend", "is 'mori'; that is gone since 0.23.0rc1", []),
+            *("refused", "all2all-backend", "is 'mori'; it was removed in 0.23.0rc1", []),
         ),
         (
             *("0.21.0rc1", "0.22.1rc1", "args: {speculative-config: {method: mtp, draft_sample_method: gumbel}}"),
-            *("refused", "speculative-config.draft_sample_method", "that is gone since 0.22.1rc1", []),
+            *("refused", "speculative-config.draft_sample_method", "it was removed in 0.22.1rc1", []),
         ),
         (
             *(
@@ -119,17 +119,17 @@ def added(found: Upgrade) -> list[str]:
                 "0.27.1rc1",
                 "args: {additional-config: {refresh: true}}\nenv: {VLLM_ASCEND_ENABLE_MLAPO: 0, A: b}",
             ),
-            *("renamed", "VLLM_ASCEND_ENABLE_MLAPO", "enable_mlapo of --additional-config takes its place"),
+            *("renamed", "VLLM_ASCEND_ENABLE_MLAPO", "enable_mlapo of --additional-config replaces it"),
             ["args: {additional-config: {refresh: true, enable_mlapo: false}}", "env: {A: b}"],
         ),
         (
             *("0.29.0rc1", "0.30.0rc2", "args: {seed: 1}\nenv: {VLLM_PREFIX_CACHE_RETENTION_INTERVAL: 4096, A: b}"),
-            *("renamed", "VLLM_PREFIX_CACHE_RETENTION_INTERVAL", "--prefix-cache-retention-interval takes its place"),
+            *("renamed", "VLLM_PREFIX_CACHE_RETENTION_INTERVAL", "--prefix-cache-retention-interval replaces it"),
             ["args: {seed: 1, prefix-cache-retention-interval: 4096}", "env: {A: b}"],
         ),
         (
             *("0.28.0rc1", "0.29.0rc1", "env: {VLLM_TRITON_ATTN_USE_TD: 1, A: b}"),
-            *("renamed", "VLLM_TRITON_ATTN_USE_TD", "VLLM_TRITON_USE_TD takes its place"),
+            *("renamed", "VLLM_TRITON_ATTN_USE_TD", "VLLM_TRITON_USE_TD replaces it"),
             ["env: {A: b, VLLM_TRITON_USE_TD: '1'}"],
         ),
         (
@@ -165,7 +165,7 @@ def added(found: Upgrade) -> list[str]:
         ),
         (
             *("0.24.0rc1", "0.25.1rc1", "args: {kv-cache-dtype: auto}"),
-            *("choices", "kv-cache-dtype", "--kv-cache-dtype takes other values: new are", []),
+            *("choices", "kv-cache-dtype", "--kv-cache-dtype accepts other values: new:", []),
         ),
     ],
 )
@@ -391,7 +391,7 @@ def test_the_command_tells_programs_and_exits_by_what_is_left(
         "line": 7,
         "value": True,
         "new": None,
-        "message": "--calculate-kv-scales is gone since 0.28.0rc1",
+        "message": "--calculate-kv-scales was removed in 0.28.0rc1",
     }
     assert any(line.startswith("+version") for line in found["diff"])
     assert main(["upgrade", "--to", "v0.30.0rc2", str(path), "-o", "jsonl"]) == 1

@@ -34,7 +34,7 @@ def said(deployment: Deployment, value: str, verdict: Verdict = Verdict.FAIL, no
         ("vllm 0.21.0+empty, vllm-ascend 0.21.0rc1", "seen"),
         (
             "vllm 0.19.1, vllm-ascend 0.19.1rc1",
-            "0.19.1rc1 has no KV connector MooncakeHybridConnector; it is there since 0.20.2rc1",
+            "0.19.1rc1 has no KV connector MooncakeHybridConnector; it was added in 0.20.2rc1",
         ),
         (
             "vllm 0.23.0, vllm-ascend 0.23.0rc1+local",

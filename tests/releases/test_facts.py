@@ -107,8 +107,8 @@ TYPO = {"kv_connector": "MooncakeHybridConector", "kv_role": "kv_both"}
     ("version", "settings", "rule", "text"),
     [
         ("v0.21.0rc1", {"args": {"max-num-seqz": 4}}, "V2", "did you mean --max-num-seqs?"),
-        ("v0.21.0rc1", {"args": {"fault-tolerance-config": {}}}, "V2", "it is there since 0.2"),
-        ("v0.28.0rc1", {"args": {"calculate-kv-scales": True}}, "V2", "it is gone since 0.2"),
+        ("v0.21.0rc1", {"args": {"fault-tolerance-config": {}}}, "V2", "it was added in 0.2"),
+        ("v0.28.0rc1", {"args": {"calculate-kv-scales": True}}, "V2", "it was removed in 0.2"),
         ("v0.21.0rc1", {"args": {"max-num-seqs": "many"}}, "V3", "a whole number"),
         ("v0.21.0rc1", {"args": {"headless": False}}, "V3", "no --no- form"),
         ("v0.21.0rc1", {"args": {"enable-prefix-caching": "yes"}}, "V3", "takes no value"),
@@ -120,7 +120,7 @@ TYPO = {"kv_connector": "MooncakeHybridConector", "kv_role": "kv_both"}
             "V4",
             "did you mean VLLM_ASCEND_ENABLE_FUSED_MC2?",
         ),
-        ("v0.25.1rc1", {"env": {"VLLM_ASCEND_ENABLE_MATMUL_ALLREDUCE": "1"}}, "V4", "it is gone since 0.25.1rc1"),
+        ("v0.25.1rc1", {"env": {"VLLM_ASCEND_ENABLE_MATMUL_ALLREDUCE": "1"}}, "V4", "it was removed in 0.25.1rc1"),
         ("v0.21.0rc1", {"args": {"additional-config": {"enable_dsa_pc": True}}}, "V5", "did you mean enable_dsa_cp?"),
         ("v0.21.0rc1", {"args": {"additional-config.enable_dsa_pc": True}}, "V5", "did you mean enable_dsa_cp?"),
         ("v0.21.0rc1", {"args": {"speculative-config": {"method": "mpt"}}}, "V5", "did you mean mtp?"),
@@ -131,7 +131,7 @@ TYPO = {"kv_connector": "MooncakeHybridConector", "kv_role": "kv_both"}
             "V6",
             "did you mean MooncakeHybridConnector?",
         ),
-        ("v0.99.0", {"args": {"max-num-seqz": 4}}, "V1", "no facts about v0.99.0"),
+        ("v0.99.0", {"args": {"max-num-seqz": 4}}, "V1", "v0.99.0 is not a known release"),
     ],
 )
 def test_a_setting_that_the_release_does_not_know_is_found(

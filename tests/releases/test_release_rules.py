@@ -135,11 +135,11 @@ def test_an_unknown_key_is_an_error_where_the_release_refuses_it() -> None:
         (
             {"env": {"VLLM_ASCEND_ENABLE_MLAPO": "1"}},
             "V4",
-            "gone since 0.27.1rc1; enable_mlapo of --additional-config takes",
+            "removed in 0.27.1rc1; enable_mlapo of --additional-config replaces",
         ),
         (
             {"args": {"additional-config": {"enable_sleep_mode_extra_cleanup": True}}},
-            *("V5", "gone since 0.27.1rc1: it is rl_config.sleep_mode_extra_cleanup now"),
+            *("V5", "removed in 0.27.1rc1: it is now rl_config.sleep_mode_extra_cleanup"),
         ),
     ],
 )
@@ -153,14 +153,14 @@ def test_what_takes_the_place_of_a_setting_that_is_gone_is_named(
 @pytest.mark.parametrize(
     ("version", "flag", "value", "text"),
     [
-        ("v0.23.0", "speculative-config", {"method": "dspark"}, "does not know; that is there since 0.24.0rc1"),
+        ("v0.23.0", "speculative-config", {"method": "dspark"}, "does not know; it was added in 0.24.0rc1"),
         (
             "v0.23.0",
             "speculative-config",
             {"dspark_draft_topk": 1},
-            "has no key dspark_draft_topk; it is there since 0.2",
+            "has no key dspark_draft_topk; it was added in 0.2",
         ),
-        ("v0.23.0", "all2all-backend", "mori", "is 'mori'; that is gone since 0.23.0rc1"),
+        ("v0.23.0", "all2all-backend", "mori", "is 'mori'; it was removed in 0.23.0rc1"),
         ("v0.23.0", "all2all-backend", "zzz", "is 'zzz'; it takes one of allgather_reducescatter,"),
     ],
 )
