@@ -22,6 +22,7 @@ from console.model.snapshot import LinkState
 from console.services.logs.clocks import HEAD_BYTES, run_clock
 from console.services.logs.copies import LogCopy
 from console.services.logs.lines import LogLine, Readers, Timing
+from console.services.logs.own_polls import own_polls
 from console.services.session import Session
 
 FILL_S = 30.0
@@ -39,6 +40,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("-n", "--tail", type=int, metavar="N", help="only the last N lines of each")
     parser.add_argument("--since", metavar="15m", help="only lines of the last 30s, 15m, 2h, 1d")
     parser.add_argument("--grep", metavar="REGEX", help="only lines that match")
+    polls = "also the lines by which this console asked /health, /metrics and /v1/models"
+    parser.add_argument("--all", action="store_true", dest="polls", help=polls)
     parser.add_argument("--run", dest="earlier", metavar="RUN", help="an earlier run instead of the current one")
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
     text = "text for people; jsonl: a line for each line; json: one list, not with -f"
@@ -69,6 +72,8 @@ async def _run(args: argparse.Namespace) -> int:
             return ExitCode.FAILED
         printer.prefixes(len(engines) > 1)
         printer.print(readers.lines(last=not args.follow))
+        if readers.left_out:
+            print_message(f"{readers.left_out} lines of this console's own polling are not shown; --all shows them")
         while args.follow:
             await _next(session)
             printer.print(readers.lines())
@@ -120,7 +125,11 @@ def _readers(session: Session, engines: Sequence[str], args: argparse.Namespace,
     def told(engine: str, what: str) -> None:
         print_message(f"{engine}: {what}")
 
-    return Readers(session.logs, engines, timing, told, run=args.earlier, tail=args.tail, since=since)
+    def polls(engine: str) -> re.Pattern[bytes] | None:
+        seen = session.snapshot.engines.get(engine)
+        return None if args.polls or seen is None else own_polls(session.deployment, seen.node)
+
+    return Readers(session.logs, engines, timing, told, run=args.earlier, tail=args.tail, since=since, hidden=polls)
 
 
 def _filled(session: Session, engines: Sequence[str]) -> bool:

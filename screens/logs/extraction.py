@@ -12,10 +12,12 @@ from pathlib import Path
 from console.model.errors import ConsoleError
 from console.private_files import private_directory
 from console.services.xdg_paths import file_name
+from screens.actions import BY_ID
 from screens.background_work import set_off
 from screens.external_programs import pager_command
 from screens.logs import saving
 from screens.logs.merged import Merged
+from screens.logs.patterns import LineFilter
 from screens.logs.view import LogView
 from screens.logs.window import Window
 from screens.widgets import Verbs
@@ -83,7 +85,9 @@ class Extraction:
         try:
             if isinstance(view, Window):
                 file = view.file
-                written = await asyncio.to_thread(saving.save, file.path, file.size, self._view.sieve, target, file.gap)
+                sieve = view.shown.sieve if view.shown is not None else LineFilter()
+                written = await asyncio.to_thread(saving.save, file.path, file.size, sieve, target, file.gap)
+                words = self._polls_left_out(view)
             else:
                 assert isinstance(view, Merged)
                 lines = view.texts([entry.spots[0] for entry in view.merge.entries])
@@ -93,6 +97,11 @@ class Extraction:
             self._view.notify(f"not saved: {error.strerror}", severity="error", markup=False)
             return
         self._view.notify(f"{written} bytes saved to {target}{words}", markup=False)
+
+    def _polls_left_out(self, view: Window) -> str:
+        polls = view.hidden_lines()
+        key = self._view.keys.word(BY_ID["polls"])
+        return f", without {polls} polls of this console; {key} shows them, then they are saved too" if polls else ""
 
     def page(self) -> None:
         """Open what is shown in the operator's pager, at the line on top."""

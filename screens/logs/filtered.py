@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from screens.logs.file import LogFile
-from screens.logs.patterns import LineFilter
+from screens.logs.patterns import LineFilter, line_count
 
 FEW = 8
 
@@ -28,6 +28,8 @@ class FilteredLines:
         self._starts: OrderedDict[int, tuple[int, list[int]]] = OrderedDict()
         self._few: dict[int, array[int]] = {}
         """Positions in chunks that keep hardly any line: rare lines are far apart, and each would cost a chunk to find again."""
+        self._dense = not sieve.wanted
+        """Whether most chunks keep lines, so that those not scanned yet are looked at one by one."""
         self._lines = 0
         self._tail = (-1, 0)
         """The size of the file when the lines behind the scan were last counted, and how many there were."""
@@ -43,7 +45,7 @@ class FilteredLines:
             self._few[index] = array("Q", [lines.offset + at - lines.begin for at in few])
         self._before.append(self._before[-1] + kept)
         if self.counts:
-            self._lines += lines.data.count(b"\n", lines.begin, lines.end)
+            self._lines += line_count(lines.data, lines.begin, lines.end)
         return True
 
     @property
@@ -64,7 +66,7 @@ class FilteredLines:
         if self._tail[0] != self._file.size:
             scanned = len(self._before) - 1
             ends = (self._file.region(index)[1] for index in (scanned, scanned + 1))
-            self._tail = (self._file.size, sum(data.count(b"\n") for data in ends))
+            self._tail = (self._file.size, sum(line_count(data, 0, len(data)) for data in ends))
         return self._lines + self._tail[1]
 
     def at_or_after(self, offset: int) -> int | None:
@@ -95,12 +97,13 @@ class FilteredLines:
         scanned = len(self._before) - 1
         if index + 1 < scanned:
             return bisect_right(self._before, self._before[index + 1]) - 1
-        return index + 1 if index + 1 <= scanned + 1 or self.share >= 1.0 else self._file.size // self._file.span + 1
+        walks = self._dense or index + 1 <= scanned + 1 or self.share >= 1.0
+        return index + 1 if walks else self._file.size // self._file.span + 1
 
     def _previous_chunk(self, index: int) -> int:
         scanned = len(self._before) - 1
         if index > scanned:
-            return index - 1 if self.share >= 1.0 else scanned
+            return index - 1 if self._dense or self.share >= 1.0 else scanned
         return bisect_left(self._before, self._before[index]) - 1 if index else -1
 
     def of(self, index: int) -> Sequence[int]:
@@ -130,39 +133,83 @@ class FilteredLines:
 
 
 class Shown:
-    """What a filter leaves of a log: kept lines and so many lines around each."""
+    """What is shown of a log: the lines that a filter keeps and so many lines around each, but never the hidden ones."""
 
-    def __init__(self, file: LogFile, sieve: LineFilter, around: int = 0, *, counts: bool = False) -> None:
+    def __init__(
+        self, file: LogFile, sieve: LineFilter, around: int, hidden: LineFilter, *, counts: bool = False
+    ) -> None:
         self._file = file
-        self.sieve = sieve
-        self.around = around
-        self.kept = FilteredLines(file, sieve, counts=counts)
+        self._counts = counts
+        self._hidden = hidden
+        self._filter = sieve
+        self.around = around if sieve else 0
+        self.sieve = sieve.without(hidden)
+        """What a line must pass to be kept."""
+        self.base = FilteredLines(file, hidden, counts=counts) if hidden else None
+        """All lines but the hidden ones."""
+        self.kept = self.base if self.base and not sieve else FilteredLines(file, self.sieve, counts=counts)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether there is a filter, not only something hidden."""
+        return bool(self._filter)
+
+    @classmethod
+    def over(
+        cls,
+        file: LogFile,
+        sieve: LineFilter,
+        around: int,
+        hidden: LineFilter,
+        before: Shown | None,
+        *,
+        counts: bool = False,
+    ) -> Shown | None:
+        """What is shown from now on, None for all; what is known of the lines from `before` stays known."""
+        if not sieve and not hidden:
+            return None
+        made = cls(file, sieve, around, hidden, counts=counts)
+        if before is not None and before._hidden == hidden:
+            made.base = before.base
+        if made.base and not sieve:
+            made.kept = made.base
+        elif before is not None and before.sieve == made.sieve:
+            made.kept = before.kept
+        return made
 
     def anew(self, file: LogFile) -> Shown:
         """The same on a file that has started anew."""
-        return Shown(file, self.sieve, self.around, counts=self.kept.counts)
+        return Shown(file, self._filter, self.around, self._hidden, counts=self._counts)
 
-    def with_around(self, around: int) -> Shown:
-        """The same lines kept, with another number of lines around them."""
-        made = Shown(self._file, self.sieve, around)
-        made.kept = self.kept
-        return made
+    def scans(self) -> tuple[FilteredLines, ...]:
+        """What is still to be scanned."""
+        return (self.kept,) if self.base is None or self.base is self.kept else (self.kept, self.base)
+
+    def advance(self) -> bool:
+        """Scan a little more; False when only the growing end is left."""
+        return any(scan.advance() for scan in self.scans())
 
     def holds(self, start: int) -> bool:
         """Whether a line is kept itself, not only shown for being near."""
         return not self.around or self.sieve.keeps(self._file.text(start)[0])
 
+    def hidden(self, lines: int) -> int | None:
+        """How many of so many lines of the log are hidden whatever the filter; None while they are not counted."""
+        if self.base is None:
+            return 0
+        return max(0, lines - self.base.total()) if self.base.share >= 1.0 else None
+
     def at_or_after(self, start: int) -> int | None:
         """Where the first shown line at or behind the line at `start` starts."""
         if self.around and (above := self.kept.before(start)) is not None and start < self._file.size:
             for _ in range(self.around):
-                above = self._file.after(above)
+                above = self._after(above)
                 if above >= start:
-                    return above
+                    return above if above < self._file.size else None
         found = self.kept.at_or_after(start)
         for _ in range(self.around if found is not None else 0):
             assert found is not None
-            above = self._file.before(found)
+            above = self._before(found)
             if above is None or above < start:
                 break
             found = above
@@ -173,14 +220,23 @@ class Shown:
         below = self.kept.at_or_after(start) if self.around else None
         for _ in range(self.around if below is not None else 0):
             assert below is not None
-            below = self._file.before(below)
+            below = self._before(below)
             if below is None or below < start:
                 return below
         found = self.kept.before(start)
         for _ in range(self.around if found is not None else 0):
             assert found is not None
-            below = self._file.after(found)
+            below = self._after(found)
             if below >= start:
                 break
             found = below
         return found
+
+    def _after(self, start: int) -> int:
+        """Where the line after one starts, of those that are not hidden; the size of the file behind the last."""
+        after = self._file.after(start)
+        found = self.base.at_or_after(after) if self.base is not None else after
+        return self._file.size if found is None else found
+
+    def _before(self, start: int) -> int | None:
+        return self.base.before(start) if self.base is not None else self._file.before(start)

@@ -20,8 +20,8 @@ class Filters:
         self._view = view
 
     def verbs(self) -> Verbs:
-        """The key that widens what is shown."""
-        return {"context": self.wider}
+        """The keys that widen what is shown."""
+        return {"context": self.wider, "polls": self.polls}
 
     def filter(self, text: str) -> None:
         """Add a filter: lines must have the text, or must not when it starts with `!`. Empty takes all filters away."""
@@ -38,6 +38,12 @@ class Filters:
         if out:
             return replace(sieve, unwanted=(*sieve.unwanted, added))
         return replace(sieve, wanted=(*sieve.wanted, added))
+
+    def polls(self) -> None:
+        """Show the console's own polling too, or hide it again."""
+        self._view.show_polls(not self._view.polls)
+        words = "the console's own polling is shown" if self._view.polls else "the console's own polling is hidden"
+        self._view.notify(words, markup=False, timeout=2)
 
     def wider(self) -> None:
         """The next number of lines around each that a filter keeps."""

@@ -9,7 +9,7 @@ from console.services.logs.copies import LogNote
 from screens.logs.file import LogFile
 from screens.logs.filtered import Shown
 from screens.logs.folding import key_of, stamped_key
-from screens.logs.patterns import Pattern
+from screens.logs.patterns import LineFilter, Pattern
 from screens.logs.search import Search
 from screens.logs.time_seek import LogTimes
 
@@ -25,7 +25,9 @@ class MergeMember:
         self.file = file
         self.times = times or LogTimes(file)
         self.shown: Shown | None = None
-        """What a filter leaves of the log; None leaves all."""
+        """What is shown of the log; None is all."""
+        self.hidden = LineFilter()
+        """What passes it may be shown, whatever the filter."""
         self.ended = False
         """Whether the run is over, so that a last line without its newline will not get one."""
         self.notes: tuple[LogNote, ...] = ()

@@ -33,19 +33,8 @@ class MergeWindow(Sources):
         self.fresh = 0
         """Lines that came since the reader paused."""
         self._top = 0
-        self._sub = 0
         self._counted = [0] * len(self.merge.members)
         self._behind = True
-
-    def resize(self, cells: int, height: int) -> None:
-        """Take another size."""
-        self.manner = replace(self.manner, cells=cells)
-        self.height = max(1, height)
-        self._sub = 0
-
-    def redraw(self) -> None:
-        """Lines take another number of rows from now on."""
-        self._sub = 0
 
     def grow(self, sizes: Sequence[int], notes: Sequence[tuple[LogNote, ...]] = ()) -> bool:
         """Take what has arrived in each log; True when something on the screen may have changed."""
@@ -71,8 +60,9 @@ class MergeWindow(Sources):
     def _count_fresh(self) -> None:
         for index, member in enumerate(self.merge.members):
             data = member.file.read(self._counted[index], min(COUNTED, member.file.size - self._counted[index]))
-            self._counted[index] += len(data)
-            self.fresh += data.count(b"\n")
+            whole = data.rfind(b"\n") + 1
+            self._counted[index] += whole or len(data) // COUNTED * COUNTED
+            self.fresh += member.hidden.scan(data, 0, whole, 0)[0]
 
     def when(self) -> str:
         """The time of the line on top, or of the last one while following, by the clock of the first log: `10:15:02`."""
@@ -137,8 +127,7 @@ class MergeWindow(Sources):
         merge = self.merge
         if self._behind:
             self._behind = False
-            sifted = any(member.shown is not None for member in merge.members)
-            flood = not sifted and merge.waiting() > MOST_BEHIND
+            flood = not self.sieve and merge.waiting() > MOST_BEHIND
             if flood or not 0 < len(merge.entries) <= LONGEST or not self._caught_up():
                 merge.begin_at_end()
         needed = self.height

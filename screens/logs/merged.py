@@ -16,13 +16,13 @@ from screens.styled_lines import Line
 class Merged(MergeWindow):
     """A view of several logs, as many rows high as the screen has room."""
 
-    def filter(self, sieve: LineFilter, around: int = 0) -> None:
+    def filter(self, sieve: LineFilter, around: int = 0, hidden: Sequence[LineFilter] | None = None) -> None:
         """Show only what a sieve keeps of each log, and so many of that log's lines around each."""
+        self.sieve, self.around = sieve, around
+        for member, each in zip(self.merge.members, hidden or (), strict=hidden is not None):
+            member.hidden = each
         for member in self.merge.members:
-            if member.shown is not None and member.shown.sieve == sieve:
-                member.shown = member.shown.with_around(around)
-            else:
-                member.shown = Shown(member.file, sieve, around, counts=True) if sieve else None
+            member.shown = Shown.over(member.file, sieve, around, member.hidden, member.shown, counts=True)
         self._sifting = bool(sieve)
         self._anew()
         self._count_hits()

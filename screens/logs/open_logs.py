@@ -8,9 +8,11 @@ from typing import Any
 
 from console.probes.log_time import Clock
 from console.services.logs.clocks import run_clock
+from console.services.logs.own_polls import own_polls
 from screens.logs.file import LogFile
 from screens.logs.merge_member import MergeMember
 from screens.logs.merged import Merged
+from screens.logs.patterns import LineFilter, prepared
 from screens.logs.time_seek import LogTimes
 from screens.logs.view_base import View
 from screens.logs.window import Window
@@ -37,15 +39,29 @@ class OpenLogs:
         self.grow = grow
         """Take what has arrived; whether something on the screen may have changed."""
         self._times = tuple(times)
+        self._hidden = (LineFilter(),) * len(self.names)
 
     def close(self) -> None:
         """Let the files go."""
         for file in self.files:
             file.close()
 
+    def hide_polls(self, moment: PaneMoment, hide: bool) -> None:
+        """Hide in each log the lines by which this console itself asked its engine, or none of them any more."""
+        hidden = tuple(_without_polls(moment, name) if hide else LineFilter() for name in self.names)
+        if hidden != self._hidden:
+            self._hidden = hidden
+            self.view.filter(self.view.sieve, self.view.around, hidden)
+
     def began(self) -> float | None:
         """The first stamp of all."""
         return min((found for each in self._times if (found := each.first(0)) is not None), default=None)
+
+
+def _without_polls(moment: PaneMoment, engine: str) -> LineFilter:
+    seen = moment.snapshot.engines.get(engine)
+    found = own_polls(moment.session.deployment, seen.node) if seen is not None else None
+    return LineFilter((), (prepared("polls", found),)) if found is not None else LineFilter()
 
 
 def _times(moment: PaneMoment, engine: str, source: LogSource, file: LogFile) -> LogTimes:

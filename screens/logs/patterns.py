@@ -13,6 +13,7 @@ from itertools import islice
 _CROSSING = re.compile(rb"\\[snWDSZAb]|\[\^|\(\?|[*?]\)?\Z")
 _BY_NUMBER = re.compile(rb"\\[xuU0-9]|\(\?")
 """Characters written by number, and flags: these may mean capitals without having any."""
+_NEWLINE = re.compile(rb"\n")
 _SPECIAL = frozenset(b"\\.^$*+?{}[]|()")
 
 
@@ -53,9 +54,10 @@ class Pattern:
             return len(first) + sum(1 for _ in starts), first
         return few + len(self.counter.findall(where, first[-1], end)), first
 
-    def starts(self, data: bytes) -> Iterator[int]:
-        """Positions in several lines where it is found, at most one in each line, in order."""
-        return self._starts(data.lower() if self.lowers else data, 0, len(data))
+    def lines(self, data: bytes | bytearray, begin: int, end: int) -> Iterator[int]:
+        """Where the lines with it start in a part of the data."""
+        where = data.lower() if self.lowers else data
+        return (max(begin, where.rfind(b"\n", begin, at) + 1) for at in self._starts(where, begin, end))
 
     def _starts(self, where: bytes | bytearray, begin: int, end: int) -> Iterator[int]:
         if self.literal:
@@ -64,6 +66,8 @@ class Pattern:
             return self._any_starts(where, begin, end)
         if self.hint is not None:
             return self._hinted_starts(self.hint, where, begin, end)
+        if self.counter is self.regex:
+            return (found.start() for found in self.regex.finditer(where, begin, end))
         return self._regex_starts(where, begin, end)
 
     def _hinted_starts(self, hint: re.Pattern[bytes], where: bytes | bytearray, begin: int, end: int) -> Iterator[int]:
@@ -99,8 +103,11 @@ class Pattern:
                 return
             at = where.find(literal, newline, end)
 
-    def _regex_starts(self, data: bytes | bytearray, at: int, end: int) -> Iterator[int]:
+    def _regex_starts(self, data: bytes | bytearray, begin: int, end: int) -> Iterator[int]:
+        at = begin
         while (found := self.regex.search(data, at, end)) is not None:
+            if found.start() == end and (end == begin or data[end - 1] == 0x0A):  # nothing, found behind the last line
+                return
             newline = data.find(b"\n", found.start(), end)
             if (
                 found.end() > newline >= 0
@@ -126,11 +133,16 @@ def pattern(text: str) -> Pattern:
         regex = re.compile(raw, flags)
     except re.error:
         return replace(_literal(text, raw, fold), taken_literally=True)
-    counter = None if _CROSSING.search(raw) else re.compile(b"(?:" + raw + b").*", flags)
+    counter = None if _CROSSING.search(raw) or regex.search(b"") else re.compile(b"(?:" + raw + b").*", flags)
     parts = tuple(raw.split(b"|"))
     if all(part and not any(byte in _SPECIAL for byte in part) for part in parts):
         return Pattern(text, b"", fold, lowers, regex, parts)
     return Pattern(text, b"", fold, lowers, regex, counter=counter)
+
+
+def prepared(text: str, regex: re.Pattern[bytes]) -> Pattern:
+    """A pattern of ours whose expression ends at the end of its line; `text` is what it is called."""
+    return Pattern(text, b"", False, False, regex, counter=regex)
 
 
 def literal(text: str) -> Pattern:
@@ -170,43 +182,70 @@ class LineFilter:
 
     def keeps(self, line: bytes) -> bool:
         """Whether a line is shown."""
-        return all(each.search(line) for each in self.wanted) and not any(each.search(line) for each in self.unwanted)
+        return all(each.search(line) for each in self.wanted) and not self._unwanted(line)
 
     def scan(self, data: bytes | bytearray, begin: int, end: int, few: int) -> tuple[int, list[int]]:
-        """How many lines of a part of the data are kept, and where they start in it when they are not more than `few`."""
-        if len(self.wanted) == 1 and not self.unwanted:
-            count, first = self.wanted[0].scan(data, begin, end, few)
-            return count, [max(begin, data.rfind(b"\n", begin, found) + 1) for found in first] if count <= few else []
+        """How many lines of a part of the data are kept, and where they start in it when they are not more than `few`.
+
+        With at most one wanted pattern lines are counted without being taken apart, all but the unwanted among them.
+        """
+        if len(self.wanted) <= 1:
+            count, found = (
+                self.wanted[0].scan(data, begin, end, few) if self.wanted else (line_count(data, begin, end), [])
+            )
+            if self.wanted and count <= few:
+                starts = [max(begin, data.rfind(b"\n", begin, at) + 1) for at in found]
+                starts = [at for at in starts if not self._unwanted(_line(data, at, end))]
+                return len(starts), starts
+            count -= self._dropped(data, begin, end)
+            if count > few:
+                return count, []
         kept = self.kept(bytes(data[begin:end]))
         return len(kept), [begin + each for each in kept] if len(kept) <= few else []
 
     def kept(self, data: bytes) -> list[int]:
         """Where the kept lines begin."""
-        starts = self._candidates(data)
-        return [at for at in starts if self.keeps(_line(data, at))] if self._more else list(starts)
+        if not self.wanted:
+            dropped = {at for each in self.unwanted for at in each.lines(data, 0, len(data))}
+            return [at for at in _starts(data) if at not in dropped]
+        starts = self.wanted[0].lines(data, 0, len(data))
+        more = len(self.wanted) + len(self.unwanted) > 1
+        return [at for at in starts if self.keeps(_line(data, at, len(data)))] if more else list(starts)
 
-    @property
-    def _more(self) -> bool:
-        return len(self.wanted) + len(self.unwanted) > 1 or not self.wanted
+    def _unwanted(self, line: bytes) -> bool:
+        return any(each.search(line) for each in self.unwanted)
 
-    def _candidates(self, data: bytes) -> Iterator[int]:
-        if self.wanted:
-            for found in self.wanted[0].starts(data):
-                yield data.rfind(b"\n", 0, found) + 1
-            return
-        at = 0
-        while at < len(data):
-            yield at
-            newline = data.find(b"\n", at)
-            if newline < 0:
-                return
-            at = newline + 1
+    def _dropped(self, data: bytes | bytearray, begin: int, end: int) -> int:
+        """How many lines have an unwanted pattern, of those that have the wanted one."""
+        if not self.unwanted:
+            return 0
+        if not self.wanted and len(self.unwanted) == 1:
+            return self.unwanted[0].scan(data, begin, end, 0)[0]
+        starts = {at for each in self.unwanted for at in each.lines(data, begin, end)}
+        if not self.wanted:
+            return len(starts)
+        lines = b"\n".join([_line(data, at, end) for at in starts])
+        return self.wanted[0].scan(lines, 0, len(lines), 0)[0]
+
+    def without(self, hidden: LineFilter) -> LineFilter:
+        """The same, and none of what is hidden."""
+        return replace(self, unwanted=(*self.unwanted, *hidden.unwanted))
 
     def words(self) -> str:
         """The filters as they were typed."""
         return " ".join([each.text for each in self.wanted] + [f"!{each.text}" for each in self.unwanted])
 
 
-def _line(data: bytes, at: int) -> bytes:
-    end = data.find(b"\n", at)
-    return data[at : end if end >= 0 else len(data)]
+def line_count(data: bytes | bytearray, begin: int, end: int) -> int:
+    """How many lines start in a part of the data that starts with one; the last need not be whole."""
+    return data.count(b"\n", begin, end) + (end > begin and data[end - 1] != 0x0A)
+
+
+def _starts(data: bytes) -> list[int]:
+    starts = [0, *(found.end() for found in _NEWLINE.finditer(data))]
+    return starts[:-1] if starts[-1] == len(data) else starts
+
+
+def _line(data: bytes | bytearray, at: int, end: int) -> bytes:
+    newline = data.find(b"\n", at, end)
+    return bytes(data[at : newline if newline >= 0 else end])

@@ -77,7 +77,7 @@ def page(source: Path, size: int, shown: Shown | None, top: int, target: Path, g
     def parts() -> Iterator[bytes]:
         for index in range(begin, end + 1):
             first, data = file.region(index)
-            clean = _clean(data) if shown is None else _clean_shown(file, shown, first, len(data))
+            clean = _clean_shown(file, shown, first, data)
             above[0] += _lines_above(file, shown, first, data, top, clean)
             yield clean
 
@@ -93,9 +93,7 @@ def _lines_above(file: LogFile, shown: Shown | None, first: int, data: bytes, to
         return clean.count(b"\n")
     if first >= top:
         return 0
-    if shown is None:
-        return data.count(b"\n", 0, top - first)
-    return _clean_shown(file, shown, first, top - first).count(b"\n")
+    return _clean_shown(file, shown, first, data[: top - first]).count(b"\n")
 
 
 def _clean(data: bytes) -> bytes:
@@ -107,10 +105,13 @@ def _clean(data: bytes) -> bytes:
     return "\n".join(text_of(line, 0) for line in lines).encode() + (b"\n" if whole else b"")
 
 
-def _clean_shown(file: LogFile, shown: Shown, first: int, length: int) -> bytes:
+def _clean_shown(file: LogFile, shown: Shown | None, first: int, data: bytes) -> bytes:
+    """The shown lines among those that start at an offset."""
+    if shown is None or not shown.around:
+        return _clean(_kept(data, shown.sieve if shown is not None else LineFilter()))
     found: list[bytes] = []
-    start = shown.at_or_after(first) if length else None
-    while start is not None and start < first + length:
+    start = shown.at_or_after(first) if data else None
+    while start is not None and start < first + len(data):
         found.append(text_of(*file.text(start)).encode() + b"\n")
         start = shown.at_or_after(file.after(start))
     return b"".join(found)

@@ -37,7 +37,7 @@ class Sources(View[Spot]):
 
     def work(self) -> bool:
         """Filter one more chunk of one log; when all is filtered, the stretch is taken up anew, for now it is whole."""
-        scans = [member.shown.kept for member in self.merge.members if member.shown is not None]
+        scans = [scan for member in self.merge.members if member.shown is not None for scan in member.shown.scans()]
         least = min((scan for scan in (*scans, *self._tally)), key=lambda scan: scan.share, default=None)
         more = least is not None and least.share < 1.0 and least.advance()
         if self._sifting and all(scan.share >= 1.0 for scan in scans):
@@ -47,15 +47,22 @@ class Sources(View[Spot]):
 
     def kept_lines(self) -> tuple[float, int, int | None] | None:
         """How much is filtered, how many lines are kept and hidden."""
-        scans = [member.shown.kept for member in self.merge.members if member.shown is not None]
-        if not scans:
+        if not self.sieve:
             return None
+        scans = [member.shown.kept for member in self.merge.members if member.shown is not None]
         size = sum(member.file.size for member in self.merge.members) or 1
         share = (
             sum(scan.share * member.file.size for scan, member in zip(scans, self.merge.members, strict=True)) / size
         )
         kept = sum(scan.total() for scan in scans)
-        return share, kept, sum(scan.lines() for scan in scans) - kept
+        return share, kept, sum(scan.lines() for scan in scans) - kept - (self.hidden_lines() or 0)
+
+    def hidden_lines(self) -> int | None:
+        """How many lines of all logs are left out whatever the filter."""
+        bases = [member.shown.base for member in self.merge.members if member.shown is not None and member.shown.base]
+        if any(base.share < 1.0 for base in bases):
+            return None
+        return sum(base.lines() - base.total() for base in bases)
 
     def search(self, needle: Pattern | None) -> None:
         """What `n` and `N` look for; its hits are counted in the background."""

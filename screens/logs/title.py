@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from screens.logs.merged import Merged
-from screens.logs.patterns import LineFilter
 from screens.logs.view_base import View
 from screens.logs.window import Window
 from screens.styled_lines import Line, Span, brief, shown
@@ -42,23 +41,25 @@ def head_of_several(wanted: Sequence[str], present: Sequence[str], view: Merged,
     return tuple(spans)
 
 
-def title(view: View[Any], head: Line, sieve: LineFilter, around: int, *, past: bool = False, gone: int = 0) -> Line:
+def title(view: View[Any], head: Line, *, past: bool = False, gone: int = 0, polls_key: str = "") -> Line:
     """One line; what an operator reads first comes first. `past` says that it is an earlier run's, to which nothing
-    comes; `gone` is how many bytes of it are not here any more.
+    comes; `gone` is how many bytes of it are not here any more; `polls_key` shows the polls that are hidden.
     """
     spans: list[Span] = [*head]
     if gone:
         spans.append((f" CUT: oldest {gone / 2**20:.0f} MiB not here", "warn"))
     if view.anchor is not None:
         return (*spans, (f" selecting {len(view.chosen())} lines; y copies, esc ends", "key"))
-    if sieve:
-        wide = f" +-{around}" if around else ""
-        spans.append((f" & {brief(shown(sieve.words()), SOUGHT)}{wide}{_sieved(view)}", "key"))
+    if view.sieve:
+        wide = f" +-{view.around}" if view.around else ""
+        spans.append((f" & {brief(shown(view.sieve.words()), SOUGHT)}{wide}{_sieved(view)}", "key"))
     if view.needle is not None:
         spans.append((f" / {brief(shown(view.needle.text), SOUGHT)}{_hits(view)}", "key"))
     spans.extend(_place(view))
     if past and view.following:
         spans[-1] = (" to its end; esc leaves it", "dim")
+    if polls := view.hidden_lines():
+        spans.append((f"  {polls} polls hidden, {polls_key} shows", "dim"))
     return tuple(spans)
 
 

@@ -17,6 +17,7 @@ from console.model.snapshot import EngineState
 from screens.actions import BY_ID
 from screens.background_work import set_off
 from screens.key_map import Keys
+from screens.logs.emptiness import why_no_line, why_no_log
 from screens.logs.line_drawing import Stamps
 from screens.logs.merged import Merged
 from screens.logs.open_logs import OpenLogs, open_one, open_several
@@ -24,7 +25,7 @@ from screens.logs.patterns import LineFilter
 from screens.logs.title import head_of_one, head_of_several, title
 from screens.logs.view_base import View
 from screens.panes.base import PaneMoment
-from screens.styled_lines import Line, plain, shown
+from screens.styled_lines import Line, plain
 from screens.widgets import LineWidget
 
 SLICE_S = 0.004
@@ -54,6 +55,8 @@ class LogView(LineWidget):
         self.sieve = LineFilter()
         self.around = 0
         """Lines shown around each that the filter keeps."""
+        self.polls = False
+        """Whether the console's own polling is shown too."""
         self._scan: Worker[None] | None = None
         self._words = ""
 
@@ -89,6 +92,7 @@ class LogView(LineWidget):
             return
         before = self.opened
         self._choose(moment)
+        self._hide_polls()
         if self.opened is not before or before is None:
             self.tick()
 
@@ -116,12 +120,25 @@ class LogView(LineWidget):
             numbers = False if isinstance(view, Merged) else self.numbers
             view.manner = replace(view.manner, numbers=numbers, wrapped=self.wrapped)
             view.filter(self.sieve, self.around)
+            self._hide_polls()
             if isinstance(view, Merged) and not self.folded:
                 view.fold(False)
             self.time_stamps()
         self._painted = []
         if self.is_mounted:
             self.refresh()
+
+    def show_polls(self, on: bool) -> None:
+        """Show the lines of the console's own polling too, or hide them."""
+        self.polls = on
+        self._hide_polls()
+        self.draw()
+        self._work()
+        self.tell()
+
+    def _hide_polls(self) -> None:
+        if self.opened is not None and self.moment is not None:
+            self.opened.hide_polls(self.moment, not self.polls)
 
     def merge(self, engines: Sequence[str]) -> None:
         """Show the logs of these engines by time; none of them goes back to the engine under the cursor."""
@@ -153,31 +170,14 @@ class LogView(LineWidget):
                 self.refresh()
         view = self.window
         if view is None:
-            self.paint([(((f" {self._nothing()}", "dim"),), ())])
+            self.paint([(((f" {why_no_log(self.moment, self.engine, self.keys)}", "dim"),), ())])
             return
         if (view.manner.cells, view.height) != (self.size.width, max(1, self.size.height)):
             view.resize(self.size.width, self.size.height)
         rows = view.rows()
         if not rows:
-            none = f" no line passes {shown(self.sieve.words())}; esc shows all"
-            words = none if self.sieve and view.begun else " the log is empty so far"
-            rows = [((words, "dim"),)]
+            rows = [((f" {why_no_line(view, self.keys)}", "dim"),)]
         self.paint([(row, ()) for row in rows])
-
-    def _nothing(self) -> str:
-        """Why there is no log, and what makes one."""
-        if self.engine is None or self.moment is None:
-            return "no engine under the cursor"
-        seen = self.moment.snapshot.engines.get(self.engine)
-        name, key = shown(self.engine), self.keys.word(BY_ID["start"])
-        if seen is not None and seen.connecting:
-            return f"connecting to {shown(seen.node)}: whether {name} runs is not known yet"
-        if seen is not None and seen.state is EngineState.UNREACHABLE and seen.run is None:
-            return f"{shown(seen.node)} is out of reach: whether {name} has run is not known"
-        if seen is None or seen.run is None:
-            start = f"; {key} shows what a start would do" if key and not self.moment.snapshot.read_only else ""
-            return f"{name} has not run, so it has no log{start}"
-        return f"no log of {name} here yet"
 
     def _work(self) -> None:
         if self.window is None or not self.window.work():
@@ -219,7 +219,8 @@ class LogView(LineWidget):
         else:
             head = head_of_one(opened.names[0], self.run_name)
         gone = sum(source.gap.end - source.gap.begin for source in opened.sources if source.gap is not None)
-        return title(opened.view, head, self.sieve, self.around, past=self.earlier_run, gone=gone)
+        key = self.keys.word(BY_ID["polls"])
+        return title(opened.view, head, past=self.earlier_run, gone=gone, polls_key=key)
 
     def on_show(self) -> None:
         """Nobody drew it while it was hidden."""

@@ -24,6 +24,9 @@ class ViewState(Generic[S]):
         self.manner = LineStyle(80)
         self.height = 1
         self.following = True
+        self.sieve = LineFilter()
+        self.around = 0
+        """Lines shown around each that the filter keeps."""
         self.needle: Pattern | None = None
         self.hit: S | None = None
         """The line the search stands on."""
@@ -32,6 +35,18 @@ class ViewState(Generic[S]):
         """Where the selection started; None while nothing is being selected."""
         self.cursor: S | None = None
         """The end of the selection that moves."""
+        self._sub = 0
+        """Rows of the line on top that are above the screen."""
+
+    def resize(self, cells: int, height: int) -> None:
+        """Take another size."""
+        self.manner = replace(self.manner, cells=cells)
+        self.height = max(1, height)
+        self._sub = 0
+
+    def redraw(self) -> None:
+        """Lines take another number of rows from now on."""
+        self._sub = 0
 
     def search(self, needle: Pattern | None) -> None:
         """What `n` and `N` look for."""
@@ -60,10 +75,6 @@ class Moving(ViewState[S], ABC):
         """Whether there is any line."""
 
     @abstractmethod
-    def resize(self, cells: int, height: int) -> None:
-        """Take another size."""
-
-    @abstractmethod
     def rows(self) -> list[Line]:
         """The rows on the screen now."""
 
@@ -72,12 +83,15 @@ class Moving(ViewState[S], ABC):
         """Do one small part of what is done in the background; False when there is none left."""
 
     @abstractmethod
-    def filter(self, sieve: LineFilter, around: int = 0) -> None:
-        """Show only what a sieve keeps and so many lines around each; an empty sieve shows all."""
+    def filter(self, sieve: LineFilter, around: int = 0, hidden: Sequence[LineFilter] | None = None) -> None:
+        """Show only what a sieve keeps and so many lines around each; an empty sieve shows all.
+
+        `hidden` has for each log what leaves lines out whatever the sieve, also around others; None changes nothing of that.
+        """
 
     @abstractmethod
-    def redraw(self) -> None:
-        """Lines take another number of rows from now on."""
+    def hidden_lines(self) -> int | None:
+        """How many lines are left out whatever the filter; None while they are not counted."""
 
     @abstractmethod
     def move(self, by: int) -> None:

@@ -31,10 +31,11 @@ class Place(View[int]):
         """What a filter leaves; None leaves all."""
         self.tally: FilteredLines | None = None
         """The lines that the search finds, to be counted."""
+        self._hidden = LineFilter()
         self.notes: tuple[LogNote, ...] = ()
         self._top = 0
-        self._sub = 0
-        self._lines_at_pause: int | None = None
+        self._paused_at: int | None = None
+        """How long the log was when the reader paused, bytes."""
 
     @property
     def kept(self) -> FilteredLines | None:
@@ -45,16 +46,6 @@ class Place(View[int]):
     def begun(self) -> bool:
         """Whether there is any byte."""
         return self.file.size > 0
-
-    def resize(self, cells: int, height: int) -> None:
-        """Take another size."""
-        self.manner = replace(self.manner, cells=cells)
-        self.height = max(1, height)
-        self._sub = 0
-
-    def redraw(self) -> None:
-        """Lines take another number of rows from now on."""
-        self._sub = 0
 
     def grow(self, size: int, notes: tuple[LogNote, ...] = ()) -> bool:
         """Take what has arrived; True when something on the screen may have changed."""
@@ -74,7 +65,7 @@ class Place(View[int]):
     def work(self) -> bool:
         """Do one small part of counting and filtering; False when there is none left."""
         counted = self.count.advance()
-        scanned = self.shown.kept.advance() if self.shown else False
+        scanned = self.shown.advance() if self.shown else False
         found = self.tally.advance() if self.tally else False
         return counted or scanned or found
 
@@ -148,10 +139,15 @@ class Place(View[int]):
 
     def kept_lines(self) -> tuple[float, int, int | None] | None:
         """How much is filtered, how many lines are kept and hidden."""
-        if self.shown is None:
+        if self.shown is None or not self.shown.filtered:
             return None
-        kept, total = self.shown.kept.total(), self.count.total()
-        return self.shown.kept.share, kept, None if total is None else total - kept
+        kept, total, hidden = self.shown.kept.total(), self.count.total(), self.hidden_lines()
+        return self.shown.kept.share, kept, None if total is None or hidden is None else total - kept - hidden
+
+    def hidden_lines(self) -> int | None:
+        """How many lines are left out whatever the filter."""
+        total = self.count.total()
+        return 0 if self.shown is None else None if total is None else self.shown.hidden(total)
 
     def search(self, needle: Pattern | None) -> None:
         """What `n` and `N` look for; its hits are counted in the background."""
@@ -177,12 +173,11 @@ class Place(View[int]):
 class Window(Place):
     """A view of one log file, as many rows high as the screen has room."""
 
-    def filter(self, sieve: LineFilter, around: int = 0) -> None:
+    def filter(self, sieve: LineFilter, around: int = 0, hidden: Sequence[LineFilter] | None = None) -> None:
         """Show only what a sieve keeps and so many lines around each. The reader stays near the line on top."""
-        if self.shown is not None and self.shown.sieve == sieve:
-            self.shown = self.shown.with_around(around)
-        else:
-            self.shown = Shown(self.file, sieve, around) if sieve else None
+        self.sieve, self.around = sieve, around
+        (self._hidden,) = hidden or (self._hidden,)
+        self.shown = Shown.over(self.file, sieve, around, self._hidden, self.shown)
         if self.shown is not None and not self.following:
             self._sub = 0
         self._count_hits()
@@ -230,12 +225,12 @@ class Window(Place):
         if self.following:
             self._to_end()
             self.following = False
-            self._lines_at_pause = self.count.total()
+            self._paused_at = self.file.size
 
     def follow(self) -> None:
         """Go to the end and stay there."""
         self.following = True
-        self._lines_at_pause = None
+        self._paused_at = None
 
     def go(self, spot: int, above: int = 0) -> None:
         """Put a line on the screen, `above` rows from its top."""
@@ -249,11 +244,18 @@ class Window(Place):
         self._top = self._sub = 0
 
     def new_lines(self) -> int | None:
-        """Lines that came since the reader paused; None while they are not counted."""
-        if self._lines_at_pause is None:
+        """Lines to read that came since the reader paused; None while they are not counted."""
+        if self._paused_at is None:
             return None
-        total = self.count.total()
-        return None if total is None else max(0, total - self._lines_at_pause)
+        last = self._paused_at - 1
+        base = self.shown.base if self.shown is not None else None
+        if base is not None:
+            total, before = base.total() if base.share >= 1.0 else None, base.position(last)
+        else:
+            total, before = self.count.total(), self.count.number(last)
+        if last < 0:
+            return total
+        return None if total is None or before is None else max(0, total - before)
 
     def here(self) -> int | None:
         """The line the search stands on, else the one on top."""

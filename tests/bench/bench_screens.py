@@ -16,10 +16,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from console.probes.access_log import polls_from
 from screens.logs.file import LogFile
 from screens.logs.merge import Merge
 from screens.logs.merge_member import MergeMember
-from screens.logs.patterns import LineFilter, pattern
+from screens.logs.patterns import LineFilter, pattern, prepared
 from screens.logs.window import Window
 from screens.styled_lines import plain
 from screens.themes import LOOKS
@@ -147,8 +148,21 @@ def _timed(what: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def _grep(words: str, path: Path) -> None:
-    command = ["grep", "-c", "-E", *(["-i"] if words == words.lower() else []), words, str(path)]
+def _with_polls(directory: Path, path: Path) -> Path:
+    """The log with a line of polling behind each fourth line."""
+    mixed = directory / "polled.log"
+    with path.open("rb") as lines, mixed.open("wb") as file:
+        for number, line in enumerate(lines):
+            file.write(line)
+            if number % 4 == 0:
+                file.write(
+                    b'(APIServer pid=42) INFO:     10.0.0.1:%d - "GET /metrics HTTP/1.1" 200 OK\n' % (number % 60_000)
+                )
+    return mixed
+
+
+def _grep(words: str, path: Path, *more: str) -> None:
+    command = ["grep", "-c", "-E", *(["-i"] if words == words.lower() else []), *more, words, str(path)]
     subprocess.run(command, capture_output=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
 
 
@@ -156,31 +170,39 @@ def logs() -> None:
     """Opening and filtering a log of a million lines, against `grep -c` in the same run."""
     with tempfile.TemporaryDirectory() as place:
         path = _big(Path(place), 1_000_000)
-        size = path.stat().st_size
-        window = Window(LogFile(path))
+        _logs(path, LineFilter())
+        polls = polls_from("10.0.0.1")
+        _logs(_with_polls(Path(place), path), LineFilter((), (prepared("polls", polls),)))
 
-        def open_it() -> None:
-            window.resize(120, 40)
-            window.grow(size)
-            assert "request 000999999" in plain(window.rows()[-1])
 
-        opened = _timed(open_it)
-        say(f"open a log of {size / MIB:.0f} MiB at its end", f"{1000 * opened:.1f} ms", "200 ms")
-        counted = _timed(lambda: all(iter(window.work, False)))
-        say("number its million lines (in the background)", f"{counted:.2f} s", "-")
-        for words in ("ERROR seen", "error seen", "request .*42 took", "INFO", "ERROR|WARNING|Traceback"):
-            grep, ours = [], []
-            for _ in range(3):
-                grep.append(_timed(partial(_grep, words, path)))
-                window.filter(LineFilter())
-                window.filter(LineFilter((pattern(words),)))
-                ours.append(_timed(lambda: all(iter(window.work, False))))
-            assert window.kept is not None
-            say(
-                f"filter it for {words!r} ({window.kept.total()} lines)",
-                f"{min(ours):.2f} s = {min(ours) / min(grep):.1f} x",
-                "4 x grep -c",
-            )
+def _logs(path: Path, hidden: LineFilter) -> None:
+    """The same of one log, in which some lines are hidden."""
+    size = path.stat().st_size
+    window = Window(LogFile(path))
+    window.filter(LineFilter(), hidden=(hidden,))
+
+    def open_it() -> None:
+        window.resize(120, 40)
+        window.grow(size)
+        assert "request 000999999" in plain(window.rows()[-1])
+
+    opened = _timed(open_it)
+    say(f"open a log of {size / MIB:.0f} MiB at its end", f"{1000 * opened:.1f} ms", "200 ms")
+    counted = _timed(lambda: all(iter(window.work, False)))
+    say("number its lines (in the background)", f"{counted:.2f} s", "-")
+    for words in ("ERROR seen", "error seen", "request .*42 took", "INFO", "ERROR|WARNING|Traceback"):
+        grep, ours = [], []
+        for _ in range(3):
+            grep.append(_timed(partial(_grep, words, path)))
+            window.filter(LineFilter())
+            window.filter(LineFilter((pattern(words),)))
+            ours.append(_timed(lambda: all(iter(window.work, False))))
+        assert window.kept is not None
+        say(
+            f"filter it for {words!r} ({window.kept.total()} lines)",
+            f"{min(ours):.2f} s = {min(ours) / min(grep):.1f} x",
+            "4 x grep -c",
+        )
 
 
 def merging() -> None:

@@ -49,6 +49,54 @@ async def test_m_merges_the_group_from_the_grid_and_again_shows_one_alone(tmp_pa
         await seen.sees("20 lines")
 
 
+def asked(client: str, path: str = "/metrics") -> bytes:
+    """A line of the access log."""
+    return f'(APIServer pid=1) INFO:     {client}:41130 - "GET {path} HTTP/1.1" 200 OK\n'.encode()
+
+
+async def test_the_consoles_own_polling_is_hidden_and_counted_until_a_key_shows_it(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    copy = session.logs.copies["prefill-0", None] = FakeCopy(tmp_path / "prefill-0.log")
+    copy.append(asked("10.0.0.1") * 500)
+    async with running(session, (120, 40)) as seen:
+        await seen.press("l")
+        await seen.sees("only the console's own polling so far; h shows it")
+        copy.append(asked("10.0.0.9") + asked("10.0.0.1", "/version") + asked("10.0.0.1") + stamped(1))
+        await seen.sees("501 polls hidden, h shows")
+        assert all(each in seen.text() for each in ("10.0.0.9", "/version", "step 1"))
+        assert '10.0.0.1:41130 - "GET /metrics' not in seen.text()
+        pane(seen).filter("GET")
+        await seen.sees("2 shown, 1 hidden")
+        await seen.sees("501 polls hidden")
+        await seen.press("escape", "escape", "l", "ctrl+s")
+        await seen.sees(lambda: "without 501 polls of this console" in seen.toasts())
+        await seen.press("h")
+        await seen.sees('10.0.0.1:41130 - "GET /metrics')
+        assert "hidden" not in seen.text().replace("polling is hidden", "")
+        await seen.press("k", "h")
+        await seen.sees("PAUSED")
+        copy.append(asked("10.0.0.1") * 9 + stamped(2))
+        await seen.sees("PAUSED +1 new")
+        await seen.sees("510 polls hidden")
+    (saved,) = (tmp_path / "saved").iterdir()
+    assert saved.read_bytes() == asked("10.0.0.9") + asked("10.0.0.1", "/version") + stamped(1)
+
+
+async def test_of_merged_logs_each_hides_the_polling_of_its_own_node(tmp_path: Path) -> None:
+    session = ranks(tmp_path)
+    for rank in (0, 8):
+        session.logs.copies[f"decode-{rank}", None].append((asked("10.0.0.3") + asked("10.0.0.4")) * 3)
+    async with running(session, (120, 40)) as seen:
+        await seen.press("6", "escape", "G", "M")
+        await seen.sees("6 polls hidden, h shows")
+        for line in seen.lines():
+            assert "10.0.0.3:" not in line or "decode-8" in line or "x3 8" in line, line
+            assert "10.0.0.4:" not in line or "decode-0" in line, line
+        assert sum("10.0.0." in line and "GET" in line for line in seen.lines()) == 6
+        await seen.press("h")
+        await seen.sees(lambda: "polls hidden" not in seen.text())
+
+
 async def test_lines_around_what_a_filter_keeps(tmp_path: Path) -> None:
     session, _ = session_with_log(tmp_path)
     async with running(session, (120, 40)) as seen:

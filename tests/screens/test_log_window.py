@@ -16,7 +16,7 @@ from console.services.logs.copies import Gap, LogNote
 from screens.logs.file import LineCount, LogFile
 from screens.logs.filtered import FilteredLines
 from screens.logs.line_drawing import collapse, level_role, text_of
-from screens.logs.patterns import ERRORS, WARNINGS, LineFilter, Pattern, pattern
+from screens.logs.patterns import ERRORS, WARNINGS, LineFilter, Pattern, pattern, prepared
 from screens.logs.window import Window
 from screens.styled_lines import plain
 
@@ -97,23 +97,29 @@ def test_numbers_do_not_shift_when_the_file_grows(first: bytes, more: bytes) -> 
     log.close()
 
 
-PATTERNS = st.sampled_from(["error", "a", "bc", "^a", "a|bc", "r|y|E", "er+or", "\\x61", "x+", "(", "E", "\\s"])
+PATTERNS = st.sampled_from(
+    ["error", "a", "bc", "^a", "a|bc", "r|y|E", "er+or", "\\x61", "x+", "(", "E", "\\s", "a{0,2}", "bc|"]
+)
 
 
-@given(LOGS, PATTERNS, st.booleans())
-@settings(max_examples=300, deadline=None)
-def test_a_filter_keeps_what_a_line_by_line_search_keeps(data: bytes, words: str, out: bool) -> None:
+@given(LOGS, st.lists(PATTERNS, max_size=2), st.lists(PATTERNS, max_size=2), st.booleans())
+@settings(max_examples=500, deadline=None)
+def test_a_filter_keeps_what_a_line_by_line_search_keeps(
+    data: bytes, wanted: list[str], unwanted: list[str], scanned: bool
+) -> None:
     log = written(data)
-    wanted = pattern(words)
-    sieve = LineFilter((), (wanted,)) if out else LineFilter((wanted,))
-    kept = FilteredLines(log, sieve)
-    while kept.advance():
+    kept = FilteredLines(log, LineFilter(tuple(map(pattern, wanted)), tuple(map(pattern, unwanted))), counts=True)
+    while (scanned or wanted) and kept.advance():
         pass
     starts = beginnings(data)
     texts = {
         start: data[start:end].removesuffix(b"\n") for start, end in zip(starts, [*starts[1:], len(data)], strict=False)
     }
-    expected = [start for start, text in texts.items() if _has(words, text) != out]
+    expected = [
+        start
+        for start, text in texts.items()
+        if all(_has(words, text) for words in wanted) and not any(_has(words, text) for words in unwanted)
+    ]
     found: list[int] = []
     at = kept.at_or_after(0)
     while at is not None:
@@ -126,7 +132,8 @@ def test_a_filter_keeps_what_a_line_by_line_search_keeps(data: bytes, words: str
         backwards.append(at)
         at = kept.before(at)
     assert backwards == expected[::-1]
-    assert kept.total() == len(expected)
+    if scanned or wanted:
+        assert (kept.total(), kept.lines()) == (len(expected), len(starts))
     log.close()
 
 
@@ -237,6 +244,37 @@ def test_search_goes_both_ways_and_stays_within_the_filter(tmp_path: Path) -> No
     )
 
 
+POLL = LineFilter((), (prepared("polls", re.compile(rb"poll(?=\r?$)", re.MULTILINE)),))
+
+
+@given(
+    st.lists(st.sampled_from([b"poll", b"b poll", b"polled", b"an error", b"b", b""]), max_size=40), st.integers(0, 3)
+)
+@settings(max_examples=200, deadline=None)
+def test_hidden_lines_are_nowhere_not_even_around_what_a_filter_keeps(lines: list[bytes], around: int) -> None:
+    log = written(b"".join(line + b"\n" for line in lines))
+    window = Window(log)
+    window.resize(80, 100)
+    window.filter(LineFilter(), hidden=(POLL,))
+    there = [line.decode() for line in lines if not line.endswith(b"poll")]
+    assert [plain(row).strip() for row in window.rows()] == there, "before any of it is scanned"
+    while window.work():
+        pass
+    assert window.hidden_lines() == len(lines) - len(there)
+    assert window.kept_lines() is None
+    window.filter(LineFilter((pattern("error"),)), around)
+    while window.work():
+        pass
+    found = [at for at, line in enumerate(there) if "error" in line]
+    near = {at for hit in found for at in range(hit - around, hit + around + 1) if 0 <= at < len(there)}
+    assert [text for row in window.rows() if (text := plain(row).strip()) != "--"] == [there[at] for at in sorted(near)]
+    assert window.kept_lines() == (1.0, len(found), len(there) - len(found))
+    assert [each for each in window.find(pattern("poll$"), forward=False) if each is not None] == []
+    window.filter(LineFilter(), hidden=(LineFilter(),))
+    assert [plain(row).strip() for row in window.rows()] == [line.decode() for line in lines]
+    log.close()
+
+
 def test_notes_are_rows_between_the_lines(tmp_path: Path) -> None:
     window = filled(tmp_path / "log", 5)
     middle = len(b"INFO line 1\n" * 2)
@@ -314,7 +352,7 @@ def test_what_is_cheap_to_look_for_first_finds_the_same_lines(wanted: Pattern) -
     data = b"\n".join(lines) + b"\n"
     plain_way = replace(wanted, hint=None)
     assert wanted.hint is not None
-    found = [data.count(b"\n", 0, at) for at in wanted.starts(data)]
+    found = [data.count(b"\n", 0, at) for at in wanted.lines(data, 0, len(data))]
     assert found == [number for number, line in enumerate(lines) if plain_way.search(line)]
     cut = len(data) // 3
     assert wanted.scan(data, cut, len(data) - 7, 10_000)[0] == plain_way.scan(data, cut, len(data) - 7, 10_000)[0]

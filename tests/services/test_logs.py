@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,11 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.model.cluster import Cluster
+from console.model.deployment import Assignment, Deployment
 from console.model.errors import ConsoleError
 from console.model.run import LogChunk, RunKey
 from console.probes.log_time import Around, Clock, Zone, utc
 from console.services.logs.copies import LogBook, LogCopy
 from console.services.logs.lines import LineReader, Readers, Timing, merged, tail_offset
+from console.services.logs.own_polls import own_polls
+from tests.services.deployments import LAYOUT
 
 KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
 
@@ -109,6 +114,53 @@ def timing(zone: Zone = utc, ahead_s: float = 0.0, written_at: float | None = NO
 
 
 LINES = st.lists(st.binary(max_size=60).map(lambda raw: raw.replace(b"\n", b".")), max_size=30)
+
+
+@given(lines=LINES.filter(bool), marked=st.sets(st.integers(0, 29)), count=st.integers(0, 12), block=st.integers(1, 80))
+def test_the_last_lines_are_counted_without_the_hidden_ones(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], marked: set[int], count: int, block: int
+) -> None:
+    hidden = re.compile(rb"POLL$")
+    lines = [line + (b"POLL" if number in marked else b".") for number, line in enumerate(lines)]
+    copy = LogCopy(KEY, tmp_path_factory.mktemp("log") / "run.log")
+    copy.store(_chunk(0, b"\n".join(lines)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("console.services.logs.lines.BLOCK", block)
+        reader = LineReader("a", copy, timing, offset=tail_offset(copy, count, hidden), hidden=hidden)
+        found = [line.offset for line in reader.lines(last=True)]
+    starts = [sum(len(line) + 1 for line in lines[:number]) for number in range(len(lines)) if number not in marked]
+    assert found == starts[max(0, len(starts) - count) :][: count or 0]
+
+
+def test_of_each_log_what_its_engine_hides_is_left_out_and_counted(tmp_path: Path) -> None:
+    book = LogBook(tmp_path, lambda engine: RunKey("dep", engine, "r1"))
+    hides = {"a": re.compile(rb"poll a$"), "b": None}
+    for name in hides:
+        book.of(RunKey("dep", name, "r1")).store(_chunk(0, b"one\npoll a\ntwo\n"))
+    readers = Readers(book, ("a", "b"), lambda *_: timing(), lambda *_: None, hidden=hides.__getitem__)
+    assert [(line.engine, line.text) for line in readers.lines(last=True)] == [
+        *(("a", each) for each in ("one", "two")),
+        *(("b", each) for each in ("one", "poll a", "two")),
+    ]
+    assert readers.left_out == 1
+
+
+@pytest.mark.parametrize(
+    ("node", "asks_from"),
+    [
+        ({"host": "10.0.0.1"}, "10.0.0.1"),
+        ({"host": "p0.lab", "ip": "fd00:0::1"}, "fd00::1"),
+        ({"host": "127.0.0.5"}, "127.0.0.1"),
+        ({"host": "127.0.0.1", "http": "direct"}, "127.0.0.1"),
+        ({"host": "p0.lab"}, None),
+    ],
+)
+def test_polling_comes_from_the_nodes_address_or_from_here(node: dict[str, str], asks_from: str | None) -> None:
+    cluster = Cluster.model_validate({"name": "lab", "defaults": {"hardware": "a3"}, "nodes": {"p0": node}})
+    found = own_polls(Deployment(cluster, LAYOUT, Assignment({})), "p0")
+    line = f'INFO:     {asks_from}:1 - "GET /health HTTP/1.1" 200 OK'.encode()
+    assert (found is not None and found.search(line) is not None) == (asks_from is not None)
+    assert found is None or not found.search(line.replace(b":     ", b":     1"))
 
 
 @given(lines=LINES, cuts=st.lists(st.integers(min_value=1, max_value=40), max_size=40), count=st.integers(0, 12))

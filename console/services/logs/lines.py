@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -52,8 +53,9 @@ class LineReader:
         *,
         offset: int = 0,
         since: float | None = None,
+        hidden: re.Pattern[bytes] | None = None,
     ) -> None:
-        """`timing` is asked for when the first line with a stamp is there.
+        """`timing` is asked for when the first line with a stamp is there; lines with `hidden` are left out and counted.
 
         With `since` what was surely written before it is left out: up to the last line known to be earlier than it. Lines whose
         time is not known are none of those, unless nothing was written since.
@@ -67,6 +69,9 @@ class LineReader:
         self._tail = b""
         self._times: LineTimes | None = None
         self._since = since
+        self._hidden = hidden
+        self.left_out = 0
+        """Lines that were hidden so far."""
 
     @property
     def offset(self) -> int:
@@ -79,11 +84,18 @@ class LineReader:
             self._skip(self._since)
             self._since = None
         for raw in self._raw():
-            yield self._line(raw)
+            if self._passes(raw):
+                yield self._line(raw)
         if last and self._tail:
-            yield self._line(self._tail)
+            if self._passes(self._tail):
+                yield self._line(self._tail)
             self._offset += len(self._tail)
             self._tail = b""
+
+    def _passes(self, raw: bytes) -> bool:
+        hidden = self._hidden is not None and self._hidden.search(raw) is not None
+        self.left_out += hidden
+        return not hidden
 
     def rest(self, kept: Path) -> Iterator[LogLine]:
         """What is left of a log that started anew, out of the file that keeps what it was."""
@@ -170,9 +182,10 @@ class Readers:
         run: str | None = None,
         tail: int | None = None,
         since: float | None = None,
+        hidden: Callable[[str], re.Pattern[bytes] | None] = lambda _: None,
     ) -> None:
         """`timing` gives the clock of an engine's log, `told` hears of an engine when another run follows, or
-        when its log started anew.
+        when its log started anew. `hidden` gives what finds lines of an engine's log that are left out.
 
         `run` is an earlier run, which nothing follows; of each log only `tail` lines are read, all where that is None, and of
         those only what may have been written `since` an instant of our clock.
@@ -182,18 +195,24 @@ class Readers:
         self._timing = timing
         self._told = told
         self._earlier = run
+        self._hidden = hidden
         self._readers: dict[str, LineReader] = {}
         self._revisions: dict[str, int] = {}
         self._gaps: dict[str, Gap] = {}
         """What has gone from a log, as it was told."""
         for name in engines:
             if (copy := book.copy(name, run)) is not None:
-                self._read(name, copy, 0 if tail is None else tail_offset(copy, tail), since)
+                self._read(name, copy, 0 if tail is None else tail_offset(copy, tail, hidden(name)), since)
 
     @property
     def found(self) -> bool:
         """Whether any of the engines has a log."""
         return bool(self._readers)
+
+    @property
+    def left_out(self) -> int:
+        """Lines that were hidden so far in the logs of the runs that are read now."""
+        return sum(reader.left_out for reader in self._readers.values())
 
     def lines(self, *, last: bool = False) -> Iterator[LogLine]:
         """What has come since the last call; what is left of a run, or of a log that started anew, before what follows it."""
@@ -229,30 +248,33 @@ class Readers:
 
     def _read(self, engine: str, copy: LogCopy, offset: int, since: float | None = None) -> None:
         timing = partial(self._timing, engine, copy)
-        self._readers[engine] = LineReader(engine, copy, timing, offset=offset, since=since)
+        self._readers[engine] = LineReader(
+            engine, copy, timing, offset=offset, since=since, hidden=self._hidden(engine)
+        )
         self._revisions[engine] = copy.revision
 
 
-def tail_offset(copy: LogCopy, lines: int) -> int:
-    """Where the last `lines` lines start, read backwards in blocks."""
-    end = copy.size
-    position = end
-    missing = lines + 1
-    while position > 0:
-        if copy.gap is not None and position <= copy.gap.end:
-            return copy.gap.end
-        start = max(0, copy.gap.end if copy.gap is not None else 0, position - BLOCK)
-        block = copy.read(start, position - start)
-        if position == end and block.endswith(b"\n"):
-            missing += 0
-        elif position == end:
-            missing -= 1
-        count = block.count(b"\n")
-        if count >= missing:
-            cut = len(block)
-            for _ in range(missing):
-                cut = block.rfind(b"\n", 0, cut)
-            return start + cut + 1
-        missing -= count
-        position = start
-    return 0
+def tail_offset(copy: LogCopy, lines: int, hidden: re.Pattern[bytes] | None = None) -> int:
+    """Where the last `lines` lines without `hidden` start, read backwards in blocks."""
+    floor = copy.gap.end if copy.gap is not None else 0
+    position, missing, behind = copy.size, lines, b""
+    while position > floor and missing > 0:
+        start = max(floor, position - BLOCK)
+        data = copy.read(start, position - start) + behind
+        first = 0 if start == floor else data.find(b"\n") + 1
+        starts = _starts(data, first, hidden) if first or start == floor else []
+        if len(starts) >= missing:
+            return start + starts[-missing]
+        missing -= len(starts)
+        position, behind = start, data[: min(first or LONGEST, LONGEST)]
+    return floor if missing > 0 else copy.size
+
+
+def _starts(data: bytes, first: int, hidden: re.Pattern[bytes] | None) -> list[int]:
+    """Where the lines without `hidden` start in data whose first line starts at `first`."""
+    found, at = [], first
+    for line in data[first:].removesuffix(b"\n").split(b"\n") if first < len(data) else ():
+        if hidden is None or hidden.search(line) is None:
+            found.append(at)
+        at += len(line) + 1
+    return found
