@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from screens.panes.table import PANES
 from screens.too_small import LEAST_CELLS, LEAST_ROWS
 from screens.widgets import Verbs
 
@@ -39,12 +40,10 @@ class Arrangement:
 
     def verbs(self) -> Verbs:
         """Keys that change the arrangement."""
-        panes = {
-            f"pane-{number}": lambda name=name: self.go(name) for number, name in enumerate(self._screen.panes, start=2)
-        }
+        panes = {entry.action: lambda name=entry.id: self.go(name) for entry in PANES if entry.id in self._screen.panes}
         return {
             **panes,
-            "pane-1": lambda: self.only("grid-alone"),
+            "pane-grid": lambda: self.only("grid-alone"),
             "full": self.full,
             "grow": lambda: self.resize(0.1),
             "shrink": lambda: self.resize(-0.1),

@@ -132,9 +132,9 @@ def _leads_on(snapshot: ClusterSnapshot) -> tuple[str, str]:
     """The action that shows what is behind the verdict, or proves it, and its word; empty where none does."""
     state = snapshot.service.state if snapshot.service else None
     if state is ServiceState.UNPROVEN:
-        return "pane-13", "prove"
+        return "pane-verify", "prove"
     known = state in (ServiceState.DOWN, ServiceState.PART) and snapshot.diagnoses
-    return ("pane-10", "why") if known else ("", "")
+    return ("pane-diagnosis", "why") if known else ("", "")
 
 
 def _joined(parts: Sequence[Line], cells: int) -> Line:

@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from screens.actions import BY_ID, Place, bindings
 from screens.arrangement import Arrangement
-from screens.bars import Footer, Tabs
+from screens.bars import Footer
 from screens.bell import Bell
 from screens.grid.grid import Grid
 from screens.header import Header
@@ -20,6 +20,7 @@ from screens.panes.base import PaneMoment
 from screens.panes.table import PANES
 from screens.paste_guard import TOO_FAST
 from screens.styled_lines import shown
+from screens.tabs import PaneTitle, Tab, Tabs
 from screens.too_small import TooSmall
 from screens.widgets import LineWidget, ListWidget, Verbs
 
@@ -79,6 +80,7 @@ class MainScreen(Screen[None]):
         self.header = Header(id="header")
         self.grid = Grid(id="grid")
         self.tabs = Tabs(id="tabs")
+        self.pane_title = PaneTitle(id="pane-title")
         self.footer = Footer(id="footer")
         self.panes: dict[str, Pane | LogPane] = {}
         self.opened = PANES[0].id
@@ -104,6 +106,7 @@ class MainScreen(Screen[None]):
             yield self.grid
             with Vertical(id="detail"):
                 yield self.tabs
+                yield self.pane_title
                 yield Vertical(id="panes")
         yield TooSmall(id="tiny")
         yield self.footer
@@ -184,15 +187,12 @@ class MainScreen(Screen[None]):
         self.footer.draw(self.place, self.console.options.keys, read_only=read_only, back=back)
 
     def draw_tabs(self) -> None:
-        """Draw the tabs with the open pane's words."""
+        """Draw the tabs, and the title of the open pane below them."""
         keys = self.console.options.keys
-        names = [
-            (entry.id, entry.title, keys.word(BY_ID[f"pane-{number}"])) for number, entry in enumerate(PANES, start=2)
-        ]
-        here = bool(self.panes) and self.focused is self.pane
+        tabs = [Tab(entry.id, entry.title, keys.word(BY_ID[entry.action]), entry.part) for entry in PANES]
+        self.tabs.draw(tabs, self.opened, here=bool(self.panes) and self.focused is self.pane)
         title = self.pane.title() if self.panes else ()
-        more = self.pane.beyond if self.panes and isinstance(self.pane, ListWidget) else ""
-        self.tabs.draw(names, self.opened, title, here=here, more=more)
+        self.pane_title.draw(title, self.pane.beyond if self.panes and isinstance(self.pane, ListWidget) else "")
 
     def follow_cursor(self) -> None:
         """Give the open pane what the cursor is on."""

@@ -88,11 +88,6 @@ class Pen:
         return ">" if self.ascii else "▸"
 
 
-_DIGITS = "0123456789"
-_WORD = 12
-"""Letters of a word that are left out rather than shown without their begin."""
-
-
 @lru_cache(maxsize=4096)
 def _stood_in(text: str, wide: bool) -> str:
     return "".join(_STAND_INS.get(each) or ("?" if wide and east_asian_width(each) == "A" else each) for each in text)
@@ -127,23 +122,6 @@ def brief(text: str, cells: int) -> str:
 def _begin(text: str, cells: int) -> str:
     """As much of the start of a text as fits, without a part of a number."""
     return first_part(text, len(chop_cells(text, cells)[0])) if cells > 0 else ""
-
-
-def end_of(line: Line, cells: int) -> Line:
-    """The end of a line in exactly that many cells, behind the mark `~`: whole words where they are short, and whole numbers."""
-    text = plain(line)
-    start = next(at for at in range(len(text) + 1) if width(text[at:]) < cells)
-    blank = text.find(" ", start)
-    if 0 <= blank <= start + _WORD:
-        start = max(start, blank)
-    elif start and text[start - 1].isdigit():
-        start += len(text[start:]) - len(text[start:].lstrip(_DIGITS + ".,"))
-    spans: list[Span] = [(" " * (cells - 1 - width(text[start:])) + "~", "dim")]
-    for words, role in line:
-        if start < len(words):
-            spans.append((words[start:], role))
-        start = max(0, start - len(words))
-    return tuple(spans)
 
 
 def cut(line: Line, cells: int) -> Line:

@@ -299,4 +299,4 @@ def _ending(result: PlanResult) -> str:
         return "done"
     if result.taken_over:
         return f"taken over by {shown(result.taken_over)}"
-    return "stopped on request" if result.cancelled else "FAILED, see the plan pane (6)"
+    return "stopped on request" if result.cancelled else "FAILED, see the plan pane (8)"

@@ -57,4 +57,4 @@ class SupportBundle:
             self._busy = False
         words = f"support bundle: {shown(str(path))}; secrets are masked, names and addresses are not"
         session.note(words)
-        self._screen.notify(f"{words} (5)", markup=False, timeout=20)
+        self._screen.notify(f"{words} (9)", markup=False, timeout=20)

@@ -213,7 +213,7 @@ class LogView(LineWidget):
         """Engine or engines, run, place, filter, and whether it follows."""
         opened = self.opened
         if self.engine is None or opened is None:
-            return ()
+            return (("Logs", "bold"),)
         if isinstance(opened.view, Merged):
             head = head_of_several(self.several, opened.names, opened.view, folded=self.folded)
         else:

@@ -103,7 +103,7 @@ class Pane(ListWidget):
         return None
 
     def title(self) -> Line:
-        """What stands to the right of the tabs."""
+        """The name of what it shows, counts and state; what is dim is shortened first."""
         return ()
 
     def look_for(self, text: str) -> None:

@@ -76,13 +76,21 @@ class DiagnosisPane(FoldingPane):
     def title(self) -> Line:
         """How many failures there are, and whether the first cause is known."""
         found = self._found
+        name = ("Diagnosis  ", "bold")
         broken = [each for each in (found.first, *found.others) if each is not None]
         if not broken and self._unknown:
-            return (("failed, cause not known", "fail"),)
+            return (
+                name,
+                ("failed, cause not known", "fail"),
+            )
         if not broken:
-            return (("no failure", "ok"), (f", {found.advice_words.partition(':')[0]}" if found.advice else "", "dim"))
+            return (
+                name,
+                ("no failure", "ok"),
+                (f", {found.advice_words.partition(':')[0]}" if found.advice else "", "dim"),
+            )
         after = f", {counted(len(found.consequences), 'consequence')} folded" if found.consequences else ""
-        return ((counted(len(broken), "failure"), "fail"), (f"{after}, {time.strftime('%Z')}", "dim"))
+        return (name, (counted(len(broken), "failure"), "fail"), (f"{after}, times in {time.strftime('%Z')}", "dim"))
 
     def _rows(self, snapshot: ClusterSnapshot) -> Iterator[Row]:
         found = self._found
@@ -179,7 +187,7 @@ class DiagnosisPane(FoldingPane):
             return []
         edits = [("edit", "opens that file")] if file else []
         wanted = [*edits, *acts, ("go-there", "goes there"), ("logs", "its log")]
-        before = "" if self.has_focus else f"{self.keys.word(BY_ID['pane-10'])} "
+        before = "" if self.has_focus else f"{self.keys.word(BY_ID['pane-diagnosis'])} "
         lines: list[Line] = [
             ((f"{before}{key}", "key"), (f" {words}", "plain"))
             for name, words in wanted

@@ -97,11 +97,11 @@ class EvaluationPane(Pane):
     def title(self) -> Line:
         """What runs and how much is kept, or which view this is."""
         if self.view != "runs":
-            return ((_TITLES[self.view], "bold"), (", esc back", "dim"))
+            return ((f"Bench: {_TITLES[self.view]}", "bold"), (", esc back", "dim"))
         runs = len(self.live())
         running = (f"{runs} running, ", "busy") if runs else ("", "")
         marks = f", {len(self.marked)} marked" if self.marked else ""
-        return (running, (f"{len(self.records)} kept{marks}", "dim"))
+        return (("Bench  ", "bold"), running, (f"{len(self.records)} kept{marks}", "dim"))
 
     def go_to(self, view: View, chosen: tuple[str, ...]) -> None:
         """Open another view."""

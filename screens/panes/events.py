@@ -37,7 +37,7 @@ class EventPane(Pane):
     def title(self) -> Line:
         """How many there are."""
         count = len(self.moment.snapshot.events) if self.moment else 0
-        return ((f"{count} events, {time.strftime('%Z')}", "dim"),)
+        return (("Events", "bold"), (f"  {count}, times in {time.strftime('%Z')}", "dim"))
 
 
 def _line(event: Event) -> Line:

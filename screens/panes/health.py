@@ -95,8 +95,8 @@ class HealthPane(Pane):
         """Whose health it is."""
         engines = self.moment.engines if self.moment else ()
         if len(engines) == 1:
-            return ((shown(engines[0].id), "bold"), (f" on {shown(engines[0].node)}", "dim"))
-        return ((f"{len(engines)} engines", "dim"),)
+            return ((f"Health of {shown(engines[0].id)}", "bold"), (f" on {shown(engines[0].node)}", "dim"))
+        return (("Health", "bold"), (f"  {len(engines)} engines", "dim"))
 
     def _short(self, engine: EngineSnapshot) -> Line:
         sign = sign_of(engine)

@@ -54,7 +54,8 @@ class JournalPane(Pane):
     def title(self) -> Line:
         """How many there are, and in which zone they are told."""
         seen = f", {self._others} seen" if self._others else ""
-        return ((f"{counted(len(self._traces), 'operation')} from this machine{seen}, {time.strftime('%Z')}", "dim"),)
+        words = f"  {counted(len(self._traces), 'operation')} from this machine{seen}, times in {time.strftime('%Z')}"
+        return (("Journal", "bold"), (words, "dim"))
 
     def _lines(self, trace: AuditEntry) -> list[Line]:
         role = "dim" if trace.seen else {True: "ok", False: "fail", None: "busy"}[trace.good]

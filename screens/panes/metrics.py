@@ -99,7 +99,7 @@ class MetricsPane(Pane):
 
     def title(self) -> Line:
         """What the picture of the last minutes shows."""
-        return (("tokens/s of generation, each step 10 s", "dim"),)
+        return (("Metrics", "bold"), ("  curve: tokens/s out, a step each 10 s", "dim"))
 
     def _numbers(self, name: str, serving: Serving, now: float) -> Line:
         age = now - serving.at

@@ -37,12 +37,12 @@ class NpuPane(Pane):
         """Node and totals."""
         node = self.moment.node if self.moment else None
         if node is None:
-            return ()
+            return (("NPUs", "bold"),)
         power = [each.power_w for each in node.devices if each.power_w is not None]
         watts = f" {sum(power):.0f} W" if power else ""
         return (
-            (shown(node.name), "bold"),
-            (f" {shown(node.hardware)} {len(node.devices)}/{node.expected_devices} devices{watts}", "dim"),
+            (f"NPUs of {shown(node.name)}", "bold"),
+            (f"  {shown(node.hardware)} {len(node.devices)}/{node.expected_devices} devices{watts}", "dim"),
         )
 
     def _line(self, device: Device) -> Line:

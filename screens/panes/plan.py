@@ -137,20 +137,20 @@ class PlanPane(Pane):
     def title(self) -> Line:
         """What it is and how far."""
         if self.plan is None:
-            return ()
+            return (("Plan", "bold"), ("  none yet", "dim"))
         done = sum(1 for each in self._outcomes.values() if each is Outcome.DONE)
-        words = f"{self.plan.verb} {done}/{len(self._outcomes)} steps "
+        words = f"Plan: {self.plan.verb} {done}/{len(self._outcomes)} steps "
         if self.refusal:
             return ((words, "bold"), ("REFUSED", "fail"))
         if self.result is None:
             return (
                 (words, "bold"),
-                ("running" + (", c: no more steps" if self.has_focus else ", 6 c: no more steps"), "busy"),
+                ("running" + (", c: no more steps" if self.has_focus else ", 8 c: no more steps"), "busy"),
             )
         if self.result.ok or self.result.cancelled:
             return ((words, "bold"), ("ok", "ok") if self.result.ok else ("stopped", "warn"))
         known = self.moment is not None and self.moment.snapshot.diagnoses
-        key = self.keys.word(BY_ID["pane-10"]) if known else ""
+        key = self.keys.word(BY_ID["pane-diagnosis"]) if known else ""
         return ((words, "bold"), ("FAILED", "fail"), *(((f"  {key}", "key"), (": causes", "plain")) if key else ()))
 
     def _step(self, step: Step, sign: Sign) -> list[Row]:

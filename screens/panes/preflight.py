@@ -49,11 +49,11 @@ class PreflightPane(Pane):
         if self.moment is None:
             return
         if self.moment.session.preflight.running:
-            self.app.notify("the nodes are being asked; c in the tab Check stops that", markup=False, timeout=3)
+            self.app.notify("the nodes are being asked; c in the pane Preflight stops that", markup=False, timeout=3)
             return
         self._began = time.monotonic()
         set_off(self, "preflight", self._ask, self.moment, network, full)
-        self.app.notify("checking the nodes; the tab Check shows what is found", markup=False, timeout=3)
+        self.app.notify("checking the nodes; the pane Preflight shows what is found", markup=False, timeout=3)
 
     def cancel(self) -> None:
         """Wait no longer."""
@@ -105,13 +105,13 @@ class PreflightPane(Pane):
             return ()
         checks = self.moment.session.preflight
         if checks.latest is None:
-            return (("checking …" if checks.running else "not run", "dim"),)
+            return (("Preflight  ", "bold"), ("checking …" if checks.running else "not run", "dim"))
         counts: dict[str, int] = {}
         for each in checks.latest.results:
             counts[str(each.verdict)] = counts.get(str(each.verdict), 0) + 1
         spans: list[Span] = [(f"{counts[word]} {word} ", role) for word, role in _ROLES.items() if word in counts]
         age = "checking …" if checks.running else f"{age_words(max(0.0, time.time() - checks.latest.at))} ago"
-        return (*spans, (age, "dim"))
+        return (("Preflight  ", "bold"), *spans, (age, "dim"))
 
 
 def report_rows(report: Report, cells: int) -> list[Row]:

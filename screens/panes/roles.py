@@ -76,9 +76,14 @@ class RolePane(Pane):
         findings = self.moment.session.findings
         errors = sum(1 for each in findings if each.severity is Severity.ERROR)
         if errors:
-            return ((counted(errors, "error"), "fail"), (f" of {counted(len(findings), 'finding')}", "dim"))
+            return (
+                ("Roles  ", "bold"),
+                (counted(errors, "error"), "fail"),
+                (f" of {counted(len(findings), 'finding')}", "dim"),
+            )
         whole = self.moment.session.deployment.complete()
         return (
+            ("Roles  ", "bold"),
             (counted(len(findings), "finding") if findings else "no problems", "warn" if findings else "ok"),
             ("" if whole else ", incomplete", "warn"),
         )

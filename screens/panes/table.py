@@ -17,8 +17,15 @@ class PaneEntry:
 
     id: str
     title: str
+    part: str
+    """What it is about: `selection`, what the cursor is on; `deployment`; `tools`."""
     place: str
     """`MODULE:CLASS` below `screens`; the class takes its id."""
+
+    @property
+    def action(self) -> str:
+        """The action that opens it."""
+        return f"pane-{self.id}"
 
     def make(self) -> Pane | LogPane:
         """The pane, its module loaded now if nobody did before."""
@@ -27,17 +34,17 @@ class PaneEntry:
 
 
 PANES: tuple[PaneEntry, ...] = (
-    PaneEntry("logs", "Logs", "panes.log:LogPane"),
-    PaneEntry("npus", "NPUs", "panes.npus:NpuPane"),
-    PaneEntry("health", "Health", "panes.health:HealthPane"),
-    PaneEntry("events", "Events", "panes.events:EventPane"),
-    PaneEntry("plan", "Plan", "panes.plan:PlanPane"),
-    PaneEntry("roles", "Roles", "panes.roles:RolePane"),
-    PaneEntry("preflight", "Preflight", "panes.preflight:PreflightPane"),
-    PaneEntry("metrics", "Metrics", "panes.metrics:MetricsPane"),
-    PaneEntry("diagnosis", "Diagnosis", "panes.diagnosis:DiagnosisPane"),
-    PaneEntry("evaluation", "Bench", "panes.evaluation:EvaluationPane"),
-    PaneEntry("journal", "Journal", "panes.journal:JournalPane"),
-    PaneEntry("verify", "Verify", "panes.verify:VerifyPane"),
+    PaneEntry("logs", "Logs", "selection", "panes.log:LogPane"),
+    PaneEntry("npus", "NPUs", "selection", "panes.npus:NpuPane"),
+    PaneEntry("health", "Health", "selection", "panes.health:HealthPane"),
+    PaneEntry("metrics", "Metrics", "selection", "panes.metrics:MetricsPane"),
+    PaneEntry("diagnosis", "Diagnosis", "selection", "panes.diagnosis:DiagnosisPane"),
+    PaneEntry("roles", "Roles", "deployment", "panes.roles:RolePane"),
+    PaneEntry("plan", "Plan", "deployment", "panes.plan:PlanPane"),
+    PaneEntry("events", "Events", "deployment", "panes.events:EventPane"),
+    PaneEntry("preflight", "Preflight", "deployment", "panes.preflight:PreflightPane"),
+    PaneEntry("verify", "Verify", "tools", "panes.verify:VerifyPane"),
+    PaneEntry("evaluation", "Bench", "tools", "panes.evaluation:EvaluationPane"),
+    PaneEntry("journal", "Journal", "tools", "panes.journal:JournalPane"),
 )
-"""In the order of the tabs; digit keys start at 2, for 1 is the grid; the tenth is 0, and those behind it have letters."""
+"""In the order of the tabs. Their digit keys start at 2 and end with 0, for 1 is the grid; tools have letters."""

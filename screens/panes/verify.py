@@ -119,14 +119,18 @@ class VerifyPane(FoldingPane):
 
     def title(self) -> Line:
         """How it stands."""
+        name: Line = (("Verify  ", "bold"),)
         if self._going:
             chats = sum(each.number > 0 for each in self._proofs)
-            return ((f"verifying, {chats} chats answered, {time.monotonic() - self._began:.0f} s", "busy"),)
+            return (
+                *name,
+                (f"verifying, {chats} chats answered, {time.monotonic() - self._began:.0f} s", "busy"),
+            )
         if self._verdict is None:
-            return (("never verified", "dim"),)
+            return (*name, ("never verified", "dim"))
         if failed := self._verdict.failed:
-            return ((f"{len(failed)} of {len(self._proofs)} proofs failed", "fail"),)
-        return (("verified", "ok"),) if self._verdict.passed else (("NOT verified", "warn"),)
+            return (*name, (f"{len(failed)} of {len(self._proofs)} proofs failed", "fail"))
+        return (*name, ("verified", "ok") if self._verdict.passed else ("NOT verified", "warn"))
 
     def _rows(self) -> Iterator[Row]:
         key = self.keys.word(BY_ID["verify"]).capitalize()

@@ -69,7 +69,7 @@ def test_a_lost_node_keeps_its_age_while_the_others_go_on_and_comes_back(a3: Lab
         a3.node("p1").stop()
         try:
             seen.sees("links 3/4", r"p1 .*(no link|unreach|lost|refused)", timeout_s=60.0)
-            seen.press("5")
+            seen.press("9")
             seen.sees("unreachable")
         finally:
             a3.node("p1").start()
@@ -107,7 +107,7 @@ def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a
         )
         assert seen.tmux("show-buffer").split("(", 1)[-1].split()[0] in error
 
-        seen.press("Escape", "0")
+        seen.press("Escape", "6")
         seen.sees(
             r"remedy +Lower gpu-memory-utilization", r"where +prefill in a3-pd \(shipped\)", "ctrl-e opens that file"
         )

@@ -51,7 +51,7 @@ async def test_a_key_asks_the_nodes_and_the_pane_shows_what_was_found(tmp_path: 
     session = FakeSession(tmp_path)
     session.preflight.next = REPORT
     async with running(session, size) as seen:
-        await seen.press("8")
+        await seen.press("0")
         await seen.sees("not checked yet; P checks all nodes")
         await seen.press("P")
         await seen.sees("every shard (p1)")
@@ -82,7 +82,7 @@ async def test_a_survey_shows_how_far_it_is_its_matrix_and_can_be_stopped(
     checks.next = replace(REPORT, crossing=PingResults(("p0", "p1"), WAYS, ()), network=True)
     checks.gate = asyncio.Event()
     async with running(session, size) as seen:
-        await seen.press("8", "n")
+        await seen.press("0", "n")
         await seen.sees("so far; c stops.")
         checks.progress = "[b]16 of 96 pings, about 4 s left"
         await seen.sees("[b]16 of 96 pings")
@@ -101,7 +101,7 @@ async def test_what_nodes_lack_is_planned_confirmed_and_run_from_the_pane(
 ) -> None:
     session = FakeSession(tmp_path)
     async with running(session, size) as seen:
-        await seen.press("8", "C")
+        await seen.press("0", "C")
         await seen.sees("CONTAINERS 2 nodes")
         await seen.sees("[red]IMAGE[/]")
         await seen.press("enter")
@@ -129,6 +129,6 @@ async def test_why_there_is_no_plan_is_told(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     session.maintenance.refusal = ConsoleError("nothing to do: every container runs", hint="look at the differences")
     async with running(session) as seen:
-        await seen.press("8", "C")
+        await seen.press("0", "C")
         await seen.sees("nothing to do: every container runs")
         await seen.sees("look at the differences")

@@ -210,8 +210,8 @@ async def test_a_running_plan_shows_its_steps_and_can_be_held(tmp_path: Path) ->
         await seen.press("s")
         assert len(session.operator.asked) == 1
         assert "a restart is running" in seen.toasts()
-        await seen.sees("running, 6 c: no more steps")
-        await seen.press("6")
+        await seen.sees("running, 8 c: no more steps")
+        await seen.press("8")
         await seen.sees("running, c: no more steps")
         await seen.press("c")
         assert session.operator.cancelled
@@ -374,7 +374,7 @@ async def test_two_quick_enters_in_a_chooser_choose_once(tmp_path: Path, opener:
         await seen.sees("type to search")
         await seen.pilot.press("enter", "enter")
         await seen.pilot.pause()
-        await seen.press("escape", "escape", "5")
+        await seen.press("escape", "escape", "9")
         await seen.sees(lambda: seen.app.main.pane is seen.app.main.panes["events"])
 
 

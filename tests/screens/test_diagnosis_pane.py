@@ -32,10 +32,10 @@ def broken(directory: Path, *, read_only: bool = False) -> FakeSession:
 async def test_the_remedy_names_the_keys_that_lead_on(tmp_path: Path, size: tuple[int, int]) -> None:
     session = broken(tmp_path)
     async with running(session, size) as seen:
-        await seen.press("0")
+        await seen.press("6")
         await seen.sees("next    r then restarts decode (16 engines)  enter goes there  l its log ")
         await seen.press("tab")
-        await seen.sees("next    0 r then restarts decode (16 engines) ")
+        await seen.sees("next    6 r then restarts decode (16 engines) ")
         await seen.press("tab", "r")
         await seen.sees("RESTART 1 engine")
         assert session.operator.asked == [("restart", ("decode-3",))]
@@ -47,7 +47,7 @@ async def test_the_remedy_names_the_keys_that_lead_on(tmp_path: Path, size: tupl
 async def test_the_row_in_the_pane_counts_and_not_the_marks_of_the_grid(tmp_path: Path) -> None:
     session = broken(tmp_path)
     async with running(session) as seen:
-        await seen.press("space", "0", "x")
+        await seen.press("space", "6", "x")
         await seen.sees("STOP 1 engine")
         assert "marked" not in seen.text()
         assert session.operator.asked == [("stop", ("decode-3",))]
@@ -60,7 +60,7 @@ async def test_enter_takes_the_grid_to_the_broken_rank_even_from_a_filter_that_h
         main = seen.app.main
         await seen.press("slash")
         await seen.type("p1")
-        await seen.press("enter", "0", "enter")
+        await seen.press("enter", "6", "enter")
         assert main.grid.target.engine == "decode-3"
         assert main.pane.has_focus
         await seen.sees("decode-3      ✗ FAILED")
@@ -68,7 +68,7 @@ async def test_enter_takes_the_grid_to_the_broken_rank_even_from_a_filter_that_h
 
 async def test_l_opens_the_log_at_the_failing_line(tmp_path: Path) -> None:
     async with running(broken(tmp_path), LARGE) as seen:
-        await seen.press("0", "l")
+        await seen.press("6", "l")
         await seen.sees("RuntimeError: [x] (NPU) out of memory *")
         log = seen.app.main.panes["logs"]
         assert isinstance(log, LogPane)
@@ -82,14 +82,14 @@ async def test_what_was_not_read_in_the_log_opens_it_and_says_so(tmp_path: Path)
     session = broken(tmp_path)
     session.diagnosed("decode-3", "resident memory grew by 40 GiB")
     async with running(session) as seen:
-        await seen.press("0", "l")
+        await seen.press("6", "l")
         await seen.sees(lambda: "that line is not in the log here" in seen.toasts())
         await seen.sees("step 1999")
 
 
 async def test_read_only_names_no_act(tmp_path: Path) -> None:
     async with running(broken(tmp_path, read_only=True)) as seen:
-        await seen.press("0")
+        await seen.press("6")
         await seen.sees("next    enter goes there  l its log ")
         assert "restarts" not in seen.text()
 
@@ -106,7 +106,7 @@ async def test_what_followed_is_one_line_that_unfolds_and_another_failure_is_not
     port = replace(first, signature="A11", title="a port is taken", engine="prefill-0", first=False, remedy="Free it.")
     session.diagnose((first, *peers, port))
     async with running(session) as seen:
-        await seen.press("0")
+        await seen.press("6")
         await seen.sees("✗ decode-3 on d0 failed first: out of memory (C1)")
         await seen.sees("✗ not explained by the first failure: a port is taken (A11) on prefill-0")
         await seen.sees("remedy  Free it.")
@@ -126,7 +126,7 @@ async def test_the_line_of_the_log_is_one_row_until_it_is_unfolded(tmp_path: Pat
     session = broken(tmp_path)
     session.diagnosed("decode-3", f"{BROKEN.decode()} {'word ' * 40}and its end")
     async with running(session) as seen:
-        await seen.press("0")
+        await seen.press("6")
         await seen.sees("▸ seen    Worker_TP0: RuntimeError: [x] (NPU) out of memory")
         assert "and its end" not in seen.text()
         await seen.press("G", "enter")
@@ -140,7 +140,7 @@ async def test_an_engine_that_failed_without_a_known_cause_is_named_with_what_is
         session.set_state(name, EngineState.FAILED, cause="exit 1 [bold]")
     session.set_state("decode-6", EngineState.DEGRADED, after="decode-3", cause="decode-3 failed first")
     async with running(session) as seen:
-        await seen.press("0")
+        await seen.press("6")
         await seen.sees("✗ decode-3..5 FAILED: exit 1 [bold]")
         await seen.sees("failed, cause not known")
         assert "decode-6" not in seen.text()

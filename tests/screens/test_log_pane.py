@@ -155,7 +155,7 @@ async def test_a_menu_in_the_log_offers_moments_and_its_end(tmp_path: Path) -> N
 async def test_digits_mean_tabs_in_the_log_as_everywhere(tmp_path: Path) -> None:
     session, _ = session_with_log(tmp_path)
     async with running(session) as seen:
-        for key, opened in (("3", "npus"), ("2", "logs"), ("0", "diagnosis"), ("2", "logs"), ("6", "plan")):
+        for key, opened in (("3", "npus"), ("2", "logs"), ("6", "diagnosis"), ("2", "logs"), ("8", "plan")):
             await seen.press(key)
             assert seen.app.main.opened == opened
         await seen.press("2", "1")

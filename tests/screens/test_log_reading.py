@@ -33,7 +33,7 @@ def ranks(directory: Path, lines: int = 20) -> FakeSession:
 
 async def test_m_merges_the_group_from_the_grid_and_again_shows_one_alone(tmp_path: Path) -> None:
     async with running(ranks(tmp_path), (120, 40)) as seen:
-        await seen.press("6", "escape", "G", "M")
+        await seen.press("8", "escape", "G", "M")
         await seen.sees("decode x16")
         await seen.sees("x15 not 7")
         assert any(line.startswith("x16 ") for line in seen.lines())
@@ -106,7 +106,7 @@ async def test_lines_around_what_a_filter_keeps(tmp_path: Path) -> None:
         await seen.sees("8 shown, 7992 hidden")
         await seen.press("C")
         await seen.sees("ERROR +-1 8 shown, 7992 hidden")
-        text = [line[8:].strip() for line in seen.lines()[7:-1]]
+        text = [line[8:].strip() for line in seen.lines()[8:-1]]
         steps = [line.rpartition(" ")[2] for line in text if "step" in line]
         assert steps[:6] == ["699", "700", "701", "1699", "1700", "1701"]
         assert text[3] == "--"

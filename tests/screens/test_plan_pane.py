@@ -19,7 +19,7 @@ PLAN = Plan("stop", "lab", "a3-pd", ("decode-0",), STAGES, Confirm("key", "y"), 
 async def test_a_running_stop_counts_towards_what_follows(tmp_path: Path) -> None:
     now = 1000.0
     async with running(FakeSession(tmp_path)) as seen:
-        await seen.press("6")
+        await seen.press("8")
         pane = seen.app.main.pane
         assert isinstance(pane, PlanPane)
         pane.clock = lambda: now
@@ -45,7 +45,7 @@ async def test_a_running_stop_counts_towards_what_follows(tmp_path: Path) -> Non
 async def test_between_two_seconds_nothing_is_drawn(tmp_path: Path) -> None:
     now = 1000.0
     async with running(FakeSession(tmp_path)) as seen:
-        await seen.press("6")
+        await seen.press("8")
         pane = seen.app.main.pane
         assert isinstance(pane, PlanPane)
         pane.clock = lambda: now
@@ -67,7 +67,7 @@ async def test_a_plan_that_failed_points_to_the_causes_and_shows_the_failed_step
     many = Plan("start", "lab", "a3-pd", ("decode-0",), (Stage("launch", tuple(steps)),), Confirm("key", "y"))
     session = FakeSession(tmp_path)
     async with running(session) as seen:
-        await seen.press("6")
+        await seen.press("8")
         pane = seen.app.main.pane
         assert isinstance(pane, PlanPane)
         pane.begin(many)
@@ -80,4 +80,4 @@ async def test_a_plan_that_failed_points_to_the_causes_and_shows_the_failed_step
         assert not any(row.split("something")[1].strip() for row in rows), "the node stands in the title already"
         session.diagnosed("decode-3")
         pane.redraw()
-        await seen.sees("FAILED  0: causes")
+        await seen.sees("FAILED  6: causes")

@@ -101,7 +101,7 @@ async def test_who_is_new_is_greeted_once_in_one_line_that_the_first_key_takes_a
         await seen.press("M")
         assert "First time?" not in seen.text()
     async with running(FakeSession(tmp_path), size, options=Options(hints=True)) as seen:
-        await seen.press("5")
+        await seen.press("9")
         assert "First time?" not in seen.text()
 
 

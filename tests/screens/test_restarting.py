@@ -60,7 +60,7 @@ async def test_they_can_be_held_and_let_go(tmp_path: Path) -> None:
 async def test_a_plan_of_a_policy_is_shown_like_any_other(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session) as seen:
-        await seen.press("6")
+        await seen.press("8")
         assert session.restarts.observer is not None
         plan: Plan = await session.operator.prepare("restart", ["decode-5"])
         session.restarts.observer.begin(plan)

@@ -250,7 +250,7 @@ async def test_events_run_on_until_the_reader_goes_up(tmp_path: Path) -> None:
     async with running(session) as seen:
         for number in range(60):
             session.event(f"event number {number}")
-        await seen.press("5")
+        await seen.press("9")
         await seen.sees("event number 59")
         await seen.press("k", "k")
         session.event("event number 60", EventLevel.ERROR)
@@ -422,7 +422,7 @@ async def test_the_header_names_the_key_to_the_causes_once_one_is_known(tmp_path
     async with running(session) as seen:
         assert "DOWN: no decode  " in seen.lines()[0]
         session.diagnosed("decode-3")
-        await seen.sees("DOWN: no decode (0: why) ")
+        await seen.sees("DOWN: no decode (6: why) ")
 
 
 @pytest.mark.parametrize("read_only", [False, True])
@@ -436,7 +436,7 @@ async def test_an_engine_that_has_not_run_says_so_in_place_of_its_log(tmp_path: 
 
 async def test_a_terminal_that_was_too_small_gives_the_keys_back_to_who_had_them(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path)) as seen:
-        await seen.press("5")
+        await seen.press("9")
         events = seen.app.main.panes["events"]
         assert seen.app.focused is events
         await seen.pilot.resize_terminal(30, 8)

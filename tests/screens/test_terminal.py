@@ -64,7 +64,7 @@ def test_x10_mouse_reports_and_bytes_that_are_no_text_do_nothing() -> None:
             terminal.send(garbage)
             terminal.pump(0.2)
         terminal.send(b"xy")
-        terminal.send("5")
+        terminal.send("9")
         terminal.sees("decode-3 failed while loading")
         assert terminal.process.poll() is None
         assert "STOP" not in terminal.text()
@@ -215,7 +215,7 @@ def test_a_terminal_that_does_not_read_holds_nothing_up_and_gets_a_whole_picture
         terminal.sees("n22 ")
         terminal.send("\x1b")
         terminal.sees("enter Open")
-        terminal.send("6")
+        terminal.send("8")
         terminal.sees("no plan has run")
         terminal.sees(lambda: "generation throughput" not in terminal.text())
 

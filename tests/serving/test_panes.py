@@ -39,7 +39,7 @@ def pane_rows(seen: Seen, name: str) -> dict[str, Line]:
 async def test_the_metrics_pane_shows_the_whole_and_the_groups_and_why_something_is_unknown(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session, (140, 40)) as seen:
-        await seen.press("9")
+        await seen.press("5")
         await seen.sees("no metrics yet")
         now = session.snapshot.at
         busy = replace(BUSY, at=now)
@@ -60,7 +60,7 @@ async def test_the_metrics_pane_shows_the_whole_and_the_groups_and_why_something
 async def test_no_figure_is_cut_at_80_columns(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session, SMALL) as seen:
-        await seen.press("9")
+        await seen.press("5")
         await seen.sees("no metrics yet")
         busy = replace(BUSY, at=session.snapshot.at, prefix_hit=1.0, acceptance=0.88, preemptions_s=123.4)
         draw(seen, "metrics", replace(session.snapshot, serving={"": busy}))
@@ -74,7 +74,7 @@ async def test_the_causes_pane_shows_the_first_with_its_remedy_and_no_markup_or_
     for size in (SMALL, LARGE):
         session = FakeSession(tmp_path)
         async with running(session, size) as seen:
-            await seen.press("0")
+            await seen.press("6")
             await seen.sees("no known failure")
             draw(seen, "diagnosis", replace(session.snapshot, diagnoses=(CAUSE,)))
             await seen.sees(" failed first: a port is taken (A11)")
