@@ -26,6 +26,8 @@ from console.services.logs.own_polls import own_polls
 from console.services.session import Session
 
 FILL_S = 30.0
+FOLLOW_S = 0.25
+"""Between two looks for lines that have arrived."""
 COLOURS = (36, 32, 35, 33, 34, 96, 92, 95, 93, 94)
 _SINCE = re.compile(r"^(\d+)([smhd])$")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -75,7 +77,7 @@ async def _run(args: argparse.Namespace) -> int:
         if readers.left_out:
             print_message(f"{readers.left_out} lines of this console's own polling are not shown; --all shows them")
         while args.follow:
-            await _next(session)
+            await asyncio.sleep(FOLLOW_S)
             printer.print(readers.lines())
         printer.end()
         down = [name for name, node in session.snapshot.nodes.items() if node.link.state is not LinkState.UP]
@@ -137,15 +139,6 @@ def _filled(session: Session, engines: Sequence[str]) -> bool:
     seen = [session.snapshot.engines[name] for name in engines if name in session.snapshot.engines]
     up = {name for name, node in session.snapshot.nodes.items() if node.link.state is LinkState.UP}
     return all(engine.node not in up or engine.log_copied >= (engine.log_bytes or 0) for engine in seen)
-
-
-async def _next(session: Session) -> None:
-    arrived = asyncio.Event()
-    leave = session.subscribe(lambda _: arrived.set())
-    try:
-        await arrived.wait()
-    finally:
-        leave()
 
 
 class LogLineData(TypedDict):

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from console.model.cluster import Cluster, Node
 from console.model.errors import UsageError
@@ -106,9 +107,9 @@ EVERY = "all"
 """Typed where engines are named, it means every engine, unless a group has that name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deployment:
-    """Cluster + layout + assignment; everything else is computed from it."""
+    """Cluster + layout + assignment; everything else is computed from it, and the ranks only once: hundreds of engines ask."""
 
     cluster: Cluster
     layout: Layout
@@ -147,6 +148,10 @@ class Deployment:
 
     def ranks(self) -> tuple[Rank, ...]:
         """Every rank of every group that has nodes, in layout order then rank order."""
+        return self._ranks
+
+    @cached_property
+    def _ranks(self) -> tuple[Rank, ...]:
         return tuple(rank for name, group in self.layout.groups.items() for rank in self._group_ranks(name, group))
 
     def engines_named(self, words: Iterable[str], every: Sequence[str], seen: Container[str] = ()) -> tuple[str, ...]:
@@ -185,6 +190,10 @@ class Deployment:
 
     def processes(self) -> tuple[Rank, ...]:
         """All that is launched, in the order of a start: services, engines, the proxy."""
+        return self._processes
+
+    @cached_property
+    def _processes(self) -> tuple[Rank, ...]:
         proxy = self.proxy_rank()
         return (*self.service_ranks(), *self.ranks(), *((proxy,) if proxy else ()))
 

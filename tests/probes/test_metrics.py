@@ -88,6 +88,21 @@ def test_a_single_scrape_tells_the_moment_and_no_speed() -> None:
     assert (load.running, load.generation_tokens_s, load.prefix_hit, load.latency) == (4, None, None, {})
 
 
+def test_an_answer_like_the_one_before_is_that_one_at_its_own_time_and_any_other_is_read() -> None:
+    server = Server(2)
+    page = generate_latest(server.registry)
+    first = parse_metrics(page, 1.0)
+    again = parse_metrics(page + b"process_cpu_seconds_total 7.0\n", 2.0, first)
+    assert again.at == 2.0
+    assert again.engines is first.engines
+    server.running.labels(*server.labels[1]).set(3)
+    changed = parse_metrics(generate_latest(server.registry), 3.0, again)
+    assert changed == server.scrape(3.0)
+    assert changed.engines["1"].gauges["running"] == 3
+    broken = parse_metrics(b'vllm:num_requests_running{engine="0"} x\n', 4.0, changed)
+    assert broken.error
+
+
 def test_two_scrapes_at_the_same_time_make_no_rate() -> None:
     server = Server()
     assert loads(server.scrape(5.0), server.scrape(5.0))["0"].generation_tokens_s is None

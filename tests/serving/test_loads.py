@@ -14,7 +14,7 @@ from console.probes.metrics import Load, Scrape, loads, parse_metrics
 from console.remote.http import HttpAnswer
 from console.services.monitoring.engine_states import Evidence, judge
 from console.services.monitoring.intervals import Intervals
-from console.services.monitoring.loads import FRESH_S, serving_of
+from console.services.monitoring.loads import FRESH_S, Loads
 from console.services.monitoring.records import RunRecord
 from console.services.serving.answer_checks import EMPTY_200, EMPTY_500, complaint, proxy_fact
 from console.services.serving.works_watch import hang_words, unanswered
@@ -49,7 +49,7 @@ def test_a_rank_its_group_and_the_deployment_are_summed_and_the_fullest_cache_co
         first.id: scraped((100.0, page("0", 3, 1000)), (110.0, page("0", 3, 1500, 0.9))),
         second.id: scraped((100.0, page("1", 4, 1000)), (110.0, page("1", 4, 1100))),
     }
-    single, grouped = serving_of(ranks, records, 112.0)
+    single, grouped = Loads().serving(ranks, records, 112.0)
     assert single[first.id].generation_tokens_s == 50.0
     assert grouped["decode"].running == 7
     assert grouped["decode"].generation_tokens_s == 60.0
@@ -69,18 +69,35 @@ def test_the_server_of_node_0_tells_of_the_ranks_of_the_nodes_behind_it_in_its_o
         page(label, running, 0)
         for label, running in (("0", 1), ("1", 2), ("2", 4), ("3", 8), ("4", 32), ("\u0662", 16))
     )
-    single, grouped = serving_of(ranks, {"b-0": scraped((100.0, text))}, 100.0)
+    single, grouped = Loads().serving(ranks, {"b-0": scraped((100.0, text))}, 100.0)
     assert {name: serving.running for name, serving in single.items()} == {"b-0": 1 + 2 + 16 + 32, "b-2": 4 + 8}
     assert {name: serving.running for name, serving in grouped.items()} == {"b": 63, "": 63}
     served = [replace(each, headless=False, port=7100) for each in ranks]
-    alone, _ = serving_of(served, {"b-2": scraped((100.0, page("0", 1, 0)))}, 100.0)
+    alone, _ = Loads().serving(served, {"b-2": scraped((100.0, page("0", 1, 0)))}, 100.0)
     assert list(alone) == ["b-2"], "a server of its own tells of itself, whatever it calls itself"
+
+
+def test_a_sum_follows_each_new_answer_and_leaves_out_what_became_old() -> None:
+    ranks = deployment().ranks()
+    first, second = [rank for rank in ranks if rank.role == "decode"][:2]
+    records = {
+        first.id: scraped((100.0, page("0", 3, 1000)), (110.0, page("0", 3, 1500))),
+        second.id: scraped((100.0, page("1", 4, 1000))),
+    }
+    kept = Loads()
+    assert kept.serving(ranks, records, 112.0) == Loads().serving(ranks, records, 112.0)
+    for at, text in ((120.0, page("1", 6, 1400)), (150.0, page("1", 5, 1700)), (160.0, page("1", 5, 1700))):
+        scrape = parse_metrics(text.encode(), at)
+        records[second.id].metrics.keep(scrape, loads(records[second.id].metrics.scrape, scrape))
+        single, grouped = kept.serving(ranks, records, at)
+        assert (single, grouped) == Loads().serving(ranks, records, at)
+        assert (first.id in single) == (at - 110.0 <= FRESH_S)
 
 
 def test_old_metrics_are_unknown_not_the_last_known() -> None:
     ranks = deployment().ranks()
     records = {ranks[0].id: scraped((100.0, page("0", 3, 1000)))}
-    assert serving_of(ranks, records, 100.0 + FRESH_S + 1) == ({}, {})
+    assert Loads().serving(ranks, records, 100.0 + FRESH_S + 1) == ({}, {})
 
 
 @pytest.mark.parametrize(

@@ -18,43 +18,53 @@ Part = tuple[float, Load, History]
 """When it was read, what it says, and the tokens per second before."""
 
 
-def serving_of(
-    ranks: Sequence[Rank], records: Mapping[str, RunRecord], now: float
-) -> tuple[dict[str, Serving], dict[str, Serving]]:
-    """(by engine id, by group with the deployment under the empty name) of what was read within FRESH_S.
+class Loads:
+    """What engines, groups and the deployment do. Servers are asked every 10 s, so each sum is worked out once for its parts."""
 
-    With internal balance the server of node 0 tells of all ranks, and those of headless nodes are given to them.
-    """
-    parts: dict[str, list[Part]] = {}
-    for rank in ranks:
-        record = records.get(rank.id)
-        scrape = record.metrics.scrape if record else None
-        if record is None or scrape is None or now - scrape.at > FRESH_S:
-            continue
-        for label, load in record.metrics.loads.items():
-            owner = _owner(rank, label, ranks)
-            parts.setdefault(owner, []).append((scrape.at, load, tuple(record.metrics.history.get(label, ()))))
-    groups: dict[str, list[Part]] = {}
-    for rank in ranks:
-        groups.setdefault(rank.group, []).extend(parts.get(rank.id, ()))
-        groups.setdefault("", []).extend(parts.get(rank.id, ()))
-    return (
-        {name: _serving(found) for name, found in parts.items()},
-        {name: _serving(found) for name, found in groups.items() if found},
-    )
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[Part, ...], Serving]] = {}
+
+    def serving(
+        self, ranks: Sequence[Rank], records: Mapping[str, RunRecord], now: float
+    ) -> tuple[dict[str, Serving], dict[str, Serving]]:
+        """(by engine id, by group with the deployment under the empty name) of what was read within FRESH_S.
+
+        With internal balance the server of node 0 reports all ranks, and those of headless nodes are given to them.
+        """
+        parts: dict[str, list[Part]] = {}
+        headless = [rank for rank in ranks if rank.headless and not rank.part]
+        for rank in ranks:
+            record = records.get(rank.id)
+            scrape = record.metrics.scrape if record else None
+            if record is None or scrape is None or now - scrape.at > FRESH_S:
+                continue
+            for label, load in record.metrics.loads.items():
+                owner = _owner(rank, label, headless)
+                parts.setdefault(owner, []).append((scrape.at, load, record.metrics.history.get(label, ())))
+        groups: dict[str, list[Part]] = {}
+        for rank in ranks:
+            groups.setdefault(rank.group, []).extend(parts.get(rank.id, ()))
+            groups.setdefault("", []).extend(parts.get(rank.id, ()))
+        known: dict[str, tuple[tuple[Part, ...], Serving]] = {}
+        single = {name: self._sum(f"engine {name}", found, known) for name, found in parts.items()}
+        grouped = {name: self._sum(f"group {name}", found, known) for name, found in groups.items() if found}
+        self._known = known
+        return single, grouped
+
+    def _sum(self, name: str, found: list[Part], known: dict[str, tuple[tuple[Part, ...], Serving]]) -> Serving:
+        before = self._known.get(name)
+        same = before is not None and len(before[0]) == len(found)
+        if before is not None and same and all(one[1] is other[1] for one, other in zip(before[0], found, strict=True)):
+            known[name] = before
+        else:
+            known[name] = tuple(found), _serving(found)
+        return known[name][1]
 
 
-def _owner(scraped: Rank, label: str, ranks: Iterable[Rank]) -> str:
+def _owner(scraped: Rank, label: str, headless: Iterable[Rank]) -> str:
     number = int(label) if label.isascii() and label.isdecimal() and len(label) < 9 else -1
     return next(
-        (
-            rank.id
-            for rank in ranks
-            if rank.headless
-            and not rank.part
-            and rank.group == scraped.group
-            and 0 <= number - rank.dp_rank < rank.local_size
-        ),
+        (rank.id for rank in headless if rank.group == scraped.group and 0 <= number - rank.dp_rank < rank.local_size),
         scraped.id,
     )
 

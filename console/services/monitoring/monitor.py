@@ -37,6 +37,7 @@ from console.services.monitoring import completeness, snapshot_builder
 from console.services.monitoring.current_deployment import CurrentDeployment
 from console.services.monitoring.drift import Drifts
 from console.services.monitoring.event_limit import EventLimit
+from console.services.monitoring.loads import Loads
 from console.services.monitoring.log_following import LogFollowing
 from console.services.monitoring.node_isolation import NodeIsolation
 from console.services.monitoring.records import NodeRecord, RunRecord
@@ -74,6 +75,7 @@ class Monitor:
         self._limit = EventLimit()
         self._changes = Changes()
         self._drifts = Drifts()
+        self._loads = Loads()
         self._seq = 0
         self._listeners: list[Callable[[ClusterSnapshot], None]] = []
         self._dirty = asyncio.Event()
@@ -122,7 +124,7 @@ class Monitor:
         self.touch()
 
     def touch(self) -> None:
-        """Something changed: a new snapshot is due."""
+        """Something changed that a person waits for: a new snapshot is due now. Other changes show with the next heartbeat."""
         self._dirty.set()
 
     async def run(self) -> None:
@@ -179,7 +181,8 @@ class Monitor:
         """A probe answered."""
         _SAMPLES.get(sample.probe, _ignore)(self.nodes[node], sample)
         self.current_deployment.learn_address(self.nodes[node])
-        self.touch()
+        if self.nodes[node].awaiting:
+            self.touch()
 
     def on_runs(
         self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[UnmanagedProcess, ...], clock: float
@@ -187,20 +190,26 @@ class Monitor:
         """A node listed its runs and what runs besides; `clock` is the node's time of it."""
         record = self.nodes[node]
         now = time.time()
-        record.runs = {run.key: run for run in runs}
+        listed = {run.key: run for run in runs}
+        news = not record.heard or unmanaged != record.unmanaged or not _same_but_logs(listed, record.runs)
+        if listed != record.runs:
+            record.runs = listed
         record.runs_at, record.heard = now, True
         record.measure_clock(clock, now)
         record.unmanaged = unmanaged
         self.following.update(node, record)
-        self.touch()
+        if news or record.awaiting:
+            self.touch()
 
     def on_log(self, node: str, chunk: LogChunk) -> None:
         """Bytes of a log arrived: stored first, read after."""
+        before = _log_verdict(self.runs.get(chunk.key))
         try:
             self.following.store(node, chunk)
         except ConsoleError as error:
             self.note(EventLevel.ERROR, str(error), node=node, engine=chunk.key.engine)
-        self.touch()
+        if _log_verdict(self.runs.get(chunk.key)) != before or self.nodes[node].awaiting:
+            self.touch()
 
     def on_log_error(self, node: str, key: RunKey, message: str) -> None:
         """A log cannot be read on its node."""
@@ -247,11 +256,26 @@ class Monitor:
                 usual=self.usual,
                 silences=self.silences,
                 drifts=self._drifts,
+                loads=self._loads,
             )
             return snapshot_builder.build_snapshot(scene, now)
 
         found = self._isolation.draw(self.nodes, draw)
         return replace(found, faults=tuple(self.faults)) if self.faults else found
+
+
+def _log_verdict(known: RunRecord | None) -> tuple[object, ...]:
+    """What the log of a run says about its engine, without how far it has come."""
+    state = known.log_state if known is not None else None
+    return () if state is None else (state.phase, state.ready, state.dead, state.first_error)
+
+
+def _same_but_logs(after: Mapping[RunKey, RunState], before: Mapping[RunKey, RunState]) -> bool:
+    """Whether two lists of runs differ in nothing but the growth of logs."""
+    return after.keys() == before.keys() and all(
+        replace(run, log_size=before[key].log_size, log_at=before[key].log_at) == before[key]
+        for key, run in after.items()
+    )
 
 
 def _planned(deployment: Deployment, key: RunKey) -> str:

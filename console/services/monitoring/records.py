@@ -90,6 +90,11 @@ class NodeRecord:
         self.clock_offset_s = max(offset for _, offset in self._offsets)
 
     @property
+    def awaiting(self) -> bool:
+        """Whether the node, or an engine on it, is shown as connecting until more is known."""
+        return not self.complete or bool(self.unread)
+
+    @property
     def index(self) -> RunIndex:
         """The runs by what they are looked for."""
         if self._index is None or self._index.of is not self.runs:

@@ -30,13 +30,11 @@ from console.services.monitoring import unmanaged_watch
 from console.services.monitoring.drift import Drifts
 from console.services.monitoring.engine_states import Evidence, judge, left_by, mark_group_degraded, vouched_for
 from console.services.monitoring.health_checks import grew_at, health_checks, log_read, spoke_at
-from console.services.monitoring.loads import serving_of
-from console.services.monitoring.records import NodeRecord, RunRecord
+from console.services.monitoring.loads import Loads
+from console.services.monitoring.records import ALIVE, NodeRecord, RunRecord
 from console.services.monitoring.run_history import asked_of, observed_operations
 from console.services.monitoring.service_state import service
 from console.services.monitoring.stall_detection import held_up
-
-_ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,7 @@ class Inputs:
     paces: Mapping[str, StartProgress] = field(default_factory=dict)
     usual: Mapping[str, UsualDuration] = field(default_factory=dict)
     drifts: Drifts = field(default_factory=Drifts)
+    loads: Loads = field(default_factory=Loads)
     silences: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Group -> phase -> the longest silence of earlier starts."""
 
@@ -82,7 +81,7 @@ def build_snapshot(scene: Inputs, now: float) -> ClusterSnapshot:
     engines = mark_group_degraded(engines, _ended(scene, engines), first, served)
     if scene.work is None:
         engines.update(left_by(engines, _ended(scene, engines), now))
-    single, grouped = serving_of(ranks, records, now)
+    single, grouped = scene.loads.serving(ranks, records, now)
     for name, engine in engines.items():
         if engine.state is EngineState.STARTING and (pace := scene.paces.get(engine.group)) is not None:
             engines[name] = replace(engine, start_left_s=pace.left_s)
@@ -279,7 +278,7 @@ def _connecting(
         cause=record.link.reason or f"connecting: waits for {lacks}",
         stale_of=_last_known(scene, bare.id),
         run=run.key.run if run else None,
-        pid=run.pid if run and run.verdict in _ALIVE and record.heard else None,
+        pid=run.pid if run and run.verdict in ALIVE and record.heard else None,
         age_s=_age(record, now),
     )
 
@@ -325,7 +324,7 @@ def _tasks(scene: Inputs) -> tuple[Task, ...]:
         Task(name, key.deployment, key.engine, str(run.spec["role"]), key.run, run.pid, run.started_at, run.stopping)
         for name, record in scene.nodes.items()
         for key, run in record.runs.items()
-        if run.verdict in _ALIVE and _is_task(run)
+        if run.verdict in ALIVE and _is_task(run)
     )
 
 
@@ -335,7 +334,7 @@ def _strays(scene: Inputs, planned: Iterable[Rank], now: float) -> dict[str, Eng
     found: dict[str, EngineSnapshot] = {}
     for name, record in scene.nodes.items():
         for key, run in record.runs.items():
-            if run.verdict not in _ALIVE or _is_task(run) or (key.deployment, key.engine, name) in known:
+            if run.verdict not in ALIVE or _is_task(run) or (key.deployment, key.engine, name) in known:
                 continue
             # No group of ours has a slash in its name, so none of another deployment is taken for one of them.
             whose = "" if key.deployment == scene.deployment.name else f"{key.deployment}/"

@@ -91,10 +91,12 @@ class HealthWatch:
                 rungs = (*rungs, known)
             if known is not None and known.grade is Grade.OK:
                 learnt.named = _label(learnt)
+        before = [(each.name, each.grade, each.evidence) for each in learnt.rungs]
         self._settle(learnt, rungs)
         every_s = self._cadences.health_s
         self._rounds.again(key, every_s if learnt.rungs and _all_ok(learnt.rungs) else min(STARTING_S, every_s))
-        self._monitor.touch()
+        if [(each.name, each.grade, each.evidence) for each in learnt.rungs] != before:
+            self._monitor.touch()
 
     def _known_model(self, learnt: RunRecord) -> HealthCheck | None:
         """What the list of models said last, as long as that was right, is not old, and nothing says otherwise since."""

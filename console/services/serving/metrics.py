@@ -51,9 +51,8 @@ class MetricsWatch:
         if answer.error or answer.status != 200:
             kept.error = clean(answer.error) or f"/metrics {answer.status}"
         else:
-            scrape = parse_metrics(answer.body, time.time())
+            scrape = parse_metrics(answer.body, time.time(), kept.scrape)
             if scrape.error:
                 kept.error = clean(scrape.error)
             else:
                 kept.keep(scrape, loads(kept.scrape, scrape))
-        self._monitor.touch()
