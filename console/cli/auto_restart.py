@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from dataclasses import asdict
 
 from console.cli.options import add_cluster_options, deployment_of, read_only_of
-from console.cli.printer import print_json, print_line, print_message
+from console.cli.output import print_data
+from console.cli.printer import print_line, print_message
 from console.cli.session_context import opened
 from console.model.errors import Refused, UsageError
 from console.model.snapshot import ClusterSnapshot, Event
@@ -63,7 +63,7 @@ class _Printer:
             if event.seq > self._last:
                 self._last = event.seq
                 if self._output == "jsonl":
-                    print_json(asdict(event), flush=True)
+                    print_data("jsonl", event)
                 else:
                     print_line(_line(event), flush=True)
 

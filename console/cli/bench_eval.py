@@ -8,8 +8,10 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
+from typing_extensions import TypedDict
+
 from console.cli.options import add_cluster_options, remember_layout
-from console.cli.output import DATA, add_output
+from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_line, print_message, print_progress
 from console.cli.results import print_records
 from console.cli.session_context import connected, opened
@@ -17,6 +19,7 @@ from console.evaluation.comparison import judge
 from console.evaluation.progress import Progress
 from console.evaluation.records import Record, Tool
 from console.model.errors import ConsoleError, ExitCode, Refused
+from console.model.findings import Finding
 from console.model.run import RunKey
 from console.services.evaluation.evaluation_options import add_bench, add_eval
 from console.services.evaluation.evaluator import Evaluator
@@ -65,7 +68,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; returns the exit code."""
+    """Measure. Exit code 0: every request was answered, and the figures pass; 1: they do not, or a check failed."""
     return asyncio.run(_run(args))
 
 
@@ -76,22 +79,65 @@ async def _run(args: argparse.Namespace) -> int:
         if args.cancel:
             return await _cancel(session.evaluator, args.cancel)
         remember_layout(session.deployment.cluster, session.deployment.layout)
-        records = []
+        plans: list[EvaluationPlan] = []
+        found: list[Record | StartedRunData] = []
         for ask in asks:
             plan = await session.evaluator.prepare(ask)
+            plans.append(plan)
             _show(plan, as_result=args.dry_run and args.output not in DATA)
-            if args.dry_run:
-                continue
-            record = await _measure(session.evaluator, plan, args)
-            if record is not None:
-                records.append(record)
+            if not args.dry_run:
+                found.append(await _measure(session.evaluator, plan, args))
         if args.dry_run:
-            return ExitCode.FAILED if plan.blocked else ExitCode.OK
-        return _report(records, args)
+            if args.output in DATA:
+                print_data(args.output, [_plan_data(each) for each in plans])
+            return ExitCode.FAILED if any(each.blocked for each in plans) else ExitCode.OK
+        if args.detach and args.output in DATA:
+            print_data(args.output, found)
+            return ExitCode.OK
+        return _report([each for each in found if isinstance(each, Record)], args)
 
 
-async def _measure(evaluator: Evaluator, plan: EvaluationPlan, args: argparse.Namespace) -> Record | None:
-    """Confirm, start and await one run; returns its record, or None with --detach."""
+class EvaluationPlanData(TypedDict):
+    """What a run does."""
+
+    tool: Tool
+    subject: str
+    """The dataset (`gsm8k`), or the shape of the load (`random 3500/1500`)."""
+    node: str | None
+    """Where the tool runs; null for the built-in generator, which runs on this machine."""
+    endpoint: str
+    """Where the requests go, `HOST:PORT`."""
+    model: str
+    """What they name."""
+    command: str
+    """Command line of the tool; secrets masked."""
+    findings: list[Finding]
+    """What is wrong with it; an error forbids to run it."""
+
+
+class StartedRunData(TypedDict):
+    """A run that goes on."""
+
+    run: str
+    """Its id: `results RUN` shows its figures when it has ended, `bench --cancel RUN` ends it."""
+    node: str
+    """Where it runs."""
+
+
+def _plan_data(plan: EvaluationPlan) -> EvaluationPlanData:
+    return {
+        "tool": plan.ask.tool,
+        "subject": plan.ask.subject,
+        "node": plan.node or None,
+        "endpoint": str(plan.where),
+        "model": plan.model,
+        "command": plan.command,
+        "findings": list(plan.findings),
+    }
+
+
+async def _measure(evaluator: Evaluator, plan: EvaluationPlan, args: argparse.Namespace) -> Record | StartedRunData:
+    """One run from its confirmation to its record, or until it has started when it is left to run."""
     if not plan.blocked and not args.yes:
         _confirm()
     if plan.ask.tool is Tool.BUILT_IN:
@@ -100,8 +146,9 @@ async def _measure(evaluator: Evaluator, plan: EvaluationPlan, args: argparse.Na
     print_message(f"{key.engine} runs on {plan.node} as {key.run}; it continues when this console ends")
     print_message(f"  stop it with: dsv4-console bench --cancel {key.run}")
     if args.detach:
-        print_line(key.run)
-        return None
+        if args.output not in DATA:
+            print_line(key.run)
+        return {"run": key.run, "node": plan.node}
     return await evaluator.watch.wait(key, _bar)
 
 

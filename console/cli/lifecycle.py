@@ -99,7 +99,7 @@ def _seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the operation; returns the exit code."""
+    """Run the operation. Exit code 0: done; 1: a step failed or its outcome is unknown; 3: a node is unreachable; 4: refused."""
     return asyncio.run(_run(args))
 
 

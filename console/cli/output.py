@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from typing_extensions import TypedDict
 
 from console.cli.printer import print_json, print_line, print_message
 from console.model.errors import NothingToDo
 from console.model.findings import Finding, Severity
-from console.model.plan import Plan, PlanResult, StepEvent
-from console.services.operations.step_text import plan_data
+from console.model.plan import Outcome, Plan, PlanResult, StepEvent
+from console.services.operations.step_text import PlanData, plan_data
 
 DATA = ("json", "jsonl")
 
@@ -30,12 +32,46 @@ def print_data(output: str, whole: object, items: Iterable[object] | None = None
         print_json(item, flush=True)
 
 
+class EndData(TypedDict):
+    """How an operation ended."""
+
+    outcomes: dict[str, Outcome]
+    """Step to what became of it. `unknown` means that the link was lost: it may be done or not."""
+    messages: dict[str, str]
+    """Step to its last message."""
+    cancelled: bool
+    """Whether it was stopped before its last step."""
+
+
+class OperationDocument(EndData):
+    """An operation that has run."""
+
+    plan: PlanData
+
+
+class PlanLine(TypedDict):
+    """What is done."""
+
+    plan: PlanData
+
+
+class StepLine(TypedDict):
+    """A step changed its outcome, or has a message."""
+
+    event: StepEvent
+
+
+class EndLine(TypedDict):
+    """The last line."""
+
+    end: EndData
+
+
 class OperationData:
     """Prints an operation for a program: `json` one document at the end; `jsonl` one line each for plan, events and end."""
 
     def __init__(self, output: str) -> None:
         self._output = output
-        self._plan: Mapping[str, object] = {}
 
     @property
     def wanted(self) -> bool:
@@ -44,9 +80,9 @@ class OperationData:
 
     def plan(self, plan: Plan, *, only: bool) -> None:
         """Print the plan; with `only` nothing else follows, because the plan is not run."""
-        self._plan = plan_data(plan)
+        self._plan: PlanData = plan_data(plan)
         if self.wanted and (only or self._output == "jsonl"):
-            print_data(self._output, self._plan, ({"plan": self._plan},))
+            print_data(self._output, self._plan, (PlanLine(plan=self._plan),))
 
     def nothing(self, plan: Plan, why: NothingToDo, *, only: bool) -> int:
         """Print that there is nothing to do, and why; returns the exit code. `plan` has no stages."""
@@ -65,7 +101,7 @@ class OperationData:
             return notice
 
         def print_event(event: StepEvent) -> None:
-            print_data("jsonl", {"event": asdict(event)})
+            print_data("jsonl", StepLine(event=event))
             notice(event)
 
         return print_event
@@ -74,5 +110,5 @@ class OperationData:
         """Print the outcomes of the operation."""
         if not self.wanted:
             return
-        end = {"outcomes": result.outcomes, "messages": result.messages, "cancelled": result.cancelled}
-        print_data(self._output, {"plan": self._plan, **end}, ({"end": end},))
+        end = EndData(outcomes=dict(result.outcomes), messages=dict(result.messages), cancelled=result.cancelled)
+        print_data(self._output, OperationDocument(plan=self._plan, **end), (EndLine(end=end),))

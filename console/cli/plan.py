@@ -84,7 +84,7 @@ class RankData(TypedDict):
     """Unmasked; starts with `vllm`."""
 
 
-class ServiceData(TypedDict):
+class ServiceProcessData(TypedDict):
     """A process beside the engines, for example the master of a KV pool."""
 
     id: str
@@ -115,7 +115,7 @@ class DeploymentData(TypedDict):
     """Every command of a deployment, and the findings of the rules."""
 
     ranks: list[RankData]
-    services: NotRequired[list[ServiceData]]
+    services: NotRequired[list[ServiceProcessData]]
     """Only when the layout has services."""
     proxy: ProxyData | None
     findings: list[FindingData]
@@ -172,7 +172,7 @@ def _rank_data(deployment: Deployment, rank: Rank) -> RankData:
     return data
 
 
-def _service_data(deployment: Deployment, rank: Rank) -> ServiceData:
+def _service_data(deployment: Deployment, rank: Rank) -> ServiceProcessData:
     command = service_command(deployment, rank)
     return {
         "id": rank.id,
@@ -193,7 +193,7 @@ def _proxy_data(deployment: Deployment) -> ProxyData | None:
     return data
 
 
-def _process_data(deployment: Deployment, rank: Rank) -> RankData | ServiceData | ProxyLine:
+def _process_data(deployment: Deployment, rank: Rank) -> RankData | ServiceProcessData | ProxyLine:
     if rank.role == "proxy" and (proxy := _proxy_data(deployment)):
         return {"id": "proxy", **proxy}
     return _service_data(deployment, rank) if rank.role == "service" else _rank_data(deployment, rank)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from console.cli.tables import table_lines
 from console.evaluation import report_text
 from console.evaluation.comparison import compare, sweep_points
 from console.evaluation.records import Record
-from console.evaluation.result_export import FORMATS, stamp, to_json
+from console.evaluation.result_export import FORMATS, stamp
 from console.evaluation.result_store import Filter, ResultStore
 from console.model.errors import ExitCode, UsageError
 from console.services.xdg_paths import state_home
@@ -45,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; returns the exit code."""
+    """Show, compare, export or remove results. Exit code 1: a result that was to be removed is not there."""
     store = ResultStore(state_home() / "results.sqlite")
     if args.runs:
         records = tuple(store.get(name) for name in args.runs)
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 def print_records(records: Sequence[Record], output: str) -> None:
     """Print results with their figures, as data or as text with plots."""
     if output in DATA:
-        print_data(output, json.loads(to_json(records)))
+        print_data(output, list(records))
         return
     for record in records:
         _print(_one(record))

@@ -1,4 +1,4 @@
-"""`status`: shows the state of nodes and engines, as a table or as JSON. Programs rely on the keys; unknown is null, never 0."""
+"""`status`: shows the state of nodes and engines, as a table or as JSON (`console.cli.status_data`)."""
 
 from __future__ import annotations
 
@@ -7,31 +7,26 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from console.cli.options import add_cluster_options
-from console.cli.printer import print_json, print_line
+from console.cli.output import DATA, add_output, print_data
+from console.cli.printer import print_line
 from console.cli.session_context import connected, opened, settled, until
+from console.cli.status_data import status_data, status_lines
 from console.diagnosis.summary import DiagnosisSummary, first_words, summarize
 from console.model.counting import listed
 from console.model.durations import about, two_units
 from console.model.errors import ExitCode, Unreachable
-from console.model.restart import GroupRestart
-from console.model.service import Service, ServiceState
+from console.model.service import ServiceState
 from console.model.snapshot import (
     NOT_ASKED,
     ClusterSnapshot,
-    Device,
     Diagnosis,
-    EngineSnapshot,
     EngineState,
     Grade,
     LinkState,
     NodeSnapshot,
-    Task,
 )
-from console.model.start_timing import StartProgress, StartSkew
-from console.model.unmanaged_process import UnmanagedProcess
 from console.probes.sanitize import clean
 from console.services.monitoring.drift import alike
 from console.services.monitoring.service_state import doors_of
@@ -47,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `status`."""
     text = "show the state of nodes and engines"
     parser = subparsers.add_parser("status", help=text, description=text)
-    parser.add_argument("-o", "--output", choices=("table", "json", "jsonl"), default="table")
+    add_output(parser)
     parser.add_argument(
         "--prove", action="store_true", help="send a short test request first, to prove that the deployment answers"
     )
@@ -56,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the status; returns 0 when all is well or idle, 1 when an engine is bad, 3 when a node is unreachable."""
+    """Print the status. Exit code 0: nothing is wrong; 1: an engine is in a bad state; 3: a node cannot be reached."""
     return asyncio.run(_run(args))
 
 
@@ -68,7 +63,11 @@ async def _run(args: argparse.Namespace) -> int:
         if args.prove:
             await _prove(session)
         snapshot = session.snapshot
-    _PRINTERS[args.output](snapshot)
+    if args.output in DATA:
+        whole = status_data(snapshot)
+        print_data(args.output, whole, status_lines(whole))
+    else:
+        _print_table(snapshot)
     if any(node.link.state is not LinkState.UP for node in snapshot.nodes.values()):
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED if any(engine.bad for engine in snapshot.engines.values()) else ExitCode.OK
@@ -95,159 +94,6 @@ def _answered(snapshot: ClusterSnapshot, asked: float) -> bool:
 def anything_down(snapshot: ClusterSnapshot) -> bool:
     """Whether an engine is failed, lost or stuck, so that its log may show why."""
     return any(engine.state in DOWN for engine in snapshot.engines.values())
-
-
-def document(snapshot: ClusterSnapshot) -> dict[str, Any]:
-    """The status as data; programs rely on the keys."""
-    return {
-        "cluster": snapshot.cluster,
-        "deployment": snapshot.deployment or None,
-        "service": _service(snapshot.service),
-        "cut_off": _cut_off(snapshot),
-        "nodes": {name: _node(node, snapshot.at) for name, node in snapshot.nodes.items()},
-        "engines": [_engine(engine) for engine in snapshot.engines.values()],
-        "causes": [_cause(each) for each in snapshot.diagnoses],
-        "tasks": [_task(task) for task in snapshot.tasks],
-        "starts": {name: _start(each) for name, each in snapshot.paces.items()},
-        "skews": {name: _skew(each) for name, each in snapshot.skews.items()},
-        "restarts": {name: _restart(each, snapshot.at) for name, each in snapshot.restarts.items()},
-    }
-
-
-def _cause(each: Diagnosis) -> dict[str, Any]:
-    return {
-        "signature": each.signature,
-        "severity": each.severity,
-        "title": each.title,
-        "first": each.first,
-        "consequence": each.consequence,
-        "engine": each.engine,
-        "node": each.node,
-        "at": round(each.at, 1),
-        "seen": clean(each.text),
-        "remedy": each.remedy,
-        "where": each.where or None,
-    }
-
-
-def _service(each: Service | None) -> dict[str, Any] | None:
-    return None if each is None else {"state": str(each.state), "endpoint": each.door, "reason": each.reason or None}
-
-
-def _cut_off(snapshot: ClusterSnapshot) -> dict[str, Any] | None:
-    each = snapshot.cut_off
-    if each is None:
-        return None
-    age = round(max(0.0, snapshot.at - each.work.since))
-    return {"verb": each.work.verb, "by": each.work.holder, "age_s": age, "left": list(each.left)}
-
-
-def _start(each: StartProgress) -> dict[str, Any]:
-    left = None if each.left_s is None else round(each.left_s)
-    typical = None if each.typical_s is None else round(each.typical_s)
-    return {"elapsed_s": round(each.elapsed_s), "left_s": left, "typical_s": typical, "earlier_starts": each.of}
-
-
-def _skew(each: StartSkew) -> dict[str, Any]:
-    return {"seconds": round(each.seconds, 2), "last": each.last, "limit_s": each.limit_s, "hccl_s": each.hccl_s}
-
-
-def _restart(each: GroupRestart, now: float) -> dict[str, Any]:
-    counts = {"used": each.used, "budget": each.budget, "within_s": each.within_s}
-    due = None if each.due_at is None else round(max(0.0, each.due_at - now), 1)
-    return {"standing": str(each.state), **counts, "due_s": due, "reason": each.reason or None}
-
-
-def _node(node: NodeSnapshot, now: float) -> dict[str, Any]:
-    age = node.age_s(now)
-    return {
-        "link": str(node.link.state),
-        "age_s": None if age is None else round(age, 1),
-        "reason": node.link.reason or node.devices_error,
-        "devices": [_device(device) for device in node.devices],
-        "unmanaged": [_unmanaged(each, now) for each in node.unmanaged],
-    }
-
-
-def _unmanaged(process: UnmanagedProcess, now: float) -> dict[str, Any]:
-    age = process.age_s(now)
-    return {
-        "pid": process.pid,
-        "owner": process.owner or None,
-        "age_s": None if age is None else round(age),
-        "command": process.command or None,
-        "why": str(process.why),
-        "base": process.base or None,
-        "container": process.container or None,
-        "below": list(process.below),
-        "hbm_mib": process.mib,
-        "devices": list(process.devices),
-    }
-
-
-def _device(device: Device) -> dict[str, Any]:
-    return {
-        "id": device.id,
-        "health": device.health,
-        "aicore_percent": device.aicore_percent,
-        "hbm_used_mib": device.hbm_used_mib,
-        "hbm_total_mib": device.hbm_total_mib,
-        "temperature_c": device.temperature_c,
-        "power_w": device.power_w,
-        "processes": [{"pid": each.pid, "name": each.name, "mib": each.mib} for each in device.processes]
-        if device.processes or device.processes_known
-        else None,
-        "rank": device.rank,
-    }
-
-
-def _engine(engine: EngineSnapshot) -> dict[str, Any]:
-    return {
-        "id": engine.id,
-        "node": engine.node,
-        "state": str(engine.state),
-        "phase": engine.phase or None,
-        "progress": None if engine.progress is None else round(engine.progress, 3),
-        "start_left_s": None if engine.start_left_s is None else round(engine.start_left_s),
-        "age_s": None if engine.age_s is None else round(engine.age_s, 1),
-        "health": None
-        if engine.unasked
-        else {each.name: {"grade": str(each.grade), "evidence": each.evidence} for each in engine.health},
-        "run": engine.run,
-        "pid": engine.pid,
-        "exit": None if engine.exit is None else {"code": engine.exit.code, "signal": engine.exit.signal},
-        "cause": engine.cause or engine.unasked or None,
-        "held_up": engine.held_up or None,
-        "asked": None if engine.asked is None else {"by": engine.asked.by or None, "at": engine.asked.at},
-        "signature": engine.signature or None,
-        "differs": list(engine.drift),
-    }
-
-
-def _task(task: Task) -> dict[str, Any]:
-    return {
-        "name": task.name,
-        "kind": task.kind,
-        "node": task.node,
-        "deployment": task.deployment,
-        "run": task.run,
-        "pid": task.pid,
-        "stopping": task.stopping,
-    }
-
-
-def _print_json(snapshot: ClusterSnapshot) -> None:
-    print_json(document(snapshot), indent=2)
-
-
-def _print_jsonl(snapshot: ClusterSnapshot) -> None:
-    whole = document(snapshot)
-    for name, node in whole["nodes"].items():
-        print_json({"node": name, **node})
-    for engine in whole["engines"]:
-        print_json(engine)
-    for task in whole["tasks"]:
-        print_json({"task": task.pop("name"), **task})
 
 
 def _print_table(snapshot: ClusterSnapshot) -> None:
@@ -346,6 +192,3 @@ def _node_row(node: NodeSnapshot, now: float) -> str:
         f"{'?' if age is None else f'{age:.0f} s':>6}  {_trouble(node)}"
     )
     return row.rstrip()
-
-
-_PRINTERS = {"table": _print_table, "json": _print_json, "jsonl": _print_jsonl}

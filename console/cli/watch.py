@@ -7,11 +7,14 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from dataclasses import asdict
+
+from typing_extensions import TypedDict
 
 from console.cli.options import add_cluster_options
-from console.cli.printer import print_json, print_line, print_message
+from console.cli.output import print_data
+from console.cli.printer import print_line, print_message
 from console.cli.session_context import connected, opened, settled
+from console.cli.status_data import ServiceData, service_data
 from console.model.alert import Alert
 from console.model.errors import Unreachable
 from console.model.snapshot import ClusterSnapshot, Event, LinkState
@@ -53,6 +56,42 @@ async def _run(args: argparse.Namespace) -> int:
     raise AssertionError("only an interrupt ends it")
 
 
+class WatchStart(TypedDict):
+    """The state from which a watch starts."""
+
+    at: float
+    service: ServiceData | None
+    """Null while nothing of the deployment is launched, and when it has no endpoint."""
+    engines: dict[str, int]
+    """State to how many engines are in it; `connecting` while nothing is known of an engine yet."""
+    links: dict[str, LinkState]
+    """Node to the state of its link."""
+
+
+class StartLine(TypedDict):
+    """The first line; not with `--alerts`."""
+
+    start: WatchStart
+
+
+class EventLine(TypedDict):
+    """Something happened; not with `--alerts`."""
+
+    event: Event
+
+
+class AlertLine(TypedDict):
+    """An alert that holds from now on."""
+
+    alert: Alert
+
+
+class OverLine(TypedDict):
+    """An alert that no longer holds."""
+
+    over: Alert
+
+
 class _Printer:
     """Prints the state once, each new event once, and each alert when it is raised and when it ends."""
 
@@ -66,7 +105,7 @@ class _Printer:
         """Print one line with the state at the start of the watch; earlier events are not printed."""
         self._last = max((event.seq for event in snapshot.events), default=0)
         if self._events:
-            self._print({"start": _start(snapshot)}, _start_line(snapshot))
+            self._print(StartLine(start=_start(snapshot)), _start_line(snapshot))
         self.take(snapshot)
 
     def take(self, snapshot: ClusterSnapshot) -> None:
@@ -75,19 +114,19 @@ class _Printer:
             if event.seq > self._last:
                 self._last = event.seq
                 if self._events:
-                    self._print({"event": asdict(event)}, _event_line(event))
+                    self._print(EventLine(event=event), _event_line(event))
         now = {each.key: each for each in snapshot.alerts}
         for key, alert in now.items():
             if key not in self._alerts:
-                self._print({"alert": asdict(alert)}, _alert_line("ALERT", alert, alert.since))
+                self._print(AlertLine(alert=alert), _alert_line("ALERT", alert, alert.since))
         for key, alert in self._alerts.items():
             if key not in now:
-                self._print({"over": asdict(alert)}, _alert_line("over", alert, snapshot.at))
+                self._print(OverLine(over=alert), _alert_line("over", alert, snapshot.at))
         self._alerts = now
 
-    def _print(self, data: dict[str, object], line: str) -> None:
+    def _print(self, data: object, line: str) -> None:
         if self._json:
-            print_json(data, flush=True)
+            print_data("jsonl", data)
         else:
             print_line(line, flush=True)
 
@@ -98,10 +137,9 @@ def _states(snapshot: ClusterSnapshot) -> dict[str, int]:
     return dict(Counter("connecting" if each.connecting else str(each.state) for each in engines))
 
 
-def _start(snapshot: ClusterSnapshot) -> dict[str, object]:
-    service = None if snapshot.service is None else asdict(snapshot.service)
-    links = {name: str(node.link.state) for name, node in snapshot.nodes.items()}
-    return {"at": snapshot.at, "service": service, "engines": _states(snapshot), "links": links}
+def _start(snapshot: ClusterSnapshot) -> WatchStart:
+    links = {name: node.link.state for name, node in snapshot.nodes.items()}
+    return {"at": snapshot.at, "service": service_data(snapshot.service), "engines": _states(snapshot), "links": links}
 
 
 def _start_line(snapshot: ClusterSnapshot) -> str:

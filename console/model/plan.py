@@ -187,9 +187,11 @@ class StepEvent:
     """A step changed its outcome, or has news."""
 
     step: str
+    """Id of the step."""
     outcome: Outcome
     message: str = ""
     at: float = 0.0
+    """When, seconds since the epoch on this machine."""
 
 
 @dataclass(frozen=True, slots=True)

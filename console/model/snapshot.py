@@ -39,11 +39,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process on a device, as npu-smi names it: host pid, at most 15 characters of name, empty when it cannot see it."""
+    """A process on a device, as npu-smi names it, with its pid outside containers."""
 
     pid: int
     name: str
+    """At most 15 characters; empty when npu-smi cannot see it."""
     mib: int | None
+    """HBM it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +321,7 @@ class Event:
     """Something that happened, for the events pane and the journal."""
 
     seq: int
+    """Grows by one with each event of a session."""
     at: float
     level: EventLevel
     text: str
@@ -328,7 +331,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A live run of ours that is no engine, for example an evaluation."""
+    """A live run of this console that is no engine, for example an evaluation."""
 
     node: str
     deployment: str
@@ -341,6 +344,7 @@ class Task:
     started_at: float | None = None
     """Node clock."""
     stopping: bool = False
+    """Whether it was asked to end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from typing_extensions import get_original_bases
 from console.model.cluster import Cluster
 from console.model.layout import Layout
 
+_WIDTH = 116
 Models = Mapping[str, type[BaseModel]]
 
 
@@ -94,8 +95,19 @@ class FileSchema(GenerateJsonSchema):
 
 def schema_text(made: Mapping[str, Any]) -> str:
     """A schema as the text of its file."""
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
-    return json.dumps(whole, indent=1, sort_keys=True) + "\n"
+    return _written({"$schema": "https://json-schema.org/draft/2020-12/schema", **made}, 0) + "\n"
+
+
+def _written(value: Any, depth: int) -> str:
+    """JSON with everything on one line that fits there."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    if depth + len(text) <= _WIDTH or not isinstance(value, dict | list):
+        return text
+    pad = "\n" + " " * (depth + 1)
+    if isinstance(value, list):
+        return f"[{pad}" + f",{pad}".join(_written(each, depth + 1) for each in value) + f"{pad[:-1]}]"
+    parts = (f"{json.dumps(key)}: {_written(each, depth + 1)}" for key, each in sorted(value.items()))
+    return f"{{{pad}" + f",{pad}".join(parts) + f"{pad[:-1]}}}"
 
 
 def schema(root: type[BaseModel]) -> str:

@@ -14,20 +14,27 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import core_schema
 
+from console.cli.bench_eval import EvaluationPlanData, StartedRunData
 from console.cli.containers import ContainerData
 from console.cli.diagnose import CauseData, CausesData
 from console.cli.keys import KeyData
 from console.cli.layouts import LayoutData
 from console.cli.logs import LogLineData
 from console.cli.main import COMMANDS
-from console.cli.plan import DeploymentData, ProxyLine, RankData, ServiceData
+from console.cli.output import EndLine, OperationDocument, PlanLine, StepLine
+from console.cli.plan import DeploymentData, ProxyLine, RankData, ServiceProcessData
 from console.cli.preflight import ReportData
+from console.cli.status_data import EngineData, NodeLine, StatusData
 from console.cli.tune import HostTuningData
 from console.cli.validate import FileReportData
 from console.cli.verify import VerificationData
+from console.cli.watch import AlertLine, EventLine, OverLine, StartLine
 from console.cli.weights import NodeWeightsLine, WeightsData
+from console.evaluation.records import Record
+from console.model.snapshot import Event, Task
 from console.probes.check_types import Result
 from console.services.audit_log import AuditEntry
+from console.services.operations.step_text import PlanData
 from console.services.placement.upgrade_report import ChangeData, UpgradeData
 from console.services.serving.verification import Proof
 from tests.docs.fields import FileSchema, described, schema_text
@@ -62,16 +69,29 @@ class Printed:
         return found
 
 
+OPERATION = Printed("operation", OperationDocument | PlanData, PlanLine | StepLine | EndLine)
+EVALUATION = (
+    Printed("results", list[Record], Record),
+    Printed("evaluation-plans", list[EvaluationPlanData], EvaluationPlanData, "--dry-run"),
+    Printed("started-runs", list[StartedRunData], StartedRunData, "--detach"),
+)
 OUTPUTS: Mapping[str, tuple[Printed, ...]] = {
     "layouts": (Printed("layouts", list[LayoutData], LayoutData),),
     "validate": (Printed("validate", list[FileReportData], FileReportData),),
-    "plan": (Printed("plan", DeploymentData, RankData | ServiceData | ProxyLine),),
+    "plan": (Printed("plan", DeploymentData, RankData | ServiceProcessData | ProxyLine),),
     "upgrade": (Printed("upgrade", UpgradeData, ChangeData),),
     "diagnose": (Printed("diagnose", CausesData, CauseData),),
     "preflight": (Printed("preflight", ReportData, Result),),
-    "containers": (Printed("containers", list[ContainerData], ContainerData, "show"),),
-    "tune": (Printed("tune", list[HostTuningData], HostTuningData, "show"),),
-    "weights": (Printed("weights", WeightsData, NodeWeightsLine, "show"),),
+    "containers": (Printed("containers", list[ContainerData], ContainerData, "show"), OPERATION),
+    "tune": (Printed("tune", list[HostTuningData], HostTuningData, "show"), OPERATION),
+    "weights": (Printed("weights", WeightsData, NodeWeightsLine, "show"), OPERATION),
+    **dict.fromkeys(("start", "stop", "restart", "kill", "scale", "sync-proxy"), (OPERATION,)),
+    "auto-restart": (Printed("auto-restart", None, Event),),
+    "watch": (Printed("watch", None, StartLine | EventLine | AlertLine | OverLine),),
+    "bench": EVALUATION,
+    "eval": EVALUATION,
+    "results": EVALUATION[:1],
+    "status": (Printed("status", StatusData, NodeLine | EngineData | Task),),
     "verify": (Printed("verify", VerificationData, Proof),),
     "logs": (Printed("logs", list[LogLineData], LogLineData),),
     "journal": (Printed("journal", list[AuditEntry], AuditEntry),),
@@ -108,7 +128,7 @@ def _closed(made: dict[str, Any], model: type) -> dict[str, Any]:
     """The schema of a class with the texts of its fields, where None is null."""
     for each in described(made, model)["properties"].values():
         if "description" in each:
-            each["description"] = re.sub(r"\bNone\b", "null", each["description"]).replace(". null", ". Null")
+            each["description"] = re.sub(r"(^|\. )None\b", r"\1Null", each["description"]).replace("None", "null")
     return {**made, "additionalProperties": False}
 
 
@@ -144,14 +164,14 @@ def must_fit(words: Sequence[str], text: str) -> None:
 def page() -> str:
     """docs/json-output.md."""
     lines = [*_HEAD, "| command | schemas |", "|---|---|"]
-    for command, kinds in OUTPUTS.items():
+    for command, kinds in _in_order():
         links = [
             f"[`{file}`](schemas/outputs/{file})" for each in kinds for file in each.files().values() if "#" not in file
         ]
         lines.append(f"| [`{command}`](#{command}) | {', '.join(links)} |")
     seen: dict[str, dict[str, Any]] = {}
     shown: dict[str, str] = {}
-    for command, kinds in OUTPUTS.items():
+    for command, kinds in _in_order():
         lines += ["", f"## {command}", "", f"{_sentence(COMMANDS[command][1])}{_exit_codes(command)}", ""]
         for printed in kinds:
             lines += _forms(printed)
@@ -160,6 +180,11 @@ def page() -> str:
                 for made in printed.schemas().values():
                     lines += _tables(made, seen)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _in_order() -> Iterator[tuple[str, tuple[Printed, ...]]]:
+    """As `--help` and docs/commands.md list commands."""
+    return ((command, OUTPUTS[command]) for command in COMMANDS if command in OUTPUTS)
 
 
 _HEAD = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from console.cli.main import main
+from console.cli.main import COMMANDS, main
 from console.journal import Journal
 from console.services.xdg_paths import journal_path, state_home
 from tests.diagnosis.field_logs import field_logs
@@ -39,7 +39,7 @@ def _offered(command: str) -> set[str]:
     return {form for each in outputs for form in each.choices or () if form in FORMS}
 
 
-@pytest.mark.parametrize("command", OUTPUTS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_form_for_programs_has_a_schema(command: str) -> None:
     assert {form for each in OUTPUTS.get(command, ()) for form in each.schemas()} == _offered(command)
 

@@ -114,7 +114,7 @@ def test_a_failed_group_comes_back_once_and_is_given_up_when_the_budget_is_spent
         guards = [Guard(pair, tmp_path / "later")]
         pair.fail("p1", "mixed-1", "crash")
         until_blocking(lambda: "gave up after 1 restart in 1 h: " in guards[0].out.read_text(), 120.0)
-        until_blocking(lambda: standing(pair)["standing"] == "gave-up", 60.0, "any other console says so too")
+        until_blocking(lambda: standing(pair)["state"] == "gave-up", 60.0, "any other console says so too")
         assert len(plans(pair)) == 2, "a console that was opened later goes on counting where the others were killed"
         (pair.node("p1").root / "fail" / "mixed-1").unlink()
         done = pair.console("restart", *layout(pair), "--yes")
@@ -122,7 +122,7 @@ def test_a_failed_group_comes_back_once_and_is_given_up_when_the_budget_is_spent
         assert "start skew of all " in done.stderr
         assert re.search(r"0/2 ready, .* earlier start", done.stderr), "what is left is told from the starts before"
         assert "restarts" not in newest(pair, "p1")
-        assert standing(pair)["standing"] == "watching"
+        assert standing(pair)["state"] == "watching"
         assert standing(pair)["used"] == 0, "an operator's restart makes the budget whole"
     finally:
         for guard in guards:
@@ -132,7 +132,7 @@ def test_a_failed_group_comes_back_once_and_is_given_up_when_the_budget_is_spent
 def test_a_stop_that_was_asked_for_is_never_undone(pair: Lab, tmp_path: Path) -> None:
     pair.fail("p1", "mixed-1", "crash")
     until_blocking(lambda: ended(pair, "p1"), 90.0, "it failed, and nobody watches")
-    until_blocking(lambda: standing(pair)["standing"] == "waiting", 60.0, "the picture has its last process gone")
+    until_blocking(lambda: standing(pair)["state"] == "waiting", 60.0, "the picture has its last process gone")
     assert pair.console("stop", *layout(pair), "--yes").returncode == 0
     before = len(plans(pair))
     guard = Guard(pair, tmp_path / "auto-restart")
@@ -161,7 +161,7 @@ def test_a_restart_that_did_not_get_to_its_launch_is_left_alone_by_consoles_open
         guard.kill()
     before = len(plans(pair))
     told = standing(pair, "one")
-    assert told["standing"] == "held"
+    assert told["state"] == "held"
     assert vain in told["reason"]
     assert "port 7100" in told["reason"]
     guard = Guard(pair, tmp_path / "second", "one")
@@ -171,7 +171,7 @@ def test_a_restart_that_did_not_get_to_its_launch_is_left_alone_by_consoles_open
         guard.kill()
     assert len(plans(pair)) == before
     assert pair.console("restart", *layout(pair, "one"), "--yes").returncode == 0
-    assert standing(pair, "one")["standing"] == "watching"
+    assert standing(pair, "one")["state"] == "watching"
     assert pair.console("stop", *layout(pair, "one"), "--yes").returncode == 0
 
 

@@ -12,7 +12,7 @@ import pytest
 from console.cli.logs import _named
 from console.cli.main import main
 from console.cli.options import deployment_of, remember_layout
-from console.cli.status import document
+from console.cli.status_data import status_data
 from console.journal import Journal
 from console.model.cluster import Cluster, Node, Runtime
 from console.model.deployment import Assignment, Deployment
@@ -94,7 +94,7 @@ async def test_a_session_without_a_layout_shows_what_runs_and_refuses_what_needs
     snapshot = session.snapshot
     assert snapshot.complete
     assert {name: each.state for name, each in snapshot.engines.items()} == {"a3-pd/decode-3@n0": EngineState.READY}
-    told = document(snapshot)
+    told = status_data(snapshot)
     assert (told["deployment"], told["service"], list(told["nodes"])) == (None, None, ["n0", "n1"])
     assert session.findings == ()
     with pytest.raises(Refused, match="no layout is chosen") as error:

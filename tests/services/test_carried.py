@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from console.cli.printer import json_text
 from console.commands.masking import masked_argv, masked_env
 from console.commands.script import cmd_sh
 from console.model.deployment import Deployment
@@ -109,7 +110,7 @@ def _assert_text_is_the_masked_form(plan: Plan) -> None:
                 env = [f"{name}={value}" for name, value in masked_env(launch.command.env).items()]
                 assert shlex.split(text) == [*env, *masked_argv(launch.command.argv)]
                 assert SECRET in launch.script
-    for text in (json.dumps(plan_data(plan)), repr(plan), repr(_shown(plan))):
+    for text in (json_text(plan_data(plan)), repr(plan), repr(_shown(plan))):
         assert SECRET not in text
 
 
@@ -215,7 +216,7 @@ async def test_an_address_that_is_learned_while_a_plan_runs_counts_after_it(tmp_
     assert nodes.monitor.deployment.address("e1") == "10.0.0.77"
     _assert_done_as_carried(plan, nodes.done)
     again = await nodes.operator.prepare("restart", ["decode"])
-    assert "10.0.0.77" in json.dumps(plan_data(again))
+    assert "10.0.0.77" in json_text(plan_data(again))
 
 
 async def test_a_plan_made_before_the_deployment_changed_is_refused_and_a_stop_is_not(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from console.cli.status import _print_table, document
+from console.cli.status import _print_table
+from console.cli.status_data import status_data
 from console.model.ongoing_work import OngoingPlan
 from console.model.run import RunState, RunVerdict
 from console.model.snapshot import Exit
@@ -55,7 +56,7 @@ async def test_status_names_what_a_stop_left_until_it_is_ended_or_started_anew(
     words = "the stop by ann@jump, started 2 min ago, was cut off; of its 3 engines these still run: decode-1, decode-2"
     _print_table(scene.monitor.snapshot)
     assert words in capsys.readouterr().out
-    assert document(scene.monitor.snapshot)["cut_off"] == {
+    assert status_data(scene.monitor.snapshot)["cut_off"] == {
         "verb": "stop",
         "by": "ann@jump",
         "age_s": 120,
@@ -63,7 +64,9 @@ async def test_status_names_what_a_stop_left_until_it_is_ended_or_started_anew(
     }
     scene.runs("d0", ended, replace(old[1], started_at=now))
     scene.monitor.publish()
-    assert document(scene.monitor.snapshot)["cut_off"]["left"] == ["decode-2"], "the other was started anew"
+    cut_off = status_data(scene.monitor.snapshot)["cut_off"]
+    assert cut_off is not None
+    assert cut_off["left"] == ["decode-2"], "the other was started anew"
     scene.monitor.work = OngoingPlan("bob@jump", "stop", now, frozenset(ENDS))
     scene.monitor.publish()
-    assert document(scene.monitor.snapshot)["cut_off"] is None, "somebody sees to it"
+    assert status_data(scene.monitor.snapshot)["cut_off"] is None, "somebody sees to it"

@@ -80,8 +80,8 @@ def test_the_finding_says_where_all_of_it_is_shown_and_programs_get_it() -> None
     plan = planned(made(version="v0.30.0rc2"), "v0.21.0rc1", "start")
     assert not [each for each in plan.findings if each.rule == "RELEASE"]
     plan = planned(made(version="v0.30.0rc2"), "v0.21.0rc1")
-    (finding,) = [each for each in plan_data(plan)["findings"] if each["rule"] == "RELEASE"]  # type: ignore[union-attr,index,call-overload]
-    assert finding["fix"] == "details: dsv4-console upgrade --from v0.21.0rc1 --to v0.30.0rc2 a3-pd"  # type: ignore[index,call-overload]
+    (finding,) = [each for each in plan_data(plan)["findings"] if each.rule == "RELEASE"]
+    assert finding.fix == "details: dsv4-console upgrade --from v0.21.0rc1 --to v0.30.0rc2 a3-pd"
 
 
 def test_a_launch_records_the_release_and_a_run_of_another_one_differs() -> None:

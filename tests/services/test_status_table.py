@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from console.cli.status import _print_table, document
+from console.cli.status import _print_table
+from console.cli.status_data import status_data
 from console.model.ongoing_work import StopRequest
 from console.model.service import Service, ServiceState
 from console.model.snapshot import (
@@ -44,12 +45,13 @@ def test_the_first_line_says_whether_it_serves(capsys: pytest.CaptureFixture[str
     _print_table(picture)
     first = capsys.readouterr().out.splitlines()[0]
     assert first == "lab  x  PART: 14 of 16 decode http://10.0.0.1:8000 dsv4"
-    assert document(picture)["service"] == {
+    assert status_data(picture)["service"] == {
         "state": "PART",
         "endpoint": "http://10.0.0.1:8000",
+        "model": "dsv4\x1b[2J",
         "reason": "14 of 16 decode",
     }
-    assert document(replace(picture, service=None))["service"] is None
+    assert status_data(replace(picture, service=None))["service"] is None
 
 
 def test_who_stopped_an_engine_and_what_holds_another_up_are_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,7 +66,7 @@ def test_who_stopped_an_engine_and_what_holds_another_up_are_told(capsys: pytest
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
     assert rows["decode-0"].endswith("stopped by alice@jump2, 40 s ago")
     assert rows["decode-1"].endswith("silent 2m")
-    engines = document(picture)["engines"]
+    engines = status_data(picture)["engines"]
     assert (engines[0]["asked"], engines[0]["cause"]) == ({"by": "alice@jump2", "at": 60.0}, None)
     assert (engines[1]["asked"], engines[1]["held_up"]) == (None, "silent 2m")
 
@@ -88,10 +90,10 @@ def test_the_first_cause_is_shown_with_its_remedy_and_what_followed_from_it_in_o
     after = "2 consequences: a core did not start (A23) on decode-3; a peer is gone (A2) on decode-9..12, decode-14\n"
     assert f"\n  {after}" in told
     assert "\nnot explained by the first failure: a port is taken (A11) on prefill-0\n  remedy: Free it." in told
-    causes = document(picture)["causes"]
+    causes = status_data(picture)["causes"]
     assert [each["consequence"] for each in causes] == [True, False, *[True] * 5, False]
     picture = replace(picture, diagnoses=(later, first))
-    causes = document(picture)["causes"]
+    causes = status_data(picture)["causes"]
     assert [(each["signature"], each["first"]) for each in causes] == [("A23", False), ("C1", True)]
     assert causes[0]["seen"] == "x"
     _print_table(replace(picture, diagnoses=()))
@@ -111,7 +113,7 @@ def test_what_a_restart_would_change_is_told_once_for_engines_that_differ_alike(
     _print_table(picture)
     told = [line for line in capsys.readouterr().out.splitlines() if "until a restart" in line]
     assert told == ["until a restart decode-0 +1 more runs with other settings: --max-num-seqs 60, planned 30"]
-    assert [each["differs"] for each in document(picture)["engines"]] == [[*lines]] * 3 + [[]]
+    assert [each["differs"] for each in status_data(picture)["engines"]] == [[*lines]] * 3 + [[]]
 
 
 def test_an_unproven_service_names_the_command_that_proves_it(capsys: pytest.CaptureFixture[str]) -> None:

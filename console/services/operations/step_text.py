@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import singledispatch
+from typing import Literal, NotRequired
 
-from pydantic import JsonValue
+from typing_extensions import TypedDict
 
 from console.commands.container import engine_container_text
 from console.commands.masking import masked_argv, masked_env
 from console.commands.quoting import join, quote
 from console.model.deployment import Command
+from console.model.findings import Finding
 from console.model.payload import (
     AssignmentChange,
     EngineLaunch,
@@ -26,9 +28,11 @@ from console.model.payload import (
     KernelSettings,
     NodeCommands,
     ProcessEnd,
+    ProcessId,
     ProxyChange,
 )
-from console.model.plan import Plan, Step
+from console.model.plan import Act, Plan, Step, Verb
+from console.model.role import RankRole
 from console.probes.listeners import listeners_probe
 
 _FLAG = re.compile(r"--?[A-Za-z]")
@@ -69,10 +73,115 @@ def launch_text(launch: EngineLaunch) -> str:
     return f"{engine_container_text(launch.container)} \\\n  {text}" if launch.container else text
 
 
-def plan_data(plan: Plan) -> dict[str, JsonValue]:
+class RunData(TypedDict):
+    """What a run is launched with; secrets masked."""
+
+    group: str
+    role: RankRole
+    dp_rank: int
+    """Rank in the data-parallel group, from 0."""
+    devices: list[int]
+    port: int | None
+    headless: bool
+    """Whether another rank answers for it."""
+    part: NotRequired[int]
+    """Only of an engine that spans nodes: which part of it, from 0."""
+    release: NotRequired[str]
+    """Release that the layout names; left out when it names none."""
+    argv: list[str]
+    env: dict[str, str]
+
+
+class LaunchData(RunData):
+    """A run that a step launches; secrets masked."""
+
+    engine: str
+    run: str
+    address: str | None
+    """Of its node; null when it is not known."""
+
+
+class StepData(TypedDict):
+    """One thing that is done on one node."""
+
+    id: str
+    act: Act
+    title: str
+    node: str
+    engines: list[str]
+    commands: list[str]
+    """What a person would type on the node to do the same; secrets masked."""
+    launches: NotRequired[list[LaunchData]]
+    """Only of a step that launches."""
+
+
+class StageData(TypedDict):
+    """Steps that run at once; the next stage waits for all of them."""
+
+    title: str
+    group: str
+    """Group that it is about; empty when it is about several."""
+    steps: list[StepData]
+
+
+class ConfirmData(TypedDict):
+    """What is typed to confirm a plan."""
+
+    kind: Literal["key", "count", "name", "pid"]
+    expected: str
+    """`y`, the number of engines, the cluster's name, or the pid of an unmanaged process."""
+
+
+class ReassignmentData(TypedDict):
+    """How a plan changes which nodes run which group: group to nodes, rank 0's node first."""
+
+    before: dict[str, list[str]]
+    after: dict[str, list[str]]
+
+
+class UsualStartData(TypedDict):
+    """How long the start of a group took before."""
+
+    seconds: float
+    """The median."""
+    starts: int
+    """How many starts that rests on."""
+
+
+class PlanData(TypedDict):
+    """What an operation does."""
+
+    verb: Verb
+    cluster: str
+    deployment: str
+    engines: list[str]
+    stages: list[StageData]
+    """In this order; empty when there is nothing to do."""
+    confirm: ConfirmData
+    findings: list[Finding]
+    """What is wrong with it; an error forbids to run it."""
+    losses: list[str]
+    """What is lost by it, for example `decode-3: 12 running requests`."""
+    usual: dict[str, UsualStartData]
+    """Group to how long its start took before; groups whose start was never watched are left out."""
+    runs: dict[str, str]
+    """Engine to the id of the run that is launched."""
+    process: ProcessId | None
+    """The unmanaged process that it ends; null when it is about engines or nodes."""
+    change: ReassignmentData | None
+    """Null when no node changes its group."""
+    drain_s: float
+    """How long requests may go on after their engine left the proxy."""
+    restarts: list[float]
+    """When a restart policy restarted these engines, this time last; empty when an operator does."""
+    by_node: bool
+    """Whether the other nodes go on when one fails."""
+
+
+def plan_data(plan: Plan) -> PlanData:
     """The plan for programs; secrets masked."""
     change = plan.change
-    data: dict[str, JsonValue] = {
+    return {
         "verb": plan.verb,
         "cluster": plan.cluster,
         "deployment": plan.deployment,
@@ -82,38 +191,40 @@ def plan_data(plan: Plan) -> dict[str, JsonValue]:
             for stage in plan.stages
         ],
         "confirm": {"kind": plan.confirm.kind, "expected": plan.confirm.expected},
-        "findings": [{**asdict(finding), "severity": str(finding.severity)} for finding in plan.findings],
+        "findings": [*plan.findings],
         "losses": [*plan.losses],
         "usual": {group: {"seconds": took.seconds, "starts": took.of} for group, took in plan.usual.items()},
         "runs": dict(plan.runs),
-        "process": asdict(plan.process) if plan.process else None,
+        "process": plan.process,
         "change": {"before": _nodes(change.before.nodes), "after": _nodes(change.after.nodes)} if change else None,
         "drain_s": plan.drain_s,
         "restarts": [*plan.restarts],
         "by_node": plan.by_node,
     }
-    return data
 
 
-def run_data(launch: EngineLaunch) -> dict[str, JsonValue]:
+def run_data(launch: EngineLaunch) -> RunData:
     """What one run is launched with; secrets masked."""
     rank = launch.rank
-    return {
+    data: RunData = {
         "group": rank.group,
         "role": rank.role,
         "dp_rank": rank.dp_rank,
         "devices": [*rank.devices],
         "port": rank.port,
         "headless": rank.headless,
-        **({"part": rank.part} if rank.parts > 1 else {}),
-        **({"release": launch.release} if launch.release else {}),
         "argv": [*masked_argv(launch.command.argv)],
         "env": {**masked_env(launch.command.env)},
     }
+    if rank.parts > 1:
+        data["part"] = rank.part
+    if launch.release:
+        data["release"] = launch.release
+    return data
 
 
-def _step_data(step: Step) -> dict[str, JsonValue]:
-    data: dict[str, JsonValue] = {
+def _step_data(step: Step) -> StepData:
+    data: StepData = {
         "id": step.id,
         "act": step.act,
         "title": step.title,
@@ -129,7 +240,7 @@ def _step_data(step: Step) -> dict[str, JsonValue]:
     return data
 
 
-def _nodes(nodes: Mapping[str, tuple[str, ...]]) -> dict[str, JsonValue]:
+def _nodes(nodes: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
     return {group: [*names] for group, names in nodes.items()}
 
 
