@@ -1,7 +1,7 @@
-"""Log bytes as they stream in → which known failures they show, each at the line that shows it first.
+"""Finds known failures in the bytes of a log as they arrive; each failure is reported at its first line.
 
-One matcher follows one log. A log that is written calmly is looked at line by line; in a flood only lines with an error or a
-warning are, so that the cost stays far below that of moving the bytes. Who failed first over all ranks is `timeline`'s job.
+One matcher reads one log. At a normal rate it checks every line. At a high rate it checks only lines with an error or a
+warning, so that matching costs far less than copying the bytes. It does not compare ranks: see `root_cause`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from console.probes.log_line import process_of, text_of
 from console.probes.log_time import CARRY_BYTES, CARRY_S, before, written
 
 CALM_BYTES = 256 * 1024
-"""In one second of a log so many bytes are looked at line by line; a flood is what exceeds it."""
+"""Most bytes per second of a log that are checked line by line; more than that is a flood."""
 CALM_START = 1024 * 1024
-"""The first bytes of a log are always looked at line by line; a whole start fits in."""
+"""The first bytes of a log are always checked line by line; the log of a whole start is shorter."""
 FLOOD_LINES = 5000
-"""Of a flood at most so many suspicious lines are looked at in one second."""
+"""Most lines of a flood that are checked in one second."""
 DULL_LINES = 2048
-"""So many messages that show nothing are remembered, because tracebacks and floods repeat themselves."""
+"""Most messages without a match that are remembered, because tracebacks and floods repeat them."""
 LINE_BYTES = 8 * 1024
 
 _SUSPECT = (
@@ -32,61 +32,61 @@ _SUSPECT = (
         re.compile(rb"E(?=[rRILZJE013n])(?:rror|RR|I0|L0|Z9|J0|E1|3000|[01]\d[0-3]\d \d\d:|ngine \d+: A|ngines Agg)"),
     ),
 )
-"""What a flood is searched for. Each starts with one letter that is rare in chatter: such a search runs at memory speed."""
+"""Patterns that find suspicious lines in a flood. Each starts with a letter that is rare in logs, so that the search is fast."""
 _ENGINE = re.compile(r"\bEngine (\d{1,6}): ")
 _LEVEL = re.compile(rb"(?:^|[ \[m])(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 _WARNING = re.compile(r"(?:^|[ \[m(])WARN(?:ING)?\b")
-"""A warning tells of no start that failed: what is fatal is said as an error as well."""
+"""A warning does not show a failed start: fatal failures are also logged as errors."""
 _RAISE = re.compile(r"(?:^|\]|\)) {2,}raise \w")
-"""A line of a traceback that quotes the program; what it raised stands further down."""
+"""A line of a traceback that quotes the program; the exception itself follows below."""
 _EXCEPTION = re.compile(r"(?:^|[ ])[A-Za-z_][\w.]*(?:Error|Exception): ")
-"""An exception is what failed, whatever was said before it."""
+"""An exception shows the failure, whatever the lines before it show."""
 _OTHER_LEVELS = (b"DEBUG", b"WARNING", b"ERROR", b"CRITICAL")
 _CHATTY = (b"DEBUG", b"INFO")
-"""Levels at which vLLM repeats prompts, answers, URLs and arguments word by word."""
+"""Levels at which vLLM quotes prompts, answers, URLs and arguments."""
 _QUOTED = re.compile(rb"['\"`{]")
-"""Where such a repetition starts."""
+"""The characters at which a quotation starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A signature seen in one log."""
+    """A signature that was found in one log."""
 
     signature: Signature
     text: str
-    """The line that showed it first; untrusted, clean it before drawing."""
+    """The first line that shows it; untrusted: clean it before you draw it."""
     offset: int
-    """Where that line starts in the log, bytes."""
+    """The offset of that line in the log, in bytes."""
     time: str
-    """Its stamp as written, or that of a line before it that is near enough; empty without, container clock."""
+    """The time stamp of the line as text (clock of the container), or of a line shortly before it; empty without one."""
     at: float
-    """When it arrived, the caller's clock."""
+    """When the line arrived, on the caller's clock."""
     process: str = ""
     count: int = 1
     last: tuple[str, float] = ("", 0.0)
-    """Of the last such line: its stamp as written, and when it arrived."""
+    """(time stamp as text, arrival) of the last line that shows it."""
 
 
 @dataclass(slots=True)
 class _Progress:
-    """How far one signature is on its way to a hit."""
+    """The matching state of one signature."""
 
     first: Hit | None = None
-    """Of the row that was long enough first."""
+    """The first line of the first row with `repeat` lines."""
     rows: dict[str, tuple[Hit, int]] = field(default_factory=dict)
-    """Engine, where the line names one of several → first line and length of its row."""
+    """Engine (when the lines name one) → first line and length of its current row."""
     count: int = 0
     last: tuple[str, float] = ("", 0.0)
     also: set[str] = field(default_factory=set)
     void: bool = False
-    """Whether something was seen that brings it about."""
+    """Whether a text of `unless` was seen, which explains later lines."""
 
 
 class Matcher:
-    """Feed it the bytes of one log in order; read `hits` at any time."""
+    """Takes the bytes of one log in order with `feed`; `hits` can be read at any time."""
 
     def __init__(self, signatures: Iterable[Signature], *, calm_bytes: float = CALM_BYTES) -> None:
-        """`calm_bytes` is what one second of the log may have to be looked at line by line; `math.inf` for a file at rest."""
+        """`calm_bytes` is the limit per second for checking every line; `math.inf` for a file that does not grow."""
         self._calm_bytes = calm_bytes
         self._signatures = tuple(each for each in signatures if each.find)
         self._states = {each.id: _Progress() for each in self._signatures}
@@ -103,7 +103,7 @@ class Matcher:
         self._offset = 0
         self._second = (0, 0, 0)
         self._behind: deque[tuple[bytes, float]] = deque()
-        """The last `CARRY_BYTES` as they came, each piece with its arrival: stamps are looked for only when one is wanted."""
+        """The last `CARRY_BYTES` as (piece, arrival); they are searched for a time stamp only when one is needed."""
         self._last = b""
         self._last_at = 0.0
         self._last_offset = 0
@@ -111,13 +111,13 @@ class Matcher:
 
     @property
     def hits(self) -> tuple[Hit, ...]:
-        """What was seen, in the order in which it was shown first."""
+        """All hits in the order of their first lines."""
         found = [hit for each in self._signatures if (hit := self._hit(each)) is not None]
         return tuple(sorted(found, key=lambda hit: hit.offset))
 
     def silent(self, now: float) -> tuple[Hit, ...]:
-        """Signatures of a log that went silent: their line is the last one and has been for long enough."""
-        last = _told(self._last, self._info_words).decode("utf-8", "replace")
+        """Hits of signatures with `silence_s`: their line has been the last line of the log for that long at `now`."""
+        last = _relevant(self._last, self._info_words).decode("utf-8", "replace")
         return tuple(
             Hit(each, last, self._last_offset, self._earlier(self._last_at), self._last_at)
             for each in self._signatures
@@ -125,7 +125,7 @@ class Matcher:
         )
 
     def feed(self, data: bytes, at: float) -> None:
-        """Take the next bytes of the log; `at` is when they came, on the caller's clock."""
+        """Read the next bytes of the log; `at` is their arrival on the caller's clock."""
         if not data:
             return
         block = self._tail + data
@@ -136,13 +136,13 @@ class Matcher:
         if whole:
             for start, line in self._suspects(whole, int(at)):
                 self._line(whole, line, start, at)
-            self._leave_behind(whole, at)
+            self._keep_end(whole, at)
             self._keep_last(whole, at)
         self._offset += end
         self._tail = block[end:]
 
     def _suspects(self, block: bytes, second: int) -> Iterator[tuple[int, bytes]]:
-        """(start in the block, line) of what must be looked at."""
+        """(start in the block, line) of every line that must be checked."""
         then, size, lines = self._second if self._second[0] == second else (second, 0, 0)
         calm = self._offset < CALM_START or size + len(block) <= self._calm_bytes
         starts = [] if calm else _starts(block, FLOOD_LINES - lines)
@@ -150,14 +150,14 @@ class Matcher:
         if calm:
             yield from self._calm(block)
         for start in starts:
-            if told := _told(block[start : start + LINE_BYTES].split(b"\n", 1)[0], self._info_words):
-                yield start, told
+            if text := _relevant(block[start : start + LINE_BYTES].split(b"\n", 1)[0], self._info_words):
+                yield start, text
 
     def _calm(self, block: bytes) -> Iterator[tuple[int, bytes]]:
         start, words = 0, [word for word in self._info_words if word in block]
         for line in block.split(b"\n"):
-            if told := _told(line, words):
-                yield start, told[:LINE_BYTES]
+            if text := _relevant(line, words):
+                yield start, text[:LINE_BYTES]
             start += len(line) + 1
 
     def _line(self, block: bytes, raw: bytes, start: int, at: float) -> None:
@@ -187,12 +187,12 @@ class Matcher:
                 engine = _engine(signature, text)
                 time = written(raw) or before(block, start) or self._earlier(at)
                 now = Hit(signature, text.strip()[:2000], self._offset + start, time, at, process_of(text))
-                begun, length = state.rows.get(engine, (now, 0))
-                state.rows[engine] = begun, length + 1
-                state.first = begun if length + 1 >= signature.repeat else None
+                start_of_row, length = state.rows.get(engine, (now, 0))
+                state.rows[engine] = start_of_row, length + 1
+                state.first = start_of_row if length + 1 >= signature.repeat else None
 
     def _shown(self, text: str, candidates: Iterable[Signature]) -> list[Signature]:
-        """Which of them the line shows; a line that shows the contrary breaks a row."""
+        """The signatures that the line shows; a line with `find` but without `pattern` resets the row of its signature."""
         shown = []
         warning = _WARNING.search(text, 0, 120) is not None
         for signature in candidates:
@@ -212,7 +212,7 @@ class Matcher:
         return shown
 
     def _keep_last(self, whole: bytes, at: float) -> None:
-        """The last line that says more than that the engine waits."""
+        """Keep the last line that is not only a sign of waiting."""
         block = whole[-LINE_BYTES:]
         text = block.rstrip()
         while text:
@@ -224,13 +224,13 @@ class Matcher:
                 return
             text = text[:start].rstrip()
 
-    def _leave_behind(self, block: bytes, at: float) -> None:
+    def _keep_end(self, block: bytes, at: float) -> None:
         self._behind.append((block[-CARRY_BYTES:], at))
         while len(self._behind) > 1 and sum(len(each) for each, _ in self._behind) > CARRY_BYTES:
             self._behind.popleft()
 
     def _earlier(self, at: float) -> str:
-        """The stamp of the last line before this block that has one, when it came right before."""
+        """The last time stamp before this block, when it arrived shortly before; else an empty text."""
         for block, came in reversed(self._behind):
             if at - came > CARRY_S:
                 return ""
@@ -249,12 +249,12 @@ class Matcher:
 
 
 def _engine(signature: Signature, text: str) -> str:
-    """Of a row of lines the engine it is about, where one log has several."""
+    """The engine that a line of a row names, when one log has several engines; else an empty text."""
     return named[1] if signature.repeat > 1 and (named := _ENGINE.search(text)) else ""
 
 
-def _told(line: bytes, info_words: Sequence[bytes]) -> bytes:
-    """What of a line may show a failure: all, or of a chatty level vLLM's own words where they hold one looked for there."""
+def _relevant(line: bytes, info_words: Sequence[bytes]) -> bytes:
+    """The part of a line that can show a failure: all of it, but of a DEBUG or INFO line only text of vLLM itself."""
     if not _plain_info(line[:80]):
         level = _LEVEL.search(line, 0, 80)
         if level is None or level[1] not in _CHATTY:
@@ -264,13 +264,13 @@ def _told(line: bytes, info_words: Sequence[bytes]) -> bytes:
 
 
 def _plain_info(head: bytes) -> bool:
-    """Whether a line is surely of level INFO; most are, and telling so costs a tenth of the pattern."""
+    """Whether a line certainly has the level INFO. Most lines have it, and this test is ten times faster than the pattern."""
     at = head.find(b" INFO")
     return at >= 0 and head[at + 5 : at + 6] in (b" ", b":") and not any(each in head[:at] for each in _OTHER_LEVELS)
 
 
 def _starts(block: bytes, limit: int) -> list[int]:
-    """Starts of the first lines of a flood that hold an error, a warning or a code of the driver."""
+    """The starts of the first `limit` lines of a flood with an error, a warning or a code of the driver."""
     starts: set[int] = set()
     for letter, pattern in _SUSPECT:
         at = block.find(letter)

@@ -1,4 +1,4 @@
-"""Who broke first: the hits of many logs on one clock, and the one that explains the rest. Reading logs is the matcher's job."""
+"""Orders the hits of many logs on one clock, and finds the first cause that explains the others. Does not read logs."""
 
 from __future__ import annotations
 
@@ -12,88 +12,89 @@ from console.diagnosis.signatures import Signature
 from console.probes.log_time import Clock
 
 PEER_DEAD = "peer-dead"
-"""The fact that a rank of a group is dead whose own log does not say why."""
+"""The name of the fact that a rank of a group is dead and its own log does not show why."""
 TOGETHER_S = 2.0
-"""Hits this close count as simultaneous: log times have whole seconds and clocks are compared through a network."""
+"""Hits within this time count as simultaneous, because log times have whole seconds and clocks are compared over a network."""
 ARRIVES_S = 600.0
-"""A log that is followed has arrived by then."""
+"""A line of a followed log arrives within this time after it was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankHits:
-    """The hits of one rank's log and what is known about the clock that wrote it."""
+    """The hits in the log of one rank, and the clock of that log."""
 
     rank: str
     node: str
     hits: tuple[Hit, ...]
     clock: Clock | None = None
-    """The clock that stamped its lines; without one only their arrival is known."""
+    """The clock of the time stamps; None when only the arrival of lines is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedHit:
-    """One hit with its place and its time on the jump host's clock."""
+    """A hit with its rank, its node and its time on the clock of the jump host."""
 
     rank: str
     node: str
     hit: Hit
     when: float
-    """Seconds since the epoch, jump host's clock."""
+    """Seconds since the epoch, on the clock of the jump host."""
     exact: bool
-    """False when the log gave no time and the arrival is used instead."""
+    """False when the log has no time, and `when` is the arrival."""
 
 
 def timeline(logs: Iterable[RankHits]) -> tuple[TimedHit, ...]:
     """All hits of all logs in the order in which they happened."""
-    found = [witness for log in logs for witness in _witnesses(log)]
+    found = [each for log in logs for each in _timed_hits(log)]
     return tuple(sorted(found, key=lambda each: (each.when, each.rank, each.hit.offset)))
 
 
-def first_cause(witnesses: Iterable[TimedHit], ended: Mapping[str, float] = MappingProxyType({})) -> TimedHit | None:
+def first_cause(hits: Iterable[TimedHit], ended: Mapping[str, float] = MappingProxyType({})) -> TimedHit | None:
     """The hit that explains the others, or None.
 
-    Each rank first says what broke it. The earliest rank wins, except that one that only echoes a failure elsewhere gives way
-    to any other, one that died without saying why gives way to one that says it, and what is vague gives way to an exact cause
-    of about its moment. Advice explains nothing, what is mild no end. Where log times are equal, they have whole seconds, the
-    rank that ended first wins; `ended` gives those ends, seconds on the jump host's clock.
+    First the cause of each rank is chosen. Then the earliest rank wins, with these exceptions: an echo loses against any other
+    cause; a rank that died without a reason loses against a rank with a reason; a vague cause loses against an exact cause at
+    about the same time. Advice never explains a failure, and a mild cause never explains an exit. At equal log times the rank
+    that ended first wins. `ended` gives the ends of ranks in seconds on the clock of the jump host.
     """
-    serious = [each for each in witnesses if each.hit.signature.severity != "advice"]
+    serious = [each for each in hits if each.hit.signature.severity != "advice"]
     serious = [each for each in serious if not each.hit.signature.mild] or serious
     serious.sort(key=lambda each: (each.when, ended.get(each.rank, math.inf)))
     causes = [_of_rank(rank, serious) for rank in dict.fromkeys(each.rank for each in serious)]
     causes.sort(key=serious.index)
-    said = [each for each in causes if not each.hit.signature.echo and not each.hit.signature.wrapper]
-    if firm := [each for each in said if _is_firm(each.hit.signature)]:
-        near = _near(firm)
+    own = [each for each in causes if not each.hit.signature.echo and not each.hit.signature.wrapper]
+    if certain := [each for each in own if _is_own_cause(each.hit.signature)]:
+        near = _near(certain)
         return next((each for each in near if not each.hit.signature.vague), near[0])
     died = [each for each in causes if each.hit.signature.wrapper]
-    return next(iter((*died, *said, *causes)), None)
+    return next(iter((*died, *own, *causes)), None)
 
 
-def own_causes(witnesses: Iterable[TimedHit]) -> dict[str, TimedHit]:
-    """What no other failure explains: rank -> its own cause, unless that only echoes or wraps another; `witnesses` in order."""
+def own_causes(hits: Iterable[TimedHit]) -> dict[str, TimedHit]:
+    """Rank → its cause, for ranks whose cause is not an echo or a wrapper; `hits` are in the order of time."""
     serious: dict[str, list[TimedHit]] = {}
-    for each in witnesses:
+    for each in hits:
         if each.hit.signature.severity != "advice":
             serious.setdefault(each.rank, []).append(each)
     causes = {rank: _of_rank(rank, own) for rank, own in serious.items()}
-    return {rank: cause for rank, cause in causes.items() if _is_firm(cause.hit.signature)}
+    return {rank: cause for rank, cause in causes.items() if _is_own_cause(cause.hit.signature)}
 
 
-def _is_firm(signature: Signature) -> bool:
-    """Whether it says itself why a rank broke."""
+def _is_own_cause(signature: Signature) -> bool:
+    """Whether the signature itself says why a rank failed."""
     return not signature.echo and not signature.wrapper and signature.fact != PEER_DEAD
 
 
 def of_the_dead(signature: Signature) -> Signature:
-    """The signature of a lost peer as it is told of the dead rank itself: the cause of its group, though it does not say why."""
+    """The signature of a lost peer for the dead rank itself: it is the cause of its group, although the reason is unknown."""
     return replace(signature, echo=False, vague=True)
 
 
 def _of_rank(rank: str, serious: Sequence[TimedHit]) -> TimedHit:
-    """What broke one rank: the first of its hits that no other explains, unless an exact one is of about its moment.
+    """The cause of one rank: its first hit that no other hit explains, or an exact hit at about the same time.
 
-    A wrapper only where nothing else is, or only echoes that its log has after it: the rank failed before it noticed its peers.
+    A wrapper is the cause only when there is no other hit, or only later echoes: then the rank failed before it noticed its
+    peers.
     """
     own = [each for each in serious if each.rank == rank]
     explained = {id for each in own for id in each.hit.signature.explains}
@@ -109,11 +110,11 @@ def _of_rank(rank: str, serious: Sequence[TimedHit]) -> TimedHit:
 
 
 def _near(ordered: Sequence[TimedHit]) -> list[TimedHit]:
-    """Those of about the moment of the first."""
+    """The hits at about the time of the first."""
     return [each for each in ordered if each.when <= ordered[0].when + TOGETHER_S]
 
 
-def _witnesses(log: RankHits) -> Iterator[TimedHit]:
+def _timed_hits(log: RankHits) -> Iterator[TimedHit]:
     before: float | None = None
     for hit in sorted(log.hits, key=lambda hit: hit.offset):
         stamped = _stamped(log.clock, hit, before) if log.clock is not None and hit.time else None
@@ -122,6 +123,6 @@ def _witnesses(log: RankHits) -> Iterator[TimedHit]:
 
 
 def _stamped(clock: Clock, hit: Hit, before: float | None) -> float | None:
-    """When a hit was stamped; of two instants in an hour that is repeated the one at which it arrived, or that is in order."""
+    """The time of a hit. In an hour that the clock repeats it is the instant near its arrival, or else after the hit before."""
     late = clock.read(hit.time, after=hit.at)
     return late if late is not None and abs(hit.at - late) < ARRIVES_S else clock.read(hit.time, after=before)

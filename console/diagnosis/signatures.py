@@ -1,4 +1,4 @@
-"""The failure signatures: ours, and an operator's own file of the same form. Matching them against logs is the matcher's job."""
+"""Reads failure signatures: the shipped ones, and a file of the operator in the same format. Does not search logs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from console.model.errors import FileError, Problem
 from console.model.suggestions import suggestions
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The loader in C where it is there: the list is read at every start."""
+"""The C loader when it is installed, because the file is read at every start."""
 Severity = Literal["fatal", "running", "advice"]
 Where = Literal["engine", "proxy", "driver", "tool", "container", "kernel", "console"]
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One known failure: how it shows, what it means, what to do. The fields are explained at the head of signatures.yaml."""
+    """One known failure: how to find it, what it means, what to do. The head of signatures.yaml explains the fields."""
 
     id: str
     severity: Severity
@@ -50,14 +50,14 @@ class Signature:
     settings: tuple[str, ...] = ()
 
     def matches(self, text: str) -> bool:
-        """Whether one line of text shows it, apart from `also`, `repeat` and `silence_s`."""
+        """Whether a line fulfils `find` and `pattern`; `also`, `repeat` and `silence_s` are not checked."""
         return any(word in text for word in self.find) and (
             self.pattern is None or self.pattern.search(text) is not None
         )
 
 
 class _Entry(BaseModel):
-    """A signature as written."""
+    """A signature as it is in a file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -89,7 +89,7 @@ class _Entry(BaseModel):
     @classmethod
     def _words(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(len(word) < 4 for word in value):
-            raise ValueError("words to find need at least four characters")
+            raise ValueError("each text needs at least four characters")
         return value
 
     @field_validator("pattern")
@@ -103,7 +103,7 @@ class _Entry(BaseModel):
 
 
 def load_signatures(path: Path | None = None) -> tuple[Signature, ...]:
-    """The shipped signatures, or those of an operator's file; FileError names file, line and key of everything wrong in it."""
+    """The shipped signatures, or those of a file. Raises FileError with file, line and key of everything that is wrong."""
     if path is None:
         return _read(
             resources.files("console.diagnosis").joinpath("signatures.yaml").read_text(encoding="utf-8"),
@@ -117,13 +117,13 @@ def load_signatures(path: Path | None = None) -> tuple[Signature, ...]:
 
 
 def joined(shipped: Iterable[Signature], own: Iterable[Signature]) -> tuple[Signature, ...]:
-    """Both lists; an operator's entry replaces the shipped one of the same id."""
+    """Both lists; an entry of the operator replaces the shipped one with the same id."""
     found = {each.id: each for each in shipped}
     return tuple((found | {each.id: each for each in own}).values())
 
 
 def explain(signatures: Iterable[Signature], text: str) -> Signature | None:
-    """The signature that one line of text shows: a cause, a vague one, an echo, a wrapper; None when none does."""
+    """The signature that a line shows, the most exact one (exact cause, vague cause, echo, wrapper); None without a match."""
     found = [
         each
         for each in signatures
@@ -133,12 +133,12 @@ def explain(signatures: Iterable[Signature], text: str) -> Signature | None:
 
 
 def waiting_words(signatures: Iterable[Signature]) -> tuple[bytes, ...]:
-    """Words of the lines by which an engine only says that it still waits: they are no activity."""
+    """The texts of lines that an engine repeats while it waits; such lines are not activity."""
     return tuple(dict.fromkeys(word.encode() for each in signatures for word in each.waits))
 
 
 def of_fact(signatures: Iterable[Signature], fact: str) -> Signature | None:
-    """The signature of something the console itself has seen, for example `port-shared`."""
+    """The signature of a fact that the console found itself, for example `port-shared`."""
     return next((each for each in signatures if fact and each.fact == fact), None)
 
 
@@ -166,10 +166,10 @@ def _read(text: str, path: str) -> tuple[Signature, ...]:
             problems += _problems(problem, path, line, number)
             continue
         if made.id in found:
-            problems.append(Problem(path, line, 0, f"signatures.{number}.id", f"{made.id} is there twice"))
+            problems.append(Problem(path, line, 0, f"signatures.{number}.id", f"{made.id} exists twice"))
         if not (made.find or made.fact):
             problems.append(
-                Problem(path, line, 0, f"signatures.{number}.find", "missing", "words of the log, or a fact")
+                Problem(path, line, 0, f"signatures.{number}.find", "missing", "texts of the log, or a fact")
             )
         found[made.id] = made
     if problems:
@@ -192,7 +192,7 @@ def _problems(error: ValidationError, path: str, line: int, number: int) -> Iter
 
 
 def _line(root: yaml.Node | None, number: int) -> int:
-    """1-based line of the entry with that number; 0 when it cannot be told."""
+    """The line of an entry, from 1; 0 when it is unknown."""
     if not isinstance(root, yaml.MappingNode):
         return 0
     for key, value in root.value:
