@@ -68,12 +68,14 @@ def group_key(name: str) -> str:
 
 
 def age_words(age_s: float | None) -> str:
-    """An age in words that change seldom: tens of seconds, then minutes, then hours."""
+    """An age in words that change seldom: tens of seconds, then minutes, hours, days."""
     if age_s is None:
         return "never"
     if age_s < 60:
         return f"{int(age_s // 10) * 10}s"
-    return f"{int(age_s // 60)}m" if age_s < 5400 else f"{int(age_s // 3600)}h"
+    if age_s < 5400:
+        return f"{int(age_s // 60)}m"
+    return f"{int(age_s // 3600)}h" if age_s < 48 * 3600 else f"{int(age_s // 86400)}d"
 
 
 def stale(node: NodeSnapshot, now: float) -> bool:

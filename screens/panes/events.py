@@ -1,51 +1,53 @@
-"""The events pane: what happened, newest last, with the whole text of the one under the cursor."""
+"""The events pane: what happened, as a time line."""
 
 from __future__ import annotations
 
 import time
 
+from console.model.counting import counted
 from console.model.snapshot import Event, EventLevel
-from screens.panes.base import Pane, PaneMoment
-from screens.styled_lines import Line, Row, fit, shown
+from screens.panes.base import PaneMoment
+from screens.panes.timeline import TimelineEntry, TimelinePane
+from screens.styled_lines import Line, shown
 
 _ROLES = {EventLevel.INFO: "plain", EventLevel.WARNING: "warn", EventLevel.ERROR: "fail"}
-_SIGNS = {EventLevel.INFO: " ", EventLevel.WARNING: "!", EventLevel.ERROR: "X"}
 
 
-class EventPane(Pane):
-    """A list that stays at its end until the reader goes up."""
+class EventPane(TimelinePane):
+    """Warnings and errors have a sign; rows unfold to the whole text."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.empty = "nothing has happened yet"
-        self._at_end = True
 
     def draw_moment(self, moment: PaneMoment) -> None:
-        """All events, or those that match."""
-        rows = [Row(f"event/{event.seq}", _line(event)) for event in moment.snapshot.events]
-        if self.needle:
-            needle = self.needle.casefold()
-            rows = [row for row in rows if needle in "".join(text for text, _ in row.line).casefold()]
-        if self._at_end:
-            self.offset_row = max(0, len(rows) - self.visible_rows)
-        self.show(rows)
-
-    def moved(self) -> None:
-        """Going up holds the list still, reaching the end lets it run."""
-        self._at_end = self.offset_row >= len(self.rows) - self.visible_rows
+        """All events, or those that match, the newest first."""
+        needle = self.needle.casefold()
+        events = (each for each in reversed(moment.snapshot.events) if needle in _words(each).casefold())
+        self.show_entries((self._entry(each) for each in events), moment.snapshot.at)
 
     def title(self) -> Line:
-        """How many there are."""
-        count = len(self.moment.snapshot.events) if self.moment else 0
-        return (("Events", "bold"), (f"  {count}, times in {time.strftime('%Z')}", "dim"))
+        """How many there are, and how many of them are bad."""
+        events = self.moment.snapshot.events if self.moment else ()
+        spans: list[tuple[str, str]] = [("Events", "bold"), (f"  {len(events)}", "plain")]
+        for level, noun in ((EventLevel.ERROR, "error"), (EventLevel.WARNING, "warning")):
+            if count := sum(each.level is level for each in events):
+                spans.append((f", {counted(count, noun)}", _ROLES[level]))
+        return (*spans, (f", newest first, times in {time.strftime('%Z')}", "dim"))
+
+    def _entry(self, event: Event) -> TimelineEntry:
+        role = _ROLES[event.level]
+        sign = {EventLevel.INFO: " ", EventLevel.WARNING: "!", EventLevel.ERROR: "X" if self.pen.ascii else "✗"}
+        name = shown(event.engine or event.node)
+        return TimelineEntry(
+            key=f"event/{event.seq}",
+            at=event.at,
+            names=(name,) if name else (),
+            alike=(event.level, event.text),
+            head=((f"{sign[event.level]} ", role),),
+            words=((shown(event.text), role),),
+        )
 
 
-def _line(event: Event) -> Line:
-    clock = time.strftime("%H:%M:%S", time.localtime(event.at))
-    where = shown(event.engine or event.node)
-    return (
-        (f"{clock} ", "dim"),
-        (f"{_SIGNS[event.level]} ", _ROLES[event.level]),
-        (fit(where, 13) + " ", "bold"),
-        (shown(event.text), _ROLES[event.level]),
-    )
+def _words(event: Event) -> str:
+    return f"{event.engine} {event.node} {event.text}"

@@ -1,4 +1,4 @@
-"""The journal pane: who did what on this cluster from this machine, when, and how it ended; newest first.
+"""The journal pane: who did what on this cluster from this machine, when, and how it ended, as a time line.
 
 What others did is in it as far as nodes tell, marked as seen.
 """
@@ -9,8 +9,9 @@ import time
 from typing import TYPE_CHECKING
 
 from console.model.counting import counted
-from screens.panes.base import Pane, PaneMoment
-from screens.styled_lines import Line, Row, Span, fit, shown, wrap
+from screens.panes.base import PaneMoment
+from screens.panes.timeline import TimelineEntry, TimelinePane
+from screens.styled_lines import Line, Span, fit, shown
 
 if TYPE_CHECKING:
     from console.services.audit_log import AuditEntry
@@ -19,18 +20,20 @@ KEPT = 2000
 """How many records are read; the file keeps all of them."""
 
 
-class JournalPane(Pane):
+class JournalPane(TimelinePane):
     """Read again only when the file has grown."""
+
+    names_cells = 0
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.empty = "nobody has done anything on this cluster from this machine yet"
-        self._traces: tuple[AuditEntry, ...] = ()
+        self._entries: tuple[AuditEntry, ...] = ()
         self._seen: tuple[str, int] | None = None
         self._others = 0
 
     def draw_moment(self, moment: PaneMoment) -> None:
-        """All acts, or those that match."""
+        """All operations, or those that match, the newest first."""
         from console.services.audit_log import audit_entries, with_others
 
         journal = moment.session.journal
@@ -40,33 +43,38 @@ class JournalPane(Pane):
             size = 0
         if self._seen != (str(journal.path), size):
             self._seen = (str(journal.path), size)
-            self._traces = audit_entries(journal.tail(KEPT))
+            self._entries = audit_entries(journal.tail(KEPT))
+        every = with_others(self._entries, moment.snapshot.sightings)
+        self._others = len(every) - len(self._entries)
         needle = self.needle.casefold()
-        rows: list[Row] = []
-        every = with_others(self._traces, moment.snapshot.sightings)
-        self._others = len(every) - len(self._traces)
-        for number, trace in enumerate(every):
-            lines = self._lines(trace)
-            if not needle or any(needle in "".join(text for text, _ in line).casefold() for line in lines):
-                rows.extend(Row(f"trace/{len(every) - number}/{part}", line) for part, line in enumerate(lines))
-        self.show(rows)
+        numbered = ((len(every) - at, each) for at, each in enumerate(every) if needle in _words(each).casefold())
+        self.show_entries((_entry(number, each) for number, each in numbered), moment.snapshot.at)
 
     def title(self) -> Line:
-        """How many there are, and in which zone they are told."""
-        seen = f", {self._others} seen" if self._others else ""
-        words = f"  {counted(len(self._traces), 'operation')} from this machine{seen}, times in {time.strftime('%Z')}"
-        return (("Journal", "bold"), (words, "dim"))
+        """How many there are, how many of them failed, and in which zone their times are."""
+        failed = sum(each.good is False for each in self._entries)
+        seen = f", {self._others} of others seen" if self._others else ""
+        return (
+            ("Journal", "bold"),
+            (f"  {counted(len(self._entries), 'operation')} from this machine{seen}", "plain"),
+            (f", {failed} failed" if failed else "", "fail"),
+            (f", newest first, times in {time.strftime('%Z')}", "dim"),
+        )
 
-    def _lines(self, trace: AuditEntry) -> list[Line]:
-        role = "dim" if trace.seen else {True: "ok", False: "fail", None: "busy"}[trace.good]
-        took = "" if trace.took_s is None else f" in {trace.took_s:.0f} s"
-        head: list[Span] = [
-            (time.strftime("%m-%d %H:%M:%S ", time.localtime(trace.at)), "dim"),
-            (fit(shown(trace.who), 14) + " ", "plain"),
-            (fit(shown(trace.what), 22) + " ", "bold"),
-            (shown(trace.outcome) + took, role),
-            ("  " + shown(trace.whom), "dim"),
-        ]
-        cells = max(20, self.size.width - 17)
-        more = [text for detail in trace.details for text in wrap(shown(detail), cells)]
-        return [tuple(head), *((((" " * 15) + text, role if trace.good is False else "dim"),) for text in more)]
+
+def _entry(number: int, entry: AuditEntry) -> TimelineEntry:
+    role = "dim" if entry.seen else {True: "ok", False: "fail", None: "busy"}[entry.good]
+    took = "" if entry.took_s is None else f" in {entry.took_s:.0f} s"
+    names = tuple(shown(name) for name in entry.whom.split(", ") if name)
+    head: list[Span] = [(fit(shown(entry.who), 10) + " ", "plain")]
+    words: list[Span] = [(fit(shown(entry.what), 19) + " ", "bold"), (shown(entry.outcome) + took, role)]
+    if entry.good is False and entry.details:
+        words.append((f": {shown(entry.details[-1])}", role))
+    details = tuple(shown(each) for each in entry.details)
+    # Each operation that has details of its own is a row of its own.
+    alike = (entry.who, entry.what, entry.outcome, entry.seen) if not details else number
+    return TimelineEntry(f"journal/{number}", entry.at, names, alike, tuple(head), tuple(words), details)
+
+
+def _words(entry: AuditEntry) -> str:
+    return " ".join((entry.who, entry.what, entry.whom, entry.outcome, *entry.details))

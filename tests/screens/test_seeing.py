@@ -9,7 +9,7 @@ from unicodedata import east_asian_width
 import pytest
 
 from console.model.service import Service, ServiceState
-from console.model.snapshot import Device, EngineState, EventLevel, Grade, HealthCheck, Link, LinkState
+from console.model.snapshot import Device, EngineState, Grade, HealthCheck, Link, LinkState
 from screens.app import Options
 from screens.grid.rows import EDGE, columns_for, count_words
 from screens.styled_lines import Pen, plain
@@ -243,21 +243,6 @@ async def test_starting_engines_show_how_far_they_are(tmp_path: Path) -> None:
         session.set_state("decode-2", EngineState.STARTING, held_up="waits for decode-3, at load 42 %, silent 2m")
         await seen.sees("42% load shard 12/64  silent 2m")
         await seen.sees("waits for decode-3, at load 42 %, silent 2m")
-
-
-async def test_events_run_on_until_the_reader_goes_up(tmp_path: Path) -> None:
-    session = FakeSession(tmp_path)
-    async with running(session) as seen:
-        for number in range(60):
-            session.event(f"event number {number}")
-        await seen.press("9")
-        await seen.sees("event number 59")
-        await seen.press("k", "k")
-        session.event("event number 60", EventLevel.ERROR)
-        await seen.pilot.pause()
-        assert "event number 60" not in seen.text()
-        await seen.press("G")
-        await seen.sees("event number 60")
 
 
 async def test_filter_and_problems_only(tmp_path: Path) -> None:
