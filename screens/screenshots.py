@@ -29,7 +29,7 @@ TOUR = (
     Screenshot("roles", ("escape", "7"), "nodes"),
     Screenshot("evaluation", ("escape", "B", "enter", "f", "G"), "AICore %"),
     Screenshot("plan", ("escape", "escape", "escape", "g", "x"), "cancel"),
-    Screenshot("diagnosis", ("escape", "6"), "FIRST CAUSE"),
+    Screenshot("diagnosis", ("escape", "6"), "failed first"),
 )
 """What a reader of the README sees, in this order; for the evaluation one result must be kept, for the causes something must
 have failed. The plan dialog is opened and nothing runs."""

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from console.model.deployment import Deployment
+from console.model.assignment_changes import change_words
+from console.model.deployment import Assignment, Deployment
 from console.model.errors import ConsoleError, UsageError
 from console.services.placement import edits
+from screens.actions import BY_ID
 from screens.assignment_preview import size_words
 from screens.background_work import set_off
 from screens.panes.roles import RolePane
@@ -44,22 +46,22 @@ class AssignmentActions:
         if len(nodes) != 2 or nodes[0] == nodes[1]:
             return self._warn("swap takes two nodes: swap NODE NODE")
         one, other = nodes
-        return self._change(lambda now: edits.swap(now, one, other), f"{one} and {other} swapped")
+        return self._change(lambda now: edits.swap(now, one, other))
 
     def move(self, node: str, at: int) -> bool:
         """Give a node another place in its group, counted from 0."""
-        return self._change(lambda now: edits.move(now, node, at), "")
+        return self._change(lambda now: edits.move(now, node, at))
 
     def take(self, nodes: Sequence[str]) -> bool:
         """Free these nodes."""
         if not nodes:
             return self._warn("take needs a node: take NODE…")
-        return self._change(lambda now: edits.unassign(now, nodes), f"{', '.join(nodes)} taken away")
+        return self._change(lambda now: edits.unassign(now, nodes))
 
     def fill(self) -> bool:
         """Give every group the nodes it lacks."""
         session = self._screen.console.session
-        return self._do(session, session.fill, "filled", "no group lacks a node that is free for it")
+        return self._do(session, session.fill, "no group lacks a node that is free for it")
 
     def _only_fill(self, names: Sequence[str]) -> bool:
         return self._warn(f"fill takes no names; :assign gives chosen nodes (not {', '.join(names)})")
@@ -69,7 +71,7 @@ class AssignmentActions:
         if len(groups) != 1:
             return self._warn("reset takes one group: reset GROUP")
         group = groups[0]
-        return self._change(lambda now: edits.reset_shape(now, group), f"{group} has the size of its layout")
+        return self._change(lambda now: edits.reset_shape(now, group))
 
     def size(self, words: Sequence[str]) -> bool:
         """Show what a group becomes with another size, and take it when the operator says yes."""
@@ -100,7 +102,7 @@ class AssignmentActions:
             (" this size? Nothing changes on a node by this.", "plain"),
         )
         if await self._screen.console.ask_yes(title, size_words(session.deployment, after, group)):
-            self._do(session, lambda: session.change(operation), f"{group} has another size", "that changes nothing")
+            self._do(session, lambda: session.change(operation), "that changes nothing")
 
     def take_here(self) -> None:
         """Free the node of the place under the cursor."""
@@ -131,11 +133,11 @@ class AssignmentActions:
         assert isinstance(pane, RolePane)
         return pane
 
-    def _change(self, operation: Callable[[Deployment], Deployment], words: str) -> bool:
+    def _change(self, operation: Callable[[Deployment], Deployment]) -> bool:
         session = self._screen.console.session
-        return self._do(session, lambda: session.change(operation), words, "that changes nothing")
+        return self._do(session, lambda: session.change(operation), "that changes nothing")
 
-    def _do(self, session: Session, change: Callable[[], None], words: str, nothing: str) -> bool:
+    def _do(self, session: Session, change: Callable[[], None], nothing: str) -> bool:
         before = session.deployment.assignment
         try:
             change()
@@ -144,8 +146,7 @@ class AssignmentActions:
         self._screen.draw()
         if session.deployment.assignment == before:
             return self._warn(nothing)
-        if words:
-            self._screen.notify(f"{shown(words)}; u takes it back", markup=False, timeout=3)
+        report_change(self._screen, before)
         return True
 
     def _wrong(self, error: ConsoleError) -> bool:
@@ -167,3 +168,11 @@ def _resized(deployment: Deployment, *, group: str, sizes: Mapping[str, int]) ->
         per_node=sizes.get("per_node"),
         tensor_parallel=sizes.get("tensor_parallel"),
     )
+
+
+def report_change(screen: MainScreen, before: Assignment) -> None:
+    """Say how the assignment differs from what it was `before`, and which key undoes that."""
+    words = change_words(before, screen.console.session.deployment.assignment)
+    if words:
+        key = screen.console.options.keys.word(BY_ID["undo"])
+        screen.notify(f"{shown(words)}; {key} undoes it", markup=False)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import TYPE_CHECKING, Literal, cast
 
+from console.model.assignment_changes import change_words
 from console.model.deployment import engine_words
 from console.model.errors import Busy, ConsoleError, UsageError
 from console.model.plan import Plan, PlanResult, StepEvent, Verb
 from console.model.snapshot import LinkState
+from screens.actions import BY_ID
 from screens.assignment_preview import TAKE_AWAY, free_rows, group_rows, preview
 from screens.background_work import set_off
+from screens.controllers.assignment_board import report_change
 from screens.controllers.overrides import Overrides
 from screens.dialogs.picker import PickerDialog
 from screens.dialogs.plan import PlanDialog
@@ -240,24 +243,32 @@ class EngineActions:
         )
 
     def _give(self, session: Session, group: str | None, nodes: Sequence[str]) -> None:
+        before = session.deployment.assignment
         try:
             session.assign(group, nodes)
         except ConsoleError as error:
             self._screen.console.tell(error)
             return
+        report_change(self._screen, before)
         self._screen.grid.look_at(marks=frozenset())
         self._screen.draw()
 
     def turn_back(self, back: bool) -> None:
         """Undo or redo a change of the assignment."""
-        session = self._screen.console.session
+        session, keys = self._screen.console.session, self._screen.console.options.keys
+        before = session.deployment.assignment
         try:
             done = session.undo() if back else session.redo()
         except ConsoleError as error:
             self._screen.console.tell(error)
             return
-        word = "undo" if back else "redo"
-        self._screen.notify(f"{word}: assignment changed" if done else f"nothing to {word}", markup=False, timeout=3)
+        if not done:
+            self._screen.notify(f"nothing to {'undo' if back else 'redo'}", markup=False, timeout=3)
+        elif back:
+            words = shown(change_words(session.deployment.assignment, before))
+            self._screen.notify(f"undone: {words}; {keys.word(BY_ID['redo'])} does it again", markup=False)
+        else:
+            report_change(self._screen, before)
         self._screen.draw()
 
     def refresh(self) -> None:

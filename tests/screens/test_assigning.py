@@ -58,10 +58,13 @@ async def test_two_places_swap_across_groups_and_one_undo_takes_it_back(tmp_path
         await seen.press("S")
         await seen.sees(lambda: held(session) == {"prefill": ("p0", "d0"), "decode": ("p1", "d1")})
         assert "* 1" not in seen.text()
+        await seen.sees(lambda: "p1 and d0 swapped; u undoes it" in seen.toasts())
         await seen.press("u")
         await seen.sees(lambda: held(session) == FULL)
+        await seen.sees(lambda: "undone: p1 and d0 swapped; ctrl-y does it again" in seen.toasts())
         await seen.press("ctrl+y")
         await seen.sees(lambda: held(session)["decode"] == ("p1", "d1"))
+        await seen.sees(lambda: "p1 and d0 swapped; u undoes it" in seen.toasts())
 
 
 @pytest.mark.parametrize("marks", [(), ("space",), ("space", "space")], ids=["no mark", "itself", "mark taken away"])
