@@ -175,7 +175,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("last", ("at", "fullwidth_commercial_at"), "Go to time", "By time: `:last 5m`, `:at HH:MM`", "Log", ("log",)),
     Action("merge", ("M",), "Merge", "Marked engines or the group, by time; again: one alone", "Log", ("grid", "log"), footer=13),
     Action("fold", ("z",), "Fold", "Merged: equal lines of ranks as one, or each by itself", "Log", ("log",)),
-    Action("stamps", ("t",), "Times", "Head of lines: as written, short, no time, age, since the start", "Log", ("log",)),
+    Action("stamps", ("t",), "Times", "Head of lines: short, as written, no time, age, since the start", "Log", ("log",)),
     Action("polls", ("h",), "Polls", "Show or hide what the console itself asks: /health, /metrics, /v1/models", "Log", ("log",)),
     Action("context", ("C",), "Context", "0, 1, 3 or 10 lines around what a filter keeps; `:context N`", "Log", ("log",)),
     Action("select", ("v",), "Select", "Select lines: move, then `y` copies, esc ends", "Log", ("log",)),

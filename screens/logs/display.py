@@ -12,9 +12,8 @@ from screens.widgets import Verbs
 SIDEWAYS = 16
 """Cells that one key moves a long line by."""
 _STAMP_WORDS: dict[Stamps, str] = {
-    "auto": "short where the pane is narrow",
+    "short": "time, level and rank",
     "written": "as written",
-    "short": "time and level alone",
     "hidden": "hidden",
     "age": "age of the line",
     "since": "since the log started",
@@ -72,7 +71,7 @@ class Display:
     def next_stamps(self) -> None:
         """The next way to show times."""
         self._view.time_stamps(STAMPS[(STAMPS.index(self._view.stamps) + 1) % len(STAMPS)])
-        self._view.notify(f"times: {_STAMP_WORDS[self._view.stamps]}", markup=False, timeout=2)
+        self._view.notify(f"head of lines: {_STAMP_WORDS[self._view.stamps]}", markup=False, timeout=2)
         self._view.draw()
 
     def sideways(self, by: int) -> None:

@@ -16,14 +16,17 @@ _LEVEL = re.compile(
     r"\b(ERROR|CRITICAL|FATAL|WARNING|WARN)\b|^Traceback \(most recent call last\)|^[A-Za-z_.]{0,80}(?:Error|Exception):"
 )
 _LEVEL_WITHIN = 160
-Stamps = Literal["auto", "written", "short", "hidden", "age", "since"]
-"""How the head of a line is shown: as its program wrote it, as time and level alone, without its time, with the age of the line
-or the time since the log started instead. `auto` is short where little room would be left for the words, else as written."""
-STAMPS: tuple[Stamps, ...] = ("auto", "written", "short", "hidden", "age", "since")
+_KIND = re.compile(r"(?:EngineCore|Worker)_(?=[A-Z]+\d)|(?:APIServer|ApiServer).*")
+"""What a process is called before its ranks; a server's lines are those of the engine."""
+_ENGINE_OWN = re.compile(rf"(?:{_KIND.pattern})(?:DP\d+(?:_|\Z))?")
+Stamps = Literal["short", "written", "hidden", "age", "since"]
+"""How the head of a line is shown: as time, level and rank, as its program wrote it, without its time, with the age of the line
+or the time since the log started instead."""
+STAMPS: tuple[Stamps, ...] = ("short", "written", "hidden", "age", "since")
 STAMP_CELLS = 7
 CLOCK_CELLS = 8
 ROOMY = 100
-"""From so many cells on a line has its number and its whole head unless told otherwise."""
+"""From so many cells on a line has its number unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class LineStyle:
     """Line numbers; None where there is room."""
     number_cells: int = 7
     needle: re.Pattern[str] | None = None
-    stamps: Stamps = "auto"
+    stamps: Stamps = "short"
     origin: float | None = None
     """What ages and times since are counted from, seconds since the epoch by our clock."""
     label_cells: int = 0
@@ -57,8 +60,8 @@ class LineStyle:
 
     @property
     def short(self) -> bool:
-        """Whether the head of a line is its time and level alone."""
-        return self.stamps == "short" or (self.stamps == "auto" and self.cells < ROOMY)
+        """Whether the head of a line is its time, level and rank alone."""
+        return self.stamps == "short"
 
     @property
     def head_cells(self) -> int:
@@ -136,17 +139,18 @@ def without_stamp(text: str) -> str:
     return text if place is None else text[: place[0]] + text[place[1] :].removeprefix(" ")
 
 
-def short_head(text: str) -> tuple[str, str, str]:
-    """Time, level's letter, and the words of a line, with the process before them where it is not the API server.
+def short_head(text: str, *, several: bool = False) -> tuple[str, str, str]:
+    """Time, level's letter, and the words of a line behind its ranks, or its process where that has none.
 
-    Of a line whose head is not vLLM's only the time is taken out.
+    Of a line whose head is not vLLM's only the time is taken out. A line that `several` engines wrote has no data-parallel rank.
     """
     line = taken_apart(text)
-    if not line.level:
-        place = span(text)
-        return ("", "", text) if place is None else (day_time(text[slice(*place)]), "", without_stamp(text))
-    who = "" if line.process.startswith(("APIServer", "ApiServer")) or not line.process else f"{line.process}: "
-    return day_time(line.time), line.level[0], who + line.text
+    who = (_ENGINE_OWN if several else _KIND).sub("", line.process)
+    words = f"{who}: {line.text}" if who else line.text
+    if line.level:
+        return day_time(line.time), line.level[0], words
+    place = span(words)
+    return ("", "", words) if place is None else (day_time(words[slice(*place)]), "", without_stamp(words))
 
 
 def pieces(
@@ -157,13 +161,19 @@ def pieces(
     *,
     at: float | None = None,
     label: Span | None = None,
+    several: bool = False,
 ) -> list[Line]:
-    """The rows of one line: who wrote it, its number and level, its time when that is counted, then its text."""
+    """The rows of one line: who wrote it, its number and level, its time when that is counted, then its text.
+
+    `several` says that it stands for the equal lines of several engines.
+    """
     role = level_role(text)
     clock = letter = ""
     if manner.short:
-        clock, letter, text = short_head(text)
-    elif manner.stamps not in ("auto", "written"):
+        clock, letter, words = short_head(text, several=several)
+        found = manner.needle is not None and manner.needle.search(text) and not manner.needle.search(words)
+        text = text if found else words  # what a search finds in the head is seen there
+    elif manner.stamps != "written":
         text = without_stamp(text)
     bodies = wrap(text, manner.text_cells) if manner.wrapped else [_crop(text, manner.left, manner.text_cells)]
     rows: list[Line] = []

@@ -117,6 +117,7 @@ class MergeWindow(Sources):
             standing,
             at=stamped,
             label=self.names.label(entry),
+            several=len(entry.spots) > 1,
         )
 
     def _rows_of(self, index: int) -> int:

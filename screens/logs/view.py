@@ -51,7 +51,7 @@ class LogView(LineWidget):
         """Line numbers; None where there is room."""
         self.wrapped = False
         self.folded = True
-        self.stamps: Stamps = "auto"
+        self.stamps: Stamps = "short"
         self.sieve = LineFilter()
         self.around = 0
         """Lines shown around each that the filter keeps."""

@@ -127,7 +127,7 @@ async def test_the_line_of_the_log_is_one_row_until_it_is_unfolded(tmp_path: Pat
     session.diagnosed("decode-3", f"{BROKEN.decode()} {'word ' * 40}and its end")
     async with running(session) as seen:
         await seen.press("6")
-        await seen.sees("▸ seen    Worker_TP0: RuntimeError: [x] (NPU) out of memory")
+        await seen.sees("▸ seen    TP0: RuntimeError: [x] (NPU) out of memory")
         assert "and its end" not in seen.text()
         await seen.press("G", "enter")
         await seen.sees("and its end")

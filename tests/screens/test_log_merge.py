@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -167,8 +168,9 @@ def test_lines_that_differ_in_process_and_time_alone_are_equal(one: bytes, other
 
 
 def view(members: list[MergeMember], height: int = 12) -> Merged:
-    """A view of them."""
+    """A view of them, with lines as they are written."""
     made = Merged(members)
+    made.manner = replace(made.manner, stamps="written")
     made.resize(100, height)
     made.grow([member.file.size for member in members])
     return made

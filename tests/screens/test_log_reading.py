@@ -137,14 +137,14 @@ async def test_hits_are_counted_and_numbered(tmp_path: Path) -> None:
         await seen.sees("no hit")
 
 
-async def test_heads_are_as_written_short_without_times_or_counted_from_now_or_from_the_begin(tmp_path: Path) -> None:
+async def test_heads_are_short_as_written_without_times_or_counted_from_now_or_from_the_begin(tmp_path: Path) -> None:
     session, _ = session_with_log(tmp_path)
     async with running(session, (120, 40)) as seen:
         await seen.press("l", "g", "e")
-        await seen.sees("INFO 11-24 10:11:41 [core.py:1]")
-        await seen.press("t", "t")
-        await seen.sees("701 !10:11:40 E EngineCore_DP0: step 700")
-        await seen.sees("702  10:11:41 I EngineCore_DP0: step 701")
+        await seen.sees("701 !10:11:40 E DP0: step 700")
+        await seen.sees("702  10:11:41 I DP0: step 701")
+        await seen.press("t")
+        await seen.sees("(EngineCore_DP0 pid=7) INFO 11-24 10:11:41 [core.py:1]")
         await seen.press("t")
         await seen.sees("INFO [core.py:1] step 701")
         await seen.press("t", "t")
@@ -152,18 +152,28 @@ async def test_heads_are_as_written_short_without_times_or_counted_from_now_or_f
         row = next(line for line in seen.lines() if "continued" in line)
         assert row.split() == ["696", "continued", "from", "the", "line", "before"]
         await seen.press("t")
-        await seen.sees("INFO 11-24 10:11:41 [core.py:1]")
+        await seen.sees("10:11:41 I DP0: step 701")
+
+
+async def test_a_line_is_shown_as_written_where_a_search_finds_something_in_its_head(tmp_path: Path) -> None:
+    session, _ = session_with_log(tmp_path, 20)
+    async with running(session, (80, 24)) as seen:
+        await seen.press("l", "g", "slash")
+        await seen.type("core.py:1. step 1$")
+        await seen.press("enter")
+        await seen.sees("(EngineCore_DP0 pid=7) INFO 11-24 10:00:01 [core.py:1] step 1")
+        await seen.sees("10:00:02 I DP0: step 2")
 
 
 async def test_where_there_is_little_room_the_words_have_it(tmp_path: Path) -> None:
     session, _ = session_with_log(tmp_path)
     async with running(session, (80, 24)) as seen:
         await seen.press("l", "g", "e")
-        await seen.sees("!10:11:40 E EngineCore_DP0: step 700")
+        await seen.sees("!10:11:40 E DP0: step 700")
         row = next(line for line in seen.lines() if "continued" in line)
         assert row.rstrip() == " " * 12 + "  continued from the line before"
         await seen.press("#")
-        await seen.sees("701 !10:11:40 E EngineCore_DP0: step 700")
+        await seen.sees("701 !10:11:40 E DP0: step 700")
         await seen.press("t")
         await seen.sees("701 !(EngineCore_DP0 pid=7) ERROR 11-24 10:11:40 [core.py:1] step 700")
 
@@ -173,9 +183,9 @@ async def test_where_there_is_little_room_the_words_have_it(tmp_path: Path) -> N
     [
         ("(APIServer pid=1) INFO 11-26 03:14:10 [launcher.py:46] Route: /ping", ("03:14:10", "I", "Route: /ping")),
         ("(APIServer pid=1) INFO:     Started server process [1]", ("", "I", "Started server process [1]")),
-        ("(Worker_TP3 pid=9) WARNING 11-26 03:14:10 [a.py:1] slow", ("03:14:10", "W", "Worker_TP3: slow")),
+        ("(Worker_TP3 pid=9) WARNING 11-26 03:14:10 [a.py:1] slow", ("03:14:10", "W", "TP3: slow")),
         ("INFO 11-26 03:14:10 [a.py:1] early", ("03:14:10", "I", "early")),
-        ("(Worker_TP3 pid=9) ERROR 2026-11-26 03:14:10.123 [a.py:1] x", ("03:14:10", "E", "Worker_TP3: x")),
+        ("(Worker_TP3 pid=9) ERROR 2026-11-26 03:14:10.123 [a.py:1] x", ("03:14:10", "E", "TP3: x")),
         (
             "[ERROR] APP(3,):2026-11-26-03:14:10.123.456 742 ExecFunc: x",
             ("03:14:10", "", "[ERROR] APP(3,):742 ExecFunc: x"),
@@ -183,7 +193,9 @@ async def test_where_there_is_little_room_the_words_have_it(tmp_path: Path) -> N
         ("[rank0]:[W1126 03:14:10.123456000 a.cpp:57] x", ("03:14:10", "", "[rank0]:[a.cpp:57] x")),
         ("2026-11-26 03:14:10,123 WARNING [a.py:1] x", ("03:14:10", "W", "x")),
         ("2026-11-26 03:14:10,123 WARNING a.py:1 -- x", ("03:14:10", "", "WARNING a.py:1 -- x")),
-        ("(EngineCore_DP0 pid=9) not a head", ("", "", "(EngineCore_DP0 pid=9) not a head")),
+        ("(EngineCore_DP0 pid=9) no level", ("", "", "DP0: no level")),
+        ("(EngineCore pid=9) INFO 11-26 03:14:10 [a.py:1] x", ("03:14:10", "I", "EngineCore: x")),
+        ("(Worker_DP1_TP3_EP3 pid=9) INFO 11-26 03:14:10 [a.py:1] x", ("03:14:10", "I", "DP1_TP3_EP3: x")),
         ("INFORMATION: not a level", ("", "", "INFORMATION: not a level")),
         ("Traceback (most recent call last):", ("", "", "Traceback (most recent call last):")),
         ("", ("", "", "")),
@@ -191,6 +203,11 @@ async def test_where_there_is_little_room_the_words_have_it(tmp_path: Path) -> N
 )
 def test_a_head_is_taken_apart_only_where_it_is_one(line: str, parts: tuple[str, str, str]) -> None:
     assert short_head(line) == parts
+
+
+def test_the_line_of_several_engines_has_the_ranks_inside_an_engine_alone() -> None:
+    for process, words in (("EngineCore_DP7", "x"), ("Worker_DP7_TP3", "TP3: x"), ("Worker_TP3", "TP3: x")):
+        assert short_head(f"({process} pid=9) INFO 11-26 03:14:10 [a.py:1] x", several=True)[2] == words
 
 
 @pytest.mark.parametrize(

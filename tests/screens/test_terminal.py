@@ -173,7 +173,7 @@ def test_a_pager_has_the_terminal_to_itself_and_the_console_comes_back(tmp_path:
         terminal.send(":")
         terminal.sees("an action, node NAME")
         terminal.send("log decode-3\r")
-        terminal.sees("Worker_TP0: torch.OutOfMemoryError")
+        terminal.sees("TP0: torch.OutOfMemoryError")
         begun = len(terminal.received)
 
         def since() -> str:
@@ -190,7 +190,7 @@ def test_a_pager_has_the_terminal_to_itself_and_the_console_comes_back(tmp_path:
         assert "\x1b[?1049h" not in since()
         terminal.send("\n")
         terminal.sees(lambda: "\x1b[?1049h" in since())
-        terminal.sees(lambda: "Worker_TP0: torch" in since().rpartition("\x1b[?1049h")[2])
+        terminal.sees(lambda: "TP0: torch" in since().rpartition("\x1b[?1049h")[2])
         terminal.send('"')
         terminal.sees(lambda: "Enter returns to the console" in since())
         assert "Worker_TP0 pid=99" in since().rpartition("\x1b[?1049l")[2]
