@@ -59,11 +59,11 @@ def tab_line(tabs: Sequence[Tab], current: str, cells: int, *, here: bool) -> Li
         return whole(part, gap) if part is opened else _key_and_word(keys_word(part), part[0].part.capitalize())
 
     def keys(part: Sequence[Tab], gap: int) -> Line:
-        return whole(part, gap) if part is opened else ((keys_word(part), "key"),)
+        return whole(part, gap) if part is opened else ((keys_word(part), "dim"),)
 
     def alone(part: Sequence[Tab], gap: int) -> Line:
         others = [tab for tab in part if tab.id != current]
-        rest: Line = ((keys_word(others), "key"),) if others else ()
+        rest: Line = ((keys_word(others), "dim"),) if others else ()
         return join((*(_tab(tab, current, here=here) for tab in part if tab.id == current), rest), (" " * gap, ""))
 
     forms: Sequence[tuple[Callable[[Sequence[Tab], int], Line], int]] = (
@@ -78,12 +78,14 @@ _RULE: Span = (" | ", "gutter")
 
 
 def _tab(tab: Tab, current: str, *, here: bool) -> Line:
-    role = "dim" if tab.id != current else "title cursor" if here else "title under"
-    return _key_and_word(tab.key, tab.word, role)
+    if tab.id == current:
+        return ((f"{tab.key} {tab.word}".lstrip(), "title cursor" if here else "title under"),)
+    return _key_and_word(tab.key, tab.word)
 
 
-def _key_and_word(key: str, word: str, role: str = "dim") -> Line:
-    return ((key, "key"), (f" {word}", role)) if key else ((word, role),)
+def _key_and_word(key: str, word: str) -> Line:
+    """The key stays behind the name: a line of bright keys would be the loudest of a calm screen."""
+    return ((key, "dim"), (f" {word}", "plain")) if key else ((word, "plain"),)
 
 
 def keys_word(tabs: Sequence[Tab]) -> str:

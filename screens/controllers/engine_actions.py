@@ -59,7 +59,7 @@ class EngineActions:
         if engines is not None:
             chosen = tuple(engines)
         elif (here := pointed_row(screen.focused)) is not None:
-            chosen = (here.engine,)
+            chosen = (here.engine, *here.others)
         else:
             chosen, marks = screen.grid.chosen_engines(), screen.grid.view.marks
         if not chosen:

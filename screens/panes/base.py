@@ -56,6 +56,8 @@ class PointedRow:
     line: str
     file: WrittenIn = ""
     file_line: int = 0
+    others: tuple[str, ...] = ()
+    """Further engines that the row stands for."""
 
 
 def pointed_row(widget: object) -> PointedRow | None:

@@ -1,55 +1,144 @@
-"""The health pane: for each engine the health checks, from the link to a real answer, with what was seen."""
+"""The health pane: how all engines of the deployment are, the worst first, and for each its checks with what was seen."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from console.model.counting import counted
 from console.model.deployment import whole_engine
 from console.model.durations import about
+from console.model.name_ranges import name_ranges
 from console.model.restart import RestartState
 from console.model.role import BESIDE_ENGINES
-from console.model.snapshot import EngineSnapshot, EngineState
+from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade
 from screens.charts import bar
 from screens.grid.rows import age_words
-from screens.panes.base import Pane, PaneMoment
+from screens.panes.base import PaneMoment, PointedRow
+from screens.panes.folding import FoldingPane
 from screens.panes.link_rows import link_rows
-from screens.styled_lines import Line, Pen, Row, Span, fit, shown, wrap
-from screens.themes import GRADES, STATES, sign_of
+from screens.styled_lines import Line, Pen, Row, Span, fit, join, length, shown, width
+from screens.themes import GRADES, Sign, sign_of, signs_of
 
-NAMED = 3
-"""How many engines are named that share a reason."""
 _STANDINGS = {
     RestartState.HELD: "warn",
     RestartState.WAITING: "warn",
     RestartState.RESTARTING: "busy",
     RestartState.GAVE_UP: "fail",
 }
+_VERDICTS = {EngineState.STARTING: "starting", EngineState.LAUNCHING: "being launched"}
+_STARTS = (EngineState.STARTING, EngineState.LAUNCHING)
+_STATE_CELLS = 15
+_MOST_NAME_CELLS = 30
+_INDENT = 4
 
 
-class HealthPane(Pane):
-    """One engine: every health check on a line. Several: one line each, then the causes."""
+@dataclass(frozen=True, slots=True)
+class AlikeEngines:
+    """Engines of one group that are in the same state for the same reason."""
+
+    engines: tuple[EngineSnapshot, ...]
+    reason: str
+    """What explains their state; empty where it needs no explanation."""
+
+    @property
+    def first(self) -> EngineSnapshot:
+        """The engine that stands for all."""
+        return self.engines[0]
+
+    @property
+    def sign(self) -> Sign:
+        """The sign of their state."""
+        return sign_of(self.first)
+
+    @property
+    def names(self) -> str:
+        """All of them in short."""
+        return shown(name_ranges(each.id for each in self.engines))
+
+
+def alike(engines: Iterable[EngineSnapshot], now: float) -> list[AlikeEngines]:
+    """The engines in groups of equal ones, the worst state first, else in their own order."""
+    found: dict[object, list[EngineSnapshot]] = {}
+    reasons: dict[object, str] = {}
+    for each in engines:
+        # The engine that failed first is named in each member's reason, with a time that differs from one to the other.
+        reason = each.why(now).partition(f"; {each.after} on ")[0] if each.after else each.why(now)
+        checks = tuple((check.name, check.grade) for check in each.health) if not reason else ()
+        key = (each.group, sign_of(each).word, reason, checks)
+        found.setdefault(key, []).append(each)
+        reasons[key] = reason
+    made = [AlikeEngines(tuple(members), reasons[key]) for key, members in found.items()]
+    return sorted(made, key=lambda one: EngineState.STARTING.rank if one.first.connecting else one.first.state.rank)
+
+
+class HealthPane(FoldingPane):
+    """A verdict, then a row for equal engines; the engine that is selected in the grid comes first and is unfolded."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._selected = ""
+        """The engine that is selected in the grid; empty where it is not one alone."""
+        self._about: dict[str, PointedRow] = {}
+
+    @property
+    def pointed(self) -> PointedRow | None:
+        """The engines of the row under the cursor."""
+        return self._about.get(self.current.key) if self.current else None
 
     def draw_moment(self, moment: PaneMoment) -> None:
-        """The ladder of the target."""
-        engines = moment.engines
+        """All engines of the deployment, or those that match."""
         self.empty = "no engine here; assign the node to a group with a"
-        if self.needle:
-            engines = tuple(
-                each for each in engines if self.needle.casefold() in f"{each.id} {each.state} {each.cause}".casefold()
-            )
-        if len(engines) == 1:
-            rows = self._one(engines[0], moment.snapshot.at)
-            calm = not moment.snapshot.paces and all(
-                each.state is RestartState.WATCHING for each in moment.snapshot.restarts.values()
-            )
-            at = next((n for n, row in enumerate(rows) if row.key.startswith("fact/" if calm else "rung/")), len(rows))
-            self.show([*self._link(moment), *rows[:at], *self._of_groups(moment, engines), *rows[at:]])
-            return
-        rows = [Row(f"engine/{engine.id}", self._short(engine)) for engine in engines]
-        self.show(
-            [*self._link(moment), *rows, *self._causes(engines, moment.snapshot.at), *self._of_groups(moment, engines)]
+        needle = self.needle.casefold()
+        engines = [
+            each
+            for each in moment.snapshot.engines.values()
+            if needle in f"{each.id} {each.state} {each.cause} {each.node}".casefold()
+        ]
+        self._select(moment.engines[0].id if len(moment.engines) == 1 else "")
+        self.begin_rows()
+        self._about = {}
+        rows = [*self._link(moment)]
+        if engines:
+            rows = [self._verdict(engines, moment.snapshot), *rows, *self._of_groups(moment.snapshot, urgent=True)]
+            rows += self._folds(engines, moment.snapshot.at)
+            rows += self._of_groups(moment.snapshot, urgent=False)
+        self.show(rows)
+
+    def title(self) -> Line:
+        """Whose health it is."""
+        if self.moment is None:
+            return (("Health", "bold"),)
+        snapshot = self.moment.snapshot
+        whose = f" of {shown(snapshot.deployment)}" if snapshot.deployment else ""
+        return (("Health", "bold"), (f"  {counted(len(snapshot.engines), 'engine')}{whose}", "dim"))
+
+    def _select(self, engine: str) -> None:
+        if engine != self._selected:
+            self.unfolded.discard(f"engine/{self._selected}")
+            self.unfolded.add(f"engine/{engine}")
+            self._selected = engine
+
+    def _verdict(self, engines: Sequence[EngineSnapshot], snapshot: ClusterSnapshot) -> Row:
+        """How many engines need attention, else how far they are; then the counts by state."""
+        bad = sum(each.bad for each in engines)
+        counts = signs_of(engines)
+        sign, state, most = counts[0]
+        every = counted(len(engines), "engine")
+        several = f"all {every} are" if len(engines) > 1 else f"{every} is"
+        if bad:
+            words = f"{bad} of {every} {'needs' if bad == 1 else 'need'} attention"
+        else:
+            words = f"{several if len(counts) == 1 else f'{most} of {every} are'} {_VERDICTS.get(state, sign.word)}"
+        left = max((each.left_s for each in snapshot.paces.values() if each.left_s), default=None)
+        if left and not bad:
+            words += f", ready in about {about(left)}"
+        parts = join(
+            [((f"{self.pen.sign(each)} {count} {each.word}", each.role),) for each, _, count in counts], ("  ", "")
         )
+        head: Line = ((f"{self.pen.sign(sign)} {words}", f"bold {sign.role}"),)
+        return Row("verdict", (*head, ("   ", ""), *parts) if len(counts) > 1 else head)
 
     def _link(self, moment: PaneMoment) -> Iterator[Row]:
         """Why the node under the cursor, or that of the engine there, is not connected, in full."""
@@ -57,88 +146,103 @@ class HealthPane(Pane):
         if (node := moment.snapshot.nodes.get(name or "")) is not None:
             yield from link_rows(node, self.size.width)
 
-    def _causes(self, engines: Sequence[EngineSnapshot], now: float) -> Iterator[Row]:
-        """What explains their states, each reason once with whom it is true of."""
-        reasons: dict[tuple[str, str], list[EngineSnapshot]] = {}
-        for engine in engines:
-            if why := engine.why(now):
-                own = why.partition(f"; {engine.after} on ")[0] if engine.after else why
-                reasons.setdefault((engine.group, own), []).append(engine)
-        for (_, why), members in reasons.items():
-            names = ", ".join(each.id for each in members[:NAMED])
-            more = f" +{len(members) - NAMED} more" if len(members) > NAMED else ""
-            words = shown(f"{names}{more}: {why}")
-            for number, text in enumerate(wrap(words, max(20, self.size.width - 5))):
-                line = ((f"    {text}", STATES[members[0].state].role),)
-                yield Row(f"cause/{members[0].id}/{number}", line)
+    def _folds(self, engines: Sequence[EngineSnapshot], now: float) -> Iterator[Row]:
+        selected = [each for each in engines if each.id == self._selected]
+        folds = [*alike(selected, now), *alike((each for each in engines if each.id != self._selected), now)]
+        most = max(width(each.names) for each in folds)
+        cells = min(most, _MOST_NAME_CELLS, max(12, self.size.width // 3)) + 2
+        for fold in folds:
+            yield from self._fold(fold, cells, now)
 
-    def _of_groups(self, moment: PaneMoment, engines: Sequence[EngineSnapshot]) -> list[Row]:
-        """What is true of the groups of these engines as a whole."""
-        now, rows = moment.snapshot.at, list[Row]()
-        for group in dict.fromkeys(engine.group for engine in engines):
-            if (pace := moment.snapshot.paces.get(group)) is not None:
+    def _fold(self, fold: AlikeEngines, cells: int, now: float, indent: int = 0) -> Iterator[Row]:
+        """The row of equal engines with their reason in full; unfolded a row for each, or the checks of a single one."""
+        first, sign = fold.first, fold.sign
+        one = len(fold.engines) == 1
+        key = f"engine/{first.id}" if one else f"fold/{first.group}/{sign.word}/{fold.reason}"
+        count = "" if one else f"{len(fold.engines)} "
+        head: Line = (
+            (" " * indent + fit(fold.names, cells - indent), first.role),
+            (fit(f"{self.pen.sign(sign)} {count}{sign.word}", _STATE_CELLS) + " ", sign.role),
+        )
+        tail = self._tail(fold)
+        room = self.size.width - 3 - length(head)
+        reason = shown(fold.reason) if indent == 0 else ""
+        beside = bool(reason) and width(reason) + (length(tail) + 2 if tail else 0) <= room
+        line = (*head, *join((tail, ((reason, sign.role),) if beside else ()), ("  ", "")))
+        below = self._checks(first, now) if one else self._members(fold, cells, now)
+        rows = [*self.folded(key, line, below)]
+        if reason and not beside:
+            why = [*self.texts(f"{key}/why", reason, _INDENT, sign.role)]
+            self._heads.update((row.key, key) for row in why)
+            rows[1:1] = why
+        here = PointedRow(first.id, first.cause, others=tuple(each.id for each in fold.engines[1:]))
+        for row in rows:
+            self._about.setdefault(row.key, here)
+            yield row
+
+    def _members(self, fold: AlikeEngines, cells: int, now: float) -> Iterator[Row]:
+        for each in fold.engines:
+            yield from self._fold(AlikeEngines((each,), fold.reason), cells, now, indent=2)
+
+    def _tail(self, fold: AlikeEngines) -> Line:
+        """Where they are in their start, or which checks do not pass; and the node of a single one."""
+        first = fold.first
+        where: Line = ((f"on {shown(name_ranges(each.node for each in fold.engines))}", "dim"),)
+        if first.state is EngineState.STARTING:
+            slowest = min(fold.engines, key=lambda each: -1.0 if each.progress is None else each.progress)
+            share = "" if slowest.progress is None else f"{slowest.progress:.0%} "
+            return join(
+                (((f"{share}{shown(slowest.phase)} {shown(slowest.progress_text)}".rstrip(), "busy"),), where),
+                ("  ", ""),
+            )
+        if fold.reason or not first.health:
+            return where
+        passed = sum(check.grade is Grade.OK for check in first.health)
+        others: list[Span] = [
+            (f"{self.pen.sign(GRADES[check.grade])} {shown(check.name)}  ", GRADES[check.grade].role)
+            for check in first.health
+            if check.grade is not Grade.OK
+        ]
+        return join(((*others, (f"{passed} pass" if others else f"{passed} checks pass", "dim")), where), ("  ", ""))
+
+    def _of_groups(self, snapshot: ClusterSnapshot, *, urgent: bool) -> Iterator[Row]:
+        """What is true of groups as a whole: what needs a look now, or the rest."""
+        for group in dict.fromkeys(each.group for each in snapshot.engines.values()):
+            if urgent and (pace := snapshot.paces.get(group)) is not None:
                 words = f"{group}: {about(pace.elapsed_s)} so far, {pace.words()}"
-                rows += self._labelled(f"start/{group}", "start", words, "busy")
-            if (skew := moment.snapshot.skews.get(group)) is not None:
-                rows += self._labelled(f"skew/{group}", "skew", skew.words(), "fail" if skew.late else "plain")
-            if (restart := moment.snapshot.restarts.get(group)) is not None:
-                role = _STANDINGS.get(restart.state, "plain")
-                rows += self._labelled(f"restart/{group}", "restarts", f"{group}: {restart.words(now)}", role)
-        return rows
+                yield from self._labelled(f"start/{group}", "start", words, "busy")
+            if (skew := snapshot.skews.get(group)) is not None and skew.late is urgent:
+                yield from self._labelled(f"skew/{group}", "skew", skew.words(), "fail" if skew.late else "dim")
+            restart = snapshot.restarts.get(group)
+            if restart is not None and (restart.state in _STANDINGS) is urgent:
+                words = f"{group}: {restart.words(snapshot.at)}"
+                yield from self._labelled(f"restart/{group}", "restarts", words, _STANDINGS.get(restart.state, "dim"))
 
     def _labelled(self, key: str, label: str, words: str, role: str) -> Iterator[Row]:
         """A fact whose words may take several lines."""
-        for at, text in enumerate(wrap(shown(words), max(20, self.size.width - 15))):
-            yield Row(f"{key}/{at}", ((f"  {fit('' if at else label, 11)}", "dim"), (text, role)))
+        return self.texts(key, shown(words), 13, role, f"  {label}")
 
-    def title(self) -> Line:
-        """Whose health it is."""
-        engines = self.moment.engines if self.moment else ()
-        if len(engines) == 1:
-            return ((f"Health of {shown(engines[0].id)}", "bold"), (f" on {shown(engines[0].node)}", "dim"))
-        return (("Health", "bold"), (f"  {len(engines)} engines", "dim"))
-
-    def _short(self, engine: EngineSnapshot) -> Line:
-        sign = sign_of(engine)
-        spans: list[Span] = [
-            (fit(shown(engine.id), 13) + " ", engine.role),
-            (fit(f"{self.pen.sign(sign)} {sign.word}", 11) + " ", sign.role),
-        ]
-        rungs = [(GRADES[rung.grade], shown(rung.name)) for rung in engine.health]
-        narrow = 26 + sum(len(name) + 4 for _, name in rungs) > self.size.width
-        for grade, name in rungs:
-            words = f"{name[:3]} " if narrow else f"{name}  "
-            spans.append((f"{self.pen.sign(grade)} {words}", grade.role))
-        if engine.state is EngineState.STARTING:
-            share = "" if engine.progress is None else f"{engine.progress:.0%} "
-            spans.append((f"{share}{shown(engine.phase)} {shown(engine.progress_text)}", "busy"))
-        return tuple(spans)
-
-    def _one(self, engine: EngineSnapshot, now: float) -> list[Row]:
-        sign = sign_of(engine)
+    def _checks(self, engine: EngineSnapshot, now: float) -> Iterator[Row]:
+        """Each check of one engine with what was seen, then the facts of its run."""
         cells = max(20, self.size.width - 1)
-        rows = [Row("state", ((f"{self.pen.sign(sign)} {sign.word}", sign.role), (f"   {_run_words(engine)}", "dim")))]
-        why = shown(engine.why(now))
-        for number, text in enumerate(wrap(why, cells) if why else []):
-            rows.append(Row(f"cause/{number}", ((text, sign.role),)))
-        if engine.state in (EngineState.STARTING, EngineState.LAUNCHING):
-            rows.append(Row("progress", _progress(engine, cells, self.pen)))
-        for rung in engine.health:
-            grade = GRADES[rung.grade]
-            seen = f"  ({age_words(max(0.0, now - rung.at))} ago)" if rung.at is not None and now - rung.at > 20 else ""
-            head: list[Span] = [
-                (f"  {self.pen.sign(grade)} {fit(shown(rung.name), 9)}", grade.role),
-                (fit(grade.word, 10), grade.role),
-            ]
-            for part, text in enumerate(wrap(shown(rung.evidence) + seen, max(10, cells - 22)) or [""]):
-                rows.append(Row(f"rung/{rung.name}/{part}", (*head, (text, "plain"))))
-                head = [(" " * 22, "")]
+        key = f"engine/{engine.id}"
+        if words := _run_words(engine):
+            yield Row(f"{key}/run", ((f"    {words}", "dim"),))
+        if engine.state in _STARTS:
+            yield Row(f"{key}/progress", _progress(engine, cells, self.pen))
+        for check in engine.health:
+            grade = GRADES[check.grade]
+            late = check.at is not None and now - check.at > 20
+            seen = f"  ({age_words(max(0.0, now - (check.at or 0.0)))} ago)" if late else ""
+            label = f"    {self.pen.sign(grade)} {fit(shown(check.name), 9)}{fit(grade.word, 10)}"
+            yield from self.texts(
+                f"{key}/check/{check.name}", shown(check.evidence) + seen, 25, "plain", label, grade.role
+            )
         if engine.stuck_pids:
             pids = ", ".join(str(pid) for pid in engine.stuck_pids)
-            rows.append(Row("stuck", ((f"processes left: {pids}", "fail"),)))
-        for key, words in _facts(engine):
-            rows.append(Row(f"fact/{key}", ((f"  {fit(key, 11)}", "dim"), (words, "plain"))))
-        return rows
+            yield Row(f"{key}/stuck", ((f"    processes left: {pids}", "fail"),))
+        for name, words in _facts(engine):
+            yield Row(f"{key}/fact/{name}", ((f"    {fit(name, 11)}", "dim"), (words, "plain")))
 
 
 def _run_words(engine: EngineSnapshot) -> str:
@@ -157,9 +261,9 @@ def _run_words(engine: EngineSnapshot) -> str:
 def _progress(engine: EngineSnapshot, cells: int, pen: Pen) -> Line:
     words = f" {shown(engine.phase)} {shown(engine.progress_text)}"
     if engine.progress is None:
-        return ((f"  progress unknown{words}", "busy"),)
+        return ((f"    progress unknown{words}", "busy"),)
     fill = bar(engine.progress, min(30, cells - 10), pen, role="busy")
-    return (("  ", ""), *fill, (f" {engine.progress:4.0%}", "busy"), (words, "plain"))
+    return (("    ", ""), *fill, (f" {engine.progress:4.0%}", "busy"), (words, "plain"))
 
 
 def _facts(engine: EngineSnapshot) -> list[tuple[str, str]]:

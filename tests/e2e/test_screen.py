@@ -46,7 +46,7 @@ def test_from_key_presses_to_a_serving_cluster_and_back(a3: Lab) -> None:
         seen.press("3")
         seen.sees("HBM GiB", r" 0 0\.0 OK .* 5\d\.\d/64\.0 .* prefill-0 +\d+ VLLMWorker")
         seen.press("4")
-        seen.sees("process", "log", "http", "model")
+        seen.sees("all 19 engines are ready", "checks pass")
 
         seen.press("Escape", "*")
         seen.sees("4 marked")

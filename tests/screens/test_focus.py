@@ -35,17 +35,16 @@ async def test_the_tabs_show_where_keys_go_and_their_digits_count_everywhere(tmp
         def roles(words: str) -> str:
             return next(role for text, role in tabs._painted[0][0] if text == words)
 
-        assert roles(" Logs") == "title under"
-        assert roles("3") == "key"
+        assert roles("2 Logs") == "title under"
+        assert roles("3") == "dim"
         await seen.press("2")
-        assert roles(" Logs") == "title cursor", "keys go to the log"
-        assert roles("3") == "key"
-        assert roles("YBJ") == "key"
+        assert roles("2 Logs") == "title cursor", "keys go to the log"
+        assert roles("YBJ") == "dim"
         await seen.press("tab")
-        assert roles(" Logs") == "title under"
+        assert roles("2 Logs") == "title under"
         await seen.press("3")
-        assert roles(" NPUs") == "title cursor"
-        assert roles("4") == "key"
+        assert roles("3 NPUs") == "title cursor"
+        assert roles(" Health") == "plain"
 
 
 @pytest.mark.parametrize("size", [(60, 14), (80, 15), (40, 10)], ids=str)
