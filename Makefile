@@ -49,7 +49,7 @@ lock:  ## renew both lock files from pyproject.toml: the development tools have 
 	printf 'hatchling==1.27.0\neditables==0.5\n' | $(LOCK) --extra dev -o requirements-dev.lock
 	printf 'hatchling==1.27.0\neditables==0.5\n' | $(LOCK) --extra demo -c requirements-dev.lock -o requirements.lock
 
-docs: $(VENV)/.ready  ## write the pages of docs/ that follow from the program: commands, keys, known failures, rules
+docs: $(VENV)/.ready  ## write what follows from the program: pages of docs/, schemas, completion scripts
 	$(BIN)/python -m tests.docs.generate
 
 releases: $(VENV)/.ready  ## collect anew what releases of vLLM and vllm-ascend know; VLLM_PYTHON can import vLLM 0.21.0

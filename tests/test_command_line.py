@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from console.cli.completion import words_of_commands
 from console.cli.main import CHANGING, COMMANDS, main
 from console.cli.options import layout_of, remember_layout, remembered_layout
 from console.cli.output import OperationData, print_data
@@ -137,7 +136,7 @@ def test_a_shell_completes_commands_options_layouts_and_files(capsys: pytest.Cap
     assert completed("plan", "--layout", "") >= set(shipped_layouts())
     assert completed("plan", "-c", "la") == {"lab.yaml"}
     assert completed("start", "--dry") == {"--dry-run"}
-    assert set(words_of_commands()) == {"", *COMMANDS}
+    assert completed("") >= set(COMMANDS)
     for shell in ("zsh", "fish"):
         assert main(["completion", shell]) == 0
         assert "--layout" in capsys.readouterr().out.replace("-l layout", "--layout")

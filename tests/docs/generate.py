@@ -20,6 +20,7 @@ from console.model.layout import Layout
 from console.rules import RULES
 from screens.key_map import markdown
 from tests.docs import outputs
+from tests.docs.completions import scripts
 from tests.docs.fields import SCHEMAS, schema, tables
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -150,6 +151,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "layouts.md": lambda: _filled("layouts.md", Layout),
     **{f"schemas/{name}.schema.json": partial(schema, root) for name, root in SCHEMAS.items()},
     "json-output.md": outputs.page,
+    **scripts(),
     **{f"schemas/outputs/{name}": partial(str, text) for name, text in outputs.files().items()},
 }
 
