@@ -183,6 +183,8 @@ class Serving:
     """Between tokens: p50, p90, p99, seconds."""
     history: tuple[float | None, ...] = ()
     """Generated tokens per second of the last intervals, oldest first."""
+    prompt_history: tuple[float | None, ...] = ()
+    """The same of the tokens of prompts."""
 
 
 WrittenIn = Literal["", "layout", "cluster"]

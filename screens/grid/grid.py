@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from screens.actions import bindings
+from screens.figures import stale
 from screens.grid.cluster_rows import fleet_rows, joined, split
 from screens.grid.rows import (
     SORTS,
@@ -18,7 +19,6 @@ from screens.grid.rows import (
     heading,
     heading_with,
     node_key,
-    stale,
 )
 from screens.panes.base import Target
 from screens.styled_lines import Line, shown, width

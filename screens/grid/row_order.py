@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from console.model.state import EngineState, LinkState
+from screens.figures import hbm_share, stale
 from screens.grid.rows import (
     Column,
     GridView,
@@ -14,10 +15,8 @@ from screens.grid.rows import (
     engine_key,
     engine_strip,
     group_key,
-    hbm_share,
     node_key,
     node_line,
-    stale,
 )
 from screens.styled_lines import Line, Row, Span, cut, fit, plain, shown
 from screens.themes import STATES, sign_of

@@ -6,21 +6,19 @@ Columns have a width and a rank; the least important ones go until the rest fits
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from console.model.role import BESIDE_ENGINES
 from console.model.state import EngineState, LinkState
 from screens.charts import heat_cell
+from screens.figures import hbm_share, stale
 from screens.styled_lines import Line, Pen, Span, cut, fit, length, plain, shown, width
 from screens.themes import link_sign, sign_of, signs_of
 
 if TYPE_CHECKING:
     from console.model.snapshot import Device, EngineSnapshot, NodeSnapshot
-
-STALE_S = 15.0
-"""Age from which NPU data is called old: three intervals of the NPU probe."""
 
 SORTS = ("written", "name", "state", "hbm", "temperature")
 
@@ -76,23 +74,6 @@ def age_words(age_s: float | None) -> str:
     if age_s < 5400:
         return f"{int(age_s // 60)}m"
     return f"{int(age_s // 3600)}h" if age_s < 48 * 3600 else f"{int(age_s // 86400)}d"
-
-
-def stale(node: NodeSnapshot, now: float) -> bool:
-    """Whether what is shown of a node is old."""
-    age = node.age_s(now)
-    return node.link.state is not LinkState.UP or (node.expected_devices > 0 and (age is None or age > STALE_S))
-
-
-def hbm_share(devices: Iterable[Device]) -> float | None:
-    """HBM in use over all devices that report it, 0–1."""
-    known = [
-        (each.hbm_used_mib, each.hbm_total_mib)
-        for each in devices
-        if each.hbm_used_mib is not None and each.hbm_total_mib
-    ]
-    total = sum(total or 0 for _, total in known)
-    return sum(used or 0 for used, _ in known) / total if total else None
 
 
 def rank_words(engines: Sequence[EngineSnapshot], ranks: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from console.model.durations import two_units
 from console.model.snapshot import Device, NodeSnapshot
 from console.model.unmanaged_process import UnmanagedProcess
-from screens.grid.rows import STALE_S, age_words, hbm_share
+from screens.figures import STALE_S, hbm_share
+from screens.grid.rows import age_words
 from screens.panes.base import Pane, PaneMoment
 from screens.panes.link_rows import link_rows
 from screens.styled_lines import Line, Row, Span, fit, shown

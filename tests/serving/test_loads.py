@@ -56,6 +56,7 @@ def test_a_rank_its_group_and_the_deployment_are_summed_and_the_fullest_cache_co
     assert grouped["decode"].kv_usage == 0.9
     assert grouped[""] == grouped["decode"]
     assert grouped["decode"].history == (None, 60.0)
+    assert grouped["decode"].prompt_history == (None, 0.0)
     assert "prefill" not in grouped
 
 

@@ -8,13 +8,12 @@ from itertools import zip_longest
 from console.model.deployment import Rank
 from console.model.snapshot import Serving
 from console.probes.metrics import Load, together
-from console.services.monitoring.records import RunRecord
+from console.services.monitoring.records import RunRecord, TokenRates
 
 FRESH_S = 45.0
 """Metrics older than this are not shown: they were read every 10 s."""
 
-History = Sequence[float | None]
-Part = tuple[float, Load, History]
+Part = tuple[float, Load, Sequence[TokenRates]]
 """When it was read, what it says, and the tokens per second before."""
 
 
@@ -86,7 +85,8 @@ def _serving(parts: Sequence[Part]) -> Serving:
         acceptance=load.acceptance,
         ttft_s=_percentiles(load, "ttft"),
         itl_s=_percentiles(load, "itl"),
-        history=_sums([history for _, _, history in parts]),
+        prompt_history=_sums([[rates[0] for rates in history] for _, _, history in parts]),
+        history=_sums([[rates[1] for rates in history] for _, _, history in parts]),
     )
 
 
@@ -94,7 +94,7 @@ def _percentiles(load: Load, name: str) -> tuple[float | None, float | None, flo
     return load.percentile(name, 0.5), load.percentile(name, 0.9), load.percentile(name, 0.99)
 
 
-def _sums(histories: Sequence[History]) -> tuple[float | None, ...]:
+def _sums(histories: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
     """Interval by interval from the newest back; unknown where all are."""
     rows = zip_longest(*(reversed(each) for each in histories))
     known = [[value for value in row if value is not None] for row in rows]

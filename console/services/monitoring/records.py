@@ -16,6 +16,8 @@ from console.probes.npu_smi import NpuTable
 
 HISTORY = 60
 """Intervals kept for sparklines."""
+TokenRates = tuple[float | None, float | None]
+"""Prompt and generated tokens per second of one interval; None is unknown."""
 
 
 ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
@@ -110,7 +112,8 @@ class MetricsRecord:
     loads: Mapping[str, Load] = field(default_factory=dict)
     """By label `engine`, the global data-parallel rank."""
     error: str = ""
-    history: dict[str, deque[float | None]] = field(default_factory=dict)
+    history: dict[str, deque[TokenRates]] = field(default_factory=dict)
+    """By the same label, of the last HISTORY intervals, oldest first."""
     stalled_since: dict[str, float] = field(default_factory=dict)
     """Label -> since when it has had running requests and moved no token."""
     moved: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -138,7 +141,7 @@ class MetricsRecord:
         before = self.scrape
         self.scrape, self.loads, self.error = scrape, loads, ""
         for label, load in loads.items():
-            self.history.setdefault(label, deque(maxlen=HISTORY)).append(load.generation_tokens_s)
+            self.history.setdefault(label, deque(maxlen=HISTORY)).append((load.prompt_tokens_s, load.generation_tokens_s))
             moved = (load.generation_tokens_s or 0.0) + (load.prompt_tokens_s or 0.0) > 0
             if moved and before is not None:
                 self.moved[label] = before.at, scrape.at

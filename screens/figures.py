@@ -1,0 +1,76 @@
+"""What devices do together: HBM, AICore, heat and power of a node, a group or the whole deployment. Pure; unknown is None."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from console.model.state import LinkState
+
+if TYPE_CHECKING:
+    from console.model.snapshot import ClusterSnapshot, Device, NodeSnapshot
+
+
+STALE_S = 15.0
+"""Age from which NPU data is called old: three intervals of the NPU probe."""
+
+
+def stale(node: NodeSnapshot, now: float) -> bool:
+    """Whether what is shown of a node is old."""
+    age = node.age_s(now)
+    return node.link.state is not LinkState.UP or (node.expected_devices > 0 and (age is None or age > STALE_S))
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFigures:
+    """Of several devices, as far as they report it."""
+
+    hbm: float | None
+    """Share in use over all of them, 0-1."""
+    aicore: float | None
+    """The mean, 0-1."""
+    temperature_c: int | None
+    """Of the hottest."""
+    power_w: float | None
+    """The sum."""
+
+
+def device_figures(devices: Iterable[Device]) -> DeviceFigures:
+    """The figures of these devices together."""
+    found = tuple(devices)
+    busy = [each.aicore_percent for each in found if each.aicore_percent is not None]
+    power = [each.power_w for each in found if each.power_w is not None]
+    return DeviceFigures(
+        hbm_share(found),
+        sum(busy) / len(busy) / 100 if busy else None,
+        max((each.temperature_c for each in found if each.temperature_c is not None), default=None),
+        sum(power) if power else None,
+    )
+
+
+def hbm_share(devices: Iterable[Device]) -> float | None:
+    """HBM in use over all devices that report it, 0-1."""
+    known = [
+        (each.hbm_used_mib, each.hbm_total_mib)
+        for each in devices
+        if each.hbm_used_mib is not None and each.hbm_total_mib
+    ]
+    total = sum(total or 0 for _, total in known)
+    return sum(used or 0 for used, _ in known) / total if total else None
+
+
+def deployed_devices(snapshot: ClusterSnapshot) -> list[Device]:
+    """Devices of the nodes that have a role, as far as their data is not old; of all nodes where none has one."""
+    nodes = [each for each in snapshot.nodes.values() if each.group] or list(snapshot.nodes.values())
+    return [device for node in nodes if not stale(node, snapshot.at) for device in node.devices]
+
+
+def percent(share: float | None) -> str:
+    """`42%`; empty where it is unknown."""
+    return "" if share is None else f"{share:.0%}"
+
+
+def power(watts: float | None) -> str:
+    """`420W`, `3.2kW`; empty where it is unknown."""
+    return "" if watts is None else f"{watts:.0f}W" if watts < 1000 else f"{watts / 1000:.1f}kW"
