@@ -20,6 +20,9 @@ WIDE = 180
 VERY_WIDE = 200
 """Columns from which the halves are equal."""
 
+SHORT = 28
+"""Rows below which the header has one line and nothing divides the areas but their ground."""
+
 WIDE_SHARE = 0.45
 """The grid's part of them: log lines need more room than the words of a node."""
 
@@ -152,6 +155,7 @@ class Arrangement:
             self._focused = screen.focused
         for name, on in (
             ("wide", wide),
+            ("short", height < SHORT),
             ("tiny", tiny),
             ("grid-alone", self._mode == "grid-alone" or (one and not pane)),
             ("pane-alone", self._mode == "pane-alone" or (one and pane)),

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from console.model.series import known_sum, summed
 from console.model.state import LinkState
 
 if TYPE_CHECKING:
-    from console.model.snapshot import ClusterSnapshot, Device, NodeSnapshot
+    from console.model.snapshot import ClusterSnapshot, Device, NodeSnapshot, Serving
 
 
 STALE_S = 15.0
@@ -74,3 +75,34 @@ def percent(share: float | None) -> str:
 def power(watts: float | None) -> str:
     """`420W`, `3.2kW`; empty where it is unknown."""
     return "" if watts is None else f"{watts:.0f}W" if watts < 1000 else f"{watts / 1000:.1f}kW"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFigures:
+    """Of several engines, as far as their metrics are known."""
+
+    running: int | None
+    waiting: int | None
+    kv_usage: float | None
+    """0-1, of the fullest."""
+    prompt_tokens_s: float | None
+    generation_tokens_s: float | None
+    prompt_history: tuple[float | None, ...]
+    """Of the last intervals, oldest first."""
+    history: tuple[float | None, ...]
+
+
+def load_of(servings: Iterable[Serving | None]) -> LoadFigures | None:
+    """The load of engines together; None where no metrics are known."""
+    found = [each for each in servings if each is not None]
+    if not found:
+        return None
+    return LoadFigures(
+        known_sum(each.running for each in found),
+        known_sum(each.waiting for each in found),
+        max((each.kv_usage for each in found if each.kv_usage is not None), default=None),
+        known_sum(each.prompt_tokens_s for each in found),
+        known_sum(each.generation_tokens_s for each in found),
+        summed([each.prompt_history for each in found]),
+        summed([each.history for each in found]),
+    )

@@ -1,4 +1,7 @@
-"""The top line of the main screen: cluster, mode, whether the deployment serves, counts, and what is held still."""
+"""The top of the main screen: whether the deployment serves and why not, what needs attention, and how busy it is.
+
+Two lines, one where the terminal has few rows. Nothing is said twice, and what is not known is left out.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from console.model.service import ServiceState
-from console.model.state import LinkState
+from console.model.state import EngineState, LinkState
 from screens.actions import BY_ID
 from screens.bars import Bar
+from screens.header_figures import engine_counts, load_parts, start_part
 from screens.key_map import Keys
-from screens.styled_lines import Line, Span, fit, length, shown
-from screens.themes import signs_of
+from screens.styled_lines import Line, Span, brief, join, length, shown
 
 if TYPE_CHECKING:
+    from console.model.alert import Alert
     from console.model.snapshot import ClusterSnapshot
 
 
@@ -25,14 +29,24 @@ SERVICES: Mapping[ServiceState, str] = {
     ServiceState.DOWN: "fail",
     ServiceState.UNKNOWN: "stale",
 }
-WIDE = 100
-"""Cells from which the door of a deployment may stand in the header."""
+_SIGNS: Mapping[ServiceState, tuple[str, str]] = {
+    ServiceState.UP: ("✓", "+"),
+    ServiceState.PART: ("!", "!"),
+    ServiceState.UNPROVEN: ("?", "?"),
+    ServiceState.DOWN: ("✗", "X"),
+    ServiceState.UNKNOWN: ("?", "?"),
+}
 LEAST_ALERT = 12
-"""Cells below which an alert in the header would say nothing."""
+"""Cells below which a reason in the header would say nothing."""
+GAP: Span = ("  ", "")
+WIDE_GAP: Span = ("   ", "")
+_AT_REST = (EngineState.IDLE, EngineState.EXITED)
 
 
 class Header(Bar):
-    """Cluster, mode, counts by state, links, what is held still: what an operator must always see."""
+    """What an operator must always see."""
+
+    DEFAULT_CSS = "Header { height: 2; }"
 
     def say(self, words: str) -> None:
         """Say what is being done before there is a picture."""
@@ -54,78 +68,163 @@ class Header(Bar):
         """Draw the moment; the least important parts go when room is short. `only` says which rows the grid shows."""
         safe = f" {replay or 'RO'} "
         mode: Span = (safe, "readonly") if replay or snapshot.read_only else (" RW ", "readwrite")
-        parts: list[Line] = [((f" CONSOLE FAULT: {shown(each)} ", "fail"),) for each in snapshot.faults]
+        notices: list[Line] = [((f" CONSOLE FAULT: {shown(each)} ", "fail"),) for each in snapshot.faults]
         if frozen_at is not None:
-            parts.append(((f" FROZEN {time.strftime('%H:%M:%S', time.localtime(frozen_at))} ", "readonly"),))
-        if running:
-            parts.append(((f" {running} ", "busy"),))
-        elif who := snapshot.holder or (snapshot.cut_off.brief() if snapshot.cut_off else ""):
-            parts.append(((f" {shown(who)} ", "warn"),))
-        restarts = [words for each in snapshot.restarts.values() if (words := each.brief(snapshot.at))]
-        parts.extend(((f" {shown(words)} ", "warn"),) for words in restarts)
-        if snapshot.tasks:
-            names = ", ".join(dict.fromkeys(task.name for task in snapshot.tasks))
-            parts.append(((f" {shown(names)} ", "busy"),))
-        if only:
-            parts.append(((f" {only}", "key"),))
-        if marks:
-            parts.append(((f" {marks} marked", "key"),))
+            notices.append(((f" FROZEN {time.strftime('%H:%M:%S', time.localtime(frozen_at))} ", "readonly"),))
+        notices += _at_work(snapshot, running)
+        chosen = [only, f"{marks} marked" if marks else ""]
+        notices += [((words, "key"),) for words in chosen if words]
         if elsewhere:
-            parts.append(((f" {elsewhere} bad elsewhere (!)", "fail"),))
-        parts.append(self._counts(snapshot))
-        up = sum(1 for node in snapshot.nodes.values() if node.link.state is LinkState.UP)
-        total = len(snapshot.nodes)
-        parts.append(((f"links {up}/{total}", "ok" if up == total else "stale"),))
-        if problems:
-            parts.append(((f"{problems} finding{'s' if problems != 1 else ''} (7)", "warn"),))
-        line = self._fitted(_heads(snapshot, mode), snapshot, parts, keys)
-        left = self.size.width - length(line) - 1
-        holding = [each for each in snapshot.alerts if not each.calm]
-        if holding and left >= LEAST_ALERT:
-            first, more = holding[0], len(holding) - 1
-            words = shown(first.title) + (f" +{more}" if more else "")
-            role = "fail" if first.level == "error" else "warn"
-            line = (*line, (fit(words, min(left, length(((words, ""),)))), role))
-        self.write(line)
+            notices.append(((f"{elsewhere} bad elsewhere (!)", "fail"),))
+        findings: Line = ((f"{problems} finding{'s' if problems != 1 else ''} (7)", "warn"),) if problems else ()
+        at = snapshot.at if replay or frozen_at is not None else time.time()
+        clock: Line = ((time.strftime("%H:%M", time.localtime(at)), "dim"),)
+        lead = self._lead(snapshot, mode, keys)
+        if self.size.height > 1:
+            self.paint([(line, ()) for line in self._two(snapshot, lead, notices, findings, clock)])
+        else:
+            self.write(self._one(snapshot, lead, notices, findings, clock))
 
-    def _fitted(self, heads: Sequence[Line], snapshot: ClusterSnapshot, parts: Sequence[Line], keys: Keys) -> Line:
-        """The parts that fit, behind whether the deployment serves; where that costs no other part, its door too.
+    def _two(
+        self, snapshot: ClusterSnapshot, lead: Line, notices: Sequence[Line], findings: Line, clock: Line
+    ) -> tuple[Line, Line]:
+        """Verdict and notices above, counts, cause and figures below; a notice that finds no room above goes below."""
+        cells = self.size.width - 1
+        right = join((_links(snapshot), clock), GAP)
+        above, left = _placed(lead, [*notices, _endpoint(snapshot)], cells - length(right) - 2, GAP)
+        left = [each for each in left if each != _endpoint(snapshot)]
+        cells -= 1
+        counts, _ = engine_counts(snapshot, self.pen)
+        below, _ = _placed((), [counts, *left, findings, start_part(snapshot, self.pen)], cells, GAP)
+        below = _with_cause(below, snapshot, cells)
+        for figures in load_parts(snapshot, self.pen):
+            full, missing = _placed(below, figures, cells, GAP)
+            if not missing:
+                full = join((below, *figures), WIDE_GAP)
+                full = full if length(full) <= cells else join((below, *figures), GAP)
+                break
+        return _apart(above, right, cells + 1), ((" ", ""), *full)
 
-        A verdict that wants something done names the key that leads on: to the proof, or to the causes. Its word is the last
-        thing that goes: the names in front of it, of which `heads` are ever shorter ones, go before.
+    def _one(self, snapshot: ClusterSnapshot, lead: Line, notices: Sequence[Line], findings: Line, clock: Line) -> Line:
+        """Everything in one line: verdict, notices, counts, cause, then what of the figures finds room."""
+        cells = self.size.width - 1
+        spare = LEAST_ALERT + len(GAP[0]) if _cause(snapshot) is not None else 0
+        line, _ = _placed(lead, notices, cells - spare, GAP)
+        for counts in engine_counts(snapshot, self.pen):
+            line, missing = _placed(line, [counts], cells - spare, GAP)
+            if not missing:
+                break
+        line, _ = _placed(line, [start_part(snapshot, self.pen), _links(snapshot), findings], cells - spare, GAP)
+        line = _with_cause(line, snapshot, cells)
+        line, _ = _placed(line, load_parts(snapshot, self.pen)[-1], cells, GAP)
+        return _apart(line, clock, cells) if length(line) + length(clock) + len(GAP[0]) <= cells else line
+
+    def _lead(self, snapshot: ClusterSnapshot, mode: Span, keys: Keys) -> Line:
+        """Names, mode and verdict. The word of the verdict goes last: names go before it, its key and its reason next.
+
+        A verdict that wants something done names the key that leads on: to the proof, or to the cause.
         """
-        service, cells = snapshot.service, self.size.width
+        heads, cells = _heads(snapshot, mode), self.size.width
+        service = snapshot.service
         if service is None:
-            return _joined((heads[0], *parts), cells)
-        room = cells - (LEAST_ALERT + 1 if any(not each.calm for each in snapshot.alerts) else 0)
+            rest, key = _at_rest(snapshot)
+            hint = keys.word(BY_ID[key]) if key and not snapshot.read_only else ""
+            return join(
+                (heads[0], ((rest, "dim"),), ((f"({hint}: {BY_ID[key].label.lower()})", "key"),) if hint else ())
+            )
         action, words = _leads_on(snapshot)
         key = keys.word(BY_ID[action]) if action else ""
         more: Line = ((f" ({key}: {words})", "key"),) if key else ()
-        role = f"bold {SERVICES[service.state]}"
-        if cells >= WIDE:
-            every: Sequence[Line] = (heads[0], ((shown(service.words()), role), *more), *parts)
-            if sum(length(part) + 1 for part in every) <= room:
-                return _joined(every, cells)
-        brief, word = shown(service.brief()), str(service.state)
-        verdicts: list[Line] = [((brief, role), *more), ((brief, role),), ((word, role), *more), ((word, role),)]
+        role, glyphs = _verdict_look(snapshot)
+        sign = glyphs[1] if self.pen.ascii else glyphs[0]
+        said, word = f"{sign} {shown(service.brief())}", f"{sign} {service.state}"
+        verdicts: list[Line] = [((said, role), *more), ((said, role),), ((word, role), *more), ((word, role),)]
         fitting = (
             (head, verdict) for head in heads for verdict in verdicts if length(head) + 1 + length(verdict) < cells
         )
-        return _joined((*next(fitting, ((), verdicts[-1])), *parts), cells)
-
-    def _counts(self, snapshot: ClusterSnapshot) -> Line:
-        counts = signs_of(snapshot.engines.values())
-        return tuple((f" {self.pen.sign(sign)} {count} {sign.word}", sign.role) for sign, _, count in counts)
+        return join(next(fitting, ((), verdicts[-1])))
 
 
-def _deployed(snapshot: ClusterSnapshot) -> str:
-    return shown(snapshot.deployment) or "no layout (:layout)"
+def _at_work(snapshot: ClusterSnapshot, running: str) -> list[Line]:
+    """Who or what is at work on engines, here or elsewhere."""
+    parts: list[Line] = []
+    if running:
+        parts.append(((running, "busy"),))
+    elif who := snapshot.holder or (snapshot.cut_off.brief() if snapshot.cut_off else ""):
+        parts.append(((shown(who), "warn"),))
+    restarts = [words for each in snapshot.restarts.values() if (words := each.brief(snapshot.at))]
+    parts.extend(((shown(words), "warn"),) for words in restarts)
+    if snapshot.tasks:
+        parts.append(((shown(", ".join(dict.fromkeys(task.name for task in snapshot.tasks))), "busy"),))
+    return parts
+
+
+def _at_rest(snapshot: ClusterSnapshot) -> tuple[str, str]:
+    """What there is instead of a verdict, and the action that leads on."""
+    if not snapshot.deployment:
+        return "", ""
+    if not snapshot.engines:
+        return "no node has a role", "assign"
+    rests = all(each.state in _AT_REST for each in snapshot.engines.values())
+    return ("not started", "start") if rests else ("", "")
+
+
+def _verdict_look(snapshot: ClusterSnapshot) -> tuple[str, tuple[str, str]]:
+    """The role and the glyphs of the verdict; a deployment that only starts is not drawn as broken."""
+    assert snapshot.service is not None
+    state = snapshot.service.state
+    engines = snapshot.engines.values()
+    starts = any(each.state in (EngineState.STARTING, EngineState.LAUNCHING) for each in engines)
+    if state is ServiceState.DOWN and starts and not any(each.bad for each in engines):
+        return "bold busy", ("↻", "/")
+    return f"bold {SERVICES[state]}", _SIGNS[state]
+
+
+def _endpoint(snapshot: ClusterSnapshot) -> Line:
+    """Where requests go and which model they name, while there is something behind it."""
+    service = snapshot.service
+    if service is None or service.state in (ServiceState.DOWN, ServiceState.UNKNOWN):
+        return ()
+    model: Line = ((f"  {shown(service.model)}", "dim"),) if service.model else ()
+    return ((shown(service.door), "plain"), *model)
+
+
+def _links(snapshot: ClusterSnapshot) -> Line:
+    up = sum(1 for node in snapshot.nodes.values() if node.link.state is LinkState.UP)
+    total = len(snapshot.nodes)
+    return ((f"{up}/{total} nodes", "dim" if up == total else "bold warn"),)
+
+
+def _cause(snapshot: ClusterSnapshot) -> tuple[Alert, int] | None:
+    """The alert that says most of why something is wrong, and how many more there are; those that the counts tell are not."""
+    holding = [each for each in snapshot.alerts if not each.calm]
+    counted = [each for each in holding if each.key == "links" or each.key.startswith("group/")]
+    others = [each for each in holding if each not in counted]
+    first = next(iter(others or counted), None)
+    return None if first is None else (first, max(0, len(others) - 1))
+
+
+def _with_cause(line: Line, snapshot: ClusterSnapshot, cells: int) -> Line:
+    """The line with the cause behind it, cut to what is left, where that is enough to say something."""
+    found = _cause(snapshot)
+    left = cells - length(line) - (len(GAP[0]) if line else 0)
+    if found is None or left < LEAST_ALERT:
+        return line
+    alert, more = found
+    words = alert.title
+    if alert.key == "links":
+        words = f"{', '.join(alert.subjects)}: {alert.text}" if alert.text else words
+    elif alert.key.startswith("group/"):
+        words = alert.text or words
+    text = brief(shown(words) + (f" +{more}" if more else ""), left)
+    return join((line, ((text, "fail" if alert.level == "error" else "warn"),)), GAP)
 
 
 def _heads(snapshot: ClusterSnapshot, mode: Span) -> list[Line]:
     """What stands first, ever shorter."""
     cluster: Span = (f" {shown(snapshot.cluster)}", "title")
-    return [(cluster, (f" {_deployed(snapshot)} ", "dim"), mode), (cluster, (" ", ""), mode), (mode,), ()]
+    deployed = shown(snapshot.deployment) or "no layout (:layout)"
+    return [(cluster, (f" {deployed} ", "dim"), mode), (cluster, (" ", ""), mode), (mode,), ()]
 
 
 def _leads_on(snapshot: ClusterSnapshot) -> tuple[str, str]:
@@ -137,10 +236,18 @@ def _leads_on(snapshot: ClusterSnapshot) -> tuple[str, str]:
     return ("pane-diagnosis", "why") if known else ("", "")
 
 
-def _joined(parts: Sequence[Line], cells: int) -> Line:
-    spans: list[Span] = []
+def _placed(line: Line, parts: Sequence[Line], cells: int, gap: Span) -> tuple[Line, list[Line]]:
+    """The line with the parts behind it that fit, and those that do not."""
+    missing: list[Line] = []
     for part in parts:
-        if length(tuple(spans)) + length(part) + 1 <= cells:
-            spans.extend(part)
-            spans.append((" ", ""))
-    return tuple(spans)
+        longer = join((line, part), gap)
+        if length(longer) <= cells:
+            line = longer
+        else:
+            missing.append(part)
+    return line, missing
+
+
+def _apart(left: Line, right: Line, cells: int) -> Line:
+    """The one at the left edge, the other at the right one."""
+    return (*left, (" " * max(1, cells - length(left) - length(right)), ""), *right)

@@ -283,10 +283,6 @@ def _run(screen: MainScreen, name: str) -> None:
 
 
 def _words(plan: Plan, snapshot: ClusterSnapshot) -> str:
-    """What is at work, and about how long it takes yet where earlier starts tell."""
-    from console.model.durations import about
-
-    left = max((each.left_s for each in snapshot.paces.values() if each.left_s), default=None)
-    if plan.cluster != snapshot.cluster:
-        return f"{plan.verb} runs on {shown(plan.cluster)}"
-    return f"{plan.verb} runs" + (f", about {about(left)} left" if left and plan.verb in ("start", "restart") else "")
+    """What is at work."""
+    where = f" on {shown(plan.cluster)}" if plan.cluster != snapshot.cluster else ""
+    return f"{plan.verb} runs{where}"

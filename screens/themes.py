@@ -45,7 +45,7 @@ STATES: Mapping[EngineState, Sign] = {
     EngineState.UNMANAGED: Sign("▪", "u", "unmanaged", "warn"),
     EngineState.UNREACHABLE: Sign("?", "?", "no link", "stale"),
     EngineState.EXITED: Sign("▫", "o", "exited", "idle"),
-    EngineState.IDLE: Sign("-", "-", "idle", "idle"),
+    EngineState.IDLE: Sign("◦", "_", "idle", "idle"),
 }
 
 LINKS: Mapping[LinkState, Sign] = {

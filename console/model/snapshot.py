@@ -14,6 +14,7 @@ from console.model.ongoing_work import InterruptedPlan, ObservedOperation, Ongoi
 from console.model.restart import GroupRestart
 from console.model.role import RankRole
 from console.model.service import Service
+from console.model.serving import Serving as Serving
 from console.model.start_timing import StartProgress, StartSkew, UsualDuration
 from console.model.state import EngineState as EngineState
 from console.model.state import EventLevel as EventLevel
@@ -155,36 +156,6 @@ class Exit:
 
     def __str__(self) -> str:
         return f"signal {self.signal}" if self.signal else "unknown" if self.code is None else str(self.code)
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """How busy, full and fast an engine, a group or the deployment is, from its metrics. None is unknown."""
-
-    at: float
-    """When the oldest part of it was read."""
-    running: int | None = None
-    waiting: int | None = None
-    deferred: int | None = None
-    """Waiting for KV from a prefill engine."""
-    kv_usage: float | None = None
-    """0-1, of several engines the fullest."""
-    prompt_tokens_s: float | None = None
-    generation_tokens_s: float | None = None
-    requests_s: float | None = None
-    failed_s: float | None = None
-    preemptions_s: float | None = None
-    prefix_hit: float | None = None
-    acceptance: float | None = None
-    """Share of the speculated tokens that were right, 0-1."""
-    ttft_s: tuple[float | None, float | None, float | None] = (None, None, None)
-    """Time to first token in the last interval: p50, p90, p99, seconds."""
-    itl_s: tuple[float | None, float | None, float | None] = (None, None, None)
-    """Between tokens: p50, p90, p99, seconds."""
-    history: tuple[float | None, ...] = ()
-    """Generated tokens per second of the last intervals, oldest first."""
-    prompt_history: tuple[float | None, ...] = ()
-    """The same of the tokens of prompts."""
 
 
 WrittenIn = Literal["", "layout", "cluster"]

@@ -15,6 +15,8 @@ from itertools import pairwise
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from console.model.series import known_sum
+
 _GAUGES = {
     "vllm:num_requests_running": "running",
     "vllm:num_requests_waiting": "waiting",
@@ -184,15 +186,15 @@ def together(parts: Iterable[Load]) -> Load:
     """Several engines as one: sums, the fullest cache, and latencies over all their requests. Unknown where all are unknown."""
     found = list(parts)
     return Load(
-        running=_whole(_sum(each.running for each in found)),
-        waiting=_whole(_sum(each.waiting for each in found)),
-        deferred=_whole(_sum(each.deferred for each in found)),
+        running=_whole(known_sum(each.running for each in found)),
+        waiting=_whole(known_sum(each.waiting for each in found)),
+        deferred=_whole(known_sum(each.deferred for each in found)),
         kv_usage=max((each.kv_usage for each in found if each.kv_usage is not None), default=None),
-        prompt_tokens_s=_sum(each.prompt_tokens_s for each in found),
-        generation_tokens_s=_sum(each.generation_tokens_s for each in found),
-        preemptions_s=_sum(each.preemptions_s for each in found),
-        requests_s=_sum(each.requests_s for each in found),
-        failed_s=_sum(each.failed_s for each in found),
+        prompt_tokens_s=known_sum(each.prompt_tokens_s for each in found),
+        generation_tokens_s=known_sum(each.generation_tokens_s for each in found),
+        preemptions_s=known_sum(each.preemptions_s for each in found),
+        requests_s=known_sum(each.requests_s for each in found),
+        failed_s=known_sum(each.failed_s for each in found),
         counts={
             name: sum(each.counts.get(name, 0.0) for each in found)
             for name in {key for each in found for key in each.counts}
@@ -344,8 +346,3 @@ def _rate(grown: float | None, seconds: float) -> float | None:
 
 def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = [each for each in values if each is not None]
-    return sum(known) if known else None

@@ -287,7 +287,7 @@ def start_up() -> None:
         cases: list[tuple[list[str], bytes, list[float]]] = [
             ([sys.executable, "-c", _BARE], b"? Help", []),
             (ours, b"Help", []),
-            (ours, b"links", []),
+            (ours, b" nodes", []),
         ]
         for _ in range(9):
             for argv, words, times in cases:

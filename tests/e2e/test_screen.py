@@ -16,7 +16,7 @@ pytestmark = [needs_sshd, needs_tmux, pytest.mark.sshd, pytest.mark.tmux, pytest
 
 def test_from_key_presses_to_a_serving_cluster_and_back(a3: Lab) -> None:
     with console_in_terminal(a3, "--layout", "a3-pd", size=(80, 24), name="path") as seen:
-        seen.sees("links 4/4", r"p0 +free", r"d1 +free")
+        seen.sees("4/4 nodes", r"p0 +free", r"d1 +free")
         seen.press("g", "Space", "Space")
         seen.sees("2 marked")
         seen.press("a")
@@ -65,15 +65,15 @@ def test_from_key_presses_to_a_serving_cluster_and_back(a3: Lab) -> None:
 def test_a_lost_node_keeps_its_age_while_the_others_go_on_and_comes_back(a3: Lab) -> None:
     words = ("--layout", "a3-pd", "--assign", "prefill=p0,p1", "--assign", "decode=d0,d1")
     with console_in_terminal(a3, *words, size=(120, 40), name="lost") as seen:
-        seen.sees("links 4/4", r"p1 +prefill +1 ")
+        seen.sees("4/4 nodes", r"p1 +prefill +1 ")
         a3.node("p1").stop()
         try:
-            seen.sees("links 3/4", r"p1 .*(no link|unreach|lost|refused)", timeout_s=60.0)
+            seen.sees("3/4 nodes", r"p1 .*(no link|unreach|lost|refused)", timeout_s=60.0)
             seen.press("9")
             seen.sees("unreachable")
         finally:
             a3.node("p1").start()
-        seen.sees("links 4/4", timeout_s=60.0)
+        seen.sees("4/4 nodes", timeout_s=60.0)
 
 
 def confirm(seen: Terminal, heading: str) -> None:
@@ -91,7 +91,7 @@ def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a
     lower = "sed -i s/gpu-memory-utilization:.0.92/gpu-memory-utilization:\\ 0.85/"
     with console_in_terminal(a3, *words, size=(120, 40), name="failure", editor=lower) as seen:
         seen.tmux("set-option", "-s", "set-clipboard", "on")
-        seen.sees("links 4/4", r"p1 +prefill +1 ")
+        seen.sees("4/4 nodes", r"p1 +prefill +1 ")
         seen.press("V", "g", "s")
         confirm(seen, "START 2 engines")
         seen.sees("FAILED", "out of memory", timeout_s=90.0)
@@ -136,8 +136,8 @@ def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a
 
 def test_the_screen_is_whole_again_after_the_shell_had_the_terminal(a3: Lab) -> None:
     with console_in_terminal(a3, "--layout", "a3-pd", size=(80, 24), name="stopped", shell=True) as seen:
-        seen.sees("links 4/4", "ENGINES", "2 Logs", r"\? Help")
+        seen.sees("4/4 nodes", "ENGINES", "2 Logs", r"\? Help")
         seen.press("C-z")
-        seen.misses("links 4/4")
+        seen.misses("4/4 nodes")
         seen.press("f", "g", "Enter")
-        seen.sees("links 4/4", "ENGINES", "2 Logs", r"\? Help")
+        seen.sees("4/4 nodes", "ENGINES", "2 Logs", r"\? Help")

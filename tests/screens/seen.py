@@ -47,6 +47,14 @@ class Seen:
         """The screen as one text."""
         return "\n".join(self.lines())
 
+    def header(self) -> str:
+        """The line or lines at the top."""
+        return "\n".join(self.lines()[: self.app.main.header.size.height])
+
+    def heading(self) -> str:
+        """The titles of the grid's columns."""
+        return self.lines()[self.app.main.grid.region.y]
+
     async def press(self, *keys: str) -> None:
         """Keys one by one, each with time to be answered."""
         for key in keys:

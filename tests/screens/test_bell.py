@@ -35,7 +35,7 @@ async def test_an_alert_rings_once_and_stays_in_the_header(tmp_path: Path, size:
         await seen.sees(lambda: "use less of it" in seen.toasts())
         await seen.sees("C1 HBM is full")
         assert rung == [True]
-        assert "C1 HBM" in seen.lines()[0]
+        assert "C1 HBM" in seen.header()
         assert "\x1b" not in seen.text()
 
 

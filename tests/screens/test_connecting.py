@@ -25,9 +25,9 @@ async def test_nothing_is_claimed_while_it_connects(tmp_path: Path) -> None:
     connecting(session)
     async with running(session, LARGE) as seen:
         await seen.sees("connecting: waits for its list")
-        header = seen.lines()[0]
+        header = seen.header()
         assert "19 connecting" in header
-        assert "links 0/4" in header
+        assert "0/4 nodes" in header
         for claim in ("no link", "idle", "ready", "FAILED", "start"):
             assert claim not in header
         await seen.press("2")

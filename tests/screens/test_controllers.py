@@ -176,7 +176,7 @@ async def test_a_paste_into_an_open_dialog_confirms_nothing(tmp_path: Path) -> N
 async def test_read_only_plans_nothing(tmp_path: Path, key: str) -> None:
     session = FakeSession(tmp_path, read_only=True)
     async with running(session) as seen:
-        assert "RO" in seen.lines()[0]
+        assert "RO" in seen.header()
         await seen.press(key)
         assert session.operator.asked == []
         assert "read-only" in seen.toasts()
@@ -227,7 +227,7 @@ async def test_marks_choose_the_engines_in_layout_order(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session) as seen:
         await seen.press("G", "space", "g", "space")
-        assert "2 marked" in seen.lines()[0]
+        assert "2 marked" in seen.header()
         await seen.press("x")
         await seen.sees("STOP 10 engines")
         verb, engines = session.operator.asked[0]
@@ -244,12 +244,12 @@ async def test_marks_are_for_one_plan_that_says_so_and_stay_when_it_is_cancelled
         await seen.press("*", "x")
         await seen.sees("STOP 19 engines (4 marked rows)")
         await seen.press("escape")
-        assert "4 marked" in seen.lines()[0]
+        assert "4 marked" in seen.header()
         await seen.press("x")
         await seen.sees("type 19 to stop")
         await seen.press("1", "9", "enter")
         await seen.sees(lambda: "stop of 19 engines: done" in seen.toasts())
-        assert "marked" not in seen.lines()[0]
+        assert "marked" not in seen.header()
         assert seen.app.main.grid.view.marks == frozenset()
         await seen.press("x")
         await seen.sees("STOP")
@@ -266,7 +266,7 @@ async def test_marks_stay_for_another_try_when_a_plan_is_refused(tmp_path: Path)
         await seen.press("y")
         await seen.sees("held by alice")
         await seen.press("escape")
-        assert "1 marked" in seen.lines()[0]
+        assert "1 marked" in seen.header()
 
 
 async def test_a_plan_by_command_line_names_its_engines(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ async def test_who_is_at_work_elsewhere_is_seen(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     session.snapshot = replace(session.snapshot, holder="ann@jump: start runs")
     async with running(session, LARGE) as seen:
-        assert "ann@jump: start runs" in seen.lines()[0]
+        assert "ann@jump: start runs" in seen.header()
 
 
 async def test_what_was_said_in_passing_does_not_lie_over_where_the_answer_is_typed(tmp_path: Path) -> None:

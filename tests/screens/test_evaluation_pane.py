@@ -283,11 +283,11 @@ async def test_the_log_of_a_run_is_shown_until_the_cursor_moves(tmp_path: Path) 
 async def test_the_first_line_says_that_something_loads_the_cluster(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session) as seen:
-        assert "bench-vllm" not in seen.lines()[0]
+        assert "bench-vllm" not in seen.header()
         task = Task("p0", "a3-pd", "bench-vllm", "evaluation", "r1")
         session.snapshot = replace(session.snapshot, tasks=(task, replace(task, node="p1")))
         seen.app.main.draw()
-        await seen.sees(lambda: seen.lines()[0].count("bench-vllm") == 1)
+        await seen.sees(lambda: seen.header().count("bench-vllm") == 1)
 
 
 async def test_a_run_of_the_built_in_generator_has_no_log_and_says_so(tmp_path: Path) -> None:

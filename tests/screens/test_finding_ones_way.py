@@ -184,7 +184,7 @@ async def test_the_board_fills_places_and_moves_ranks(tmp_path: Path) -> None:
     session = FakeSession(tmp_path, assigned=False)
     session.findings = (Finding("R5", Severity.ERROR, "decode has no node", "layout.yaml:30", fix="give it two nodes"),)
     async with running(session) as seen:
-        assert "1 finding (7)" in seen.lines()[0]
+        assert "1 finding (7)" in seen.header()
         await seen.press("7")
         await seen.sees("empty, Enter chooses a node")
         await seen.sees("error R5: decode has no node (layout.yaml:30)")

@@ -46,10 +46,10 @@ async def test_rows_stand_below_their_cluster_and_the_header_follows(tmp_path: P
     async with both(tmp_path, size) as (seen, _):
         await seen.sees("= lab a3-pd")
         await seen.sees("= east a3-pd")
-        assert seen.lines()[0].startswith(" lab a3-pd")
+        assert seen.header().startswith(" lab a3-pd")
         await go(seen, "cluster east")
         await seen.press("j")
-        assert seen.lines()[0].startswith(" east a3-pd")
+        assert seen.header().startswith(" east a3-pd")
         assert seen.app.main.grid.target.node == "p0"
 
 

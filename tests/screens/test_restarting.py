@@ -36,11 +36,11 @@ async def test_a_restart_that_comes_and_one_that_does_not_are_said(tmp_path: Pat
         assert seen.app.main.grid.show_engine("decode-5")
         await seen.press("4")
         _stands(seen, WAITING)
-        await seen.sees(lambda: "decode restarts in 28 s" in seen.lines()[0])
+        await seen.sees(lambda: "decode restarts in 28 s" in seen.header())
         await seen.sees("1 of 3 restarts in 1 h used")
         gave_up = replace(WAITING, state=RestartState.GAVE_UP, used=3, due_at=None)
         _stands(seen, gave_up)
-        await seen.sees(lambda: "decode given up" in seen.lines()[0])
+        await seen.sees(lambda: "decode given up" in seen.header())
         await seen.sees("gave up after 3 restarts in 1 h: decode-5")
 
 

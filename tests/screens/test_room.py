@@ -179,11 +179,11 @@ async def test_the_verdict_is_the_last_word_that_goes(
     session.more["service"] = Service(state, "http://10.0.0.1:8000", "dsv4", "no decode (0: out of memory)")
     session.publish()
     async with running(session, size) as seen:
-        assert str(state) in seen.lines()[0]
+        assert str(state) in seen.header()
         session.more["alerts"] = (Alert("links", "error", "a link is down", 0.0),)
         session.publish()
         await seen.pilot.pause()
-        assert str(state) in seen.lines()[0]
+        assert str(state) in seen.header()
 
 
 @pytest.mark.parametrize(

@@ -28,26 +28,26 @@ async def test_eighteen_engines_on_four_nodes_are_readable(tmp_path: Path, size:
         text = seen.text()
         for node in ("p0", "p1", "d0", "d1"):
             assert any(f" {node} " in line for line in seen.lines())
-        assert "RW" in seen.lines()[0]
+        assert "RW" in seen.header()
         assert "1 FAILED" in text
-        assert "18 ready" in seen.lines()[0]
+        assert "18 ready" in seen.header()
         assert seen.lines()[-1].lstrip().startswith("? Help  q Quit")
 
 
 @pytest.mark.parametrize(
     ("service", "narrow", "wide"),
     [
-        (Service(ServiceState.UP, DOOR, "dsv4"), "UP", f"UP {DOOR} dsv4"),
+        (Service(ServiceState.UP, DOOR, "dsv4"), "\u2713 UP", f"\u2713 UP  {DOOR}  dsv4"),
         (
             Service(ServiceState.PART, DOOR, "[b]dsv4", "14 of 16 decode"),
-            "PART: 14 of 16 decode",
-            f"PART: 14 of 16 decode {DOOR} [b]dsv4",
+            "! PART: 14 of 16 decode",
+            f"! PART: 14 of 16 decode  {DOOR}  [b]dsv4",
         ),
-        (Service(ServiceState.DOWN, DOOR, "dsv4", "no decode"), "DOWN: no decode", "DOWN: no decode"),
+        (Service(ServiceState.DOWN, DOOR, "dsv4", "no decode"), "\u2717 DOWN: no decode", "\u2717 DOWN: no decode"),
         (
             Service(ServiceState.UNPROVEN, DOOR, "dsv4", "nothing yet"),
-            "UNPROVEN: nothing yet (Y: prove)",
-            f"UNPROVEN: nothing yet {DOOR} dsv4 (Y: prove)",
+            "? UNPROVEN: nothing yet (Y: prove)",
+            f"? UNPROVEN: nothing yet (Y: prove)  {DOOR}  dsv4",
         ),
         (None, "", ""),
     ],
@@ -60,7 +60,7 @@ async def test_the_header_says_first_whether_it_serves(
     session.publish()
     for size, words in ((SMALL, narrow), (LARGE, wide)):
         async with running(session, size) as seen:
-            head = seen.lines()[0]
+            head = seen.header()
             assert f" lab a3-pd  RW  {words}".rstrip() in head
             assert "19 ready" in head
             assert ("http" in head) is ("http" in words)
@@ -72,7 +72,7 @@ async def test_the_worst_is_told_first_in_header_and_rows(tmp_path: Path) -> Non
         session.set_state(f"decode-{number}", state)
     words = ["1 FAILED", "1 degraded", "1 stopping", "16 ready"]
     async with running(session, LARGE) as seen:
-        head = seen.lines()[0]
+        head = seen.header()
         assert [head.index(each) for each in words] == sorted(head.index(each) for each in words)
     row = plain(count_words(list(session.snapshot.engines.values()), Pen()))
     assert [row.index(each) for each in words] == sorted(row.index(each) for each in words)
@@ -134,7 +134,7 @@ async def test_a_lost_node_shows_why_and_how_old_its_data_is(tmp_path: Path) -> 
         row = next(line for line in seen.lines() if " d0 " in line)
         assert "no link: connection" in row
         assert "2m" in row
-        assert "links 3/4" in seen.lines()[0]
+        assert "3/4 nodes" in seen.header()
         await seen.press("enter")
         assert "was ready 2m ago" in seen.text()
         await seen.press("3")
@@ -159,15 +159,15 @@ async def test_a_node_that_was_never_connected_is_not_called_lost(tmp_path: Path
 async def test_the_age_of_data_has_a_column_only_while_some_is_old(tmp_path: Path, size: tuple[int, int]) -> None:
     session = FakeSession(tmp_path)
     async with running(session, size) as seen:
-        assert "AGE" not in seen.lines()[1]
-        assert "AIC" in seen.lines()[1], "another column takes the room"
+        assert "AGE" not in seen.heading()
+        assert "AIC" in seen.heading(), "another column takes the room"
         fresh = session.snapshot.nodes["d0"]
         session.set_node("d0", sampled_at=session.snapshot.at - 130)
-        await seen.sees(lambda: "AGE" in seen.lines()[1])
+        await seen.sees(lambda: "AGE" in seen.heading())
         row = next(line for line in seen.lines() if " d0 " in line)
         assert row.rstrip().endswith("2m")
         session.set_node("d0", sampled_at=fresh.sampled_at)
-        await seen.sees(lambda: "AGE" not in seen.lines()[1])
+        await seen.sees(lambda: "AGE" not in seen.heading())
 
 
 async def test_unknown_values_are_never_shown_as_zero(tmp_path: Path) -> None:
@@ -280,13 +280,13 @@ async def test_a_grid_without_rows_says_why_and_the_header_that_rows_are_hidden(
     async with running(FakeSession(tmp_path)) as seen:
         await seen.press("j", "j", "exclamation_mark")
         await seen.sees("nothing is wrong; esc shows all")
-        assert "only problems" in seen.lines()[0]
+        assert "only problems" in seen.header()
         await seen.press("escape", "slash")
         assert seen.app.main.grid.target.node == "d0", "what s and x are for must not move away unseen"
         await seen.type("zebra")
         await seen.press("enter")
         await seen.sees("no row with 'zebra'; esc shows all")
-        assert "/zebra" in seen.lines()[0]
+        assert "/zebra" in seen.header()
         await seen.press("escape")
         await seen.sees(" d0 ")
         assert "zebra" not in seen.text()
@@ -340,7 +340,7 @@ async def test_frozen_picture_says_so_and_goes_on(tmp_path: Path) -> None:
         await seen.press("Z")
         session.set_state("decode-3", EngineState.FAILED)
         await seen.pilot.pause()
-        assert "FROZEN" in seen.lines()[0]
+        assert "FROZEN" in seen.header()
         assert "FAILED" not in seen.text()
         await seen.press("Z")
         await seen.sees("1 FAILED")
@@ -411,7 +411,7 @@ async def test_the_header_names_the_key_to_the_causes_once_one_is_known(tmp_path
     session.more["service"] = Service(ServiceState.DOWN, "http://10.0.0.1:8000", "dsv4", "no decode")
     session.publish()
     async with running(session) as seen:
-        assert "DOWN: no decode  " in seen.lines()[0]
+        assert "DOWN: no decode  " in seen.header()
         session.diagnosed("decode-3")
         await seen.sees("DOWN: no decode (6: why) ")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import zip_longest
 
 from console.model.deployment import Rank
+from console.model.series import summed
 from console.model.snapshot import Serving
 from console.probes.metrics import Load, together
 from console.services.monitoring.records import RunRecord, TokenRates
@@ -85,17 +85,10 @@ def _serving(parts: Sequence[Part]) -> Serving:
         acceptance=load.acceptance,
         ttft_s=_percentiles(load, "ttft"),
         itl_s=_percentiles(load, "itl"),
-        prompt_history=_sums([[rates[0] for rates in history] for _, _, history in parts]),
-        history=_sums([[rates[1] for rates in history] for _, _, history in parts]),
+        prompt_history=summed([[rates[0] for rates in history] for _, _, history in parts]),
+        history=summed([[rates[1] for rates in history] for _, _, history in parts]),
     )
 
 
 def _percentiles(load: Load, name: str) -> tuple[float | None, float | None, float | None]:
     return load.percentile(name, 0.5), load.percentile(name, 0.9), load.percentile(name, 0.99)
-
-
-def _sums(histories: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
-    """Interval by interval from the newest back; unknown where all are."""
-    rows = zip_longest(*(reversed(each) for each in histories))
-    known = [[value for value in row if value is not None] for row in rows]
-    return tuple(sum(row) if row else None for row in reversed(known))

@@ -141,7 +141,9 @@ class MetricsRecord:
         before = self.scrape
         self.scrape, self.loads, self.error = scrape, loads, ""
         for label, load in loads.items():
-            self.history.setdefault(label, deque(maxlen=HISTORY)).append((load.prompt_tokens_s, load.generation_tokens_s))
+            self.history.setdefault(label, deque(maxlen=HISTORY)).append(
+                (load.prompt_tokens_s, load.generation_tokens_s)
+            )
             moved = (load.generation_tokens_s or 0.0) + (load.prompt_tokens_s or 0.0) > 0
             if moved and before is not None:
                 self.moved[label] = before.at, scrape.at
