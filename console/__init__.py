@@ -1,3 +1,3 @@
-"""The whole product without a picture; nothing in here imports Textual."""
+"""The product without its screen. Does not import Textual."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m console` is `dsv4-console`."""
+"""Makes `python -m console` the same as `dsv4-console`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Append-only JSON lines of who did what and how it ended. Nothing reads it to decide; it is for people."""
+"""The journal: a file of JSON lines that records who did what and how it ended. People read it; no decision depends on it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from console.private_files import open_private
 
 
 def operator_name() -> str:
-    """`user@host` of the person at this console; sudo and su are looked through."""
+    """`user@host` of the person at this console; under sudo or su the person who called it."""
     user = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME") or getpass.getuser()
     return f"{user}@{socket.gethostname()}"
 
 
 class Journal:
-    """One file per cluster; every record is one `write` of one line, so that two consoles never mix theirs."""
+    """The journal of one cluster. Every record is one `write` of one line, so that the records of two consoles do not mix."""
 
     def __init__(
         self,
@@ -33,14 +33,14 @@ class Journal:
         mask: Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue]] = dict,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`mask` gives a record without its secrets; texts of nodes and of tools may hold some."""
+        """`mask` returns a record without its secrets; `clock` gives seconds since the epoch."""
         self.path = path
         self._mask = mask
         self._clock = clock
         self._who = operator_name()
 
     def record(self, what: str, **facts: JsonValue) -> None:
-        """Append one record. Raises ConsoleError when the file cannot be written: an operation without a trace must not pass."""
+        """Append one record. Raises ConsoleError when the file cannot be written, because every operation must be recorded."""
         entry: Mapping[str, JsonValue] = {
             "at": round(self._clock(), 3),
             "who": self._who,
@@ -57,11 +57,11 @@ class Journal:
         except OSError as error:
             raise ConsoleError(
                 f"the journal {self.path} cannot be written: {error.strerror}",
-                hint="free the disk or fix its permissions; only what ends engines is done without a record",
+                hint="free space on the disk or fix the permissions; without the journal only stops are allowed",
             ) from error
 
     def tail(self, count: int) -> tuple[Mapping[str, JsonValue], ...]:
-        """The newest records, oldest first; lines that are not ours are left out."""
+        """The newest `count` records, oldest first; lines that are not records are skipped."""
         try:
             lines = self.path.read_bytes().splitlines()[-count:]
         except OSError:
@@ -78,7 +78,7 @@ class Journal:
 
 
 def _append(descriptor: int, line: bytes) -> None:
-    """Write a whole line. One that a full disk cut off before is ended first. Raises OSError."""
+    """Write a whole line. A line before it that a full disk cut off is ended first. Raises OSError."""
     size = os.fstat(descriptor).st_size
     whole = size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
     line = line if whole else b"\n" + line

@@ -1,6 +1,6 @@
-"""Files and directories of the console on the jump host that only their owner may read, because logs and journals hold secrets.
+"""Files and directories of the console that only their owner may read, because logs and journals contain secrets.
 
-Directories are made with mode 0700 and files with 0600. What an earlier session or another umask left wider is narrowed.
+New directories get mode 0700 and new files 0600. The mode of existing ones is reduced to that.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import stat
 from pathlib import Path
 
 APP = "dsv4-console"
-"""The directory under the XDG base directories from which on everything is the console's own."""
+"""The directory of the console below each XDG base directory."""
 
 
 def private_directory(path: Path) -> Path:
-    """Make the directory with its missing parents, all of mode 0700, and narrow those of the console. Raises OSError."""
+    """Create the directory and its missing parents with mode 0700, and reduce the mode of the console's directories.
+
+    Raises OSError.
+    """
     missing = []
     for directory in (path, *path.parents):
         if directory.exists():
@@ -23,16 +26,16 @@ def private_directory(path: Path) -> Path:
     for directory in reversed(missing):
         directory.mkdir(mode=0o700, exist_ok=True)
     for directory in (path, *path.parents) if APP in path.parts else ():
-        _narrow(directory, 0o700)
+        _reduce_mode(directory, 0o700)
         if directory.name == APP:
             break
     return path
 
 
 def open_private(path: Path, flags: int) -> int:
-    """A descriptor of the file, made with mode 0600 in a private directory where it is missing; no link is followed.
+    """Open a file and return its descriptor. A missing file is created with mode 0600 in a private directory.
 
-    `flags` are those of `os.open`, for example `os.O_WRONLY | os.O_APPEND`. Raises OSError.
+    A symbolic link is not followed. `flags` are those of `os.open`, for example `os.O_WRONLY | os.O_APPEND`. Raises OSError.
     """
     private_directory(path.parent)
     descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -42,7 +45,7 @@ def open_private(path: Path, flags: int) -> int:
     return descriptor
 
 
-def _narrow(directory: Path, mode: int) -> None:
+def _reduce_mode(directory: Path, mode: int) -> None:
     found = directory.lstat()
     if found.st_uid == os.geteuid() and stat.S_ISDIR(found.st_mode) and found.st_mode & 0o077:
         directory.chmod(mode)

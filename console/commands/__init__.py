@@ -1,1 +1,1 @@
-"""From a rank to its environment, argv and cmd.sh; every command we ever run on a node is made and quoted here."""
+"""The commands that the console runs on nodes: environment, argv, `cmd.sh` of each rank, and the quoting of all of them."""

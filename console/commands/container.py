@@ -1,4 +1,4 @@
-"""The command that makes a node's container: devices, driver mounts and weights as vllm-ascend wants them. It runs nothing."""
+"""The command that creates the container of a node with the devices, driver mounts and weights it needs. Runs nothing."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _CACHE = PurePosixPath("/root/.cache")
 
 
 def image_of(deployment: Deployment, node: Node) -> str:
-    """The node's image, else the layout's. Raises UsageError when neither is named."""
+    """The image of the node, else of the layout. Raises UsageError when there is none."""
     image = node.runtime.image or deployment.layout.image
     if not image:
         raise UsageError(
-            f"no image is named for {node.name}", hint="write runtime.image in the cluster file, or image in the layout"
+            f"no image is set for {node.name}", hint="set runtime.image in the cluster file, or image in the layout"
         )
     return image
 
 
 def weights_mount(path: str) -> str:
-    """The directory of the host that must be visible for the weights; empty for a hub name, which is no path."""
+    """The directory of the host with the weights; empty when the model is the name of a repository."""
     place = PurePosixPath(path)
     if not place.is_absolute():
         return ""
@@ -36,7 +36,7 @@ def weights_mount(path: str) -> str:
 
 
 def wanted_mounts(deployment: Deployment, node: Node) -> tuple[str, ...]:
-    """Paths of the host that must be the same inside the node's container; empty on a host runtime."""
+    """Paths of the host that the container of the node must mount at the same path; empty on a host runtime."""
     if not node.runtime.words:
         return ()
     driver = kind_of(node.hardware.name).driver_mounts if node.hardware.devices else ()
@@ -46,30 +46,27 @@ def wanted_mounts(deployment: Deployment, node: Node) -> tuple[str, ...]:
 def run_container(
     deployment: Deployment, node: Node, *, name: str = "", mounts: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
-    """Words up to and with the image: a detached container on the host's network that sees all devices.
+    """`docker run` up to the image: a detached container with all devices on the network of the host.
 
-    Corrects the tutorial where it fails in practice: detached instead of tied to a terminal, privileged, weights mounted.
+    It differs from the tutorial where that fails in practice: it is detached and privileged, and mounts the weights.
     """
     words = [*(node.runtime.words or ("docker",)), "run", "-d", "--name", name or node.runtime.container]
     return (*words, *_flags(deployment, node, mounts), image_of(deployment, node))
 
 
-def throwaway(deployment: Deployment, node: Node) -> tuple[str, ...]:
-    """Words before a command that is to run once where an engine of `per: engine` would run."""
+def temporary_container(deployment: Deployment, node: Node) -> tuple[str, ...]:
+    """The words before a command that runs once in a temporary container like the one of an engine (`per: engine`)."""
     words = (*node.runtime.words, "run", "--rm", "--pull=never")
     return (*words, *_flags(deployment, node, ()), image_of(deployment, node))
 
 
 def engine_container(deployment: Deployment, rank: Rank) -> EngineContainer | None:
-    """The container that is made for a rank alone; None where it has none (`per: node`, host).
-
-    Raises UsageError when no image is named.
-    """
+    """The container of one rank (`per: engine`); None with another runtime. Raises UsageError when no image is set."""
     return own_container(deployment, deployment.node(rank.node), rank.id)
 
 
 def own_container(deployment: Deployment, node: Node, run: str) -> EngineContainer | None:
-    """The same for anything that is launched under the name `run`."""
+    """The same for any process that is started under the name `run`."""
     if not node.runtime.words or node.runtime.per != "engine":
         return None
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", f"dsv4-{deployment.name}-{run}")
@@ -78,24 +75,24 @@ def own_container(deployment: Deployment, node: Node, run: str) -> EngineContain
 
 
 def inside(deployment: Deployment, node: Node) -> tuple[str, ...]:
-    """Words before a command that is to run once where engines of the node run; none on a host runtime.
+    """The words before a command that runs once in the environment of the node's engines; none on a host runtime.
 
-    Raises UsageError where it takes an image and none is named.
+    Raises UsageError when an image is needed and none is set.
     """
     runtime = node.runtime
     if runtime.words and runtime.per == "engine":
-        return throwaway(deployment, node)
+        return temporary_container(deployment, node)
     return (*runtime.words, "exec", runtime.container) if runtime.words else ()
 
 
-def engine_container_text(box: EngineContainer) -> str:
-    """How a person would make that container, up to what runs in it; secrets masked."""
-    words = (*box.tool, "run", "-d", "--name", box.name, *box.flags, box.image)
+def engine_container_text(container: EngineContainer) -> str:
+    """The command line that creates the container, up to the image, with secrets masked."""
+    words = (*container.tool, "run", "-d", "--name", container.name, *container.flags, container.image)
     return join(masked_argv(words))
 
 
 def _flags(deployment: Deployment, node: Node, mounts: tuple[str, ...]) -> tuple[str, ...]:
-    """Of `run`, the operator's own last."""
+    """The flags of `run`; those of the operator come last."""
     words = ["--net=host", "--privileged=true", f"--shm-size={SHM_SIZE}"]
     for device in range(node.hardware.devices):
         words += ["--device", f"/dev/davinci{device}"]

@@ -1,5 +1,4 @@
-"""The commands of accuracy and performance runs, made from the deployment: where requests go, what the tools are told, what
-must be there first. Which figures come out does not enter here.
+"""The commands of accuracy and performance runs for a deployment, and the check of what they need. Does not read results.
 
 Options as in vLLM 0.21 `vllm bench serve --help`, the AISBench command line, and vllm-ascend's guide "Using AISBench".
 """
@@ -17,32 +16,32 @@ from console.model.deployment import Command, Deployment, Rank
 from console.model.errors import UsageError
 
 MODEL_CONFIGS = {False: "dsv4_console_general_chat", True: "dsv4_console_stream_chat"}
-"""Names of our own AISBench model configurations, whole and streamed; the package's files are never touched."""
+"""Names of the console's AISBench model configurations, without and with streaming; files of the package do not change."""
 DATASETS: Mapping[str, str] = {
     "gpqa": "gpqa_gen_0_shot_str",
     "gsm8k": "gsm8k_gen_0_shot_cot_chat_prompt",
 }
-"""Dataset → the dataset configuration vllm-ascend's guide uses for its accuracy."""
+"""Dataset → the dataset configuration for accuracy in vllm-ascend's guide."""
 PERFORMANCE_DATASET = "gsm8k_gen_0_shot_cot_str_perf"
 DATASET_FILES: Mapping[str, tuple[str, ...]] = {
     "gsm8k": ("gsm8k/train.jsonl", "gsm8k/test.jsonl"),
     "gpqa": ("gpqa/gpqa_diamond.csv",),
 }
-"""What a run of a dataset opens below `ais_bench/datasets/` (AISBench datasets/gsm8k.py, datasets/gpqa.py)."""
+"""Dataset → the files below `ais_bench/datasets/` that a run opens (AISBench datasets/gsm8k.py, datasets/gpqa.py)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where requests of an evaluation go."""
+    """The endpoint that gets the requests of an evaluation."""
 
     host: str
     port: int
     node: str
-    """Node of the cluster it is on; empty for an address given by hand."""
+    """The node of the endpoint; empty for an address given by the operator."""
     engine: str
-    """`proxy` or the engine's id; empty for an address given by hand."""
+    """`proxy` or the id of the engine; empty for an address given by the operator."""
     group: str = ""
-    """`proxy` or the engine's group; empty likewise."""
+    """`proxy` or the group of the engine; empty for an address given by the operator."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -51,7 +50,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class BenchLoad:
-    """A performance run: what is sent and how fast."""
+    """The load of a performance run."""
 
     input_tokens: int = 1024
     output_tokens: int = 256
@@ -61,17 +60,17 @@ class BenchLoad:
     """Requests per second; None sends as fast as the concurrency allows."""
     seed: int = 0
     warmups: int | None = None
-    """Requests before, which are not counted; None leaves it to the tool."""
+    """Requests before the measurement; None uses the default of the tool."""
 
     def __post_init__(self) -> None:
         for name in ("input_tokens", "output_tokens", "requests", "concurrency"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UsageError(f"{name.replace('_', ' ')}: {value} is not enough", hint="give 1 or more")
+                raise UsageError(f"{name.replace('_', ' ')} is {value}", hint="give 1 or more")
         if self.warmups is not None and self.warmups < 0:
-            raise UsageError(f"warmups: {self.warmups} cannot be", hint="give 0 or more")
+            raise UsageError(f"warmups is {self.warmups}", hint="give 0 or more")
         if self.rate is not None and not 0 < self.rate < 1e6:
-            raise UsageError(f"a request rate of {self.rate:g} per second cannot be", hint="give one above 0")
+            raise UsageError(f"the request rate is {self.rate:g} per second", hint="give a rate above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +79,11 @@ class AccuracyLoad:
 
     dataset: str
     config: str = ""
-    """AISBench's dataset configuration; empty takes the one of vllm-ascend's guide."""
+    """The dataset configuration of AISBench; empty uses the one of vllm-ascend's guide."""
     max_out_tokens: int = 32768
     concurrency: int = 32
     requests: int | None = None
-    """Only the first so many questions; None for all."""
+    """Number of questions, from the first on; None uses all."""
 
     @property
     def dataset_config(self) -> str:
@@ -104,7 +103,7 @@ def serving_ranks(deployment: Deployment) -> tuple[Rank, ...]:
 
 
 def endpoint(deployment: Deployment) -> Endpoint:
-    """The proxy when the layout has one, else the first serving engine. Raises UsageError when there is neither."""
+    """The endpoint of the proxy, or of the first serving engine without a proxy. Raises UsageError when there is neither."""
     proxy = deployment.proxy_rank()
     if deployment.layout.proxy is not None and proxy is None:
         raise UsageError("the proxy has no node yet", hint="assign nodes first")
@@ -115,7 +114,7 @@ def endpoint(deployment: Deployment) -> Endpoint:
 
 
 def bench_argv(deployment: Deployment, where: Endpoint, model: str, load: BenchLoad) -> tuple[str, ...]:
-    """`vllm bench serve` with random prompts: no dataset files are needed, only the model's tokenizer."""
+    """argv of `vllm bench serve` with random prompts, which need the tokenizer of the model but no dataset files."""
     layout = deployment.layout
     args: dict[str, JsonValue] = {
         "backend": "openai-chat",
@@ -153,7 +152,7 @@ def _tokenizer_mode(deployment: Deployment) -> dict[str, JsonValue]:
 
 
 def accuracy_argv(load: AccuracyLoad, program: str = "ais_bench") -> tuple[str, ...]:
-    """AISBench's accuracy run of one dataset, as in vllm-ascend's guide; `--debug` puts everything it says into our log."""
+    """argv of an accuracy run of AISBench, as in vllm-ascend's guide; `--debug` sends all its output to the log of the run."""
     args: dict[str, JsonValue] = {
         "models": MODEL_CONFIGS[False],
         "datasets": load.dataset_config,
@@ -167,7 +166,7 @@ def accuracy_argv(load: AccuracyLoad, program: str = "ais_bench") -> tuple[str, 
 
 
 def performance_argv(load: BenchLoad, dataset: str = "", program: str = "ais_bench") -> tuple[str, ...]:
-    """AISBench's performance run."""
+    """argv of a performance run of AISBench."""
     args: dict[str, JsonValue] = {
         "models": MODEL_CONFIGS[True],
         "datasets": dataset or PERFORMANCE_DATASET,
@@ -181,7 +180,7 @@ def performance_argv(load: BenchLoad, dataset: str = "", program: str = "ais_ben
 
 
 _AISBENCH_PLACES: Mapping[str, JsonValue] = {"config-dir": "config", "work-dir": "outputs", "debug": True}
-"""Below the run's own work directory."""
+"""Directories below the work directory of the run."""
 
 
 def model_config(
@@ -196,11 +195,11 @@ def model_config(
     generation: Mapping[str, JsonValue] | None = None,
     keyed: bool = False,
 ) -> str:
-    """Our own AISBench model configuration: the installed release's, with what is ours laid over it.
+    """The text of an AISBench model configuration: the one of the installed release, with the values of the console on top.
 
-    Streaming is asked of the streaming configuration, for without it there is no TTFT. A request rate of 0 is AISBench's word
-    for "all at once". `generation` (sampling, `chat_template_kwargs`) is laid over what the release and we set.
-    `keyed` says that the environment of the run has an API key to send, so that its value stands in no command line.
+    `stream` uses the streaming configuration, which AISBench needs for the TTFT. A request rate of 0 means "all at once" in
+    AISBench. `generation` (sampling, `chat_template_kwargs`) overrides the other values. With `keyed` the API key comes from
+    the environment of the run, so that no command line contains it.
     """
     base = "vllm_api_stream_chat" if stream else "vllm_api_general_chat"
     sampling = {**(_PERFORMANCE_SAMPLING if stream else _ACCURACY_SAMPLING), **(generation or {})}
@@ -232,12 +231,13 @@ _PERFORMANCE_SAMPLING: Mapping[str, JsonValue] = {"temperature": 0.0, "ignore_eo
 
 
 def run_command(token: str, argv: tuple[str, ...], config: tuple[str, str] = ("", ""), api_key: str = "") -> Command:
-    """The command of a supervised run: the tool, and after it its results printed into the log under `token`.
+    """The command of a supervised run: it runs the tool and then prints its result files into the log, marked with `token`.
 
-    `config` is the name and text of the model configuration that is written before, if any. `vllm bench serve` sends
-    OPENAI_API_KEY (vLLM 0.21 benchmarks/lib/endpoint_request_func.py).
+    `config` is the name and text of the model configuration to write first, if any. `vllm bench serve` sends OPENAI_API_KEY
+    (vLLM 0.21 benchmarks/lib/endpoint_request_func.py).
 
-    The tool is the child of a small program that hands TERM on to all of the run, so that cancelling leaves nothing.
+    The tool is the child of a small program that passes TERM on to all processes of the run, so that none remains after a
+    cancel.
     """
     return Command(
         {CLIENT_KEY: api_key} if api_key else {}, ("bash", "-c", _PROGRAM, "dsv4-evaluation", token, *config, *argv)
@@ -283,17 +283,17 @@ if [ -n "$stopped" ]; then fact stopped yes; fi
 fact exit "$code"
 exit "$code"
 """.strip()
-"""Arguments: token, name and text of the model configuration (or nothing), then the tool's words.
-It is bash because its `wait` ends when TERM comes. AISBench keeps answers in DATASET.jsonl and requests that failed in
+"""Arguments: token, name and text of the model configuration (or empty), then the words of the tool.
+It is bash, because `wait` of bash ends when TERM arrives. AISBench writes answers to DATASET.jsonl and failed requests to
 DATASET_failed.jsonl (openicl/icl_inferencer/output_handler/base_handler.py)."""
 
 
 def presence_argv(
     within: tuple[str, ...], program: str, distribution: str, files: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
-    """Asks a node for a tool, its version and the files of a dataset; `presence` reads the answer.
+    """argv that checks on a node for a tool, its version and the files of a dataset; `presence` reads the output.
 
-    `within` are the words that run a command where engines run (`console.commands.container.inside`).
+    `within` are the words that run a command in the environment of engines (`console.commands.container.inside`).
     """
     return (*within, "sh", "-c", _PRESENCE, "dsv4-presence", program, distribution, *files)
 
@@ -330,25 +330,25 @@ END
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What a node has of a tool."""
+    """Whether a node has a tool, and what is missing for it."""
 
     program: str = ""
-    """Path of the tool; empty when it is not there."""
+    """Path of the tool; empty when it is missing."""
     version: str = ""
     missing: tuple[str, ...] = ()
-    """Dataset files that are not there, or are empty."""
+    """Dataset files that are missing or empty."""
     trouble: str = ""
-    """Why nothing certain can be said."""
+    """Why the result is unknown; empty when it is known."""
 
 
 def presence(output: str) -> Presence:
-    """The answer to `presence_argv`."""
+    """The result in the output of `presence_argv`."""
     facts = [line.split(" ", 1) for line in output.splitlines()]
     values = {fact[0]: fact[1] if len(fact) > 1 else "" for fact in facts}
     missing = tuple(fact[1] for fact in facts if fact[0] == "no-file" and len(fact) > 1)
     trouble = "it has no python3" if "no-python" in values else ""
     if "no-package" in values:
-        trouble = "its python3 does not know the package ais_bench"
+        trouble = "its python3 does not have the package ais_bench"
     if "tool" not in values and "no-tool" not in values:
-        trouble = f"the check said nothing it should: {' '.join(output.split())[:200]!r}"
+        trouble = f"the check printed an unexpected answer: {' '.join(output.split())[:200]!r}"
     return Presence(values.get("tool", ""), values.get("version", ""), missing, trouble)

@@ -1,4 +1,4 @@
-"""From a layout's free-form `args` to the words of a command line. Knows no flag by name."""
+"""Turns the free-form `args` of a layout into the words of a command line. Does not know single flags."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pydantic import JsonValue
 
 
 def flag_words(args: Mapping[str, JsonValue]) -> tuple[str, ...]:
-    """The words for each key, in order.
+    """The words of all flags, in the order of `args`.
 
-    true → `--key`; false → `--no-key`; null → nothing (also takes away a computed flag of that name);
-    a mapping → `--key JSON`; a list → `--key` and a word per item; anything else → `--key VALUE`.
+    true → `--key`; false → `--no-key`; null → no flag (this also removes a computed flag of that name);
+    a mapping → `--key JSON`; a list → `--key` and one word per item; other values → `--key VALUE`.
     """
     return tuple(word for key, value in args.items() for word in _words(key, value))
 
 
 def json_text(value: JsonValue) -> str:
-    """JSON as one word: compact, in the order written, not ASCII-escaped."""
+    """A value as compact JSON, without escaping other letters than ASCII."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""Scripts to run a deployment by hand: all ranks in one file, or a folder per node. Launching is not its job."""
+"""Scripts that run a deployment by hand, all ranks in one file. Does not start anything."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from console.model.errors import UsageError
 
 
 def rank_command(deployment: Deployment, rank: Rank) -> Command:
-    """The command of an engine, of a service or of the proxy. Raises UsageError for a proxy that has nothing to list yet."""
+    """The command of an engine, of a service or of the proxy. Raises UsageError for a proxy without engines."""
     if rank.role == "service":
         return service_command(deployment, rank)
     if rank.role != "proxy":
         return serve_command(deployment, rank)
     command = proxy_command(deployment)
     if command is None:
-        raise UsageError(
-            "the proxy has nothing to list yet", hint="assign nodes to the prefill and decode groups first"
-        )
+        raise UsageError("the proxy has no engines yet", hint="assign nodes to the prefill and decode groups first")
     return command
 
 
@@ -31,7 +29,7 @@ def rank_script(deployment: Deployment, rank: Rank) -> str:
 
 
 def shell_bundle(deployment: Deployment, ranks: Sequence[Rank]) -> str:
-    """One bash script for all ranks; `bash FILE ENGINE` on the engine's node becomes that engine. One rank: its plain script."""
+    """One bash script for all ranks: `bash FILE ENGINE` runs that engine on its node. One rank: its own script."""
     if len(ranks) == 1:
         return rank_script(deployment, ranks[0])
     return "\n".join(_lines(deployment, ranks)) + "\n"
@@ -39,7 +37,7 @@ def shell_bundle(deployment: Deployment, ranks: Sequence[Rank]) -> str:
 
 def _lines(deployment: Deployment, ranks: Sequence[Rank]) -> Iterator[str]:
     yield "#!/usr/bin/env bash"
-    yield "# Run on each engine's node: bash FILE ENGINE"
+    yield "# On the node of each engine run: bash FILE ENGINE"
     yield 'dsv4_engine="${1-}"'
     yield "set --"
     yield 'case "$dsv4_engine" in'

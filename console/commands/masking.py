@@ -1,4 +1,4 @@
-"""Hiding secrets in commands before they are shown, journaled or logged. What runs on a node is never masked."""
+"""Hides secrets in commands, data and text before they are shown or recorded. Commands that run are not masked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECRET_NAME = re.compile(
     r"|(?:[_.-]pass|[_.-]pwd)$"
 )
 _SHORT_SECRETS = frozenset({"pass", "pwd", "Pass", "Pwd", "passwd"})
-"""Whole names in which case matters: `PWD` is where a shell is."""
+"""Whole names that depend on upper and lower case: `PWD` is the working directory."""
 _NOT_SECRET = re.compile(
     r"(?i)^(?:max|num|min)[_-]|tokens$|[_-]token[_-]?ids?$|(?:^|[_-])(?:bos|eos|pad|unk|sep|cls|mask|stop|image|video|audio)[_-]token$"
     r"|(?:^|[_-])OLDPWD$"
@@ -25,7 +25,7 @@ _SCHEMES = ("bearer", "basic", "digest")
 _HEADER = re.compile(
     r"""(?i)(?P<head>\b(?:(?:proxy-)?authorization|(?:set-)?cookie)["']?\s*:\s*["']?(?:(?:bearer|basic|digest)\s+)?)[^"'\n]+"""
 )
-"""HTTP headers whose value has blanks in it: all of it is secret, up to a quote or the line's end."""
+"""HTTP headers whose value contains blanks: the whole value is secret, up to a quote or the end of the line."""
 
 
 _PAIR = re.compile(
@@ -57,12 +57,12 @@ def is_secret(name: str) -> bool:
 
 
 def masked_env(env: Mapping[str, str]) -> dict[str, str]:
-    """The same variables with the values of secret ones hidden, and what is secret inside the others."""
+    """The variables with secret values, and secrets inside other values, masked."""
     return {name: MASK if value and is_secret(name) else _masked_word(value) for name, value in env.items()}
 
 
 def masked_argv(argv: Sequence[str]) -> tuple[str, ...]:
-    """The same words with the value after, or inside, a secret flag hidden, and what is secret inside JSON and URLs."""
+    """The words with the values of secret flags, and secrets inside JSON and URLs, masked."""
     shown: list[str] = []
     hide = False
     for word in argv:
@@ -81,14 +81,14 @@ def masked_argv(argv: Sequence[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _masked_word(word: str) -> str:
-    """One word; the ranks of a deployment share nearly all of theirs."""
+    """One masked word; cached, because the ranks of a deployment share most words."""
     return masked_text(word)
 
 
 def masked_text(text: str) -> str:
-    """Free text, such as a log, with what looks like a secret hidden: values of secret names, tokens, passwords in URLs.
+    """Free text such as a log with all that looks like a secret masked: values of secret names, tokens, passwords in URLs.
 
-    Rather too much than too little: of a secret flag every word up to the next flag goes.
+    It masks too much rather than too little: after a secret flag, every word up to the next flag.
     """
     text = _PEM.sub(MASK, text) if "PRIVATE KEY" in text else text
     text = _HEADER.sub(lambda found: found["head"] + MASK, text)
@@ -97,9 +97,9 @@ def masked_text(text: str) -> str:
 
 
 def masked_data(value: object, name: str = "") -> Any:
-    """The same data for JSON with its secrets hidden, however deep they lie: values of secret names, and texts as `masked_text`.
+    """JSON data with secrets masked at every level: values of secret names, and texts as in `masked_text`.
 
-    `name` is the name that the value itself has.
+    `name` is the name of the value itself.
     """
     if isinstance(value, Mapping):
         return {key: masked_data(each, str(key)) for key, each in value.items()}

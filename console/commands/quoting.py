@@ -1,4 +1,4 @@
-"""The one place where text becomes shell words. POSIX quoting, nothing else."""
+"""POSIX shell quoting. All shell words are made here."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 
 
 def quote(word: str) -> str:
-    """The text as one POSIX shell word that any sh reads back byte for byte.
+    """The text as one POSIX shell word that every shell reads back unchanged.
 
-    Raises UsageError for text no process can be given: a NUL, or half of a surrogate pair.
+    Raises UsageError for text that a process cannot get: a NUL, or half of a surrogate pair.
     """
     if "\0" in word or any("\ud800" <= char <= "\udfff" for char in word):
-        raise UsageError(f"{word!r} cannot be an argument or a variable", hint="remove the NUL or the broken character")
+        raise UsageError(f"{word!r} cannot be passed to a process", hint="remove the NUL or the invalid character")
     if _SAFE.fullmatch(word):
         return word
     return "'" + word.replace("'", "'\\''") + "'"

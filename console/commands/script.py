@@ -1,6 +1,6 @@
-"""A command as the bash script that runs it on a node: the environment it needs, its exports, then `exec`.
+"""The bash script that runs a command on a node: it sources the environment, exports the variables, and calls `exec`.
 
-The script is what a person would run by hand. It sources vendors' files, so it sets no shell option those would break under.
+A person could run the script by hand. It sources files of the vendor, so it sets no shell options that would break them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TOOLKIT = (
     "/usr/local/Ascend/ascend-toolkit/set_env.sh",
     "/usr/local/Ascend/cann/set_env.sh",
 )
-"""CANN's environment; the second is where CANN 8.5 and later keep it."""
+"""The CANN environment; the second path is that of CANN 8.5 and later."""
 _NNAL = "/usr/local/Ascend/nnal/atb/set_env.sh"
 
 # fmt: off
@@ -28,15 +28,15 @@ SHELL_OWNED = frozenset((
     "OPTIND", "PPID", "RANDOM", "SECONDS", "SHELLOPTS", "SRANDOM", "UID", "_",
 ))
 # fmt: on
-"""Variables bash sets itself: what is exported under such a name does not arrive."""
+"""Variables that bash sets itself: an exported value of such a name does not reach the process."""
 
 
 SEARCH_PATHS = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH")
-"""Variables that may end in `:$THEIR_OWN_NAME`, which keeps what the environment has."""
+"""Variables that may end in `:$THEIR_OWN_NAME`, which keeps the paths of the environment."""
 
 
 def extended(name: str, value: str) -> str | None:
-    """What a search path puts before the one that is there: `/x:$PATH` for PATH → `/x`; None for anything else."""
+    """The part that a search path adds before the existing path: `/x:$PATH` for PATH → `/x`; None for other values."""
     if name in SEARCH_PATHS:
         for ending in (f":${name}", f":${{{name}}}"):
             if value.endswith(ending):
@@ -45,11 +45,10 @@ def extended(name: str, value: str) -> str | None:
 
 
 def cmd_sh(command: Command, node: Node) -> str:
-    """The script for one engine or proxy on a node; every value reaches the process byte for byte.
+    """The script for one engine, service or proxy on a node; every value reaches the process unchanged.
 
-    Two exceptions: the libraries of `LD_PRELOAD` are put before what is preloaded already and left out where they do not
-    exist, and a search path may keep what is there (`SEARCH_PATHS`).
-    Raises UsageError for text no process can be given.
+    There are two exceptions: libraries of `LD_PRELOAD` are added before those that are already preloaded, and only when they
+    exist; a search path may keep the existing paths (`SEARCH_PATHS`). Raises UsageError for text that a process cannot get.
     """
     return "\n".join(_lines(command, node)) + "\n"
 
@@ -66,10 +65,10 @@ def _lines(command: Command, node: Node) -> Iterator[str]:
 
 
 def environment_lines(env: Mapping[str, str]) -> Iterator[str]:
-    """The exports of a command's variables. Raises UsageError for a name that belongs to the shell."""
+    """The exports of the variables of a command. Raises UsageError for a variable that bash sets itself."""
     for name, value in env.items():
         if name in SHELL_OWNED:
-            raise UsageError(f"the variable {name} belongs to the shell", hint="take it out of the layout's env")
+            raise UsageError(f"bash sets the variable {name} itself", hint="remove it from env of the layout")
         if name == "LD_PRELOAD":
             yield from _preload(value)
         elif (own := extended(name, value)) is not None:
@@ -79,7 +78,7 @@ def environment_lines(env: Mapping[str, str]) -> Iterator[str]:
 
 
 def sourcing_lines(node: Node) -> Iterator[str]:
-    """What makes the vendor's environment: the node's own file, else CANN's where it exists."""
+    """The lines that source the environment: `env_file` of the node, else the files of CANN that exist."""
     if node.env_file is not None:
         path = quote(node.env_file)
         yield f"if ! [ -r {path} ]; then"
@@ -95,7 +94,7 @@ def sourcing_lines(node: Node) -> Iterator[str]:
 
 
 def _interface(command: Command) -> Iterator[str]:
-    """The interface that holds the service address, asked of the node when no file names it."""
+    """The lines that find the interface of the service address on the node, when the cluster file does not name it."""
     address = command.env.get("HCCL_IF_IP")
     unknown = [name for name in INTERFACE_NAMES if name not in command.env]
     if address is None or not unknown:
@@ -106,7 +105,7 @@ def _interface(command: Command) -> Iterator[str]:
     yield 'if [ -n "$dsv4_nic" ]; then'
     yield "  export " + " ".join(f'{name}="$dsv4_nic"' for name in unknown)
     yield "else"
-    yield f"  printf '%s\\n' {quote(f'no interface of this node holds {address}; HCCL picks one itself')} >&2"
+    yield f"  printf '%s\\n' {quote(f'no interface of this node has the address {address}; HCCL chooses one itself')} >&2"
     yield "fi"
     yield "unset dsv4_nic"
 
@@ -119,7 +118,7 @@ def _preload(value: str) -> Iterator[str]:
 
 
 def _exec(argv: tuple[str, ...]) -> Iterator[str]:
-    """`exec` with one flag and its words per line."""
+    """`exec` with one flag and its values per line."""
     lines: list[list[str]] = [["exec"]]
     for index, word in enumerate(argv):
         if word.startswith("--") and index > 0:

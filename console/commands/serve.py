@@ -1,6 +1,6 @@
-"""From a rank to the environment and words of its engine, and from a deployment to those of its proxy.
+"""The environment and argv of engines, services and the proxy of a deployment.
 
-Whatever follows from the assignment is computed here and nowhere else. How it becomes a script is `script`'s job.
+All values that depend on the assignment are computed here only. `script` makes the shell script.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ PROXY_SCRIPTS: Mapping[str, str] = {
     "layerwise": f"{_EXAMPLES}/disaggregated_prefill_v1/load_balance_proxy_layerwise_server_example.py",
     "dp": f"{_EXAMPLES}/external_online_dp/dp_load_balance_proxy_server.py",
 }
-"""Where the vllm-ascend image keeps its example proxies."""
+"""The example proxies in the vllm-ascend image."""
 
 
 def serve_command(deployment: Deployment, rank: Rank) -> Command:
-    """Environment and argv of an engine; `argv[0]` is `vllm`. KeyError when the rank's group is not in the layout."""
+    """The environment and argv of an engine; `argv[0]` is `vllm`. Raises KeyError when the layout does not have the group."""
     layout = deployment.layout
     group = layout.groups[rank.group]
     change = group.by_node.get(rank.position, NodeChange())
     left = {key: rank_value(deployment, rank, value) for key, value in {**group.args_from, **change.args_from}.items()}
     args = _merged(layout.args, group.args, change.args, left)
     owned = _owned_flags(deployment, rank, group)
-    if rank.headless:  # it starts no API servers, and vLLM refuses to be told how many
+    if rank.headless:  # it starts no API servers, and vLLM refuses a number of them
         args = {key: value for key, value in args.items() if flag_name(key) != "api-server-count"}
     names = {flag_name(key) for key in args}
     computed = {key: value for key, value in owned.items() if key not in names}
@@ -50,7 +50,7 @@ def serve_command(deployment: Deployment, rank: Rank) -> Command:
 
 
 def _merged(*levels: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """One flag of each name, from the last level that has it, however it is spelt there."""
+    """The flags of all levels; the last level that has a flag wins, in any spelling."""
     merged: dict[str, JsonValue] = {}
     for level in levels:
         names = {flag_name(key) for key in level if key not in merged}
@@ -60,14 +60,14 @@ def _merged(*levels: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def computed_flags(deployment: Deployment, rank: Rank) -> Mapping[str, JsonValue]:
-    """The flags that follow from assignment and release, by name without dashes; writing one by hand in `args` replaces it."""
+    """The flags that are computed from assignment and release: name without dashes → value. A flag in `args` replaces it."""
     return _owned_flags(deployment, rank, deployment.layout.groups[rank.group])
 
 
 def service_command(deployment: Deployment, rank: Rank) -> Command:
-    """The environment and argv of a service beside the engines; facts that are not known yet stay as they are written.
+    """The environment and argv of a service beside the engines; unknown facts stay in braces.
 
-    KeyError when the layout has no such service.
+    Raises KeyError when the layout does not have the service.
     """
     service = deployment.layout.services[rank.id]
 
@@ -79,7 +79,7 @@ def service_command(deployment: Deployment, rank: Rank) -> Command:
 
 
 def proxy_command(deployment: Deployment) -> Command | None:
-    """The proxy's environment and argv; None without a proxy, before its node is known, or while it has nothing to list."""
+    """The environment and argv of the proxy; None without a proxy, without its node, or without engines behind it."""
     proxy = deployment.layout.proxy
     place = deployment.proxy_rank()
     if proxy is None or place is None:
@@ -130,17 +130,17 @@ def _owned_flags(deployment: Deployment, rank: Rank, group: Group) -> dict[str, 
 
 
 def _quiet_polls(layout: Layout) -> dict[str, JsonValue]:
-    """The flag that keeps the console's polling out of the engine's log, where the layout's release has it with a text."""
+    """The flag that hides the polling of the console in the log of the engine, when the release has it with a text value."""
     release = release_of(layout)
     spec = release.flags.get(_QUIET) if release else None
     return {_QUIET: ",".join(ENGINE_POLLS)} if spec is not None and spec.takes == "text" else {}
 
 
 def _data_parallel(rank: Rank, group: Group) -> dict[str, JsonValue]:
-    """Flags that place the engine in its group (vLLM 0.21 and 0.28, engine/arg_utils.py and entrypoints/cli/serve.py).
+    """The data-parallel flags of an engine (vLLM 0.21 and 0.28, engine/arg_utils.py and entrypoints/cli/serve.py).
 
-    From 0.28 on a start rank on the engine that serves, even 0, makes it serve its own node only, and the headless ones do
-    not fit. Without it the API servers would be as many as the group has ranks, so over several nodes one is asked for.
+    From 0.28 on a start rank on the serving engine, even 0, makes it serve its own node only, which does not fit the headless
+    engines. Without a start rank vLLM starts one API server per rank of the group, so with several nodes the number is set to 1.
     """
     parallel = group.data_parallel
     if parallel.size == 1:  # vLLM 0.21 config/parallel.py: external and hybrid balance are refused for a single rank
@@ -158,19 +158,17 @@ def _data_parallel(rank: Rank, group: Group) -> dict[str, JsonValue]:
         flags["data-parallel-start-rank"] = rank.dp_rank
     elif group.nodes > 1:
         flags["api-server-count"] = 1
-    if (
-        parallel.balance == "internal" and group.nodes == 1
-    ):  # one process has all ranks: they meet by sockets of its own
+    if parallel.balance == "internal" and group.nodes == 1:  # one process has all ranks, which connect by local sockets
         return flags
     return {**flags, **meeting}
 
 
 def _spanning(rank: Rank, group: Group) -> dict[str, JsonValue]:
-    """Flags that make one engine of processes on several nodes; its workers meet by torch.distributed, not by Ray.
+    """The flags of an engine that spans nodes; its workers connect by torch.distributed, not by Ray.
 
-    vLLM 0.21 engine/arg_utils.py and v1/executor/multiproc_executor.py: `--nnodes` counts the nodes of all data-parallel ranks,
-    and so does the node rank; a part above its engine's first starts workers only. `--distributed-executor-backend mp` is the
-    default outside Ray.
+    vLLM 0.21 engine/arg_utils.py and v1/executor/multiproc_executor.py: `--nnodes` and the node rank count the nodes of all
+    data-parallel ranks. The parts after the first part of an engine start workers only. `--distributed-executor-backend mp` is
+    the default without Ray.
     """
     return {
         "nnodes": group.nodes,
@@ -199,13 +197,13 @@ def _environment(deployment: Deployment, rank: Rank, group: Group, change: NodeC
 
 
 def rank_fact(deployment: Deployment, rank: Rank, text: str) -> str | None:
-    """What a variable of `env_from` is filled with for a rank; None when a fact in it is not known."""
+    """The value of a variable of `env_from` for a rank; None when a fact in it is unknown."""
     value = rank_value(deployment, rank, f"{{{text}}}" if text in FACTS else text)
     return value if isinstance(value, str) else None
 
 
 def rank_value(deployment: Deployment, rank: Rank, value: JsonValue) -> JsonValue:
-    """A value of `args_from` with the rank's facts in it; None when one of them is not known."""
+    """A value of `args_from` with the facts of a rank filled in; None when a fact is unknown."""
     node = deployment.cluster.nodes.get(rank.node)
     facts: dict[str, str | None] = {
         "address": rank.address,

@@ -1,6 +1,6 @@
-"""The words that open a shell on a node, or in a container there, with the machine's own `ssh`: same way, same keys as the links.
+"""The `ssh` command that opens a shell on a node or in a container, with the route and the host keys of the console's links.
 
-Opening it is a front end's job.
+Does not run it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from console.commands.quoting import join
 from console.model.cluster import Cluster, Node, SshFiles
 
 _INSIDE = ("sh", "-c", "command -v bash >/dev/null && exec bash || exec sh")
-"""An image may have no bash."""
+"""Uses sh, because an image may not have bash."""
 
 
 def shell_words(cluster: Cluster, node: Node, own_keys: Path, container: str = "") -> tuple[str, ...]:
-    """argv of an interactive `ssh` to a node, or to a shell inside a container there.
+    """argv of an interactive `ssh` to a node, or to a shell in a container on it.
 
-    `own_keys` are the host keys accepted in this console; with those of the operator they are the only ones trusted.
+    Only host keys in `own_keys` (accepted in this console) and in the file of the operator are trusted.
     """
     words = _ssh(cluster, node, own_keys)
     if not container:
@@ -41,12 +41,12 @@ def _ssh(cluster: Cluster, node: Node, own_keys: Path) -> tuple[str, ...]:
     if node.identity is not None:
         words += ["-o", "IdentitiesOnly=yes", "-i", str(Path(node.identity).expanduser())]
     if node.jump:
-        words += ["-o", f"ProxyCommand={_through(cluster, node.jump, own_keys)}"]
+        words += ["-o", f"ProxyCommand={_proxy_command(cluster, node.jump, own_keys)}"]
     return tuple(words)
 
 
-def _through(cluster: Cluster, jump: str, own_keys: Path) -> str:
-    """The command that carries a connection over a jump host; `ssh -J` would not give our keys and host keys to it."""
+def _proxy_command(cluster: Cluster, jump: str, own_keys: Path) -> str:
+    """The proxy command for a jump host. `ssh -J` would not use the identity and the host keys of the console for it."""
     *before, last = jump.split(",")
     known = cluster.nodes.get(last)
     if known is None:
@@ -59,5 +59,5 @@ def _through(cluster: Cluster, jump: str, own_keys: Path) -> str:
 
 
 def _file(path: Path) -> str:
-    """A file name inside an option that takes several, where `%` starts a token."""
+    """A file name for an option with several names, in which `%` starts a token."""
     return '"' + str(path).replace("%", "%%") + '"'

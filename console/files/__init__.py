@@ -1,6 +1,6 @@
-"""Files an operator writes, as model values: cluster, layout, assignment. Every fault is told with file, line, key and fix.
+"""Reads and writes the files of an operator: cluster, layout, assignment, keys. Errors name file, line, key and fix.
 
-The only door of the YAML library for configuration. What a layout means (ranks, commands, rules) must not enter.
+This package is the only user of the YAML library for configuration. It does not know what a layout means.
 """
 
 from __future__ import annotations

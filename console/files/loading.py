@@ -1,4 +1,4 @@
-"""From a file to a checked model value. Finding files and validating them; the YAML itself is read in `documents`."""
+"""Finds files, and reads them as validated model values. `yaml_documents` reads the YAML itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class AssignmentFile(Written):
-    """What an assignment file holds."""
+    """The content of an assignment file."""
 
     assign: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     shapes: dict[str, Shape] = Field(default_factory=dict)
@@ -34,17 +34,19 @@ class AssignmentFile(Written):
 
 
 def load_cluster(path: Path) -> Cluster:
-    """The cluster in a file, with `source` set. Raises FileError that lists every problem."""
+    """The cluster of a file, with `source` set. Raises FileError with every problem."""
     document = load_document(path)
     cluster = _validated(Cluster, document)
     if not cluster.nodes:
         mark = document.source.mark("nodes")
-        raise FileError((Problem(str(path), mark.line if mark else 0, 0, "nodes", "a cluster has at least one node"),))
+        raise FileError(
+            (Problem(str(path), mark.line if mark else 0, 0, "nodes", "a cluster needs at least one node"),)
+        )
     return cluster.model_copy(update={"source": document.source})
 
 
 def load_layout(name_or_path: str) -> Layout:
-    """A shipped layout by its name, else the layout in a file; `source` is set.
+    """A shipped layout by its name, else the layout of a file, with `source` set.
 
     Raises FileError, and UsageError for an unknown name.
     """
@@ -58,7 +60,7 @@ def load_layout(name_or_path: str) -> Layout:
 
 
 def shipped_text(name: str) -> str:
-    """The file of a shipped layout as it was written. Raises UsageError for another name."""
+    """The text of a shipped layout. Raises UsageError for an unknown name."""
     if name not in shipped_layouts():
         raise _no_layout(name)
     return resources.files("layouts").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
@@ -71,42 +73,42 @@ def _no_layout(name: str) -> UsageError:
 
 
 def parse_layout(data: bytes, path: str) -> Layout:
-    """The layout in `data`; `path` names it in messages. Raises FileError."""
+    """The layout in `data`; messages use `path` as its name. Raises FileError."""
     return _layout(read_document(data, path))
 
 
 def shipped_layouts() -> tuple[str, ...]:
-    """Names of the layouts we ship, sorted."""
+    """The names of the shipped layouts, sorted."""
     files = (entry.name for entry in resources.files("layouts").iterdir())
     return tuple(sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml")))
 
 
 def is_shipped(layout: Layout) -> bool:
-    """Whether a layout was read from what we ship; a copy that kept the name is a file of its owner."""
+    """Whether a layout was read from the shipped files; a copy with the same name is not shipped."""
     source = layout.source
     return source is not None and Path(source.path).parent == Path(str(resources.files("layouts")))
 
 
 def load_assignment(path: Path) -> Assignment:
-    """The assignment in a file the console wrote. Raises FileError."""
+    """The assignment of a file that the console wrote. Raises FileError."""
     held = _validated(AssignmentFile, load_document(path))
     return Assignment(held.assign, held.shapes, held.copies)
 
 
 def assignment_data(assignment: Assignment) -> dict[str, object]:
-    """An assignment as plain data, as a file of ours holds it."""
+    """An assignment as plain data, in the form of its file."""
     held = AssignmentFile(assign=dict(assignment.nodes), shapes=dict(assignment.shapes), copies=dict(assignment.copies))
     return held.model_dump(mode="json")
 
 
 def assignment_of_data(data: object) -> Assignment:
-    """The assignment in such data. Raises ValueError when it is none."""
+    """The assignment in such data. Raises ValueError for other data."""
     held = AssignmentFile.model_validate(data)
     return Assignment(held.assign, held.shapes, held.copies)
 
 
 def load_document(path: Path, *, schema: Schema = "core") -> Document:
-    """The YAML document in a file. Raises FileError, also when the file cannot be read."""
+    """The YAML document of a file. Raises FileError, also when the file cannot be read."""
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -121,30 +123,32 @@ def _layout(document: Document) -> Layout:
 
 def _validated(model: type[Model], document: Document) -> Model:
     source = document.source
-    faults = list(document.doubts)
+    found = list(document.problems)
     if not isinstance(document.value, dict):
-        raise FileError((*faults, Problem(source.path, 1, 1, "", "the file must be a mapping of keys to values")))
-    for ours in ("source", "written"):
-        if ours in document.value and ours in model.model_fields:
-            mark = source.mark(ours)
-            faults.append(Problem(source.path, mark.line if mark else 0, 1, ours, "is not a key here"))
-            document.value.pop(ours)
+        raise FileError((*found, Problem(source.path, 1, 1, "", "the file must be a mapping of keys to values")))
+    for internal in ("source", "written"):
+        if internal in document.value and internal in model.model_fields:
+            mark = source.mark(internal)
+            found.append(Problem(source.path, mark.line if mark else 0, 1, internal, "is not a known key here"))
+            document.value.pop(internal)
     try:
         value = model.model_validate(document.value)
     except ValidationError as error:
-        faults.extend(problems(error, model, source))
-        raise FileError(tuple(faults)) from None
-    if faults:
-        raise FileError(tuple(faults))
+        found.extend(problems(error, model, source))
+        raise FileError(tuple(found)) from None
+    if found:
+        raise FileError(tuple(found))
     return value
 
 
 def load_keys(path: Path) -> dict[str, tuple[str, ...]]:
-    """Action id → keys, from a mapping of ids to one key or a list of keys. Raises FileError naming the line."""
+    """Action id → keys, from a file that maps ids to one key or a list of keys. Raises FileError with the line."""
     document = load_document(path)
     content = document.value
     if not isinstance(content, dict):
-        problem = Problem(str(path), 1, 1, "", "this is no mapping", "action ids and their keys, for example stop: [x]")
+        problem = Problem(
+            str(path), 1, 1, "", "this is not a mapping", "action ids and their keys, for example stop: [x]"
+        )
         raise FileError((problem,))
     found: dict[str, tuple[str, ...]] = {}
     wrong: list[Problem] = []
@@ -155,7 +159,7 @@ def load_keys(path: Path) -> dict[str, tuple[str, ...]]:
             continue
         mark = document.source.mark(str(name))
         line, column = (mark.line, mark.column) if mark else (0, 0)
-        wrong.append(Problem(str(path), line, column, str(name), "these are no keys", "a key or a list of keys"))
+        wrong.append(Problem(str(path), line, column, str(name), "is not a list of keys", "a key or a list of keys"))
     if wrong:
         raise FileError(tuple(wrong))
     return found

@@ -1,4 +1,4 @@
-"""From a validation error to problems an operator can fix: file, line, dotted key, what was expected, the nearest known key."""
+"""Turns a validation error into problems with file, line, dotted key, the expected value and the nearest known key."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ _EXPECTED = {
     "less_than_equal": "at most {le}",
     "finite_number": "a number",
 }
-_SAID = {
+_MESSAGES = {
     "missing": "is missing",
-    "extra_forbidden": "is not a key here",
+    "extra_forbidden": "is not a known key here",
     "string_type": "is not text",
-    "invalid-json-value": "is not a plain value",
+    "invalid-json-value": "is not a value of YAML",
 }
 
 
 def problems(error: ValidationError, model: type[BaseModel], source: Source) -> tuple[Problem, ...]:
-    """Every fault of `error`, in the order of the file, each once."""
+    """Every problem of `error` once, in the order of the file."""
     found = dict.fromkeys(_problem(detail, model, source) for detail in error.errors(include_url=False))
     return tuple(sorted(found, key=lambda problem: (problem.line, problem.column)))
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """The known word closest to `word`, empty when none is close."""
+    """The known word that is most similar to `word`; empty when none is similar."""
     return next(iter(suggestions(word, known)), "")
 
 
@@ -59,7 +59,7 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], source: Source) -> Pr
     path, known = _written_path(detail["loc"], model, source)
     kind = detail["type"]
     context: Mapping[str, object] = detail.get("ctx") or {}
-    message, expected, near = _SAID.get(kind, ""), _EXPECTED.get(kind, ""), ""
+    message, expected, near = _MESSAGES.get(kind, ""), _EXPECTED.get(kind, ""), ""
     if kind == "value_error":
         message = shown(str(context.get("error", detail["msg"])), 200)
     elif kind == "extra_forbidden":
@@ -91,9 +91,10 @@ def _dotted(path: KeyPath) -> str:
 def _written_path(
     loc: tuple[int | str, ...], model: type[BaseModel], source: Source
 ) -> tuple[KeyPath, tuple[str, ...]]:
-    """The path as the operator wrote it, and the keys known at its last step.
+    """The path in the file, and the known keys at its last step.
 
-    Values that come from `defaults` are found there; steps that only the validator knows (branches of a union) are left out.
+    A value that comes from `defaults` has its path there. Steps that only the validator knows (branches of a union) are left
+    out.
     """
     steps = tuple(_steps(loc, model))
     path: KeyPath = tuple(step for step, _ in steps)
@@ -134,7 +135,7 @@ def _branches(kind: object) -> tuple[object, ...]:
 
 
 def _inner(kind: object) -> object | None:
-    """What a mapping or a list holds."""
+    """The type of the values of a mapping or of the items of a list."""
     for each in (kind, *_branches(kind)):
         origin = get_origin(each)
         if origin is dict:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old text or the new one, never half of either. What an operator wrote stays."""
+"""Writes files atomically: a reader sees either the old text or the new text."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from console.model.hardware import HARDWARE, Hardware
 from console.model.layout import Layout
 from console.private_files import private_directory
 
-_ASSIGNMENT_HEAD = "# Written by dsv4-console: which nodes run which group, rank 0's node first.\n"
+_ASSIGNMENT_HEAD = "# Written by dsv4-console: the nodes of each group, the node of rank 0 first.\n"
 
 
 def save_assignment(path: Path, assignment: Assignment) -> None:
-    """Write an assignment file (mode 0600, replaced in one step). Raises ConsoleError when it cannot be written."""
+    """Write an assignment file with mode 0600. Raises ConsoleError when it cannot be written."""
     data: dict[str, object] = {"assign": {group: list(nodes) for group, nodes in assignment.nodes.items()}}
     if assignment.shapes:
         data["shapes"] = {group: shape.model_dump(mode="json") for group, shape in assignment.shapes.items()}
@@ -32,30 +32,30 @@ def save_assignment(path: Path, assignment: Assignment) -> None:
 
 
 def layout_text(layout: Layout) -> str:
-    """A layout as YAML that `load_layout` reads back to an equal value; what has its default is left out."""
+    """A layout as YAML without defaults; `load_layout` reads it back as an equal value."""
     return _yaml(layout_data(layout))
 
 
 def layout_data(layout: Layout) -> dict[str, Any]:
-    """A layout as plain data, as its file may have it; what has its default is left out."""
+    """A layout as plain data in the form of its file, without defaults."""
     data = layout.model_dump(mode="json", exclude_defaults=True)
     data["hardware"] = _hardware(layout.hardware)
     return data
 
 
 def yaml_text(data: object) -> str:
-    """Plain data as YAML, laid out for a person."""
+    """Plain data as YAML that is easy to read."""
     return _yaml(data)
 
 
 def line_text(value: object, *, inside_flow: bool = False) -> str:
-    """A value as YAML on one line, to stand behind a key; `inside_flow` where that key is in a mapping in braces."""
+    """A value as YAML on one line, to follow a key; with `inside_flow` the key is in a mapping in braces."""
     stream = io.StringIO()
     dumper = _Dumper(stream, sort_keys=False, allow_unicode=True, width=1 << 20)
     try:
         dumper.open()
         node = dumper.represent_data([value])
-        _lay_out(node, "")
+        _choose_style(node, "")
         _flow(node)
         node.flow_style = inside_flow  # type: ignore[attr-defined]
         dumper.serialize(node)
@@ -67,7 +67,7 @@ def line_text(value: object, *, inside_flow: bool = False) -> str:
 
 
 def _flow(node: yaml.Node) -> None:
-    """Let every collection be written on one line, and texts of several lines in quotes."""
+    """Set the style of all collections to one line, and of multi-line texts to quotes."""
     if isinstance(node, yaml.ScalarNode) and node.style == "|":
         node.style = '"'
     if isinstance(node, yaml.CollectionNode):
@@ -78,7 +78,7 @@ def _flow(node: yaml.Node) -> None:
 
 
 def save_text(path: Path, text: str) -> None:
-    """Replace a file by `text`: written beside it, synced, renamed; mode 0600. Raises ConsoleError."""
+    """Replace a file by `text` with mode 0600: write a temporary file, sync it, rename it. Raises ConsoleError."""
     try:
         private_directory(path.parent)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
@@ -95,7 +95,7 @@ def save_text(path: Path, text: str) -> None:
     except OSError as error:
         raise ConsoleError(
             f"{path} cannot be written: {error.strerror}",
-            hint="the file is as it was before; free the disk or fix its permissions",
+            hint="the file is unchanged; free space on the disk or fix the permissions",
         ) from error
 
 
@@ -118,20 +118,20 @@ _FLOW_ITEMS = 4
 
 
 class _Dumper(yaml.SafeDumper):
-    """Never writes aliases; texts that a reader could take for something else are quoted."""
+    """Does not write aliases, and quotes texts that YAML would read as another type."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
 
 
 def _yaml(data: object) -> str:
-    """YAML as a person would lay it out: small mappings on one line, variables and flags one per line."""
+    """YAML with small mappings on one line, and variables and flags one per line."""
     stream = io.StringIO()
     dumper = _Dumper(stream, sort_keys=False, allow_unicode=True, width=120)
     try:
         dumper.open()
         node = dumper.represent_data(data)
-        _lay_out(node, "")
+        _choose_style(node, "")
         dumper.serialize(node)
         dumper.close()
     finally:
@@ -139,16 +139,16 @@ def _yaml(data: object) -> str:
     return stream.getvalue()
 
 
-def _lay_out(node: yaml.Node, key: str) -> int:
-    """Choose each collection's style; gives how many scalars it holds."""
+def _choose_style(node: yaml.Node, key: str) -> int:
+    """Choose the style of every collection; returns the number of scalars in the node."""
     if isinstance(node, yaml.MappingNode):
         for name, _ in node.value:
             name.style = None if name.value.isprintable() else '"'
-        count = sum(_lay_out(value, str(name.value)) for name, value in node.value)
+        count = sum(_choose_style(value, str(name.value)) for name, value in node.value)
         node.flow_style = (count <= _FLOW_ITEMS and key not in ("", *_BLOCK_KEYS)) or not node.value
         return count
     if isinstance(node, yaml.SequenceNode):
-        count = sum(_lay_out(value, "item") for value in node.value)
+        count = sum(_choose_style(value, "item") for value in node.value)
         node.flow_style = all(isinstance(value, yaml.ScalarNode) for value in node.value)
         return count
     if isinstance(node, yaml.ScalarNode) and not node.value.isprintable():

@@ -1,7 +1,7 @@
-"""YAML text as plain values with the place of every key. Which keys are right must not enter.
+"""Reads YAML text as plain values and records the place of every key. Does not know which keys are valid.
 
-Built on the parser's events instead of its constructors: no object of a tag's choosing is ever made, depth and expanded
-size are bounded, a key given twice is an error, and every key keeps its line and column.
+It uses the events of the parser instead of its constructors: tags cannot create objects, depth and expanded size are limited,
+a duplicate key is an error, and every key keeps its line and column.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from console.model.shortening import shortened
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 40
 MAX_VALUES = 200_000
-"""Values after aliases are expanded; a file beyond it is a mistake or an attack."""
+"""Most values after the expansion of aliases; a larger file is a mistake or an attack."""
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 Schema = Literal["core", "1.1"]
@@ -38,7 +38,7 @@ _MAX_DIGITS = 400
 
 
 class _Place(Protocol):
-    """A position as either YAML reader gives it, counted from 0."""
+    """A position of one of the two YAML readers, counted from 0."""
 
     line: int
     column: int
@@ -66,7 +66,7 @@ class _Mapping:
     merges: list[_Node] = field(default_factory=list)
     weight: int = 1
     key: tuple[str, bool, Mark] | None = None
-    """A key read, its value not yet."""
+    """A key whose value was not read yet: (name, plain, place)."""
 
 
 _Node = _Scalar | _Sequence | _Mapping
@@ -74,25 +74,25 @@ _Node = _Scalar | _Sequence | _Mapping
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document: its value, where its keys stand, and what is doubtful in it (keys given twice)."""
+    """One YAML document: its value, the places of its keys, and its problems (duplicate keys)."""
 
     value: Plain
     source: Source
-    doubts: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def shown(text: object, limit: int = 60) -> str:
-    """A value from a file as one short printable line for a message."""
+    """A value of a file as one short printable line for a message."""
     flat = text if isinstance(text, str) else repr(text)
     safe = "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in flat)
     return shortened(safe, limit)
 
 
 def read_document(data: bytes, path: str, *, schema: Schema = "core") -> Document:
-    """The one document in `data`; `path` names it in messages.
+    """The document in `data`; messages use `path` as its name.
 
-    `core` reads scalars as YAML 1.2 does (`on`, `off` and `010` mean what they say); `1.1` as PyYAML's safe loader
-    does, for imported files. Numbers and booleans below a key `env` stay the text that was written. Raises FileError.
+    `core` reads scalars as YAML 1.2 does (`on`, `off` and `010` are text); `1.1` reads them as PyYAML's safe loader does, for
+    imported files. Numbers and booleans below a key `env` stay text. Raises FileError.
     """
     return _Reader(path, schema).read(data)
 
@@ -103,7 +103,7 @@ class _Reader:
     def __init__(self, path: str, schema: Schema) -> None:
         self._path = path
         self._scalar: Callable[[_Scalar], Plain] = _core if schema == "core" else _yaml11
-        self._doubts: list[Problem] = []
+        self._duplicates: list[Problem] = []
         self._problems: list[Problem] = []
         self._marks: dict[KeyPath, Mark] = {}
         self._anchors: dict[str, _Node | None] = {}
@@ -130,11 +130,11 @@ class _Reader:
         value = self._value(self._root, (), text_only=False)
         if self._problems:
             raise FileError(tuple(self._problems))
-        return Document(value, Source(self._path, self._marks), tuple(self._doubts))
+        return Document(value, Source(self._path, self._marks), tuple(self._duplicates))
 
     def _decode(self, data: bytes) -> str:
         if len(data) > MAX_BYTES:
-            raise self._fault(None, f"the file has {len(data)} bytes; at most {MAX_BYTES} are read")
+            raise self._fault(None, f"the file has {len(data)} bytes, more than the limit of {MAX_BYTES}")
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -144,7 +144,7 @@ class _Reader:
         if "\0" in text:
             before_nul = text[: text.index("\0")]
             mark = Mark(before_nul.count("\n") + 1, len(before_nul) - before_nul.rfind("\n"))
-            raise self._fault(mark, "the file holds a NUL byte; it is not a text file")
+            raise self._fault(mark, "the file contains a NUL byte; it is not a text file")
         return text
 
     def _fault(self, mark: Mark | None, message: str, key: str = "") -> FileError:
@@ -173,11 +173,11 @@ class _Reader:
                 self._add(done)
                 self._anchor(name, done)
             case yaml.DocumentStartEvent() if self._root is not None:
-                raise self._fault(mark, "a second document starts here; one file holds one document")
+                raise self._fault(mark, "a second document starts here; a file must have one document")
 
     def _check_tag(self, tag: str | None, mark: Mark) -> None:
         if tag is not None and not re.fullmatch(r"!|tag:yaml\.org,2002:(str|int|float|bool|null|seq|map)", tag):
-            raise self._fault(mark, f"the tag {shown(tag)} is not read here; write the value plainly")
+            raise self._fault(mark, f"the tag {shown(tag)} is not supported; write the value without a tag")
 
     def _open(self, node: _Sequence | _Mapping, anchor: str | None) -> None:
         if len(self._stack) >= MAX_DEPTH:
@@ -196,7 +196,7 @@ class _Reader:
             raise self._fault(mark, f"the alias *{shown(name)} has no anchor before it")
         node = self._anchors[name]
         if node is None:
-            raise self._fault(mark, f"the alias *{shown(name)} stands inside its own anchor")
+            raise self._fault(mark, f"the alias *{shown(name)} is inside its own anchor")
         return node
 
     def _add(self, node: _Node) -> _Node:
@@ -206,7 +206,7 @@ class _Reader:
         parent = self._stack[-1]
         parent.weight += node.weight
         if parent.weight > MAX_VALUES:
-            raise self._fault(parent.mark, f"more than {MAX_VALUES} values once aliases are expanded")
+            raise self._fault(parent.mark, f"more than {MAX_VALUES} values after the expansion of aliases")
         if isinstance(parent, _Sequence):
             parent.items.append(node)
         elif parent.key is None:
@@ -224,12 +224,14 @@ class _Reader:
         if plain and name == "<<":
             merged = node.items if isinstance(node, _Sequence) else [node]
             if not all(isinstance(each, _Mapping) for each in merged):
-                raise self._fault(mark, "<< wants a mapping, or a list of them", "<<")
+                raise self._fault(mark, "<< needs a mapping, or a list of mappings", "<<")
             parent.merges.extend(merged)
             return
         if name in parent.items:
             first = parent.items[name][0].line
-            self._doubts.append(self._problem(mark, f"given twice; the first is on line {first}", shown(name)))
+            self._duplicates.append(
+                self._problem(mark, f"is a duplicate; the first one is on line {first}", shown(name))
+            )
         parent.items[name] = (mark, node)
 
     def _value(self, node: _Node, path: KeyPath, *, text_only: bool) -> Plain:
@@ -252,7 +254,7 @@ class _Reader:
             found = node.text
         if isinstance(found, str) and (bad := re.search("[\0\ud800-\udfff]", found)):
             self._problems.append(
-                self._problem(node.mark, f"holds {shown(bad.group())}, which is no text", _dotted(path))
+                self._problem(node.mark, f"contains {shown(bad.group())}, which is not allowed in text", _dotted(path))
             )
         return found
 
@@ -312,7 +314,7 @@ def _core(node: _Scalar) -> Plain:
 
 
 def is_text(text: str) -> bool:
-    """Whether a plain scalar of this text is read as that text, not as a number or another value."""
+    """Whether YAML reads this plain scalar as text, not as a number or another type."""
     return _core(_Scalar(text, True, Mark(0, 0))) == text
 
 

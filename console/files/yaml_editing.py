@@ -1,4 +1,4 @@
-"""Changing single keys of a YAML text so that all else stays: comments, order, spacing. Does not know what the keys mean."""
+"""Changes single keys of a YAML text and keeps comments, order and spacing. Does not know what the keys mean."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOADER: type[yaml.CSafeLoader] | type[yaml.SafeLoader] = getattr(yaml, "CSafeLo
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One change: the key at `path` gets `value`, or is taken out and stays as a comment with `note` behind it."""
+    """One change: set the key at `path` to `value`, or with `remove` turn it into a comment that ends with `note`."""
 
     path: tuple[str, ...]
     value: Any = None
@@ -28,10 +28,10 @@ class Edit:
 
 
 def edited(text: str, edits: Sequence[Edit]) -> tuple[str, bool]:
-    """The text with these changes, and whether the rest of it stayed as it was written.
+    """The changed text, and whether the rest of the text is unchanged.
 
-    Where single keys cannot be changed in place (an alias, a merged mapping), the whole content is written anew without its
-    comments. Raises FileError for a text that is no YAML document.
+    When keys cannot be changed in place (aliases, merged mappings), the whole content is written again without comments.
+    Raises FileError for a text that is not a YAML document.
     """
     wanted = read_document(text.encode(), "text").value
     for edit in edits:
@@ -48,12 +48,12 @@ def edited(text: str, edits: Sequence[Edit]) -> tuple[str, bool]:
 
 
 def difference(before: str, after: str, name: str, other: str) -> Iterator[str]:
-    """The lines that differ between two texts, as `diff -u` shows them."""
+    """The differences between two texts, in the format of `diff -u`."""
     yield from unified_diff(before.splitlines(), after.splitlines(), name, other, lineterm="")
 
 
 def applied(document: Plain, edit: Edit) -> Plain:
-    """The plain content after a change; a mapping that a removal leaves empty goes with it."""
+    """The content after a change; a mapping that a removal leaves empty is removed too."""
     whole = copy.deepcopy(document)
     path = edit.path
     while True:
@@ -77,7 +77,7 @@ def applied(document: Plain, edit: Edit) -> Plain:
 def _spliced(text: str, edit: Edit) -> str:
     root = yaml.compose(text, Loader=_LOADER)
     if not isinstance(root, yaml.MappingNode):
-        raise LookupError("no mapping")
+        raise LookupError("not a mapping")
     mapping, path = root, list(edit.path)
     trail = [root]
     while len(path) > 1 and (value := _entry(mapping, path[0])) is not None and isinstance(value[1], yaml.MappingNode):
@@ -136,7 +136,7 @@ def _without(text: str, mapping: yaml.MappingNode, found: tuple[yaml.Node, yaml.
 
 
 def _end(node: yaml.Node) -> int:
-    """Where a node's own text ends; a block collection's end mark is only at what follows it."""
+    """The end of the text of a node; the end mark of a block collection is at the text after it."""
     if isinstance(node, yaml.MappingNode) and not node.flow_style and node.value:
         return max(_end(node.value[-1][1]), int(node.value[-1][0].end_mark.index))
     if isinstance(node, yaml.SequenceNode) and not node.flow_style and node.value:

@@ -211,7 +211,7 @@ def test_a_tool_that_is_not_there_is_not_there(tools: Path) -> None:
 
 
 def test_words_that_are_no_answer_are_trouble() -> None:
-    assert "said nothing it should" in commands.presence("Welcome to this host\n").trouble
+    assert "printed an unexpected answer" in commands.presence("Welcome to this host\n").trouble
 
 
 def test_a_container_is_asked_inside() -> None:

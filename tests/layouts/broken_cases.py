@@ -54,7 +54,7 @@ def _cluster(name: str, old: str, new: str, line: int, key: str, message: str, n
     return Broken(name, _with(_CLUSTER, old, new), line, key, message, nearest)
 
 
-NO_KEY = "is not a key here"
+NO_KEY = "is not a known key here"
 BROKEN = (
     _layout("misspelt top key", "groups:", "goups:", 8, "goups", NO_KEY, "groups"),
     _layout(
@@ -94,7 +94,7 @@ BROKEN = (
         "    nodes: 2\n    nodes: 3\n",
         12,
         "nodes",
-        "given twice; the first is on line 11",
+        "is a duplicate; the first one is on line 11",
     ),
     _layout("tab as indent", "    nodes: 2", "\tnodes: 2", 11, "", "not YAML"),
     _layout("open quote", "role: mixed", 'role: "mixed', 15, "", "not YAML"),
@@ -110,7 +110,7 @@ BROKEN = (
     _layout("undefined alias", "role: mixed", "role: *mixed", 10, "", "has no anchor"),
     _layout("unknown tag", "role: mixed", "role: !secret mixed", 10, "", "tag"),
     _layout("second document", "args:", "---\nargs:", 6, "", "second document"),
-    _layout("merge of text", "    role: mixed", "    <<: mixed\n    role: mixed", 10, "<<", "wants a mapping"),
+    _layout("merge of text", "    role: mixed", "    <<: mixed\n    role: mixed", 10, "<<", "needs a mapping"),
     _layout("our own field", "name: mine", "source: x\nname: mine", 1, "source", NO_KEY),
     _layout(
         "assignment of no group", "groups:", "assign: {mixd: [a]}\ngroups:", 8, "assign", "there is no group 'mixd'"
@@ -156,7 +156,7 @@ BROKEN = (
         + "".join(f"{y}: &{y} [{', '.join(['*' + x] * 10)}]\n" for x, y in zip("abcdef", "bcdefg", strict=True)),
         6,
         "",
-        "once aliases are expanded",
+        "after the expansion of aliases",
     ),
     Broken("alias in itself", "groups: &g {mixed: *g}\n", 1, "", "inside its own anchor"),
 )

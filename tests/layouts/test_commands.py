@@ -325,6 +325,6 @@ def test_a_start_rank_zero_written_for_the_first_node_is_an_error_from_0_28_on(v
     assert [(each.severity.value, each.message) for each in found if each.rule == "R5"] == [
         (
             severity,
-            "mixed: with --data-parallel-start-rank 0 its first node serves alone from vLLM 0.28 on; take it out of by_node",
+            "mixed: with --data-parallel-start-rank 0 only its first node serves from vLLM 0.28 on; remove it from by_node",
         )
     ]

@@ -60,7 +60,7 @@ def test_every_problem_is_listed_in_the_order_of_the_file(tmp_path: Path) -> Non
         load_cluster(path)
     keys = [(problem.line, problem.key) for problem in caught.value.problems]
     assert keys == [(3, "nodes.a.hots"), (3, "nodes.a.port"), (4, "nodes.b.porrt"), (5, "sshh")]
-    assert str(caught.value.problems[0]) == f"{path}:3:7: nodes.a.hots: is not a key here; did you mean host?"
+    assert str(caught.value.problems[0]) == f"{path}:3:7: nodes.a.hots: is not a known key here; did you mean host?"
 
 
 def test_bytes_that_are_not_text_are_told_by_line(tmp_path: Path) -> None:

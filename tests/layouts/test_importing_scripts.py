@@ -165,4 +165,4 @@ def test_what_was_not_understood_is_said(text: str, doubt: str) -> None:
 def test_a_file_with_a_nul_is_no_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.sh").write_bytes(b"A=1\nvllm serve /m\0 --port 1\n")
     assert main(["import", str(tmp_path / "x.sh")]) == 2
-    assert "x.sh:2: holds a NUL byte" in capsys.readouterr().err
+    assert "x.sh:2: contains a NUL byte" in capsys.readouterr().err

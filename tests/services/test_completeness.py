@@ -166,7 +166,7 @@ async def test_a_watch_says_how_it_is_and_then_only_what_happens(
     printer.begin(scene.monitor.snapshot)
     first = capsys.readouterr().out.splitlines()
     assert len(first) == 1
-    assert "at the start of the watch: DOWN: no prefill; 1 starting, 6 idle; 4 of 4 nodes reached" in first[0]
+    assert "now: DOWN: no prefill; 1 starting, 6 idle; 4 of 4 nodes reached" in first[0]
     scene.monitor.note(scene.monitor.snapshot.events[0].level, "after it began")
     scene.monitor.publish()
     printer.take(scene.monitor.snapshot)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.commands.container import engine_container, throwaway
+from console.commands.container import engine_container, temporary_container
 from console.files import load_cluster
 from console.model.cluster import Cluster, Runtime
 from console.model.deployment import Deployment
@@ -61,7 +61,7 @@ def test_the_plan_shows_the_container_before_the_command() -> None:
 
 def test_the_preflight_asks_in_a_throwaway_container_and_of_none_that_is_there() -> None:
     made = boxed(Runtime(kind="podman", per="engine", image=IMAGE))
-    words = throwaway(made, made.node("d0"))
+    words = temporary_container(made, made.node("d0"))
     assert words[:3] == ("podman", "run", "--rm")
     assert words[-1] == IMAGE
     assert "/var/tmp/dsv4-console:/var/tmp/dsv4-console" not in words, "podman refuses a mount that is not there yet"
@@ -70,7 +70,7 @@ def test_the_preflight_asks_in_a_throwaway_container_and_of_none_that_is_there()
 
 def test_without_an_image_it_is_said_which_key_to_write() -> None:
     made = boxed(Runtime(kind="docker", per="engine"))
-    with pytest.raises(UsageError, match="no image is named for") as refused:
+    with pytest.raises(UsageError, match="no image is set for") as refused:
         engine_container(made, made.ranks()[0])
     assert "runtime.image" in refused.value.hint
 

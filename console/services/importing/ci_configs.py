@@ -75,7 +75,7 @@ class _Reader:
         self._source = document.source
         self._name = name
         self._model = ""
-        self._warnings: list[str] = [str(doubt) for doubt in document.doubts]
+        self._warnings: list[str] = [str(problem) for problem in document.problems]
 
     def read(self) -> ExternalDeployment:
         if not is_ci_config(self._document):

@@ -42,7 +42,7 @@ class _Reader:
         self._source = document.source
         self._value = document.value
         self._unknowns = unknowns
-        self._found = Followed(unknowns, notes=[str(doubt) for doubt in document.doubts])
+        self._found = Followed(unknowns, notes=[str(problem) for problem in document.problems])
 
     def read(self) -> Followed:
         """The case that is meant."""

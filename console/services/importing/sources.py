@@ -150,5 +150,5 @@ def _text(path: Path) -> str:
         ) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise FileError((Problem(str(path), line, 0, "", "holds a NUL byte; it is not a script"),))
+        raise FileError((Problem(str(path), line, 0, "", "contains a NUL byte; it is not a script"),))
     return text

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from console.commands.container import throwaway
+from console.commands.container import temporary_container
 from console.files.saving import save_text
 from console.model.errors import ConsoleError, UsageError
 from console.model.snapshot import EventLevel, LinkState
@@ -200,7 +200,7 @@ class Preflight:
         deployment = self._monitor.deployment
         runtime = deployment.node(name).runtime
         if runtime.words and runtime.per == "engine":
-            return throwaway(deployment, deployment.node(name))
+            return temporary_container(deployment, deployment.node(name))
         return (*runtime.words, "exec", runtime.container) if runtime.words else ()
 
     def _chosen(self, nodes: Sequence[str]) -> tuple[str, ...]:
