@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace) -> int:
-    printer = _Printer(args.output, events=not args.alerts)
+    printer = Printer(args.output, events=not args.alerts)
     async with opened(args, read_only=True, alerts=True, look=True) as session:
         wanted = session.cluster.alerts
         where = [*([wanted.command[0]] if wanted.command else []), *(["the webhook"] if wanted.webhook else [])]
@@ -92,7 +92,7 @@ class OverLine(TypedDict):
     over: Alert
 
 
-class _Printer:
+class Printer:
     """Prints the state once, each new event once, and each alert when it is raised and when it ends."""
 
     def __init__(self, output: str, *, events: bool) -> None:

@@ -1,7 +1,8 @@
-"""What `-o json` and `-o jsonl` print is what docs/schemas/outputs says. `Lab.console` checks the same of what needs nodes."""
+"""What `-o json` and `-o jsonl` print is what docs/schemas/outputs says; tests/e2e/test_json_output.py asks nodes too."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,11 @@ def test_real_output_fits_its_schema(
         text = capsys.readouterr().out
         assert text.strip()
         must_fit([*words.split(), "-o", form], text)
+
+
+def test_a_key_that_no_schema_has_and_a_missing_one_are_found() -> None:
+    key: dict[str, object] = {"where": "grid", "keys": "q", "id": "quit", "label": "Quit", "help": "leave"}
+    must_fit(["keys", "-o", "json"], json.dumps([key]))
+    for wrong in ({**key, "more": 1}, {**key, "keys": None}, {name: key[name] for name in list(key)[1:]}):
+        with pytest.raises(AssertionError, match="docs/schemas/outputs"):
+            must_fit(["keys", "-o", "json"], json.dumps([key, wrong]))

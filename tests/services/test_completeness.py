@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.cli.watch import _Printer
+from console.cli.watch import Printer
 from console.model.run import LogChunk, RunState, RunVerdict
 from console.model.service import ServiceState
 from console.model.snapshot import EngineState, Exit, Grade, HealthCheck, Link, LinkState, NodeSnapshot
@@ -162,7 +162,7 @@ async def test_a_watch_says_how_it_is_and_then_only_what_happens(
     scene.monitor.learnt(key("decode-0")).rungs = SERVES
     scene.monitor.note(scene.monitor.snapshot.events[0].level, "before the watch")
     scene.monitor.publish()
-    printer = _Printer("table", events=True)
+    printer = Printer("table", events=True)
     printer.begin(scene.monitor.snapshot)
     first = capsys.readouterr().out.splitlines()
     assert len(first) == 1
