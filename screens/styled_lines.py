@@ -161,8 +161,8 @@ def shifted(line: Line, cells: int) -> Line:
     return (("~" if lost else " ", "dim"), *spans)
 
 
-def wrap(text: str, cells: int) -> list[str]:
-    """The text cut into pieces of at most that many cells, at blanks where they are near."""
+def wrap(text: str, cells: int, *, words: bool = False) -> list[str]:
+    """The text cut into pieces of at most that many cells, at blanks where they are near; with `words` wherever they are."""
     if width(text) <= cells:
         return [text]
     pieces: list[str] = []
@@ -170,7 +170,7 @@ def wrap(text: str, cells: int) -> list[str]:
     while width(rest) > cells:
         head = chop_cells(rest, cells)[0]
         cut = head.rfind(" ")
-        keep = head[:cut] if cut > len(head) * 2 // 3 else head
+        keep = head[:cut] if cut > (0 if words else len(head) * 2 // 3) else head
         pieces.append(keep)
         rest = rest[len(keep) :].lstrip(" ")
     if rest:

@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from screens.paste_guard import OPENED_S, KeyTimes
-from screens.styled_lines import Line, Pen, Row, shown, wrap
+from screens.styled_lines import Line, Pen, Row, length, shown, wrap
 from screens.themes import Look
 from screens.widgets import ListWidget
 
@@ -52,6 +52,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     Dialog .gap {{ height: 0; }}
     Dialog #choices {{ height: 1; }}
     Dialog #choices Button {{ margin-right: 2; }}
+    Dialog #choices Button:focus {{ text-style: bold reverse; }}
     Dialog Input {{ height: 1; border: none; padding: 0; background: $background; }}
     PickerDialog #options {{ height: 2fr; }}
     PickerDialog #body {{ height: 1fr; }}
@@ -165,8 +166,9 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
 
     def head(self, listed: ListWidget) -> None:
         """Draw the heading, with how many rows of this list are not seen."""
-        below = listed.beyond.endswith("below")
-        words = f"  {listed.beyond}{', PgDn End' if below else ''}"
+        room = self.heading_line.size.width - length(self._heading)
+        keys = ", PgDn End" if listed.beyond.endswith("below") else ""
+        words = next((each for each in (f"  {listed.beyond}{keys}", f"  {listed.beyond}") if len(each) <= room), " ...")
         more: Line = ((words, "key"),) if listed.beyond and listed.size.height else ()
         self.heading_line.show([Row("heading", (*self._heading, *more))])
 

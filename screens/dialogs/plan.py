@@ -1,4 +1,4 @@
-"""The plan dialog: what would be run, what is wrong, what would be lost, and what must be pressed to set it going.
+"""The plan dialog: a summary of what would be run, its steps folded, and what must be pressed or typed to start it.
 
 It opens at once and is filled when the plan is there. It gives back what was typed to confirm, or None.
 """
@@ -18,14 +18,14 @@ from textual.widgets import Button, Input
 
 from console.model.counting import counted
 from console.model.errors import ConsoleError, NothingToDo, UnderWay
-from console.model.findings import Finding, Severity
 from console.model.plan import Plan, Verb
-from console.services.operations.step_text import step_commands
 from screens.background_work import set_off
 from screens.dialogs.base import LEAVING, MOVES, Dialog
+from screens.dialogs.plan_body import PlanBody
 from screens.paste_guard import TOO_FAST, KeyTimes
-from screens.styled_lines import Line, Pen, shown, wrap
-from screens.text_inputs import AnswerInput
+from screens.plan_rows import PlanRows
+from screens.styled_lines import Line, Pen, Row, shown, wrap
+from screens.text_inputs import AnswerInput, LineInput
 from screens.themes import Look
 
 VERBS: dict[Verb, str] = {
@@ -46,15 +46,15 @@ TYPED = "".join(char for char in ascii_letters + digits if char not in MOVES)
 """
 AGAIN_S = 1.0
 """How long until a plan is asked for again that could not be made yet."""
-_ROLES = {Severity.ERROR: "fail", Severity.WARNING: "warn", Severity.NOTE: "dim"}
 
 
 class PlanDialog(Dialog[str]):
-    """Cancel has the focus. `y`, or the number or name typed in full, confirms; Enter alone never does."""
+    """The rows have the focus, where Enter only unfolds. `y`, its button, or what is typed in full confirms."""
 
     BINDINGS: ClassVar = [
         Binding("y", "confirm", "Do it", show=False),
         Binding("n", "leave", "Cancel", show=False),
+        Binding("slash,fullwidth_solidus,ideographic_comma", "search", "Search", show=False),
     ]
 
     def __init__(
@@ -80,22 +80,34 @@ class PlanDialog(Dialog[str]):
         self._prepare = prepare
         self._working = True
         """Whether there is nothing to answer yet."""
+        self.steps = PlanBody(id="body")
+        self.body = self.steps
+        self.body.on_beyond = lambda: self.head(self.body)
         self.plan: Plan | None = None
+
+    @property
+    def _by_key(self) -> bool:
+        """Whether one key confirms, so that there is a button for it."""
+        return self.plan is not None and self.plan.confirm.kind == "key" and not self.plan.blocked
 
     def hears(self, event: events.Key, at: float) -> bool:
         """While the plan is being worked out only a way back counts: a name and its Enter must not cancel it half-way."""
         return super().hears(event, at) and (not self._working or event.key in LEAVING)
 
     def asked(self) -> ComposeResult:
-        """Cancel, and a place to type where the plan asks for it."""
+        """A place to search, one to type where the plan asks for it, a button to start where a key does, and Cancel."""
+        yield LineInput(id="search", compact=True, placeholder="search the summary and every command, then Enter")
         yield AnswerInput(id="typed", compact=True, disabled=True, select_on_focus=False)
         with Horizontal(id="choices"):
+            yield Button("", id="confirm", compact=True)
             yield Button("Cancel", id="cancel", compact=True)
 
     def on_mount(self) -> None:
         """Ask for the plan."""
+        self.query_one("#search", Input).display = False
         self.query_one("#typed", Input).display = False
-        self.query_one("#cancel", Button).focus()
+        self.query_one("#confirm", Button).display = False
+        self.body.focus()
         self.say(self._title(), ((("working out the plan ...", "busy"),),), (("esc", "key"), (" cancel", "dim")))
         set_off(self, "fill", self._fill)
 
@@ -118,9 +130,13 @@ class PlanDialog(Dialog[str]):
         typed.disabled = not asks
         if asks:
             typed.placeholder = f"type {self.plan.confirm.what}, then Enter"
-        self.say(self._title(), self._lines(self.plan), self._foot(self.plan))
+        start = self.query_one("#confirm", Button)
+        start.display = self._by_key
+        start.label = VERBS[self.plan.verb].capitalize()
         if self.plan.blocked:
             self._only_closes()
+        self.call_after_refresh(self.steps.fill, PlanRows(self.plan, self._asked, self.pen))
+        self.call_after_refresh(self._again)
 
     async def _prepared(self) -> Plan:
         """The plan, asked for until there is one where somebody's own plan has only just started."""
@@ -141,117 +157,110 @@ class PlanDialog(Dialog[str]):
         self.call_after_refresh(self._again)
 
     def _again(self) -> None:
+        """Draw the plan at the width of now."""
         if self.plan is not None:
-            self.say(self._title(), self._lines(self.plan), self._foot(self.plan))
+            self._heading = self._title()
+            self.steps.draw_rows()
+            self.head(self.body)
+            self.foot.show([Row("foot", self._foot(self.plan))])
 
     def _only_closes(self) -> None:
         """Nothing can be set going, so there is nothing to cancel."""
         self.query_one("#cancel", Button).label = "Close"
 
     def _title(self) -> Line:
-        marked = f" ({counted(self._marked, 'marked row')})" if self._marked else ""
+        marked_rows = f" ({counted(self._marked, 'marked row')})" if self._marked else ""
         return (
-            (f"{VERBS[self._verb]} {shown(self.plan.target if self.plan else self._target)}{marked}", "danger"),
+            (
+                f"{VERBS[self._verb]} {shown(self.plan.target if self.plan else self._target)}{marked_rows}",
+                "title" if self._by_key else "danger",
+            ),
             ("  cluster ", "dim"),
             (shown(self._cluster), "title"),
         )
 
     def _foot(self, plan: Plan) -> Line:
+        """What answers, then what shows more."""
+        more: Line = (
+            (("n N", "key"), (" next  ", "dim"), ("esc", "key"), (" end search", "dim"))
+            if self.steps.needle
+            else (
+                ("Enter", "key"),
+                (" unfold  ", "dim"),
+                ("+", "key"),
+                (" all  ", "dim"),
+                ("/", "key"),
+                (" search  ", "dim"),
+            )
+        )
+        out: Line = () if self.steps.needle else (("esc", "key"), (" close" if plan.blocked else " cancel", "dim"))
         if plan.blocked:
-            return (("blocked by the errors above  ", "fail"), ("esc", "key"), (" close", "dim"))
+            return (("blocked by the errors above  ", "fail"), *more, *out)
         word = VERBS[plan.verb].lower()
         if plan.confirm.kind == "key":
-            return (
-                (plan.confirm.expected, "key"),
-                (f" {word}  ", "danger"),
-                ("esc n Enter", "key"),
-                (" cancel", "dim"),
-            )
-        return (
-            ("type ", "dim"),
-            (shown(plan.confirm.expected), "title"),
-            (f" to {word}  ", "danger"),
-            ("esc", "key"),
-            (" cancel", "dim"),
-        )
+            return ((plan.confirm.expected, "key"), (f" {word}  ", "bold"), *more, *out)
+        return (("type ", "dim"), (shown(plan.confirm.expected), "title"), (f" to {word}  ", "danger"), *more, *out)
 
-    def _wrapped(self, text: str, indent: int = 0) -> list[str]:
-        """The text in pieces that fit behind so many blanks."""
-        cells = max(20, (self.body.size.width or 72) - 2 - indent)
-        return [piece for line in text.splitlines() for piece in wrap(shown(line), cells)]
+    def _wrapped(self, text: str) -> list[str]:
+        """The text in pieces that fit."""
+        return [piece for line in text.splitlines() for piece in wrap(shown(line), self.steps.cells - 1)]
 
-    def _lines(self, plan: Plan) -> list[Line]:
-        nodes = tuple(dict.fromkeys(step.node for step in plan.steps))
-        every = ("not an engine of ours",) if plan.process else plan.engines or nodes
-        names = ", ".join(shown(each) for each in every[:5])
-        more = f" +{len(every) - 5} more" if len(every) > 5 else ""
-        lines: list[Line] = [((names, "bold"), (more, "bold"))]
-        lines += [((text, "warn"),) for text in self._wrapped(self._wider(plan))]
-        for finding in sorted(plan.findings, key=lambda each: list(Severity).index(each.severity)):
-            lines.extend(self._finding(finding))
-        for loss in plan.losses:
-            lines.extend(
-                ((("lost: ", "danger") if not at else ("      ", ""), (text, "warn")))
-                for at, text in enumerate(self._wrapped(loss, 6))
-            )
-        for number, stage in enumerate(plan.stages):
-            lines.append(((f"{number + 1}. {shown(stage.title)}", "title"),))
-            for step in stage.steps:
-                node = "" if step.title.startswith(f"{step.node}:") else f"  on {shown(step.node)}"
-                lines.append((("   ", ""), (shown(step.title), "plain"), (node, "dim")))
-                for command in step_commands(step):
-                    lines.extend(self._command(command))
-        return lines
+    def action_search(self) -> None:
+        """Open the line to type what is searched for."""
+        if self.plan is not None:
+            line = self.query_one("#search", Input)
+            line.display = True
+            line.value = self.steps.needle
+            line.focus()
 
-    def _wider(self, plan: Plan) -> str:
-        """Why more engines are in it than the operator pointed at."""
-        more = [name for name in plan.engines if name not in self._asked]
-        if not self._asked or not more:
-            return ""
-        meant = ", ".join(self._asked[:3]) + (f" +{len(self._asked) - 3} more" if len(self._asked) > 3 else "")
-        return f"you chose {meant}; {len(more)} more with it, for the ranks of a group start and stop as one"
+    def action_leave(self) -> None:
+        """End the search, else go back without doing anything."""
+        if self.steps.needle or self.query_one("#search", Input).display:
+            self._search("")
+        else:
+            super().action_leave()
 
-    def _finding(self, finding: Finding) -> list[Line]:
-        role = _ROLES[finding.severity]
-        told = f"{finding.severity.value} {finding.rule}: {finding.message} ({finding.where})"
-        lines: list[Line] = [
-            (("   " if at else "", ""), (text, role)) for at, text in enumerate(self._wrapped(told, 3))
-        ]
-        lines.extend((("   ", ""), (text, "key")) for text in self._wrapped(finding.fix, 3))
-        return lines
-
-    def _command(self, command: str) -> list[Line]:
-        cells = max(20, (self.body.size.width or 76) - 7)
-        lines: list[Line] = []
-        for line in command.splitlines() or [""]:
-            for at, text in enumerate(wrap(shown(line), cells)):
-                lines.append((("     " if not at else "       ", ""), (text, "dim")))
-        return lines
+    def _search(self, text: str) -> None:
+        """Go to the first place that has the text; no text ends the search."""
+        self.query_one("#search", Input).display = False
+        self.steps.focus()
+        self.note(self.steps.search(text), "plain")
+        self._again()
 
     def on_key(self, event: events.Key) -> None:
-        """The answer may be typed at once, though Cancel has the focus; a wrong one is refused when it is whole."""
-        if self.plan is not None and self.plan.confirm.kind != "key":
+        """The answer may be typed at once, though the rows have the focus; a wrong one is refused when it is whole."""
+        if self.steps.needle and event.character in ("n", "N") and not isinstance(self.focused, Input):
+            event.stop()
+            self.note(self.steps.to_place(1 if event.character == "n" else -1), "plain")
+        elif (
+            self.plan is not None and self.plan.confirm.kind != "key" and self.focused is not self.query_one("#search")
+        ):
             self.type_at_once(event, self.plan.confirm.expected[:1] + TYPED)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """The only button is Cancel."""
+        """Start, or Cancel."""
         event.stop()
-        self.dismiss(None)
+        if event.button.id == "confirm":
+            self.action_confirm()
+        else:
+            self.dismiss(None)
 
     def action_confirm(self) -> None:
         """Set it going with one key, where the plan allows that."""
-        plan = self.plan
-        if plan is None or plan.blocked or plan.confirm.kind != "key":
+        if self.plan is None or not self._by_key:
             return
         if not self._keys.quiet:
             self.notify(TOO_FAST, severity="warning", markup=False)
             return
-        self.dismiss(plan.confirm.expected)
+        self.dismiss(self.plan.confirm.expected)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Set it going when exactly what is asked for was typed, by hand."""
+        """Search, or set it going when exactly what is asked for was typed, by hand."""
         event.stop()
         plan = self.plan
+        if event.input.id == "search":
+            self._search(event.value.strip())
+            return
         if plan is None or plan.blocked or plan.confirm.kind == "key":
             return
         if self._keys.burst:

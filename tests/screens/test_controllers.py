@@ -35,11 +35,11 @@ async def test_stop_of_one_engine_shows_its_command_and_runs_after_y(tmp_path: P
         await seen.press("x")
         await seen.sees("STOP 1 engine")
         await seen.sees("vllm serve /models/dsv4")
-        await seen.sees("lost: decode-3: 12 running requests")
+        await seen.sees("Lost       decode-3: 12 running requests")
         assert "cluster lab" in seen.text()
         assert "decode-3" in seen.text().split("STOP 1 engine")[1].splitlines()[1], "the heading takes one line"
         assert seen.app.focused is not None
-        assert seen.app.focused.id == "cancel"
+        assert seen.app.focused.id == "body", "where Enter neither starts nor cancels"
         await seen.press("y")
         await seen.sees(lambda: session.operator.ran)
         assert session.operator.ran[0][1] == "y"
@@ -110,7 +110,7 @@ async def test_an_error_among_the_findings_blocks_the_dialog(tmp_path: Path) -> 
     async with running(session) as seen:
         await _to_engine(seen, "decode-0")
         await seen.press("s")
-        await seen.sees("error R10: ranks do not tile (layout.yaml:12)")
+        await seen.sees("R10: ranks do not tile (layout.yaml:12)")
         await seen.sees("blocked by the errors above")
         assert "Cancel" not in seen.text()
         assert "Close" in seen.text()
@@ -348,12 +348,12 @@ async def test_a_plan_says_why_it_takes_in_more_than_was_pointed_at(tmp_path: Pa
     async with running(session, size) as seen:
         await _to_engine(seen, "decode-3")
         await seen.press("x")
-        await seen.sees("you chose decode-3; 7 more with it, for the ranks of a group")
+        await seen.sees("You chose  decode-3; 7 more with it, because ranks of a group")
         await seen.press("escape", "j", "escape")
         session.operator.takes_in = ()
         await seen.press("x")
         await seen.sees("STOP 1 engine")
-        assert "you chose" not in seen.text()
+        assert "You chose" not in seen.text()
 
 
 async def test_ctrl_q_leaves_from_inside_a_dialog_too(tmp_path: Path) -> None:

@@ -9,6 +9,13 @@ from console.model.deployment import Assignment, Deployment
 from console.model.layout import Layout
 from tests.services.deployments import LAYOUT
 
+SET = {
+    "VLLM_ENGINE_READY_TIMEOUT_S": "3600",
+    "HCCL_CONNECT_TIMEOUT": "1200",
+    "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "3000",
+}
+"""Variables without which a rule warns."""
+
 
 def copied(groups: int, *, nodes: int = 2, per_node: int = 8, **change: Any) -> Deployment:
     """Prefill on two nodes and so many decode groups, each with `per_node` engines on each of `nodes` nodes."""

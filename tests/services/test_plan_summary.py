@@ -46,7 +46,7 @@ def test_a_start_of_idle_nodes_is_told_in_five_rows() -> None:
 @pytest.mark.parametrize(
     ("plan", "time"),
     [
-        (_plan("start"), "how long the start takes is not known: no earlier one was watched"),
+        (_plan("start"), "not known how long until ready: no earlier start was watched"),
         (
             replace(_plan("start"), usual={"decode": UsualDuration(480.0, 1)}),
             "about 8 min until ready, as in 1 earlier start; not known for prefill",

@@ -102,7 +102,7 @@ def _start_time(plan: Plan) -> str:
         return "only until the engines are started: nobody waits until they are ready"
     known = [plan.usual[name] for name in groups if name in plan.usual]
     if not known:
-        return "how long the start takes is not known: no earlier one was watched"
+        return "not known how long until ready: no earlier start was watched"
     seconds = sum(
         max((plan.usual[name].seconds for name in names if name in plan.usual), default=0.0) for names in waits
     )
