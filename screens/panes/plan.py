@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent
 from console.services.monitoring.intervals import GRACE_S, KILL_S
+from console.services.operations.plan_progress import FoldedOutcome, PlanProgress
 from screens.actions import BY_ID, bindings
-from screens.panes.base import Pane, PaneMoment
-from screens.styled_lines import Line, Row, Span, shown, width, wrap
+from screens.panes.base import PaneMoment
+from screens.panes.folding import FoldingPane
+from screens.styled_lines import Line, Row, Span, fit, shown, width, wrap
 from screens.themes import Sign
 from screens.widgets import Verbs
 
@@ -24,7 +26,11 @@ OUTCOMES = {
 }
 
 
-class PlanPane(Pane):
+INDENT = 14
+"""Cells before the title of a step, without the mark of its fold."""
+
+
+class PlanPane(FoldingPane):
     """Progress of one plan. It keeps the last one, so that a failure can be read afterwards."""
 
     place: ClassVar[str] = "plan"
@@ -32,10 +38,7 @@ class PlanPane(Pane):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.plan: Plan | None = None
-        self.result: PlanResult | None = None
-        self._outcomes: dict[str, Outcome] = {}
-        self._news: dict[str, str] = {}
+        self._progress: PlanProgress | None = None
         self.empty = "no plan has run; s, x, r on an engine make one"
         self.refusal = ""
         self._read_by_hand = False
@@ -45,20 +48,14 @@ class PlanPane(Pane):
         self._counts: dict[str, str] = {}
         """What is said of the time that running steps have."""
 
+    @property
+    def plan(self) -> Plan | None:
+        """The plan that is shown."""
+        return self._progress.plan if self._progress else None
+
     def moved(self) -> None:
         """The reader went somewhere by hand."""
         self._read_by_hand = True
-
-    @property
-    def _open(self) -> set[str]:
-        """Rows of the steps an eye should be on: those that went wrong, else those that are not done."""
-        bad = {
-            f"step/{step}" for step, outcome in self._outcomes.items() if outcome in (Outcome.FAILED, Outcome.UNKNOWN)
-        }
-        undone = {
-            f"step/{step}" for step, outcome in self._outcomes.items() if outcome in (Outcome.RUNNING, Outcome.PENDING)
-        }
-        return bad or undone
 
     def verbs(self) -> Verbs:
         """Moves, and to go no further."""
@@ -75,28 +72,25 @@ class PlanPane(Pane):
 
     def begin(self, plan: Plan) -> None:
         """Show a plan that is about to run."""
-        self.plan, self.result, self.refusal = plan, None, ""
-        self._outcomes = {step.id: Outcome.PENDING for step in plan.steps}
-        self._news = {}
+        self._progress, self.refusal = PlanProgress(plan), ""
         self._began = {}
         self._read_by_hand = False
         self.redraw()
 
     def note(self, event: StepEvent) -> None:
         """Take news of a step."""
-        self._outcomes[event.step] = event.outcome
+        if self._progress is None:
+            return
+        self._progress.note(event)
         if event.outcome is Outcome.RUNNING:
             self._began.setdefault(event.step, self.clock())
-        if event.message:
-            self._news[event.step] = event.message
         self.redraw()
 
     def end(self, result: PlanResult) -> None:
         """Take the outcome of the whole."""
-        self.result = result
-        self._outcomes.update(result.outcomes)
-        self._news.update({step: text for step, text in result.messages.items() if text})
-        self.redraw()
+        if self._progress is not None:
+            self._progress.end(result)
+            self.redraw()
 
     def refuse(self, why: str) -> None:
         """The plan did not run."""
@@ -113,84 +107,100 @@ class PlanPane(Pane):
             self.redraw()
 
     def _counted(self) -> dict[str, str]:
-        if self.plan is None or self.result is not None:
+        shown = self._progress
+        if shown is None or shown.result is not None:
             return {}
-        now, limit = self.clock(), self.plan.drain_s
+        now, limit = self.clock(), shown.plan.drain_s
         return {
             step.id: words
-            for step in self.plan.steps
-            if self._outcomes.get(step.id) is Outcome.RUNNING
+            for step in shown.plan.steps
+            if shown.outcomes[step.id] is Outcome.RUNNING
             and (words := _time_words(step, now - self._began.get(step.id, now), limit))
         }
 
     def redraw(self) -> None:
         """Make the rows anew; the step that runs stays in sight unless the reader has gone elsewhere."""
         self._counts = self._counted()
-        rows = self._rows()
-        if not self._read_by_hand:
-            here = next((index for index, row in enumerate(rows) if row.key in self._open), len(rows))
-            above = 1 if self.result is not None else self.visible_rows // 2
-            self.offset_row = max(0, here - above)
+        self.begin_rows()
+        rows = [*self._rows()]
         self.show(rows)
+        if not self._read_by_hand and (here := self._in_sight(rows)) != self.cursor:
+            self.cursor = here
+            self.draw()
         self.on_title()
+
+    def _in_sight(self, rows: Sequence[Row]) -> int:
+        """The first row while something is wrong or all is over, else the first step that runs or waits."""
+        progress = self._progress
+        if progress is None or progress.result is not None or progress.wrong:
+            return 0
+        undone = (Outcome.RUNNING, Outcome.PENDING)
+        keys = {f"step/{row.key}" for row in progress.rows() if row.outcome in undone}
+        return next((at for at, row in enumerate(rows) if row.key in keys), 0)
 
     def title(self) -> Line:
         """What it is and how far."""
-        if self.plan is None:
+        if self._progress is None:
             return (("Plan", "bold"), ("  none yet", "dim"))
-        done = sum(1 for each in self._outcomes.values() if each is Outcome.DONE)
-        words = f"Plan: {self.plan.verb} {done}/{len(self._outcomes)} steps "
+        result, outcomes = self._progress.result, self._progress.outcomes
+        done = sum(1 for each in outcomes.values() if each is Outcome.DONE)
+        words = f"Plan: {self._progress.plan.verb} {done}/{len(outcomes)} steps "
         if self.refusal:
             return ((words, "bold"), ("REFUSED", "fail"))
-        if self.result is None:
+        if result is None:
             return (
                 (words, "bold"),
                 ("running" + (", c: no more steps" if self.has_focus else ", 8 c: no more steps"), "busy"),
             )
-        if self.result.ok or self.result.cancelled:
-            return ((words, "bold"), ("ok", "ok") if self.result.ok else ("stopped", "warn"))
+        if result.ok or result.cancelled:
+            return ((words, "bold"), ("ok", "ok") if result.ok else ("stopped", "warn"))
         known = self.moment is not None and self.moment.snapshot.diagnoses
         key = self.keys.word(BY_ID["pane-diagnosis"]) if known else ""
         return ((words, "bold"), ("FAILED", "fail"), *(((f"  {key}", "key"), (": causes", "plain")) if key else ()))
 
-    def _step(self, step: Step, sign: Sign) -> list[Row]:
-        """A step with its whole title, and its node behind the last words where there is room."""
-        cells = max(20, self.size.width - 13)
-        node = "" if step.title.startswith(f"{step.node}:") else f"  {shown(step.node)}"
-        title = wrap(shown(step.title), cells)
-        apart = width(title[-1]) + width(node) > cells
-        lines: list[Line] = [((text, "plain"),) for text in title]
-        lines[-1] = lines[-1] if apart else (*lines[-1], (node, "dim"))
-        lines += [((node.strip(), "dim"),)] if apart and node else []
-        begin: list[Span] = [(f"   {self.pen.sign(sign)} {sign.word:8}", sign.role), (" " * 13, "")]
-        return [
-            Row(f"step/{step.id}" if not at else f"title/{step.id}/{at}", (begin[min(at, 1)], *line))
-            for at, line in enumerate(lines)
-        ]
-
-    def _rows(self) -> list[Row]:
-        if self.plan is None:
-            return []
-        rows: list[Row] = []
-        cells = max(20, self.size.width - 8)
+    def _rows(self) -> Iterator[Row]:
+        """The verdict, what went wrong, then all other steps in order."""
+        progress = self._progress
+        if progress is None:
+            return
+        cells = max(20, self.size.width - 2)
         if self.refusal:
-            rows.extend(
-                Row(f"refusal/{at}", ((text, "fail"),)) for at, text in enumerate(wrap(shown(self.refusal), cells))
-            )
-        for number, stage in enumerate(self.plan.stages):
-            rows.append(Row(f"stage/{number}", ((f"{number + 1}. {shown(stage.title)}", "title"),)))
-            for step in stage.steps:
-                outcome = self._outcomes.get(step.id, Outcome.PENDING)
-                sign = OUTCOMES[outcome]
-                rows.extend(self._step(step, sign))
-                if step.id in self._counts:
-                    rows.append(Row(f"count/{step.id}", ((f"       {self._counts[step.id]}", sign.role),)))
-                news = self._news.get(step.id, "")
-                rows.extend(
-                    Row(f"news/{step.id}/{at}", ((f"       {text}", sign.role),))
-                    for at, text in enumerate(wrap(shown(news), cells) if news else [])
-                )
-        return rows
+            for at, text in enumerate(wrap(shown(self.refusal), cells)):
+                yield Row(f"refusal/{at}", ((text, "fail"),))
+        else:
+            role = "fail" if progress.wrong else "ok" if progress.result and progress.result.ok else "title"
+            for at, text in enumerate(wrap(shown(progress.verdict()), cells)):
+                yield Row(f"verdict/{at}", ((text, role),))
+        stage = 0
+        for row in progress.rows():
+            yield from self._outcome_rows(row, "" if row.folded.stage == stage else str(row.folded.stage))
+            stage = row.folded.stage
+
+    def _outcome_rows(self, row: FoldedOutcome, number: str) -> Iterator[Row]:
+        """The steps of a row with their sign; what they reported below, where it is one thing and they are not done."""
+        sign, key = OUTCOMES[row.outcome], f"step/{row.key}"
+        begin: tuple[Span, ...] = ((fit(number, 3), "dim"), (f"{self.pen.sign(sign)} {sign.word:8}", sign.role))
+        room = max(20, self.size.width - INDENT - 3)
+        one, *others = wrap(shown(row.folded.title), room)
+        told = row.messages[0] if len(row.messages) == 1 else ""
+        beside = row.outcome is Outcome.DONE and told and not others and width(one) + width(shown(told)) + 2 <= room
+        line: Line = (*begin, (one, "plain"), (f"  {shown(told)}" if beside else "", "dim"))
+        yield from self.folded(key, line, self._each_step(row))
+        for at, text in enumerate(others):
+            yield Row(f"{key}/title/{at}", ((" " * (INDENT + 2), ""), (text, "plain")))
+        for step in row.steps:
+            if step.id in self._counts:
+                yield Row(f"count/{step.id}", ((" " * (INDENT + 2) + self._counts[step.id], sign.role),))
+        if row.outcome is not Outcome.DONE and told:
+            yield from self.texts(f"{key}/news", shown(told), INDENT + 2, sign.role)
+
+    def _each_step(self, row: FoldedOutcome) -> Iterator[Row]:
+        """Each step by itself, with what it reported."""
+        for step in row.steps:
+            news = self._progress.messages.get(step.id, "") if self._progress else ""
+            node = "" if step.title.startswith(f"{step.node}: ") else f"  {step.node}"
+            text = shown(f"{step.title}{node}" + (f": {news}" if news else ""))
+            yield from self.texts(f"each/{row.key}/{step.id}", text, INDENT + 2, "dim")
 
 
 def _time_words(step: Step, ran_s: float, drain_s: float) -> str:

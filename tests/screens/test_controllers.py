@@ -206,7 +206,7 @@ async def test_a_running_plan_shows_its_steps_and_can_be_held(tmp_path: Path) ->
         await seen.sees("vllm serve")
         await seen.press("y")
         await seen.sees("restart runs")
-        await seen.sees("runs    restart decode-0")
+        await seen.sees("runs    d0: restart decode-0")
         await seen.press("s")
         assert len(session.operator.asked) == 1
         assert "a restart is running" in seen.toasts()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, Stage, Step, StepEvent
+from console.services.operations.plan_maker import PlanMaker
 from screens.panes.plan import PlanPane
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import running
+from tests.services.deployments import picture
+from tests.services.many_engines import copied
 
 DRAIN = Step("drain", "drain", "take decode-0 out of the proxy", "p0", ("decode-0",))
 STOP = Step("stop", "stop", "stop decode-0", "d0", ("decode-0",))
@@ -76,8 +79,45 @@ async def test_a_plan_that_failed_points_to_the_causes_and_shows_the_failed_step
         await seen.sees("FAILED")
         assert ": causes" not in seen.text()
         rows = [line for line in seen.lines() if ": start something" in line]
-        assert "d12: start something" in rows[1]
-        assert not any(row.split("something")[1].strip() for row in rows), "the node stands in the title already"
+        assert "start failed at stage 1 of 1: d12: start something" in rows[0]
+        assert "FAILED  d12: start something" in rows[1], "what failed comes first"
+        assert "done    d0..11, d13..29: start something" in rows[2], "what went well is one row"
+        assert len(rows) == 3
+        await seen.sees("no address")
         session.diagnosed("decode-3")
         pane.redraw()
         await seen.sees("FAILED  6: causes")
+
+
+async def test_a_row_unfolds_to_each_of_its_steps_with_what_it_reported(tmp_path: Path) -> None:
+    steps = tuple(Step(f"s{at}", "check", f"d{at}: idle", f"d{at}") for at in range(3))
+    async with running(FakeSession(tmp_path)) as seen:
+        await seen.press("8")
+        pane = seen.app.main.pane
+        assert isinstance(pane, PlanPane)
+        pane.begin(Plan("start", "lab", "a3-pd", (), (Stage("check", steps),), Confirm("key", "y")))
+        await seen.sees("start: stage 1 of 1 is next")
+        for step in steps:
+            pane.note(StepEvent(step.id, Outcome.DONE, f"{step.node} has free ports"))
+        await seen.sees("done    check d0..2: idle")
+        assert "free ports" not in seen.text()
+        await seen.press("down", "enter")
+        await seen.sees("d1: idle: d1 has free ports")
+        await seen.press("enter")
+        await seen.sees(lambda: "free ports" not in seen.text())
+
+
+async def test_a_plan_of_hundreds_of_engines_is_a_page_while_it_runs(tmp_path: Path) -> None:
+    made = copied(16)
+    plan = PlanMaker(made, picture({}, made)).make("start", ())
+    async with running(FakeSession(tmp_path)) as seen:
+        await seen.press("8", "f")
+        pane = seen.app.main.pane
+        assert isinstance(pane, PlanPane)
+        pane.begin(plan)
+        for step in plan.stages[0].steps:
+            pane.note(StepEvent(step.id, Outcome.DONE, "idle"))
+        pane.note(StepEvent(plan.stages[1].steps[5].id, Outcome.UNKNOWN, "the link was lost"))
+        await seen.sees("start has an unknown outcome at stage 2 of 8: write 8 run directories on n5")
+        await seen.sees("the link was lost")
+        assert len(pane.rows) < 16

@@ -108,8 +108,8 @@ async def test_steps_are_told_in_full(tmp_path: Path) -> None:
         assert isinstance(pane, PlanPane)
         pane.begin(plan)
         pane.note(StepEvent("drain", Outcome.RUNNING))
-        await seen.sees("   \u21bb runs    drain decode-0: no new requests, wait up to 120 s for their ")
-        await seen.sees("             requests to end, then leave  node-with-a-long-name")
+        await seen.sees("\u21bb runs    node-with-a-long-name: drain decode-0: no new requests, wait")
+        await seen.sees("             up to 120 s for their requests to end, then leave")
 
 
 SPANS = st.lists(

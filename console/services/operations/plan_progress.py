@@ -1,0 +1,95 @@
+"""How far a plan is, for a person: a verdict first, then steps that did the same and came to the same in one row. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from console.model.counting import counted
+from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent
+from console.services.operations.step_folding import FoldedSteps, StepPart, folded_plan
+
+WRONG = (Outcome.FAILED, Outcome.UNKNOWN)
+_ONE_BY_ONE = (*WRONG, Outcome.RUNNING)
+"""Outcomes whose steps share a row only when they report the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedOutcome:
+    """Steps of one stage that do the same and came to the same."""
+
+    folded: FoldedSteps
+    outcome: Outcome
+    messages: tuple[str, ...]
+    """What the steps reported, each text once."""
+
+    @property
+    def key(self) -> str:
+        """A name of its own within the plan at one moment."""
+        return self.folded.key
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps."""
+        return self.folded.steps
+
+
+class PlanProgress:
+    """The outcomes of one plan's steps so far."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.outcomes = {step.id: Outcome.PENDING for step in plan.steps}
+        self.messages: dict[str, str] = {}
+        self.result: PlanResult | None = None
+        self._folded = folded_plan(plan)
+
+    def note(self, event: StepEvent) -> None:
+        """Take news of a step."""
+        self.outcomes[event.step] = event.outcome
+        if event.message:
+            self.messages[event.step] = event.message
+
+    def end(self, result: PlanResult) -> None:
+        """Take the outcome of the whole."""
+        self.result = result
+        self.outcomes.update(result.outcomes)
+        self.messages.update({step: text for step, text in result.messages.items() if text})
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a step failed, or nobody knows whether it did."""
+        return any(outcome in WRONG for outcome in self.outcomes.values())
+
+    def rows(self) -> tuple[FoldedOutcome, ...]:
+        """All steps, folded: what went wrong first, the others in the order of the plan."""
+        found: list[FoldedOutcome] = []
+        for row in self._folded:
+            alike: dict[tuple[Outcome, str], list[StepPart]] = {}
+            for part in row.parts:
+                outcome = self.outcomes[part.step.id]
+                own = self.messages.get(part.step.id, "") if outcome in _ONE_BY_ONE else ""
+                alike.setdefault((outcome, own), []).append(part)
+            for (outcome, _), parts in alike.items():
+                told = dict.fromkeys(text for part in parts if (text := self.messages.get(part.step.id, "")))
+                found.append(FoldedOutcome(FoldedSteps(row.stage, tuple(parts)), outcome, tuple(told)))
+        return tuple(sorted(found, key=lambda row: row.outcome not in WRONG))
+
+    def verdict(self) -> str:
+        """In a line how the plan stands, or how it ended: what failed first, else which stage runs."""
+        plan, result = self.plan, self.result
+        rows = self.rows()
+        if rows and rows[0].outcome in WRONG:
+            word = "failed" if rows[0].outcome is Outcome.FAILED else "has an unknown outcome"
+            where = f"at stage {rows[0].folded.stage} of {len(plan.stages)}"
+            return f"{plan.verb} {word} {where}: {rows[0].folded.title}"
+        if result is not None and not result.ok:
+            skipped = sum(outcome is Outcome.SKIPPED for outcome in self.outcomes.values())
+            by = f", taken over by {result.taken_over}" if result.taken_over else ""
+            return f"{plan.verb} stopped on request{by}: {counted(skipped, 'step')} not started"
+        if result is not None:
+            return f"{plan.verb} of {plan.target} is done"
+        now = next((row for row in rows if row.outcome in (Outcome.RUNNING, Outcome.PENDING)), None)
+        if now is None:
+            return f"{plan.verb}: every step is done"
+        state = "runs" if now.outcome is Outcome.RUNNING else "is next"
+        return f"{plan.verb}: stage {now.folded.stage} of {len(plan.stages)} {state}"
