@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from console.cli.options import add_cluster_options, remember_layout
 from console.cli.output import OperationData, add_output
-from console.cli.plan_text import show_plan
+from console.cli.plan_text import print_end, show_plan
 from console.cli.printer import print_message
 from console.cli.session_context import connected, opened, settled
 from console.cli.status import anything_down
@@ -132,6 +132,7 @@ async def _run(args: argparse.Namespace) -> int:
             plan, notice, confirmed=confirmed, takeover=args.takeover, override=override
         )
         data.end(result)
+        print_end(plan, result)
         for why in result.unrecorded:
             print_message(f"done, but not recorded in the journal: {why}")
         if result.taken_over:

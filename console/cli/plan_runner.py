@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Sequence
 
 from console.cli.lifecycle import ask_confirmation, empty_plan, step_printer
 from console.cli.output import OperationData
-from console.cli.plan_text import show_plan
+from console.cli.plan_text import print_end, show_plan
 from console.model.errors import ExitCode, NothingToDo
 from console.model.plan import Outcome, Verb
 from console.services.maintenance.node_tasks import MaintenancePlan
@@ -47,5 +47,6 @@ async def run_maintenance(
     notice = data.with_events(step_printer(plan))
     result = await session.maintenance.run(prepared, notice, confirmed, takeover=args.takeover)
     data.end(result)
+    print_end(plan, result)
     bad = (Outcome.FAILED, Outcome.UNKNOWN)
     return ExitCode.FAILED if any(outcome in bad for outcome in result.outcomes.values()) else ExitCode.OK

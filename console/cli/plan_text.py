@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from console.cli.printer import print_line, print_message
 from console.cli.tables import terminal_cells, wrap
-from console.model.plan import Plan
+from console.model.plan import Plan, PlanResult
+from console.services.operations.plan_progress import PlanProgress
 from console.services.operations.plan_summary import plan_summary
 from console.services.operations.step_folding import folded_plan, turns
 from console.services.operations.step_text import step_commands
@@ -20,6 +21,13 @@ def show_plan(plan: Plan, *, as_result: bool, verbose: bool) -> None:
     """Print the plan: to stdout when it is what was asked for, else to stderr before it is confirmed."""
     for line in plan_lines(plan, verbose=verbose, room=terminal_cells(sys.stdout if as_result else sys.stderr)):
         (print_line if as_result else print_message)(line)
+
+
+def print_end(plan: Plan, result: PlanResult) -> None:
+    """Print to stderr how the plan ended: what failed first, else that it is done."""
+    progress = PlanProgress(plan)
+    progress.end(result)
+    print_message(progress.verdict())
 
 
 def plan_lines(plan: Plan, *, verbose: bool, room: int | None = None) -> Iterator[str]:

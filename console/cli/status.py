@@ -137,7 +137,10 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
 
 
 def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
-    """Lines about an interrupted plan, the first cause, settings that a restart changes, and how to prove the service."""
+    """Lines about the newest operation, an interrupted plan, the first cause, changed settings, and how to prove the service."""
+    if snapshot.work is not None or snapshot.sightings:
+        yield ""
+        yield snapshot.work.words() if snapshot.work else snapshot.sightings[-1].words(snapshot.at)
     if snapshot.cut_off is not None:
         yield ""
         yield snapshot.cut_off.words(snapshot.at)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from console.model.deployment import engine_words
 from console.model.durations import about
+from console.model.name_ranges import name_ranges
 from console.model.shortening import list_text
 
 MANY = 6
@@ -80,3 +82,9 @@ class ObservedOperation:
     verb: str
     """`start` or `stop`."""
     engines: tuple[str, ...]
+
+    def words(self, now: float) -> str:
+        """`start of 19 engines by ann@jump2, about 3 min ago: prefill-0, prefill-1, decode-0..15, proxy`."""
+        ago = about(max(0.0, now - self.at))
+        who = self.who or "an unknown operator"
+        return f"{self.verb} of {engine_words(self.engines)} by {who}, about {ago} ago: {name_ranges(self.engines)}"
