@@ -77,7 +77,7 @@ async def mount_panes(screen: MainScreen) -> None:
     screen.prompt.on_done = screen.command_line.prompted
     screen.prompt.on_typing = screen.command_line.typing
     await screen.query_one("#panes").mount_all(screen.panes.values())
-    await screen.mount(screen.prompt, before=screen.footer)
+    await screen.mount(screen.prompt.list, screen.prompt, before=screen.footer)
 
 
 def _join_panes(screen: MainScreen) -> None:

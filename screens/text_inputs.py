@@ -20,6 +20,13 @@ def one_line(text: str) -> str:
 class LineInput(Input):
     """An input for names, searches and questions."""
 
+    def on_key(self, event: events.Key) -> None:
+        """An input method's full-width blank is a blank; Textual takes it for no text."""
+        if event.key == "ideographic_space":
+            event.prevent_default()
+            event.stop()
+            self.insert_text_at_cursor(" ")
+
     def _on_paste(self, event: events.Paste) -> None:
         """Insert the first line that is not empty."""
         event.prevent_default()

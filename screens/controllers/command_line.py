@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from console.files import shipped_layouts
@@ -11,6 +11,7 @@ from console.model.plan import Verb
 from console.model.suggestions import did_you_mean, suggestions
 from console.releases.facts import names
 from screens.actions import ACTIONS, BY_ID, CHANGING, begun_with, find_action
+from screens.candidates import Candidate, plain_width
 from screens.controllers.engine_names import engines_named
 from screens.controllers.evaluations import BEGINNINGS
 from screens.controllers.log_actions import LASTS
@@ -30,6 +31,13 @@ _NARROW = str.maketrans("：／、＆", "://&")
 """What an input method makes of the signs of the prompts."""
 _TABS = {name: each.id for each in PANES if (name := each.title.casefold()) not in {*BY_ID, "bench"}}
 """Tabs by the words that stand on them, where those do not mean something else already."""
+_SHAPING = ("take", "size", "reset", "scale")
+"""What changes which node runs which group, by the name of a node or a group."""
+_FILTERS = (
+    Candidate("ERROR|CRITICAL|Traceback", "Errors and the start of each traceback"),
+    Candidate("WARNING", "Warnings"),
+    Candidate("!POST /v1", "All but lines of requests"),
+)
 _VERBS: dict[str, Verb] = {"start": "start", "stop": "stop", "restart": "restart", "kill": "kill"}
 
 
@@ -44,7 +52,7 @@ class CommandLine:
         """Keys that open the prompt."""
         words = "an action, node NAME, log ENGINE, a line number, last 5m, at HH:MM, q"
         return {
-            "command": lambda: self._prompt(":", self.words(), words),
+            "command": lambda: self._prompt(":", self.candidates(), words),
             "find": self.find,
             "filter": self.filter,
         }
@@ -65,23 +73,23 @@ class CommandLine:
 
     def filter(self, value: str = "") -> None:
         """Only some lines of the log of the engine."""
-        self._prompt("&", [], "only log lines with this; !text hides; empty shows all", value)
+        self._prompt("&", _FILTERS, "only log lines with this; !text hides; empty shows all", value)
 
     def find(self, value: str = "") -> None:
         """Search in a log, filter anywhere else."""
         in_log = isinstance(self._screen.focused, LogPane)
         words = "search; n and N go on" if in_log else "only rows with this text; empty shows all"
-        self._prompt("/", [], words, value)
+        self._prompt("/", (), words, value)
 
     def begin(self, text: str) -> None:
         """Open the command line with a beginning that the operator completes."""
-        self._prompt(":", self.words(), "", text)
+        self._prompt(":", self.candidates(), "", text)
 
-    def _prompt(self, kind: Kind, words: list[str], placeholder: str, value: str = "") -> None:
+    def _prompt(self, kind: Kind, candidates: Sequence[Candidate], placeholder: str, value: str = "") -> None:
         screen = self._screen
         self._searched = screen.focused
         screen.footer.display = False
-        screen.prompt.open(kind, words, placeholder, value)
+        screen.prompt.open(kind, candidates, placeholder, value)
 
     def typing(self, kind: Kind, text: str) -> None:
         """Lists follow the typing."""
@@ -117,27 +125,42 @@ class CommandLine:
         elif kind == ":":
             self.command(text)
 
-    def words(self) -> list[str]:
-        """What completes a line: actions, and words with the names of now; what can change something comes last."""
-        snapshot = self._screen.snapshot
-        words = [action.id for action in ACTIONS] + [f"node {name}" for name in snapshot.nodes]
-        words += [f"take {name}" for name in snapshot.nodes]
-        groups = self._screen.console.session.deployment.layout.groups
-        words += [f"{verb} {name}" for verb in ("size", "reset", "scale") for name in groups]
-        words += [f"upgrade v{name}" for name in names()]
-        words += [text for text, _ in BEGINNINGS] + [*_TABS, "edit layout", "edit cluster"]
+    def candidates(self) -> list[Candidate]:
+        """What may be typed and what each does; what can change something comes last."""
+        snapshot, session = self._screen.snapshot, self._screen.console.session
+        groups = tuple(session.deployment.layout.groups)
         fleet = self._screen.console.fleet
-        words += [f"cluster {each.cluster.name}" for each in fleet.sessions if fleet.several] if fleet else []
-        named = (*snapshot.engines, *groups, EVERY)
-        words += [f"{verb} {name}" for verb in _VERBS if not snapshot.read_only for name in named]
-        words += [f"last {word}" for word in (*LASTS, "all")]
-        words += ["layout", *(f"layout {name}" for name in shipped_layouts())]
-        words += [f"log {name}" for name in snapshot.engines] + [f"theme {name}" for name in LOOKS]
-        return sorted(words, key=lambda each: each.partition(" ")[0] in CHANGING)
+        clusters = [each.cluster.name for each in fleet.sessions] if fleet and fleet.several else []
+        verbs = () if snapshot.read_only else _VERBS
+        named: tuple[tuple[str, str, Sequence[str]], ...] = (
+            ("log", "Log of the engine", tuple(snapshot.engines)),
+            ("node", "Put the cursor on the node", tuple(snapshot.nodes)),
+            ("cluster", "Put the cursor on the cluster", clusters),
+            ("last", "Go back so far in the log", (*LASTS, "all")),
+            ("layout", "Use this layout", tuple(shipped_layouts())),
+            ("theme", "Use this theme", tuple(LOOKS)),
+            ("edit", "Open the file in your $EDITOR", ("layout", "cluster")),
+            *((verb, BY_ID[verb].help, tuple(snapshot.nodes) if verb == "take" else groups) for verb in _SHAPING),
+            ("upgrade", BY_ID["upgrade"].help, tuple(f"v{name}" for name in names())),
+            *((verb, f"Plan to {verb} it", (*snapshot.engines, *groups, EVERY)) for verb in verbs),
+        )
+        found: list[Candidate] = []
+        for verb, help, names_of_it in named:
+            danger = verb in CHANGING
+            head = [Candidate(f"{verb} ", help, danger)] if names_of_it else []
+            found += [*head, *(Candidate(f"{verb} {name}", help, danger) for name in names_of_it)]
+        found += [Candidate(each.id, each.help, each.danger) for each in ACTIONS]
+        found += [Candidate(name, "Open this tab") for name in _TABS]
+        found += [Candidate("layout", "Choose a layout"), *(Candidate(*each) for each in BEGINNINGS)]
+        return sorted(found, key=lambda each: each.danger or each.words.partition(" ")[0] in CHANGING)
+
+    def words(self) -> list[str]:
+        """The lines that may be typed as they stand."""
+        return [each.words for each in self.candidates() if not each.words.endswith(" ")]
 
     def command(self, text: str) -> None:
         """Run a line of the command line."""
-        verb, _, rest = text.strip().lstrip(":").partition(" ")
+        verb, _, rest = plain_width(text).strip().lstrip(":").partition(" ")
         rest = rest.strip()
         screen = self._screen
         table: dict[str, Callable[[], object]] = {

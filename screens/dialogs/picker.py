@@ -99,7 +99,7 @@ class PickerDialog(Dialog[str]):
         self.query_one("#typed", Input).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Show only what has all the words."""
+        """Show only what has all the words, the cursor on the first: on what fits best."""
         words = event.value.casefold().lstrip(PROMPTS).split()
         rows = [row for row in self._rows if all(word in plain(row.line).casefold() for word in words)]
         if words:
@@ -107,6 +107,7 @@ class PickerDialog(Dialog[str]):
             rows = [row for row in rows if not row.key.startswith("-")]
             rows.sort(key=lambda row: not any(word in row.line[0][0].split() for word in typed))
         self.options.show(rows)
+        self.options.move(-len(rows))
         self._skip_headings(1)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

@@ -10,6 +10,8 @@ from console.model.findings import Finding, Severity
 from console.model.service import Service, ServiceState
 from console.model.snapshot import Link, LinkState
 from screens.actions import ACTIONS, BY_ID, CHANGING, PLACES, bindings, key_word
+from screens.styled_lines import plain
+from screens.widgets import ListWidget
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import running
 
@@ -65,6 +67,28 @@ async def test_help_is_searched_and_run(tmp_path: Path) -> None:
         await seen.type("problems")
         await seen.press("enter")
         await seen.sees(lambda: seen.app.main.grid.view.problems)
+
+
+async def test_help_opens_at_the_keys_of_the_focused_pane_and_enter_runs_the_highlighted_row(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path), (80, 24)) as seen:
+        await seen.press("l", "question_mark")
+        await seen.sees("type to search")
+        options = seen.app.screen.query_one("#options")
+        assert isinstance(options, ListWidget)
+        assert plain(options.rows[0].line).strip() == "Log"
+        await seen.press("down", "down", "down")
+        await seen.type("e")
+        assert len(options.rows) > 20
+        assert options.cursor == options.offset_row == 0, "what fits best is highlighted after each letter"
+        await seen.press("down", "down")
+        chosen = options.current
+        assert chosen is not None
+        await seen.type("r")
+        assert options.cursor == 0
+        await seen.type("rors of several")
+        assert not options.rows
+        await seen.press("enter")
+        assert seen.app.screen.query("#options"), "nothing is highlighted, so nothing runs"
 
 
 async def test_help_lists_every_action_of_every_place(tmp_path: Path) -> None:
