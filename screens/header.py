@@ -186,7 +186,7 @@ def _endpoint(snapshot: ClusterSnapshot) -> Line:
     if service is None or service.state in (ServiceState.DOWN, ServiceState.UNKNOWN):
         return ()
     model: Line = ((f"  {shown(service.model)}", "dim"),) if service.model else ()
-    return ((shown(service.door), "plain"), *model)
+    return ((shown(service.endpoint), "plain"), *model)
 
 
 def _links(snapshot: ClusterSnapshot) -> Line:

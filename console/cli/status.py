@@ -14,10 +14,10 @@ from console.cli.printer import print_line
 from console.cli.session_context import connected, opened, settled, until
 from console.cli.status_data import status_data, status_lines
 from console.diagnosis.summary import DiagnosisSummary, first_words, summarize
-from console.model.counting import listed
 from console.model.durations import about, two_units
 from console.model.errors import ExitCode, Unreachable
 from console.model.service import ServiceState
+from console.model.shortening import list_text
 from console.model.snapshot import (
     NOT_ASKED,
     ClusterSnapshot,
@@ -147,7 +147,7 @@ def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
     yield from _causes(summarize(snapshot.diagnoses, lambda each: each))
     for lines, names in alike(snapshot.engines.values()).items():
         yield ""
-        yield f"until a restart {listed(names, 1)} runs with other settings: {'; '.join(lines)}"
+        yield f"until a restart {list_text(names, 1)} runs with other settings: {'; '.join(lines)}"
     if snapshot.service is not None and snapshot.service.state is ServiceState.UNPROVEN:
         yield ""
         yield "to prove that the deployment serves: dsv4-console status --prove, or dsv4-console verify"

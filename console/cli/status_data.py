@@ -293,7 +293,7 @@ def service_data(each: Service | None) -> ServiceData | None:
     """Whether requests are answered; None when there is nothing to ask."""
     if each is None:
         return None
-    return {"state": each.state, "endpoint": each.door, "model": each.model, "reason": each.reason or None}
+    return {"state": each.state, "endpoint": each.endpoint, "model": each.model, "reason": each.reason or None}
 
 
 def _cut_off(snapshot: ClusterSnapshot) -> InterruptedPlanData | None:

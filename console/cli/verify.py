@@ -64,7 +64,7 @@ async def _run(args: argparse.Namespace) -> int:
         ask = VerificationRequest(prompt=args.prompt, requests=args.requests, timeout_s=args.timeout)
         service = session.snapshot.service
         print_message(
-            f"verifying {service.door if service else session.deployment.name}, at most {args.timeout:.0f} s a request"
+            f"verifying {service.endpoint if service else session.deployment.name}, at most {args.timeout:.0f} s a request"
         )
         found = await session.verifier.run(lambda proof: None, ask)
         curl = curl_command(session.deployment, service, args.prompt)

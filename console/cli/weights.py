@@ -19,8 +19,8 @@ from console.cli.session_context import connected, opened
 from console.cli.tables import table_lines
 from console.commands.quoting import join
 from console.commands.weights import download_commands
-from console.model.counting import listed
 from console.model.errors import ExitCode, Unreachable, UsageError
+from console.model.shortening import list_text
 from console.model.snapshot import LinkState
 from console.probes.sanitize import clean
 from console.services.maintenance.weights import NodeWeights
@@ -128,7 +128,7 @@ def lines(path: str, found: Sequence[NodeWeights]) -> Iterator[str]:
         weights = held.weights
         state = "unknown" if weights.trouble else "complete" if weights.complete else "INCOMPLETE"
         size = f"{weights.bytes / 2**30:.1f} GiB" if weights.bytes else "-"
-        note = held.copying or weights.trouble or listed(weights.lacking, 3, "; ")
+        note = held.copying or weights.trouble or list_text(weights.lacking, 3, "; ")
         rows.append((held.node, state, str(weights.shards or "-"), size, weights.manifest[:8] or "-", note))
     yield from table_lines(("NODE", "STATE", "SHARDS", "SIZE", "DIGEST", ""), rows)
     whole = {held.weights.manifest for held in found if held.weights.complete}

@@ -1,1 +1,1 @@
-"""The nouns of the field as plain data: no I/O, no network, no parsing of what a node prints."""
+"""The terms of the field as plain data. Does no I/O and does not parse output of nodes."""

@@ -1,4 +1,4 @@
-"""An alert: something an operator must know of though nobody is looking. Events tell what happened; alerts tell what holds."""
+"""An alert: a condition that an operator must know even when nobody looks. An event happened; an alert holds now."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ Level = Literal["warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing that holds, however many engines or nodes show it."""
+    """One condition, whatever the number of engines or nodes that show it."""
 
     key: str
-    """What it is about: `group/decode`, `links`, or the id of a signature."""
+    """The subject: `group/decode`, `links`, or the id of a signature."""
     level: Level
     title: str
     since: float
     """Seconds since the epoch on the jump host's clock."""
     text: str = ""
-    """What was seen; untrusted, secrets masked."""
+    """What was seen; untrusted, with secrets masked."""
     remedy: str = ""
     subjects: tuple[str, ...] = ()
     """The engines or nodes that show it."""
     calm: bool = False
-    """Whether it does not hold at this moment, and is over when it stays so for a while."""
+    """Whether it does not hold at this moment; the alert ends when this lasts for a while."""

@@ -1,6 +1,6 @@
-"""Which API keys engines and the proxy want: what the layout says of them. Sending one does not enter here.
+"""The API keys of engines and proxy, as the layout sets them. Does not send requests.
 
-vLLM 0.21 guards `/v1` alone, by the words of `--api-key`, else by VLLM_API_KEY (entrypoints/openai/api_server.py).
+vLLM 0.21 protects only `/v1`, with the values of `--api-key`, else of VLLM_API_KEY (entrypoints/openai/api_server.py).
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from console.model.layout import Layout, flag_name
 
 ENGINE_KEY = "VLLM_API_KEY"
 CLIENT_KEY = "OPENAI_API_KEY"
-"""Variable whose value vllm-ascend's example proxies and `vllm bench serve` send."""
+"""The variable with the key that vllm-ascend's example proxies and `vllm bench serve` send."""
 
 
 def keys_of(layout: Layout, group: str) -> tuple[str, ...]:
-    """The keys that engines of a group take; empty when they let in everybody."""
+    """The keys that engines of a group accept; empty when they need none."""
     own = layout.groups[group]
     flags = {flag_name(key): value for key, value in {**layout.args, **own.args}.items()}
     written = flags.get("api-key")
@@ -23,5 +23,5 @@ def keys_of(layout: Layout, group: str) -> tuple[str, ...]:
 
 
 def proxy_key(layout: Layout) -> str:
-    """What the proxy sends to all its engines: the first key that any of them wants; empty when none does."""
+    """The key that the proxy sends to all engines: the first key of any group; empty when none needs a key."""
     return next((key for group in layout.groups for key in keys_of(layout, group)), "")

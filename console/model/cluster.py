@@ -1,4 +1,4 @@
-"""A cluster as its operator writes it down: nodes, how to reach them, what hardware they have, how engines run on them."""
+"""A cluster as its operator describes it: nodes, how to reach them, their hardware, and how engines run on them."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from console.model.key_positions import Source
 
 
 class Written(BaseModel):
-    """Base of everything an operator writes: immutable, and an unknown key is an error."""
+    """Base of all data in files of an operator: immutable; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Runtime(Written):
-    """How an engine is run on a node: in a container that is already there, in one of its own, or on the host itself."""
+    """How engines run on a node: in an existing container, each in its own container, or on the host."""
 
     kind: Literal["docker", "podman", "host"] = "host"
     per: Literal["node", "engine"] = "node"
-    """`node`: all engines in `container`, which is there already. `engine`: each in a container that is made from `image` for
-    every start and removed by a stop."""
+    """`node`: all engines run in `container`, which exists already. `engine`: each start creates a container from `image` for the
+    engine, and a stop removes it."""
     container: str = "vllm-ascend"
-    """The one that `per: node` runs everything in; it must be there."""
+    """The existing container that `per: node` uses."""
     image: str = ""
     command: tuple[str, ...] = ()
-    """Words that run the container tool; empty means the kind's own name. For odd installs: `[sudo, podman, --runtime, runc]`."""
+    """The command of the container tool (default: the kind). For special installations: `[sudo, podman, --runtime, runc]`."""
     run_flags: tuple[str, ...] = ()
-    """Further flags of `docker run` when we create the container."""
+    """More flags of `docker run` when the console creates the container."""
 
     @field_validator("command", "run_flags", mode="before")
     @classmethod
@@ -51,34 +51,34 @@ class Runtime(Written):
 
 
 class Node(Written):
-    """One machine and the way to it."""
+    """One machine, and how to reach it."""
 
     name: str = ""
-    """Filled from its key."""
+    """Taken from its key in `nodes`."""
     host: str = ""
-    """Address or name to dial; anything `~/.ssh/config` knows works. Defaults to the node's name."""
+    """Address or name for SSH; names of `~/.ssh/config` work too. The default is the name of the node."""
     port: int | None = Field(default=None, ge=1, le=65535)
-    """SSH port; unset leaves it to the SSH configuration, then 22."""
+    """SSH port; the default comes from the SSH configuration, else 22."""
     user: str | None = None
     identity: str | None = None
     """Path of a private key on the jump host."""
     jump: str | None = None
-    """A node name of this file, or anything SSH configuration knows."""
+    """The jump host: a node of this file, or a name that the SSH configuration knows."""
     ip: str | None = None
-    """Service address the engines bind to and advertise; defaults to `host`."""
+    """Service address that engines bind and advertise; the default is `host`."""
     nic: str | None = None
-    """Interface that holds `ip`."""
+    """Network interface that has the address `ip`."""
     hardware: Hardware = HARDWARE["a3"]
     runtime: Runtime = Runtime()
     sudo: bool = False
     python: str = "python3"
     """Interpreter for the helper (3.7 or later)."""
     base: str = "/var/tmp/dsv4-console"
-    """Root of the run directories on the node."""
+    """Directory on the node that holds the run directories."""
     env_file: str | None = None
-    """File sourced before an engine; unset means the CANN environment where it exists."""
+    """File that is sourced before an engine starts; the default is the CANN environment, if it exists."""
     http: Literal["tunnel", "direct"] = "tunnel"
-    """How the console speaks HTTP to engines: through the SSH connection, or straight from the jump host."""
+    """How the console reaches the HTTP port of engines: through the SSH connection, or directly from the jump host."""
 
     @field_validator("hardware", mode="before")
     @classmethod
@@ -91,45 +91,45 @@ class Node(Written):
         try:
             return value if value is None else str(ipaddress.ip_address(value))
         except ValueError:
-            raise ValueError(f"{value!r} is no IP address; a name belongs into host") from None
+            raise ValueError(f"{value!r} is not an IP address; for a name use host") from None
 
     @field_validator("host", "user", "jump")
     @classmethod
     def _no_option(cls, value: str | None) -> str | None:
-        """None of its parts may be taken for an option, or for several words, by a program that is given it."""
+        """Refuses parts that a program could take for an option or for several arguments."""
         parts = [] if value is None else [word for hop in value.split(",") for word in (hop, hop.rpartition("@")[2])]
         if any(not part or part.startswith("-") or not part.isprintable() or " " in part for part in parts):
-            raise ValueError(f"{value!r} is no name or address: it starts with `-`, is empty or has a space in it")
+            raise ValueError(f"{value!r} is not a name or address: it is empty, starts with `-` or contains a space")
         return value
 
     @field_validator("base")
     @classmethod
     def _absolute(cls, value: str) -> str:
         if not value.startswith("/") or not value.isprintable():
-            raise ValueError(f"{value!r} is no absolute path")
+            raise ValueError(f"{value!r} is not an absolute path")
         return value
 
 
 class SshFiles(Written):
-    """Which SSH files of the jump host are read."""
+    """The SSH files of the jump host that the console reads."""
 
     config: str = "~/.ssh/config"
     known_hosts: str = "~/.ssh/known_hosts"
 
 
 class Alerts(Written):
-    """Who is told when something is wrong though nobody looks."""
+    """Where alerts are sent."""
 
     command: tuple[str, ...] = ()
-    """argv, run without a shell on the jump host; the alert comes as JSON on its standard input."""
+    """argv of a command on the jump host; it runs without a shell and gets the alert as JSON on stdin."""
     webhook: SecretStr | None = None
-    """http or https address that takes the same JSON; it often holds a token, so it is never shown."""
+    """http or https address that gets the same JSON; it is never shown, because it often contains a token."""
     every: float = Field(default=60.0, ge=1.0, le=86400.0)
-    """Least time between two messages, seconds; what comes in between goes together."""
+    """Least time between two messages in seconds; alerts in between are sent together."""
     hold: float = Field(default=5.0, ge=0.0, le=3600.0)
-    """How long something must hold before it is an alert, seconds."""
+    """How long a condition must hold before it becomes an alert, in seconds."""
     level: Literal["warning", "error"] = "warning"
-    """From which level on messages are sent."""
+    """The lowest level of alerts that are sent."""
 
     @field_validator("webhook")
     @classmethod
@@ -148,16 +148,16 @@ class Cluster(Written):
     tags: tuple[str, ...] = ()
     alerts: Alerts = Alerts()
     defaults: dict[str, object] = Field(default_factory=dict)
-    """Values every node starts from; `runtime` is merged key by key, all others are replaced."""
+    """Default values of every node; `runtime` is merged key by key, other keys of a node replace the default."""
     source: Source | None = Field(default=None, exclude=True, repr=False)
-    """Where each key stands in its file; set by the loader, never written."""
+    """The place of each key in the file; set by the loader, never written."""
 
     @field_validator("nodes")
     @classmethod
     def _node_names(cls, value: dict[str, Node]) -> dict[str, Node]:
         for name in value:
             if not re.fullmatch(r"[^\W_][\w.@:-]{0,63}", name):
-                raise ValueError(f"{name!r} is no name for a node (letters, digits and . _ - : @, at most 64)")
+                raise ValueError(f"{name!r} is not a valid node name (letters, digits and . _ - : @, at most 64)")
         return value
 
     @model_validator(mode="before")
@@ -184,5 +184,5 @@ class Cluster(Written):
 
     @property
     def read_only(self) -> bool:
-        """Whether acts need `--write`: true for clusters tagged production."""
+        """Whether changes need `--write`: true for clusters with the tag production."""
         return "production" in self.tags

@@ -1,4 +1,4 @@
-"""A deployment: a cluster, a layout and which node runs which group, and the data-parallel ranks that follow from it."""
+"""A deployment: a cluster, a layout and an assignment, and the ranks that are computed from them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from console.model.cluster import Cluster, Node
+from console.model.counting import counted
 from console.model.errors import UsageError
 from console.model.layout import Group, Layout, Shape
 from console.model.role import RankRole
-from console.model.shortening import shortened
+from console.model.shortening import list_text, shortened
 
 
 def is_address(text: str) -> bool:
-    """Whether the text is an IP address, not a name."""
+    """Whether the text is an IP address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -25,34 +26,34 @@ def is_address(text: str) -> bool:
 
 
 def whole_engine(name: str) -> str:
-    """The engine that a part belongs to: `mixed-0` of `mixed-0.1`; any other name as it is."""
+    """The engine of a part: `mixed-0` for `mixed-0.1`; other names are returned unchanged."""
     return re.sub(r"(-\d+)\.\d+(?=@|$)", r"\1", name)
 
 
 def engine_count(names: Sequence[str]) -> int:
-    """How many engines these are; the parts of one count once."""
+    """The number of engines; the parts of an engine count once."""
     return len({whole_engine(name) for name in names})
 
 
 def engine_words(names: Sequence[str]) -> str:
-    """`3 engines`, or `1 engine in 2 parts` where some of these are parts of one."""
+    """`3 engines`, or `1 engine in 2 parts` for the parts of an engine."""
     count = engine_count(names)
     parts = f" in {len(names)} parts" if len(names) > count else ""
-    return f"{count} engine{'' if count == 1 else 's'}{parts}"
+    return f"{counted(count, 'engine')}{parts}"
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Which nodes run which group, in rank order; a group may have fewer nodes than it needs while the operator works."""
+    """The nodes of each group, in rank order; a group can have fewer nodes than it needs."""
 
     nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
-    """Groups the operator gave another size than their layout says."""
+    """Groups that the operator gave another size than the layout."""
     copies: Mapping[str, str] = field(default_factory=dict)
-    """Groups that were added while serving: name → the group of the layout they are like."""
+    """Groups that `scale` added: name → the group of the layout that they copy."""
 
     def of(self, group: str) -> tuple[str, ...]:
-        """The nodes of a group, rank 0's node first."""
+        """The nodes of a group, the node of rank 0 first."""
         return self.nodes.get(group, ())
 
     def group_of(self, node: str) -> str | None:
@@ -62,20 +63,20 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """One `vllm serve` process: where it runs and which part of its group it is.
+    """One `vllm serve` process: its node and its place in the group.
 
-    With internal balance and several ranks per node one process carries `local_size` data-parallel ranks from `dp_rank` on.
-    An engine that spans nodes has a process on each of them: its parts. Only the first part can have a server.
+    With internal balance and several ranks per node one process runs `local_size` data-parallel ranks from `dp_rank` on.
+    An engine that spans nodes has one process on each node: its parts. Only the first part can have an HTTP server.
     """
 
     id: str
-    """`GROUP-DPRANK`; of a further part of an engine `GROUP-DPRANK.PART`."""
+    """`GROUP-DPRANK`; for the second and later parts of an engine `GROUP-DPRANK.PART`."""
     node: str
     group: str
     role: RankRole
     dp_rank: int
     local_rank: int
-    """Index of this process among the group's processes on its node."""
+    """Index of this process among the processes of the group on its node."""
     local_size: int
     dp_size: int
     devices: tuple[int, ...]
@@ -83,37 +84,37 @@ class Rank:
     """HTTP port; None when headless."""
     headless: bool
     address: str
-    """Service address of its node; may be empty while unknown."""
+    """Service address of its node; empty while it is unknown."""
     dp_address: str
-    """Service address of the node that carries rank 0 of the group."""
+    """Service address of the node of rank 0 of the group."""
     rpc_port: int
     position: int = 0
-    """Of its node in the group, from 0; in a group whose engines span nodes this is vLLM's node rank."""
+    """Position of its node in the group, from 0; for engines that span nodes this is the node rank of vLLM."""
     part: int = 0
-    """Which part of its engine it is, from 0."""
+    """Number of this part of the engine, from 0."""
     parts: int = 1
-    """Nodes that its engine spans."""
+    """Number of nodes that the engine spans."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is run for one rank: the variables exported before it and its words."""
+    """The command of one rank: exported variables and argv."""
 
     env: Mapping[str, str]
     argv: tuple[str, ...]
 
 
 EVERY = "all"
-"""Typed where engines are named, it means every engine, unless a group has that name."""
+"""As the name of an engine it means all engines, unless a group has this name."""
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """Cluster + layout + assignment; everything else is computed from it, and the ranks only once: hundreds of engines ask."""
+    """A cluster, a layout and an assignment. The ranks are computed from them once, because they are used very often."""
 
     cluster: Cluster
     layout: Layout
-    """Its groups in the shapes the assignment gives them, copies of them behind each."""
+    """The layout with the group sizes of the assignment; the copies of a group follow the group."""
     assignment: Assignment
 
     def __post_init__(self) -> None:
@@ -121,24 +122,24 @@ class Deployment:
 
     @property
     def name(self) -> str:
-        """Name of the deployment and of its directory under `$BASE` on the nodes."""
+        """The name of the deployment and of its directory below `$BASE` on nodes."""
         return self.layout.name
 
     @property
     def copies(self) -> Mapping[str, str]:
-        """The groups that are copies of one in the layout's file, by its `count` or added while serving: name → that group."""
+        """Groups that are copies, by `count` of the layout or added by `scale`: name → the group of the layout file."""
         return {**self.assignment.copies, **self.layout.counted}
 
     def like(self, group: str) -> str:
-        """The group of the layout's file that a group is a copy of; the group itself when it stands there."""
+        """The group of the layout file that a group is a copy of; the group itself when it is not a copy."""
         return self.copies.get(group, group)
 
     def node(self, name: str) -> Node:
-        """The node of that name; KeyError when the cluster has none."""
+        """The node with that name. Raises KeyError when the cluster does not have it."""
         return self.cluster.nodes[name]
 
     def address(self, node: str) -> str:
-        """Service address of a node: `ip`, else `host`."""
+        """The service address of a node: `ip`, else `host`; empty for an unknown node."""
         found = self.cluster.nodes.get(node)
         return (found.ip or found.host) if found else ""
 
@@ -155,9 +156,9 @@ class Deployment:
         return tuple(rank for name, group in self.layout.groups.items() for rank in self._group_ranks(name, group))
 
     def engines_named(self, words: Iterable[str], every: Sequence[str], seen: Container[str] = ()) -> tuple[str, ...]:
-        """The engines that words mean: an engine by its id, a group for its engines, `all` for `every`; each once.
+        """The engines that the words name, each once: an engine id, a group for its engines, or `all` for `every`.
 
-        `seen` are ids of engines that are there besides the planned ones. Raises UsageError for words nobody has.
+        `seen` are ids of engines on nodes that are not planned. Raises UsageError for an unknown word.
         """
         groups: dict[str, list[str]] = {name: [] for name in self.layout.groups}
         for rank in self.ranks():
@@ -166,19 +167,16 @@ class Deployment:
         words = tuple(words)
         known = {*every, *(each for members in groups.values() for each in members)}
         if unknown := [each for each in words if each not in named and each not in known and each not in seen]:
-            some = ", ".join(shortened(each, 40) for each in every[:6])
+            some = list_text([shortened(each, 40) for each in every], 6)
             names = ", ".join(groups)
-            more = " …" if len(every) > 6 else ""
             raise UsageError(
                 f"no engine {' and no engine '.join(map(repr, unknown))} in this deployment",
-                hint="; ".join(
-                    filter(None, (f"there are: {some}{more}", names and f"groups: {names}", f"or `{EVERY}`"))
-                ),
+                hint="; ".join(filter(None, (f"engines: {some}", names and f"groups: {names}", f"or `{EVERY}`"))),
             )
         return tuple(dict.fromkeys(each for word in words for each in named.get(word, [word])))
 
     def service_ranks(self) -> tuple[Rank, ...]:
-        """The services beside the engines as something to launch, stop and log like them; those whose node is known."""
+        """The services beside the engines as ranks, which start, stop and log like engines; only those with a known node."""
         found = []
         for name, service in self.layout.services.items():
             node = self._place(service.node)
@@ -189,7 +187,7 @@ class Deployment:
         return tuple(found)
 
     def processes(self) -> tuple[Rank, ...]:
-        """All that is launched, in the order of a start: services, engines, the proxy."""
+        """All processes of the deployment in the order of a start: services, engines, the proxy."""
         return self._processes
 
     @cached_property
@@ -198,7 +196,7 @@ class Deployment:
         return (*self.service_ranks(), *self.ranks(), *((proxy,) if proxy else ()))
 
     def proxy_rank(self) -> Rank | None:
-        """The proxy as something to launch, stop and log like an engine; None without one or before its node is known."""
+        """The proxy as a rank, so that it starts, stops and logs like an engine; None without a proxy or its node."""
         proxy = self.layout.proxy
         node = self._place(proxy.node) if proxy else None
         if proxy is None or node is None:
@@ -207,7 +205,7 @@ class Deployment:
         return Rank("proxy", node, "proxy", "proxy", 0, 0, 1, 1, (), proxy.port, False, address, address, 0)
 
     def _place(self, wanted: str) -> str | None:
-        """The node that `GROUP/INDEX`, a node's name or nothing (the first group's first node) stands for; None while unknown."""
+        """The node for `GROUP/INDEX`, for a node name, or for an empty text (first node of the first group), or None."""
         if wanted in self.cluster.nodes:
             return wanted
         group, _, index = (wanted or next(iter(self.layout.groups))).partition("/")

@@ -1,6 +1,6 @@
-"""One tree of the errors an operator can meet, each with its exit code and a hint.
+"""All errors that an operator can get, each with its exit code and a hint.
 
-Nothing else may be raised on purpose out of `console`: whatever is not a `ConsoleError` is a bug and must surface.
+`console` raises no other errors on purpose: an error that is not a `ConsoleError` is a bug and must be visible.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the command line returns; the numbers are a contract."""
+    """The exit codes of the command line; programs rely on the numbers."""
 
     OK = 0
     FAILED = 1
@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
 
 
 class ConsoleError(Exception):
-    """Something an operator can act on. `str(error)` is one plain sentence, `hint` the next thing to do."""
+    """An error that an operator can handle. `str(error)` says what happened, `hint` what to do next."""
 
     exit_code = ExitCode.FAILED
 
@@ -31,26 +31,26 @@ class ConsoleError(Exception):
 
 
 class UsageError(ConsoleError):
-    """The command or one of its arguments cannot be understood."""
+    """A command or one of its arguments is invalid."""
 
     exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a file an operator wrote."""
+    """One problem in a file of an operator."""
 
     path: str
     line: int
-    """1-based; 0 when the file as a whole is meant."""
+    """From 1; 0 when the problem concerns the whole file."""
     column: int
-    """1-based; 0 when unknown."""
+    """From 1; 0 when unknown."""
     key: str
     """Dotted path of the key, for example `groups.prefill.tensor_parallel`; empty for the whole file."""
     message: str
     expected: str = ""
     nearest: str = ""
-    """The known key closest to a misspelt one."""
+    """The known key that is most similar to a misspelt key."""
 
     def __str__(self) -> str:
         where = self.path + (f":{self.line}" if self.line else "") + (f":{self.column}" if self.column else "")
@@ -64,7 +64,7 @@ class Problem:
 
 
 class FileError(ConsoleError):
-    """A file does not hold what it should; every problem found is listed, not only the first."""
+    """The content of a file is wrong; the error has all problems, not only the first."""
 
     exit_code = ExitCode.USAGE
 
@@ -74,44 +74,44 @@ class FileError(ConsoleError):
 
 
 class Refused(ConsoleError):
-    """The console will not do this now: read-only, not confirmed, or another operator holds the lock."""
+    """The console refuses an operation: read-only, not confirmed, or another operator holds the lease."""
 
     exit_code = ExitCode.REFUSED
 
 
 class Busy(Refused):
-    """Somebody else is at work on it; once they are done, or by a takeover, the same may be done."""
+    """Another operator works on the deployment; the operation is possible after they finish, or with a takeover."""
 
     def __init__(self, message: str, *, hint: str = "", holder: str = "") -> None:
         super().__init__(message, hint=hint)
         self.holder = holder
-        """Who, `user@host`; empty when that is not known."""
+        """The other operator as `user@host`; empty when unknown."""
 
 
 class UnderWay(Busy):
-    """Somebody else's plan has started and shows no effect yet, so there is nothing to plan now; a moment later there is."""
+    """The plan of another operator has started without a visible effect yet, so a plan made now would be wrong."""
 
 
 class NothingToDo(Refused):
-    """What was asked for is so already: no plan is made, and nothing is wrong."""
+    """The requested state exists already: there is no plan, and nothing is wrong."""
 
     exit_code = ExitCode.OK
 
 
 class Unreachable(ConsoleError):
-    """A node gives no answer. It says nothing about the engines on it."""
+    """A node does not answer. The state of its engines is unknown."""
 
     exit_code = ExitCode.UNREACHABLE
 
 
 class LinkLost(Unreachable):
-    """The link went down while a request was out: its outcome is unknown and must be probed, never assumed."""
+    """The link was lost during a request: its outcome is unknown and must be checked."""
 
 
 class NodeError(ConsoleError):
-    """The helper on a node answered that it could not do what was asked.
+    """The helper on a node could not do what was requested.
 
-    `kind` is one of the short words the helper uses: `busy`, `changed`, `not-found`, `refused`, `os`, `bad-request`, `timeout`.
+    `kind` is one of `busy`, `changed`, `not-found`, `refused`, `os`, `bad-request`, `timeout`.
     """
 
     def __init__(self, message: str, *, kind: str, node: str = "", hint: str = "") -> None:

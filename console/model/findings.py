@@ -1,4 +1,4 @@
-"""A finding: a rule that does not hold, said so that the operator knows where, why and what to do."""
+"""A finding: a rule that does not hold, with its place, the reason and the fix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 
 class Severity(StrEnum):
-    """How much a finding matters: an error blocks a launch, a warning does not, a note is for reading."""
+    """The severity of a finding: an error blocks a start, a warning and a note do not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -24,7 +24,7 @@ class FindingData(TypedDict):
     severity: Severity
     message: str
     where: str
-    """`FILE:LINE` when a file is to blame, else a rank, group or node."""
+    """`FILE:LINE` when a file is the cause, else a rank, group or node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Finding:
     severity: Severity
     message: str
     where: str
-    """`FILE:LINE` when a file is to blame, else a rank, group or node."""
+    """`FILE:LINE` when a file is the cause, else a rank, group or node."""
     why: str = ""
     fix: str = ""
     source: str = ""
     """Where the rule comes from."""
 
     def data(self) -> FindingData:
-        """What programs get of it; the keys are a contract."""
+        """The finding as data for programs."""
         return {"rule": self.rule, "severity": self.severity, "message": self.message, "where": self.where}

@@ -1,4 +1,4 @@
-"""A group of a layout once more, in another size or beside itself: what stays equal and what each has of its own."""
+"""Copies of a group, and a group in another size: which values are equal and which must differ."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from console.model.layout import Group, Shape
 
 _PORT_STEP = 100
-"""KV ports of equal groups are this far apart (vllm-ascend's DeepSeek-V4-Flash tutorial), or a multiple of it for wide ones."""
+"""Distance of the KV ports of copies (vllm-ascend's DeepSeek-V4-Flash tutorial); for large groups a multiple of it."""
 _LAST_PORT = 65535
 _TRIES = 8192
 
 
 def counted_names(groups: Mapping[str, Group]) -> dict[str, str]:
-    """The groups that `count` adds: name → the group it is like; `prefill2` is the second like `prefill`."""
+    """The copies that `count` adds: name → the copied group; `prefill2` is the first copy of `prefill`."""
     return {f"{name}{number}": name for name, group in groups.items() for number in range(2, group.count + 1)}
 
 
@@ -27,7 +27,7 @@ def group_in_shape(group: Group, shape: Shape) -> Group:
 
 
 def group_copy(group: Group, others: Iterable[Group]) -> Group:
-    """The group once more beside these, for other nodes. A KV peer is known by its engine id and has its own KV port."""
+    """A copy of the group for other nodes, with an engine id and a KV port that `others` do not use."""
     transfer = group.kv_transfer
     if transfer is None:
         return group
@@ -50,14 +50,14 @@ def group_copy(group: Group, others: Iterable[Group]) -> Group:
 
 
 def _free_port(group: Group, like: int, taken: set[int]) -> int:
-    """The next KV port behind the ranks of the group; the same one where none is left, for the nodes are others."""
+    """The next free KV port above the ports of the group; the same port when none is free, because the nodes differ."""
     width = group.data_parallel.size * group.devices_per_rank
     step = -(-width // _PORT_STEP) * _PORT_STEP
     return next((port for port in range(like + step, _LAST_PORT - width, step) if port not in taken), like)
 
 
 def _free_id(like: str, taken: set[str]) -> str:
-    """An engine id nobody has: the next number for a number, else the text with a number behind it."""
+    """An unused engine id: the next number, or the text with a number appended."""
     number = int(like) if like.isascii() and like.isdecimal() and len(like) < 10 else None
     tries = (str(number + step) if number is not None else f"{like}-{step + 1}" for step in range(1, _TRIES))
     return next(each for each in tries if each not in taken)

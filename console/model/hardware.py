@@ -1,7 +1,7 @@
-"""Kinds of machines, and all that differs between them: the one table that every part of the console asks.
+"""The kinds of hardware and all differences between them, in one table.
 
-Figures of A2 and A3 are those of captured outputs and of the tutorial. A5 was not seen on real hardware: its figures are public
-ones (vllm-ascend docs, installation and DeepSeek-V3.1 for the 950DT; an `npu-smi info` of a 950PR).
+The figures of A2 and A3 come from captured outputs and from the tutorial. A5 was not tested on real hardware: its figures are
+public ones (vllm-ascend docs, installation and DeepSeek-V3.1 for the 950DT; an `npu-smi info` of a 950PR).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PLAIN = "plain"
-"""The kind of a machine without NPUs: engines run on its CPUs."""
+"""The kind of machines without NPUs: engines run on CPUs."""
 Plane = Literal["", "roce", "hccs"]
-"""The network over which devices of different nodes are pinged: their own addresses, the vNIC plane of a super pod, or none."""
+"""The network for pings between devices of different nodes: their own addresses, the vNIC plane of a super pod, or none."""
 
 _DRIVER = (
     "/usr/local/dcmi",
@@ -30,13 +30,13 @@ _NODES = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
 
 
 class Hardware(BaseModel):
-    """A machine as an operator writes it down. A device is what `ASCEND_RT_VISIBLE_DEVICES` counts: a chip on A2, a die on A3."""
+    """The hardware of a node in a file. A device is what `ASCEND_RT_VISIBLE_DEVICES` counts: a chip on A2, a die on A3."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     devices: int = Field(ge=0, le=1024)
-    """Devices of one node; 0 for a plain machine without NPUs."""
+    """Devices of one node; 0 for a machine without NPUs."""
     hbm_mib: int = Field(ge=0)
     """HBM of one device in MiB."""
     dies_per_card: int = Field(default=1, ge=1)
@@ -44,7 +44,7 @@ class Hardware(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_npus(cls, value: object) -> object:
-        """Of a plain machine no device counts, whatever number is written: nothing may be asked of NPUs it does not have."""
+        """Sets the figures of a plain machine to 0, so that nothing asks for NPUs that it does not have."""
         if isinstance(value, dict) and value.get("name") == PLAIN:
             return {**value, "devices": 0, "hbm_mib": 0, "dies_per_card": 1}
         return value
@@ -52,28 +52,28 @@ class Hardware(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What differs between kinds of machines beside their sizes."""
+    """The properties of a kind of hardware, apart from its sizes."""
 
     title: str
     seen: bool = True
-    """Whether outputs of such a machine were captured; where not, its figures are public ones."""
+    """Whether outputs of such a machine were captured; otherwise its figures are public ones."""
     idle_mib: int = 4096
-    """HBM in use on an idle device is at most this: A2 3300-3450, A3 2860-3420, a 950PR 6056 MiB were seen; the rest is room."""
+    """Most HBM in use on an idle device. Seen: A2 3300-3450, A3 2860-3420, a 950PR 6056 MiB; the value adds a reserve."""
     driver_mib: int = 0
-    """HBM that a device shows as used while nothing runs on it, for estimates."""
+    """HBM in use on an idle device, for estimates."""
     plane: Plane = ""
     survey: tuple[str, ...] = ()
-    """What `hccn_tool` is asked of each device (vllm-ascend, installation: verify multi-node communication)."""
+    """The queries of `hccn_tool` for each device (vllm-ascend, installation: verify multi-node communication)."""
     super_pods: bool = False
-    """Whether nodes belong to a super pod, outside of which their own network does not reach."""
+    """Whether nodes belong to a super pod, whose network does not reach nodes outside of it."""
     device_nodes: tuple[str, ...] = _NODES
-    """Files below /dev that a container needs beside /dev/davinciN."""
+    """Device files that a container needs in addition to /dev/davinciN."""
     driver_mounts: tuple[str, ...] = _DRIVER
-    """What the driver on the host gives to the container (the tutorial, section 4.1)."""
+    """Files of the driver that a container mounts from the host (the tutorial, section 4.1)."""
     link_files: tuple[str, ...] = ()
-    """Files of the host that describe how devices are linked; without them engines of several nodes do not start."""
+    """Files of the host that describe the links of devices; without them engines on several nodes do not start."""
     image_suffix: str = ""
-    """How vllm-ascend marks images of this kind."""
+    """The suffix of vllm-ascend's images for this kind."""
 
 
 HARDWARE: Mapping[str, Hardware] = {
@@ -130,12 +130,12 @@ _OTHER = Kind("hardware of its own figures", seen=False)
 
 
 def kind_of(name: str) -> Kind:
-    """What is known of a kind of machine; a name of an operator's own has what all kinds have in common."""
+    """The properties of a kind of hardware; an unknown name gets the defaults."""
     return KINDS.get(name, _OTHER)
 
 
 def named_hardware(value: object) -> object:
-    """The entry of the table that a name stands for; anything but a text as it is. ValueError for an unknown name."""
+    """The hardware with that name; a value that is not text is returned unchanged. Raises ValueError for an unknown name."""
     if isinstance(value, str):
         if value not in HARDWARE:
             raise ValueError(f"unknown hardware {value!r}; expected {', '.join(HARDWARE)} or a mapping")

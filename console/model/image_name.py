@@ -1,4 +1,4 @@
-"""What the name of a container image says: its tag, and the hardware it is built for. Asks no registry."""
+"""Reads the name of a container image: its tag, its hardware and its release. Does not ask a registry."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from console.model.layout import Layout
 
 _KINDS = {"a3": "a3", "a5": "a5", "950dt": "a5", "950pr": "a5", "310p": "310p"}
-"""Suffix of vllm-ascend's tags → the kind of hardware it stands for; without one an image is for A2 (its Dockerfiles)."""
+"""Suffix of a tag of vllm-ascend → kind of hardware; an image without a suffix is for A2 (its Dockerfiles)."""
 _UPSTREAM_TAG = re.compile(r"(?i)v?\d+\.\d|main\b|nightly\b|latest\b|releases\b|deepseek")
-"""Tags that vllm-ascend publishes, so that the missing suffix means something; a name of one's own need not follow it."""
+"""Tags that vllm-ascend publishes: only for these a missing suffix means A2."""
 
 
 def tag_of(image: str) -> str:
-    """The tag of an image's name; empty when it has none. A registry's port and a digest are no tag."""
+    """The tag of an image name; empty without one. The port of a registry and a digest are not tags."""
     name = image.partition("@")[0].rpartition("/")[2]
     return name.rpartition(":")[2] if ":" in name else ""
 
 
 def built_for(image: str) -> str:
-    """The kind of hardware an image of vllm-ascend is built for, such as `a2` or `a3`; empty when its tag does not say it."""
+    """The kind of hardware of a vllm-ascend image, for example `a2` or `a3`; empty when the tag does not show it."""
     tag = tag_of(image)
     parts = tag.lower().split("-")
     for suffix, kind in _KINDS.items():
@@ -31,12 +31,12 @@ def built_for(image: str) -> str:
 
 
 def release_named(layout: Layout) -> str:
-    """The release that a layout says it is for: its `version`, else the tag of its image; empty when it says none."""
+    """The release of a layout as text: its `version`, else the tag of its image; empty without both."""
     return layout.version or tag_of(layout.image)
 
 
 def with_release(image: str, release: str) -> str:
-    """The image of another release: the start of its tag changed, its suffixes kept; unchanged when its tag names no release."""
+    """The same image for another release, with the suffixes of its tag kept; unchanged when the tag does not name a release."""
     tag = tag_of(image)
     found = re.match(r"(v?)\d+\.\d+(?:\.\d+)?(?:rc\d+)?(?:\.post\d+)?(?=$|[-+])", tag)
     if not found:

@@ -1,4 +1,4 @@
-"""Where the keys of a file stand, so that a finding can name file and line. Reading files is not its job."""
+"""The places of the keys of a file, so that a finding can name file and line. Does not read files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place in a text file; both counts start at 1."""
+    """A place in a text file; both numbers start at 1."""
 
     line: int
     column: int
@@ -18,7 +18,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file and the place of each of its keys; `marks[("groups", "prefill", "port")]` is where that key stands."""
+    """A file and the places of its keys; `marks[("groups", "prefill", "port")]` is the place of that key."""
 
     path: str
     marks: Mapping[Path, Mark] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A layout: which groups of engines serve the model, and with which flags. What can be computed is not in it."""
+"""A layout: the groups of engines that serve a model, and their flags. It contains only values that cannot be computed."""
 
 from __future__ import annotations
 
@@ -20,57 +20,57 @@ Role = Literal["prefill", "decode", "mixed"]
 Balance = Literal["internal", "external", "hybrid"]
 ProxyKind = Literal["load-balance", "layerwise", "dp"]
 MOST = 4096
-"""No group has more nodes or ranks; a larger number is a slip, and would only be found out by waiting."""
+"""Most nodes or ranks of a group; a larger number is a mistake."""
 KV_ROLES: Mapping[Role, str] = {"prefill": "kv_producer", "decode": "kv_consumer", "mixed": "kv_both"}
-"""What each role is called in `--kv-transfer-config` (vLLM 0.21 config/kv_transfer.py)."""
+"""Role → its name in `--kv-transfer-config` (vLLM 0.21 config/kv_transfer.py)."""
 
 
 def flag_name(key: str) -> str:
-    """A key of `args` in the spelling vLLM's parser compares by: no leading dashes, `-` for `_` before any dot."""
+    """A key of `args` in the spelling that vLLM's parser compares: no leading dashes, `-` for `_` before the first dot."""
     head, dot, tail = key.lstrip("-").partition(".")
     return head.replace("_", "-") + dot + tail
 
 
 class Model(Written):
-    """The weights and the name they are served under."""
+    """The weights, and the served model name."""
 
     path: str
     source: str = ""
-    """Where the weights are published, `OWNER/NAME` on a hub; the path alone does not say it."""
+    """The repository of the weights on a model hub, `OWNER/NAME`."""
     served_name: str = ""
-    """What `/v1/models` lists; empty means vLLM's default, the path itself."""
+    """The name in `/v1/models`; the default of vLLM is the path."""
     weights_gib: float | None = Field(default=None, gt=0)
-    """Size of the weights on disk, for the estimate of what they take of HBM."""
+    """Size of the weights on disk, for the estimate of the HBM that they need."""
     accuracy: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=dict)
-    """Dataset -> what `eval` must come to, percent; without it the figures that upstream prints for the model hold."""
+    """Dataset → least accuracy of `eval` in percent; the default are the figures that upstream publishes for the model."""
 
     @field_validator("source")
     @classmethod
     def _published(cls, value: str) -> str:
         if value and not re.fullmatch(r"[\w.-]+/[\w.-]+", value):
-            raise ValueError(f"{value!r} names no weights on a hub; write OWNER/NAME")
+            raise ValueError(f"{value!r} is not a repository of a hub; write OWNER/NAME")
         return value
 
     @property
     def family(self) -> str:
-        """The model's name without date and quantization: `DeepSeek-V4-Flash` of `…/DeepSeek-V4-Flash-0731-w8a8`."""
+        """The name of the model without date and quantization: `DeepSeek-V4-Flash` for `…/DeepSeek-V4-Flash-0731-w8a8`."""
         name = (self.source or self.path).rstrip("/").rpartition("/")[2]
         return re.sub(r"(-\d{4})?-w\d+a\d+.*$", "", name, flags=re.IGNORECASE)
 
 
 class DataParallel(Written):
-    """How one group is spread over data-parallel ranks."""
+    """The data-parallel ranks of a group."""
 
     size: int = Field(ge=1, le=MOST)
     """Ranks of the whole group."""
     per_node: int = Field(ge=1, le=MOST)
     """Ranks on each node (`--data-parallel-size-local`)."""
     balance: Balance = "internal"
-    """internal: rank 0's API server spreads requests, other nodes are headless.
-    external: every rank is an HTTP server of its own.
+    """internal: the API server of rank 0 distributes requests, the other nodes are headless.
+    external: every rank has its own HTTP server.
     hybrid: each node serves its own ranks."""
     rpc_port: int = Field(default=29550, ge=1, le=65535)
-    """vLLM's default when the flag is absent (vllm/config/parallel.py, 0.21)."""
+    """The default of vLLM (vllm/config/parallel.py, 0.21)."""
 
 
 class KvTransfer(Written):
@@ -79,11 +79,11 @@ class KvTransfer(Written):
     connector: str
     port: int = Field(ge=1, le=65535)
     engine_id: str | tuple[str, ...] | None = None
-    """One for the group, or a list with one for each of its nodes."""
+    """One id for the group, or a list with one id for each of its nodes."""
     extra: dict[str, JsonValue] = Field(default_factory=dict)
-    """Further keys of `kv_connector_extra_config`, merged over the computed prefill and decode sizes."""
+    """More keys of `kv_connector_extra_config`; they override the computed sizes of prefill and decode."""
     further: dict[str, JsonValue] = Field(default_factory=dict)
-    """Further keys beside it, for example `kv_buffer_device`."""
+    """More keys of `--kv-transfer-config`, for example `kv_buffer_device`."""
 
     @field_validator("engine_id", mode="before")
     @classmethod
@@ -93,19 +93,19 @@ class KvTransfer(Written):
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     def engine_id_of(self, position: int) -> str | None:
-        """The engine id on the group's node at `position`; None beyond the list."""
+        """The engine id on the node at `position` of the group; None after the end of the list."""
         if isinstance(self.engine_id, tuple):
             return self.engine_id[position] if position < len(self.engine_id) else None
         return self.engine_id
 
 
 class NodeChange(Written):
-    """What is different on one node of a group."""
+    """The differences of one node of a group."""
 
     env: dict[str, str | None] = Field(default_factory=dict)
-    """Variables over the group's; null takes one away."""
+    """Variables that override those of the group; null removes a variable."""
     args: dict[str, JsonValue] = Field(default_factory=dict)
-    """Flags over the group's; null takes one away, a computed one too."""
+    """Flags that override those of the group; null removes a flag, also a computed one."""
     env_from: dict[str, str] = Field(default_factory=dict)
     args_from: dict[str, JsonValue] = Field(default_factory=dict)
     port: int | None = Field(default=None, ge=1, le=65535)
@@ -123,36 +123,36 @@ class NodeChange(Written):
 
 
 class Group(Written):
-    """One data-parallel group: it starts, fails and stops as one."""
+    """One data-parallel group: its engines start, fail and stop together."""
 
     role: Role
     nodes: int = Field(ge=1, le=MOST)
-    """How many nodes run it."""
+    """Number of nodes."""
     count: int = Field(default=1, ge=1, le=MOST)
-    """How many such groups there are: the second is NAME2, on nodes of its own, with its own engine id and KV port."""
+    """Number of equal groups: the second one is NAME2, with its own nodes, engine id and KV port."""
     nodes_per_engine: int = Field(default=1, ge=1, le=MOST)
-    """Nodes that one engine spans; its tensor, pipeline and prefill-context parallel devices are spread evenly over them."""
+    """Number of nodes that one engine spans; its devices are divided evenly between them."""
     master_port: int = Field(default=29501, ge=1, le=65535)
-    """Where the parts of such engines meet, on the group's first node; vLLM's default (vllm/config/parallel.py, 0.21)."""
+    """Port on the first node over which the parts of such engines connect (default of vLLM 0.21, vllm/config/parallel.py)."""
     tensor_parallel: int = Field(ge=1, le=MOST)
     pipeline_parallel: int = Field(default=1, ge=1, le=MOST)
     prefill_context_parallel: int = Field(default=1, ge=1, le=MOST)
     data_parallel: DataParallel
     port: int = Field(ge=1, le=65535)
-    """HTTP port of the first engine on a node; each further one takes the next."""
+    """HTTP port of the first engine on a node; each further engine uses the next port."""
     first_device: int = Field(default=0, ge=0, le=MOST)
-    """First device of the node this group may use; for two groups on one node."""
+    """First device of a node that the group uses, for two groups on one node."""
     kv_transfer: KvTransfer | None = None
     env: Environment = Field(default_factory=dict)
     env_from: dict[str, str] = Field(default_factory=dict)
-    """Variables whose value differs from rank to rank: name → a fact, or a text with facts in braces (`tcp://{address}:80`)."""
+    """Variables that differ between ranks: name → a fact, or a text with facts in braces (`tcp://{address}:80`)."""
     args: dict[str, JsonValue] = Field(default_factory=dict)
     args_from: dict[str, JsonValue] = Field(default_factory=dict)
-    """Flags whose value differs from rank to rank, over `args`: as there, with facts in braces in its texts."""
+    """Flags that differ between ranks and override `args`; texts contain facts in braces."""
     by_node: dict[int, NodeChange] = Field(default_factory=dict)
-    """Position of a node in the group, from 0 → what is different there. Rarely wise: ranks of a group should be equal."""
+    """Position of a node in the group, from 0 → its differences. Use it rarely, because ranks of a group should be equal."""
     restart: Restart = Restart()
-    """Whether a console that may act starts the group again when it failed; by default it never does."""
+    """The restart policy; by default a failed group is not restarted."""
 
     @field_validator("env_from")
     @classmethod
@@ -168,38 +168,38 @@ class Group(Written):
     def _bounded(self) -> Group:
         ranks, devices = self.nodes * self.data_parallel.per_node, self.devices_on_node
         if max(ranks, devices) > MOST:
-            raise ValueError(f"{ranks} ranks in all and {devices} devices on a node; at most {MOST} are planned")
+            raise ValueError(f"{ranks} ranks in all and {devices} devices on a node; at most {MOST} are allowed")
         return self
 
     @property
     def devices_per_rank(self) -> int:
-        """Devices one data-parallel rank occupies."""
+        """Number of devices of one data-parallel rank."""
         return self.tensor_parallel * self.pipeline_parallel * self.prefill_context_parallel
 
     @property
     def devices_on_node(self) -> int:
-        """Devices the group occupies on each of its nodes; rounded up where they cannot be spread evenly."""
+        """Number of devices that the group uses on each of its nodes, rounded up."""
         return self.data_parallel.per_node * -(-self.devices_per_rank // self.nodes_per_engine)
 
     @property
     def ranks(self) -> int:
-        """Data-parallel ranks that its nodes carry."""
+        """Number of data-parallel ranks on its nodes."""
         return self.nodes // self.nodes_per_engine * self.data_parallel.per_node
 
     @property
     def places(self) -> str:
-        """How ranks are spread over nodes: `2 per node`, or `each over 2 nodes`."""
+        """The distribution of ranks over nodes: `2 per node`, or `each over 2 nodes`."""
         span = self.nodes_per_engine
         return f"each over {span} nodes" if span > 1 else f"{self.data_parallel.per_node} per node"
 
     def first_port(self, position: int) -> int:
-        """HTTP port of the first engine on the group's node at `position`."""
+        """The HTTP port of the first engine on the node at `position` of the group."""
         change = self.by_node.get(position)
         return self.port if change is None or change.port is None else change.port
 
 
 class Shape(Written):
-    """A group's size as an operator changed it, over what the layout says."""
+    """The size that an operator gave to a group, instead of the size in the layout."""
 
     nodes: int = Field(ge=1, le=MOST)
     size: int = Field(ge=1, le=MOST)
@@ -216,31 +216,31 @@ class Proxy(Written):
     host: str = "0.0.0.0"
     port: int = Field(default=8000, ge=1, le=65535)
     script: str = ""
-    """Path of the proxy's Python file on the node; empty means where the vllm-ascend image keeps it."""
+    """Path of the Python file of the proxy on the node; the default is its path in the vllm-ascend image."""
     args: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Layout(Written):
-    """A whole deployment without its nodes' names."""
+    """A deployment without the names of its nodes."""
 
     name: str
     title: str = ""
     hardware: Hardware
     version: str = ""
-    """The vllm-ascend release it is made for, for example v0.21.0rc1; rules that differ by version ask it."""
+    """The vllm-ascend release of the layout, for example v0.21.0rc1; rules depend on it."""
     image: str = ""
     model: Model
     env: Environment = Field(default_factory=dict)
     args: dict[str, JsonValue] = Field(default_factory=dict)
-    """Flags of every engine: true = bare flag, false = `--no-…`, a mapping = JSON, a list = repeated words."""
+    """Flags of every engine: true = the flag alone, false = `--no-…`, a mapping = JSON, a list = several values."""
     groups: dict[str, Group]
     services: dict[str, ServiceProcess] = Field(default_factory=dict)
-    """What runs beside the engines, started before them and stopped after them."""
+    """Processes beside the engines; they start before the engines and stop after them."""
     proxy: Proxy | None = None
     assign: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     source: Source | None = Field(default=None, exclude=True, repr=False)
     written: Layout | None = Field(default=None, exclude=True, repr=False)
-    """The layout as its file has it, when groups were given other shapes or copies since."""
+    """The layout of the file, when groups have another size or copies."""
 
     @field_validator("hardware", mode="before")
     @classmethod
@@ -256,13 +256,13 @@ class Layout(Written):
     @classmethod
     def _groups(cls, value: dict[str, Group]) -> dict[str, Group]:
         if not value:
-            raise ValueError("a layout has at least one group")
+            raise ValueError("a layout needs at least one group")
         for name in value:
             if plain_name(name) == "proxy":
-                raise ValueError("a group cannot be called proxy: that is the proxy's own name")
+                raise ValueError("a group cannot have the name proxy, which belongs to the proxy")
         for name, like in counted_names(value).items():
             if name in value:
-                raise ValueError(f"the groups that count of {like!r} makes and {name!r} have the same name; rename one")
+                raise ValueError(f"count of {like!r} adds a group {name!r}, which exists already; rename one of them")
         return value
 
     @field_validator("services")
@@ -273,7 +273,9 @@ class Layout(Written):
         for name in map(plain_name, value):
             group, _, rest = name.rpartition("-")
             if name in taken or (group in taken and rest.replace(".", "").isdecimal()):
-                raise ValueError(f"a service cannot be called {name!r}: a group, an engine or the proxy is; rename it")
+                raise ValueError(
+                    f"a service cannot have the name {name!r}, which belongs to a group, an engine or the proxy; rename it"
+                )
         return value
 
     @field_validator("assign")
@@ -288,18 +290,18 @@ class Layout(Written):
 
     @property
     def chosen(self) -> bool:
-        """Whether it is a layout at all: False of what stands for one while an operator only looks at a cluster."""
+        """Whether a layout was chosen; False for `no_layout`."""
         return bool(self.groups)
 
     @property
     def counted(self) -> Mapping[str, str]:
-        """The groups that `count` adds to those of the file: name → the group it is like."""
+        """The groups that `count` adds: name → the copied group."""
         return counted_names((self.written or self).groups)
 
     def shaped(self, shapes: Mapping[str, Shape] | None = None, copies: Mapping[str, str] | None = None) -> Layout:
-        """The layout as written, its groups in these shapes, each followed by its copies (name → group).
+        """The layout with groups in these sizes and with copies (name → group), each copy after its group.
 
-        Copies are those that `count` asks for and those that are named. What is said of groups that it has not is left out.
+        The copies of `count` are added too. Sizes and copies of unknown groups are ignored.
         """
         written = self.written or self
         shaped = {name: shape for name, shape in (shapes or {}).items() if name in written.groups}
@@ -318,7 +320,7 @@ class Layout(Written):
         return written.model_copy(update={"groups": groups, "written": written})
 
     def kv_transfer_config(self, name: str, position: int = 0) -> dict[str, JsonValue] | None:
-        """What `--kv-transfer-config` says on a group's node at `position`, role and sizes computed; None without a connector."""
+        """The `--kv-transfer-config` on the node at `position` of a group; None without a connector."""
         group = self.groups[name]
         transfer = group.kv_transfer
         if transfer is None:
@@ -350,6 +352,6 @@ class Layout(Written):
 
 
 def no_layout(hardware: Hardware) -> Layout:
-    """What stands for a layout where none is chosen: without a group, so that no engine is planned anywhere."""
+    """An empty layout for the case that none is chosen: it has no groups, so no engines are planned."""
     model = Model.model_construct(path="")
     return Layout.model_construct(name="", hardware=hardware, model=model, groups={})

@@ -1,6 +1,6 @@
-"""Who is at work on engines, here or from another console: a plan that runs, an end that was asked for, operations of others.
+"""Work of operators on engines, of this console and of others: running plans, stop requests, interrupted plans.
 
-Names come from nodes: untrusted text, cut and cleaned before it gets here. Times are those of the jump host's clock.
+Names come from nodes: untrusted text that was cut and cleaned before. Times are on the clock of the jump host.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from console.model.name_ranges import name_ranges
 from console.model.shortening import list_text
 
 MANY = 6
-"""Names that are told one by one."""
+"""Most names in a message; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """Somebody asked an engine to end."""
+    """A request to stop an engine."""
 
     by: str = ""
-    """For example `alice@jump2`; empty when the note of it does not say."""
+    """The operator, for example `alice@jump2`; empty when the record does not name one."""
     at: float | None = None
 
     def who(self) -> str:
-        """`by alice@jump2`, or `on request` of somebody nobody knows."""
+        """`by alice@jump2`, or `on request` when the operator is unknown."""
         return f"by {self.by}" if self.by else "on request"
 
     def words(self, now: float, *, done: bool) -> str:
-        """`stopped by alice@jump2, 40 s ago`; before it is `done`, that the stop was asked for."""
+        """`stopped by alice@jump2, 40 s ago`; until it is `done`, `asked to stop by …`."""
         ago = "" if self.at is None else f", {about(max(0.0, now - self.at))} ago"
         return f"{'stopped' if done else 'asked to stop'} {self.who()}{ago}"
 
@@ -42,40 +42,38 @@ class OngoingPlan:
     verb: str
     since: float
     ends: frozenset[str] = frozenset()
-    """The engines it takes down before anything else happens to them."""
+    """The engines that the plan stops first."""
 
     def words(self) -> str:
         """`alice@jump2: stop runs`."""
         return f"{self.holder}: {self.verb} runs"
 
     def takes_down(self, engine: str, began_at: float | None) -> bool:
-        """Whether it ends that engine's run, which started at that time; a run of the plan itself it does not."""
+        """Whether the plan stops the run of the engine that started at `began_at`; runs that the plan itself started are not."""
         return engine in self.ends and began_at is not None and began_at < self.since
 
 
 @dataclass(frozen=True, slots=True)
 class InterruptedPlan:
-    """A plan that was to take engines down, and whose console is gone before it had."""
+    """A plan that stops engines, and whose console ended before the plan."""
 
     work: OngoingPlan
     left: tuple[str, ...]
-    """The engines that live on, in the order of the layout."""
+    """The engines that still run, in the order of the layout."""
 
     def brief(self) -> str:
-        """`stop cut off: 12 of 16 left`."""
-        return f"{self.work.verb} cut off: {len(self.left)} of {len(self.work.ends)} left"
+        """`stop interrupted: 12 of 16 left`."""
+        return f"{self.work.verb} interrupted: {len(self.left)} of {len(self.work.ends)} left"
 
     def words(self, now: float) -> str:
-        """`the stop by ann@jump, started 3 min ago, was cut off; of its 16 engines these still run: decode-4, …`."""
-        begun = f"the {self.work.verb} by {self.work.holder}, started {about(max(0.0, now - self.work.since))} ago"
-        return (
-            f"{begun}, was cut off; of its {len(self.work.ends)} engines these still run: {list_text(self.left, MANY)}"
-        )
+        """`the stop by ann@jump, started 3 min ago, was interrupted; of its 16 engines these still run: decode-4, …`."""
+        plan = f"the {self.work.verb} by {self.work.holder}, started {about(max(0.0, now - self.work.since))} ago"
+        return f"{plan}, was interrupted; of its {len(self.work.ends)} engines these still run: {list_text(self.left, MANY)}"
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedOperation:
-    """One act as nodes tell of it: runs that were started, or asked to end, by one person at about one time."""
+    """An operation reconstructed from nodes: runs that one person started, or asked to stop, at about the same time."""
 
     at: float
     who: str

@@ -1,7 +1,7 @@
-"""What a step of a plan will do, exactly: fixed when the plan is made, shown from here and executed from here.
+"""The payload of a step: exactly what the step does, fixed when the plan is made. It is shown and executed from here.
 
-A value may hold secrets. It is shown and journaled only as the masked text that `console.services.operations.step_text`
-derives from it, so fields with secrets stay out of `repr`.
+A payload can contain secrets. Only the masked text of `console.services.operations.step_text` is shown and recorded, so
+fields with secrets are not in `repr`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from console.model.run import RunKey
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """A process that is no engine of ours, by its identity: a node refuses to signal any other."""
+    """The identity of an unmanaged process; a node refuses to signal any other process."""
 
     node: str
     pid: int
     start: int
-    """Clock ticks after boot."""
+    """Start time in clock ticks after boot."""
     boot_id: str
 
     def __str__(self) -> str:
@@ -29,49 +29,49 @@ class ProcessId:
 
 @dataclass(frozen=True, slots=True)
 class EngineContainer:
-    """The container that is made for one run alone."""
+    """The container that is created for one run."""
 
     tool: tuple[str, ...]
-    """`docker` or `podman`, with the words that belong to it."""
+    """The command of the container tool, such as `docker` or `podman`."""
     name: str
     flags: tuple[str, ...] = field(repr=False)
     image: str
 
     def spec(self) -> dict[str, object]:
-        """What the node is told to make."""
+        """The description that is sent to the node."""
         return {"name": self.name, "flags": list(self.flags), "image": self.image}
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLaunch:
-    """One run, exactly as it is written on its node and started."""
+    """One run, exactly as it is written and started on its node."""
 
     key: RunKey
     rank: Rank
     command: Command = field(repr=False)
     script: str = field(repr=False)
-    """`cmd.sh`: the command for bash, byte for byte."""
+    """The text of `cmd.sh`."""
     expected: str | None = None
-    """The engine's newest run when the plan was made; the node refuses the launch when there is another one."""
+    """The newest run of the engine when the plan was made; with another newest run the node refuses the launch."""
     container: EngineContainer | None = None
     release: str = ""
-    """The release that the layout is for, `v0.21.0rc1` or `main`; empty where it names none."""
+    """The release of the layout, `v0.21.0rc1` or `main`; empty when it names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLaunches:
-    """The runs that are checked for, written or started on one node."""
+    """The runs that are checked, written or started on one node."""
 
     launches: tuple[EngineLaunch, ...]
     preflight: bool = False
-    """Whether the checks before a launch are run on the node first."""
+    """Whether the preflight runs on the node first."""
     join_by: float | None = None
-    """Until when the ranks they join wait for them, on this machine's clock; None when they join nobody."""
+    """How long the running ranks of the group wait for them, as a time on this machine's clock; None without such ranks."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunsAwaited:
-    """The runs of one group that must become ready."""
+    """The runs of one group that the plan waits for until they are ready."""
 
     group: str
     keys: tuple[RunKey, ...]
@@ -79,10 +79,10 @@ class RunsAwaited:
 
 @dataclass(frozen=True, slots=True)
 class EngineStop:
-    """One run that ends, and what must be free after it."""
+    """One run to stop, and the port and devices that must be free afterwards."""
 
     engine: str
-    """Its name in the snapshot: `decode-3`, or `other/decode-3@d0` for one of another deployment."""
+    """The name of the engine in the snapshot: `decode-3`, or `other/decode-3@d0` of another deployment."""
     key: RunKey
     pid: int | None = None
     address: str = ""
@@ -92,18 +92,18 @@ class EngineStop:
 
 @dataclass(frozen=True, slots=True)
 class EngineStops:
-    """The runs that are ended on one node, or proven gone."""
+    """The runs that are stopped on one node, or verified as stopped."""
 
     stops: tuple[EngineStop, ...]
     grace_s: float = 0.0
-    """Between TERM and KILL; 0 kills at once."""
+    """Seconds between TERM and KILL; 0 kills at once."""
     kill_s: float = 0.0
-    """How long the processes may take to go after KILL."""
+    """Seconds until the processes must have ended after KILL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An engine as the proxy names it."""
+    """An engine in the list of the proxy."""
 
     engine: str
     node: str
@@ -116,7 +116,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ProxyChange:
-    """Engines that a running proxy is told to use, or to use no more."""
+    """Engines that are added to, or removed from, a running proxy."""
 
     address: str
     port: int
@@ -124,12 +124,12 @@ class ProxyChange:
     role: str
     endpoints: tuple[Endpoint, ...]
     drain_s: float = 0.0
-    """How long requests may go on after their engine was taken out."""
+    """Time limit for running requests after the removal, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class AssignmentChange:
-    """The assignment that a plan was made from and the one it leaves behind."""
+    """The assignment before the plan and after it."""
 
     before: Assignment
     after: Assignment
@@ -137,7 +137,7 @@ class AssignmentChange:
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnd:
-    """A process that is no engine of ours and ends: TERM alone, or with `kill` KILL for it and what is below it."""
+    """An unmanaged process to stop: with TERM, or with `kill` by KILL of the process and its children."""
 
     process: ProcessId
     kill: bool
@@ -146,25 +146,25 @@ class ProcessEnd:
 
 @dataclass(frozen=True, slots=True)
 class NodeCommands:
-    """Commands of maintenance, each run to its end before the next starts."""
+    """Maintenance commands that run one after the other."""
 
     argvs: tuple[tuple[str, ...], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class KernelSetting:
-    """One setting of a host's kernel."""
+    """One kernel setting of a host."""
 
     name: str
     path: str
     value: str
     now: str
-    """What it was when the plan was made."""
+    """Its value when the plan was made."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelSettings:
-    """Settings that are written on one node, each recorded there with what it was before."""
+    """Settings to write on one node; the node records their old values."""
 
     settings: tuple[KernelSetting, ...]
 

@@ -1,4 +1,4 @@
-"""A plan: the exact commands of one operation, built before anything runs; and what became of each step."""
+"""A plan: the exact steps of an operation, complete before anything runs; and the outcome of each step."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from console.model.counting import counted
 from console.model.deployment import Deployment, engine_words
 from console.model.findings import Finding, Severity
 from console.model.payload import (
@@ -22,7 +23,7 @@ from console.model.payload import ProcessId as ProcessId
 from console.model.start_timing import UsualDuration
 
 Verb = Literal["start", "stop", "restart", "kill", "scale", "sync-proxy", "containers", "tune", "weights"]
-"""Acts on engines, then maintenance of nodes, which touches no engine."""
+"""Operations on engines, then maintenance of nodes."""
 Act = Literal[
     "check",
     "prepare",
@@ -38,11 +39,11 @@ Act = Literal[
     "reassign",
     "maintenance",
 ]
-"""join, drain and leave tell a running proxy who is behind it; reassign changes which node runs which group."""
+"""join, drain and leave change the engines of a running proxy; reassign changes which nodes run which group."""
 
 
 class Outcome(StrEnum):
-    """What became of a step. A lost link makes it unknown, never failed."""
+    """The outcome of a step. After a lost link it is unknown, not failed."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -54,7 +55,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing done on one node."""
+    """One action on one node."""
 
     id: str
     act: Act
@@ -62,22 +63,22 @@ class Step:
     node: str
     engines: tuple[str, ...] = ()
     payload: Payload | None = None
-    """What is done, to the last byte: what is shown is derived from it, and nothing else is executed."""
+    """The exact content of the action: the shown text is derived from it, and nothing else is executed."""
 
     @property
     def launches(self) -> tuple[EngineLaunch, ...]:
-        """The runs it is about, when it brings engines up."""
+        """The runs that it prepares or starts."""
         return self.payload.launches if isinstance(self.payload, EngineLaunches) else ()
 
     @property
     def stops(self) -> tuple[EngineStop, ...]:
-        """The runs it ends or looks after, when it takes engines down."""
+        """The runs that it stops or verifies."""
         return self.payload.stops if isinstance(self.payload, EngineStops) else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Steps that run at once; the next stage waits for all of them."""
+    """Steps that run at the same time; the next stage waits for all of them."""
 
     title: str
     steps: tuple[Step, ...]
@@ -85,25 +86,25 @@ class Stage:
 
     @property
     def turn(self) -> str:
-        """The group whose turn it is, where groups are restarted one after another; else empty."""
+        """The group of this stage in a rolling restart; else empty."""
         return self.group if self.group and self.title.startswith(f"{self.group}: ") else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """What the operator must do to set a plan going, by how much it could break."""
+    """The confirmation that a plan needs; more is required when more can break."""
 
     kind: Literal["key", "count", "name", "pid"]
     expected: str
-    """`y`, the number of engines, the cluster's name, or the pid of an unmanaged process."""
+    """`y`, the number of engines, the name of the cluster, or the pid of an unmanaged process."""
 
     @property
     def what(self) -> str:
-        """What is to be typed, in words."""
+        """What the operator must type, as text."""
         return _WHAT[self.kind]
 
 
-_WHAT = {"key": "y", "count": "the number of engines", "name": "the cluster's name", "pid": "the pid"}
+_WHAT = {"key": "y", "count": "the number of engines", "name": "the name of the cluster", "pid": "the pid"}
 
 
 _EMERGENCY = frozenset(("drain", "leave", "join", "stop", "kill", "verify", "end"))
@@ -111,7 +112,7 @@ _EMERGENCY = frozenset(("drain", "leave", "join", "stop", "kill", "verify", "end
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything an operation will do, and what it was made from."""
+    """Everything that an operation will do, and the deployment that it was made from."""
 
     verb: Verb
     cluster: str
@@ -121,30 +122,30 @@ class Plan:
     confirm: Confirm
     findings: tuple[Finding, ...] = ()
     losses: tuple[str, ...] = ()
-    """What is lost by it, one line each, for example `decode-3: 12 running requests`."""
+    """What the operation loses, one line each, for example `decode-3: 12 running requests`."""
     drain_s: float = 120.0
-    """How long requests may go on after their engine was taken out of the proxy."""
+    """Time limit for running requests after the proxy sends no new ones, in seconds."""
     restarts: tuple[float, ...] = ()
-    """When a restart policy started these engines in a row, this time last; empty when an operator does."""
+    """The times of restarts by the restart policy, this one last; empty when an operator runs the plan."""
     usual: Mapping[str, UsualDuration] = field(default_factory=dict, compare=False)
-    """How long the start of its groups took before; groups whose start nobody has watched are not in it."""
+    """Group → duration of its earlier starts; groups without a known start are missing."""
     by_node: bool = False
-    """Whether a failure on one node leaves the steps of the others alone."""
+    """Whether the steps of other nodes continue after a failure on one node."""
     made_from: Deployment | None = field(default=None, repr=False, compare=False)
-    """What its launches were computed from: where that has changed, they are not what the operator wants any more."""
+    """The deployment that the launches were computed from; when it has changed, the plan is outdated."""
 
     @property
     def blocked(self) -> bool:
-        """Whether a finding forbids to run it."""
+        """Whether a finding prevents the plan."""
         return any(finding.severity is Severity.ERROR for finding in self.findings)
 
     @property
     def target(self) -> str:
-        """What it acts on, in words: `3 engines`, `pid 4711 on d0`, or `2 nodes` for upkeep."""
+        """The target as text: `3 engines`, `pid 4711 on d0`, or `2 nodes` for maintenance."""
         nodes = {step.node for step in self.steps}
         if self.process:
             return str(self.process)
-        return engine_words(self.engines) if self.engines else f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}"
+        return engine_words(self.engines) if self.engines else counted(len(nodes), "node")
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -153,45 +154,45 @@ class Plan:
 
     @property
     def launches(self) -> tuple[EngineLaunch, ...]:
-        """Every run it will start, in order."""
+        """Every run that it starts, in order."""
         return tuple(launch for step in self.steps if step.act == "launch" for launch in step.launches)
 
     @property
     def emergency(self) -> bool:
-        """Whether it only takes something down, or out of the proxy: no lack of a record may stand in its way."""
+        """Whether it only stops engines or changes the proxy: such a plan runs even when the journal cannot be written."""
         return all(step.act in _EMERGENCY for step in self.steps)
 
     @property
     def awaited(self) -> bool:
-        """Whether it waits until what it starts is ready."""
+        """Whether it waits until the started engines are ready."""
         return any(step.act == "wait-ready" for step in self.steps)
 
     @property
     def runs(self) -> Mapping[str, str]:
-        """Engine id → run id of the attempts this plan will make."""
+        """Engine id → id of the run that the plan starts."""
         return {launch.rank.id: launch.key.run for launch in self.launches}
 
     @property
     def process(self) -> ProcessId | None:
-        """What is ended when it is no engine of ours."""
+        """The unmanaged process that it stops, or None."""
         return next((step.payload.process for step in self.steps if isinstance(step.payload, ProcessEnd)), None)
 
     @property
     def change(self) -> AssignmentChange | None:
-        """How it changes which nodes run what, when it does."""
+        """The change of the assignment, or None."""
         return next((step.payload for step in self.steps if isinstance(step.payload, AssignmentChange)), None)
 
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """A step changed its outcome, or has news."""
+    """A new outcome or a new message of a step."""
 
     step: str
-    """Id of the step."""
+    """The id of the step."""
     outcome: Outcome
     message: str = ""
     at: float = 0.0
-    """When, seconds since the epoch on this machine."""
+    """Seconds since the epoch on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +203,11 @@ class PlanResult:
     messages: Mapping[str, str]
     cancelled: bool = False
     checks: tuple[str, ...] = ()
-    """Ids of the preflight's checks that stopped it; it may be run again with these passed over."""
+    """Ids of the preflight checks that stopped it; `--override` skips them."""
     unrecorded: tuple[str, ...] = ()
-    """Why the journal, or the assignment, lacks a record of it."""
+    """Why the journal or the assignment has no record of it."""
     taken_over: str = ""
-    """Who took the deployment over meanwhile, `bob@jump (stop)`: no further step was started then."""
+    """The operator who took the lease over, `bob@jump (stop)`; the remaining steps were not started."""
 
     @property
     def ok(self) -> bool:

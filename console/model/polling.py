@@ -1,9 +1,9 @@
-"""The paths that the console asks again and again to learn whether engines and proxies work, and how loaded they are."""
+"""The HTTP paths that the console polls to learn the health and the load of engines and proxies."""
 
 HEALTH = "/health"
 METRICS = "/metrics"
 MODELS = "/v1/models"
 PROXY_HEALTH = "/healthcheck"
 ENGINE_POLLS = (HEALTH, METRICS, MODELS)
-"""What an engine's API server is asked."""
+"""The paths of the API server of an engine."""
 POLLS = (*ENGINE_POLLS, PROXY_HEALTH)

@@ -1,7 +1,7 @@
-"""What keeps an engine's log from telling that it serves: levels above INFO, and formats of one's own.
+"""Settings that hide the state of an engine in its log: levels above INFO, and other log formats.
 
-vLLM 0.21: VLLM_LOGGING_LEVEL, VLLM_CONFIGURE_LOGGING and VLLM_LOGGING_CONFIG_PATH (envs.py) are of its own lines, the flags
-`--uvicorn-log-level` and `--log-config-file` of the server's, among them `Application startup complete`.
+vLLM 0.21: VLLM_LOGGING_LEVEL, VLLM_CONFIGURE_LOGGING and VLLM_LOGGING_CONFIG_PATH (envs.py) concern the lines of vLLM;
+`--uvicorn-log-level` and `--log-config-file` concern those of the server, among them `Application startup complete`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _ABOVE_INFO = frozenset({"WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"})
 
 
 def silenced_by(flags: Mapping[str, object], env: Mapping[str, object]) -> str:
-    """The setting that silences the log or gives it another form, as `NAME=VALUE`; empty when none does.
+    """The setting that hides lines of the log or changes its format, as `NAME=VALUE`; empty without one.
 
-    `flags` are those of FLAGS that are given, by name without dashes.
+    `flags` are the given flags of FLAGS: name without dashes → value.
     """
     level = str(env.get("VLLM_LOGGING_LEVEL", ""))
     if level.upper() in _ABOVE_INFO:
@@ -32,7 +32,7 @@ def silenced_by(flags: Mapping[str, object], env: Mapping[str, object]) -> str:
 
 
 def flags_of(argv: Sequence[object]) -> dict[str, str]:
-    """Those of FLAGS that a command line gives."""
+    """The flags of FLAGS in a command line: name → value."""
     found: dict[str, str] = {}
     for place, word in enumerate(argv):
         flag, equals, value = str(word).partition("=")

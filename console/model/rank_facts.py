@@ -1,4 +1,4 @@
-"""What a text of a layout leaves to each rank, as a name in braces (`tcp://{address}:{port}`). Finding it must not enter."""
+"""Rank facts in texts of a layout: names in braces such as `tcp://{address}:{port}`. Does not compute the facts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from pydantic import JsonValue
 
 FACTS = ("address", "dp_address", "first_address", "nic", "port", "dp_rank", "local_rank", "devices")
-"""What is known of every rank; `first_address` is that of the layout's first node."""
+"""The facts of every rank; `first_address` is the address of the first node of the layout."""
 KNOWN = f"{', '.join(FACTS)}, address:GROUP/INDEX"
-"""All of them for a message; `address:decode/1` is the address of the second node of a group."""
+"""All facts, for messages; `address:decode/1` is the address of the second node of a group."""
 _IN_BRACES = re.compile(r"\{(address:[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]{1,4}|" + "|".join(FACTS) + r")\}")
 
 
 def named(value: JsonValue) -> Iterator[str]:
-    """Every fact a value names, also deep inside lists and mappings."""
+    """Every fact in a value, also inside lists and mappings."""
     if isinstance(value, str):
         yield from _IN_BRACES.findall(value)
     elif isinstance(value, dict | list):
@@ -24,7 +24,7 @@ def named(value: JsonValue) -> Iterator[str]:
 
 
 def filled(value: JsonValue, fact: Callable[[str], str | None]) -> JsonValue:
-    """The value with every fact in its place; None when one of them is not known."""
+    """The value with all facts filled in; None when a fact is unknown."""
     if any(fact(name) is None for name in named(value)):
         return None
     return _put(value, fact)

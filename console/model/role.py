@@ -1,4 +1,4 @@
-"""What a rank is for; a word of its own, because snapshots need it without everything a deployment is computed from."""
+"""The role of a rank. It is a separate module, so that snapshots need not import deployments."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from typing import Literal
 
 RankRole = Literal["prefill", "decode", "mixed", "proxy", "service"]
 BESIDE_ENGINES: frozenset[RankRole] = frozenset(("proxy", "service"))
-"""Roles of what is launched, stopped and logged like an engine and is none."""
+"""Roles of processes that start, stop and log like engines but are not engines."""

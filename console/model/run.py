@@ -1,4 +1,4 @@
-"""What a node says: about itself, about its runs, and as answers of probes. Plain data that crosses the link."""
+"""Data that a node sends over the link: about itself, about its runs, and the output of probes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """One attempt of one engine; also its directory `$BASE/DEPLOYMENT/ENGINE/runs/RUN`."""
+    """The name of a run: one attempt of one engine, with the directory `$BASE/DEPLOYMENT/ENGINE/runs/RUN`."""
 
     deployment: str
     engine: str
@@ -24,62 +24,62 @@ class RunKey:
 
 
 class RunVerdict(StrEnum):
-    """State of a run by lock, exit file and process identity, judged on the node in one step."""
+    """The state of a run, from lock, exit file and process identity; the node determines it in one step."""
 
     PREPARED = "prepared"
-    """Written, not launched."""
+    """The run directory is written; the run is not started."""
     RUNNING = "running"
-    """Lock held, main process alive."""
+    """The lock is held and the main process lives."""
     ORPHANS = "orphans"
-    """Main process ended, processes of the run are left and hold the lock."""
+    """The main process ended; other processes of the run still hold the lock."""
     FOREIGN = "foreign"
-    """The lock is held, but neither our supervisor nor our main process lives."""
+    """The lock is held, but neither the supervisor nor the main process lives."""
     EXITED = "exited"
-    """Lock free, exit recorded."""
+    """The lock is free and the exit is recorded."""
     LOST = "lost"
-    """Lock free, no exit recorded: it ended, nobody knows how."""
+    """The lock is free and no exit is recorded: the run ended, it is unknown how."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """One run as its node sees it."""
+    """One run, as its node reports it."""
 
     key: RunKey
     verdict: RunVerdict
     pid: int | None = None
-    """Main process on the host's side."""
+    """The main process, by its pid on the host."""
     token: str = ""
-    """The cookie every process of the run carries."""
+    """The cookie in the environment of every process of the run."""
     started_at: float | None = None
     """Node clock."""
     zone: ZoneTable = ()
-    """The zone in which it stamps its log, as its supervisor saw it; empty for a run of an older console."""
+    """The time zone of its log, recorded by its supervisor; empty for a run of an older console."""
     exit: Exit | None = None
     pids: tuple[int, ...] = ()
-    """Processes that carry the cookie."""
+    """Processes with the cookie."""
     halted: tuple[int, ...] = ()
-    """Those of them that a signal has stopped: they do nothing until they are told to go on."""
+    """Processes of `pids` that a signal (SIGSTOP) paused."""
     log_size: int = 0
     log_at: float | None = None
-    """When the log grew last, node clock."""
+    """When the log grew last, on the clock of the node."""
     stopping: bool = False
-    """A stop was asked for this run (recorded on the node, so that every console knows)."""
+    """Whether a stop was requested (recorded on the node, so that every console knows)."""
     stop_at: float | None = None
-    """When, by the node's clock; the last time, when it was asked for again."""
+    """When a stop was requested last, on the clock of the node."""
     stop_by: str = ""
-    """By whom, for example `ann@jump`; empty when the note of it does not say."""
+    """Who requested it, for example `ann@jump`; empty when the record does not name one."""
     owner: str = ""
-    """Who launched it."""
+    """Who started it."""
     reason: str = ""
-    """For a failed launch or a lost run: what is known (`rebooted`, `exec failed: …`)."""
+    """The known reason of a failed start or a lost run (`rebooted`, `exec failed: …`)."""
     abandoned: bool = False
-    """Prepared only, and who was to launch it is gone."""
+    """Whether it is only prepared, and the console that prepared it is gone."""
     spec: Mapping[str, JsonValue] = field(default_factory=dict)
-    """What the run was launched with: group, role, dp_rank, devices, port, headless, argv, who launched it."""
+    """The values the run was started with: group, role, dp_rank, devices, port, headless, argv, owner."""
 
     @property
     def quiet(self) -> str:
-        """The setting by which the run's log does not tell that it serves; empty when it tells."""
+        """The setting that hides the state of the engine in its log; empty when nothing hides it."""
         argv, env = self.spec.get("argv"), self.spec.get("env")
         flags = flags_of(argv) if isinstance(argv, list) else {}
         return silenced_by(flags, env if isinstance(env, dict) else {})
@@ -87,7 +87,7 @@ class RunState:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First frame of a helper."""
+    """The first frame of a helper."""
 
     hostname: str
     boot_id: str
@@ -95,14 +95,14 @@ class Hello:
     user: str
     python: str
     clock: float
-    """Node clock when it was sent."""
+    """The clock of the node when the frame was sent."""
     zone: ZoneTable = ()
-    """The node's own zone."""
+    """The time zone of the node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A command the helper runs on a cadence, never two at once, and cuts off in time."""
+    """A command that the helper runs every `every_s` seconds, one at a time, with a time limit."""
 
     name: str
     argv: tuple[str, ...]
@@ -112,14 +112,14 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a probe printed."""
+    """The output of a probe."""
 
     probe: str
     at: float
-    """Node clock at the end of the command."""
+    """The clock of the node at the end of the command."""
     took_s: float
     exit_code: int | None
-    """None when it was cut off by time."""
+    """None when the time limit ended it."""
     stdout: bytes
     stderr: bytes = b""
     truncated: bool = False
@@ -127,25 +127,25 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class LogChunk:
-    """Bytes of a run's out.log from `offset` on."""
+    """Bytes of the out.log of a run, from `offset` on."""
 
     key: RunKey
     offset: int
     data: bytes
     size: int
-    """Size of the file on the node when it was read."""
+    """The size of the file on the node when it was read."""
     restarted: str = ""
-    """`truncated`, `replaced` or `rewritten` when the file is not the one followed before; offset is 0 then."""
+    """`truncated`, `replaced` or `rewritten` when the file is not the same as before; then `offset` is 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftProcess:
-    """A process of a run that would not end."""
+    """A process of a run that did not end."""
 
     pid: int
-    """Host side."""
+    """The pid on the host."""
     state: str
-    """Letter of /proc/PID/stat: `D` waits inside a driver and cannot be killed, `Z` waits for its parent."""
+    """The state letter of /proc/PID/stat: `D` waits in a driver and cannot be killed, `Z` waits for its parent."""
     parent: int
     name: str
 
@@ -155,12 +155,12 @@ class LeftProcess:
 
 @dataclass(frozen=True, slots=True)
 class StopResult:
-    """What a stop came to for one run, seen on the node after it."""
+    """The result of a stop for one run, checked on the node."""
 
     outcome: Literal["stopped", "stuck", "absent"]
-    """`absent`: nothing of the run lived when the stop was asked for."""
+    """`absent`: no process of the run lived when the stop was requested."""
     processes: tuple[LeftProcess, ...] = ()
     killed: int = 0
-    """How many processes had to be killed."""
+    """Number of processes that had to be killed."""
     reason: str = ""
-    """Why it is stuck, when the processes alone do not say it (`the lock is still held`)."""
+    """Why it is stuck, when the processes do not explain it (`the lock is still held`)."""

@@ -1,4 +1,4 @@
-"""Whether a deployment answers requests at its endpoint, in one word with its reason. How that is judged does not enter here."""
+"""The service state of a deployment: whether it answers requests at its endpoint, and why not. Does not compute the state."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from enum import StrEnum
 
 
 class ServiceState(StrEnum):
-    """The words are a contract of `status -o json`."""
+    """The service states; programs rely on the words in `status -o json`."""
 
     UP = "UP"
-    """A request was answered lately, and everything that should serve does."""
+    """A request was answered recently, and all planned engines serve."""
     PART = "PART"
-    """A request was answered lately by what is left of it."""
+    """A request was answered recently, but only a part of the planned engines serves."""
     UNPROVEN = "UNPROVEN"
-    """Nothing speaks against it, and no request was answered lately that would prove it."""
+    """No failure is known, but no request was answered recently that proves it."""
     DOWN = "DOWN"
     UNKNOWN = "UNKNOWN"
-    """What it depends on is out of reach."""
+    """Nodes that it depends on are unreachable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The verdict on one deployment."""
+    """The service state of one deployment."""
 
     state: ServiceState
-    door: str
-    """Where requests go: `http://10.0.0.1:8000`."""
+    endpoint: str
+    """The endpoint: `http://10.0.0.1:8000`."""
     model: str = ""
-    """What they must name."""
+    """The model name for requests."""
     reason: str = ""
-    """`no decode`, `14 of 16 decode`; empty while it is up."""
+    """`no decode`, `14 of 16 decode`; empty while the service is up."""
 
     def brief(self) -> str:
         """`UP`, or `DOWN: no decode`."""
         return f"{self.state}: {self.reason}" if self.reason else str(self.state)
 
     def words(self) -> str:
-        """The same with the door, where there is something behind it: `UP http://10.0.0.1:8000 dsv4`."""
+        """The same with the endpoint, while engines serve: `UP http://10.0.0.1:8000 dsv4`."""
         if self.state in (ServiceState.DOWN, ServiceState.UNKNOWN):
             return self.brief()
-        return " ".join(part for part in (self.brief(), self.door, self.model) if part)
+        return " ".join(part for part in (self.brief(), self.endpoint, self.model) if part)

@@ -1,4 +1,4 @@
-"""A service beside the engines of a layout, such as the master of a KV pool: its command, its node, its port, its health."""
+"""A service beside the engines, such as the master of a KV pool: its command, node, port and health check."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from console.model.layout_texts import Environment
 
 
 class ServiceHealthCheck(Written):
-    """How a service is asked whether it works."""
+    """How the console checks a service."""
 
     path: str = ""
-    """GET of this must answer below 400; empty: the port must take a connection."""
+    """A GET of this path must return a status below 400; empty: the port must accept a connection."""
     port: int | None = Field(default=None, ge=1, le=65535)
-    """Where, if not at the service's own port."""
+    """The port of the check; the default is the port of the service."""
 
     @field_validator("path")
     @classmethod
     def _absolute(cls, value: str) -> str:
         if value and (not value.startswith("/") or not value.isascii() or not value.isprintable() or " " in value):
-            raise ValueError(f"{value!r} is no path; write one such as /health")
+            raise ValueError(f"{value!r} is not a path; write one such as /health")
         return value
 
 
 class ServiceProcess(Written):
-    """One process that is started before the engines and stopped after them."""
+    """A process that starts before the engines and stops after them."""
 
     command: tuple[str, ...] = Field(min_length=1)
-    """Its words, run without a shell; facts in braces are filled in (`{address}`, `{address:prefill/0}`)."""
+    """argv, run without a shell; facts in braces are filled in (`{address}`, `{address:prefill/0}`)."""
     node: str = ""
     """`GROUP/INDEX` of the layout, or a node name; empty means the first node of the first group."""
     port: int | None = Field(default=None, ge=1, le=65535)
-    """Where it listens; without one only its process is watched."""
+    """The port that it listens on; without a port the console only checks that the process runs."""
     health: ServiceHealthCheck = ServiceHealthCheck()
     env: Environment = Field(default_factory=dict)
-    """Its variables, with facts as in the command; those of the layout are for engines alone."""
+    """Its variables, with facts as in the command; variables of the layout are for engines only."""
 
     @field_validator("command", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
-        """Numbers are words too; a text would be taken apart at its letters."""
+        """Turns numbers into words, and refuses a text, which is not a list of words."""
         if isinstance(value, str):
             raise ValueError("write the command as a list of words: [mooncake_master, --port, 50051]")
         if not isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Shortens texts and lists. A number is never cut: part of a number would be another number."""
+"""Shortens texts and lists. Does not cut a number, because a part of a number is another number."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _GOES_ON = re.compile(r"[.,]?[0-9]")
 
 
 def shortened(text: str, limit: int) -> str:
-    """The text in at most `limit` characters, its end replaced by `…`; a number is left out whole, never in part."""
+    """The text in at most `limit` characters; `…` replaces its end, and a number at the end is left out as a whole."""
     return text if len(text) <= limit else f"{first_part(text, limit - 1)}…"
 
 
 def first_part(text: str, end: int) -> str:
-    """The text before `end`, without the part of a number that goes on behind it."""
+    """The text before `end`, without a number that continues after `end`."""
     kept = text[: max(end, 0)]
     return kept.rstrip(_DIGITS) if kept[-1:].isdigit() and _GOES_ON.match(text, len(kept)) else kept
 

@@ -1,6 +1,7 @@
-"""What is known about a cluster at one moment, frozen: the only thing a screen or `status` ever draws.
+"""A snapshot: everything known about a cluster at one moment, immutable. The screen and `status` show nothing else.
 
-None means unknown and is never replaced by 0. Times are seconds since the epoch on the jump host's clock unless said otherwise.
+None means unknown and is never replaced by 0. Times are seconds since the epoch on the clock of the jump host, if not stated
+otherwise.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from console.model.unmanaged_process import UnmanagedProcess
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How a node is reached, or why not."""
+    """The link to a node, or why there is none."""
 
     state: LinkState = LinkState.CONNECTING
     since: float = 0.0
@@ -35,12 +36,12 @@ class Link:
     round_trip_s: float | None = None
     retry_at: float | None = None
     question: bool = False
-    """It waits for whether an unknown host key is to be trusted; a changed one is no question."""
+    """Whether it waits for the decision to trust an unknown host key; a changed host key is always refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process on a device, as npu-smi names it, with its pid outside containers."""
+    """A process on a device, as npu-smi reports it, with its pid outside of containers."""
 
     pid: int
     name: str
@@ -54,7 +55,7 @@ class Device:
     """One device: a chip on A2, a die on A3."""
 
     id: int
-    """What `ASCEND_RT_VISIBLE_DEVICES` and `hccn_tool -i` call it."""
+    """Its number in `ASCEND_RT_VISIBLE_DEVICES` and `hccn_tool -i`."""
     card: int
     die: int = 0
     name: str = ""
@@ -65,12 +66,12 @@ class Device:
     hbm_total_mib: int | None = None
     temperature_c: int | None = None
     power_w: float | None = None
-    """Of the whole card, reported on its first die only (A3)."""
+    """Power of the whole card; on A3 only its first die reports it."""
     processes: tuple[Process, ...] = ()
     processes_known: bool = True
-    """False when the process table was missing or cut, so that an empty list proves nothing."""
+    """False when the process table was missing or incomplete, so that an empty list proves nothing."""
     rank: str | None = None
-    """Engine of ours that the device is given to."""
+    """The engine that uses the device according to the assignment."""
 
 
 ZoneTable = tuple[tuple[float, float], ...]
@@ -79,7 +80,7 @@ ZoneTable = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The machine itself; MiB and counts."""
+    """The host of a node; memory and disk in MiB."""
 
     hostname: str = ""
     load_1m: float | None = None
@@ -87,44 +88,44 @@ class Host:
     memory_total_mib: int | None = None
     memory_available_mib: int | None = None
     clock_offset_s: float | None = None
-    """Node clock minus jump host clock."""
+    """Clock of the node minus clock of the jump host."""
     boot_id: str = ""
     ssh_address: str = ""
-    """The node's own address of the SSH connection; empty when it does not tell."""
+    """The address of the node in the SSH connection; empty when the node does not report it."""
     addresses: tuple[tuple[str, str], ...] = ()
-    """(IPv4 address, interface) without loopback; the interface is empty where it cannot be told."""
+    """(IPv4 address, interface) without loopback; the interface is empty when it is unknown."""
     disk_free_mib: int | None = None
-    """Where the runs and their logs are kept."""
+    """Free space on the disk of the runs and their logs."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSnapshot:
-    """Everything known about one node, with the age of what is shown."""
+    """Everything known about one node, with the age of the data."""
 
     name: str
     host: str
     hardware: str
     expected_devices: int
     link: Link = Link()
-    """Its state is `connecting` until the first sample of the node is complete."""
+    """The link; its state is `connecting` until the first sample of the node is complete."""
     listed: bool = False
-    """Whether it has listed its runs since it was connected."""
+    """Whether the node has listed its runs since it was connected."""
     reached: bool = False
-    """Whether it was connected at any time since this console was opened."""
+    """Whether the node was connected at any time since this console was opened."""
     sampled_at: float | None = None
-    """When the NPU data was taken; None when never."""
+    """Time of the NPU data; None without data."""
     devices: tuple[Device, ...] = ()
     devices_error: str = ""
-    """Why there is no fresh NPU data, or only a part of it."""
+    """Why the NPU data is missing, old or incomplete."""
     devices_whole: bool = True
-    """Whether a device that is not among them is one that npu-smi does not list."""
+    """Whether `devices` has all devices that npu-smi lists."""
     system: Host = Host()
     group: str | None = None
     role: RankRole | None = None
     ranks: tuple[str, ...] = ()
-    """Ids of the ranks the assignment gives it."""
+    """Ids of the ranks that the assignment gives to the node."""
     unmanaged: tuple[UnmanagedProcess, ...] = ()
-    """Unmanaged vLLM processes, and holders of HBM that nothing of ours explains."""
+    """Unmanaged vLLM processes, and processes that hold HBM and belong to no run."""
 
     def age_s(self, now: float) -> float | None:
         """Seconds since the NPU data was taken."""
@@ -132,12 +133,12 @@ class NodeSnapshot:
 
 
 NOT_ASKED = "could not be asked"
-"""How the evidence of a health check starts that says nothing about the engine."""
+"""The start of the evidence of a health check that could not be made."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """One health check, with what was seen and when."""
+    """One health check with its result, the evidence and the time."""
 
     name: str
     """link, process, log, http, model, works (a completion of a few tokens, or why it hangs), verify (while it failed)."""
@@ -148,7 +149,7 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How an engine's main process ended."""
+    """How the main process of an engine ended."""
 
     code: int | None
     signal: int | None = None
@@ -159,15 +160,15 @@ class Exit:
 
 
 WrittenIn = Literal["", "layout", "cluster"]
-"""Which of an operator's files a setting is in."""
+"""The file of the operator that contains a setting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A known failure that was seen, with what to do about it."""
+    """A known failure that was found, with its cause and remedy."""
 
     signature: str
-    """Id in the table of signatures, for example `A11`."""
+    """Id of the signature, for example `A11`."""
     severity: str
     """fatal, running or advice."""
     title: str
@@ -177,25 +178,25 @@ class Diagnosis:
     engine: str
     node: str
     text: str
-    """The log line, or what the console saw; untrusted."""
+    """The log line, or the observation of the console; untrusted."""
     at: float
     exact: bool
-    """False when the time is that of the arrival here, not one from the log."""
+    """False when the time is the arrival of the line, not a time stamp of the log."""
     count: int = 1
     first: bool = False
-    """Whether it explains the others: the first cause over all ranks."""
+    """Whether it is the first cause over all ranks, which explains the others."""
     consequence: bool = False
-    """Whether another failure of its engine or of another one explains it."""
+    """Whether another failure, on any engine, explains it."""
     where: str = ""
-    """File, line and value of the settings that the remedy is about."""
+    """File, line and value of the settings of the remedy."""
     where_file: WrittenIn = ""
     where_line: int = 0
-    """The file to open for it, and the line in it; 0 when there is none."""
+    """The line of the setting in that file; 0 when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSnapshot:
-    """One engine: what it should be (from the plan) and what its node says it is."""
+    """One engine: its plan, and the state that its node reports."""
 
     id: str
     node: str
@@ -207,83 +208,83 @@ class EngineSnapshot:
     port: int | None = None
     headless: bool = False
     part: int = 0
-    """Which part of an engine that spans nodes it is, from 0: further parts serve through the first, and die with it."""
+    """Number of this part of an engine that spans nodes, from 0. Only the first part serves; the other parts end with it."""
     phase: str = ""
-    """Where the start is, as the log says: config, distributed, load, memory, graph, ready …"""
+    """The phase of the start according to the log: config, distributed, load, memory, graph, ready …"""
     progress: float | None = None
-    """0–1 inside the whole start; None when it cannot be told."""
+    """Progress of the whole start, 0–1; None when unknown."""
     progress_text: str = ""
     """For example `shard 12/64`."""
     start_left_s: float | None = None
-    """Until its group should be ready, by earlier starts; None when it does not start, or when nobody knows."""
+    """Estimated seconds until its group is ready, from earlier starts; None when it does not start or when it is unknown."""
     health: tuple[HealthCheck, ...] = ()
     run: str | None = None
     pid: int | None = None
     started_at: float | None = None
     """Node clock."""
     zone: ZoneTable = ()
-    """The zone in which its log is stamped, else the zone of its node, as far as they tell."""
+    """The time zone of its log, else of its node; empty when unknown."""
     exit: Exit | None = None
     died_at: float | None = None
-    """When it died by its own log, whole seconds on this machine's clock; its process may live on. None when it says nothing."""
+    """When its log reports its death, in whole seconds on this machine's clock (its process can still live); None without it."""
     cause: str = ""
     """The log line or fact that explains a bad state."""
     after: str = ""
-    """The rank of its group that broke first, where its own end or trouble is laid to that."""
+    """The rank of its group that failed first, when that explains its state."""
     asked: StopRequest | None = None
-    """Who asked this run to end; None when nobody did."""
+    """The stop request for this run, or None."""
     log_bytes: int | None = None
-    """Size of the log on the node."""
+    """Size of the log on the node, in bytes."""
     log_copied: int = 0
-    """Bytes of it in the local copy."""
+    """Bytes of the log in the local copy."""
     log_read: bool = True
-    """Whether all of it has been read; until then a cause may still be found in it."""
+    """Whether the whole log was read; before that a cause can still be found."""
     log_line_at: float | None = None
-    """When its log grew last, as far as is known here; before its first byte, when it was started."""
+    """When its log grew last; before the first byte, when the run was started."""
     log_spoke_at: float | None = None
-    """When its log last said more than that it still waits; else the same."""
+    """When its log last had a line that is not only a sign of waiting; else the same."""
     silent_since: float | None = None
-    """The latter, while it starts and has said nothing for longer than usual."""
+    """`log_spoke_at`, while it starts and is silent for longer than usual; else None."""
     held_up: str = ""
-    """What its start waits for: `silent 2m`, or `waits for decode-3, at load 41 %, silent 2m`; empty while it goes on."""
+    """What its start waits for: `silent 2m`, or `waits for decode-3, at load 41 %, silent 2m`; empty during progress."""
     age_s: float | None = None
     """Seconds since the node last reported on it; None when never."""
     stuck_pids: tuple[int, ...] = ()
     stale_of: EngineState | None = None
     """Last known state while the node is unreachable."""
     connecting: bool = False
-    """Whether its node may answer and has not told enough yet: it is `unreachable` here, and nothing else is claimed of it."""
+    """Whether its node has not reported enough yet: then the state is `unreachable`, and nothing else is known."""
     serving: Serving | None = None
-    """None while no metrics were read lately."""
+    """Its metrics; None without recent metrics."""
     serving_error: str = ""
     """Why its metrics could not be read."""
     signature: str = ""
-    """Id of the known failure that its own log shows first."""
+    """Id of the first known failure in its log."""
     release: str = ""
-    """What its layout named when the newest run was started; empty where that is not recorded."""
+    """The release of the layout when the newest run was started; empty when it was not recorded."""
     drift: tuple[str, ...] = ()
-    """Where the newest run, live or ended, differs from what is planned now: what a restart would change."""
+    """Differences between the newest run and the current plan: what a restart would change."""
     isolated: tuple[str, ...] = ()
-    """Of a proxy: engines it was told to use no more and still counts."""
+    """For a proxy: engines that were removed from it and that it still counts."""
 
     @property
     def unasked(self) -> str:
-        """Why nobody could ask it over HTTP, so that its health is not known; empty when it was asked, or needs not be."""
-        http = next((rung for rung in self.health if rung.name == "http" and rung.grade is Grade.UNKNOWN), None)
+        """Why it could not be checked over HTTP, so that its health is unknown; empty when it was checked or needs no check."""
+        http = next((each for each in self.health if each.name == "http" and each.grade is Grade.UNKNOWN), None)
         return http.evidence if http is not None and http.evidence.startswith(NOT_ASKED) else ""
 
     @property
     def bad(self) -> bool:
-        """Whether an operator must look; one of which nothing is known yet is not bad."""
+        """Whether an operator must look at it; an engine of which nothing is known yet is not bad."""
         return self.state.bad and not self.connecting
 
     @property
     def out_of_reach(self) -> bool:
-        """Whether nothing is known now of its processes: a stop cannot be aimed at them."""
+        """Whether its processes are unknown now, so that they cannot be stopped."""
         return self.state is EngineState.UNREACHABLE and not (self.connecting and self.pid is not None)
 
     def why(self, now: float) -> str:
-        """What explains its state in words: who wanted its end, and the cause; empty when it needs no explanation."""
+        """The explanation of its state: the stop request and the cause; empty when none is needed."""
         wanted = self.asked if self.state in (EngineState.STOPPING, EngineState.EXITED) else None
         end = wanted.words(now, done=self.state is EngineState.EXITED) if wanted else ""
         return "; ".join(part for part in (end, self.cause, self.held_up) if part)
@@ -291,10 +292,10 @@ class EngineSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, for the events pane and the journal."""
+    """Something that happened, for the Events pane and the journal."""
 
     seq: int
-    """Grows by one with each event of a session."""
+    """Number of the event in the session."""
     at: float
     level: EventLevel
     text: str
@@ -304,67 +305,67 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A live run of this console that is no engine, for example an evaluation."""
+    """A running task of the console that is not an engine, for example an evaluation."""
 
     node: str
     deployment: str
     name: str
-    """Under what name it lives on its node: `bench-vllm`."""
+    """Its name on the node: `bench-vllm`."""
     kind: str
-    """What its spec calls it: `evaluation`."""
+    """Its kind in the spec: `evaluation`."""
     run: str
     pid: int | None = None
     started_at: float | None = None
     """Node clock."""
     stopping: bool = False
-    """Whether it was asked to end."""
+    """Whether a stop was requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
-    """The whole snapshot at one moment."""
+    """The snapshot of a cluster."""
 
     at: float
     cluster: str
     deployment: str
     read_only: bool = False
     holder: str = ""
-    """Who is at work on the deployment, for example `ann@jump: start runs`; empty when nobody is."""
+    """The running plan and its operator, for example `ann@jump: start runs`; empty without a plan."""
     work: OngoingPlan | None = None
-    """The same, with what it takes down."""
+    """The same plan, with the engines that it stops."""
     cut_off: InterruptedPlan | None = None
-    """A stop, or what else takes engines down, that came to no end because its console is gone."""
+    """A plan that stops engines and was interrupted because its console ended."""
     service: Service | None = None
-    """Whether requests are answered; None while nothing of the deployment is launched, or when it has no door."""
+    """The service state; None while nothing of the deployment runs, or when it has no endpoint."""
     nodes: Mapping[str, NodeSnapshot] = field(default_factory=dict)
     engines: Mapping[str, EngineSnapshot] = field(default_factory=dict)
-    """By engine id, in layout order, the proxy last; engines found on nodes but not in the plan follow."""
+    """Engine id → engine, in layout order, the proxy last; engines on nodes that are not planned follow."""
     events: tuple[Event, ...] = ()
     """The newest few hundred, oldest first."""
     serving: Mapping[str, Serving] = field(default_factory=dict)
-    """By group; the whole deployment is under the empty name."""
+    """Group → metrics; the empty name is the whole deployment."""
     diagnoses: tuple[Diagnosis, ...] = ()
-    """Known failures that current runs show, in the order in which they happened."""
+    """Known failures of current runs, in the order of time."""
     alerts: tuple[Alert, ...] = ()
-    """What holds and must be known of though nobody looks, errors first."""
+    """The alerts that hold now, errors first."""
     paces: Mapping[str, StartProgress] = field(default_factory=dict)
-    """How far the starts are that run now, by group."""
+    """Group → progress of its running start."""
     usual: Mapping[str, UsualDuration] = field(default_factory=dict)
-    """How long the start of a group took before; groups that nobody has watched are not in it."""
+    """Group → duration of its earlier starts; groups without a known start are missing."""
     skews: Mapping[str, StartSkew] = field(default_factory=dict)
-    """How far apart the living ranks of a group were started; groups of one rank are not in it."""
+    """Group → start skew of its running ranks; groups of one rank are missing."""
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
-    """Where the groups stand that have a restart policy; groups without one are not in it."""
+    """Group → state under its restart policy; groups without a policy are missing."""
     tasks: tuple[Task, ...] = ()
-    """Live runs that are no engines, of any deployment."""
+    """Running tasks, of any deployment."""
     faults: tuple[str, ...] = ()
-    """Parts of this console that died and are started again; what they look after may be old."""
+    """Parts of this console that failed and start again; their data can be old."""
     sightings: tuple[ObservedOperation, ...] = ()
-    """What was done to runs that are still on their nodes, oldest first, by whomever."""
+    """Operations on runs that are still on their nodes, by any operator, oldest first."""
 
     @property
     def complete(self) -> bool:
-        """Whether everything is known that nodes can tell: the first sample of each is complete, or it is out of reach."""
+        """Whether the first sample of every node is complete or the node is known to be unreachable."""
         nodes = all(each.link.state is not LinkState.CONNECTING for each in self.nodes.values())
         return nodes and not any(each.connecting for each in self.engines.values())
 

@@ -1,4 +1,4 @@
-"""The words for what state something is in; light, because a screen is painted with them before anything else is loaded."""
+"""States of links, engines, health checks and events. Imports nothing, because the first frame of the screen needs it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from enum import StrEnum
 
 
 class LinkState(StrEnum):
-    """State of the one connection to a node."""
+    """The state of the connection to a node."""
 
     CONNECTING = "connecting"
     UP = "up"
     STALE = "stale"
-    """Connected, but no byte for two intervals."""
+    """Connected, but no data arrived for two intervals."""
     LOST = "lost"
-    """Not connected; dialled again with back-off."""
+    """Not connected; the console connects again after growing waits."""
     BLOCKED = "blocked"
-    """Stopped until the operator acts: authentication, host key, or a node that cannot run the helper."""
+    """Not connected until the operator acts: authentication, host key, or a node that cannot run the helper."""
     CLOSED = "closed"
 
 
 class EngineState(StrEnum):
-    """State of an engine; the words are a contract of `status -o json`."""
+    """The state of an engine; programs rely on the words in `status -o json`."""
 
     IDLE = "idle"
     LAUNCHING = "launching"
@@ -42,12 +42,12 @@ class EngineState(StrEnum):
 
     @property
     def bad(self) -> bool:
-        """Whether an operator must look."""
+        """Whether an operator must look at it."""
         return self in _BAD
 
     @property
     def rank(self) -> int:
-        """Place in an order that tells the worst first."""
+        """Its place in a list that starts with the worst state."""
         return _WORST_FIRST.index(self)
 
 
@@ -89,7 +89,7 @@ _WORST_FIRST = (
 
 
 class Grade(StrEnum):
-    """Verdict of one health check."""
+    """The result of one health check."""
 
     OK = "ok"
     WAIT = "wait"
@@ -99,7 +99,7 @@ class Grade(StrEnum):
 
 
 class EventLevel(StrEnum):
-    """How loud an event is."""
+    """The level of an event."""
 
     INFO = "info"
     WARNING = "warning"

@@ -1,4 +1,4 @@
-"""What somebody may have meant by a word that nothing is named."""
+"""Suggests known words for an unknown word."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from difflib import SequenceMatcher
 
 MOST = 3
 LIKE = 0.6
-"""From which likeness on (share of equal characters, 0 to 1) one word is suggested for another."""
+"""Least similarity of a suggestion: the share of equal characters, 0 to 1."""
 _SAME_LETTERS = 0.9
-"""How alike two words are at least that differ in the order of their letters only, such as `mpt` and `mtp`."""
+"""Least similarity of two words with the same letters in another order, such as `mpt` and `mtp`."""
 
 
 def suggestions(
     word: str, known: Collection[str], changing: Collection[str] = (), *, least: float = LIKE
 ) -> tuple[str, ...]:
-    """Known words that start with `word` or are spelled like it, at most three, the likeliest first.
+    """Known words that start with `word` or are similar to it, at most three, the most similar first.
 
-    Case counts for nothing, and `_` is as good as `-`. Words in `changing`, which can change something, come after all
-    others: a slip must not lead to an action. `least` is the likeness that a suggestion needs.
+    Upper and lower case, and `_` and `-`, are equal. Words in `changing`, which can change something, come last, so that a
+    mistake does not lead to an action. `least` is the least similarity.
     """
     folded = _folded(word)
     scored = []
@@ -40,7 +40,7 @@ def _folded(word: str) -> str:
 
 
 def _likeness(one: str, other: str, least: float) -> float:
-    """Share of equal characters; 0 where it is below `least`."""
+    """The share of equal characters; 0 when it is less than `least`."""
     matcher = SequenceMatcher(None, one, other)
     if matcher.real_quick_ratio() < least or matcher.quick_ratio() < least:
         return 0.0

@@ -1,4 +1,4 @@
-"""A process on a node that no console of ours keeps, and that stands in the way all the same: of vLLM, or holding HBM."""
+"""An unmanaged process on a node: a vLLM process, or a process that holds HBM, that this console does not manage."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from enum import StrEnum
 
 
 class UnmanagedReason(StrEnum):
-    """Why a process is reported though no run of ours has it."""
+    """Why a process that belongs to no run is reported."""
 
     VLLM = "vllm"
-    """A vLLM process without a cookie of ours: somebody started it by hand."""
+    """A vLLM process without a cookie: somebody started it by hand."""
     OTHER_BASE = "other-base"
-    """It carries a cookie, but no run below this node's base directory has it: another console keeps it."""
+    """It has a cookie, but no run below the base directory of this node has the same: another console manages it."""
     HBM = "hbm"
-    """npu-smi says that it holds HBM."""
+    """npu-smi reports that it holds HBM."""
     GONE = "gone"
-    """npu-smi says that it holds HBM, and no such process lives: the driver did not let go."""
+    """npu-smi reports that it holds HBM, but no such process lives: the driver did not release the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnmanagedProcess:
-    """One such process. `owner` and `command` are words of the node: untrusted."""
+    """One unmanaged process. `owner` and `command` come from the node and are untrusted."""
 
     pid: int
-    """Host side."""
+    """The pid on the host."""
     start: int = 0
-    """Clock ticks after boot: with pid and boot id its identity. 0 when no such process lives."""
+    """Start time in clock ticks after boot; with pid and boot id it identifies the process. 0 when no such process lives."""
     owner: str = ""
     command: str = ""
     why: UnmanagedReason = UnmanagedReason.VLLM
     base: str = ""
-    """Base directory of the console that keeps it; empty when there is none, or it cannot be told."""
+    """Base directory of the console that manages it; empty when there is none or it is unknown."""
     container: str = ""
-    """Short id of the container it runs in; empty on the host."""
+    """Short id of its container; empty on the host."""
     started_at: float | None = None
-    """Seconds since the epoch, this machine's clock."""
+    """Seconds since the epoch, on the clock of this machine."""
     below: tuple[int, ...] = ()
-    """Processes of the same kind that descend from it: its engine core and workers."""
+    """Its child processes of the same kind: engine core and workers."""
     mib: int | None = None
-    """HBM all of them hold by npu-smi's word; None when it names none of them, or not how much."""
+    """HBM of all of them according to npu-smi; None when npu-smi does not report it."""
     devices: tuple[int, ...] = ()
-    """Devices they hold HBM on."""
+    """Devices on which they hold HBM."""
 
     def age_s(self, now: float) -> float | None:
         """Seconds since it started."""
@@ -49,14 +49,16 @@ class UnmanagedProcess:
 
     @property
     def reason(self) -> str:
-        """Why it is reported, in words."""
+        """Why it is reported, as text."""
         if self.why is UnmanagedReason.OTHER_BASE:
-            return f"kept by a console with base {self.base}" if self.base else "kept by a console with another base"
+            return (
+                f"managed by a console with base {self.base}" if self.base else "managed by a console with another base"
+            )
         return _REASONS[self.why]
 
 
 _REASONS = {
     UnmanagedReason.VLLM: "vLLM that no console started",
-    UnmanagedReason.HBM: "holds HBM, is no vLLM by its name",
-    UnmanagedReason.GONE: "holds HBM by npu-smi, but no such process lives",
+    UnmanagedReason.HBM: "holds HBM, not vLLM by its name",
+    UnmanagedReason.GONE: "holds HBM according to npu-smi, but no such process lives",
 }

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from pydantic import JsonValue
 
-from console.model.counting import listed
 from console.model.findings import Severity
 from console.model.image_name import tag_of
+from console.model.shortening import list_text
 from console.model.suggestions import suggestions
 from console.releases.facts import (
     Flag,
@@ -133,7 +133,7 @@ def _allowed(text: str, texts: Collection[str], history: str) -> str:
     if close := like(text, texts):
         return f"did you mean {close[0]}?"
 
-    return f"it takes one of {listed(list(texts), _MOST)}"
+    return f"it takes one of {list_text(list(texts), _MOST)}"
 
 
 def _text(value: JsonValue) -> str:

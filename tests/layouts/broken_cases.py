@@ -101,12 +101,12 @@ BROKEN = (
     _layout("open brace", "per_node: 1}", "per_node: 1", 14, "", "not YAML"),
     _layout("missing colon", "role: mixed", "role mixed", 11, "", "not YAML"),
     _layout("unknown hardware", "hardware: a3", "hardware: a4", 2, "hardware", "unknown hardware 'a4'"),
-    _layout("variable with a dash", "HCCL_BUFFSIZE", "HCCL-BUFFSIZE", 4, "env", "is no name for a variable"),
+    _layout("variable with a dash", "HCCL_BUFFSIZE", "HCCL-BUFFSIZE", 4, "env", "is not a valid variable name"),
     _layout(
         "mapping as variable", "HCCL_BUFFSIZE: 1024", "HCCL_BUFFSIZE: {a: 1}", 5, "env.HCCL_BUFFSIZE", "is not text"
     ),
-    _layout("name with a slash", "name: mine", "name: ../mine", 1, "name", "is no plain name"),
-    _layout("group called proxy", "  mixed:", "  proxy:", 8, "groups", "proxy's own name"),
+    _layout("name with a slash", "name: mine", "name: ../mine", 1, "name", "is not a valid name"),
+    _layout("group called proxy", "  mixed:", "  proxy:", 8, "groups", "belongs to the proxy"),
     _layout("undefined alias", "role: mixed", "role: *mixed", 10, "", "has no anchor"),
     _layout("unknown tag", "role: mixed", "role: !secret mixed", 10, "", "tag"),
     _layout("second document", "args:", "---\nargs:", 6, "", "second document"),
@@ -129,10 +129,14 @@ BROKEN = (
     _cluster(
         "ssh port as text", "{host: 10.0.0.1}", "{host: 10.0.0.1, port: ssh}", 4, "nodes.p0.port", "ssh does not fit"
     ),
-    _cluster("name for an address", "{host: 10.0.0.1}", "{host: a, ip: a.lab}", 4, "nodes.p0.ip", "is no IP address"),
-    _cluster("relative run directory", "{host: 10.0.0.1}", "{base: runs}", 4, "nodes.p0.base", "is no absolute path"),
+    _cluster(
+        "name for an address", "{host: 10.0.0.1}", "{host: a, ip: a.lab}", 4, "nodes.p0.ip", "is not an IP address"
+    ),
+    _cluster(
+        "relative run directory", "{host: 10.0.0.1}", "{base: runs}", 4, "nodes.p0.base", "is not an absolute path"
+    ),
     _cluster("node as a list", "p1: {host: 10.0.0.2}", "p1: [10.0.0.2]", 5, "nodes.p1", "a list does not fit"),
-    _cluster("node with a comma", "p1:", '"p,1":', 3, "nodes", "is no name for a node"),
+    _cluster("node with a comma", "p1:", '"p,1":', 3, "nodes", "is not a valid node name"),
     _cluster(
         "unknown http way",
         "{host: 10.0.0.1}",

@@ -242,7 +242,7 @@ def test_one_node_can_have_another_port_and_texts_of_its_own() -> None:
 
 @pytest.mark.parametrize("where", ["args_from", "env_from"])
 def test_a_text_without_a_fact_belongs_elsewhere(where: str) -> None:
-    with pytest.raises(ValueError, match=r"names no fact \(facts: address, .*address:GROUP/INDEX\)"):
+    with pytest.raises(ValueError, match=r"contains no rank fact \(facts: address, .*address:GROUP/INDEX\)"):
         _left("decode", **{where: {"A": "{port:1} {nothing}"}})
 
 

@@ -83,13 +83,13 @@ def test_the_plan_lists_services_before_the_engines(tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("kv-master:", "mixed:", "cannot be called 'mixed'"),
-        ("kv-master:", "mixed-0.1:", "cannot be called 'mixed-0.1'"),
-        ("kv-master:", "proxy:", "cannot be called 'proxy'"),
-        ("kv-master:", "a/b:", "no plain name"),
+        ("kv-master:", "mixed:", "cannot have the name 'mixed'"),
+        ("kv-master:", "mixed-0.1:", "cannot have the name 'mixed-0.1'"),
+        ("kv-master:", "proxy:", "cannot have the name 'proxy'"),
+        ("kv-master:", "a/b:", "not a valid name"),
         ('[mooncake_master, --port, 9500, "--rpc_address={address}"]', "mooncake_master", "as a list of words"),
         ('[mooncake_master, --port, 9500, "--rpc_address={address}"]', "[]", "command"),
-        ("    port: 9500\n", "    health: {path: metrics}\n", "no path"),
+        ("    port: 9500\n", "    health: {path: metrics}\n", "not a path"),
     ],
 )
 def test_a_service_that_cannot_be_is_refused(old: str, new: str, message: str) -> None:

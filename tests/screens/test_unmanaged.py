@@ -45,7 +45,7 @@ async def test_the_list_says_who_what_and_since_when_and_the_plan_wants_the_pid(
         for words in ("4711 root", "1 d 1 h", "61000", "vLLM that no console started", "devices 0, 1", "[b]x"):
             assert words in text, text
         await seen.press("down")
-        await seen.sees("kept by a console with base /data/other")
+        await seen.sees("managed by a console with base /data/other")
         await seen.press("up", "enter")
         await seen.sees("pid 4711 on p0: what to do?")
         await seen.type("stop")

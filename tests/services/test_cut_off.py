@@ -53,7 +53,9 @@ async def test_status_names_what_a_stop_left_until_it_is_ended_or_started_anew(
     scene.runs("d1", old[2], running("decode-3"))
     scene.monitor.abandoned = OngoingPlan("ann@jump", "stop", now - 120.0, frozenset(ENDS))
     scene.monitor.publish()
-    words = "the stop by ann@jump, started 2 min ago, was cut off; of its 3 engines these still run: decode-1, decode-2"
+    words = (
+        "the stop by ann@jump, started 2 min ago, was interrupted; of its 3 engines these still run: decode-1, decode-2"
+    )
     _print_table(scene.monitor.snapshot)
     assert words in capsys.readouterr().out
     assert status_data(scene.monitor.snapshot)["cut_off"] == {

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from console.commands.flags import json_text
-from console.model.counting import listed
 from console.model.deployment import is_address
 from console.model.name_ranges import name_ranges
 from console.model.payload import RunsAwaited
 from console.model.plan import Plan, Stage, Step
+from console.model.shortening import list_text
 from console.services.operations.step_text import StepCommand, Words, commands_of
 
 ADDRESS = "address"
@@ -92,7 +92,7 @@ class FoldedSteps:
     def same_but(self) -> str:
         """`same but port, rank, devices`; empty for one part alone, and where no setting differs."""
         names = [each.name for each in self.differences if each.name not in _OWN]
-        return f"same but {listed(names, 4)}" if names else ""
+        return f"same but {list_text(names, 4)}" if names else ""
 
 
 def folded_plan(plan: Plan) -> tuple[FoldedSteps, ...]:

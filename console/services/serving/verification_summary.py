@@ -85,12 +85,12 @@ def curl_command(deployment: Deployment, service: Service | None, prompt: str) -
 
     An API key is named by its variable, never written out.
     """
-    if service is None or not service.door:
+    if service is None or not service.endpoint:
         return ""
     question = {"role": "user", "content": prompt}
     body = {"model": service.model, "messages": [question], "max_tokens": CURL_TOKENS}
     groups = ("proxy",) if deployment.proxy_rank() is not None else tuple(deployment.layout.groups)
     wants_key = any(key_of(deployment.layout, group) for group in groups)
     key = f' -H "Authorization: Bearer ${ENGINE_KEY}"' if wants_key else ""
-    url = quote(f"{service.door}/v1/chat/completions")
+    url = quote(f"{service.endpoint}/v1/chat/completions")
     return f"curl -sS {url} -H 'Content-Type: application/json'{key} -d {quote(json.dumps(body, ensure_ascii=False))}"
