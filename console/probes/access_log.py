@@ -1,6 +1,6 @@
-"""Lines of an engine's access log by which this console itself asked, known by the client's address and the path.
+"""Finds the access log lines of the console's own polling, by the address of the client and the path.
 
-uvicorn writes neither a time nor a user agent. A question that failed is worth reading, so it counts as nobody's polling.
+uvicorn writes neither a time nor a user agent. A failed request is worth reading, so it does not count as polling.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from console.model.polling import POLLS
 
 @lru_cache(maxsize=256)
 def polls_from(*clients: str) -> re.Pattern[bytes]:
-    """An expression that finds the lines by which one of these addresses asked a path of polling and was answered 200.
+    """A pattern for lines in which one of these addresses requests a polling path and gets 200.
 
     It starts with plain text and ends at the end of the line, so that one pass over many lines is fast and finds each once.
     """

@@ -1,6 +1,6 @@
-"""The nouns of a preflight: what is asked of a node, what it must have, what answers mean and what many have in common.
+"""The types of a preflight: commands, requirements of a node, answers, checks and results, and how results are grouped.
 
-Running commands is not its job, nor is what a single check looks at: see `checks_npu`, `checks_software`, `checks_host`.
+Does not run commands. Single checks are in `checks_npu`, `checks_software`, `checks_host` and `checks_weights`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
+from console.model.shortening import list_text
 from console.probes.sanitize import decode
 
 _REFUSED = re.compile(
@@ -23,7 +24,7 @@ Place = Literal["host", "container"]
 
 
 class Verdict(StrEnum):
-    """What an answer means for a launch."""
+    """The verdict of a check."""
 
     PASS = "pass"
     WARN = "warn"
@@ -33,75 +34,75 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NodeRequirements:
-    """What a node must have for what is to run on it; empty means that nothing is asked for."""
+    """What a node must have for its planned engines; an empty value is not checked."""
 
     node: str
     hardware: str = "a3"
-    """A kind of the table (`console.model.hardware`), or another name: then nothing is asked of the NPUs' own network."""
+    """A kind of `console.model.hardware`, or another name; then the network of the NPUs is not checked."""
     devices: int = 16
     dies_per_card: int = 2
     hbm_mib: int = 65536
     address: str = ""
     nic: str = ""
     dp_addresses: tuple[str, ...] = ()
-    """Data-parallel addresses of the groups whose rank 0 is on this node."""
+    """Data-parallel addresses of the groups whose rank 0 runs on this node."""
     peers: tuple[str, ...] = ()
     """Service addresses of the other nodes."""
     ports: tuple[tuple[int, str], ...] = ()
-    """(port, what for) of everything that will listen here."""
+    """(port, purpose) of everything that will listen on this node."""
     own_pids: frozenset[int] = frozenset()
-    """Host pids of our own runs; they are not unmanaged."""
+    """Host pids of the console's own runs, which are not unmanaged."""
     model: str = ""
     image: str = ""
     container: str = ""
     tool: tuple[str, ...] = ()
-    """Words that run the container tool; empty on a host runtime."""
+    """The command of the container tool; empty on a host runtime."""
     mounts: tuple[str, ...] = ()
-    """Paths that must be mounted into the container."""
+    """Paths that the container must mount."""
     preload: str = ""
     """LD_PRELOAD of the layout."""
     flags: tuple[str, ...] = ()
-    """Names of the flags the engines are started with, without dashes."""
+    """Names of the flags of the engines, without dashes."""
     packages: Mapping[str, str] = field(default_factory=dict)
-    """Package → version the layout was made for; a missing one is only compared between nodes."""
+    """Package → version of the layout; other packages are only compared between nodes."""
     connector: bool = False
-    """Whether a KV connector is used, so Mooncake must be there."""
+    """Whether a KV connector is used, so that Mooncake must be installed."""
     engines: int = 1
     log_dir: str = "/var/tmp/dsv4-console"
     clock_offset_s: float | None = None
-    """Node clock minus jump host clock, as the link measured it."""
+    """Clock of the node minus clock of the jump host, measured by the link."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command printed."""
+    """The output of a command."""
 
     stdout: bytes = b""
     exit_code: int | None = 0
-    """None when it was cut off by time."""
+    """None when the time limit ended it."""
     truncated: bool = False
     stderr: bytes = b""
-    """Its first bytes; what the container tool says of itself stands there."""
+    """The first bytes of stderr, with messages of the container tool."""
 
     @property
     def whole(self) -> bool:
-        """Whether it ended by itself and nothing was cut."""
+        """Whether the command ended itself and the output is complete."""
         return self.exit_code is not None and self.exit_code not in (124, 137) and not self.truncated
 
     @property
     def refused(self) -> str:
-        """Why the container tool could not run the command at all; empty when it did."""
+        """Why the container tool could not run the command; empty when it ran it."""
         first = decode(self.stderr.split(b"\n", 1)[0])[:160]
         return first if _REFUSED.search(first) else ""
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Its lines, made safe to draw."""
+        """The cleaned lines of the output."""
         return tuple(decode(line) for line in self.stdout.split(b"\n"))
 
     @property
     def sections(self) -> dict[str, str]:
-        """Text between `== NAME` marks; one that was cut is absent."""
+        """NAME → text after the line `== NAME`; an incomplete section is missing."""
         found: dict[str, list[str]] = {}
         name = ""
         for line in self.lines:
@@ -117,7 +118,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ProbeCommand:
-    """One command of a preflight; several checks may read its answer. `$1`, `$2` … stand for `arguments`; nothing is pasted."""
+    """One command of a preflight, which several checks can read. `$1`, `$2` … are `arguments`."""
 
     name: str
     place: Place
@@ -126,23 +127,23 @@ class ProbeCommand:
     timeout_s: float = 10.0
     needed: Callable[[NodeRequirements], bool] = lambda wanted: True
     lane: str = ""
-    """Inquiries of one lane run one after the other: the driver's tools must not run twice at once."""
+    """Commands with the same lane run one after the other, because the tools of the driver must not run twice at once."""
 
     def argv(self, wanted: NodeRequirements) -> tuple[str, ...]:
-        """What runs at its place; in a container put the runtime's `exec` words before it."""
+        """argv at its place; for a container the caller adds the `exec` words before it."""
         return ("sh", "-c", self.script, "preflight", *self.arguments(wanted))
 
 
 @dataclass(frozen=True, slots=True)
 class CheckOutcome:
-    """What a judge says of one answer."""
+    """The verdict on one answer."""
 
     verdict: Verdict
     seen: str
     remedy: str = ""
-    """The command or act that fixes it; empty takes the check's own."""
+    """The fix; empty uses the fix of the check."""
     value: str = ""
-    """What must be equal on all nodes, where the check asks for it."""
+    """The value that must be equal on all nodes, when the check compares nodes."""
 
 
 Judge = Callable[[Answer, NodeRequirements], CheckOutcome]
@@ -150,48 +151,48 @@ Judge = Callable[[Answer, NodeRequirements], CheckOutcome]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must hold before a launch."""
+    """One condition that must hold before a start."""
 
     id: str
-    """Number in the list of checks, for example `11` or `7b`."""
+    """Its number in the list of checks, for example `11` or `7b`."""
     title: str
     inquiry: str
     judge: Judge
     why: str
     remedy: str
     blocks: bool = True
-    """Whether a failure keeps a launch from succeeding; else the worst verdict is a warning."""
+    """Whether a failure prevents a start; otherwise the worst verdict is a warning."""
     same: bool = False
     """Whether the value must be equal on all nodes."""
     network: bool = False
-    """Whether it belongs to the network verification, which takes longer."""
+    """Whether it belongs to the network checks, which take longer."""
     applies: Callable[[NodeRequirements], bool] = lambda wanted: True
     of_container: bool = False
-    """Whether it asks for the container itself, so that a missing one is an answer."""
+    """Whether it checks the container itself, so that a missing container is an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One check on one node, ready to be shown."""
+    """The result of one check on one node."""
 
     check: str
-    """Id of the check."""
+    """The id of the check."""
     title: str
     node: str
     verdict: Verdict
     seen: str
-    """What the node answered."""
+    """What was found on the node."""
     why: str = ""
     """Why it matters; empty when it passes."""
     remedy: str = ""
     """What to do; empty when it passes."""
     value: str = ""
-    """What is compared between nodes; empty when nothing is."""
+    """The value that is compared between nodes; empty when nothing is compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupedResult:
-    """Equal results of several nodes in one line."""
+    """Equal results of several nodes as one."""
 
     check: str
     title: str
@@ -203,31 +204,33 @@ class GroupedResult:
 
 
 def unknown(seen: str, remedy: str = "") -> CheckOutcome:
-    """An answer that proves nothing."""
+    """The outcome `unknown`."""
     return CheckOutcome(Verdict.UNKNOWN, seen, remedy)
 
 
 def passed(seen: str, value: str = "") -> CheckOutcome:
-    """All is well."""
+    """The outcome `pass`."""
     return CheckOutcome(Verdict.PASS, seen, value=value)
 
 
 def failed(seen: str, remedy: str = "", value: str = "") -> CheckOutcome:
-    """It does not hold."""
+    """The outcome `fail`."""
     return CheckOutcome(Verdict.FAIL, seen, remedy, value)
 
 
 def warned(seen: str, remedy: str = "", value: str = "") -> CheckOutcome:
-    """It holds, but not as it should."""
+    """The outcome `warn`."""
     return CheckOutcome(Verdict.WARN, seen, remedy, value)
 
 
 def judged(check: Check, answer: Answer | None, wanted: NodeRequirements) -> Result:
-    """The result of one check; a missing or cut answer is unknown, and a failure that blocks nothing is a warning."""
+    """The result of one check; a missing or incomplete answer is unknown, and the failure of a check that does not block is a
+    warning.
+    """
     if answer is None:
-        found = unknown("not asked")
+        found = unknown("not checked")
     elif not answer.whole:
-        found = unknown("no answer in time" if not answer.truncated else "the answer was cut")
+        found = unknown("no answer in time" if not answer.truncated else "the answer is incomplete")
     elif answer.refused and not (check.of_container and _ABSENT.search(answer.refused)):
         found = unknown(answer.refused, f"create or start the container {wanted.container}")
     else:
@@ -241,9 +244,9 @@ def judged(check: Check, answer: Answer | None, wanted: NodeRequirements) -> Res
 
 
 def compared(check: Check, results: Iterable[Result]) -> tuple[Result, ...]:
-    """The results of one check of all nodes, where a node that differs from most fails although it passed alone.
+    """The results of one check on all nodes, in which a node that differs from most nodes fails.
 
-    Without a majority every node is told apart: nobody can say which one is right.
+    Without a majority every node fails, because it is unknown which one is right.
     """
     found = tuple(results)
     values = Counter(each.value for each in found if each.value)
@@ -262,9 +265,9 @@ def compared(check: Check, results: Iterable[Result]) -> tuple[Result, ...]:
 
 
 def folded(results: Iterable[Result]) -> tuple[GroupedResult, ...]:
-    """Equal answers of many nodes as one line, the worst first within a check; the odd node stands out.
+    """Equal results of many nodes as one, the worst first within a check.
 
-    What passes is one line for all nodes even where each says something else, such as its address.
+    Passed results are always grouped, even when their texts differ (for example addresses).
     """
     found: dict[tuple[str, Verdict, str, str], list[Result]] = {}
     for each in results:
@@ -279,7 +282,7 @@ def folded(results: Iterable[Result]) -> tuple[GroupedResult, ...]:
 def _fold(same: Sequence[Result]) -> GroupedResult:
     first = same[0]
     seen = list(dict.fromkeys(each.seen for each in same))
-    text = "; ".join(seen[:2]) + (f" and {len(seen) - 2} others" if len(seen) > 2 else "")
+    text = list_text(seen, 2, "; ")
     nodes = tuple(each.node for each in same)
     return GroupedResult(first.check, first.title, first.verdict, text, first.why, first.remedy, nodes)
 

@@ -1,7 +1,4 @@
-"""Preflight of the machine: its network (checks 26 to 35), limits and tuning (41 to 49).
-
-Tuning is advice and never blocks. Reading ports and addresses is the job of `listeners` and `host`.
-"""
+"""Preflight checks of the host: network (26 to 35), limits and tuning (41 to 49). Tuning is advice and never blocks."""
 
 from __future__ import annotations
 
@@ -9,6 +6,8 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
+from console.model.counting import counted
+from console.model.shortening import list_text
 from console.probes.check_types import (
     Answer,
     Check,
@@ -30,7 +29,7 @@ for peer in "$@"; do ( ping -c 1 -W 2 "$peer" >/dev/null 2>&1 && echo "$peer rea
 wait; echo '== end'"""
 _NAME = """echo "== name"; uname -n; echo "== address"; getent hosts "$(uname -n)"; echo '== end'"""
 _LISTENERS = "cat /proc/net/tcp /proc/net/tcp6; echo '== end'; ss -ltnpH 2>/dev/null"
-"""What `ss` adds are names: it may be missing, and without root it names only one's own processes."""
+"""`ss` adds the names of processes; it can be missing, and without root it shows only processes of the same user."""
 _HOLDER = re.compile(r'\S+:(\d+) +\S+ +users:\(\("([^"]*)",pid=(\d+)')
 _SETTINGS = """for name in net/ipv4/ip_local_port_range net/ipv4/ip_local_reserved_ports vm/swappiness kernel/numa_balancing \
 kernel/sched_migration_cost_ns; do echo "== $name"; cat "/proc/sys/$name" 2>/dev/null; done
@@ -45,9 +44,9 @@ _ROOM = """place="$1"; while [ ! -d "$place" ] && [ "$place" != / ]; do place="$
 df -Pk "$place" | tail -n 1; echo '== end'"""
 
 EPHEMERAL = (32768, 60999)
-"""The kernel's default for ports of outgoing connections."""
+"""The kernel's default ports for outgoing connections."""
 RESERVED = (60000, 60031)
-"""HCCL listens there on the host."""
+"""Ports of HCCL on the host."""
 FILES = 65535
 CLOCK_S = 2.0
 ROOM_KIB = 10 * 1024 * 1024
@@ -66,7 +65,7 @@ PROBE_COMMANDS = (
 
 
 class _Held:
-    """The addresses of a machine and their interfaces, of `ip addr`."""
+    """The addresses of a machine with their interfaces, from `ip addr`."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         matches = [row for line in lines if (row := _INET.match(line))]
@@ -75,9 +74,9 @@ class _Held:
         self._loops = [ipaddress.IPv4Interface(f"{row[2]}/{row[3]}").network for row in rows if row[1] == "lo"]
 
     def interface(self, address: str) -> str:
-        """The interface of an address; empty when the machine has none that holds it.
+        """The interface of an address; empty when the machine does not have the address.
 
-        The loopback interface carries the whole network of each of its addresses (Linux, table `local`): 127.0.0.2 as well.
+        The loopback interface has the whole network of each of its addresses (Linux, table `local`), also 127.0.0.2.
         """
         if address in self._of or ":" in address:
             return self._of.get(address, "")
@@ -85,7 +84,7 @@ class _Held:
 
 
 def _held(answer: Answer) -> _Held | None:
-    """Its addresses; None when the list did not come whole."""
+    """The addresses of a node; None when the list is incomplete."""
     return _Held(answer.lines) if "== end" in answer.lines else None
 
 
@@ -95,7 +94,7 @@ def _address(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         return unknown("no list of addresses", "install iproute2")
     nic = found.interface(wanted.address)
     if not nic:
-        return failed(f"{wanted.address} is on no interface here")
+        return failed(f"no interface of this node has {wanted.address}")
     if wanted.nic and nic != wanted.nic:
         return failed(f"{wanted.address} is on {nic}, not on {wanted.nic}", f"set nic: {nic}")
     return passed(f"{wanted.address} on {nic}")
@@ -106,14 +105,14 @@ def _dp_address(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     if found is None:
         return unknown("no list of addresses", "install iproute2")
     absent = [each for each in wanted.dp_addresses if not (valid_address(each) and found.interface(each))]
-    return failed(f"{', '.join(absent)} is not here") if absent else passed(", ".join(wanted.dp_addresses))
+    return failed(f"this node does not have {', '.join(absent)}") if absent else passed(", ".join(wanted.dp_addresses))
 
 
 def _route(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     source = re.search(r"\bsrc (\d+\.\d+\.\d+\.\d+)", answer.stdout.decode("ascii", "replace"))
     if source is None:
         return warned(
-            "no default route; engines may advertise a wrong address", f"export VLLM_HOST_IP={wanted.address}"
+            "no default route; engines can advertise a wrong address", f"export VLLM_HOST_IP={wanted.address}"
         )
     if source[1] == wanted.address:
         return passed(source[1])
@@ -122,13 +121,15 @@ def _route(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
 
 def _reach(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     if "== no ping" in answer.lines:
-        return unknown("ping is not installed there", "install iputils-ping")
-    said = dict(words for line in answer.lines if len(words := line.split()) == 2 and words[0] != "==")
-    silent = [peer for peer in wanted.peers if said.get(peer) == "silent"]
+        return unknown("ping is not installed", "install iputils-ping")
+    reported = dict(words for line in answer.lines if len(words := line.split()) == 2 and words[0] != "==")
+    silent = [peer for peer in wanted.peers if reported.get(peer) == "silent"]
     if silent:
         return failed("no answer from " + ", ".join(silent))
-    untold = [peer for peer in wanted.peers if peer not in said]
-    return unknown("not reported: " + ", ".join(untold)) if untold else passed(f"{len(wanted.peers)} nodes answer")
+    missing = [peer for peer in wanted.peers if peer not in reported]
+    if missing:
+        return unknown("not reported: " + ", ".join(missing))
+    return passed("all other nodes answer" if len(wanted.peers) > 1 else "the other node answers")
 
 
 def _name(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
@@ -137,7 +138,7 @@ def _name(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         return unknown("not reported")
     words = found["address"].split()
     if not words:
-        return warned(f"{found.get('name')} resolves to nothing")
+        return warned(f"{found.get('name')} cannot be resolved")
     loopback = words[0].startswith("127.") or words[0] == "::1"
     return failed(f"{found.get('name')} resolves to {words[0]}") if loopback else passed(words[0])
 
@@ -152,11 +153,7 @@ def _ports(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         for port, what in wanted.ports
         if listens(found, wanted.address, port)
     ]
-    return (
-        failed("taken: " + ", ".join(taken[:6]) + (" …" if len(taken) > 6 else ""))
-        if taken
-        else passed(f"{len(wanted.ports)} port{'' if len(wanted.ports) == 1 else 's'} free")
-    )
+    return failed(f"taken: {list_text(taken, 6)}") if taken else passed(f"{counted(len(wanted.ports), 'port')} free")
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
@@ -177,15 +174,14 @@ def _ephemeral(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     )
     if not loose:
         return passed(f"outgoing connections use {low}-{high}")
-    names = ",".join(str(each) for each in loose[:4]) + (f" and {len(loose) - 4} more" if len(loose) > 4 else "")
     return warned(
-        f"{names} may be taken by an outgoing connection",
+        f"an outgoing connection can take {list_text([str(each) for each in loose], 4)}",
         f"sysctl -w net.ipv4.ip_local_reserved_ports={_joined(loose)}",
     )
 
 
 def _joined(ports: list[int]) -> str:
-    """Ports as the kernel writes them: 7100-7107,60000-60031."""
+    """Ports in the format of the kernel: 7100-7107,60000-60031."""
     spans: list[list[int]] = []
     for port in ports:
         if spans and port == spans[-1][1] + 1:
@@ -205,14 +201,19 @@ def _firewall(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         r"^-P INPUT (?:DROP|REJECT)|^-A INPUT .*-j (?:DROP|REJECT)$", found.get("iptables", ""), re.MULTILINE
     )
     closed = closed or re.search(r"hook input .*policy drop", found["nftables"])
-    return warned("a packet filter drops input") if closed else passed("no filter drops input")
+    return (
+        warned("a packet filter drops incoming packets")
+        if closed
+        else passed("no packet filter drops incoming packets")
+    )
 
 
 def _clock(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     offset = wanted.clock_offset_s
     if offset is None:
         return unknown("not measured")
-    text = f"{offset:+.1f} s to this machine"
+    shown = round(offset, 1) or 0.0  # never -0.0
+    text = f"{shown:+.1f} s to this machine"
     return warned(text) if abs(offset) > CLOCK_S else passed(text)
 
 
@@ -222,7 +223,7 @@ def _files(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         return passed(text)
     if not text.isdecimal():
         return unknown("not reported")
-    remedy = "" if wanted.tool else f"raise nofile to {FILES} in /etc/security/limits.conf, then log in anew"
+    remedy = "" if wanted.tool else f"raise nofile to {FILES} in /etc/security/limits.conf, then log in again"
     return passed(text) if int(text) >= FILES else failed(f"{text}, wanted {FILES}", remedy)
 
 
@@ -241,8 +242,8 @@ def _free_kib(text: str) -> int | None:
 def _shared_memory(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     free = _free_kib(answer.sections.get("shm", ""))
     if free is None:
-        return unknown("df /dev/shm gave nothing")
-    text = f"{free / 2**20:.1f} GiB free for {wanted.engines} engines"
+        return unknown("df /dev/shm printed nothing")
+    text = f"{free / 2**20:.1f} GiB free for {counted(wanted.engines, 'engine')}"
     return failed(text) if free < wanted.engines * 2**20 else passed(text)
 
 
@@ -257,7 +258,7 @@ def _memory(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
 def _room(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     free = _free_kib(answer.lines[0]) if answer.lines and "== end" in answer.lines else None
     if free is None:
-        return unknown("df gave nothing")
+        return unknown("df printed nothing")
     text = f"{free / 2**20:.1f} GiB free for logs"
     return failed(text) if free < 2**20 else warned(text) if free < ROOM_KIB else passed(text)
 
@@ -269,12 +270,12 @@ def _tuned(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         for name in ("vm/swappiness", "kernel/numa_balancing")
         if found.get(name, "0") != "0"
     ]
-    return warned(", ".join(drift)) if drift else passed("0 and 0")
+    return warned(", ".join(drift)) if drift else passed("both are 0")
 
 
 def _migration(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.sections.get("kernel/sched_migration_cost_ns", "")
-    return passed(text or "not of this kernel") if text in ("", "50000") else warned(text)
+    return passed(text or "this kernel does not have it") if text in ("", "50000") else warned(text)
 
 
 def _governor(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
@@ -287,12 +288,12 @@ def _cores(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     if not text.isdecimal():
         return unknown("not reported")
     if int(text) < 2 * wanted.devices:
-        return warned(f"{text} cores for {wanted.devices} devices")
-    return passed(f"{text} cores") if answer.sections.get("taskset") else warned("no taskset for binding")
+        return warned(f"{counted(int(text), 'core')} for {counted(wanted.devices, 'device')}")
+    return passed(f"{text} cores") if answer.sections.get("taskset") else warned("taskset is not installed")
 
 
 def valid_address(text: str) -> bool:
-    """Whether it is an IPv4 or IPv6 address, so that it can be asked for on a node."""
+    """Whether the text is an IPv4 or IPv6 address."""
     try:
         return bool(ipaddress.ip_address(text))
     except ValueError:
@@ -304,40 +305,42 @@ _TUNE = (
 )
 
 CHECKS = (
-    Check("26", "service address", "addresses", _address, "Engines bind to it and advertise it.",
+    Check("26", "service address", "addresses", _address, "Engines bind this address and advertise it.",
           "correct ip and nic of the node",
           applies=lambda wanted: valid_address(wanted.address)),
-    Check("27", "address of outgoing connections", "route", _route, "A connector may advertise it (E8).", "export VLLM_HOST_IP",
+    Check("27", "address of outgoing connections", "route", _route, "A connector can advertise this address (E8).",
+          "export VLLM_HOST_IP",
           blocks=False, applies=lambda wanted: valid_address(wanted.address)),
-    Check("28", "data-parallel address", "addresses", _dp_address, "Rank 0 binds to it (A6).",
-          "put rank 0 on the node that has it",
+    Check("28", "data-parallel address", "addresses", _dp_address, "Rank 0 binds this address (A6).",
+          "run rank 0 on the node that has the address",
           applies=lambda wanted: any(valid_address(each) for each in wanted.dp_addresses)),
-    Check("29", "other nodes", "reach", _reach, "Ranks of all nodes talk to each other.",
-          "see routes and cables of the service network",
+    Check("29", "other nodes", "reach", _reach, "The ranks of all nodes connect to each other.",
+          "check routes and cables of the service network",
           blocks=False, applies=lambda wanted: bool(wanted.peers)),
-    Check("30", "host name", "name", _name, "gloo may bind to what the name resolves to (B10).",
-          "give the name its address in /etc/hosts",
+    Check("30", "host name", "name", _name, "gloo can bind the address of the host name (B10).",
+          "set the address of the name in /etc/hosts",
           blocks=False),
-    Check("31", "ports", "listeners", _ports, "A taken port ends the start, or splits the traffic silently (A11, A12).",
-          "find the holder with ss -ltnp and stop it", applies=lambda wanted: bool(wanted.ports)),
-    Check("32", "ports of outgoing connections", "settings", _ephemeral, "An outgoing connection may take a port first.",
-          "reserve the layout's ports", blocks=False),
-    Check("33", "packet filter", "firewall", _firewall, "Nodes use many ports among themselves (B1, B5).",
-          "open the nodes to each other", blocks=False),
-    Check("35", "clock", "settings", _clock, "Logs of several nodes are put in order by it.", "run chrony or ntpd", blocks=False),
-    Check("41", "open files", "limits", _files, "Many connections need many descriptors (C17).",
+    Check("31", "ports", "listeners", _ports, "With a taken port the start fails, or two servers share the requests (A11, A12).",
+          "find the process with ss -ltnp and stop it", applies=lambda wanted: bool(wanted.ports)),
+    Check("32", "ports of outgoing connections", "settings", _ephemeral, "An outgoing connection can take a port of an engine.",
+          "reserve the ports of the layout", blocks=False),
+    Check("33", "packet filter", "firewall", _firewall, "Nodes use many ports between each other (B1, B5).",
+          "allow connections between the nodes", blocks=False),
+    Check("35", "clock", "settings", _clock, "Clocks order the logs of several nodes.", "run chrony or ntpd", blocks=False),
+    Check("41", "open files", "limits", _files, "Many connections need many file descriptors (C17).",
           "create the container with --ulimit nofile=65535:65535", blocks=False),
-    Check("42", "locked memory", "limits", _locked, "Pinned buffers need it.", "--ulimit memlock=-1:-1", blocks=False,
+    Check("42", "locked memory", "limits", _locked, "Pinned buffers need locked memory.",
+          "create the container with --ulimit memlock=-1:-1", blocks=False,
           applies=lambda wanted: wanted.devices > 0),
-    Check("43", "shared memory", "limits", _shared_memory, "Engine and workers exchange data there (C16).",
+    Check("43", "shared memory", "limits", _shared_memory, "Engine and workers exchange data in shared memory (C16).",
           "create the container with a larger --shm-size", applies=lambda wanted: wanted.devices > 0),
     Check("44", "host memory", "settings", _memory, "Loading uses the page cache for the weights.", "free memory", blocks=False,
           applies=lambda wanted: wanted.devices > 0),
-    Check("45", "room for logs", "room", _room, "A full disk stops the log and may stop the engine.",
-          "free some or set base of the node"),
-    Check("46", "swapping and NUMA balancing", "settings", _tuned, "They cost latency.", _TUNE, blocks=False),
+    Check("45", "disk space for logs", "room", _room, "A full disk stops the log and can stop the engine.",
+          "free disk space, or set base of the node"),
+    Check("46", "swapping and NUMA balancing", "settings", _tuned, "Both cost latency.", _TUNE, blocks=False),
     Check("47", "migration cost", "settings", _migration, "A lower value moves threads too often.", _TUNE, blocks=False),
-    Check("48", "frequency governor", "settings", _governor, "Slower cores slow every step.",
+    Check("48", "frequency governor", "settings", _governor, "Slow cores slow down every step.",
           "cpupower frequency-set -g performance", blocks=False),
     Check("49", "cores", "settings", _cores, "Workers are bound to cores.",
           "give the container more cores and taskset", blocks=False,

@@ -1,7 +1,6 @@
-"""Preflight of the NPUs: their own network (checks 1 to 10) and the devices with their memory (11 to 14).
+"""Preflight checks of the NPUs: their network (1 to 10), the devices and their memory (11 to 14).
 
-Known false alarms are judged as such: `link DOWN` and `net_health Init` alone do not fail a device. Parsing is `hccn`'s and
-`npu_smi`'s job.
+Known false alarms do not fail: `link DOWN` and `net_health Init` alone. `hccn` and `npu_smi` parse the outputs.
 """
 
 from __future__ import annotations
@@ -11,7 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from console.model.counting import counted
 from console.model.hardware import HARDWARE, KINDS, Kind, kind_of
+from console.model.shortening import list_text
 from console.probes.check_types import (
     Answer,
     Check,
@@ -32,7 +33,7 @@ from console.probes.tool_lock import TURN_S, turn_function
 
 _ENGINE = re.compile(r"VLLM::|\bvllm(?:\.entrypoints\S*)? serve\b|\bvllm serve\b|launch_online_dp\.py")
 _ASKING = "vllm serve --help"
-"""What preflight itself runs, this one or another operator's: no engine."""
+"""A command of the preflight itself (of this or another console), which is not an engine."""
 _CONF = "cat /etc/hccn.conf"
 _SUPER_POD = f"""export LC_ALL=C; PATH="$PATH:{SEARCH_PATH}"
 {turn_function()}
@@ -57,7 +58,7 @@ def _is(hardware: str) -> Callable[[NodeRequirements], bool]:
 
 
 def _if(holds: Callable[[Kind], object]) -> Callable[[NodeRequirements], bool]:
-    """Whether something holds of the machine's kind, and it has NPUs."""
+    """A test that is true for nodes with NPUs whose kind of hardware fulfils `holds`."""
     return lambda wanted: wanted.devices > 0 and bool(holds(kind_of(wanted.hardware)))
 
 
@@ -69,7 +70,7 @@ def _inquiries_hccn(hardware: str) -> ProbeCommand:
 
 
 _SURVEYED = tuple(name for name, kind in KINDS.items() if kind.survey)
-"""Kinds of machines whose devices have a network of their own."""
+"""Kinds of hardware whose devices have their own network."""
 
 PROBE_COMMANDS = (
     *map(_inquiries_hccn, _SURVEYED),
@@ -102,7 +103,7 @@ PROBE_COMMANDS = (
 
 
 def _each(answer: Answer, wanted: NodeRequirements, wrong: Callable[[DeviceNet], str]) -> tuple[list[str], list[str]]:
-    """(what is wrong, device by device; devices without an answer)."""
+    """(problems with their devices, devices without an answer)."""
     found = parse_survey(answer.stdout)
     absent = [str(device) for device in range(wanted.devices) if device not in found]
     return [f"{device}: {text}" for device, net in sorted(found.items()) if (text := wrong(net))], absent
@@ -114,7 +115,7 @@ def _net(wrong: Callable[[DeviceNet], str], good: str) -> Callable[[Answer, Node
             return unknown("hccn_tool is not installed", f"install the driver tools; looked in PATH:{SEARCH_PATH}")
         bad, absent = _each(answer, wanted, wrong)
         if bad:
-            return failed("device " + ", ".join(bad[:8]) + (" …" if len(bad) > 8 else ""))
+            return failed(f"device {list_text(bad, 8)}")
         if absent:
             return unknown(f"no answer of device {', '.join(absent)}")
         return passed(f"{wanted.devices} devices {good}")
@@ -132,7 +133,7 @@ def _link(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     )
     whole = [net.link for net in parse_survey(answer.stdout).values()]
     if kind_of(wanted.hardware).plane == "hccs" and len(whole) == wanted.devices and set(whole) == {"DOWN"}:
-        return warned("all links DOWN, a known false alarm on A3", "ping over the vNIC plane (8b) decides")
+        return warned("all links DOWN, a known false alarm on A3", "the pings over the vNIC plane (8b) decide")
     return found
 
 
@@ -147,7 +148,7 @@ def _tls(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     switches = Counter(net.tls for net in found.values())
     if len(found) < wanted.devices or None in switches:
         return unknown(
-            f"{sum(net.tls is not None for net in found.values())} of {wanted.devices} devices say their switch"
+            f"{sum(net.tls is not None for net in found.values())} of {wanted.devices} devices report their TLS setting"
         )
     if len(switches) > 1:
         odd = switches.most_common()[-1][0]
@@ -155,7 +156,7 @@ def _tls(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
             f"device {', '.join(str(each) for each, net in sorted(found.items()) if net.tls == odd)} has TLS {odd}"
         )
     (switch,) = switches
-    return passed(f"TLS {'on' if switch else 'off'} everywhere", value=str(switch))
+    return passed(f"TLS {'on' if switch else 'off'} on all devices", value=str(switch))
 
 
 def _addresses(field: str) -> Callable[[Answer, NodeRequirements], CheckOutcome]:
@@ -164,10 +165,10 @@ def _addresses(field: str) -> Callable[[Answer, NodeRequirements], CheckOutcome]
         values = [getattr(net, field) for _, net in sorted(found.items())]
         twice = [value for value, count in Counter(values).items() if value and count > 1]
         if twice:
-            return failed(f"{twice[0]} is on two devices")
+            return failed(f"two devices have {twice[0]}")
         if None in values or len(values) < wanted.devices:
             return failed(
-                f"{wanted.devices - sum(value is not None for value in values)} of {wanted.devices} devices have none"
+                f"{wanted.devices - sum(value is not None for value in values)} of {wanted.devices} devices have no address"
             )
         return passed(f"{values[0]} … {values[-1]}")
 
@@ -177,14 +178,14 @@ def _addresses(field: str) -> Callable[[Answer, NodeRequirements], CheckOutcome]
 def _conf(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = parse_conf(answer.stdout)
     if b"No such file" in answer.stderr:
-        return failed("there is none")
+        return failed("the file does not exist")
     if answer.exit_code and not found:
-        return unknown("it cannot be read")
+        return unknown("the file cannot be read")
     lacking = [
         str(device) for device in range(wanted.devices) if not _is_address(found.get(device, {}).get("address", ""))
     ]
     return (
-        failed(f"no address_{lacking[0]} and {len(lacking) - 1} others" if lacking[1:] else f"no address_{lacking[0]}")
+        failed(f"missing: {list_text([f'address_{each}' for each in lacking], 1)}")
         if lacking
         else (passed(f"{wanted.devices} addresses"))
     )
@@ -194,40 +195,42 @@ def _super_pod(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     pods = {name: parse_super_pod(text.encode() + b"\n") for name, text in answer.sections.items() if name != "end"}
     known = {name: pod for name, pod in pods.items() if pod is not None and pod.pod is not None}
     if len(known) < wanted.devices:
-        return unknown(f"{len(known)} of {wanted.devices} chips say their super pod")
+        return unknown(f"{len(known)} of {wanted.devices} chips report their super pod")
     numbers = {pod.pod for pod in known.values()}
     twice = [sdid for sdid, count in Counter(pod.sdid for pod in known.values()).items() if count > 1]
     if len(numbers) > 1 or twice:
         return failed(
             f"super pods {sorted(str(each) for each in numbers)}"
             if len(numbers) > 1
-            else f"SDID {twice[0]} is there twice"
+            else f"two chips have SDID {twice[0]}"
         )
     return passed(f"super pod {next(iter(numbers))}", value=str(next(iter(numbers))))
 
 
 def pinged(pings: Iterable[Ping], wanted: NodeRequirements) -> Result:
-    """Check 8 (RoCE) or 8b (a super pod's vNIC plane): what a round of pings says about the ways from this node to others."""
+    """The result of check 8 (RoCE) or 8b (vNIC plane of a super pod), from the pings of this node to other nodes."""
     found = tuple(pings)
     bad = [ping for ping in found if ping.ok is False]
-    lost = [f"device {ping.device} to {ping.peer}: {ping.received} of {ping.sent} came back" for ping in bad]
-    untold = [ping for ping in found if ping.ok is None]
+    lost = [f"device {ping.device} to {ping.peer}: {ping.received} of {ping.sent} answered" for ping in bad]
+    unreported = [ping for ping in found if ping.ok is None]
     check = PINGS["8b" if kind_of(wanted.hardware).plane == "hccs" else "8"]
     if lost:
-        verdict, seen = Verdict.FAIL, "; ".join(lost[:4]) + (f" and {len(lost) - 4} more" if len(lost) > 4 else "")
-    elif untold or not found:
-        why = f" ({untold[0].failure})" if untold and untold[0].failure else ""
-        verdict, seen = Verdict.UNKNOWN, f"{len(untold)} of {len(found)} pings without a result{why}"
+        verdict, seen = Verdict.FAIL, list_text(lost, 4, "; ")
+    elif unreported or not found:
+        why = f" ({unreported[0].failure})" if unreported and unreported[0].failure else ""
+        verdict, seen = Verdict.UNKNOWN, f"{len(unreported)} of {len(found)} pings without a result{why}"
     else:
         slowest = max((time for ping in found for time in ping.times_ms), default=0.0)
-        return Result(check.id, check.title, wanted.node, Verdict.PASS, f"{len(found)} ways, at most {slowest:.3f} ms")
+        return Result(
+            check.id, check.title, wanted.node, Verdict.PASS, f"{counted(len(found), 'path')}, at most {slowest:.3f} ms"
+        )
     return Result(check.id, check.title, wanted.node, verdict, seen, check.why, check.remedy)
 
 
 def _devices(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     table = with_all_processes(parse_info(answer.stdout), answer.stdout)
     if not table.complete:
-        return unknown(table.error or "the table is not whole", table.hint)
+        return unknown(table.error or "the table is incomplete", table.hint)
     if len(table.devices) != wanted.devices:
         here = {device.id for device in table.devices}
         lost = [str(each) for each in range(wanted.devices) if each not in here]
@@ -244,17 +247,15 @@ def _devices(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         if process.pid not in wanted.own_pids
     }
     if unmanaged:
-        return failed(
-            ", ".join(list(unmanaged.values())[:4]) + (f" and {len(unmanaged) - 4} more" if len(unmanaged) > 4 else "")
-        )
-    return passed(f"{wanted.devices} devices OK, no process")
+        return failed(list_text(list(unmanaged.values()), 4))
+    return passed(f"{counted(wanted.devices, 'device')} OK, no process")
 
 
 def _memory(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     table = with_all_processes(parse_info(answer.stdout), answer.stdout)
     used = {device.id: device.hbm_used_mib for device in table.devices}
     if not table.complete or None in used.values():
-        return unknown(table.error or "HBM in use is not known", table.hint)
+        return unknown(table.error or "HBM in use is unknown", table.hint)
     limit = kind_of(wanted.hardware).idle_mib
     full = [f"{each}: {mib} MiB" for each, mib in used.items() if mib is not None and mib > limit]
     small = [
@@ -263,7 +264,7 @@ def _memory(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         if device.hbm_total_mib is not None and device.hbm_total_mib < wanted.hbm_mib
     ]
     if full:
-        return failed("device " + ", ".join(full[:8]) + (" …" if len(full) > 8 else ""))
+        return failed(f"device {list_text(full, 8)}")
     if small:
         return failed(f"device {small[0]} has less than {wanted.hbm_mib} MiB")
     return passed(f"at most {max((mib for mib in used.values() if mib is not None), default=0)} MiB in use")
@@ -278,15 +279,11 @@ def _left_over(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         for row in rows
         if len(row) == 5 and row[0].isdecimal() and int(row[0]) not in wanted.own_pids and _is_engine(row[4])
     ]
-    return (
-        failed("; ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else ""))
-        if found
-        else passed("none")
-    )
+    return failed(list_text(found, 4, "; ")) if found else passed("none")
 
 
 def _is_engine(args: str) -> bool:
-    """Whether a command line is an engine's; one that ended and that nobody waited for holds nothing any more."""
+    """Whether a command line is that of an engine; an ended process (defunct) holds nothing."""
     return not args.endswith(" <defunct>") and _ASKING not in args and _ENGINE.search(args) is not None
 
 
@@ -297,11 +294,7 @@ def _nodes(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     here = {int(number) for number in re.findall(r"/dev/davinci(\d{1,3})$", text, re.MULTILINE)}
     lacking = [f"davinci{each}" for each in range(wanted.devices) if each not in here]
     lacking += [each.removeprefix("/dev/") for each in kind_of(wanted.hardware).device_nodes if each not in text]
-    return (
-        failed("missing " + ", ".join(lacking[:6]) + (" …" if len(lacking) > 6 else ""))
-        if lacking
-        else passed(f"{len(here)} devices")
-    )
+    return failed(f"missing: {list_text(lacking, 6)}") if lacking else passed(counted(len(here), "device"))
 
 
 def _link_files(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
@@ -309,7 +302,7 @@ def _link_files(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     if "== end" not in lines:
         return unknown("no list of the files")
     lacking = [each for each in needed if not any(line.endswith(each) for line in lines)]
-    return failed("missing " + ", ".join(lacking)) if lacking else passed(f"{len(needed)} there")
+    return failed("missing: " + ", ".join(lacking)) if lacking else passed("all files exist")
 
 
 def _is_address(text: str) -> bool:
@@ -319,8 +312,8 @@ def _is_address(text: str) -> bool:
         return False
 
 
-_TALK = "The ranks of all nodes exchange data over the NPUs' own network."
-_HW = "have the cable, optic and switch port of the named device checked"
+_TALK = "The ranks of all nodes exchange data over the network of the NPUs."
+_HW = "let somebody check the cable, the optical module and the switch port of the named device"
 
 
 def _surveyed(
@@ -332,7 +325,7 @@ def _surveyed(
     remedy: str,
     same: bool = False,
 ) -> list[Check]:
-    """The check for every kind of machine that is asked for this."""
+    """The check for every kind of hardware that supports the query."""
     return [
         Check(id, title, f"hccn-{each}", judge, why, remedy, same=same, network=True, applies=_is(each))
         for each in _SURVEYED
@@ -358,12 +351,10 @@ def _roce(
 _by_own_addresses = _if(lambda kind: kind.plane == "roce")
 
 PINGS = {
-    id: Check(
-        id, title, "pings", lambda answer, wanted: unknown("judged by the round of pings"), _TALK, _HW, network=True
-    )
+    id: Check(id, title, "pings", lambda answer, wanted: unknown("decided by the pings"), _TALK, _HW, network=True)
     for id, title in (("8", "pings between NPUs"), ("8b", "pings between NPUs over HCCS"))
 }
-"""Judged by `pinged`, because the targets are known only after a first round over all nodes."""
+"""`pinged` gives the results, because the targets are known only after all nodes were queried."""
 
 CHECKS = (
     *_roce("1", "switch port of every NPU", "lldp",
@@ -374,26 +365,26 @@ CHECKS = (
         "hccn_tool -i N -netdetect -s address GATEWAY", False),
     *_roce("5", "gateway of the NPUs", "gateway", _net(lambda net: _missing(net, "gateway", "gateway", "none"), "have one"),
         "hccn_tool -i N -gateway -s gateway ADDRESS"),
-    *_surveyed("6", "TLS of the NPUs", "tls", _tls, "Devices with TLS on and off do not talk to each other (EI0006).",
+    *_surveyed("6", "TLS of the NPUs", "tls", _tls, "Devices with TLS on cannot connect to devices with TLS off (EI0006).",
               "hccn_tool -i N -tls -s enable 0 on every device of every node", same=True),
     *_roce("7", "addresses of the NPUs", "ip", _addresses("address"), "hccn_tool -i N -ip -s address A netmask M"),
-    Check("7b", "vNIC addresses", "hccn-a3", _addresses("vnic_address"), _TALK, "the vNIC plane comes with the driver; see dmesg",
+    Check("7b", "vNIC addresses", "hccn-a3", _addresses("vnic_address"), _TALK, "the driver creates the vNIC plane; see dmesg",
           network=True, applies=_is("a3")),
-    Check("9", "hccn.conf of the host", "hccn-conf", _conf, "HCCL reads the devices' addresses there.",
+    Check("9", "hccn.conf of the host", "hccn-conf", _conf, "HCCL reads the addresses of the devices there.",
           "write address_N and netmask_N for each device", blocks=False, network=True, applies=_by_own_addresses),
-    Check("9c", "hccn.conf in the container", "hccn-conf-container", _conf, "HCCL reads the devices' addresses there.",
+    Check("9c", "hccn.conf in the container", "hccn-conf-container", _conf, "HCCL reads the addresses of the devices there.",
           "mount /etc/hccn.conf into the container", network=True, applies=_by_own_addresses),
-    Check("10", "super pod", "super-pod", _super_pod, "HCCS reaches only inside one super pod.",
+    Check("10", "super pod", "super-pod", _super_pod, "HCCS connects devices of one super pod only.",
           "use nodes of one super pod, or RoCE between them", same=True, network=True, applies=_if(lambda kind: kind.super_pods)),
-    Check("10b", "files that describe the links", "link-files", _link_files, "HCCL reads there how the devices are linked.",
-          "make them as CANN's guide for HiXLEP says, for the D2D scenario", network=True,
+    Check("10b", "files that describe the links", "link-files", _link_files, "HCCL reads the links of devices there.",
+          "create them as in CANN's guide for HiXLEP, for the D2D scenario", network=True,
           applies=_if(lambda kind: kind.link_files)),
-    Check("11", "devices, health, unmanaged", "npu", _devices, "Every device of the layout must be there, well and free.",
-          "reset a sick or lost card; stop the named processes", applies=_has_npus),
-    Check("12", "HBM is idle", "npu", _memory, "What is in use before the start is missing for the KV cache.",
-          "stop what is left over; `unmanaged` of the node (U on the screen) names the pids and ends one", applies=_has_npus),
-    Check("13", "no engine left over", "processes", _left_over, "An old engine holds devices and ports.",
-          "stop it: adopt it in the console, or kill the named pids"),
+    Check("11", "devices, health, unmanaged", "npu", _devices, "Every device of the layout must exist, be healthy and be free.",
+          "reset an unhealthy or lost card; stop the named processes", applies=_has_npus),
+    Check("12", "HBM is idle", "npu", _memory, "HBM that other processes use is missing for the KV cache.",
+          "stop remaining processes; U on the screen lists unmanaged processes and can stop them", applies=_has_npus),
+    Check("13", "no remaining engine", "processes", _left_over, "An old engine uses devices and ports.",
+          "stop the named processes"),
     Check("14", "device nodes in the container", "device-nodes", _nodes, "The runtime opens /dev/davinciN.",
           "create the container with all --device flags", applies=_has_npus),
 )  # fmt: skip

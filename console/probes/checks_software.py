@@ -1,6 +1,6 @@
-"""Preflight of the software (checks 15 to 25, 34): versions, packages, environment, container, flags.
+"""Preflight checks of the software (15 to 25, 34): versions, packages, environment, container, flags.
 
-What must only be the same on all nodes is told as a value; comparing the nodes is `checks`' job, weights are `checks_weights`'.
+A value that must be equal on all nodes is returned with the outcome; `check_types.compared` compares the nodes.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from console.model.counting import counted
 from console.probes.check_types import (
     Answer,
     Check,
@@ -22,7 +23,7 @@ from console.probes.container import differences, parse_container
 
 SOURCED = """for file in /usr/local/Ascend/ascend-toolkit/set_env.sh /usr/local/Ascend/cann/set_env.sh \
 /usr/local/Ascend/nnal/atb/set_env.sh; do [ -r "$file" ] && . "$file" >/dev/null 2>&1; done"""
-"""A command over SSH or `docker exec` reads no profile, so the CANN environment must be sourced by hand."""
+"""A command over SSH or `docker exec` reads no profile, so the script sources the CANN environment."""
 
 _CANN = """for file in /usr/local/Ascend/ascend-toolkit/latest/*-linux/ascend_toolkit_install.info \
 /usr/local/Ascend/cann/*-linux/ascend_toolkit_install.info /usr/local/Ascend/cann/latest/*-linux/ascend_toolkit_install.info; do
@@ -91,7 +92,7 @@ PROBE_COMMANDS = (
 
 
 def _value(key: str, what: str) -> Callable[[Answer, NodeRequirements], CheckOutcome]:
-    """The value of a `key=value` file, to be the same everywhere; a last line without its end may be half a value."""
+    """Checks a value of a `key=value` file that must be equal on all nodes; the last line is ignored, as it can be incomplete."""
 
     def judge(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         found = dict(line.split("=", 1) for line in answer.lines[:-1] if "=" in line and not line.startswith("== "))
@@ -130,7 +131,7 @@ def _packages(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
 
 
 def _same_release(found: str, wanted: str) -> bool:
-    """0.21.0 and 0.21.0+empty and v0.21.0rc1 against 0.21.0rc1: local parts and a leading v do not count."""
+    """Whether two versions are equal without local parts (`+empty`) and a leading v."""
     return found.split("+")[0].removeprefix("v") == wanted.split("+")[0].removeprefix("v")
 
 
@@ -147,9 +148,7 @@ def _environment(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     unset = [name for name in ("ASCEND_HOME_PATH", "ATB_HOME_PATH") if not found.get(name)]
     if "proxies" not in found:
         return unknown("the environment was not reported")
-    return (
-        failed(f"{' and '.join(unset)} not set even after set_env.sh") if unset else passed(found["ASCEND_HOME_PATH"])
-    )
+    return failed(f"{' and '.join(unset)} not set after set_env.sh") if unset else passed(found["ASCEND_HOME_PATH"])
 
 
 def _library_path(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
@@ -168,7 +167,7 @@ def _proxies(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
         return passed("none")
     past = [each for each in (wanted.address, *wanted.peers) if each and each not in rows.get("no_proxy", "")]
     return (
-        failed(f"set, and no_proxy lacks {', '.join(past[:4])}") if past else passed("set, no_proxy covers the nodes")
+        failed(f"set, and no_proxy lacks {', '.join(past[:4])}") if past else passed("set, but no_proxy has all nodes")
     )
 
 
@@ -178,13 +177,13 @@ def _preload(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     if "== end" not in answer.lines:
         return unknown("not reported")
     hint = f"set LD_PRELOAD to {there[0]}" if there else ""
-    return failed(f"{', '.join(missing)} is not there", hint) if missing else passed(wanted.preload)
+    return failed(f"{', '.join(missing)} does not exist", hint) if missing else passed(wanted.preload)
 
 
 def _settings(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = parse_container(answer.stdout)
     if found is None:
-        return failed(f"no container {wanted.container}", "create it from the plan")
+        return failed(f"no container {wanted.container}", "create it: dsv4-console containers create")
     if not found.running:
         return failed(f"container {wanted.container} is not running", f"start {wanted.container}", found.image_id)
     wrong = [each.text for each in differences(found, wanted) if each.what not in ("mounts", "base")]
@@ -194,21 +193,21 @@ def _settings(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
 def _mounts(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = parse_container(answer.stdout)
     if found is None:
-        return failed(f"no container {wanted.container}", "create it from the plan")
+        return failed(f"no container {wanted.container}", "create it: dsv4-console containers create")
     wrong = [each.text for each in differences(found, wanted) if each.what == "mounts"]
-    return failed(wrong[0]) if wrong else passed(f"{len(wanted.mounts)} wanted mounts are there")
+    return failed(wrong[0]) if wrong else passed(f"all {counted(len(wanted.mounts), 'path')} mounted")
 
 
 def _flags(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     text = answer.stdout.decode("utf-8", "replace")
     if answer.exit_code or "--" not in text:
-        return unknown("vllm serve --help gave nothing")
+        return unknown("vllm serve --help printed nothing")
     known = {each.replace("_", "-") for each in re.findall(r"--((?:no-)?[A-Za-z][\w.-]*)", text)}
     strange = [flag for flag in wanted.flags if flag.replace("_", "-") not in known and f"no-{flag}" not in known]
     return (
         failed("unknown: " + ", ".join(f"--{each}" for each in strange))
         if strange
-        else passed(f"{len(wanted.flags)} flags known")
+        else passed(f"{counted(len(wanted.flags), 'flag')} known")
     )
 
 
@@ -219,23 +218,23 @@ CHECKS = (
           same=True, applies=lambda wanted: wanted.devices > 0),
     Check("16", "CANN version", "cann", _value("version", "CANN"), _PAIR, "use one image on all nodes", same=True,
           applies=lambda wanted: wanted.devices > 0),
-    Check("17", "torch and its devices", "torch", _torch, "The engine sees what torch_npu sees.",
-          "source the CANN environment; give the container all devices", same=True, applies=lambda wanted: wanted.devices > 0),
-    Check("18", "packages", "packages", _packages, _PAIR, "use the image the layout was made for", same=True),
-    Check("19", "imports", "imports", _imports, "What cannot be imported now fails at the start.", "use an image that has it",
+    Check("17", "torch and its devices", "torch", _torch, "The engine has the devices that torch_npu has.",
+          "source the CANN environment; give all devices to the container", same=True, applies=lambda wanted: wanted.devices > 0),
+    Check("18", "packages", "packages", _packages, _PAIR, "use the image of the layout", same=True),
+    Check("19", "imports", "imports", _imports, "A start needs these modules.", "use an image that has the module",
           applies=lambda wanted: wanted.devices > 0),
     Check("20", "CANN environment", "environment", _environment, "Without it torch_npu finds no library (D2, D4).",
           "set env_file of the node to the right set_env.sh", applies=lambda wanted: wanted.devices > 0),
-    Check("21", "preloaded allocator", "preload", _preload, "Its path differs by distribution and processor (D1).",
+    Check("21", "preloaded allocator", "preload", _preload, "The path depends on the distribution and the processor (D1).",
           "install jemalloc or correct LD_PRELOAD", blocks=False, applies=lambda wanted: bool(wanted.preload)),
     Check("22", "library path", "environment", _library_path, "Mooncake's transport is in /usr/local/lib (D6).",
           "add /usr/local/lib to LD_LIBRARY_PATH", applies=lambda wanted: wanted.connector and wanted.devices > 0),
     Check("23", "container", "inspect", _settings, "Host network, privileges and shared memory are needed.",
-          "create the container anew from the plan", same=True, applies=_in_container, of_container=True),
-    Check("24", "mounts", "inspect", _mounts, "Tools, driver and weights must be visible inside.",
-          "create the container anew from the plan", applies=_in_container, of_container=True),
-    Check("25", "flags", "help", _flags, "vLLM refuses a flag it does not know, after a long import (A20).",
-          "match image and layout", applies=lambda wanted: bool(wanted.flags)),
-    Check("34", "proxies in the environment", "environment", _proxies, "Requests between nodes would go to the proxy (B16).",
-          "unset them for the engines or extend no_proxy"),
+          "create a new container: dsv4-console containers plan", same=True, applies=_in_container, of_container=True),
+    Check("24", "mounts", "inspect", _mounts, "The container needs tools, driver and weights.",
+          "create a new container: dsv4-console containers plan", applies=_in_container, of_container=True),
+    Check("25", "flags", "help", _flags, "vLLM refuses an unknown flag, after a long import (A20).",
+          "use an image that matches the layout", applies=lambda wanted: bool(wanted.flags)),
+    Check("34", "proxies in the environment", "environment", _proxies, "Requests between nodes are sent to the proxy (B16).",
+          "unset the variables for the engines, or extend no_proxy"),
 )  # fmt: skip

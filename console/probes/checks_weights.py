@@ -1,6 +1,6 @@
-"""Preflight of the weights (checks 36 to 40): configuration, every shard of the index, equality over nodes, where they lie.
+"""Preflight checks of the weights (36 to 40): configuration, shards, equality on all nodes, file system.
 
-One script reads the directory once and prints what it found; the judges only look at that.
+One script reads the directory once; the checks only read its output.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from console.model.counting import counted
+from console.model.shortening import list_text
 from console.probes.check_types import (
     Answer,
     Check,
@@ -73,25 +75,25 @@ SHARED_TYPES = ("nfs", "nfs4", "lustre", "cifs", "fuse.glusterfs", "ceph", "gpfs
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The weights of one node as they were read there."""
+    """The weights of one node."""
 
     trouble: str = ""
-    """Why nothing is known, or why there are none."""
+    """Why nothing is known, or why there are no weights."""
     shards: int = 0
     bytes: int = 0
     manifest: str = ""
-    """Equal where configuration, names and sizes are equal."""
+    """A digest of configuration, names and sizes; equal weights have equal digests."""
     lacking: tuple[str, ...] = ()
-    """What is missing, empty or left of a download, in words."""
+    """Files that are missing, empty or incomplete, as text."""
 
     @property
     def complete(self) -> bool:
-        """Whether every shard of the index is there and nothing is left of a download."""
+        """Whether every shard of the index exists and no download is incomplete."""
         return not self.trouble and not self.lacking and bool(self.shards)
 
 
 def parse_weights(answer: Answer | None) -> Weights:
-    """What the inquiry `weights` says of a node. Never raises."""
+    """The weights in the output of the command `weights`. Never raises."""
     if answer is None or not answer.whole:
         return Weights("no answer in time")
     data = _weights(answer)
@@ -159,8 +161,9 @@ def _config(data: Mapping[str, JsonValue], wanted: NodeRequirements) -> CheckOut
 
 def _shards(data: Mapping[str, JsonValue], wanted: NodeRequirements) -> CheckOutcome:
     if bad := _wrong(data):
-        return failed("; ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else ""))
-    return passed("1 shard" if data.get("index") == 1 else f"{data.get('index')} shards")
+        return failed(list_text(bad, 3, "; "))
+    shards = data.get("index")
+    return passed(counted(shards if isinstance(shards, int) else 0, "shard"))
 
 
 def _wrong(data: Mapping[str, JsonValue]) -> list[str]:
@@ -168,7 +171,7 @@ def _wrong(data: Mapping[str, JsonValue]) -> list[str]:
         return [str(data["index_error"])[:160]]
     bad = [f"{each} is missing" for each in _names(data, "missing")]
     bad += [f"{each} is empty" for each in _names(data, "empty")]
-    bad += [f"{each} is left of a download" for each in _names(data, "partial")]
+    bad += [f"{each} is an incomplete download" for each in _names(data, "partial")]
     return bad or ([] if data.get("index") else ["neither *.safetensors.index.json nor model.safetensors"])
 
 
@@ -190,21 +193,21 @@ def _tokenizer(data: Mapping[str, JsonValue], wanted: NodeRequirements) -> Check
 def _place(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     words = answer.lines[0].split() if answer.lines else []
     if len(words) < 7:
-        return unknown("df gave nothing")
+        return unknown("df printed nothing")
     return warned(f"{words[1]} ({words[0]})") if words[1] in SHARED_TYPES else passed(f"{words[1]} ({words[0]})")
 
 
-_GROUP = "A missing or cut file shows after many minutes of loading."
+_GROUP = "The start fails with a missing or incomplete file, after minutes of loading."
 
 CHECKS = (
-    Check("36", "model configuration", "weights", _of_weights(_config), "Another model needs another layout.",
+    Check("36", "model configuration", "weights", _of_weights(_config), "The layout is for DeepSeek-V4.",
           "check the path and its mount", applies=_has_model),
-    Check("37", "every shard", "weights", _of_weights(_shards), _GROUP,
+    Check("37", "all shards", "weights", _of_weights(_shards), _GROUP,
           "dsv4-console weights copy --from NODE, or download them again",
           applies=_has_model),
-    Check("38", "same weights everywhere", "weights", _of_weights(_manifest), "Different weights answer nonsense (E9).",
+    Check("38", "same weights on all nodes", "weights", _of_weights(_manifest), "Different weights give wrong answers (E9).",
           "dsv4-console weights copy --from NODE", same=True, applies=_has_model),
-    Check("39", "where the weights are", "weights-place", _place, "Sixteen readers per node make a shared file system slow.",
+    Check("39", "file system of the weights", "weights-place", _place, "With 16 readers per node a shared file system is slow.",
           "keep the weights on local NVMe", blocks=False, applies=_has_model),
     Check("40", "tokenizer", "weights", _of_weights(_tokenizer), _GROUP, "copy the tokenizer files", applies=_has_model),
 )  # fmt: skip

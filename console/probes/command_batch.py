@@ -1,7 +1,6 @@
-"""Many commands in one request: they run at once on the node, each under its own time limit, and come back as one answer.
+"""Runs many commands in one request: in parallel on the node, each with its own time limit, with one answer for all.
 
-The request is one argv: a small Python program for the node and what it shall run, as JSON in one word, so nothing is quoted for
-a shell. Which commands belong together is the caller's business.
+The request is one argv: a small Python program, and the commands as JSON in one word, so that no shell quoting is needed.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pydantic import JsonValue
 from console.probes.check_types import Answer, NodeRequirements, ProbeCommand
 
 ANSWER_BYTES = 1024 * 1024
-"""Of one command at most so much comes back; what exceeds it is marked as cut."""
+"""Most output of one command; more output is marked as truncated."""
 
 _RUNNER = """
 import base64, json, os, signal, subprocess, sys, tempfile, threading
@@ -86,11 +85,11 @@ class Job:
     argv: tuple[str, ...]
     timeout_s: float
     lane: str = ""
-    """Jobs of one lane run one after the other, all others at once."""
+    """Jobs with the same lane run one after the other, all others in parallel."""
 
 
 def jobs(inquiries: Iterable[ProbeCommand], wanted: NodeRequirements, inside: Sequence[str] = ()) -> tuple[Job, ...]:
-    """A node's inquiries as jobs; `inside` are the words that run a command in its container, empty on a host runtime."""
+    """The commands of a node as jobs; `inside` are the words that run a command in its container, empty on a host runtime."""
     return tuple(
         Job(each.name, (*(inside if each.place == "container" else ()), *each.argv(wanted)), each.timeout_s, each.lane)
         for each in inquiries
@@ -98,7 +97,7 @@ def jobs(inquiries: Iterable[ProbeCommand], wanted: NodeRequirements, inside: Se
 
 
 def batch_argv(batch: Iterable[Job], python: str = "python3") -> tuple[str, ...]:
-    """What the node runs; it needs Python 3.7 and nothing else."""
+    """The argv for the node, which needs Python 3.7 only."""
     lanes: dict[str, list[list[JsonValue]]] = {}
     for number, job in enumerate(batch):
         lanes.setdefault(job.lane or f"#{number}", []).append([job.name, list(job.argv), job.timeout_s])
@@ -106,7 +105,7 @@ def batch_argv(batch: Iterable[Job], python: str = "python3") -> tuple[str, ...]
 
 
 def batch_timeout_s(batch: Iterable[Job]) -> float:
-    """Seconds after which the whole batch is over: its slowest lane and a margin for starting."""
+    """The time limit of the whole batch in seconds: its slowest lane and a reserve for the start."""
     lanes: dict[str, float] = {}
     for number, job in enumerate(batch):
         lanes[job.lane or f"#{number}"] = lanes.get(job.lane or f"#{number}", 0.0) + job.timeout_s
@@ -114,7 +113,7 @@ def batch_timeout_s(batch: Iterable[Job]) -> float:
 
 
 def parse_batch(data: bytes) -> dict[str, Answer]:
-    """Name → answer. A job whose line did not arrive whole is absent; never raises."""
+    """Name → answer. A job with an incomplete line is missing. Never raises."""
     found: dict[str, Answer] = {}
     for line in data.split(b"\n")[:-1]:
         try:

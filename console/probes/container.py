@@ -1,7 +1,4 @@
-"""What `inspect` of docker or podman says of a container, and where that differs from what a node wants. Asks nobody.
-
-A container that differs is still the operator's: nothing here says what to do about it.
-"""
+"""Parses `inspect` of docker or podman, and compares a container with the requirements of its node. Runs nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +10,10 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from console.model.counting import counted
 from console.model.hardware import kind_of
 from console.model.image_name import built_for
+from console.model.shortening import list_text
 from console.probes.check_types import NodeRequirements
 
 What = Literal["network", "privileged", "shm", "image", "digest", "devices", "mounts", "base"]
@@ -25,7 +24,7 @@ _IMPLIED = ("localhost/", "docker.io/library/", "docker.io/")
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container as its tool tells it. None and empty mean that it was not reported."""
+    """One container, as its tool reports it. None and empty values were not reported."""
 
     name: str
     status: str
@@ -43,20 +42,20 @@ class Container:
 
     @property
     def running(self) -> bool:
-        """Whether something can be executed in it."""
+        """Whether commands can run in it."""
         return self.status == "running"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing in which a container is not as wanted."""
+    """One difference between a container and the requirements."""
 
     what: What
     text: str
 
 
 def parse_container(stdout: bytes) -> Container | None:
-    """The first container of an `inspect`; None when the answer holds none or is not whole."""
+    """The first container of an `inspect`; None when the output has none or is incomplete."""
     try:
         data = json.loads(stdout)
     except (ValueError, RecursionError):
@@ -80,30 +79,30 @@ def parse_container(stdout: bytes) -> Container | None:
 
 
 def differences(found: Container, wanted: NodeRequirements, image_id: str = "") -> Iterator[Difference]:
-    """What is not as the node wants it; `image_id` is what the wanted image is on the node now, empty when unknown."""
+    """All differences; `image_id` is the id of the wanted image on the node now, empty when unknown."""
     if found.network != "host":
         yield Difference("network", f"network is {found.network or 'unknown'}, not host")
     if wanted.devices and found.privileged is not True:
         yield Difference("privileged", "not privileged")
     if found.shm_bytes is not None and found.shm_bytes < wanted.engines * 2**30:
-        yield Difference("shm", f"shm is {found.shm_bytes / 2**30:.1f} GiB for {wanted.engines} engines")
+        yield Difference("shm", f"shm is {found.shm_bytes / 2**30:.1f} GiB for {counted(wanted.engines, 'engine')}")
     yield from _image(found, wanted, image_id)
     if wanted.devices and not found.privileged and (absent := _absent_devices(found, wanted)):
-        yield Difference("devices", f"lacks {', '.join(absent[:4])}" + _rest(len(absent) - 4))
+        yield Difference("devices", f"lacks {list_text(absent, 4)}")
     if lacking := [each for each in wanted.mounts if not inside(each, found.mounts)]:
         yield Difference("mounts", f"not mounted: {', '.join(lacking)}")
     if wanted.log_dir and not inside(wanted.log_dir, found.mounts):
-        text = f"{wanted.log_dir} is not mounted: runs and their logs go with the container"
+        text = f"{wanted.log_dir} is not mounted: runs and their logs are lost with the container"
         yield Difference("base", text)
 
 
 def inside(path: str, mounts: tuple[str, ...]) -> bool:
-    """Whether a path is a mount, or lies in one."""
+    """Whether a path is a mount or inside one."""
     return any(path == each or path.startswith(each.rstrip("/") + "/") for each in mounts)
 
 
 def same_image(one: str, other: str) -> bool:
-    """Whether two names mean the same image: podman writes `localhost/` and `docker.io/` out, a missing tag is `latest`."""
+    """Whether two names are the same image: podman adds `localhost/` and `docker.io/`, and a missing tag is `latest`."""
     return _plain(one) == _plain(other)
 
 
@@ -118,7 +117,7 @@ def _image(found: Container, wanted: NodeRequirements, image_id: str) -> Iterato
         if not (image_id and found.image_id == image_id):
             yield Difference("image", f"image is {found.image}, not {wanted.image}")
     elif image_id and found.image_id and found.image_id != image_id:
-        text = f"made from {found.image_id[:12]}; {wanted.image} is {image_id[:12]} here now"
+        text = f"created from {found.image_id[:12]}, but {wanted.image} on this node is now {image_id[:12]}"
         yield Difference("digest", text)
     suffix = kind_of(wanted.hardware).image_suffix
     if suffix and not wanted.image and re.search(r"vllm-ascend:", found.image) and built_for(found.image) == "a2":
@@ -128,10 +127,6 @@ def _image(found: Container, wanted: NodeRequirements, image_id: str) -> Iterato
 def _absent_devices(found: Container, wanted: NodeRequirements) -> list[str]:
     needed = [*(f"/dev/davinci{each}" for each in range(wanted.devices)), *kind_of(wanted.hardware).device_nodes]
     return [each for each in needed if each not in found.devices]
-
-
-def _rest(count: int) -> str:
-    return f" and {count} more" if count > 0 else ""
 
 
 def _part(data: JsonValue, *keys: str) -> JsonValue:

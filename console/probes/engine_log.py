@@ -1,4 +1,4 @@
-"""An engine's log as it streams in → where its start is, whether it serves, what it says went wrong, how busy it is.
+"""Reads the log of an engine as it arrives: the phase of its start, whether it serves, its errors and its load.
 
 Bytes arrive in any pieces; lines without a known mark cost almost nothing. The patterns are those of vLLM 0.8 to 0.29 with their
 vllm-ascend; matching never depends on file names or line numbers, which move between versions. Which error pages to consult is
@@ -21,21 +21,21 @@ from console.probes.log_throughput import Throughput, ThroughputLines
 from console.probes.sanitize import clean
 
 LINE_BYTES = 16 * 1024
-"""Of a longer line only this much is looked at."""
+"""Most bytes of a line that are read."""
 SURVIVED_S = 60.0
-"""An error after which an engine went on serving for so long explains no later end: it was one request's."""
+"""When an engine still serves this long after an error, the error concerned one request and explains no later exit."""
 TEXT_CHARS = 600
-"""Of an error line at most this much is shown."""
+"""Most characters of an error line that are shown."""
 
 
 class Phase(StrEnum):
-    """Where a start is, in order. A phase is never left backwards."""
+    """The phases of a start, in order. A start never goes back to an earlier phase."""
 
     START = "start"
     PLUGIN = "plugin"
     CONFIG = "config"
     PEERS = "peers"
-    """Waiting for the other engines of the data-parallel group; vLLM says nothing more at INFO meanwhile."""
+    """Waiting for the other engines of the data-parallel group; vLLM writes no INFO lines in this phase."""
     ENGINE = "engine"
     DISTRIBUTED = "distributed"
     LOAD = "load"
@@ -43,14 +43,14 @@ class Phase(StrEnum):
     KV = "kv"
     GRAPH = "graph"
     ENGINE_READY = "engine-ready"
-    """All that a headless engine ever says."""
+    """The last phase that a headless engine reports."""
     SERVING = "serving"
     STOPPING = "stopping"
     ENDED = "ended"
 
     @property
     def order(self) -> int:
-        """Position, for comparison."""
+        """The position of the phase, for comparisons."""
         return _ORDER[self]
 
 
@@ -60,10 +60,10 @@ SHARE = {
     Phase.START: 0.0, Phase.PLUGIN: 0.01, Phase.CONFIG: 0.02, Phase.PEERS: 0.04, Phase.ENGINE: 0.05, Phase.DISTRIBUTED: 0.08,
     Phase.LOAD: 0.12, Phase.MEMORY: 0.70, Phase.KV: 0.75, Phase.GRAPH: 0.78, Phase.ENGINE_READY: 0.96, Phase.SERVING: 1.0,
 }  # fmt: skip
-"""Share of the whole start that is over when a phase starts. Loading dominates: 361 s of 8 to 20 minutes were published."""
+"""Phase → share of the whole start before it. Loading takes most of the time: 361 s of 8 to 20 minutes were published."""
 
 _PART = "headless multiproc executor"
-"""What a further part of an engine that spans nodes says of itself (vLLM 0.21 entrypoints/cli/serve.py)."""
+"""A text in the log of the second and later parts of an engine that spans nodes (vLLM 0.21 entrypoints/cli/serve.py)."""
 _MARKS: tuple[tuple[bytes, Phase], ...] = (
     (b"Available plugins for group vllm.platform_plugins", Phase.PLUGIN),
     (b"Platform plugin", Phase.PLUGIN),
@@ -98,7 +98,7 @@ _MARKS: tuple[tuple[bytes, Phase], ...] = (
 )
 _OWN_MARKS = tuple((mark.decode(), phase) for mark, phase in _MARKS)
 _QUOTED = re.compile(r"['\"`{]")
-"""Where vLLM's own words end: what follows may repeat a prompt, an answer, a URL or an argument word by word."""
+"""The end of vLLM's own text: what follows can quote a prompt, an answer, a URL or an argument."""
 _FACTS = (b"version ", b"Starting vLLM ", b"Uvicorn running on", b"throughput: ")
 _NEEDLES = {
     now: tuple(
@@ -112,7 +112,7 @@ _NEEDLES = {
     + ((b"shards:",) if now is Phase.LOAD else ())
     for now in Phase
 }
-"""What to look for: nothing of a phase that is over."""
+"""The texts to search for in each phase, without those of earlier phases."""
 
 _BAR = re.compile(
     r"(?P<what>Prefetching checkpoint files|shards|Capturing [^:]*):"
@@ -130,32 +130,32 @@ _HEADLESS = re.compile(r"Launching (\d{1,5}) data parallel engine\(s\) in headle
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """What a log has told so far."""
+    """The state of an engine according to its log."""
 
     phase: Phase = Phase.START
     progress: float | None = None
-    """0–1 of the whole start; None before the first line."""
+    """Progress of the whole start, 0–1; None before the first line."""
     progress_text: str = ""
     """For example `shard 12/64`."""
     ready: bool = False
-    """An API server serves; a headless node's engines are all up. False again once it stops or dies."""
+    """Whether an API server serves, or all engines of a headless node are up. False after it stops or dies."""
     up_offset: int | None = None
-    """Where the line stands by which it was up first, bytes; None while it never was."""
+    """Offset of the line that shows it ready for the first time, in bytes; None before."""
     headless: bool = False
     dead: str = ""
-    """The line by which the engine said that it does not serve any more; of a headless one also why its parent ended unasked."""
+    """The line that shows that the engine does not serve any more; for a headless engine also why its parent ended by itself."""
     died_at: str = ""
-    """`MM-DD HH:MM:SS`, container clock, of its first word that it is dead or ends; a stop that was asked for counts too."""
+    """`MM-DD HH:MM:SS` (clock of the container) of the first line about its death or its end; a requested stop counts too."""
     ends_offset: int | None = None
-    """Where the first line of its end stands in the log, bytes."""
+    """Offset of the first line about its end, in bytes."""
     ends_since: float | None = None
-    """When the first line of its end came, the caller's clock; None while it says nothing of an end."""
+    """Arrival of the first line about its end, on the caller's clock; None before."""
     first_error: str = ""
     """The line that explains a failure: the first cause, else a wrapper."""
     first_error_at: str = ""
-    """Its stamp as written, container clock; empty when it has none."""
+    """Its time stamp as text, clock of the container; empty without one."""
     first_error_offset: int | None = None
-    """Where it stands in the log, bytes."""
+    """Its offset in the log, in bytes."""
     first_error_process: str = ""
     port: int | None = None
     version: str = ""
@@ -163,20 +163,20 @@ class LogState:
     """Served name, else the path."""
     throughput: Throughput | None = None
     spoke_at: float | None = None
-    """When it last said more than that it still waits, the caller's clock."""
+    """When it last wrote a line that is not only a sign of waiting, on the caller's clock."""
     waited_s: float | None = None
-    """For how long it has said only that since, by its own stamps; None when the last thing it said is something else."""
+    """How long it has written only such lines, by its own time stamps; None when its last line is another one."""
 
 
 @dataclass(slots=True)
 class LaunchLog:
-    """Feed it the bytes of one run's log in order; read `state` at any time."""
+    """Takes the bytes of the log of one run in order with `feed`; `state` can be read at any time."""
 
     activity: Activity = field(default_factory=Activity)
     _tail: bytes = b""
     _skipping: bool = False
     _offset: int = 0
-    """Of the first byte of the tail."""
+    """Offset of the first byte of the tail."""
     _phase: Phase = Phase.START
     _progress: float | None = None
     _text: str = ""
@@ -184,7 +184,7 @@ class LaunchLog:
     _up_offset: int | None = None
     _engines: int = 0
     _wanted: int | None = None
-    """Engines a headless node announced."""
+    """Number of engines that a headless node announced."""
     _facts: dict[str, str] = field(default_factory=dict)
     _stats: ThroughputLines = field(default_factory=ThroughputLines)
     _ends: EndFinder = field(default_factory=EndFinder)
@@ -193,7 +193,7 @@ class LaunchLog:
     _cause_at: float | None = None
 
     def feed(self, data: bytes, at: float) -> None:
-        """Take the next bytes of the log; `at` is when they came, on the caller's clock."""
+        """Read the next bytes of the log; `at` is their arrival on the caller's clock."""
         if not data:
             return
         self._at = at
@@ -220,7 +220,7 @@ class LaunchLog:
 
     @property
     def state(self) -> LogState:
-        """What is known now."""
+        """The state that is known now."""
         error, deadly = self._errors.best, self._errors.deadly
         stopped = self._phase.order >= Phase.STOPPING.order
         headless = self._wanted is not None
@@ -253,7 +253,7 @@ class LaunchLog:
         return self._engines >= self._wanted if self._wanted is not None else self._serving
 
     def _keep(self, tail: bytes) -> None:
-        """Hold an unfinished line; of a progress bar only its newest state, of an endless line only its start."""
+        """Keep an unfinished line; of a progress bar only its newest state, of a very long line only its start."""
         at = tail.rstrip(b"\r").rfind(b"\r")
         if at > 0:
             head = tail[: tail.find(b")") + 1] if tail.startswith(b"(") else b""
@@ -279,7 +279,7 @@ class LaunchLog:
             position = end + 1
 
     def _hits(self, block: bytes) -> Iterator[int]:
-        """Starts of the lines that may matter, in order."""
+        """The starts of lines that can matter, in order."""
         marks = _NEEDLES[self._phase]
         if self._phase is Phase.SERVING and "port" not in self._facts:
             marks += (b"Uvicorn running on",)

@@ -1,8 +1,8 @@
-"""A log file from anywhere (an issue, docker, Kubernetes, CI) → the lines its engines wrote, one stream for each engine.
+"""Reads a log file from another source (an issue, docker, Kubernetes, CI) as the original lines, one stream per engine.
 
-Takes off what others put around a line: encodings, line ends, quotes and fences of Markdown, remains of colours, stamps and
-names of docker, Kubernetes, systemd and CI. Whose line it is follows from such a name, else from the data-parallel rank of its
-process where one file holds several. What the lines say is not read here.
+It removes what other tools add to a line: encodings, line ends, quotes and fences of Markdown, rests of colours, time stamps and
+names of docker, Kubernetes, systemd and CI. The engine of a line is such a name, or the data-parallel rank of its process when
+a file has several. It does not interpret the lines.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEAD = (
 )
 _HEADED = re.compile(_HEAD)
 _COLOUR = re.compile(r"\[\d{1,3}(?:;\d{1,3})*m|(?:^|(?<=\)))(?:\d{1,2};?)*m(?=\(| |$)")
-"""What copying leaves of a colour when it loses the escape character, or all but the digits."""
+"""The rest of a colour code after a copy that lost the escape character, or all characters except the digits."""
 _QUOTE = re.compile(r"^(?:\s{0,4}>\s?)+")
 _FENCE = re.compile(r"^\s*(?:```|~~~)[\w -]*$")
 _STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)"
@@ -52,7 +52,7 @@ _NAMED = tuple(
         r"(?:[\w./-]{1,200}:)?(?P<number>\d{1,7})[:-]",  # grep -n
     )
 )
-"""What a line may start with when one of vLLM's heads follows; a name that did so once is taken off everywhere."""
+"""Prefixes of lines before a line head of vLLM; a name that was found once is removed from all lines."""
 _NO_NAMES = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL", "Exception", "Traceback", "TraceBack"})
 _RANK = re.compile(
     r"^\((?:[A-Za-z]+(?:_[A-Z]+\d+)*?_?)?(?P<rank>DP\d+)(?:_\w+)? pid=(?P<pid>\d+)|^\((?P<other>[^()\s]+)[^()]* pid="
@@ -60,12 +60,12 @@ _RANK = re.compile(
 _OTHERS_PID = re.compile(r"^\[\w+\] ?\w*\((\d+),|^\[PID: ?(\d+)\]|\(PID: ?(\d+),")
 _MOST_OUTER = 6
 _CONTROLS = bytes(each for each in range(32) if each not in b"\b\t\n\f\r\x1b")
-"""Bytes that a log hardly has and a program's own data is full of."""
+"""Bytes that are rare in logs and frequent in binary data."""
 
 
 @dataclass(slots=True)
 class Stream:
-    """The lines of one engine, as it wrote them."""
+    """The original lines of one engine."""
 
     data: bytearray = field(default_factory=bytearray)
     _starts: list[int] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Stream:
     _stamps: dict[int, str] = field(default_factory=dict)
 
     def add(self, text: str, number: int, stamp: str) -> None:
-        """Append a line that stands at a line of the file; `stamp` is what its carrier dated it."""
+        """Append a line from line `number` of the file; `stamp` is the time stamp that another tool added."""
         self._starts.append(len(self.data))
         self._numbers.append(number)
         if stamp:
@@ -81,22 +81,22 @@ class Stream:
         self.data += text.encode("utf-8", "replace") + b"\n"
 
     def number(self, offset: int) -> int:
-        """The line of the file, from 1, at an offset of the data."""
+        """The line number in the file, from 1, of an offset."""
         return self._numbers[bisect_right(self._starts, offset) - 1] if self._starts else 0
 
     def offset(self, number: int | None) -> int | None:
-        """Where the first line from a line of the file on starts; None for None."""
+        """The offset of the first line at or after a line of the file; None for None."""
         if number is None:
             return None
         at = bisect_left(self._numbers, number)
         return self._starts[at] if at < len(self._starts) else len(self.data)
 
     def stamp(self, number: int) -> str:
-        """When the carrier of a line of the file dated it; empty when it did not."""
+        """The added time stamp of a line of the file; empty without one."""
         return self._stamps.get(number, "")
 
     def both(self) -> tuple[bytes, str] | None:
-        """The first line that bears its own stamp and its carrier's, and the latter."""
+        """The first line with its own and an added time stamp, and the added one."""
         for start, number in zip(self._starts, self._numbers, strict=True):
             if (stamp := self._stamps.get(number)) is not None:
                 line = bytes(self.data[start : self.data.find(b"\n", start)])
@@ -110,12 +110,12 @@ class Stream:
 
 
 def decoded(data: bytes) -> str | None:
-    """The text of a file whatever its encoding; None when it is none."""
+    """The text of a file in any encoding; None for binary data."""
     for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8")):
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, "replace")
     if data.startswith(b"\0\0\0\0"):
-        data = data.lstrip(b"\0")  # the hole of a log that was cut to nothing while it was written
+        data = data.lstrip(b"\0")  # zeros of a log that was truncated while it was written
     head = data[:4096]
     zeros = head.count(0)
     if zeros * 3 > len(head) > 1:
@@ -126,10 +126,7 @@ def decoded(data: bytes) -> str | None:
 
 
 def streams(text: str, name: str) -> dict[str, Stream]:
-    """The lines of each engine in a file.
-
-    `name` is that of the engine whose lines no name is on, and of the only engine of a file.
-    """
+    """Engine → its lines in a file. `name` is the engine of lines without a name, and of a file with one engine."""
     ended = text.replace("\r\n", "\n").replace("^M\n", "\n")  # ^M is how an editor shows the carriage return
     lines = ended.split("\n")
     known = _names(lines)
@@ -142,10 +139,10 @@ def streams(text: str, name: str) -> dict[str, Stream]:
 
 
 def by_rank(stream: Stream, name: str) -> dict[str, Stream]:
-    """The lines of each data-parallel rank in one engine's log; the same one stream where it has one rank only.
+    """Rank → its lines in the log of one engine; one stream when there is only one rank.
 
-    Lines of no rank, as the API server's, stay under the name; one without a head is of the process whose id it names, else of
-    the line before.
+    Lines without a rank, such as those of the API server, keep the name. A line without a head belongs to the process whose id it
+    names, else to the process of the line before.
     """
     ranks: dict[str, str] = {}
     lines = [line.decode("utf-8", "replace") for line in stream.lines()][:-1]
@@ -175,12 +172,12 @@ def _owner(line: str, name: str, last: str, ranks: Mapping[str, str]) -> str:
 
 
 def _is_bare(line: str) -> bool:
-    """Whether a line surely is as an engine wrote it; most are, and the check is cheap."""
+    """Whether a line certainly is an unchanged line of an engine; the test is fast, and most lines pass it."""
     return _HEADED.match(line) is not None and "\x1b" not in line and ")[0" not in line and ")0m" not in line
 
 
 def _names(lines: list[str]) -> frozenset[str]:
-    """The names that stand before a head of vLLM somewhere in the file; numbers only where they come again and again."""
+    """The names before line heads of vLLM anywhere in the file; a number counts only when it repeats often."""
     found = Counter(name for line in lines if not _is_bare(line) for name in _named(_stripped(line)[1]))
     numbers = [name for name in found if name.isdigit()]
     if sum(found[name] for name in numbers) < 2 * len(numbers):
@@ -199,7 +196,7 @@ def _named(line: str) -> Iterator[str]:
 
 
 def _inner(line: str, known: frozenset[str]) -> tuple[str, str, str]:
-    """Whose line it is, its carrier's stamp, and the line itself."""
+    """(engine, added time stamp, original line)."""
     if _is_bare(line):
         return "", "", line
     whose, stamp = "", ""
@@ -216,7 +213,7 @@ def _inner(line: str, known: frozenset[str]) -> tuple[str, str, str]:
 
 
 def _known(line: str, known: frozenset[str]) -> tuple[str, int] | None:
-    """A name or a number before a line: whose it is and where it ends."""
+    """The name or number before a line, and where it ends."""
     for pattern in _NAMED:
         found = pattern.match(line)
         if found is None:
@@ -230,7 +227,7 @@ def _known(line: str, known: frozenset[str]) -> tuple[str, int] | None:
 
 
 def _stripped(line: str) -> tuple[dict[str, str], str]:
-    """A line without quotes, colours and the stamps and pods of its carrier; those by their names."""
+    """(added values by name, the line without quotes, colours and these values)."""
     if line.startswith('{"'):
         line, outer = _of_docker(line)
     else:
@@ -248,7 +245,7 @@ def _stripped(line: str) -> tuple[dict[str, str], str]:
 
 
 def _of_docker(line: str) -> tuple[str, dict[str, str]]:
-    """A line of docker's own files, or of a collector of logs that writes JSON."""
+    """A line of docker's log files, or of a log collector that writes JSON."""
     try:
         record = json.loads(line)
     except ValueError:

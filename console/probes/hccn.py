@@ -1,4 +1,4 @@
-"""`hccn_tool` answers → facts about the NPUs' own network: addresses, links, gateways, TLS, pings.
+"""Parses the output of `hccn_tool`: addresses, links, gateways, TLS and pings of the network of the NPUs.
 
 A survey asks every device of a node, one after the other, and marks each answer with device, query and exit code. Success
 text comes on stdout and errors on stderr; the survey joins them. Judging a fact is preflight's job.
@@ -71,13 +71,13 @@ _GOOD_PACKET = "This pkt ping success!"
 
 @dataclass(frozen=True, slots=True)
 class DeviceNet:
-    """What one device says about its network; None is unknown or unset, `failures` says which."""
+    """The network of one device; None is unknown or unset, see `failures`."""
 
     device: int | None = None
     link: str | None = None
-    """UP or DOWN. Whole A3 racks were seen DOWN while hccs_ping worked: never a verdict alone."""
+    """UP or DOWN. Whole A3 racks reported DOWN while hccs_ping worked, so DOWN alone is not a failure."""
     net_health: str | None = None
-    """Success, Init, Fault, Socket fail, Receive timeout, …; Init where no netdetect address is set."""
+    """Success, Init, Fault, Socket fail, Receive timeout, …; Init when no netdetect address is set."""
     netdetect: str | None = None
     gateway: str | None = None
     interface: str | None = None
@@ -90,30 +90,30 @@ class DeviceNet:
     tls: int | None = None
     """1 enabled, 0 disabled; must be the same on all devices of all nodes."""
     failures: Mapping[str, str] = field(default_factory=dict)
-    """Query → why it gave nothing."""
+    """Query → why it failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """One `-ping` or `-hccs_ping`."""
+    """The result of one `-ping` or `-hccs_ping`."""
 
     device: int | None
     peer: str
     sent: int | None = None
-    """None when the tool did not say how it went."""
+    """None when the tool did not report a result."""
     received: int | None = None
     times_ms: tuple[float, ...] = ()
-    """Of the packets that came back."""
+    """Round trip times of the answered packets."""
     failure: str = ""
 
     @property
     def ok(self) -> bool | None:
-        """Whether every packet came back; None when unknown."""
+        """Whether all packets were answered; None when unknown."""
         return None if self.sent is None else self.sent > 0 and self.received == self.sent
 
 
 def survey_probe(devices: Iterable[int], queries: Iterable[str], limit_s: int = 5) -> Probe:
-    """The command that asks every device every query, one after the other; for demand, not for a cadence. Needs root."""
+    """A command that runs all queries for all devices, one after the other; runs on request only. Needs root."""
     ids, names = [str(each) for each in devices], list(queries)
     script = _SURVEY.format(
         search=SEARCH_PATH, turn=turn_function(), devices=" ".join(ids), queries=" ".join(names), limit=limit_s
@@ -132,7 +132,7 @@ def ping_probe(pairs: Iterable[tuple[int, str]], *, hccs: bool, limit_s: int = 1
 
 
 def parse_survey(data: bytes) -> dict[int, DeviceNet]:
-    """Device → what it said. An answer counts only when its end mark came, so a cut survey has gaps, not half values."""
+    """Device → its answers. An answer counts only with its end mark, so that an incomplete survey has no wrong values."""
     found: dict[int, DeviceNet] = {}
     for device, query, _, lines, code in _sections(data):
         facts = parse_answer("\n".join(lines).encode() + b"\n")
@@ -152,7 +152,7 @@ def parse_survey(data: bytes) -> dict[int, DeviceNet]:
 
 
 def parse_answer(data: bytes) -> DeviceNet:
-    """The facts in one answer of one device. Of a value that is there twice the first counts."""
+    """The values in one answer of one device. The first of duplicate values counts."""
     found: dict[str, str] = {}
     failures: dict[str, str] = {}
     for line in _lines(data):
@@ -169,7 +169,7 @@ def parse_answer(data: bytes) -> DeviceNet:
 
 
 def parse_pings(data: bytes) -> tuple[Ping, ...]:
-    """Every ping in the text, marked or bare, RoCE (`packet loss`) or HCCS (`packets loss`)."""
+    """Every ping in the text, with or without marks, RoCE (`packet loss`) or HCCS (`packets loss`)."""
     found: list[Ping] = []
     success = False
     for line in _lines(data):

@@ -1,6 +1,6 @@
-"""The machine itself from /proc in one cheap script: name, load, memory, boot id, IPv4 addresses with their interfaces.
+"""Reads the host from /proc with one short script: name, load, memory, boot id, IPv4 addresses with their interfaces.
 
-The clock offset is the caller's to compute, from the time the helper stamps on a sample. NPUs are not its job.
+The caller computes the clock offset from the time of the sample.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _LOCAL = re.compile(r"\|-- (\d+\.\d+\.\d+\.\d+)\n\s+/32 host LOCAL")
 
 
 def host_probe(base: str = "/", every_s: float = 10.0) -> Probe:
-    """The script over /proc; it starts a few short processes and needs neither root nor `ip`. `base` is where runs are kept."""
+    """The script; it starts a few short processes and needs neither root nor `ip`. `base` is the directory of the runs."""
     return Probe("host", ("sh", "-c", _SCRIPT, "sh", base), every_s=every_s, timeout_s=5.0)
 
 
 def parse_host(data: bytes) -> Host:
-    """What the script printed; whatever is missing or cut is None or empty. Memory in MiB. Never raises."""
+    """The host in the output of the script; missing and incomplete values are None or empty. Memory in MiB. Never raises."""
     sections = _sections(data)
     memory = dict(_memory(sections.get("memory", "")))
     return Host(
@@ -51,14 +51,14 @@ def parse_host(data: bytes) -> Host:
 
 
 def _free(text: str) -> int | None:
-    """Available MiB of the one file system `df -Pk` tells of."""
+    """Available MiB of the file system in the output of `df -Pk`."""
     rows = text.splitlines()
     words = rows[-1].split() if len(rows) > 1 else []
     return int(words[3]) // 1024 if len(words) >= 6 and words[3].isdecimal() else None
 
 
 def _ssh_address(text: str) -> str:
-    """The node's own end of our SSH connection: third word of SSH_CONNECTION (sshd(8)); empty behind sudo or for no IPv4."""
+    """The address of the node in the SSH connection, from SSH_CONNECTION (sshd(8)); empty with sudo or without IPv4."""
     words = text.split()
     try:
         return str(ipaddress.IPv4Address(words[2])) if len(words) == 4 else ""
@@ -67,7 +67,7 @@ def _ssh_address(text: str) -> str:
 
 
 def _sections(data: bytes) -> Mapping[str, str]:
-    """Section → its whole text. A section counts only when the mark after it came, so a cut one is absent, never half."""
+    """Section → its text. A section counts only with the mark after it, so an incomplete section is missing."""
     found: dict[str, list[str]] = {}
     name = ""
     for line in data.split(b"\n"):
@@ -100,7 +100,7 @@ def _memory(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _addresses(sections: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """(address, interface) of every address but loopback; the interface is empty when no route tells it."""
+    """(address, interface) of every address except loopback; the interface is empty when no route shows it."""
     text = sections.get("addresses", "")
     if "|-- " in text:
         networks = list(_routes(sections.get("routes", "")))
@@ -113,7 +113,7 @@ def _addresses(sections: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _routes(text: str) -> Iterator[tuple[ipaddress.IPv4Network, str]]:
-    """Directly reached networks of /proc/net/route, the narrowest first; its numbers are hexadecimal in host byte order."""
+    """The directly connected networks of /proc/net/route, the smallest first; numbers are hexadecimal in host byte order."""
     rows = [line.split() for line in text.splitlines()]
     networks = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Which TCP ports a node listens on, from /proc/net/tcp and tcp6, without needing `ss`."""
+"""The TCP ports that a node listens on, from /proc/net/tcp and tcp6, without `ss`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LISTEN = "0A"
 
 
 def listeners_probe(timeout_s: float = 5.0) -> Probe:
-    """The command to run; it is run on demand, so its cadence is a day."""
+    """The command for the listeners; it runs on request, so its interval is a day."""
     return Probe("listeners", ("cat", "/proc/net/tcp", "/proc/net/tcp6"), every_s=86400.0, timeout_s=timeout_s)
 
 
@@ -23,13 +23,13 @@ class Listener:
     """Dotted for IPv4, `*` for any address, hexadecimal for other IPv6."""
     port: int
     uid: int = -1
-    """Of whoever opened it; -1 when it cannot be read."""
+    """User id of the process that opened it; -1 when unknown."""
     inode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process behind a listening socket. `owner` and `command` are words of the node: untrusted."""
+    """The process of a listening socket. `owner` and `command` come from the node and are untrusted."""
 
     pid: int
     owner: str
@@ -37,7 +37,7 @@ class Holder:
 
     @property
     def is_vllm(self) -> bool:
-        """Whether it is a vLLM by its command line, so that another one would share its port."""
+        """Whether its command line is that of vLLM, so that a second vLLM would share its port."""
         words = self.command.split()
         names = {word.rsplit("/", 1)[-1] for word in words}
         return "VLLM::" in self.command or ("vllm" in names and "serve" in words) or "vllm.entrypoints" in self.command
@@ -51,13 +51,13 @@ tr '\0\n\t' '   ' <"$p/cmdline" | cut -c1-400; echo;; esac; done; done"""
 
 
 def holders_probe(inodes: Iterable[int], timeout_s: float = 15.0) -> Probe:
-    """The command that finds the processes behind listening sockets; it looks at every process of the node."""
+    """The command that finds the processes of listening sockets; it reads every process of the node."""
     wanted = tuple(str(each) for each in inodes)
     return Probe("holders", ("sh", "-c", _HOLDERS, "sh", *wanted), every_s=86400.0, timeout_s=timeout_s)
 
 
 def parse_holders(data: bytes) -> dict[int, Holder]:
-    """Inode -> the first process that holds the socket: the others have inherited it."""
+    """Inode → the first process with the socket; other processes have inherited it."""
     found: dict[int, Holder] = {}
     for line in data.decode("utf-8", "replace").splitlines():
         words = line.split("\t")
@@ -70,7 +70,7 @@ def parse_holders(data: bytes) -> dict[int, Holder]:
 
 
 def parse_listeners(data: bytes) -> tuple[Listener, ...]:
-    """Every listening socket, as /proc/net/tcp and tcp6 list them."""
+    """Every listening socket in the output of the command."""
     found: dict[Listener, None] = {}
     for line in data.decode("ascii", "replace").splitlines():
         words = line.split()
@@ -86,15 +86,15 @@ def parse_listeners(data: bytes) -> tuple[Listener, ...]:
 
 
 def listens(found: Iterable[Listener], address: str, port: int) -> bool:
-    """Whether something would answer, or share, that port of a node with that address."""
+    """Whether a listener uses the port of a node with that address."""
     return any(listens_at(each, address, port) for each in found)
 
 
 def listens_at(listener: Listener, address: str, port: int) -> bool:
-    """Whether one listener is in the way of an engine on that port of a node with that address.
+    """Whether one listener conflicts with an engine on that port of a node with that address.
 
-    An engine binds every address, so a listener on any of them is in its way; on loopback nodes, which share one
-    machine, only those on the node's own address or on all.
+    An engine binds every address, so a listener on any address conflicts. On loopback nodes, which share one machine, only a
+    listener on the address of the node or on all addresses conflicts.
     """
     near = not address.startswith("127.") or listener.address in ("*", address)
     return near and listener.port == port

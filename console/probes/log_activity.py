@@ -11,26 +11,26 @@ from dataclasses import dataclass
 from console.probes.log_time import Around, Clock, utc, written
 
 SAID_BYTES = 4096
-"""So much of the last words is kept, to find their stamp when it is asked for."""
+"""Most bytes of the last lines that are kept, to find their time stamp later."""
 
 
 @dataclass(slots=True)
 class Activity:
-    """Feed it what a log gains; read when it last said something, and for how long it has only said that it waits since."""
+    """Takes new lines of a log; tells when it last showed activity, and how long it has only shown signs of waiting."""
 
     waiting: tuple[bytes, ...] = ()
-    """Words of the lines by which an engine only says that it waits."""
+    """Texts of lines that an engine repeats while it waits."""
     spoke_at: float | None = None
-    """When it last said something else, the caller's clock; None while it never did."""
+    """Arrival of the last other line, on the caller's clock; None without one."""
     _said: bytes = b""
     _waits: tuple[str, str] | None = None
-    """Stamps from which to which it has said only that it waits; None while it says something else."""
+    """(first, last) time stamp of the current waiting lines; None when the last line is another one."""
     _at: float = 0.0
 
     def feed(self, lines: bytes, rest: bytes, at: float, known: int = 0) -> None:
-        """Take whole lines and what stands of the next one; `at` is when they came.
+        """Take complete lines and the start of the next one; `at` is their arrival.
 
-        The first `known` bytes came before, as the start of a line.
+        The first `known` bytes arrived before, as the start of a line.
         """
         self._at = at
         if any(each in lines for each in self.waiting):
@@ -47,9 +47,9 @@ class Activity:
 
     @property
     def waited_s(self) -> float | None:
-        """For how long it has said only that it waits, by its stamps, 0 without; None when the last it said is something else.
+        """How long it has only shown signs of waiting, by its time stamps (0 without); None when its last line is another one.
 
-        It helps whoever did not see the lines arrive: the age of the file is that of the last of them.
+        It is needed when the lines were not seen as they arrived: the age of the file is the age of its last line.
         """
         if self._waits is None:
             return None

@@ -1,6 +1,6 @@
-"""Which line of an engine's log says why it failed: the first real error in time, not the wrappers that echo it.
+"""Finds the line of an engine's log that explains its failure: the first real error, not the wrappers that repeat it.
 
-Fed with lines that may matter, one by one. Cutting bytes into lines is `engine_log`'s job; naming a remedy is the advice room's.
+It takes single lines that can matter; `engine_log` splits the bytes into lines, `console.diagnosis` knows remedies.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from console.probes.log_line import LogLine
 
 TRACE_BYTES = 256 * 1024
-"""A traceback without a last line in so many bytes of log is given up: its process was killed while it wrote."""
+"""A traceback without a last line within this many bytes is dropped: its process was killed while it wrote."""
 
 _ANY = (
     b"ERROR", b"CRITICAL", b"FATAL", b"Traceback", b" error: ", b"Fatal Python error", b"terminate called", b"died unexpectedly",
@@ -24,7 +24,7 @@ _DEADLY_WORDS = (
     b"died unexpectedly", b"died with exit",
 )  # fmt: skip
 _NEAR = 4096
-"""Bytes between an error line and the traceback that explains it."""
+"""Most bytes between an error line and the traceback that explains it."""
 
 _WRAPPERS = re.compile(
     r"Engine core initialization failed|Worker failed with error|EngineDeadError|EngineCore encountered a fatal error"
@@ -34,18 +34,16 @@ _WRAPPERS = re.compile(
     r"|[Gg]ot fatal signal from worker|Exception in worker \w+ while processing method"
     r"|Engine core proc \S+ died unexpectedly|Worker proc \S+ died unexpectedly|Parent process exited"
 )
-"""They say that something failed elsewhere (vLLM 0.21 v1/engine/core.py, v1/executor/multiproc_executor.py)."""
+"""Wrappers: they report that another part failed (vLLM 0.21 v1/engine/core.py, v1/executor/multiproc_executor.py)."""
 
-_UNSAID = (
-    "the engine core ended without a word (EngineDeadError): it was killed, or the node had no memory left; see dmesg"
-)
-"""vLLM's own words send the reader to a stack trace above, which is not there."""
+_UNSAID = "the engine core ended without a message (EngineDeadError): it was killed, or the node had no free memory; see dmesg"
+"""Replaces vLLM's message, which refers to a stack trace that does not exist."""
 
 _DEADLY = re.compile(
     r"Engine core initialization failed|EngineDeadError|EngineCore encountered a fatal error|EngineCore failed to start"
     r"|Worker proc \S+ died unexpectedly|Engine core proc \S+ died unexpectedly|died with exit code"
 )
-"""After one of these the engine does not serve any more, even where its process and its port stay for a while."""
+"""After one of these lines the engine does not serve any more, even if its process and its port stay for a while."""
 
 _HARMLESS = re.compile(
     r"^(?:ERROR: )?ld\.so: object|Dumping input data|Dumping scheduler|Error with model error="
@@ -56,13 +54,13 @@ _HARMLESS = re.compile(
 a driver refuses, a signal for a process that had gone."""
 
 _REQUEST = "Exception in ASGI application"
-"""The traceback after this belongs to one request; the engine goes on."""
+"""The traceback after this line belongs to one request; the engine continues."""
 
 _PLAIN = re.compile(
     r"^(?:\[?(?:ERROR|FATAL|CRITICAL)\]?\b|Segmentation fault|Bus error|terminate called|Fatal Python error)"
 )
 _USAGE = re.compile(r"^(?:vllm(?: [\w-]+)*|[\w-]+\.py): error: ")
-"""What argparse says of words it refuses; compilers, which an engine may run while it serves, speak in the same form."""
+"""An error of argparse; compilers, which a serving engine can run, use the same format."""
 _SHELL = re.compile(
     r"line \d+:.*(?:Killed|Aborted|Bus error|Segmentation fault|command not found|cannot execute)"
     r"|: exec: \S+: not found$|\b(?:vllm|python[\d.]*)\W?: (?:not found|No such file or directory)$"
@@ -74,10 +72,10 @@ _MARKED = re.compile(
     r"|failed on SocketImpl|(?:core|kernel) execute failed|(?:core|cpu) timeout\]"
 )
 _BARE = (_PLAIN, _USAGE, _SHELL, _MARKED)
-"""Lines without a level that are errors all the same."""
+"""Lines without a level that are errors."""
 _TRACEBACK = "Traceback (most recent call last)"
 _TRACEBACK_AFTER = f": {_TRACEBACK}:"
-"""How older releases start one, behind words of their own: `EngineCore hit an exception: Traceback …`."""
+"""The start of a traceback in older releases, after other text: `EngineCore hit an exception: Traceback …`."""
 _LAST = re.compile(r"^[A-Za-z_][\w.]*(?::\s|:?$)")
 _SOURCE = re.compile(r"^ {4}\s*(?![\^~\s])\S")
 _DETAILED = re.compile(r"validation errors? for")
@@ -85,62 +83,62 @@ _CANN = re.compile(r"ERR\d{5}|(?i:ErrCode|error code|inner error|hccl|acl)")
 _CODE = re.compile(r"(?:\b[A-Z]\w+(?:/\w+)?)?\(?\bE[A-Z0-9]\d{4}\)?: *(?!Inner Error)\S.*")
 """A code of CANN with its words, before 8.3 bare, later with its name before it; `Inner Error!` only announces the next one."""
 _WHAT = re.compile(r"^\s+what\(\):\s+(\S.*)")
-"""What a C++ exception that nobody caught says of itself, right below the line that says so."""
+"""The text of an uncaught C++ exception, in the line below its report."""
 _CANN_LINES = 8
-"""CANN's own words, which start with a code such as EI0006, follow within so many lines."""
+"""The message of CANN with a code such as EI0006 follows within this many lines."""
 _UNNAMED = re.compile(r"(?:Error|Exception):\s*$")
 _RULE = re.compile(r"^\W*$")
-"""A line that only draws: its words follow."""
+"""A line of symbols only; its text follows."""
 _FRAME = re.compile(
     r"^(?:Traceback \(most recent call last\)|The above exception was|During handling of the above|\s*File \"[^\"]*\", line \d)"
 )
-"""Of a traceback, but never what it says."""
+"""Lines of a traceback that are not its message."""
 _NAME_ONLY = re.compile(
     r"^(?:(?:[A-Za-z_]\w*\.)*\w*(?:Error|Exception|Timeout)|(?:[A-Za-z_]\w*\.)+[A-Z]\w*)(?:: *None)?:?$"
 )
-"""An exception without words: any other says more."""
+"""An exception without a message: any other line is better."""
 _LINK = re.compile(r"(?P<direct>The above exception was the direct cause)|During handling of the above exception")
-"""What stands between two exceptions of which the second was raised for the first, or while it was handled."""
+"""The line between two exceptions, of which the second was raised because of the first."""
 _CHAIN_LINES = 64
-"""So many lines, of any process, may stand between an exception and the one that follows from it."""
+"""Most lines, of any process, between an exception and the one that follows from it."""
 _COMPILER = re.compile(r"\berror: (\S.*)|^(bishengir-compile: .*)")
-"""What the compiler below an exception without words says, as Triton's."""
+"""The message of a compiler below an exception without a message, for example of Triton."""
 
 
 @dataclass(slots=True)
 class _Trace:
     start: LogLine
     request: bool = False
-    """It belongs to one request."""
+    """Whether it belongs to one request."""
     explains: bool = False
-    """It says more than the cause so far: it belongs to that plain error line, or was raised for that exception."""
+    """Whether it explains the current cause better: it belongs to that error line, or was raised because of that exception."""
     source: str = ""
-    """The line of code shown last: all that an assertion without words says."""
+    """The last line of code in the traceback, for an assertion without a message."""
 
 
 @dataclass(slots=True)
 class _Below:
-    """The lines below a cause that put its reason there: pydantic's, CANN's, a compiler's."""
+    """The lines below a cause that contain its reason: of pydantic, CANN or a compiler."""
 
     process: str
     left: int = _CANN_LINES
-    """How many of them may still do so."""
+    """How many more lines are read."""
     spare: str = ""
-    """The first of them with words, for a cause that has none."""
+    """The first of them with text, for a cause without a message."""
 
 
 @dataclass(slots=True)
 class _Chain:
-    """The lines between an exception that is the cause so far and the one that was raised for it."""
+    """The lines between the exception that is the current cause and the next exception of the same chain."""
 
     process: str
     left: int = _CHAIN_LINES
-    """How many lines, of any process, the next traceback may still be away."""
+    """How many more lines can come before the next traceback."""
     link: re.Match[str] | None = None
-    """What says that another follows."""
+    """The line that announces the next exception."""
 
     def take(self, line: LogLine) -> bool:
-        """Whether it goes on behind a line."""
+        """Whether the chain continues after a line."""
         self.left -= 1
         if line.process == self.process and line.text.strip():
             self.link = self.link or _LINK.match(line.text)
@@ -150,26 +148,26 @@ class _Chain:
 
 @dataclass(slots=True)
 class ErrorFinder:
-    """Keeps the first cause, the first wrapper and whether the engine said that it is dead."""
+    """Keeps the first cause, the first wrapper, and the line that shows that the engine is dead."""
 
     cause: LogLine | None = None
     wrapper: LogLine | None = None
     deadly: LogLine | None = None
     _traces: dict[str, _Trace] = field(default_factory=dict)
     _headline: LogLine | None = None
-    """The plain error line that is the cause so far; a traceback right after it explains it better."""
+    """The error line that is the current cause; a traceback directly after it explains it better."""
     _below: _Below | None = None
     _chain: _Chain | None = None
     _request: set[str] = field(default_factory=set)
 
     @property
     def hungry(self) -> bool:
-        """Whether every line is wanted, not only those with a needle."""
+        """Whether every line is needed, not only lines with a needle."""
         return bool(self._traces) or self._below is not None or self._chain is not None
 
     @property
     def needles(self) -> tuple[bytes, ...]:
-        """What a line must hold one of to be worth handing in, unless hungry."""
+        """Texts of which a line must contain one, unless `hungry`."""
         if self.cause is None or self._bare:
             return _ANY
         headline = (b"Traceback",) if self._headline is not None else ()
@@ -177,19 +175,19 @@ class ErrorFinder:
 
     @property
     def best(self) -> LogLine | None:
-        """The line to show: the cause, or a wrapper when nothing better was said."""
+        """The line to show: the cause, or a wrapper without a cause."""
         found = self.cause or self.deadly or self.wrapper
         if self.cause is None and found is not None and "EngineDeadError" in found.text:
             return replace(found, text=_UNSAID)
         return found
 
     def survived(self) -> None:
-        """Forget what was said so far: the engine went on, so it explains nothing."""
+        """Forget all errors: the engine continued to serve, so they explain nothing."""
         if self.deadly is None:
             self.cause = self.wrapper = self._headline = self._below = self._chain = None
 
     def line(self, line: LogLine) -> None:
-        """Take the next line that has a needle, or any next line while hungry."""
+        """Read the next line with a needle, or any next line while `hungry`."""
         if self._traces:
             self._traces = {
                 each: trace for each, trace in self._traces.items() if line.offset - trace.start.offset < TRACE_BYTES
@@ -212,14 +210,14 @@ class ErrorFinder:
 
     @property
     def _bare(self) -> bool:
-        """Whether the cause so far is an exception without words."""
+        """Whether the current cause is an exception without a message."""
         return self.cause is not None and _NAME_ONLY.match(self.cause.text) is not None
 
     def _far(self, line: LogLine) -> bool:
         return self.cause is None or line.offset - self.cause.offset > TRACE_BYTES
 
     def _explain(self, line: LogLine, below: _Below) -> bool:
-        """Take a line below the cause; whether it added to it."""
+        """Read a line below the cause; returns whether it added to the cause."""
         if self.cause is None or line.process != below.process:
             self._below = None
             return False
@@ -287,7 +285,7 @@ class ErrorFinder:
 
 
 def _added(cause: str, line: str, below: _Below) -> str:
-    """What a line below the cause adds to it; empty when it adds nothing."""
+    """The text that a line below the cause adds to it; empty when it adds nothing."""
     if _DETAILED.search(cause):
         if not line.startswith("  ") and not below.spare:
             below.left = min(below.left, 2)

@@ -1,6 +1,6 @@
-"""One line of an engine's log, taken apart: which process wrote it, at which level, when, and what it says.
+"""Parses one line of an engine's log: its process, level, time and text.
 
-Reads the heads of vLLM 0.6 to 0.29, of Ray's workers and of torch. Which lines matter is not decided here.
+It knows the line heads of vLLM 0.6 to 0.29, of the workers of Ray and of torch.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _PROCESS = re.compile(
     r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)?"
 )
 _PLACE = re.compile(r" (?:\[[^\]]*\]|[\w./]+:\d+\]) ?")
-"""Where in the code a line was written, behind its stamp."""
+"""The place in the code after the time stamp."""
 _BARE_LEVEL = re.compile(r":\s+")
-"""How uvicorn goes on after a level."""
+"""The separator of uvicorn after a level."""
 _OTHERWISE = re.compile(
     r"\[?(?P<stamp>\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)\]?(?: -)? "
     r"\[?(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)\]?(?: (?:-|\d+|\[\w+\]))* "
@@ -29,26 +29,26 @@ _OTHERWISE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of an engine's log, taken apart."""
+    """A parsed line of an engine's log."""
 
     text: str
-    """Without prefix, level and place; escapes and carriage returns gone."""
+    """The text without prefix, level, place, escape sequences and carriage returns."""
     process: str = ""
     """`EngineCore_DP0`, `Worker_TP3` …; empty when the line has no prefix."""
     level: str = ""
     time: str = ""
-    """Its stamp as written, on the container's clock; empty when the line has none."""
+    """Its time stamp as text, on the clock of the container; empty without one."""
     offset: int = 0
-    """Where the line starts in the log, bytes."""
+    """Offset of the line in the log, in bytes."""
 
 
 def parse(raw: bytes, offset: int = 0) -> LogLine:
-    """Take a line apart; `offset` is where it starts in its log."""
-    return taken_apart(text_of(raw), offset)
+    """Parse a line; `offset` is its start in the log."""
+    return parse_text(text_of(raw), offset)
 
 
-def taken_apart(text: str, offset: int = 0) -> LogLine:
-    """The same for a line that is text already."""
+def parse_text(text: str, offset: int = 0) -> LogLine:
+    """The same for a line that is already text."""
     head = _PROCESS.match(text)
     if head is None:
         return LogLine(text, offset=offset)
@@ -67,13 +67,13 @@ def taken_apart(text: str, offset: int = 0) -> LogLine:
 
 
 def process_of(text: str) -> str:
-    """Which process wrote a line, of its text; empty without a prefix."""
+    """The process in the prefix of a line; empty without a prefix."""
     head = _PROCESS.match(text)
     return (head["process"] or "") if head else ""
 
 
 def text_of(raw: bytes) -> str:
-    """A line as text: escapes gone; of what carriage returns rewrote, the prefix and the last state."""
+    """A line as text without escape sequences; of parts that carriage returns rewrote, the prefix and the last state."""
     text = strip_escapes(raw.decode("utf-8", "replace")).rstrip("\r\n")
     if "\r" not in text:
         return text

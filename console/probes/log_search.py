@@ -1,19 +1,19 @@
-"""Finds the lines of a block of log that may matter, far cheaper than cutting it into lines. What they say is not read here."""
+"""Finds the lines of a block of log that can matter, much faster than splitting it into lines. Does not interpret them."""
 
 from __future__ import annotations
 
 import re
 
 MANY_LINES = 64
-"""Looking at more lines of a block one by one costs more than searching it as a whole."""
+"""With more lines than this, a search of the whole block is faster than a test of each line."""
 _TOLD = re.compile(rb"\n(?!\([^ ()\n]+ pid=\d+\) INFO[ :]|INFO[ :])")
-"""What ends before a line that is not one of plain INFO; only such a line can tell of an error."""
+"""Matches before every line that is not a plain INFO line; only such lines can show an error."""
 
 
 def found(block: bytes, marks: tuple[bytes, ...], errors: tuple[bytes, ...], most: int) -> list[int]:
-    """Starts, in order, of the lines with one of the marks, or with one of the words of errors and not of plain INFO.
+    """The starts of lines with one of the marks, and of lines above INFO with one of the texts of errors, in order.
 
-    Of a longer line only `most` bytes are looked at for errors.
+    Only the first `most` bytes of a line are searched for errors.
     """
     starts: set[int] = set()
     if errors:
@@ -32,10 +32,10 @@ def found(block: bytes, marks: tuple[bytes, ...], errors: tuple[bytes, ...], mos
 
 
 def _not_info(block: bytes) -> list[int] | None:
-    """Starts of the lines that are not of plain INFO; None when they are many, or when that cannot be told from their heads.
+    """The starts of lines that are not plain INFO lines; None when there are many, or when their heads do not show it.
 
-    Floods are of INFO, and one look at each head costs less than many searches of the block. What carriage returns rewrote
-    may end as another line than it started.
+    Floods consist of INFO lines, and a test of each head is faster than many searches of the block. A line that carriage returns
+    rewrote can end as another line.
     """
     if b"\r" in block:
         return None

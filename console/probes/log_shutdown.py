@@ -1,4 +1,4 @@
-"""How an engine's log says that the engine ends: by which line, when, and whether it was told to.
+"""Finds in the log of an engine that it ends: the line, the time, and whether a signal requested it.
 
 Measured on vLLM 0.21 (v1/engine/utils.py, entrypoints/cli/serve.py): a worker whose core is gone says so within a second; a
 headless parent says `Waiting up to N seconds …` only after a signal, so its bare `Shutting down.` means that its cores ended by
@@ -12,36 +12,37 @@ from dataclasses import dataclass
 from console.probes.log_line import LogLine
 
 CORE_GONE = "Parent process exited"
-"""What a worker says when its engine core is gone, whoever ended that."""
+"""The line of a worker when its engine core has ended, for any reason."""
 _TOLD = ("processes to exit", "[shutdown] ")
-"""What only a signal to the parent makes an engine say: vLLM 0.21 headless, and later releases."""
-_SILENT = "its engine cores ended without a word: they were killed, or the node had no memory left; see dmesg"
-_PART_SILENT = "its main process ended without a word: it was killed, or the node had no memory left; see dmesg"
-"""Of a further part of an engine that spans nodes: its workers have no core, they belong to the command itself."""
+"""Texts that an engine writes only after a signal to its parent: vLLM 0.21 headless, and later releases."""
+_SILENT = "its engine cores ended without a message: they were killed, or the node had no free memory; see dmesg"
+_PART_SILENT = "its main process ended without a message: it was killed, or the node had no free memory; see dmesg"
+"""For the second and later parts of an engine that spans nodes: their workers belong to the command, there is no core."""
 
 
 @dataclass(slots=True)
 class EndFinder:
-    """Keeps the first line by which a log says that its engine ends."""
+    """Keeps the first line of a log that shows the end of its engine."""
 
     first: LogLine | None = None
     seen_at: float = 0.0
-    """When that line came, the caller's clock."""
+    """Arrival of that line, on the caller's clock."""
     told: bool = False
-    """Whether the log says that a signal asked for it."""
+    """Whether the log shows that a signal requested the end."""
     over: bool = False
-    """Whether it is the parent's last word."""
+    """Whether it is the last line of the parent."""
 
     def note(self, line: LogLine, at: float, *, over: bool = False) -> None:
-        """Take a line of the end; `over` says that the parent has nothing more to do."""
+        """Read a line about the end; `over` means that it is the last line of the parent."""
         if self.first is None:
             self.first, self.seen_at = line, at
         self.told = self.told or any(word in line.text for word in _TOLD)
         self.over = self.over or over
 
     def death(self, headless: bool, error: LogLine | None, *, part: bool = False) -> str:
-        """What an engine died of that ended by itself: a worker lost its core before anything else was said, or a headless
-        parent said its last word; empty while it lives or when it was told to end.
+        """Why an engine died by itself: a worker lost its core before any message, or a headless parent wrote its last line.
+
+        Empty while it lives, or when a signal requested the end.
         """
         lost = self.first is not None and CORE_GONE in self.first.text
         if self.told or not (lost or (headless and self.over)):
@@ -49,6 +50,6 @@ class EndFinder:
         return error.text if error is not None else _PART_SILENT if part else _SILENT
 
     def earliest(self, deadly: LogLine | None) -> str:
-        """The stamp of the first line that says that the engine ends or is dead; empty when that has none."""
+        """The time stamp of the first line about the end or the death of the engine; empty without one."""
         found = [each for each in (self.first, deadly) if each is not None and each.time]
         return min(found, key=lambda line: line.offset).time if found else ""

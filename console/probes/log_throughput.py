@@ -1,4 +1,4 @@
-"""The statistics lines of an engine's log → how busy it is, and since when it has made no progress."""
+"""Reads the statistics lines of an engine's log: its load, and since when it has made no progress."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 TOGETHER_S = 15.0
-"""Lines of several engines of one process belong together when they came within this time, seconds."""
+"""Lines of several engines of one process belong together when they arrived within this time, in seconds."""
 _STATS = re.compile(
     r"(?:(?:Engine (\d{1,6})|\d+ Engines Aggregated): )?Avg prompt throughput: (\d{1,12}\.?\d*) tokens/s, "
     r"Avg generation throughput: (\d{1,12}\.?\d*) tokens/s, "
@@ -19,15 +19,15 @@ class Throughput:
     """The last statistics line of a log. An idle engine prints none, so its age matters."""
 
     at: float
-    """When it arrived, the caller's clock."""
+    """Its arrival, on the caller's clock."""
     prompt_tokens_s: float
     generation_tokens_s: float
     running: int
     waiting: int
     kv_percent: float
-    """The fullest engine's KV cache."""
+    """Use of the fullest KV cache."""
     stalled_since: float | None = None
-    """Since when every such line had running requests and no token, read or generated: the sign of a hang."""
+    """Since when all statistics lines have running requests but no tokens, which is the sign of a hang."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class ThroughputLines:
     _newest: dict[str, Throughput] = field(default_factory=dict)
 
     def line(self, text: str, at: float) -> None:
-        """Take a line that may be one of statistics; `at` is when it came, the caller's clock."""
+        """Read a line that can be a statistics line; `at` is its arrival on the caller's clock."""
         found = _STATS.search(text)
         if found is None:
             return
@@ -50,7 +50,7 @@ class ThroughputLines:
         self._newest[name] = Throughput(at, prompt, generated, running, int(found[5]), float(found[6]), stalled)
 
     def total(self) -> Throughput | None:
-        """All engines of this process as one; lines more than a statistics interval older than the newest do not count."""
+        """The sum of all engines of the process; lines more than one interval older than the newest line do not count."""
         newest = max((each.at for each in self._newest.values()), default=0.0)
         lines = [each for each in self._newest.values() if newest - each.at < TOGETHER_S]
         if not lines:

@@ -1,21 +1,21 @@
-"""The one reader of the times in engine logs: which form a line's stamp has, and which instant it means.
+"""Reads the time stamps of engine logs: the format of a stamp, and the instant that it means.
 
     clock = Clock(zone, around=Around.since(run.started_at), ahead_s=offset)     # an engine of a node
-    clock = Clock(here, around=Around.until(path.stat().st_mtime))               # a file that comes from anywhere
-    clock.at(line)              # bytes of a line → seconds since the epoch on our clock, None when it bears no stamp
-    LineTimes(clock).take(line) # the same for the lines of one log in order; a line without a stamp may take an earlier one's
-    written(line)               # the stamp as it stands there, for `clock.read`
-    clock.wall(at)              # an instant as the log would stamp it, a datetime without zone
+    clock = Clock(here, around=Around.until(path.stat().st_mtime))               # a file from another source
+    clock.at(line)              # bytes of a line → seconds since the epoch on our clock, None without a stamp
+    LineTimes(clock).take(line) # the same for the lines of one log in order; a line without a stamp can use an earlier stamp
+    written(line)               # the stamp as text, for `clock.read`
+    clock.wall(at)              # an instant as the log would write it, a datetime without zone
 
-Forms: vLLM `11-20 08:00:01`, ISO `2026-11-20 08:00:01.123` (also `,123`, `T`, with a zone), CANN and torch_npu
-`2026-11-20-08:00:01.123.456`, glog and c10d `E1120 08:00:01.123456` and `E20261120 …`, behind whatever a head of a line may
-hold: process, rank, level, colours. A date further on in the words of a line is not its stamp, and uvicorn writes none.
+Formats: vLLM `11-20 08:00:01`, ISO `2026-11-20 08:00:01.123` (also `,123`, `T`, with a zone), CANN and torch_npu
+`2026-11-20-08:00:01.123.456`, glog and c10d `E1120 08:00:01.123456` and `E20261120 …`, after the head of a line: process,
+rank, level, colours. A date in the text of a line is not its stamp, and uvicorn writes none.
 
-A stamp without a year is of the one year that is `around`; a stamp without a zone is of the clock's. An hour that daylight saving
-repeats is told apart by the line before; an hour that it leaves out is read as if the clock had not been put forward yet.
+A stamp without a year belongs to the year of `around`; a stamp without a zone belongs to the zone of the clock. In an hour that
+daylight saving repeats, the line before decides; in an hour that it skips, the old offset counts.
 
-Bound for a line without a stamp: it takes the time of the last stamped line when fewer than `CARRY_LINES` lines,
-`CARRY_BYTES` bytes and `CARRY_RECORDS` records of programs that write no time lie between. Beyond it its time is not known.
+A line without a stamp has the time of the last stamped line, if fewer than `CARRY_LINES` lines, `CARRY_BYTES` bytes and
+`CARRY_RECORDS` records without a time are between them. Otherwise its time is unknown.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 HEAD_BYTES = 240
-"""A stamp starts and ends within so many bytes of its line."""
+"""A stamp is within this many bytes of its line."""
 CARRY_LINES = 200
-"""A traceback or a dump of that many lines still belongs to the line above it."""
+"""Most lines of a traceback or a dump that belong to the line above it."""
 CARRY_BYTES = 16 * 1024
 CARRY_RECORDS = 8
-"""Records such as uvicorn's come one by one for minutes; what follows several of them is not of the time before them."""
+"""Records of uvicorn can be minutes apart; the text after several of them is not of the time before them."""
 CARRY_S = 2.0
-"""Where arrivals are known, a line that came this long after a stamped one is of its arrival, not of that stamp; seconds."""
+"""When arrivals are known: a line that arrives this long after a stamped line has its arrival as time; in seconds."""
 
 Zone = Callable[[float], float]
-"""How far a clock's zone is ahead of UTC at an instant; seconds since the epoch to seconds."""
+"""Instant (seconds since the epoch) → seconds that the zone is ahead of UTC."""
 
 _QUARTER_S = 900.0
 _FARTHEST_S = 14 * 3600.0
-"""No zone is farther from UTC."""
+"""Largest difference of a zone to UTC."""
 _YEAR_S = 365.25 * 86400.0
 _EARLY_S = 31 * 86400.0
-"""How far a clock may be wrong before a stamp without a year is put into the wrong one."""
+"""Largest clock error for which a stamp without a year still gets the right year."""
 _FIRST_S = 840.0
 """A run stamps its first line within this time after its start; less than the smallest difference of two zones."""
 _TRUNCATED_S = 60.0
@@ -67,11 +67,11 @@ _LINE = re.compile(_SOURCE.encode())
 _TEXT = re.compile(_SOURCE)
 _DAY_TIME = re.compile(r"\d\d:\d\d:\d\d")
 _RECORD = re.compile(rb"(?:\([^()\n]{1,80}\) ?)*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):\s")
-"""How a record of uvicorn starts."""
+"""The start of a record of uvicorn."""
 
 
 def find(line: bytes) -> re.Match[bytes] | None:
-    """Where the stamp of a line stands: its group `stamp`. None for a line without one."""
+    """The place of the stamp of a line, as group `stamp`; None without one."""
     found = _LINE.match(line, 0, HEAD_BYTES)
     if found is None and b"\r" in line:
         found = _LINE.match(line, line.rstrip(b"\r").rfind(b"\r") + 1)
@@ -79,19 +79,19 @@ def find(line: bytes) -> re.Match[bytes] | None:
 
 
 def written(line: bytes) -> str:
-    """The stamp of a line as it stands there; empty for a line without one."""
+    """The stamp of a line as text; empty without one."""
     found = find(line)
     return found["stamp"].decode("ascii") if found else ""
 
 
 def span(text: str) -> tuple[int, int] | None:
-    """Where the stamp stands in the text of a line: its start and its end. None for a line without one."""
+    """(start, end) of the stamp in the text of a line; None without one."""
     found = _TEXT.match(text, 0, HEAD_BYTES)
     return found.span("stamp") if found else None
 
 
 def day_time(stamp: str) -> str:
-    """The time of day of a stamp as it is written, to the second: `08:00:01`; empty for an empty one."""
+    """The time of day of a stamp as text, to the second: `08:00:01`; empty for an empty stamp."""
     found = _DAY_TIME.search(stamp)
     return found[0] if found else ""
 
@@ -108,7 +108,7 @@ def here(at: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """A zone by the instants at which it changes: `(from, seconds ahead of UTC)`, in order; the first holds before too."""
+    """A zone as a list of changes `(from, seconds ahead of UTC)`, in order; before the first change its value holds too."""
 
     table: tuple[tuple[float, float], ...]
 
@@ -118,36 +118,36 @@ class Steps:
 
 
 def fixed(east_s: float) -> Zone:
-    """A zone that never changes, seconds ahead of UTC."""
+    """A zone with a fixed offset, in seconds ahead of UTC."""
     return Steps(((0.0, east_s),))
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """The one year of which stamps without a year are: from `begin`, seconds since the epoch."""
+    """The year to which stamps without a year belong: from `begin`, in seconds since the epoch."""
 
     begin: float
 
     @classmethod
     def since(cls, at: float) -> Around:
-        """Of a log that started at an instant: up to eleven months after it, a month before it for clocks that are wrong."""
+        """For a log that started at an instant: from one month before it (for wrong clocks) to eleven months after it."""
         return cls(at - _EARLY_S)
 
     @classmethod
     def until(cls, at: float) -> Around:
-        """Of a log that was written last at an instant, as its file says: up to eleven months before it, a month after it."""
+        """For a log that was written last at an instant: from eleven months before it to one month after it."""
         return cls(at + _EARLY_S - _YEAR_S)
 
 
 class Meanings(NamedTuple):
-    """The instants that a stamp may mean: two that differ only in an hour that daylight saving repeats."""
+    """The instants that a stamp can mean; two different ones only in an hour that daylight saving repeats."""
 
     early: float
     late: float
 
 
 class Clock:
-    """The clock that stamped one log."""
+    """The clock of the stamps of one log."""
 
     def __init__(self, zone: Zone, around: Around, *, ahead_s: float = 0.0, begun: float | None = None) -> None:
         """`zone` is that of the stamps; `ahead_s` is how far that clock is ahead of ours, measured, seconds.
@@ -161,31 +161,31 @@ class Clock:
         self._hours: dict[bytes, Meanings] = {}
 
     def at(self, line: bytes, after: float | None = None) -> float | None:
-        """When a line was stamped, seconds since the epoch on our clock; None when it bears no stamp, or no possible one.
+        """The time of a line in seconds since the epoch on our clock; None without a stamp, or with an impossible one.
 
-        `after` is the time of a line before it: of an hour that is repeated it tells which is meant.
+        `after` is the time of an earlier line, which decides in a repeated hour.
         """
         meant = self.meanings(line)
         return None if meant is None else self._chosen(meant, after)
 
     def meanings(self, line: bytes) -> Meanings | None:
-        """All that the stamp of a line may mean; None as for `at`."""
+        """All instants that the stamp of a line can mean; None as for `at`."""
         found = find(line)
         return None if found is None else self.stamped(found)
 
     def read(self, stamp: str, after: float | None = None) -> float | None:
-        """The same for a stamp that `written` gave."""
+        """The same for a stamp from `written`."""
         found = _LINE.fullmatch(stamp.encode("ascii", "replace"))
         meant = None if found is None else self.stamped(found)
         return None if meant is None else self._chosen(meant, after)
 
     def wall(self, at: float) -> datetime:
-        """What this clock shows at an instant of ours: date and time in its zone, no zone attached."""
+        """Date and time of this clock at an instant of our clock, as a datetime without zone."""
         moment = at + self.ahead_s
         return datetime.fromtimestamp(moment + self.zone(moment), UTC).replace(tzinfo=None)
 
     def instant(self, wall: datetime, after: float | None = None) -> float:
-        """The instant at which this clock shows a date and time, seconds since the epoch on our clock."""
+        """The instant of a date and time on this clock, in seconds since the epoch on our clock."""
         meant = self._meant(wall.replace(tzinfo=UTC).timestamp())
         return self._chosen(Meanings(meant.early - self.ahead_s, meant.late - self.ahead_s), after)
 
@@ -199,7 +199,7 @@ class Clock:
         return round(high) - self.ahead_s
 
     def stamped(self, found: re.Match[bytes]) -> Meanings | None:
-        """The same for a stamp that `find` found."""
+        """The same for a stamp from `find`."""
         dated, glog, part, zone = found.group("dated", "glog", "part", "zone")
         key = dated or glog
         within = int(key[-5:-3]) * 60.0 + int(key[-2:])
@@ -265,7 +265,7 @@ def _hour(key: bytes, begin: float) -> float | None:
 
 
 def _east(zone: bytes) -> float:
-    """`Z`, `+08:00`, `-0700` as seconds ahead of UTC."""
+    """`Z`, `+08:00`, `-0700` in seconds ahead of UTC."""
     if zone == b"Z":
         return 0.0
     digits = zone.strip().replace(b":", b"")
@@ -290,7 +290,7 @@ def zone_of(first: bytes, started_at: float, told: Zone | None = None) -> Zone |
 
 
 def first_stamped(head: bytes) -> bytes:
-    """The first line with a stamp in the first bytes of a log; empty when none has one."""
+    """The first line with a stamp in the first bytes of a log; empty without one."""
     return next((line for line in head.split(b"\n") if find(line) is not None), b"")
 
 
@@ -309,7 +309,7 @@ def clock_of(head: bytes, started_at: float | None, told: Zone | None, *, until:
 
 
 class LineTimes:
-    """The times of the lines of one log, taken in order."""
+    """The times of the lines of one log, read in order."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -337,7 +337,7 @@ class LineTimes:
 
 @dataclass(slots=True)
 class _Budget:
-    """What may still stand between a stamped line and one that takes its time."""
+    """What can still be between a stamped line and a line that uses its time."""
 
     left_lines: int = CARRY_LINES
     left_bytes: int = CARRY_BYTES

@@ -1,8 +1,7 @@
-"""vLLM's `/metrics` → what an operator asks: how busy, how full, how fast, per data-parallel rank and together.
+"""Reads the `/metrics` of vLLM: load, cache use and speed per data-parallel rank and in total.
 
-One scrape is a moment; speeds, hit rates and percentiles are made from two scrapes of the same server. Metric names are those of
-vLLM 0.21 (v1/metrics/loggers.py, v1/spec_decode/metrics.py) and what they were called before. Fetching is the remote room's job,
-thresholds are the services'.
+Speeds, hit rates and percentiles need two scrapes of the same server. Metric names are those of vLLM 0.21
+(v1/metrics/loggers.py, v1/spec_decode/metrics.py) and their older names. Does not fetch and has no thresholds.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ _OLD = {
     f"vllm:time_per_output_token_seconds{end}": f"vllm:inter_token_latency_seconds{end}"
     for end in ("_bucket", "_sum", "_count")
 }
-"""Names before 0.9 and 0.11 → today's. Releases in between answer with both, which are one thing and not two."""
+"""Names before 0.9 and 0.11 → current names. Releases in between have both names for the same metric."""
 _WANTED = frozenset((*_GAUGES, *_COUNTERS, *_PARTS, *_OLD, _REASONS, _FINISHED, _CREATED))
 
 
@@ -64,13 +63,13 @@ class Histogram:
 
     @property
     def count(self) -> float:
-        """How many values."""
+        """The number of values."""
         return self.buckets[-1][1] if self.buckets else 0.0
 
     def percentile(self, share: float) -> float | None:
-        """Seconds below which that share (0–1) of the values lies, linear within a bucket; None without values.
+        """The percentile for a share (0–1) in seconds, linear within a bucket; None without values.
 
-        Beyond the last finite bound the bound itself is returned: the truth is that or more.
+        Above the last finite bound the bound itself is returned, which is then a lower limit.
         """
         if not self.count:
             return None
@@ -84,73 +83,72 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class EngineScrape:
-    """Raw values of one engine at one moment; a name that is absent was not in the answer."""
+    """The raw values of one engine in one scrape; a missing name was not in the answer."""
 
     gauges: Mapping[str, float] = field(default_factory=dict)
     counters: Mapping[str, float] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     created: float | None = None
-    """When its counters started, node clock; another value means a restart. Absent with several API servers."""
+    """Start time of its counters on the clock of the node; another value means a restart. None with several API servers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """One answer of one server; with internal balance node 0 lists the engines of all nodes, else each server its own."""
+    """One answer of one server; with internal balance node 0 reports the engines of all nodes, else each server its own."""
 
     at: float
     engines: Mapping[str, EngineScrape] = field(default_factory=dict)
-    """By label `engine`: the global data-parallel rank; "0" before 0.9, which has no such label."""
+    """Label `engine` (the global data-parallel rank) → values; "0" before 0.9, which has no such label."""
     model: str = ""
     error: str = ""
-    """Why nothing could be read."""
+    """Why the answer could not be read."""
     text: int | None = field(default=None, compare=False)
-    """Hash of the lines that were read: an engine at rest answers with the same ones again and again."""
+    """Hash of the lines: an idle engine returns the same lines every time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one engine, or several together, did between two scrapes. None is unknown, as is a share of nothing."""
+    """The load of one or more engines between two scrapes. None is unknown; a share without a base is unknown too."""
 
     running: int | None = None
     waiting: int | None = None
     deferred: int | None = None
-    """Of the waiting ones those that wait for KV from a prefill engine."""
+    """Waiting requests that wait for KV caches of a prefill engine."""
     kv_usage: float | None = None
-    """0–1; of several engines the fullest."""
+    """Use of the KV cache, 0–1; for several engines the highest."""
     prompt_tokens_s: float | None = None
     generation_tokens_s: float | None = None
     preemptions_s: float | None = None
     requests_s: float | None = None
     failed_s: float | None = None
-    """Requests that finished by error or abort."""
+    """Requests per second that ended with an error or an abort."""
     counts: Mapping[str, float] = field(default_factory=dict)
-    """How much each counter grew."""
+    """Counter → its growth."""
     latency: Mapping[str, Histogram] = field(default_factory=dict)
     """ttft, itl, tpot, e2e, queue: the values of the interval."""
     restarted: bool = False
-    """The counters started anew in between; rates then tell only what came since."""
+    """Whether the counters restarted in between; then rates count only values after the restart."""
 
     @property
     def prefix_hit(self) -> float | None:
-        """Share of the prompt tokens found in the engine's own cache."""
+        """Share of prompt tokens that were found in the prefix cache."""
         return _share(self.counts, "prefix_hits", "prefix_queries")
 
     @property
     def acceptance(self) -> float | None:
-        """Share of the speculated tokens that were right."""
+        """Share of speculated tokens that were accepted."""
         return _share(self.counts, "accepted_tokens", "draft_tokens")
 
     def percentile(self, name: str, share: float) -> float | None:
-        """Seconds of a latency (`ttft`, `itl`, `tpot`, `e2e`, `queue`); None where nothing finished in the interval."""
+        """A percentile of a latency (`ttft`, `itl`, `tpot`, `e2e`, `queue`) in seconds; None when nothing finished."""
         found = self.latency.get(name)
         return found.percentile(share) if found else None
 
 
 def parse_metrics(data: bytes, at: float, before: Scrape | None = None) -> Scrape:
-    """The engines of an answer; never raises. A last line without its end is left out, a broken line makes the answer unread.
+    """The engines of an answer. Never raises. An incomplete last line is skipped; a broken line makes the answer unreadable.
 
-    Of a sample that is there twice, as pages joined by a collector have it, the last counts. `before` is what the same
-    server answered last: lines that are the same are not read again.
+    The last of duplicate samples counts. `before` is the previous answer of the same server: equal lines are not parsed again.
     """
     wanted = _wanted_lines(data)
     digest = hash(wanted)
@@ -165,14 +163,14 @@ def parse_metrics(data: bytes, at: float, before: Scrape | None = None) -> Scrap
         if math.isfinite(sample.value) and not sample.labels.keys().isdisjoint(("engine", "model_name")):
             engines.setdefault(sample.labels.get("engine", "0"), []).append(sample)
     if not engines:
-        return Scrape(at, error="the answer holds no vLLM metrics")
+        return Scrape(at, error="the answer contains no vLLM metrics")
     model = next((sample.labels["model_name"] for sample in samples if "model_name" in sample.labels), "")
     parsed = {name: _engine(found) for name, found in sorted(engines.items(), key=_natural)}
     return Scrape(at, parsed, model, text=digest)
 
 
 def loads(before: Scrape | None, after: Scrape) -> dict[str, Load]:
-    """Engine → its load between two scrapes of one server, or only the gauges where there is no earlier one."""
+    """Engine → its load between two scrapes of one server; only gauges without an earlier scrape."""
     result = {}
     seconds = after.at - before.at if before else 0.0
     for name, now in after.engines.items():
@@ -183,7 +181,7 @@ def loads(before: Scrape | None, after: Scrape) -> dict[str, Load]:
 
 
 def together(parts: Iterable[Load]) -> Load:
-    """Several engines as one: sums, the fullest cache, and latencies over all their requests. Unknown where all are unknown."""
+    """Several engines as one: sums, the fullest cache, latencies of all requests. A value is unknown when all are unknown."""
     found = list(parts)
     return Load(
         running=_whole(known_sum(each.running for each in found)),
@@ -218,7 +216,7 @@ def _samples(wanted: str) -> Iterator[Sample]:
 
 
 def _renamed(samples: Iterable[Sample]) -> list[Sample]:
-    """Old names as today's, where today's are not there as well."""
+    """Samples with old names under their current names, unless the current names exist too."""
     found = list(samples)
     names = {each.name for each in found}
     return [
@@ -282,7 +280,7 @@ def _moment(now: EngineScrape) -> Load:
 
 
 def _between(load: Load, was: EngineScrape, now: EngineScrape, seconds: float) -> Load:
-    """As Prometheus does: after a restart a counter has grown by its whole value."""
+    """The growth of counters as in Prometheus: after a restart it is the whole value."""
     began = {each for each in (was.created, now.created) if each is not None}
     restarted = len(began) > 1 or any(value < was.counters.get(name, 0.0) for name, value in now.counters.items())
     base: Mapping[str, float] = {} if restarted else was.counters

@@ -1,7 +1,6 @@
-"""npu-smi's detail queries (`info -t …`) → facts, for preflight and for what the main table leaves out.
+"""Parses the detail queries of npu-smi (`info -t …`), for the preflight and for data that the main table does not have.
 
-Only lines that arrived with their end are read: a value cut in the middle would look like a smaller one. The main table is
-`npu_smi`'s job, judging what is found is preflight's.
+Only complete lines are read, because a part of a value is another value. `npu_smi` parses the main table.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _CHIP = re.compile(r"^\s*Chip ID\s*:\s*\d{1,3}\s*$")
 
 @dataclass(frozen=True, slots=True)
 class SuperPod:
-    """`-t spod-info` of an A3 chip. Nodes that share `pod` reach each other over HCCS; `sdid` is unique in it."""
+    """`-t spod-info` of an A3 chip. Nodes with the same `pod` are connected over HCCS; `sdid` is unique in a pod."""
 
     sdid: int | None
     size: int | None
@@ -30,9 +29,9 @@ class SuperPod:
 
 
 def parse_proc_mem(data: bytes) -> tuple[Process, ...] | None:
-    """`-t proc-mem -c`: the chip's processes, up to 32, where the main table stops at 8. None when the answer proves nothing.
+    """`-t proc-mem -c`: the processes of a chip, up to 32 (the main table lists 8). None when the answer is not usable.
 
-    Without `-c` a `Chip ID` line closes the list of each chip: such an answer is not one chip's.
+    Without `-c` a `Chip ID` line ends the list of each chip: such an answer is not for one chip.
     """
     found: list[Process] = []
     answered = False
@@ -48,7 +47,7 @@ def parse_proc_mem(data: bytes) -> tuple[Process, ...] | None:
 
 
 def with_all_processes(table: NpuTable, data: bytes) -> NpuTable:
-    """The table with the process lists that its probe asked for behind it, where they came whole; other devices stay."""
+    """The table, with the complete process lists that follow it in the same output; other devices do not change."""
     found: dict[tuple[int, int], tuple[Process, ...]] = {}
     for mark, text in _marked(data):
         processes = parse_proc_mem(text)
@@ -64,7 +63,7 @@ def with_all_processes(table: NpuTable, data: bytes) -> NpuTable:
 
 
 def _marked(data: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
-    """(card, die) and its answer; the last one counts only when the end mark came."""
+    """((card, die), answer); the last answer counts only with the end mark."""
     parts = re.split(rb"^== (\d{1,3}) (\d{1,3})\n", data, flags=re.MULTILINE)
     for card, die, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
         answer, mark, _ = text.partition(b"== rc 0\n")

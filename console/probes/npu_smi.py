@@ -1,8 +1,7 @@
-"""`npu-smi info` → devices: one call gives health, power, temperature, AICore, HBM and processes of every device of a node.
+"""Parses `npu-smi info`: health, power, temperature, AICore, HBM and processes of every device of a node.
 
-The table is read by its headers and its `|` cells, never by column offsets: widths differ from driver to driver (80 to 116 seen).
-What did not arrive whole is unknown, never idle. Detail queries (`-m`, `-t …`) live in `npu_details`; running the command is not
-its job.
+The table is read by its headers and its `|` cells, not by columns, because widths differ between drivers (80 to 116 seen).
+Incomplete data is unknown. `npu_details` parses detail queries (`-m`, `-t …`).
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from console.probes.sanitize import decode
 from console.probes.tool_lock import BUSY, TURN_S, turn_function
 
 PROCESS_ROWS = 8
-"""npu-smi prints at most this many process rows per device (constant of its source); a full list may hide the owner."""
+"""Most process rows per device that npu-smi prints (constant of its source); a full list can hide the owner."""
 
 SEARCH_PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/Ascend/driver/tools"
-"""Where the driver puts its tools; a non-login SSH shell has none of it in PATH on many nodes."""
+"""The directories of the driver's tools; on many nodes PATH of a non-login SSH shell does not contain them."""
 
 _INFO = """export LC_ALL=C
 PATH="$PATH:{search}"
@@ -37,24 +36,24 @@ echo "== $card $die"; limited {more} npu-smi info -t proc-mem -i "$card" -c "$di
 done
 }}
 turn look"""
-"""The table, and where it shows as many processes of a chip as it ever shows, all processes of that chip behind it."""
+"""The table, followed by all processes of each chip for which the table shows the maximum number of processes."""
 
 _PCI = re.compile(r"^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]$")
 _PAIR = re.compile(r"(\d+|NA|-)\s*/\s*(\d+|NA|-)")
 _TITLE = re.compile(r"npu-smi\s+(\S+)\s+Version:\s*(\S+)")
 _NO_PROCESS = re.compile(r"No running processes found in NPU (\d{1,9})\b")
 _A2 = re.compile(r"910B|^A2G|^$")
-"""What an A2 device may be called: the chip's name, the part's name of some builds, or nothing."""
+"""Names of A2 devices: the name of the chip, the name of the part in some builds, or nothing."""
 _HEALTH = {"OK", "WARNING", "ALARM", "CRITICAL", "UNKNOWN"}
 
 NOT_INSTALLED = "npu-smi is not installed"
 _ROOT = "run as root or as a member of HwHiAiUser"
 _ERRORS = (
     ("ret is -8005", "the driver does not answer (dcmi -8005)", f"reboot after a driver upgrade, or {_ROOT}"),
-    ("ret is -8020", "another container owns the devices (dcmi -8020)", "stop that container, or run it --privileged"),
+    ("ret is -8020", "another container uses the devices (dcmi -8020)", "stop that container, or run it --privileged"),
     ("ret is -8002", "npu-smi is not permitted (dcmi -8002)", _ROOT),
     ("ermission denied", "npu-smi is not permitted", _ROOT),
-    (BUSY, "npu-smi cannot be asked: " + BUSY, "a hanging driver often means a lost card; see dmesg and lspci"),
+    (BUSY, "npu-smi cannot run: " + BUSY, "a hanging driver often means a lost card; see dmesg and lspci"),
     ("command not found", NOT_INSTALLED, f"install the driver tools; looked in PATH:{SEARCH_PATH}"),
     ("npu-smi: not found", NOT_INSTALLED, f"install the driver tools; looked in PATH:{SEARCH_PATH}"),
     ("There is no NPU card", "the driver sees no NPU", "compare with lspci -d 19e5: and see dmesg"),
@@ -62,43 +61,40 @@ _ERRORS = (
     (
         "shared libraries",
         "npu-smi cannot load its libraries",
-        "put the driver's lib64 into LD_LIBRARY_PATH, or mount it",
+        "add lib64 of the driver to LD_LIBRARY_PATH, or mount it",
     ),
 )
-"""Text → what it means, what to do. Codes as in the DCMI header of the CANN driver."""
+"""(text, meaning, fix). The codes are those of the DCMI header of the CANN driver."""
 _ODD = (
-    "a device has only one of its two rows: the driver could not ask it",
+    "a device has only one of its two rows: the driver could not query it",
     "compare npu-smi info -l with lspci -d 19e5:",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class NpuTable:
-    """What one `npu-smi info` says."""
+    """The result of one `npu-smi info`."""
 
     devices: tuple[Device, ...] = ()
     """In table order."""
     tool_version: str = ""
     driver_version: str = ""
     generation: str = ""
-    """`a3` (two dies per card), `a2`, `a5` (the 950's own table), `other`, or empty when no table came."""
+    """`a3` (two dies per card), `a2`, `a5` (the table of the 950), `other`, or empty without a table."""
     complete: bool = False
-    """Whether the device table and the process table both arrived whole; only then does a missing device mean a lost one."""
+    """Whether the device table and the process table are complete; only then a missing device is a lost device."""
     error: str = ""
-    """Why there is no table or only a part of it; also what is odd in a whole one."""
+    """Why the table is missing or incomplete; also a problem in a complete table."""
     hint: str = ""
 
     @property
     def processes_known(self) -> bool:
-        """Whether the process list of every device is whole."""
+        """Whether the process list of every device is complete."""
         return bool(self.devices) and all(device.processes_known for device in self.devices)
 
 
 def info_probe(every_s: float = 5.0) -> Probe:
-    """The command behind the NPU table.
-
-    What comes behind the table is for `npu_details.with_all_processes`.
-    """
+    """The command for the NPU table; `npu_details.with_all_processes` reads the output after the table."""
     limit, more, chips = 10, 3, 2
     script = _INFO.format(
         search=SEARCH_PATH, turn=turn_function(), limit=limit, more=more, chips=chips, rows=PROCESS_ROWS
@@ -107,24 +103,23 @@ def info_probe(every_s: float = 5.0) -> Probe:
 
 
 def read_info(sample: Sample) -> NpuTable:
-    """The table of a sample, with the reason when the command was cut off or printed no table."""
+    """The table of a sample, with the reason when the command was interrupted or printed no table."""
     table = parse_info(sample.stdout + (b"\n" + sample.stderr if not sample.stdout.strip() else b""))
     if sample.exit_code in (None, 124, 137):
-        reason = f"npu-smi gave no answer in {sample.took_s:.0f} s"
+        reason = f"npu-smi did not answer within {sample.took_s:.0f} s"
         return replace(
             table, complete=False, error=reason, hint="a hanging driver often means a lost card; see dmesg and lspci"
         )
     if sample.truncated:
-        return replace(table, complete=False, error="npu-smi printed more than is read")
+        return replace(table, complete=False, error="the output of npu-smi is too long")
     if sample.exit_code and not table.error:
-        return replace(table, error=f"npu-smi ended with {sample.exit_code}")
+        return replace(table, error=f"npu-smi exited with {sample.exit_code}")
     return table
 
 
 def parse_info(data: bytes) -> NpuTable:
-    """The table in any bytes, the last of several; never raises.
-
-    What is missing, cut or contradictory is None, and the table is then not complete.
+    """The last table in the output. Never raises. Missing, incomplete or contradictory values are None, and the table is then not
+    complete.
     """
     reader = _Reader()
     for line in data.split(b"\n"):
@@ -136,10 +131,7 @@ def parse_info(data: bytes) -> NpuTable:
 
 
 def owners(devices: Iterable[Device]) -> dict[int, int]:
-    """Host pid → id of the device it occupies.
-
-    Every worker also touches the first device with some 100 MiB, so its largest share counts.
-    """
+    """Host pid → id of the device that it uses most: every worker also uses some 100 MiB of the first device."""
     best: dict[int, tuple[int, int]] = {}
     for device in devices:
         for process in device.processes:
@@ -150,7 +142,7 @@ def owners(devices: Iterable[Device]) -> dict[int, int]:
 
 @dataclass(slots=True)
 class _Card:
-    """First line of a pair, waiting for its second."""
+    """The first line of a pair; its second line is not read yet."""
 
     card: int
     name: str
@@ -161,17 +153,17 @@ class _Card:
 
 @dataclass(slots=True)
 class _Reader:
-    """Line by line through the table; rows before a header are not understood and not guessed."""
+    """Reads the table line by line; rows before a header are ignored."""
 
     versions: tuple[str, str] = ("", "")
     second: str | None = None
-    """Name of the second number of a chip row (`Phy-ID`, `Device`, empty); None until that header came."""
+    """Name of the second number of a chip row (`Phy-ID`, `Device`, empty); None before that header."""
     usages: int = 0
     has_hbm: bool = False
     flat: bool = False
-    """Whether number and name of a device stand in cells of their own, as on the 950 (one npu-smi 25.7.rc1 was seen)."""
+    """Whether number and name of a device are in separate cells, as on the 950 (one npu-smi 25.7.rc1 was seen)."""
     columns: int = 0
-    """Columns of the process table; 0 until its header came."""
+    """Number of columns of the process table; 0 before its header."""
     waiting: _Card | None = None
     devices: dict[tuple[int, int], Device] = field(default_factory=dict)
     processes: dict[tuple[int, int], list[Process]] = field(default_factory=dict)
@@ -179,11 +171,11 @@ class _Reader:
     """Cards with process rows not yet closed by a border."""
     closed: set[int] = field(default_factory=set)
     torn: bool = False
-    """A row could not be read."""
+    """Whether a row could not be read."""
     odd: bool = False
-    """A device has only one of its two rows: the driver could not ask it. The table is whole all the same."""
+    """Whether a device has only one of its two rows, because the driver could not query it. The table is still complete."""
     loose: list[str] = field(default_factory=list)
-    """Text outside the frame."""
+    """Text outside of the table."""
 
     def line(self, line: str) -> None:
         if line.startswith("+"):
@@ -276,7 +268,7 @@ class _Reader:
         )
 
     def _alone(self) -> None:
-        """A card line whose chip line did not come: the driver could not ask the chip. On A3 its number cannot be told then."""
+        """Handle a card line without its chip line: the driver could not query the chip. On A3 its number is unknown then."""
         above, self.waiting = self.waiting, None
         if above is None:
             return
@@ -328,16 +320,16 @@ class _Reader:
             if mark in text:
                 return error, hint
         if some and not self.columns:
-            return "npu-smi printed no process table", "it was cut, or the driver is older than 23.0"
+            return "npu-smi printed no process table", "the output is incomplete, or the driver is older than 23.0"
         if some:
             return "npu-smi printed only a part of its table", ""
         if self.versions[0] and not self.loose:
-            return f"npu-smi {self.versions[0]} printed no device in a form that is known", ""
+            return f"npu-smi {self.versions[0]} printed no device in a known format", ""
         return f"npu-smi printed no table{': ' + self.loose[0][:200] if self.loose else ''}", ""
 
 
 def _as_on_others(cells: list[str], *, processes: bool) -> list[str]:
-    """A row of the 950's table in the three cells of the others: it has one chip per device, and does not number it."""
+    """A row of the table of the 950 in the three cells of the other tables; the 950 has one chip per device, without a number."""
     number, name, *rest = cells
     if processes:
         return [f"{number} 0" if number.isdecimal() else number, name, *rest]
@@ -356,6 +348,6 @@ def _percent(word: str) -> int | None:
 
 
 def _power(word: str, health: str) -> float | None:
-    """Watts; a device that is OK and draws nothing is one whose query failed (npu-smi prints zero then)."""
+    """Watts; None for a device that is OK with 0 W, because then the query failed."""
     power = float(word) if word.isascii() and re.fullmatch(r"\d{1,9}(\.\d{1,6})?", word) else None
     return None if power == 0 and health == "OK" else power

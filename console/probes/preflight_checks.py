@@ -1,7 +1,4 @@
-"""The whole list of preflight checks: what to ask a node, what its answers mean, what all nodes say together.
-
-One request runs all inquiries of a node at once; nothing is run here.
-"""
+"""All preflight checks: the commands for a node, the results of its answers, and the comparison of nodes. Runs nothing."""
 
 from __future__ import annotations
 
@@ -16,13 +13,13 @@ INQUIRIES: Mapping[str, ProbeCommand] = {
     for inquiry in room.PROBE_COMMANDS
 }
 CHECKS: tuple[Check, ...] = (*checks_host.CHECKS, *checks_npu.CHECKS, *checks_software.CHECKS, *checks_weights.CHECKS)
-"""Seconds first (addresses, ports, devices), then software and weights; the NPUs' network is asked on request."""
+"""Fast checks first (addresses, ports, devices), then software and weights; the network of the NPUs is checked on request."""
 
 
 def asked(wanted: NodeRequirements, *, network: bool = False, blocking: bool = False) -> tuple[ProbeCommand, ...]:
-    """What must be asked of a node; `network` adds the survey of the NPUs' own network, which takes a minute.
+    """The commands to run on a node; `network` adds the network of the NPUs, which takes a minute.
 
-    `blocking` leaves out what cannot keep a launch from succeeding.
+    `blocking` skips checks that cannot prevent a start.
     """
     names = dict.fromkeys(check.inquiry for check in _checks(wanted, network, blocking))
     return tuple(INQUIRIES[name] for name in names if INQUIRIES[name].needed(wanted))
@@ -31,12 +28,12 @@ def asked(wanted: NodeRequirements, *, network: bool = False, blocking: bool = F
 def answered(
     wanted: NodeRequirements, answers: Mapping[str, Answer], *, network: bool = False, blocking: bool = False
 ) -> tuple[Result, ...]:
-    """The result of every check of a node; a check without an answer is unknown, never passed."""
+    """The results of all checks of a node; a check without an answer is unknown."""
     return tuple(judged(check, answers.get(check.inquiry), wanted) for check in _checks(wanted, network, blocking))
 
 
 def together(results: Iterable[Result]) -> tuple[Result, ...]:
-    """Results of all nodes, check by check, where a node that differs from the others does not pass."""
+    """The results of all nodes, check by check; a node that differs from the others does not pass."""
     found = tuple(results)
     known = {check.id: check for check in (*CHECKS, *checks_npu.PINGS.values())}
     ordered = [id for id in known if any(each.check == id for each in found)]

@@ -1,7 +1,7 @@
-"""The one place where text from a node is made safe to draw: no terminal control, nothing invisible, nothing reordered.
+"""Cleans text from nodes: removes terminal control sequences and invisible characters, and shows reordering characters.
 
-Log lines, host names, process names, error texts and HTTP bodies all pass here before a screen or a terminal sees them.
-Markup is not its job (screens draw plain text, never markup), nor is cutting to a width.
+Log lines, host names, process names, error texts and HTTP bodies are cleaned here before they are shown. Does not handle
+markup (screens draw plain text) and does not cut text.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ _UNSEEN = re.compile(
     "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u3164\ufe00-\ufe0f\ufeff\uffa0"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
-"""Zero-width and filler characters, variation selectors, tags: dropped; they only make equal texts differ or shift columns."""
+"""Zero-width and filler characters, variation selectors, tags: removed, because they shift columns and hide differences."""
 _VISIBLE = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u200e\u200f\u2028-\u202e\u2066-\u206f"
     "\ud800-\udfff\ufdd0-\ufdef\ufff9-\uffff\U000110bd\U000110cd\U00013430-\U0001343f]"
 )
-"""Controls, bidi marks, line separators, surrogates: shown, because they would act on the terminal or on what is read."""
+"""Control characters, bidi marks, line separators, surrogates: shown as symbols, because they change the terminal or the text."""
 _PICTURES = 0x2400  # the block of control pictures: NUL is U+2400, ESC is U+241B
 
 
 def strip_escapes(text: str) -> str:
-    """The text without terminal escape sequences; all other characters stay. For parsers, which must see what was meant."""
+    """The text without terminal escape sequences, for parsers; all other characters stay."""
     return _ESCAPE.sub("", text) if "\x1b" in text or not text.isascii() else text
 
 
 def clean(text: str) -> str:
-    """One line of text that is safe to draw: escape sequences gone, controls but tab made visible, invisible characters gone.
+    """One line of text that is safe to draw: without escape sequences and invisible characters; control characters except tab are
+    shown as symbols.
 
-    A line end inside the text is a control like any other and shown as a picture: split lines first.
-    Cleaning twice changes nothing.
+    A line end inside the text is a control character too: split lines first. Cleaning twice gives the same text.
     """
     if text.isascii() and (text.isprintable() or text.replace("\t", " ").isprintable()):
         return text
@@ -44,7 +44,7 @@ def clean(text: str) -> str:
 
 
 def decode(data: bytes) -> str:
-    """Bytes from a node as one safe line; bytes that are not UTF-8 are shown as `\\xNN`, never dropped."""
+    """Bytes from a node as one cleaned line; bytes that are not UTF-8 are shown as `\\xNN`."""
     return clean(data.decode("utf-8", "backslashreplace"))
 
 

@@ -1,12 +1,9 @@
-"""One call of the driver's tools at a time on a node, whoever makes it: npu-smi and hccn_tool must not run twice at once.
-
-The words for a shell only; what the tools are asked and what they print does not enter here.
-"""
+"""A shell function that runs npu-smi and hccn_tool one call at a time on a node, because they must not run twice at once."""
 
 from __future__ import annotations
 
 TURN_S = 15
-"""How long a call waits for another one to end: longer than each may take by itself."""
+"""How long a call waits for another call, in seconds; longer than one call takes."""
 BUSY_CODE = 75
 BUSY = "another call of npu-smi or hccn_tool on this node has not ended"
 
@@ -20,10 +17,10 @@ command -v flock >/dev/null 2>&1 && [ -r "$own" ] || { "$@"; return; }
 
 
 def turn_function(wait_s: float = TURN_S) -> str:
-    """`turn WORDS…`, which runs them once no other call runs, or prints BUSY and gives BUSY_CODE.
+    """`turn WORDS…` runs the words when no other call runs; otherwise it prints BUSY and returns BUSY_CODE.
 
-    The lock is one on the tool's own file, so that all users and consoles find the same. The tool inherits it: one that hangs
-    after its caller was killed counts as well. When waiting was in vain once, the calls after it do not wait again. Without
-    `flock` on the node there are no turns.
+    The lock is on the file of the tool, so that all users and consoles use the same lock. The tool inherits the lock: a tool
+    that hangs after its caller was killed still holds it. After one wait in vain the following calls do not wait. Without
+    `flock` on the node there is no lock.
     """
     return _TURN.replace("CODE", str(BUSY_CODE)).replace("WAIT", f"{wait_s:g}").replace("BUSY", BUSY)

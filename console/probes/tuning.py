@@ -1,6 +1,6 @@
-"""Kernel settings and limits a node should have for engines: how they are read, and where they drift. Sets nothing.
+"""Kernel settings and limits for engines: reads them and reports differences. Sets nothing.
 
-Settings of the tutorial (vllm-ascend, optimization and tuning), and the layout's fixed ports kept from outgoing connections.
+They are the settings of the tutorial (vllm-ascend, optimization and tuning), and reserved ports of the layout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PATHS = {
     MIGRATION: "/proc/sys/kernel/sched_migration_cost_ns",
     PORTS: "/proc/sys/net/ipv4/ip_local_reserved_ports",
 }
-"""What can be set, and where."""
+"""Setting → file, for settings that a plan can set."""
 _READ = {
     **PATHS,
     PORT_RANGE: "/proc/sys/net/ipv4/ip_local_port_range",
@@ -32,27 +32,27 @@ _READ = {
 }
 READ = """i=0; for path in "$@"; do echo "== $i"; cat "$path" 2>/dev/null; i=$((i + 1)); done
 echo "== files"; ulimit -n; echo "== locked"; ulimit -l; echo '== end'"""
-"""Reads what `read_arguments` gives; the limits are those of the shell it runs in."""
+"""Reads the files of `read_arguments`; the limits are those of its shell."""
 WHY = {
     SWAPPINESS: "swapped pages cost latency",
     BALANCING: "moving pages between sockets costs latency",
-    MIGRATION: "a lower value moves threads too often",
-    PORTS: "an outgoing connection may take a port of the layout first",
-    GOVERNOR: "slower cores slow every step",
-    "files": "many connections need many descriptors",
+    MIGRATION: "with a lower value the kernel moves threads too often",
+    PORTS: "an outgoing connection can take a port of the layout",
+    GOVERNOR: "slow cores slow down every step",
+    "files": "many connections need many file descriptors",
     "locked": "pinned buffers need locked memory",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One thing that is not as it should be."""
+    """One setting that differs from the wanted value."""
 
     name: str
     now: str
     wanted: str
     remedy: str = ""
-    """What a person does where no plan can: empty when a plan sets it."""
+    """What an operator must do by hand; empty when a plan can set it."""
 
     @property
     def why(self) -> str:
@@ -61,26 +61,26 @@ class Drift:
 
 
 def read_arguments() -> tuple[str, ...]:
-    """Words of the reading script."""
+    """The arguments of the script `READ`."""
     return tuple(_READ.values())
 
 
 def drifts(answer: Answer, wanted: NodeRequirements) -> tuple[Drift, ...] | None:
-    """What drifts on a node; None when the answer did not come whole. A setting its kernel does not have is no drift."""
+    """The differences of a node; None when the answer is incomplete. A setting that the kernel does not have is ignored."""
     found = answer.sections
     if not answer.whole or "locked" not in found:
         return None
     values = {name: found.get(str(number), "") for number, name in enumerate(_READ)}
-    return (*_settings(values, wanted), *_told(values, found, wanted))
+    return (*_settings(values, wanted), *_limits(values, found, wanted))
 
 
 def settled(name: str, now: str, wanted: str) -> bool:
-    """Whether a setting has the value, however the kernel writes it."""
+    """Whether a setting has the wanted value, in any notation of the kernel."""
     return spans(now) == spans(wanted) if name == PORTS else now.strip() == wanted
 
 
 def spans(text: str) -> tuple[tuple[int, int], ...]:
-    """`60000-60031,7100` as ranges in order, neighbours joined."""
+    """`60000-60031,7100` as sorted ranges; adjacent ranges are joined."""
     pairs = sorted((int(low), int(high or low)) for low, high in re.findall(r"(\d{1,5})(?:-(\d{1,5}))?", text))
     joined: list[tuple[int, int]] = []
     for low, high in pairs:
@@ -103,7 +103,7 @@ def _settings(values: dict[str, str], wanted: NodeRequirements) -> Iterator[Drif
             yield Drift(PORTS, values[PORTS] or "none", _written((*kept, *((port, port) for port in loose))))
 
 
-def _told(values: dict[str, str], limits: dict[str, str], wanted: NodeRequirements) -> Iterator[Drift]:
+def _limits(values: dict[str, str], limits: dict[str, str], wanted: NodeRequirements) -> Iterator[Drift]:
     if values[GOVERNOR] not in ("", "performance"):
         yield Drift(GOVERNOR, values[GOVERNOR], "performance", "cpupower frequency-set -g performance")
     where = (

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from console.probes.log_line import taken_apart
+from console.probes.log_line import parse_text
 from console.probes.log_time import day_time, span
 from console.probes.sanitize import clean
 from screens.logs.patterns import Pattern
@@ -144,7 +144,7 @@ def short_head(text: str, *, several: bool = False) -> tuple[str, str, str]:
 
     Of a line whose head is not vLLM's only the time is taken out. A line that `several` engines wrote has no data-parallel rank.
     """
-    line = taken_apart(text)
+    line = parse_text(text)
     who = (_ENGINE_OWN if several else _KIND).sub("", line.process)
     words = f"{who}: {line.text}" if who else line.text
     if line.level:

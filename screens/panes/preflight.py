@@ -134,13 +134,13 @@ def report_rows(report: Report, cells: int) -> list[Row]:
 
 
 def matrix_rows(crossing: PingResults, cells: int) -> list[Row]:
-    """Pings that came back, of those sent, from node to node; as many columns side by side as fit, the others below."""
+    """Answered pings of all pings, from node to node; as many columns side by side as fit, the others below."""
     head, *body = crossing.matrix()
     first = max(len(shown(row[0])) for row in (head, *body)) + 2
     width = max(len(shown(cell)) for row in (head, *body) for cell in row[1:]) + 2
     fits = max(1, (cells - first) // width)
     kind = "every NPU to every other" if crossing.full else "each NPU to those of its number"
-    rows = [Row("matrix", ((f"pings that came back, of those sent; {kind}", "title"),))]
+    rows = [Row("matrix", ((f"answered pings of all pings; {kind}", "title"),))]
     for begin in range(1, len(head), fits):
         for number, row in enumerate((head, *body)):
             spans: list[Span] = [(fit(shown(row[0]), first), "dim")]

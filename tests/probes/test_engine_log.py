@@ -66,7 +66,7 @@ def _read(name: str) -> LogState:
         ("dp/ext_rank1.log", "Killed"),
         ("dp/hl_node0.log", "Connection closed by peer [127.0.0.1]:9095."),
         ("engine_dead_on_first_request.log", "RuntimeError: _C::get_scheduler_metadata() is missing value"),
-        ("kill9_enginecore.log", "the engine core ended without a word (EngineDeadError)"),
+        ("kill9_enginecore.log", "the engine core ended without a message (EngineDeadError)"),
     ],
 )
 def test_the_first_cause(name: str, cause: str) -> None:
@@ -166,7 +166,7 @@ def test_a_part_of_an_engine_never_says_that_it_is_up_and_says_why_it_ended() ->
     assert (log.state.phase, log.state.ready, log.state.dead) == (Phase.LOAD, False, "")
     dead = b"ERROR 12-01 02:57:41 [x.py:283] Worker proc VllmWorker-1 died unexpectedly, shutting down executor.\n"
     alone = b"(Worker_TP1 pid=9) INFO 12-01 03:02:17 [x.py:775] Parent process exited, terminating worker queues\n"
-    causes = {dead: "Worker proc VllmWorker-1 died unexpectedly", alone: "its main process ended without a word"}
+    causes = {dead: "Worker proc VllmWorker-1 died unexpectedly", alone: "its main process ended without a message"}
     for last, cause in causes.items():
         ended = LaunchLog()
         ended.feed(PART + last, 0.0)
@@ -764,9 +764,9 @@ def _death(name: str) -> LogState:
 @pytest.mark.parametrize(
     ("name", "died_at", "dead"),
     [
-        ("core-kill-b.log", "11-30 20:12:07", "its engine cores ended without a word"),
+        ("core-kill-b.log", "11-30 20:12:07", "its engine cores ended without a message"),
         ("core-kill-a.log", "11-30 20:12:08", "Connection closed by peer"),
-        ("core0-kill-a.log", "11-30 20:13:55", "the engine core ended without a word"),
+        ("core0-kill-a.log", "11-30 20:13:55", "the engine core ended without a message"),
         ("core0-kill-b.log", "11-30 20:13:56", "Connection closed by peer"),
         ("worker-kill-b.log", "11-30 20:17:35", "Worker proc VllmWorker-0 died unexpectedly"),
         ("worker-kill-a.log", "11-30 20:17:35", "Connection closed by peer"),
@@ -782,7 +782,7 @@ def test_a_log_dates_the_death_of_its_engine_not_of_its_process(name: str, died_
 def test_an_engine_whose_worker_lost_its_core_is_dead_before_its_server_says_so() -> None:
     before, line, after = capture("vllm/engine/deaths", "core0-kill-a.log").partition(b"Parent process exited")
     assert not _state(before).dead
-    assert "ended without a word" in _state(before + line + after.split(b"\n")[0] + b"\n").dead
+    assert "ended without a message" in _state(before + line + after.split(b"\n")[0] + b"\n").dead
 
 
 def test_a_headless_rank_that_was_told_to_end_is_not_called_dead() -> None:

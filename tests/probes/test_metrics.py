@@ -243,8 +243,8 @@ def test_a_histogram_that_lost_buckets_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        (b"", "the answer holds no vLLM metrics"),
-        (b"<html>502 Bad Gateway</html>\n", "the answer holds no vLLM metrics"),
+        (b"", "the answer contains no vLLM metrics"),
+        (b"<html>502 Bad Gateway</html>\n", "the answer contains no vLLM metrics"),
         (b'vllm:num_requests_running{engine="0" 1.0\n', "the metrics cannot be read"),
         (b'vllm:num_requests_running{engine="0"} many\n', "the metrics cannot be read"),
     ],

@@ -299,7 +299,7 @@ def test_carriage_returns_and_colours_do_not_matter() -> None:
         ),
         (
             "dcmi model initialized failed, because the device is used. ret is -8020\n",
-            "another container owns the devices (dcmi -8020)",
+            "another container uses the devices (dcmi -8020)",
         ),
         ("npu-smi: command not found\n", "npu-smi is not installed"),
         ("sh: 1: npu-smi: not found\n", "npu-smi is not installed"),
@@ -317,7 +317,7 @@ def test_a_table_of_another_form_is_not_called_none() -> None:
     title = "+----+\n| npu-smi 26.1.0    Version: 26.1.0 |\n+----+\n| NPU ID | Name | Health | Temp(C) |\n"
     table = parse_info(f"{title}+====+\n| 0 | 950 | OK | 41 |\n+====+\n".encode())
     assert (table.devices, table.complete) == ((), False)
-    assert table.error == "npu-smi 26.1.0 printed no device in a form that is known"
+    assert table.error == "npu-smi 26.1.0 printed no device in a known format"
 
 
 def test_nothing_and_nonsense_are_no_table() -> None:
@@ -392,9 +392,9 @@ def _sample(stdout: bytes = b"", *, exit_code: int | None = 0, stderr: bytes = b
 @pytest.mark.parametrize(
     ("sample", "error"),
     [
-        (_sample(exit_code=None), "npu-smi gave no answer in 10 s"),
-        (_sample(exit_code=124), "npu-smi gave no answer in 10 s"),
-        (_sample(exit_code=137), "npu-smi gave no answer in 10 s"),
+        (_sample(exit_code=None), "npu-smi did not answer within 10 s"),
+        (_sample(exit_code=124), "npu-smi did not answer within 10 s"),
+        (_sample(exit_code=137), "npu-smi did not answer within 10 s"),
         (_sample(exit_code=127, stderr=b"sh: 1: npu-smi: command not found"), "npu-smi is not installed"),
         (_sample(exit_code=1), "npu-smi printed no table"),
     ],

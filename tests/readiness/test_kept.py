@@ -47,7 +47,7 @@ def test_without_ping_nothing_is_said_about_the_other_nodes() -> None:
     wanted = NodeRequirements("n0", peers=("10.0.0.2",))
     answers = {"reach": Answer(b"== no ping\n")}
     (found,) = [each for each in answered(wanted, answers) if each.check == "29"]
-    assert (found.verdict, found.seen) == (Verdict.UNKNOWN, "ping is not installed there")
+    assert (found.verdict, found.seen) == (Verdict.UNKNOWN, "ping is not installed")
     assert {each.id for each in CHECKS if each.inquiry == "reach"} == {"29"}
 
 

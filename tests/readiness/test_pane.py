@@ -24,7 +24,7 @@ RESULTS = (
     Result("11", "devices", "p1", Verdict.PASS, "16 devices OK"),
     Result("46", "swapping", "p0", Verdict.WARN, "vm.swappiness=60", "It costs latency.", "sysctl -w vm.swappiness=0"),
     Result(
-        "37", "every shard", "p1", Verdict.FAIL, "[red]x.safetensors[/] is \x1b[31mmissing", "It shows late.", "copy"
+        "37", "all shards", "p1", Verdict.FAIL, "[red]x.safetensors[/] is \x1b[31mmissing", "It shows late.", "copy"
     ),
 )
 WAYS = tuple(
@@ -54,7 +54,7 @@ async def test_a_key_asks_the_nodes_and_the_pane_shows_what_was_found(tmp_path: 
         await seen.press("0")
         await seen.sees("not checked yet; P checks all nodes")
         await seen.press("P")
-        await seen.sees("every shard (p1)")
+        await seen.sees("all shards (p1)")
         await seen.sees("[red]x.safetensors")
         await seen.sees("1 fail")
 
@@ -90,7 +90,7 @@ async def test_a_survey_shows_how_far_it_is_its_matrix_and_can_be_stopped(
         await seen.sees("stopped before all nodes had answered")
         checks.gate.set()
         await seen.press("N")
-        await seen.sees("pings that came back")
+        await seen.sees("answered pings of all")
         await seen.sees("1/2")
         assert [(each.network, each.full_mesh) for each in checks.asked if each] == [(True, False), (True, True)]
 

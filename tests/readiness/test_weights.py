@@ -51,7 +51,7 @@ def test_a_node_that_lacks_a_shard_gets_it_from_the_other(console: Inline) -> No
     (bad / f"{SHARD}.part").write_text("half of it")
     found = shown(console)
     assert (found["p0"]["complete"], found["p1"]["complete"]) == (True, False)
-    assert found["p1"]["lacking"] == [f"{SHARD} is missing", f"{SHARD}.part is left of a download"]
+    assert found["p1"]["lacking"] == [f"{SHARD} is missing", f"{SHARD}.part is an incomplete download"]
     partial = console("weights", "copy", "--from", "p1", "--yes")
     assert (partial.returncode, "p1 has no whole model" in partial.stderr) == (4, True)
     (bad / f"{SHARD}.part").unlink()
