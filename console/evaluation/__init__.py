@@ -1,1 +1,1 @@
-"""Accuracy and performance runs: what a result is, how tools' files become one, how results are kept, compared and drawn."""
+"""Results of accuracy and performance runs: reads the files of tools, stores, compares and draws results."""

@@ -1,4 +1,4 @@
-"""AISBench's files: the accuracy summary, the two performance tables, and the errors in its log.
+"""Reads the files of AISBench: the accuracy summary, the two performance tables, and the errors in its log.
 
 Formats: AISBench benchmark, summarizers/default.py, summarizers/default_perf.py, calculators/base_perf_metric_calculator.py.
 """
@@ -33,7 +33,7 @@ _NO_DATA = re.compile(r"FileNotFoundError.*?(?:'([^']+)'|(\S+))\s*$")
 
 
 def first_error(lines: Iterable[str]) -> str:
-    """The first error in the lines of its log; empty when there is none. What a missing file of the dataset means is said."""
+    """The first error in the lines of its log, with an explanation for a missing file of the dataset; empty without an error."""
     for line in lines:
         if (found := _NO_DATA.search(line)) is not None:
             return f"a file of the dataset is missing: {found.group(1) or found.group(2)}"
@@ -43,24 +43,24 @@ def first_error(lines: Iterable[str]) -> str:
 
 
 def read_accuracy(text: str, dataset: str) -> ToolFigures:
-    """The summary csv (`dataset,version,metric,mode,ABBR`): the accuracy of a dataset in percent.
+    """The accuracy of a dataset in percent, from the summary csv (`dataset,version,metric,mode,ABBR`).
 
-    `dataset` is a word the row's name starts with, without regard to case (`gsm8k`, `gpqa`). Raises ResultError.
+    `dataset` is the start of the name of the row, in any case (`gsm8k`, `gpqa`). Raises ResultError.
     """
     rows = csv_rows(text)
     if not rows or [cell.strip() for cell in rows[0][:4]] != ["dataset", "version", "metric", "mode"]:
         raise ResultError(
-            "the summary is no AISBench summary", hint="its first line is `dataset,version,metric,mode,…`"
+            "the file is not an AISBench summary", hint="the first line of a summary is `dataset,version,metric,mode,…`"
         )
     if not text.endswith("\n"):
-        raise ResultError("the summary was cut off while it was written")
+        raise ResultError("the summary is incomplete")
     named = [row for row in rows[1:] if row[0].lower().startswith(dataset.lower())]
     if not named:
         have = ", ".join(sorted({row[0] for row in rows[1:]})) or "no dataset"
-        raise ResultError(f"the summary has no row of {dataset}", hint=f"it has {have}")
+        raise ResultError(f"the summary has no row for {dataset}", hint=f"it has {have}")
     chosen = next((row for row in named if len(row) > 4 and "accuracy" in row[2]), named[0])
     if len(chosen) < 5:
-        raise ResultError(f"the row of {dataset} in the summary is incomplete")
+        raise ResultError(f"the row for {dataset} in the summary is incomplete")
     found = figure(chosen[4])
     if found is None or found.unit not in ("", "%") or not 0 <= found.value <= 100:
         raise ResultError(
@@ -72,18 +72,16 @@ def read_accuracy(text: str, dataset: str) -> ToolFigures:
 
 
 def read_performance(table: str, common: str) -> ToolFigures:
-    """`DATASET.csv` and `DATASET.json` of a performance run. Raises ResultError when either does not hold whole figures."""
+    """The figures of `DATASET.csv` and `DATASET.json` of a performance run. Raises ResultError when one is incomplete."""
     counts = _common(common)
     failed, total = counts.pop("failed requests", None), counts.pop("total requests", None)
     success = counts.pop("success requests", None)
     if total is None or failed is None:
-        raise ResultError(
-            "the json has no Total Requests or no Failed Requests", hint="the run did not come to its end"
-        )
+        raise ResultError("the json has no Total Requests or no Failed Requests", hint="the run did not finish")
     all_failed = failed.value >= total.value or (success is not None and success.value == 0)
     if all_failed:
         raise ResultError(
-            f"all {total.value:.0f} requests failed", hint="is the endpoint right? see the first error in the log"
+            f"all {total.value:.0f} requests failed", hint="check the endpoint, and see the first error in the log"
         )
     numbers: dict[str, Figure] = {}
     for name, key in _COMMON.items():
@@ -92,9 +90,9 @@ def read_performance(table: str, common: str) -> ToolFigures:
             numbers[key] = _in_our_unit(key, found)
     numbers |= _table(table)
     if "output_throughput" not in numbers:
-        raise ResultError("the json has no Output Token Throughput", hint="the run did not come to its end")
+        raise ResultError("the json has no Output Token Throughput", hint="the run did not finish")
     if not numbers["output_throughput"].value:
-        raise ResultError("no token was generated", hint="the engine answers, but with nothing")
+        raise ResultError("no tokens were generated", hint="the engine gives empty answers")
     warnings: tuple[str, ...] = ()
     if "ttft_mean" not in numbers:
         warnings = ("no TTFT: the run used a configuration that does not stream (use vllm_api_stream_chat)",)
@@ -106,9 +104,11 @@ def _common(text: str) -> dict[str, Figure]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ResultError(f"the json of the performance run cannot be read: {error}", hint="half-written?") from error
+        raise ResultError(
+            f"the json of the performance run cannot be read: {error}", hint="the file can be incomplete"
+        ) from error
     if not isinstance(data, dict):
-        raise ResultError("the json of the performance run is no object")
+        raise ResultError("the json of the performance run is not an object")
     found: dict[str, Figure] = {}
     for name, stages in data.items():
         value = next(iter(stages.values()), None) if isinstance(stages, Mapping) else stages
@@ -127,7 +127,7 @@ def _in_our_unit(key: str, found: Figure) -> Figure:
 def _table(text: str) -> dict[str, Figure]:
     rows = csv_rows(text)
     if not rows or rows[0][0].strip() != "Performance Parameters":
-        raise ResultError("the csv of the performance run has no header", hint="half-written?")
+        raise ResultError("the csv of the performance run has no header", hint="the file can be incomplete")
     header = [cell.strip() for cell in rows[0]]
     numbers: dict[str, Figure] = {}
     for row in rows[1:]:
@@ -135,10 +135,10 @@ def _table(text: str) -> dict[str, Figure]:
         if key is None:
             continue
         if len(row) < len(header):
-            raise ResultError(f"the csv ends in the middle of {row[0]}", hint="half-written?")
+            raise ResultError(f"the csv ends in the middle of {row[0]}", hint="the file can be incomplete")
         numbers |= _row(key, header, row)
     if "e2el_mean" not in numbers:
-        raise ResultError("the csv has no E2EL", hint="the run did not come to its end")
+        raise ResultError("the csv has no E2EL", hint="the run did not finish")
     return numbers
 
 

@@ -1,4 +1,4 @@
-"""When requests are due: open loop (arrivals that do not wait for answers) or closed loop (so many at a time). Pure."""
+"""The send times of requests: open loop (arrivals do not wait for answers) or closed loop (a fixed number at a time)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Arrival = Literal["poisson", "constant"]
 
 @dataclass(frozen=True, slots=True)
 class OpenLoop:
-    """Requests come at a rate whatever the server does, as users do."""
+    """Requests arrive at a fixed rate, whatever the server does, as from users."""
 
     rate: float
     """Requests per second."""
@@ -22,17 +22,17 @@ class OpenLoop:
     arrival: Arrival = "poisson"
     seed: int = 0
     max_in_flight: int | None = None
-    """Limit of open connections; a request that has to wait for one keeps the time it was due."""
+    """Most open connections; a request that waits for a connection keeps its planned send time."""
 
     def __post_init__(self) -> None:
         if not self.rate > 0 or self.rate > 100_000:
-            raise UsageError(f"a request rate of {self.rate:g} per second cannot be", hint="give one above 0")
+            raise UsageError(f"the request rate is {self.rate:g} per second", hint="give a rate above 0")
         _at_least_one(self.requests, "requests")
 
     def due(self) -> tuple[float, ...]:
-        """Seconds after the start at which each request is due.
+        """The send time of each request in seconds after the start.
 
-        Poisson arrivals are scaled to end when the mean rate says, as `vllm bench serve` does it, so that two seeds load alike.
+        Poisson arrivals are scaled to the mean rate, as in `vllm bench serve`, so that two seeds give the same load.
         """
         if self.arrival == "constant":
             return tuple(index / self.rate for index in range(self.requests))
@@ -47,7 +47,7 @@ class OpenLoop:
 
 @dataclass(frozen=True, slots=True)
 class ClosedLoop:
-    """A fixed number of users, each sending the next request when the last is answered."""
+    """A fixed number of users; each sends its next request when the last one is answered."""
 
     concurrency: int
     requests: int
@@ -61,7 +61,7 @@ Load = OpenLoop | ClosedLoop
 
 
 def prompts(words: int, count: int, seed: int = 0) -> Iterator[str]:
-    """`count` prompts of about `words` words, all different from their first word on, so that no prefix cache helps."""
+    """`count` prompts of about `words` words, different from the first word on, so that the prefix cache has no effect."""
     source = random.Random(seed)
     for index in range(count):
         body = " ".join(source.choice(_WORDS) for _ in range(max(1, words) - 1))
@@ -70,7 +70,7 @@ def prompts(words: int, count: int, seed: int = 0) -> Iterator[str]:
 
 def _at_least_one(value: int, what: str) -> None:
     if value < 1:
-        raise UsageError(f"{what}: {value} is not enough", hint="give 1 or more")
+        raise UsageError(f"{what} is {value}", hint="give 1 or more")
 
 
 # fmt: off

@@ -1,4 +1,4 @@
-"""Two results side by side, a sweep and its knee, and how a result is judged. Pure; drawing does not enter here."""
+"""Compares two results, finds the knee of a sweep, and judges a result against a target. Does not draw."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from console.evaluation.records import Figure, Kind, Record, base_name, higher_i
 Verdict = Literal["better", "worse", "same", "unsure"]
 
 TOLERANCE = {"mean": 0.05, "p50": 0.05, "p90": 0.10, "p99": 0.15, "": 0.03}
-"""Relative difference that counts, by statistic: tails spread more from run to run than means. 3 % for throughputs is what
-vllm-ascend's CI grants (tools/aisbench.py, threshold 0.97)."""
+"""Statistic → relative difference that counts: tails vary more between runs than means. The 3 % for throughputs are the limit of
+vllm-ascend's CI (tools/aisbench.py, threshold 0.97)."""
 ACCURACY_POINTS = 1.0
-"""Points of accuracy that count (vllm-ascend's CI, tools/aisbench.py, default threshold)."""
+"""Difference of accuracy that counts, in points (vllm-ascend's CI, tools/aisbench.py, default threshold)."""
 QUESTIONS: Mapping[str, int] = {"gsm8k": 1319, "gpqa": 198}
-"""Questions of a dataset: GSM8K's test set, GPQA's diamond set. The fewer, the more an accuracy moves by chance."""
+"""Dataset → number of questions (test set of GSM8K, diamond set of GPQA). With fewer questions an accuracy varies more."""
 
 THROUGHPUT_SHARE = 0.97
-"""Share of a baseline's output throughput that passes in vllm-ascend's CI."""
+"""Share of the baseline's output throughput that passes in vllm-ascend's CI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +31,24 @@ class Difference:
     before: Figure | None
     after: Figure | None
     change: float | None
-    """After / before − 1; for accuracy the difference in points; None when either is missing."""
+    """After / before − 1; for accuracy the difference in points; None when one is missing."""
     verdict: Verdict
     matters: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two results: what must be known before comparing, and every number."""
+    """The comparison of two results: cautions, and all numbers."""
 
     before: Record
     after: Record
     cautions: tuple[str, ...]
-    """What makes them hard to compare: failures first, then whatever was not the same."""
+    """Why the two are hard to compare: failures first, then different conditions."""
     differences: tuple[Difference, ...]
 
 
 def compare(before: Record, after: Record) -> Comparison:
-    """Every number of either, with what matters marked."""
+    """Compare all numbers of two results; differences that count are marked."""
     names = tuple(dict.fromkeys([*before.numbers, *after.numbers]))
     return Comparison(
         before, after, tuple(_cautions(before, after)), tuple(_difference(before, after, name) for name in names)
@@ -107,7 +107,7 @@ def _statistic(name: str) -> str:
 
 
 def _accuracy_margin(first: float, second: float, subject: str) -> float:
-    """Points below which a difference is chance (95 %), never less than what CI grants."""
+    """Points up to which a difference is chance (95 %), at least the limit of CI."""
     questions = QUESTIONS.get(subject)
     if questions is None:
         return ACCURACY_POINTS
@@ -117,7 +117,7 @@ def _accuracy_margin(first: float, second: float, subject: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TargetOutcome:
-    """Whether a result passes against a figure, in words."""
+    """Whether a result meets a target, with the reason."""
 
     passed: bool | None
     """None when the result cannot be judged; `text` says why."""
@@ -125,15 +125,15 @@ class TargetOutcome:
 
     @property
     def word(self) -> str:
-        """The verdict in one word."""
+        """The verdict as one word."""
         return {True: "passed", False: "FAILED", None: "no verdict"}[self.passed]
 
 
 def judge(record: Record, baseline: float | None = None, threshold: float | None = None) -> TargetOutcome | None:
-    """As vllm-ascend's CI judges: accuracy within ± threshold points of the baseline, output throughput at least
-    threshold × baseline. Without a baseline an accuracy is judged by the figure of its model; None for a throughput.
+    """Judge a result as vllm-ascend's CI does: accuracy within ± threshold points of the baseline, output throughput at least
+    threshold × baseline. Without a baseline the published accuracy of the model is used; a throughput gives None.
 
-    A result with failed requests or empty answers never passes, and part of a dataset tells nothing about the whole.
+    A result with failed requests or empty answers does not pass, and a part of a dataset cannot be judged.
     """
     if record.kind is Kind.ACCURACY:
         goal = record.reference if baseline is None else baseline
@@ -158,13 +158,13 @@ def judge(record: Record, baseline: float | None = None, threshold: float | None
 
 
 def _part(record: Record) -> str:
-    """That only some questions of a dataset were asked, and by how many points chance alone moves the result; else empty."""
+    """A text when only a part of a dataset was used, with the variation by chance in points; else empty."""
     asked, whole = record.parameters.get("requests"), QUESTIONS.get(record.subject)
     if record.kind is not Kind.ACCURACY or not isinstance(asked, int) or asked < 1 or (whole and asked >= whole):
         return ""
     share = (record.number("accuracy") or 0.0) / 100.0
     points = 196.0 * math.sqrt(max(share * (1.0 - share), 0.25 / asked) / asked)
-    return f"from {asked} of {whole or 'all'} questions, which chance alone moves by {points:.0f} points"
+    return f"from {asked} of {whole or 'all'} questions; the result varies by {points:.0f} points by chance"
 
 
 def _unclean(record: Record) -> str:
@@ -202,15 +202,15 @@ def sweep_points(records: Sequence[Record], parameter: str) -> tuple[SweepPoint,
 
 @dataclass(frozen=True, slots=True)
 class Knee:
-    """Where more load starts to cost more latency than it brings throughput."""
+    """The load from which more load adds more latency than throughput."""
 
     point: SweepPoint
     inside: bool
-    """False when it is the smallest or the largest load tried: the knee may lie beyond."""
+    """False when it is the smallest or the largest load of the sweep; then the knee can be outside of the sweep."""
 
 
 def knee(points: Sequence[SweepPoint]) -> Knee | None:
-    """The point of most throughput per latency (Kleinrock's power); None for less than three points, or when any failed."""
+    """The point with the highest throughput per latency (Kleinrock's power); None for fewer than three points or failures."""
     if len(points) < 3 or any(point.failed or point.latency_ms <= 0 for point in points):
         return None
     best = max(points, key=lambda point: point.throughput / point.latency_ms)

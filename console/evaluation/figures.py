@@ -1,4 +1,4 @@
-"""What the readers of tools' files give, and how a figure with a unit is read. Every doubt is an error, never a number."""
+"""The figures that readers of result files return, and the parsing of a figure with a unit. A doubtful value is an error."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _UNITS = {"token/s": "token/s", "tok/s": "token/s", "req/s": "req/s", "ms": "ms"
 
 
 class ResultError(ConsoleError):
-    """A result cannot be used: missing, half-written, or without anything in it. There is no number then."""
+    """A result file is missing, incomplete or empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolFigures:
-    """What one tool's files say."""
+    """The figures in the files of one tool."""
 
     numbers: Mapping[str, Figure] = field(default_factory=dict)
     failed_requests: int | None = None
@@ -30,11 +30,11 @@ class ToolFigures:
     timeline: tuple[TimePoint, ...] = ()
     warnings: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """What the file itself says about how it was made."""
+    """Parameters of the run that the file contains."""
 
 
 def figure(text: str) -> Figure | None:
-    """`123.4 ms` as a figure; None for text that is no finite number with a unit we know."""
+    """`123.4 ms` as a figure; None for other text, and for an unknown unit."""
     found = _FIGURE.fullmatch(text)
     unit = _UNITS.get(found.group(2) or "") if found else None
     if found is None or unit is None:
@@ -44,8 +44,8 @@ def figure(text: str) -> Figure | None:
 
 
 def csv_rows(text: str) -> list[list[str]]:
-    """The rows of a csv file that are not empty. Raises ResultError when it is none."""
+    """The non-empty rows of a csv file. Raises ResultError for an invalid file."""
     try:
         return [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error as error:
-        raise ResultError(f"the csv cannot be read: {error}", hint="half-written?") from error
+        raise ResultError(f"the csv cannot be read: {error}", hint="the file can be incomplete") from error

@@ -1,7 +1,7 @@
-"""The built-in load generator: a quick look where neither `vllm bench serve` nor AISBench is installed.
+"""The built-in load generator, for a quick estimate without `vllm bench serve` and AISBench.
 
-It sends on time whatever the server does (open loop) or keeps so many requests going (closed loop). How one request is sent
-is given to it; what the times mean is in `statistics`.
+It sends requests at fixed times (open loop) or keeps a fixed number of requests running (closed loop). The caller provides the
+function that sends one request; `statistics` evaluates the times.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from console.evaluation.arrival_schedule import ClosedLoop, Load, OpenLoop
 from console.evaluation.statistics import Timed
 
 Send = Callable[[str, float], Awaitable[Timed]]
-"""(prompt, when it was due on the monotonic clock) → how it went; never raises for what the server does."""
-Told = Callable[[int, int], None]
-"""(requests that ended, of those failed)."""
+"""(prompt, planned send time on the monotonic clock) → result; never raises for errors of the server."""
+Counted = Callable[[int, int], None]
+"""(number of ended requests, number of failed ones)."""
 
 
 ASLEEP_S = 0.02
 
 
 class Lateness:
-    """How late this machine wakes who sleeps, over a run: every time that is measured here may be off by as much."""
+    """Measures how late this machine wakes a sleeping task during a run, which is the error of all measured times."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Lateness:
-        """Begin to sleep and to look at the clock."""
+        """Start to measure."""
         self._task = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Enough."""
+        """Stop to measure."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -49,9 +49,9 @@ class Lateness:
             self.seconds.append(max(0.0, time.monotonic() - due))
 
 
-async def generate(load: Load, prompts: Sequence[str], send: Send, told: Told | None = None) -> tuple[Timed, ...]:
-    """Send every prompt once and give how each went, in the order they were due. Cancelling it cancels all requests."""
-    run = _Run(send, told)
+async def generate(load: Load, prompts: Sequence[str], send: Send, counted: Counted | None = None) -> tuple[Timed, ...]:
+    """Send every prompt once; returns the results in the order of the planned send times. A cancel cancels all requests."""
+    run = _Run(send, counted)
     if isinstance(load, OpenLoop):
         return await run.open_loop(load, prompts)
     return await run.closed_loop(load, prompts)
@@ -60,14 +60,14 @@ async def generate(load: Load, prompts: Sequence[str], send: Send, told: Told | 
 class _Run:
     """One run."""
 
-    def __init__(self, send: Send, told: Told | None) -> None:
+    def __init__(self, send: Send, counted: Counted | None) -> None:
         self._send = send
-        self._told = told
+        self._counted = counted
         self._ended = 0
         self._failed = 0
 
     async def open_loop(self, load: OpenLoop, prompts: Sequence[str]) -> tuple[Timed, ...]:
-        """Each at its own time."""
+        """Send each prompt at its own time."""
         gate = asyncio.Semaphore(load.max_in_flight) if load.max_in_flight else None
         began = time.monotonic()
         tasks = []
@@ -78,7 +78,7 @@ class _Run:
         return tuple(task.result() for task in tasks)
 
     async def closed_loop(self, load: ClosedLoop, prompts: Sequence[str]) -> tuple[Timed, ...]:
-        """So many users, each with its next prompt as soon as it has an answer."""
+        """Run a number of users; each sends its next prompt after its last answer."""
         waiting = iter(enumerate(prompts))
         done: dict[int, Timed] = {}
 
@@ -99,6 +99,6 @@ class _Run:
                 timed = await self._send(prompt, due)
         self._ended += 1
         self._failed += bool(timed.error)
-        if self._told is not None:
-            self._told(self._ended, self._failed)
+        if self._counted is not None:
+            self._counted(self._ended, self._failed)
         return timed

@@ -1,4 +1,4 @@
-"""How far a tool is, from its progress bars: done, total, rate and the time left. Reading results does not enter here."""
+"""Reads the progress bars of tools: done, total, rate and remaining time. Does not read results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _BOARD = re.compile(
 )
 _COUNTS = re.compile(r"'POST': (\d+), 'RECV': (\d+), 'FINISH': (\d+), 'FAIL': (\d+)")
 _STATUS = re.compile(r"POST=\d+ \([\d.]+/s\) +RECV=\d+ \([\d.]+/s\) +FAIL=(\d+)")
-"""AISBench 3.1 with `--debug` prints it under its bar."""
+"""A line that AISBench 3.1 with `--debug` prints below its bar."""
 _ETA_WINDOW = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. None where the tool does not say."""
+    """The progress of a run. None values are not reported by the tool."""
 
     done: int
     total: int
@@ -40,7 +40,7 @@ class Progress:
 
 
 class ProgressLog:
-    """Reads a growing log in any cuts and keeps the newest bar."""
+    """Reads a growing log in pieces and keeps the newest bar."""
 
     def __init__(self) -> None:
         self.newest: Progress | None = None
@@ -49,7 +49,7 @@ class ProgressLog:
         self._seen: deque[tuple[float, int, int]] = deque(maxlen=_ETA_WINDOW)
 
     def feed(self, text: str, at: float | None = None) -> None:
-        """Take more of the log; `at` (seconds, any clock) lets a rate be worked out where the bar has none."""
+        """Read more of the log; with `at` (seconds, any clock) a rate is computed when the bar has none."""
         pieces = re.split(r"[\r\n]", (self._rest + text)[-65536:])
         self._rest = pieces.pop()
         for piece in (*pieces, self._rest):
@@ -76,7 +76,7 @@ class ProgressLog:
 
 
 def parse(line: str) -> Progress | None:
-    """The bar in a line (the last one, when a line has several), of tqdm or of AISBench's task board; None without one."""
+    """The last bar in a line, of tqdm or of the task board of AISBench; None without a bar."""
     line = line[-2000:]
     bars = list(_TQDM.finditer(line))
     if bars:

@@ -1,7 +1,7 @@
-"""The result of one evaluation as plain data, and which numbers exist. Reading files and judging do not enter here.
+"""The result of one evaluation as plain data, and the names of its numbers. Does not read files and does not judge.
 
-Names of numbers are one vocabulary for all tools, so that a run of `vllm bench serve` and one of AISBench can stand side by
-side: `ttft`, `tpot`, `itl`, `e2el` with `_mean`, `_p50`, `_p90`, `_p99` …; throughputs; `accuracy`.
+The names of numbers are the same for all tools, so that runs of different tools can be compared: `ttft`, `tpot`,
+`itl`, `e2el` with `_mean`, `_p50`, `_p90`, `_p99` …; throughputs; `accuracy`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pydantic import JsonValue
 from console.model.layout import Layout
 
 LONGEST_GAP_S = 15.0
-"""Two samples further apart than this say nothing about the time between them (npu-smi is asked every 5 s)."""
+"""With more time than this between two samples the time between them is unknown (npu-smi runs every 5 s)."""
 
 
 class Kind(StrEnum):
-    """What an evaluation is about."""
+    """The kind of an evaluation."""
 
     ACCURACY = "accuracy"
     PERFORMANCE = "performance"
 
 
 class Tool(StrEnum):
-    """Who measured; numbers of two tools are never mixed in one result."""
+    """The tool that measured; a result never mixes numbers of two tools."""
 
     AISBENCH = "aisbench"
     VLLM_BENCH = "vllm-bench"
@@ -58,22 +58,22 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class NpuSample:
-    """The devices of one node at one moment, for setting load against throughput."""
+    """The devices of one node at one time, to compare their load with the throughput."""
 
     at: float
     """Seconds since the epoch on the jump host's clock."""
     node: str
     aicore_percent: float | None
-    """Mean over the devices that reported it."""
+    """Mean of the devices that report it."""
     hbm_used_mib: int | None
-    """Largest of any device."""
+    """The largest value of all devices."""
     power_w: float | None
-    """Sum over the cards that reported it."""
+    """Sum of the cards that report it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedSample:
-    """What the deployment's engines said they generate, at one moment."""
+    """The generation speed that the engines of the deployment report, at one time."""
 
     at: float
     """Seconds since the epoch on the jump host's clock."""
@@ -83,15 +83,15 @@ class ServedSample:
 
 @dataclass(frozen=True, slots=True)
 class NpuUse:
-    """NPU use while a run was going, as far as a console watched it."""
+    """NPU use during a run, for the time in which a console watched it."""
 
     aicore_percent_mean: float | None = None
     aicore_percent_max: float | None = None
     hbm_used_mib_max: int | None = None
     power_w_mean: float | None = None
-    """Watts of all watched nodes together."""
+    """Sum of all watched nodes, in watts."""
     watched_share: float | None = None
-    """0–1 of the run's time in which samples arrived; None when the run's time is not known."""
+    """Share of the run in which samples arrived, 0–1; None when the duration of the run is unknown."""
     samples: tuple[NpuSample, ...] = ()
 
 
@@ -102,14 +102,14 @@ class TimePoint:
     at_s: float
     """Seconds since the run started."""
     tokens: float
-    """Output tokens per second: as they arrived at the client, or as the engines' logs say where the tool keeps no times."""
+    """Output tokens per second, at the client, or from the logs of engines when the tool records no times."""
     running: float | None = None
     """Requests in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One result, with everything needed to compare it later. `numbers` is empty unless the run came to figures."""
+    """One result with everything that a later comparison needs. `numbers` is empty when the run gave no figures."""
 
     run: str
     cluster: str
@@ -120,11 +120,11 @@ class Record:
     subject: str
     """The dataset (`gsm8k`, `gpqa`) or the shape of the load (`random 3500/1500`)."""
     node: str
-    """Where the tool ran; the jump host's name for the built-in generator."""
+    """The node on which the tool ran; for the built-in generator the name of the jump host."""
     endpoint: str
-    """`HOST:PORT` the requests went to."""
+    """`HOST:PORT` of the endpoint."""
     model: str
-    """Id the requests named."""
+    """The model name in the requests."""
     started_at: float
     ended_at: float | None = None
     by: str = ""
@@ -132,26 +132,26 @@ class Record:
     error: str = ""
     """Why there are no numbers."""
     failed_requests: int | None = None
-    """Shown before any number: figures of a run with failures describe the requests that did not fail."""
+    """Number of failed requests, shown before all numbers, because the numbers describe only requests that did not fail."""
     total_requests: int | None = None
     empty_answers: int | None = None
-    """Answers without text; through a proxy that swallows errors they look like wrong answers."""
+    """Number of empty answers; a proxy can turn errors into empty answers."""
     numbers: Mapping[str, Figure] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
     reference: float | None = None
-    """Of an accuracy: what is printed for this model on this dataset, percent; None when nothing is."""
+    """The published accuracy of the model on this dataset in percent; None when there is none."""
     warnings: tuple[str, ...] = ()
     npu: NpuUse | None = None
     timeline: tuple[TimePoint, ...] = ()
 
     @property
     def clean(self) -> bool:
-        """Whether it ended well and no request of it is known to have failed."""
+        """Whether the run ended normally and no request is known to have failed."""
         return self.ending is Ending.DONE and not self.failed_requests and not self.empty_answers
 
     def number(self, name: str) -> float | None:
-        """A number by name, None when it was not measured."""
+        """A number by its name; None when it was not measured."""
         figure = self.numbers.get(name)
         return figure.value if figure else None
 
@@ -173,7 +173,7 @@ HIGHER_IS_BETTER: Mapping[str, bool] = {
     "itl": False,
     "e2el": False,
 }
-"""Direction of each number, by its name without the statistic; numbers that are missing here have none."""
+"""Name of a number without the statistic → whether higher is better; other numbers have no direction."""
 
 
 def base_name(name: str) -> str:
@@ -184,12 +184,12 @@ def base_name(name: str) -> str:
 
 
 def higher_is_better(name: str) -> bool | None:
-    """Whether more of a number is good; None when it says nothing about quality (counts, spreads)."""
+    """Whether a higher value is better; None when the number has no direction (counts, spreads)."""
     return None if name.endswith("_std") else HIGHER_IS_BETTER.get(base_name(name))
 
 
 def layout_hash(layout: Layout) -> str:
-    """Twelve hexadecimal digits that change when anything of a layout changes that an engine could see."""
+    """Twelve hexadecimal digits that change when a setting of the layout that affects engines changes."""
     shown = layout.model_dump(mode="json", exclude={"title": True, "assign": True, "model": {"accuracy", "source"}})
     text = json.dumps(shown, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]

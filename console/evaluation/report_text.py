@@ -1,7 +1,7 @@
-"""What results say, as lines of text with a tone for each piece: the one telling for the command line and the screen.
+"""Results as lines of text with a tone for each piece, for the command line and the screen.
 
-A line is a tuple of `(text, tone)`; tones are plain, dim, bold, title, ok, warn, fail and busy. Text that came from a node is
-cleaned here. Colours, cursors and files do not enter.
+A line is a tuple of `(text, tone)`; tones are plain, dim, bold, title, ok, warn, fail and busy. Text from nodes is cleaned
+here.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ STATISTICS = ("mean", "p50", "p90", "p99")
 NAME_CELLS, NUMBER_CELLS = 30, 12
 CHART_ROWS = 6
 PARAMETERS = {"concurrency": "concurrency", "rate": "requests/s"}
-"""What a sweep goes over, and its word."""
+"""Parameter of a sweep → its name for people."""
 
 
 def text(line: Line) -> str:
-    """The words of a line alone."""
+    """The text of a line without tones."""
     return "".join(piece for piece, _ in line).rstrip()
 
 
 def headline(record: Record) -> str:
-    """The figure a result is known by, or why it has none."""
+    """The main figure of a result, or why it has none."""
     if record.error:
         return _said(record.error)
     for name in ("accuracy", "output_throughput"):
@@ -53,7 +53,7 @@ def headline(record: Record) -> str:
 
 
 def failures(record: Record) -> Line:
-    """What failed, before any figure; also that nothing did, or that nobody counted."""
+    """The line about failed requests: how many, none, or not counted."""
     total = "?" if record.total_requests is None else record.total_requests
     if record.failed_requests:
         return (("FAILED REQUESTS          ", "fail"), (f"{record.failed_requests} of {total}", "fail"))
@@ -64,7 +64,7 @@ def failures(record: Record) -> Line:
 
 
 def run_lines(record: Record, *, width: int, ascii_only: bool = False) -> Iterator[Line]:
-    """One result: what was measured, failures, figures, latencies as percentiles, throughput over time against NPU use."""
+    """One result as lines: load, failures, figures, percentiles of latencies, throughput and NPU use over time."""
     yield ((f"{record.run}  ", "bold"), (_said(f"{record.tool}  {record.subject}  {record.deployment}"), "plain"))
     asked = " ".join(f"{name}={value}" for name, value in record.parameters.items())
     yield ((_said(f"  {stamp(record.started_at)} on {record.node}, requests to {record.endpoint}"), "dim"),)
@@ -97,7 +97,7 @@ def _figures(record: Record) -> Iterator[Line]:
 
 
 def latency_lines(record: Record, *, width: int, ascii_only: bool = False) -> Iterator[Line]:
-    """A line for each latency: its statistics in ms, and a bar that is full to its p50, thinner to its p90 and its p99."""
+    """A line for each latency: its statistics in ms, and a bar that is full up to p50 and thinner up to p90 and p99."""
     rows = [(name, [record.number(f"{name}_{each}") for each in STATISTICS]) for name in LATENCIES]
     rows = [(name, values) for name, values in rows if any(value is not None for value in values)]
     if not rows:
@@ -115,7 +115,7 @@ def latency_lines(record: Record, *, width: int, ascii_only: bool = False) -> It
 
 
 def time_lines(record: Record, *, width: int, ascii_only: bool = False) -> Iterator[Line]:
-    """Throughput over time and, below it on the same axis, what the NPUs did meanwhile."""
+    """Throughput over time, and the NPU use below it on the same axis."""
     use = record.npu
     length = max(
         [point.at_s for point in record.timeline] + [(record.ended_at or record.started_at) - record.started_at]
@@ -143,7 +143,7 @@ def time_lines(record: Record, *, width: int, ascii_only: bool = False) -> Itera
 
 
 def core_points(samples: Sequence[NpuSample], started: float) -> list[tuple[float, float]]:
-    """AICore use over the seconds of a run: the mean of the nodes that were sampled within the same second."""
+    """AICore use over the seconds of a run: the mean of all nodes with a sample in the same second."""
     seconds: dict[int, list[float]] = {}
     for sample in samples:
         if sample.aicore_percent is not None:
@@ -152,7 +152,7 @@ def core_points(samples: Sequence[NpuSample], started: float) -> list[tuple[floa
 
 
 def gapped(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points with a gap wherever nobody looked for longer than `LONGEST_GAP_S`."""
+    """The points, with a gap when there is no sample for longer than `LONGEST_GAP_S`."""
     if not points:
         return []
     found = [points[0]]
@@ -167,7 +167,7 @@ _VERDICTS = {"better": ("+ better", "ok"), "worse": ("- WORSE", "fail"), "same":
 
 
 def comparison_lines(found: Comparison) -> Iterator[Line]:
-    """What makes two results hard to compare, then the numbers that differ enough to matter, then all others."""
+    """Cautions first, then numbers with a difference that counts, then all others."""
     before, after = found.before, found.after
     for caution in found.cautions:
         yield ((_said(f"! {caution}"), "warn"),)
@@ -182,9 +182,9 @@ def comparison_lines(found: Comparison) -> Iterator[Line]:
     for each in (*matters, *(each for each in found.differences if not each.matters)):
         yield _difference(each)
     if not found.differences:
-        yield (("neither has a number", "fail"),)
+        yield (("neither result has numbers", "fail"),)
     elif not matters:
-        yield (("no difference is larger than two runs of the same thing differ by chance", "ok"),)
+        yield (("no difference is larger than the usual variation between two runs", "ok"),)
 
 
 def _difference(each: Difference) -> Line:
@@ -206,7 +206,7 @@ def _difference(each: Difference) -> Line:
 def sweep_lines(
     points: Sequence[SweepPoint], parameter: str, *, width: int, ascii_only: bool = False
 ) -> Iterator[Line]:
-    """Every load with its throughput and latency, the curve of both, and its knee."""
+    """Every load with its throughput and latency, the curve, and the knee."""
     found = knee(points)
     word = PARAMETERS.get(parameter, parameter)
     yield ((f"{word:<12} {'token/s':>10} {'E2EL ms':>10} {'failed':>7}  run", "dim"),)
@@ -231,16 +231,18 @@ def sweep_lines(
 
 def _knee(found: Knee | None, word: str) -> Line:
     if found is None:
-        return (("no knee: it needs three runs without failures", "warn"),)
+        return (("no knee: a sweep needs three runs without failures", "warn"),)
     if found.inside:
-        return ((f"knee at {word} {found.point.load:g}: most throughput per latency", "ok"),)
-    return ((f"best at {word} {found.point.load:g}, an end of the sweep: the knee may lie beyond it", "warn"),)
+        return ((f"knee at {word} {found.point.load:g}: highest throughput per latency", "ok"),)
+    return (
+        (f"best at {word} {found.point.load:g}, an end of the sweep: the knee can be outside of the sweep", "warn"),
+    )
 
 
 def goal_lines(records: Sequence[Record], baseline: Record | None = None) -> Iterator[Line]:
-    """Each dataset's newest accuracy against its model's, as vllm-ascend's CI judges it, and what CI asks of throughput.
+    """The newest accuracy of each dataset against the published one (as in vllm-ascend's CI), and throughputs against a baseline.
 
-    `records` are newest first; `baseline` is the result a throughput is judged by.
+    `records` are newest first; `baseline` is the result that throughputs are compared with.
     """
     yield ((f"{'dataset':<16} {'reference':>9} {'measured':>9} {'points':>8}  as vllm-ascend's CI judges", "dim"),)
     names = dict.fromkeys([*QUESTIONS, *(each.subject for each in records if each.kind is Kind.ACCURACY)])
@@ -250,7 +252,7 @@ def goal_lines(records: Sequence[Record], baseline: Record | None = None) -> Ite
     yield ((f"CI passes an accuracy within {ACCURACY_POINTS:g} point of its baseline.", "dim"),)
     yield ((f"CI passes an output throughput of at least {THROUGHPUT_SHARE:g} of its baseline.", "dim"),)
     if baseline is None or baseline.number("output_throughput") is None:
-        yield (("mark a run (space) to judge the others' throughput by it", "dim"),)
+        yield (("mark a run (space) to compare the throughput of the others with it", "dim"),)
         return
     goal = baseline.number("output_throughput")
     yield (("baseline ", "dim"), (f"{baseline.run}  {headline(baseline)}", "bold"))
@@ -268,7 +270,7 @@ def _goal(name: str, newest: Record | None) -> Iterator[Line]:
     head = f"{_said(name):<16} {_percent(goal):>9} {_percent(value):>9} {points:>8}  "
     verdict = judge(newest) if newest else None
     if newest is None:
-        yield ((head, "plain"), (f"never measured here: eval {name}", "dim"))
+        yield ((head, "plain"), (f"not measured yet: eval {name}", "dim"))
     elif verdict is None or verdict.passed is None:
         yield ((head, "plain"), ("no verdict", "dim"), (f"  {newest.run}", "dim"))
         yield ((f"  {_said(verdict.text)}" if verdict else "", "dim"),)

@@ -1,4 +1,4 @@
-"""Results as CSV, JSON and Markdown. Failed requests stand before every number. Writing files does not enter here."""
+"""Results as CSV, JSON and Markdown, with failed requests before all numbers. Does not write files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MD_FACTS = (
 
 
 def to_csv(records: Sequence[Record]) -> str:
-    """One line per result; a column per number with its unit in the head; unknown cells are empty."""
+    """One line per result, one column per number with its unit in the head; unknown cells are empty."""
     columns = number_columns(records)
     versions = sorted({name for record in records for name in record.versions})
     out = io.StringIO()
@@ -53,12 +53,12 @@ def to_csv(records: Sequence[Record]) -> str:
 
 
 def to_json(records: Sequence[Record]) -> str:
-    """Everything that is known, one object per result."""
+    """All data, one object per result."""
     return json.dumps([as_json(record) for record in records], ensure_ascii=False, indent=2) + "\n"
 
 
 def to_markdown(records: Sequence[Record]) -> str:
-    """A table for a report: a line per number, a column per result; failures first."""
+    """A table with one line per number and one column per result; failures come first."""
     lines = ["| | " + " | ".join(_md(record.run) for record in records) + " |"]
     lines.append("|---|" + "---:|" * len(records))
     lines += [
@@ -74,7 +74,7 @@ FORMATS: Mapping[str, Callable[[Sequence[Record]], str]] = {"csv": to_csv, "json
 
 
 def number_columns(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
-    """(name, unit) of every number any of them has, in the order they first appear."""
+    """(name, unit) of all numbers, in the order of their first appearance."""
     found: dict[tuple[str, str], None] = {}
     for record in records:
         for name, figure in record.numbers.items():
@@ -88,7 +88,7 @@ def stamp(at: float) -> str:
 
 
 def _cell(value: object) -> str:
-    """Text for a spreadsheet: what starts like a formula is disarmed, for it may come from a node."""
+    """Text for a spreadsheet; text that starts like a formula gets a quote, because it can come from a node."""
     text = "" if value is None else str(value)
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 

@@ -1,1 +1,1 @@
-"""asyncssh and httpx live here and nowhere else in the product: connections, the framed link, HTTP through SSH."""
+"""SSH connections, the framed link to each node, and HTTP over SSH. Only this package imports asyncssh and httpx."""

@@ -1,7 +1,7 @@
-"""Streamed completions of one server, many at once, each piece with the time it came: the wire of the built-in load generator.
+"""Streamed completions of one server, many at the same time, with the arrival of each piece, for the built-in load generator.
 
-A lean HTTP/1.1 client with kept connections, straight or through a node's SSH connection: at hundreds of requests a second a
-general client would spend the time it is to measure. What the times mean does not enter here.
+It is a small HTTP/1.1 client with persistent connections, direct or over the SSH connection of a node: a general client would
+be too slow for hundreds of requests per second.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pydantic import JsonValue
 from console.remote.http import Tunnel
 
 MAX_LINE = 1024 * 1024
-"""Longest line or chunk taken; a streamed piece is a few hundred bytes."""
+"""Longest line or chunk that is accepted; a streamed piece has a few hundred bytes."""
 MAX_ERROR = 4096
 IDLE_S = 2.0
-"""How long an unused connection is kept: vLLM's server closes its own after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE)."""
+"""How long an unused connection stays open; vLLM closes it after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,20 @@ class StreamedAnswer:
     """One answer; times are `time.monotonic` seconds."""
 
     sent_at: float
-    """Just before the request was written; the connection stood then."""
+    """Time before the request was written; the connection was open then."""
     pieces: tuple[float, ...] = ()
-    """When each streamed choice came."""
+    """Arrival of each streamed choice."""
     characters: int = 0
-    """Length of the text in them, reasoning included."""
+    """Length of the text of all pieces, reasoning included."""
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     status: int = 0
     error: str = ""
-    """Why it is no good answer; empty when it is one."""
+    """Why the answer is not usable; empty for a good answer."""
 
 
 class _Broken(Exception):
-    """The other side did not speak HTTP as it should, or cut the answer."""
+    """The server sent invalid HTTP, or an incomplete answer."""
 
 
 class _Connection(NamedTuple):
@@ -67,20 +67,20 @@ class Streams:
         self._open: set[_Connection] = set()
 
     def close(self) -> None:
-        """Drop every connection, also those in use."""
+        """Close all connections, also those in use."""
         for connection in tuple(self._open):
             connection.close()
         self._open.clear()
         self._idle.clear()
 
     async def chat(self, body: Mapping[str, JsonValue], timeout_s: float, api_key: str = "") -> StreamedAnswer:
-        """POST a chat request that streams; `timeout_s` covers all of it. Never raises for what network or server do."""
+        """POST a streaming chat request; `timeout_s` limits the whole request. Never raises for errors of network or server."""
         taken = _Taken()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._ask(json.dumps(body).encode("utf-8"), api_key, taken)
         except TimeoutError:
-            taken.error = f"no end of the answer in {timeout_s:g} s"
+            taken.error = f"the answer was not complete within {timeout_s:g} s"
         except (OSError, asyncssh.Error, _Broken, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             taken.error = _reason(error)
         return taken.answer()
@@ -105,7 +105,7 @@ class Streams:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[_Connection]:
-        """An idle connection or a new one; it is kept when its answer was read to the end, else dropped."""
+        """An idle connection or a new one; it stays open when its answer was read completely."""
         while self._idle:
             connection, since = self._idle.pop()
             fresh = time.monotonic() - since < IDLE_S
@@ -140,11 +140,11 @@ class Streams:
 
 
 _CUT_SHORT = ("abort", "error")
-"""Reasons for which an engine ends a request it has not answered (vLLM 0.21, v1/engine)."""
+"""Reasons with which an engine ends an unanswered request (vLLM 0.21, v1/engine)."""
 
 
 class _Taken:
-    """What has come of one answer so far."""
+    """The received part of one answer."""
 
     def __init__(self) -> None:
         self.sent_at = time.monotonic()
@@ -158,7 +158,7 @@ class _Taken:
         self._done = False
 
     def take(self, data: bytes) -> None:
-        """Bytes of a good answer's body, in any cuts."""
+        """Read bytes of the body of a good answer, in pieces of any size."""
         now = time.monotonic()
         *events, self._rest = (self._rest + data.replace(b"\r\n", b"\n")).split(b"\n\n")
         for event in events:
@@ -173,23 +173,23 @@ class _Taken:
         try:
             event = json.loads(data)
         except (ValueError, RecursionError):
-            raise _Broken("the stream holds something that is no JSON") from None
+            raise _Broken("the stream contains invalid JSON") from None
         if not isinstance(event, dict):
-            raise _Broken("the stream holds something that is no event")
+            raise _Broken("the stream contains an invalid event")
         if event.get("error") or event.get("object") == "error":
-            raise _Broken(f"the server says in the stream: {_message(event)}")
+            raise _Broken(f"the server reports in the stream: {_message(event)}")
         choices, usage = event.get("choices"), event.get("usage")
         if isinstance(choices, list) and choices:
             self._pieces.append(now)
             self._characters += _text_length(choices[0])
             ended = choices[0].get("finish_reason") if isinstance(choices[0], dict) else None
             if ended in _CUT_SHORT:
-                raise _Broken(f"the server ended the request by {ended}")
+                raise _Broken(f"the server ended the request with {ended}")
         if isinstance(usage, dict):
             self._usage = (_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
 
     def answer(self) -> StreamedAnswer:
-        """The answer as it is."""
+        """The answer so far."""
         return StreamedAnswer(
             self.sent_at,
             tuple(self._pieces),
@@ -204,7 +204,7 @@ class _Taken:
         if self.status != 200:
             return f"HTTP {self.status}: {_message(self.refusal)}"
         if not self._pieces:
-            return "HTTP 200 with nothing in it"
+            return "HTTP 200 with an empty body"
         return "" if self._done else f"the stream ended after {len(self._pieces)} pieces without [DONE]"
 
 
@@ -213,13 +213,13 @@ async def _head(connection: _Connection) -> tuple[int, dict[str, str]]:
     first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split(" ", 2)
     if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdecimal():
-        raise _Broken(f"no HTTP: {first[:80]!r}")
+        raise _Broken(f"not HTTP: {first[:80]!r}")
     pairs = (line.partition(":") for line in lines if line)
     return int(words[1]), {name.strip().lower(): value.strip().lower() for name, _, value in pairs}
 
 
 async def _body(connection: _Connection, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
-    """The body in the pieces it comes in; the connection is left at its end, or closed where only closing ends it."""
+    """The body in pieces as they arrive; afterwards the connection is at its end, or closed when only that ends the body."""
     reader = connection.reader
     if "chunked" in headers.get("transfer-encoding", ""):
         while size := _hex(await reader.readuntil(b"\n")):
@@ -233,7 +233,7 @@ async def _body(connection: _Connection, headers: Mapping[str, str]) -> AsyncIte
             left -= len(data)
             yield data
         if left:
-            raise _Broken(f"the answer was cut, {left} bytes are missing")
+            raise _Broken(f"the answer is incomplete, {left} bytes are missing")
     else:
         while data := await reader.read(65536):
             yield data
@@ -247,7 +247,7 @@ def _hex(line: bytes) -> int:
     except ValueError:
         raise _Broken("the chunks of the answer are malformed") from None
     if not 0 <= size <= MAX_LINE:
-        raise _Broken(f"a chunk of {size} bytes")
+        raise _Broken(f"a chunk has {size} bytes, which is too large")
     return size
 
 
@@ -264,7 +264,7 @@ def _count(value: JsonValue) -> int | None:
 
 
 def _message(body: JsonValue | bytes) -> str:
-    """The words of an error body, one line, cut; whatever form it has."""
+    """The message of an error body in any format, as one short line."""
     value: JsonValue = None
     if isinstance(body, bytes):
         try:

@@ -1,7 +1,4 @@
-"""Why a node cannot be reached, in words an operator can act on, with a command to paste that tries the same by hand.
-
-Dialling is not its job.
-"""
+"""Explains why a node cannot be reached, with a fix and an `ssh` command that tries the same by hand. Does not connect."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ CONNECT_S = 15.0
 
 
 class DialError(ConsoleError):
-    """A node could not be reached. `blocked` says that trying again changes nothing until somebody acts."""
+    """A node could not be reached. With `blocked` another try is useless until an operator acts."""
 
     def __init__(self, message: str, *, blocked: bool, hint: str = "", question: bool = False) -> None:
-        """`question`: whether an unknown host key is to be trusted is all that it waits for."""
+        """`question`: it only waits for the decision to trust an unknown host key."""
         super().__init__(message, hint=hint)
         self.blocked = blocked
         self.question = question
@@ -31,26 +28,26 @@ class DialError(ConsoleError):
 
 @dataclass(frozen=True, slots=True)
 class DialRoute:
-    """How a host was dialled."""
+    """How the console connected to a host."""
 
     host: str
-    """What `ssh` is told: an address, or a name of its configuration."""
+    """The argument for `ssh`: an address, or a name of its configuration."""
     address: str
-    """What that stands for."""
+    """The address of that name."""
     port: int
     user: str = ""
     jump: str = ""
-    """As `ssh -J` takes it."""
+    """The argument for `ssh -J`."""
     via: str = ""
-    """The jump host as the operator calls it; empty when it is dialled straight."""
+    """The jump host, as the operator named it; empty without one."""
     identity: str = ""
     config: str = ""
-    """The SSH configuration, where it is not the usual one."""
+    """The SSH configuration file, when it is not the default one."""
     passed_over: tuple[str, ...] = ()
-    """Default keys that were not offered, because others may read them."""
+    """Default keys that were not offered, because other users can read them."""
 
     def command(self) -> str:
-        """The `ssh` that tries the same."""
+        """The `ssh` command that tries the same."""
         words = ["ssh"]
         for flag, value in (("-F", self.config), ("-i", self.identity), ("-J", self.jump)):
             words += [flag, value] if value else []
@@ -65,12 +62,12 @@ class DialRoute:
 
 
 def entry(host: str, port: int) -> str:
-    """A host as known_hosts names it."""
+    """The name of a host in known_hosts."""
     return host if port == 22 else f"[{host}]:{port}"
 
 
 def why_not(error: Exception, way: DialRoute, offered: Collection[str]) -> DialError:
-    """What a failed connection came to. `offered` are the ways to log in that the server named."""
+    """The explanation of a failed connection. `offered` are the login methods that the server offers."""
     if isinstance(error, asyncssh.PermissionDenied):
         return _login(error, way, offered)
     if isinstance(error, asyncssh.KeyExchangeFailed):
@@ -81,8 +78,10 @@ def why_not(error: Exception, way: DialRoute, offered: Collection[str]) -> DialE
         reason = error.reason or type(error).__name__
         return DialError(f"{way.place}: {reason}", blocked=False, hint=f"try: {way.command()}")
     if isinstance(error, TimeoutError):
-        text = f"{way.place}: no answer in {CONNECT_S:.0f} s"
-        return DialError(text, blocked=False, hint=f"is it up, and lets a firewall through? try: {way.command()}")
+        text = f"{way.place}: no answer within {CONNECT_S:.0f} s"
+        return DialError(
+            text, blocked=False, hint=f"check that the host is up and that no firewall blocks it; try: {way.command()}"
+        )
     if isinstance(error, socket.gaierror):
         text = f"{way.address}: {error.strerror}"
         return DialError(text, blocked=False, hint=f"check `host` of the node, or its DNS; try: {way.command()}")
@@ -91,29 +90,33 @@ def why_not(error: Exception, way: DialRoute, offered: Collection[str]) -> DialE
 
 def _login(error: asyncssh.PermissionDenied, way: DialRoute, offered: Collection[str]) -> DialError:
     if offered and "publickey" not in offered:
-        text = f"{way.place} takes {' or '.join(sorted(offered))} only; only keys and agents are used"
+        text = f"{way.place} accepts {' or '.join(sorted(offered))} only; the console uses keys and agents only"
         hint = f"allow PubkeyAuthentication in its sshd_config, and add the key: ssh-copy-id; then try: {way.command()}"
         return DialError(text, blocked=True, hint=hint)
     if way.passed_over:
-        text = f"{way.place} refused the login; not offered, because others can read it: {', '.join(way.passed_over)}"
+        text = (
+            f"{way.place} refused the login; not offered, because other users can read it: {', '.join(way.passed_over)}"
+        )
         return DialError(text, blocked=True, hint=shlex.join(["chmod", "600", *way.passed_over]))
-    hint = f"check user and identity: {way.command()}; a key with a passphrase counts only from an agent (ssh-add)"
+    hint = f"check user and identity: {way.command()}; a key with a passphrase needs an agent (ssh-add)"
     return DialError(f"{way.place} refused the login: {error.reason}", blocked=True, hint=hint)
 
 
 def _jump(error: asyncssh.ChannelOpenError, way: DialRoute) -> DialError:
     if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
         text = f"jump host {way.via} does not forward connections to {way.place}: {error.reason}"
-        hint = f"its sshd_config needs AllowTcpForwarding yes and a PermitOpen that names it; then try: {way.command()}"
+        hint = f"its sshd_config needs AllowTcpForwarding yes, and PermitOpen must allow this address; then try: {way.command()}"
         return DialError(text, blocked=True, hint=hint)
     text = f"jump host {way.via} cannot reach {way.place}: {error.reason}"
-    return DialError(text, blocked=False, hint=f"is it up, and its sshd running? try: {way.command()}")
+    return DialError(
+        text, blocked=False, hint=f"check that the host is up and that its sshd runs; try: {way.command()}"
+    )
 
 
 _HINTS = {
-    errno.ECONNREFUSED: "nothing listens there: is its sshd running, is `port` right?",
-    errno.EHOSTUNREACH: "no way leads there: is it up, is `host` right, is a `jump` needed?",
-    errno.ENETUNREACH: "no way leads there: is `host` right, is a `jump` needed?",
+    errno.ECONNREFUSED: "no server listens on this port: check that its sshd runs, and check `port`;",
+    errno.EHOSTUNREACH: "no route to the host: check that it is up, check `host`, and whether it needs a `jump`;",
+    errno.ENETUNREACH: "no route to the network: check `host`, and whether it needs a `jump`;",
 }
 
 

@@ -1,7 +1,7 @@
-"""Frames of a helper → the model's nouns. A node is not trusted: what does not fit is an error with the node's words cut short.
+"""Decodes and validates the frames of a helper. A node is not trusted: invalid data is an error.
 
-Numbers are finite and can be what they stand for, names are such as the node itself would take, counts and lengths have
-bounds: nothing that comes out of here can surprise what is made of it. No I/O.
+Numbers are finite and plausible, names are valid names of runs, counts and lengths are limited, so that no other part needs to
+check them again. Does no I/O.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from console.node.run_report import (
 T = TypeVar("T", bound=BaseModel)
 T_Json = TypeVar("T_Json", bound=JsonValue)
 MAX_NUMBER = 2**63
-"""Largest number in what a run was launched with."""
+"""Largest number in the spec of a run."""
 
 LATEST_S = 1e11
 SAMPLE_BYTES = 128 * 1024
-"""Of a probe; sixteen devices with all their processes are a tenth of it."""
+"""Most bytes of a pushed sample; sixteen devices with all their processes need a tenth of it."""
 SAMPLE_LINES = 2000
 SAMPLE_ERROR_BYTES = 4096
 FARTHEST_S = 15 * 3600.0
-"""Farther from UTC than any zone is."""
+"""Larger than the difference of any time zone to UTC."""
 
 
 class WireError(ValueError):
-    """A frame that is well-formed and makes no sense."""
+    """A well-formed frame with invalid content."""
 
 
 def _named(name: str) -> str:
-    """The rule by which nodes make directories."""
+    """The rule for names of directories on nodes."""
     if not NAME.match(name):
-        raise ValueError(f"{name[:40]!r} cannot be a name")
+        raise ValueError(f"{name[:40]!r} is not a valid name")
     return name
 
 
@@ -59,14 +59,14 @@ def _plain(value: T_Json) -> T_Json:
 
 
 def _sound(value: JsonValue, depth: int) -> None:
-    """Not nested too deep, no number out of bounds."""
+    """Refuses data that is nested too deep and numbers that are too large."""
     if isinstance(value, dict | list):
         if depth == 0:
             raise ValueError(f"nested deeper than {SPEC_DEPTH}")
         for each in value.values() if isinstance(value, dict) else value:
             _sound(each, depth - 1)
     elif isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
-        raise ValueError("a number in it is out of bounds")
+        raise ValueError("a number is out of range")
 
 
 Word = Annotated[str, Field(max_length=NAME_CHARS)]
@@ -84,7 +84,7 @@ Spec = Annotated[dict[str, JsonValue], AfterValidator(_plain)]
 
 
 class _Said(BaseModel):
-    """Base of what a helper says; additions of a newer helper are let through."""
+    """Base of all data of a helper; additional keys of a newer helper are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
@@ -217,7 +217,7 @@ class _LeaseAnswer(_Said):
 
 @dataclass(frozen=True, slots=True)
 class RunsSeen:
-    """One list of runs, or why there is none."""
+    """A list of runs, or the reason why there is none."""
 
     runs: tuple[RunState, ...]
     unmanaged: tuple[UnmanagedProcess, ...]
@@ -225,7 +225,7 @@ class RunsSeen:
     error: str = ""
     hint: str = ""
     remark: str = ""
-    """How much the node left out of it; empty when it is whole."""
+    """What the node left out; empty for a complete list."""
 
 
 def hello(header: Mapping[str, object]) -> Hello:
@@ -262,23 +262,23 @@ def digest(header: Mapping[str, object]) -> tuple[int, str]:
 
 
 def sample(name: str, header: Mapping[str, object], payload: bytes) -> Sample:
-    """What a command printed."""
+    """The output of a command."""
     said = _read(_Facts, header)
     if not 0 <= said.stdout_bytes <= len(payload):
-        raise WireError("a sample's length does not fit its bytes")
+        raise WireError("the length of a sample does not match its bytes")
     out, err = payload[: said.stdout_bytes], payload[said.stdout_bytes :]
     return Sample(name, said.at, said.took_s, said.exit_code, out, err, said.truncated)
 
 
 def pushed_sample(name: str, header: Mapping[str, object], payload: bytes) -> Sample:
-    """What a probe printed, cut to what is read of it: it is read at once, in one step."""
+    """The output of a probe, limited to `SAMPLE_BYTES`, because it is parsed in one step."""
     whole = sample(name, header, payload)
     out, err = _head(whole.stdout), whole.stderr[:SAMPLE_ERROR_BYTES]
     return replace(whole, stdout=out, stderr=err, truncated=whole.truncated or len(out) < len(whole.stdout))
 
 
 def _head(data: bytes) -> bytes:
-    """The first lines, whole ones where it is cut."""
+    """The first bytes; a cut is at the end of a line."""
     if len(data) > SAMPLE_BYTES:
         data = data[: data.rfind(b"\n", 0, SAMPLE_BYTES) + 1]
     if data.count(b"\n") > SAMPLE_LINES:
@@ -287,7 +287,7 @@ def _head(data: bytes) -> bytes:
 
 
 def refused(header: Mapping[str, object]) -> tuple[str, str]:
-    """Why a node will not be watched, and a hint."""
+    """(reason why a node refuses to be watched, hint)."""
     said = _read(_Refused, header)
     return said.message, said.hint
 
@@ -299,7 +299,7 @@ def log_error(header: Mapping[str, object]) -> tuple[RunKey, str]:
 
 
 def stage(header: Mapping[str, object]) -> tuple[RunKey, str]:
-    """How far a stop is."""
+    """The stage of a stop."""
     said = _read(_Stage, header)
     return RunKey(*said.key), said.stage
 
@@ -319,7 +319,7 @@ def stop_results(values: object) -> dict[RunKey, StopResult]:
 
 
 def end_result(value: object) -> StopResult:
-    """What the end of an unmanaged process came to."""
+    """The result of stopping an unmanaged process."""
     return _result(_read(_Left, value))
 
 
@@ -352,7 +352,7 @@ def _run(said: _Run) -> RunState:
 
 
 def _zone(value: JsonValue) -> ZoneTable:
-    """A table of a time zone; empty for what is none, as of runs of older consoles."""
+    """The table of a time zone; empty for other data, for example of runs of older consoles."""
     if not isinstance(value, list) or len(value) > MAX_STEPS:
         return ()
     steps: list[tuple[float, float]] = []

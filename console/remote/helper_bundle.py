@@ -1,7 +1,4 @@
-"""Packs `console/node` so that a node can run it: what goes on the command line, and what goes on stdin first.
-
-The code itself is not looked into; nothing is ever written to the node for it.
-"""
+"""Packs `console/node` for a node: the command line of the helper, and the first bytes on its stdin. Writes no files."""
 
 from __future__ import annotations
 
@@ -29,11 +26,11 @@ def sources() -> dict[str, str]:
 
 @functools.cache
 def first_bytes() -> bytes:
-    """What the helper's interpreter reads before its first frame."""
+    """The bytes that the interpreter of the helper reads before the first frame."""
     return parcel(sources(), [])
 
 
 def helper_command(node: Node) -> str:
-    """The command line that becomes the helper on a node; any login shell takes it."""
+    """The command line that starts the helper on a node, for any login shell."""
     words = [node.python, *FLAGS, "dsv4-console", "helper"]
     return shlex.join(["sudo", "-n", *words] if node.sudo else words)

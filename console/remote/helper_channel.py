@@ -1,7 +1,7 @@
-"""One helper on one SSH connection: starts it, sends requests, hands on what it pushes, ends it.
+"""One helper on one SSH connection: starts it, sends requests, delivers pushed frames, ends it.
 
-Reconnecting is not its job, neither is what the frames mean. A node may print anything before the helper's marker and
-die at any moment; both end in one clear sentence.
+It does not reconnect and does not interpret frames. A node can print anything before the marker of the helper and can fail at
+any time; both give one clear message.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from console.remote.frame_decoding import WireError
 from console.remote.helper_bundle import first_bytes, helper_command
 
 START_S = 30.0
-"""A helper has said hello by then, interpreter start on a loaded node and its login shell's profile included."""
+"""Time limit for the hello of a helper, with the start of the interpreter on a loaded node and the profile of its shell."""
 CLOSE_S = 2.0
 CHATTER_BYTES = 64 * 1024
-"""Most a login shell may print before the helper's marker."""
+"""Most bytes that a login shell can print before the marker of the helper."""
 STDERR_BYTES = 4096
 SLICE_S = 0.005
-"""Longest that the frames of one node are taken without a turn for everything else; half of the time at most is theirs."""
+"""Longest time in which frames of one node are handled without a pause; they get at most half of the time."""
 HELD_BYTES = 1024 * 1024
-"""Of whole frames that wait; more stays at the node, which is told so by the window of its channel."""
+"""Most bytes of frames that wait; more stays on the node, because the window of its channel is full."""
 FRAME_S = 30.0
-"""Longest a frame may take to arrive and still count as a sign of life."""
-SAID_CHARS = 2000
-"""Most that is taken of a refusal's words."""
+"""Longest time in which an arriving frame counts as a sign of life."""
+MESSAGE_CHARS = 2000
+"""Most characters of the message of a refusal."""
 
 Push = Callable[[Header, bytes], None]
 
 
 class HelperSession(asyncssh.SSHClientSession[bytes]):
-    """The channel's receiving side. Bytes are kept as they come, frames taken in turns: a flood delays only its node."""
+    """The receiving side of the channel. Frames are handled in short turns, so that a flood delays only its own node."""
 
     def __init__(self, on_frame: Push) -> None:
         self._on_frame = on_frame
@@ -62,7 +62,7 @@ class HelperSession(asyncssh.SSHClientSession[bytes]):
 
     @property
     def chatter(self) -> str:
-        """What was printed where the marker should have been."""
+        """The text that was printed instead of the marker."""
         return (bytes(self.stderr) or bytes(self._chatter)).decode("utf-8", "replace").strip()
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
@@ -70,7 +70,7 @@ class HelperSession(asyncssh.SSHClientSession[bytes]):
         self._channel = chan
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Bytes of the node, in order."""
+        """Bytes from the node arrived, in order."""
         now = time.monotonic()
         self._frame_at = self._frame_at if self._decoder.held else now
         if now - self._frame_at < FRAME_S:
@@ -87,17 +87,17 @@ class HelperSession(asyncssh.SSHClientSession[bytes]):
             self._channel.pause_reading()
 
     def exit_status_received(self, status: int) -> None:
-        """The helper ended by itself."""
+        """The helper exited."""
         self.exit_status = status
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The channel is closed, by whomever; what came before is still taken."""
+        """The channel is closed; data that arrived before is still handled."""
         self.error = exc
         self._closed = True
         self._arrived.set()
 
     async def _take_all(self) -> None:
-        """Take frames as they become whole, until the channel is closed and nothing whole is left, or until a fault."""
+        """Handle complete frames until the channel is closed and none is left, or until an error."""
         until = time.monotonic() + SLICE_S
         while not self.fault:
             try:
@@ -106,7 +106,7 @@ class HelperSession(asyncssh.SSHClientSession[bytes]):
                     self.heard_at = self._frame_at = time.monotonic()
                     self._on_frame(*frame)
             except (FrameError, WireError) as error:
-                self._give_up(f"the helper said nonsense: {error}")
+                self._give_up(f"the helper sent invalid data: {error}")
                 return
             if frame is None:
                 if self._closed:
@@ -120,15 +120,15 @@ class HelperSession(asyncssh.SSHClientSession[bytes]):
                 until = time.monotonic() + SLICE_S
 
     def _taken(self, task: asyncio.Task[None]) -> None:
-        """No frame is taken any more: what is wrong with the console itself is told as this node's end, and harms no other."""
+        """The frame task ended; a bug of the console ends only the link of this node."""
         bug = None if task.cancelled() else task.exception()
         if bug is not None:
-            self._give_up(f"what it sent could not be used: {type(bug).__name__}: {bug!s:.200}")
+            self._give_up(f"its data could not be handled: {type(bug).__name__}: {bug!s:.200}")
         if not self.ended.done():
             self.ended.set_result(None)
 
     def _waits(self) -> bool:
-        """Whether a whole frame waits, or what can never become one."""
+        """Whether a complete frame waits, or data that cannot become one."""
         try:
             return self._decoder.whole()
         except FrameError:
@@ -144,7 +144,7 @@ class HelperSession(asyncssh.SSHClientSession[bytes]):
         at = self._chatter.find(MARKER)
         if at < 0:
             if len(self._chatter) > CHATTER_BYTES:
-                self._give_up("the login shell prints without end where the helper should answer")
+                self._give_up("the login shell prints text without end instead of the answer of the helper")
             return b""
         self._marked = True
         rest = bytes(self._chatter[at + len(MARKER) :])
@@ -152,12 +152,12 @@ class HelperSession(asyncssh.SSHClientSession[bytes]):
         return rest
 
     def _give_up(self, fault: str) -> None:
-        """Nothing of it counts any more; the link is closed by whoever waits for its end."""
+        """Ignore all further data; the link is closed by the task that waits for its end."""
         self.fault = fault
         self._arrived.set()
 
     def close(self) -> None:
-        """Take no more frames."""
+        """Handle no more frames."""
         self._taking.cancel()
 
 
@@ -173,7 +173,7 @@ class HelperChannel:
 
     @classmethod
     async def open(cls, connection: asyncssh.SSHClientConnection, node: Node, on_push: Push) -> HelperChannel:
-        """Start the helper. Its frames come through `on_push`, hello first; replies go to who asked. Raises DialError."""
+        """Start the helper. `on_push` gets pushed frames, hello first; replies go to their requests. Raises DialError."""
         made: list[HelperChannel] = []
 
         def take(header: Header, payload: bytes) -> None:
@@ -194,7 +194,7 @@ class HelperChannel:
             text = f"{node.name}: its sshd opens no session: {error.reason}"
             raise DialError(text, blocked=False, hint="MaxSessions of its sshd_config must be at least 1") from error
         except TimeoutError as error:
-            raise DialError(f"{node.name}: no session in {START_S:.0f} s", blocked=False) from error
+            raise DialError(f"{node.name}: no session within {START_S:.0f} s", blocked=False) from error
         finally:
             if not made:
                 session.close()
@@ -203,12 +203,12 @@ class HelperChannel:
 
     @property
     def ended(self) -> bool:
-        """Whether the helper is gone."""
+        """Whether the helper has ended."""
         return self._session.ended.done()
 
     @property
     def heard_at(self) -> float:
-        """When the last byte arrived, monotonic seconds."""
+        """When the last byte arrived, in monotonic seconds."""
         return self._session.heard_at
 
     def answered(self, header: Header, payload: bytes) -> None:
@@ -219,17 +219,19 @@ class HelperChannel:
             future.set_result((header, payload))
 
     def notify(self, op: str, body: Mapping[str, object], payload: bytes = b"") -> None:
-        """Say something that wants no answer."""
+        """Send a message that has no reply."""
         self._send(pack({**body, "op": op}, payload))
 
     async def request(
         self, op: str, body: Mapping[str, object], payload: bytes = b"", *, timeout_s: float
     ) -> tuple[Header, bytes]:
-        """Ask. Raises NodeError when the node refuses, Unreachable when it was not sent, LinkLost when nobody knows."""
+        """Send a request and wait for its reply. Raises NodeError when the node refuses, Unreachable when it was not sent,
+        LinkLost when the outcome is unknown.
+        """
         name = self._node.name
         number = next(self._ids)
         if not self._send(pack({**body, "op": op, "id": number}, payload)):
-            raise Unreachable(f"{name}: {op} was not sent, the link is down")
+            raise Unreachable(f"{name}: {op} was not sent, because the link is down")
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         ended = self._session.ended
         try:
@@ -241,13 +243,15 @@ class HelperChannel:
             if header.get("ok") is True:
                 return header, data
             kind, text, hint = (str(header.get(word) or "") for word in ("kind", "message", "hint"))
-            raise NodeError(f"{name}: {text[:SAID_CHARS]}", kind=kind[:80] or "os", node=name, hint=hint[:SAID_CHARS])
+            raise NodeError(
+                f"{name}: {text[:MESSAGE_CHARS]}", kind=kind[:80] or "os", node=name, hint=hint[:MESSAGE_CHARS]
+            )
         if ended.done():
-            raise LinkLost(f"{name}: the link was lost while {op} was under way", hint="its outcome is unknown")
-        raise LinkLost(f"{name}: no answer to {op} in {timeout_s:g} s", hint="its outcome is unknown")
+            raise LinkLost(f"{name}: the link was lost during {op}", hint="its outcome is unknown")
+        raise LinkLost(f"{name}: no answer to {op} within {timeout_s:g} s", hint="its outcome is unknown")
 
     def _send(self, data: bytes) -> bool:
-        """Write; False when the node has closed its side, which asyncssh knows a moment before it tells the session."""
+        """Write data; False when the node has closed its side, which asyncssh knows shortly before it tells the session."""
         if self.ended:
             return False
         try:
@@ -262,7 +266,7 @@ class HelperChannel:
         return self.ended
 
     def why(self, said_hello: bool) -> DialError:
-        """Why the helper is gone."""
+        """Why the helper ended."""
         session, name = self._session, self._node.name
         if session.fault:
             return DialError(f"{name}: {session.fault}", blocked=False, hint=_quoted(session.chatter))
@@ -275,11 +279,11 @@ class HelperChannel:
 
     @property
     def faulty(self) -> bool:
-        """Whether it was given up for what it said: it is not waited for then."""
+        """Whether the link was closed because of invalid data; then nothing waits for the helper."""
         return bool(self._session.fault)
 
     async def close(self) -> None:
-        """End the helper by ending its stdin, and see the channel closed."""
+        """End the helper by closing its stdin, and wait until the channel is closed."""
         if not self.ended:
             try:
                 self._channel.write_eof()
@@ -291,7 +295,7 @@ class HelperChannel:
 
 
 def _no_helper(node: Node, status: int, said: str) -> DialError:
-    """A helper that never said hello, by its exit status."""
+    """The error for a helper that ended before its hello, by its exit status."""
     last = _last_line(said)
     if status == 127 and not node.sudo:
         text = f"{node.name} has no {node.python}: {last}"
@@ -312,7 +316,7 @@ def _no_helper(node: Node, status: int, said: str) -> DialError:
     return DialError(
         text,
         blocked=True,
-        hint="log in by hand and run the node's `python`; a forced command or shell may be in the way",
+        hint="log in by hand and run `python` of the node; a forced command or the login shell can be the cause",
     )
 
 

@@ -1,6 +1,6 @@
-"""HTTP to engines, through the SSH connection of their node or straight from this machine.
+"""HTTP to engines, over the SSH connection of their node or directly from this machine.
 
-Answers are data: an engine that does not answer is an answer with an `error`. What a body means does not enter here.
+An engine that does not answer gives an answer with an `error`, not an exception.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ import asyncssh
 import httpcore
 
 MAX_BODY = 4 * 1024 * 1024
-"""Largest body taken, in bytes; /metrics of a large engine is a few hundred KiB."""
+"""Largest accepted body in bytes; /metrics of a large engine has a few hundred KiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What came back. `status` is 0 when nothing did; `error` says why, or that the body was cut."""
+    """The answer of a server. `status` is 0 without an answer; `error` is the reason, or says that the body is incomplete."""
 
     status: int
     body: bytes
     took_s: float
     error: str = ""
     asked: bool = True
-    """Whether the request got as far as the other machine: where not, its silence says nothing about the engine."""
+    """Whether the request reached the other machine; otherwise nothing is known about the engine."""
 
 
 class Tunnel(Protocol):
-    """Where channels through SSH come from; None while the link is down."""
+    """The source of SSH channels."""
 
     def connection(self) -> asyncssh.SSHClientConnection | None:
-        """The connection of the node, when it is up."""
+        """The connection to the node, or None."""
 
 
 class AsyncHttp:
-    """HTTP clients of one node. Nothing is kept open between requests: an engine that dies must be noticed at once."""
+    """HTTP requests to one node. No connection stays open between requests, so that the end of an engine is noticed at once."""
 
     def __init__(self, tunnel: Tunnel | None, api_key: str = "") -> None:
         """`api_key` is sent as Bearer with every request."""
@@ -49,11 +49,11 @@ class AsyncHttp:
         self._backend: httpcore.AsyncNetworkBackend = SshBackend(tunnel) if tunnel else httpcore.AnyIOBackend()
 
     async def get(self, host: str, port: int, path: str, timeout_s: float) -> HttpAnswer:
-        """GET; the time limit (seconds) covers everything from connecting to the last byte."""
+        """Send a GET; `timeout_s` limits the whole request, from the connection to the last byte."""
         return await self.request("GET", host, port, path, timeout_s)
 
     async def connect(self, host: str, port: int, timeout_s: float) -> HttpAnswer:
-        """Open a connection and close it again; nothing is sent. The answer has no status, and no error when it was taken."""
+        """Open and close a connection without a request. The answer has no status, and no error when the port accepted it."""
         began, error, asked = time.monotonic(), "", True
         try:
             stream = await self._backend.connect_tcp(host, port, timeout_s)
@@ -74,7 +74,7 @@ class AsyncHttp:
         hear: Callable[[bytes], None] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
-        """POST a JSON body; `hear` is given the bytes of the answer as they come."""
+        """POST a JSON body; `hear` gets the bytes of the answer as they arrive."""
         body = json.dumps(value).encode("utf-8")
         fields = {"Content-Type": "application/json", **(headers or {})}
         return await self.request("POST", host, port, path, timeout_s, body, fields, hear)
@@ -90,9 +90,9 @@ class AsyncHttp:
         headers: Mapping[str, str] | None = None,
         hear: Callable[[bytes], None] | None = None,
     ) -> HttpAnswer:
-        """One request, its whole answer; `hear` is given its bytes as they come.
+        """Send one request and read the whole answer; `hear` gets its bytes as they arrive.
 
-        Never raises for what the network or the other side does.
+        Never raises for errors of the network or the server.
         """
         began = time.monotonic()
         taken = bytearray()
@@ -110,10 +110,14 @@ class AsyncHttp:
                     if hear is not None:
                         hear(chunk)
                     if len(taken) > MAX_BODY:
-                        error = f"the body was cut at {MAX_BODY} bytes"
+                        error = f"the body is larger than {MAX_BODY} bytes"
                         break
         except (TimeoutError, httpcore.TimeoutException):
-            error = f"no answer in {timeout_s:g} s" if not status else f"the answer was not complete in {timeout_s:g} s"
+            error = (
+                f"no answer within {timeout_s:g} s"
+                if not status
+                else f"the answer was not complete within {timeout_s:g} s"
+            )
         except NoRoute as failure:
             error, asked = str(failure), False
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as failure:
@@ -131,7 +135,7 @@ class AsyncHttp:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
-        """Status and body as it comes, for streamed completions; `timeout_s` limits each wait. Raises httpcore's errors."""
+        """Status and body in pieces, for streamed completions; `timeout_s` limits each wait. Raises errors of httpcore."""
         name = f"[{host}]" if ":" in host else host
         fields: dict[bytes | str, bytes | str] = {"Host": f"{name}:{port}", "User-Agent": "dsv4-console"}
         fields.update({**self._own, **(headers or {})})
@@ -150,11 +154,11 @@ class AsyncHttp:
 
 
 class NoRoute(httpcore.ConnectError):
-    """No way to the node: not connected, or its sshd opens no channel to the port."""
+    """The node is not connected, or its sshd refuses a channel to the port."""
 
 
 class SshBackend(httpcore.AsyncNetworkBackend):
-    """Opens direct-tcpip channels where httpcore wants TCP connections; they do not count as sessions in sshd."""
+    """Opens direct-tcpip channels instead of TCP connections for httpcore; they do not count as sessions in sshd."""
 
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
@@ -167,7 +171,7 @@ class SshBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """A channel to `host:port` as the node sees it."""
+        """Open a channel to `host:port` from the node."""
         connection = self._tunnel.connection()
         if connection is None:
             raise NoRoute("the node is not connected")
@@ -184,14 +188,14 @@ class SshBackend(httpcore.AsyncNetworkBackend):
 
 
 class SshStream(httpcore.AsyncNetworkStream):
-    """One channel as httpcore's stream."""
+    """One channel as a stream of httpcore."""
 
     def __init__(self, reader: asyncssh.SSHReader[bytes], writer: asyncssh.SSHWriter[bytes]) -> None:
         self._reader = reader
         self._writer = writer
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Some bytes; none at the end."""
+        """Read some bytes; none at the end."""
         try:
             async with asyncio.timeout(timeout):
                 return await self._reader.read(max_bytes)
@@ -201,13 +205,13 @@ class SshStream(httpcore.AsyncNetworkStream):
             raise httpcore.ReadError(str(error)) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """All of it."""
+        """Write all bytes."""
         try:
             async with asyncio.timeout(timeout):
                 self._writer.write(buffer)
                 await self._writer.drain()
         except TimeoutError as error:
-            raise httpcore.WriteTimeout("the other side takes nothing") from error
+            raise httpcore.WriteTimeout("the server accepts no data") from error
         except (asyncssh.Error, OSError) as error:
             raise httpcore.WriteError(str(error)) from error
 

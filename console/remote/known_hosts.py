@@ -1,7 +1,4 @@
-"""Which host keys are trusted: the operator's known_hosts and our own, which only ever grows by an accepted question.
-
-Connecting is not its job.
-"""
+"""The trusted host keys: known_hosts of the operator, and the file of the console with the keys that operators accepted."""
 
 from __future__ import annotations
 
@@ -15,14 +12,14 @@ from console.private_files import open_private
 
 
 class KnownHosts:
-    """The two files. Our own is made with mode 0600 when the first key is accepted."""
+    """The two files. The file of the console is created with mode 0600 when the first key is accepted."""
 
     def __init__(self, own: Path, users: Path) -> None:
         self.own = own
         self.users = users
 
     def load(self) -> asyncssh.SSHKnownHosts:
-        """All trusted keys. Raises ConsoleError when a file cannot be read as such."""
+        """All trusted keys. Raises ConsoleError when a file cannot be read."""
         text = ""
         for path in (self.own, self.users):
             try:
@@ -30,19 +27,19 @@ class KnownHosts:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise ConsoleError(f"{path}: {error.strerror}", hint="known hosts must be readable") from error
+                raise ConsoleError(f"{path}: {error.strerror}", hint="make the file readable") from error
         try:
             return asyncssh.import_known_hosts(text)
         except ValueError as error:
             raise ConsoleError(f"{self.own} or {self.users}: {error}", hint="correct or remove that line") from error
 
     def knows(self, host: str, address: str, port: int) -> bool:
-        """Whether any key is trusted for a host, so that another one means a change and not a first meeting."""
+        """Whether any key is trusted for a host, so that another key is a change and not a new host."""
         trusted, authorities, *_ = asyncssh.match_known_hosts(self.load(), host, address, port)
         return bool(trusted or authorities)
 
     def types(self, host: str, port: int) -> tuple[str, ...]:
-        """Types of the keys that are trusted for a host; none where an authority vouches for it, whatever key it has."""
+        """The types of the trusted keys of a host; none when a certificate authority signs its keys."""
         trusted, authorities, *_ = asyncssh.match_known_hosts(self.load(), host, "", port)
         return () if authorities else tuple(sorted({key.get_algorithm() for key in trusted}))
 

@@ -1,7 +1,7 @@
-"""The link to one node: keeps it up, tells how it is, carries requests and hands on what the node pushes.
+"""The link to one node: connects again when it is lost, reports its state, sends requests and delivers pushed data.
 
-It knows nothing of deployments. A lost link says nothing about the engines on its node: requests that were under way end
-as LinkLost, and nothing is ever sent twice.
+It does not know deployments. After a lost link the state of the engines is unknown: running requests end with LinkLost, and
+nothing is sent twice.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from console.remote.ssh import Dialer, end_connection
 PING_S = 5.0
 STALE_S = 12.0
 GIVE_UP_S = 60.0
-"""After so long without a byte the helper is given up and the node dialled anew: a process that hangs answers nobody ever."""
-"""No byte for this long: the helper says something at least every 4 s."""
+"""After this time without data the console connects again, because the helper hangs."""
+"""The link is stale after this time without data; the helper sends data at least every 4 s."""
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 HEALTHY_S = 60.0
-"""A link that was up this long starts its back-off anew."""
+"""After a link was up for this time, its next waits start at the shortest one."""
 CREDIT_BYTES = 256 * 1024
-"""Credit is given back in lumps of a quarter of the helper's window."""
+"""Credit is returned in steps of a quarter of the helper's window."""
 
 
 class NodeLink(NodeRequests):
@@ -66,16 +66,16 @@ class NodeLink(NodeRequests):
 
     @property
     def link(self) -> Link:
-        """How the node is reached, or why not."""
+        """The state of the link."""
         return self._standing.link
 
     def start(self) -> None:
-        """Begin to connect, and stay connected until `close`."""
+        """Connect, and stay connected until `close`."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"link {self.node.name}")
 
     async def close(self) -> None:
-        """End the helper, the connection and the task; a bug that ended the task is raised here."""
+        """End the helper, the connection and the task. Raises the error of a bug that ended the task."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -88,26 +88,26 @@ class NodeLink(NodeRequests):
         return await self._standing.wait_up(timeout_s)
 
     def retry_now(self) -> None:
-        """Dial at once instead of waiting; also after BLOCKED."""
+        """Connect at once instead of waiting, also in the state BLOCKED."""
         self._retry.set()
 
     def follow(self, key: RunKey, offset: int, fingerprint: bytes = b"") -> None:
-        """Have a log pushed from `offset` on; `fingerprint` is the head (up to 1024 bytes) of the copy it is for.
+        """Request a log from `offset` on; `fingerprint` is the start (up to 1024 bytes) of the local copy.
 
-        Lasts as long as this helper: call again after `on_hello`.
+        It ends with the helper: call it again after `on_hello`.
         """
         self._owed[key] = 0
         self._hearing.asked.follow(key, offset)
         self._notify("follow", {"key": _words(key), "offset": offset}, fingerprint)
 
     def unfollow(self, key: RunKey) -> None:
-        """Have it pushed no more."""
+        """End the push of a log."""
         self._owed.pop(key, None)
         self._hearing.asked.unfollow(key)
         self._notify("unfollow", {"key": _words(key)})
 
     def credit(self, key: RunKey, count: int) -> None:
-        """That many bytes of a log are stored; the node may send as many more."""
+        """Report that `count` bytes of a log are stored, so that the node can send as many more."""
         owed = self._owed.get(key, 0) + count
         if owed >= CREDIT_BYTES:
             self._notify("credit", {"key": _words(key), "bytes": owed})
@@ -115,7 +115,7 @@ class NodeLink(NodeRequests):
         self._owed[key] = owed
 
     def regard(self, pids: Sequence[int]) -> None:
-        """Have the node tell of these holders of HBM too; lasts as long as this helper, as `follow` does."""
+        """Request data about these processes that hold HBM; it ends with the helper, as `follow` does."""
         self._notify("regard", {"pids": list(pids)})
 
     def http(self, api_key: str = "") -> AsyncHttp:
@@ -123,7 +123,7 @@ class NodeLink(NodeRequests):
         return AsyncHttp(self if self.node.http == "tunnel" else None, api_key)
 
     def connection(self) -> asyncssh.SSHClientConnection | None:
-        """The SSH connection while there is one."""
+        """The SSH connection, or None."""
         return self._connection
 
     async def _ask(
@@ -143,7 +143,7 @@ class NodeLink(NodeRequests):
             self._channel.notify(op, body, payload)
 
     async def _run(self) -> None:
-        """Connect, serve, wait, again."""
+        """Connect, serve and wait, in a loop."""
         wait_s = FIRST_WAIT_S
         while True:
             self._retry.clear()
@@ -163,7 +163,7 @@ class NodeLink(NodeRequests):
                 await asyncio.wait_for(self._retry.wait(), pause)
 
     async def _serve(self) -> DialError:
-        """One connection from dialling to its end; gives why it ended."""
+        """Serve one connection until it ends; returns why it ended."""
         connection = await self._dialer.connect(self.node)
         channel = None
         self._hearing.begin(self._probes)
@@ -181,20 +181,20 @@ class NodeLink(NodeRequests):
             await end_connection(connection)
 
     async def _attend(self, channel: HelperChannel) -> DialError:
-        """Until the helper ends: measure the round trip, notice silence."""
+        """Measure the round trip and detect silence, until the helper ends; returns why it ended."""
         began = time.monotonic()
         while not await channel.wait_ended(PING_S if self._hearing.said_hello else 0.05):
             if not self._hearing.said_hello:
                 if time.monotonic() - began > START_S:
-                    text = f"{self.node.name}: the helper has said nothing in {START_S:.0f} s"
+                    text = f"{self.node.name}: the helper did not answer within {START_S:.0f} s"
                     return DialError(text, blocked=False, hint="its login shell may wait for input")
                 continue
             await self._ping(channel)
             silent_s = time.monotonic() - channel.heard_at
             if self.link.state is LinkState.STALE and (silent_s > GIVE_UP_S or self._retry.is_set()):
-                text = f"{self.node.name} has been silent for {silent_s:.0f} s and is dialled anew"
+                text = f"{self.node.name} has been silent for {silent_s:.0f} s and is connected again"
                 return DialError(
-                    text, blocked=False, hint="look whether the node is overloaded or its helper is stopped"
+                    text, blocked=False, hint="check whether the node is overloaded or the helper process is stopped"
                 )
         return channel.why(self._hearing.said_hello)
 
@@ -210,23 +210,23 @@ class NodeLink(NodeRequests):
         self._standing.answered(time.monotonic() - sent)
 
     def _take(self, header: Header, payload: bytes) -> None:
-        """A push; after the helper's hello it is told what to watch, before anybody can ask for more."""
+        """Handle pushed data; after its hello the helper gets the watch request before any other request."""
         if header.get("push") == "hello":
             self._notify("watch", watch_body(self.node, self._probes, self._runs_every_s))
         self._hearing.take(header, payload)
 
 
 async def _outcome(node: str, serving: Coroutine[None, None, DialError]) -> DialError:
-    """Serve once; gives why it ended. A fault of the console with this node is this node's trouble, and is tried again."""
+    """Serve one connection; returns why it ended. A bug of the console affects only this node, and the link connects again."""
     [outcome] = await asyncio.gather(serving, return_exceptions=True)
     if isinstance(outcome, DialError):
         return outcome
-    text = f"{node}: a fault of this console: {type(outcome).__name__}: {outcome!s:.200}"
+    text = f"{node}: an internal error of the console: {type(outcome).__name__}: {outcome!s:.200}"
     return DialError(text, blocked=False, hint="please report it with the support bundle")
 
 
 async def _first(*events: asyncio.Event) -> None:
-    """Until one of them is set."""
+    """Wait until one of the events is set."""
     tasks = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

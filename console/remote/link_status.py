@@ -1,7 +1,4 @@
-"""How a link stands: its state with reason and hint, told to whoever listens, and waited for.
-
-What changes it is decided elsewhere.
-"""
+"""The state of a link with reason and hint: stores it, notifies listeners, and lets callers wait for it."""
 
 from __future__ import annotations
 
@@ -31,24 +28,24 @@ class LinkStatus:
         *,
         question: bool = False,
     ) -> None:
-        """A new state; `retry_at` in seconds since the epoch."""
+        """Set a new state; `retry_at` is in seconds since the epoch."""
         self._take(Link(state, time.time(), reason, hint, None, retry_at, question))
 
     def dialling(self) -> None:
-        """It is being connected. One that is lost stays lost until it answers: a try is no better than the last one was."""
+        """The link connects. A lost link stays lost until the node answers."""
         if self.link.state is LinkState.LOST:
             self._take(replace(self.link, retry_at=None))
         else:
             self.set(LinkState.CONNECTING)
 
     def answered(self, round_trip_s: float) -> None:
-        """The node answered a ping: a silent link is up again."""
+        """The node answered a ping: a stale link is up again."""
         if self.link.state in (LinkState.UP, LinkState.STALE):
             since = self.link.since if self.link.state is LinkState.UP else time.time()
             self._take(Link(LinkState.UP, since, round_trip_s=round_trip_s))
 
     async def wait_up(self, timeout_s: float) -> bool:
-        """Whether it is up within the time; at once when it is closed."""
+        """Whether the link is up within the time; returns at once when it is closed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self.link.state not in (LinkState.UP, LinkState.CLOSED):

@@ -1,7 +1,4 @@
-"""What a helper pushes → the watcher's calls, and the one request that has it begin.
-
-No I/O: bytes come from the channel, the state of the link is told to `Standing`.
-"""
+"""Decodes data that a helper pushes and calls the watcher; makes the request that starts the pushes. Does no I/O."""
 
 from __future__ import annotations
 
@@ -19,37 +16,37 @@ from console.remote.push_requests import PushRequests
 
 
 class Watcher(Protocol):
-    """Who is told. Every call is made on the event loop and must return at once."""
+    """The receiver of pushed data. Every call runs on the event loop and must return at once."""
 
     def on_link(self, node: str, link: Link) -> None:
-        """The link changed."""
+        """The state of the link changed."""
 
     def on_hello(self, node: str, hello: Hello) -> None:
-        """A helper started; logs must be followed anew."""
+        """A helper started; logs must be followed again."""
 
     def on_sample(self, node: str, sample: Sample) -> None:
-        """A probe answered."""
+        """A sample arrived."""
 
     def on_runs(
         self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[UnmanagedProcess, ...], clock: float
     ) -> None:
-        """The node listed its runs, and what runs there besides."""
+        """The node listed its runs and its unmanaged processes."""
 
     def on_log(self, node: str, chunk: LogChunk) -> None:
-        """Bytes of a followed log; give them back with `credit` when they are stored."""
+        """Bytes of a followed log arrived; return them with `credit` when they are stored."""
 
     def on_log_error(self, node: str, key: RunKey, message: str) -> None:
-        """A followed log cannot be read on the node; it is tried again by itself."""
+        """A followed log cannot be read on the node, which tries again by itself."""
 
     def on_stop(self, node: str, key: RunKey, stage: str) -> None:
-        """A stop went on."""
+        """A stop reached its next stage."""
 
     def on_remark(self, node: str, text: str) -> None:
-        """What the node pushes is taken in part only."""
+        """Only a part of the pushed data is used."""
 
 
 class PushDispatch:
-    """Takes the pushes of one node."""
+    """Handles the pushed data of one node."""
 
     def __init__(self, node: Node, watcher: Watcher, standing: LinkStatus) -> None:
         self._node = node
@@ -58,7 +55,7 @@ class PushDispatch:
         self.said_hello = False
         self._remark = ""
         self.asked = PushRequests(())
-        """What the helper was asked for that speaks now."""
+        """The requests to the current helper."""
         self._pushes = {
             "hello": self._on_hello,
             "refused": self._on_refused,
@@ -70,25 +67,25 @@ class PushDispatch:
         }
 
     def begin(self, probes: Sequence[Probe]) -> None:
-        """Another helper speaks from now on."""
+        """Another helper starts to push."""
         self.said_hello = False
         self.asked = PushRequests(probes)
 
     def take(self, header: Header, payload: bytes) -> None:
-        """One push. Raises WireError when it makes no sense, or was not asked for."""
+        """Handle one push. Raises WireError for invalid data and for data that was not requested."""
         push = self._pushes.get(str(header.get("push")))
         if push is not None:
             push(header, payload)
 
     def _on_hello(self, header: Header, _payload: bytes) -> None:
         if self.said_hello:
-            raise frame_decoding.WireError("it said hello twice")
+            raise frame_decoding.WireError("it sent hello twice")
         hello = frame_decoding.hello(header)
         self.said_hello = True
         self._watcher.on_hello(self._node.name, hello)
 
     def _on_refused(self, header: Header, _payload: bytes) -> None:
-        """The node will not be watched: nothing can be known of its runs until its settings change."""
+        """The node refuses to be watched: its runs are unknown until its settings change."""
         self._standing.set(LinkState.BLOCKED, *frame_decoding.refused(header))
 
     def _on_runs(self, header: Header, _payload: bytes) -> None:
@@ -129,11 +126,11 @@ class PushDispatch:
 
     def _first_hello(self) -> None:
         if not self.said_hello:
-            raise frame_decoding.WireError("it spoke before its hello")
+            raise frame_decoding.WireError("it sent data before its hello")
 
 
 def watch_body(node: Node, probes: Sequence[Probe], runs_every_s: float) -> dict[str, object]:
-    """The request that has a helper watch its node."""
+    """The body of the request that starts the watch of a node."""
     runtime = node.runtime
     return {
         "base": node.base,

@@ -1,7 +1,6 @@
-"""Dials nodes: one place that makes SSH connections, so that no sshd ever sees a storm.
+"""Makes all SSH connections, and limits the handshakes per server.
 
-Host keys are checked strictly; an unknown one becomes a question, never a default. What runs over a connection does not
-enter here.
+Host keys are checked strictly; an unknown host key needs the decision of an operator.
 """
 
 from __future__ import annotations
@@ -35,34 +34,34 @@ _ALGORITHMS = {
     "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
     "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
 }
-"""Type of a host key -> the signatures it makes."""
+"""Type of a host key → its signature algorithms."""
 CIPHERS = (
     "aes128-gcm@openssh.com",
     "aes256-gcm@openssh.com",
     "chacha20-poly1305@openssh.com",
     "aes256-ctr",
 )
-"""AES-GCM first: aarch64 and x86 have instructions for it, and it is the fastest in asyncssh."""
+"""AES-GCM first: it is the fastest in asyncssh, because aarch64 and x86 have instructions for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShownKey:
-    """A host key nobody has accepted yet."""
+    """A host key that was not accepted yet."""
 
     host: str
     port: int
     key: asyncssh.SSHKey
     changed: bool
-    """Another key is trusted for this host: perhaps a new installation, perhaps somebody in between."""
+    """Whether another key is trusted for this host: after a new installation, or in an attack."""
 
     @property
     def fingerprint(self) -> str:
-        """As `ssh` shows it."""
+        """The fingerprint in the format of `ssh`."""
         return f"{self.key.get_algorithm()} {self.key.get_fingerprint()}"
 
 
 class _Client(asyncssh.SSHClient):
-    """Hears of host keys that are not in the known hosts, and of the ways to log in that the server takes."""
+    """Notes unknown host keys and the login methods of the server."""
 
     def __init__(self) -> None:
         self.shown: tuple[str, int, asyncssh.SSHKey] | None = None
@@ -83,7 +82,7 @@ class _Client(asyncssh.SSHClient):
 
 
 class Dialer:
-    """Makes the connections of one cluster; jump hosts are connected once and shared."""
+    """Makes the connections of one cluster; connections to jump hosts are shared."""
 
     def __init__(self, cluster: Cluster, *, known_hosts: Path) -> None:
         self._cluster = cluster
@@ -95,10 +94,10 @@ class Dialer:
         self._jumps: dict[str, asyncssh.SSHClientConnection] = {}
         self._dialling: dict[str, asyncio.Task[asyncssh.SSHClientConnection]] = {}
         self.accepted = asyncio.Event()
-        """Set, and replaced by a new one, whenever a host key is accepted: others may wait for the same one."""
+        """Set, and then replaced, whenever a host key is accepted, because other links can wait for the same key."""
 
     async def connect(self, node: Node) -> asyncssh.SSHClientConnection:
-        """A connection to a node. Raises DialError with what to do about it."""
+        """Connect to a node. Raises DialError with a hint."""
         try:
             return await self._dial(node.name, node, frozenset({node.name}))
         except DialError:
@@ -107,16 +106,16 @@ class Dialer:
             raise DialError(str(error), blocked=True, hint=error.hint) from error
 
     async def accept_host_key(self, node: str) -> str:
-        """Trust the key that was shown for a node; gives its fingerprint.
+        """Trust the key that a node has shown; returns its fingerprint.
 
-        Raises UsageError when there is none to accept, or when it has changed: that is not a question to ask.
+        Raises UsageError when there is no unknown key, or when the key has changed, which needs manual work.
         """
         shown = self._shown.get(node)
         if shown is None:
             raise UsageError(f"{node} has shown no unknown host key", hint="connect to it first")
         if shown.changed:
             raise UsageError(
-                f"the host key of {node} has changed; it is not replaced from here",
+                f"the host key of {node} has changed; the console does not replace it",
                 hint=f"when the machine was reinstalled: {self._removal(shown.host, shown.port)}",
             )
         self.known_hosts.add(shown.host, shown.port, shown.key)
@@ -126,7 +125,7 @@ class Dialer:
         return shown.fingerprint
 
     async def close(self) -> None:
-        """Close the shared jump connections. Those of nodes belong to their links."""
+        """Close the shared connections to jump hosts. The links close the connections to nodes."""
         for task in self._dialling.values():
             task.cancel()
         await asyncio.gather(*self._dialling.values(), return_exceptions=True)
@@ -164,7 +163,7 @@ class Dialer:
             return await self._explain(asked_for, way, client, connecting)
 
     def _key_types(self, options: asyncssh.SSHClientConnectionOptions, node: Node) -> dict[str, Any]:
-        """Have a known host show a key of a known type first, and another only when it has none: then that can be told."""
+        """Options that request a known host key type first, and another type only when the host does not have it."""
         if options.config.get("HostKeyAlgorithms") is not None:
             return {}
         host = str(options.host_key_alias or options.host or node.host)
@@ -174,7 +173,7 @@ class Dialer:
         return {"server_host_key_algs": [*known, *others]} if known else {}
 
     def _as_jump(self, via: str, path: frozenset[str] = frozenset()) -> str:
-        """A jump host as `ssh -J` takes it: nodes of the cluster by their addresses, what is before them first."""
+        """The argument of `ssh -J` for a jump host: nodes of the cluster by address, with the hosts before them first."""
         hops = []
         for hop in via.split(",") if via else []:
             node = None if hop in path else self._cluster.nodes.get(hop)
@@ -187,9 +186,11 @@ class Dialer:
         return ",".join(hops)
 
     async def _jump(self, asked_for: str, via: str, path: frozenset[str]) -> asyncssh.SSHClientConnection:
-        """The shared connection to a jump host: a node of the cluster, or whatever SSH configuration knows by that name."""
+        """The shared connection to a jump host: a node of the cluster, or a name of the SSH configuration."""
         if via in path:
-            raise DialError(f"the way to {asked_for} runs in a circle at {via}", blocked=True, hint="correct `jump`")
+            raise DialError(
+                f"the jump hosts of {asked_for} form a circle at {via}", blocked=True, hint="correct `jump`"
+            )
         found = self._jumps.get(via)
         if found is not None and not found.is_closed():
             return found
@@ -213,7 +214,7 @@ class Dialer:
         return made
 
     async def _options(self, node: Node) -> asyncssh.SSHClientConnectionOptions:
-        """Options of ours over the operator's SSH configuration."""
+        """The options of the console, on top of the SSH configuration of the operator."""
         config = Path(self._cluster.ssh.config).expanduser()
         extra: dict[str, object] = {}
         if node.user is not None:
@@ -223,7 +224,7 @@ class Dialer:
         if node.identity is not None:
             if (why := refused(Path(node.identity).expanduser())) is not None:
                 raise why
-            # nobody can be asked for the passphrase; the agent may hold it, as for ssh -i
+            # there is no prompt for the passphrase; the agent can have the key, as with ssh -i
             extra |= {"client_keys": [str(Path(node.identity).expanduser())], "ignore_encrypted": True}
         try:
             made = await self._constructed(node, config, extra)
@@ -272,7 +273,7 @@ class Dialer:
         client: _Client,
         connecting: Awaitable[asyncssh.SSHClientConnection],
     ) -> asyncssh.SSHClientConnection:
-        """Await a connection; turn every failure into what an operator can do about it."""
+        """Wait for a connection, and turn every failure into a DialError with a hint."""
         try:
             made = await connecting
         except asyncssh.HostKeyNotVerifiable as error:
@@ -283,7 +284,7 @@ class Dialer:
         return made
 
     def _removal(self, host: str, port: int) -> str:
-        """The command that forgets a host's keys, for the files that have any."""
+        """The command that removes the keys of a host from the files that have them."""
         files = [path for path in (self.known_hosts.users, self.known_hosts.own) if path.exists()]
         return "; ".join(shlex.join(["ssh-keygen", "-R", entry(host, port), "-f", str(path)]) for path in files)
 
@@ -300,22 +301,24 @@ class Dialer:
             return DialError(
                 f"the host key of {entry(name, at)} is not the known one: {shown.fingerprint}",
                 blocked=True,
-                hint="a new installation, or somebody in between: find out before you remove the old key"
+                hint="the machine was reinstalled, or this is an attack: find out before you remove the old key"
                 f" ({self._removal(name, at)})",
             )
         return DialError(
             f"unknown host key of {entry(name, at)}: {shown.fingerprint}",
             blocked=True,
-            hint="compare it with the node's own (ssh-keygen -lf), then trust it: key K (Trust key) on the screen, or ssh once",
+            hint="compare it with the node's key (ssh-keygen -lf), then trust it: key K (Trust key) on the screen, or ssh once",
             question=True,
         )
 
 
 def _other_types(way: DialRoute, types: Sequence[str]) -> DialError:
-    """A known host without its known keys: perhaps they were taken from it, perhaps it is another one."""
-    text = f"{way.place} offers no host key of a type that is known of it ({', '.join(types)}): it is not asked for another"
+    """The error for a known host that does not show its known keys: they were removed, or it is another host."""
+    text = f"{way.place} offers no host key of its known types ({', '.join(types)}), and other types are not requested"
     look = shlex.join(["ssh-keyscan", "-p", str(way.port), "--", way.address])
-    hint = f"find out why; what it offers ({look}) may go into known_hosts once it was compared on the machine itself"
+    hint = (
+        f"find out why; compare the offered keys ({look}) with those on the machine before you add them to known_hosts"
+    )
     return DialError(text, blocked=True, hint=hint)
 
 
@@ -327,7 +330,7 @@ def _jump_node(words: str, before: str | None) -> Node:
 
 
 async def end_connection(connection: asyncssh.SSHClientConnection, within_s: float = 2.0) -> None:
-    """Close a connection and see it gone, whatever the other side does."""
+    """Close a connection and wait until it is closed, at most `within_s` seconds."""
     connection.close()
     with contextlib.suppress(TimeoutError, asyncssh.Error, OSError):
         async with asyncio.timeout(within_s):

@@ -101,16 +101,16 @@ async def test_a_limit_of_connections_shows_as_waiting_and_not_as_a_fast_server(
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("empty", "HTTP 200 with nothing in it"),
+        ("empty", "HTTP 200 with an empty body"),
         ("refused", "HTTP 404: The model `refused` does not exist."),
-        ("failing", "the server says in the stream: EngineCore encountered an issue."),
-        ("aborted", "the server ended the request by abort"),
-        ("failing-flat", "the server says in the stream: EngineCore encountered an issue."),
+        ("failing", "the server reports in the stream: EngineCore encountered an issue."),
+        ("aborted", "the server ended the request with abort"),
+        ("failing-flat", "the server reports in the stream: EngineCore encountered an issue."),
         ("no-done", "the stream ended after 1 pieces without [DONE]"),
         ("cut", "the connection ended in the middle of the answer"),
-        ("rubbish", "no JSON"),
-        ("silent", "no end of the answer in 0.3 s"),
-        ("no-http", "no HTTP"),
+        ("rubbish", "invalid JSON"),
+        ("silent", "the answer was not complete within 0.3 s"),
+        ("no-http", "not HTTP"),
     ],
 )
 async def test_what_is_no_good_answer_is_a_failed_request_that_says_why(

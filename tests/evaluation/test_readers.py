@@ -25,8 +25,8 @@ def test_the_accuracy_of_a_dataset_is_its_row_of_the_summary(dataset: str, expec
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no AISBench summary"),
-        ("dataset,version\n", "no AISBench summary"),
+        ("", "not an AISBench summary"),
+        ("dataset,version\n", "not an AISBench summary"),
         (SUMMARY[:-5], "cut off"),
         ("dataset,version,metric,mode,abbr\n", "no row of gsm8k"),
         ("dataset,version,metric,mode,abbr\ngsm8k,271d0b,accuracy,gen\n", "incomplete"),

@@ -190,7 +190,7 @@ def test_targets_say_what_was_never_measured_and_judge_throughputs_by_a_run(
     kept: ResultStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = shown(capsys, "--targets")
-    assert "never measured here: eval gpqa" in text
+    assert "not measured yet: eval gpqa" in text
     assert "passed" not in text
     lines = shown(capsys, "run-1", "--targets").splitlines()
     assert [line.split()[1] for line in lines if line.startswith("run-")] == ["passed", "FAILED"]

@@ -265,7 +265,7 @@ async def test_a_shell_that_prints_for_ever_is_cut_off(sshd: SshNodes, tmp_path:
     cluster = only(sshd.cluster(python=str(endless)), "n0")
     async with linked(cluster, tmp_path, up=False) as (links, _):
         await until(lambda: links["n0"].link.state is LinkState.LOST)
-        assert "prints without end" in links["n0"].link.reason
+        assert "prints text without end" in links["n0"].link.reason
 
 
 async def test_a_base_that_cannot_be_used_blocks_the_node_and_says_why(sshd: SshNodes, tmp_path: Path) -> None:

@@ -47,9 +47,9 @@ LIES = {
     ),
     "a name longer than a file may have": (
         'hello()\nruns(run(name="x" * 5000))\nwait_for("never")',
-        "cannot be a name",
+        "is not a valid name",
     ),
-    "a name that leads out": ('hello()\nruns(run(name="../../etc"))\nwait_for("never")', "cannot be a name"),
+    "a name that leads out": ('hello()\nruns(run(name="../../etc"))\nwait_for("never")', "is not a valid name"),
     "a deep nest": (
         "hello()\nraw(b'{\"a\":' + b'[' * 200000 + b']' * 200000 + b'}')\nwait_for(\"never\")",
         "nested too deep",
@@ -69,16 +69,16 @@ LIES = {
     ),
     "a log nobody asked for": (
         'hello()\npush(b"x", push="log", key=["dep", "decode-0", "r"], offset=0, size=1, restarted="")\nwait_for("never")',
-        "nobody asked for",
+        "was not requested",
     ),
     "a probe nobody asked for": (
         'hello()\npush(push="sample", probe="npu", at=1.0, took_s=1.0, exit_code=0, stdout_bytes=0, truncated=False)\n'
         'wait_for("never")',
-        "nobody asked for",
+        "was not requested",
     ),
     "a stop nobody asked for": (
         'hello()\npush(push="stop", key=["dep", "decode-0", "r"], stage="stopped")\nwait_for("never")',
-        "nobody asked for",
+        "was not requested",
     ),
     "a second hello": ('hello()\nhello()\nwait_for("never")', "hello twice"),
     "runs before hello": ('runs()\nwait_for("never")', "before its hello"),
@@ -107,7 +107,7 @@ async def test_a_link_that_was_given_up_is_closed_at_once_though_the_node_goes_o
     async with linked(cluster, tmp_path, up=False) as (links, seen):
         await until(lambda: links["n0"].link.state is LinkState.LOST, 30)
         lists = seen.lists
-        assert "nobody asked for" in links["n0"].link.reason
+        assert "was not requested" in links["n0"].link.reason
         assert links["n0"].connection() is None
         assert links["n0"].link.retry_at is not None
         if time.time() < links["n0"].link.retry_at:
@@ -157,10 +157,10 @@ while True:
         link = links["n0"]
         with pytest.raises(NodeError, match="another run"):
             await link.commit(key)
-        with pytest.raises(NodeError, match="nothing of a run"):
+        with pytest.raises(NodeError, match="lacks a run"):
             await link.stop([key], 1, 1)
         assert await link.read(key, 0, 100) == b"x" * 100
-        with pytest.raises(NodeError, match="more than was asked for"):
+        with pytest.raises(NodeError, match="more data than requested"):
             await link.run_command(["true"], 5, max_bytes=1000)
         with pytest.raises(NodeError, match=r"lease\.holder"):
             await link.lease("dep", "look")

@@ -142,7 +142,7 @@ async def test_accuracies_stand_against_the_figure_of_their_model_and_throughput
         await seen.sees("figures to reach")
         gsm8k = next(line for line in seen.lines() if line.startswith("gsm8k"))
         assert gsm8k.split()[1:5] == ["96.21", "91.00", "-5.21", "FAILED"]
-        assert "never measured here: eval gpqa" in seen.text()
+        assert "not measured yet: eval gpqa" in seen.text()
         await seen.press("escape", "G", "k", "space", "t")
         await seen.sees("baseline sweep-1")
         lines = seen.text().splitlines()
