@@ -32,7 +32,7 @@ class TransferredFiles:
         """A delivered file as text. Raises ResultError when it was not delivered."""
         if name not in self.files:
             code = self.facts.get("exit", "")
-            hint = f"the tool ended with exit code {code}" if code else "the run did not come to its end"
+            hint = f"the tool ended with exit code {code}" if code else "the run did not finish"
             raise ResultError(f"the tool left no {name}", hint=f"{hint}; see its log")
         return self.files[name].decode("utf-8", "replace")
 
@@ -49,7 +49,7 @@ def unpack(log: bytes, token: str) -> TransferredFiles:
         data = log[found.end() : found.end() + size]
         if len(data) < size:
             raise ResultError(
-                f"{name} is cut off in the log: {len(data)} of {size} bytes", hint="is the log copied whole?"
+                f"{name} is incomplete in the log: {len(data)} of {size} bytes", hint="is the log copied whole?"
             )
         if hashlib.sha256(data).hexdigest() != found["sum"].decode():
             raise ResultError(f"{name} in the log is not what the tool wrote", hint="something else wrote into the log")

@@ -81,7 +81,7 @@ def read_requests(requests: Sequence[Timed], *, intended: bool = False, lateness
         first = next((request.error for request in requests if request.error), "") or "nothing was streamed"
         raise ResultError(f"all {len(requests)} requests failed: {first}", hint="is the endpoint right?")
     if not any(request.tokens for request in good) or not any(request.characters for request in good):
-        raise ResultError("no token was generated", hint="the engine answers 200 with nothing")
+        raise ResultError("no tokens were generated", hint="the engine answers 200 with nothing")
     began = min(request.sent_at for request in requests)
     duration = max(request.ended_at for request in requests) - began
     if duration <= 0:

@@ -68,9 +68,11 @@ def read_json(text: str) -> ToolFigures:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ResultError(f"the result of vllm bench serve cannot be read: {error}", hint="half-written?") from error
+        raise ResultError(
+            f"the result of vllm bench serve cannot be read: {error}", hint="the file can be incomplete"
+        ) from error
     if not isinstance(data, dict):
-        raise ResultError("the result of vllm bench serve is no object")
+        raise ResultError("the result of vllm bench serve is not an object")
     return _reading(data)
 
 
@@ -100,7 +102,7 @@ def read_block(lines: list[str]) -> ToolFigures:
 def _reading(data: Mapping[str, JsonValue]) -> ToolFigures:
     completed, failed = _number(data.get("completed")), _number(data.get("failed"))
     if completed is None:
-        raise ResultError("the result does not say how many requests completed", hint="half-written?")
+        raise ResultError("the result does not say how many requests completed", hint="the file can be incomplete")
     if failed is None and (wanted := _number(data.get("num_prompts"))) is not None:
         failed = max(0.0, wanted - completed)
     if not completed:
@@ -118,9 +120,9 @@ def _reading(data: Mapping[str, JsonValue]) -> ToolFigures:
             numbers[f"{found.group(2)}_{statistic}"] = Figure(value, "ms")
     output = numbers.get("output_tokens")
     if output is not None and not output.value:
-        raise ResultError("no token was generated", hint="the engine answers 200 with nothing")
+        raise ResultError("no tokens were generated", hint="the engine answers 200 with nothing")
     if "output_throughput" not in numbers or "duration" not in numbers:
-        raise ResultError("the result has no throughput or no duration", hint="half-written?")
+        raise ResultError("the result has no throughput or no duration", hint="the file can be incomplete")
     total = None if failed is None else int(completed + failed)
     facts = {key: str(data[key]) for key in _FACTS if data.get(key) is not None}
     return ToolFigures(numbers, None if failed is None else int(failed), total, _timeline(data), (), facts)

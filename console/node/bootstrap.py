@@ -1,7 +1,7 @@
-"""The first code that runs on a node: takes the bundle from stdin, checks it, and starts the helper in it.
+"""The first code that runs on a node: reads the bundle from stdin, checks it, and starts the helper.
 
-Sent as text before anything of ours can be imported: it stands alone, and it is written so that interpreters which are
-too old for the rest still parse it and can say so.
+It is sent as text before other modules can be imported, so it imports none of them. Interpreters that are too old for the
+bundle can still parse it and report their version.
 """
 
 import hashlib
@@ -14,27 +14,27 @@ from typing import BinaryIO, Dict, List, Optional
 
 TOO_OLD = 97
 DAMAGED = 98
-"""Exit codes the console knows by number."""
+"""Exit codes that the console recognizes."""
 
 
 class Bundle:
-    """Finds our modules in memory, ahead of anything the node has under the same names."""
+    """Finds the modules of the bundle in memory, before modules of the node with the same names."""
 
     def __init__(self, sources: Dict[str, str]) -> None:
         self.sources = sources
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> Optional[ModuleSpec]:
-        """Whether a module is ours."""
+        """The spec of a module of the bundle, or None."""
         if name not in self.sources and name != "console":
             return None
         return ModuleSpec(name, self, is_package=name in ("console", "console.node"))  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> Optional[ModuleType]:
-        """The usual kind of module will do."""
+        """Use the default module type."""
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run a module's source."""
+        """Run the source of a module."""
         name = module.__name__
         code: CodeType = compile(self.sources.get(name, ""), "<dsv4-console %s>" % name, "exec")
         exec(code, module.__dict__)
@@ -52,7 +52,7 @@ def receive(stream: BinaryIO) -> Dict[str, str]:
 
 
 def start(argv: List[str]) -> None:
-    """Receive the bundle, install it and become the helper, or with `supervise RUNDIR` a supervisor, which needs less of it."""
+    """Receive the bundle and run the helper, or with `supervise RUNDIR` a supervisor."""
     if sys.version_info < (3, 7):
         sys.stderr.write("dsv4-console: Python 3.7 or later is needed, this is %s\n" % sys.version.split()[0])
         sys.exit(TOO_OLD)

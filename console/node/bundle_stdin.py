@@ -1,7 +1,7 @@
-"""How the bundle travels: one line of Python on the command line, everything else on stdin.
+"""Sends the bundle: one line of Python on the command line, everything else on stdin.
 
-Used by the console to start a helper and by a helper to start a supervisor, so both ways are one way. The line has no
-quotes, no `!` and no newline, so that any login shell takes it inside single quotes.
+The console starts a helper with it, and a helper starts a supervisor with it. The line has no quotes, no `!` and no newline, so
+that every login shell accepts it inside single quotes.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ FROM_FILE = [
     "dsv4-console",
     "supervise",
 ]
-"""The same where nobody holds the other end of stdin; the run directory, which has the parcel, is the last word."""
+"""The same for a container without stdin: the last argument is the run directory, which has the bytes in a file."""
 FLAGS = ["-I", "-S", "-c", STAGE_0]
-"""Isolated and without site packages: nothing in the working directory or the user's home can stand in for a library module."""
+"""Isolated and without site packages, so that no file in the working directory or home can replace a library module."""
 
 
-def parcel(sources: Dict[str, str], argv: List[str]) -> bytes:
-    """What goes on stdin: the bootstrap, the bundle; whatever follows belongs to the helper."""
+def stdin_bytes(sources: Dict[str, str], argv: List[str]) -> bytes:
+    """The first bytes on stdin: the bootstrap and the bundle; the following bytes belong to the helper."""
     bootstrap = (sources["console.node.bootstrap"] + "\nstart(%r)\n" % (argv,)).encode("utf-8")
     bundle = _bundle(json.dumps(sources))
     digest = hashlib.sha256(bundle).hexdigest().encode("ascii")
@@ -37,5 +37,5 @@ def parcel(sources: Dict[str, str], argv: List[str]) -> bytes:
 
 @functools.lru_cache(maxsize=1)
 def _bundle(text: str) -> bytes:
-    """Packed once, not for each engine that a helper launches."""
+    """The packed bundle; cached, because a helper launches many engines."""
     return zlib.compress(text.encode("utf-8"), 6)

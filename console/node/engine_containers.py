@@ -1,7 +1,7 @@
-"""One container for each engine: made for a run, and removed when the run was ended.
+"""One container for each engine: created for a run, and removed after the run was stopped.
 
-Its first process is the run's supervisor, so the kernel ends everything in it with that process. It is ours by a label that
-names the run directory; a container of the same name without it is never touched. Judging runs does not enter here.
+Its first process is the supervisor of the run, so the kernel ends all its processes with the supervisor. A label with the run
+directory marks it; a container with the same name but without the label is never changed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from console.node.bundle_stdin import FROM_FILE, SUPERVISOR, parcel
+from console.node.bundle_stdin import FROM_FILE, SUPERVISOR, stdin_bytes
 from console.node.request_error import RequestError
 from console.node.run_dirs import NAME, read_json, write_file
 from console.node.runtimes import inspect, last_words, run_tool
@@ -20,30 +20,30 @@ from console.node.supervisor import ANSWER
 
 LABEL = "dsv4-console.run"
 TOOL_S = 60.0
-"""A container tool that makes or removes one answers in seconds; a loaded daemon may need longer."""
+"""Time limit to create or remove a container; usually it takes seconds, longer with a loaded daemon."""
 ACK_S = 60.0
 END_S = 15.0
-"""How long a container may take to end after the last process of its engine."""
+"""Time limit for the end of a container after the last process of its engine."""
 POLL_S = 0.05
 ASK_EVERY_S = 1.0
 _STATE = '{{.State.Running}} {{.State.ExitCode}} {{index .Config.Labels "%s"}}' % LABEL
 
 
 class ContainerState(NamedTuple):
-    """A container as its tool tells it."""
+    """A container, as its tool reports it."""
 
     running: bool
     code: str
     run_dir: str
-    """The run it was made for; empty when it is none of ours."""
+    """The run that it was created for; empty without the label."""
 
 
 def wanted(value: object) -> Optional[Dict[str, Any]]:
-    """What a request says of the container of a run: name, flags, image; None when it wants none. Raises Refusal."""
+    """The container in a request: name, flags, image; None without a container. Raises RequestError."""
     if value is None:
         return None
     if not isinstance(value, dict) or not NAME.match(str(value.get("name"))) or not value.get("image"):
-        raise RequestError("bad-request", "a container is told by name, flags and image")
+        raise RequestError("bad-request", "a container needs a name, flags and an image")
     return {
         "name": str(value["name"]),
         "flags": [str(each) for each in value["flags"]],
@@ -52,11 +52,11 @@ def wanted(value: object) -> Optional[Dict[str, Any]]:
 
 
 def make(words: List[str], python: str, box: Dict[str, Any], sources: Dict[str, str], run_dir: str, token: str) -> None:
-    """Make the container of a run and wait until its engine's program runs in it. Raises Refusal; nothing is left then."""
+    """Create the container of a run and wait until its program runs. Raises RequestError; then no container remains."""
     name = box["name"]
     _make_room(words, name, run_dir)
     bundle = os.path.join(run_dir, SUPERVISOR)
-    write_file(bundle, parcel(sources, ["supervise", run_dir, "stay"]))
+    write_file(bundle, stdin_bytes(sources, ["supervise", run_dir, "stay"]))
     command = [*words, "run", "-d", "--name", name, "--label", "%s=%s" % (LABEL, run_dir)]
     command += ["-e", "DSV4_SUPERVISOR=" + token, "--pull=never", "--entrypoint", python, *box["flags"], box["image"]]
     try:
@@ -74,7 +74,7 @@ def make(words: List[str], python: str, box: Dict[str, Any], sources: Dict[str, 
 
 
 def remove(words: List[str], name: str, engine_dir: str) -> str:
-    """Remove the ended container of an engine's run; gives why it is still there, empty when it is gone."""
+    """Remove the ended container of an engine; returns why it still exists, empty when it was removed."""
     until = time.monotonic() + END_S
     while True:
         found = look(words, name)
@@ -88,7 +88,7 @@ def remove(words: List[str], name: str, engine_dir: str) -> str:
 
 
 def look(words: List[str], name: str) -> Optional[ContainerState]:
-    """The container of that name; None when there is none. Raises Refusal when the tool cannot be asked."""
+    """The container with that name, or None. Raises RequestError when the tool fails."""
     parts = (inspect(words, _STATE, name) or "").split(" ", 2)
     if len(parts) < 2:
         return None
@@ -97,13 +97,15 @@ def look(words: List[str], name: str) -> Optional[ContainerState]:
 
 
 def _make_room(words: List[str], name: str, run_dir: str) -> None:
-    """An ended container of an earlier run is kept to be looked at until the next start, which is now."""
+    """Remove the ended container of an earlier run, which is kept until the next start."""
     found = look(words, name)
     if found is None:
         return
     if not _within(found.run_dir, os.path.dirname(os.path.dirname(run_dir))):
         hint = "look at it, then remove or rename it by hand"
-        raise RequestError("refused", "a container named %s is there already and is not ours" % name, hint)
+        raise RequestError(
+            "refused", "a container named %s exists already, and the console did not create it" % name, hint
+        )
     if found.running:
         raise RequestError("busy", "container %s of run %s still runs" % (name, os.path.basename(found.run_dir)))
     left = _remove(words, name, found.run_dir)
@@ -116,7 +118,7 @@ def _within(run_dir: str, engine_dir: str) -> bool:
 
 
 def _remove(words: List[str], name: str, run_dir: str) -> str:
-    """Remove it when it was made for this run; gives why it is still there."""
+    """Remove the container when it was created for this run; returns why it still exists."""
     found = look(words, name)
     if found is None or found.run_dir != run_dir:
         return ""
@@ -127,7 +129,7 @@ def _remove(words: List[str], name: str, run_dir: str) -> str:
 
 
 def _wait_answer(words: List[str], name: str, run_dir: str) -> None:
-    """The supervisor writes its answer beside the run's files: a detached container has no pipe to us."""
+    """Wait for the answer of the supervisor, which it writes to the run directory: a detached container has no pipe."""
     until = time.monotonic() + ACK_S
     asked = time.monotonic()
     path = os.path.join(run_dir, ANSWER)
@@ -137,14 +139,14 @@ def _wait_answer(words: List[str], name: str, run_dir: str) -> None:
             break
         now = time.monotonic()
         if now > until:
-            raise RequestError("timeout", "the launch gave no answer in %d s" % ACK_S)
+            raise RequestError("timeout", "the launch did not answer within %d s" % ACK_S)
         if now > asked + ASK_EVERY_S:
             asked = now
             found = look(words, name)
             if (found is None or not found.running) and read_json(path) is None:
                 said = last_words(run_tool([*words, "logs", name], TOOL_S).stderr)
                 code = found.code if found else "?"
-                hint = "does %s exist in the image, and is the base directory mounted?" % "python"
+                hint = "check that the image has python and that the base directory is mounted"
                 raise RequestError("os", "container %s ended (exit %s): %s" % (name, code, said), hint)
         time.sleep(POLL_S)
     if not reply.get("ok"):
@@ -156,4 +158,4 @@ def _not_made(box: Dict[str, Any], done: "subprocess.CompletedProcess[bytes]") -
     hint = ""
     if b"pull" in done.stderr or b"No such image" in done.stderr or b"not known" in done.stderr:
         hint = "the image is not on the node: pull %s there first" % box["image"]
-    return RequestError("os", "container %s was not made: %s" % (box["name"], said), hint)
+    return RequestError("os", "container %s was not created: %s" % (box["name"], said), hint)

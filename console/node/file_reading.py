@@ -1,4 +1,4 @@
-"""Reads a part of a file under the base, by run or by path. No link is followed and nothing outside the base is opened."""
+"""Reads a part of a file below the base directory, by run or by path. Does not follow links and does not leave the base."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_READ = 4 * 1024 * 1024
 
 
 def read_part(base: Base, key: Optional[Key], path: Optional[str], offset: int, length: int) -> Tuple[bytes, int]:
-    """Bytes from `offset`, at most `length` and MAX_READ, and the file's size. Raises Refusal."""
+    """Bytes from `offset`, at most `length` and MAX_READ, and the file's size. Raises RequestError."""
     if key is None and path is None:
         raise RequestError("bad-request", "a run or a path is needed")
     below = os.path.relpath(base.file(key, LOG), base.path) if key is not None else str(path)
@@ -28,7 +28,7 @@ def read_part(base: Base, key: Optional[Key], path: Optional[str], offset: int, 
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise RequestError("refused", "%r is no plain file" % below)
+                raise RequestError("refused", "%r is not a regular file" % below)
             return os.pread(descriptor, max(0, min(length, MAX_READ)), max(0, offset)), found.st_size
         finally:
             os.close(descriptor)
@@ -39,7 +39,7 @@ def read_part(base: Base, key: Optional[Key], path: Optional[str], offset: int, 
 
 
 def _open(root: str, parts: "list[str]") -> int:
-    """Step by step, so that no component can be a link."""
+    """Open the path step by step, so that no component is a link."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     here = os.open(root, flags | os.O_DIRECTORY)
     try:

@@ -1,7 +1,7 @@
-"""Frames of the link between console and helper: two lengths, a JSON header, raw bytes. Both ends use it.
+"""Frames of the link between console and helper: two lengths, a JSON header, raw bytes. Both sides use this module.
 
-What a header means does not enter here. Bounds are checked before anything is believed: four bytes of text read as a
-length are far above every bound, so a login banner among frames is noticed at once instead of being waited for.
+Lengths are checked first: four bytes of text as a length are far above the limits, so a login banner between frames is noticed
+at once. Does not interpret headers.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import struct
 from typing import Any, BinaryIO, Dict, List, Optional, Tuple
 
 MARKER = b"\x01DSV4-LINK-1\n"
-"""Written by the helper before its first frame; everything before it is chatter of the login shell."""
+"""The helper writes it before its first frame; all text before it comes from the login shell."""
 LENGTHS = struct.Struct(">II")
 MAX_HEADER = 8 * 1024 * 1024
 MAX_PAYLOAD = 8 * 1024 * 1024
 MAX_SAID = 512 * 1024
-"""Largest header a helper sends: one is read in one step, and the console does nothing else meanwhile."""
+"""Largest header that a helper sends, because the console reads a header in one step."""
 MAX_RUNS = 256
-"""Most runs in one list; the node counts what it leaves out."""
+"""Most runs in one list; the node counts the others."""
 MAX_UNMANAGED = 128
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -27,15 +27,15 @@ Header = Dict[str, Any]
 
 
 class FrameError(ValueError):
-    """The bytes are no frame."""
+    """The bytes are not a frame."""
 
 
 def pack(header: Header, payload: bytes = b"") -> bytes:
-    """One frame. Raises FrameError when it would be over the bounds."""
+    """The bytes of one frame. Raises FrameError when it is too large."""
     try:
         text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
     except (ValueError, RecursionError) as error:
-        raise FrameError("a header that is no JSON: %s" % error) from error
+        raise FrameError("a header cannot be written as JSON: %s" % error) from error
     if len(text) > MAX_HEADER or len(payload) > MAX_PAYLOAD:
         raise FrameError("a frame of %d + %d bytes is too large" % (len(text), len(payload)))
     return LENGTHS.pack(len(text), len(payload)) + text + payload
@@ -56,30 +56,30 @@ def read_frame(stream: BinaryIO) -> Optional[Tuple[Header, bytes]]:
 
 
 class Decoder:
-    """Takes bytes as they come and gives whole frames, one at a time."""
+    """Takes bytes as they arrive and returns complete frames, one at a time."""
 
     def __init__(self, max_header: int = MAX_HEADER) -> None:
         self._max_header = max_header
         self._buffer = bytearray()
 
     def add(self, data: bytes) -> None:
-        """Bytes that arrived."""
+        """Add bytes that arrived."""
         self._buffer += data
 
     @property
     def held(self) -> int:
-        """Bytes that wait."""
+        """The number of bytes that wait."""
         return len(self._buffer)
 
     def whole(self) -> bool:
-        """Whether a whole frame waits. Raises FrameError for what is none, after which the stream cannot be trusted."""
+        """Whether a complete frame waits. Raises FrameError for other data; then the stream cannot be used any more."""
         if len(self._buffer) < LENGTHS.size:
             return False
         head, tail = _lengths(bytes(self._buffer[: LENGTHS.size]), self._max_header)
         return len(self._buffer) >= LENGTHS.size + head + tail
 
     def next(self) -> Optional[Tuple[Header, bytes]]:
-        """The oldest whole frame; None while it is not whole. Raises FrameError."""
+        """The oldest complete frame, or None. Raises FrameError."""
         if not self.whole():
             return None
         head, tail = _lengths(bytes(self._buffer[: LENGTHS.size]), self._max_header)
@@ -89,7 +89,7 @@ class Decoder:
         return _header(text), payload
 
     def feed(self, data: bytes) -> List[Tuple[Header, bytes]]:
-        """All frames that are whole with `data`. Raises FrameError."""
+        """All frames that are complete with `data`. Raises FrameError."""
         self.add(data)
         frames: List[Tuple[Header, bytes]] = []
         while True:
@@ -100,7 +100,7 @@ class Decoder:
 
 
 def plain_json(text: bytes) -> Any:
-    """JSON that can be handed on: finite numbers, text that is Unicode, no nest deeper than Python follows. Raises ValueError."""
+    """Parse JSON with finite numbers, valid Unicode and limited depth. Raises ValueError."""
     try:
         value = json.loads(text.decode("utf-8"), parse_constant=_no_number)
         if _SURROGATE.search(text):
@@ -111,7 +111,7 @@ def plain_json(text: bytes) -> Any:
 
 
 def _no_number(word: str) -> None:
-    raise ValueError("%s is no number" % word)
+    raise ValueError("%s is not a number" % word)
 
 
 def _lengths(start: bytes, max_header: int = MAX_HEADER) -> Tuple[int, int]:
@@ -127,5 +127,5 @@ def _header(text: bytes) -> Header:
     except ValueError as error:
         raise FrameError("a frame's header is not JSON (%s): %r" % (str(error)[:80], text[:80])) from error
     if not isinstance(header, dict):
-        raise FrameError("a frame's header is no object: %r" % text[:80])
+        raise FrameError("a frame's header is not an object: %r" % text[:80])
     return header

@@ -1,7 +1,7 @@
-"""Our one long-lived process on a node: takes requests, answers them, pushes what is new, and ends when its stdin closes.
+"""The helper, the console's process on a node: answers requests, pushes new data, and exits when its stdin closes.
 
-It holds no state that matters: killing it loses nothing. Requests that take time get a thread each; writing is one at a
-time. What a request means is told in `requests`.
+It has no state that matters: killing it loses nothing. Each long request has its own thread; writes are serialized.
+`request_handlers` knows the requests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from console.node.request_handlers import RequestHandlers
 from console.node.threads import start
 
 MAX_AT_ONCE = 64
-"""Requests in work; more are refused instead of piling up threads."""
+"""Most requests at the same time; more are refused."""
 
 
 def main(sources: Dict[str, str]) -> None:
@@ -42,7 +42,7 @@ class Helper:
         self._requests = RequestHandlers(self.push, sources)
 
     def serve(self) -> None:
-        """Until stdin closes or says nonsense. Never returns: threads are not waited for, commands are killed."""
+        """Serve until stdin closes or sends invalid data. Never returns: commands are killed, threads are not awaited."""
         self._write(MARKER)
         self.push(hello(), b"")
         status = 0
@@ -60,7 +60,7 @@ class Helper:
             os._exit(status)
 
     def push(self, header: Dict[str, Any], payload: bytes) -> None:
-        """Send a frame. A reader that went away ends the helper."""
+        """Send a frame. The helper exits when the reader has gone."""
         self._write(pack(header, payload))
 
     def _write(self, data: bytes) -> None:
@@ -73,7 +73,7 @@ class Helper:
             os._exit(0)
 
     def _take(self, header: Header, payload: bytes) -> None:
-        """Notices, and `watch` before them, are done at once and in order; other requests in a thread each."""
+        """Handle messages without a reply, and `watch`, at once and in order; handle other requests in a thread each."""
         if self._requests.notice(header, payload):
             return
         if header.get("op") == "watch":
@@ -82,7 +82,7 @@ class Helper:
                 self.push(dict(reply, push="refused"), data)
             return
         if not self._at_once.acquire(blocking=False):
-            full = RequestError("busy", "the helper has %d requests in work" % MAX_AT_ONCE)
+            full = RequestError("busy", "the helper already handles %d requests" % MAX_AT_ONCE)
             self.push(dict(full.reply(), id=header.get("id")), b"")
             return
         start("request", self._answer, header, payload)

@@ -1,7 +1,7 @@
-"""Who acts on a deployment: one small file on its first node, taken, renewed and given back under a lock.
+"""The lease of a deployment: a small file on its first node that names the operator of the running plan.
 
-The lease only says who is at work, so that two operators do not pull in two directions. What may run at once is decided
-by the lock of each run, never here. All times are this node's clock.
+It only tells other operators who works on the deployment. The lock of each run decides what can run. All times are on the clock
+of this node.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from console.node.request_error import RequestError, of_os
 from console.node.run_dirs import Base, read_json, write_json
 
 TTL_S = 90.0
-"""A lease that was not renewed for this long belongs to a console that is gone."""
+"""A lease that was not renewed for this long belongs to a console that has ended."""
 GONE_S = 20.0
-"""The same for one whose helper has ended here: the console was killed, or its link was cut and may come back."""
+"""The same when its helper on this node has ended: the console was killed, or its link was lost and can return."""
 
 
 def look(base: Base, deployment: str) -> Optional[Dict[str, Any]]:
-    """The lease as it stands, with its `age_s`, whether its helper is `gone` and whether it is `expired`; None without one."""
+    """The lease with its `age_s`, whether its helper is `gone` and whether it is `expired`; None without a lease."""
     found = read_json(os.path.join(base.path, deployment, "lease.json"))
     if not isinstance(found, dict) or not isinstance(found.get("token"), str):
         return None
@@ -40,9 +40,9 @@ def look(base: Base, deployment: str) -> Optional[Dict[str, Any]]:
 def take(
     base: Base, deployment: str, holder: str, verb: str, token: str, takeover: bool, ends: Sequence[str] = ()
 ) -> Dict[str, Any]:
-    """Take the lease, or renew it when the token is ours already. Raises Refusal `busy` naming the holder.
+    """Take the lease, or renew it with the same token. Raises RequestError `busy` with the holder.
 
-    `ends` are the engines its holder is about to take down, for the others to know.
+    `ends` are the engines that the plan stops, for other consoles.
     """
     with locked(base, deployment):
         found = look(base, deployment)
@@ -67,7 +67,7 @@ def take(
 
 
 def give_back(base: Base, deployment: str, token: str) -> bool:
-    """Give the lease back; False when it is no longer ours."""
+    """Return the lease; False when another console has it."""
     with locked(base, deployment):
         found = look(base, deployment)
         if found is None or found["token"] != token:
@@ -78,7 +78,7 @@ def give_back(base: Base, deployment: str, token: str) -> bool:
 
 
 def _free(found: Dict[str, Any], holder: str) -> bool:
-    """Whether the lease may be had without a takeover: it has run out, or it is one's own from a console that was killed."""
+    """Whether the lease is free without a takeover: it has expired, or the same operator's console was killed."""
     return bool(found["expired"]) or (bool(found["gone"]) and found.get("holder") == holder)
 
 
@@ -88,7 +88,7 @@ def _lives(pid: object, started: object) -> bool:
 
 @contextlib.contextmanager
 def locked(base: Base, deployment: str) -> Iterator[None]:
-    """Hold what keeps two consoles from writing a deployment's own files at once. Raises Refusal."""
+    """Hold the lock for the files of a deployment. Raises RequestError."""
     directory = base.make_dirs(deployment)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -105,7 +105,9 @@ def locked(base: Base, deployment: str) -> Iterator[None]:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise of_os(error, "lease") from error
                 if time.monotonic() > deadline:
-                    raise RequestError("busy", "somebody is taking the lease of %s right now" % deployment) from error
+                    raise RequestError(
+                        "busy", "another console takes the lease of %s at this moment" % deployment
+                    ) from error
                 time.sleep(0.05)
         yield
     finally:

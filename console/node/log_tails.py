@@ -1,7 +1,7 @@
-"""Pushes what logs grow by, by byte offset, in turns and on credit, so that a flood starves no other log.
+"""Pushes new bytes of logs by offset, in turns and with credit, so that a fast log does not delay the others.
 
-Only bytes and offsets: what they say does not enter here. The reader keeps the offset; a log that shrank, whose bytes changed
-where they were read, or that is another file than before is said to be so and read from its start.
+The reader keeps the offset. A log that shrank, that has other bytes than before, or that is another file is reported and read
+from its start. Does not interpret the bytes.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from console.node.runs import LOG
 from console.node.threads import start
 
 TURN_BYTES = 128 * 1024
-"""Most a log may send before it is another's turn."""
+"""Most bytes of a log in one turn."""
 WINDOW_BYTES = 1024 * 1024
-"""Most of one log that may be on its way or waiting at the reader."""
+"""Most bytes of one log that are in transfer or wait at the reader."""
 POLL_S = 0.05
 QUIET_POLL_S = 0.1
 QUIET_AFTER_S = 5.0
-"""Logs in which nothing has moved for so long are looked at half as often."""
+"""Logs without new bytes for this time are checked half as often."""
 IDENTITY_S = 1.0
-"""How often a followed path is checked to be the file that is open, and the file to have what was read of it."""
+"""Time between two checks that a path is still the open file and that its bytes have not changed."""
 HEAD_BYTES = 1024
 LAST_BYTES = 256
-"""Of what was read, the first and the last bytes are compared: a log that is written anew starts with other times."""
+"""Number of first and last bytes that are compared, because a new log starts with other times."""
 
 Push = Callable[[Dict[str, object], bytes], None]
 
@@ -39,12 +39,12 @@ class LogTail:
     def __init__(self, key: Key, locate: Callable[[], str], offset: int, fingerprint: bytes) -> None:
         self.key = key
         self.locate = locate
-        """Asked anew for every look at the path: inside a container it changes with the container's main process."""
+        """Gives the path for every access, because the path into a container changes with its main process."""
         self.offset = offset
         self.head = fingerprint
-        """The first bytes of what the reader has."""
+        """The first bytes that the reader has."""
         self.last = b""
-        """The last ones, before the offset."""
+        """The last bytes before the offset."""
         self.credit = WINDOW_BYTES
         self.descriptor = -1
         self.restarted = ""
@@ -52,13 +52,13 @@ class LogTail:
         self.error = ""
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
     def read(self) -> Optional[Dict[str, object]]:
-        """The next piece, `data` in it; None when there is nothing to say. Raises OSError, Refusal."""
+        """The next message, with `data`; None when there is nothing new. Raises OSError, RequestError."""
         if self.descriptor < 0 and not self._open():
             return None
         now = time.monotonic()
@@ -101,7 +101,7 @@ class LogTail:
         return True
 
     def _rewritten(self) -> bool:
-        """Whether other bytes are where bytes were read that the reader has."""
+        """Whether the bytes that the reader has were changed in the file."""
         head = os.pread(self.descriptor, len(self.head), 0)
         last = os.pread(self.descriptor, len(self.last), self.offset - len(self.last))
         return (head, last) != (self.head, self.last) and len(head) == len(self.head) and len(last) == len(self.last)
@@ -125,11 +125,11 @@ class LogTails:
         self._wake = threading.Event()
 
     def start(self) -> None:
-        """Begin to push."""
+        """Start to push."""
         start("tails", self._run)
 
     def follow(self, base: Callable[[], Base], key: Key, offset: int, fingerprint: bytes) -> None:
-        """Push a log from `offset` on; `fingerprint` is the head of what the reader has already."""
+        """Push a log from `offset` on; `fingerprint` is the start of the copy of the reader."""
         tail = LogTail(key, lambda: base().file(key, LOG), max(0, offset), fingerprint)
         with self._lock:
             before = self._tails.get(key)
@@ -139,7 +139,7 @@ class LogTails:
         self._wake.set()
 
     def unfollow(self, key: Key) -> None:
-        """Push it no more."""
+        """Stop to push a log."""
         with self._lock:
             tail = self._tails.pop(key, None)
         if tail is not None:

@@ -1,4 +1,4 @@
-"""On which kind of file system a path lies. What kinds are good for is the console's business."""
+"""The type of the file system of a path."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def file_system(path: str, table: str = "/proc/self/mountinfo") -> str:
-    """Its type as the kernel names it (`ext4`, `nfs4`, `fuse.glusterfs`); empty when it cannot be told.
+    """The type in the terms of the kernel (`ext4`, `nfs4`, `fuse.glusterfs`); empty when unknown.
 
-    The last mount on the longest directory above the path counts: a later one covers what was there before.
+    The last mount on the longest directory above the path counts, because a later mount hides earlier ones.
     """
     try:
         with open(table, encoding="utf-8", errors="surrogateescape") as file:
@@ -20,7 +20,7 @@ def file_system(path: str, table: str = "/proc/self/mountinfo") -> str:
     except OSError:
         return ""
     if path.startswith("/proc/"):
-        return ""  # seen through the root of a container, whose mounts are not in our table
+        return ""  # inside the root of a container, whose mounts are not in this table
     wanted = os.path.realpath(path)
     best, kind = -1, ""
     for line in lines:

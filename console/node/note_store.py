@@ -1,7 +1,4 @@
-"""What consoles remember together of a deployment: a few short notes in one file on its first node.
-
-What a note means is the consoles' business. Runs do not enter here: what concerns one run is in its directory.
-"""
+"""Short notes of consoles on a deployment, in one file on its first node. Notes on a single run are in its directory."""
 
 from __future__ import annotations
 
@@ -16,20 +13,20 @@ from console.node.run_dirs import NAME, Base, read_json, write_json
 NOTES = "notes.json"
 MAX_NOTES = 64
 MAX_BYTES = 16 * 1024
-"""Of one note."""
+"""Largest note."""
 MAX_ALL = 256 * 1024
-"""Of all of them: they go into one answer."""
+"""Largest sum of all notes, because one answer contains all of them."""
 
 
 def look(base: Base, deployment: str) -> Dict[str, Any]:
-    """All notes by name; none when nothing was noted, or nothing that can be read."""
+    """Name → note; empty when there are no notes or the file cannot be read."""
     return read_json(os.path.join(base.path, deployment, NOTES)) or {}
 
 
 def keep(base: Base, deployment: str, name: str, value: Dict[str, Any]) -> None:
-    """Replace one note; an empty one takes it away. Raises Refusal."""
+    """Replace one note; an empty note deletes it. Raises RequestError."""
     if not NAME.match(name) or not isinstance(value, dict) or len(json.dumps(value)) > MAX_BYTES:
-        raise RequestError("bad-request", "a note has a plain name and a short object")
+        raise RequestError("bad-request", "a note needs a valid name and a short object")
     with locked(base, deployment):
         notes = look(base, deployment)
         notes.pop(name, None)

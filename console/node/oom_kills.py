@@ -1,4 +1,4 @@
-"""Whether the kernel has killed processes for lack of memory: the counters of a control group, and of the whole machine."""
+"""Counters of processes that the kernel killed because memory was used up: of a control group, and of the machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ROOT = "/sys/fs/cgroup"
 
 
 def kills() -> Dict[str, int]:
-    """How many so far, in the control group of this process (which an engine inherits) and on the machine; only what is told."""
+    """The counts so far, of the control group of this process (which an engine inherits) and of the machine, if available."""
     found: Dict[str, int] = {}
     for path in _group_files():
         count = _counter(path)
@@ -24,13 +24,13 @@ def kills() -> Dict[str, int]:
 
 
 def since(before: Dict[str, int]) -> Dict[str, int]:
-    """What was added; only what is more than nothing."""
+    """The counts since `before` that are larger than 0."""
     now = kills()
     return {name: now[name] - before[name] for name in now if name in before and now[name] > before[name]}
 
 
 def words(exit_record: Dict[str, Any]) -> str:
-    """What an exit record says of it; empty when memory explains nothing."""
+    """The explanation of an exit record by these counts; empty when memory does not explain it."""
     killed = exit_record.get("oom")
     if not isinstance(killed, dict):
         return ""

@@ -1,7 +1,6 @@
-"""Processes of this machine as /proc shows them: identities, cookies, what looks like vLLM, signals that hit no stranger.
+"""Reads processes from /proc: identities, cookies, vLLM processes; sends signals only to the intended process.
 
-A pid alone is never an identity: it is always taken with its start time. Nothing here is ever found by name, except to
-be reported.
+A process is identified by pid and start time. Processes are never found by name, except for reports.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ value, or none, is then no stranger of this node but somebody else's business. U
 
 
 class Stat(NamedTuple):
-    """What /proc/PID/stat says."""
+    """The values of /proc/PID/stat."""
 
     pid: int
     start: int
@@ -30,7 +29,7 @@ class Stat(NamedTuple):
 
     @property
     def halted(self) -> bool:
-        """Whether a signal stopped it: it lives, keeps all it has, and does nothing. A debugger's hold (`t`) does not count."""
+        """Whether a signal (SIGSTOP) paused it; a stop by a debugger (`t`) does not count."""
         return self.state == "T"
 
 
@@ -91,7 +90,7 @@ def token_of(pid: int, variable: bytes = COOKIE) -> Optional[str]:
 
 
 def scan() -> Scan:
-    """Look at every process once."""
+    """Read every process once."""
     found = Scan()
     own = os.getpid()
     scope = os.environ.get(SCOPE)
@@ -119,7 +118,7 @@ def scan() -> Scan:
 
 
 class ProcessFamily:
-    """Who is whose child, at one moment."""
+    """The children of each process, at one time."""
 
     def __init__(self) -> None:
         self.children: Dict[int, List[Stat]] = {}
@@ -140,7 +139,7 @@ class ProcessFamily:
 
 
 def send(target: Stat, number: int, token: Optional[str] = None) -> bool:
-    """Signal exactly that process: start time, and cookie when given, are checked in the same step. False when it is gone."""
+    """Send a signal to exactly that process, after a check of start time and cookie. False when it has ended."""
     opener = getattr(os, "pidfd_open", None)
     descriptor = -1
     try:
@@ -176,7 +175,7 @@ def looks_like_vllm(title: bytes) -> bool:
 
 
 def _is_vllm_serve(title: bytes) -> bool:
-    """What only asks for its flags, as a console's own check does, serves nothing."""
+    """Whether it is `vllm serve`; a command with `--help` only, as in the preflight, does not serve."""
     words = title.split(b"\0")
     if any(word == b"-h" or word.startswith(b"--help") for word in words):
         return False

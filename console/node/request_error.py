@@ -1,4 +1,4 @@
-"""The one error a request on a node ends with when it is refused or fails, in the words the console shows."""
+"""The error of a refused or failed request on a node, with the message that the console shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ KINDS = ("busy", "changed", "not-found", "refused", "os", "bad-request", "timeou
 
 
 class RequestError(Exception):
-    """`kind` is one of KINDS; `str(refusal)` one plain sentence."""
+    """A refused or failed request; `kind` is one of KINDS, `str(error)` one plain sentence."""
 
     def __init__(self, kind: str, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -17,23 +17,23 @@ class RequestError(Exception):
         self.hint = hint
 
     def reply(self) -> Dict[str, object]:
-        """As the fields of a reply."""
+        """The fields of the reply."""
         return {"ok": False, "kind": self.kind, "message": str(self), "hint": self.hint}
 
 
 _HINTS = {
-    errno.ENOSPC: "the disk of the node is full: free space, then try again; nothing was half-written",
+    errno.ENOSPC: "the disk of the node is full: free space, then try again; no file is incomplete",
     errno.EDQUOT: "the disk quota of this user is used up on the node",
     errno.EROFS: "the file system is mounted read-only: set `base` of the node to a writable directory",
     errno.EACCES: "set `user`, `sudo: true` or `base` of the node in the cluster file",
     errno.EPERM: "set `user` or `sudo: true` of the node in the cluster file",
-    errno.ELOOP: "a symbolic link stands in the way; the console follows none",
+    errno.ELOOP: "a symbolic link is in the path; the console does not follow links",
     errno.EMFILE: "the node allows too few open files",
 }
 
 
 def of_os(error: OSError, doing: str) -> RequestError:
-    """An operating system's error as a refusal."""
+    """An error of the operating system as a RequestError."""
     where = " (%s)" % error.filename if error.filename else ""
     text = error.strerror or str(error)
     return RequestError("os", "%s: %s%s" % (doing, text, where), _HINTS.get(error.errno or 0, ""))

@@ -1,7 +1,4 @@
-"""What each request of the console does on this node, and the two things that are pushed unasked: runs and samples.
-
-Framing does not enter here; neither does how a run is judged, launched or ended, which the modules called know.
-"""
+"""The handlers of all requests of the console, and the pushes of runs and samples."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from console.node.runtimes import Runtime
 from console.node.sampling import MAX_BYTES, Commands, Sampler
 
 FAULTS = (RequestError, OSError, LookupError, TypeError, ValueError, OverflowError)
-"""What a request may end in: refused, not possible, or nonsense. Anything else is a bug, and ends the helper."""
+"""Errors that a request can raise: refused, impossible or invalid. Any other error is a bug and ends the helper."""
 
 
 class RequestHandlers:
@@ -50,11 +47,11 @@ class RequestHandlers:
         }
 
     def close(self) -> None:
-        """Kill the commands that run; engines are none of them."""
+        """Kill running commands; engines are not affected."""
         self._commands.close()
 
     def notice(self, header: Header, payload: bytes) -> bool:
-        """Do what wants no answer; False when this is a request."""
+        """Handle a message without a reply; False when it is a request."""
         work = self._notices.get(str(header.get("op")))
         if work is None:
             return False
@@ -66,7 +63,7 @@ class RequestHandlers:
         return True
 
     def reply(self, header: Header, payload: bytes) -> Reply:
-        """Do it; gives the reply, which may be a refusal."""
+        """Handle a request; returns the reply, which can be a refusal."""
         op = str(header.get("op"))
         try:
             work = self._ops.get(op)

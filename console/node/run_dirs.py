@@ -1,7 +1,6 @@
-"""Where runs live on a node: the base directory, the names under it, and how small files there are written and read.
+"""The directories of runs on a node: the base directory, the names below it, and atomic writes of small files.
 
-Every path component below the base is checked: no symbolic link, no name that could leave it. What the files mean does
-not enter here.
+Every path component below the base is checked: no symbolic links, no names that leave the base.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class Key(NamedTuple):
 
 
 def key_of(value: object) -> Key:
-    """A key from a request. Raises Refusal for names that are no plain names."""
+    """A key from a request. Raises RequestError for names that are no plain names."""
     if not isinstance(value, (list, tuple)) or len(value) != 3 or not all(isinstance(each, str) for each in value):
         raise RequestError("bad-request", "a run is named by deployment, engine and run")
     for each in value:
@@ -38,7 +37,7 @@ def key_of(value: object) -> Key:
 
 
 class Base:
-    """The root of the run directories: 0700 and ours, or nothing is done in it."""
+    """The base directory. It must have mode 0700 and belong to this user, otherwise requests are refused."""
 
     def __init__(self, path: str) -> None:
         if not os.path.isabs(path):
@@ -58,7 +57,7 @@ class Base:
         return os.path.join(self.run(key), name)
 
     def exists(self) -> bool:
-        """Whether it is there and ours. Raises Refusal when it is there but cannot be trusted."""
+        """Whether it exists. Raises RequestError when it exists but cannot be trusted."""
         try:
             found = os.lstat(self.path)
         except FileNotFoundError:
@@ -66,18 +65,20 @@ class Base:
         except OSError as error:
             raise of_os(error, "base directory") from error
         if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
-            raise RequestError("refused", "%s is a symbolic link or no directory" % self.path, "set `base` of the node")
+            raise RequestError(
+                "refused", "%s is a symbolic link or not a directory" % self.path, "set `base` of the node"
+            )
         if found.st_uid != os.geteuid():
             hint = "connect as that user, or set `base` of the node to a directory of your own"
             raise RequestError(
-                "refused", "%s belongs to uid %d, not to us (%d)" % (self.path, found.st_uid, os.geteuid()), hint
+                "refused", "%s belongs to uid %d, not to this user (%d)" % (self.path, found.st_uid, os.geteuid()), hint
             )
         if found.st_mode & 0o022:
-            raise RequestError("refused", "%s can be written by others" % self.path, "chmod 700 %s" % self.path)
+            raise RequestError("refused", "other users can write to %s" % self.path, "chmod 700 %s" % self.path)
         return True
 
     def make(self) -> None:
-        """Make sure of it."""
+        """Create it when it is missing."""
         if self.exists():
             return
         try:
@@ -104,7 +105,7 @@ class Base:
         return path
 
     def check(self, key: Key) -> str:
-        """The directory of an existing run. Raises Refusal when it is missing or a link stands in its path."""
+        """The directory of an existing run. Raises RequestError when it is missing or a link stands in its path."""
         self.exists()
         path = self.path
         for name in (key.deployment, key.engine, "runs", key.run):
@@ -138,7 +139,7 @@ class Base:
 
 
 def plain_dir(path: str) -> None:
-    """Refuse anything but a directory of ours."""
+    """Raises RequestError unless the path is a directory of this user."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -147,14 +148,14 @@ def plain_dir(path: str) -> None:
         raise of_os(error, "run directory") from error
     if not stat.S_ISDIR(found.st_mode):
         raise RequestError(
-            "refused", "%s is a symbolic link or no directory" % path, "look at it and remove it by hand"
+            "refused", "%s is a symbolic link or not a directory" % path, "check it and remove it by hand"
         )
     if found.st_uid != os.geteuid():
-        raise RequestError("refused", "%s belongs to uid %d, not to us" % (path, found.st_uid))
+        raise RequestError("refused", "%s belongs to uid %d, not to this user" % (path, found.st_uid))
 
 
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file in one step: whole or not at all, and on the disk when this returns. Raises OSError."""
+    """Replace a file atomically; it is on the disk when this returns. Raises OSError."""
     fresh = "%s.%d.tmp" % (path, os.getpid())
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(fresh, flags, mode)
@@ -175,12 +176,12 @@ RESERVED_BYTES = 4096
 
 
 def reserve(path: str) -> None:
-    """Take the room for a small JSON file while there is some. Raises OSError."""
+    """Reserve disk space for a small JSON file. Raises OSError."""
     write_file(path + ".reserved", b" " * RESERVED_BYTES)
 
 
 def write_reserved(path: str, value: Dict[str, Any]) -> None:
-    """Write a small JSON file into the room that was reserved for it. Raises OSError."""
+    """Write a small JSON file into the reserved space. Raises OSError."""
     reserved = path + ".reserved"
     descriptor = os.open(reserved, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -192,14 +193,14 @@ def write_reserved(path: str, value: Dict[str, Any]) -> None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """All of it, or an OSError."""
+    """Write all bytes. Raises OSError."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def sync_dir(path: str) -> None:
-    """Make a rename in it last."""
+    """Sync a directory, so that a rename in it is on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -222,7 +223,7 @@ def read_file(path: str, limit: int) -> bytes:
 
 
 def read_json(path: str) -> Optional[Dict[str, Any]]:
-    """A JSON object; None when it is missing or no such thing."""
+    """A JSON object; None when the file is missing or has other content."""
     try:
         value = plain_json(read_file(path, MAX_JSON))
     except (OSError, ValueError):

@@ -1,7 +1,4 @@
-"""What is done to runs at a console's request: prepare, launch, discard, stop, and the lease that says who does so.
-
-Reading requests off the link does not enter here; neither does how a run is judged, launched or ended.
-"""
+"""The operations on runs for a console: prepare, launch, discard, stop, and the lease."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ Push = Callable[[Dict[str, Any], bytes], None]
 
 
 class RunOperations:
-    """The operations of one console on this node's runs."""
+    """The operations of one console on the runs of this node."""
 
     def __init__(self, runtime: Runtime, watching: RunsWatch, push: Push, sources: Dict[str, str]) -> None:
         self._runtime = runtime
@@ -73,7 +70,7 @@ class RunOperations:
         state = as_state(self._watching.settled(key))
         with contextlib.suppress(
             OSError, RequestError
-        ):  # the engine runs: old runs that cannot go are no failure of it
+        ):  # the engine runs: old runs that cannot be deleted are not a failure
             prune(base, key, [])
         return {"state": state}, b""
 
@@ -86,7 +83,7 @@ class RunOperations:
             engine_containers.make(self._runtime.words, self._runtime.python, box, self._sources, run_dir, token)
 
     def _refuse_leftovers(self, base: Base, key: Key) -> None:
-        """A run that closed its lock's descriptor but still lives would not be noticed by the lock."""
+        """Refuse when processes of an earlier run live, which the lock does not show when they closed its descriptor."""
         living = living_names(self._judged(), key)
         if not living:
             return
@@ -115,7 +112,7 @@ class RunOperations:
         return {"results": results}, b""
 
     def _clear_away(self, base: Base, key: Key, result: Dict[str, Any]) -> None:
-        """An ended run's own container goes with it; one that stays is part of what the stop came to."""
+        """Remove the container of an ended run; a container that remains is part of the result of the stop."""
         box = engine_containers.wanted((read_json(base.file(key, SPEC)) or {}).get("container"))
         if self._runtime.words and result["outcome"] == "stuck" and not result["reason"]:
             result["reason"] = self._runtime.why_stuck(box["name"] if box else self._runtime.container)

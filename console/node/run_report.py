@@ -1,6 +1,6 @@
-"""Runs as the console is told of them: only what makes sense, within the bounds of the wire.
+"""The reports of runs for the console, with valid values only and within the limits of a frame.
 
-The files of a run can be written by whatever runs there. A value that cannot be is left out, never handed on.
+Any process of a run can write the files of the run, so invalid values are left out.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ MAX_TIME = 32503680000.0
 MAX_SIZE = 2**53
 MAX_PID = 2**31
 MAX_PIDS = 1024
-"""Most processes that are named of one run."""
+"""Most processes in the report of one run."""
 TEXT_CHARS = 2000
 NAME_CHARS = 200
 MAX_STEPS = 64
-"""Changes of a time zone that are told."""
+"""Most changes of a time zone in a report."""
 SPEC_BYTES = 64 * 1024
 SPEC_DEPTH = 16
 ROOM = MAX_SAID - 32 * 1024
-"""What the runs and processes of a list may take; the rest of its header is small."""
+"""Most bytes of runs and processes in a list; the rest of the header is small."""
 
 
 def as_state(judged: JudgedRun, with_spec: bool = True) -> Dict[str, Any]:
-    """As the console reads it; old runs go without their spec, which makes most of the list."""
+    """The report of one run; old runs have no spec, which is the largest part."""
     return {
         "key": list(judged.key),
         "verdict": judged.verdict,
@@ -53,9 +53,9 @@ def as_state(judged: JudgedRun, with_spec: bool = True) -> Dict[str, Any]:
 
 
 def fitted(states: Sequence[Dict[str, Any]], unmanaged: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
-    """A list of runs and processes that fits into one frame, with the counts of what was left out.
+    """A list of runs and processes that fits into one frame, with the number of the others.
 
-    `states` come with those that matter most first.
+    `states` start with the most important runs.
     """
     room = ROOM
     kept, room = _within(states, MAX_RUNS, room)
@@ -65,13 +65,13 @@ def fitted(states: Sequence[Dict[str, Any]], unmanaged: Sequence[Dict[str, Any]]
 
 
 def moment(value: object) -> Optional[float]:
-    """A time that can be; None else."""
+    """A valid time, or None."""
     plain = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_TIME
     return float(value) if plain else None  # type: ignore[arg-type]
 
 
 def words(value: object, limit: int) -> str:
-    """A text, cut; empty when it is none."""
+    """A text of limited length; empty for other values."""
     return value[:limit] if isinstance(value, str) else ""
 
 
@@ -93,7 +93,7 @@ def _exit(record: Optional[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
 
 
 def _zone(table: object) -> Optional[List[Any]]:
-    """The time zone of its log; None for what cannot be one."""
+    """The time zone of the log; None for invalid data."""
     if not isinstance(table, list) or len(table) > MAX_STEPS:
         return None
     pairs = all(isinstance(step, list) and len(step) == 2 for step in table)
@@ -106,7 +106,7 @@ def _small(value: object) -> Optional[int]:
 
 
 def _asked(stop: Dict[str, Any]) -> Dict[str, Any]:
-    """When and by whom it was asked to end, as far as that can be read."""
+    """When and by whom a stop was requested, as far as it can be read."""
     return {"stop_at": moment(stop.get("at")), "stop_by": words(stop.get("by"), NAME_CHARS)}
 
 
@@ -117,7 +117,7 @@ def _spec(spec: object) -> Dict[str, Any]:
 
 
 def shallow(value: object, depth: int) -> bool:
-    """Whether no nest in it is deeper than that."""
+    """Whether a value is not nested deeper than `depth`."""
     if isinstance(value, (dict, list)):
         below = value.values() if isinstance(value, dict) else value
         return depth > 0 and all(shallow(each, depth - 1) for each in below)

@@ -1,8 +1,7 @@
-"""The state of every run, judged on the node from lock, exit file and process identities in one step.
+"""Determines the state of every run on the node from lock, exit file and process identities, in one step.
 
-Liveness is the lock and the cookie, never a pid alone. Looking at all processes costs time, so it is done rarely: when
-something changed, when it is asked for, and otherwise at most a hundredth of the time. Acting on a verdict does not
-enter here.
+A run lives when its lock is held or a process has its cookie, not by a pid. A scan of all processes takes time, so it runs only
+after changes, on request, and otherwise for at most a hundredth of the time.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from console.node.runs import EXIT, LOCK, LOG, RUN, SPEC, STOP
 
 PREPARED, RUNNING, ORPHANS, FOREIGN, EXITED, LOST = "prepared", "running", "orphans", "foreign", "exited", "lost"
 SCAN_SHARE = 100
-"""A look at all processes may take one hundredth of the time."""
+"""Scans of all processes take at most one hundredth of the time."""
 PREPARED_FOR_S = 120.0
-"""A run that was prepared longer ago and not launched never will be: between the two phases lie seconds."""
+"""A run that was prepared longer ago will not be launched: the two phases are seconds apart."""
 SETTLE_S = 0.3
-"""How long the supervisor is given to record an exit before its absence is reported."""
+"""Time for the supervisor to record an exit before a missing record is reported."""
 
 
 class Evidence(NamedTuple):
-    """What a verdict is made of."""
+    """The input of a verdict."""
 
     launched: bool
     held: bool
@@ -39,7 +38,7 @@ class Evidence(NamedTuple):
 
 
 def verdict(seen: Evidence) -> str:
-    """The state table. A cookie counts as much as the lock: spawned workers close the lock's descriptor."""
+    """The state table. A cookie counts as much as the lock, because spawned workers close the descriptor of the lock."""
     if not seen.launched:
         return PREPARED
     if not (seen.held or seen.members):
@@ -52,7 +51,7 @@ def verdict(seen: Evidence) -> str:
 
 
 class JudgedRun(NamedTuple):
-    """A run with all that is known of it."""
+    """A run with all known facts."""
 
     key: Key
     verdict: str
@@ -65,13 +64,13 @@ class JudgedRun(NamedTuple):
     members: List[Stat]
     log_size: int
     log_at: Optional[float]
-    """When the log was written to last."""
+    """When the log was written last."""
     stop: Optional[Dict[str, Any]]
-    """stop.json: when and by whom it was asked to end; empty when that cannot be read."""
+    """stop.json: when and by whom a stop was requested; empty when it cannot be read."""
 
     @property
     def stopping(self) -> bool:
-        """Whether a stop was asked for."""
+        """Whether a stop was requested."""
         return self.stop is not None
 
     @property
@@ -81,7 +80,7 @@ class JudgedRun(NamedTuple):
 
 
 def log_facts(base: Base, key: Key) -> Tuple[int, Optional[float]]:
-    """Bytes of a run's log and when it was written to last; (0, None) before there is one."""
+    """(size, time of the last write) of the log of a run; (0, None) without a log."""
     try:
         found = os.lstat(base.file(key, LOG))
     except OSError:
@@ -90,7 +89,7 @@ def log_facts(base: Base, key: Key) -> Tuple[int, Optional[float]]:
 
 
 def held(path: str) -> bool:
-    """Whether somebody holds the lock of a run."""
+    """Whether a process holds the lock of a run."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -105,7 +104,7 @@ def held(path: str) -> bool:
 
 
 def judge(base: Base, key: Key, seen: Scan) -> JudgedRun:
-    """One run, by what its directory says and who lives."""
+    """The state of one run, from its directory and a scan of processes."""
     path = base.run(key)
     record = read_json(os.path.join(path, SPEC)) or {}
     run = read_json(os.path.join(path, RUN)) or {}
@@ -123,9 +122,9 @@ def judge(base: Base, key: Key, seen: Scan) -> JudgedRun:
 
 
 class SharedScans:
-    """Walks over /proc that threads share: one that started after a question was asked answers it.
+    """Scans of /proc that threads share: a scan that started after a request can answer it.
 
-    A node has thousands of processes, and a launch of eight engines asks eight times within moments.
+    A node has thousands of processes, and a launch of eight engines needs eight scans at almost the same time.
     """
 
     def __init__(self) -> None:
@@ -133,10 +132,10 @@ class SharedScans:
         self._began = 0.0
         self._seen = Scan()
         self.took = 0.0
-        """Seconds that the last walk took."""
+        """Duration of the last scan in seconds."""
 
     def since(self, asked: float) -> Scan:
-        """A walk that started at `asked` (monotonic) or later; not to be changed by whoever gets it."""
+        """A scan that started at `asked` (monotonic) or later; callers must not change it."""
         with self._lock:
             if self._began < asked:
                 began = time.monotonic()
@@ -146,7 +145,7 @@ class SharedScans:
 
 
 def settled(base: Base, key: Key, scans: SharedScans) -> JudgedRun:
-    """A fresh verdict; a supervisor that has just lost its engine is given a moment to say how."""
+    """A new verdict; a supervisor whose engine has just ended gets a moment to record how."""
     end = time.monotonic() + SETTLE_S
     while True:
         found = judge(base, key, scans.since(time.monotonic()))
@@ -157,7 +156,7 @@ def settled(base: Base, key: Key, scans: SharedScans) -> JudgedRun:
 
 
 def reason(judged: JudgedRun) -> str:
-    """What is known about an end that is not a plain exit."""
+    """What is known about an end without a normal exit."""
     if judged.exit is not None and judged.exit.get("error"):
         return str(judged.exit["error"])
     if judged.exit is not None and not judged.stopping and oom_kills.words(judged.exit):
@@ -165,18 +164,22 @@ def reason(judged: JudgedRun) -> str:
     if judged.verdict == LOST:
         if judged.run.get("boot_id") != boot_id():
             return "the node was rebooted"
-        text = "it ended and its supervisor was gone before it could record how"
+        text = "it ended, and its supervisor ended before it could record how"
         boxed = judged.run.get("pid_ns") not in (None, _own_pid_ns())
         return text + "; was its container stopped or restarted?" if boxed else text
     if judged.verdict == ORPHANS and judged.exit is None:
-        return "the main process ended; how is not recorded yet" if judged.keeper else "the main process ended unseen"
+        return (
+            "the main process ended; how is not recorded yet"
+            if judged.keeper
+            else "the main process ended without a record"
+        )
     if judged.verdict == FOREIGN:
         return "its lock is held by a process without the cookie of this run"
     return ""
 
 
 def abandoned(judged: JudgedRun, now: float) -> bool:
-    """Whether a run was written and will not be launched: the helper that was to do it has ended, or has long said nothing."""
+    """Whether a run was prepared and will not be launched: its helper has ended, or too much time has passed."""
     if judged.verdict != PREPARED:
         return False
     at, preparer = judged.record.get("prepared_at"), judged.record.get("preparer")
@@ -186,7 +189,7 @@ def abandoned(judged: JudgedRun, now: float) -> bool:
 
 
 class Observer:
-    """Keeps the verdicts of all runs up to date at little cost. One thread uses it at a time."""
+    """Updates the verdicts of all runs with little work. Used by one thread at a time."""
 
     def __init__(self) -> None:
         self.scans = SharedScans()
@@ -194,17 +197,17 @@ class Observer:
         self.scanned_at = 0.0
         self.scan_took = 0.0
         self._known: Dict[Key, Tuple[Tuple[object, ...], JudgedRun]] = {}
-        """Each run's verdict, with the signature that was taken before it: what changes meanwhile shows in the next round."""
+        """Run → (signature, verdict); the signature is taken first, so that the next round sees later changes."""
         self._final: Dict[Key, JudgedRun] = {}
         self._others: Set[str] = set()
-        """Cookies known to belong to no run of this base."""
+        """Cookies that belong to no run of this base."""
 
     def look(
         self, base: Base, deployments: Optional[List[str]], every_s: float, asked: Optional[float] = None
     ) -> List[JudgedRun]:
-        """All runs, oldest first within an engine. Processes are looked at when a run changed, else every few rounds.
+        """All runs, oldest first within an engine. Processes are scanned when a run changed, else every few rounds.
 
-        `asked` (monotonic) wants them looked at since then in any case.
+        With `asked` (monotonic) the scan is not older than that time.
         """
         keys = base.keys(deployments)
         open_keys = [key for key in keys if key not in self._final]
@@ -220,7 +223,7 @@ class Observer:
         return found
 
     def _judged(self, base: Base, key: Key, signature: Tuple[object, ...]) -> JudgedRun:
-        """The verdict on a run; the one of the last round when nothing but its log has changed."""
+        """The verdict on a run; the last verdict when only its log has changed."""
         known = self._known.get(key)
         if known is not None:
             size, written = log_facts(base, key)
@@ -232,7 +235,7 @@ class Observer:
         return judged
 
     def cookies(self, base: Base, judged: List[JudgedRun]) -> Set[str]:
-        """The cookies of all runs of this base. Read anew when a cookie is seen that none of `judged` has: it may be new."""
+        """The cookies of all runs of this base; read again when an unknown cookie appears, which can be new."""
         ours = {each.token for each in judged}
         unknown = set(self.seen.members) - ours - self._others
         if unknown:
@@ -246,7 +249,7 @@ class Observer:
         self.scan_took = self.scans.took
 
     def _signature(self, base: Base, key: Key) -> Tuple[object, ...]:
-        """What can be told of a run without looking at all processes."""
+        """The state of a run that can be read without a scan of processes."""
         path = base.run(key)
         files = tuple(os.path.lexists(os.path.join(path, name)) for name in (RUN, EXIT, STOP))
         locked = files[0] and held(os.path.join(path, LOCK))
@@ -257,7 +260,7 @@ class Observer:
 
 
 def _main(run: Dict[str, Any], members: List[Stat], seen: Scan) -> Optional[Stat]:
-    """The main process on our side of any pid namespace, when exactly it lives."""
+    """The main process, by its pid in this pid namespace, when it lives."""
     pid, start = run.get("pid"), run.get("start")
     if not isinstance(pid, int) or not isinstance(start, int) or run.get("boot_id") != boot_id():
         return None

@@ -1,7 +1,4 @@
-"""Run directories: written in one step, named current by the launch, thrown away by count and size.
-
-What state a run is in is judged in `verdicts`; processes do not enter here.
-"""
+"""Run directories: writes them atomically, marks the current run, deletes old runs by number and size."""
 
 from __future__ import annotations
 
@@ -25,14 +22,14 @@ CURRENT = "current"
 
 KEPT_RUNS = 10
 KEPT_BYTES = 2 * 1024**3
-"""Of one engine; the current run, living runs, the newest failed one and those that failed lately are kept whatever this says."""
+"""Most bytes of runs of one engine; the current run, running runs and recent failed runs are always kept."""
 LATELY_S = 7 * 86400.0
 KEPT_FAILED = 50
-"""Failed runs are kept for a week, but an engine that fails in a loop must not fill the disk."""
+"""Most failed runs that are kept for a week, so that an engine that fails in a loop does not fill the disk."""
 
 
 def current(engine_dir: str) -> Optional[str]:
-    """Run that was launched last; None when there was none."""
+    """The run that was launched last, or None."""
     try:
         return read_file(os.path.join(engine_dir, CURRENT), 200).decode("ascii", "replace").strip() or None
     except OSError:
@@ -40,9 +37,9 @@ def current(engine_dir: str) -> Optional[str]:
 
 
 def check_expected(engine_dir: str, expected: Optional[str]) -> None:
-    """Refuse when the engine was launched by somebody since the plan was made.
+    """Raises RequestError when the engine was launched after the plan was made.
 
-    A plan may also have been made from a newer run that was prepared and never launched: that one says nothing.
+    The plan can also name a newer run that was prepared and never launched; such a run is ignored.
     """
     now = current(engine_dir)
     if now == expected:
@@ -56,7 +53,7 @@ def check_expected(engine_dir: str, expected: Optional[str]) -> None:
     raise RequestError(
         "changed",
         "the engine was launched by %s since this plan was made (run %s, expected %s)" % (who, now, expected or "none"),
-        "look at it as it is now and make the plan again",
+        "check the engine and make a new plan",
     )
 
 
@@ -68,7 +65,7 @@ def prepare(
     expected: Optional[str],
     container: Optional[Dict[str, Any]] = None,
 ) -> None:
-    """Write the directory of a run that may be launched later. Whole or not at all. Raises Refusal.
+    """Write the directory of a run that can be launched later, completely or not at all. Raises RequestError.
 
     `container` is what a container of its own is made with; None when it runs on the host or in the node's one.
     """
@@ -106,7 +103,7 @@ def prepare(
 
 
 def discard(base: Base, key: Key) -> None:
-    """Take back a run that was never launched. Raises Refusal when it was, not-found when there is none."""
+    """Delete a run that was never launched. Raises RequestError when it was, not-found when there is none."""
     path = base.check(key)
     if os.path.lexists(os.path.join(path, RUN)) or current(base.engine(key)) == key.run:
         raise RequestError("refused", "run %s was launched; it is kept" % key.run)
@@ -119,7 +116,7 @@ def discard(base: Base, key: Key) -> None:
 
 
 def failed(run_dir: str) -> bool:
-    """Whether a run that ended did so in a way somebody may want to read about."""
+    """Whether an ended run failed, so that its log can be of interest."""
     record = read_json(os.path.join(run_dir, EXIT))
     stopped = os.path.exists(os.path.join(run_dir, STOP))
     if record is None:
@@ -128,7 +125,7 @@ def failed(run_dir: str) -> bool:
 
 
 def prune(base: Base, key: Key, living: List[str]) -> List[str]:
-    """Throw away old runs of an engine over the limits; gives their names. `living` are never touched."""
+    """Delete old runs of an engine above the limits; returns their names. Runs in `living` are kept."""
     engine_dir = base.engine(key)
     names = base.names(key.deployment, key.engine, "runs")
     keep = set(living) | {current(engine_dir) or "", key.run}
@@ -151,7 +148,7 @@ def prune(base: Base, key: Key, living: List[str]) -> List[str]:
 
 
 def _ended_lately(run_dir: str) -> bool:
-    """By when the last of its files was written."""
+    """Whether its last file was written recently."""
     names = (EXIT, LOG, RUN)
     times = [
         os.lstat(path).st_mtime for path in (os.path.join(run_dir, name) for name in names) if os.path.exists(path)
@@ -171,7 +168,7 @@ def _size(path: str) -> int:
 
 
 def _drafts(path: str) -> List[str]:
-    """Leavings of a helper that was killed while it wrote or removed a run."""
+    """Incomplete directories of a helper that was killed while it wrote or deleted a run."""
     old = time.time() - 3600
     with os.scandir(path) as entries:
         return [

@@ -1,7 +1,4 @@
-"""Pushes the list of runs: whole, when it changed, and often enough to show that the node lives.
-
-How a run is judged does not enter here.
-"""
+"""Pushes the complete list of runs after changes, and regularly to show that the node is alive."""
 
 from __future__ import annotations
 
@@ -18,11 +15,11 @@ from console.node.threads import start
 from console.node.unmanaged_processes import UnmanagedProcess, look
 
 HEARTBEAT_S = 4.0
-"""Longest silence about the runs: silence must mean a dead link."""
+"""Longest time between two lists, so that silence means a dead link."""
 
 
 class RunsWatch:
-    """The one thread that looks at all runs."""
+    """The thread that checks all runs."""
 
     def __init__(
         self,
@@ -42,31 +39,31 @@ class RunsWatch:
         self._holders: Set[int] = set()
 
     def start(self) -> None:
-        """Begin to push."""
+        """Start to push."""
         start("runs", self._run)
 
     def look_again(self) -> None:
-        """Something was done to a run: look at once, at all processes."""
+        """Check all runs and processes at once, because a run was changed."""
         self._thorough = True
         self._wake.set()
 
     def judged(self, thorough: bool) -> List[JudgedRun]:
-        """All runs now. Raises Refusal when the base directory cannot be trusted."""
+        """All runs now. Raises RequestError when the base directory cannot be trusted."""
         asked = time.monotonic() if thorough else None
         with self._observing:
             return self._observer.look(self._base(), self._deployments, self._every_s, asked)
 
     def settled(self, key: Key) -> JudgedRun:
-        """One run now, after something was done to it."""
+        """The state of one run after an operation on it."""
         return settled(self._base(), key, self._observer.scans)
 
     def regard(self, pids: List[int]) -> None:
-        """npu-smi names these as holders of HBM; those that belong to no run are told of."""
+        """Set the pids that hold HBM according to npu-smi; those that belong to no run are reported."""
         self._holders = set(pids)
         self._wake.set()
 
     def unmanaged(self) -> Tuple[List[UnmanagedProcess], Set[int]]:
-        """Processes of no run here, by a fresh look, and all pids of our runs. Raises Refusal as `judged` does."""
+        """Processes that belong to no run, from a new scan, and all pids of runs. Raises RequestError as `judged` does."""
         judged = self.judged(thorough=True)
         ours = {each.pid for run in judged for each in [*run.members, *([run.keeper] if run.keeper else [])]}
         return self._find_unmanaged(judged), ours

@@ -21,7 +21,7 @@ from console.node.run_dirs import Base
 ASK_S = 10.0
 _ADVICE = re.compile(r"(Run|See) '.* --help'|Usage:")
 AGAIN_S = 5.0
-"""How often a container that does not run is asked for."""
+"""Time between two checks of a container that is not running."""
 
 
 class Runtime:
@@ -48,7 +48,7 @@ class Runtime:
         return [*self.words, "exec", "-i", "-e", "DSV4_SUPERVISOR=" + token, self.container, *python]
 
     def base(self) -> Base:
-        """The base directory as seen from here. Raises Refusal when a link stands in its path inside the container."""
+        """The base directory as seen from here. Raises RequestError when a link stands in its path inside the container."""
         main = self._container_main() if self.words and not self.per_engine else None
         if main is None:
             return Base(self.path)
@@ -61,13 +61,13 @@ class Runtime:
         return Base(inside)
 
     def make_base(self) -> Base:
-        """The base directory where engines see it, made when missing. Raises Refusal when the container does not run."""
+        """The base directory where engines see it, made when missing. Raises RequestError when the container does not run."""
         if self.words and not self.per_engine and self._container_main(ask=True) is None:
             state = inspect(self.words, "{{.State.Status}}", self.container)
             if state is None:
-                hint = "make it with `containers create`, or name another as `runtime.container` of the node"
+                hint = "create it with `containers create`, or set `runtime.container` of the node to another one"
                 raise RequestError("refused", "there is no container %s" % self.container, hint)
-            text = "container %s does not run: it is %s" % (self.container, state)
+            text = "container %s is not running: it is %s" % (self.container, state)
             raise RequestError("refused", text, "start it, then try again")
         self.base().make()
         return self.base()
@@ -93,7 +93,7 @@ class Runtime:
             return self._main
 
     def _inspect(self, strict: bool) -> int:
-        """Its pid on the host; 0 when it does not run. Raises Refusal when the tool cannot be run.
+        """Its pid on the host; 0 when it does not run. Raises RequestError when the tool cannot be run.
 
         A tool that runs and knows nothing, as with its daemon down, is no pid either, unless `strict` says that it matters why.
         """
@@ -111,14 +111,14 @@ class Unanswered(RequestError):
 
 
 def inspect(words: List[str], fields: str, name: str) -> Optional[str]:
-    """What the tool says of a container; None when there is none of that name. Raises Refusal, Unanswered."""
+    """What the tool says of a container; None when there is none of that name. Raises RequestError, Unanswered."""
     done = run_tool([*words, "inspect", "--type", "container", "--format", fields, name], ASK_S)
     if done.returncode == 0:
         return done.stdout.decode("utf-8", "replace").strip()
     if b"no such" in done.stderr.lower():
         return None
-    hint = "does its daemon run, and may this user ask it? `sudo: true` of the node asks as root"
-    raise Unanswered("os", "container %s cannot be looked at: %s" % (name, last_words(done.stderr)), hint)
+    hint = "check that its daemon runs and that this user can use it; `sudo: true` of the node uses root"
+    raise Unanswered("os", "container %s cannot be inspected: %s" % (name, last_words(done.stderr)), hint)
 
 
 def last_words(said: bytes) -> str:
@@ -129,7 +129,7 @@ def last_words(said: bytes) -> str:
 
 
 def run_tool(argv: List[str], limit_s: float) -> "subprocess.CompletedProcess[bytes]":
-    """Run the container tool and wait for it. Raises Refusal when it cannot be run or gives no answer in time."""
+    """Run the container tool and wait for it. Raises RequestError when it cannot be run or gives no answer in time."""
     try:
         return subprocess.run(
             argv,
@@ -143,7 +143,7 @@ def run_tool(argv: List[str], limit_s: float) -> "subprocess.CompletedProcess[by
         hint = "set `runtime` of the node: kind, command"
         raise RequestError("os", "%s cannot be run: %s" % (argv[0], error.strerror), hint) from error
     except subprocess.TimeoutExpired:
-        raise Unanswered("timeout", "%s gave no answer in %d s" % (argv[0], limit_s)) from None
+        raise Unanswered("timeout", "%s did not answer within %d s" % (argv[0], limit_s)) from None
 
 
 def _same(one: str, other: str) -> bool:

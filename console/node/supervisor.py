@@ -64,7 +64,7 @@ def supervise(run_dir: str, stay: bool = False) -> None:
 
 
 def take_locks(run_dir: str) -> List[int]:
-    """The engine's lock (one run at a time) and the run's lock (its life). Raises Refusal `busy` naming the holder."""
+    """The engine's lock (one run at a time) and the run's lock (its life). Raises RequestError `busy` naming the holder."""
     taken: List[int] = []
     for directory in (_engine_dir(run_dir), run_dir):
         path = os.path.join(directory, LOCK)

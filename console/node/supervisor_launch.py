@@ -1,7 +1,4 @@
-"""Starts supervisors, on the host or inside a container, in one and the same way: a fresh interpreter fed on stdin.
-
-What a supervisor does does not enter here.
-"""
+"""Starts supervisors on the host or in a container, in both cases as a new interpreter that reads its program from stdin."""
 
 from __future__ import annotations
 
@@ -10,16 +7,16 @@ import os
 import subprocess
 from typing import Any, Dict
 
-from console.node.bundle_stdin import parcel
+from console.node.bundle_stdin import stdin_bytes
 from console.node.request_error import RequestError
 from console.node.runtimes import Runtime, last_words
 
 ACK_S = 60.0
-"""A supervisor answers within an interpreter's start; a loaded node may take a while for that."""
+"""Time limit for the answer of a supervisor, with the start of the interpreter on a loaded node."""
 
 
 def launch(runtime: Runtime, sources: Dict[str, str], run_dir: str, token: str) -> Dict[str, Any]:
-    """Start the run in `run_dir` (as seen where it will run); gives the supervisor's answer. Raises Refusal."""
+    """Start the run in `run_dir` (the path where it will run); returns the answer of the supervisor. Raises RequestError."""
     command = runtime.command(token, run_dir)
     env = dict(os.environ) if runtime.words else dict(os.environ, DSV4_SUPERVISOR=token)
     try:
@@ -34,11 +31,13 @@ def launch(runtime: Runtime, sources: Dict[str, str], run_dir: str, token: str) 
     except OSError as error:
         raise RequestError("os", "%s cannot be run: %s" % (command[0], error.strerror)) from error
     try:
-        out, err = child.communicate(parcel(sources, ["supervise", run_dir]), timeout=ACK_S)
+        out, err = child.communicate(stdin_bytes(sources, ["supervise", run_dir]), timeout=ACK_S)
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
-        raise RequestError("timeout", "the launch gave no answer in %d s; look at the run's state" % ACK_S) from None
+        raise RequestError(
+            "timeout", "the launch did not answer within %d s; check the state of the run" % ACK_S
+        ) from None
     return _answer(out, err, child.returncode)
 
 

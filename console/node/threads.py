@@ -1,6 +1,6 @@
-"""Threads of the helper: one that dies of a fault takes the helper with it, so that silence never looks like health.
+"""Threads of the helper: when one fails, the helper exits, so that a failed thread is never mistaken for a healthy node.
 
-The console then says so and starts another helper; engines do not notice.
+The console reports it and starts another helper; engines are not affected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FAULT = 70
 
 
 def start(name: str, work: Callable[..., None], *args: Any) -> None:
-    """Run `work` in a thread of its own."""
+    """Run `work` in a new thread."""
     threading.Thread(target=_guarded, args=(work, args), name=name, daemon=True).start()
 
 

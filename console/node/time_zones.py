@@ -1,6 +1,6 @@
-"""The time zone of this machine, or of the container this runs in, as a table: what engines stamp their log lines with.
+"""The time zone of this machine or container as a table, for the time stamps of engine logs.
 
-Names of zones do not travel: the console's machine may know them otherwise or not at all.
+Names of zones are not sent, because the machine of the console can know them differently or not at all.
 """
 
 from __future__ import annotations

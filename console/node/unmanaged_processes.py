@@ -1,7 +1,7 @@
-"""Processes that are no part of a run here and stand in the way all the same: found, described, and ended on request.
+"""Unmanaged processes: finds and describes them, and stops them on request.
 
-What is reported: vLLM without a cookie, vLLM with the cookie of another base directory, and whatever holds HBM by
-npu-smi's word. A pid is always taken with its start time. Runs of this base do not enter here.
+They are vLLM processes without a cookie, vLLM processes with the cookie of another base directory, and processes that hold HBM
+according to npu-smi. A process is identified by pid and start time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CONTAINER = re.compile(rb"[/-]([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?(?:/|$)", r
 
 
 class UnmanagedProcess(NamedTuple):
-    """One of them, in the order of the wire."""
+    """One unmanaged process, with its fields in the order of the report."""
 
     pid: int
     start: int
@@ -46,11 +46,11 @@ class UnmanagedProcess(NamedTuple):
     container: str
     started_at: Optional[float]
     below: List[int]
-    """Others of the same kind that descend from it: an engine is one entry, not one for each worker."""
+    """Its child processes of the same kind, so that an engine is one entry."""
 
 
 def look(seen: Scan, ours: Set[str], holders: Set[int]) -> List[UnmanagedProcess]:
-    """All of them by one scan. `ours` are the cookies of this base's runs, `holders` the pids npu-smi names."""
+    """All unmanaged processes in a scan. `ours` are the cookies of the runs here, `holders` the pids of npu-smi."""
     found = {pid: _describe(pid, VLLM, "") for pid in seen.strange}
     for token, members in seen.members.items():
         here = [each for each in members if each.pid not in seen.elsewhere]
@@ -70,21 +70,21 @@ def look(seen: Scan, ours: Set[str], holders: Set[int]) -> List[UnmanagedProcess
 
 
 def end(listed: List[UnmanagedProcess], request: Dict[str, Any], ours: Set[int]) -> Dict[str, Any]:
-    """TERM for one process, or KILL for it and its descendants when `kill` is set; gives what is left of them.
+    """Send TERM to one process, or with `kill` KILL to it and its children; returns the remaining processes.
 
-    Raises Refusal `changed` when the pid is not the process the operator was shown (boot id, start time), `refused` when
-    it is none of `listed`. Processes in `ours` are never signalled.
+    Raises RequestError `changed` when the pid is not the process that was shown (boot id, start time), `refused` when it is
+    not in `listed`. Processes in `ours` never get a signal.
     """
     pid, start, kill = int(request["pid"]), int(request["start"]), bool(request["kill"])
     if str(request["boot_id"]) != boot_id():
-        raise RequestError("changed", "the node was rebooted since", "look at it as it is now")
+        raise RequestError("changed", "the node was rebooted since", "check its current state")
     first = read_stat(pid)
     if first is None or first.state in "ZX":
         return {"outcome": "absent", "processes": [], "killed": 0, "reason": ""}
     if first.start != start:
-        raise RequestError("changed", "pid %d is another process by now" % pid, "look at it as it is now")
+        raise RequestError("changed", "pid %d is now another process" % pid, "check its current state")
     if (pid, start) not in [(each.pid, each.start) for each in listed]:
-        hint = "only what the console lists can be ended: vLLM that no console started, and holders of HBM"
+        hint = "only listed processes can be stopped: vLLM that no console started, and processes that hold HBM"
         raise RequestError("refused", "pid %d is not in the list of unmanaged processes" % pid, hint)
     tree = ProcessTree(first, ours)
     if not kill:
@@ -93,7 +93,7 @@ def end(listed: List[UnmanagedProcess], request: Dict[str, Any], ours: Set[int])
 
 
 class ProcessTree:
-    """One process and its descendants, as long as any of those that were seen lives."""
+    """One process and its children, while one of the known ones lives."""
 
     def __init__(self, first: Stat, ours: Set[int]) -> None:
         self._ours = ours
@@ -101,7 +101,7 @@ class ProcessTree:
         self.killed = 0
 
     def living(self) -> List[Stat]:
-        """Those seen so far that live, and what is below them now."""
+        """The known processes that live, and their current children."""
         family = ProcessFamily()
         for each in list(self._known.values()):
             if alive(each.pid, each.start):
@@ -112,7 +112,7 @@ class ProcessTree:
         return [each for each in found if each is not None and each.state not in "ZX"]
 
     def signal(self, targets: List[Stat], number: int) -> None:
-        """Signal exactly these. Raises Refusal when the kernel forbids it."""
+        """Send a signal to exactly these processes. Raises RequestError when the kernel forbids it."""
         for each in targets:
             try:
                 sent = send(each, number)
@@ -121,7 +121,7 @@ class ProcessTree:
             self.killed += sent and number == signal.SIGKILL
 
     def wait(self, limit_s: float, kill: bool) -> Dict[str, Any]:
-        """Until nothing of it is left or the time is over; with `kill` by KILL for all that is there."""
+        """Wait until none remains or the time limit is reached; with `kill` send KILL to all of them."""
         until = time.monotonic() + limit_s
         left = self.living()
         while left and time.monotonic() < until:
@@ -138,7 +138,7 @@ class ProcessTree:
 
 
 def _folded(found: Dict[int, UnmanagedProcess]) -> List[UnmanagedProcess]:
-    """Only those that descend from no other, each with those that do."""
+    """Only processes without an ancestor in the list, each with its children."""
     tops = {pid: _top(pid, found) for pid in found}
     return [
         found[top]._replace(below=sorted(pid for pid in tops if tops[pid] == top and pid != top))
@@ -147,7 +147,7 @@ def _folded(found: Dict[int, UnmanagedProcess]) -> List[UnmanagedProcess]:
 
 
 def _top(pid: int, found: Dict[int, UnmanagedProcess]) -> int:
-    """The farthest ancestor that is in the list too."""
+    """The oldest ancestor that is in the list."""
     top, here = pid, pid
     while here > 1:
         stat = read_stat(here)
@@ -179,7 +179,7 @@ def _owner(pid: int) -> str:
 
 
 def _container(pid: int) -> str:
-    """By the name of its control group, as docker, podman and containerd write it."""
+    """The container in the name of its control group, in the formats of docker, podman and containerd."""
     try:
         with open("/proc/%d/cgroup" % pid, "rb") as file:
             found = _CONTAINER.search(file.read())
@@ -189,7 +189,7 @@ def _container(pid: int) -> str:
 
 
 def _started_at(stat: Stat) -> Optional[float]:
-    """By the boot time of /proc/stat, which stays the same from look to look, unlike the clock minus the uptime."""
+    """The start time from the boot time of /proc/stat, which is constant, unlike the clock minus the uptime."""
     try:
         with open("/proc/stat", "rb") as file:
             for line in file:
@@ -201,7 +201,7 @@ def _started_at(stat: Stat) -> Optional[float]:
 
 
 def _base_of(keeper: Stat) -> str:
-    """The base directory its supervisor was started with, by its command line: `… dsv4-console supervise RUNDIR`."""
+    """The base directory in the command line of its supervisor: `… dsv4-console supervise RUNDIR`."""
     words = command_line(keeper.pid).rstrip(b"\0").split(b"\0")
     if words[-3:-1] != _SUPERVISE:
         return ""

@@ -105,7 +105,7 @@ def _login(error: asyncssh.PermissionDenied, way: DialRoute, offered: Collection
 def _jump(error: asyncssh.ChannelOpenError, way: DialRoute) -> DialError:
     if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
         text = f"jump host {way.via} does not forward connections to {way.place}: {error.reason}"
-        hint = f"its sshd_config needs AllowTcpForwarding yes, and PermitOpen must allow this address; then try: {way.command()}"
+        hint = f"its sshd_config needs AllowTcpForwarding yes and a matching PermitOpen; then try: {way.command()}"
         return DialError(text, blocked=True, hint=hint)
     text = f"jump host {way.via} cannot reach {way.place}: {error.reason}"
     return DialError(

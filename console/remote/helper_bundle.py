@@ -7,7 +7,7 @@ import shlex
 from importlib import resources
 
 from console.model.cluster import Node
-from console.node.bundle_stdin import FLAGS, parcel
+from console.node.bundle_stdin import FLAGS, stdin_bytes
 
 PACKAGE = "console.node"
 
@@ -27,7 +27,7 @@ def sources() -> dict[str, str]:
 @functools.cache
 def first_bytes() -> bytes:
     """The bytes that the interpreter of the helper reads before the first frame."""
-    return parcel(sources(), [])
+    return stdin_bytes(sources(), [])
 
 
 def helper_command(node: Node) -> str:

@@ -27,8 +27,8 @@ def test_the_accuracy_of_a_dataset_is_its_row_of_the_summary(dataset: str, expec
     [
         ("", "not an AISBench summary"),
         ("dataset,version\n", "not an AISBench summary"),
-        (SUMMARY[:-5], "cut off"),
-        ("dataset,version,metric,mode,abbr\n", "no row of gsm8k"),
+        (SUMMARY[:-5], "is incomplete"),
+        ("dataset,version,metric,mode,abbr\n", "no row for gsm8k"),
         ("dataset,version,metric,mode,abbr\ngsm8k,271d0b,accuracy,gen\n", "incomplete"),
         ("dataset,version,metric,mode,abbr\ngsm8k,-,-,-,-\n", "no number for gsm8k"),
         ("dataset,version,metric,mode,abbr\ngsm8k,271d0b,accuracy,gen,nan\n", "no number for gsm8k"),
@@ -69,10 +69,10 @@ def test_a_run_that_did_not_stream_has_no_ttft_and_says_so() -> None:
     [
         (PERF_CSV, "{", "cannot be read"),
         (PERF_CSV, "[" * 99999, "cannot be read"),
-        (PERF_CSV, "[]", "no object"),
+        (PERF_CSV, "[]", "not an object"),
         (PERF_CSV, "{}", "no Total Requests"),
         (PERF_CSV, perf_json(**{"Failed Requests": 8, "Success Requests": 0}), "all 8 requests failed"),
-        (PERF_CSV, perf_json(**{"Output Token Throughput": "0.0 token/s"}), "no token was generated"),
+        (PERF_CSV, perf_json(**{"Output Token Throughput": "0.0 token/s"}), "no tokens were generated"),
         (PERF_CSV, perf_json(**{"Output Token Throughput": None}), "no Output Token Throughput"),
         ("", perf_json(), "no header"),
         (PERF_CSV[:120], perf_json(), "ends in the middle of E2EL"),
@@ -142,10 +142,10 @@ def test_the_block_says_the_same_as_the_file() -> None:
         ("[" * 99999, "cannot be read"),
         (bench_json(duration=10**400), "no duration"),
         (bench_json(duration=float("inf")), "no duration"),
-        ("[]", "no object"),
+        ("[]", "not an object"),
         (bench_json(completed=None), "how many requests completed"),
         (bench_json(completed=0, failed=20), "all requests failed"),
-        (bench_json(total_output_tokens=0), "no token was generated"),
+        (bench_json(total_output_tokens=0), "no tokens were generated"),
         (bench_json(output_throughput=None), "no throughput"),
     ],
 )
@@ -251,7 +251,7 @@ def test_what_is_printed_under_another_token_is_not_ours() -> None:
 
 @pytest.mark.parametrize("missing", [1, 5, 9])
 def test_a_frame_that_was_cut_is_an_error(missing: int) -> None:
-    with pytest.raises(ResultError, match="cut off"):
+    with pytest.raises(ResultError, match="is incomplete"):
         result_transfer.unpack(frame("t1", "bench.json", b'{"a": 12}')[: -1 - missing], "t1")
 
 

@@ -95,7 +95,7 @@ def test_engines_are_seen_and_ended_while_the_daemon_is_away(docker: Place) -> N
     (ended,) = own.stop(KEY, grace_s=1)
     assert (ended["outcome"], ended["processes"]) == ("stuck", []), "its container is still there"
     assert "Cannot connect to the Docker daemon" in ended["reason"]
-    with pytest.raises(Refused, match=f"container {docker.own} cannot be looked at: Cannot connect"):
+    with pytest.raises(Refused, match=f"container {docker.own} cannot be inspected: Cannot connect"):
         docker.launch_own(own, LATER, "r1")
 
     docker.daemon.start()
@@ -162,5 +162,5 @@ def test_containers_that_cannot_take_an_engine_are_told_apart(place: Place) -> N
     with pytest.raises(Refused, match=r"did not start \(exit 12[67]\): .*executable file .*not found"):
         place.helper(python="python3.99").launch(KEY, LIVES)
     place.tool("stop", "-t", "0", place.name)
-    with pytest.raises(Refused, match=f"container {place.name} does not run: it is exited"):
+    with pytest.raises(Refused, match=f"container {place.name} is not running: it is exited"):
         place.helper(place.base / "other").launch(KEY, LIVES)

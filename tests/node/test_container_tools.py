@@ -28,10 +28,10 @@ def tool(place: Path, says: str, code: int = 1) -> list[str]:
 def test_nothing_is_known_of_containers_while_the_daemon_is_down(tmp_path: Path) -> None:
     words = tool(tmp_path, DOWN)
     with pytest.raises(
-        RequestError, match="container x cannot be looked at: Cannot connect to the Docker daemon"
+        RequestError, match="container x cannot be inspected: Cannot connect to the Docker daemon"
     ) as refused:
         look(words, "x")
-    assert "does its daemon run" in refused.value.hint
+    assert "check that its daemon runs" in refused.value.hint
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_advice_on_options_is_not_what_went_wrong(says: str, words: str) -> None
 def test_a_launch_says_why_the_container_cannot_be_used(tmp_path: Path) -> None:
     runtime = {"words": tool(tmp_path, DOWN), "container": "x", "python": "python3"}
     with helper(tmp_path / "base", runtime=runtime) as node:
-        with pytest.raises(NodeRefused, match="container x cannot be looked at: Cannot connect"):
+        with pytest.raises(NodeRefused, match="container x cannot be inspected: Cannot connect"):
             node.prepare(KEY, "exit 0")
         assert node.error == "", "what is on the host is listed all the same"
 
@@ -68,5 +68,5 @@ def test_a_launch_in_a_container_of_its_own_says_so_too(tmp_path: Path) -> None:
     box = {"name": "mine", "flags": [], "image": "some:1"}
     with helper(tmp_path / "base", runtime=runtime) as node:
         node.ask("prepare", b"#!/bin/bash\n", key=KEY, spec={}, expect_run=None, container=box)
-        with pytest.raises(NodeRefused, match="container mine cannot be looked at: Cannot connect"):
+        with pytest.raises(NodeRefused, match="container mine cannot be inspected: Cannot connect"):
             node.ask("commit", key=KEY)

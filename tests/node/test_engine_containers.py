@@ -103,7 +103,7 @@ def test_the_tool_s_own_stop_reaches_the_engine_and_a_killed_supervisor_takes_al
         assert node.until(KEY, "exited")["exit"]["code"] == 3
         state = place.launch(node, "sleep 1000 & wait", LATER, "r1")
         place.tool("kill", "--signal", "KILL", place.name)
-        assert "supervisor was gone" in node.until(LATER, "lost")["reason"]
+        assert "supervisor ended before" in node.until(LATER, "lost")["reason"]
         assert not carriers(state["token"])
 
 
@@ -111,7 +111,7 @@ def test_a_stranger_s_container_of_the_same_name_is_left_alone(place: Place) -> 
     made = place.tool("create", "--name", place.name, *place.tool.flags, place.tool.image, "true")
     assert made.returncode == 0, made.stderr
     with helper_on(place) as node:
-        with pytest.raises(Refused, match="is there already and is not ours"):
+        with pytest.raises(Refused, match="exists already, and the console did not create it"):
             place.launch(node, "exit 0")
         assert place.inspect("{{.Name}}").lstrip("/") == place.name
 
@@ -120,7 +120,7 @@ def test_a_missing_image_is_said_with_what_to_do_and_leaves_nothing(place: Place
     box = {"name": place.name, "flags": [*LIMITS], "image": "localhost/dsv4-no-such-image:1"}
     with helper_on(place) as node:
         node.ask("prepare", b"#!/bin/bash\n", key=KEY, spec={}, expect_run=None, container=box)
-        with pytest.raises(Refused, match=r"was not made: .*(No such image|image not known)") as refused:
+        with pytest.raises(Refused, match=r"was not created: .*(No such image|image not known)") as refused:
             node.ask("commit", key=KEY)
         assert "pull localhost/dsv4-no-such-image:1" in refused.value.hint
         assert place.inspect("{{.Name}}") == ""

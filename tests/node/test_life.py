@@ -141,8 +141,8 @@ CASES = [
     Case("API server killed", TREE, kill_main, "orphans", signal=9),
     Case("engine core killed", TREE, kill_core, "running"),
     Case("worker killed", TREE, kill_worker, "running"),
-    Case("supervisor and API server killed", TREE, kill_supervisor_and_main, "orphans", reason="unseen"),
-    Case("all killed", TREE, kill_all, "lost", reason="supervisor was gone", stop="absent"),
+    Case("supervisor and API server killed", TREE, kill_supervisor_and_main, "orphans", reason="without a record"),
+    Case("all killed", TREE, kill_all, "lost", reason="supervisor ended before", stop="absent"),
     Case("ignores TERM", DEAF, nothing, "running"),
     Case("forks a daemon and ends", DAEMON, nothing, "orphans", code=3),
     Case("ends by itself with 0", "exit 0", nothing, "exited", code=0, stop="absent"),
@@ -160,7 +160,7 @@ CASES = [
     ),
     Case("frozen by SIGSTOP", TREE, freeze, "running"),
     Case("other boot", TREE, other_boot, "lost", reason="rebooted", stop="absent"),
-    Case("pid reused", TREE, reused_pid, "lost", reason="supervisor was gone", stop="absent"),
+    Case("pid reused", TREE, reused_pid, "lost", reason="supervisor ended before", stop="absent"),
     Case("clock set back", TREE, clock_back, "running"),
 ]
 

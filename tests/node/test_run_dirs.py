@@ -55,7 +55,7 @@ def test_a_base_that_others_may_write_is_refused(tmp_path: Path) -> None:
     base = tmp_path / "base"
     base.mkdir()
     base.chmod(0o777)
-    with helper(base) as node, pytest.raises(Refused, match=r"refused: .*can be written by others"):
+    with helper(base) as node, pytest.raises(Refused, match=r"refused: .*other users can write to"):
         node.prepare(KEY, "exit 0")
 
 

@@ -126,7 +126,7 @@ def test_only_the_process_that_was_shown_is_signalled(tmp_path: Path) -> None:
         with stranger("print(1, flush=True); import time; time.sleep(1000)") as bystander:
             other = {"pid": bystander.pid, "start": start_of(bystander.pid)}
             for wrong, words in (
-                ({"start": seen["start"] + 1}, "changed: pid .* is another process by now"),
+                ({"start": seen["start"] + 1}, "changed: pid .* is now another process"),
                 ({"boot_id": "another"}, "changed: the node was rebooted"),
                 (other, "refused: .* not in the list"),
                 ({"pid": ours["pid"], "start": start_of(ours["pid"])}, "refused: .* not in the list"),

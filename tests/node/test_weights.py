@@ -184,7 +184,7 @@ def test_a_source_that_is_gone_ends_it_and_what_is_here_is_kept(
 ) -> None:
     monkeypatch.setenv(TOKEN, "secret")
     monkeypatch.setattr(fetching, "PATIENCE_S", 0.0)
-    with pytest.raises(Trouble, match="what is here is kept"):
+    with pytest.raises(Trouble, match="the copied files are kept"):
         Fetch(str(tmp_path / "b"), "127.0.0.1", 1).run()
 
 

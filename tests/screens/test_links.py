@@ -12,7 +12,7 @@ from tests.screens.seen import running
 
 REASON = "jump host bastion does not forward connections to [10.0.0.3]:2222: open failed (administratively prohibited)"
 HINT = (
-    "its sshd_config needs AllowTcpForwarding yes, and PermitOpen must allow this address; "
+    "its sshd_config needs AllowTcpForwarding yes and a matching PermitOpen; "
     "then try: ssh -i /root/.ssh/id_lab -J bastion -p 2222 root@10.0.0.3 true"
 )
 

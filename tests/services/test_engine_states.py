@@ -223,7 +223,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
     ),
     (
         "main ended, and nobody records how",
-        _evidence(_run(RunVerdict.ORPHANS, pids=(9,), reason="the main process ended unseen")),
+        _evidence(_run(RunVerdict.ORPHANS, pids=(9,), reason="the main process ended without a record")),
         EngineState.STUCK,
         "1 process left: 9",
     ),

@@ -100,7 +100,7 @@ async def test_without_the_node_a_console_remembers_for_itself(node: Node, tmp_p
 def test_a_node_keeps_few_short_notes_and_survives_a_torn_file(tmp_path: Path) -> None:
     base = Base(str(tmp_path / "base"))
     for name, value in (("../x", {"a": 1}), ("x", {"a": "b" * on_node.MAX_BYTES})):
-        with pytest.raises(RequestError, match="plain name"):
+        with pytest.raises(RequestError, match="valid name"):
             on_node.keep(base, "pd", name, value)
     for number in range(on_node.MAX_NOTES):
         on_node.keep(base, "pd", f"n{number}", {"a": number})

@@ -1,1 +1,1 @@
-"""Programs that carry weights from node to node; each is sent as text and needs Python 3.7 alone."""
+"""Programs that copy weights between nodes; each is sent as text and needs Python 3.7 only."""

@@ -1,7 +1,7 @@
-"""Brings the weights of one model here from a node that serves them, goes on where it was cut off, and verifies the end.
+"""Copies the weights of one model from a node that serves them, resumes an interrupted copy, and verifies the result.
 
-A file on its way is called NAME.SIZE-TIME.part, after the file of the source: what an interrupted copy has brought is gone
-on with while that is the same. Index and configuration go first and come back last.
+An incomplete file is named NAME.SIZE-TIME.part after the file of the source, and is resumed while the source is the same. Index
+and configuration are removed first and copied last.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from console.node.weights.model import BLOCK, GIB, LAST, PART, TOKEN, Files, Tro
 from console.node.weights.serve import serve
 
 PATIENCE_S = 180.0
-"""How long a fetch goes on without a byte arriving."""
+"""Time limit without new data."""
 HASH_S = 1800.0
-"""How long the source may take to hash one file."""
+"""Time limit for the source to hash one file."""
 AT_ONCE = 4
 SAY_EVERY_S = 2.0
 NO_ROOM = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG)
 
 
 class Fetch:
-    """Brings one model here."""
+    """The copy of one model to this node."""
 
     def __init__(self, root: str, host: str, port: int) -> None:
         self.root, self.host, self.port = root, host, port
@@ -78,7 +78,7 @@ class Fetch:
     def wait(self, problem: Exception) -> None:
         """A moment, or Trouble when nothing has come for too long."""
         if time.monotonic() - self.arrived_at > PATIENCE_S:
-            raise Trouble("nothing comes from %s: %s; what is here is kept" % (self.host, problem))
+            raise Trouble("no data from %s: %s; the copied files are kept" % (self.host, problem))
         time.sleep(1.0)
 
     def run(self) -> str:
@@ -89,7 +89,7 @@ class Fetch:
         if wrong:
             raise Trouble("the source names a file outside: %r" % wrong[0])
         self.files, self.total = len(files), sum(size for size, _ in files.values())
-        say("looking at what is here; %d files, %.1f GiB are wanted" % (self.files, self.total / GIB))
+        say("checking existing files; %d files, %.1f GiB are needed" % (self.files, self.total / GIB))
         todo = [name for name in files if not self.same(name, *files[name])]
         self.forget(files, todo)
         self.room(files, todo)
@@ -245,7 +245,7 @@ class Fetch:
             before, at = self.brought, now
             if not self.total:
                 continue
-            left = "%.0f min left" % ((self.total - self.have) / rate / 60) if rate else "nothing arrives now"
+            left = "%.0f min left" % ((self.total - self.have) / rate / 60) if rate else "no data arrives"
             words = (self.have / GIB, self.total / GIB, 100 * self.have // self.total, self.files_done, self.files)
             say("copied %.1f of %.1f GiB (%d %%), %d of %d files" % words + ", %.2f GiB/s, %s" % (rate / GIB, left))
 

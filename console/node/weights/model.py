@@ -1,4 +1,4 @@
-"""The files of a model in a directory, and what it lacks to be whole. How they travel is not here."""
+"""The files of a model in a directory, and what is missing. Does not copy them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import sys
 from typing import Dict, List
 
 TOKEN = "DSV4_WEIGHTS_TOKEN"
-"""Variable with the secret both sides share."""
+"""The variable with the secret that both sides share."""
 PART = ".part"
 LEFT_OVER = (PART, ".incomplete", ".lock", ".tmp")
 INDEX = ".index.json"
 LAST = re.compile(r"(^|/)config\.json$|\.index\.json$")
-"""What comes last, so that nothing takes half a model for a whole one."""
+"""Files that are copied last, so that an incomplete model is not taken for a complete one."""
 BLOCK = 1024 * 1024
 GIB = float(2**30)
 
@@ -24,17 +24,17 @@ Files = Dict[str, List[int]]
 
 
 class Trouble(Exception):
-    """What is told in the last line, and ends the program with 1."""
+    """An error that ends the program with code 1; its text is the last line of the log."""
 
 
 def say(text: str) -> None:
-    """One line of the log."""
+    """Write one line to the log."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def manifest(root: str) -> Files:
-    """Every file of the model; links are followed, what is left of downloads is not counted."""
+    """Every file of the model; links are followed, incomplete downloads do not count."""
     found: Files = {}
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(each for each in folders if not each.startswith("."))
@@ -48,7 +48,7 @@ def manifest(root: str) -> Files:
 
 
 def wanting(root: str, files: Files) -> List[str]:
-    """What a model lacks to be whole, as words; nothing when it is."""
+    """What is missing in a model, as texts; empty for a complete model."""
     indexes = [name for name in files if name.endswith(INDEX) and "/" not in name]
     if "config.json" not in files:
         return ["config.json is missing"]

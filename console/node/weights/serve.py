@@ -1,4 +1,4 @@
-"""Gives the weights of one model to other nodes, over HTTP and with a secret, and ends when nobody needs it any more."""
+"""Serves the weights of one model to other nodes, over HTTP with a secret, and ends when no node needs them any more."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from typing import List
 from console.node.weights.model import GIB, TOKEN, Trouble, digest, manifest, say, wanting
 
 IDLE_S = 900.0
-"""How long the source waits for somebody to ask again."""
+"""The source ends after this time without a request."""
 
 
 class Source(http.server.ThreadingHTTPServer):
-    """Gives the files of one model to whoever has the token, and ends when all fetchers said so or none asks any more."""
+    """Serves the files of one model to clients with the token; ends when all fetchers are done or none sends requests."""
 
     daemon_threads = True
 
@@ -35,12 +35,12 @@ class Source(http.server.ThreadingHTTPServer):
         super().__init__((address, 0), Give)
 
     def service_actions(self) -> None:
-        """Between requests: end when nobody needs us."""
+        """End the server when no fetcher needs it."""
         with self.lock:
             idle = not self.busy and time.monotonic() - self.asked_at > IDLE_S
             over = self.left <= 0 and not self.busy
         if idle or over:
-            say("nobody asks any more" if idle else "all have it")
+            say("no more requests" if idle else "all copies are complete")
             threading.Thread(target=self.shutdown).start()
             self.left = 1
 
@@ -96,7 +96,7 @@ class Give(http.server.BaseHTTPRequestHandler):
         with open(path, "rb") as file:
             facts = os.fstat(file.fileno())
             if [facts.st_size, facts.st_mtime_ns] != known or begin > facts.st_size:
-                self.send_error(409)  # it was changed under us: nobody may mix the two
+                self.send_error(409)  # the file changed during the copy: old and new parts must not be mixed
                 return
             self.send_response(206)
             self.send_header("Content-Length", str(facts.st_size - begin))
@@ -105,16 +105,16 @@ class Give(http.server.BaseHTTPRequestHandler):
             self.connection.sendfile(file, begin)
 
     def log_message(self, format: str, *words: object) -> None:
-        """Nothing: the log is for people."""
+        """Log nothing: the log is for people."""
 
 
 def serve(root: str, address: str, fetchers: int) -> None:
-    """Give the model at `root` to that many fetchers. Raises Trouble when it is not whole itself."""
+    """Serve the model at `root` to that many fetchers. Raises Trouble when it is not whole itself."""
     if not os.path.isdir(root):
-        raise Trouble("%s is no directory here" % root)
+        raise Trouble("%s is not a directory" % root)
     lacking = wanting(root, manifest(root))
     if lacking:
-        raise Trouble("it is not whole here, so it is not copied: %s" % "; ".join(lacking[:4]))
+        raise Trouble("the weights on the source are incomplete, so they are not copied: %s" % "; ".join(lacking[:4]))
     with Source(root, address, os.environ[TOKEN], fetchers) as source:
         total = sum(size for size, _ in source.files.values())
         say("serving %d files, %.1f GiB" % (len(source.files), total / GIB))
