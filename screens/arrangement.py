@@ -14,17 +14,14 @@ if TYPE_CHECKING:
 
     from screens.main import MainScreen
 
-WIDE = 180
+WIDE = 160
 """Columns from which grid and pane stand side by side."""
-
-VERY_WIDE = 200
-"""Columns from which the halves are equal."""
 
 SHORT = 28
 """Rows below which the header has one line and nothing divides the areas but their ground."""
 
-WIDE_SHARE = 0.45
-"""The grid's part of them: log lines need more room than the words of a node."""
+SHARE = 0.5
+"""The grid's part of the room, in rows at most, or of the columns where the halves stand side by side."""
 
 
 class Arrangement:
@@ -165,16 +162,14 @@ class Arrangement:
             screen.call_after_refresh(self._focus_again, self._focused)
             self._focused = None
         styles = screen.grid.styles
-        if self._mode == "grid-alone" or wide:
+        room = height - sum(each.size.height for each in (screen.header, screen.footer)) - (height >= SHORT)
+        whole = self._mode == "grid-alone" or wide
+        most = room if whole else max(4, int(room * (self._share or SHARE)))
+        screen.grid.give_room(most - 1)
+        if whole:
             styles.height = "1fr"
-            styles.width = (
-                f"{int(width * (self._share or (WIDE_SHARE if width < VERY_WIDE else 0.5)))}"
-                if wide and not self._mode
-                else "1fr"
-            )
+            styles.width = f"{int(width * (self._share or SHARE))}" if wide and not self._mode else "1fr"
             return
         styles.width = "1fr"
-        room = max(1, height - 2)
-        most = max(4, int(room * (self._share or 0.5)))
         wanted = len(screen.grid.rows) + 1 if self._share is None else most
         styles.height = max(3, min(most, wanted))

@@ -44,3 +44,15 @@ def _general(place: Place) -> list[tuple[Action, str]]:
     """The hints of the table for a place that has none of its own."""
     there = (each for each in ACTIONS if each.footer and ("everywhere" in each.where or place in each.where))
     return [(each, each.label) for each in sorted(there, key=lambda each: each.footer)]
+
+
+class Rule(LineWidget):
+    """A line that divides two areas, with a blank at either end of a level one; `upright` where they stand side by side."""
+
+    DEFAULT_CSS = "Rule { height: 1; width: 1fr; } Rule.upright { height: 1fr; width: 1; }"
+
+    def on_resize(self) -> None:
+        """Another size has another line."""
+        upright = self.has_class("upright")
+        text = "╎" if upright else " " + "╌" * (self.size.width - 2)
+        self.paint([(((text, "rule"),), ())] * (self.size.height if upright else 1))

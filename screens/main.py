@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from screens.actions import BY_ID, Place, bindings
 from screens.arrangement import Arrangement
-from screens.bars import Footer
+from screens.bars import Footer, Rule
 from screens.bell import Bell
 from screens.grid.grid import Grid
 from screens.header import Header
@@ -102,9 +102,12 @@ class MainScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Header, body, footer."""
         yield self.header
+        yield Rule(classes="level")
         with Horizontal(id="body"):
             yield self.grid
+            yield Rule(classes="upright")
             with Vertical(id="detail"):
+                yield Rule(classes="level")
                 yield self.tabs
                 yield self.pane_title
                 yield Vertical(id="panes")

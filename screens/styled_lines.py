@@ -34,7 +34,7 @@ class Row:
 _STAND_INS = {
     **dict.fromkeys("…·‥", "."),
     **dict.fromkeys("–—―─━═╌╍┄┅", "-"),
-    **dict.fromkeys("│┃║", "|"),
+    **dict.fromkeys("│┃║╎", "|"),
     **dict.fromkeys("┌┐└┘├┤┬┴┼╔╗╚╝╠╣╦╩╬╭╮╯╰", "+"),
     **dict.fromkeys("▀▄█▌▐▁▂▃▅▆▇▉▊▋▍▎▏░▒▓■□", "#"),
     **dict.fromkeys("●○◆◇★☆", "*"),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 _DIGITS = "0123456789"
-_GOES_ON = re.compile(r"[.,]?[0-9]")
+_GOES_ON = re.compile(r"[.,]?[0-9]|%")
 
 
 def shortened(text: str, limit: int) -> str:

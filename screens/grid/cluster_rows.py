@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.model.state import LinkState
-from screens.grid.row_order import Columns, rows
-from screens.grid.rows import GridView, count_words
+from screens.grid.row_order import Columns, rows, unfold_level
+from screens.grid.rows import GridView, Unfold, count_words
 from screens.styled_lines import Row, Span, cut, shown
 
 if TYPE_CHECKING:
@@ -41,9 +41,16 @@ def fleet_rows(pictures: Sequence[ClusterSnapshot], view: GridView, columns: Col
         name = picture.cluster
         listed.append(Row(joined(name, "cluster/"), cut(_cluster_line(picture, view), cells)))
         listed.extend(
-            Row(joined(name, row.key), row.line) for row in rows(picture, _within(view, name), columns, cells)
+            replace(row, key=joined(name, row.key)) for row in rows(picture, _within(view, name), columns, cells)
         )
     return listed
+
+
+def fleet_level(pictures: Sequence[ClusterSnapshot], view: GridView, room: int) -> Unfold:
+    """The most that nodes or groups of all clusters can show by themselves in so many rows."""
+    if len(pictures) == 1:
+        return unfold_level([(pictures[0], view)], room)
+    return unfold_level([(each, _within(view, each.cluster)) for each in pictures], room - len(pictures))
 
 
 def _within(view: GridView, cluster: str) -> GridView:
@@ -52,7 +59,7 @@ def _within(view: GridView, cluster: str) -> GridView:
     def own(keys: frozenset[str]) -> frozenset[str]:
         return frozenset(rest for name, rest in map(split, keys) if name == cluster)
 
-    return replace(view, marks=own(view.marks), expanded=own(view.expanded))
+    return replace(view, marks=own(view.marks), expanded=own(view.expanded), collapsed=own(view.collapsed))
 
 
 def _cluster_line(picture: ClusterSnapshot, view: GridView) -> tuple[Span, ...]:
@@ -65,5 +72,5 @@ def _cluster_line(picture: ClusterSnapshot, view: GridView) -> tuple[Span, ...]:
         mode,
         (" ", ""),
         *count_words(tuple(picture.engines.values()), view.pen),
-        (f" links {up}/{total}", "ok" if up == total else "stale"),
+        (f"  {up}/{total} nodes", "dim" if up == total else "warn"),
     )

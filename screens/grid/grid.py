@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from screens.actions import bindings
-from screens.figures import stale
-from screens.grid.cluster_rows import fleet_rows, joined, split
-from screens.grid.rows import (
-    SORTS,
-    GridView,
-    columns_for,
-    engine_key,
-    group_key,
-    heading,
-    heading_with,
-    node_key,
-)
+from screens.grid.cluster_rows import fleet_level, fleet_rows, joined, split
+from screens.grid.columns import columns_for, heading, heading_with
+from screens.grid.row_order import column_needs, homes
+from screens.grid.rows import SORTS, FoldedRow, GridView, engine_key, fold_key, group_key, node_key
 from screens.panes.base import Target
-from screens.styled_lines import Line, shown, width
+from screens.styled_lines import Line, Row, shown
 from screens.widgets import ListWidget, Verbs
 
 if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot
 
 
-class ChosenRows(ListWidget):
-    """What the grid shows of the snapshot, and what its cursor and marks stand for."""
+class ShownRows(ListWidget):
+    """What the grid shows of the snapshot: as much as it has room for."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.view = GridView()
         self.pictures: tuple[ClusterSnapshot, ...] = ()
-        self.on_target: Callable[[], None] = lambda: None
-        self.on_menu: Callable[[], None] = lambda: None
         self.on_rows: Callable[[], None] = lambda: None
-        self._range_from: str | None = None
+        self.room = 0
+        """Rows that the screen can give to the list."""
         self._kept: str | None = None
         """Key of the row the cursor was on before no row was left to be on."""
 
@@ -58,31 +48,49 @@ class ChosenRows(ListWidget):
         named = (each for each in self.pictures if each.cluster == self.cluster)
         return next(named, self.pictures[0] if self.pictures else None)
 
-    @property
-    def marked_in(self) -> str:
-        """The cluster of the marks; empty without marks, or where there is but one cluster."""
-        return next((split(key)[0] for key in self.view.marks), "")
-
     def renew(self) -> None:
         """Make the rows anew."""
         if not self.pictures or not self.size.width:
             return
-        self.view = replace(self.view, pen=self.pen)
-        names = max((width(name) for each in self.pictures for name in each.nodes), default=4)
-        crews = (Counter(engine.node for engine in each.engines.values()) for each in self.pictures)
-        crew = max((count for each in crews for count in each.values()), default=0)
-        old = any(stale(node, each.at) for each in self.pictures for node in each.nodes.values())
-        columns = columns_for(self.size.width, max(4, min(16, names)), crew, old=old)
+        view = replace(self.view, pen=self.pen, unfolds=fleet_level(self.pictures, self.view, self.room))
+        self.view = view
+        columns = columns_for(self.size.width - 1, column_needs(self.pictures, view))
         before = len(self.rows)
         self.empty = self._why_empty()
-        title: Line = ((" " * 4 + "GROUP        NODES    ENGINES", "dim"),) if self.view.by_group else heading(columns)
+        titles = {"NODE": "GROUP", "GROUP": "NODES"} if view.by_group else {}
         kept = self.current.key if self.current else self._kept
-        self.show(fleet_rows(self.pictures, self.view, columns, self.size.width), title)
+        made = fleet_rows(self.pictures, view, columns, self.size.width)
+        self.show(made, heading(columns, titles))
+        self._stand_in(kept)
         self._kept = kept if not self.rows else None
         if before == 0 and kept is not None:
             self.go(kept)
         if len(self.rows) != before:
             self.on_rows()
+
+    def give_room(self, rows: int) -> None:
+        """Take over how many rows the list can have, and unfold as much as fits."""
+        if rows != self.room:
+            self.room = rows
+            self.renew()
+
+    def _stand_in(self, key: str | None) -> None:
+        """Put the cursor on the row that stands for one that is gone: on its fold, or on an engine of a fold, else above it."""
+        if key is None or not self.rows or self.rows[self.cursor].key == key:
+            return
+        cluster, rest = split(key)
+        kind, _, name = rest.partition("/")
+        engine = self.snapshot.engines.get(name) if self.snapshot and kind in ("engine", "fold") else None
+        if engine is None:
+            return
+        folded = (row.key for row in self.rows if isinstance(row, FoldedRow) and name in row.engines)
+        home = group_key(engine.group) if self.view.by_group else node_key(engine.node)
+        known = {row.key for row in self.rows}
+        wanted = (joined(cluster, engine_key(name)), *folded, joined(cluster, home))
+        found = next((each for each in wanted if each in known), None)
+        if found is not None:
+            self.cursor = next(at for at, row in enumerate(self.rows) if row.key == found)
+            self.draw()
 
     def head(self) -> Line:
         """The names of the columns, and how many rows are not seen."""
@@ -92,11 +100,37 @@ class ChosenRows(ListWidget):
         what = f"no row with {shown(self.view.needle)!r}" if self.view.needle else "nothing is wrong"
         return f" {what}; esc shows all" if self.view.needle or self.view.problems else " no node"
 
+    @property
+    def only(self) -> str:
+        """Which rows are shown, when not all are."""
+        words = f"/{shown(self.view.needle)}" if self.view.needle else ""
+        return f"{words} only problems".strip() if self.view.problems else words
+
+    def on_resize(self) -> None:
+        """Another width has other columns."""
+        self.renew()
+        super().on_resize()
+
+
+class ChosenRows(ShownRows):
+    """What the cursor and the marks stand for."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.on_target: Callable[[], None] = lambda: None
+        self.on_menu: Callable[[], None] = lambda: None
+        self._range_from: str | None = None
+
     def look_at(self, **changes: object) -> None:
         """Change what is shown and draw it."""
         self.view = replace(self.view, **changes)  # type: ignore[arg-type]
         self.renew()
         self.on_target()
+
+    @property
+    def marked_in(self) -> str:
+        """The cluster of the marks; empty without marks, or where there is but one cluster."""
+        return next((split(key)[0] for key in self.view.marks), "")
 
     @property
     def target(self) -> Target:
@@ -108,21 +142,20 @@ class ChosenRows(ListWidget):
         kind, _, name = split(key)[1].partition("/")
         if kind == "cluster":
             return Target()
-        if kind == "engine" and self.snapshot is not None:
+        if kind in ("engine", "fold") and self.snapshot is not None:
             engine = self.snapshot.engines.get(name)
-            return Target(node=engine.node if engine else None, engine=name)
+            if kind == "engine":
+                return Target(node=engine.node if engine else None, engine=name)
+            group = engine.group if engine and self.view.by_group else None
+            return Target(group=group) if group else Target(node=engine.node if engine else None)
         return Target(group=name) if kind == "group" else Target(node=name)
-
-    @property
-    def only(self) -> str:
-        """Which rows are shown, when not all are."""
-        words = f"/{shown(self.view.needle)}" if self.view.needle else ""
-        return f"{words} only problems".strip() if self.view.problems else words
 
     def chosen_engines(self) -> tuple[str, ...]:
         """Engines of the marked rows, or of the current one, in layout order."""
         if self.snapshot is None:
             return ()
+        if not self.view.marks and isinstance(self.current, FoldedRow):
+            return self.current.engines
         wanted = {engine for target in self._targets() for engine in self._engines_of(target)}
         return tuple(name for name in self.snapshot.engines if name in wanted)
 
@@ -153,11 +186,6 @@ class ChosenRows(ListWidget):
         """Show only rows that have this text."""
         self.look_at(needle=text)
 
-    def on_resize(self) -> None:
-        """Another width has other columns."""
-        self.renew()
-        super().on_resize()
-
     def moved(self) -> None:
         """The panes follow the cursor."""
         self.on_target()
@@ -173,8 +201,9 @@ class FoundRows(ChosenRows):
             if found is not None:
                 cluster = self._place(picture)
                 name = joined(cluster, found.group if self.view.by_group else found.node)
-                self.view = replace(self.view, expanded=self.view.expanded | {name})
-                self.renew()
+                if not any(row.key == joined(cluster, engine_key(engine)) for row in self.rows):
+                    self.view = replace(self.view, expanded=self.view.expanded | {name})
+                    self.renew()
                 return self.go(joined(cluster, engine_key(engine)))
         return False
 
@@ -213,55 +242,75 @@ class Grid(FoundRows):
             "unmark": lambda: self.unmark(self.view.marks),
             "sort": self.sort,
             "sort-reverse": lambda: self.look_at(reverse=not self.view.reverse),
-            "group-view": lambda: self.look_at(by_group=not self.view.by_group, expanded=frozenset()),
+            "group-view": lambda: self.look_at(
+                by_group=not self.view.by_group, expanded=frozenset(), collapsed=frozenset()
+            ),
         }
 
     def open(self) -> None:
-        """A node or group shows or hides its engines; an engine offers what can be done with it."""
+        """A node or group shows or hides its engines, a fold shows them; an engine offers what can be done with it."""
         if self.target.engine:
             self.on_menu()
             return
-        self.unfold(None)
+        self.unfold(True if isinstance(self.current, FoldedRow) else None)
 
     def unfold(self, on: bool | None) -> None:
-        """Show or hide the engines of the row; None turns it round."""
+        """Show a row for each engine of the row, or hide them; None turns it round."""
         row = self.current
-        if row is None:
+        if row is None or self.snapshot is None:
             return
-        target = self.target
-        named = target.group or target.node
-        if named is None or self.snapshot is None:
+        cluster, rest = split(row.key)
+        kind, _, name = rest.partition("/")
+        engine = self.snapshot.engines.get(name) if kind in ("engine", "fold") else None
+        if engine is not None:
+            name = engine.group if self.view.by_group else engine.node
+        elif kind not in ("node", "group"):
             return
-        if target.engine and self.view.by_group:
-            named = self.snapshot.engines[target.engine].group
-        cluster = self.cluster
-        name = joined(cluster, named)
-        has = name in self.view.expanded
-        wanted = not has if on is None else on
-        if wanted == has:
+        below = self._below(cluster, name)
+        wanted = not all(below.values()) if on is None else on
+        if wanted == all(below.values()) or (not wanted and not any(below.values()) and not self._folds(cluster, name)):
             return
-        self.view = replace(self.view, expanded=self.view.expanded ^ {name})
+        key = joined(cluster, name)
+        self.view = replace(
+            self.view,
+            expanded=self.view.expanded | {key} if wanted else self.view.expanded - {key},
+            collapsed=self.view.collapsed - {key} if wanted else self.view.collapsed | {key},
+        )
         self.renew()
-        if target.engine:
-            self.go(joined(cluster, group_key(named) if self.view.by_group else node_key(named)))
+        if engine is not None and not wanted:
+            self.go(joined(cluster, group_key(name) if self.view.by_group else node_key(name)))
         self.on_target()
 
+    def _below(self, cluster: str, name: str) -> dict[str, bool]:
+        """The engines of a node or group, and whether each has a row of its own."""
+        keys = {row.key for row in self.rows}
+        target = Target(group=name) if self.view.by_group else Target(node=name)
+        return {engine: joined(cluster, engine_key(engine)) in keys for engine in self._engines_of(target)}
+
+    def _folds(self, cluster: str, name: str) -> bool:
+        """Whether some engines of a node or group share a row."""
+        keys = {joined(cluster, fold_key(engine)) for engine in self._below(cluster, name)}
+        return any(row.key in keys for row in self.rows)
+
     def unfold_all(self) -> None:
-        """All or none."""
-        names = {
-            joined(self._place(picture), name)
-            for picture in self.pictures
-            for name in ({each.group for each in picture.engines.values()} if self.view.by_group else picture.nodes)
-        }
-        self.look_at(expanded=frozenset() if self.view.expanded else frozenset(names))
+        """A row for every engine, or none."""
+        names = frozenset(
+            joined(self._place(picture), name) for picture in self.pictures for name, _ in homes(picture, self.view)
+        )
+        shown_now = sum(split(row.key)[1].startswith("engine/") for row in self.rows)
+        if shown_now == sum(len(picture.engines) for picture in self.pictures):
+            self.look_at(expanded=frozenset(), collapsed=names)
+        else:
+            self.look_at(expanded=names, collapsed=frozenset())
 
     def mark(self) -> None:
         """Mark the row and go to the next."""
         if self.current is None or not self._markable(self.current.key):
             return
-        key = self.current.key
-        self._range_from = key
-        self.view = replace(self.view, marks=self.view.marks ^ {key})
+        self._range_from = self.current.key
+        keys = _mark_keys(self.current)
+        marks = self.view.marks - keys if keys <= self.view.marks else self.view.marks | keys
+        self.view = replace(self.view, marks=marks)
         self.renew()
         self.move(1)
 
@@ -271,13 +320,15 @@ class Grid(FoundRows):
             return
         start = self._position(self._range_from) if self._range_from else self.cursor
         low, high = sorted((min(start, len(self.rows) - 1), self.cursor))
-        within = {row.key for row in self.rows[low : high + 1]}
+        within = {key for row in self.rows[low : high + 1] for key in _mark_keys(row)}
         self.look_at(marks=self.view.marks | {key for key in within if self._can_be_marked(key)})
 
     def mark_all(self) -> None:
         """Mark every row that is shown of the cluster the cursor is in."""
         if self.current is not None and self._markable(self.rows[self.cursor].key, whole=True):
-            self.look_at(marks=frozenset(row.key for row in self.rows if self._can_be_marked(row.key)))
+            self.look_at(
+                marks=frozenset(key for row in self.rows for key in _mark_keys(row) if self._can_be_marked(key))
+            )
 
     def unmark(self, keys: Set[str]) -> None:
         """Take these marks away."""
@@ -302,3 +353,11 @@ class Grid(FoundRows):
         following = SORTS[(SORTS.index(self.view.sort) + 1) % len(SORTS)]
         self.look_at(sort=following)
         self.notify(f"order: {following}", timeout=2, markup=False)
+
+
+def _mark_keys(row: Row) -> frozenset[str]:
+    """What is marked with a row: with a fold its engines, for which engines share it changes with their states."""
+    if isinstance(row, FoldedRow):
+        cluster = split(row.key)[0]
+        return frozenset(joined(cluster, engine_key(engine)) for engine in row.engines)
+    return frozenset({row.key})

@@ -1,35 +1,139 @@
-"""Which rows the grid has, in which order: nodes or groups, their engines when expanded, filtered and sorted. Pure."""
+"""Which rows the grid has, in which order: nodes or groups, the engines that unfold below them, filtered and sorted. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from console.model.state import EngineState, LinkState
 from screens.figures import hbm_share, stale
-from screens.grid.rows import (
-    Column,
-    GridView,
-    age_words,
-    count_words,
-    engine_key,
-    engine_strip,
-    group_key,
-    node_key,
-    node_line,
+from screens.grid.columns import MOST_ENGINES, Column, Subject, row_line
+from screens.grid.rows import FoldedRow, GridView, Unfold, engine_key, fold_key, group_key, node_key
+from screens.grid.subjects import (
+    engine_subject,
+    folded_subject,
+    group_subject,
+    in_same_state,
+    lacks_devices,
+    node_subject,
+    npus_differ,
 )
-from screens.styled_lines import Line, Row, Span, cut, fit, plain, shown
-from screens.themes import STATES, sign_of
+from screens.styled_lines import Row, Span, cut, plain, width
 
 if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot, EngineSnapshot, NodeSnapshot
 
 Columns = Sequence[tuple[Column, int]]
+MOST_NAME = 16
+"""Cells of a name."""
+_INDENT = len("  ..15")
+"""Cells that the name of an engine takes more, and the range of several."""
+_LEAST_FOLD = 3
+"""Fewest equal engines that share a row where each could have its own."""
 
 
 def rows(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int) -> list[Row]:
     """All rows of the grid in `cells` columns."""
-    return _by_group(snapshot, view, cells) if view.by_group else _by_node(snapshot, view, columns, cells)
+    return list(
+        _by_group(snapshot, view, columns, cells) if view.by_group else _by_node(snapshot, view, columns, cells)
+    )
+
+
+def unfold_level(pictures: Sequence[tuple[ClusterSnapshot, GridView]], room: int) -> Unfold:
+    """The most that nodes or groups can show by themselves in so many rows, of clusters each with its view.
+
+    Where all engines have a row, states do not count: which rows there are does not change with them.
+    """
+    for level in (Unfold.ALL, Unfold.FOLDED, Unfold.TROUBLED):
+        total = 0
+        for picture, view in pictures:
+            for name, engines in homes(picture, view):
+                whole = level is Unfold.ALL and name not in view.collapsed
+                total += 1 + (len(engines) if whole else len(shares(name, engines, view, level, picture.at)))
+        if total <= room:
+            return level
+    return Unfold.NOTHING
+
+
+def column_needs(pictures: Sequence[ClusterSnapshot], view: GridView) -> dict[str, int]:
+    """Title -> cells its widest value takes, for the columns that some row has a value for."""
+    nodes = [node for each in pictures for node in each.nodes.values()]
+    engines = [engine for each in pictures for engine in each.engines.values()]
+    names = [each.group for each in engines] if view.by_group else [each.name for each in nodes]
+    needs = {"NODE": max(map(width, names), default=4), "STATE": 0}
+    longest = max((width(each.id) + _INDENT for each in engines), default=0)
+    if view.by_group:
+        needs |= {"NODE": max(needs["NODE"], longest), "GROUP": len("00 nodes"), "RANKS": 0}
+    elif any(each.group for each in nodes):
+        group = min(12, max(width(each.group or "free") for each in nodes))
+        needs |= {"NODE": max(needs["NODE"], longest - group - 1), "GROUP": group, "RANKS": 0}
+    needs["NODE"] = min(MOST_NAME, needs["NODE"])
+    if any(each.devices for each in nodes):
+        most = max(len(each.devices) for each in nodes)
+        needs |= {"HBM": 0, "AICORE": 0, "TEMP": 0, "POWER": 0, "DEVICES": min(32, most)}
+    if not view.by_group and any(each.expected_devices and npus_differ(each) for each in nodes):
+        needs["NPUS"] = 0
+    if any(each.serving for each in engines):
+        needs |= {"REQ": 0, "TOK/S": 0, "KV": 0, "2 MIN": 0}
+    if engines and (view.unfolds is Unfold.ALL or view.expanded):
+        needs |= {"UPTIME": 0, "PORT": 0} if any(each.started_at for each in engines) else {"PORT": 0}
+    if engines:
+        crews = Counter(each.node for each in engines)
+        needs["ENGINES"] = min(MOST_ENGINES, max(crews.values()))
+    if any(stale(node, each.at) for each in pictures for node in each.nodes.values()):
+        needs["AGE"] = 0
+    return needs
+
+
+def homes(snapshot: ClusterSnapshot, view: GridView) -> Iterator[tuple[str, Sequence[EngineSnapshot]]]:
+    """The nodes or groups that have a row, with their engines."""
+    if not view.by_group:
+        by_node: dict[str, list[EngineSnapshot]] = {name: [] for name in snapshot.nodes}
+        for engine in snapshot.engines.values():
+            by_node.setdefault(engine.node, []).append(engine)
+        yield from ((name, by_node[name]) for name in snapshot.nodes)
+        return
+    groups: dict[str, list[EngineSnapshot]] = {}
+    for engine in snapshot.engines.values():
+        groups.setdefault(engine.group or "no group", []).append(engine)
+    yield from groups.items()
+
+
+def shares(
+    name: str, engines: Sequence[EngineSnapshot], view: GridView, level: Unfold, now: float
+) -> list[list[EngineSnapshot]]:
+    """The engines below a node or group, those together that share a row."""
+    if name in view.expanded:
+        return [[engine] for engine in engines]
+    if name in view.collapsed or level is Unfold.NOTHING:
+        return []
+    if level is Unfold.ALL:
+        found: list[list[EngineSnapshot]] = []
+        for run in _runs(engines, now):
+            fold = len(run) >= _LEAST_FOLD and run[0].state is not EngineState.READY
+            found += [run] if fold else [[engine] for engine in run]
+        return found
+    same = all(in_same_state(engines[0], engine, now) for engine in engines)
+    if same or (level is Unfold.TROUBLED and not any(engine.bad for engine in engines)):
+        return []
+    return list(_runs(engines, now))
+
+
+def _runs(engines: Sequence[EngineSnapshot], now: float) -> Iterator[list[EngineSnapshot]]:
+    """Equal engines that stand in a row."""
+    run: list[EngineSnapshot] = []
+    for engine in engines:
+        if run and not (_same_kind(run[-1], engine) and in_same_state(run[-1], engine, now)):
+            yield run
+            run = []
+        run.append(engine)
+    if run:
+        yield run
+
+
+def _same_kind(one: EngineSnapshot, other: EngineSnapshot) -> bool:
+    return (one.group, one.role) == (other.group, other.role)
 
 
 def _family(above: Row, below: Sequence[Row], view: GridView, *, opened: bool) -> list[Row]:
@@ -50,105 +154,69 @@ def _family(above: Row, below: Sequence[Row], view: GridView, *, opened: bool) -
 
 def troubled(node: NodeSnapshot, engines: Sequence[EngineSnapshot], now: float) -> bool:
     """Whether somebody should look at the node."""
-    sick = any(device.health not in (None, "OK") for device in node.devices)
-    return sick or stale(node, now) or bool(node.unmanaged) or any(engine.bad for engine in engines)
+    bad = any(engine.bad for engine in engines)
+    return lacks_devices(node) or stale(node, now) or bool(node.unmanaged) or bad
 
 
-def _by_node(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int) -> list[Row]:
-    listed: list[Row] = []
+def _by_node(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int) -> Iterator[Row]:
+    engines_on = dict(homes(snapshot, view))
     for node in _sorted(snapshot, view):
-        engines = snapshot.engines_on(node.name)
+        engines = engines_on[node.name]
         if view.problems and not troubled(node, engines, snapshot.at):
             continue
-        above = Row(node_key(node.name), node_line(node, engines, snapshot.at, view, columns))
-        opened = node.name in view.expanded
-        below = _engine_rows(engines, view, cells, snapshot.at, where=False) if opened or view.needle else []
-        listed += _family(above, below, view, opened=opened)
-    return listed
+        subject = node_subject(node, engines, snapshot.at, view.pen)
+        yield from _home(node_key(node.name), node.name, subject, engines, snapshot, view, columns, cells)
 
 
-def _by_group(snapshot: ClusterSnapshot, view: GridView, cells: int) -> list[Row]:
-    groups: dict[str, list[EngineSnapshot]] = {}
-    for engine in snapshot.engines.values():
-        groups.setdefault(engine.group or "no group", []).append(engine)
-    listed: list[Row] = []
-    for name, engines in groups.items():
+def _by_group(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int) -> Iterator[Row]:
+    for name, engines in homes(snapshot, view):
         if view.problems and not any(engine.bad for engine in engines):
             continue
-        above = Row(group_key(name), _group_line(name, engines, view, cells))
-        opened = name in view.expanded
-        below = _engine_rows(engines, view, cells, snapshot.at, where=True) if opened or view.needle else []
-        listed += _family(above, below, view, opened=opened)
-    return listed
+        subject = group_subject(name, engines, snapshot, view.pen)
+        yield from _home(group_key(name), name, subject, engines, snapshot, view, columns, cells)
 
 
-def _engine_rows(
-    engines: Sequence[EngineSnapshot], view: GridView, cells: int, now: float, *, where: bool
+def _home(
+    key: str,
+    name: str,
+    subject: Subject,
+    engines: Sequence[EngineSnapshot],
+    snapshot: ClusterSnapshot,
+    view: GridView,
+    columns: Columns,
+    cells: int,
 ) -> list[Row]:
+    """The row of a node or group, and those below it."""
     chosen = [engine for engine in engines if engine.bad or not view.problems]
-    return [Row(engine_key(engine.id), engine_line(engine, view, cells, now, where=where)) for engine in chosen]
+    found = shares(name, chosen, view, view.unfolds, snapshot.at)
+    opened = bool(found)
+    if view.needle:
+        found = [[engine] for engine in chosen]
+    sign = " " if not engines else view.pen.opened if opened else view.pen.closed
+    above = Row(key, _line(subject, view, columns, cells, sign=sign, marked=key in view.marks))
+    below = [_engine_row(share, snapshot, view, columns, cells) for share in found]
+    return _family(above, below, view, opened=opened)
 
 
-def _group_line(name: str, engines: Sequence[EngineSnapshot], view: GridView, cells: int) -> Line:
-    opened = name in view.expanded
-    mark = view.pen.marked if group_key(name) in view.marks else " "
-    nodes = len({engine.node for engine in engines})
-    head: list[Span] = [
-        (f"{mark} ", "mark"),
-        (f"{view.pen.opened if opened else view.pen.closed} ", "dim"),
-        (fit(shown(name), 12) + " ", f"bold {engines[0].role}"),
-        (fit(f"{nodes} node{'s' if nodes != 1 else ''}", 9), "dim"),
-        *cut(engine_strip(engines, 33, view.pen), min(34, max(9, cells - 60))),
-        (" ", ""),
-        *count_words(engines, view.pen),
-    ]
-    return cut(tuple(head), cells)
+def _engine_row(
+    engines: Sequence[EngineSnapshot], snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int
+) -> Row:
+    first = engines[0]
+    if len(engines) == 1:
+        subject = engine_subject(first, snapshot, view.pen, where=view.by_group)
+        marked = engine_key(first.id) in view.marks
+        return Row(engine_key(first.id), _line(subject, view, columns, cells, marked=marked))
+    subject = folded_subject(engines, snapshot, view.pen, where=view.by_group)
+    marked = all(engine_key(engine.id) in view.marks for engine in engines)
+    line = _line(subject, view, columns, cells, sign=view.pen.closed, marked=marked)
+    return FoldedRow(fold_key(first.id), line, tuple(engine.id for engine in engines))
 
 
-def engine_line(engine: EngineSnapshot, view: GridView, cells: int, now: float, *, where: bool) -> Line:
-    """The row of one engine; `where` adds its node."""
-    sign = sign_of(engine)
-    mark = view.pen.marked if engine_key(engine.id) in view.marks else " "
-    spans: list[Span] = [(f"{mark}   ", "mark"), (fit(shown(engine.id), 13) + " ", engine.role)]
-    if where:
-        spans.append((fit(shown(engine.node), 9) + " ", "plain"))
-    spans.append((fit(f"{view.pen.sign(sign)} {sign.word}", 11) + " ", sign.role))
-    port = "headless" if engine.headless else f":{engine.port}" if engine.port else ""
-    news = _news(engine, now)
-    if cells >= 64 or not news[0]:
-        spans.append((fit(port, 8) + " ", "dim"))
-    if cells >= 76:
-        spans.append((fit(_device_words(engine.devices), 9) + " ", "dim"))
-    spans.append(news)
-    return cut(tuple(spans), cells)
-
-
-def _device_words(devices: Sequence[int]) -> str:
-    if not devices:
-        return ""
-    return f"dev {devices[0]}-{devices[-1]}" if len(devices) > 1 else f"dev {devices[0]}"
-
-
-def _news(engine: EngineSnapshot, now: float) -> Span:
-    from console.model.durations import about
-
-    if engine.connecting:
-        return ("", "dim")
-    if engine.state is EngineState.UNREACHABLE:
-        last = f"was {STATES[engine.stale_of].word} {age_words(engine.age_s)} ago" if engine.stale_of else ""
-        return (f"{last} {shown(engine.cause)}".strip(), "stale")
-    if engine.state in (EngineState.STARTING, EngineState.LAUNCHING) and not engine.cause:
-        share = "" if engine.progress is None else f"{engine.progress:3.0%} "
-        left = f"  {about(engine.start_left_s)} left" if engine.start_left_s else ""
-        where = f"{share}{shown(engine.phase)} {shown(engine.progress_text)}".strip()
-        return (f"{where}  {shown(engine.held_up)}", "warn") if engine.held_up else (where + left, "busy")
-    if why := shown(engine.why(now)):
-        return (why + _exit_words(engine), "fail" if engine.bad else "dim")
-    return (_exit_words(engine).strip(), "dim")
-
-
-def _exit_words(engine: EngineSnapshot) -> str:
-    return f" (exit {engine.exit})" if engine.exit else ""
+def _line(
+    subject: Subject, view: GridView, columns: Columns, cells: int, *, sign: str = " ", marked: bool
+) -> tuple[Span, ...]:
+    edge: tuple[Span, ...] = ((f"{view.pen.marked if marked else ' '} ", "mark"), (f"{sign} ", "dim"))
+    return cut((*edge, *row_line(subject, columns, view.pen)), cells)
 
 
 def _sorted(snapshot: ClusterSnapshot, view: GridView) -> list[NodeSnapshot]:

@@ -136,8 +136,8 @@ def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a
 
 def test_the_screen_is_whole_again_after_the_shell_had_the_terminal(a3: Lab) -> None:
     with console_in_terminal(a3, "--layout", "a3-pd", size=(80, 24), name="stopped", shell=True) as seen:
-        seen.sees("4/4 nodes", "ENGINES", "2 Logs", r"\? Help")
+        seen.sees("4/4 nodes", "STATE", "2 Logs", r"\? Help")
         seen.press("C-z")
         seen.misses("4/4 nodes")
         seen.press("f", "g", "Enter")
-        seen.sees("4/4 nodes", "ENGINES", "2 Logs", r"\? Help")
+        seen.sees("4/4 nodes", "STATE", "2 Logs", r"\? Help")

@@ -13,7 +13,7 @@ from rich.style import Style
 from console.model.alert import Alert
 from console.model.plan import Confirm, Outcome, Plan, Stage, Step, StepEvent
 from console.model.service import Service, ServiceState
-from screens.grid.rows import heading_with
+from screens.grid.columns import heading_with
 from screens.panes.plan import PlanPane
 from screens.styled_lines import Line, Pen, Span, brief, cut, fit, length, plain, shifted, strip
 from screens.themes import LOOKS
@@ -44,7 +44,8 @@ def test_a_line_is_cut_with_a_mark_only_where_words_are_lost(line: Line, cells: 
     [
         ("  NODE STATE          NPUS", 60, "  NODE STATE          NPUS  9 more below"),
         ("  NODE STATE               NPUS", 31, "  NODE STATE 9 more below  NPUS"),
-        ("  NODE STATE NPUS", 17, "  N~ 9 more below"),
+        ("  NODE STATE NPUS", 17, "     9 more below"),
+        ("  NODE STATE NPUS", 25, "  NODE STATE 9 more below"),
     ],
 )
 def test_the_heading_of_the_grid_takes_words_without_losing_a_column(title: str, cells: int, drawn: str) -> None:
@@ -81,9 +82,9 @@ async def test_a_long_grid_says_how_many_rows_are_not_seen(tmp_path: Path) -> No
     names = ["p0", "p1", "d0", "d1"] + [f"spare{index}" for index in range(60)]
     async with running(FakeSession(tmp_path, names=names), SMALL) as seen:
         rows = seen.app.main.grid.visible_rows
-        await seen.sees(f"STATE {64 - rows} more below ")
+        await seen.sees(f" {64 - rows} more below")
         await seen.press("G")
-        await seen.sees(f"STATE {64 - rows} above ")
+        await seen.sees(f" {64 - rows} above")
 
 
 async def test_help_tells_the_whole_of_a_row_that_is_cut(tmp_path: Path) -> None:
