@@ -91,6 +91,11 @@ class LoadFigures:
     """Of the last intervals, oldest first."""
     history: tuple[float | None, ...]
 
+    @property
+    def queues(self) -> bool:
+        """Whether more requests wait than run."""
+        return (self.waiting or 0) > (self.running or 0)
+
 
 def load_of(servings: Iterable[Serving | None]) -> LoadFigures | None:
     """The load of engines together; None where no metrics are known."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from console.model.state import EngineState
 from screens.charts import bar, sparkline
-from screens.figures import deployed_devices, device_figures, percent, power
+from screens.figures import LoadFigures, deployed_devices, device_figures, load_of, percent, power
 from screens.styled_lines import Line, Pen, join
 from screens.themes import signs_of
 
 if TYPE_CHECKING:
-    from console.model.snapshot import ClusterSnapshot, Serving
+    from console.model.snapshot import ClusterSnapshot
 
 TREND_CELLS = 6
 """Twelve intervals of ten seconds: the last two minutes."""
@@ -40,7 +40,7 @@ def start_part(snapshot: ClusterSnapshot, pen: Pen) -> Line:
 
 def load_parts(snapshot: ClusterSnapshot, pen: Pen) -> tuple[Sequence[Line], ...]:
     """What is known of the load, ever shorter: with both trends, with that of the output, with words, in brief."""
-    serving = snapshot.serving.get("")
+    serving = load_of([snapshot.serving.get("")])
     figures = device_figures(deployed_devices(snapshot))
     kv = serving.kv_usage if serving else None
     shares = [
@@ -59,26 +59,26 @@ def _figure(label: str, value: str) -> Line:
     return ((f"{label} ", "dim"), (value, "plain")) if label else ((value, "plain"),)
 
 
-def _requests(serving: Serving) -> Line:
+def _requests(serving: LoadFigures) -> Line:
     if serving.running is None and serving.waiting is None:
         return ()
-    waiting: Line = ((f", {serving.waiting} waiting", "warn" if serving.waiting else "plain"),)
+    waiting: Line = ((f", {serving.waiting} waiting", "warn" if serving.queues else "plain"),)
     spans: Line = (("req ", "dim"), (f"{_count(serving.running)} running", "plain"))
     return spans if serving.waiting is None else (*spans, *waiting)
 
 
-def _brief_requests(serving: Serving) -> Line:
+def _brief_requests(serving: LoadFigures) -> Line:
     if serving.running is None and serving.waiting is None:
         return ()
     waiting = f"+{serving.waiting}" if serving.waiting is not None else ""
-    return (("req ", "dim"), (f"{_count(serving.running)}{waiting}", "warn" if serving.waiting else "plain"))
+    return (("req ", "dim"), (f"{_count(serving.running)}{waiting}", "warn" if serving.queues else "plain"))
 
 
 def _count(value: int | None) -> str:
     return "?" if value is None else str(value)
 
 
-def _speeds(serving: Serving, pen: Pen, *, trends: Sequence[str]) -> Line:
+def _speeds(serving: LoadFigures, pen: Pen, *, trends: Sequence[str]) -> Line:
     """Tokens per second out and in, those that are named in `trends` with their last two minutes."""
     from console.evaluation.plots import number
 

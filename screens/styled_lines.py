@@ -207,4 +207,7 @@ def strip(line: Line, look: Look, pen: Pen, cells: int, base: Style, over: Seque
         style = base + look.style(role)
         segments.append(Segment(pen.text(text), style + top if top else style))
     ground = base + top if top else base
-    return Strip(segments).adjust_cell_length(cells, ground).simplify()
+    drawn = Strip(segments).adjust_cell_length(cells, ground)
+    return (
+        drawn if over else drawn.simplify()
+    )  # in pictures columns keep their places only when they are texts of their own

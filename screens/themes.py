@@ -304,7 +304,7 @@ def _colourless(name: str) -> Theme:
 
 
 _NIGHT = {"foreground": "#d8dee9", "background": "#12161e", "surface": "#1a202b", "primary": "#7fb4ff"}
-_BLACK = {"foreground": "#ffffff", "background": "#000000", "surface": "#000000", "primary": "#00ffff"}
+_BLACK = {"foreground": "#ffffff", "background": "#000000", "surface": "#262626", "primary": "#00ffff"}
 _DAY = {"foreground": "#1b1f26", "background": "#fbfbf8", "surface": "#eceff2", "primary": "#1d4f9e"}
 
 LOOKS: Mapping[str, Look] = {

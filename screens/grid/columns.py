@@ -69,7 +69,7 @@ def _requests(subject: Subject, _cells: int, _pen: Pen) -> Line:
     if load is None or load.running is None:
         return ()
     waiting = load.waiting or 0
-    return ((f"{load.running}", subject.tone), (f"+{waiting}", "warn" if waiting else "dim"))
+    return ((f"{load.running}", subject.tone), (f"+{waiting}", "warn" if load.queues else "dim"))
 
 
 def _speed(subject: Subject, _cells: int, _pen: Pen) -> Line:
@@ -189,6 +189,7 @@ GRANTS: Sequence[tuple[str, int]] = (
     ("UPTIME", 7),
     ("2 MIN", 6),
     ("PORT", 8),
+    ("STATE", 8),
     ("ENGINES", 7),
 )
 """Which column gets room, and how much, the most useful first; a column that is named again becomes wider."""

@@ -94,7 +94,7 @@ class ShownRows(ListWidget):
 
     def head(self) -> Line:
         """The names of the columns, and how many rows are not seen."""
-        return heading_with(self.heading, self.beyond, self.size.width) if self.beyond else self.heading
+        return heading_with(self.heading, self.beyond, self.size.width - 1) if self.beyond else self.heading
 
     def _why_empty(self) -> str:
         what = f"no row with {shown(self.view.needle)!r}" if self.view.needle else "nothing is wrong"

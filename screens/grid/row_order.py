@@ -69,14 +69,16 @@ def column_needs(pictures: Sequence[ClusterSnapshot], view: GridView) -> dict[st
         group = min(12, max(width(each.group or "free") for each in nodes))
         needs |= {"NODE": max(needs["NODE"], longest - group - 1), "GROUP": group, "RANKS": 0}
     needs["NODE"] = min(MOST_NAME, needs["NODE"])
+    engine_rows = engines and (view.unfolds is Unfold.ALL or view.expanded)
     if any(each.devices for each in nodes):
-        most = max(len(each.devices) for each in nodes)
-        needs |= {"HBM": 0, "AICORE": 0, "TEMP": 0, "POWER": 0, "DEVICES": min(32, most)}
+        needs |= {"HBM": 0, "AICORE": 0, "TEMP": 0, "POWER": 0}
+        if engine_rows or not view.by_group:
+            needs["DEVICES"] = min(32, max(len(each.devices) for each in nodes))
     if not view.by_group and any(each.expected_devices and npus_differ(each) for each in nodes):
         needs["NPUS"] = 0
     if any(each.serving for each in engines):
         needs |= {"REQ": 0, "TOK/S": 0, "KV": 0, "2 MIN": 0}
-    if engines and (view.unfolds is Unfold.ALL or view.expanded):
+    if engine_rows:
         needs |= {"UPTIME": 0, "PORT": 0} if any(each.started_at for each in engines) else {"PORT": 0}
     if engines:
         crews = Counter(each.node for each in engines)
@@ -113,7 +115,7 @@ def shares(
         for run in _runs(engines, now):
             fold = len(run) >= _LEAST_FOLD and run[0].state is not EngineState.READY
             found += [run] if fold else [[engine] for engine in run]
-        return found
+        return found if len(found) > 1 or len(engines) == 1 else []
     same = all(in_same_state(engines[0], engine, now) for engine in engines)
     if same or (level is Unfold.TROUBLED and not any(engine.bad for engine in engines)):
         return []

@@ -29,7 +29,7 @@ def node_subject(node: NodeSnapshot, engines: Sequence[EngineSnapshot], now: flo
     old = stale(node, now)
     return Subject(
         name=((shown(node.name), "bold"),),
-        group=((shown(node.group or "free"), node.role or "dim"),),
+        group=((shown(node.group), node.role or "dim"),) if node.group else (),
         ranks=rank_words(ranked, node.ranks),
         state=_node_state(node, engines, now, pen),
         covers=node.link.state not in (LinkState.UP, LinkState.STALE),
@@ -193,7 +193,7 @@ def _start_words(engines: Sequence[EngineSnapshot], pen: Pen) -> Line:
     return (
         (f"{pen.sign(sign)} {len(engines)} {sign.word} ", sign.role),
         *bar(min(known), _PROGRESS_CELLS // 2, pen, role="busy"),
-        (f" {min(known):.0%}" + (f" ~{about(left)}" if left else ""), sign.role),
+        (f" {min(known):.0%}" + (f"  {about(left)}" if left else ""), sign.role),
     )
 
 
