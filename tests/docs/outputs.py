@@ -163,35 +163,24 @@ def must_fit(words: Sequence[str], text: str) -> None:
 
 def page() -> str:
     """docs/json-output.md."""
-    lines = [*_HEAD, "| command | schemas |", "|---|---|"]
-    for command, kinds in _in_order():
-        links = [
-            f"[`{file}`](schemas/outputs/{file})" for each in kinds for file in each.files().values() if "#" not in file
-        ]
-        lines.append(f"| [`{command}`](#{command}) | {', '.join(links)} |")
+    outputs = [(command, OUTPUTS[command]) for command in COMMANDS if command in OUTPUTS]
+    lines = [*_HEAD, ", ".join(f"[{command}](#{command})" for command, _ in outputs)]
     seen: dict[str, dict[str, Any]] = {}
-    shown: dict[str, str] = {}
-    for command, kinds in _in_order():
+    for command, kinds in outputs:
         lines += ["", f"## {command}", "", f"{_sentence(COMMANDS[command][1])}{_exit_codes(command)}", ""]
         for printed in kinds:
             lines += _forms(printed)
         for printed in kinds:
-            if shown.setdefault(printed.name, command) == command:
-                for made in printed.schemas().values():
-                    lines += _tables(made, seen)
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _in_order() -> Iterator[tuple[str, tuple[Printed, ...]]]:
-    """As `--help` and docs/commands.md list commands."""
-    return ((command, OUTPUTS[command]) for command in COMMANDS if command in OUTPUTS)
+            for made in printed.schemas().values():
+                lines += _tables(made, seen)
+    return "\n".join(lines) + "\n"
 
 
 _HEAD = (
     "# JSON output",
     "",
-    "`-o json` prints one document, `-o jsonl` one document on each line, as soon as it is known. Results go to stdout, messages",
-    "to stderr. `null` means that a value is not known; it is never replaced by 0. A time is in seconds since the epoch on the",
+    "`-o json` prints one document at the end, `-o jsonl` one document on each line. Results go to stdout, messages to stderr.",
+    "`null` means that a value is not known; it is never replaced by 0. A time is in seconds since the epoch on the",
     "clock of the machine the console runs on, a key that ends in `_s` is in seconds, one that ends in `_mib` in MiB. Every key",
     "is always there unless its description says when. [JSON Schemas](schemas/outputs) describe each document exactly. A command",
     "whose exit codes are not given here has the [usual ones](operate.md#output-and-exit-codes).",
@@ -219,22 +208,30 @@ def _forms(printed: Printed) -> Iterator[str]:
 
 
 def _tables(made: dict[str, Any], seen: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """The fields of each class in a schema that no other had before."""
-    own = {made["title"]: made} if "properties" in made else {}
-    for name, part in {**own, **made.get("$defs", {})}.items():
-        if "properties" not in part:
+    """The fields of each class in a schema that none had before, in the order in which they are met."""
+    for name, part in dict(_classes(made, made)).items():
+        if name in seen:
+            assert seen[name]["properties"] == part["properties"], f"two classes are called {name}"
             continue
-        assert seen.setdefault(name, part)["properties"] == part["properties"], f"two classes are called {name}"
-        if seen[name] is not part:
-            continue
-        yield from ("", f"### {name}", "")
-        if "description" in part:
-            yield from (" ".join(part["description"].split()).replace("|", "&#124;"), "")
+        seen[name] = part
+        yield from ("", f"### {name}", "", " ".join(part["description"].split()).replace("|", "&#124;"), "")
         yield from ("| key | type | meaning |", "|---|---|---|")
         for key, value in part["properties"].items():
             more = "" if key in part.get("required", []) else " (not always there)"
             text = value.get("description", "").replace("|", "&#124;")
             yield f"| `{key}`{more} | {_kind(value, made)} | {text} |"
+
+
+def _classes(part: Any, whole: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and schema of every class in a part of a schema, the outer one first."""
+    if isinstance(part, dict) and "$ref" in part:
+        part = whole["$defs"][part["$ref"].rpartition("/")[2]]
+    if isinstance(part, dict) and "properties" in part:
+        yield part["title"], part
+    inner = {key: each for key, each in part.items() if key != "$defs"}.values() if isinstance(part, dict) else part
+    for each in inner:
+        if isinstance(each, dict | list):
+            yield from _classes(each, whole)
 
 
 def _kind(part: Mapping[str, Any], whole: Mapping[str, Any]) -> str:

@@ -149,7 +149,7 @@ class UsualStartData(TypedDict):
 
 
 class PlanData(TypedDict):
-    """What an operation does."""
+    """What an operation does; with `--dry-run` the whole document."""
 
     verb: Verb
     cluster: str
