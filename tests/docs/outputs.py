@@ -179,7 +179,8 @@ def page() -> str:
 _HEAD = (
     "# JSON output",
     "",
-    "`-o json` prints one document at the end, `-o jsonl` one document on each line. Results go to stdout, messages to stderr.",
+    "`-o json` prints one document at the end, `-o jsonl` one document on each line. Results go to stdout, messages to stderr;",
+    "a command that fails before it has a result prints nothing to stdout.",
     "`null` means that a value is not known; it is never replaced by 0. A time is in seconds since the epoch on the",
     "clock of the machine the console runs on, a key that ends in `_s` is in seconds, one that ends in `_mib` in MiB. Every key",
     "is always there unless its description says when. [JSON Schemas](schemas/outputs) describe each document exactly. A command",
