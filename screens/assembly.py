@@ -25,6 +25,7 @@ from screens.controllers.unmanaged_list import UnmanagedList
 from screens.panes.diagnosis import DiagnosisPane
 from screens.panes.evaluation import EvaluationPane
 from screens.panes.log import LogPane
+from screens.panes.npus import NpuPane
 from screens.panes.roles import RolePane
 from screens.panes.table import PANES
 from screens.panes.verify import VerifyPane
@@ -87,6 +88,9 @@ def _join_panes(screen: MainScreen) -> None:
         pane.keys = screen.console.options.keys
         if isinstance(pane, ListWidget):
             pane.on_beyond = screen.draw_tabs
+    npus = screen.panes["npus"]
+    if isinstance(npus, NpuPane):
+        screen.observers.append(npus.observe)
     roles = screen.panes["roles"]
     if isinstance(roles, RolePane):
         roles.on_place = screen.engine_acts.fill

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
@@ -89,6 +90,8 @@ class MainScreen(Screen[None]):
         self.pinned: tuple[Target, Target] | None = None
         """Where the grid's cursor was when something else was given to the log pane, and that; a move of it ends it."""
         self.alarm = Bell(self)
+        self.observers: list[Callable[[ClusterSnapshot], None]] = []
+        """Who keeps something of every snapshot, though it may be hidden."""
         self.greeted = False
         """Whether the words for who is new here are on the screen."""
         self.parts: tuple[ScreenPart, ...] = (self.arrangement,)
@@ -144,12 +147,14 @@ class MainScreen(Screen[None]):
         """Where keys go."""
         return cast(Place, getattr(self.focused, "place", "grid"))
 
-    def take(self, _snapshot: ClusterSnapshot) -> None:
+    def take(self, snapshot: ClusterSnapshot) -> None:
         """Show another picture, unless the operator holds them still."""
         fleet = self.console.fleet
         if fleet is None or not self.is_mounted:
             return
         self.alarm.hear(each.snapshot for each in fleet.sessions)
+        for observe in self.observers:
+            observe(snapshot)
         if not fleet.frozen and not self.console.terminal.behind:
             self.draw()
 

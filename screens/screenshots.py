@@ -24,7 +24,7 @@ class Screenshot:
 
 
 TOUR = (
-    Screenshot("grid", ("g", "3"), "HBM GiB"),
+    Screenshot("grid", ("g", "3"), "AICORE"),
     Screenshot("logs", ("escape", "l"), "following"),
     Screenshot("roles", ("escape", "7"), "nodes"),
     Screenshot("evaluation", ("escape", "B", "enter", "f", "G"), "AICore %"),

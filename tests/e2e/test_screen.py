@@ -44,7 +44,7 @@ def test_from_key_presses_to_a_serving_cluster_and_back(a3: Lab) -> None:
         seen.sees("prefill-0", "startup complete|GET /health", "following")
         seen.press("Escape")
         seen.press("3")
-        seen.sees("HBM GiB", r" 0 0\.0 OK .* 5\d\.\d/64\.0 .* prefill-0 +\d+ VLLMWorker")
+        seen.sees("AICORE", "all 16 devices healthy", r" 0 . .* 8\d% .* prefill-0 ")
         seen.press("4")
         seen.sees("all 19 engines are ready", "checks pass")
 
