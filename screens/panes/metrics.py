@@ -1,117 +1,181 @@
-"""The metrics pane: how busy, full and fast the deployment, its groups and the engines under the cursor are."""
+"""The metrics pane: whether the deployment keeps up, then how busy, full and fast it, its groups and the selected engines are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineState, Serving
-from screens.charts import sparkline
+from console.model.state import Grade
+from screens.charts import bar, sparkline
 from screens.grid.rows import age_words
 from screens.panes.base import Pane, PaneMoment
-from screens.styled_lines import Line, Row, Span, fit, shown
-from screens.themes import sign_of
+from screens.panes.columns import Column, fitting, heading, table_row
+from screens.styled_lines import Line, Row, Span, fit, join, length, shown
+from screens.themes import GRADES, STATES, Sign, sign_of
 
 OLD_S = 20.0
 """Metrics older than this say so."""
 NAME_CELLS = 13
-SPARK_CELLS = 10
-"""Room for the speed of twenty intervals."""
-ROOMY = 100
-"""From so many cells on every figure is told in full."""
+BAR_CELLS = 10
+ROOMY = 120
+"""From so many cells on the KV cache has a bar, and times their median."""
+CURVE_CELLS = 20
+STEP_S = 10
+"""Seconds that one value of a curve stands for: the interval of the metrics."""
+FULL, FILLING = 0.95, 0.85
+"""Shares of the KV cache from which it is red, and yellow."""
 
 UNKNOWN = "-"
 _SAID = 4
 """So many engines without metrics are named before the rest is counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """One figure: its title and width, and how it is told; where there is little room in fewer cells."""
-
-    title: str
-    cells: int
-    text: Callable[[Serving], str]
-    role: Callable[[Serving], str] = lambda _: "plain"
-
-
-def _columns(cells: int) -> tuple[_Column, ...]:
-    """All figures, in that many cells; where there is little room of times the slowest hundredth alone."""
-    roomy = cells >= ROOMY
-    small, speed = (5, 8) if roomy else (4, 7)
-    times = [
-        _Column("TTFT p50/p99", 13, lambda each: _times(each.ttft_s)),
-        _Column("ITL p50/p99", 13, lambda each: _times(each.itl_s)),
-    ]
-    slow = [
-        _Column("TTFT99", 6, lambda each: _time(each.ttft_s[2])),
-        _Column("ITL99", 5, lambda each: _time(each.itl_s[2])),
-    ]
-    return (
-        _Column("run", small, lambda each: _count(each.running)),
-        _Column("wait", small, lambda each: _count(each.waiting)),
-        _Column("KV", small, lambda each: _percent(each.kv_usage), _fullness),
-        _Column("in t/s", speed, lambda each: _speed(each.prompt_tokens_s)),
-        _Column("out t/s", speed, lambda each: _speed(each.generation_tokens_s)),
-        *(times if roomy else slow),
-        _Column("hit", small, lambda each: _percent(each.prefix_hit)),
-        _Column("spec", small, lambda each: _percent(each.acceptance)),
-        _Column("preempt", speed, lambda each: _rate(each.preemptions_s), _preempted),
-    )
-
-
-def _fullness(serving: Serving) -> str:
-    kv = serving.kv_usage
-    return "fail" if kv is not None and kv >= 0.95 else "warn" if kv is not None and kv >= 0.85 else "plain"
-
-
-def _preempted(serving: Serving) -> str:
-    return "warn" if serving.preemptions_s else "plain"
+_LEGEND = (
+    "first, next: time to the first token and between tokens, {times}",
+    "reused: share of prompt tokens found in the prefix cache",
+    "guessed: share of speculated tokens that were right",
+    "evicted: requests that lost their place in a full KV cache",
+)
 
 
 class MetricsPane(Pane):
     """A line for the deployment, each group, and each engine of the target; unknown is `-` and never 0, and below stands why."""
 
     def draw_moment(self, moment: PaneMoment) -> None:
-        """The numbers and the tokens per second of the last minutes."""
+        """The verdict, the figures, and for the deployment and each group a line with the tokens per second of late."""
         self.empty = "no metrics yet: they are read every 10 s from engines that are ready"
         found = moment.snapshot.serving
-        now = moment.snapshot.at
+        roomy = self.size.width >= ROOMY
+        columns = fitting(_columns(self, roomy=roomy), self.size.width - NAME_CELLS - 2)
         parts: list[tuple[str, str, Serving]] = [("all", "all", found[""])] if "" in found else []
         parts += [(f"group/{name}", shown(name), each) for name, each in found.items() if name]
-        parts += [(f"engine/{each.id}", f"  {shown(each.id)}", each.serving) for each in moment.engines if each.serving]
-        rows = [Row(key, self._numbers(name, serving, now)) for key, name, serving in parts]
+        engines = [
+            (f"engine/{each.id}", f"  {shown(each.id)}", each.serving) for each in moment.engines if each.serving
+        ]
+        rows: list[Row] = []
+        for key, name, serving in (*parts, *engines):
+            rows.append(Row(key, self._figures(name, serving, columns, moment.snapshot.at)))
+            if not key.startswith("engine/") and (curves := self._curves(serving)):
+                rows.append(Row(f"curve/{key}", curves))
+        unknown = any(text.strip() == UNKNOWN for row in rows for text, _ in row.line)
+        if self.needle:
+            needle = self.needle.casefold()
+            rows = [row for row in rows if needle in "".join(text for text, _ in row.line).casefold()]
         if rows:
-            titles = "".join(f"{column.title:>{column.cells}} " for column in _columns(self.size.width))
-            rows.insert(0, Row("head", ((f"{fit('', NAME_CELLS)} {titles}", "dim"),)))
-            if any(text.strip() == UNKNOWN for row in rows for text, _ in row.line):
-                words = f"{UNKNOWN} unknown: not among its metrics, or nothing of it in the last interval"
-                rows.append(Row("remark", ((f"  {words}", "dim"),)))
+            rows += self._legend(unknown=unknown, roomy=roomy)
             rows += _silent(moment.snapshot)
         for engine in moment.engines:
             if engine.serving_error:
                 words = f"  {fit(shown(engine.id), 11)} metrics cannot be read: {shown(engine.serving_error)}"
                 rows.append(Row(f"error/{engine.id}", ((words, "warn"),)))
-        if self.needle:
-            rows = [row for row in rows if self.needle.casefold() in "".join(text for text, _ in row.line).casefold()]
-        self.show(rows)
+        self.show(rows, ((" " * (NAME_CELLS + 1), ""), *heading(columns)) if rows else ())
 
     def title(self) -> Line:
-        """What the picture of the last minutes shows."""
-        return (("Metrics", "bold"), ("  curve: tokens/s out, a step each 10 s", "dim"))
+        """Whether it keeps up, and how old the oldest figure is."""
+        whole = self.moment.snapshot.serving.get("") if self.moment else None
+        if self.moment is None or whole is None:
+            return (("Metrics", "bold"),)
+        sign, words = _verdict(whole)
+        age = self.moment.snapshot.at - whole.at
+        late = f"  {age_words(age)} old" if age > OLD_S else ""
+        return (("Metrics  ", "bold"), (f"{self.pen.sign(sign)} {words}", f"bold {sign.role}"), (late, "dim"))
 
-    def _numbers(self, name: str, serving: Serving, now: float) -> Line:
+    def _figures(self, name: str, serving: Serving, columns: Sequence[Column[Serving]], now: float) -> Line:
         age = now - serving.at
-        late = f" {age_words(age)} old" if age > OLD_S else ""
-        columns = _columns(self.size.width)
-        cells = [_cell(column.text(serving), column.cells, column.role(serving)) for column in columns]
+        late = f"{age_words(age)} old" if age > OLD_S else ""
+        return ((f"{fit(name, NAME_CELLS)} ", "bold"), *table_row(columns, serving), (late, "dim"))
+
+    def _curves(self, serving: Serving) -> Line:
+        """Tokens per second, in and out, of the last minutes."""
+        cells = min(CURVE_CELLS, max(6, (self.size.width - NAME_CELLS - 40) // 2))
+        parts: list[Line] = []
+        for label, history in (("out", serving.history), ("in", serving.prompt_history)):
+            shown_now = history[-2 * cells :]
+            known = [value for value in shown_now if value is not None]
+            if known:
+                curve: Span = (sparkline(shown_now, cells, self.pen), "busy")
+                parts.append(((f"{label:>3} ", "dim"), curve, (f" most {_speed(max(known))}/s", "dim")))
+        if not parts:
+            return ()
+        minutes = 2 * cells * STEP_S // 60
+        line: Line = ((" " * (NAME_CELLS + 1), ""), *join(parts, ("  ", "")))
+        last = f"  last {minutes} min"
+        return (*line, (last, "dim")) if length(line) + len(last) <= self.size.width else line
+
+    def _legend(self, *, unknown: bool, roomy: bool) -> list[Row]:
+        texts = [each.format(times="median / slowest 1 %" if roomy else "slowest 1 %") for each in _LEGEND]
+        if unknown:
+            texts.insert(0, f"{UNKNOWN} unknown: not among its metrics, or nothing of it in the last interval")
+        return [Row("legend", ()), *(Row(f"legend/{text}", ((f"  {text}", "dim"),)) for text in texts)]
+
+
+def _verdict(whole: Serving) -> tuple[Sign, str]:
+    """Whether requests have to wait, and for what."""
+    if whole.running is None:
+        return GRADES[Grade.UNKNOWN], "load not known"
+    running = f"{whole.running} running"
+    waiting = "" if not whole.waiting else f", {whole.waiting} waiting"
+    if whole.preemptions_s:
+        return STATES[
+            EngineState.DEGRADED
+        ], f"KV cache too small: {_rate(whole.preemptions_s)} requests evicted; {running}{waiting}"
+    if waiting and (whole.kv_usage or 0.0) >= FULL:
+        return STATES[EngineState.DEGRADED], f"KV cache full: {running}{waiting}"
+    if waiting:
+        return GRADES[Grade.WAIT], f"busy: {running}{waiting}"
+    return GRADES[Grade.OK], f"{running}, none waits" if whole.running else "no requests"
+
+
+def _columns(pane: Pane, *, roomy: bool) -> tuple[Column[Serving], ...]:
+    """All figures; with little room without bars, and of times the slowest hundredth alone."""
+
+    def figure(
+        title: str,
+        cells: int,
+        text: Callable[[Serving], str],
+        role: Callable[[Serving], str] = lambda _: "plain",
+        rank: int = 0,
+    ) -> Column[Serving]:
+        return Column(title, cells, rank, lambda each: _cell(text(each), role(each)), right=True)
+
+    def kv(serving: Serving) -> Line:
+        role = _fullness(serving)
         return (
-            (f"{fit(name, NAME_CELLS)} ", "bold"),
-            *cells,
-            (sparkline(serving.history, SPARK_CELLS, self.pen), "busy"),
-            (late, "dim"),
+            *bar(serving.kv_usage, BAR_CELLS, pane.pen, role=role),
+            *_cell(f"{_percent(serving.kv_usage):>5}", role),
         )
+
+    small, speed = (7, 9) if roomy else (4, 6)
+    times: tuple[Column[Serving], ...] = (
+        figure("FIRST", 6, lambda each: _time(each.ttft_s[2])),
+        figure("NEXT", 5, lambda each: _time(each.itl_s[2]), rank=2),
+    )
+    if roomy:
+        times = (
+            figure("FIRST TOKEN", 12, lambda each: _times(each.ttft_s)),
+            figure("NEXT TOKEN", 11, lambda each: _times(each.itl_s)),
+        )
+    return (
+        figure("RUNNING" if roomy else "RUN", small, lambda each: _count(each.running)),
+        figure("WAITING" if roomy else "WAIT", small, lambda each: _count(each.waiting)),
+        Column("KV CACHE", BAR_CELLS + 5, 0, kv)
+        if roomy
+        else figure("KV", 4, lambda each: _percent(each.kv_usage), _fullness),
+        figure("IN tok/s" if roomy else "IN/s", speed, lambda each: _speed(each.prompt_tokens_s)),
+        figure("OUT tok/s" if roomy else "OUT/s", speed, lambda each: _speed(each.generation_tokens_s)),
+        *times,
+        figure("REUSED", 6, lambda each: _percent(each.prefix_hit), rank=3),
+        figure("GUESSED", 7, lambda each: _percent(each.acceptance), rank=4),
+        figure("EVICTED", 7, lambda each: _rate(each.preemptions_s), _preempted, rank=1),
+    )
+
+
+def _fullness(serving: Serving) -> str:
+    kv = serving.kv_usage
+    return "fail" if kv is not None and kv >= FULL else "warn" if kv is not None and kv >= FILLING else "plain"
+
+
+def _preempted(serving: Serving) -> str:
+    return "warn" if serving.preemptions_s else "plain"
 
 
 def _silent(picture: ClusterSnapshot) -> list[Row]:
@@ -133,8 +197,8 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SAID]) + (f" +{len(names) - _SAID} more" if len(names) > _SAID else "")
 
 
-def _cell(text: str, cells: int, role: str = "plain") -> Span:
-    return (f"{text:>{cells}} ", "dim" if text == UNKNOWN else role)
+def _cell(text: str, role: str = "plain") -> Line:
+    return ((text, "dim" if text.strip() == UNKNOWN else role),)
 
 
 def _count(value: int | None) -> str:
@@ -146,7 +210,7 @@ def _percent(share: float | None) -> str:
 
 
 def _speed(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.0f}"
+    return UNKNOWN if value is None else f"{value:.0f}" if value < 10000 else f"{value / 1000:.1f}k"
 
 
 def _rate(value: float | None) -> str:

@@ -67,7 +67,7 @@ async def test_no_figure_is_cut_at_80_columns(tmp_path: Path) -> None:
         await seen.sees("123.4/s")
         row = next(line for line in seen.lines() if line.startswith("all "))
         assert row.split()[:11] == ["all", "12", "3", "97%", "4096", "812", "2.5s", "55ms", "100%", "88%", "123.4/s"]
-        assert "TTFT99 ITL99  hit spec preempt" in seen.text()
+        assert "FIRST  NEXT REUSED GUESSED EVICTED" in seen.text()
 
 
 async def test_the_causes_pane_shows_the_first_with_its_remedy_and_no_markup_or_escape(tmp_path: Path) -> None:
