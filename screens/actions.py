@@ -190,7 +190,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("weights", ("w",), "Weights", "Plan a copy of the model; `:weights FROM NODE…`", "Preflight", ("preflight",), True, 9),
     Action("tune", ("t",), "Tune", "Plan to set what drifts on hosts; `:tune NODE…`", "Preflight", ("preflight",), True),
     Action("go-there", ("enter",), "To engine", "Unfold; else go to what broke; `l` its line", "Diagnosis", ("diagnosis",)),
-    Action("unfold", ("enter",), "Unfold", "Show what the row stands for; again hides it", "View", ("list", "plan")),
+    Action("unfold", ("enter",), "Unfold", "Show what the row stands for; again hides it", "View", ("list", "plan", "preflight")),
     Action("cancel-plan", ("c",), "No more steps", "Begin no more steps; engines go on", "Plan", ("plan",), footer=12),
     Action("open-run", ("enter",), "Open", "Figures, percentiles and curves of the run", "Bench", ("evaluation",), footer=2),
     Action("mark-run", ("space",), "Mark", "Mark the run; again unmarks", "Bench", ("evaluation",)),

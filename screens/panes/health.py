@@ -16,6 +16,7 @@ from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState,
 from screens.charts import bar
 from screens.grid.rows import age_words
 from screens.panes.base import PaneMoment, PointedRow
+from screens.panes.columns import names_in
 from screens.panes.folding import FoldingPane
 from screens.panes.link_rows import link_rows
 from screens.styled_lines import Line, Pen, Row, Span, fit, join, length, shown, width
@@ -53,9 +54,9 @@ class AlikeEngines:
         return sign_of(self.first)
 
     @property
-    def names(self) -> str:
-        """All of them in short."""
-        return shown(name_ranges(each.id for each in self.engines))
+    def names(self) -> tuple[str, ...]:
+        """Their ids."""
+        return tuple(each.id for each in self.engines)
 
 
 def alike(engines: Iterable[EngineSnapshot], now: float) -> list[AlikeEngines]:
@@ -128,17 +129,20 @@ class HealthPane(FoldingPane):
         every = counted(len(engines), "engine")
         several = f"all {every} are" if len(engines) > 1 else f"{every} is"
         if bad:
-            words = f"{bad} of {every} {'needs' if bad == 1 else 'need'} attention"
+            words = f"{bad} of {len(engines)} {'needs' if bad == 1 else 'need'} attention"
         else:
             words = f"{several if len(counts) == 1 else f'{most} of {every} are'} {_VERDICTS.get(state, sign.word)}"
         left = max((each.left_s for each in snapshot.paces.values() if each.left_s), default=None)
         if left and not bad:
             words += f", ready in about {about(left)}"
-        parts = join(
-            [((f"{self.pen.sign(each)} {count} {each.word}", each.role),) for each, _, count in counts], ("  ", "")
-        )
-        head: Line = ((f"{self.pen.sign(sign)} {words}", f"bold {sign.role}"),)
-        return Row("verdict", (*head, ("   ", ""), *parts) if len(counts) > 1 else head)
+        line: Line = ((f"{self.pen.sign(sign)} {words}", f"bold {sign.role}"),)
+        gap = "   "
+        for each, _, count in counts if len(counts) > 1 else ():
+            part: Line = ((gap, ""), (f"{self.pen.sign(each)} {count} {each.word}", each.role))
+            if length((*line, *part)) > self.size.width:
+                break
+            line, gap = (*line, *part), "  "
+        return Row("verdict", line)
 
     def _link(self, moment: PaneMoment) -> Iterator[Row]:
         """Why the node under the cursor, or that of the engine there, is not connected, in full."""
@@ -149,8 +153,8 @@ class HealthPane(FoldingPane):
     def _folds(self, engines: Sequence[EngineSnapshot], now: float) -> Iterator[Row]:
         selected = [each for each in engines if each.id == self._selected]
         folds = [*alike(selected, now), *alike((each for each in engines if each.id != self._selected), now)]
-        most = max(width(each.names) for each in folds)
-        cells = min(most, _MOST_NAME_CELLS, max(12, self.size.width // 3)) + 2
+        most = min(_MOST_NAME_CELLS, max(12, self.size.width // 3))
+        cells = 2 + max(width(names_in(each.names, most)) for each in folds)
         for fold in folds:
             yield from self._fold(fold, cells, now)
 
@@ -161,7 +165,7 @@ class HealthPane(FoldingPane):
         key = f"engine/{first.id}" if one else f"fold/{first.group}/{sign.word}/{fold.reason}"
         count = "" if one else f"{len(fold.engines)} "
         head: Line = (
-            (" " * indent + fit(fold.names, cells - indent), first.role),
+            (" " * indent + fit(names_in(fold.names, cells - indent), cells - indent), first.role),
             (fit(f"{self.pen.sign(sign)} {count}{sign.word}", _STATE_CELLS) + " ", sign.role),
         )
         tail = self._tail(fold)

@@ -1,30 +1,44 @@
-"""The preflight pane: what must hold on the nodes before a launch, as it was when it was last asked. Asking changes nothing."""
+"""The preflight pane: whether the nodes can launch, as they were when they were last checked. A check changes nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
+from console.model.counting import counted
 from console.model.errors import ConsoleError
+from console.model.name_ranges import name_ranges
+from console.model.state import EngineState, Grade
 from screens.actions import bindings
 from screens.background_work import set_off
 from screens.grid.rows import age_words
-from screens.panes.base import Pane, PaneMoment
-from screens.styled_lines import Line, Row, Span, fit, shown, wrap
+from screens.panes.base import PaneMoment
+from screens.panes.columns import names_in, widest
+from screens.panes.folding import FoldingPane
+from screens.styled_lines import Line, Pen, Row, Span, fit, join, shown, wrap
+from screens.themes import GRADES, STATES, Sign
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
+    from console.probes.check_types import GroupedResult, Result
     from console.services.readiness.ping_matrix import PingResults
     from console.services.readiness.preflight import Report
 
-_ROLES = {"pass": "ok", "warn": "warn", "fail": "fail", "unknown": "stale"}
+_SIGNS = {
+    "fail": GRADES[Grade.FAIL],
+    "warn": STATES[EngineState.DEGRADED],
+    "unknown": GRADES[Grade.UNKNOWN],
+    "pass": GRADES[Grade.OK],
+}
+"""The signs of verdicts, the worst first."""
 _INDENT = 15
 
 
-class PreflightPane(Pane):
-    """Equal answers of many nodes in one line; what does not pass with its cause and remedy first, what passes below."""
+class PreflightPane(FoldingPane):
+    """The verdict, each check that does not pass with its fix, then a row for equal nodes; what passes is one row."""
 
     place: ClassVar[str] = "preflight"
     BINDINGS: ClassVar = bindings("preflight", "verb")
@@ -92,12 +106,70 @@ class PreflightPane(Pane):
             words = f"{time.monotonic() - self._began:.0f} s so far; c stops. {checks.progress or 'checking the nodes'}"
             pieces = wrap(shown(words), max(30, self.size.width - 2))
             rows += [Row(f"progress/{at}", ((piece, "busy"),)) for at, piece in enumerate(pieces)]
+        self.begin_rows()
         if checks.latest is not None:
-            rows += report_rows(checks.latest, max(30, self.size.width - 2))
+            rows += self._report(checks.latest, max(30, self.size.width - 2))
         if self.needle:
             needle = self.needle.casefold()
             rows = [row for row in rows if needle in "".join(text for text, _ in row.line).casefold()]
         self.show(rows)
+
+    def _report(self, report: Report, cells: int) -> Iterator[Row]:
+        """What a preflight found."""
+        sign, words = verdict(report)
+        yield Row("verdict", ((f"{self.pen.sign(sign)} {words}", f"bold {sign.role}"),))
+        yield from report_rows((each for each in report.folds if each.verdict != "pass"), report, cells, self.pen)
+        if report.crossing is not None and report.crossing.pings:
+            yield from self._network(report.crossing, cells)
+        yield from self._node_rows(report, cells)
+        if passing := [each for each in report.folds if each.verdict == "pass"]:
+            words = f"{counted(len(passing), 'check')} {'passes' if len(passing) == 1 else 'pass'}"
+            below = report_rows(passing, report, cells, self.pen)
+            yield from self.folded("passing", ((words, "dim"),), below)
+
+    def _node_rows(self, report: Report, cells: int) -> Iterator[Row]:
+        """Nodes with the same answers in one row; unfolded every answer of the first of them."""
+        alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        of = {node: [each for each in report.results if each.node == node] for node in report.nodes}
+        for node, results in of.items():
+            alike.setdefault(tuple((each.check, str(each.verdict)) for each in results), []).append(node)
+        order = [*_SIGNS]
+        folds = sorted(alike.items(), key=lambda one: min((order.index(word) for _, word in one[0]), default=3))
+        most = max(12, cells // 3)
+        name_cells = widest([names_in(nodes, most) for nodes in alike.values()], 6, most)
+        for answers, nodes in folds:
+            counts = Counter(word for _, word in answers)
+            parts: list[Line] = [
+                ((f"{self.pen.sign(sign)} {counts[word]} {word}", sign.role),)
+                for word, sign in _SIGNS.items()
+                if counts[word]
+            ]
+            wrong = [shown(each.title) for each in of[nodes[0]] if each.verdict == "fail"]
+            line = join(
+                (
+                    ((fit(names_in(nodes, most), name_cells), "bold"),),
+                    *parts,
+                    ((", ".join(wrong), "dim"),) if wrong else (),
+                ),
+                ("  ", ""),
+            )
+            yield from self.folded(f"node/{nodes[0]}", line, _answers(of[nodes[0]], cells, self.pen))
+
+    def _network(self, crossing: PingResults, cells: int) -> Iterator[Row]:
+        """Which nodes lose pings, and the matrix."""
+        back = sum(ping.ok is True for _, ping in crossing.pings)
+        sign = GRADES[Grade.OK if back == len(crossing.pings) else Grade.FAIL]
+        kind = "every NPU to every other" if crossing.full else "each NPU to those of its number"
+        words = f"{self.pen.sign(sign)} network: {back} of {len(crossing.pings)} pings answered"
+        line: Line = ((words, sign.role), (f"  {kind}", "dim"))
+        yield from self.folded("matrix", line, matrix_rows(crossing, cells))
+        alike: dict[str, list[str]] = {}
+        for node in crossing.nodes:
+            losses = ((peer, crossing.cell(node, peer)) for peer in crossing.nodes)
+            if pairs := ", ".join(f"{cell} answered by {shown(peer)}" for peer, cell in losses if _loses(cell)):
+                alike.setdefault(pairs, []).append(node)
+        for pairs, nodes in alike.items():
+            yield from self.texts(f"loss/{nodes[0]}", f"{shown(name_ranges(nodes))}: {pairs}", 4, sign.role)
 
     def title(self) -> Line:
         """What it came to, and how old that is."""
@@ -109,28 +181,62 @@ class PreflightPane(Pane):
         counts: dict[str, int] = {}
         for each in checks.latest.results:
             counts[str(each.verdict)] = counts.get(str(each.verdict), 0) + 1
-        spans: list[Span] = [(f"{counts[word]} {word} ", role) for word, role in _ROLES.items() if word in counts]
+        spans: list[Span] = [
+            (f"{self.pen.sign(sign)} {counts[word]} {word}  ", sign.role)
+            for word, sign in _SIGNS.items()
+            if word in counts
+        ]
         age = "checking …" if checks.running else f"{age_words(max(0.0, time.time() - checks.latest.at))} ago"
         return (("Preflight  ", "bold"), *spans, (age, "dim"))
 
 
-def report_rows(report: Report, cells: int) -> list[Row]:
-    """Worst first, each with what was seen, why it matters and what fixes it; then what passes, one line each."""
-    order = ("fail", "warn", "unknown", "pass")
-    folds = sorted(report.folds, key=lambda fold: order.index(fold.verdict))
-    rows: list[Row] = []
-    for number, fold in enumerate(folds):
-        verdict = str(fold.verdict)
-        where = "all nodes" if len(fold.nodes) == len(report.nodes) > 1 else ", ".join(fold.nodes)
-        head = f"{fit(verdict, 8)}{fit(fold.check, 4, right=True)}   "
+def verdict(report: Report) -> tuple[Sign, str]:
+    """Whether the nodes can launch."""
+    failing = {each.node for each in report.results if each.verdict == "fail"}
+    counts = Counter(str(each.verdict) for each in report.results)
+    nodes = counted(len(report.nodes), "node")
+    if failing:
+        fails = "fails" if len(failing) == 1 else "fail"
+        return _SIGNS["fail"], f"not ready to launch: {len(failing)} of {nodes} {fails}"
+    if counts["unknown"]:
+        return _SIGNS["unknown"], f"{counted(counts['unknown'], 'answer')} of {nodes} not known"
+    if counts["warn"]:
+        return _SIGNS["warn"], f"{nodes} ready to launch, with {counted(counts['warn'], 'warning')}"
+    return _SIGNS["pass"], f"{nodes} ready to launch: {counted(counts['pass'], 'answer')} pass"
+
+
+def report_rows(folds: Iterable[GroupedResult], report: Report, cells: int, pen: Pen) -> Iterator[Row]:
+    """Answers, the worst first: what was seen, and for what does not pass why it matters and what fixes it."""
+    order = [*_SIGNS]
+    for number, fold in enumerate(sorted(folds, key=lambda fold: order.index(fold.verdict))):
+        word, sign = str(fold.verdict), _SIGNS[fold.verdict]
+        where = "all nodes" if len(fold.nodes) == len(report.nodes) > 1 else name_ranges(fold.nodes)
         text = f"{shown(fold.title)} ({shown(where)}): {shown(fold.seen)}"
-        lines = [(text, _ROLES[verdict] if verdict != "pass" else "plain")]
-        if verdict != "pass":
-            lines += [(shown(fold.why), "dim"), (f"fix: {shown(fold.remedy)}" if fold.remedy else "", "key")]
-        rows += _wrapped(f"{number}", head, _ROLES[verdict], lines, cells)
-    if report.crossing is not None and report.crossing.pings:
-        rows = [*matrix_rows(report.crossing, cells), *rows]
-    return rows
+        yield from _answer(f"answer/{word}/{number}", fold, text, cells, f"{pen.sign(sign)} {word}", sign.role)
+
+
+def _answers(results: Iterable[Result], cells: int, pen: Pen) -> Iterator[Row]:
+    """Every answer of one node."""
+    for number, each in enumerate(results):
+        sign = _SIGNS[each.verdict]
+        text = f"{shown(each.title)}: {shown(each.seen)}"
+        key = f"node/{each.node}/{each.check}/{number}"
+        yield from _answer(key, each, text, cells, f"  {pen.sign(sign)} {each.verdict}", sign.role)
+
+
+def _answer(key: str, each: GroupedResult | Result, text: str, cells: int, label: str, role: str) -> Iterator[Row]:
+    head = f"{fit(label, 10)}{fit(each.check, 3, right=True)}  "
+    passes = each.verdict == "pass"
+    lines = [(text, "plain" if passes else role)]
+    if not passes:
+        lines += [(shown(each.why), "dim"), (f"fix: {shown(each.remedy)}" if each.remedy else "", "key")]
+    yield from _wrapped(key, head, role, lines, cells)
+
+
+def _loses(cell: str) -> bool:
+    """Whether a cell of the matrix shows pings without an answer."""
+    back, _, sent = cell.rstrip("?").partition("/")
+    return bool(sent) and back != sent
 
 
 def matrix_rows(crossing: PingResults, cells: int) -> list[Row]:
@@ -139,21 +245,19 @@ def matrix_rows(crossing: PingResults, cells: int) -> list[Row]:
     first = max(len(shown(row[0])) for row in (head, *body)) + 2
     width = max(len(shown(cell)) for row in (head, *body) for cell in row[1:]) + 2
     fits = max(1, (cells - first) // width)
-    kind = "every NPU to every other" if crossing.full else "each NPU to those of its number"
-    rows = [Row("matrix", ((f"answered pings of all pings; {kind}", "title"),))]
+    rows: list[Row] = []
     for begin in range(1, len(head), fits):
         for number, row in enumerate((head, *body)):
             spans: list[Span] = [(fit(shown(row[0]), first), "dim")]
             spans += [(fit(shown(cell), width), _cell_role(cell, number)) for cell in row[begin : begin + fits]]
             rows.append(Row(f"matrix/{begin}/{number}", tuple(spans)))
-    return [*rows, Row("matrix/end", (("", ""),))]
+    return rows
 
 
 def _cell_role(cell: str, row: int) -> str:
-    good, _, sent = cell.rstrip("?").partition("/")
-    if not row or not sent:
+    if not row or "/" not in cell:
         return "dim"
-    return "fail" if good != sent and not cell.endswith("?") else "stale" if cell.endswith("?") else "ok"
+    return "stale" if cell.endswith("?") else "fail" if _loses(cell) else "ok"
 
 
 def _wrapped(key: str, head: str, role: str, lines: list[tuple[str, str]], cells: int) -> Iterator[Row]:

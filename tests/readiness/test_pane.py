@@ -15,7 +15,7 @@ from console.probes.hccn import Ping
 from console.services.readiness.ping_matrix import PingResults, PingRoute
 from console.services.readiness.preflight import Report
 from screens.panes.preflight import matrix_rows, report_rows
-from screens.styled_lines import plain
+from screens.styled_lines import Pen, plain
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, running
 
@@ -36,14 +36,14 @@ REPORT = Report(time.time(), 1.0, ("p0", "p1"), RESULTS)
 
 
 def test_the_worst_comes_first_and_equal_answers_are_one_line() -> None:
-    lines = [plain(row.line) for row in report_rows(REPORT, 100)]
-    heads = [line.split()[0] for line in lines if not line.startswith(" ")]
+    lines = [plain(row.line) for row in report_rows(REPORT.folds, REPORT, 100, Pen())]
+    heads = [line.split()[1] for line in lines if not line.startswith(" ")]
     assert heads == ["fail", "warn", "pass"]
     assert sum("16 devices OK" in line for line in lines) == 1
     assert any("(all nodes)" in line for line in lines)
     assert any("fix: sysctl -w vm.swappiness=0" in line for line in lines)
     assert not any("\x1b" in line for line in lines)
-    assert all(len(plain(row.line)) <= 40 for row in report_rows(REPORT, 40))
+    assert all(len(plain(row.line)) <= 40 for row in report_rows(REPORT.folds, REPORT, 40, Pen()))
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
@@ -56,7 +56,12 @@ async def test_a_key_asks_the_nodes_and_the_pane_shows_what_was_found(tmp_path: 
         await seen.press("P")
         await seen.sees("all shards (p1)")
         await seen.sees("[red]x.safetensors")
-        await seen.sees("1 fail")
+        await seen.sees("✗ 1 fail")
+        await seen.sees("✗ not ready to launch: 1 of 2 nodes fails")
+        await seen.sees("▸ p1 ")
+        assert "16 devices OK" not in seen.text()
+        await seen.press("G", "enter")
+        await seen.sees("devices (all nodes): 16 devices OK")
 
 
 def test_the_matrix_goes_on_below_where_it_is_wider_than_the_screen() -> None:
@@ -64,13 +69,13 @@ def test_the_matrix_goes_on_below_where_it_is_wider_than_the_screen() -> None:
     crossing = PingResults(names, WAYS, ())
     for cells in (24, 40, 80):
         lines = [plain(row.line).rstrip() for row in matrix_rows(crossing, cells)]
-        assert all(len(line) <= cells for line in lines[1:])
+        assert all(len(line) <= cells for line in lines)
         assert sum(line.split().count(name) for line in lines for name in names) >= 2 * len(names)
     rows = matrix_rows(PingResults(("p0", "p1"), WAYS, ()), 80)
-    assert [plain(row.line).split() for row in rows[1:4]] == [
+    assert [plain(row.line).split() for row in rows[:3]] == [
         ["from", "\\", "to", "p0", "p1"], ["p0", "-", "1/2"], ["p1", "1/2", "-"]
     ]  # fmt: skip
-    assert rows[2].line[2][1] == "fail"
+    assert rows[1].line[2][1] == "fail"
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
@@ -90,8 +95,8 @@ async def test_a_survey_shows_how_far_it_is_its_matrix_and_can_be_stopped(
         await seen.sees("stopped before all nodes had answered")
         checks.gate.set()
         await seen.press("N")
-        await seen.sees("answered pings of all")
-        await seen.sees("1/2")
+        await seen.sees("✗ network: 2 of 4 pings answered  each NPU to those of its number")
+        await seen.sees("p0: 1/2 answered by p1")
         assert [(each.network, each.full_mesh) for each in checks.asked if each] == [(True, False), (True, True)]
 
 

@@ -227,7 +227,7 @@ async def test_a_reason_that_engines_share_is_said_once(tmp_path: Path) -> None:
         await seen.press("j", "j", "4")
         await seen.sees("need attention")
         for words in (
-            "✗ 8 of 19 engines need attention ✗ 3 FAILED ! 5 degraded ✓ 11 ready",
+            "✗ 8 of 19 need attention ✗ 3 FAILED ! 5 degraded ✓ 11 ready",
             "▸ decode-5 ✗ FAILED on d0 HBM is full",
             "▸ decode-6, decode-7 ✗ 2 FAILED on d0 peer is gone",
             "▸ decode-0..4 ! 5 degraded on d0 decode-5 on d0 failed first: HBM is full",
