@@ -162,7 +162,10 @@ def shifted(line: Line, cells: int) -> Line:
 
 
 def wrap(text: str, cells: int, *, words: bool = False) -> list[str]:
-    """The text cut into pieces of at most that many cells, at blanks where they are near; with `words` wherever they are."""
+    """The text cut into pieces of at most that many cells, at blanks where they are near, else not inside a number.
+
+    With `words` at blanks wherever they are.
+    """
     if width(text) <= cells:
         return [text]
     pieces: list[str] = []
@@ -170,7 +173,8 @@ def wrap(text: str, cells: int, *, words: bool = False) -> list[str]:
     while width(rest) > cells:
         head = chop_cells(rest, cells)[0]
         cut = head.rfind(" ")
-        keep = head[:cut] if cut > (0 if words else len(head) * 2 // 3) else head
+        near = cut > (0 if words else len(head) * 2 // 3)
+        keep = head[:cut] if near else first_part(rest, len(head)) or head
         pieces.append(keep)
         rest = rest[len(keep) :].lstrip(" ")
     if rest:

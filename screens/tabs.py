@@ -99,18 +99,17 @@ def keys_word(tabs: Sequence[Tab]) -> str:
 def title_line(title: Line, more: str, cells: int) -> Line:
     """A title in so many cells, behind one blank, with `more` at its right end.
 
-    What is dim tells least: where room is short it is shortened first, from the end on, then the end of the whole title.
+    What is dim tells least: where room is short such parts go, from the end on; of the first of them the beginning stays,
+    and then of the whole title.
     """
     right: Line = ((f"  {more} ", "key"),) if more else ()
     room = max(0, cells - 1 - length(right))
     spans = list(title)
-    for at in range(len(spans) - 1, -1, -1):
-        over = length(tuple(spans)) - room
-        if over <= 0:
-            break
+    dim = [at for at, (_, role) in enumerate(spans) if role == "dim"]
+    while dim and length(tuple(spans)) > room:
+        at = dim.pop()
         text, role = spans[at]
-        if role == "dim":
-            left = width(text) - over
-            spans[at] = (brief(text, left) if left >= LEAST_WORDS else "", role)
+        left = width(text) - (length(tuple(spans)) - room)
+        spans[at] = (brief(text, left) if not dim and left >= LEAST_WORDS else "", role)
     line: Line = ((" ", ""), *(span for span in spans if span[0]))
     return (*cut(line, room + 1), *right)
