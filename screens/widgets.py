@@ -133,6 +133,8 @@ class ListWidget(LineWidget, can_focus=True):
     place: ClassVar[str] = "list"
     BINDINGS: ClassVar = bindings("list", "verb")
     with_cursor: bool = True
+    margin: ClassVar[int] = 0
+    """Blank cells before each row."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -171,6 +173,11 @@ class ListWidget(LineWidget, can_focus=True):
     def visible_rows(self) -> int:
         """Rows of the list that fit under the heading."""
         return max(1, self.size.height - (1 if self.heading else 0))
+
+    @property
+    def cells(self) -> int:
+        """Cells of a row beside the margin."""
+        return self.size.width - self.margin
 
     @property
     def bright(self) -> bool:
@@ -234,20 +241,26 @@ class ListWidget(LineWidget, can_focus=True):
         self.offset_row = max(0, min(self.offset_row, max(0, len(self.rows) - room)))
         if self.offset_cells:
             longest = max((length(row.line) for row in self.rows), default=0)
-            self.offset_cells = max(0, min(self.offset_cells, longest - self.size.width))
+            self.offset_cells = max(0, min(self.offset_cells, longest - self.cells))
         lines: list[Painted] = []
         if self.heading:
-            lines.append((shifted(self.head(), self.offset_cells), ()))
+            lines.append((self._placed(self.head()), ()))
         if not self.rows:
-            lines += [(((piece, "dim"),), ()) for piece in wrap(self.empty, max(20, self.size.width - 1))]
+            empty = wrap(self.empty, max(20, self.cells))
+            lines += [(self._placed(((piece, "dim"),)), ()) for piece in empty]
         for index in range(self.offset_row, min(len(self.rows), self.offset_row + room)):
             on_it = self.with_cursor and index == self.cursor
             over = (("cursor",) if self.bright else ("unfocused",)) if on_it else ()
-            lines.append((shifted(self.rows[index].line, self.offset_cells), over))
+            lines.append((self._placed(self.rows[index].line), over))
         self.paint(lines)
         if self.size.height and self.beyond != self._said:
             self._said = self.beyond
             self.on_beyond()
+
+    def _placed(self, line: Line) -> Line:
+        """A line as it is drawn: behind the margin, and moved to the left as far as the reader went to the right."""
+        line = shifted(line, self.offset_cells)
+        return ((" " * self.margin, ""), *line) if self.margin else line
 
     def on_resize(self) -> None:
         """Another size shows other rows."""

@@ -69,6 +69,7 @@ class Pane(ListWidget):
     """A pane that is a list of lines made from the moment; subclasses write `draw_moment`."""
 
     with_cursor = False
+    margin = 1
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

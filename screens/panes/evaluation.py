@@ -82,9 +82,7 @@ class EvaluationPane(Pane):
         self._look(moment)
         live = self.live()
         self.empty = "nothing measured yet; n starts, or :bench, :eval gsm8k"
-        board = ViewContext(
-            max(40, self.size.width), self.pen, live, self.records, self._whole, self.chosen, self.marked
-        )
+        board = ViewContext(max(40, self.cells), self.pen, live, self.records, self._whole, self.chosen, self.marked)
         heading, made = rows(self.view, board)
         if self.needle:
             needle = self.needle.casefold()

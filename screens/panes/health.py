@@ -102,10 +102,10 @@ class HealthPane(FoldingPane):
         self._about = {}
         rows = [*self._link(moment)]
         if engines:
-            rows = [self._verdict(engines, moment.snapshot), *rows, *self._of_groups(moment.snapshot, urgent=True)]
+            rows += self._of_groups(moment.snapshot, urgent=True)
             rows += self._folds(engines, moment.snapshot.at)
             rows += self._of_groups(moment.snapshot, urgent=False)
-        self.show(rows)
+        self.show(rows, self._verdict(engines, moment.snapshot) if engines else ())
 
     def title(self) -> Line:
         """Whose health it is."""
@@ -121,7 +121,7 @@ class HealthPane(FoldingPane):
             self.unfolded.add(f"engine/{engine}")
             self._selected = engine
 
-    def _verdict(self, engines: Sequence[EngineSnapshot], snapshot: ClusterSnapshot) -> Row:
+    def _verdict(self, engines: Sequence[EngineSnapshot], snapshot: ClusterSnapshot) -> Line:
         """How many engines need attention, else how far they are; then the counts by state."""
         bad = sum(each.bad for each in engines)
         counts = signs_of(engines)
@@ -139,10 +139,10 @@ class HealthPane(FoldingPane):
         gap = "   "
         for each, _, count in counts if len(counts) > 1 else ():
             part: Line = ((gap, ""), (f"{self.pen.sign(each)} {count} {each.word}", each.role))
-            if length((*line, *part)) > self.size.width:
+            if length((*line, *part)) > self.cells:
                 break
             line, gap = (*line, *part), "  "
-        return Row("verdict", line)
+        return line
 
     def _link(self, moment: PaneMoment) -> Iterator[Row]:
         """Why the node under the cursor, or that of the engine there, is not connected, in full."""
@@ -169,7 +169,7 @@ class HealthPane(FoldingPane):
             (fit(f"{self.pen.sign(sign)} {count}{sign.word}", _STATE_CELLS) + " ", sign.role),
         )
         tail = self._tail(fold)
-        room = self.size.width - 3 - length(head)
+        room = self.cells - 3 - length(head)
         reason = shown(fold.reason) if indent == 0 else ""
         beside = bool(reason) and width(reason) + (length(tail) + 2 if tail else 0) <= room
         line = (*head, *join((tail, ((reason, sign.role),) if beside else ()), ("  ", "")))
@@ -228,7 +228,7 @@ class HealthPane(FoldingPane):
 
     def _checks(self, engine: EngineSnapshot, now: float) -> Iterator[Row]:
         """Each check of one engine with what was seen, then the facts of its run."""
-        cells = max(20, self.size.width - 1)
+        cells = max(20, self.cells - 1)
         key = f"engine/{engine.id}"
         if words := _run_words(engine):
             yield Row(f"{key}/run", ((f"    {words}", "dim"),))

@@ -44,8 +44,8 @@ class MetricsPane(Pane):
         """The verdict, the figures, and for the deployment and each group a line with the tokens per second of late."""
         self.empty = "no metrics yet: they are read every 10 s from engines that are ready"
         found = moment.snapshot.serving
-        roomy = self.size.width >= ROOMY
-        columns = fitting(_columns(self, roomy=roomy), self.size.width - NAME_CELLS - 2)
+        roomy = self.cells >= ROOMY
+        columns = fitting(_columns(self, roomy=roomy), self.cells - NAME_CELLS - 2)
         parts: list[tuple[str, str, Serving]] = [("all", "all", found[""])] if "" in found else []
         parts += [(f"group/{name}", shown(name), each) for name, each in found.items() if name]
         engines = [
@@ -86,7 +86,7 @@ class MetricsPane(Pane):
 
     def _curves(self, serving: Serving) -> Line:
         """Tokens per second, in and out, of the last minutes."""
-        cells = min(CURVE_CELLS, max(6, (self.size.width - NAME_CELLS - 40) // 2))
+        cells = min(CURVE_CELLS, max(6, (self.cells - NAME_CELLS - 40) // 2))
         parts: list[Line] = []
         for label, history in (("out", serving.history), ("in", serving.prompt_history)):
             shown_now = history[-2 * cells :]
@@ -99,7 +99,7 @@ class MetricsPane(Pane):
         minutes = 2 * cells * STEP_S // 60
         line: Line = ((" " * (NAME_CELLS + 1), ""), *join(parts, ("  ", "")))
         last = f"  last {minutes} min"
-        return (*line, (last, "dim")) if length(line) + len(last) <= self.size.width else line
+        return (*line, (last, "dim")) if length(line) + len(last) <= self.cells else line
 
     def _legend(self, *, unknown: bool, roomy: bool) -> list[Row]:
         texts = [each.format(times="median / slowest 1 %" if roomy else "slowest 1 %") for each in _LEGEND]
@@ -214,7 +214,7 @@ def _speed(value: float | None) -> str:
 
 
 def _rate(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.1f}/s"
+    return UNKNOWN if value is None else f"{value:.1f}/s" if value else "0"
 
 
 def _times(values: tuple[float | None, float | None, float | None]) -> str:

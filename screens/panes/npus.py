@@ -57,7 +57,7 @@ class NpuPane(Pane):
             "no NPU data yet" if node.expected_devices else f"{shown(node.name)} has no NPUs by its hardware entry"
         )
         names = [shown(each.rank) for each in node.devices if each.rank]
-        columns = fitting(_columns(widest(names, 6, 20)), self.size.width - 1)
+        columns = fitting(_columns(widest(names, 6, 20)), self.cells - 1)
         rows = [
             Row(
                 f"device/{each.id}",
@@ -71,7 +71,7 @@ class NpuPane(Pane):
         if self.needle:
             needle = self.needle.casefold()
             rows = [row for row in rows if needle in "".join(text for text, _ in row.line).casefold()]
-        rows[:0] = [*link_rows(node, self.size.width), *_remarks(node, moment.snapshot.at)]
+        rows[:0] = [*link_rows(node, self.cells), *_remarks(node, moment.snapshot.at)]
         self.show(rows, heading(columns) if node.devices else ())
 
     def title(self) -> Line:
@@ -135,7 +135,7 @@ def _sign(row: DeviceRow) -> Line:
 
 def _hbm(row: DeviceRow) -> Line:
     share = hbm_share((row.device,))
-    role = "stale" if share is None else "warn" if share >= _FULL else "ok" if share >= _FREE else "dim"
+    role = "stale" if share is None else "warn" if share >= _FULL else "plain" if share >= _FREE else "dim"
     return (*bar(share, BAR_CELLS, row.pen, role=role), (f"{share:5.0%}" if share is not None else "    ?", role))
 
 
@@ -150,7 +150,7 @@ def _aicore(row: DeviceRow) -> Line:
     busy = row.device.aicore_percent
     if busy is None:
         return ((" " * (BAR_CELLS + 4) + "?", "stale"),)
-    role = "busy" if busy >= 50 else "plain"
+    role = "busy" if busy else "dim"
     return (*bar(busy / 100, BAR_CELLS, row.pen, role=role), (f"{busy:4d}%", role))
 
 

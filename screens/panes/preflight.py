@@ -107,17 +107,18 @@ class PreflightPane(FoldingPane):
             pieces = wrap(shown(words), max(30, self.size.width - 2))
             rows += [Row(f"progress/{at}", ((piece, "busy"),)) for at, piece in enumerate(pieces)]
         self.begin_rows()
+        heading: Line = ()
         if checks.latest is not None:
+            sign, words = verdict(checks.latest)
+            heading = ((f"{self.pen.sign(sign)} {words}", f"bold {sign.role}"),)
             rows += self._report(checks.latest, max(30, self.size.width - 2))
         if self.needle:
             needle = self.needle.casefold()
             rows = [row for row in rows if needle in "".join(text for text, _ in row.line).casefold()]
-        self.show(rows)
+        self.show(rows, heading)
 
     def _report(self, report: Report, cells: int) -> Iterator[Row]:
         """What a preflight found."""
-        sign, words = verdict(report)
-        yield Row("verdict", ((f"{self.pen.sign(sign)} {words}", f"bold {sign.role}"),))
         yield from report_rows((each for each in report.folds if each.verdict != "pass"), report, cells, self.pen)
         if report.crossing is not None and report.crossing.pings:
             yield from self._network(report.crossing, cells)

@@ -61,7 +61,7 @@ class RolePane(Pane):
     def draw_moment(self, moment: PaneMoment) -> None:
         """The board of now."""
         deployment = moment.session.deployment
-        rows = board(deployment, moment.snapshot, self.pen, self.size.width)
+        rows = board(deployment, moment.snapshot, self.pen, self.cells)
         rows = [Row(row.key, _marked(row.line, self.pen)) if row.key == self.marked else row for row in rows]
         rows += finding_rows(moment.session.findings, max(30, self.size.width - 4))
         if self.needle:

@@ -71,7 +71,7 @@ class TimelinePane(FoldingPane):
             if moment[:3] != day:
                 day = moment[:3]
                 words = f"{time.strftime('%A %Y-%m-%d', moment)} "
-                rule = "-" * max(0, self.size.width - 3 - len(words))
+                rule = "-" * max(0, self.cells - 3 - len(words))
                 yield Row(f"day/{day}", ((f"  {words}", "title"), (rule, "gutter")))
             yield from self._fold(fold, now)
 
@@ -86,7 +86,7 @@ class TimelinePane(FoldingPane):
         names: Line = ((fit(fold.names, self.names_cells) + " ", "bold"),) if self.names_cells else ()
         behind: Line = ((f"  {fold.names}", "dim"),) if not self.names_cells else ()
         line = (*clock, *newest.head, *names, *count, *newest.words, *behind)
-        cut = length(line) > self.size.width - 2 or (self.names_cells and len(fold.names) > self.names_cells)
+        cut = length(line) > self.cells - 2 or (self.names_cells and len(fold.names) > self.names_cells)
         if len(fold.entries) == 1 and not newest.more and not cut:
             yield Row(key, (("  ", ""), *line))
         else:

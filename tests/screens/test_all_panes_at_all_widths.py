@@ -34,7 +34,7 @@ from screens.styled_lines import plain
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import Seen, running
 
-WIDTHS = (*range(60, 201, 9), 80, 100, 119, 120, 121, 160, 200)
+WIDTHS = (60, 67, 80, 93, 100, 119, 120, 121, 160, 179, 180, 200)
 TALL = 150
 """Rows enough for every pane, so that nothing is left out for want of room below."""
 WIDE = 400
@@ -147,7 +147,7 @@ async def test_every_pane_at_every_width(tmp_path: Path, ascii: bool) -> None:
                 assert title.strip(), (width, each.id)
                 pane = main.pane
                 if isinstance(pane, Pane):
-                    full = _numbers([plain(row.line) for row in pane.rows])
+                    full = _numbers([plain(line) for line in (pane.heading, *(row.line for row in pane.rows))])
                     assert _numbers(rows) <= full, (width, each.id, _numbers(rows) - full)
                 whole.setdefault(each.id, _numbers(rows))
                 shortened = _numbers(rows) - whole[each.id]

@@ -119,7 +119,7 @@ async def test_two_marked_runs_are_compared_with_what_matters_first(tmp_path: Pa
         await seen.sees("parameter concurrency differs")
         await seen.sees("+ better")
         matters = next(at for at, line in enumerate(seen.lines()) if "+ better" in line)
-        assert matters < next(at for at, line in enumerate(seen.lines()) if line.startswith("ttft_mean"))
+        assert matters < next(at for at, line in enumerate(seen.lines()) if line.startswith(" ttft_mean"))
 
 
 @SIZES
@@ -140,7 +140,7 @@ async def test_accuracies_stand_against_the_figure_of_their_model_and_throughput
         await opened(seen)
         await seen.press("t")
         await seen.sees("figures to reach")
-        gsm8k = next(line for line in seen.lines() if line.startswith("gsm8k"))
+        gsm8k = next(line for line in seen.lines() if line.startswith(" gsm8k"))
         assert gsm8k.split()[1:5] == ["96.21", "91.00", "-5.21", "FAILED"]
         assert "not measured yet: eval gpqa" in seen.text()
         await seen.press("escape", "G", "k", "space", "t")

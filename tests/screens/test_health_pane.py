@@ -8,6 +8,7 @@ import pytest
 
 from console.model.snapshot import EngineState, Grade, HealthCheck
 from screens.panes.health import HealthPane
+from screens.styled_lines import plain
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Seen, running
 
@@ -18,7 +19,7 @@ def rows(seen: Seen) -> list[str]:
     """What the pane shows, with single blanks."""
     pane = seen.app.main.panes["health"]
     assert isinstance(pane, HealthPane)
-    return [" ".join("".join(text for text, _ in row.line).split()) for row in pane.rows]
+    return [" ".join(plain(line).split()) for line in (pane.heading, *(row.line for row in pane.rows))]
 
 
 def healthy(tmp_path: Path) -> FakeSession:
@@ -56,7 +57,7 @@ async def test_engines_in_the_same_state_for_the_same_reason_are_one_row(tmp_pat
 
 async def test_a_row_unfolds_to_its_engines_and_an_engine_to_its_checks(tmp_path: Path) -> None:
     async with running(healthy(tmp_path), LARGE) as seen:
-        await seen.press("4", "j", "enter")
+        await seen.press("4", "enter")
         assert rows(seen)[1:4] == [
             "▾ prefill-0, prefill-1 ✓ 2 ready 2 checks pass on p0, p1",
             "▸ prefill-0 ✓ ready 2 checks pass on p0",
@@ -84,7 +85,7 @@ async def test_the_engine_that_is_selected_comes_first_and_is_unfolded(tmp_path:
 async def test_operations_are_for_all_engines_of_the_row(tmp_path: Path) -> None:
     session = healthy(tmp_path)
     async with running(session, LARGE) as seen:
-        await seen.press("4", "j", "r")
+        await seen.press("4", "r")
         await seen.sees("RESTART 2 engines")
         assert session.operator.asked == [("restart", ("prefill-0", "prefill-1"))]
         await seen.press("escape", "enter", "j", "j", "x")

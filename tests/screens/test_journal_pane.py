@@ -17,7 +17,7 @@ async def test_acts_are_listed_newest_first_and_filtered(tmp_path: Path) -> None
     async with running(session, SMALL) as seen:
         await seen.press("J")
         await seen.sees("stop of 1 engine")
-        await seen.sees("stop of 1 engine    1 failed in 0 s: term failed: no")
+        await seen.sees("stop of 1 engine    1 failed in 0 s: term failed: n")
         await seen.press("enter")
         await seen.sees("term failed: no link [red]")
         session.journal.record("accept-host-key", node="d1")

@@ -163,9 +163,9 @@ async def test_what_a_list_cuts_at_60_columns_is_reached_sideways(tmp_path: Path
         assert "xEND" not in seen.text()
         await seen.press("right", "right", "right", "right", "right", "right")
         await seen.sees("xEND")
-        assert any(line.startswith("~") for line in seen.lines()[1:])
+        assert any(line.startswith(" ~") for line in seen.lines()[1:])
         await seen.press("left", "left", "left", "left", "left", "left")
-        assert not any(line.startswith("~") for line in seen.lines())
+        assert not any(line.startswith(" ~") for line in seen.lines())
 
 
 STATES = [ServiceState.DOWN, ServiceState.UP, ServiceState.UNPROVEN, ServiceState.UNKNOWN]

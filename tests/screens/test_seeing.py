@@ -442,5 +442,5 @@ async def test_no_word_is_lost_at_60_columns_where_there_is_room_below(tmp_path:
         session.set_state("decode-3", EngineState.READY, health=rungs)
         row = ""
         await seen.sees("✗ model")
-        row = next(line for line in seen.lines() if line.startswith("▸ decode-3 "))
+        row = next(line for line in seen.lines() if line.startswith(" ▸ decode-3 "))
         assert " ".join(row.split()) == "▸ decode-3 ✓ ready ✗ model - works 3~"

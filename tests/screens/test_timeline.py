@@ -26,10 +26,10 @@ def happened(session: FakeSession, *events: tuple[float, str, str], level: Event
 
 
 def rows(seen: Seen) -> list[str]:
-    """The rows of the pane, without those of the grid and the bars."""
+    """The rows of the pane behind their margin, without those of the grid and the bars."""
     pane = seen.app.main.pane
     lines = seen.lines()
-    return [line.rstrip() for line in lines[pane.region.y : pane.region.bottom] if line.strip()]
+    return [line[1:].rstrip() for line in lines[pane.region.y : pane.region.bottom] if line.strip()]
 
 
 async def test_the_newest_is_first_with_its_age_and_days_are_apart(tmp_path: Path) -> None:

@@ -52,10 +52,10 @@ async def test_equal_answers_are_one_line_that_unfolds_and_the_verdict_stands_ab
     missed = tuple(RankProof(f"decode-{at}", f"decode-{at}", None, "d1 is out of reach") for at in range(8, 16))
     ranks = (RankProof("decode-3", "decode-3", False, bad.seen), RankProof("decode-4", "decode-4", True), *missed)
     session.verifier.proofs, session.verifier.ranks = (*through, odd, bad), ranks
-    async with running(session) as seen:
+    async with running(session, (90, 24)) as seen:
         await seen.press("Y", "f", "enter")
         await seen.sees("✗ NOT verified; failed: decode-3 at ")
-        lines = [line.rstrip() for line in seen.lines() if line.startswith(("✗", "▸", "  "))]
+        lines = [line[1:].rstrip() for line in seen.lines() if line.startswith((" ✗", " ▸", "   "))]
         assert lines[1] == "▸ FAIL        1 of 10 ranks answered; wrong: decode-3; not covered: decode-8..15"
         assert lines[2] == "▸ FAIL        1 chat to rank decode-3, 0.40 s: completion 200 with no text in it"
         assert lines[3] == "▸ pass        5 chats through proxy, 0.26 to 0.50 s: 2 different answers"

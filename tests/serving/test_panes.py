@@ -46,7 +46,7 @@ async def test_the_metrics_pane_shows_the_whole_and_the_groups_and_why_something
         some = {"": busy, "decode": replace(Serving(now), running=12)}
         draw(seen, "metrics", replace(session.snapshot, serving=some))
         await seen.sees("250ms/2.5s")
-        row = next(line for line in seen.lines() if line.startswith("decode "))
+        row = next(line for line in seen.lines() if line.startswith(" decode "))
         assert row.split() == ["decode", "12", *"---------"]
         assert "unknown: not among its metrics" in seen.text()
         marks = [role for text, role in pane_rows(seen, "metrics")["group/decode"] if text.strip() == "-"]
@@ -65,7 +65,7 @@ async def test_no_figure_is_cut_at_80_columns(tmp_path: Path) -> None:
         busy = replace(BUSY, at=session.snapshot.at, prefix_hit=1.0, acceptance=0.88, preemptions_s=123.4)
         draw(seen, "metrics", replace(session.snapshot, serving={"": busy}))
         await seen.sees("123.4/s")
-        row = next(line for line in seen.lines() if line.startswith("all "))
+        row = next(line for line in seen.lines() if line.startswith(" all "))
         assert row.split()[:11] == ["all", "12", "3", "97%", "4096", "812", "2.5s", "55ms", "100%", "88%", "123.4/s"]
         assert "FIRST  NEXT REUSED GUESSED EVICTED" in seen.text()
 
