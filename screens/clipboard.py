@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from console.model.counting import counted
 from console.private_files import open_private
 
 LIMIT = 74_994
@@ -42,7 +43,7 @@ def copy(text: str, directory: Path, write: Callable[[str], None], environment: 
     if not text:
         return "nothing to copy here"
     lines = text.count("\n") + 1
-    size = f"{lines} line{'s' if lines != 1 else ''}, {len(text.encode())} bytes"
+    size = f"{counted(lines, 'line')}, {len(text.encode())} bytes"
     path = save(text, directory)
     where = f"; also in {path}" if path else "; the file could not be written"
     sent = sequence(text, environment)

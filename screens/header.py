@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from console.model.counting import counted
 from console.model.service import ServiceState
 from console.model.state import EngineState, LinkState
 from screens.actions import BY_ID
@@ -76,7 +77,7 @@ class Header(Bar):
         notices += [((words, "key"),) for words in chosen if words]
         if elsewhere:
             notices.append(((f"{elsewhere} bad elsewhere (!)", "fail"),))
-        findings: Line = ((f"{problems} finding{'s' if problems != 1 else ''} (7)", "warn"),) if problems else ()
+        findings: Line = ((f"{counted(problems, 'finding')} (7)", "warn"),) if problems else ()
         at = snapshot.at if replay or frozen_at is not None else time.time()
         clock: Line = ((time.strftime("%H:%M", time.localtime(at)), "dim"),)
         lead = self._lead(snapshot, mode, keys)

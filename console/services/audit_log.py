@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from console.model.counting import counted
 from console.model.ongoing_work import ObservedOperation
 
 _BAD = ("failed", "unknown")
@@ -74,7 +75,7 @@ def _tells(trace: AuditEntry, sighting: ObservedOperation) -> bool:
 
 def _seen(sighting: ObservedOperation) -> AuditEntry:
     count = len(sighting.engines)
-    what = f"{sighting.verb} of {count} engine{'s' if count != 1 else ''}"
+    what = f"{sighting.verb} of {counted(count, 'engine')}"
     return AuditEntry(sighting.at, sighting.who, what, ", ".join(sighting.engines), "seen, not done here", seen=True)
 
 
@@ -83,7 +84,7 @@ def _begun(record: Mapping[str, object]) -> AuditEntry:
     engines = _names(record.get("engines")) or _names([record.get("engine")])
     nodes = _names(record.get("nodes")) or _names([record.get("node")])
     verb = _text(record, "verb")
-    count = f" of {len(engines)} engine{'s' if len(engines) != 1 else ''}" if engines and verb else ""
+    count = f" of {counted(len(engines), 'engine')}" if engines and verb else ""
     override = _names(record.get("override"))
     details = [f"overridden: {', '.join(override)}"] if override else []
     if record.get("takeover") is True:

@@ -9,6 +9,7 @@ from console.model.assignment_changes import change_words
 from console.model.deployment import engine_words
 from console.model.errors import Busy, ConsoleError, UsageError
 from console.model.plan import Plan, PlanResult, StepEvent, Verb
+from console.model.shortening import list_text
 from console.model.snapshot import LinkState
 from screens.actions import BY_ID
 from screens.assignment_preview import TAKE_AWAY, free_rows, group_rows, preview
@@ -197,7 +198,7 @@ class EngineActions:
     async def _assign(self, nodes: tuple[str, ...]) -> None:
         session = self._screen.console.session
         deployment = session.deployment
-        names = ", ".join(shown(node) for node in nodes[:6]) + (f" +{len(nodes) - 6} more" if len(nodes) > 6 else "")
+        names = list_text([shown(node) for node in nodes], 6)
         chosen = await self._choose(
             (("Give ", "plain"), (names, "bold"), (" to which group?", "plain")),
             group_rows(deployment),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from console.model.role import BESIDE_ENGINES
+from console.model.shortening import list_text
 from console.model.snapshot import ClusterSnapshot, EngineState, Serving
 from console.model.state import Grade
 from screens.charts import bar, sparkline
@@ -194,7 +195,7 @@ def _silent(picture: ClusterSnapshot) -> list[Row]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SAID]) + (f" +{len(names) - _SAID} more" if len(names) > _SAID else "")
+    return list_text(names, _SAID)
 
 
 def _cell(text: str, role: str = "plain") -> Line:

@@ -105,7 +105,7 @@ def test_a_number_that_one_result_lacks_is_unsure_and_never_zero() -> None:
         (record(), 410.0, None, True),
         (record(), 413.0, None, False),
         (record(), 500.0, 0.8, True),
-        (record(numbers={}, ending=Ending.FAILED, error="no token was generated"), 400.0, None, False),
+        (record(numbers={}, ending=Ending.FAILED, error="no tokens were generated"), 400.0, None, False),
     ],
 )
 def test_a_result_is_judged_as_the_ci_of_vllm_ascend_does(

@@ -157,8 +157,8 @@ def test_a_client_that_was_late_itself_says_so(late_s: float, said: bool) -> Non
         ([], "all 0 requests failed"),
         ([timed(0, 0, error="HTTP 502")], "all 1 requests failed: HTTP 502"),
         ([timed(0, 0)], "nothing was streamed"),
-        ([Timed(0, 0, (0.5, 0.6), 10, 0, 0)], "no token was generated"),
-        ([Timed(0, 0, (0.5, 0.6), 10, None, 0)], "no token was generated"),
+        ([Timed(0, 0, (0.5, 0.6), 10, 0, 0)], "no tokens were generated"),
+        ([Timed(0, 0, (0.5, 0.6), 10, None, 0)], "no tokens were generated"),
     ],
 )
 def test_without_a_single_answer_there_is_no_number(requests: list[Timed], words: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from console.model.counting import counted
 from console.model.durations import stepped
 from console.model.errors import ConsoleError, LinkLost, NodeError, Unreachable
 from console.model.payload import EngineLaunch, EngineLaunches, RunsAwaited
@@ -59,7 +60,7 @@ class StartSteps:
         words, hint = await taken_ports_text(link, monitor.nodes[step.node], monitor.deployment.name, ports)
         if words:
             raise ConsoleError(f"{step.node}: {words}", hint=hint)
-        return await self._preflight(step, report, f"idle, {len(ports)} port{'' if len(ports) == 1 else 's'} free")
+        return await self._preflight(step, report, f"idle, {counted(len(ports), 'port')} free")
 
     async def _preflight(self, step: Step, report: Report, seen: str) -> str:
         """Run the preflight if the step has one. `seen` is the result so far."""

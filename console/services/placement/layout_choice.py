@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster
+from console.model.counting import counted
 from console.model.deployment import Deployment
 from console.model.errors import Refused
 from console.model.layout import Layout
@@ -30,7 +31,7 @@ class LayoutFit:
 
     def words(self) -> str:
         """`4 a3 nodes`, and where they are missing `8 a2 nodes; the cluster has 2`."""
-        kind = f"{self.nodes} {self.layout.hardware.name} node{'s' if self.nodes != 1 else ''}"
+        kind = f"{counted(self.nodes, f'{self.layout.hardware.name} node')}"
         return kind if self.fits else f"{kind}; the cluster has {self.has}"
 
 
