@@ -9,7 +9,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -105,6 +105,8 @@ class ConsoleApp(App[int]):
             os.environ.pop(name, None)
         super().__init__(driver_class=driver, ansi_color=True if options.theme == "mono" else None)
         self.opening = opening if isinstance(opening, Startup) else Startup.of(opening)
+        self.then: Callable[[ConsoleApp], Awaitable[None]] | None = None
+        """Is awaited once the clusters are shown."""
         self.fleet: Fleet | None = None
         """The open clusters; None until the first frame is painted and the files are read."""
         self.failure: ConsoleError | None = None
@@ -114,6 +116,8 @@ class ConsoleApp(App[int]):
         self.pen = Pen(options.ascii)
         self.keys = KeyTimes(clock)
         self.order = KeyOrder(self, partial(_deliver, self))
+        self.first_hearer: Callable[[events.Key], bool] | None = None
+        """Is given every key first; True when the key was for it and is to do nothing else."""
         self.passing = MessageTimeout(clock)
         self.animation_level = "none"
         self.main = MainScreen()
@@ -148,6 +152,8 @@ class ConsoleApp(App[int]):
         await mount_panes(self.main)
         await self.show_fleet(fleet)
         await start_parts(self.main)
+        if self.then is not None:
+            await self.then(self)
         self.order.release()
         for problem in self.options.keys.problems():
             self.notify(f"keys: {problem}", severity="warning", markup=False)
@@ -186,6 +192,8 @@ class ConsoleApp(App[int]):
         """Time everything typed, and let it wait until what was typed before it has had its effect."""
         if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
             await super().on_event(event)
+            return
+        if isinstance(event, events.Key) and self.first_hearer is not None and self.first_hearer(event):
             return
         typed = TypedKey(event, self.keys.note() if isinstance(event, events.Key) else self.keys.clock())
         key = event.key if isinstance(event, events.Key) else ""
@@ -349,15 +357,22 @@ def _begin_with(app: App[int], look: Look) -> None:
 
 
 def run_app(
-    opening: Session | Startup, options: Options | None = None, *, loop: asyncio.AbstractEventLoop | None = None
+    opening: Session | Startup,
+    options: Options | None = None,
+    *,
+    loop: asyncio.AbstractEventLoop | None = None,
+    then: Callable[[ConsoleApp], Awaitable[None]] | None = None,
 ) -> int:
     """Run the console until the operator leaves, on the caller's loop if it has one; gives the exit code.
+
+    `then` is awaited once the clusters are shown.
 
     Raises the ConsoleError for which nothing could be opened.
     """
     chosen = options_from(dict(os.environ)) if options is None else options
     os.environ.setdefault("ESCDELAY", "100")
     app = ConsoleApp(opening, chosen, driver=ConsoleDriver)
+    app.then = then
     result = app.run(mouse=chosen.mouse, loop=loop)
     if app.failure is not None:
         raise app.failure

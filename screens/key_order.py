@@ -58,6 +58,11 @@ class KeyOrder:
         """Whether nothing is delivered for now."""
         return self._held
 
+    @property
+    def busy(self) -> bool:
+        """Whether a key still has its effect, or waits for one that has."""
+        return self._busy
+
     def hold(self, typed: TypedKey) -> None:
         """Keep this one, which is being delivered, and all later ones, until `release`."""
         self._waiting.appendleft(typed)

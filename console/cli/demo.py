@@ -9,7 +9,8 @@ import os
 import shlex
 import signal
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,17 @@ from console.files import load_cluster, load_layout
 from console.model.cluster import Cluster
 from console.model.counting import counted
 from console.model.deployment import Assignment
-from console.model.errors import ConsoleError, ExitCode
+from console.model.errors import ConsoleError, ExitCode, UsageError
 from console.model.layout import Layout
 
 if TYPE_CHECKING:
     from console.demo.cluster import DemoCluster
     from console.services.session import Session
+    from screens.app import ConsoleApp
+
+SPEED = 20.0
+TOUR_SPEED = 60.0
+"""How much faster than in reality the simulated engines start."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,9 +52,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--layout", default="a3-pd", metavar="NAME|FILE", help="layout of the demo (default a3-pd)")
     parser.add_argument("--nodes", type=int, metavar="N", help="number of nodes (default: as many as the layout needs)")
     parser.add_argument(
-        "--speed", type=float, default=20.0, metavar="X", help="speed-up of the simulated start times (default 20)"
+        "--speed", type=float, metavar="X", help="speed-up of the simulated start times (default 20, for a tour 60)"
     )
     parser.add_argument("--unassigned", action="store_true", help="start without an assignment of nodes to groups")
+    parser.add_argument(
+        "--tour",
+        action="store_true",
+        help="play a start, a failure, its diagnosis and the repair; any key ends the tour",
+    )
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="start the demo, write pictures of the screen to DIR, and exit"
     )
@@ -70,6 +81,9 @@ def run(args: argparse.Namespace) -> int:
         )
     if not args.serve and args.pictures is None:
         must_be_terminal()
+    if args.tour and (args.serve or args.pictures is not None or args.unassigned):
+        raise UsageError("--tour needs the screen and an assignment", hint="run demo --tour alone")
+    args.speed = args.speed or (TOUR_SPEED if args.tour else SPEED)
     layout = load_layout(args.layout)
     count = args.nodes or sum(group.nodes for group in layout.shaped().groups.values())
     print_message(f"starting {counted(count, 'simulated node')} ...")
@@ -132,10 +146,30 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
             if args.pictures is not None:
                 return runner.run(_draw(demo, make({}, {})[0], args.pictures))
             opening = Startup("starting the demo", lambda: make({}, {}), again=make, copies=Path(state) / "layouts")
-            return run_app(opening, options_from(dict(os.environ), **appearance(args)), loop=runner.get_loop())
+            options = options_from(dict(os.environ), **appearance(args))
+            if args.tour:
+                options = replace(options, hints=False)
+            return run_app(opening, options, loop=runner.get_loop(), then=tour(demo) if args.tour else None)
         finally:
             print_message("stopping the demo nodes and all that runs on them ...")
             runner.run(demo.close())
+
+
+def tour(demo: DemoCluster, pace: float = 1.0) -> Callable[[ConsoleApp], Awaitable[None]]:
+    """Starts a tour in which the last rank fails; `pace` multiplies its pauses."""
+
+    async def begin(app: ConsoleApp) -> None:
+        from screens.tour import Tour, scenes
+
+        last = app.session.deployment.ranks()[-1]
+        name = f"{last.role}-{last.dp_rank}"
+        effects = {
+            "break": lambda: demo.fail(last.node, name, "worker"),
+            "mend": lambda: demo.fail(last.node, name, ""),
+        }
+        await Tour(app, scenes(last.id), effects, pace=pace).begin()
+
+    return begin
 
 
 async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from console.model.counting import counted
 from console.model.errors import ConsoleError
 from console.model.name_ranges import name_ranges
+from console.model.service import ServiceState
 from screens.actions import BY_ID, bindings
 from screens.background_work import set_off
 from screens.panes.base import PaneMoment
@@ -39,7 +40,8 @@ class VerifyPane(FoldingPane):
         self._texts: dict[int, str] = {}
         self._proofs: list[Proof] = []
         self._trouble = ""
-        self._verdict: Verification | None = None
+        self.verdict: Verification | None = None
+        """What the last one found; None until it has ended."""
         self._ended = ""
         self._began = 0.0
         self._going = False
@@ -60,7 +62,7 @@ class VerifyPane(FoldingPane):
         if self._going:
             self.app.notify("it is being verified already", markup=False, timeout=3)
             return
-        self._texts, self._proofs, self._trouble, self._verdict = {}, [], "", None
+        self._texts, self._proofs, self._trouble, self.verdict = {}, [], "", None
         self._going, self._began, self._prompt = True, time.monotonic(), prompt
         self.cursor = self.offset_row = 0
         set_off(self, "verify", self._run, self.moment, prompt)
@@ -81,7 +83,7 @@ class VerifyPane(FoldingPane):
         from console.services.serving.verification import VerificationRequest
 
         try:
-            self._verdict = await moment.session.verifier.run(
+            self.verdict = await moment.session.verifier.run(
                 self._proven, VerificationRequest(prompt=prompt, hear=self._heard)
             )
         except ConsoleError as error:
@@ -114,6 +116,8 @@ class VerifyPane(FoldingPane):
         key = self.keys.word(BY_ID["verify"]).capitalize()
         self.empty = f"not verified yet; {key} chats through the deployment's endpoint, :verify WORDS asks that"
         self.begin_rows()
+        if self.cursor == 0:
+            self.rows = []  # who is at the verdict stays there, whatever row comes above
         needle = self.needle.casefold()
         self.show([row for row in self._rows() if needle in "".join(text for text, _ in row.line).casefold()])
 
@@ -126,18 +130,21 @@ class VerifyPane(FoldingPane):
                 *name,
                 (f"verifying, {chats} chats answered, {time.monotonic() - self._began:.0f} s", "busy"),
             )
-        if self._verdict is None:
+        if self.verdict is None:
             return (*name, ("never verified", "dim"))
-        if failed := self._verdict.failed:
+        if failed := self.verdict.failed:
             return (*name, (f"{len(failed)} of {len(self._proofs)} proofs failed", "fail"))
-        return (*name, ("verified", "ok") if self._verdict.passed else ("NOT verified", "warn"))
+        service = self.moment.snapshot.service if self.moment else None
+        holds = service is not None and service.state is ServiceState.UP
+        passed = (f"verified at {self._ended}", "ok" if holds else "dim")
+        return (*name, passed if self.verdict.passed else ("NOT verified", "warn"))
 
     def _rows(self) -> Iterator[Row]:
         key = self.keys.word(BY_ID["verify"]).capitalize()
         if self._trouble:
             yield from self.texts("trouble", shown(self._trouble), 0, "fail")
             yield Row("trouble/again", ((f"seen at {self._ended}; {key} tries again", "dim"),))
-        verdict = self._verdict
+        verdict = self.verdict
         if verdict is not None:
             yield from self.texts("verdict", *self._headline(verdict))
             yield from self._coverage(verdict)
