@@ -105,7 +105,7 @@ class ConsoleApp(App[int]):
             os.environ.pop(name, None)
         super().__init__(driver_class=driver, ansi_color=True if options.theme == "mono" else None)
         self.opening = opening if isinstance(opening, Startup) else Startup.of(opening)
-        self.then: Callable[[ConsoleApp], Awaitable[None]] | None = None
+        self.then: Callable[[ConsoleApp], Awaitable[object]] | None = None
         """Is awaited once the clusters are shown."""
         self.fleet: Fleet | None = None
         """The open clusters; None until the first frame is painted and the files are read."""
@@ -361,7 +361,7 @@ def run_app(
     options: Options | None = None,
     *,
     loop: asyncio.AbstractEventLoop | None = None,
-    then: Callable[[ConsoleApp], Awaitable[None]] | None = None,
+    then: Callable[[ConsoleApp], Awaitable[object]] | None = None,
 ) -> int:
     """Run the console until the operator leaves, on the caller's loop if it has one; gives the exit code.
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from console.demo.cluster import DemoCluster
     from console.services.session import Session
     from screens.app import ConsoleApp
+    from screens.tour import Tour
 
 SPEED = 20.0
 TOUR_SPEED = 60.0
@@ -155,10 +156,10 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
             runner.run(demo.close())
 
 
-def tour(demo: DemoCluster, pace: float = 1.0) -> Callable[[ConsoleApp], Awaitable[None]]:
+def tour(demo: DemoCluster, pace: float = 1.0) -> Callable[[ConsoleApp], Awaitable[Tour]]:
     """Starts a tour in which the last rank fails; `pace` multiplies its pauses."""
 
-    async def begin(app: ConsoleApp) -> None:
+    async def begin(app: ConsoleApp) -> Tour:
         from screens.tour import Tour, scenes
 
         last = app.session.deployment.ranks()[-1]
@@ -167,7 +168,9 @@ def tour(demo: DemoCluster, pace: float = 1.0) -> Callable[[ConsoleApp], Awaitab
             "break": lambda: demo.fail(last.node, name, "worker"),
             "mend": lambda: demo.fail(last.node, name, ""),
         }
-        await Tour(app, scenes(last.id), effects, pace=pace).begin()
+        made = Tour(app, scenes(last.id), effects, pace=pace)
+        await made.begin()
+        return made
 
     return begin
 
