@@ -22,7 +22,7 @@ from console.evaluation.comparison import (
     knee,
 )
 from console.evaluation.plots import Frame, line_chart, number, spread
-from console.evaluation.records import LONGEST_GAP_S, Kind, NpuSample, Record, base_name
+from console.evaluation.records import LONGEST_GAP_S, Ending, Kind, NpuSample, Record, base_name
 from console.evaluation.result_export import stamp
 from console.probes.sanitize import clean
 
@@ -52,6 +52,23 @@ def headline(record: Record) -> str:
     return "-"
 
 
+def verdict(record: Record) -> Line:
+    """Whether a result is worth its figures, then the figure it is known by; what failed before anything else."""
+    total = "?" if record.total_requests is None else record.total_requests
+    judged = judge(record)
+    if record.ending is not Ending.DONE:
+        lost = f"; {record.failed_requests} of {total} requests failed" if record.failed_requests else ""
+        return ((_said(f"{record.ending}: {record.error}".rstrip(": ")) + lost, "fail"),)
+    if record.failed_requests:
+        return ((f"FAILED: {record.failed_requests} of {total} requests", "fail"), (f", {headline(record)}", "plain"))
+    if record.empty_answers:
+        return ((f"FAILED: {record.empty_answers} answers without text", "fail"), (f", {headline(record)}", "plain"))
+    if judged is not None and judged.passed is not None:
+        return ((f"{judged.word}: {headline(record)}", _TONES[judged.passed]), (f", {judged.text}", "dim"))
+    counted = "failures are not counted" if record.failed_requests is None else f"no request of {total} failed"
+    return ((f"clean: {headline(record)}", "ok"), (f", {counted}", "dim"))
+
+
 def failures(record: Record) -> Line:
     """The line about failed requests: how many, none, or not counted."""
     total = "?" if record.total_requests is None else record.total_requests
@@ -64,7 +81,8 @@ def failures(record: Record) -> Line:
 
 
 def run_lines(record: Record, *, width: int, ascii_only: bool = False) -> Iterator[Line]:
-    """One result as lines: load, failures, figures, percentiles of latencies, throughput and NPU use over time."""
+    """One result as lines: verdict, load, failures, figures, percentiles of latencies, throughput and NPU use over time."""
+    yield verdict(record)
     yield ((f"{record.run}  ", "bold"), (_said(f"{record.tool}  {record.subject}  {record.deployment}"), "plain"))
     asked = " ".join(f"{name}={value}" for name, value in record.parameters.items())
     yield ((_said(f"  {stamp(record.started_at)} on {record.node}, requests to {record.endpoint}"), "dim"),)
@@ -76,15 +94,8 @@ def run_lines(record: Record, *, width: int, ascii_only: bool = False) -> Iterat
     if record.empty_answers is not None:
         word, tone = ("EMPTY ANSWERS", "fail") if record.empty_answers else ("empty answers", "plain")
         yield ((f"  {word:<24} {record.empty_answers}", tone),)
-    if record.error:
-        yield ((_said(f"  {record.ending}: {record.error}"), "fail"),)
     for warning in record.warnings:
         yield ((_said(f"  ! {warning}"), "warn"),)
-    if (verdict := judge(record)) is not None:
-        yield (
-            (f"  {verdict.word}: ", _TONES[verdict.passed]),
-            (verdict.text, "plain"),
-        )
     yield from _figures(record)
     yield from latency_lines(record, width=width, ascii_only=ascii_only)
     yield from time_lines(record, width=width, ascii_only=ascii_only)
@@ -167,10 +178,11 @@ _VERDICTS = {"better": ("+ better", "ok"), "worse": ("- WORSE", "fail"), "same":
 
 
 def comparison_lines(found: Comparison) -> Iterator[Line]:
-    """Cautions first, then numbers with a difference that counts, then all others."""
+    """Cautions first, then what became worse or better, then numbers with a difference that counts, then all others."""
     before, after = found.before, found.after
     for caution in found.cautions:
         yield ((_said(f"! {caution}"), "warn"),)
+    yield _change(found)
     for name, record in (("before", before), ("after", after)):
         yield (
             (f"{name:<7} ", "dim"),
@@ -181,19 +193,34 @@ def comparison_lines(found: Comparison) -> Iterator[Line]:
     matters = [each for each in found.differences if each.matters]
     for each in (*matters, *(each for each in found.differences if not each.matters)):
         yield _difference(each)
+
+
+def _change(found: Comparison) -> Line:
+    """In what the second result is worse or better than the first."""
     if not found.differences:
-        yield (("neither result has numbers", "fail"),)
-    elif not matters:
-        yield (("no difference is larger than the usual variation between two runs", "ok"),)
+        return (("neither result has numbers", "fail"),)
+    spans: list[tuple[str, str]] = []
+    for word, tone in (("worse", "fail"), ("better", "ok"), ("unsure", "warn")):
+        names = [
+            f"{each.name} {change_text(each)}" for each in found.differences if each.matters and each.verdict == word
+        ]
+        if names:
+            spans.append((f"{'; ' if spans else 'after is '}{word}: {', '.join(names)}", tone))
+    return tuple(spans) or (("no difference is larger than the usual variation between two runs", "ok"),)
+
+
+def change_text(each: Difference) -> str:
+    """How much a number changed: points of an accuracy, else a share."""
+    if each.change is None:
+        return "-"
+    return f"{each.change:+.2f}" if each.name == "accuracy" else f"{each.change:+.1%}"
 
 
 def _difference(each: Difference) -> Line:
     figures = [figure for figure in (each.before, each.after) if figure is not None]
     unit = figures[0].unit
     cells = ["-" if figure is None else f"{figure.value:.2f}" for figure in (each.before, each.after)]
-    change = "-"
-    if each.change is not None:
-        change = f"{each.change:+.2f}" if each.name == "accuracy" else f"{each.change:+.1%}"
+    change = change_text(each)
     word, tone = _VERDICTS[each.verdict]
     name = f"{each.name} {unit}".strip()
     return (

@@ -96,10 +96,13 @@ class EvaluationPane(Pane):
         """What runs and how much is kept, or which view this is."""
         if self.view != "runs":
             return ((f"Bench: {_TITLES[self.view]}", "bold"), (", esc back", "dim"))
-        runs = len(self.live())
-        running = (f"{runs} running, ", "busy") if runs else ("", "")
-        marks = f", {len(self.marked)} marked" if self.marked else ""
-        return (("Bench  ", "bold"), running, (f"{len(self.records)} kept{marks}", "dim"))
+        from console.evaluation import report_text  # as above
+
+        counts = [(len(self.live()), "running", "busy"), (len(self.marked), "marked", "key")]
+        now: Line = tuple((f"{count} {word}, ", role) for count, word, role in counts if count)
+        newest: Line = (("; newest ", "dim"), *report_text.verdict(self.records[0])) if self.records else ()
+        kept = (f"{len(self.records)} kept", "plain")
+        return (("Bench  ", "bold"), *now, kept, *((shown(text), role) for text, role in newest))
 
     def go_to(self, view: View, chosen: tuple[str, ...]) -> None:
         """Open another view."""

@@ -5,7 +5,7 @@ Order within a group is rank order, so places can be moved. Nothing here touches
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import ClassVar, Protocol
 
 from console.model.counting import counted
@@ -13,14 +13,18 @@ from console.model.deployment import Deployment, Rank
 from console.model.findings import Finding, Severity
 from console.model.snapshot import ClusterSnapshot
 from console.services.monitoring.drift import alike
-from screens.actions import bindings
+from screens.actions import BY_ID, bindings
 from screens.assignment_preview import rank_words
 from screens.grid.rows import count_words
 from screens.panes.base import Pane, PaneMoment
-from screens.styled_lines import Line, Pen, Row, fit, shown, wrap
+from screens.styled_lines import Line, Pen, Row, Span, cut, fit, length, shown, width, wrap
 from screens.widgets import Verbs
 
 _ROLES = {Severity.ERROR: "fail", Severity.WARNING: "warn", Severity.NOTE: "dim"}
+
+
+NAME_CELLS = 16
+"""Cells of a node's name; a longer one is cut."""
 
 
 class EditsAssignment(Protocol):
@@ -67,7 +71,46 @@ class RolePane(Pane):
         if self.needle:
             needle = self.needle.casefold()
             rows = [row for row in rows if needle in "".join(text for text, _ in row.line).casefold()]
-        self.show(rows)
+        self.show(rows, self._what_to_do(moment))
+
+    def _what_to_do(self, moment: PaneMoment) -> Line:
+        """What the pane is, and the next thing to do here; shorter where room is short."""
+        deployment = moment.session.deployment
+        lacking = sum(
+            max(0, group.nodes - len(deployment.assignment.of(name)))
+            for name, group in deployment.layout.groups.items()
+        )
+        differ = any(each.drift and each.state.alive for each in moment.snapshot.engines.values())
+        what: Line = (("Nodes and ranks. ", "dim"),)
+        if moment.snapshot.read_only:
+            return (*what, ("Read-only: nothing can be changed here", "dim"))
+        if self.marked:
+            return self._hint(
+                what, f"{self._node_name(self.marked)} is marked: on another place", ("swap", "swaps them")
+            )
+        if lacking:
+            places = f"{counted(lacking, 'place')} empty:"
+            return self._hint(what, places, ("fill", "fills"), ("place", "chooses a node"))
+        if differ:
+            return self._hint(what, "Engines differ from it:", ("restart", "restarts them so"))
+        return self._hint(
+            what, "", ("place", "changes a node"), ("mark-place", "marks a swap"), ("start", "plans a start")
+        )
+
+    def _hint(self, what: Line, words: str, *keys: tuple[str, str]) -> Line:
+        spans: list[Span] = [(f"{words} ", "warn")] if words else []
+        for at, (name, does) in enumerate(keys):
+            gap = ", " if at else ""
+            spans += [
+                (gap, "dim"),
+                (self.keys.word(BY_ID[name]).capitalize() if name == "place" else self.keys.word(BY_ID[name]), "key"),
+                (f" {does}", "plain"),
+            ]
+        line: Line = (*what, *spans)
+        return line if length(line) < self.size.width else tuple(spans)
+
+    def _node_name(self, key: str) -> str:
+        return shown(self.node_at(key) or "a place")
 
     def title(self) -> Line:
         """Whether it is whole."""
@@ -179,6 +222,7 @@ def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen, cells: in
     for rank in deployment.ranks():
         ranks.setdefault((rank.group, rank.node), []).append(rank)
     rows: list[Row] = []
+    states = _states(deployment, snapshot, pen)
     for name, group in deployment.layout.groups.items():
         members = deployment.assignment.of(name)
         words = f"DP {group.data_parallel.size} x TP {group.tensor_parallel}, {group.places}"
@@ -186,7 +230,7 @@ def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen, cells: in
         rows.append(Row(f"group/{name}", ((fit(shown(name), 12) + " ", f"bold {group.role}"), held, (words, "dim"))))
         places = range(max(group.nodes, len(members)))
         for index in places:
-            rows.append(_place_row(name, index, members, ranks, snapshot, pen))
+            rows.append(_place_row(name, index, members, ranks, states, cells))
             if index < len(members):
                 rows.extend(_drift_rows(name, members[index], snapshot, cells))
                 rows.extend(_foreign_rows(members[index], planned, snapshot))
@@ -212,24 +256,30 @@ def _place_row(
     index: int,
     members: tuple[str, ...],
     ranks: dict[tuple[str, str], list[Rank]],
-    snapshot: ClusterSnapshot,
-    pen: Pen,
+    states: Mapping[tuple[str, str], Line],
+    cells: int,
 ) -> Row:
     key = f"place/{group}/{index}"
     if index >= len(members):
         return Row(key, ((f"  {index}  ", "dim"), ("empty, Enter chooses a node", "warn")))
     node = members[index]
     carried = ranks.get((group, node), [])
-    engines = [each for each in snapshot.engines_on(node) if each.group == group]
-    return Row(
-        key,
-        (
-            (f"  {index}  ", "dim"),
-            (fit(shown(node), 10) + " ", "bold"),
-            ((rank_words(carried) if carried else "no rank") + "  ", "plain"),
-            *count_words(engines, pen),
-        ),
-    )
+    name = min(NAME_CELLS, max(width(shown(each)) for _, each in states)) if states else NAME_CELLS
+    head: Line = ((f"  {index}  ", "dim"), (fit(shown(node), name) + "  ", "bold"))
+    state = cut(states.get((group, node), ()), max(map(length, states.values()), default=0))
+    words: Line = ((rank_words(carried) if carried else "no rank", "plain"),)
+    gap: Line = (("  ", ""),) if length(state) else ()
+    line = (*head, *state, *gap, *words)
+    return Row(key, line if length(line) < cells else (*head, *states.get((group, node), ()), *gap, *words))
+
+
+def _states(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen) -> dict[tuple[str, str], Line]:
+    """How the engines of each place are."""
+    return {
+        (group, node): count_words([each for each in snapshot.engines_on(node) if each.group == group], pen)
+        for group, nodes in deployment.assignment.nodes.items()
+        for node in nodes
+    }
 
 
 def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot, cells: int) -> list[Row]:

@@ -162,12 +162,14 @@ def test_the_list_names_every_run_with_its_failures_and_headline(
 
 def test_one_run_has_failures_before_figures_and_plots(kept: ResultStore, capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, "run-1")
+    assert text.splitlines()[0] == "clean: 300 token/s, no request of 20 failed"
     assert text.index("failed requests          0 of 20") < text.index("output_throughput")
     assert any(line.split()[:2] == ["ttft", "100"] for line in text.splitlines())
     assert text.index("output token/s, over the seconds") < text.index("AICore 40 % mean")
     assert "AICore 40 % mean" in text
     bad = shown(capsys, "bad")
-    assert bad.index("FAILED REQUESTS          7") < bad.index("half")
+    assert bad.splitlines()[0] == "failed: halfwritten; 7 of 20 requests failed"
+    assert "FAILED REQUESTS          7 of 20" in bad
 
 
 def test_a_sweep_shows_its_curve_and_knee(kept: ResultStore, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,6 +181,7 @@ def test_a_sweep_shows_its_curve_and_knee(kept: ResultStore, capsys: pytest.Capt
 def test_a_comparison_marks_what_matters(kept: ResultStore, capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, "run-0", "run-1", "--compare").splitlines()
     assert lines[0] == "! parameter concurrency differs: 1 and 2"
+    assert lines[1] == "after is worse: e2el_mean +11.1%; better: output_throughput +200.0%"
     matters = next(line for line in lines if line.endswith("+ better"))
     assert matters.split() == ["output_throughput", "token/s", "100.00", "300.00", "+200.0%", "+", "better"]
     assert lines.index(matters) < next(at for at, line in enumerate(lines) if line.startswith("ttft_mean"))
