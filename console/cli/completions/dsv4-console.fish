@@ -4,6 +4,7 @@ complete -c dsv4-console -n '__fish_seen_subcommand_from demo' -l layout
 complete -c dsv4-console -n '__fish_seen_subcommand_from demo' -l nodes
 complete -c dsv4-console -n '__fish_seen_subcommand_from demo' -l speed
 complete -c dsv4-console -n '__fish_seen_subcommand_from demo' -l unassigned
+complete -c dsv4-console -n '__fish_seen_subcommand_from demo' -l tour
 complete -c dsv4-console -n '__fish_seen_subcommand_from demo' -l pictures
 complete -c dsv4-console -n '__fish_seen_subcommand_from demo' -l theme
 complete -c dsv4-console -n '__fish_seen_subcommand_from demo' -l ascii

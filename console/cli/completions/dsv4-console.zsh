@@ -9,7 +9,7 @@ _dsv4_console() {
   words='demo layouts validate plan assign import upgrade export diagnose preflight containers tune weights start stop restart kill scale sync-proxy auto-restart watch keys status verify logs journal shell support-bundle bench eval results completion --version --help --cluster --layout --assign --readonly --write --theme --ascii --mouse --low-bandwidth --no-hints --record --replay'
   for each in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case "$each" in
-      demo) words='--help --serve --layout --nodes --speed --unassigned --pictures --theme --ascii --mouse --low-bandwidth --no-hints'; break;;
+      demo) words='--help --serve --layout --nodes --speed --unassigned --tour --pictures --theme --ascii --mouse --low-bandwidth --no-hints'; break;;
       layouts) words='--help --output'; break;;
       validate) words='--help --explain --output'; break;;
       plan) words='--help --output --cluster --layout --assign --readonly --write'; break;;
