@@ -319,3 +319,22 @@ def test_a_failure_that_the_first_does_not_explain_is_no_consequence(
     first = next(iter(groups)).partition(" failed first")[0]
     assert {first, *firm} == {"decode-1", "prefill-0"}
     assert any("on decode-0" in line for line in groups["consequences:"])
+
+
+def test_what_fails_later_in_the_group_of_the_first_cause_is_its_consequence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A peer that waited in vain for a dead rank names its own time limit, with a remedy that helps nobody."""
+    stamp = "11-20 08:{:02}:00"
+    full = (
+        f"ERROR {stamp.format(0)} [worker.py:88] torch.OutOfMemoryError: NPU out of memory. Tried to allocate 4 GiB\n"
+    )
+    late = f"ERROR {stamp.format(9)} [utils.py:1] Timed out waiting for engine core processes to start.\n"
+    for name, text in (("decode-3", full), ("decode-4", late), ("decode-5", late), ("prefill-0", late)):
+        (tmp_path / f"{name}.log").write_text(text)
+    assert main(["diagnose", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith("decode-3 failed first: HBM is full (C1)")
+    other, after = (shown[shown.index(head) + 1] for head in ("not explained by the first failure:", "consequences:"))
+    assert "(A24) on prefill-0" in other
+    assert "(A24) on decode-4, decode-5" in after

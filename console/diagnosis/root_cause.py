@@ -70,14 +70,27 @@ def first_cause(hits: Iterable[TimedHit], ended: Mapping[str, float] = MappingPr
     return next(iter((*died, *own, *causes)), None)
 
 
-def own_causes(hits: Iterable[TimedHit]) -> dict[str, TimedHit]:
-    """Rank → its cause, for ranks whose cause is not an echo or a wrapper; `hits` are in the order of time."""
+def own_causes(hits: Iterable[TimedHit], groups: Mapping[str, str]) -> dict[str, TimedHit]:
+    """Maps each rank to the cause of its failure that no other failure explains; `hits` are in the order of time.
+
+    A hit that only echoes or wraps another failure is none. `groups` gives the group of each rank: the ranks of a group depend
+    on each other, so a later failure that differs from the first one of the group is a consequence.
+    """
     serious: dict[str, list[TimedHit]] = {}
     for each in hits:
         if each.hit.signature.severity != "advice":
             serious.setdefault(each.rank, []).append(each)
     causes = {rank: _of_rank(rank, own) for rank, own in serious.items()}
-    return {rank: cause for rank, cause in causes.items() if _is_own_cause(cause.hit.signature)}
+    causes = {rank: cause for rank, cause in causes.items() if _is_own_cause(cause.hit.signature)}
+    earliest: dict[str, TimedHit] = {}
+    for rank, cause in sorted(causes.items(), key=lambda item: item[1].when):
+        earliest.setdefault(groups.get(rank, rank), cause)
+    firsts = {rank: earliest[groups.get(rank, rank)] for rank in causes}
+    return {
+        rank: cause
+        for rank, cause in causes.items()
+        if cause.hit.signature.id == firsts[rank].hit.signature.id or cause.when <= firsts[rank].when + TOGETHER_S
+    }
 
 
 def _is_own_cause(signature: Signature) -> bool:

@@ -74,12 +74,14 @@ def summarize(found: Iterable[Shown], known: Callable[[Shown], Diagnosis]) -> Di
         one = next((each for each in same if known(each).first), None)
         if one is not None:
             first = _shared(one, same, known)
-        elif known(same[0]).severity == "advice":
-            advice.append(_shared(same[0], same, known))
-        elif (own := next((each for each in same if not known(each).consequence), None)) is not None:
-            others.append(_shared(own, same, known))
-        else:
-            consequences.append(_shared(same[0], same, known))
+            continue
+        for kind, members in (
+            (advice, [each for each in same if known(each).severity == "advice"]),
+            (others, [each for each in same if known(each).severity != "advice" and not known(each).consequence]),
+            (consequences, [each for each in same if known(each).consequence]),
+        ):
+            if members:
+                kind.append(_shared(members[0], members, known))
     return DiagnosisSummary(first, tuple(others), tuple(consequences), tuple(advice))
 
 

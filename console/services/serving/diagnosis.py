@@ -237,7 +237,7 @@ class DiagnosisWatch:
             if key is not None:
                 cause = first_cause(each for each in witnesses if each.rank == engine.id)
                 self._monitor.learnt(key).signature = cause.hit.signature.id if cause else ""
-        own = own_causes(witnesses)
+        own = own_causes(witnesses, {each.id: each.group for each in snapshot.engines.values() if each.group})
         told = tuple(self._diagnosis(each, each is first, own.get(each.rank) is each) for each in witnesses)
         self._known.lame = _lame(snapshot.engines.values())
         self._news(told)

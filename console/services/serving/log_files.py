@@ -158,7 +158,7 @@ def _told(logs: Sequence[_Log], signatures: Sequence[Signature], now: float) -> 
     first = first_cause(witnesses, dict(_ends(places)))
     plain = [each for each in witnesses if not each.hit.signature.wrapper]
     told = {(places[each.rank][0].file, places[each.rank][1].stream.number(each.hit.offset)) for each in plain}
-    own = own_causes(witnesses)
+    own = own_causes(witnesses, {rank: rank.rpartition("-")[0] or rank for rank in places})
     made = [
         (each, _cause(*places[each.rank], each, told, first=each is first, own=own.get(each.rank) is each))
         for each in witnesses
