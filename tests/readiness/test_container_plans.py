@@ -53,7 +53,7 @@ def test_a_container_as_wanted_differs_in_nothing() -> None:
     ("changes", "what", "text"),
     [
         ({"HostConfig__NetworkMode": "bridge"}, "network", "network is bridge, not host"),
-        ({"HostConfig__ShmSize": 64 * 2**20}, "shm", "shm is 0.1 GiB for 1 engines"),
+        ({"HostConfig__ShmSize": 64 * 2**20}, "shm", "shm is 0.1 GiB for 1 engine"),
         ({"Config__Image": "other:1"}, "image", f"image is other:1, not {IMAGE}"),
         ({"Mounts": [{"Destination": "/root"}, {"Destination": "/var/tmp"}]}, "mounts", "not mounted: /usr/local/dcmi"),
         ({"Mounts": [{"Destination": "/root"}, {"Destination": "/usr"}]}, "base", "/var/tmp/base is not mounted"),
@@ -72,7 +72,7 @@ def test_without_privileges_every_device_must_be_given() -> None:
 
 
 def test_an_image_that_was_pulled_anew_is_told_by_its_digest() -> None:
-    assert told("bbbb") == [("digest", f"made from aaaa; {IMAGE} is bbbb here now")]
+    assert told("bbbb") == [("digest", f"created from aaaa, but {IMAGE} on this node is now bbbb")]
     assert told("aaaa", Config__Image="another:name") == [], "the same image under another name is the same"
 
 
