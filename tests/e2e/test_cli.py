@@ -79,7 +79,7 @@ def test_killed_in_the_middle_of_a_start_the_engines_go_on_and_the_next_console_
     assert "nothing to do: all engines run already" in again.stderr
     told = json.loads(a3.console("start", *ROLES, "--yes", "prefill-0", "-o", "json").stdout)
     assert (told["plan"]["stages"], told["outcomes"]) == ([], {})
-    assert "runs already" in told["plan"]["findings"][0]["message"]
+    assert "all engines run already" in told["plan"]["findings"][0]["message"]
     dry = a3.console("start", *ROLES, "prefill-0", "--dry-run", "-o", "json")
     assert (dry.returncode, json.loads(dry.stdout)["stages"]) == (0, [])
 
@@ -107,7 +107,7 @@ def test_the_rest_is_started_and_all_of_it_stops_and_leaves_nothing(a3: Lab) -> 
         part = a3.console("stop", "--yes", "decode-0")
         assert part.returncode == 3, part.stderr
         assert (
-            "warning REACH d1: d1 is unreachable, so decode-8, decode-9, decode-10 +5 more cannot be stopped"
+            "Warning     REACH: d1 is unreachable, so decode-8, decode-9, decode-10 +5 more cannot be stopped"
             in part.stderr
         )
         rest = a3.console("stop", "--yes", "decode-8")

@@ -164,3 +164,11 @@ def test_more_engines_than_were_chosen_are_explained() -> None:
 def test_the_summary_of_a_start_of_any_size_has_few_rows(made: Deployment) -> None:
     rows = plan_summary(PlanMaker(made, picture({}, made)).make("start", ()))
     assert len(rows) <= 9
+
+
+def test_a_name_within_another_name_is_left_alone() -> None:
+    found = [
+        Finding("X", Severity.WARNING, f"{name} is away, {name}0 and a-{name} are not", name) for name in ("d1", "d2")
+    ]
+    rows = [row.text for row in plan_summary(replace(_plan("start"), findings=tuple(found))) if row.label == "Warning"]
+    assert rows == ["X: d1 is away, d10 and a-d1 are not", "X: d2 is away, d20 and a-d2 are not"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -140,7 +141,7 @@ def _findings(findings: Sequence[Finding]) -> Iterator[SummaryRow]:
     alike: dict[tuple[str, ...], list[str]] = {}
     for each in findings:
         name = each.where.removeprefix("group ")
-        message = each.message.removeprefix(f"{name}: ").replace(name, _NAME) if name else each.message
+        message = _without_name(each.message, name)
         alike.setdefault((each.rule, each.severity, message, each.fix), []).append(name)
     for (rule, severity, message, fix), names in alike.items():
         label = _LABELS.get(rule)
@@ -151,6 +152,12 @@ def _findings(findings: Sequence[Finding]) -> Iterator[SummaryRow]:
         yield SummaryRow(
             label or _WORDS[Severity(severity)], text if label else f"{rule}: {text}", grade, (fix,) if fix else ()
         )
+
+
+def _without_name(message: str, name: str) -> str:
+    """The message with a sign for the name, where it stands as a whole word; without it where the message begins with it."""
+    whole = rf"(?<![\w.-]){re.escape(name)}(?![\w.-])"
+    return re.sub(whole, _NAME, message.removeprefix(f"{name}: ")) if name else message
 
 
 def _notes(notes: Sequence[Finding]) -> Iterator[SummaryRow]:
