@@ -1,4 +1,4 @@
-"""What stands beside the tabs while a log is shown: whose log, which run, what is filtered and searched, where the reader is."""
+"""The title of the pane while a log is shown: whose log, which run, what is filtered and searched, where the reader is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RUN = re.compile(r"\d{4}(\d\d)(\d\d)T(\d\d)(\d\d)\d\dZ-")
 
 def head_of_one(engine: str, run: str | None) -> Line:
     """Whose log, and which run unless it is the current one."""
-    return ((shown(engine), "bold"), *(((f" run {_run_words(run)}", "warn"),) if run else ()))
+    return ((f"Log of {shown(engine)}", "bold"), *(((f" run {_run_words(run)}", "warn"),) if run else ()))
 
 
 def _run_words(run: str) -> str:
@@ -31,7 +31,7 @@ def head_of_several(wanted: Sequence[str], present: Sequence[str], view: Merged,
     """Whose logs, how many of them are here, and what the line stands for that the search is on."""
     groups = {name.rpartition("-")[0] or name for name in wanted}
     name = shown(groups.pop()) if len(groups) == 1 else f"{len(wanted)} engines"
-    spans: list[Span] = [(f"{name} x{len(present)}", "bold"), *([] if folded else [(" unfolded", "dim")])]
+    spans: list[Span] = [(f"Logs of {name} x{len(present)}", "bold"), *([] if folded else [(" unfolded", "dim")])]
     absent = [each for each in wanted if each not in present]
     if absent:
         names = ", ".join(absent[:3]) + (f" +{len(absent) - 3}" if len(absent) > 3 else "")

@@ -50,6 +50,12 @@ def pane(seen: Seen) -> LogPane:
     return found
 
 
+def log_rows(seen: Seen) -> list[str]:
+    """The rows of the pane, wherever it lies."""
+    region = pane(seen).region
+    return seen.lines()[region.y : region.bottom]
+
+
 async def test_on_a_node_the_log_is_that_of_the_engine_that_broke_and_does_not_change_under_its_reader(
     tmp_path: Path,
 ) -> None:
@@ -79,10 +85,10 @@ async def test_follow_pause_and_the_count_of_new_lines(tmp_path: Path) -> None:
         await seen.sees("8000 lines following")
         await seen.press("k", "k")
         await seen.sees("PAUSED")
-        shown = seen.lines()[8:20]
+        shown = log_rows(seen)
         copy.append(b"".join(stamped(number) for number in range(8000, 9234)))
         await seen.sees("+1234 new")
-        assert seen.lines()[8:20] == shown
+        assert log_rows(seen) == shown
         await seen.press("G")
         await seen.sees("step 9233")
         await seen.sees("following")
@@ -324,9 +330,9 @@ async def test_a_search_that_is_replaced_before_it_began_leaves_nothing_behind(t
 
 
 def test_a_run_is_called_by_when_it_was_begun() -> None:
-    assert plain(head_of_one("decode-3", "20261126T144920Z-c732")) == "decode-3 run 11-26 14:49Z"
-    assert plain(head_of_one("decode-3", "by[hand]")) == "decode-3 run by[hand]"
-    assert plain(head_of_one("decode-3", None)) == "decode-3"
+    assert plain(head_of_one("decode-3", "20261126T144920Z-c732")) == "Log of decode-3 run 11-26 14:49Z"
+    assert plain(head_of_one("decode-3", "by[hand]")) == "Log of decode-3 run by[hand]"
+    assert plain(head_of_one("decode-3", None)) == "Log of decode-3"
 
 
 async def test_a_log_whose_oldest_part_is_not_here_says_so_in_its_title_and_at_the_place(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from screens.external_programs import pager_command
 from screens.logs.line_drawing import short_head, span_words
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import running
-from tests.screens.test_log_pane import pane, session_with_log, stamped
+from tests.screens.test_log_pane import log_rows, pane, session_with_log, stamped
 
 
 def ranks(directory: Path, lines: int = 20) -> FakeSession:
@@ -99,14 +99,14 @@ async def test_of_merged_logs_each_hides_the_polling_of_its_own_node(tmp_path: P
 
 async def test_lines_around_what_a_filter_keeps(tmp_path: Path) -> None:
     session, _ = session_with_log(tmp_path)
-    async with running(session, (120, 40)) as seen:
+    async with running(session, (120, 44)) as seen:
         await seen.press("l", "ampersand")
         await seen.type("ERROR")
         await seen.press("enter")
         await seen.sees("8 shown, 7992 hidden")
         await seen.press("C")
         await seen.sees("ERROR +-1 8 shown, 7992 hidden")
-        text = [line[8:].strip() for line in seen.lines()[8:-1]]
+        text = [line[8:].strip() for line in log_rows(seen)]
         steps = [line.rpartition(" ")[2] for line in text if "step" in line]
         assert steps[:6] == ["699", "700", "701", "1699", "1700", "1701"]
         assert text[3] == "--"
