@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from console.model.plan import Plan, PlanResult, StepEvent, Verb
     from console.model.run import RunKey, RunState, StopResult
     from console.model.snapshot import ClusterSnapshot
-    from console.services.evaluation.evaluator import Local
+    from console.services.evaluation.evaluator import LocalRun
     from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
     from console.services.logs.copies import Gap, LogNote
     from console.services.maintenance.node_tasks import MaintenancePlan
@@ -184,7 +184,7 @@ class Evaluations(Protocol):
         """What runs on nodes."""
 
     @property
-    def local(self) -> Mapping[RunKey, Local]:
+    def local(self) -> Mapping[RunKey, LocalRun]:
         """What the built-in generator measures now, here."""
 
     async def prepare(self, ask: EvaluationRequest) -> EvaluationPlan:

@@ -15,7 +15,7 @@ from console.private_files import private_directory
 from console.rules import check
 from console.services.placement.edits import auto_assign, move, reset_shape, resize, swap, unassign
 from console.services.placement.live_assignment import reassigned
-from console.services.placement.undo_history import keep, load_history, step
+from console.services.placement.undo_history import load_history, save, step
 from console.services.xdg_paths import assignment_path, state_home
 
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         if read_only_of(args, deployment.cluster):
             raise Refused("this cluster is read-only", hint="allow changes with --write, or use --dry-run")
         private_directory(path.parent)
-        keep(path, history)
+        save(path, history)
         remember_layout(deployment.cluster, deployment.layout)
     rows = [_row(deployment, name) for name in deployment.layout.groups]
     print_lines(table_lines(("GROUP", "ROLE", "SIZE", "ASSIGNED", "NODES"), rows))

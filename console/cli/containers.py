@@ -21,8 +21,8 @@ from console.model.counting import counted
 from console.model.errors import ExitCode, Unreachable
 from console.probes.container import Difference
 from console.probes.sanitize import clean
-from console.services.maintenance.containers import Act
-from console.services.placement.layout_choice import must_be_chosen
+from console.services.maintenance.containers import ContainerAction
+from console.services.placement.layout_choice import require_layout
 from console.services.readiness.container_setup import ContainerFacts
 
 _ABOUT = """show: list the containers and their differences (changes nothing). plan: print the commands that create what is
@@ -147,10 +147,10 @@ async def _change(args: argparse.Namespace) -> int:
     only_plan = args.dry_run or args.action == "plan"
     async with opened(args, read_only=False if only_plan else None, changes=not only_plan, look=True) as session:
         if args.action in ("plan", "create"):
-            must_be_chosen(
+            require_layout(
                 session.deployment, "a new container mounts the weights of a layout, and no layout is chosen"
             )
         await connected(session)
-        act = cast(Act, "all" if args.action == "plan" else args.action)
+        act = cast(ContainerAction, "all" if args.action == "plan" else args.action)
         made = session.maintenance.of_containers.prepare(act, args.nodes)
         return await run_maintenance(session, "containers", made, args, only_plan=only_plan)

@@ -177,7 +177,7 @@ def tour(demo: DemoCluster, pace: float = 1.0) -> Callable[[ConsoleApp], Awaitab
 
 async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:
     """Start all engines, run one benchmark, and write the pictures; an engine is made to fail for the last picture."""
-    from console.services.evaluation.evaluation_options import read_words
+    from console.services.evaluation.evaluation_options import parse_line
     from screens.screenshots import take
 
     async def break_one() -> None:
@@ -191,7 +191,7 @@ async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:
     async def start() -> None:
         plan = await session.operator.prepare("start", [])
         await session.operator.run(plan, lambda _: None, confirmed=plan.confirm.expected)
-        (ask,) = read_words(
+        (ask,) = parse_line(
             "bench", "--tool built-in --concurrency 12 --num-prompts 96 --input-len 256 --output-len 128"
         )
         await session.evaluator.measure(await session.evaluator.prepare(ask), lambda _: None, confirmed=True)

@@ -59,7 +59,7 @@ def cluster_of(args: argparse.Namespace) -> Cluster:
     Raises UsageError when there is no cluster file, FileError when the file is wrong.
     """
     from console.files import load_cluster
-    from console.services.readiness.adoption import Adopted
+    from console.services.readiness.adoption import AdoptedContainers
 
     given: Path | None = args.cluster
     fallbacks = [Path(os.environ["DSV4_CLUSTER"])] if os.environ.get("DSV4_CLUSTER") else []
@@ -69,7 +69,7 @@ def cluster_of(args: argparse.Namespace) -> Cluster:
         hint = "give one with --cluster FILE, or try the demo first: dsv4-console demo"
         raise UsageError("no cluster file", hint=hint)
     cluster = load_cluster(path)
-    return Adopted(state_home(), cluster.name).applied(cluster)
+    return AdoptedContainers(state_home(), cluster.name).applied(cluster)
 
 
 def layout_of(args: argparse.Namespace, cluster: Cluster | None, *, look: bool = False) -> Layout:

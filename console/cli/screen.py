@@ -115,7 +115,7 @@ def _opening(args: argparse.Namespace, recorder: Recorder | None) -> Startup:
         sessions = [_session(one, held, layouts) for one in each]
         for session in sessions:
             if (before := opened.get(session.cluster.name)) is not None:
-                session.alerts.go_on(before.alerts)
+                session.alerts.continue_from(before.alerts)
         opened.update({session.cluster.name: session for session in sessions})
         if recorder is not None:
             _record(recorder, sessions[0])
@@ -180,7 +180,7 @@ def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
 
 
 def _record(recorder: Recorder, session: Session) -> None:
-    session.subscribe(lambda picture: recorder.take(picture, session.deployment))
+    session.subscribe(lambda picture: recorder.record(picture, session.deployment))
 
 
 def _session(args: argparse.Namespace, held: Mapping[str, Assignment], layouts: Mapping[str, str]) -> Session:

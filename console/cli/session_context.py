@@ -103,4 +103,4 @@ async def settled(session: Session) -> None:
 
 def _explained(session: Session) -> bool:
     """Whether engines that are down were diagnosed, unmanaged processes described, and notes of other consoles read."""
-    return session.regard.answered() and session.diagnosis.ordered() and session.restarts.notes_known
+    return session.unmanaged_watch.complete() and session.diagnosis.ordered() and session.restarts.notes_known

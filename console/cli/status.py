@@ -28,8 +28,8 @@ from console.model.snapshot import (
     NodeSnapshot,
 )
 from console.probes.sanitize import clean
-from console.services.monitoring.drift import alike
-from console.services.monitoring.service_state import doors_of
+from console.services.monitoring.drift import group_by_drift
+from console.services.monitoring.service_state import endpoint_engines
 from console.services.serving.diagnosis import DOWN
 from console.services.session import Session
 
@@ -82,7 +82,7 @@ async def _prove(session: Session) -> None:
 
 def _answered(snapshot: ClusterSnapshot, asked: float) -> bool:
     """Whether an endpoint was tested since `asked`, or none can be. A first failure is tested again and does not count."""
-    endpoints = [each for each in doors_of(snapshot.engines.values()) if each.state in _ASKED]
+    endpoints = [each for each in endpoint_engines(snapshot.engines.values()) if each.state in _ASKED]
     checks = [
         each for engine in endpoints for each in engine.health if each.name == "works" and (each.at or 0.0) >= asked
     ]
@@ -145,7 +145,7 @@ def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
         yield ""
         yield snapshot.cut_off.words(snapshot.at)
     yield from _causes(summarize(snapshot.diagnoses, lambda each: each))
-    for lines, names in alike(snapshot.engines.values()).items():
+    for lines, names in group_by_drift(snapshot.engines.values()).items():
         yield ""
         yield f"until a restart {list_text(names, 1)} runs with other settings: {'; '.join(lines)}"
     if snapshot.service is not None and snapshot.service.state is ServiceState.UNPROVEN:

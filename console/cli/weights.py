@@ -24,8 +24,8 @@ from console.model.shortening import list_text
 from console.model.snapshot import LinkState
 from console.probes.sanitize import clean
 from console.services.maintenance.weights import NodeWeights
-from console.services.placement.layout_files import named
-from console.services.readiness.node_requirements import carrying
+from console.services.placement.layout_files import layout_argument
+from console.services.readiness.node_requirements import used_nodes
 
 _ABOUT = """show: list the weights on each node (changes nothing). copy --from NODE: copy the weights to the nodes that lack
 them, over the network of the nodes. The copy continues when this console ends; a new copy resumes an unfinished one. stop:
@@ -160,9 +160,9 @@ def _download(args: argparse.Namespace) -> int:
     deployment = deployment_of(args)
     model = deployment.layout.model
     if PurePosixPath(model.path).is_absolute() and not model.source:
-        hint = f"add it to {named(deployment.layout)}: model: {{source: OWNER/NAME, path: {model.path}}}"
+        hint = f"add it to {layout_argument(deployment.layout)}: model: {{source: OWNER/NAME, path: {model.path}}}"
         raise UsageError(f"the layout does not name the repository of the weights {model.path}", hint=hint)
-    for name in args.nodes or carrying(deployment) or deployment.cluster.nodes:
+    for name in args.nodes or used_nodes(deployment) or deployment.cluster.nodes:
         if name not in deployment.cluster.nodes:
             raise UsageError(f"no node {name!r}", hint=f"nodes: {', '.join(deployment.cluster.nodes)}")
         runtime = deployment.node(name).runtime

@@ -1,1 +1,1 @@
-"""Async joints of the rooms below; they speak model types only."""
+"""Everything asynchronous: sessions, monitoring, operations and the other services of both front ends."""

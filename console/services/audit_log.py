@@ -14,9 +14,9 @@ from console.model.ongoing_work import ObservedOperation
 
 _BAD = ("failed", "unknown")
 SLACK_S = 10.0
-"""The clocks of two machines differ, and a run is touched a moment before or after its act is written down."""
+"""Tolerance between the time of a run on its node and the time of its operation in the journal."""
 OPEN_S = 3600.0
-"""How long an operation without a recorded end may have gone on."""
+"""Maximum duration to assume for an operation without a recorded end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,62 +24,62 @@ class AuditEntry:
     """One operation. Times are seconds since the epoch on the machine that wrote them."""
 
     at: float
-    """When it started."""
+    """Start time."""
     who: str
     """`USER@HOST`."""
     what: str
     """For example `stop of 16 engines`."""
     whom: str
-    """Engines or nodes, as written."""
+    """Engines or nodes, as recorded."""
     outcome: str
-    """How it ended: `done`, `1 failed`, `no end recorded` …"""
+    """The outcome: `done`, `1 failed`, `no end recorded` …"""
     good: bool | None = None
-    """None while it is not known how it ended."""
+    """Whether it succeeded; None when unknown."""
     took_s: float | None = None
-    """From its start to its end; None while no end is recorded."""
+    """Duration in seconds; None without a recorded end."""
     details: tuple[str, ...] = ()
-    """What went wrong, step by step, and what was overridden."""
+    """The failures by step, and overridden checks."""
     seen: bool = False
-    """Whether only the nodes tell of it: it is not in this journal."""
+    """Whether only nodes report it, and this journal does not contain it."""
 
 
 def audit_entries(records: Sequence[Mapping[str, object]]) -> tuple[AuditEntry, ...]:
-    """The operations of these records (oldest first), newest first; an end is joined to its beginning."""
+    """The operations of these records (oldest first), newest first; joins each end to its start."""
     found: list[AuditEntry] = []
     open_acts: dict[tuple[str, ...], int] = {}
     for record in records:
         what, key = _text(record, "what"), _key(record)
         if what == "end" and key in open_acts:
             at = open_acts.pop(key)
-            found[at] = _ended(found[at], record)
+            found[at] = _end_entry(found[at], record)
             continue
-        trace = _begun(record)
-        found.append(_ended(trace, record) if what == "end" else trace)
+        trace = _start_entry(record)
+        found.append(_end_entry(trace, record) if what == "end" else trace)
         if what == "begin":
             open_acts[key] = len(found) - 1
     return tuple(reversed(found))
 
 
 def with_others(known: Sequence[AuditEntry], sightings: Sequence[ObservedOperation]) -> tuple[AuditEntry, ...]:
-    """The operations of the journal (newest first) and, in their places, those of others that nodes tell of."""
-    others = [_seen(each) for each in sightings if not any(_tells(trace, each) for trace in known)]
+    """The operations of the journal (newest first) merged with operations that only nodes report."""
+    others = [_observed_entry(each) for each in sightings if not any(_same_operation(trace, each) for trace in known)]
     return tuple(sorted((*known, *others), key=lambda each: -each.at))
 
 
-def _tells(trace: AuditEntry, sighting: ObservedOperation) -> bool:
-    """Whether a sighting is of an operation that is in the journal."""
+def _same_operation(trace: AuditEntry, sighting: ObservedOperation) -> bool:
+    """Whether the journal contains an observed operation."""
     until = trace.at + (OPEN_S if trace.took_s is None else trace.took_s)
     mine = sighting.who.partition(" (")[0] == trace.who
     return mine and trace.at - SLACK_S <= sighting.at <= until + SLACK_S
 
 
-def _seen(sighting: ObservedOperation) -> AuditEntry:
+def _observed_entry(sighting: ObservedOperation) -> AuditEntry:
     count = len(sighting.engines)
     what = f"{sighting.verb} of {counted(count, 'engine')}"
     return AuditEntry(sighting.at, sighting.who, what, ", ".join(sighting.engines), "seen, not done here", seen=True)
 
 
-def _begun(record: Mapping[str, object]) -> AuditEntry:
+def _start_entry(record: Mapping[str, object]) -> AuditEntry:
     what = _text(record, "what") or "?"
     engines = _names(record.get("engines")) or _names([record.get("engine")])
     nodes = _names(record.get("nodes")) or _names([record.get("node")])
@@ -106,7 +106,7 @@ def _begun(record: Mapping[str, object]) -> AuditEntry:
     )
 
 
-def _ended(trace: AuditEntry, record: Mapping[str, object]) -> AuditEntry:
+def _end_entry(trace: AuditEntry, record: Mapping[str, object]) -> AuditEntry:
     outcomes = record.get("outcomes")
     steps = {str(step): str(outcome) for step, outcome in outcomes.items()} if isinstance(outcomes, Mapping) else {}
     bad = {step: outcome for step, outcome in steps.items() if outcome in _BAD}
@@ -128,7 +128,7 @@ def _ended(trace: AuditEntry, record: Mapping[str, object]) -> AuditEntry:
 
 
 def _key(record: Mapping[str, object]) -> tuple[str, ...]:
-    """What an end has in common with its beginning and with no other: two consoles of one person may do the same at once."""
+    """The key that joins an end to its start; unique even for two consoles of one person."""
     if plan := _text(record, "plan"):
         return (plan,)
     return (_text(record, "who"), _text(record, "verb"), _text(record, "deployment"), *_names(record.get("engines")))

@@ -1,4 +1,4 @@
-"""One opened cluster: the thing a front end holds. It joins links, monitor, logs and operator, and owns their life."""
+"""A session: one open cluster with its links, monitor, logs and operator, for a front end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from console.services.maintenance.node_maintenance import Maintenance
 from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.log_verification import LogVerification
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.startup_eta import StartWatch, book_path
+from console.services.monitoring.startup_eta import StartWatch, history_path
 from console.services.monitoring.unmanaged_watch import UnmanagedWatch
 from console.services.operations.lease import abandoned_plan, lease_link, ongoing_plan, read_lease
 from console.services.operations.operator import Operator
@@ -42,7 +42,7 @@ from console.services.operations.restart_watch import RestartWatch
 from console.services.operations.shared_notes import SharedNotes
 from console.services.operations.step_text import command_text
 from console.services.placement import edits as operations
-from console.services.placement.layout_choice import must_be_chosen
+from console.services.placement.layout_choice import require_layout
 from console.services.placement.live_assignment import Change, LiveAssignment
 from console.services.readiness.preflight import Preflight
 from console.services.serving.alert_delivery import AlertWatch, lock_path
@@ -56,14 +56,14 @@ from console.services.shell_access import open_at_engine, open_on_node
 from console.services.xdg_paths import assignment_path, file_name, journal_path, report_path, state_home
 
 LEASE_EVERY_S = 2.0
-"""A stop may be over within seconds, and one word to one node is cheap."""
+"""Interval of reading the lease; short, because a stop may take only seconds."""
 LEASE_ANSWER_S = 10.0
 LEASE_FIRST_S = 0.5
-"""Until the node that keeps it has answered once."""
+"""Interval until the node of the lease has answered once."""
 
 
 class Session:
-    """A cluster with one deployment on it, live from `open` to `close`."""
+    """One cluster with one deployment, live from `open` to `close`."""
 
     def __init__(
         self,
@@ -73,11 +73,11 @@ class Session:
         *,
         read_only: bool = False,
         state_dir: Path | None = None,
-        cadences: Intervals | None = None,
+        intervals: Intervals | None = None,
         restarts: bool = False,
         alerts: bool = False,
     ) -> None:
-        """`restarts`: it runs restart policies while it is open and may write. `alerts`: it sends those of the cluster."""
+        """`restarts`: run restart policies while open with write access. `alerts`: send the cluster's alerts."""
         self.cluster = cluster
         self.read_only = read_only
         self.state_dir = state_dir or state_home()
@@ -93,39 +93,39 @@ class Session:
             probes = [host_probe(node.base), *([info_probe()] if node.hardware.devices else [])]
             self._links[node.name] = NodeLink(node, dialer=self._dialer, watcher=self._monitor, probes=probes)
         self.journal = Journal(journal_path(self.state_dir, cluster.name), mask=masked_data)
-        self.regard = UnmanagedWatch(self._monitor.nodes, self._links)
+        self.unmanaged_watch = UnmanagedWatch(self._monitor.nodes, self._links)
         self.preflight = Preflight(self._monitor, self._links, report_path(self.state_dir, cluster.name, layout.name))
         parts = (self._monitor, self._links, self.journal)
         self._notes = SharedNotes(self._monitor, self._links)
         self.operator = Operator(
             *parts, who=operator_name(), preflight=self.preflight, roles=self._roles, notes=self._notes
         )
-        self._paces = StartWatch(self._monitor, book_path(self.state_dir, cluster.name, layout.name))
+        self._start_watch = StartWatch(self._monitor, history_path(self.state_dir, cluster.name, layout.name))
         self.restarts = RestartWatch(self._monitor, self.operator, enabled=restarts, notes=self._notes)
         results = ResultStore(self.state_dir / "results.sqlite")
         self.evaluator = Evaluator(self._monitor, self._links, self.logs, self.journal, results, who=operator_name())
-        self._health = HealthWatch(self._monitor, self._links, cadences)
-        self._metrics = MetricsWatch(self._monitor, self._links, cadences)
-        self.works = WorksWatch(self._monitor, self._links, cadences)
+        self._health = HealthWatch(self._monitor, self._links, intervals)
+        self._metrics = MetricsWatch(self._monitor, self._links, intervals)
+        self.works = WorksWatch(self._monitor, self._links, intervals)
         self._proofs = ProofStore(self._monitor, proofs_path(self.state_dir, cluster.name))
         self.maintenance = Maintenance(self._monitor, self._links, self.operator, self.state_dir, operator_name())
-        self._comparison = LogVerification(self._monitor, self._links, self.logs, cadences)
+        self._comparison = LogVerification(self._monitor, self._links, self.logs, intervals)
         self.verifier = Verifier(self._monitor, self._links)
         own = self.state_dir / "signatures.yaml"
-        self.diagnosis = DiagnosisWatch(self._monitor, self.logs, cadences, own=own)
+        self.diagnosis = DiagnosisWatch(self._monitor, self.logs, intervals, own=own)
         self.alerts = AlertWatch(self._monitor, self.journal, lock_path(self.state_dir, cluster.name), sends=alerts)
         self._findings: tuple[Deployment, tuple[Finding, ...]] | None = None
 
     async def open(self) -> None:
-        """Begin to connect and to publish; returns at once, whatever the nodes do."""
+        """Start connecting and publishing; returns at once."""
         if self._unwritable:
             self._monitor.note(EventLevel.WARNING, f"nothing is kept on this machine: {self._unwritable}")
         for link in self._links.values():
             link.start()
-        self._monitor.subscribe(self.evaluator.watch.attend)
-        self._monitor.subscribe(self._paces.look)
-        self._monitor.subscribe(self.regard.attend)
-        self._monitor.subscribe(self._proofs.look)
+        self._monitor.subscribe(self.evaluator.watch.on_snapshot)
+        self._monitor.subscribe(self._start_watch.update)
+        self._monitor.subscribe(self.unmanaged_watch.update)
+        self._monitor.subscribe(self._proofs.update)
         services: dict[str, Service] = {
             "monitor": self._monitor.run,
             "following": self._monitor.following.run,
@@ -142,7 +142,7 @@ class Session:
             self._supervisor.start(name, service)
 
     async def close(self) -> None:
-        """Let go of everything here; nothing on a node changes."""
+        """Close links, tasks and files; changes nothing on nodes."""
         await self._supervisor.close()
         await asyncio.gather(*(link.close() for link in self._links.values()))
         await self._dialer.close()
@@ -150,7 +150,7 @@ class Session:
 
     @property
     def deployment(self) -> Deployment:
-        """Cluster, layout and assignment as they are now."""
+        """The current cluster, layout and assignment."""
         return self._monitor.deployment
 
     @property
@@ -160,7 +160,7 @@ class Session:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What the rules say about the deployment."""
+        """The findings of the rules about the deployment."""
         if not self.deployment.layout.chosen:
             return ()
         if self._findings is None or self._findings[0] is not self.deployment:
@@ -168,7 +168,7 @@ class Session:
         return self._findings[1]
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
-        """Call `listener` with each new snapshot, at most four a second; gives the call that ends it."""
+        """Call `listener` with each new snapshot, at most four a second. Gives a function that unsubscribes it."""
         return self._monitor.subscribe(listener)
 
     def assign(self, group: str | None, nodes: Sequence[str]) -> None:
@@ -186,24 +186,24 @@ class Session:
 
         Raises Refused without a layout.
         """
-        must_be_chosen(self.deployment)
+        require_layout(self.deployment)
         self._roles.change(operation)
 
     def fill(self) -> None:
-        """Give every group the nodes it lacks, from those known to be free first."""
+        """Assign free nodes to incomplete groups, nodes known to be free first."""
         free = self._roles.free_devices()
         self.change(lambda now: operations.auto_assign(now, free))
 
     def undo(self) -> bool:
-        """Take the last change of the assignment back; False when there is none."""
+        """Undo the last change of the assignment; False without one."""
         return self._roles.undo()
 
     def redo(self) -> bool:
-        """Make a change again that was taken back; False when there is none."""
+        """Redo an undone change; False without one."""
         return self._roles.redo()
 
     def command_text(self, engine: str) -> str:
-        """What a person would run for this engine: the script, secrets masked. Raises UsageError for an unknown engine."""
+        """The script that starts this engine, secrets masked. Raises UsageError for an unknown engine."""
         ranks = PlanMaker(self.deployment, self.snapshot).ranks
         if engine not in ranks:
             raise UsageError(f"the plan has no engine {engine!r}")
@@ -214,25 +214,25 @@ class Session:
         return cmd_sh(command, self.deployment.node(rank.node))
 
     def note(self, text: str) -> None:
-        """Add something this console did to the events, where it is found again."""
+        """Add an event about an action of this console."""
         self._monitor.note(EventLevel.INFO, text)
 
     def heard(self, node: str) -> bool:
-        """Whether the first sample of a node is complete, as `monitoring.completeness` defines it."""
+        """Whether the first sample of a node is complete, see `monitoring.completeness`."""
         return self._monitor.nodes[node].complete
 
     def retry(self, node: str) -> None:
-        """Dial a node again now."""
+        """Connect to a node again now."""
         self._links[node].retry_now()
 
     def shell(self, node: str, engine: str | None) -> tuple[str, ...]:
-        """argv of a shell on a node, or where its engine runs. Raises UsageError, Refused, ConsoleError."""
+        """The argv of a shell on a node, or where its engine runs. Raises UsageError, Refused, ConsoleError."""
         if engine is None:
             return open_on_node(self.cluster, node, self.state_dir, self.journal, read_only=self.read_only)
         return open_at_engine(self.deployment, engine, self.state_dir, self.journal, read_only=self.read_only)
 
     async def accept_host_key(self, node: str) -> None:
-        """Trust the key a node showed, write it to our own known hosts, and dial again."""
+        """Trust the host key of a node, save it in the console's known hosts, and connect again."""
         await self._dialer.accept_host_key(node)
         self.journal.record("accept-host-key", cluster=self.cluster.name, node=node)
         self._links[node].retry_now()
@@ -241,7 +241,7 @@ class Session:
         return self._monitor.current(engine)
 
     async def _watch_lease(self) -> None:
-        """Keep the snapshot's word on who is at work fresh."""
+        """Update the running plan of the deployment in the snapshots."""
         while True:
             await asyncio.sleep(LEASE_EVERY_S if self._notes.read else LEASE_FIRST_S)
             link = lease_link(tuple(rank.node for rank in self.deployment.ranks()), self._links)
@@ -261,7 +261,7 @@ class Session:
 
 
 def _made_private(path: Path) -> str:
-    """Make the state directory; gives why that cannot be. What takes engines down works without one."""
+    """Create the state directory; gives the error, or an empty text. Stopping engines works without it."""
     try:
         private_directory(path)
     except OSError as error:
@@ -270,5 +270,5 @@ def _made_private(path: Path) -> str:
 
 
 def _names(work: OngoingPlan | None) -> object:
-    """What must differ for another snapshot: the time of a lease is told a little differently with each look."""
+    """The parts of a running plan that need a new snapshot when they change; the measured time varies a little."""
     return work and (work.holder, work.verb, work.ends)

@@ -17,7 +17,9 @@ from console.model.errors import ConsoleError, Refused, UsageError
 
 
 def open_on_node(cluster: Cluster, name: str, state_dir: Path, journal: Journal, *, read_only: bool) -> tuple[str, ...]:
-    """argv of a shell on a node. Raises UsageError for an unknown one, Refused in read-only mode, ConsoleError without `ssh`."""
+    """The argv of a shell on a node. Raises UsageError for an unknown node, Refused in read-only mode, ConsoleError without
+    `ssh`.
+    """
     node = cluster.nodes.get(name)
     if node is None:
         raise UsageError(f"no node {name!r}", hint=f"nodes: {', '.join(cluster.nodes)}")
@@ -27,11 +29,11 @@ def open_on_node(cluster: Cluster, name: str, state_dir: Path, journal: Journal,
 def open_at_engine(
     deployment: Deployment, engine: str, state_dir: Path, journal: Journal, *, read_only: bool
 ) -> tuple[str, ...]:
-    """argv of a shell where an engine runs: in its container, else on its node. Raises as `open_on_node` does."""
+    """The argv of a shell where an engine runs: in its container, else on its node. Raises as `open_on_node`."""
     ranks = {rank.id: rank for rank in deployment.processes()}
     if engine not in ranks:
         if not deployment.layout.chosen:
-            return _open_at_stray(deployment, engine, state_dir, journal, read_only)
+            return _open_at_unplanned(deployment, engine, state_dir, journal, read_only)
         names = ", ".join((*deployment.cluster.nodes, *ranks))
         raise UsageError(f"no node and no engine {engine!r}", hint=f"there are: {names}")
     node = deployment.node(ranks[engine].node)
@@ -42,10 +44,10 @@ def open_at_engine(
     return _opened(deployment.cluster, node, container, state_dir, journal, read_only)
 
 
-def _open_at_stray(
+def _open_at_unplanned(
     deployment: Deployment, engine: str, state_dir: Path, journal: Journal, read_only: bool
 ) -> tuple[str, ...]:
-    """The same without a layout, where an engine is named with its node, as `status` does: `a3-pd/decode-0@d0`."""
+    """The argv for an engine that is named with its node, as in `status`: `a3-pd/decode-0@d0`."""
     cluster = deployment.cluster
     node = cluster.nodes.get(engine.rpartition("@")[2]) if "@" in engine else None
     if node is None:

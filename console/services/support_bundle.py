@@ -25,7 +25,7 @@ from console.services.readiness.preflight import Report
 from console.services.session import Session
 
 LOG_LINES = 2000
-"""Of each engine's log, from its end."""
+"""Lines from the end of each engine's log."""
 LOG_BYTES = 4 * 1024 * 1024
 JOURNAL_LINES = 500
 LEFT_BEHIND = """echo "== plog"; logs="${ASCEND_PROCESS_LOG_PATH:-$HOME/ascend/log}"
@@ -33,7 +33,7 @@ find "$logs" -type f -printf '%TY-%Tm-%Td %TH:%TM %s %p\\n' 2>/dev/null | sort -
 echo "== core_pattern"; cat /proc/sys/kernel/core_pattern
 echo "== cores"; find /var/lib/systemd/coredump /var/crash /tmp "$PWD" -maxdepth 1 -name 'core*' -type f \
 -printf '%TY-%Tm-%Td %TH:%TM %s %p\\n' 2>/dev/null | sort -ru | head -n 100; echo '== end'"""
-"""Lists the process logs of CANN and the core files of a node; their contents stay there."""
+"""Lists the CANN process logs and core files of a node, without their contents."""
 
 STACKS = """for place in /proc/[0-9]*; do
   tr '\\0' '\\n' <"$place/environ" 2>/dev/null | grep -q '^DSV4_RUN=' || continue
@@ -46,9 +46,9 @@ STACKS = """for place in /proc/[0-9]*; do
   cat "$place/stack" 2>/dev/null
   if command -v py-spy >/dev/null 2>&1; then timeout 10 py-spy dump --nonblocking --pid "$pid" 2>&1 | head -n 400; fi
 done; echo '== end'"""
-"""Of every process of a run: what its threads wait for in the kernel and, with py-spy there, in Python. None is paused."""
+"""Reads what the threads of every process of a run wait for, in the kernel and, with py-spy, in Python. Pauses no process."""
 STACKS_S = 120.0
-"""With py-spy half a second for each process is usual."""
+"""Time limit; py-spy usually takes half a second per process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Piece:
 
 
 async def gather(session: Session, *, lines: int = LOG_LINES) -> tuple[Piece, ...]:
-    """Everything there is to hand over, masked. That a node does not answer is said, and why there is no preflight."""
+    """All files of the bundle, masked. Missing answers of nodes and a missing preflight are noted."""
     report, unchecked = await _preflight(session)
     left = await session.preflight.look(("sh", "-c", LEFT_BEHIND))
     stacks = await session.preflight.look(("sh", "-c", STACKS), STACKS_S, outside=True)
@@ -84,7 +84,7 @@ async def gather(session: Session, *, lines: int = LOG_LINES) -> tuple[Piece, ..
 
 
 async def _preflight(session: Session) -> tuple[Report | None, str]:
-    """What the preflight found, or why there is none."""
+    """The preflight report, or why there is none."""
     try:
         return await session.preflight.run(), ""
     except UsageError as error:
@@ -92,7 +92,7 @@ async def _preflight(session: Session) -> tuple[Report | None, str]:
 
 
 async def _stacks_inside(session: Session) -> Mapping[str, str]:
-    """The same from inside of a container that engines share, for py-spy is usually there and not on the host."""
+    """The stacks from inside a shared container, where py-spy is usually installed."""
     shared = {
         name for name, node in session.cluster.nodes.items() if node.runtime.words and node.runtime.per != "engine"
     }
@@ -103,7 +103,7 @@ async def _stacks_inside(session: Session) -> Mapping[str, str]:
 
 
 def pack(pieces: tuple[Piece, ...], path: Path, *, now: float | None = None) -> None:
-    """Write a tar.gz that only its owner may read. Raises ConsoleError when it cannot be written or is there already."""
+    """Write a tar.gz that only its owner can read. Raises ConsoleError when it cannot be written or exists already."""
     top = path.name.removesuffix(".tar.gz")
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -120,7 +120,7 @@ def pack(pieces: tuple[Piece, ...], path: Path, *, now: float | None = None) -> 
 
 
 def _cluster(session: Session) -> Mapping[str, object]:
-    """As written; the words of a command lie one by one, so that what follows a secret flag is hidden here."""
+    """The cluster file; the arguments of a command are separate, so that values of secret flags are masked."""
     found = session.cluster.model_dump(mode="json")
     alerts = {**found["alerts"], "command": list(masked_argv(session.cluster.alerts.command))}
     return {**found, "alerts": alerts}

@@ -1,4 +1,4 @@
-"""Where the console keeps its own files on the jump host, by the XDG rules. It creates directories, never contents."""
+"""Paths of the console's own files on the jump host, by the XDG rules. Creates directories only."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ def state_home() -> Path:
 
 
 def config_home() -> Path:
-    """`$XDG_CONFIG_HOME/dsv4-console`: what the operator writes."""
+    """`$XDG_CONFIG_HOME/dsv4-console`: files of the operator."""
     return _base("XDG_CONFIG_HOME", "~/.config")
 
 
 def assignment_path(state_dir: Path, cluster: str, layout: str) -> Path:
-    """Where the assignment of a cluster and a layout is kept; the operator's own files are never written."""
+    """The path of the assignment of a cluster and a layout."""
     return state_dir / "assignments" / file_name(cluster) / f"{file_name(layout)}.yaml"
 
 
 def journal_path(state_dir: Path, cluster: str) -> Path:
-    """The journal of a cluster on this machine."""
+    """The path of the journal of a cluster."""
     return state_dir / "journal" / f"{file_name(cluster)}.jsonl"
 
 
 def report_path(state_dir: Path, cluster: str, layout: str) -> Path:
-    """Where the last preflight of a cluster and a layout is kept."""
+    """The path of the last preflight report of a cluster and a layout."""
     return state_dir / "preflight" / file_name(cluster) / f"{file_name(layout)}.json"
 
 
 def file_name(text: str) -> str:
-    """A name from a file or a node made safe as one path component; equal only for equal texts in practice."""
+    """A name as one safe path component; different names give different components in practice."""
     plain = re.sub(r"[^A-Za-z0-9._@+-]", lambda found: f"%{ord(found.group()):x}", text)
     return plain.replace("..", "%2e.") if plain not in ("", ".") else "%"
 

@@ -93,19 +93,19 @@ class EvaluationActions:
 
     def ask(self, verb: str, words: str) -> None:
         """Show the plan of what was typed."""
-        from console.services.evaluation.evaluation_options import read_words  # needed by nobody who measures nothing
+        from console.services.evaluation.evaluation_options import parse_line  # needed by nobody who measures nothing
 
         if not self._may():
             return
         try:
-            asks = read_words(verb, words)
+            asks = parse_line(verb, words)
         except ConsoleError as error:
             self._warn(f"{error}; {error.hint}" if error.hint else str(error))
             return
         set_off(self._screen, "act", self._ask, asks)
 
     async def _ask(self, asks: Sequence[EvaluationRequest]) -> None:
-        from console.services.evaluation.plans import as_plan, next_argv  # as above
+        from console.services.evaluation.plans import dialog_plan, next_argv  # as above
 
         console = self._screen.console
         session = console.session
@@ -117,7 +117,7 @@ class EvaluationActions:
             made.append(plan)
             following[:] = [(ask, next_argv(plan, session.deployment, ask)) for ask in asks[1:]]
             serving = session.snapshot.serving.get("")
-            return as_plan(plan, session.deployment, asks[1:], (serving.running or 0) if serving else 0)
+            return dialog_plan(plan, session.deployment, asks[1:], (serving.running or 0) if serving else 0)
 
         count = f", {len(asks)} runs" if len(asks) > 1 else ""
         words = f"{asks[0].kind.upper()} {asks[0].tool} {asks[0].subject}{count}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
 from console.model.snapshot import WrittenIn
-from console.services.placement.layout_files import copied, copy_place, dropped, own_file
+from console.services.placement.layout_files import copy_path, copy_shipped, own_file, remove_unchanged_copy
 from screens.background_work import set_off
 from screens.controllers.file_reloading import FileReloading
 from screens.external_programs import editor_command, run_away
@@ -79,14 +79,14 @@ class FileEditing:
             if await self._changed(path, line):
                 await self._take({})
             return
-        path = copy_place(cluster, layout.name, self._screen.console.opening.copies)
+        path = copy_path(cluster, layout.name, self._screen.console.opening.copies)
         if not await self._agreed(layout.name, cluster, path):
             return
-        fresh, gone = copied(layout.name, path), False
+        fresh, gone = copy_shipped(layout.name, path), False
         try:
             await self._changed(path, line)
         finally:
-            gone = fresh and dropped(layout.name, path)
+            gone = fresh and remove_unchanged_copy(layout.name, path)
         if not gone:
             await self._take({cluster: str(path)})
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
 from console.services.placement.layout_choice import fits
-from console.services.placement.layout_files import named
+from console.services.placement.layout_files import layout_argument
 from screens.actions import BY_ID
 from screens.background_work import set_off
 from screens.fleet import Fleet
@@ -91,7 +91,7 @@ class FileReloading:
             for each in chosen
             if not (anew and each.cluster.name in layouts)
         }
-        meant = {each.cluster.name: named(each.deployment.layout) for each in chosen}
+        meant = {each.cluster.name: layout_argument(each.deployment.layout) for each in chosen}
         try:
             fresh = Fleet(again(held, {**meant, **layouts}))
         except ConsoleError as error:

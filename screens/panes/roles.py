@@ -12,7 +12,7 @@ from console.model.counting import counted
 from console.model.deployment import Deployment, Rank
 from console.model.findings import Finding, Severity
 from console.model.snapshot import ClusterSnapshot
-from console.services.monitoring.drift import alike
+from console.services.monitoring.drift import group_by_drift
 from screens.actions import BY_ID, bindings
 from screens.assignment_preview import rank_words
 from screens.grid.rows import count_words
@@ -285,7 +285,7 @@ def _states(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen) -> dict
 def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot, cells: int) -> list[Row]:
     """Engines that run differently from what the board says: a change has not reached them. Those that differ alike are one."""
     rows = []
-    for lines, names in alike(each for each in snapshot.engines_on(node) if each.group == group).items():
+    for lines, names in group_by_drift(each for each in snapshot.engines_on(node) if each.group == group).items():
         who = f"{names[0]} +{len(names) - 1} more run" if len(names) > 1 else f"{names[0]} runs"
         rest = "r restarts it so" if len(names) == 1 else "r restarts them so"
         text = shown(f"{who} with {'; '.join(lines)}; {rest}")

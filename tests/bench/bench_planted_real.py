@@ -49,7 +49,7 @@ async def watched(lab: RealLab, state: str = "watching") -> AsyncIterator[Sessio
         deployment.layout,
         deployment.assignment,
         state_dir=lab.state / state,
-        cadences=Intervals(),
+        intervals=Intervals(),
     )
     await session.open()
     try:

@@ -14,7 +14,7 @@ from console.model.errors import UsageError
 from console.model.run import RunKey
 from console.services.evaluation import plans
 from console.services.evaluation.evaluation_checks import length_findings
-from console.services.evaluation.evaluation_options import read_words
+from console.services.evaluation.evaluation_options import parse_line
 from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
 from console.services.operations.step_text import step_commands
 from tests.services.deployments import deployment
@@ -99,13 +99,13 @@ def test_the_name_of_a_run_is_a_plain_one_whatever_the_dataset_is_called() -> No
 @pytest.mark.parametrize("text", ["--tool none", "gsm8k 'open", "--no-such", "--input-len x", "--help"])
 def test_a_typed_line_that_cannot_be_meant_says_so_and_ends_nothing(text: str) -> None:
     with pytest.raises(UsageError):
-        read_words("bench", text)
+        parse_line("bench", text)
 
 
 def test_a_typed_line_means_what_the_same_words_mean_on_the_command_line() -> None:
     words = ("--tool", "built-in", "--sweep", "1,2", "--warmups", "3", "--model", "a b")
-    assert read_words("bench", "--tool built-in --sweep 1,2 --warmups 3 --model 'a b'") == asks("bench", *words)
-    assert read_words("eval", "gsm8k") == asks("eval", "gsm8k")
+    assert parse_line("bench", "--tool built-in --sweep 1,2 --warmups 3 --model 'a b'") == asks("bench", *words)
+    assert parse_line("eval", "gsm8k") == asks("eval", "gsm8k")
 
 
 def test_aisbench_has_prompts_of_its_own_so_only_its_answers_can_be_too_long() -> None:
@@ -127,7 +127,7 @@ def _plan(*words: str) -> EvaluationPlan:
 
 def test_the_dialog_shows_what_runs_what_follows_and_who_suffers() -> None:
     several = asks("bench", "--sweep", "1,2,4")
-    shown = plans.as_plan(_plan("bench", "--sweep", "1,2,4"), deployment(), several[1:], busy=7)
+    shown = plans.dialog_plan(_plan("bench", "--sweep", "1,2,4"), deployment(), several[1:], busy=7)
     assert (shown.confirm.kind, shown.blocked) == ("key", False)
     assert step_commands(shown.stages[0].steps[0]) == ("vllm bench",)
     assert [step.title.rpartition(", ")[2] for step in shown.steps] == [
@@ -138,11 +138,11 @@ def test_the_dialog_shows_what_runs_what_follows_and_who_suffers() -> None:
     texts = [step_commands(step)[0] for step in shown.stages[1].steps]
     assert ["--max-concurrency 2" in texts[0], "--max-concurrency 4" in texts[1]] == [True, True]
     assert "as long as this console is open" in shown.stages[1].title
-    assert shown.losses == ("7 requests of others run now; they get slower, and so does what is measured",)
+    assert shown.losses == ("7 requests of users run now; both they and the measurement will be slower",)
 
 
 def test_a_production_cluster_wants_its_name_typed() -> None:
     plain = deployment()
     cluster = plain.cluster.model_copy(update={"tags": ("production",)})
-    shown = plans.as_plan(_plan("bench"), replace(plain, cluster=cluster))
+    shown = plans.dialog_plan(_plan("bench"), replace(plain, cluster=cluster))
     assert (shown.confirm.kind, shown.confirm.expected) == ("name", cluster.name)

@@ -75,7 +75,7 @@ def test_without_the_file_the_printed_block_is_read() -> None:
     [
         (state(code=1), Ending.FAILED, "ended with exit 1"),
         (state(code=None), Ending.FAILED, "signal 9"),
-        (state(RunVerdict.LOST), Ending.FAILED, "nobody recorded how"),
+        (state(RunVerdict.LOST), Ending.FAILED, "cause not recorded"),
         (state(code=143, stopping=True), Ending.CANCELLED, "cancelled"),
     ],
 )
@@ -89,7 +89,7 @@ def test_a_run_that_did_not_end_by_itself_has_no_number_whatever_it_left(
 
 def test_the_first_error_of_the_tool_explains() -> None:
     found = made(b"fine\n\x1b[31m[ERROR] connection refused\x1b[0m\n[ERROR] later\n", state(code=1))
-    assert found.error == "the tool ended with exit 1: [ERROR] connection refused"
+    assert found.error == "the tool exited with 1: [ERROR] connection refused"
 
 
 @pytest.mark.parametrize("evaluation", [None, "text", {}, {**SPEC, "tool": "other"}])

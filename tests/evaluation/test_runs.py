@@ -21,7 +21,7 @@ from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, Refused
 from console.model.findings import Severity
 from console.model.layout import Layout
-from console.services.evaluation.evaluator import Local
+from console.services.evaluation.evaluator import LocalRun
 from console.services.evaluation.plans import EvaluationRequest
 from console.services.session import Session
 from tests.container_tools import box_tool
@@ -388,7 +388,7 @@ async def test_what_is_measured_from_here_counts_as_busy_too(
 ) -> None:
     async with console(sshd, engine[1], tmp_path) as session:
         plan = await session.evaluator.prepare(EvaluationRequest(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3)))
-        session.evaluator.local[plan.key] = Local(plan, 0.0, Progress(0, 12))
+        session.evaluator.local[plan.key] = LocalRun(plan, 0.0, Progress(0, 12))
         other = await session.evaluator.prepare(ASK)
         again = await session.evaluator.prepare(EvaluationRequest(Tool.BUILT_IN, BenchLoad(10, 2, 12, 3)))
     assert [(finding.rule, finding.severity) for finding in other.findings] == [("EVAL-BUSY", Severity.WARNING)]

@@ -17,7 +17,7 @@ from console.probes.hccn import DeviceNet
 from console.probes.preflight_checks import CHECKS, answered
 from console.rules import check
 from console.services.placement.edits import example
-from console.services.readiness.ping_matrix import ways
+from console.services.readiness.ping_matrix import ping_routes
 
 
 def _layout(hardware: str, image: str = "") -> Layout:
@@ -112,5 +112,5 @@ def test_devices_are_pinged_over_the_plane_of_their_kind() -> None:
     net = DeviceNet(0, address="10.1.0.1", vnic_address="192.168.0.1")
     for hardware, address in (("a2", "10.1.0.1"), ("a5", "10.1.0.1"), ("a3", "192.168.0.1")):
         wanted = {name: _wanted(hardware) for name in ("n0", "n1")}
-        found = [*ways(wanted, {name: {0: net} for name in wanted}, full=False)]
+        found = [*ping_routes(wanted, {name: {0: net} for name in wanted}, full=False)]
         assert {way.address for way in found} == {address}

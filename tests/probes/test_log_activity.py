@@ -14,7 +14,7 @@ from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.probes.engine_log import LaunchLog
 from console.probes.log_activity import Activity
-from console.services.monitoring.health_checks import grew_at, spoke_at
+from console.services.monitoring.health_checks import log_active_at, log_grew_at
 from console.services.monitoring.records import NodeRecord, RunRecord
 from console.services.monitoring.stall_detection import held_up
 from console.services.serving.alerts import AlertBook
@@ -93,7 +93,7 @@ def _seen(log: LaunchLog, arrived: float, written: float) -> tuple[float | None,
     record = NodeRecord(Node(name="n0", host="10.0.0.1"))
     run = RunState(KEY, RunVerdict.RUNNING, log_size=10, log_at=written)
     learnt = RunRecord(KEY, log, log_line_at=arrived)
-    return grew_at(record, run, learnt), spoke_at(record, run, learnt)
+    return log_grew_at(record, run, learnt), log_active_at(record, run, learnt)
 
 
 def test_a_console_that_is_opened_later_knows_how_long_it_has_been_silent() -> None:
@@ -114,7 +114,7 @@ def test_an_alert_of_a_load_that_hangs_holds_while_the_engine_says_every_minute_
         engine = EngineSnapshot("mixed-0", "n0", "mixed", "mixed", EngineState.STARTING, log_spoke_at=spoke)
         engine = replace(engine, phase="kv", run=KEY.run)
         engines = {"mixed-0": engine} | held_up({"mixed-0": engine}, {}, float(at))
-        book.take(ClusterSnapshot(float(at), "lab", "real", engines=engines))
+        book.update(ClusterSnapshot(float(at), "lab", "real", engines=engines))
         told += [(at, each.key) for each in book.active]
     assert {key for _, key in told} == {"silent/mixed"}
     assert [at for at, _ in told] == list(range(305, 900, 5)), "from 5 s after 300 s of silence on, without a break"

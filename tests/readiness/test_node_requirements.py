@@ -13,13 +13,13 @@ from console.model.deployment import Assignment, Deployment
 from console.model.snapshot import EngineState
 from console.probes.check_types import Answer, Verdict
 from console.probes.preflight_checks import CHECKS, answered, asked
-from console.services.readiness.node_requirements import carrying, requirements_of
+from console.services.readiness.node_requirements import requirements_of, used_nodes
 from tests.services.deployments import CLUSTER, deployment, picture
 
 
 def test_every_node_that_carries_something_is_checked_once() -> None:
-    assert carrying(deployment()) == ("p0", "p1", "d0", "d1")
-    assert carrying(deployment(Assignment({"prefill": ("p1",)}))) == ("p1",)
+    assert used_nodes(deployment()) == ("p0", "p1", "d0", "d1")
+    assert used_nodes(deployment(Assignment({"prefill": ("p1",)}))) == ("p1",)
 
 
 def test_the_first_node_of_a_group_has_its_address_and_rank_port() -> None:

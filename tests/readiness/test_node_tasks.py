@@ -21,7 +21,7 @@ from console.model.errors import ConsoleError, LinkLost, Unreachable
 from console.model.plan import Confirm, Outcome, Plan, Stage, Step
 from console.model.run import Sample
 from console.remote.link import NodeLink
-from console.services.maintenance.node_tasks import Errand, NodeTaskRunner, do, do_detached
+from console.services.maintenance.node_tasks import NodeTask, NodeTaskRunner, run_command, run_detached
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.operator import Operator
 from console.services.operations.step_context import Report
@@ -68,7 +68,7 @@ async def test_a_long_command_is_told_of_while_it_runs_and_gives_what_it_printed
     gate = tmp_path / "gate"
     words = ("sh", "-c", 'echo "it\'s begun"; while [ ! -e "$1" ]; do sleep 0.05; done; echo over', "job", str(gate))
     told: list[str] = []
-    work = asyncio.create_task(do_detached(as_link(link), "pull-x", words, told.append))
+    work = asyncio.create_task(run_detached(as_link(link), "pull-x", words, told.append))
     await until(lambda: any("it's begun" in text for text in told))
     gate.touch()
     assert (await work).strip().splitlines() == ["it's begun", "over"]
@@ -77,10 +77,10 @@ async def test_a_long_command_is_told_of_while_it_runs_and_gives_what_it_printed
 async def test_it_outlives_the_asker_survives_a_cut_and_is_never_begun_twice(link: LocalLink, tmp_path: Path) -> None:
     gate, count = tmp_path / "gate", tmp_path / "count"
     words = ("sh", "-c", 'echo x >>"$2"; while [ ! -e "$1" ]; do sleep 0.05; done', "job", str(gate), str(count))
-    first = asyncio.create_task(do_detached(as_link(link), "pull-x", words, lambda text: None))
+    first = asyncio.create_task(run_detached(as_link(link), "pull-x", words, lambda text: None))
     await until(lambda: count.exists() and count.read_text() == "x\n")
     first.cancel()
-    again = asyncio.create_task(do_detached(as_link(link), "pull-x", words, lambda text: None))
+    again = asyncio.create_task(run_detached(as_link(link), "pull-x", words, lambda text: None))
     await asyncio.sleep(0)
     gate.touch()
     await again
@@ -101,14 +101,14 @@ async def test_a_link_that_comes_back_goes_on_asking(
         return True
 
     monkeypatch.setattr(link, "wait_up", back)
-    assert (await do_detached(as_link(link), "pull-x", words, told)).strip() == "over"
+    assert (await run_detached(as_link(link), "pull-x", words, told)).strip() == "over"
 
 
 async def test_what_fails_says_its_last_words_and_what_was_killed_is_no_success(
     link: LocalLink, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConsoleError, match="ended with 3: no space left"):
-        await do_detached(
+    with pytest.raises(ConsoleError, match="exited with 3: no space left"):
+        await run_detached(
             as_link(link), "a", ("sh", "-c", "echo layer; echo no space left >&2; exit 3"), lambda text: None
         )
 
@@ -118,9 +118,9 @@ async def test_what_fails_says_its_last_words_and_what_was_killed_is_no_success(
             os.killpg(pid, signal.SIGKILL)
 
     with pytest.raises(ConsoleError, match="was killed"):
-        await do_detached(as_link(link), "b", ("sleep", "600"), kill)
-    with pytest.raises(ConsoleError, match="ended with 1"):
-        await do(as_link(link), ("false",))
+        await run_detached(as_link(link), "b", ("sleep", "600"), kill)
+    with pytest.raises(ConsoleError, match="exited with 1"):
+        await run_command(as_link(link), ("false",))
 
 
 def operator(tmp_path: Path) -> Operator:
@@ -148,7 +148,7 @@ async def test_a_failure_on_one_node_leaves_the_others_to_themselves(
     async def bad(step: Step, report: Report) -> str:
         raise ConsoleError("no route to the registry")
 
-    errands: dict[str, Errand] = {f"{act}:{name}": good for act in ("pull", "create") for name in NODES}
+    errands: dict[str, NodeTask] = {f"{act}:{name}": good for act in ("pull", "create") for name in NODES}
     errands["pull:p0"] = bad
     runner = NodeTaskRunner(errands, {}, "look")
     result = await operator(tmp_path).run(plan(by_node=by_node), lambda event: None, confirmed="y", runner=runner)
@@ -178,4 +178,4 @@ async def test_a_node_that_stays_away_is_out_of_reach(link: LocalLink) -> None:
         link.lost = 99
 
     with pytest.raises(Unreachable):
-        await do_detached(as_link(link), "c", ("sleep", "0.2"), cut)
+        await run_detached(as_link(link), "c", ("sleep", "0.2"), cut)

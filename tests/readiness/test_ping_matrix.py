@@ -10,7 +10,7 @@ import pytest
 
 from console.probes.check_types import NodeRequirements
 from console.probes.hccn import DeviceNet, Ping
-from console.services.readiness.ping_matrix import PingResults, PingRoute, ways
+from console.services.readiness.ping_matrix import PingResults, PingRoute, ping_routes
 from tests.e2e.cluster import lab
 from tests.readiness.inline import inline
 from tests.sshd import needs_sshd
@@ -27,18 +27,18 @@ SURVEYS = {
 
 
 def test_sparse_pings_the_same_device_and_full_pings_every_one_never_across_kinds_of_hardware() -> None:
-    sparse = list(ways(WANTED, SURVEYS, full=False))
+    sparse = list(ping_routes(WANTED, SURVEYS, full=False))
     assert {(each.node, each.peer) for each in sparse} == {("n0", "n1"), ("n1", "n0")}
     assert [(each.device, each.address) for each in sparse if each.node == "n0"] == [(0, "29.1.1.0"), (1, "29.1.1.1")]
-    assert len(list(ways(WANTED, SURVEYS, full=True))) == 8
+    assert len(list(ping_routes(WANTED, SURVEYS, full=True))) == 8
     a3 = {name: replace(WANTED["x0"], node=name) for name in ("n0", "n1")}
-    plane = [each.address for each in ways(a3, {name: SURVEYS[name] for name in a3}, full=False)]
+    plane = [each.address for each in ping_routes(a3, {name: SURVEYS[name] for name in a3}, full=False)]
     assert plane == ["192.168.1.0", "192.168.1.1", "192.168.0.0", "192.168.0.1"]
 
 
 def test_a_device_without_an_address_is_not_pinged() -> None:
     lame = {**SURVEYS, "n1": {0: SURVEYS["n1"][0], 1: DeviceNet(1)}}
-    assert sum(each.peer == "n1" for each in ways(WANTED, lame, full=False)) == 1
+    assert sum(each.peer == "n1" for each in ping_routes(WANTED, lame, full=False)) == 1
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_node_that_lacks_a_shard_gets_it_from_the_other(console: Inline) -> No
     assert (found["p0"]["complete"], found["p1"]["complete"]) == (True, False)
     assert found["p1"]["lacking"] == [f"{SHARD} is missing", f"{SHARD}.part is an incomplete download"]
     partial = console("weights", "copy", "--from", "p1", "--yes")
-    assert (partial.returncode, "p1 has no whole model" in partial.stderr) == (4, True)
+    assert (partial.returncode, "p1 does not have the complete model" in partial.stderr) == (4, True)
     (bad / f"{SHARD}.part").unlink()
 
     done = console("weights", "copy", "--from", "p0", "--yes")
@@ -64,7 +64,7 @@ def test_a_node_that_lacks_a_shard_gets_it_from_the_other(console: Inline) -> No
     assert len(scripts) == 2, "one supervised run on each node"
     assert all(path.stat().st_mode & 0o077 == 0 for path in scripts), "the secret is nobody else's to read"
     again = console("weights", "copy", "--from", "p0", "--yes")
-    assert (again.returncode, "p1 has the same, whole" in again.stderr) == (0, True)
+    assert (again.returncode, "p1 has the same complete model" in again.stderr) == (0, True)
 
 
 def test_the_download_names_what_is_published_and_puts_it_where_the_engines_read() -> None:
@@ -110,11 +110,11 @@ async def test_between_models_that_differ_nobody_guesses(tmp_path: Path) -> None
         await session.open()
         try:
             await until(lambda: all(session.heard(name) for name in ("p0", "p1")), timeout_s=60.0)
-            with pytest.raises(Refused, match="p1 has the same, whole"):
+            with pytest.raises(Refused, match="p1 has the same complete model"):
                 await session.maintenance.weights("")
             (made.node("p1").root / "root" / MODEL / SHARD).write_text("another")
             (made.node("p1").root / "root" / MODEL / "config.json").write_text('{"model_type": "deepseek_v4", "x": 1}')
-            with pytest.raises(Refused, match=r"the whole models differ: p0 \(\w+\), p1 \(\w+\)"):
+            with pytest.raises(Refused, match=r"complete models differ: p0 \(\w+\), p1 \(\w+\)"):
                 await session.maintenance.weights("")
             chore = await session.maintenance.weights("p1")
             assert [step.node for step in chore.plan.steps] == ["p1", "p0"]

@@ -17,8 +17,8 @@ from console.model.deployment import Deployment
 from console.model.errors import ConsoleError, Refused
 from console.model.findings import Finding
 from console.model.run import RunKey, RunState, RunVerdict, StopResult
-from console.services.evaluation.evaluator import Local
-from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest, engine_id, parameters, tool_words
+from console.services.evaluation.evaluator import LocalRun
+from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest, engine_id, parameters, tool_argv
 from tests.evaluation.figures import record
 
 STARTED = 1_764_000_000.0
@@ -52,7 +52,7 @@ class FakeEvaluator:
         self._deployment = deployment
         self.store = ResultStore(directory / "results.sqlite")
         self.watch = FakeRuns()
-        self.local: dict[RunKey, Local] = {}
+        self.local: dict[RunKey, LocalRun] = {}
         self.read_only = read_only
         self.asked: list[EvaluationRequest] = []
         self.started: list[RunKey] = []
@@ -76,7 +76,7 @@ class FakeEvaluator:
             "dsv4",
             key,
             "",
-            tool_words(self._deployment(), ask, where, "dsv4")[0],
+            tool_argv(self._deployment(), ask, where, "dsv4")[0],
             self.findings,
             {},
             None,
@@ -121,7 +121,7 @@ class FakeEvaluator:
         """Goes on until the gate opens."""
         assert confirmed
         self.started.append(plan.key)
-        self.local[plan.key] = Local(plan, STARTED, Progress(3, 40, 2.0, 18.5, 0))
+        self.local[plan.key] = LocalRun(plan, STARTED, Progress(3, 40, 2.0, 18.5, 0))
         try:
             await self.gate.wait()
         finally:

@@ -28,24 +28,24 @@ def show(seen: Seen, *alerts: Alert) -> None:
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_an_alert_rings_once_and_stays_in_the_header(tmp_path: Path, size: tuple[int, int]) -> None:
     async with running(FakeSession(tmp_path), size) as seen:
-        rung: list[bool] = []
-        seen.app.bell = lambda: rung.append(True)  # type: ignore[method-assign]
+        check: list[bool] = []
+        seen.app.bell = lambda: check.append(True)  # type: ignore[method-assign]
         show(seen, FULL)
         show(seen, FULL)
         await seen.sees(lambda: "use less of it" in seen.toasts())
         await seen.sees("C1 HBM is full")
-        assert rung == [True]
+        assert check == [True]
         assert "C1 HBM" in seen.header()
         assert "\x1b" not in seen.text()
 
 
 async def test_a_storm_of_alerts_rings_once(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path), LARGE, step=0.01) as seen:
-        rung: list[bool] = []
-        seen.app.bell = lambda: rung.append(True)  # type: ignore[method-assign]
+        check: list[bool] = []
+        seen.app.bell = lambda: check.append(True)  # type: ignore[method-assign]
         for number in range(20):
             show(seen, *(replace(FULL, key=f"C{each}") for each in range(number)))
-        assert rung == [True]
+        assert check == [True]
 
 
 async def test_what_somebody_else_has_just_done_is_said_once_without_a_bell(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ async def test_what_somebody_else_has_just_done_is_said_once_without_a_bell(tmp_
         ObservedOperation(now - 5.0, "alice@[b]jump2", "stop", names),
     )
     async with running(session, LARGE) as seen:
-        rung: list[bool] = []
-        seen.app.bell = lambda: rung.append(True)  # type: ignore[method-assign]
+        check: list[bool] = []
+        seen.app.bell = lambda: check.append(True)  # type: ignore[method-assign]
         session.more["sightings"] = acts
         session.publish()
         await seen.sees(lambda: "alice@[b]jump2: stop of 2 engines" in seen.toasts())
@@ -67,4 +67,4 @@ async def test_what_somebody_else_has_just_done_is_said_once_without_a_bell(tmp_
         session.publish()
         await seen.pilot.pause()
         assert seen.toasts().count("engines") == 1, "the clocks are compared anew with each picture"
-        assert not rung
+        assert not check

@@ -14,7 +14,7 @@ from console.files import load_layout, shipped_text
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError
 from console.model.snapshot import Diagnosis
-from console.services.placement.layout_files import copy_place
+from console.services.placement.layout_files import copy_path
 from screens.app import ConsoleApp, Options
 from screens.external_programs import editor_command
 from screens.startup import Startup
@@ -67,7 +67,7 @@ class Files:
     @property
     def copy(self) -> Path:
         """Where the copy of the shipped layout goes."""
-        return copy_place("lab", "a3-pd", self.place / "copies")
+        return copy_path("lab", "a3-pd", self.place / "copies")
 
 
 @asynccontextmanager
@@ -246,4 +246,4 @@ def test_an_editor_that_cannot_be_read_is_named_with_its_variable() -> None:
 
 def test_a_cluster_s_copy_lies_under_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert copy_place(cluster(name="a/b").name, "a3-pd") == tmp_path / "dsv4-console/layouts/a%2fb/a3-pd.yaml"
+    assert copy_path(cluster(name="a/b").name, "a3-pd") == tmp_path / "dsv4-console/layouts/a%2fb/a3-pd.yaml"

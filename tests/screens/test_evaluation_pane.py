@@ -41,7 +41,7 @@ def with_results(directory: Path) -> FakeSession:
             record(f"sweep-{index}", numbers=figures, parameters=load, npu=use, timeline=timeline, started_at=begun)
         )
     store.add(record("part", failed_requests=7, started_at=4000.0))
-    store.add(record("bad", numbers={}, ending=Ending.FAILED, error="the tool ended with exit 3", started_at=5000.0))
+    store.add(record("bad", numbers={}, ending=Ending.FAILED, error="the tool exited with 3", started_at=5000.0))
     store.add(
         record(
             "score", tool=Tool.AISBENCH, kind=Kind.ACCURACY, subject="gsm8k", numbers=numbers(accuracy=91.0), parameters={},
@@ -199,7 +199,7 @@ async def test_words_that_cannot_be_meant_are_answered_and_open_nothing(tmp_path
         await seen.press("colon")
         await seen.type("bench --sweep 1,x")
         await seen.press("enter")
-        await seen.sees(lambda: "no list of numbers" in seen.toasts())
+        await seen.sees(lambda: "not a list of numbers" in seen.toasts())
         assert session.evaluator.asked == []
 
 

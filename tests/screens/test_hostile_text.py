@@ -42,8 +42,8 @@ def _harmless(seen: Seen) -> None:
 
 def _poisoned(directory: Path, text: str) -> FakeSession:
     session = FakeSession(directory)
-    rungs = (HealthCheck("http", Grade.FAIL, text), HealthCheck("log", Grade.OK, text))
-    more = {"cause": text, "phase": text, "progress_text": text, "health": rungs, "run": text}
+    checks = (HealthCheck("http", Grade.FAIL, text), HealthCheck("log", Grade.OK, text))
+    more = {"cause": text, "phase": text, "progress_text": text, "health": checks, "run": text}
     session.set_state("decode-0", EngineState.FAILED, **more)
     session.set_state("decode-1", EngineState.STARTING, **more)
     device = Device(id=0, card=0, health=text, name=text, processes=(Process(1, text, 3),), rank=text)

@@ -53,4 +53,4 @@ async def test_a_release_without_facts_says_which_there_are(tmp_path: Path) -> N
         await seen.press("colon")
         await seen.type("upgrade v0.99.0")
         await seen.press("enter")
-        await seen.sees("there are no facts about")
+        await seen.sees("no facts about")

@@ -25,7 +25,7 @@ async def test_a_replay_is_labelled_and_moves_by_keys(
     recorder = Recorder(tmp_path / "was.rec")
     for number in range(4):
         session.set_state(f"decode-{number}", EngineState.FAILED, cause="out of memory")
-        recorder.take(replace(session.snapshot, at=1_764_000_000.0 + 1000 * number), session.deployment)
+        recorder.record(replace(session.snapshot, at=1_764_000_000.0 + 1000 * number), session.deployment)
     recorder.close()
     replay = Replay(Recording(tmp_path / "was.rec"))
     replay.tape.playing = False

@@ -200,13 +200,13 @@ async def test_a_sick_device_is_seen_in_grid_and_pane(tmp_path: Path) -> None:
 
 async def test_health_shows_each_rung_with_its_evidence(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
-    rungs = (
+    checks = (
         HealthCheck("process", Grade.OK, "pid 4242 holds the lock"),
         HealthCheck("log", Grade.OK, "Application startup complete"),
         HealthCheck("http", Grade.FAIL, "503 after 8 ms"),
         HealthCheck("model", Grade.UNKNOWN),
     )
-    session.set_state("decode-3", EngineState.DEGRADED, health=rungs, cause="http: 503 after 8 ms")
+    session.set_state("decode-3", EngineState.DEGRADED, health=checks, cause="http: 503 after 8 ms")
     async with running(session) as seen:
         seen.app.main.grid.show_engine("decode-3")
         await seen.press("4")
@@ -429,17 +429,17 @@ async def test_a_terminal_that_was_too_small_gives_the_keys_back_to_who_had_them
 
 async def test_no_word_is_lost_at_60_columns_where_there_is_room_below(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
-    rungs = tuple(HealthCheck(name, Grade.OK) for name in ("process", "log", "http", "model", "works"))
+    checks = tuple(HealthCheck(name, Grade.OK) for name in ("process", "log", "http", "model", "works"))
     for number in range(8):
-        session.set_state(f"decode-{number}", EngineState.READY, health=rungs)
+        session.set_state(f"decode-{number}", EngineState.READY, health=checks)
     async with running(session, (60, 24)) as seen:
         await seen.press("Y")
         await seen.sees("not verified yet")
         assert "asks that" in " ".join(seen.text().split())
         await seen.press("j", "j", "4")
         await seen.sees("5 checks pass")
-        rungs = (*rungs[:3], HealthCheck("model", Grade.FAIL), HealthCheck("works", Grade.SKIPPED))
-        session.set_state("decode-3", EngineState.READY, health=rungs)
+        checks = (*checks[:3], HealthCheck("model", Grade.FAIL), HealthCheck("works", Grade.SKIPPED))
+        session.set_state("decode-3", EngineState.READY, health=checks)
         row = ""
         await seen.sees("✗ model")
         row = next(line for line in seen.lines() if line.startswith(" ▸ decode-3 "))

@@ -98,7 +98,10 @@ class Nodes:
         for key, run in self.runs[node].items():
             if run.verdict is RunVerdict.RUNNING:
                 self.monitor.on_log(node, LogChunk(key, 0, READY_LOG, len(READY_LOG)))
-                self.monitor.learnt(key).rungs = (HealthCheck("http", Grade.OK, ""), HealthCheck("model", Grade.OK, ""))
+                self.monitor.learnt(key).http_checks = (
+                    HealthCheck("http", Grade.OK, ""),
+                    HealthCheck("model", Grade.OK, ""),
+                )
         self.monitor.publish()
 
     def endpoints(self) -> dict[str, list[str]]:

@@ -72,7 +72,7 @@ def test_the_command_prints_acts_oldest_first(
     journal.record("accept-host-key", node="p0\x1b[2J")
     assert main(words) == 0
     head, first, second = capsys.readouterr().out.splitlines()
-    assert head.split() == ["when", "who", "what", "outcome", "whom"]
+    assert head.split() == ["when", "who", "what", "outcome", "target"]
     assert "start of 1 engine" in first
     assert "accept host key" in second
     assert "\x1b" not in second

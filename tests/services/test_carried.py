@@ -83,7 +83,7 @@ def _disturb(nodes: Nodes, data: st.DataObject, told: list[bool]) -> Callable[[S
         if change is None:
             nodes.learn("10.0.0.77")
         elif _makes_another(before, change):
-            with pytest.raises(Refused, match="is running: nodes, groups and addresses stay as they are"):
+            with pytest.raises(Refused, match="is running: nodes, groups and addresses cannot change"):
                 nodes.roles.change(change)
             told.append(True)
         assert nodes.monitor.deployment == before, "nothing changes under a plan"

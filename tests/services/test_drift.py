@@ -13,7 +13,7 @@ from console.files import load_layout, shipped_layouts
 from console.model.cluster import Cluster
 from console.model.deployment import Assignment, Command, Deployment, Rank
 from console.model.run import RunKey
-from console.services.monitoring.drift import Drifts, drift
+from console.services.monitoring.drift import DriftCache, drift
 
 RANK = Rank("d-1", "d0", "d", "decode", 1, 1, 1, 2, (2, 3), 7101, False, "10.0.0.3", "10.0.0.3", 12321)
 ARGV = ("vllm", "serve", "/m", "--port", "7101", "--tensor-parallel-size", "2", "--gpu-memory-utilization", "0.9")
@@ -91,7 +91,7 @@ def test_what_was_launched_as_planned_differs_in_nothing_until_the_layout_does()
     group = layout.groups["decode"]
     lower = group.model_copy(update={"args": {**group.args, "gpu-memory-utilization": 0.85}})
     changed = replace(deployment, layout=layout.model_copy(update={"groups": {**layout.groups, "decode": lower}}))
-    drifts = Drifts()
+    drifts = DriftCache()
     for rank in deployment.ranks():
         key, spec = RunKey("a3-pd", rank.id, "1"), _recorded(deployment, rank)
         assert drifts.of(deployment, rank, key, spec) == ()
@@ -109,7 +109,7 @@ def test_no_shipped_layout_differs_from_itself_once_its_record_went_through_a_fi
     nodes = {node: {"host": f"10.0.0.{at}"} for at, node in enumerate(names, 1)}
     defaults = {"nic": "eth0", "hardware": layout.hardware.model_dump()}
     cluster = Cluster.model_validate({"name": "lab", "nodes": nodes, "defaults": defaults})
-    deployment, drifts = Deployment(cluster, layout, Assignment(assign)), Drifts()
+    deployment, drifts = Deployment(cluster, layout, Assignment(assign)), DriftCache()
     assert deployment.ranks()
     for rank in deployment.ranks():
         spec = _recorded(deployment, rank)

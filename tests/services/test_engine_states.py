@@ -16,10 +16,10 @@ from console.node.run_verdicts import ORPHANS, JudgedRun, reason
 from console.services.monitoring.engine_states import (
     UNRECORDED,
     Evidence,
+    degraded_by_stop,
     judge,
-    left_by,
     mark_group_degraded,
-    vouched_for,
+    ready_by_group,
 )
 
 KEY = RunKey("a3-pd", "decode-5", "20260101T000000Z-0000")
@@ -72,62 +72,62 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
     ),
     ("loading", _evidence(_run(RunVerdict.RUNNING)), EngineState.STARTING, ""),
     ("log says ready, nobody asked yet", _evidence(_run(RunVerdict.RUNNING), log_ready=True), EngineState.STARTING, ""),
-    ("answers, log says ready", _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=OK), EngineState.READY, ""),
+    ("answers, log says ready", _evidence(_run(RunVerdict.RUNNING), log_ready=True, checks=OK), EngineState.READY, ""),
     (
         "answers, its log was told to be quiet",
-        _evidence(_run(RunVerdict.RUNNING, spec={"argv": ["vllm", "--uvicorn_log_level=error"]}), rungs=OK),
+        _evidence(_run(RunVerdict.RUNNING, spec={"argv": ["vllm", "--uvicorn_log_level=error"]}), checks=OK),
         EngineState.READY,
         "",
     ),
     (
         "answers, a log that should have told did not",
-        _evidence(_run(RunVerdict.RUNNING, spec={"env": {"VLLM_LOGGING_LEVEL": "DEBUG"}}), rungs=OK),
+        _evidence(_run(RunVerdict.RUNNING, spec={"env": {"VLLM_LOGGING_LEVEL": "DEBUG"}}), checks=OK),
         EngineState.STARTING,
         "",
     ),
     (
         "answers, log not yet read",
-        _evidence(_run(RunVerdict.RUNNING), log_current=False, rungs=OK),
+        _evidence(_run(RunVerdict.RUNNING), log_current=False, checks=OK),
         EngineState.READY,
         "",
     ),
-    ("answers, log read and not ready", _evidence(_run(RunVerdict.RUNNING), rungs=OK), EngineState.STARTING, ""),
+    ("answers, log read and not ready", _evidence(_run(RunVerdict.RUNNING), checks=OK), EngineState.STARTING, ""),
     (
         "health without the model",
-        _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=OK[:1]),
+        _evidence(_run(RunVerdict.RUNNING), log_ready=True, checks=OK[:1]),
         EngineState.STARTING,
         "",
     ),
     (
         "was ready, answers no more",
-        _evidence(_run(RunVerdict.RUNNING), was_ready=True, rungs=DOWN),
+        _evidence(_run(RunVerdict.RUNNING), was_ready=True, checks=DOWN),
         EngineState.DEGRADED,
         "503",
     ),
-    ("loading, so nobody answers yet", _evidence(_run(RunVerdict.RUNNING), rungs=DOWN), EngineState.STARTING, ""),
+    ("loading, so nobody answers yet", _evidence(_run(RunVerdict.RUNNING), checks=DOWN), EngineState.STARTING, ""),
     (
         "its log says ready, and nobody answers",
-        _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=DOWN),
+        _evidence(_run(RunVerdict.RUNNING), log_ready=True, checks=DOWN),
         EngineState.DEGRADED,
         "http: /health 503",
     ),
     (
         "dead inside",
-        _evidence(_run(RunVerdict.RUNNING), log_ready=True, rungs=OK, log_dead="EngineDeadError"),
+        _evidence(_run(RunVerdict.RUNNING), log_ready=True, checks=OK, log_dead="EngineDeadError"),
         EngineState.DEGRADED,
         "EngineDeadError",
     ),
     (
         "shuts down, and who wanted that is not reported yet",
-        _evidence(_run(RunVerdict.RUNNING), was_ready=True, rungs=OK, log_ends_s=1.0),
+        _evidence(_run(RunVerdict.RUNNING), was_ready=True, checks=OK, log_ends_s=1.0),
         EngineState.STOPPING,
         "",
     ),
     (
         "shuts down, and nobody is known to have asked for it",
-        _evidence(_run(RunVerdict.RUNNING), was_ready=True, rungs=OK, log_ends_s=6.0),
+        _evidence(_run(RunVerdict.RUNNING), was_ready=True, checks=OK, log_ends_s=6.0),
         EngineState.DEGRADED,
-        "no console asked",
+        "without a stop request",
     ),
     (
         "headless, its cores gone while its parent lingers",
@@ -144,14 +144,14 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
     (
         "nobody may ask, the log says ready",
         _evidence(
-            _run(RunVerdict.RUNNING), log_ready=True, rungs=(HealthCheck("http", Grade.UNKNOWN, "could not be asked"),)
+            _run(RunVerdict.RUNNING), log_ready=True, checks=(HealthCheck("http", Grade.UNKNOWN, "could not be asked"),)
         ),
         EngineState.READY,
         "",
     ),
     (
         "nobody may ask, the log says nothing yet",
-        _evidence(_run(RunVerdict.RUNNING), rungs=(HealthCheck("http", Grade.UNKNOWN, "could not be asked"),)),
+        _evidence(_run(RunVerdict.RUNNING), checks=(HealthCheck("http", Grade.UNKNOWN, "could not be asked"),)),
         EngineState.STARTING,
         "",
     ),
@@ -161,7 +161,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
             _run(RunVerdict.RUNNING),
             headless=True,
             log_ready=True,
-            rungs=(HealthCheck("works", Grade.FAIL, "rank d-1: empty"),),
+            checks=(HealthCheck("works", Grade.FAIL, "rank d-1: empty"),),
         ),
         EngineState.DEGRADED,
         "rank d-1: empty",
@@ -175,7 +175,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
     ),
     (
         "told to stop",
-        _evidence(_run(RunVerdict.RUNNING, stopping=True), log_ready=True, rungs=OK),
+        _evidence(_run(RunVerdict.RUNNING, stopping=True), log_ready=True, checks=OK),
         EngineState.STOPPING,
         "",
     ),
@@ -183,13 +183,13 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "stop left processes",
         _evidence(_run(RunVerdict.RUNNING, stopping=True, pids=(7, 8)), stuck=True),
         EngineState.STUCK,
-        "2 processes left: 7, 8; killed in vain: kill (X) tries again; state D ends when its driver lets go",
+        "2 processes left: 7, 8; KILL failed: kill (X) tries again; a process in state D exits when the driver returns",
     ),
     (
         "a stop whose console was killed before it could kill",
         _evidence(_run(RunVerdict.RUNNING, stopping=True, pids=(7, 8)), stop_age_s=120.0),
         EngineState.STUCK,
-        "asked to end 2 min ago and not killed since; 2 processes left: 7, 8; stop again (x) is enough, it kills what is left",
+        "asked to stop 2 min ago, not killed; 2 processes left: 7, 8; stop again (x) kills the remaining processes",
     ),
     (
         "a stop that may still be at work",
@@ -201,13 +201,14 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "main gone, and its stop came to an end with workers left",
         _evidence(_run(RunVerdict.ORPHANS, exit=Exit(0), stopping=True, pids=(9,)), stuck=True),
         EngineState.STUCK,
-        "main process ended (0), 1 process left: 9; killed in vain: kill (X) tries again; state D ends when its driver lets go",
+        "main process ended (0), 1 process left: 9; KILL failed: kill (X) tries again; "
+        "a process in state D exits when the driver returns",
     ),
     (
         "main gone, workers left",
         _evidence(_run(RunVerdict.ORPHANS, exit=Exit(1), pids=(9,)), first_error="OOM"),
         EngineState.STUCK,
-        "main process ended (1), 1 process left: 9; its log says: OOM; stop (x) is enough, it kills what is left",
+        "main process ended (1), 1 process left: 9; its log has: OOM; stop (x) kills the remaining processes",
     ),
     (
         "main ended by itself a moment ago, its workers still end",
@@ -241,7 +242,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
     ),
     (
         "a process halted by a signal",
-        _evidence(_run(RunVerdict.RUNNING, pids=(7, 8), halted=(8,)), log_ready=True, rungs=OK),
+        _evidence(_run(RunVerdict.RUNNING, pids=(7, 8), halted=(8,)), log_ready=True, checks=OK),
         EngineState.DEGRADED,
         "hangs: 1 of 2 processes were stopped by a signal; kill -CONT 8",
     ),
@@ -257,7 +258,12 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         EngineState.STOPPING,
         "",
     ),
-    ("lock in foreign hands", _evidence(_run(RunVerdict.FOREIGN)), EngineState.STUCK, "held by"),
+    (
+        "lock in foreign hands",
+        _evidence(_run(RunVerdict.FOREIGN)),
+        EngineState.STUCK,
+        "processes of no console hold the lock",
+    ),
     ("clean stop", _evidence(_run(RunVerdict.EXITED, stopping=True, exit=Exit(0))), EngineState.EXITED, ""),
     ("stop by signal", _evidence(_run(RunVerdict.EXITED, stopping=True, exit=Exit(None, 9))), EngineState.EXITED, ""),
     (
@@ -276,7 +282,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         "exit 0 nobody asked for",
         _evidence(_run(RunVerdict.EXITED, exit=Exit(0))),
         EngineState.FAILED,
-        "without being asked",
+        "without a stop request",
     ),
     (
         "exit 1 with its cause",
@@ -284,7 +290,7 @@ CASES: list[tuple[str, Evidence, EngineState, str]] = [
         EngineState.FAILED,
         "ValueError: x",
     ),
-    ("gone without a trace", _evidence(_run(RunVerdict.LOST)), EngineState.LOST, "nobody recorded"),
+    ("gone without a trace", _evidence(_run(RunVerdict.LOST)), EngineState.LOST, "cause not recorded"),
     ("gone, with an error in its log", _evidence(_run(RunVerdict.LOST), first_error="OOM"), EngineState.LOST, "OOM"),
     ("rebooted", _evidence(_run(RunVerdict.LOST, reason="rebooted")), EngineState.LOST, "rebooted"),
     ("supervisor went with a stop", _evidence(_run(RunVerdict.LOST, stopping=True)), EngineState.EXITED, "unknown"),
@@ -324,7 +330,7 @@ def test_one_dead_rank_condemns_its_group_and_is_named_first() -> None:
     }
     shown = mark_group_degraded(engines, {"decode-0": 103.2, "decode-1": 100.0})
     assert shown["decode-2"].state is EngineState.DEGRADED
-    assert shown["decode-2"].cause == "decode-1 on n1 failed first, 3.2 s before decode-0 noticed: NPU out of memory"
+    assert shown["decode-2"].cause == "decode-1 on n1 failed first, 3.2 s before decode-0: NPU out of memory"
     assert shown["decode-3"].state is EngineState.EXITED
     assert shown["prefill-0"].state is EngineState.READY
     assert shown["decode-0"].cause == "peer is gone; decode-1 on n1 failed 3.2 s before"
@@ -380,9 +386,7 @@ def test_a_rank_that_died_by_its_log_is_first_though_its_process_outlives_the_on
     shown = mark_group_degraded(engines, {"mixed-0": 110.1})
     assert shown["mixed-1"].cause == "its engine cores ended"
     assert shown["mixed-0"].cause == "Connection closed by peer; mixed-1 on n1 died about 1 s before"
-    assert (
-        shown["mixed-2"].cause == "mixed-1 on n1 died first, about 1 s before mixed-0 noticed: its engine cores ended"
-    )
+    assert shown["mixed-2"].cause == "mixed-1 on n1 died first, about 1 s before mixed-0: its engine cores ended"
     ended = {**engines, "mixed-1": replace(dead, state=EngineState.FAILED)}
     shown = mark_group_degraded(ended, {"mixed-0": 110.1, "mixed-1": 115.0})
     assert [shown[name].after for name in ("mixed-0", "mixed-1", "mixed-2")] == ["mixed-1", "", "mixed-1"]
@@ -450,10 +454,10 @@ def test_the_server_of_a_group_vouches_for_headless_ranks_that_were_told_to_be_q
         for group, rank in (("mixed", 1), ("mixed", 2), ("other", 1))
     )
     engines = {each.id: each for each in (head, quiet, heard, other)}
-    found = vouched_for(engines, {"mixed-1", "other-1"})
+    found = ready_by_group(engines, {"mixed-1", "other-1"})
     assert {name: each.state for name, each in found.items()} == {"mixed-1": EngineState.READY}
     waiting = {**engines, "mixed-0": replace(head, state=EngineState.STARTING)}
-    assert vouched_for(waiting, {"mixed-1"}) == {}
+    assert ready_by_group(waiting, {"mixed-1"}) == {}
 
 
 def test_the_parts_of_an_engine_are_up_when_its_first_is_and_go_down_with_any_of_them() -> None:
@@ -464,10 +468,10 @@ def test_the_parts_of_an_engine_are_up_when_its_first_is_and_go_down_with_any_of
     first = part(0, 0, EngineState.READY, headless=False)
     rest = (part(0, 1, EngineState.STARTING), part(1, 0, EngineState.STARTING), part(1, 1, EngineState.STARTING))
     engines = {each.id: each for each in (first, *rest)}
-    assert {*vouched_for(engines, ())} == {"wide-0.1"}
-    assert {*vouched_for(engines, {"wide-1"})} == {"wide-0.1", "wide-1", "wide-1.1"}
-    assert vouched_for({**engines, "wide-0": replace(first, state=EngineState.STARTING)}, {"wide-1"}) == {}
-    up = {**engines, **vouched_for(engines, {"wide-1"})}
+    assert {*ready_by_group(engines, ())} == {"wide-0.1"}
+    assert {*ready_by_group(engines, {"wide-1"})} == {"wide-0.1", "wide-1", "wide-1.1"}
+    assert ready_by_group({**engines, "wide-0": replace(first, state=EngineState.STARTING)}, {"wide-1"}) == {}
+    up = {**engines, **ready_by_group(engines, {"wide-1"})}
     dead = {**up, "wide-0.1": part(0, 1, EngineState.FAILED)}
     shown = mark_group_degraded(dead, {"wide-0.1": 100.0})
     assert {name for name, each in shown.items() if each.state is EngineState.DEGRADED} == {*up} - {"wide-0.1"}
@@ -494,10 +498,10 @@ def test_a_rank_that_was_ended_alone_takes_its_group_down_once_its_end_is_no_par
     ended = replace(rank(1, EngineState.EXITED), asked=StopRequest("ann@jump", 100.0))
     other = rank(0, EngineState.READY, "mixed")
     engines = {each.id: each for each in (rank(0, EngineState.READY), ended, rank(2, EngineState.STARTING), other)}
-    assert left_by(engines, {"decode-1": 100.0}, 105.0) == {}
-    assert left_by(engines, {}, 500.0) == {}
-    shown = left_by(engines, {"decode-1": 100.0}, 120.0)
+    assert degraded_by_stop(engines, {"decode-1": 100.0}, 105.0) == {}
+    assert degraded_by_stop(engines, {}, 500.0) == {}
+    shown = degraded_by_stop(engines, {"decode-1": 100.0}, 120.0)
     assert {name: each.state for name, each in shown.items()} == {"decode-0": EngineState.DEGRADED}
     assert shown["decode-0"].after == "decode-1"
-    assert shown["decode-0"].cause.startswith("decode-1 on d0 was ended")
+    assert shown["decode-0"].cause.startswith("decode-1 on d0 was stopped")
     assert "ann@jump" in shown["decode-0"].cause

@@ -203,7 +203,9 @@ async def test_two_nodes_that_name_one_run_write_one_log_that_of_the_node_where_
     scene.runs("d1", running("decode-0", size=len(forged)))
     assert len(scene.links["d1"].followed) == 1
     scene.monitor.publish()
-    said = [event for event in scene.monitor.snapshot.events if event.node == "d1" and "which d0 has" in event.text]
+    said = [
+        event for event in scene.monitor.snapshot.events if event.node == "d1" and "which belongs to d0" in event.text
+    ]
     assert len(said) == 1
 
 
@@ -316,7 +318,7 @@ async def test_a_node_does_not_push_the_events_of_others_out(scene: Scene) -> No
     events = scene.monitor.snapshot.events
     assert [event.text for event in events if event.node == "d1"] == ["what matters"]
     assert len(events) == MOST + 2
-    assert "left out" in events[-1].text
+    assert "dropped" in events[-1].text
 
 
 def host(address: str) -> Sample:
@@ -334,7 +336,7 @@ async def test_a_node_takes_no_address_that_is_known_as_another_s(tmp_path: Path
     assert monitor.deployment.address("d1") == "d1.lab"
     monitor.publish()
     said = [event.text for event in monitor.snapshot.events if event.node == "d1"]
-    assert said == ["says that it serves at 10.0.0.3, which is d0's; not believed: set `ip` of the node"]
+    assert said == ["reports the address 10.0.0.3, which belongs to d0; ignored: set `ip` of the node"]
     monitor.on_sample("d1", host("10.0.0.44"))
     assert monitor.deployment.address("d1") == "10.0.0.44"
 

@@ -307,7 +307,7 @@ async def test_whoever_is_overtaken_learns_it_while_a_step_runs_and_begins_no_ot
     await until(lambda: waits.ran)
     lease.take(base, "pd", "bob@jump2", "stop", "t2", True)
     words = "taken over by bob@jump2 (stop) while this start runs: no further step starts"
-    await until(lambda: any(event.text == words for event in monitor._take().events))
+    await until(lambda: any(event.text == words for event in monitor._build().events))
     waits.goes.set()
     result = await running
     assert (result.taken_over, result.ok, waits.ran) == ("bob@jump2 (stop)", False, ["one"])

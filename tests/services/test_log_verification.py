@@ -114,7 +114,7 @@ async def test_bytes_that_went_wrong_here_are_mended_and_told_of(node: Driver, t
         assert "repaired" in warning
         await until(lambda: made.scene.monitor.learnt(made.key).log is not read_before)
         learnt = made.scene.monitor.learnt(made.key)
-        assert learnt.fed == SIZE
+        assert learnt.bytes_read == SIZE
         assert learnt.log.state.ready, "read again as it was"
 
 

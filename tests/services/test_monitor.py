@@ -123,7 +123,7 @@ async def test_a_start_goes_from_loading_to_ready_with_its_log(scene: Scene) -> 
     scene.monitor.on_log("d0", LogChunk(key("decode-0"), half, READY_LOG[half:], len(READY_LOG)))
     assert scene.links["d0"].credits == {key("decode-0"): len(READY_LOG)}
     assert scene.state("decode-0") is EngineState.STARTING
-    scene.monitor.learnt(key("decode-0")).rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+    scene.monitor.learnt(key("decode-0")).http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
     assert scene.state("decode-0") is EngineState.READY
     copy = scene.logs.copy("decode-0")
     assert copy is not None
@@ -134,7 +134,7 @@ async def test_a_lost_link_keeps_the_last_state_and_counts_nothing_dead(scene: S
     scene.up("d0")
     scene.runs("d0", running("decode-0"))
     assert scene.state("decode-0") is EngineState.STARTING
-    scene.monitor.learnt(key("decode-0")).rungs = (HealthCheck("http", Grade.WAIT, "refused"),)
+    scene.monitor.learnt(key("decode-0")).http_checks = (HealthCheck("http", Grade.WAIT, "refused"),)
     scene.monitor.on_link("d0", Link(LinkState.LOST, time.time(), "timed out"))
     assert scene.state("decode-0") is EngineState.UNREACHABLE
     scene.monitor.publish()
@@ -156,7 +156,7 @@ async def test_answers_of_before_are_not_shown_as_true_once_the_process_is_gone_
 ) -> None:
     scene.up("d0")
     scene.runs("d0", running("decode-0"))
-    scene.monitor.learnt(key("decode-0")).rungs = (
+    scene.monitor.learnt(key("decode-0")).http_checks = (
         HealthCheck("http", Grade.OK, "/health 200"),
         HealthCheck("model", Grade.FAIL),
     )
@@ -165,9 +165,9 @@ async def test_answers_of_before_are_not_shown_as_true_once_the_process_is_gone_
     else:
         scene.monitor.on_link("d0", Link(LinkState.LOST, time.time(), "timed out"))
     scene.monitor.publish()
-    rungs = {rung.name: rung for rung in scene.monitor.snapshot.engines["decode-0"].health}
-    assert (rungs["http"].grade, rungs["http"].evidence) == (Grade.UNKNOWN, "before: /health 200")
-    assert rungs["model"].grade is Grade.FAIL, "what was wrong may be why"
+    checks = {check.name: check for check in scene.monitor.snapshot.engines["decode-0"].health}
+    assert (checks["http"].grade, checks["http"].evidence) == (Grade.UNKNOWN, "before: /health 200")
+    assert checks["model"].grade is Grade.FAIL, "what was wrong may be why"
 
 
 async def test_a_second_console_reads_the_copy_it_finds_and_resumes_at_its_end(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ async def test_a_second_console_reads_the_copy_it_finds_and_resumes_at_its_end(t
     second.runs("d0", running("decode-0", size=len(READY_LOG) + 5))
     assert second.links["d0"].followed == [(key("decode-0"), len(READY_LOG))]
     second.monitor.on_log("d0", LogChunk(key("decode-0"), len(READY_LOG), b"more\n", len(READY_LOG) + 5))
-    assert second.monitor.following.read_on(1.0)
+    assert second.monitor.following.read_behind(1.0)
     assert second.monitor.learnt(key("decode-0")).log_state.ready
 
 

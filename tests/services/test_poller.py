@@ -16,11 +16,11 @@ KEY = RunKey("pd", "proxy", "r1")
 
 async def test_a_question_is_brought_forward_and_never_put_off() -> None:
     rounds = Poller(cast(Monitor, None), {}, "works", states=frozenset(), at_once=1)
-    rounds.again(KEY, 60.0)
+    rounds.schedule(KEY, 60.0)
     assert not rounds.due(KEY)
-    rounds.sooner(KEY, 0.0)
+    rounds.schedule_earlier(KEY, 0.0)
     assert rounds.due(KEY)
-    rounds.sooner(KEY, 60.0)
+    rounds.schedule_earlier(KEY, 60.0)
     assert rounds.due(KEY)
 
 
@@ -31,7 +31,7 @@ async def test_a_question_that_dies_of_its_answer_is_told_of_and_put_again_later
     async def dies() -> None:
         raise KeyError("choices")
 
-    rounds.ask(KEY, dies())
+    rounds.start(KEY, dies())
     events = scene.monitor.snapshot.events
 
     def told() -> bool:
@@ -41,8 +41,8 @@ async def test_a_question_that_dies_of_its_answer_is_told_of_and_put_again_later
         return bool(events)
 
     await until(told)
-    assert events[0].text == "what it answered to works could not be used: KeyError: 'choices'"
+    assert events[0].text == "its answer to works could not be used: KeyError: 'choices'"
     assert events[0].engine == "proxy"
     assert not rounds.due(KEY)
-    rounds.sooner(KEY, 0.0)
+    rounds.schedule_earlier(KEY, 0.0)
     assert rounds.due(KEY), "it is not busy any more"

@@ -15,7 +15,7 @@ from console.commands.masking import MASK
 from console.model.errors import ConsoleError, FileError, Refused, UsageError
 from console.model.snapshot import EngineState
 from console.services.recordings import recording
-from console.services.recordings.recording import Object, Recorder, Recording, changed, difference
+from console.services.recordings.recording import Object, Recorder, Recording, apply_difference, difference
 from console.services.recordings.replay import Replay
 from tests.screens.fakes import FakeSession
 
@@ -29,7 +29,7 @@ _OBJECT = st.recursive(
 
 @given(_OBJECT, _OBJECT)
 def test_a_difference_makes_the_one_from_the_other(before: Object, after: Object) -> None:
-    assert changed(before, difference(before, after)) == after
+    assert apply_difference(before, difference(before, after)) == after
 
 
 def recorded(tmp_path: Path, count: int = 5, *, close: bool = True) -> tuple[Path, FakeSession]:
@@ -39,8 +39,8 @@ def recorded(tmp_path: Path, count: int = 5, *, close: bool = True) -> tuple[Pat
     recorder = Recorder(file)
     for number in range(count):
         session.set_state(f"decode-{number}", EngineState.FAILED, cause=f"picture {number}")
-        recorder.take(replace(session.snapshot, at=1_764_000_000.0 + number), session.deployment)
-        recorder.take(replace(session.snapshot, at=1_764_000_000.1 + number), session.deployment)
+        recorder.record(replace(session.snapshot, at=1_764_000_000.0 + number), session.deployment)
+        recorder.record(replace(session.snapshot, at=1_764_000_000.1 + number), session.deployment)
     if close:
         recorder.close()
     return file, session
@@ -75,7 +75,7 @@ def test_secrets_are_not_written(tmp_path: Path) -> None:
     layout = session.deployment.layout.model_copy(update={"env": {"VLLM_API_KEY": "hunter2"}})
     session.set_state("decode-0", EngineState.FAILED, cause="bad --api-key hunter3 given")
     recorder = Recorder(tmp_path / "was.rec")
-    recorder.take(session.snapshot, replace(session.deployment, layout=layout))
+    recorder.record(session.snapshot, replace(session.deployment, layout=layout))
     recorder.close()
     text = gzip.decompress((tmp_path / "was.rec").read_bytes()).decode()
     assert "hunter" not in text

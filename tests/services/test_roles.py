@@ -32,7 +32,7 @@ class Board:
 
     @property
     def deployment(self) -> Deployment:
-        return self.current_deployment.now
+        return self.current_deployment.current
 
     def note(self, level: object, text: str) -> None:
         self.notes.append(text)
@@ -129,14 +129,14 @@ def test_what_is_tried_out_read_only_is_kept_by_nobody(tmp_path: Path) -> None:
     made = roles(board, tmp_path)
     made.change(lambda now: swap(now, "p0", "d1"))
     assert board.deployment.assignment.of("prefill") == ("d1", "p1")
-    made.keep()
+    made.save()
     assert made.undo()
     assert not (tmp_path / "roles.yaml").exists()
 
 
 def test_who_carries_what_is_kept_as_it_is_where_it_was_only_said(tmp_path: Path) -> None:
     board = Board()
-    roles(board, tmp_path).keep()
+    roles(board, tmp_path).save()
     assert load_assignment(tmp_path / "roles.yaml") == board.deployment.assignment
 
 
@@ -145,7 +145,7 @@ def test_what_another_console_kept_meanwhile_is_one_step_back_and_not_lost(tmp_p
     mine = roles(board, tmp_path)
     roles(Board(), tmp_path).change(lambda now: swap(now, "p0", "d1"))
     others = load_assignment(tmp_path / "roles.yaml")
-    mine.keep()
+    mine.save()
     assert load_assignment(tmp_path / "roles.yaml") == board.deployment.assignment != others
     assert mine.undo()
     assert load_assignment(tmp_path / "roles.yaml") == board.deployment.assignment == others

@@ -63,7 +63,7 @@ def test_a_group_with_a_killed_parent_is_not_called_down_before_it_was_seen_to_f
     states = {"mixed-0": DEGRADED, "mixed-1": EngineState.STUCK}
     follows: dict[str, object] = {"after": "mixed-1", "cause": "mixed-1 on p1 stuck first"}
     said = told(states, ANSWERED, made, mixed_0=follows)
-    assert said == "UNKNOWN: mixed not seen to serve since mixed-1 lost its main process"
+    assert said == "UNKNOWN: mixed has not served since mixed-1 lost its main process"
     dead = (HTTP, HealthCheck("log", Grade.FAIL, "Connection closed by peer"))
     assert told(states, None, made, mixed_0={**follows, "health": dead}) == "DOWN: no mixed"
     assert told({**states, "mixed-1": FAILED}, ANSWERED, made, mixed_0=follows) == "DOWN: no mixed"
@@ -74,14 +74,19 @@ CASES: list[tuple[str, Mapping[str, EngineState], HealthCheck | None, str | None
     ("nothing launched", {}, None, None),
     ("all stopped", dict.fromkeys(ALL, EXITED), ANSWERED, None),
     ("up", UP, ANSWERED, f"UP {DOOR}"),
-    ("health alone", UP, None, f"UNPROVEN: this console has seen no answer yet {DOOR}"),
+    ("health alone", UP, None, f"UNPROVEN: this console has not seen an answer yet {DOOR}"),
     ("proof too old", UP, replace(ANSWERED, at=NOW - PROOF_S - 120.0), f"UNPROVEN: last answer 3m ago {DOOR}"),
-    ("proof of unknown age", UP, replace(ANSWERED, at=None), f"UNPROVEN: this console has seen no answer yet {DOOR}"),
+    (
+        "proof of unknown age",
+        UP,
+        replace(ANSWERED, at=None),
+        f"UNPROVEN: this console has not seen an answer yet {DOOR}",
+    ),
     (
         "asking once more",
         UP,
         HealthCheck("works", Grade.UNKNOWN, "500", NOW),
-        f"UNPROVEN: this console has seen no answer yet {DOOR}",
+        f"UNPROVEN: this console has not seen an answer yet {DOOR}",
     ),
     (
         "not asked",
@@ -105,10 +110,10 @@ CASES: list[tuple[str, Mapping[str, EngineState], HealthCheck | None, str | None
     ("proxy never started", {**UP, "proxy": IDLE}, None, "DOWN: proxy not started"),
     ("proxy starts", {**UP, "proxy": STARTING}, None, "DOWN: proxy starts"),
     ("completions fail", {**UP, "proxy": DEGRADED}, replace(ANSWERED, grade=Grade.FAIL), "DOWN: completions fail"),
-    ("the door's link is down", {**UP, "proxy": GONE}, ANSWERED, "UNKNOWN: p0 out of reach"),
-    ("decode's links are down", {**UP, **dict.fromkeys(ALL[2:6], GONE)}, ANSWERED, "UNKNOWN: decode out of reach"),
+    ("the door's link is down", {**UP, "proxy": GONE}, ANSWERED, "UNKNOWN: p0 unreachable"),
+    ("decode's links are down", {**UP, **dict.fromkeys(ALL[2:6], GONE)}, ANSWERED, "UNKNOWN: decode unreachable"),
     ("what is sure counts more", {**UP, "proxy": GONE, **dict.fromkeys(ALL[2:6], FAILED)}, None, "DOWN: no decode"),
-    ("nobody was heard yet", dict.fromkeys(ALL, GONE), None, "UNKNOWN: p0 out of reach"),
+    ("nobody was heard yet", dict.fromkeys(ALL, GONE), None, "UNKNOWN: p0 unreachable"),
 ]
 
 
@@ -153,9 +158,9 @@ def test_a_group_of_which_one_rank_hangs_serves_nobody_however_fresh_the_last_an
     ("counts", "isolated", "words"),
     [
         ('"prefill_instances": 2, "decode_instances": 4', (), f"UP {DOOR}"),
-        ('"prefill_instances": 2, "decode_instances": 0', (), "DOWN: the proxy uses no decode"),
-        ('"prefill_instances": 0, "decode_instances": 0', (), "DOWN: the proxy uses no prefill"),
-        ('"prefill_instances": 2, "decode_instances": 4', ALL[2:6], "DOWN: the proxy uses no decode"),
+        ('"prefill_instances": 2, "decode_instances": 0', (), "DOWN: the proxy has no decode engine"),
+        ('"prefill_instances": 0, "decode_instances": 0', (), "DOWN: the proxy has no prefill engine"),
+        ('"prefill_instances": 2, "decode_instances": 4', ALL[2:6], "DOWN: the proxy has no decode engine"),
         ('"prefill_instances": 2, "decode_instances": 4', ALL[3:6], f"UP {DOOR}"),
     ],
 )
@@ -183,9 +188,9 @@ def test_api_ranks_are_doors_and_requests_that_move_are_a_proof() -> None:
     assert told(both, barred, made) == "UNPROVEN: 401: it wants an API key http://10.0.0.3:7100 dsv4", (
         "nothing was answered"
     )
-    assert told(both, None, made) == "UNPROVEN: this console has seen no answer yet http://10.0.0.3:7100 dsv4"
+    assert told(both, None, made) == "UNPROVEN: this console has not seen an answer yet http://10.0.0.3:7100 dsv4"
     assert told({**both, "mixed-0": FAILED}, ANSWERED, made) == "PART: 1 of 2 mixed http://10.0.0.4:7100 dsv4"
-    assert told({**both, "mixed-0": GONE, "mixed-1": GONE}, None, made) == "UNKNOWN: d0 out of reach"
+    assert told({**both, "mixed-0": GONE, "mixed-1": GONE}, None, made) == "UNKNOWN: d0 unreachable"
 
 
 def test_headless_ranks_that_are_ready_serve_nobody_without_their_server() -> None:
@@ -208,7 +213,7 @@ def test_strays_count_for_nothing() -> None:
     engines = [*picture(UP).engines.values(), EngineSnapshot("decode-9@d0", "d0", "decode", "decode", FAILED)]
     found = service(deployment(), engines, {}, NOW)
     assert found is not None
-    assert found.reason == "this console has seen no answer yet"
+    assert found.reason == "this console has not seen an answer yet"
 
 
 CLOSED = HealthCheck("http", Grade.UNKNOWN, "could not be asked: the node's sshd refuses port forwarding", NOW)

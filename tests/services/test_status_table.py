@@ -117,7 +117,7 @@ def test_what_a_restart_would_change_is_told_once_for_engines_that_differ_alike(
 
 
 def test_an_unproven_service_names_the_command_that_proves_it(capsys: pytest.CaptureFixture[str]) -> None:
-    service = Service(ServiceState.UNPROVEN, "http://10.0.0.1:8000", "dsv4", "this console has seen no answer yet")
+    service = Service(ServiceState.UNPROVEN, "http://10.0.0.1:8000", "dsv4", "this console has not seen an answer yet")
     _print_table(ClusterSnapshot(at=100.0, cluster="lab", deployment="x", service=service))
     assert capsys.readouterr().out.rstrip().endswith("dsv4-console status --prove, or dsv4-console verify")
 

@@ -13,7 +13,7 @@ from console.model.snapshot import ClusterSnapshot, Device, Link, LinkState, Pro
 from console.model.unmanaged_process import UnmanagedProcess, UnmanagedReason
 from console.probes.npu_smi import NpuTable
 from console.services.monitoring.records import NodeRecord
-from console.services.monitoring.unmanaged_watch import UnmanagedWatch, of_node
+from console.services.monitoring.unmanaged_watch import UnmanagedWatch, unmanaged_processes
 
 HELLO = Hello("d0", "boot", 0, "root", "3.11.2", 0.0)
 EMPTY = ClusterSnapshot(0.0, "lab", "pd")
@@ -35,13 +35,13 @@ class Scene:
     def __init__(self) -> None:
         self.record = NodeRecord(Node(name="d0", hardware=HARDWARE["a3"]), link=Link(LinkState.UP), hello=HELLO)
         self.ear = Ear()
-        self.regard = UnmanagedWatch({"d0": self.record}, cast(Any, {"d0": self.ear}))
+        self.watch = UnmanagedWatch({"d0": self.record}, cast(Any, {"d0": self.ear}))
 
     def table(self, at: float, *pids: int, mib: int | None = 100) -> None:
         holders = tuple(Process(pid, "x", mib) for pid in pids)
         devices = (Device(0, 0, processes=holders), Device(1, 0, processes=holders[:1]))
         self.record.table, self.record.table_at = NpuTable(devices=devices), at
-        self.regard.attend(EMPTY)
+        self.watch.update(EMPTY)
 
     def runs(self, *pids: int) -> None:
         key = RunKey("pd", "decode-0", "r")
@@ -49,7 +49,7 @@ class Scene:
 
     def says(self, *found: UnmanagedProcess) -> None:
         self.record.unmanaged = found
-        self.regard.attend(EMPTY)
+        self.watch.update(EMPTY)
 
 
 def test_the_first_table_counts_at_once_and_a_later_one_only_when_it_is_confirmed() -> None:
@@ -77,9 +77,9 @@ def test_a_new_helper_is_told_again() -> None:
 def test_a_process_that_has_just_ended_is_not_called_a_leak_by_an_old_table() -> None:
     scene = Scene()
     scene.table(1.0, 8)
-    assert not scene.regard.answered()
+    assert not scene.watch.complete()
     scene.says(UnmanagedProcess(8, 1, why=UnmanagedReason.HBM))
-    assert scene.regard.answered()
+    assert scene.watch.complete()
     scene.says(UnmanagedProcess(8, why=UnmanagedReason.GONE))
     assert scene.ear.told[-1] == []
     scene.table(2.0, 8)
@@ -95,17 +95,17 @@ def test_what_a_tree_holds_is_summed_and_unknown_stays_unknown() -> None:
         UnmanagedProcess(10, 1),
         UnmanagedProcess(11, why=UnmanagedReason.HBM),
     )
-    top, other = of_node(scene.record)
+    top, other = unmanaged_processes(scene.record)
     assert (top.mib, top.devices, top.started_at) == (300, (0, 1), 95.0)
     assert (other.pid, other.mib, other.devices) == (10, None, ())
     scene.table(2.0, 8, 9, mib=None)
-    assert of_node(scene.record)[0].mib is None
+    assert unmanaged_processes(scene.record)[0].mib is None
 
 
 def test_secrets_of_a_command_line_are_masked() -> None:
     scene = Scene()
     scene.record.unmanaged = (UnmanagedProcess(8, 1, command="vllm serve /m --api-key sk-1 sk-2 --port 80"),)
-    assert of_node(scene.record)[0].command == "vllm serve /m --api-key ******** --port 80"
+    assert unmanaged_processes(scene.record)[0].command == "vllm serve /m --api-key ******** --port 80"
 
 
 def test_ages_are_said_in_two_units() -> None:

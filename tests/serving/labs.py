@@ -61,14 +61,14 @@ def small_lab(root: Path, *, layout: str = LAYOUT, names: tuple[str, ...] = ("p0
 
 
 @contextlib.asynccontextmanager
-async def watched(made: Lab, cadences: Intervals = FAST, state: str = "watching") -> AsyncIterator[Session]:
+async def watched(made: Lab, intervals: Intervals = FAST, state: str = "watching") -> AsyncIterator[Session]:
     """A session on the lab that asks often; with another `state` directory it knows nothing of what others were answered."""
     parser = argparse.ArgumentParser()
     add_cluster_options(parser)
     layout = made.file.parent / "small.yaml"
     deployment = deployment_of(parser.parse_args(["--cluster", str(made.file), "--layout", str(layout)]))
     session = Session(
-        deployment.cluster, deployment.layout, deployment.assignment, state_dir=made.state / state, cadences=cadences
+        deployment.cluster, deployment.layout, deployment.assignment, state_dir=made.state / state, intervals=intervals
     )  # fmt: skip
     await session.open()
     try:

@@ -41,36 +41,36 @@ def titles(book: AlertBook) -> list[str]:
 
 def test_engines_of_a_group_are_one_alert_after_they_held_a_while() -> None:
     book = AlertBook(hold_s=5.0)
-    book.take(at(0.0, DEAD))
+    book.update(at(0.0, DEAD))
     assert titles(book) == [], "not yet"
-    book.take(at(5.0, DEAD))
+    book.update(at(5.0, DEAD))
     assert titles(book) == ["decode: 2 of 4 engines failed"]
-    raised, over = book.news()
+    raised, over = book.changes()
     assert [each.key for each in raised] == ["group/decode"]
     assert over == ()
-    book.take(at(9.0, {**DEAD, "decode-3": EngineState.FAILED}))
+    book.update(at(9.0, {**DEAD, "decode-3": EngineState.FAILED}))
     assert titles(book) == ["decode: 3 of 4 engines failed"]
-    assert book.news() == ((), ()), "one more of the same is no new alert"
+    assert book.changes() == ((), ()), "one more of the same is no new alert"
 
 
 def test_what_comes_and_goes_is_one_alert_until_it_was_calm() -> None:
     book = AlertBook(hold_s=0.0, calm_s=30.0)
     told = []
     for second in range(0, 60, 5):
-        book.take(at(float(second), DEAD if second % 10 else {}))
-        told += [each.key for each in book.news()[0]]
+        book.update(at(float(second), DEAD if second % 10 else {}))
+        told += [each.key for each in book.changes()[0]]
     assert told == ["group/decode"]
-    book.take(at(60.0))
+    book.update(at(60.0))
     assert titles(book) == ["decode: 2 of 4 engines failed"]
-    book.take(at(95.0))
+    book.update(at(95.0))
     assert titles(book) == []
-    assert [each.key for each in book.news()[1]] == ["group/decode"]
+    assert [each.key for each in book.changes()[1]] == ["group/decode"]
 
 
 def test_a_blink_is_no_alert() -> None:
     book = AlertBook(hold_s=5.0)
     for second in range(20):
-        book.take(at(float(second), DEAD if second % 2 else {}))
+        book.update(at(float(second), DEAD if second % 2 else {}))
     assert titles(book) == []
 
 
@@ -101,19 +101,19 @@ def test_what_a_running_plan_takes_down_is_no_alert(holder: str) -> None:
     dying = {**READY, "decode-1": EngineState.DEGRADED, "decode-2": EngineState.FAILED}
     crash = Diagnosis("C8", "fatal", "an operator failed", "", "", "", "decode-2", "d1", "", 101.0, True)
     book = AlertBook(hold_s=0.0)
-    book.take(ended(at(102.0, dying), 101.0, work=work, diagnoses=(crash,)))
+    book.update(ended(at(102.0, dying), 101.0, work=work, diagnoses=(crash,)))
     assert titles(book) == []
-    book.take(ended(at(102.0, dying), 101.0, work=replace(work, ends=frozenset({"prefill-0"})), diagnoses=(crash,)))
+    book.update(ended(at(102.0, dying), 101.0, work=replace(work, ends=frozenset({"prefill-0"})), diagnoses=(crash,)))
     assert titles(book) == ["decode: 1 of 4 engines failed", "C8 an operator failed: decode-2"]
 
 
 def test_what_outlives_its_stop_and_runs_of_the_plan_itself_are_told() -> None:
     work = OngoingPlan("me@here", "restart", 100.0, frozenset(ALL))
     book = AlertBook(hold_s=0.0)
-    book.take(ended(at(102.0, {**READY, "decode-2": EngineState.STUCK}), 101.0, work=work))
+    book.update(ended(at(102.0, {**READY, "decode-2": EngineState.STUCK}), 101.0, work=work))
     assert titles(book) == ["decode: 1 of 4 engines stuck"]
     book = AlertBook(hold_s=0.0)
-    book.take(ended(at(102.0, {**READY, "decode-2": EngineState.FAILED}), 101.0, work=replace(work, since=5.0)))
+    book.update(ended(at(102.0, {**READY, "decode-2": EngineState.FAILED}), 101.0, work=replace(work, since=5.0)))
     assert titles(book) == ["decode: 1 of 4 engines failed"]
 
 
@@ -129,7 +129,7 @@ def test_what_failed_before_its_group_was_stopped_was_dealt_with() -> None:
             for name, each in seen.engines.items()
         }
         book = AlertBook(hold_s=0.0)
-        book.take(replace(seen, engines=engines))
+        book.update(replace(seen, engines=engines))
         return titles(book)
 
     assert told(150.0) == []
@@ -141,26 +141,26 @@ def test_what_failed_before_its_group_was_stopped_was_dealt_with() -> None:
 def test_an_alert_is_over_at_once_when_its_whole_group_is_ready_again() -> None:
     crash = Diagnosis("C8", "fatal", "an operator failed", "", "", "", "decode-2", "d1", "", 0.0, True)
     book = AlertBook(hold_s=0.0, calm_s=30.0)
-    book.take(at(0.0, DEAD, diagnoses=(crash,)))
+    book.update(at(0.0, DEAD, diagnoses=(crash,)))
     assert len(titles(book)) == 2
     starting = at(1.0, {**READY, "decode-2": EngineState.STARTING, "decode-3": EngineState.STARTING})
     late = {**starting.engines, "decode-2": replace(starting.engines["decode-2"], run="next")}
-    book.take(replace(starting, engines=late, diagnoses=(crash,)))
+    book.update(replace(starting, engines=late, diagnoses=(crash,)))
     assert len(titles(book)) == 2, "not all of it is ready"
-    book.take(at(2.0, READY))
+    book.update(at(2.0, READY))
     assert titles(book) == ["C8 an operator failed: decode-2"], "the same run may fail again"
     again = at(3.0, READY)
-    book.take(replace(again, engines={name: replace(each, run="next") for name, each in again.engines.items()}))
+    book.update(replace(again, engines={name: replace(each, run="next") for name, each in again.engines.items()}))
     assert titles(book) == []
-    assert {each.key for each in book.news()[1]} == {"group/decode", "C8"}
+    assert {each.key for each in book.changes()[1]} == {"group/decode", "C8"}
 
 
 def test_an_alert_is_over_at_once_when_its_whole_group_was_stopped() -> None:
     book = AlertBook(hold_s=0.0, calm_s=30.0)
-    book.take(at(0.0, {**READY, "decode-1": EngineState.STUCK}))
-    book.take(at(1.0, {**dict.fromkeys(ALL, EngineState.EXITED), "decode-1": EngineState.STOPPING}))
+    book.update(at(0.0, {**READY, "decode-1": EngineState.STUCK}))
+    book.update(at(1.0, {**dict.fromkeys(ALL, EngineState.EXITED), "decode-1": EngineState.STOPPING}))
     assert titles(book) == ["decode: 1 of 4 engines stuck"]
-    book.take(at(2.0, dict.fromkeys(ALL, EngineState.EXITED)))
+    book.update(at(2.0, dict.fromkeys(ALL, EngineState.EXITED)))
     assert titles(book) == []
 
 
@@ -175,13 +175,13 @@ def test_a_start_that_is_held_up_by_a_silent_rank_is_one_warning() -> None:
         return replace(quiet, engines={**quiet.engines, "decode-3": slow})
 
     book = AlertBook(hold_s=0.0)
-    book.take(seen(2.0))
-    book.take(seen(3.0))
-    assert titles(book) == ["decode: start held up, decode-3 silent at load 41 %"]
+    book.update(seen(2.0))
+    book.update(seen(3.0))
+    assert titles(book) == ["decode: start stalled, decode-3 silent at load 41 %"]
     assert book.active[0].level == "warning"
     assert "(silent 3m)" in book.active[0].text
-    assert [each.key for each in book.news()[0]] == ["silent/decode"]
-    book.take(at(4.0, READY))
+    assert [each.key for each in book.changes()[0]] == ["silent/decode"]
+    book.update(at(4.0, READY))
     assert titles(book) == []
 
 
@@ -201,34 +201,34 @@ def test_a_load_that_hangs_again_at_every_start_is_one_alert_until_the_group_is_
         for step, (silent, state) in enumerate(
             [(False, EngineState.STARTING)] * 6 + [(True, EngineState.STARTING)] * 9 + [(False, EngineState.FAILED)] * 4
         ):
-            book.take(hung(second + step * 10.0, run, silent=silent, state=state))
-            raised, over = book.news()
+            book.update(hung(second + step * 10.0, run, silent=silent, state=state))
+            raised, over = book.changes()
             told += [each.key for each in raised if each.key.startswith("silent")]
             assert not [each for each in over if each.key.startswith("silent")]
         second += 200.0
     assert told == ["silent/decode"]
     ready = at(second, READY)
-    book.take(replace(ready, engines={name: replace(each, run="r4") for name, each in ready.engines.items()}))
-    assert "silent/decode" in [each.key for each in book.news()[1]]
+    book.update(replace(ready, engines={name: replace(each, run="r4") for name, each in ready.engines.items()}))
+    assert "silent/decode" in [each.key for each in book.changes()[1]]
 
 
 def test_a_start_that_goes_on_after_a_silence_is_no_alert_any_more() -> None:
     book = AlertBook(hold_s=0.0, calm_s=30.0)
-    book.take(hung(100.0, "r1", silent=True))
+    book.update(hung(100.0, "r1", silent=True))
     assert [each.key for each in book.active] == ["silent/decode"]
-    book.take(hung(110.0, "r1", silent=False))
-    book.take(hung(140.0, "r1", silent=False))
+    book.update(hung(110.0, "r1", silent=False))
+    book.update(hung(140.0, "r1", silent=False))
     assert [each.key for each in book.active] == []
 
 
 def test_what_failed_on_a_node_that_is_out_of_sight_now_is_not_over() -> None:
     book = AlertBook(hold_s=0.0, calm_s=30.0)
-    book.take(at(0.0, DEAD))
+    book.update(at(0.0, DEAD))
     for second in (10.0, 50.0, 100.0):
-        book.take(at(second, dict.fromkeys(ALL, EngineState.UNREACHABLE)))
+        book.update(at(second, dict.fromkeys(ALL, EngineState.UNREACHABLE)))
         assert [each.key for each in book.active] == ["group/decode"]
-    book.take(at(110.0))
-    book.take(at(141.0))
+    book.update(at(110.0))
+    book.update(at(141.0))
     assert [each.key for each in book.active] == []
 
 
@@ -241,13 +241,13 @@ async def test_what_held_before_the_files_were_read_again_is_neither_news_nor_fo
     first, before = watching("a")
     for second in (0.0, 10.0):
         first.snapshot = at(second, DEAD)
-        before._take()
+        before._update()
     assert [each.key for each in first.alerts] == ["group/decode"]
     second_, after = watching("b")
-    after.go_on(before)
+    after.continue_from(before)
     assert [each.key for each in second_.snapshot.alerts] == ["group/decode"], "the first picture has it already"
     second_.snapshot = at(20.0, DEAD)
-    after._take()
+    after._update()
     assert [each.key for each in second_.alerts] == ["group/decode"]
     assert second_.alerts[0].since == first.alerts[0].since
 
@@ -260,7 +260,7 @@ def test_links_and_failures_are_grouped_and_errors_come_first_without_secrets() 
         for name in ("decode-0", "decode-1")
     )  # fmt: skip
     book = AlertBook(hold_s=0.0)
-    book.take(at(0.0, nodes=nodes, diagnoses=found))
+    book.update(at(0.0, nodes=nodes, diagnoses=found))
     assert titles(book) == ["C1 HBM is full: decode-0, decode-1", "2 of 2 nodes out of reach: p0, d0"]
     assert book.active[0].remedy == "use less"
     assert "verysecret" not in book.active[0].text
@@ -291,7 +291,7 @@ def test_what_follows_the_first_cause_is_told_with_it_but_not_what_the_proxy_doe
         failure("S2", "prefill-0", 300.0),
     )
     book = AlertBook(hold_s=0.0)
-    book.take(at(300.0, DEAD, diagnoses=found))
+    book.update(at(300.0, DEAD, diagnoses=found))
     assert [each.key for each in book.active] == ["group/decode", "C8", "E13", "S2"]
     assert book.active[0].text == "decode-2 on d1: C8 C8: log of C8", "text and remedy are of one fault"
     assert book.active[0].remedy == "fix C8"
@@ -395,5 +395,5 @@ async def test_a_webhook_takes_json_and_its_refusal_names_no_address() -> None:
 
 def test_nothing_is_wrong_with_a_deployment_that_is_not_started() -> None:
     book = AlertBook(hold_s=0.0)
-    book.take(replace(picture({}, deployment()), at=1.0))
+    book.update(replace(picture({}, deployment()), at=1.0))
     assert titles(book) == []

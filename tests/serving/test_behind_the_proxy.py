@@ -20,7 +20,7 @@ def serve(scene: Scene, engine: str, node: str, log: bytes = READY_LOG) -> None:
     """It runs, its log says that it serves, and its server answers."""
     scene.runs(node, *scene.monitor.nodes[node].runs.values(), running(engine, size=len(log)))
     scene.monitor.on_log(node, LogChunk(key(engine), 0, log, len(log)))
-    scene.monitor.learnt(key(engine)).rungs = tuple(
+    scene.monitor.learnt(key(engine)).http_checks = tuple(
         HealthCheck(name, Grade.OK, "", time.time()) for name in ("http", "model")
     )
 
@@ -37,10 +37,10 @@ async def test_no_engine_is_called_missing_behind_the_proxy_once_all_roles_are_r
     proxy = scene.monitor.snapshot.engines["proxy"]
     assert proxy.state is EngineState.READY
     learnt = scene.monitor.learnt(cast(RunKey, scene.monitor.current("proxy")))
-    watch._look(proxy, learnt.key)
+    watch._visit(proxy, learnt.key)
     assert learnt.works is not None
     assert learnt.works.evidence == "no decode engine is ready behind it"
     serve(scene, "decode-0", "d0")
     scene.monitor.publish()
-    watch._look(scene.monitor.snapshot.engines["proxy"], learnt.key)
+    watch._visit(scene.monitor.snapshot.engines["proxy"], learnt.key)
     assert (learnt.works.grade, learnt.works.evidence) == (Grade.SKIPPED, NOT_ASKED)

@@ -21,7 +21,7 @@ from console.model.snapshot import (
     Serving,
 )
 from console.model.unmanaged_process import UnmanagedProcess
-from console.services.serving.condition_facts import facts_of, quiet_words
+from console.services.serving.condition_facts import facts_of, rank_to_check_text
 from console.services.serving.leak_detection import LeakDetector
 
 HEALTHCHECK = '/healthcheck 200 {"status":"ok","prefill_instances":1,"decode_instances":2,"request_num":0}'
@@ -213,8 +213,8 @@ def test_of_a_group_that_hangs_the_rank_that_does_not_say_that_it_waits_is_point
         name: EngineSnapshot(name, "n0", "mixed", "mixed", EngineState.DEGRADED)
         for name in ("mixed-0", "mixed-1", "mixed-2")
     } | {"other-0": EngineSnapshot("other-0", "n1", "other", "mixed", EngineState.READY)}
-    words = "; of mixed only mixed-1 does not say that it waits for its workers: look there first"
-    assert quiet_words(engines, "mixed-0", {"mixed-0", "mixed-2"}) == words
-    assert quiet_words(engines, "mixed-0", {"mixed-0", "mixed-1", "mixed-2"}) == "", "a worker sleeps: all wait"
-    assert quiet_words(engines, "mixed-0", {"mixed-0"}) == "", "two are quiet"
-    assert quiet_words(engines, "other-0", set()) == "", "one alone"
+    words = "; of mixed only mixed-1 does not report that it waits for its workers: check it first"
+    assert rank_to_check_text(engines, "mixed-0", {"mixed-0", "mixed-2"}) == words
+    assert rank_to_check_text(engines, "mixed-0", {"mixed-0", "mixed-1", "mixed-2"}) == "", "a worker sleeps: all wait"
+    assert rank_to_check_text(engines, "mixed-0", {"mixed-0"}) == "", "two are quiet"
+    assert rank_to_check_text(engines, "other-0", set()) == "", "one alone"

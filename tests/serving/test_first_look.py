@@ -33,7 +33,7 @@ async def test_the_failure_of_an_engine_that_serves_another_model_is_waited_for(
         scene.monitor.publish()
         await until(watch.ordered)
         learnt = scene.monitor.learnt(key("decode-0"))
-        learnt.rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.FAIL, "serves other, not dsv4"))
+        learnt.http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.FAIL, "serves other, not dsv4"))
         scene.monitor.publish()
         assert scene.monitor.snapshot.engines["decode-0"].state is EngineState.DEGRADED
         assert not watch.ordered(), "nobody has looked into it yet"
@@ -86,7 +86,10 @@ async def test_the_logs_of_a_group_that_hangs_point_at_the_rank_whose_core_sleep
         )
         for each in mine:
             scene.monitor.on_log(node, LogChunk(key(each), 0, logs[each], len(logs[each])))
-            scene.monitor.learnt(key(each)).rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+            scene.monitor.learnt(key(each)).http_checks = (
+                HealthCheck("http", Grade.OK),
+                HealthCheck("model", Grade.OK),
+            )
     scene.monitor.learnt(key("decode-0")).hang = HealthCheck(
         "works", Grade.FAIL, "hangs: 1 request runs and no token came"
     )
@@ -98,9 +101,9 @@ async def test_the_logs_of_a_group_that_hangs_point_at_the_rank_whose_core_sleep
         return next((each.text for each in scene.monitor.diagnoses if each.signature == "S1"), "")
 
     try:
-        await until(lambda: watch.complete([*logs]) and "look there first" in told(), what=told())
+        await until(lambda: watch.complete([*logs]) and "check it first" in told(), what=told())
     finally:
         work.cancel()
     assert told() == (
-        "1 request runs and no token came; of decode only decode-1 does not say that it waits for its workers: look there first"
+        "1 request runs and no token came; of decode only decode-1 does not report that it waits for its workers: check it first"
     )

@@ -29,7 +29,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def evidence(session: Session, engine: str) -> dict[str, tuple[str, str]]:
     """Grade and evidence of an engine's rungs."""
-    return {rung.name: (rung.grade, rung.evidence) for rung in session.snapshot.engines[engine].health}
+    return {check.name: (check.grade, check.evidence) for check in session.snapshot.engines[engine].health}
 
 
 async def test_engines_that_want_a_key_are_shown_it_and_one_that_is_not_known_is_asked_for(serving: Lab) -> None:
@@ -43,8 +43,8 @@ async def test_engines_that_want_a_key_are_shown_it_and_one_that_is_not_known_is
     try:
         async with watched(serving, state="keyless") as session:
             await until(lambda: "works" in evidence(session, "decode-1"), 60.0)
-            for rung in ("model", "works"):
-                grade, words = evidence(session, "decode-1")[rung]
+            for check in ("model", "works"):
+                grade, words = evidence(session, "decode-1")[check]
                 assert grade == "skipped"
                 assert "401: it wants an API key: give VLLM_API_KEY" in words
             assert session.snapshot.engines["decode-1"].state == EngineState.READY

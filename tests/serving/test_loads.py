@@ -16,8 +16,8 @@ from console.services.monitoring.engine_states import Evidence, judge
 from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.loads import FRESH_S, Loads
 from console.services.monitoring.records import RunRecord
-from console.services.serving.answer_checks import EMPTY_200, EMPTY_500, complaint, proxy_fact
-from console.services.serving.works_watch import hang_words, unanswered
+from console.services.serving.answer_checks import EMPTY_200, EMPTY_500, answer_fault, proxy_fact
+from console.services.serving.works_watch import hang_text, unanswered
 from tests.services.deployments import deployment
 
 CADENCES = Intervals()
@@ -109,7 +109,7 @@ def test_no_token_is_a_hang_after_a_while_and_later_while_the_npus_compute(
     aicore: int | None, silent_s: float, named: bool
 ) -> None:
     record = scraped((100.0, page("0", 3, 1000)), (110.0, page("0", 3, 1000)))
-    words = hang_words(record, aicore, 100.0 + silent_s, CADENCES)
+    words = hang_text(record, aicore, 100.0 + silent_s, CADENCES)
     assert words.startswith("hangs: 3 requests") if named else words == ""
 
 
@@ -120,12 +120,12 @@ def test_no_token_is_a_hang_after_a_while_and_later_while_the_npus_compute(
 )
 def test_what_ends_a_silence(last: str) -> None:
     record = scraped((100.0, page("0", 3, 1000)), (110.0, page("0", 3, 1000)), (120.0, last))
-    assert hang_words(record, 0, 999.0, CADENCES) == ""
+    assert hang_text(record, 0, 999.0, CADENCES) == ""
 
 
 def test_one_silent_rank_of_a_group_is_not_hidden_by_the_others() -> None:
     record = scraped((100.0, page("0", 3, 1000) + page("1", 2, 1000)), (110.0, page("0", 3, 9000) + page("1", 2, 1000)))
-    assert hang_words(record, 0, 140.0, CADENCES).startswith("hangs: 2 requests")
+    assert hang_text(record, 0, 140.0, CADENCES).startswith("hangs: 2 requests")
 
 
 def test_the_log_alone_shows_a_hang_where_metrics_cannot_be_read() -> None:
@@ -137,16 +137,16 @@ def test_the_log_alone_shows_a_hang_where_metrics_cannot_be_read() -> None:
     record.log.feed(b"INFO:     Application startup complete.\n", 90.0)
     for at in (100.0, 110.0, 120.0, 130.0):
         record.log.feed(line, at)
-    assert hang_words(record, 0, 131.0, CADENCES).startswith("hangs: 2 requests")
-    assert hang_words(record, 0, 170.0, CADENCES) == "", "old lines prove nothing"
+    assert hang_text(record, 0, 131.0, CADENCES).startswith("hangs: 2 requests")
+    assert hang_text(record, 0, 170.0, CADENCES) == "", "old lines prove nothing"
 
 
 def test_a_hang_makes_a_ready_engine_degraded_and_says_so_first() -> None:
     record = RunRecord(RunKey("x", "e", "r"))
-    record.rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+    record.http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
     record.hang = HealthCheck("works", Grade.FAIL, "hangs: 3 requests run and no token came")
     run = RunState(record.key, RunVerdict.RUNNING)
-    evidence = Evidence(Link(LinkState.UP), run, False, log_ready=True, rungs=record.answers)
+    evidence = Evidence(Link(LinkState.UP), run, False, log_ready=True, checks=record.answer_checks)
     assert judge(evidence).state is EngineState.DEGRADED
     assert judge(evidence).cause.startswith("hangs: ")
 
@@ -164,7 +164,7 @@ def test_a_hang_makes_a_ready_engine_degraded_and_says_so_first() -> None:
 )
 def test_no_answer_is_a_hang_only_where_nothing_computes(answer: HttpAnswer, aicore: int | None, named: bool) -> None:
     record = RunRecord(RunKey("x", "e", "r"))
-    record.rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+    record.http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
     assert unanswered(record, answer, aicore, 30.0) is named
 
 
@@ -173,7 +173,7 @@ def test_tokens_moved_after_the_scrape_before_the_one_that_shows_it_whenever_tha
     assert (record.metrics.moved_at, record.served_at) == (110.0, 100.0)
     record.works = HealthCheck("works", Grade.OK, "4 tokens in 9 ms", 105.0)
     assert record.served_at == 105.0
-    assert record.metrics.rests
+    assert record.metrics.idle
     assert record.metrics.moves("0", 105.0)
     assert not record.metrics.moves("0", 111.0)
 
@@ -193,26 +193,26 @@ GOOD = json.dumps({"choices": [{"text": "a"}]}).encode()
     ("answer", "words", "fact"),
     [
         (HttpAnswer(200, GOOD, 0.1), "", ""),
-        (HttpAnswer(200, b"", 0.1), "completion 200 with nothing in it", EMPTY_200),
+        (HttpAnswer(200, b"", 0.1), "completion 200 with an empty body", EMPTY_200),
         (HttpAnswer(500, b"", 0.1), "completion 500: without a body", EMPTY_500),
         (HttpAnswer(500, b"Internal Server Error", 0.1), "completion 500: Internal Server Error", EMPTY_500),
         (HttpAnswer(500, b"boom", 0.1), "completion 500: boom", ""),
         (HttpAnswer(404, b"no such model", 0.1), "completion 404: no such model", ""),
-        (HttpAnswer(200, b'{"choices": []}', 0.1), "completion 200 with no choice in it", ""),
-        (HttpAnswer(200, b'{"choices": [null]}', 0.1), "completion 200 with no choice in it", ""),
+        (HttpAnswer(200, b'{"choices": []}', 0.1), "completion 200 without a choice", ""),
+        (HttpAnswer(200, b'{"choices": [null]}', 0.1), "completion 200 without a choice", ""),
         (
             HttpAnswer(200, b'{"choices": [{"text": "", "finish_reason": "abort"}]}', 0.1),
             "completion 200, but its request ended by abort",
             "",
         ),
-        (HttpAnswer(200, b"[" * 99999, 0.1), f"completion 200, but no choices in it: {'[' * 120}", ""),
-        (HttpAnswer(200, b"[1]", 0.1), "completion 200, but no choices in it: [1]", ""),
+        (HttpAnswer(200, b"[" * 99999, 0.1), f"completion 200, but without choices: {'[' * 120}", ""),
+        (HttpAnswer(200, b"[1]", 0.1), "completion 200, but without choices: [1]", ""),
         (HttpAnswer(0, b"", 0.1, "refused"), "refused", ""),
         (HttpAnswer(200, GOOD, 0.1, "the body was cut"), "completion 200, but the body was cut", ""),
     ],
 )
 def test_what_is_wrong_with_a_completion(answer: HttpAnswer, words: str, fact: str) -> None:
-    assert complaint(answer) == words
+    assert answer_fault(answer) == words
     assert proxy_fact(answer) == fact
 
 
@@ -221,4 +221,4 @@ def test_gauges_alone_leave_speeds_unknown() -> None:
     assert isinstance(record.metrics.scrape, Scrape)
     assert isinstance(record.metrics.loads["0"], Load)
     assert record.metrics.loads["0"].generation_tokens_s is None
-    assert hang_words(record, 0, 999.0, CADENCES) == ""
+    assert hang_text(record, 0, 999.0, CADENCES) == ""

@@ -52,9 +52,9 @@ def serious(session: Session) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def healthy(made: Lab, cadences: Intervals = CADENCES) -> AsyncIterator[Session]:
+async def healthy(made: Lab, intervals: Intervals = CADENCES) -> AsyncIterator[Session]:
     """A session on the lab once everything is ready and nothing is named."""
-    async with watched(made, cadences) as session:
+    async with watched(made, intervals) as session:
         await until(ready(session), 60.0, "all ready")
         await until(lambda: not serious(session), 45.0, "nothing named")
         yield session
@@ -98,7 +98,7 @@ async def is_over(session: Session) -> None:
 def works(session: Session) -> dict[str, Grade]:
     """Engine → grade of its highest health check."""
     engines = session.snapshot.engines
-    return {name: rung.grade for name, each in engines.items() for rung in each.health if rung.name == "works"}
+    return {name: check.grade for name, each in engines.items() for check in each.health if check.name == "works"}
 
 
 def told(session: Session) -> str:
@@ -162,7 +162,7 @@ async def test_a_rank_behind_another_ones_server_is_told_from_it(serving: Lab) -
             await is_named(session, "S9", "whole-1")
             assert session.snapshot.engines["whole-1"].state is EngineState.DEGRADED
             assert session.snapshot.engines["whole-0"].state is EngineState.READY
-            assert "rank whole-1: completion 200 with no text in it" in session.snapshot.engines["whole-1"].cause
+            assert "rank whole-1: completion 200 without text" in session.snapshot.engines["whole-1"].cause
         await is_over(session)
 
 
@@ -191,7 +191,7 @@ async def test_a_failed_proof_counts_until_the_next_one(serving: Lab) -> None:
             assert "decode-1" in {each.engine for each in failed.failed}
             await is_named(session, "S9", "decode-1")
             assert "UP" not in told(session)
-            assert session.snapshot.engines["decode-1"].cause.endswith("200 with no text in it")
+            assert session.snapshot.engines["decode-1"].cause.endswith("200 without text")
             assert not named(session, "S9", "proxy")(), "the proxy only passed it on"
         await verified(session, passed=True)
         await is_over(session)

@@ -25,7 +25,7 @@ def console(state: Path, where: Path) -> tuple[Monitor, ProofStore]:
         scene.up(name)
     scene.runs("p0", replace(running("proxy"), key=PROXY))
     learnt = scene.monitor.learnt(PROXY)
-    learnt.rungs = (HealthCheck("http", Grade.OK, "/healthcheck 200"), HealthCheck("model", Grade.SKIPPED, ""))
+    learnt.http_checks = (HealthCheck("http", Grade.OK, "/healthcheck 200"), HealthCheck("model", Grade.SKIPPED, ""))
     learnt.log.feed(READY_LOG, time.time())
     scene.monitor.publish()
     return scene.monitor, ProofStore(scene.monitor, proofs_path(state, "lab"))
@@ -39,21 +39,21 @@ def works(monitor: Monitor) -> HealthCheck | None:
 async def test_what_one_console_has_seen_another_knows_at_its_first_look(tmp_path: Path) -> None:
     first, its = console(tmp_path, tmp_path / "a")
     second, others = console(tmp_path, tmp_path / "b")
-    its.look(first.snapshot)
-    others.look(second.snapshot)
+    its.update(first.snapshot)
+    others.update(second.snapshot)
     assert works(second) is None
     at = time.time() - 5.0
     first.learnt(PROXY).works = HealthCheck("works", Grade.OK, "4 tokens in 9 ms", at)
-    its.look(first.snapshot)
-    others.look(second.snapshot)
+    its.update(first.snapshot)
+    others.update(second.snapshot)
     assert works(second) == HealthCheck("works", Grade.OK, f"4 tokens in 9 ms{OTHER}", at)
     stamp = proofs_path(tmp_path, "lab").stat().st_mtime_ns
-    others.look(second.snapshot)
+    others.update(second.snapshot)
     assert proofs_path(tmp_path, "lab").stat().st_mtime_ns == stamp, "what was taken over is not told on"
     assert proofs_path(tmp_path, "lab").stat().st_mode & 0o777 == 0o600
     second.learnt(PROXY).works = HealthCheck("works", Grade.FAIL, "500", at + 1.0)
-    others.look(second.snapshot)
-    its.look(first.snapshot)
+    others.update(second.snapshot)
+    its.update(first.snapshot)
     assert works(first) == HealthCheck("works", Grade.FAIL, f"500{OTHER}", at + 1.0)
 
 
@@ -61,13 +61,13 @@ async def test_a_hang_that_is_over_is_taken_back(tmp_path: Path) -> None:
     first, its = console(tmp_path, tmp_path / "a")
     second, others = console(tmp_path, tmp_path / "b")
     first.learnt(PROXY).hang = HealthCheck("works", Grade.FAIL, "hangs: 3 requests run", time.time())
-    its.look(first.snapshot)
-    others.look(second.snapshot)
+    its.update(first.snapshot)
+    others.update(second.snapshot)
     assert works(second) is not None
     first.learnt(PROXY).hang = None
     first.publish()
-    its.look(first.snapshot)
-    others.look(second.snapshot)
+    its.update(first.snapshot)
+    others.update(second.snapshot)
     assert works(second) is None
 
 
@@ -100,7 +100,7 @@ async def test_what_is_old_of_another_run_or_no_proof_is_left_out(tmp_path: Path
     path.parent.mkdir(parents=True)
     path.write_text(text)
     monitor, store = console(tmp_path, tmp_path / "a")
-    store.look(monitor.snapshot)
+    store.update(monitor.snapshot)
     assert works(monitor) is None
 
 
@@ -108,7 +108,7 @@ async def test_a_file_that_cannot_be_written_stops_nothing(tmp_path: Path) -> No
     (tmp_path / "proofs").write_text("no directory")
     monitor, store = console(tmp_path, tmp_path / "a")
     monitor.learnt(PROXY).works = HealthCheck("works", Grade.OK, "4 tokens", time.time())
-    store.look(monitor.snapshot)
+    store.update(monitor.snapshot)
     assert works(monitor) is not None
 
 

@@ -41,7 +41,7 @@ class Served:
         scene.runs("d0", running("decode-0", size=len(READY_LOG)))
         scene.monitor.on_log("d0", LogChunk(key("decode-0"), 0, READY_LOG, len(READY_LOG)))
         self.learnt: RunRecord = scene.monitor.learnt(key("decode-0"))
-        self.learnt.rungs = tuple(HealthCheck(name, Grade.OK, "", time.time()) for name in ("http", "model"))
+        self.learnt.http_checks = tuple(HealthCheck(name, Grade.OK, "", time.time()) for name in ("http", "model"))
         scene.monitor.publish()
         self.watch = WorksWatch(scene.monitor, cast(dict[str, NodeLink], scene.links), Intervals())
         self.now = time.time()
@@ -53,8 +53,8 @@ class Served:
 
     def judge(self) -> tuple[Grade, str]:
         """What one request of 30 s without an answer says."""
-        rung = self.watch._judge(TARGET, key("decode-0"), self.learnt, LATE, self.now - 30.0, "")
-        return rung.grade, rung.evidence
+        check = self.watch._judge(TARGET, key("decode-0"), self.learnt, LATE, self.now - 30.0, "")
+        return check.grade, check.evidence
 
 
 @pytest.fixture
@@ -97,10 +97,10 @@ async def test_it_is_asked_as_soon_as_the_tokens_of_others_cease_and_not_for_its
     learnt.works = HealthCheck("works", Grade.OK, "4 tokens in 9 ms", served.now - 41.0)
     for ago_s, tokens in ((50.0, 900), (40.0, 904), (30.0, 904)):
         served.scrape(ago_s, tokens)
-    assert not watch._fell_still(learnt), "those four tokens were its answer"
+    assert not watch._became_idle(learnt), "those four tokens were its answer"
     for ago_s, tokens in ((20.0, 1000), (10.0, 1080)):
         served.scrape(ago_s, tokens)
-    assert not watch._fell_still(learnt), "they go on"
+    assert not watch._became_idle(learnt), "they go on"
     served.scrape(0.0, 1080)
-    assert watch._fell_still(learnt)
-    assert not watch._fell_still(learnt), "once"
+    assert watch._became_idle(learnt)
+    assert not watch._became_idle(learnt), "once"

@@ -10,7 +10,14 @@ from console.model.deployment import Assignment, Deployment
 from console.model.layout import Layout
 from console.remote.http import HttpAnswer
 from console.services.serving.rank_targets import rank_targets
-from console.services.serving.trial_request import TrialAnswer, odd_ones, one_answer, said, trial_fault, undecided
+from console.services.serving.trial_request import (
+    TrialAnswer,
+    common_answer,
+    disagreement,
+    outliers,
+    trial_answer,
+    trial_fault,
+)
 from tests.services.deployments import CLUSTER, LAYOUT
 
 PARIS, NOISE, OTHER = TrialAnswer("Paris", 5), TrialAnswer("\ufffd\ufffd", 5), TrialAnswer("Rome", 5)
@@ -30,14 +37,14 @@ def answer(text: object = " Paris, of", made: object = 4, prompt: object = 5, fi
         (answer(made=2, finish="stop"), ""),
         (answer(made=None, prompt=None), ""),
         (HttpAnswer(200, b'{"choices": [{"text": "x"}], "usage": 3}', 0.1), ""),
-        (answer(""), "completion 200 with no text in it"),
-        (answer("  \n"), "completion 200 with no text in it"),
-        (answer(None), "completion 200 with no text in it"),
+        (answer(""), "completion 200 without text"),
+        (answer("  \n"), "completion 200 without text"),
+        (answer(None), "completion 200 without text"),
         (answer(made=0), "completion 200, but it counts 0 tokens where 4 were asked for"),
         (answer(made=2), "completion 200, but it counts 2 tokens where 4 were asked for"),
         (answer(made=5, finish="stop"), "completion 200, but it counts 5 tokens where 4 were asked for"),
         (answer(prompt=0), "completion 200, but it counts 0 tokens of the prompt"),
-        (HttpAnswer(200, b"", 0.1), "completion 200 with nothing in it"),
+        (HttpAnswer(200, b"", 0.1), "completion 200 with an empty body"),
         (HttpAnswer(500, b"", 0.1), "completion 500: without a body"),
     ],
 )
@@ -46,8 +53,8 @@ def test_what_is_wrong_with_an_answer(found: HttpAnswer, wrong: str) -> None:
 
 
 def test_two_answers_are_compared_by_their_first_word_and_the_tokens_of_the_prompt() -> None:
-    assert said(answer(" Paris, of")) == said(answer("Paris. It")) == PARIS
-    assert said(answer(" Paris", prompt=6)) != PARIS
+    assert trial_answer(answer(" Paris, of")) == trial_answer(answer("Paris. It")) == PARIS
+    assert trial_answer(answer(" Paris", prompt=6)) != PARIS
 
 
 @pytest.mark.parametrize(
@@ -70,19 +77,19 @@ def test_two_answers_are_compared_by_their_first_word_and_the_tokens_of_the_prom
 def test_the_odd_one_is_found_where_anybody_can_tell(
     answers: dict[str, TrialAnswer], agreed: TrialAnswer | None, odd: list[str]
 ) -> None:
-    assert [*odd_ones(answers, agreed)] == odd
+    assert [*outliers(answers, agreed)] == odd
     differ = len({*answers.values()}) > 1
-    assert bool(undecided(answers, agreed)) is (differ and not odd)
+    assert bool(disagreement(answers, agreed)) is (differ and not odd)
 
 
 def test_the_words_name_what_both_said() -> None:
-    assert odd_ones({"d-0": PARIS, "d-1": NOISE, "d-2": PARIS}) == {
+    assert outliers({"d-0": PARIS, "d-1": NOISE, "d-2": PARIS}) == {
         "d-1": "completion 200, but it answers '\ufffd\ufffd' where d-0, d-2 answers 'Paris'"
     }
-    assert undecided({"d-0": NOISE, "d-1": OTHER}) == "d-0 answers '\ufffd\ufffd', d-1 answers 'Rome'"
-    assert one_answer([PARIS, PARIS]) == PARIS
-    assert one_answer([PARIS]) is None
-    assert one_answer([PARIS, OTHER]) is None
+    assert disagreement({"d-0": NOISE, "d-1": OTHER}) == "d-0 answers '\ufffd\ufffd', d-1 answers 'Rome'"
+    assert common_answer([PARIS, PARIS]) == PARIS
+    assert common_answer([PARIS]) is None
+    assert common_answer([PARIS, OTHER]) is None
 
 
 def targets(balance: str, size: int, per_node: int) -> list[tuple[str, str, str, int | None]]:

@@ -40,10 +40,10 @@ DONE = b"data: [DONE]\n\n"
     [
         (HttpAnswer(200, event(role="assistant") + event(content="hel") + event(content="lo") + DONE, 0.1), True, "hello"),
         (HttpAnswer(200, event(reasoning_content="think") + DONE, 0.1), True, "think"),
-        (HttpAnswer(200, b"", 0.1), False, "chat 200 with nothing in it"),
+        (HttpAnswer(200, b"", 0.1), False, "chat 200 with an empty body"),
         (HttpAnswer(500, b"", 0.1), False, "chat 500: without a body"),
         (HttpAnswer(0, b"", 0.1, "no answer in 5 s"), False, "no answer in 5 s"),
-        (HttpAnswer(200, event(content="") + DONE, 0.1), False, "chat 200 with no text in it"),
+        (HttpAnswer(200, event(content="") + DONE, 0.1), False, "chat 200 without text"),
         (HttpAnswer(200, event(content="he"), 0.1), False, "the stream broke off after 'he'"),
         (HttpAnswer(200, b'data: {"error": "dead"}\n\n', 0.1), False, "chat 200, then the error dead"),
         (HttpAnswer(200, event(content="he") + ENDED % b"abort" + DONE, 0.1), False, "chat 200, then its request ended by abort"),
@@ -53,9 +53,10 @@ DONE = b"data: [DONE]\n\n"
             False, "chat 200, then the error dead",
         ),
         (HttpAnswer(200, event(content="he").replace(b"{", b'{"error": null, ', 1) + DONE, 0.1), True, "he"),
-        (HttpAnswer(200, b"data: [1]\n\n", 0.1), False, "chat 200, then an event that is no chat: [1]"),
-        (HttpAnswer(200, b"data: " + b"[" * 99999 + b"\n\n", 0.1), False, f"chat 200, then an event that is no JSON: {'[' * 80}"),
-        (HttpAnswer(200, b"data: {\n\n", 0.1), False, "chat 200, then an event that is no JSON: {"),
+        (HttpAnswer(200, b"data: [1]\n\n", 0.1), False, "chat 200, then an event that is not a chat: [1]"),
+        (HttpAnswer(200, b"data: " + b"[" * 99999 + b"\n\n", 0.1), False,
+         f"chat 200, then an event that is not JSON: {'[' * 80}"),
+        (HttpAnswer(200, b"data: {\n\n", 0.1), False, "chat 200, then an event that is not JSON: {"),
         (HttpAnswer(200, b'{"choices": 1}', 0.1), False, 'chat 200, but no stream: {"choices": 1}'),
     ],
 )  # fmt: skip
@@ -81,14 +82,14 @@ def test_a_rank_that_was_not_reached_is_named_and_nothing_counts_as_verified() -
     ranks = (
         RankProof("d-0", "d-0", True),
         RankProof("d-1", "d-1", None, "d-0 passed it no request"),
-        RankProof("d-2", "d-2", False, "chat 200 with no text in it"),
+        RankProof("d-2", "d-2", False, "chat 200 without text"),
     )
     assert coverage_words(ranks) == "1 of 3 ranks answered; wrong: d-2; not covered: d-1 (d-0 passed it no request)"
     made = Verification((Proof("chat", True, ""),), ranks[:2])
     assert not made.passed
     assert not made.unreachable
     assert made.words().startswith("NOT verified; 1 of 2 ranks answered; not covered: d-1")
-    out_of_reach = RankProof("d-1", "d-1", None, "d1 is out of reach", unreachable=True)
+    out_of_reach = RankProof("d-1", "d-1", None, "d1 is unreachable", unreachable=True)
     assert Verification((Proof("chat", True, ""),), (ranks[0], out_of_reach)).unreachable
     failed = Verification((Proof("chat 1 to rank d-2", False, "empty", engine="d-2", number=1),), ranks)
     assert failed.words().startswith("NOT verified; failed: d-2; 1 of 3 ranks answered; wrong: d-2; not covered: d-1")
@@ -160,7 +161,7 @@ async def test_a_verification_proves_the_service_or_brings_it_down(tmp_path: Pat
         monitor.on_link(rank.node, Link(LinkState.UP, now))
         monitor.on_runs(rank.node, (RunState(key, RunVerdict.RUNNING, log_size=5, started_at=now),), (), now)
         probed(monitor, rank.node)
-        monitor.learnt(key).rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+        monitor.learnt(key).http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
         monitor.learnt(key).log_refused = True
     monitor.publish()
     assert monitor.snapshot.service is not None

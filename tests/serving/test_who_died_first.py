@@ -62,7 +62,7 @@ class Deaths:
         for name, log in self._logs.items():
             scene.monitor.on_log("d0", LogChunk(key(name), 0, log, len(log)))
         dead = scene.monitor.learnt(key(DEAD))
-        dead.rungs = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+        dead.http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
         dead.works = HealthCheck("works", Grade.FAIL, "500 Internal Server Error")
 
     def ends(self, name: str, after_s: float) -> None:

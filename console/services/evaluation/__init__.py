@@ -1,1 +1,1 @@
-"""Evaluations as supervised runs: planned, checked, watched, and kept as records."""
+"""Plans, checks, starts and watches evaluations as supervised runs, and keeps their records."""

@@ -1,4 +1,4 @@
-"""What is asked before an evaluation starts: is the tool there, the dataset, does the endpoint answer. Changes nothing."""
+"""Checks before an evaluation: tool, dataset and endpoint. Changes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from console.remote.link import NodeLink
 
 TIMEOUT_S = 10.0
 SMOKE_S = 120.0
-"""A first request may wait for graphs to be compiled."""
+"""Limit of a test request; the first one may wait for graph compilation."""
 PRESENCE_S = 60.0
 MOST_SMOKE = 16
 INSTALL = "git clone https://github.com/AISBench/benchmark, then pip3 install -e ./ --use-pep517 in a venv of its own"
@@ -27,19 +27,19 @@ INSTALL = "git clone https://github.com/AISBench/benchmark, then pip3 install -e
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What an engine says it serves."""
+    """The model that an engine reports."""
 
     id: str = ""
     max_model_len: int | None = None
     version: str = ""
-    """Of vLLM."""
+    """The version of vLLM."""
     error: str = ""
-    """Why the id is not known."""
+    """Why the model id is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """The outcome of all checks."""
+class CheckResults:
+    """The results of all checks."""
 
     model: ModelFacts = ModelFacts()
     tool: Presence = field(default_factory=Presence)
@@ -63,9 +63,10 @@ async def ask_model(http: AsyncHttp, host: str, port: int) -> ModelFacts:
 
 
 async def smoke(http: AsyncHttp, where: Endpoint, model: str, times: int) -> str:
-    """Ask the endpoint who it is; empty when every answer had words in it, else what was wrong with the first that had not.
+    """Send test requests to the endpoint. Gives the first fault, or an empty text when every answer has text.
 
-    A proxy that lost its decoder answers 200 with nothing, which is a failure here; several requests meet several P/D pairs.
+    A proxy without decoder answers 200 without text, which is a fault; several requests reach several pairs of prefill and
+    decode.
     """
     body = {
         "model": model,
@@ -113,7 +114,9 @@ def _json(answer: HttpAnswer) -> JsonValue:
 async def ask_presence(
     link: NodeLink, within: tuple[str, ...], program: str, distribution: str, files: tuple[str, ...]
 ) -> Presence:
-    """Whether the tool and the dataset's files are on the node, asked behind the words `within`. Raises what the link raises."""
+    """Whether the tool and the files of the dataset are on the node, checked with the prefix `within`. Raises what the link
+    raises.
+    """
     sample = await link.run_command(presence_argv(within, program, distribution, files), PRESENCE_S)
     if sample.exit_code is None:
         return Presence(trouble=f"no answer in {PRESENCE_S:.0f} s")
@@ -123,9 +126,9 @@ async def ask_presence(
 
 
 def tool_findings(found: Presence, node: str, program: str, dataset: str) -> Iterator[Finding]:
-    """What the presence of the tool comes to."""
+    """Findings about the tool and the dataset."""
     if found.trouble:
-        yield _error("EVAL-TOOL", f"{program} cannot be looked for: {found.trouble}", node, "look at the node")
+        yield _error("EVAL-TOOL", f"{program} could not be checked: {found.trouble}", node, "check the node")
     elif not found.program:
         fix = INSTALL if "ais_bench" in program else "run it on a node whose container has vLLM, or give --program"
         yield _error("EVAL-TOOL", f"{program} is not installed on {node}", node, fix)
@@ -136,7 +139,7 @@ def tool_findings(found: Presence, node: str, program: str, dataset: str) -> Ite
 
 
 def model_findings(facts: ModelFacts, given: str, endpoint: str) -> Iterator[Finding]:
-    """What the engine's own model list comes to."""
+    """Findings about the model that the engine reports."""
     if facts.error and not given:
         yield _error(
             "EVAL-MODEL", f"the model id is not known: {facts.error}", endpoint, "start the engines, or give --model"
@@ -148,7 +151,9 @@ def model_findings(facts: ModelFacts, given: str, endpoint: str) -> Iterator[Fin
 
 
 def length_findings(load: BenchLoad | AccuracyLoad, tool: Tool, longest: int | None, where: str) -> Iterator[Finding]:
-    """Requests that cannot fit the context are refused by every engine. AISBench's prompts are its dataset's."""
+    """Findings about requests that exceed the context length, which every engine refuses. AISBench takes prompts from its
+    dataset.
+    """
     if longest is None:
         return
     if isinstance(load, BenchLoad) and tool is not Tool.AISBENCH:
@@ -169,12 +174,12 @@ def length_findings(load: BenchLoad | AccuracyLoad, tool: Tool, longest: int | N
 
 
 def smoke_finding(fault: str, endpoint: str) -> Finding:
-    """The test request's failure."""
-    return _error("EVAL-SMOKE", fault, endpoint, "see the endpoint's log; `verify` shows which rung fails")
+    """The finding of a failed test request."""
+    return _error("EVAL-SMOKE", fault, endpoint, "see the endpoint's log; `verify` shows which check fails")
 
 
 def smoke_times(deployment: Deployment) -> int:
-    """As many as the largest data-parallel group has ranks where prefill and decode are apart, else one."""
+    """Number of test requests: the ranks of the largest group for separate prefill and decode, else one."""
     groups: Mapping[str, int] = {
         name: group.data_parallel.size for name, group in deployment.layout.groups.items() if group.role != "mixed"
     }
@@ -182,7 +187,7 @@ def smoke_times(deployment: Deployment) -> int:
 
 
 def asked_rank(deployment: Deployment, where: Endpoint) -> Rank | None:
-    """The engine that can be asked for its model: the endpoint itself, or behind a proxy the first that decodes."""
+    """The engine to ask for the model: the endpoint itself, or behind a proxy the first decoding engine."""
     serving = [rank for rank in deployment.ranks() if rank.port is not None]
     own = next((rank for rank in serving if rank.id == where.engine), None)
     return own or next((rank for rank in serving if rank.role != "prefill"), next(iter(serving), None))

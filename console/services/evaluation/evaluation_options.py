@@ -1,7 +1,4 @@
-"""The words of `bench` and `eval` → what an operator wants measured: one set of options for the command line and the screen.
-
-Confirming, starting and printing do not enter here.
-"""
+"""Parses the options of `bench` and `eval`, for the command line and the screen."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ VERBS = ("bench", "eval")
 
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
-    """The options of a performance run; `args.asks(args)` gives what is wanted."""
+    """Add the options of a performance run; `args.asks(args)` gives the requests."""
     parser.add_argument("--tool", choices=tuple(TOOLS), default="vllm", help="who measures (default: vllm bench serve)")
     parser.add_argument("--input-len", type=int, default=1024, metavar="TOKENS", help="length of the random prompts")
     parser.add_argument("--output-len", type=int, default=256, metavar="TOKENS", help="tokens asked for")
@@ -40,7 +37,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def add_eval(parser: argparse.ArgumentParser) -> None:
-    """The options of an accuracy run; `args.asks(args)` gives what is wanted."""
+    """Add the options of an accuracy run; `args.asks(args)` gives the requests."""
     parser.add_argument("dataset", nargs="?", default="", help=f"known: {', '.join(DATASETS)}; others with --config")
     parser.add_argument("--max-out-tokens", type=int, default=32768, metavar="TOKENS")
     parser.add_argument("--concurrency", type=int, default=32, metavar="N")
@@ -61,17 +58,17 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 _ADD: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {"bench": add_bench, "eval": add_eval}
 
 
-class _Words(argparse.ArgumentParser):
-    """Says what is wrong instead of ending the program."""
+class _LineParser(argparse.ArgumentParser):
+    """A parser that raises UsageError instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         """Raises UsageError."""
         raise UsageError(f"{self.prog}: {message}", hint=f"`dsv4-console {self.prog} --help` lists the options")
 
 
-def read_words(verb: str, text: str) -> tuple[EvaluationRequest, ...]:
-    """What a typed line means, one ask for each run; `verb` is `bench` or `eval`. Raises UsageError for what cannot be meant."""
-    parser = _Words(prog=verb, add_help=False, allow_abbrev=False)
+def parse_line(verb: str, text: str) -> tuple[EvaluationRequest, ...]:
+    """The evaluation requests of a typed line; `verb` is `bench` or `eval`. Raises UsageError."""
+    parser = _LineParser(prog=verb, add_help=False, allow_abbrev=False)
     _ADD[verb](parser)
     try:
         words = shlex.split(text)
@@ -100,7 +97,7 @@ def _bench_asks(args: argparse.Namespace) -> tuple[EvaluationRequest, ...]:
     )
     tool = TOOLS[args.tool]
     if args.sweep and args.sweep_rate:
-        raise UsageError("--sweep and --sweep-rate are two sweeps", hint="give one of them")
+        raise UsageError("--sweep and --sweep-rate cannot be combined", hint="give one of them")
     loads = [load]
     if args.sweep:
         loads = [replace(load, concurrency=int(each)) for each in _numbers(args.sweep, "--sweep", whole=True)]
@@ -120,7 +117,7 @@ def _numbers(text: str, option: str, *, whole: bool) -> list[float]:
     try:
         found = [float(int(word) if whole else float(word)) for word in text.split(",")]
     except ValueError:
-        raise UsageError(f"{option} {text}: no list of numbers", hint="for example 1,2,4,8,16") from None
+        raise UsageError(f"{option} {text}: not a list of numbers", hint="for example 1,2,4,8,16") from None
     return found
 
 
@@ -130,7 +127,7 @@ def _generation(text: str | None) -> dict[str, JsonValue]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"--generation is no JSON: {error}") from error
+        raise UsageError(f"--generation is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise UsageError("--generation is no JSON object", hint='for example {"top_p": 0.95}')
+        raise UsageError("--generation is not a JSON object", hint='for example {"top_p": 0.95}')
     return value

@@ -1,7 +1,7 @@
-"""Evaluations of a deployment: prepared with checks, launched like engines, watched, cancelled, and kept as records.
+"""Prepares, starts, cancels and records evaluations of a deployment.
 
-A run belongs to its node: closing or killing the console changes nothing, and any console makes the record when it ends. Only
-the built-in generator runs here, and is named so.
+A run belongs to its node: it continues without the console, and any console can make its record. Only the built-in generator
+runs on this machine.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from console.services.serving.request_auth import client, key_of
 
 GRACE_S, KILL_S = 10.0, 10.0
 REQUEST_S = 600.0
-"""Longest answer the built-in generator waits for."""
+"""Limit of one request of the built-in generator."""
 WORDS_PER_TOKEN = 0.75
-"""Of the generator's English prompts, roughly; the server's own count is what is kept."""
+"""Approximate words per token of the generator's English prompts; records use the token counts of the server."""
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
-    """A run of the built-in generator on this machine, and how far it is."""
+class LocalRun:
+    """A run of the built-in generator on this machine, with its progress."""
 
     plan: EvaluationPlan
     started_at: float
@@ -80,29 +80,29 @@ class Evaluator:
         self._journal = journal
         self._who = who
         self.watch = EvaluationWatch(monitor, logs, store)
-        monitor.subscribe(PastRuns(monitor, links, self.watch).look)
-        self.local: dict[RunKey, Local] = {}
-        """What the built-in generator measures now, here."""
+        monitor.subscribe(PastRuns(monitor, links, self.watch).update)
+        self.local: dict[RunKey, LocalRun] = {}
+        """Runs of the built-in generator on this machine."""
 
     async def prepare(self, ask: EvaluationRequest) -> EvaluationPlan:
-        """Check everything that can be checked, and build the exact run. Nothing is changed on any node.
+        """Run all checks and build the exact run. Changes nothing on nodes.
 
-        Raises Refused in read-only mode (an evaluation loads the cluster), UsageError for what cannot be meant, and
-        Unreachable when the node has no link.
+        Raises Refused in read-only mode (an evaluation loads the cluster), UsageError for invalid requests, Unreachable when
+        the node has no link.
         """
-        self._must_be_armed()
+        self._require_write_access()
         deployment = self._monitor.deployment
         where = plans.address(ask.endpoint) if ask.endpoint else commands.endpoint(deployment)
         node = "" if ask.tool is Tool.BUILT_IN else ask.node or where.node or commands.endpoint(deployment).node
-        near = self._near(ask, where, node)
+        near = self._link_node(ask, where, node)
         link = self._up(near)
         key = RunKey(deployment.name, plans.engine_id(ask), new_run_id())
         checked = await self._check(ask, where, node, link)
         model = ask.model or checked.model.id
-        findings = (*checked.findings, *self._others(key))
+        findings = (*checked.findings, *self._busy_findings(key))
         token = secrets.token_hex(8)
         api_key = key_of(deployment.layout, where.group)
-        argv, config = plans.tool_words(deployment, ask, where, model or "MODEL", keyed=bool(api_key))
+        argv, config = plans.tool_argv(deployment, ask, where, model or "MODEL", keyed=bool(api_key))
         versions = plans.versions(deployment, checked, ask.tool)
         spec = plans.run_spec(deployment, ask, where, model, token=token, argv=argv, versions=versions, by=self._who)
         script = cmd_sh(commands.run_command(token, argv, config, api_key), deployment.node(node)) if node else ""
@@ -113,8 +113,8 @@ class Evaluator:
         return EvaluationPlan(ask, where, node, model, key, *work)
 
     async def start(self, plan: EvaluationPlan, *, confirmed: bool) -> RunKey:
-        """Launch a prepared run on its node. Raises Refused when it is not confirmed, or blocked by a check."""
-        self._must_start(plan, confirmed)
+        """Launch a prepared run on its node. Raises Refused without confirmation, ConsoleError for a failed check."""
+        self._require_confirmed(plan, confirmed)
         if not plan.node:
             raise UsageError("the built-in generator runs here: use `measure`")
         facts = self._facts(plan)
@@ -128,44 +128,46 @@ class Evaluator:
             raise
         except ConsoleError as error:
             self._journal.record("evaluation-refused", error=str(error), **facts)
-            with contextlib.suppress(ConsoleError):  # what was launched after all is kept by the node
+            with contextlib.suppress(ConsoleError):  # the node keeps a run that was launched nevertheless
                 await link.discard(plan.key)
             raise
         self._monitor.note(EventLevel.INFO, f"{plan.key.engine} started: {plan.ask.subject}", node=plan.node)
         return plan.key
 
-    async def measure(self, plan: EvaluationPlan, told: Callable[[Progress], None], *, confirmed: bool) -> Record:
-        """Run the built-in generator here and keep its record. Cancelling the call cancels every request.
+    async def measure(
+        self, plan: EvaluationPlan, on_progress: Callable[[Progress], None], *, confirmed: bool
+    ) -> Record:
+        """Run the built-in generator on this machine and keep its record. Cancelling the call cancels every request.
 
-        Its times hold the way to the endpoint, which is the SSH connection unless the node's `http` is `direct`.
+        Its times include the path to the endpoint, which is the SSH connection unless the node's `http` is `direct`.
         """
-        self._must_start(plan, confirmed)
+        self._require_confirmed(plan, confirmed)
         load = plan.ask.load
         if plan.node or not isinstance(load, BenchLoad):
             raise UsageError("the built-in generator measures performance only")
         self._journal.record("evaluation-begin", **self._facts(plan))
-        self.local[plan.key] = Local(plan, time.time(), Progress(0, load.requests))
+        self.local[plan.key] = LocalRun(plan, time.time(), Progress(0, load.requests))
         try:
-            return await self._measured(plan, load, told)
+            return await self._measured(plan, load, on_progress)
         finally:
             self.local.pop(plan.key, None)
 
-    async def _measured(self, plan: EvaluationPlan, load: BenchLoad, told: Callable[[Progress], None]) -> Record:
-        near = self._near(plan.ask, plan.where, "")
+    async def _measured(self, plan: EvaluationPlan, load: BenchLoad, on_progress: Callable[[Progress], None]) -> Record:
+        near = self._link_node(plan.ask, plan.where, "")
         link = self._links[near]
         tunnel = link if link.node.http == "tunnel" else None
         streams = Streams(plan.where.host, plan.where.port, tunnel)
 
         def noted(progress: Progress) -> None:
             self.local[plan.key] = replace(self.local[plan.key], progress=progress)
-            told(progress)
+            on_progress(progress)
 
         unsubscribe = self._monitor.subscribe(lambda picture: self.watch.sample(plan.key.run, picture))
         try:
             send = _sender(plan, load, streams)
             await _warm_up(load, send)
             parameters = {**plans.parameters(plan.ask), "through": link.node.http}
-            record = replace(self._bare(plan, time.time()), parameters=parameters)
+            record = replace(self._base_record(plan, time.time()), parameters=parameters)
             record = await _generated(record, load, send, noted)
         except asyncio.CancelledError:
             self._journal.record("evaluation-cancelled", **self._facts(plan))
@@ -179,15 +181,15 @@ class Evaluator:
         return record
 
     async def cancel(self, key: RunKey, node: str) -> StopResult:
-        """TERM to the whole run, KILL for what is left; gives what the node saw after it."""
-        self._must_be_armed()
+        """Stop the run with TERM, then KILL; gives the result from the node."""
+        self._require_write_access()
         self._journal.record("evaluation-cancel", deployment=key.deployment, engine=key.engine, run=key.run, node=node)
         results = await self._up(node).stop([key], GRACE_S, KILL_S, by=self._who)
         return results.get(key, StopResult("absent"))
 
     async def _check(
         self, ask: EvaluationRequest, where: Endpoint, node: str, link: NodeLink
-    ) -> evaluation_checks.Checked:
+    ) -> evaluation_checks.CheckResults:
         deployment = self._monitor.deployment
         http = client(link, deployment.layout, where.group)
         rank = evaluation_checks.asked_rank(deployment, where) if where.engine else None
@@ -200,7 +202,7 @@ class Evaluator:
         found += evaluation_checks.length_findings(ask.load, ask.tool, facts.max_model_len, str(where))
         tool = commands.Presence()
         if node:
-            program, distribution, files = plans.needs(ask)
+            program, distribution, files = plans.node_needs(ask)
             tool = await evaluation_checks.ask_presence(
                 link, inside(deployment, deployment.node(node)), program, distribution, files
             )
@@ -210,23 +212,23 @@ class Evaluator:
             times = evaluation_checks.smoke_times(deployment) if where.engine == "proxy" else 1
             if fault := await evaluation_checks.smoke(http, where, model, times):
                 found.append(evaluation_checks.smoke_finding(fault, str(where)))
-        return evaluation_checks.Checked(facts, tool, tuple(found))
+        return evaluation_checks.CheckResults(facts, tool, tuple(found))
 
-    def _others(self, key: RunKey) -> tuple[Finding, ...]:
+    def _busy_findings(self, key: RunKey) -> tuple[Finding, ...]:
         lives = [(name, state.key) for name, state in self.watch.running()]
         lives += [("this machine", other) for other in self.local]
         return tuple(
             Finding(
                 "EVAL-BUSY",
                 Severity.ERROR if other.engine == key.engine else Severity.WARNING,
-                f"{other.engine} is running on {name}; both would measure each other",
+                f"{other.engine} is running on {name}; the two runs would affect each other",
                 name,
                 fix="wait for it, or cancel it",
             )
             for name, other in lives
         )
 
-    def _bare(self, plan: EvaluationPlan, started: float) -> Record:
+    def _base_record(self, plan: EvaluationPlan, started: float) -> Record:
         deployment = self._monitor.deployment
         return Record(
             run=plan.key.run,
@@ -244,8 +246,8 @@ class Evaluator:
             versions=dict(plan.versions),
         )
 
-    def _near(self, ask: EvaluationRequest, where: Endpoint, node: str) -> str:
-        """The node through whose link the endpoint is reached."""
+    def _link_node(self, ask: EvaluationRequest, where: Endpoint, node: str) -> str:
+        """The node whose link reaches the endpoint."""
         near = node or ask.node or where.node or next(iter(self._links))
         if near not in self._links:
             raise UsageError(f"the cluster has no node {near!r}", hint=f"nodes: {', '.join(self._links)}")
@@ -257,15 +259,15 @@ class Evaluator:
             raise Unreachable(f"{node} is not connected: {link.link.reason or link.link.state}", hint=link.link.hint)
         return link
 
-    def _must_be_armed(self) -> None:
+    def _require_write_access(self) -> None:
         if self._monitor.read_only:
             raise Refused(
                 "this session is read-only, and an evaluation loads the cluster",
                 hint="start the console with --write to change this cluster",
             )
 
-    def _must_start(self, plan: EvaluationPlan, confirmed: bool) -> None:
-        self._must_be_armed()
+    def _require_confirmed(self, plan: EvaluationPlan, confirmed: bool) -> None:
+        self._require_write_access()
         if not confirmed:
             raise Refused("not confirmed", hint="an evaluation loads the cluster; give --yes")
         if plan.blocked:
@@ -284,7 +286,7 @@ class Evaluator:
 
 
 def _sender(plan: EvaluationPlan, load: BenchLoad, streams: Streams) -> Send:
-    """How one prompt is sent, and what came of it."""
+    """A function that sends one prompt and gives its timing."""
     body: dict[str, JsonValue] = {
         "model": plan.model,
         "max_completion_tokens": load.output_tokens,
@@ -307,20 +309,20 @@ def _words(load: BenchLoad) -> int:
 
 
 async def _warm_up(load: BenchLoad, send: Send) -> None:
-    """Requests that are not counted, with prompts of their own."""
+    """Send the uncounted warm-up requests, with their own prompts."""
     if load.warmups:
         texts = list(prompts(_words(load), load.warmups, load.seed + 1))
         await generate(ClosedLoop(load.concurrency or 1, load.warmups), texts, send)
 
 
-async def _generated(record: Record, load: BenchLoad, send: Send, told: Callable[[Progress], None]) -> Record:
-    """The record with the figures of the load, or with the reason why it has none."""
+async def _generated(record: Record, load: BenchLoad, send: Send, on_progress: Callable[[Progress], None]) -> Record:
+    """Run the load; gives the record with its figures, or with the error."""
     texts = list(prompts(_words(load), load.requests, load.seed))
     began = time.monotonic()
 
     def ended(count: int, failed: int) -> None:
         rate = count / max(1e-9, time.monotonic() - began)
-        told(Progress(count, load.requests, rate, (load.requests - count) / rate, failed))
+        on_progress(Progress(count, load.requests, rate, (load.requests - count) / rate, failed))
 
     shape = (
         OpenLoop(load.rate, load.requests, seed=load.seed, max_in_flight=load.concurrency)

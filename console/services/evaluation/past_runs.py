@@ -1,7 +1,7 @@
-"""Evaluations that ended while no console looked: their records are made from what their nodes keep, one run after the other.
+"""Makes records of evaluations that ended while no console was open, from the files on their nodes.
 
-A node's list names earlier runs without what they were launched with; that, and the end of the log, is read here once. Runs
-that go on, and the newest of each name, are watched elsewhere.
+A node lists earlier runs without their spec, so the spec and the end of the log are read here once. `watch` handles running
+evaluations and the newest run of each name.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from console.services.evaluation.watch import EvaluationWatch
 from console.services.monitoring.monitor import Monitor
 
 NAMES = ("bench-", "eval-")
-"""How the names of evaluations start; what else starts so is told by its spec."""
+"""Prefixes of the names of evaluations; the spec decides about other runs with such names."""
 SPEC_BYTES = 256 * 1024
 LOG_BYTES = 8 * 1024 * 1024
-"""Results are printed at the end of a log."""
+"""Bytes read from the end of a log, where results are printed."""
 
 
 class PastRuns:
@@ -36,8 +36,8 @@ class PastRuns:
         self._seen: set[RunKey] = set()
         self._work: asyncio.Task[None] | None = None
 
-    def look(self, _picture: ClusterSnapshot) -> None:
-        """With each snapshot: read the next run that is not known, unless one is being read."""
+    def update(self, _picture: ClusterSnapshot) -> None:
+        """Start reading the next unknown run, unless one is being read. Called with each snapshot."""
         if self._work is not None and not self._work.done():
             return
         found = self._next()
@@ -70,7 +70,7 @@ class PastRuns:
         try:
             document = json.loads(written)
         except ValueError:
-            raise ConsoleError("what it was launched with cannot be read") from None
+            raise ConsoleError("its spec cannot be read") from None
         spec = document.get("spec") if isinstance(document, dict) else None
         whole = replace(state, spec=spec if isinstance(spec, dict) else {})
         evaluation = spec_of(whole)

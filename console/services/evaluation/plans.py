@@ -1,4 +1,4 @@
-"""What an operator wants measured, and the exact run that follows from it. Pure; asks nobody and runs nothing."""
+"""Builds the exact run of an evaluation request. Pure; asks nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from console.model.findings import Finding, Severity
 from console.model.payload import EngineContainer, NodeCommands
 from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.run import RunKey
-from console.services.evaluation.evaluation_checks import Checked
+from console.services.evaluation.evaluation_checks import CheckResults
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
-    """What an operator wants measured."""
+    """One evaluation that an operator requests."""
 
     tool: Tool
     load: BenchLoad | AccuracyLoad
     node: str = ""
-    """Where the tool runs; empty means the endpoint's node."""
+    """The node of the tool; empty: the endpoint's node."""
     endpoint: str = ""
-    """`HOST:PORT`; empty means the proxy, or the first serving engine."""
+    """`HOST:PORT`; empty: the proxy, or the first serving engine."""
     model: str = ""
-    """Empty means what the engine says it serves."""
+    """The model id; empty: the id that the engine reports."""
     program: str = ""
-    """AISBench's program where it is not on PATH."""
+    """Path of AISBench's program when it is not on PATH."""
     config: str = ""
     """AISBench's dataset configuration of a performance run."""
     generation: Mapping[str, JsonValue] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class EvaluationRequest:
 
     @property
     def subject(self) -> str:
-        """What is measured, in a word."""
+        """A short name of the dataset or load."""
         if isinstance(self.load, AccuracyLoad):
             return self.load.dataset
         if self.tool is Tool.AISBENCH:
@@ -61,12 +61,12 @@ class EvaluationRequest:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationPlan:
-    """Everything a run will do, and what the checks found. `script` is what is run on the node, word for word."""
+    """The complete run and the results of its checks. `script` runs on the node exactly as it is."""
 
     ask: EvaluationRequest
     where: Endpoint
     node: str
-    """Empty for the built-in generator, which runs here."""
+    """Empty for the built-in generator on this machine."""
     model: str
     key: RunKey
     script: str = field(repr=False)
@@ -74,12 +74,12 @@ class EvaluationPlan:
     findings: tuple[Finding, ...]
     spec: Mapping[str, JsonValue]
     basis: str | None
-    """Run that was the newest of its kind when the plan was made."""
+    """The newest run of the same name when the plan was made."""
     versions: Mapping[str, str]
     container: EngineContainer | None = None
-    """What is made for the run alone, where its node has no container that stays."""
+    """The container of the run, when its node has no permanent container."""
     api_key: str = field(default="", repr=False)
-    """What the endpoint asks of its clients."""
+    """The API key of the endpoint."""
 
     @property
     def blocked(self) -> bool:
@@ -92,10 +92,10 @@ class EvaluationPlan:
         return join(masked_argv(self.argv))
 
 
-def tool_words(
+def tool_argv(
     deployment: Deployment, ask: EvaluationRequest, where: Endpoint, model: str, *, keyed: bool = False
 ) -> tuple[tuple[str, ...], tuple[str, str]]:
-    """The tool's words and, for AISBench, our copy of its configuration. Raises UsageError for what the tool cannot do."""
+    """The argv of the tool and, for AISBench, its configuration. Raises UsageError for unsupported requests."""
     load = ask.load
     if isinstance(load, AccuracyLoad):
         if ask.tool is not Tool.AISBENCH:
@@ -132,17 +132,17 @@ def tool_words(
 
 
 def next_argv(plan: EvaluationPlan, deployment: Deployment, ask: EvaluationRequest) -> tuple[str, ...]:
-    """The words of a run that follows a prepared one: same endpoint, same model, another load."""
-    argv, _ = tool_words(deployment, ask, plan.where, plan.model or "MODEL", keyed=bool(plan.api_key))
+    """The argv of a following run: same endpoint and model, another load."""
+    argv, _ = tool_argv(deployment, ask, plan.where, plan.model or "MODEL", keyed=bool(plan.api_key))
     return argv
 
 
-def as_plan(
+def dialog_plan(
     plan: EvaluationPlan, deployment: Deployment, following: Sequence[EvaluationRequest] = (), busy: int = 0
 ) -> Plan:
-    """The run as a dialog shows it before it is confirmed: what is run, where, what the checks found, what follows.
+    """The run as a plan for the dialog: commands, node, findings, following runs.
 
-    `busy` is how many requests of others the deployment has now.
+    `busy` is the number of requests of users that run now.
     """
     node = plan.node or "this machine"
     title = f"{plan.ask.tool} {plan.ask.subject}, {_load_words(plan.ask)}"
@@ -171,12 +171,12 @@ def as_plan(
         tuple(stages),
         Confirm("name", deployment.cluster.name) if production else Confirm("key", "y"),
         plan.findings,
-        (f"{busy} requests of others run now; they get slower, and so does what is measured",) if busy else (),
+        (f"{busy} requests of users run now; both they and the measurement will be slower",) if busy else (),
     )
 
 
 def _load_words(ask: EvaluationRequest) -> str:
-    """The load of one run of a sweep, in a word."""
+    """A short text for the load of one run."""
     load = ask.load
     if isinstance(load, BenchLoad) and load.rate is not None:
         return f"{load.rate:g} requests/s"
@@ -194,7 +194,7 @@ def run_spec(
     versions: Mapping[str, str],
     by: str,
 ) -> dict[str, JsonValue]:
-    """What the run says about itself on its node; any console can make the record from it."""
+    """The spec of the run on its node; any console can make the record from it."""
     return {
         "cluster": deployment.cluster.name,
         "role": "evaluation",
@@ -219,7 +219,7 @@ def run_spec(
 
 
 def reference(deployment: Deployment, ask: EvaluationRequest) -> float | None:
-    """The accuracy to expect, percent; None when nobody has printed one, or what answers at the endpoint is not known."""
+    """The expected accuracy in percent; None when none is published or the model at the endpoint is unknown."""
     if not isinstance(ask.load, AccuracyLoad) or ask.endpoint:
         return None
     if ask.model and ask.model != (deployment.layout.model.served_name or deployment.layout.model.path):
@@ -228,7 +228,7 @@ def reference(deployment: Deployment, ask: EvaluationRequest) -> float | None:
 
 
 def parameters(ask: EvaluationRequest) -> dict[str, JsonValue]:
-    """What a result must be compared by."""
+    """The parameters that must be equal to compare results."""
     load = ask.load
     if isinstance(load, AccuracyLoad):
         own: dict[str, JsonValue] = {
@@ -252,16 +252,16 @@ def parameters(ask: EvaluationRequest) -> dict[str, JsonValue]:
     return {name: value for name, value in own.items() if value is not None}
 
 
-def versions(deployment: Deployment, checked: Checked, tool: Tool) -> dict[str, str]:
-    """Versions of what was measured and of what measures; unknown ones are left out."""
+def versions(deployment: Deployment, checked: CheckResults, tool: Tool) -> dict[str, str]:
+    """Versions of the measured and the measuring software; unknown ones are left out."""
     found = {"vllm": checked.model.version, "vllm-ascend (layout)": deployment.layout.version}
     if tool is Tool.AISBENCH:
         found["ais_bench"] = checked.tool.version
     return {name: value for name, value in found.items() if value}
 
 
-def needs(ask: EvaluationRequest) -> tuple[str, str, tuple[str, ...]]:
-    """(program, its Python distribution, dataset files) a node must have."""
+def node_needs(ask: EvaluationRequest) -> tuple[str, str, tuple[str, ...]]:
+    """(program, its Python distribution, dataset files) that a node needs."""
     if ask.tool is Tool.VLLM_BENCH:
         return "vllm", "vllm", ()
     files = commands.DATASET_FILES.get(ask.subject if ask.kind is Kind.ACCURACY else "gsm8k", ())
@@ -271,12 +271,12 @@ def needs(ask: EvaluationRequest) -> tuple[str, str, tuple[str, ...]]:
 
 
 def engine_id(ask: EvaluationRequest) -> str:
-    """Under what name a run lives on its node; runs of one name exclude each other."""
+    """The name of the run on its node; runs of one name exclude each other."""
     return run_name(ask.tool, ask.kind, ask.subject)
 
 
 def run_name(tool: Tool, kind: Kind, subject: str) -> str:
-    """The same for a run whose record is kept."""
+    """The name of the run of a record."""
     if kind is Kind.ACCURACY:
         return f"eval-{_NOT_PLAIN.sub('-', subject)[:60]}"
     names = {Tool.VLLM_BENCH: "bench-vllm", Tool.AISBENCH: "bench-aisbench", Tool.BUILT_IN: "bench-built-in"}
@@ -288,5 +288,5 @@ def address(text: str) -> Endpoint:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not re.fullmatch(r"[A-Za-z0-9._:-]+", host) or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UsageError(f"{text!r} is no endpoint", hint="give HOST:PORT, for example 10.0.0.1:8000")
+        raise UsageError(f"{text!r} is not an endpoint", hint="give HOST:PORT, for example 10.0.0.1:8000")
     return Endpoint(host, int(port), "", "")

@@ -1,4 +1,4 @@
-"""From a run that ended, its log and what was seen of the NPUs to the one record that is kept. Pure; talks to nobody."""
+"""Makes the record of an ended run from its log and the samples of NPUs. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from console.probes.sanitize import decode
 
 
 class EvaluationSpec(BaseModel):
-    """What a run says about itself on its node, so that any console can make the record later."""
+    """The spec of an evaluation run, from which any console can make the record."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -47,7 +47,7 @@ class EvaluationSpec(BaseModel):
 
 
 def spec_of(state: RunState) -> EvaluationSpec | None:
-    """What a run evaluates; None for runs of engines, and for a spec that is not understood."""
+    """The evaluation spec of a run; None for other runs and invalid specs."""
     found = state.spec.get("evaluation")
     if not isinstance(found, Mapping):
         return None
@@ -66,11 +66,11 @@ def record_of(
     clock_offset_s: float,
     served: Sequence[ServedSample] = (),
 ) -> Record:
-    """The record of a run that ended. Whatever is wrong with its results is in `error`, and then there are no numbers.
+    """The record of an ended run. An error in the results is in `error`, and then there are no figures.
 
-    `served` is what the engines said meanwhile: the timeline of tools that keep no times of their own.
+    `served` are samples of the engines' throughput, used as timeline for tools without times of their own.
     """
-    base = _bare(state, spec, node, samples, clock_offset_s)
+    base = _base_record(state, spec, node, samples, clock_offset_s)
     try:
         delivery = unpack(log, spec.token)
         if (ending := _early_end(state, delivery)) is not None:
@@ -92,10 +92,10 @@ def record_of(
     )
 
 
-def _bare(
+def _base_record(
     state: RunState, spec: EvaluationSpec, node: str, samples: Sequence[NpuSample], clock_offset_s: float
 ) -> Record:
-    """What is known whatever the results are."""
+    """The record without results."""
     started = (state.started_at or 0.0) - clock_offset_s
     ended = state.exit.at - clock_offset_s if state.exit and state.exit.at is not None else None
     return Record(
@@ -125,19 +125,19 @@ def _count(delivery: TransferredFiles, name: str) -> int | None:
 
 
 def _early_end(state: RunState, delivery: TransferredFiles) -> tuple[Ending, str] | None:
-    """Ends that are no results, whatever files were left."""
+    """The ending of a run without results, or None."""
     if state.stopping or "stopped" in delivery.facts:
         return Ending.CANCELLED, "cancelled before it ended"
     if state.verdict is RunVerdict.LOST:
-        return Ending.FAILED, f"ended, nobody recorded how{': ' + state.reason if state.reason else ''}"
+        return Ending.FAILED, f"ended, cause not recorded{': ' + state.reason if state.reason else ''}"
     code = state.exit.code if state.exit else None
     if state.exit is not None and code != 0:
-        return Ending.FAILED, f"the tool ended with exit {state.exit}"
+        return Ending.FAILED, f"the tool exited with {state.exit}"
     return None
 
 
 def _with_cause(text: str, log: bytes) -> str:
-    """The error, with the first one in the tool's log behind it where there is one."""
+    """The error, with the first error of the tool's log."""
     found = aisbench.first_error(decode(line[:2000]) for line in log.splitlines())
     return f"{text}: {found}" if found and found not in text else text
 
@@ -158,7 +158,7 @@ def _timeline(served: Sequence[ServedSample], started: float, ended: float | Non
 
 
 def npu_use(samples: Sequence[NpuSample], started: float, ended: float | None) -> NpuUse | None:
-    """What the NPUs did between two times (seconds, jump host's clock); None when nobody watched."""
+    """The NPU use between two times (seconds, jump host's clock); None without samples."""
     inside = [each for each in samples if each.at >= started and (ended is None or each.at <= ended)]
     if not inside:
         return None
@@ -175,7 +175,7 @@ def npu_use(samples: Sequence[NpuSample], started: float, ended: float | None) -
 
 
 def _power(samples: Sequence[NpuSample]) -> float | None:
-    """Sum over the nodes of each node's mean; None unless every node reported some."""
+    """The sum of the mean power of each node; None unless every node reported power."""
     by_node: dict[str, list[float]] = {each.node: [] for each in samples}
     for each in samples:
         if each.power_w is not None:

@@ -1,7 +1,6 @@
-"""Evaluations that run: how far they are, what the NPUs do meanwhile, and their record when they have ended.
+"""Watches running evaluations: progress, NPU use, and the record at the end.
 
-Everything is read from what the nodes say of their runs and from the log copies, so that any console can do it at any time.
-Beginning and cancelling do not enter here.
+Everything comes from reports of nodes and log copies, so any console can do this at any time.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from console.services.monitoring.monitor import Monitor
 
 READ_BYTES = 256 * 1024
 STATS_S = 15.0
-"""A busy engine prints its statistics every 10 s (VLLM_LOG_STATS_INTERVAL); an older line is of an engine that is idle."""
+"""Age limit of a statistics line; a busy engine prints one every 10 s (VLLM_LOG_STATS_INTERVAL)."""
 SERVED_EVERY_S = 2.0
 _GENERATE = ("decode", "mixed")
 _ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
 
 class EvaluationWatch:
-    """The runs of one session's deployment."""
+    """The evaluations of one session's deployment."""
 
     def __init__(self, monitor: Monitor, logs: LogBook, store: ResultStore) -> None:
         self.store = store
@@ -39,10 +38,10 @@ class EvaluationWatch:
         self._sampled: dict[tuple[str, str], float] = {}
         self._kept: set[str] = set()
         self._trouble = ""
-        self._trusted_from = time.time() + STATS_S  # until then lines of long ago are read, and look new
+        self._trusted_from = time.time() + STATS_S  # until then old lines are read and would look new
 
     def running(self) -> tuple[tuple[str, RunState], ...]:
-        """(node, run) of every evaluation of this deployment that lives, on any node."""
+        """(node, run) of every running evaluation of this deployment."""
         return tuple(
             (name, state)
             for name, record in self._monitor.nodes.items()
@@ -53,7 +52,7 @@ class EvaluationWatch:
         )
 
     def progress(self, key: RunKey) -> Progress | None:
-        """How far a run is, by its log as far as it is here; None before the first bar."""
+        """The progress of a run by its log copy; None before the first progress bar."""
         bars, offset = self._bars.get(key) or (ProgressLog(), 0)
         copy = self._logs.of(key)
         while data := copy.read(offset, READ_BYTES):
@@ -63,7 +62,7 @@ class EvaluationWatch:
         return bars.newest
 
     def collect(self) -> tuple[Record, ...]:
-        """Keep the record of every run that has ended and whose log is here whole; gives those that are new."""
+        """Keep the record of every ended run with a complete log copy. Gives the new records."""
         fresh = []
         for name, node in self._monitor.nodes.items():
             for state in tuple(node.runs.values()):
@@ -72,39 +71,41 @@ class EvaluationWatch:
                     fresh.append(record)
         return tuple(fresh)
 
-    def look(self, picture: ClusterSnapshot) -> tuple[Record, ...]:
-        """With each snapshot: note what the NPUs do while a run goes, and keep what has ended."""
+    def update(self, snapshot: ClusterSnapshot) -> tuple[Record, ...]:
+        """Sample the NPUs of running evaluations, and keep records of ended ones. Called with each snapshot."""
         for _, state in self.running():
-            self.sample(state.key.run, picture)
+            self.sample(state.key.run, snapshot)
         return self.collect()
 
-    def attend(self, picture: ClusterSnapshot) -> None:
-        """`look` for a session's snapshots: trouble with the store becomes an event, once, and never ends the snapshots."""
+    def on_snapshot(self, snapshot: ClusterSnapshot) -> None:
+        """`update` for a session's snapshots; a storage error becomes an event once."""
         try:
-            self.look(picture)
+            self.update(snapshot)
             self._trouble = ""
         except ConsoleError as error:
             if str(error) != self._trouble:
                 self._trouble = str(error)
                 self._monitor.note(EventLevel.ERROR, f"evaluations: {error}")
 
-    async def wait(self, key: RunKey, told: Callable[[Progress | None], None]) -> Record:
-        """Until a run has ended and its record is kept; its progress with each snapshot. Leaving it leaves the run alone."""
+    async def wait(self, key: RunKey, on_progress: Callable[[Progress | None], None]) -> Record:
+        """Wait until a run has ended and its record is kept; `on_progress` gets its progress. Cancelling does not stop the
+        run.
+        """
         arrived = asyncio.Event()
-        leave = self._monitor.subscribe(lambda _: arrived.set())
+        unsubscribe = self._monitor.subscribe(lambda _: arrived.set())
         try:
             while True:
-                self.look(self._monitor.snapshot)
+                self.update(self._monitor.snapshot)
                 if key.run in self._kept:
                     return self.store.get(key.run)
-                told(self.progress(key))
+                on_progress(self.progress(key))
                 arrived.clear()
                 await arrived.wait()
         finally:
-            leave()
+            unsubscribe()
 
     def _collected(self, node: str, state: RunState) -> Record | None:
-        """The record of a run that has ended, once; None while it goes on, or its log is not here whole."""
+        """The record of an ended run, once; None before its end or without its complete log."""
         if state.key.run in self._kept or state.verdict not in (RunVerdict.EXITED, RunVerdict.LOST):
             return None
         spec = spec_of(state)
@@ -122,7 +123,7 @@ class EvaluationWatch:
         return record_of(state, spec, node, log, self.store.samples(run), offset, self.store.served(run))
 
     def keep(self, record: Record) -> bool:
-        """Keep a record and say so; False when another console was first."""
+        """Keep a record and add an event; False when another console has kept it."""
         fresh = self.store.add(record)
         self._kept.add(record.run)
         if fresh:
@@ -133,11 +134,11 @@ class EvaluationWatch:
             self._monitor.note(level, text)
         return fresh
 
-    def sample(self, run: str, picture: ClusterSnapshot) -> None:
-        """Note what the NPUs of the deployment's nodes did and what its engines served, each reading once."""
-        self._sample_served(run, picture)
+    def sample(self, run: str, snapshot: ClusterSnapshot) -> None:
+        """Sample the NPUs of the deployment's nodes and the throughput of its engines, each reading once."""
+        self._sample_served(run, snapshot)
         fresh = []
-        for node in picture.nodes.values():
+        for node in snapshot.nodes.values():
             at = node.sampled_at
             if at is None or not node.ranks or self._sampled.get((run, node.name), 0.0) >= at:
                 continue
@@ -146,9 +147,9 @@ class EvaluationWatch:
         if fresh:
             self.store.add_samples(run, fresh)
 
-    def _sample_served(self, run: str, picture: ClusterSnapshot) -> None:
-        """The last statistics lines of all engines that generate, summed when a new one has come."""
-        keys = [self._monitor.current(engine.id) for engine in picture.engines.values() if engine.role in _GENERATE]
+    def _sample_served(self, run: str, snapshot: ClusterSnapshot) -> None:
+        """Sum the last statistics lines of all generating engines when a new line has arrived."""
+        keys = [self._monitor.current(engine.id) for engine in snapshot.engines.values() if engine.role in _GENERATE]
         lines = [line for key in keys if key and (line := self._monitor.learnt(key).log_state.throughput) is not None]
         newest = max((line.at for line in lines), default=0.0)
         if newest < self._trusted_from or newest - self._sampled.get((run, ""), 0.0) < SERVED_EVERY_S:
@@ -160,7 +161,7 @@ class EvaluationWatch:
 
 
 def npu_sample(node: NodeSnapshot, at: float) -> NpuSample:
-    """One node's devices in three figures; what no device reported is None."""
+    """The devices of one node as three figures; None where no device reported one."""
     core = [device.aicore_percent for device in node.devices if device.aicore_percent is not None]
     memory = [device.hbm_used_mib for device in node.devices if device.hbm_used_mib is not None]
     power = [device.power_w for device in node.devices if device.power_w is not None]

@@ -1,4 +1,4 @@
-"""A deployment as files somebody can run without the console: shell folders, systemd units, Kubernetes manifests, nginx."""
+"""Exports a deployment as files that run without the console: shell folders, systemd units, Kubernetes manifests, nginx."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ FORMATS: Mapping[str, Callable[[Deployment], tuple[ExportedFile, ...]]] = {
     "lws": lws_manifests,
     "nginx": nginx_configuration,
 }
-"""Format → what makes its files."""
+"""Format → the function that makes its files."""
 
 __all__ = ["FORMATS", "ExportedFile", "lws_manifests", "nginx_configuration", "shell_folders", "systemd_units"]

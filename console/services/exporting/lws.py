@@ -27,21 +27,23 @@ from console.services.exporting.shell_folders import ExportedFile
 from console.services.placement.edits import example
 
 NPU_RESOURCE = "huawei.com/Ascend910"
-"""What Huawei's device plugin calls a device; some clouds say huawei.com/ascend-1980."""
+"""Resource name of Huawei's device plugin; some clouds use huawei.com/ascend-1980."""
 
 SCRIPTS = "/dsv4"
-"""Where a pod finds its scripts."""
+"""Directory of the scripts in a pod."""
 
 _HEAD = "192.0.2.254"
 _SELF = "192.0.2.253"
 _NIC = "dsv4-nic-of-the-pod"
 _RANK = 700_000_000
-"""Stands for the first data-parallel rank of the pod."""
+"""Placeholder of the first data-parallel rank of the pod."""
 _COMPUTED = ("HCCL_IF_IP", "VLLM_HOST_IP", "HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 
 
 def lws_manifests(deployment: Deployment) -> tuple[ExportedFile, ...]:
-    """`GROUP.yaml` for every group and `proxy.yaml`. Raises UsageError without an image, or where pods would differ in ports."""
+    """`GROUP.yaml` for every group and `proxy.yaml`. Raises UsageError without an image, or when ports would differ between
+    pods.
+    """
     layout = deployment.layout
     if not layout.image:
         raise UsageError(f"the layout {layout.name} names no image", hint="write `image:` in the layout")
@@ -63,7 +65,7 @@ def lws_manifests(deployment: Deployment) -> tuple[ExportedFile, ...]:
 
 
 def _name(layout: Layout, part: str) -> str:
-    """A DNS label of at most 50 characters: pods append their place to it."""
+    """A DNS label of at most 50 characters, because pod names append an index."""
     return re.sub(r"[^a-z0-9-]+", "-", f"{layout.name}-{part}".lower()).strip("-")[:50].strip("-")
 
 
@@ -74,7 +76,7 @@ def _scripts_text(layout: Layout, name: str) -> str:
 
 
 def pod_scripts(layout: Layout, name: str) -> dict[str, str]:
-    """What a group's pods run: `leader.sh`, and `worker.sh`, which leads to a script of its own where workers differ."""
+    """The scripts of a group's pods: `leader.sh`, and `worker.sh`, which calls another script when workers differ."""
     texts = [pod_script(layout, name, position) for position in range(layout.groups[name].nodes)]
     workers = texts[1:] or texts
     if len(set(workers)) == 1:
@@ -153,7 +155,7 @@ def _ranks(layout: Layout, name: str, position: int) -> list[Rank]:
 
 
 def pod_script(layout: Layout, name: str, position: int) -> str:
-    """What a pod of a group runs: every rank of its node. It ends when one of them does; then the group starts again."""
+    """The script of one pod: runs every rank of its node, and exits when one of them exits, so that the group restarts."""
     lines = [
         *sourcing_lines(Node(name=name)),
         'if [ "${LWS_WORKER_INDEX:-0}" = 0 ]; then leader="$POD_IP"',
@@ -179,7 +181,7 @@ def pod_script(layout: Layout, name: str, position: int) -> str:
 
 
 def _seen_from_a_pod(layout: Layout, name: str) -> tuple[Deployment, dict[str, str]]:
-    """The layout on made-up nodes, and what each value that is known only in the pod is for its shell."""
+    """The layout on made-up nodes, and the shell expression for each value known only in the pod."""
     made = example(layout)
     nodes = {key: node.model_copy(update={"nic": _NIC}) for key, node in made.cluster.nodes.items()}
     known = {_SELF: '"$POD_IP"', _HEAD: '"$leader"', _NIC: '"$nic"'}
@@ -200,7 +202,7 @@ def _depends(text: str, known: dict[str, str]) -> bool:
 
 
 def _word(text: str, known: dict[str, str]) -> str:
-    """The text as one word of the pod's shell, quoted but for what only the pod knows."""
+    """The text as one quoted word of the pod's shell; values known only in the pod stay unquoted."""
     pattern = "|".join(rf"{re.escape(value)}(?![0-9])" for value in sorted(known, key=len, reverse=True))
     parts = re.split(f"({pattern})", text)
     return "".join(known.get(part) or quote(part) for part in parts if part) or quote("")
@@ -248,7 +250,7 @@ def _proxy_texts(layout: Layout) -> Iterator[str]:
 
 
 def _endpoints(layout: Layout, side: str, groups: tuple[str, ...]) -> dict[str, JsonValue]:
-    """Host names that LeaderWorkerSet gives its pods, position by position with their ports."""
+    """Host names of the pods by LeaderWorkerSet, with their ports."""
     hosts: list[JsonValue] = []
     ports: list[JsonValue] = []
     for name in groups:

@@ -15,11 +15,11 @@ from console.services.exporting.shell_folders import ExportedFile, launched
 
 LISTEN = 8080
 ANSWER_S = 3600
-"""How long an answer may take: nothing is said before the first token, and long prompts take minutes."""
+"""Read timeout; long prompts take minutes before the first token."""
 
 
 def nginx_configuration(deployment: Deployment) -> tuple[ExportedFile, ...]:
-    """`nginx.conf.d/DEPLOYMENT.conf`. Raises UsageError without nodes, Refused when clients could be led nowhere."""
+    """`nginx.conf.d/DEPLOYMENT.conf`. Raises UsageError without nodes, Refused without an endpoint for clients."""
     ranks = [rank for rank in launched(deployment) if rank.port is not None]
     for rank in ranks:
         if not rank.address:
@@ -36,7 +36,7 @@ def _lines(deployment: Deployment, ranks: Sequence[Rank]) -> Iterator[str]:
         yield ""
         yield from _upstream(deployment, group, mine)
     yield ""
-    yield from _server(deployment, _door(deployment, ranks))
+    yield from _server(deployment, _endpoint_group(deployment, ranks))
 
 
 def _upstream(deployment: Deployment, group: str, ranks: Sequence[Rank]) -> Iterator[str]:
@@ -51,22 +51,22 @@ def _upstream(deployment: Deployment, group: str, ranks: Sequence[Rank]) -> Iter
     yield "}"
 
 
-def _door(deployment: Deployment, ranks: Sequence[Rank]) -> str:
-    """The group clients talk to: the proxy, else mixed engines."""
+def _endpoint_group(deployment: Deployment, ranks: Sequence[Rank]) -> str:
+    """The group that receives client requests: the proxy, else mixed engines."""
     roles = {rank.role: rank.group for rank in reversed(ranks)}
-    door = roles.get("proxy") or roles.get("mixed")
-    if door is None:
+    endpoint = roles.get("proxy") or roles.get("mixed")
+    if endpoint is None:
         hint = "give the layout a proxy, or export the groups to a router that knows prefill and decode"
         raise Refused("prefill and decode engines without a proxy answer no client", hint=hint)
-    return door
+    return endpoint
 
 
-def _server(deployment: Deployment, door: str) -> Iterator[str]:
+def _server(deployment: Deployment, endpoint: str) -> Iterator[str]:
     yield "server {"
     yield f"    listen {LISTEN};"
     yield "    client_max_body_size 64m;  # long prompts"
     yield "    location /v1/ {"
-    yield f"        proxy_pass http://{_name(deployment, door)};"
+    yield f"        proxy_pass http://{_name(deployment, endpoint)};"
     yield "        proxy_http_version 1.1;"
     yield '        proxy_set_header Connection "";'
     yield "        proxy_set_header Host $host;"

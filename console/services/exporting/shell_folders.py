@@ -1,4 +1,4 @@
-"""One folder per node: a script per engine, one that makes the container, one that starts all, and a README."""
+"""Exports one folder per node: a script per engine, for the container, for the start of all, and a README."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from console.model.errors import UsageError
 from console.model.role import BESIDE_ENGINES
 
 _SCRIPTS = {"service": "start-services.sh", "proxy": "start-proxy.sh"}
-"""Role → the script that starts what has it; engines are started by `start.sh`."""
+"""Role → its start script; engines are started by `start.sh`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """A file to write, its path relative to the chosen folder."""
+    """A file to write; the path is relative to the chosen folder."""
 
     path: str
     text: str
@@ -36,7 +36,7 @@ def shell_folders(deployment: Deployment) -> tuple[ExportedFile, ...]:
 
 
 def launched(deployment: Deployment) -> tuple[Rank, ...]:
-    """Services, every engine, then the proxy when it can be started. Raises UsageError when no node is assigned."""
+    """Services, all engines, then the proxy if it can be started. Raises UsageError without assigned nodes."""
     ranks = tuple(rank for rank in deployment.processes() if rank.role != "proxy" or proxy_command(deployment))
     if not ranks:
         raise UsageError("nothing to export: no node is assigned", hint="give nodes with --assign GROUP=NODE,NODE")
@@ -59,7 +59,7 @@ def _files(deployment: Deployment) -> Iterator[ExportedFile]:
 
 
 def _by_script(ranks: Sequence[Rank]) -> dict[str, list[Rank]]:
-    """What each start script of a node starts."""
+    """The ranks that each start script starts."""
     found: dict[str, list[Rank]] = {}
     for rank in ranks:
         found.setdefault(_SCRIPTS.get(rank.role, "start.sh"), []).append(rank)
@@ -79,7 +79,7 @@ def _container(deployment: Deployment, node: Node) -> str:
 
 
 def _start(node: Node, ranks: Sequence[Rank]) -> str:
-    """Starts what belongs to this node; each engine leads a session of its own and lives on when the terminal goes."""
+    """The start script of a node; each engine has its own session and survives the terminal."""
     lines = ["#!/usr/bin/env bash", "set -eu", 'here="$(cd "$(dirname "$0")" && pwd)"']
     for rank in ranks:
         place = f'"$here"/{quote(rank.id)}'

@@ -1,4 +1,4 @@
-"""One systemd unit per engine and a target per group: a group starts and stops as one, and nothing restarts a single rank."""
+"""Exports a systemd unit per engine and a target per group; a group starts and stops as one."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _service(deployment: Deployment, rank: Rank, node: Node) -> str:
 
 
 def _words(*words: str) -> str:
-    """Words as systemd reads them back (systemd.service, COMMAND LINES): always quoted, `%` and `$` doubled."""
+    """Arguments quoted for systemd (systemd.service, COMMAND LINES): always quoted, `%` and `$` doubled."""
     return " ".join(_word(word) for word in words)
 
 

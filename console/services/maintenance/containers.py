@@ -1,7 +1,7 @@
-"""Containers of nodes: looked at, pulled for, made, started, adopted, each as a plan with the exact commands.
+"""Makes plans that pull images and create, start or adopt containers of nodes.
 
-What a container must be like is told in `readiness.container_setup` and `console.probes.container`. One that runs is never
-stopped, removed or made anew here.
+`readiness.container_setup` and `console.probes.container` define the required container. A running container is never
+stopped, removed or recreated.
 """
 
 from __future__ import annotations
@@ -21,22 +21,29 @@ from console.model.plan import Confirm, Plan, Stage, Step
 from console.model.snapshot import LinkState
 from console.probes.command_batch import batch_argv, batch_timeout_s, parse_batch
 from console.remote.link import NodeLink
-from console.services.maintenance.node_tasks import Errand, MaintenancePlan, NodeTaskRunner, argvs_of, do, do_detached
+from console.services.maintenance.node_tasks import (
+    MaintenancePlan,
+    NodeTask,
+    NodeTaskRunner,
+    argvs_of,
+    run_command,
+    run_detached,
+)
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.step_context import Report
-from console.services.readiness.adoption import Adopted
+from console.services.readiness.adoption import AdoptedContainers
 from console.services.readiness.container_setup import (
     ContainerFacts,
-    creation,
-    creation_words,
+    creation_argv,
+    creation_command,
     driver_missing,
-    questions,
-    removal,
+    removal_command,
     seen,
+    state_commands,
 )
-from console.services.readiness.node_requirements import carrying, requirements_of
+from console.services.readiness.node_requirements import requirements_of, used_nodes
 
-Act = Literal["all", "create", "start", "adopt"]
+ContainerAction = Literal["all", "create", "start", "adopt"]
 RULE = "CONTAINER"
 MAKE_S = 300.0
 SETTLE_S = 20.0
@@ -46,42 +53,42 @@ _HAVE = re.compile(r"Pull complete|Already exists|done|skipped", re.IGNORECASE)
 
 @dataclass(slots=True)
 class _Draft:
-    """A plan in the making: stages by title, and what does each step."""
+    """A plan under construction: stages by title, and the task of each step."""
 
     stages: dict[str, list[Step]] = field(default_factory=dict)
-    errands: dict[str, Errand] = field(default_factory=dict)
+    tasks: dict[str, NodeTask] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
-    def add(self, stage: str, step: Step, errand: Errand) -> None:
-        """One more step."""
+    def add(self, stage: str, step: Step, task: NodeTask) -> None:
+        """Add a step."""
         self.stages.setdefault(stage, []).append(step)
-        self.errands[step.id] = errand
+        self.tasks[step.id] = task
 
-    def say(self, severity: Severity, node: str, message: str, fix: str = "") -> None:
-        """One more finding."""
+    def add_finding(self, severity: Severity, node: str, message: str, fix: str = "") -> None:
+        """Add a finding."""
         self.findings.append(Finding(RULE, severity, message, node, fix=fix))
 
 
 class ContainerManager:
     """The containers of one session's cluster."""
 
-    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], adopted: Adopted) -> None:
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], adopted: AdoptedContainers) -> None:
         self._monitor = monitor
         self._links = links
         self._adopted = adopted
 
     async def look(self, nodes: Sequence[str] = ()) -> tuple[ContainerFacts, ...]:
-        """What these nodes have, all that carry something (else all) when none is named. Changes nothing.
+        """The container state of these nodes, or of all used nodes (else all nodes) when none is named. Changes nothing.
 
-        Raises UsageError for a node that is not there or runs engines without a container.
+        Raises UsageError for an unknown node or a node without containers.
         """
         return tuple(await asyncio.gather(*(self._look(self._node(name)) for name in self._chosen(nodes))))
 
-    async def prepare(self, act: Act, nodes: Sequence[str] = ()) -> MaintenancePlan:
-        """The plan of an operation: `create` what is absent, `start` what is stopped, `all` both; `adopt` takes `NODE=NAME`
-        words.
+    async def prepare(self, act: ContainerAction, nodes: Sequence[str] = ()) -> MaintenancePlan:
+        """The plan of an action: `create` missing containers, `start` stopped ones, `all` both; `adopt` takes `NODE=NAME`
+        arguments.
 
-        Raises Refused in read-only mode and when there is nothing to do, UsageError as `look` does.
+        Raises Refused in read-only mode, NothingToDo or Refused when there is nothing to do, UsageError as `look` does.
         """
         if self._monitor.read_only:
             raise Refused("this session is read-only", hint="start the console with --write to change this cluster")
@@ -92,7 +99,7 @@ class ContainerManager:
             for found in await self.look(nodes):
                 self._plan(draft, act, found)
         if not draft.stages:
-            raise _nothing(draft.findings)
+            raise _nothing_to_do(draft.findings)
         deployment = self._monitor.deployment
         production = "production" in deployment.cluster.tags
         plan = Plan(
@@ -105,7 +112,7 @@ class ContainerManager:
             findings=tuple(draft.findings),
             by_node=True,
         )
-        return MaintenancePlan(plan, NodeTaskRunner(draft.errands, self._links, "dsv4-console containers"))
+        return MaintenancePlan(plan, NodeTaskRunner(draft.tasks, self._links, "dsv4-console containers"))
 
     def _chosen(self, nodes: Sequence[str]) -> tuple[str, ...]:
         cluster = self._monitor.deployment.cluster
@@ -115,7 +122,7 @@ class ContainerManager:
             if not cluster.nodes[name].runtime.words:
                 hint = "set `runtime: {kind: docker, container: NAME, image: IMAGE}` where they shall run in one"
                 raise UsageError(f"{name} runs engines on the host itself, without a container", hint=hint)
-        every = carrying(self._monitor.deployment) or tuple(cluster.nodes)
+        every = used_nodes(self._monitor.deployment) or tuple(cluster.nodes)
         found = tuple(nodes) or tuple(name for name in every if cluster.nodes[name].runtime.words)
         if not found:
             raise UsageError("no node runs engines in a container", hint="runtime.kind is host on all of them")
@@ -125,14 +132,14 @@ class ContainerManager:
         return self._monitor.deployment.node(name)
 
     async def _look(self, node: Node) -> ContainerFacts:
-        """Of a node as it is written, or with another container's name in it."""
+        """The container state of a node, for the container named in `node`."""
         deployment = self._monitor.deployment
         link = self._links[node.name]
         if link.link.state is not LinkState.UP:
             return ContainerFacts(
                 node.name, node.runtime.container, f"not connected: {link.link.reason or link.link.state}"
             )
-        batch = questions(deployment, node)
+        batch = state_commands(deployment, node)
         try:
             sample = await link.run_command(batch_argv(batch, node.python), batch_timeout_s(batch))
         except ConsoleError as error:
@@ -142,55 +149,57 @@ class ContainerManager:
             wanted = replace(wanted, container=node.runtime.container)
         return seen(wanted, parse_batch(sample.stdout))
 
-    def _plan(self, draft: _Draft, act: Act, found: ContainerFacts) -> None:
+    def _plan(self, draft: _Draft, act: ContainerAction, found: ContainerFacts) -> None:
         node = self._node(found.node)
         if found.trouble:
-            draft.say(Severity.WARNING, found.node, f"{found.node} is left out: {found.trouble}")
+            draft.add_finding(Severity.WARNING, found.node, f"{found.node} is skipped: {found.trouble}")
         elif found.per_engine:
             self._plan_image(draft, node, found)
         elif found.container is None:
             if act in ("all", "create"):
                 self._plan_creation(draft, node, found)
             else:
-                draft.say(Severity.NOTE, found.node, f"{found.node} has no container {found.name}", "containers create")
+                draft.add_finding(
+                    Severity.NOTE, found.node, f"{found.node} has no container {found.name}", "containers create"
+                )
         elif found.container.running:
-            _tell_differences(draft, node, found, "runs and is used as it is")
+            _report_differences(draft, node, found, "runs and is used unchanged")
         elif act in ("all", "start"):
-            _tell_differences(draft, node, found, "is started as it is")
+            _report_differences(draft, node, found, "is started unchanged")
             words = (*node.runtime.words, "start", found.name)
             title = f"{node.name}: start {found.name}"
             step = Step(f"begin:{node.name}", "maintenance", title, node.name, (), NodeCommands((words,)))
-            draft.add("start", step, self._begin)
-            self._plan_proof(draft, node)
+            draft.add("start", step, self._start)
+            self._plan_verification(draft, node)
         else:
             message = f"{found.name} on {found.node} is there, {found.container.status}"
-            draft.say(Severity.NOTE, found.node, message, "containers start")
+            draft.add_finding(Severity.NOTE, found.node, message, "containers start")
 
     def _plan_creation(self, draft: _Draft, node: Node, found: ContainerFacts) -> None:
         name = node.name
-        if not creation(self._monitor.deployment, name):
+        if not creation_command(self._monitor.deployment, name):
             fix = "write runtime.image in the cluster file, or image in the layout"
-            draft.say(Severity.WARNING, name, f"{name} is left out: no image is named for it", fix)
+            draft.add_finding(Severity.WARNING, name, f"{name} is skipped: no image is configured for it", fix)
             return
         if driver := driver_missing(found):
-            message = f"{name} is left out: the host has no {', '.join(driver)}"
-            draft.say(
+            message = f"{name} is skipped: the host has no {', '.join(driver)}"
+            draft.add_finding(
                 Severity.WARNING, name, message, "install the Ascend driver; docker would mount empty directories"
             )
             return
         for path in found.missing:
             message = f"{path} is not on {name} yet; the container tool makes it as an empty directory"
-            draft.say(Severity.WARNING, name, message, "bring the weights there first")
+            draft.add_finding(Severity.WARNING, name, message, "copy the weights there first")
         if found.others:
             message = f"{name} also has {', '.join(found.others[:4])}"
-            draft.say(Severity.NOTE, name, message, f"to use one of them: containers adopt {name}=NAME")
-        words = creation_words(self._monitor.deployment, name)
+            draft.add_finding(Severity.NOTE, name, message, f"to use one of them: containers adopt {name}=NAME")
+        words = creation_argv(self._monitor.deployment, name)
         if not found.image_id and "--rootfs" not in words:
             self._plan_pull(draft, node, found.image)
         work = NodeCommands((("mkdir", "-p", "-m", "700", node.base), words))
         step = Step(f"create:{name}", "maintenance", f"{name}: create {found.name}", name, (), work)
-        draft.add("create", step, lambda step, say: self._create(node, step))
-        self._plan_proof(draft, node)
+        draft.add("create", step, lambda step, report: self._create(node, step))
+        self._plan_verification(draft, node)
 
     def _plan_pull(self, draft: _Draft, node: Node, image: str) -> None:
         words = (*node.runtime.words, "pull", image)
@@ -199,20 +208,22 @@ class ContainerManager:
         draft.add("pull", step, self._pull)
 
     def _plan_image(self, draft: _Draft, node: Node, found: ContainerFacts) -> None:
-        """Where every start makes containers of its own the image is all there is to bring."""
+        """Plan the image for a node with one container per engine."""
         if not found.image:
             fix = "write runtime.image in the cluster file, or image in the layout"
-            draft.say(Severity.WARNING, node.name, f"{node.name} is left out: no image is named for it", fix)
+            draft.add_finding(
+                Severity.WARNING, node.name, f"{node.name} is skipped: no image is configured for it", fix
+            )
         elif not found.image_id:
             self._plan_pull(draft, node, found.image)
         for path in found.missing:
-            draft.say(Severity.WARNING, node.name, f"{path} is not on {node.name}; engines mount it")
+            draft.add_finding(Severity.WARNING, node.name, f"{path} is not on {node.name}; engines mount it")
 
-    def _plan_proof(self, draft: _Draft, node: Node) -> None:
+    def _plan_verification(self, draft: _Draft, node: Node) -> None:
         words = (*node.runtime.words, "exec", node.runtime.container, node.python, "--version")
-        title = f"{node.name}: {node.runtime.container} runs and is as wanted"
+        title = f"{node.name}: {node.runtime.container} runs and is as required"
         step = Step(f"prove:{node.name}", "maintenance", title, node.name, (), NodeCommands((words,)))
-        draft.add("verify", step, lambda step, say: self._prove(node, step))
+        draft.add("verify", step, lambda step, report: self._verify(node, step))
 
     async def _adopt(self, draft: _Draft, pairs: Sequence[str]) -> None:
         if not pairs:
@@ -238,75 +249,75 @@ class ContainerManager:
                     f"{chosen} on {name} is {found.container.status}",
                     hint=f"start it first: {join((*node.runtime.words, 'start', chosen))}",
                 )
-            _tell_differences(draft, other, found, "is adopted as it is")
+            _report_differences(draft, other, found, "is adopted unchanged")
             words = (*other.runtime.words, "exec", chosen, node.python, "--version")
             title = f"{name}: launch engines in {chosen} from now on"
             step = Step(f"adopt:{name}", "maintenance", title, name, (), NodeCommands((words,)))
-            draft.add("adopt", step, self._taking(other, self._adopted.written(node)))
+            draft.add("adopt", step, self._adoption_task(other, self._adopted.written(node)))
 
-    async def _pull(self, step: Step, say: Report) -> str:
+    async def _pull(self, step: Step, report: Report) -> str:
         (words,) = argvs_of(step)
         told = ""
 
-        def heard(log: str) -> None:
+        def on_output(log: str) -> None:
             nonlocal told
             text = pull_progress(log)
             if text and text != told:
                 told = text
-                say(text)
+                report(text)
 
-        log = await do_detached(self._links[step.node], f"pull-{_plain(words[-1])}", words, heard)
+        log = await run_detached(self._links[step.node], f"pull-{_plain(words[-1])}", words, on_output)
         lines = [line for line in log.split("\n") if line.strip()]
         return lines[-1][:160] if lines else "pulled"
 
     async def _create(self, node: Node, step: Step) -> str:
         found = await self._look(node)
         if found.container is not None:
-            text = f"there is a container {found.name} on {node.name} now, {found.container.status}"
-            raise Refused(text, hint="somebody made it meanwhile; look again")
+            text = f"the container {found.name} on {node.name} exists already, {found.container.status}"
+            raise Refused(text, hint="another operator created it meanwhile; make the plan again")
         link = self._links[node.name]
         made = ""
         for words in argvs_of(step):
-            made = await do(link, words, MAKE_S)
+            made = await run_command(link, words, MAKE_S)
         return made.split("\n")[-1][:12]
 
-    async def _begin(self, step: Step, say: Report) -> str:
+    async def _start(self, step: Step, report: Report) -> str:
         (words,) = argvs_of(step)
-        await do(self._links[step.node], words, MAKE_S)
+        await run_command(self._links[step.node], words, MAKE_S)
         return "started"
 
-    async def _prove(self, node: Node, step: Step) -> str:
-        """It runs, our interpreter answers in it, and nothing differs that the plan did not tell."""
+    async def _verify(self, node: Node, step: Step) -> str:
+        """Verify that the container runs and that its Python interpreter answers; report differences."""
         (words,) = argvs_of(step)
-        version = await do(self._links[node.name], words, SETTLE_S)
+        version = await run_command(self._links[node.name], words, SETTLE_S)
         found = await self._look(node)
         if found.container is None or not found.container.running:
             raise ConsoleError(f"{found.name} on {node.name} is {found.state}", hint=found.trouble)
         rest = f"; differs: {'; '.join(each.text for each in found.differences)}" if found.differences else ""
         return f"{version or node.python}{rest}"
 
-    def _taking(self, node: Node, written: str) -> Errand:
-        async def take(step: Step, say: Report) -> str:
-            text = await self._prove(node, step)
+    def _adoption_task(self, node: Node, written: str) -> NodeTask:
+        async def take(step: Step, report: Report) -> str:
+            text = await self._verify(node, step)
             self._adopted.take(node, instead=written)
-            return f"{text}; used from the next start of a console on"
+            return f"{text}; used from the next console session on"
 
         return take
 
 
 def pull_progress(log: str) -> str:
-    """`5 of 12 layers` from what docker or podman prints while it pulls; empty before the first layer."""
+    """`5 of 12 layers` from the output of docker or podman pull; empty before the first layer."""
     layers: dict[str, bool] = {}
     for layer, text in _LAYER.findall(log):
         layers[layer] = layers.get(layer, False) or bool(_HAVE.search(text))
     return f"{sum(layers.values())} of {len(layers)} layers" if layers else ""
 
 
-def _tell_differences(draft: _Draft, node: Node, found: ContainerFacts, how: str) -> None:
+def _report_differences(draft: _Draft, node: Node, found: ContainerFacts, how: str) -> None:
     for each in found.differences:
-        message = f"{found.name} on {found.node} {how}, though it differs: {each.text}"
-        fix = f"when nothing runs in it: {removal(node)}; then containers create {found.node}"
-        draft.say(Severity.WARNING, found.node, message, fix)
+        message = f"{found.name} on {found.node} {how}, although it differs: {each.text}"
+        fix = f"when nothing runs in it: {removal_command(node)}; then containers create {found.node}"
+        draft.add_finding(Severity.WARNING, found.node, message, fix)
 
 
 def _with_container(node: Node, name: str) -> Node:
@@ -318,10 +329,10 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-100:]
 
 
-def _nothing(findings: Sequence[Finding]) -> Refused:
-    """Why there is no plan: all is well, or what is not is beyond a plan."""
+def _nothing_to_do(findings: Sequence[Finding]) -> Refused:
+    """The error when no step is planned: nothing to do, or problems that a plan cannot fix."""
     told = "; ".join(finding.message for finding in findings)
     fixes = "; ".join(dict.fromkeys(finding.fix for finding in findings if finding.fix))
     return (Refused if findings else NothingToDo)(
-        f"nothing to do: {told or 'every container runs and is as wanted'}", hint=fixes
+        f"nothing to do: {told or 'every container runs and is as required'}", hint=fixes
     )

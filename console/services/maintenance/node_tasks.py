@@ -1,7 +1,7 @@
-"""Plans of maintenance and what does their steps: each step is one node task on one node. What the node tasks do is not here.
+"""Runs maintenance plans: each step is one task on one node.
 
-A long command (an image pull) is left to itself on the node and asked after, so that a lost link or a closed console neither ends
-it nor starts it twice.
+A long command (an image pull) continues on the node without the console, and the console polls it; so a lost link neither
+ends nor repeats it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from console.probes.sanitize import decode
 from console.remote.link import NodeLink
 from console.services.operations.step_context import Report
 
-Errand = Callable[[Step, Report], Awaitable[str]]
-"""Does one step by what it carries; gives a line on how it went, raises ConsoleError when it failed."""
+NodeTask = Callable[[Step, Report], Awaitable[str]]
+"""Runs one step; gives a line about the result, raises ConsoleError when it failed."""
 
 ASK_EVERY_S = 1.0
 BACK_S = 300.0
-"""How long a node whose link is lost is waited for while a long command runs there."""
+"""How long to wait for a lost link while a long command runs on the node."""
 QUICK_S = 20.0
 JOBS = ".jobs"
-"""Below the base directory of a node: what long commands print, and how they ended."""
+"""Directory below a node's base directory with the output and exit codes of long commands."""
 
 _BEGIN = """d="$1"; shift; umask 077; mkdir -p "$d" || exit 1
 if [ ! -e "$d/rc" ] && [ -s "$d/pid" ] && kill -0 "$(cat "$d/pid")" 2>/dev/null; then echo goes on; exit 0; fi
@@ -42,82 +42,83 @@ echo "== log"; tail -c 65536 "$1/log\""""
 
 @dataclass(frozen=True, slots=True)
 class MaintenancePlan:
-    """A plan of maintenance and what runs it."""
+    """A maintenance plan with its runner."""
 
     plan: Plan
     runner: NodeTaskRunner
 
 
 class NodeTaskRunner:
-    """Does the steps of one plan of maintenance."""
+    """Runs the steps of one maintenance plan."""
 
-    def __init__(self, errands: Mapping[str, Errand], links: Mapping[str, NodeLink], look: str) -> None:
-        self._errands = errands
+    def __init__(self, tasks: Mapping[str, NodeTask], links: Mapping[str, NodeLink], look: str) -> None:
+        self._tasks = tasks
         self._links = links
-        self._look = look
+        self._status_command = look
 
     async def run(self, step: Step, report: Report) -> str:
-        """Do the step's node task."""
-        return await self._errands[step.id](step, report)
+        """Run the task of the step."""
+        return await self._tasks[step.id](step, report)
 
     async def discard(self, stage: Stage) -> None:
-        """Nothing is prepared ahead."""
+        """Does nothing, because no step prepares anything."""
 
     async def settle(self, step: Step, lost: LinkLost) -> tuple[Outcome, str]:
-        """Nobody knows; the operator is told how to look."""
+        """The outcome after a lost link: unknown, with the command that shows the state."""
         await self._links[step.node].wait_up(QUICK_S)
-        return Outcome.UNKNOWN, f"{lost}; check its state before you try again: {self._look}"
+        return Outcome.UNKNOWN, f"{lost}; check its state before you try again: {self._status_command}"
 
 
 def argvs_of(step: Step) -> tuple[tuple[str, ...], ...]:
-    """The commands that a step carries. Raises ConsoleError when it carries none."""
+    """The commands of a step. Raises ConsoleError when it has none."""
     if not isinstance(step.payload, NodeCommands):
         raise ConsoleError(f"the step {step.id} has no command")
     return step.payload.argvs
 
 
-async def do(link: NodeLink, argv: Sequence[str], timeout_s: float = QUICK_S) -> str:
-    """Run a command that must end well; gives what it printed. Raises ConsoleError with its last words."""
+async def run_command(link: NodeLink, argv: Sequence[str], timeout_s: float = QUICK_S) -> str:
+    """Run a command and give its output. Raises ConsoleError with its last output line when it fails."""
     sample = await link.run_command(argv, timeout_s)
     if sample.exit_code != 0:
-        how = "gave no answer in time" if sample.exit_code is None else f"ended with {sample.exit_code}"
-        raise NodeError(f"{join(argv[:3])} … {how}: {last_words(sample)}", kind="os", node=link.node.name)
+        how = "did not answer in time" if sample.exit_code is None else f"exited with {sample.exit_code}"
+        raise NodeError(f"{join(argv[:3])} … {how}: {last_output_line(sample)}", kind="os", node=link.node.name)
     return "\n".join(decode(line) for line in sample.stdout.split(b"\n")).strip()
 
 
-async def do_detached(link: NodeLink, name: str, argv: Sequence[str], told: Callable[[str], None]) -> str:
-    """Run a long command that the node keeps; `told` gets the end of its output again and again. Gives that output.
+async def run_detached(link: NodeLink, name: str, argv: Sequence[str], on_output: Callable[[str], None]) -> str:
+    """Run a long command that continues on the node; `on_output` receives the end of its output repeatedly. Gives that
+    output.
 
-    One that runs already under this name is waited for. Raises ConsoleError with its last words when it fails, Unreachable
-    when the node stays away; the command goes on then.
+    Waits for a command that runs already under this name. Raises ConsoleError with its last output line when it fails,
+    Unreachable when the node stays unreachable; the command then continues.
     """
     place = f"{link.node.base}/{JOBS}/{name}"
-    await do(link, ("sh", "-c", _BEGIN, "begin", place, *argv))
+    await run_command(link, ("sh", "-c", _BEGIN, "begin", place, *argv))
     while True:
         try:
-            answer = await do(link, ("sh", "-c", _ASK, "ask", place))
+            answer = await run_command(link, ("sh", "-c", _ASK, "ask", place))
         except Unreachable:
             if not await link.wait_up(BACK_S):
                 raise
             continue
         state, _, log = answer.partition("\n== log")
-        told(log)
+        on_output(log)
         if state == "lost":
             raise ConsoleError(
-                f"{join(argv[:2])} was killed on {link.node.name}", hint="run it again; what is done is kept"
+                f"{join(argv[:2])} was killed on {link.node.name}", hint="run it again; it continues where it stopped"
             )
         if state != "running":
             if state != "0":
                 lines = [line for line in log.strip().split("\n") if line.strip()]
-                raise ConsoleError(f"{join(argv)} ended with {state}: {lines[-1] if lines else 'it said nothing'}")
+                raise ConsoleError(f"{join(argv)} exited with {state}: {lines[-1] if lines else 'no output'}")
             return log
         await asyncio.sleep(ASK_EVERY_S)
 
 
-def last_words(sample: Sample) -> str:
-    """The last line a command printed, from stderr where there is one."""
+def last_output_line(sample: Sample) -> str:
+    """The last output line of a command, from stderr if it has one."""
     for data in (sample.stderr, sample.stdout):
         lines = [decode(line).strip() for line in data.split(b"\n") if line.strip()]
         if lines:
             return lines[-1][:300]
-    return "it said nothing"
+    return "no output"

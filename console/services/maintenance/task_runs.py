@@ -1,7 +1,4 @@
-"""Supervised runs of maintenance on nodes: launched, followed until they end whatever the link does, and ended.
-
-What they run is not here.
-"""
+"""Launches, follows and stops supervised maintenance runs on nodes."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ _ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
 
 class TaskRuns:
-    """The runs of one kind (`role`) in one session."""
+    """The runs of one role in one session."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], who: str, role: str) -> None:
         self._monitor = monitor
@@ -36,7 +33,7 @@ class TaskRuns:
         self._role = role
 
     async def launch(self, name: str, engine: str, script: str, argv: Sequence[str]) -> RunKey:
-        """Write and start a run on a node under that name. Raises NodeError (`busy` while one lives) and Unreachable."""
+        """Write and start a run on a node. Raises NodeError (`busy` while such a run lives) and Unreachable."""
         deployment = self._monitor.deployment
         link = self.up(name)
         found = current_run(self._monitor.nodes[name], deployment.name, engine)
@@ -54,7 +51,9 @@ class TaskRuns:
         return key
 
     async def follow(self, name: str, key: RunKey, report: Report) -> str:
-        """News of a run until it ends; gives its last line. A lost link is waited for: the run goes on meanwhile."""
+        """Report the last log line of a run until the run ends; gives the final line. Waits for a lost link, while the run
+        continues.
+        """
         told = ""
         while True:
             over = self.ended(name, key)
@@ -72,12 +71,12 @@ class TaskRuns:
             await asyncio.sleep(ASK_EVERY_S)
 
     def ended(self, name: str, key: RunKey) -> bool:
-        """Whether the node says that it is over."""
+        """Whether the node reports that the run has ended."""
         state = self._monitor.run_state(key, name)
         return state is not None and state.verdict in (RunVerdict.EXITED, RunVerdict.LOST)
 
     async def tail(self, name: str, key: RunKey, begin: int | None = None) -> str:
-        """The end of a run's log, or its beginning."""
+        """The end of a run's log, or the text from `begin`."""
         state = self._monitor.run_state(key, name)
         size = state.log_size if state else 0
         offset = max(0, size - TAIL_BYTES) if begin is None else begin
@@ -85,7 +84,7 @@ class TaskRuns:
         return "\n".join(decode(line) for line in data.split(b"\n")).strip()
 
     def live(self, name: str, engine: str) -> RunState | None:
-        """The run of that name that lives on a node, whoever launched it."""
+        """The live run of that name on a node, from any console."""
         record = self._monitor.nodes.get(name)
         found = current_run(record, self._monitor.deployment.name, engine) if record else None
         return found if found is not None and found.verdict in _ALIVE else None
@@ -98,12 +97,12 @@ class TaskRuns:
         return link
 
     async def end(self, name: str, run: RunState) -> str:
-        """TERM, then KILL; gives a line on how it ended."""
+        """Stop the run with TERM, then KILL; gives a line about the result."""
         results = await self.up(name).stop([run.key], GRACE_S, KILL_S, by=self._who)
         return f"{name}: {run.key.engine} {results[run.key].outcome}"
 
 
 def last_line(log: str) -> str:
-    """The last line that says something."""
+    """The last line that is not blank."""
     lines = [line for line in log.split("\n") if line.strip()]
     return lines[-1][:300] if lines else ""

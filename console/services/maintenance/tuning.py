@@ -1,6 +1,6 @@
-"""Host tuning: where kernel settings drift on the nodes, and the plan that sets them once it is confirmed.
+"""Compares kernel settings of hosts with the recommended ones, and makes the plan that sets them.
 
-What was before is written down on the node before it is changed, so that the way back can be told by any console.
+The old value is recorded on the node before a change, so that any console can show how to restore it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from console.probes.check_types import Answer
 from console.probes.command_batch import Job, batch_argv, batch_timeout_s, parse_batch
 from console.probes.tuning import PATHS, READ, Drift, drifts, read_arguments, settled
 from console.remote.link import NodeLink
-from console.services.maintenance.node_tasks import Errand, MaintenancePlan, NodeTaskRunner, do
+from console.services.maintenance.node_tasks import MaintenancePlan, NodeTask, NodeTaskRunner, run_command
 from console.services.monitoring.monitor import Monitor
-from console.services.readiness.node_requirements import carrying, requirements_of
+from console.services.readiness.node_requirements import requirements_of, used_nodes
 
 RULE = "TUNING"
 RECORD = ".tuning"
-"""Below the base directory of a node: time, setting, what was before, what was set; one line each."""
+"""File below a node's base directory: one line per change with time, setting, old value and new value."""
 _ASK_S = 10.0
 _SET = """record="$1"; shift; umask 077; mkdir -p -m 700 "$(dirname "$record")" || exit 1
 while [ "$#" -ge 3 ]; do name="$1"; path="$2"; value="$3"; shift 3
@@ -38,7 +38,7 @@ done; echo '== end'"""
 
 @dataclass(frozen=True, slots=True)
 class HostTuning:
-    """How one node stands."""
+    """The tuning state of one node."""
 
     node: str
     trouble: str = ""
@@ -47,7 +47,7 @@ class HostTuning:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One setting this console, or another, once changed on a node."""
+    """One recorded change of a setting."""
 
     at: str
     name: str
@@ -56,27 +56,27 @@ class Change:
 
 
 class Tuner:
-    """The tuning of one session's hosts."""
+    """The host tuning of one session."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:
         self._monitor = monitor
         self._links = links
 
     async def look(self, nodes: Sequence[str] = ()) -> tuple[HostTuning, ...]:
-        """Where these nodes drift, all that carry something (else all) when none is named. Changes nothing.
+        """The drift of these nodes, or of all used nodes (else all nodes) when none is named. Changes nothing.
 
-        Raises UsageError for a node that is not there.
+        Raises UsageError for an unknown node.
         """
         return tuple(await asyncio.gather(*(self._look(name) for name in self._chosen(nodes))))
 
     async def prepare(self, nodes: Sequence[str] = ()) -> MaintenancePlan:
-        """The plan that sets what drifts. Raises Refused in read-only mode and when there is nothing a plan can set."""
+        """The plan that corrects drifted settings. Raises Refused in read-only mode or when no plan can correct them."""
         if self._monitor.read_only:
             raise Refused("this session is read-only", hint="start the console with --write to change this cluster")
         deployment = self._monitor.deployment
         findings: list[Finding] = []
         steps: list[Step] = []
-        errands: dict[str, Errand] = {}
+        tasks: dict[str, NodeTask] = {}
         for found in await self.look(nodes):
             findings += _findings(found)
             mine = [each for each in found.drifts if not each.remedy]
@@ -86,10 +86,10 @@ class Tuner:
                 )
                 title = f"{found.node}: set {', '.join(each.name for each in mine)}"
                 step = Step(f"tune:{found.node}", "maintenance", title, found.node, (), work)
-                errands[step.id] = self._set
+                tasks[step.id] = self._set
                 steps.append(step)
         if not steps:
-            told = "; ".join(each.message for each in findings) or "every node is tuned"
+            told = "; ".join(each.message for each in findings) or "every node has the recommended settings"
             fixes = "; ".join(dict.fromkeys(each.fix for each in findings if each.fix))
             raise (Refused if findings else NothingToDo)(f"nothing to do: {told}", hint=fixes)
         plan = Plan(
@@ -103,14 +103,16 @@ class Tuner:
             losses=tuple(_touched(steps, self._monitor.snapshot)),
             by_node=True,
         )
-        return MaintenancePlan(plan, NodeTaskRunner(errands, self._links, "dsv4-console tune"))
+        return MaintenancePlan(plan, NodeTaskRunner(tasks, self._links, "dsv4-console tune"))
 
     async def changes(self, nodes: Sequence[str] = ()) -> Mapping[str, tuple[Change, ...]]:
-        """What was ever changed on these nodes, oldest first. A node that does not answer raises its ConsoleError."""
+        """The recorded changes of these nodes, oldest first. Raises ConsoleError for a node that does not answer."""
 
         async def one(name: str) -> tuple[Change, ...]:
             link = self._links[name]
-            text = await do(link, ("sh", "-c", 'cat "$1" 2>/dev/null; true', "look", f"{link.node.base}/{RECORD}"))
+            text = await run_command(
+                link, ("sh", "-c", 'cat "$1" 2>/dev/null; true', "look", f"{link.node.base}/{RECORD}")
+            )
             rows = (line.split("\t") for line in text.split("\n"))
             return tuple(Change(*row) for row in rows if len(row) == 4)
 
@@ -121,7 +123,7 @@ class Tuner:
         for name in nodes:
             if name not in self._links:
                 raise UsageError(f"no node {name!r}", hint=f"nodes: {', '.join(self._links)}")
-        return tuple(nodes) or carrying(self._monitor.deployment) or tuple(self._links)
+        return tuple(nodes) or used_nodes(self._monitor.deployment) or tuple(self._links)
 
     async def _look(self, name: str) -> HostTuning:
         link = self._links[name]
@@ -141,7 +143,7 @@ class Tuner:
         found = drifts(answers.get("settings", Answer(exit_code=None)), wanted)
         if found is None:
             return HostTuning(name, "the settings were not reported")
-        if node.runtime.words:  # limits are those of the container, where it runs
+        if node.runtime.words:  # limits are those inside the container
             here = drifts(answers.get("limits", Answer(exit_code=None)), replace(wanted, ports=())) or ()
             limits = ("files", "locked")
             found = (
@@ -154,7 +156,7 @@ class Tuner:
         link, work = self._links[step.node], step.payload
         wanted = work.settings if isinstance(work, KernelSettings) else ()
         words = [word for each in wanted for word in (each.name, each.path, each.value)]
-        text = await do(link, ("sh", "-c", _SET, "tune", f"{link.node.base}/{RECORD}", *words))
+        text = await run_command(link, ("sh", "-c", _SET, "tune", f"{link.node.base}/{RECORD}", *words))
         now = Answer(text.encode()).sections
         bad = [
             f"{each.name} is {now.get(each.name) or 'unknown'}"
@@ -162,13 +164,13 @@ class Tuner:
             if not settled(each.name, now.get(each.name, ""), each.value)
         ]
         if bad:
-            hint = "it takes root: set `sudo: true` for the node"
+            hint = "root is needed: set `sudo: true` for the node"
             raise NodeError(f"not set: {'; '.join(bad)}", kind="os", node=step.node, hint=hint)
-        return f"{len(wanted)} set; the way back: dsv4-console tune --undo {step.node}"
+        return f"{len(wanted)} set; to undo: dsv4-console tune --undo {step.node}"
 
 
 def undo_commands(changes: Sequence[Change]) -> tuple[str, ...]:
-    """The commands that bring back what was there before the first change of each setting."""
+    """The commands that restore the values before the first change of each setting."""
     first: dict[str, Change] = {}
     for each in changes:
         first.setdefault(each.name, each)
@@ -177,7 +179,7 @@ def undo_commands(changes: Sequence[Change]) -> tuple[str, ...]:
 
 def _findings(found: HostTuning) -> list[Finding]:
     if found.trouble:
-        return [Finding(RULE, Severity.WARNING, f"{found.node} is left out: {found.trouble}", found.node)]
+        return [Finding(RULE, Severity.WARNING, f"{found.node} is skipped: {found.trouble}", found.node)]
     told = [
         (f"{each.name} is {each.now} on {found.node}, wanted {each.wanted}", each)
         for each in found.drifts
@@ -187,7 +189,7 @@ def _findings(found: HostTuning) -> list[Finding]:
 
 
 def _touched(steps: Sequence[Step], snapshot: ClusterSnapshot) -> list[str]:
-    """Engines that feel it at once."""
+    """A line about engines that the change affects at once."""
     nodes = {step.node for step in steps}
     alive = [each.id for each in snapshot.engines.values() if each.node in nodes and each.state.alive and each.run]
-    return [f"{len(alive)} engines run there and feel it at once"] if alive else []
+    return [f"{len(alive)} engines run there and are affected at once"] if alive else []

@@ -1,7 +1,7 @@
-"""The weights on the nodes: whether they are whole and the same, and copied from one node to others over their own network.
+"""Checks the weights on nodes, and makes plans that copy them from one node to others over their own network.
 
-A copy is a supervised run on each node, so it goes on when the console ends or a link is lost; started again it goes on where
-it was. It is called complete only after the node has been asked anew.
+A copy is a supervised run on each node, so it continues without the console; a repeated copy continues where it stopped. A
+copy counts as complete only after the node has been checked again.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from console.model.snapshot import LinkState
 from console.probes.checks_weights import PROBE_COMMANDS, Weights, parse_weights
 from console.probes.command_batch import batch_argv, batch_timeout_s, jobs, parse_batch
 from console.remote.link import NodeLink
-from console.services.maintenance.node_tasks import Errand, MaintenancePlan, NodeTaskRunner, argvs_of
+from console.services.maintenance.node_tasks import MaintenancePlan, NodeTask, NodeTaskRunner, argvs_of
 from console.services.maintenance.task_runs import ASK_EVERY_S, TaskRuns, last_line
 from console.services.monitoring.monitor import Monitor
 from console.services.operations.step_context import Report
-from console.services.readiness.node_requirements import carrying, requirements_of, running_on
+from console.services.readiness.node_requirements import requirements_of, running_on, used_nodes
 
 SOURCE, COPY = "weights-source", "weights-copy"
-"""Under which names the runs live on their nodes."""
+"""Names of the runs on their nodes."""
 RULE = "WEIGHTS"
 BEGIN_S = 120.0
-"""How long the source may take to look at its files."""
+"""How long the source may take to read its files."""
 _PORT = re.compile(r"^port (\d{1,5})$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeWeights:
-    """What one node has."""
+    """The weights of one node."""
 
     node: str
     weights: Weights
     copying: str = ""
-    """The last line of a copy that is at work there."""
+    """The last line of a running copy; empty without one."""
 
 
 @dataclass(slots=True)
@@ -67,30 +67,30 @@ class WeightManager:
         self._runs = TaskRuns(monitor, links, who, "weights")
 
     async def look(self, nodes: Sequence[str] = ()) -> tuple[NodeWeights, ...]:
-        """What these nodes have, all that carry something when none is named. Changes nothing.
+        """The weights of these nodes, or of all used nodes when none is named. Changes nothing.
 
-        Raises UsageError for a node that is not there, and for a model that is named by a hub's name and lies nowhere.
+        Raises UsageError for an unknown node, and for a model without a directory.
         """
         self._path()
         return tuple(await asyncio.gather(*(self._look(name) for name in self._chosen(nodes))))
 
     async def prepare(self, source: str, targets: Sequence[str] = ()) -> MaintenancePlan:
-        """The plan that copies the model from `source` to the targets, all others that carry something when none is named.
+        """The plan that copies the model from `source` to the targets, or to all other used nodes when none is named.
 
-        Without a source it is the first node that has the model whole.
-        Raises Refused in read-only mode, when the source is not whole and when nobody lacks anything.
+        Without a source, the first node with the complete model. Raises Refused in read-only mode, when the source is
+        incomplete, and when no target lacks anything.
         """
-        self._must_be_armed()
-        source = source or await self._whole()
+        self._require_write_access()
+        source = source or await self._complete_node()
         wanted = tuple(name for name in self._chosen(targets) if name != source)
         (origin,) = await self.look((source,))
         if not origin.weights.complete:
             why = origin.weights.trouble or "; ".join(origin.weights.lacking[:3])
-            raise Refused(f"{source} has no whole model to copy: {why}", hint="see: dsv4-console weights")
+            raise Refused(f"{source} does not have the complete model: {why}", hint="see: dsv4-console weights")
         findings: list[Finding] = []
         lacking: list[str] = []
         for held in await self.look(wanted) if wanted else ():
-            told = self._told(held, origin)
+            told = self._skip_finding(held, origin)
             if told is None:
                 lacking.append(held.node)
             else:
@@ -99,25 +99,25 @@ class WeightManager:
             words = "; ".join(each.message for each in findings) or "no other node is named"
             known = all(each.severity is Severity.NOTE for each in findings)
             raise (NothingToDo if known else Refused)(f"nothing to do: {words}")
-        return self._chore(_Copy(source, self._path(), manifest=origin.weights.manifest), lacking, findings, origin)
+        return self._make_plan(_Copy(source, self._path(), manifest=origin.weights.manifest), lacking, findings, origin)
 
-    async def _whole(self) -> str:
-        """The node to copy from when none is named: never a guess between models that differ."""
+    async def _complete_node(self) -> str:
+        """The first node with the complete model. Raises Refused without one, or when complete models differ."""
         whole = [held for held in await self.look() if held.weights.complete]
         if not whole:
             hint = "see: dsv4-console weights; to load it: dsv4-console weights download"
-            raise Refused("no node has the model whole", hint=hint)
+            raise Refused("no node has the complete model", hint=hint)
         if len({held.weights.manifest for held in whole}) > 1:
             names = ", ".join(f"{held.node} ({held.weights.manifest[:8]})" for held in whole)
-            raise Refused(f"the whole models differ: {names}", hint="name the node whose model is the right one")
+            raise Refused(f"complete models differ: {names}", hint="name the node with the right model")
         return whole[0].node
 
     async def stop(self, nodes: Sequence[str] = ()) -> tuple[str, ...]:
-        """End the copies that are at work there, on all nodes when none is named, and sources nobody fetches from then.
+        """Stop the copies on these nodes, or on all when none is named, and sources without further copies.
 
-        What has been brought is kept. Gives a line for each.
+        Copied data is kept. Gives a line for each.
         """
-        self._must_be_armed()
+        self._require_write_access()
         chosen = tuple(nodes) or tuple(self._links)
         copies = {name: run for name in self._links if (run := self._runs.live(name, COPY))}
         ended = {name: run for name, run in copies.items() if name in chosen}
@@ -128,19 +128,19 @@ class WeightManager:
             told.append(await self._runs.end(name, run))
         return tuple(told)
 
-    def _told(self, held: NodeWeights, origin: NodeWeights) -> Finding | None:
-        """Why a node is left out; None when it lacks something."""
+    def _skip_finding(self, held: NodeWeights, origin: NodeWeights) -> Finding | None:
+        """Why a node is skipped; None when it needs a copy."""
         if held.copying:
-            message = f"{held.node} is left out, a copy is at work there: {held.copying}"
+            message = f"{held.node} is skipped, a copy runs there: {held.copying}"
         elif self._links[held.node].link.state is not LinkState.UP:
-            message = f"{held.node} is left out: {held.weights.trouble}"
+            message = f"{held.node} is skipped: {held.weights.trouble}"
         elif held.weights.complete and held.weights.manifest == origin.weights.manifest:
-            return Finding(RULE, Severity.NOTE, f"{held.node} has the same, whole", held.node)
+            return Finding(RULE, Severity.NOTE, f"{held.node} has the same complete model", held.node)
         else:
             return None
         return Finding(RULE, Severity.WARNING, message, held.node)
 
-    def _chore(
+    def _make_plan(
         self, copy: _Copy, targets: Sequence[str], findings: Sequence[Finding], origin: NodeWeights
     ) -> MaintenancePlan:
         deployment = self._monitor.deployment
@@ -150,13 +150,13 @@ class WeightManager:
         work = NodeCommands((serve_argv(node, copy.path, address, len(targets)),))
         title = f"{copy.source}: serve {gib:.1f} GiB to {len(targets)} node{'s' if len(targets) > 1 else ''}"
         serving = Step(f"serve:{copy.source}", "maintenance", title, copy.source, (), work)
-        errands: dict[str, Errand] = {serving.id: lambda step, report: self._serve(copy, step)}
+        tasks: dict[str, NodeTask] = {serving.id: lambda step, report: self._serve(copy, step)}
         steps = []
         for name in targets:
             work = NodeCommands((fetch_argv(deployment.node(name), copy.path, address),))
-            title = f"{name}: bring what is missing or differs, verify"
+            title = f"{name}: fetch missing and different files, verify"
             step = Step(f"fetch:{name}", "maintenance", title, name, (), work)
-            errands[step.id] = self._fetching(copy)
+            tasks[step.id] = self._fetch_task(copy)
             steps.append(step)
         production = "production" in deployment.cluster.tags
         plan = Plan(
@@ -169,13 +169,13 @@ class WeightManager:
             findings=tuple(findings),
             losses=tuple(self._losses(targets)),
         )
-        return MaintenancePlan(plan, NodeTaskRunner(errands, self._links, "dsv4-console weights"))
+        return MaintenancePlan(plan, NodeTaskRunner(tasks, self._links, "dsv4-console weights"))
 
     def _losses(self, targets: Sequence[str]) -> Iterator[str]:
         for name in targets:
             yield f"{name}: files of the same name that differ are replaced"
             if alive := running_on(name, self._monitor.snapshot):
-                yield f"{name}: {len(alive)} engines run there; one that starts before the copy is whole fails"
+                yield f"{name}: {len(alive)} engines run there; an engine that starts before the copy is complete fails"
 
     async def _serve(self, copy: _Copy, step: Step) -> str:
         (argv,) = argvs_of(step)
@@ -189,12 +189,12 @@ class WeightManager:
                 copy.port = int(found[1])
                 return f"{log.splitlines()[0]}, port {copy.port}"
             if over:
-                raise ConsoleError(last_line(log) or "the source ended and said nothing")
+                raise ConsoleError(last_line(log) or "the source exited without output")
             await asyncio.sleep(ASK_EVERY_S / 4)
         raise ConsoleError(f"the source has not started after {BEGIN_S:.0f} s", hint=f"see logs {SOURCE}")
 
     async def _end_idle_source(self, name: str) -> None:
-        """One that nobody fetches from any more would only wait. Raises Refused while somebody does."""
+        """Stop a source without copies. Raises Refused while a copy uses it."""
         run = self._runs.live(name, SOURCE)
         if run is None:
             return
@@ -203,20 +203,20 @@ class WeightManager:
             raise Refused(f"{name} serves a copy already, to {', '.join(busy)}", hint="wait for it, or: weights stop")
         await self._runs.end(name, run)
 
-    def _fetching(self, copy: _Copy) -> Errand:
+    def _fetch_task(self, copy: _Copy) -> NodeTask:
         async def fetch(step: Step, report: Report) -> str:
             if copy.port is None:
-                raise ConsoleError(f"{copy.source} serves nothing")
+                raise ConsoleError(f"{copy.source} does not serve the weights")
             name, (argv,) = step.node, argvs_of(step)
             filled = [str(copy.port) if word == PORT else word for word in argv]
             key = await self._runs.launch(name, COPY, script_of(filled, copy.token), ("fetch", copy.path))
             last = await self._runs.follow(name, key, report)
             if not last.startswith("complete"):
-                raise ConsoleError(last, hint="start it again: what has been brought is kept")
+                raise ConsoleError(last, hint="start it again: copied data is kept")
             held = await self._look(name)
             if not held.weights.complete or held.weights.manifest != copy.manifest:
                 why = held.weights.trouble or "; ".join(held.weights.lacking[:3]) or "it differs from the source's"
-                raise ConsoleError(f"{last}, but when asked anew: {why}")
+                raise ConsoleError(f"{last}, but the next check shows: {why}")
             return last
 
         return fetch
@@ -244,14 +244,14 @@ class WeightManager:
                 raise UsageError(f"no node {name!r}", hint=f"nodes: {', '.join(self._links)}")
         deployment = self._monitor.deployment
         ranked = dict.fromkeys(rank.node for rank in deployment.ranks())
-        return tuple(nodes) or tuple(ranked) or carrying(deployment) or tuple(self._links)
+        return tuple(nodes) or tuple(ranked) or used_nodes(deployment) or tuple(self._links)
 
     def _path(self) -> str:
         path = self._monitor.deployment.layout.model.path
         if not path.startswith("/"):
-            raise UsageError(f"the layout names its model by {path!r}, no path", hint="write model.path as a directory")
+            raise UsageError(f"the model {path!r} of the layout is not a path", hint="write model.path as a directory")
         return path
 
-    def _must_be_armed(self) -> None:
+    def _require_write_access(self) -> None:
         if self._monitor.read_only:
             raise Refused("this session is read-only", hint="start the console with --write to change this cluster")

@@ -1,1 +1,1 @@
-"""What nodes push becomes one snapshot: records, states, ages, paces. Nothing here changes a node."""
+"""Keeps what nodes report and builds one snapshot of the cluster from it. Does not change nodes."""

@@ -1,4 +1,4 @@
-"""The deployment of one session: what counts now, who may change it, and what nodes tell of their addresses."""
+"""Holds the current deployment of one session, locks it while a plan runs, and learns addresses that nodes report."""
 
 from __future__ import annotations
 
@@ -19,59 +19,59 @@ class Note(Protocol):
 
 
 class CurrentDeployment:
-    """Cluster, layout and assignment as they count now. They stay as they are while a plan runs."""
+    """The current cluster, layout and assignment. They cannot change while a plan runs."""
 
     def __init__(self, deployment: Deployment, nodes: Mapping[str, NodeRecord], note: Note) -> None:
-        self.now = deployment
+        self.current = deployment
         self._nodes = nodes
         self._note = note
-        self._held = ""
+        self._locked_by = ""
         self._refused: set[tuple[str, str]] = set()
 
     def change(self, deployment: Deployment, *, by_plan: bool = False) -> None:
-        """Have another one count. Raises Refused while a plan runs, unless that plan does it itself."""
+        """Replace the deployment. Raises Refused while a plan runs, unless that plan makes the change."""
         if not by_plan:
-            self.must_be_free()
-        self.now = deployment
+            self.require_unlocked()
+        self.current = deployment
 
-    def must_be_free(self) -> None:
-        """Raises Refused while a plan runs: what it does was worked out from the deployment, and shown so."""
-        if self._held:
-            text = f"{self._held} is running: nodes, groups and addresses stay as they are until it ends"
-            raise Refused(text, hint="wait for its end, or have it start no more steps (c in the Plan pane)")
+    def require_unlocked(self) -> None:
+        """Raises Refused while a plan runs, because the plan was made from the current deployment."""
+        if self._locked_by:
+            text = f"{self._locked_by} is running: nodes, groups and addresses cannot change until it ends"
+            raise Refused(text, hint="wait until it ends, or cancel its further steps (c in the Plan pane)")
 
     @contextlib.contextmanager
-    def holding(self, what: str) -> Iterator[None]:
-        """Keep it as it is while a plan (`a start`) runs; addresses that nodes tell meanwhile count afterwards."""
-        self._held = what
+    def locked(self, what: str) -> Iterator[None]:
+        """Lock the deployment while a plan (`a start`) runs; addresses reported meanwhile are applied afterwards."""
+        self._locked_by = what
         try:
             yield
         finally:
-            self._held = ""
+            self._locked_by = ""
             for record in self._nodes.values():
                 self.learn_address(record)
 
     def learn_address(self, record: NodeRecord) -> None:
-        """A node written down by name without `ip` serves at the address it reports for itself."""
-        told = record.host.ssh_address
-        if self._held or not told or record.node.ip is not None or is_address(record.node.host):
+        """Use the address that a node reports, when its cluster file entry has a host name and no `ip`."""
+        reported = record.host.ssh_address
+        if self._locked_by or not reported or record.node.ip is not None or is_address(record.node.host):
             return
-        if owner := self._owner(told, record.node.name):
-            if (record.node.name, told) not in self._refused:
-                self._refused.add((record.node.name, told))
-                text = f"says that it serves at {told}, which is {owner}'s; not believed: set `ip` of the node"
+        if owner := self._owner(reported, record.node.name):
+            if (record.node.name, reported) not in self._refused:
+                self._refused.add((record.node.name, reported))
+                text = f"reports the address {reported}, which belongs to {owner}; ignored: set `ip` of the node"
                 self._note(EventLevel.ERROR, text, node=record.node.name)
             return
-        record.node = record.node.model_copy(update={"ip": told})
-        was = self.now
-        nodes = {**was.cluster.nodes, record.node.name: record.node}
-        cluster = was.cluster.model_copy(update={"nodes": nodes})
-        self.now = Deployment(cluster, was.layout.written or was.layout, was.assignment)
-        self._note(EventLevel.INFO, f"serves at {told}, as it says", node=record.node.name)
+        record.node = record.node.model_copy(update={"ip": reported})
+        previous = self.current
+        nodes = {**previous.cluster.nodes, record.node.name: record.node}
+        cluster = previous.cluster.model_copy(update={"nodes": nodes})
+        self.current = Deployment(cluster, previous.layout.written or previous.layout, previous.assignment)
+        self._note(EventLevel.INFO, f"reports the address {reported}", node=record.node.name)
 
     def _owner(self, address: str, asking: str) -> str:
-        """Another node that is known by this address; no node takes it from it by its word alone."""
-        for name, node in self.now.cluster.nodes.items():
+        """Another node with this address; a node cannot claim it by its own report."""
+        for name, node in self.current.cluster.nodes.items():
             if name != asking and address in (node.ip, node.host):
                 return name
         return ""

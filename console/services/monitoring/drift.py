@@ -1,4 +1,4 @@
-"""What a run was launched with against what the deployment plans for it now. Unknown is no difference; secrets stay masked."""
+"""Compares the settings of a run with the settings that the deployment plans now. Ignores unknown values; secrets stay masked."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from console.model.run import RunKey
 from console.model.snapshot import EngineSnapshot
 
 _NAMED = ("--port", "--tensor-parallel-size", "--data-parallel-rank", "--data-parallel-start-rank")
-"""Flags whose difference is told in words of its own."""
+"""Flags whose difference has a text of its own."""
 _DEVICES = "ASCEND_RT_VISIBLE_DEVICES"
 _LONGEST = 60
-"""Cells of a value; what is longer is told by its begin."""
+"""Cells of a value; a longer value is cut at its end."""
 
 
-class Drifts:
-    """The differences of all runs. A snapshot is taken four times a second, so each is worked out once for a plan."""
+class DriftCache:
+    """The drift of all runs, computed once per deployment, because snapshots are built four times a second."""
 
     def __init__(self) -> None:
         self._of: Deployment | None = None
@@ -29,7 +29,7 @@ class Drifts:
         self._found: dict[RunKey, tuple[Mapping[str, object], tuple[str, ...]]] = {}
 
     def of(self, deployment: Deployment, rank: Rank, key: RunKey, spec: Mapping[str, object]) -> tuple[str, ...]:
-        """One line for each thing that a restart of this run would change."""
+        """One line for each setting that a restart of this run would change."""
         if deployment is not self._of:
             self._of, self._planned, self._found = deployment, {}, {}
         held = self._found.get(key)
@@ -49,8 +49,8 @@ class Drifts:
         return self._planned[rank.id]
 
 
-def alike(engines: Iterable[EngineSnapshot]) -> Mapping[tuple[str, ...], list[str]]:
-    """What differs -> ids of the live engines of these that differ so: ranks of a group usually do together."""
+def group_by_drift(engines: Iterable[EngineSnapshot]) -> Mapping[tuple[str, ...], list[str]]:
+    """Drift -> ids of the live engines with exactly this drift, because ranks of a group usually have the same."""
     found: dict[tuple[str, ...], list[str]] = {}
     for each in engines:
         if each.drift and each.state.alive:
@@ -59,21 +59,21 @@ def alike(engines: Iterable[EngineSnapshot]) -> Mapping[tuple[str, ...], list[st
 
 
 def drift(spec: Mapping[str, object], rank: Rank, planned: Command | None, release: str = "") -> tuple[str, ...]:
-    """One line for each difference; `spec` is what was recorded at the launch, `planned` the masked command of now.
+    """One line for each difference. `spec` was recorded at the launch; `planned` is the current masked command.
 
-    `release` is what the layout names now; nothing is said of it where the launch recorded none.
+    `release` is the release of the layout; it is compared only when the launch recorded one.
     """
     was = spec.get("release")
     other = (f"release {was}, planned {release}",) if was and release and was != release else ()
-    return (*other, *_lines(spec, rank, planned))
+    return (*other, *_differences(spec, rank, planned))
 
 
-def _lines(spec: Mapping[str, object], rank: Rank, planned: Command | None) -> Iterator[str]:
-    argv, env = _words(spec.get("argv")), spec.get("env")
+def _differences(spec: Mapping[str, object], rank: Rank, planned: Command | None) -> Iterator[str]:
+    argv, env = _text_tuple(spec.get("argv")), spec.get("env")
     devices = spec.get("devices")
     port = spec.get("port", rank.port)
     if isinstance(devices, list | tuple) and rank.devices and tuple(devices) != rank.devices:
-        yield f"devices {_span(devices)}, planned {_span(rank.devices)}"
+        yield f"devices {_devices_text(devices)}, planned {_devices_text(rank.devices)}"
     if port != rank.port:
         yield f"port {port if port is not None else 'none'}, planned {rank.port or 'none'}"
     if planned is None:
@@ -94,18 +94,18 @@ def _lines(spec: Mapping[str, object], rank: Rank, planned: Command | None) -> I
 def _changes(was: Mapping[str, str | None], will: Mapping[str, str | None]) -> Iterator[str]:
     for name in dict.fromkeys((*was, *will)):
         if name not in will:
-            yield f"{_told(name, was[name])}, planned without"
+            yield f"{_value_text(name, was[name])}, planned without"
         elif name not in was:
-            yield f"no {name}, planned {_told('', will[name])}"
+            yield f"no {name}, planned {_value_text('', will[name])}"
         elif was[name] != will[name]:
             yield from _change(name, was[name] or "", will[name] or "")
 
 
 def _change(name: str, was: str, will: str) -> Iterator[str]:
-    """Of JSON the keys that differ: a whole configuration hides the one that was changed."""
+    """For JSON only the keys that differ, because a whole configuration hides the change."""
     one, other = _json(was), _json(will)
     if one is None or other is None:
-        yield f"{_told(name, was)}, planned {_told('', will)}"
+        yield f"{_value_text(name, was)}, planned {_value_text('', will)}"
     elif one != other:
         flat = [{key: json.dumps(value) for key, value in each.items()} for each in (one, other)]
         yield from (f"{name} {line}" for line in _changes(*flat))
@@ -121,18 +121,18 @@ def _json(text: str) -> dict[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
-def _told(name: str, value: str | None) -> str:
+def _value_text(name: str, value: str | None) -> str:
     text = value or "set"
     cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
     return f"{name} {cut}".strip()
 
 
-def _words(argv: object) -> tuple[str, ...] | None:
+def _text_tuple(argv: object) -> tuple[str, ...] | None:
     return tuple(str(word) for word in argv) if isinstance(argv, list | tuple) else None
 
 
 def _flags(words: Sequence[str]) -> dict[str, str]:
-    """Flag → its values with blanks between; what stands before the first flag (program and model) goes by its place."""
+    """Flag → its values, joined by blanks; the model is `model`, the program is left out."""
     found: dict[str, str] = {}
     name = "model"
     for at, word in enumerate(words):
@@ -144,7 +144,7 @@ def _flags(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _span(devices: Sequence[object]) -> str:
+def _devices_text(devices: Sequence[object]) -> str:
     if not devices:
         return "none"
     numbers = [each for each in devices if isinstance(each, int)]

@@ -1,4 +1,4 @@
-"""What was seen of one run, from the link up to its answers: the health checks that a state rests on. Pure."""
+"""Builds the health checks of one run, from its link to its answers; the engine's state depends on them. Pure."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from dataclasses import replace
 
 from console.model.run import RunState, RunVerdict
 from console.model.snapshot import Grade, HealthCheck, LinkState
-from console.services.monitoring.engine_states import halted_words
+from console.services.monitoring.engine_states import halted_text
 from console.services.monitoring.records import NodeRecord, RunRecord
 
 LATE_S = 3.0
-"""Between a log's last byte on its node and here, when somebody is listening."""
+"""Delay from the write of a log line on its node to its arrival here, while the log is followed."""
 
 
-def grew_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:
-    """When a log grew last, our clock. What a console that was opened later reads is as old as its node says."""
-    return _at(record, run, learnt.log_line_at if learnt else None, 0.0)
+def log_grew_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:
+    """When a log last grew, on this machine's clock. For bytes written before this console was opened: the node's time."""
+    return _written_at(record, run, learnt.log_line_at if learnt else None, 0.0)
 
 
-def spoke_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:
-    """When a log last said more than that its engine still waits, our clock."""
-    said = learnt.log_state if learnt else None
-    if said is None or said.waited_s is None:
-        return grew_at(record, run, learnt)
-    return _at(record, run, said.spoke_at, said.waited_s)
+def log_active_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:
+    """When a log last got a line other than a waiting message, on this machine's clock."""
+    state = learnt.log_state if learnt else None
+    if state is None or state.waited_s is None:
+        return log_grew_at(record, run, learnt)
+    return _written_at(record, run, state.spoke_at, state.waited_s)
 
 
-def _at(record: NodeRecord, run: RunState, arrived: float | None, waited_s: float) -> float | None:
-    """When bytes came: at `arrived`, or as long before the file's last change as the node says."""
+def _written_at(record: NodeRecord, run: RunState, arrived: float | None, waited_s: float) -> float | None:
+    """When bytes were written: `arrived`, or the file's last change minus `waited_s` when that is clearly earlier."""
     offset = record.clock_offset_s or 0.0
     written = run.log_at if run.log_size else run.started_at
     here = None if written is None else round(written - offset - waited_s)
@@ -37,14 +37,14 @@ def _at(record: NodeRecord, run: RunState, arrived: float | None, waited_s: floa
 
 
 def log_read(run: RunState | None, learnt: RunRecord | None) -> bool:
-    """Whether nothing of the log on the node is unread here."""
-    return run is None or (learnt.fed if learnt else 0) >= run.log_size
+    """Whether the whole log on the node has been read here."""
+    return run is None or (learnt.bytes_read if learnt else 0) >= run.log_size
 
 
 def health_checks(
     record: NodeRecord, run: RunState, learnt: RunRecord | None, *, plain: bool = False, part: bool = False
 ) -> tuple[HealthCheck, ...]:
-    """From the link up to the answers. `plain`: a service, `part`: a further part of an engine that spans nodes."""
+    """The checks from link to answers. `plain`: a service; `part`: a further part of an engine that spans nodes."""
     up = record.link.state is LinkState.UP
     link = HealthCheck(
         "link", Grade.OK if up else Grade.FAIL, record.link.reason or record.link.state, record.link.since
@@ -63,15 +63,15 @@ def health_checks(
     )
     seen = record.link.state in (LinkState.UP, LinkState.STALE)
     alive = seen and run.verdict in (RunVerdict.RUNNING, RunVerdict.PREPARED)
-    answers = learnt.answers if alive else tuple(map(_of_before, learnt.answers))
-    return (link, process, HealthCheck("log", grade, text, grew_at(record, run, learnt)), *answers)
+    answers = learnt.answer_checks if alive else tuple(map(_outdated, learnt.answer_checks))
+    return (link, process, HealthCheck("log", grade, text, log_grew_at(record, run, learnt)), *answers)
 
 
-def _of_before(rung: HealthCheck) -> HealthCheck:
-    """What answered once says nothing of a process that is gone or out of sight."""
-    if rung.grade is not Grade.OK:
-        return rung
-    return replace(rung, grade=Grade.UNKNOWN, evidence=f"before: {rung.evidence}")
+def _outdated(check: HealthCheck) -> HealthCheck:
+    """An earlier OK as unknown, because the process ended or its node is unreachable."""
+    if check.grade is not Grade.OK:
+        return check
+    return replace(check, grade=Grade.UNKNOWN, evidence=f"before: {check.evidence}")
 
 
 _PROCESS = {
@@ -86,7 +86,7 @@ _PROCESS = {
 
 def _process_text(run: RunState) -> str:
     if run.halted:
-        return halted_words(run)
+        return halted_text(run)
     if run.verdict is RunVerdict.RUNNING:
         return f"pid {run.pid}, {len(run.pids)} processes" if run.pids else f"pid {run.pid}"
     return f"{run.verdict}" + (f", exit {run.exit}" if run.exit else "")

@@ -1,4 +1,4 @@
-"""Which engine's metrics are which rank's, and what groups and the deployment do together. Pure; asking is `metrics`' job."""
+"""Assigns metrics to ranks and sums them for groups and the deployment. Pure; `serving.metrics` reads them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from console.probes.metrics import Load, together
 from console.services.monitoring.records import RunRecord, TokenRates
 
 FRESH_S = 45.0
-"""Metrics older than this are not shown: they were read every 10 s."""
+"""Metrics older than this are not shown; they are read every 10 s."""
 
 Part = tuple[float, Load, Sequence[TokenRates]]
 """When it was read, what it says, and the tokens per second before."""
 
 
 class Loads:
-    """What engines, groups and the deployment do. Servers are asked every 10 s, so each sum is worked out once for its parts."""
+    """Computes metrics of engines, groups and the deployment; a sum is computed again only when one of its parts changed."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[tuple[Part, ...], Serving]] = {}
@@ -26,9 +26,9 @@ class Loads:
     def serving(
         self, ranks: Sequence[Rank], records: Mapping[str, RunRecord], now: float
     ) -> tuple[dict[str, Serving], dict[str, Serving]]:
-        """(by engine id, by group with the deployment under the empty name) of what was read within FRESH_S.
+        """Metrics read within FRESH_S: (by engine id, by group; the empty name is the deployment).
 
-        With internal balance the server of node 0 reports all ranks, and those of headless nodes are given to them.
+        With internal balance the server on node 0 reports all ranks; metrics of headless ranks are assigned to those ranks.
         """
         parts: dict[str, list[Part]] = {}
         headless = [rank for rank in ranks if rank.headless and not rank.part]

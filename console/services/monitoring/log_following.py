@@ -1,7 +1,7 @@
-"""Keeps local log copies and what was read from them level with the nodes: which logs to follow, where to store, what to read.
+"""Follows the logs of current runs: stores their bytes in local copies and reads the copies.
 
-Bytes are stored first and read after. What another console, or a flood, has put into a copy faster than it was read is
-read on in short slices, so that no key press waits for it.
+Bytes are stored before they are read. A copy that grew faster than it was read, or was written by another console, is read
+later in short slices, so that the event loop stays responsive.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from console.services.logs.quota import Quota
 from console.services.monitoring.records import NodeRecord, RunRecord
 
 MOST_FOLLOWED = 64
-"""Logs of one node that are followed at once; a node has a few dozen engines at most."""
+"""Logs of one node that are followed at the same time; a node has a few dozen engines at most."""
 SLICE_S = 0.01
-"""Longest the event loop is kept by reading on."""
+"""Longest time that one slice of reading blocks the event loop."""
 READ_BYTES = 16 * 1024
-"""Read in one step: lines that are all errors cost a hundred times what plain ones do."""
+"""Bytes read in one step; error lines take a hundred times as long as other lines."""
 MOST_WARNED = 256
 
 
@@ -37,63 +37,63 @@ class LogFollowing:
         links: Mapping[str, NodeLink],
         runs: dict[RunKey, RunRecord],
         planned: Callable[[RunKey], str],
-        told: Callable[[], None],
+        on_read: Callable[[], None],
         warn: Callable[[str, str], None],
     ) -> None:
-        """`planned`: the node where the engine of a run belongs, or nothing. `warn(node, text)` says what is odd about a node."""
+        """`planned`: the planned node of a run's engine, or empty. `warn(node, text)` adds a warning about a node."""
         self._logs = logs
         self._links = links
         self._runs = runs
         self._planned = planned
-        self._told = told
+        self._on_read = on_read
         self._warn = warn
         self._quota = Quota(logs.root)
         self._owners: dict[RunKey, str] = {}
-        """Whose log of a run is taken: two nodes may name one run, and only one of them has it."""
+        """Run -> the node whose log is used: two nodes may list the same run."""
         self._warned: set[tuple[str, str]] = set()
         self._followed: dict[str, set[RunKey]] = {}
         self._behind: set[RunKey] = set()
-        self._again: dict[RunKey, tuple[LaunchLog, int]] = {}
-        """Copies that are read again: what the new reading says so far, and how far it is."""
+        self._rereading: dict[RunKey, tuple[LaunchLog, int]] = {}
+        """Copies that are read again: the new reader, and the bytes it has read."""
         self._wake = asyncio.Event()
         self._waiting: tuple[bytes, ...] = ()
 
-    def heed(self, waiting: tuple[bytes, ...]) -> None:
-        """Take lines with one of these words, by which an engine only says that it still waits, for no activity.
+    def set_waiting_patterns(self, waiting: tuple[bytes, ...]) -> None:
+        """Set the patterns of lines that only say that an engine waits; such lines are no activity.
 
-        What was read before is read again.
+        Reads all logs again when the patterns change.
         """
         if waiting != self._waiting:
             self._waiting = waiting
             for key, learnt in self._runs.items():
-                if learnt.fed:
+                if learnt.bytes_read:
                     self.reread(key)
 
     async def run(self) -> None:
-        """Read on in copies that are longer than what was read of them, until cancelled."""
+        """Read the copies that are not read to their end, until cancelled."""
         while True:
             await self._wake.wait()
-            if self.read_on(SLICE_S):
+            if self.read_behind(SLICE_S):
                 self._wake.clear()
-            self._told()
+            self._on_read()
             await asyncio.sleep(SLICE_S / 2)
 
     def forget(self, node: str) -> None:
-        """The link of a node went or came anew: nothing is followed there now."""
+        """Follow no log of the node, because its link went down or is new."""
         self._followed.pop(node, None)
 
     def update(self, node: str, record: NodeRecord) -> None:
-        """Follow the log of every engine's current run until it has ended and its bytes are all here."""
+        """Follow the log of each engine's current run until the run has ended and its log is copied completely."""
         followed = self._followed.setdefault(node, set())
         link = self._links[node]
         for key in [key for key, owner in self._owners.items() if owner == node and key not in record.runs]:
             self._drop(key)
         for run in record.index.current.values():
-            if run.verdict is RunVerdict.PREPARED or not self._has(node, run.key):
+            if run.verdict is RunVerdict.PREPARED or not self._owns(node, run.key):
                 continue
             copy = self._logs.of(run.key)
-            if self._learnt(run.key).fed < copy.size:
-                self._lag(run.key)
+            if self._learnt(run.key).bytes_read < copy.size:
+                self._mark_behind(run.key)
             ended = run.verdict in (RunVerdict.EXITED, RunVerdict.LOST)
             if run.key in followed:
                 if ended and copy.size >= run.log_size:
@@ -102,23 +102,23 @@ class LogFollowing:
                     copy.close()
             elif not ended or copy.size < run.log_size:
                 if len(followed) >= MOST_FOLLOWED:
-                    self._say(node, f"has more than {MOST_FOLLOWED} logs to follow; the others are left")
+                    self._warn_once(node, f"has more than {MOST_FOLLOWED} logs to follow; the others are not followed")
                     continue
                 followed.add(run.key)
                 link.follow(run.key, copy.size, copy.fingerprint())
 
     def store(self, node: str, chunk: LogChunk) -> None:
-        """Keep the bytes, give their credit back, read them.
+        """Store the bytes, return their credit, read them.
 
-        Raises ConsoleError when they cannot be kept; then no credit is given, and the log is followed anew.
+        Raises ConsoleError when the bytes cannot be stored; then no credit is returned, and the log is followed again.
         """
         if self._owners.get(chunk.key) != node:
             return
         copy = self._logs.of(chunk.key)
         learnt = self._learnt(chunk.key)
         if chunk.restarted:
-            learnt.log, learnt.fed = self._reader(), 0
-            self._again.pop(chunk.key, None)
+            learnt.log, learnt.bytes_read = self._reader(), 0
+            self._rereading.pop(chunk.key, None)
         try:
             if gone := self._quota.take(node, copy, len(chunk.data), lambda: self._of_node(node)):
                 self._warn(node, gone)
@@ -129,52 +129,52 @@ class LogFollowing:
         self._links[node].credit(chunk.key, len(chunk.data))
         now = time.time()
         learnt.log_line_at = now
-        if learnt.fed == chunk.offset:
+        if learnt.bytes_read == chunk.offset:
             learnt.log.feed(chunk.data[:READ_BYTES], now)
-            learnt.fed += len(chunk.data[:READ_BYTES])
-        if learnt.fed < copy.size:
-            self._lag(chunk.key)
+            learnt.bytes_read += len(chunk.data[:READ_BYTES])
+        if learnt.bytes_read < copy.size:
+            self._mark_behind(chunk.key)
 
     def reread(self, key: RunKey) -> None:
-        """Bytes of a copy are others than before: read it again; what was read counts until that is done."""
-        self._again[key] = (self._reader(), 0)
+        """Read a changed copy again; the earlier result is used until that is done."""
+        self._rereading[key] = (self._reader(), 0)
         self._wake.set()
 
-    def read_on(self, limit_s: float) -> bool:
-        """Read for at most `limit_s`; whether everything has been read then."""
+    def read_behind(self, limit_s: float) -> bool:
+        """Read for at most `limit_s`. Gives whether everything has been read."""
         end = time.monotonic() + limit_s
         for key in tuple(self._behind):
             copy, learnt = self._logs.of(key), self._learnt(key)
-            while learnt.fed < copy.size and time.monotonic() < end:
-                learnt.fed = copy.present(learnt.fed)
-                data = copy.read(learnt.fed, READ_BYTES)
+            while learnt.bytes_read < copy.size and time.monotonic() < end:
+                learnt.bytes_read = copy.present(learnt.bytes_read)
+                data = copy.read(learnt.bytes_read, READ_BYTES)
                 if not data:
                     break
                 learnt.log.feed(data, time.time())
-                learnt.fed += len(data)
-            if learnt.fed >= copy.size:
+                learnt.bytes_read += len(data)
+            if learnt.bytes_read >= copy.size:
                 self._behind.discard(key)
-        for key in tuple(self._again):
+        for key in tuple(self._rereading):
             self._reread(key, end)
-        return not self._behind and not self._again
+        return not self._behind and not self._rereading
 
     def _reread(self, key: RunKey, end: float) -> None:
         copy, learnt = self._logs.of(key), self._learnt(key)
-        log, fed = self._again[key]
-        while fed < learnt.fed and time.monotonic() < end:
-            fed = copy.present(fed)
-            data = copy.read(fed, min(READ_BYTES, learnt.fed - fed))
+        log, bytes_read = self._rereading[key]
+        while bytes_read < learnt.bytes_read and time.monotonic() < end:
+            bytes_read = copy.present(bytes_read)
+            data = copy.read(bytes_read, min(READ_BYTES, learnt.bytes_read - bytes_read))
             if not data:
                 break
             log.feed(data, time.time())
-            fed += len(data)
-        self._again[key] = (log, fed)
-        if fed >= learnt.fed:
+            bytes_read += len(data)
+        self._rereading[key] = (log, bytes_read)
+        if bytes_read >= learnt.bytes_read:
             learnt.log = log
-            del self._again[key]
+            del self._rereading[key]
 
-    def _has(self, node: str, key: RunKey) -> bool:
-        """Whether a run that a node lists is its own: of two that list it, the one where its engine belongs, else the first."""
+    def _owns(self, node: str, key: RunKey) -> bool:
+        """Whether a node owns a run that it lists. Of two nodes the planned node of the engine owns it, else the first one."""
         owner = self._owners.setdefault(key, node)
         if owner != node and self._planned(key) == node:
             if key in self._followed.get(owner, set()):
@@ -182,14 +182,16 @@ class LogFollowing:
                 self._links[owner].unfollow(key)
             owner, self._owners[key] = node, node
         if owner != node:
-            self._say(node, f"lists run {key.run} of {key.engine}, which {owner} has; its log is taken from there")
+            self._warn_once(
+                node, f"lists run {key.run} of {key.engine}, which belongs to {owner}; the log of {owner} is used"
+            )
         return owner == node
 
     def _of_node(self, node: str) -> list[LogCopy]:
         return [self._logs.of(key) for key, owner in self._owners.items() if owner == node]
 
     def _drop(self, key: RunKey) -> None:
-        """Its node does not list it any more."""
+        """Forget a run that its node no longer lists."""
         del self._owners[key]
         self._behind.discard(key)
         self._runs.pop(key, None)
@@ -199,18 +201,18 @@ class LogFollowing:
         if key not in self._runs:
             self._runs[key] = RunRecord(key)
         learnt = self._runs[key]
-        if not learnt.fed:
+        if not learnt.bytes_read:
             learnt.log.activity.waiting = self._waiting
         return learnt
 
     def _reader(self) -> LaunchLog:
         return LaunchLog(Activity(self._waiting))
 
-    def _say(self, node: str, text: str) -> None:
+    def _warn_once(self, node: str, text: str) -> None:
         if len(self._warned) < MOST_WARNED and (node, text) not in self._warned:
             self._warned.add((node, text))
             self._warn(node, text)
 
-    def _lag(self, key: RunKey) -> None:
+    def _mark_behind(self, key: RunKey) -> None:
         self._behind.add(key)
         self._wake.set()

@@ -1,4 +1,4 @@
-"""Hears what nodes push, keeps the newest of it, and publishes one snapshot at most four times a second."""
+"""Receives what nodes report, keeps the newest reports, and publishes a snapshot at most four times a second."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from console.services.background_tasks import FAULTS, fault_text
 from console.services.logs.copies import LogBook
 from console.services.monitoring import completeness, snapshot_builder
 from console.services.monitoring.current_deployment import CurrentDeployment
-from console.services.monitoring.drift import Drifts
+from console.services.monitoring.drift import DriftCache
 from console.services.monitoring.event_limit import EventLimit
 from console.services.monitoring.loads import Loads
 from console.services.monitoring.log_following import LogFollowing
 from console.services.monitoring.node_isolation import NodeIsolation
 from console.services.monitoring.records import NodeRecord, RunRecord
-from console.services.monitoring.snapshot_events import Changes, link_event
+from console.services.monitoring.snapshot_events import EngineEvents, link_event
 
 FRAME_S = 0.25
 """Shortest time between two snapshots."""
@@ -51,16 +51,16 @@ KEPT_EVENTS = 500
 
 
 class Monitor:
-    """The watcher of all links of one session."""
+    """Receives the reports of all links of one session."""
 
     def __init__(
         self, deployment: Deployment, logs: LogBook, links: Mapping[str, NodeLink], *, read_only: bool
     ) -> None:
         self.read_only = read_only
         self.work: OngoingPlan | None = None
-        """The plan that runs here, or that the holder of the lease runs."""
+        """The plan that runs in this console, or the plan of the lease's holder."""
         self.abandoned: OngoingPlan | None = None
-        """The plan that held the lease last and never gave it back."""
+        """The plan that held the lease last and did not return it."""
         self.diagnoses: tuple[Diagnosis, ...] = ()
         self.alerts: tuple[Alert, ...] = ()
         self.restarts: Mapping[str, GroupRestart] = {}
@@ -72,51 +72,51 @@ class Monitor:
         self.runs: dict[RunKey, RunRecord] = {}
         self._logs = logs
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
-        self._limit = EventLimit()
-        self._changes = Changes()
-        self._drifts = Drifts()
+        self._event_limit = EventLimit()
+        self._engine_events = EngineEvents()
+        self._drifts = DriftCache()
         self._loads = Loads()
         self._seq = 0
         self._listeners: list[Callable[[ClusterSnapshot], None]] = []
         self._dirty = asyncio.Event()
         self.faults: Mapping[str, str] = {}
-        """Parts of this console that died and are started again -> why."""
+        """Failed parts of this console, which are restarted -> their error."""
         self._isolation = NodeIsolation(
-            lambda node, fault: self.on_remark(node, f"reports what cannot be shown: {fault}")
+            lambda node, fault: self.on_remark(node, f"sent a report that cannot be shown: {fault}")
         )
         self.following = LogFollowing(
             logs, links, self.runs, lambda key: _planned(self.deployment, key), self.touch, self.on_remark
         )
-        self.snapshot = self._take()
+        self.snapshot = self._build()
 
     @property
     def deployment(self) -> Deployment:
-        """Cluster, layout and assignment as they count now."""
-        return self.current_deployment.now
+        """The current cluster, layout and assignment."""
+        return self.current_deployment.current
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
-        """Call `listener` with each new snapshot; gives the call that ends it."""
+        """Call `listener` with each new snapshot. Gives a function that unsubscribes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     def current(self, engine: str) -> RunKey | None:
-        """The run an engine of the snapshot stands for."""
+        """The run of an engine of the snapshot."""
         seen = self.snapshot.engines.get(engine)
         return _key_of(self.nodes, seen) if seen else None
 
     def run_state(self, key: RunKey, node: str) -> RunState | None:
-        """The node's last word on a run."""
+        """The state of a run as its node last reported it."""
         record = self.nodes.get(node)
         return record.runs.get(key) if record else None
 
     def learnt(self, key: RunKey) -> RunRecord:
-        """What is remembered of a run, made when first asked for."""
+        """The record of a run, created at first use."""
         return self.runs.setdefault(key, RunRecord(key))
 
     def note(self, level: EventLevel, text: str, *, node: str = "", engine: str = "") -> None:
-        """Add an event to the snapshot; of those of one node only so many in a minute."""
+        """Add an event to the snapshot. The events of one node are limited."""
         now = time.time()
-        kept = self._limit.take(node, text, now) if node else text
+        kept = self._event_limit.admit(node, text, now) if node else text
         if kept is None:
             return
         self._seq += 1
@@ -124,7 +124,7 @@ class Monitor:
         self.touch()
 
     def touch(self) -> None:
-        """Something changed that a person waits for: a new snapshot is due now. Other changes show with the next heartbeat."""
+        """Request a snapshot now, for a change that a person waits for. Other changes appear in the next heartbeat."""
         self._dirty.set()
 
     async def run(self) -> None:
@@ -140,37 +140,37 @@ class Monitor:
             await asyncio.sleep(FRAME_S)
 
     def publish(self) -> None:
-        """Take a snapshot now and give it to everyone."""
+        """Build a snapshot now and pass it to all listeners."""
         before = self.snapshot.engines
-        after = self._take()
-        for change in self._changes.take(before, after.engines, time.time()):
-            self.note(change.level, change.text, node=change.node, engine=change.engine)
+        after = self._build()
+        for event in self._engine_events.collect(before, after.engines, time.time()):
+            self.note(event.level, event.text, node=event.node, engine=event.engine)
         for engine in after.engines.values():
             key = _key_of(self.nodes, engine) if engine.state is EngineState.READY else None
             if key is not None and self.learnt(key).ready_at is None:
                 self.learnt(key).ready_at = time.time()
-        self.snapshot = after if len(self._events) == len(after.events) else self._take()
+        self.snapshot = after if len(self._events) == len(after.events) else self._build()
         for listener in tuple(self._listeners):
             try:
                 listener(self.snapshot)
             except FAULTS as error:
                 self.failed(f"a listener ({getattr(listener, '__qualname__', listener)!s:.80})", fault_text(error))
 
-    # The link's side: every call returns at once.
+    # Called by links; each method returns at once.
 
     def on_link(self, node: str, link: Link) -> None:
-        """The link of a node changed its state."""
+        """Handle a new state of a node's link."""
         record = self.nodes[node]
         if (event := link_event(record.link, link)) is not None:
             self.note(event[0], event[1], node=node)
         record.link = replace(link, reason=clean(link.reason), hint=clean(link.hint))
-        completeness.advance(self.deployment, {node: record}, self.runs, time.time())
+        completeness.update(self.deployment, {node: record}, self.runs, time.time())
         if link.state is not LinkState.UP:
             self.following.forget(node)
         self.touch()
 
     def on_hello(self, node: str, hello: Hello) -> None:
-        """A helper started on a node."""
+        """Handle the start of a helper on a node."""
         record = self.nodes[node]
         record.hello = hello
         record.measure_clock(hello.clock, time.time())
@@ -178,7 +178,7 @@ class Monitor:
         self.touch()
 
     def on_sample(self, node: str, sample: Sample) -> None:
-        """A probe answered."""
+        """Handle the answer of a probe."""
         _SAMPLES.get(sample.probe, _ignore)(self.nodes[node], sample)
         self.current_deployment.learn_address(self.nodes[node])
         if self.nodes[node].awaiting:
@@ -187,14 +187,14 @@ class Monitor:
     def on_runs(
         self, node: str, runs: tuple[RunState, ...], unmanaged: tuple[UnmanagedProcess, ...], clock: float
     ) -> None:
-        """A node listed its runs and what runs besides; `clock` is the node's time of it."""
+        """Handle a node's list of runs and of unmanaged processes; `clock` is the node's time of the list."""
         record = self.nodes[node]
         now = time.time()
         listed = {run.key: run for run in runs}
-        news = not record.heard or unmanaged != record.unmanaged or not _same_but_logs(listed, record.runs)
+        news = not record.runs_listed or unmanaged != record.unmanaged or not _equal_except_logs(listed, record.runs)
         if listed != record.runs:
             record.runs = listed
-        record.runs_at, record.heard = now, True
+        record.runs_at, record.runs_listed = now, True
         record.measure_clock(clock, now)
         record.unmanaged = unmanaged
         self.following.update(node, record)
@@ -202,44 +202,44 @@ class Monitor:
             self.touch()
 
     def on_log(self, node: str, chunk: LogChunk) -> None:
-        """Bytes of a log arrived: stored first, read after."""
-        before = _log_verdict(self.runs.get(chunk.key))
+        """Handle bytes of a log: store them, then read them."""
+        before = _log_facts(self.runs.get(chunk.key))
         try:
             self.following.store(node, chunk)
         except ConsoleError as error:
             self.note(EventLevel.ERROR, str(error), node=node, engine=chunk.key.engine)
-        if _log_verdict(self.runs.get(chunk.key)) != before or self.nodes[node].awaiting:
+        if _log_facts(self.runs.get(chunk.key)) != before or self.nodes[node].awaiting:
             self.touch()
 
     def on_log_error(self, node: str, key: RunKey, message: str) -> None:
-        """A log cannot be read on its node."""
+        """Handle a log that cannot be read on its node."""
         self.learnt(key).log_refused = True
         self.note(EventLevel.ERROR, f"log: {clean(message)}", node=node, engine=key.engine)
 
     def on_stop(self, node: str, key: RunKey, stage: str) -> None:
-        """A stop went one stage further."""
-        self._changes.stage(node, key.engine, stage, time.time())
+        """Handle the next stage of a stop."""
+        self._engine_events.stage(node, key.engine, stage, time.time())
 
     def on_remark(self, node: str, text: str) -> None:
-        """Something about a node is odd, or is taken in part only."""
+        """Add a warning about a node, for example about a report that was accepted only in part."""
         self.note(EventLevel.WARNING, clean(text), node=node)
 
     def failed(self, name: str, fault: str) -> None:
-        """A part of this console died (`fault` says why), or has recovered (it is empty)."""
+        """Report that a part of this console failed (`fault` is the error) or recovered (`fault` is empty)."""
         if self.faults.get(name, "") == fault:
             return
         others = {each: why for each, why in self.faults.items() if each != name}
         self.faults = {**others, name: fault} if fault else others
-        text = f"failed and is started again: {clean(fault)}" if fault else "runs again"
+        text = f"failed and is restarted: {clean(fault)}" if fault else "runs again"
         self.note(EventLevel.ERROR if fault else EventLevel.INFO, f"this console's {name} {text}")
         self.snapshot = replace(self.snapshot, faults=tuple(self.faults), events=tuple(self._events))
 
-    def _take(self) -> ClusterSnapshot:
+    def _build(self) -> ClusterSnapshot:
         now = time.time()
 
-        def draw(nodes: Mapping[str, NodeRecord]) -> ClusterSnapshot:
-            completeness.advance(self.deployment, nodes, self.runs, now)
-            scene = snapshot_builder.Inputs(
+        def build(nodes: Mapping[str, NodeRecord]) -> ClusterSnapshot:
+            completeness.update(self.deployment, nodes, self.runs, now)
+            inputs = snapshot_builder.SnapshotInputs(
                 deployment=self.deployment,
                 nodes=nodes,
                 runs=self.runs,
@@ -258,20 +258,20 @@ class Monitor:
                 drifts=self._drifts,
                 loads=self._loads,
             )
-            return snapshot_builder.build_snapshot(scene, now)
+            return snapshot_builder.build_snapshot(inputs, now)
 
-        found = self._isolation.draw(self.nodes, draw)
-        return replace(found, faults=tuple(self.faults)) if self.faults else found
+        built = self._isolation.build(self.nodes, build)
+        return replace(built, faults=tuple(self.faults)) if self.faults else built
 
 
-def _log_verdict(known: RunRecord | None) -> tuple[object, ...]:
-    """What the log of a run says about its engine, without how far it has come."""
+def _log_facts(known: RunRecord | None) -> tuple[object, ...]:
+    """The facts of a run's log that matter for its engine's state, without progress."""
     state = known.log_state if known is not None else None
     return () if state is None else (state.phase, state.ready, state.dead, state.first_error)
 
 
-def _same_but_logs(after: Mapping[RunKey, RunState], before: Mapping[RunKey, RunState]) -> bool:
-    """Whether two lists of runs differ in nothing but the growth of logs."""
+def _equal_except_logs(after: Mapping[RunKey, RunState], before: Mapping[RunKey, RunState]) -> bool:
+    """Whether two lists of runs are equal except for the growth of logs."""
     return after.keys() == before.keys() and all(
         replace(run, log_size=before[key].log_size, log_at=before[key].log_at) == before[key]
         for key, run in after.items()
@@ -279,7 +279,7 @@ def _same_but_logs(after: Mapping[RunKey, RunState], before: Mapping[RunKey, Run
 
 
 def _planned(deployment: Deployment, key: RunKey) -> str:
-    """The node where the engine of a run belongs; empty when the plan has no such engine."""
+    """The planned node of a run's engine; empty when the deployment has no such engine."""
     if key.deployment != deployment.name:
         return ""
     return next((rank.node for rank in deployment.processes() if rank.id == key.engine), "")
@@ -294,25 +294,25 @@ def _key_of(nodes: Mapping[str, NodeRecord], engine: EngineSnapshot) -> RunKey |
 
 
 def _npu_sample(record: NodeRecord, sample: Sample) -> None:
-    """A whole table replaces the last one; a part is shown where there never was a whole one, and why it is only a part."""
+    """Keep a complete NPU table. An incomplete table is kept only until the first complete one, with its error."""
     table = with_all_processes(read_info(sample), sample.stdout)
     record.table_error = table.error if table.complete else table.error or "the table of npu-smi was cut off"
     ended = sample.at - (record.clock_offset_s or 0.0)
-    record.table_asked_at = ended - sample.took_s
-    before_whole = record.table is not None and record.table.complete
-    if table.complete or (table.devices and not before_whole):
+    record.table_started_at = ended - sample.took_s
+    had_complete = record.table is not None and record.table.complete
+    if table.complete or (table.devices and not had_complete):
         record.table = table
         record.table_at = ended
 
 
 def _host_sample(record: NodeRecord, sample: Sample) -> None:
-    record.host_asked = True
+    record.host_sampled = True
     if sample.exit_code == 0:
         record.host = parse_host(sample.stdout)
 
 
 def _ignore(record: NodeRecord, sample: Sample) -> None:
-    """A probe nobody draws; it was asked for by somebody who waits for it elsewhere."""
+    """Ignore a probe that is not part of the snapshot; its requester receives the answer."""
 
 
 _SAMPLES: dict[str, Callable[[NodeRecord, Sample], None]] = {

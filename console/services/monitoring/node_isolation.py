@@ -1,6 +1,6 @@
-"""Draws the snapshot though one node's record cannot be drawn: that node is shown with the reason, all others as they are.
+"""Builds the snapshot even when the record of one node raises an error: that node is shown with the error.
 
-What a node says is validated where it arrives; this is for what nobody thought of.
+Reports of nodes are validated when they arrive; this module handles errors that validation does not foresee.
 """
 
 from __future__ import annotations
@@ -12,44 +12,44 @@ from console.model.snapshot import ClusterSnapshot, LinkState
 from console.services.background_tasks import FAULTS, fault_text
 from console.services.monitoring.records import NodeRecord
 
-Draw = Callable[[Mapping[str, NodeRecord]], ClusterSnapshot]
+Build = Callable[[Mapping[str, NodeRecord]], ClusterSnapshot]
 
 
 class NodeIsolation:
-    """Remembers whose record could not be drawn until that record changes."""
+    """Excludes the record of a faulty node until that record changes."""
 
-    def __init__(self, tell: Callable[[str, str], None]) -> None:
-        """`tell(node, fault)` is called when a node's record cannot be drawn."""
-        self._tell = tell
-        self._blamed: dict[str, tuple[str, tuple[object, ...]]] = {}
+    def __init__(self, report: Callable[[str, str], None]) -> None:
+        """`report(node, fault)` is called when building from a node's record fails."""
+        self._report = report
+        self._faulty: dict[str, tuple[str, tuple[object, ...]]] = {}
 
-    def draw(self, nodes: Mapping[str, NodeRecord], draw: Draw) -> ClusterSnapshot:
-        """The snapshot. Raises what no node's record is to blame for."""
-        self._blamed = {name: each for name, each in self._blamed.items() if _same(each[1], _marks(nodes[name]))}
-        shown = {name: self._shown(record) for name, record in nodes.items()}
+    def build(self, nodes: Mapping[str, NodeRecord], build: Build) -> ClusterSnapshot:
+        """The snapshot, without the records of faulty nodes. Raises errors that no single record causes."""
+        self._faulty = {name: each for name, each in self._faulty.items() if _same(each[1], _parts(nodes[name]))}
+        shown = {name: self._usable(record) for name, record in nodes.items()}
         try:
-            return draw(shown)
+            return build(shown)
         except FAULTS:
-            self._blame(nodes, draw)
-        return draw({name: self._shown(record) for name, record in nodes.items()})
+            self._find_faulty(nodes, build)
+        return build({name: self._usable(record) for name, record in nodes.items()})
 
-    def _blame(self, nodes: Mapping[str, NodeRecord], draw: Draw) -> None:
-        """Find who is to blame by drawing them one after the other."""
+    def _find_faulty(self, nodes: Mapping[str, NodeRecord], build: Build) -> None:
+        """Find faulty records by building a snapshot with one record at a time."""
         shown = {name: _blank(record, "") for name, record in nodes.items()}
         for name, record in nodes.items():
             try:
-                draw({**shown, name: record})
+                build({**shown, name: record})
             except FAULTS as error:
-                self._blamed[name] = fault_text(error), _marks(record)
-                self._tell(name, self._blamed[name][0])
+                self._faulty[name] = fault_text(error), _parts(record)
+                self._report(name, self._faulty[name][0])
 
-    def _shown(self, record: NodeRecord) -> NodeRecord:
-        blamed = self._blamed.get(record.node.name)
-        return record if blamed is None else _blank(record, blamed[0])
+    def _usable(self, record: NodeRecord) -> NodeRecord:
+        faulty = self._faulty.get(record.node.name)
+        return record if faulty is None else _blank(record, faulty[0])
 
 
-def _marks(record: NodeRecord) -> tuple[object, ...]:
-    """What a snapshot is drawn from; replaced as a whole whenever the node says something new."""
+def _parts(record: NodeRecord) -> tuple[object, ...]:
+    """The parts of a record that a snapshot uses; each report of the node replaces them."""
     return record.runs, record.table, record.host, record.unmanaged, record.hello
 
 
@@ -58,9 +58,11 @@ def _same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
 
 
 def _blank(record: NodeRecord, fault: str) -> NodeRecord:
-    """The node without anything it said."""
+    """The record without the node's reports."""
     if not fault:
         return NodeRecord(record.node, record.link)
-    text = f"what it reports cannot be shown: {fault}"
-    link = replace(record.link, state=LinkState.BLOCKED, reason=text, hint="please report it with the support bundle")
+    text = f"its report cannot be shown: {fault}"
+    link = replace(
+        record.link, state=LinkState.BLOCKED, reason=text, hint="please report this error with a support bundle"
+    )
     return NodeRecord(record.node, link)

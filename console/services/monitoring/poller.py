@@ -1,4 +1,4 @@
-"""Going round the API servers of a session: one question at a time for each run, a few at once over all. Knows no question."""
+"""Schedules requests to the API servers of a session: one at a time for each run, a limited number in total."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from console.remote.link import NodeLink
 from console.services.background_tasks import fault_text
 from console.services.monitoring.monitor import Monitor
 
-AFTER_FAULT_S = 30.0
+RETRY_AFTER_FAULT_S = 30.0
 
 Visit = Callable[[EngineSnapshot, RunKey], None]
 
 
 class Poller:
-    """The round of one watch. Engines without a port are passed by: nobody answers there."""
+    """Visits the engines of one session that have an HTTP server."""
 
     def __init__(
         self,
@@ -33,9 +33,9 @@ class Poller:
         step_s: float = 0.5,
         connecting: bool = False,
     ) -> None:
-        """`states` are those in which an engine is visited, every `step_s` seconds; at most `at_once` questions are open.
+        """Engines in one of `states` are visited every `step_s` seconds; at most `at_once` requests run at the same time.
 
-        With `connecting` also engines whose state waits for the answer.
+        With `connecting` also engines whose state is not known yet.
         """
         self._monitor = monitor
         self._links = links
@@ -48,7 +48,7 @@ class Poller:
         self._gate = asyncio.Semaphore(at_once)
 
     async def run(self, visit: Visit) -> None:
-        """Visit until cancelled; leaves no question open."""
+        """Visit engines until cancelled; cancels running requests at the end."""
         try:
             while True:
                 self._pass(visit)
@@ -71,41 +71,41 @@ class Poller:
         self._due = {key: due for key, due in self._due.items() if key in current}
 
     def due(self, key: RunKey, first_s: float = 0.0) -> bool:
-        """Whether it is time to ask and nothing is asked already; the first time is `first_s` after the first look."""
+        """Whether a request is due and none runs; the first one is due `first_s` after the first call."""
         due = self._due.setdefault(key, time.monotonic() + first_s)
         return key not in self._busy and time.monotonic() >= due
 
     def link(self, node: str) -> NodeLink | None:
-        """The way to a node while it is up."""
+        """The link to a node; None while it is not up."""
         link = self._links[node]
         return link if link.link.state is LinkState.UP else None
 
-    def again(self, key: RunKey, after_s: float) -> None:
-        """Ask next when that many seconds have gone by."""
+    def schedule(self, key: RunKey, after_s: float) -> None:
+        """Make the next request due after that many seconds."""
         self._due[key] = time.monotonic() + after_s
 
-    def sooner(self, key: RunKey, after_s: float) -> None:
-        """Ask next within that many seconds, if that is not to be done earlier anyhow."""
+    def schedule_earlier(self, key: RunKey, after_s: float) -> None:
+        """Make the next request due after that many seconds, unless it is due earlier."""
         self._due[key] = min(self._due.get(key, math.inf), time.monotonic() + after_s)
 
-    def ask(self, key: RunKey, question: Coroutine[None, None, None]) -> None:
-        """Put a question as soon as fewer than `at_once` are open."""
-        task = asyncio.create_task(self._asked(question), name=f"{self._name} {key.engine}")
+    def start(self, key: RunKey, request: Coroutine[None, None, None]) -> None:
+        """Start a request as soon as fewer than `at_once` run."""
+        task = asyncio.create_task(self._send(request), name=f"{self._name} {key.engine}")
         self._busy[key] = task
-        task.add_done_callback(lambda done: self._answered(key, done))
+        task.add_done_callback(lambda done: self._finished(key, done))
 
-    def _answered(self, key: RunKey, task: asyncio.Task[None]) -> None:
-        """A question that died of its answer is put again later, and is told of: its engine's figures are old."""
+    def _finished(self, key: RunKey, task: asyncio.Task[None]) -> None:
+        """After a request that failed by its answer, retry later and add an event, because the figures of the engine are old."""
         self._busy.pop(key, None)
         fault = None if task.cancelled() else task.exception()
         if fault is not None:
-            self.again(key, AFTER_FAULT_S)
-            text = f"what it answered to {self._name} could not be used: {clean(fault_text(fault))}"
+            self.schedule(key, RETRY_AFTER_FAULT_S)
+            text = f"its answer to {self._name} could not be used: {clean(fault_text(fault))}"
             self._monitor.note(EventLevel.ERROR, text, engine=key.engine)
 
-    async def _asked(self, question: Coroutine[None, None, None]) -> None:
+    async def _send(self, request: Coroutine[None, None, None]) -> None:
         try:
             async with self._gate:
-                await question
+                await request
         finally:
-            question.close()
+            request.close()

@@ -1,4 +1,4 @@
-"""What the monitor remembers of each node and run between two snapshots. Mutable, owned by the event loop, never handed out."""
+"""Mutable records of nodes and runs that the monitor keeps between snapshots. Used in the event loop only."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ ALIVE = (RunVerdict.RUNNING, RunVerdict.ORPHANS, RunVerdict.FOREIGN)
 
 
 class RunIndex:
-    """The runs of one list by what they are looked for: a snapshot asks many times for each of them."""
+    """Indexes of a node's list of runs, because a snapshot looks up each run many times."""
 
     def __init__(self, runs: Mapping[RunKey, RunState]) -> None:
         self.of = runs
         self.current: dict[tuple[str, str], RunState] = {}
-        """(deployment, engine) -> its newest run; a live one wins over a newer one that was only prepared."""
+        """(deployment, engine) -> its newest run; a live run has priority over a newer one that was only prepared."""
         self.keys: dict[tuple[str, str], RunKey] = {}
         """(engine, run) -> its key."""
         for key, run in runs.items():
@@ -49,43 +49,43 @@ MOST_OFFSETS = 40
 
 @dataclass(slots=True)
 class NodeRecord:
-    """The newest word of one node."""
+    """The newest reports of one node."""
 
     node: Node
     link: Link = field(default_factory=Link)
     hello: Hello | None = None
     clock_offset_s: float | None = None
-    """Node clock minus ours."""
+    """The node's clock minus this machine's clock."""
     _offsets: list[tuple[float, float]] = field(default_factory=list)
-    """When it was measured of late, and what came out."""
+    """(time, clock offset) of recent measurements."""
     runs: dict[RunKey, RunState] = field(default_factory=dict)
     runs_at: float | None = None
-    """When its list of runs last arrived, our clock."""
-    heard: bool = False
+    """When its list of runs last arrived, on this machine's clock."""
+    runs_listed: bool = False
     """Whether it has listed its runs since the link came up."""
-    host_asked: bool = False
-    """Whether the probe of its host has ended once, well or not."""
+    host_sampled: bool = False
+    """Whether the probe of its host has ended once, successfully or not."""
     complete: bool = False
     """Whether its first sample since the link came up is complete; see `completeness`."""
-    awaited: str = ""
-    """What the first sample lacks, in words."""
-    unread: set[RunKey] = field(default_factory=set)
-    """Running engines whose state cannot be told yet though the rest of the node is known."""
+    missing: str = ""
+    """What the first sample lacks, as text."""
+    unknown_runs: set[RunKey] = field(default_factory=set)
+    """Running engines whose state is unknown although the first sample counts as complete."""
     table: NpuTable | None = None
     """The last complete NPU table."""
     table_at: float | None = None
     table_error: str = ""
-    table_asked_at: float | None = None
-    """When the npu-smi started that ended last, with a table or without; our clock."""
+    table_started_at: float | None = None
+    """When the last finished npu-smi call started, on this machine's clock."""
     host: Host = field(default_factory=Host)
     unmanaged: tuple[UnmanagedProcess, ...] = ()
-    """As the node told them: times by its clock, without what npu-smi says."""
+    """As the node reported them: times on its clock, without data of npu-smi."""
     _index: RunIndex | None = None
 
     def measure_clock(self, clock: float, now: float) -> None:
-        """Learn how far the node's clock is ahead: `clock` is what it said in a message that arrived `now`, by ours.
+        """Measure the clock offset from a message with the node's time `clock` that arrived at `now` on this machine's clock.
 
-        A message that was late makes it less, never more, so the most of the last half minute is nearest to the truth.
+        A delayed message can only lower the measured offset, so the highest value of the last half minute is the best one.
         """
         recent = [(at, offset) for at, offset in self._offsets if 0 <= now - at < OFFSETS_S]
         self._offsets = [*recent[-MOST_OFFSETS:], (now, clock - now)]
@@ -94,11 +94,11 @@ class NodeRecord:
     @property
     def awaiting(self) -> bool:
         """Whether the node, or an engine on it, is shown as connecting until more is known."""
-        return not self.complete or bool(self.unread)
+        return not self.complete or bool(self.unknown_runs)
 
     @property
     def index(self) -> RunIndex:
-        """The runs by what they are looked for."""
+        """The index of the runs."""
         if self._index is None or self._index.of is not self.runs:
             self._index = RunIndex(self.runs)
         return self._index
@@ -115,29 +115,29 @@ class MetricsRecord:
     history: dict[str, deque[TokenRates]] = field(default_factory=dict)
     """By the same label, of the last HISTORY intervals, oldest first."""
     stalled_since: dict[str, float] = field(default_factory=dict)
-    """Label -> since when it has had running requests and moved no token."""
+    """Label -> since when requests run without a new token."""
     moved: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Label -> the two scrapes between which it moved tokens last: it did so after the first, whenever that was."""
-    rested_at: float | None = None
-    """Until when it had moved tokens when it was last found to rest."""
+    """Label -> the times of the two scrapes between which tokens were last produced."""
+    idle_after: float | None = None
+    """The value of `moved_at` when the server was last found idle."""
 
     @property
     def moved_at(self) -> float | None:
-        """When tokens were last seen to have moved."""
+        """Time of the last scrape with new tokens."""
         return max((at for _, at in self.moved.values()), default=None)
 
     @property
-    def rests(self) -> bool:
-        """Whether the newest scrape shows no token though one before it did."""
+    def idle(self) -> bool:
+        """Whether the newest scrape has no new token although an earlier one had."""
         return self.scrape is not None and self.moved_at is not None and self.scrape.at > self.moved_at
 
     def moves(self, label: str, since: float) -> bool:
-        """Whether a rank was seen to have moved tokens since; every rank counts where `label` is not known."""
+        """Whether a rank produced tokens since that time; any rank when `label` is unknown."""
         own = [self.moved[label]] if label in self.moved else []
         return any(at >= since for _, at in (own if label in self.loads else self.moved.values()))
 
     def keep(self, scrape: Scrape, loads: Mapping[str, Load]) -> None:
-        """Take a scrape that could be read, and the loads since the one before it."""
+        """Keep a scrape and the loads between the previous scrape and this one."""
         before = self.scrape
         self.scrape, self.loads, self.error = scrape, loads, ""
         for label, load in loads.items():
@@ -155,64 +155,64 @@ class MetricsRecord:
 
 @dataclass(slots=True)
 class RunRecord:
-    """What was learnt about one run beyond its node's verdict."""
+    """What this console learnt about one run, in addition to its node's report."""
 
     key: RunKey
     log: LaunchLog = field(default_factory=LaunchLog)
-    fed: int = 0
-    """Bytes of the local copy that `log` has seen."""
+    bytes_read: int = 0
+    """Bytes of the local copy that `log` has read."""
     log_line_at: float | None = None
-    rungs: tuple[HealthCheck, ...] = ()
+    http_checks: tuple[HealthCheck, ...] = ()
     http_failures: int = 0
-    named: str = ""
-    """What `/metrics` called the model when the list of models was last known to be right."""
+    metrics_model: str = ""
+    """The model name in `/metrics` when the model list was last known to be right."""
     ready_at: float | None = None
     log_refused: bool = False
     """Whether its node could not read the log."""
     stuck: bool = False
     metrics: MetricsRecord = field(default_factory=MetricsRecord)
     works: HealthCheck | None = None
-    """The last completion of a few tokens; of a process with several ranks the worst."""
+    """The check by the last completion of a few tokens; for a process with several ranks the worst result."""
     proof: HealthCheck | None = None
-    """What `verify` found wrong; it stands until `verify` finds the engine right."""
+    """The failure that `verify` found, until `verify` passes."""
     hang: HealthCheck | None = None
-    """Why it is called hanging; None while it is not."""
+    """The check of a hanging engine; None while the engine does not hang."""
     facts: dict[str, str] = field(default_factory=dict)
-    """Facts of the table of signatures that the console itself saw -> what it saw."""
+    """Facts for failure signatures that this console observed -> the observation."""
     signature: str = ""
     died_at: float | None = None
-    """When its log says that it died, on this machine's clock; None while the log says nothing, or its zone is not known."""
+    """When it died by its log, on this machine's clock; None without such a line, or when the log's zone is unknown."""
     isolated: set[str] = field(default_factory=set)
-    """Of a proxy: engines it was told to use no more and still counts."""
+    """For a proxy: removed engines that the proxy still counts."""
 
     @property
-    def answers(self) -> tuple[HealthCheck, ...]:
+    def answer_checks(self) -> tuple[HealthCheck, ...]:
         """The health checks above the log: http, model, works, verify.
 
-        A headless engine has only what its server was asked for it.
+        A headless engine has only the checks that its server answered for it.
         """
-        return tuple(rung for rung in (*self.rungs, self.hang or self.works, self.proof) if rung is not None)
+        return tuple(check for check in (*self.http_checks, self.hang or self.works, self.proof) if check is not None)
 
     @property
     def served_at(self) -> float | None:
-        """Since when it is known to have served last: it moved tokens after that, or answered a test request; None when never."""
+        """When it is last known to have served: by tokens or by the answer to a test request; None when never."""
         answered = [self.works.at] if self.works is not None and self.works.grade is Grade.OK else []
         moved = (begin for begin, _ in self.metrics.moved.values())
         return max((at for at in (*answered, *moved) if at is not None), default=None)
 
     @property
-    def answering(self) -> bool:
-        """Whether the HTTP health checks hold."""
-        return bool(self.rungs) and all(rung.grade in (Grade.OK, Grade.SKIPPED) for rung in self.rungs)
+    def http_ok(self) -> bool:
+        """Whether the HTTP health checks pass."""
+        return bool(self.http_checks) and all(check.grade in (Grade.OK, Grade.SKIPPED) for check in self.http_checks)
 
     @property
-    def asked(self) -> bool:
-        """Whether its server's answers say how it is; a single failure of an engine that was ready does not."""
+    def http_settled(self) -> bool:
+        """Whether the answers of its server decide its state; a single failure of an engine that was ready does not."""
         started = self.ready_at is not None or self.log_state.ready
-        settled = any(rung.grade in (Grade.FAIL, Grade.UNKNOWN) for rung in self.rungs)
-        return self.answering or settled or (bool(self.rungs) and not started)
+        settled = any(check.grade in (Grade.FAIL, Grade.UNKNOWN) for check in self.http_checks)
+        return self.http_ok or settled or (bool(self.http_checks) and not started)
 
     @property
     def log_state(self) -> LogState:
-        """The start as its log tells it."""
+        """The state of the start by the log."""
         return self.log.state

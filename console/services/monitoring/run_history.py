@@ -1,6 +1,6 @@
-"""What people did to engines, as the runs on nodes tell it: who started them and who asked them to end. Pure.
+"""Reads operations on engines from the runs on nodes: who started engines and who stopped them. Pure.
 
-It reaches as far back as nodes keep runs, and only this far: a journal is what consoles write. Failures do not enter here.
+The history covers the runs that nodes still have, from all consoles; the journal has the operations of this machine.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from console.model.run import RunState
 from console.probes.sanitize import clean
 from console.services.monitoring.records import NodeRecord
 
-ONE_ACT_S = 60.0
-"""Ends or starts by one person that follow each other closer than this are one operation: a stop goes group by group."""
+SAME_OPERATION_S = 60.0
+"""Starts or stops by one person within this time count as one operation; a stop ends one group after another."""
 NAME_CHARS = 80
 
 
-def asked_of(run: RunState | None, offset_s: float) -> StopRequest | None:
-    """Who asked a run to end, None when nobody did; `offset_s` is the node's clock minus ours."""
+def stop_request(run: RunState | None, offset_s: float) -> StopRequest | None:
+    """The stop request of a run, or None; `offset_s` is the node's clock minus this machine's clock."""
     if run is None or not run.stopping:
         return None
-    return StopRequest(_name(run.stop_by), None if run.stop_at is None else _when(run.stop_at, offset_s))
+    return StopRequest(_name(run.stop_by), None if run.stop_at is None else _our_time(run.stop_at, offset_s))
 
 
 def observed_operations(nodes: Mapping[str, NodeRecord], deployment: str) -> tuple[ObservedOperation, ...]:
-    """The acts on a deployment, oldest first."""
+    """The operations on a deployment, oldest first."""
     found: list[tuple[float, str, str, dict[str, None]]] = []
     newest: dict[tuple[str, str], tuple[int, float]] = {}
-    """(who, verb) -> place of their last act, and when the last run of it was touched."""
-    for at, verb, who, engine in sorted(_traces(nodes, deployment)):
+    """(who, verb) -> index and last time of the newest operation."""
+    for at, verb, who, engine in sorted(_starts_and_stops(nodes, deployment)):
         place, until = newest.get((who, verb), (-1, 0.0))
-        if place < 0 or at - until >= ONE_ACT_S:
+        if place < 0 or at - until >= SAME_OPERATION_S:
             place = len(found)
             found.append((at, who, verb, {}))
         found[place][3][engine] = None
@@ -46,21 +46,21 @@ def _by_rank(engine: str) -> tuple[str, int]:
     return (group, int(rank)) if rank.isascii() and rank.isdecimal() else (engine, 0)
 
 
-def _traces(nodes: Mapping[str, NodeRecord], deployment: str) -> Iterator[tuple[float, str, str, str]]:
-    """(when, verb, who, engine) of every start and stop with a name."""
+def _starts_and_stops(nodes: Mapping[str, NodeRecord], deployment: str) -> Iterator[tuple[float, str, str, str]]:
+    """(time, verb, who, engine) of every start and stop by a known person."""
     for record in nodes.values():
         offset = record.clock_offset_s or 0.0
         for key, run in record.runs.items():
             if key.deployment != deployment:
                 continue
             if run.owner and run.started_at is not None:
-                yield _when(run.started_at, offset), "start", _name(run.owner), key.engine
+                yield _our_time(run.started_at, offset), "start", _name(run.owner), key.engine
             if run.stopping and run.stop_by and run.stop_at is not None:
-                yield _when(run.stop_at, offset), "stop", _name(run.stop_by), key.engine
+                yield _our_time(run.stop_at, offset), "stop", _name(run.stop_by), key.engine
 
 
-def _when(at: float, offset_s: float) -> float:
-    """On our clock to the second: how far a node's is off is known a little differently with each of its words."""
+def _our_time(at: float, offset_s: float) -> float:
+    """The time on this machine's clock, rounded to seconds because the measured offset varies a little."""
     return float(round(at - offset_s))
 
 

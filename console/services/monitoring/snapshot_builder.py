@@ -1,4 +1,4 @@
-"""Builds the snapshot of a moment from the records. Pure: no task, no clock of its own, no link."""
+"""Builds a snapshot from the records of nodes and runs. Pure: no task, no clock, no link."""
 
 from __future__ import annotations
 
@@ -26,20 +26,19 @@ from console.model.snapshot import (
 )
 from console.model.start_timing import StartProgress, StartSkew, UsualDuration, skew_of
 from console.probes.engine_log import Phase
-from console.services.monitoring import unmanaged_watch
-from console.services.monitoring.drift import Drifts
-from console.services.monitoring.engine_states import Evidence, judge, left_by, mark_group_degraded, vouched_for
-from console.services.monitoring.health_checks import grew_at, health_checks, log_read, spoke_at
+from console.services.monitoring import engine_states, unmanaged_watch
+from console.services.monitoring.drift import DriftCache
+from console.services.monitoring.health_checks import health_checks, log_active_at, log_grew_at, log_read
 from console.services.monitoring.loads import Loads
 from console.services.monitoring.records import ALIVE, NodeRecord, RunRecord
-from console.services.monitoring.run_history import asked_of, observed_operations
+from console.services.monitoring.run_history import observed_operations, stop_request
 from console.services.monitoring.service_state import service
 from console.services.monitoring.stall_detection import held_up
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """Everything a snapshot is made of."""
+class SnapshotInputs:
+    """All inputs of a snapshot."""
 
     deployment: Deployment
     nodes: Mapping[str, NodeRecord]
@@ -50,95 +49,92 @@ class Inputs:
     read_only: bool
     work: OngoingPlan | None
     abandoned: OngoingPlan | None
-    """A plan that never gave its lease back."""
+    """A plan that did not return its lease."""
     previous: Mapping[str, EngineSnapshot]
     diagnoses: tuple[Diagnosis, ...] = ()
     alerts: tuple[Alert, ...] = ()
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
     paces: Mapping[str, StartProgress] = field(default_factory=dict)
     usual: Mapping[str, UsualDuration] = field(default_factory=dict)
-    drifts: Drifts = field(default_factory=Drifts)
+    drifts: DriftCache = field(default_factory=DriftCache)
     loads: Loads = field(default_factory=Loads)
     silences: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Group -> phase -> the longest silence of earlier starts."""
+    """Group -> phase -> the longest time without a log line in earlier starts."""
 
 
 def current_run(record: NodeRecord, deployment: str, engine: str) -> RunState | None:
-    """The newest run of an engine on a node; a live one wins over a newer one that was only prepared."""
+    """The newest run of an engine on a node; a live run has priority over a newer one that was only prepared."""
     return record.index.current.get((deployment, engine))
 
 
-def build_snapshot(scene: Inputs, now: float) -> ClusterSnapshot:
+def build_snapshot(inputs: SnapshotInputs, now: float) -> ClusterSnapshot:
     """The snapshot at `now` (seconds since the epoch on this machine)."""
-    ranks = scene.deployment.ranks()
-    planned = scene.deployment.processes()
-    engines = {rank.id: _engine(scene, rank, now) for rank in planned}
-    engines.update(_strays(scene, planned, now))
-    engines.update(vouched_for(engines, _quiet(scene, engines)))
-    first = next((each.engine for each in scene.diagnoses if each.first), "")
-    records = {rank.id: learnt for rank in ranks if (learnt := _learnt(scene, rank)) is not None}
+    ranks = inputs.deployment.ranks()
+    planned = inputs.deployment.processes()
+    engines = {rank.id: _engine(inputs, rank, now) for rank in planned}
+    engines.update(_unplanned_engines(inputs, planned, now))
+    engines.update(engine_states.ready_by_group(engines, _quiet_engines(inputs, engines)))
+    first = next((each.engine for each in inputs.diagnoses if each.first), "")
+    records = {rank.id: learnt for rank in ranks if (learnt := _live_run_record(inputs, rank)) is not None}
     served = {name: at for name, learnt in records.items() if (at := learnt.served_at) is not None}
-    engines = mark_group_degraded(engines, _ended(scene, engines), first, served)
-    if scene.work is None:
-        engines.update(left_by(engines, _ended(scene, engines), now))
-    single, grouped = scene.loads.serving(ranks, records, now)
+    engines = engine_states.mark_group_degraded(engines, _ended_at(inputs, engines), first, served)
+    if inputs.work is None:
+        engines.update(engine_states.degraded_by_stop(engines, _ended_at(inputs, engines), now))
+    single, grouped = inputs.loads.serving(ranks, records, now)
     for name, engine in engines.items():
-        if engine.state is EngineState.STARTING and (pace := scene.paces.get(engine.group)) is not None:
+        if engine.state is EngineState.STARTING and (pace := inputs.paces.get(engine.group)) is not None:
             engines[name] = replace(engine, start_left_s=pace.left_s)
-    engines.update(held_up(engines, scene.silences, now))
-    engines.update(_doomed(engines, scene.diagnoses))
+    engines.update(held_up(engines, inputs.silences, now))
+    engines.update(_failing_starts(engines, inputs.diagnoses))
+    starting = {each.group for each in engines.values() if each.state is EngineState.STARTING}
     for name, serving in single.items():
         engines[name] = replace(engines[name], serving=serving)
     devices = {(rank.node, device): rank.id for rank in ranks for device in rank.devices}
-    nodes = {name: _node(scene, record, planned, devices) for name, record in scene.nodes.items()}
+    nodes = {name: _node(inputs, record, planned, devices) for name, record in inputs.nodes.items()}
     return ClusterSnapshot(
         at=now,
-        cluster=scene.deployment.cluster.name,
-        deployment=scene.deployment.name,
-        read_only=scene.read_only,
-        holder=scene.work.words() if scene.work else "",
-        work=scene.work,
-        cut_off=_cut_off(scene, engines),
-        service=service(scene.deployment, tuple(engines.values()), _began(scene, engines), now),
+        cluster=inputs.deployment.cluster.name,
+        deployment=inputs.deployment.name,
+        read_only=inputs.read_only,
+        holder=inputs.work.words() if inputs.work else "",
+        work=inputs.work,
+        cut_off=_cut_off(inputs, engines),
+        service=service(inputs.deployment, tuple(engines.values()), _started_at(inputs, engines), now),
         nodes=nodes,
         engines=engines,
-        events=scene.events,
+        events=inputs.events,
         serving=grouped,
-        diagnoses=scene.diagnoses,
-        alerts=scene.alerts,
-        tasks=_tasks(scene),
-        sightings=observed_operations(scene.nodes, scene.deployment.name),
-        restarts=scene.restarts,
-        paces={name: each for name, each in scene.paces.items() if _starts(engines, name)},
-        usual=scene.usual,
-        skews=_skews(scene, engines),
+        diagnoses=inputs.diagnoses,
+        alerts=inputs.alerts,
+        tasks=_tasks(inputs),
+        sightings=observed_operations(inputs.nodes, inputs.deployment.name),
+        restarts=inputs.restarts,
+        paces={name: each for name, each in inputs.paces.items() if name in starting},
+        usual=inputs.usual,
+        skews=_skews(inputs, engines),
     )
 
 
-def _quiet(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> frozenset[str]:
-    """Headless engines whose runs were told to be quiet."""
-    found = []
-    for each in engines.values():
-        record = scene.nodes.get(each.node) if each.headless else None
-        run = current_run(record, scene.deployment.name, each.id) if record is not None else None
-        if run is not None and run.quiet:
-            found.append(each.id)
-    return frozenset(found)
+def _quiet_engines(inputs: SnapshotInputs, engines: Mapping[str, EngineSnapshot]) -> frozenset[str]:
+    """Headless engines whose settings silence their logs."""
+    headless = [each for each in engines.values() if each.headless and each.node in inputs.nodes]
+    runs = {each.id: current_run(inputs.nodes[each.node], inputs.deployment.name, each.id) for each in headless}
+    return frozenset(name for name, run in runs.items() if run is not None and run.quiet)
 
 
-def _began(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> dict[str, float]:
-    """When each engine was started, on this machine's clock, where that is known."""
+def _started_at(inputs: SnapshotInputs, engines: Mapping[str, EngineSnapshot]) -> dict[str, float]:
+    """The start times of engines where known, on this machine's clock."""
     return {
-        each.id: each.started_at - (scene.nodes[each.node].clock_offset_s or 0.0)
+        each.id: each.started_at - (inputs.nodes[each.node].clock_offset_s or 0.0)
         for each in engines.values()
-        if each.started_at is not None and each.node in scene.nodes
+        if each.started_at is not None and each.node in inputs.nodes
     }
 
 
-def _cut_off(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> InterruptedPlan | None:
-    """What an abandoned plan left undone; None when it took down all that it was to, or somebody else is at work now."""
-    work, began = scene.abandoned, _began(scene, engines)
-    if work is None or scene.work is not None:
+def _cut_off(inputs: SnapshotInputs, engines: Mapping[str, EngineSnapshot]) -> InterruptedPlan | None:
+    """The interrupted plan and its engines that still run; None when all were stopped or another plan runs now."""
+    work, began = inputs.abandoned, _started_at(inputs, engines)
+    if work is None or inputs.work is not None:
         return None
     left = tuple(
         each.id for each in engines.values() if each.state.alive and work.takes_down(each.id, began.get(each.id))
@@ -146,18 +142,18 @@ def _cut_off(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> Interrupte
     return InterruptedPlan(work, left) if left else None
 
 
-def _skews(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> dict[str, StartSkew]:
-    """How far apart the ranks of each group started that live now."""
-    found, known = {}, _began(scene, engines)
-    for name, group in scene.deployment.layout.groups.items():
+def _skews(inputs: SnapshotInputs, engines: Mapping[str, EngineSnapshot]) -> dict[str, StartSkew]:
+    """The start skew of the running ranks of each group."""
+    found, known = {}, _started_at(inputs, engines)
+    for name, group in inputs.deployment.layout.groups.items():
         began = {each: at for each, at in known.items() if engines[each].group == name and engines[each].state.alive}
-        if (skew := skew_of(name, began, {**scene.deployment.layout.env, **group.env})) is not None:
+        if (skew := skew_of(name, began, {**inputs.deployment.layout.env, **group.env})) is not None:
             found[name] = skew
     return found
 
 
-def _doomed(engines: Mapping[str, EngineSnapshot], diagnoses: Iterable[Diagnosis]) -> dict[str, EngineSnapshot]:
-    """Engines that still start although their log shows why they will not: the failure is their cause from there on."""
+def _failing_starts(engines: Mapping[str, EngineSnapshot], diagnoses: Iterable[Diagnosis]) -> dict[str, EngineSnapshot]:
+    """Starting engines whose log has a fatal failure, with the failure as their cause."""
     found: dict[str, Diagnosis] = {}
     for each in diagnoses:
         if each.severity == "fatal" and (each.engine not in found or each.first):
@@ -169,19 +165,15 @@ def _doomed(engines: Mapping[str, EngineSnapshot], diagnoses: Iterable[Diagnosis
     }
 
 
-def _starts(engines: Mapping[str, EngineSnapshot], group: str) -> bool:
-    return any(each.group == group and each.state is EngineState.STARTING for each in engines.values())
+def _live_run_record(inputs: SnapshotInputs, rank: Rank) -> RunRecord | None:
+    """The record of the running run of a rank, or None."""
+    record = inputs.nodes.get(rank.node)
+    run = current_run(record, inputs.deployment.name, rank.id) if record else None
+    return inputs.runs.get(run.key) if run and run.verdict is RunVerdict.RUNNING else None
 
 
-def _learnt(scene: Inputs, rank: Rank) -> RunRecord | None:
-    """What is remembered of the run that lives as this rank, or None."""
-    record = scene.nodes.get(rank.node)
-    run = current_run(record, scene.deployment.name, rank.id) if record else None
-    return scene.runs.get(run.key) if run and run.verdict is RunVerdict.RUNNING else None
-
-
-def _engine(scene: Inputs, rank: Rank, now: float) -> EngineSnapshot:
-    bare = EngineSnapshot(
+def _engine(inputs: SnapshotInputs, rank: Rank, now: float) -> EngineSnapshot:
+    base = EngineSnapshot(
         id=rank.id,
         node=rank.node,
         group=rank.group,
@@ -193,37 +185,39 @@ def _engine(scene: Inputs, rank: Rank, now: float) -> EngineSnapshot:
         headless=rank.headless,
         part=rank.part,
     )
-    record = scene.nodes.get(rank.node)
+    record = inputs.nodes.get(rank.node)
     if record is None:
-        return replace(bare, state=EngineState.UNREACHABLE, cause="the node is not in the cluster file")
-    run = current_run(record, scene.deployment.name, rank.id)
-    seen = _seen(scene, bare, record, run, now)
+        return replace(base, state=EngineState.UNREACHABLE, cause="the node is not in the cluster file")
+    run = current_run(record, inputs.deployment.name, rank.id)
+    seen = _with_state(inputs, base, record, run, now)
     if run is None or rank.role in BESIDE_ENGINES or seen.connecting:
         return seen
-    return replace(seen, drift=scene.drifts.of(scene.deployment, rank, run.key, run.spec))
+    return replace(seen, drift=inputs.drifts.of(inputs.deployment, rank, run.key, run.spec))
 
 
-def _seen(scene: Inputs, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, now: float) -> EngineSnapshot:
-    if lacks := _lacks(record, run):
-        return _connecting(scene, bare, record, run, lacks, now)
-    learnt = scene.runs.get(run.key) if run else None
-    verdict = judge(_evidence(scene, bare, record, run, learnt, now))
+def _with_state(
+    inputs: SnapshotInputs, base: EngineSnapshot, record: NodeRecord, run: RunState | None, now: float
+) -> EngineSnapshot:
+    if missing := _missing(record, run):
+        return _connecting(inputs, base, record, run, missing, now)
+    learnt = inputs.runs.get(run.key) if run else None
+    verdict = engine_states.judge(_evidence(inputs, base, record, run, learnt, now))
     age = _age(record, now)
-    stale = _last_known(scene, bare.id) if verdict.state is EngineState.UNREACHABLE else None
+    stale = _last_known(inputs, base.id) if verdict.state is EngineState.UNREACHABLE else None
     if run is None:
-        return replace(bare, state=verdict.state, cause=verdict.cause, age_s=age, stale_of=stale)
-    log, plain = learnt.log_state if learnt else None, bare.role == "service"
+        return replace(base, state=verdict.state, cause=verdict.cause, age_s=age, stale_of=stale)
+    log, plain = learnt.log_state if learnt else None, base.role == "service"
     running = run.verdict is RunVerdict.RUNNING and not run.stopping
-    unheard = bool(log and not log.ready and run.quiet and verdict.state is EngineState.READY)
+    silent_log = bool(log and not log.ready and run.quiet and verdict.state is EngineState.READY)
     return replace(
-        bare,
+        base,
         state=verdict.state,
         cause=verdict.cause,
-        asked=asked_of(run, record.clock_offset_s or 0.0),
-        phase=str(Phase.SERVING if unheard else log.phase) if log and running and not plain else "",
-        progress=(1.0 if unheard else log.progress) if log and running and not plain else None,
+        asked=stop_request(run, record.clock_offset_s or 0.0),
+        phase=str(Phase.SERVING if silent_log else log.phase) if log and running and not plain else "",
+        progress=(1.0 if silent_log else log.progress) if log and running and not plain else None,
         progress_text=log.progress_text if log and running else "",
-        health=health_checks(record, run, learnt, plain=plain, part=bare.part > 0),
+        health=health_checks(record, run, learnt, plain=plain, part=base.part > 0),
         run=run.key.run,
         release=str(run.spec.get("release") or ""),
         pid=run.pid,
@@ -232,10 +226,10 @@ def _seen(scene: Inputs, bare: EngineSnapshot, record: NodeRecord, run: RunState
         exit=run.exit,
         died_at=learnt.died_at if learnt and not run.stopping and not plain else None,
         log_bytes=run.log_size,
-        log_copied=scene.copied(run.key),
+        log_copied=inputs.copied(run.key),
         log_read=log_read(run, learnt),
-        log_line_at=grew_at(record, run, learnt),
-        log_spoke_at=spoke_at(record, run, learnt),
+        log_line_at=log_grew_at(record, run, learnt),
+        log_spoke_at=log_active_at(record, run, learnt),
         age_s=age,
         stuck_pids=run.pids if verdict.state is EngineState.STUCK else (),
         stale_of=stale,
@@ -249,58 +243,63 @@ def _age(record: NodeRecord, now: float) -> float | None:
     return None if record.runs_at is None else max(0.0, now - record.runs_at)
 
 
-def _last_known(scene: Inputs, engine: str) -> EngineState | None:
-    """The state before its node went out of sight; None when there was none."""
-    before = scene.previous.get(engine)
+def _last_known(inputs: SnapshotInputs, engine: str) -> EngineState | None:
+    """The state before its node became unreachable; None without one."""
+    before = inputs.previous.get(engine)
     stale = (before.stale_of or before.state) if before else None
     return None if stale is EngineState.UNREACHABLE else stale
 
 
-def _lacks(record: NodeRecord, run: RunState | None) -> str:
-    """What is awaited before the state of a run on a connected node can be told; empty when nothing is."""
+def _missing(record: NodeRecord, run: RunState | None) -> str:
+    """What is missing to decide the state of a run on a connected node, as text; empty when nothing is missing."""
     if record.link.state is LinkState.CONNECTING:
         return "the link"
     if record.link.state not in (LinkState.UP, LinkState.STALE):
         return ""
     if not record.complete:
-        return record.awaited or "its first report"
-    return "its log and health" if run is not None and run.key in record.unread else ""
+        return record.missing or "its first report"
+    return "its log and health" if run is not None and run.key in record.unknown_runs else ""
 
 
 def _connecting(
-    scene: Inputs, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, lacks: str, now: float
+    inputs: SnapshotInputs, base: EngineSnapshot, record: NodeRecord, run: RunState | None, missing: str, now: float
 ) -> EngineSnapshot:
-    """An engine of which nothing is claimed yet but which run it is, so that its log and its server can be asked."""
+    """An engine whose state is unknown yet; its run is given, so that its log and its server can be read."""
     return replace(
-        bare,
+        base,
         state=EngineState.UNREACHABLE,
         connecting=True,
-        cause=record.link.reason or f"connecting: waits for {lacks}",
-        stale_of=_last_known(scene, bare.id),
+        cause=record.link.reason or f"connecting: waits for {missing}",
+        stale_of=_last_known(inputs, base.id),
         run=run.key.run if run else None,
-        pid=run.pid if run and run.verdict in ALIVE and record.heard else None,
+        pid=run.pid if run and run.verdict in ALIVE and record.runs_listed else None,
         age_s=_age(record, now),
     )
 
 
 def _evidence(
-    scene: Inputs, bare: EngineSnapshot, record: NodeRecord, run: RunState | None, learnt: RunRecord | None, now: float
-) -> Evidence:
-    plain = bare.role == "service"
+    inputs: SnapshotInputs,
+    base: EngineSnapshot,
+    record: NodeRecord,
+    run: RunState | None,
+    learnt: RunRecord | None,
+    now: float,
+) -> engine_states.Evidence:
+    plain = base.role == "service"
     log = learnt.log_state if learnt else None
-    told = None if plain else log
-    return Evidence(
+    log_state = None if plain else log
+    return engine_states.Evidence(
         link=record.link,
         run=run,
-        headless=bare.headless or bare.port is None,
-        part=bare.part > 0,
+        headless=base.headless or base.port is None,
+        part=base.part > 0,
         plain=plain,
-        log_ready=bool(told and told.ready),
+        log_ready=bool(log_state and log_state.ready),
         log_current=learnt is not None and log_read(run, learnt),
-        log_ends_s=now - told.ends_since if told and told.ends_since is not None else None,
-        log_dead=told.dead if told else "",
+        log_ends_s=now - log_state.ends_since if log_state and log_state.ends_since is not None else None,
+        log_dead=log_state.dead if log_state else "",
         first_error=log.first_error if log else "",
-        rungs=learnt.answers if learnt else (),
+        checks=learnt.answer_checks if learnt else (),
         was_ready=bool(learnt and learnt.ready_at is not None),
         stuck=bool(learnt and learnt.stuck),
         stop_age_s=_since(record, run.stop_at if run else None, now) or 0.0,
@@ -309,69 +308,69 @@ def _evidence(
 
 
 def _since(record: NodeRecord, at: float | None, now: float) -> float | None:
-    """How long ago something was by the clock of its node; None when that is not known."""
+    """Seconds since a time on the node's clock; None when the time is unknown."""
     return None if at is None else now + (record.clock_offset_s or 0.0) - at
 
 
 def _is_task(run: RunState) -> bool:
-    """Whether a run is no engine: its spec says another role. A run without a role is of an older console, an engine."""
+    """Whether a run is a task and not an engine, by the role in its spec. A run without a role is an engine."""
     return str(run.spec.get("role", "mixed")) not in get_args(RankRole)
 
 
-def _tasks(scene: Inputs) -> tuple[Task, ...]:
-    """Live runs that are no engines."""
+def _tasks(inputs: SnapshotInputs) -> tuple[Task, ...]:
+    """Live runs that are tasks and not engines."""
     return tuple(
         Task(name, key.deployment, key.engine, str(run.spec["role"]), key.run, run.pid, run.started_at, run.stopping)
-        for name, record in scene.nodes.items()
+        for name, record in inputs.nodes.items()
         for key, run in record.runs.items()
         if run.verdict in ALIVE and _is_task(run)
     )
 
 
-def _strays(scene: Inputs, planned: Iterable[Rank], now: float) -> dict[str, EngineSnapshot]:
-    """Live runs of ours that the plan does not name: another deployment, or an engine left on another node."""
-    known = {(scene.deployment.name, rank.id, rank.node) for rank in planned}
+def _unplanned_engines(inputs: SnapshotInputs, planned: Iterable[Rank], now: float) -> dict[str, EngineSnapshot]:
+    """Live runs that the deployment does not plan: engines of another deployment, or engines on another node than planned."""
+    known = {(inputs.deployment.name, rank.id, rank.node) for rank in planned}
     found: dict[str, EngineSnapshot] = {}
-    for name, record in scene.nodes.items():
+    for name, record in inputs.nodes.items():
         for key, run in record.runs.items():
             if run.verdict not in ALIVE or _is_task(run) or (key.deployment, key.engine, name) in known:
                 continue
-            # No group of ours has a slash in its name, so none of another deployment is taken for one of them.
-            whose = "" if key.deployment == scene.deployment.name else f"{key.deployment}/"
-            label = f"{whose}{key.engine}@{name}"
-            if not record.complete and label not in scene.previous:
+            # Group names contain no slash, so a group of another deployment never equals a group of this one.
+            prefix = "" if key.deployment == inputs.deployment.name else f"{key.deployment}/"
+            label = f"{prefix}{key.engine}@{name}"
+            if not record.complete and label not in inputs.previous:
                 continue
-            bare = EngineSnapshot(
+            base = EngineSnapshot(
                 id=label,
                 node=name,
-                group=f"{whose}{run.spec.get('group', '')}",
+                group=f"{prefix}{run.spec.get('group', '')}",
                 role="mixed",
                 state=EngineState.IDLE,
                 headless=bool(run.spec.get("headless")),
             )
-            found[label] = _seen(scene, bare, record, run, now)
+            found[label] = _with_state(inputs, base, record, run, now)
     return found
 
 
-def _ended(scene: Inputs, engines: Mapping[str, EngineSnapshot]) -> dict[str, float]:
-    """When each ended engine ended, on this machine's clock."""
+def _ended_at(inputs: SnapshotInputs, engines: Mapping[str, EngineSnapshot]) -> dict[str, float]:
+    """The end times of engines that ended, on this machine's clock."""
     ended = {}
     for engine in engines.values():
-        record = scene.nodes.get(engine.node)
+        record = inputs.nodes.get(engine.node)
         if engine.exit is not None and engine.exit.at is not None and record is not None:
             ended[engine.id] = engine.exit.at - (record.clock_offset_s or 0.0)
     return ended
 
 
-def _link(record: NodeRecord) -> Link:
-    """The link as it is shown: `connecting` until the first sample is complete."""
+def _shown_link(record: NodeRecord) -> Link:
+    """The link as shown: `connecting` until the first sample is complete."""
     if record.complete or record.link.state is not LinkState.UP:
         return record.link
-    return replace(record.link, state=LinkState.CONNECTING, reason=f"waits for {record.awaited or 'its first report'}")
+    return replace(record.link, state=LinkState.CONNECTING, reason=f"waits for {record.missing or 'its first report'}")
 
 
 def _node(
-    scene: Inputs, record: NodeRecord, planned: Iterable[Rank], owners: Mapping[tuple[str, int], str]
+    inputs: SnapshotInputs, record: NodeRecord, planned: Iterable[Rank], owners: Mapping[tuple[str, int], str]
 ) -> NodeSnapshot:
     node = record.node
     mine = [rank for rank in planned if rank.node == node.name]
@@ -384,16 +383,16 @@ def _node(
         host=node.host,
         hardware=node.hardware.name,
         expected_devices=node.hardware.devices,
-        link=_link(record),
-        listed=record.heard,
+        link=_shown_link(record),
+        listed=record.runs_listed,
         reached=record.hello is not None,
         sampled_at=record.table_at,
         devices=devices,
         devices_error=record.table_error,
         devices_whole=table is None or table.complete,
         system=replace(record.host, clock_offset_s=record.clock_offset_s),
-        group=first.group if first else scene.deployment.assignment.group_of(node.name),
+        group=first.group if first else inputs.deployment.assignment.group_of(node.name),
         role=first.role if first else None,
         ranks=tuple(rank.id for rank in mine),
-        unmanaged=unmanaged_watch.of_node(record),
+        unmanaged=unmanaged_watch.unmanaged_processes(record),
     )

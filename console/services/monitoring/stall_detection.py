@@ -1,6 +1,6 @@
-"""What holds a start up: an engine whose log has said nothing for longer than usual, and ranks that wait for a slower one.
+"""Detects stalled starts: an engine without log lines for longer than usual, and ranks that wait for a slower rank. Pure.
 
-Pure. How long silences were in earlier starts is learnt in `startup_eta`; where nobody knows, vLLM's and HCCL's own limits count.
+`startup_eta` learns the usual times without log lines; without earlier starts the limits of vLLM and HCCL apply.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from console.model.start_timing import HANDSHAKE_S, HCCL_CONNECT_S
 from console.probes.engine_log import SHARE, Phase
 
 LONGER = 2.0
-"""So many times the longest silence of earlier starts is clearly longer than usual."""
+"""A silence this many times longer than the longest one of earlier starts is reported."""
 LEAST_S = 60.0
-"""No silence is told below this: a busy disk or a collector of garbage is no hang."""
+"""Shorter silences are never reported; a busy disk or garbage collection can cause them."""
 BAR_S = 120.0
-"""While a bar of shards moves: 64 shards of 361 s are one every 6 s, so this is twenty of them."""
+"""Limit while weights load shard by shard: at 64 shards in 361 s one takes 6 s, so this is twenty shards."""
 WAITING_S = 20.0
-"""A rank that is further than the slowest of its group and says nothing for so long waits for it."""
+"""A rank ahead of the slowest rank of its group waits for it after this silence."""
 USUAL_S: Mapping[str, float] = {
     Phase.START: 180.0,
     Phase.PLUGIN: 180.0,
@@ -34,16 +34,16 @@ USUAL_S: Mapping[str, float] = {
     Phase.GRAPH: 300.0,
     Phase.ENGINE_READY: 600.0,
 }
-"""Silences that mean nothing where no earlier start is known. Loading without a bar: 361 s were published for 35.9 GB a die
-(vllm-ascend issue 16983). Peers and links: what vLLM and HCCL wait by themselves (HCCL_CONNECT_TIMEOUT, 120 s and 20 more).
-An engine that is ready waits for the others' word, VLLM_ENGINE_READY_TIMEOUT_S, 600 s. The rest, own estimates: imports from
-a cold disk, profiling, and single graphs may take minutes."""
+"""Normal silences when no earlier start is known. Loading without a progress bar: 361 s were published for 35.9 GB per die
+(vllm-ascend issue 16983). Peers and links: the limits of vLLM and HCCL (HCCL_CONNECT_TIMEOUT 120 s and 20 more). A ready
+engine waits for the others: VLLM_ENGINE_READY_TIMEOUT_S, 600 s. The other values are estimates: imports from a cold disk,
+profiling, and single graphs may take minutes."""
 
 
 def held_up(
     engines: Mapping[str, EngineSnapshot], known: Mapping[str, Mapping[str, float]], now: float
 ) -> dict[str, EngineSnapshot]:
-    """The engines of starts that do not go on, with what holds each up. `known`: group -> phase -> longest earlier silence."""
+    """Engines of stalled starts, with the cause of the stall. `known`: group -> phase -> longest earlier silence."""
     groups: dict[str, list[EngineSnapshot]] = {}
     for engine in engines.values():
         if engine.state is EngineState.STARTING and engine.phase in USUAL_S:
@@ -55,29 +55,29 @@ def held_up(
         silent = _too_long(last, longest, now)
         for engine in members:
             if engine is not last and _behind(last, engine) and _silence(engine, now) >= WAITING_S:
-                words = f"waits for {last.id}, {at_words(last)}" + (f", {_words(last, now)}" if silent else "")
+                words = f"waits for {last.id}, {phase_text(last)}" + (f", {_silence_text(last, now)}" if silent else "")
                 found[engine.id] = replace(engine, held_up=words)
             elif _too_long(engine, longest, now):
-                found[engine.id] = replace(engine, held_up=_words(engine, now), silent_since=engine.log_spoke_at)
+                found[engine.id] = replace(engine, held_up=_silence_text(engine, now), silent_since=engine.log_spoke_at)
     return found
 
 
 def slowest(members: Iterable[EngineSnapshot]) -> EngineSnapshot:
-    """The one that is least far; there is at least one. Further parts of an engine draw no bars, so its first is asked."""
-    return min(members, key=lambda each: (each.state is EngineState.READY, each.part > 0, _place(each)))
+    """The slowest of these engines (at least one). The first part of an engine counts, as further parts show no progress."""
+    return min(members, key=lambda each: (each.state is EngineState.READY, each.part > 0, _progress_key(each)))
 
 
-def at_words(engine: EngineSnapshot) -> str:
+def phase_text(engine: EngineSnapshot) -> str:
     """`at load 41 %`."""
     share = "" if engine.progress is None else f" {engine.progress * 100:.0f} %"
     return f"at {engine.phase or 'start'}{share}"
 
 
 def _behind(last: EngineSnapshot, engine: EngineSnapshot) -> bool:
-    return _place(last) < _place(engine)
+    return _progress_key(last) < _progress_key(engine)
 
 
-def _place(engine: EngineSnapshot) -> tuple[int, float]:
+def _progress_key(engine: EngineSnapshot) -> tuple[int, float]:
     return (Phase(engine.phase).order if engine.phase else 0, engine.progress or 0.0)
 
 
@@ -95,5 +95,5 @@ def _silence(engine: EngineSnapshot, now: float) -> float:
     return 0.0 if engine.log_spoke_at is None else now - engine.log_spoke_at
 
 
-def _words(engine: EngineSnapshot, now: float) -> str:
+def _silence_text(engine: EngineSnapshot, now: float) -> str:
     return f"silent {stepped(_silence(engine, now))}"

@@ -1,6 +1,6 @@
-"""Learns how long each phase of a start takes from starts that were watched to their end, and says what is left of one that runs.
+"""Learns the durations of start phases from finished starts, and estimates the remaining time of a running start.
 
-A small file for each layout on the jump host. Only starts seen whole are kept; a failed one says nothing.
+A small file for each layout on the jump host. Only starts that were watched from launch to ready are kept.
 """
 
 from __future__ import annotations
@@ -21,56 +21,56 @@ from console.services.monitoring.monitor import Monitor
 from console.services.xdg_paths import file_name
 
 KEPT = 8
-"""Starts of one shape; older ones were made with other weights on another disk."""
-BEGINNING_S = 20.0
-"""A start is known from its beginning when it was first seen this soon."""
+"""Number of starts kept per shape; older ones may have used other weights or another disk."""
+FULLY_WATCHED_S = 20.0
+"""A start that was first seen within this time counts as watched from its launch."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedStart:
-    """One finished start of a group: seconds from its first rank's launch."""
+    """One finished start of a group; times are seconds since the launch of its first rank."""
 
     run: str
-    """Run of its first rank, so that two consoles that watched it keep it once."""
+    """The run of its first rank, so that two consoles keep the same start only once."""
     ready_s: float
     phases: Mapping[str, float]
-    """Phase → when the slowest rank had come to it."""
+    """Phase → when the slowest rank reached it."""
     silences: Mapping[str, float] = field(default_factory=dict)
-    """Phase → the longest time for which a rank in it said nothing."""
+    """Phase → the longest time without a log line of a rank in it."""
 
-    def left(self, phase: str, elapsed_s: float, since_s: float | None, share: float | None) -> float:
-        """What was left of this one where another is now: in a phase since `since_s`, `share` of it done where bars say so."""
-        began = self.phases.get(phase)
-        if began is None:
+    def remaining_s(self, phase: str, elapsed_s: float, since_s: float | None, share: float | None) -> float:
+        """The remaining time of this start where another one is: in `phase` since `since_s`, `share` of it done."""
+        phase_start = self.phases.get(phase)
+        if phase_start is None:
             return self.ready_s - elapsed_s
-        ended = min((at for at in self.phases.values() if at > began), default=self.ready_s)
+        phase_end = min((at for at in self.phases.values() if at > phase_start), default=self.ready_s)
         if share is not None:
-            return (1.0 - share) * (ended - began) + self.ready_s - ended
+            return (1.0 - share) * (phase_end - phase_start) + self.ready_s - phase_end
         if since_s is None:
-            return self.ready_s - min(max(elapsed_s, began), ended)
-        return self.ready_s - began - (elapsed_s - since_s)
+            return self.ready_s - min(max(elapsed_s, phase_start), phase_end)
+        return self.ready_s - phase_start - (elapsed_s - since_s)
 
 
 def shape(deployment: Deployment, group: str) -> str:
-    """What must be equal for two starts to take about as long."""
-    made = deployment.layout.groups[group]
-    parallel = made.data_parallel
-    return f"{group} {made.nodes}x{parallel.per_node}x{made.devices_per_rank} {deployment.layout.model.path}"
+    """The key of starts with comparable duration: group, its size and its model."""
+    settings = deployment.layout.groups[group]
+    parallel = settings.data_parallel
+    return f"{group} {settings.nodes}x{parallel.per_node}x{settings.devices_per_rank} {deployment.layout.model.path}"
 
 
 @dataclass(slots=True)
 class CurrentStart:
-    """A start that is being watched."""
+    """A running start."""
 
     runs: frozenset[str | None]
-    from_beginning: bool
+    fully_watched: bool
     elapsed_s: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
     silences: dict[str, float] = field(default_factory=dict)
 
 
 def share_within(phase: str, progress: float | None) -> float | None:
-    """How much of a phase is done, where a bar in the log says so: loading and graph capture. None elsewhere."""
+    """The done share of a phase with a progress bar in the log: loading and graph capture. None for other phases."""
     bounds = {Phase.LOAD: Phase.MEMORY, Phase.GRAPH: Phase.ENGINE_READY}
     if progress is None or phase not in bounds:
         return None
@@ -79,16 +79,18 @@ def share_within(phase: str, progress: float | None) -> float | None:
 
 
 def start_progress(
-    group: str, known: Sequence[FinishedStart], members: Sequence[EngineSnapshot], now: CurrentStart
+    group: str, known: Sequence[FinishedStart], members: Sequence[EngineSnapshot], current: CurrentStart
 ) -> StartProgress:
-    """How far a start is and what is left of it. Pure."""
+    """The progress of a start and its remaining time. Pure."""
     if not known:
-        return StartProgress(group, now.elapsed_s, None, 0)
+        return StartProgress(group, current.elapsed_s, None, 0)
     slowest = min(members, key=lambda each: (each.state is EngineState.READY, each.part > 0, each.progress or 0.0))
     share = share_within(slowest.phase, slowest.progress)
-    lefts = [each.left(slowest.phase, now.elapsed_s, now.phases.get(slowest.phase), share) for each in known]
+    remaining = [
+        each.remaining_s(slowest.phase, current.elapsed_s, current.phases.get(slowest.phase), share) for each in known
+    ]
     typical = statistics.median(each.ready_s for each in known)
-    return StartProgress(group, now.elapsed_s, max(0.0, statistics.median(lefts)), len(known), typical)
+    return StartProgress(group, current.elapsed_s, max(0.0, statistics.median(remaining)), len(known), typical)
 
 
 class StartHistory:
@@ -99,13 +101,13 @@ class StartHistory:
         self._known: dict[str, list[FinishedStart]] | None = None
 
     def of(self, key: str) -> Sequence[FinishedStart]:
-        """Starts of one shape, oldest first; none when the file is missing or cannot be understood."""
+        """Starts of one shape, oldest first; empty when the file is missing or invalid."""
         if self._known is None:
             self._known = self._read()
         return self._known.get(key, [])
 
     def keep(self, key: str, start: FinishedStart) -> None:
-        """Add one, unless another console has. Raises ConsoleError when the file cannot be written."""
+        """Add a start, unless another console has added it. Raises ConsoleError when the file cannot be written."""
         known = self._read()
         if all(each.run != start.run for each in known.get(key, [])):
             known[key] = [*known.get(key, []), start][-KEPT:]
@@ -143,8 +145,8 @@ class StartHistory:
             return {}
 
 
-def book_path(state_dir: Path, cluster: str, layout: str) -> Path:
-    """Where the starts of a layout on a cluster are kept."""
+def history_path(state_dir: Path, cluster: str, layout: str) -> Path:
+    """The path of the start history of a layout on a cluster."""
     return state_dir / "starts" / file_name(cluster) / f"{file_name(layout)}.json"
 
 
@@ -153,11 +155,11 @@ class StartWatch:
 
     def __init__(self, monitor: Monitor, path: Path) -> None:
         self._monitor = monitor
-        self._book = StartHistory(path)
+        self._history = StartHistory(path)
         self._starts: dict[str, CurrentStart] = {}
 
-    def look(self, snapshot: ClusterSnapshot) -> None:
-        """Take every start one look further; to be told of each snapshot, so that the last moment of a start is not missed."""
+    def update(self, snapshot: ClusterSnapshot) -> None:
+        """Update all starts from a snapshot. Must get every snapshot, so that the end of a start is not missed."""
         deployment, seen = self._monitor.deployment, {}
         planned = {rank.id for rank in deployment.ranks()}
         for group in deployment.layout.groups:
@@ -165,31 +167,31 @@ class StartWatch:
             states = {each.state for each in members}
             if EngineState.STARTING in states and states <= {EngineState.STARTING, EngineState.READY}:
                 watched = self._watched(group, members, snapshot.at)
-                seen[group] = start_progress(group, self._book.of(shape(deployment, group)), members, watched)
+                seen[group] = start_progress(group, self._history.of(shape(deployment, group)), members, watched)
             elif states == {EngineState.READY}:
                 self._finish(deployment, group, members, snapshot.at)
             else:
                 self._starts.pop(group, None)
         self._monitor.paces, self._monitor.usual = seen, self._usual()
         self._monitor.silences = {
-            group: longest(self._book.of(shape(deployment, group))) for group in deployment.layout.groups
+            group: longest_silences(self._history.of(shape(deployment, group))) for group in deployment.layout.groups
         }
 
     def _usual(self) -> Mapping[str, UsualDuration]:
-        """Group → how long its start took before; groups that nobody has watched are left out."""
+        """Group → the usual duration of its start; groups without a known start are left out."""
         deployment, found = self._monitor.deployment, {}
         for group in deployment.layout.groups:
-            if known := self._book.of(shape(deployment, group)):
+            if known := self._history.of(shape(deployment, group)):
                 median = statistics.median(each.ready_s for each in known)
                 found[group] = UsualDuration(median, len(known))
         return found
 
     def _watched(self, group: str, members: Sequence[EngineSnapshot], now: float) -> CurrentStart:
         runs = frozenset(each.run for each in members)
-        elapsed = now - min((self._began(each) for each in members if each.started_at is not None), default=now)
+        elapsed = now - min((self._started_at(each) for each in members if each.started_at is not None), default=now)
         watched = self._starts.get(group)
         if watched is None or watched.runs != runs:
-            watched = self._starts[group] = CurrentStart(runs, elapsed < BEGINNING_S)
+            watched = self._starts[group] = CurrentStart(runs, elapsed < FULLY_WATCHED_S)
         watched.elapsed_s = elapsed
         slowest = min(members, key=lambda each: Phase(each.phase).order if each.phase else 0)
         if slowest.phase and slowest.state is EngineState.STARTING:
@@ -200,25 +202,25 @@ class StartWatch:
                 watched.silences[each.phase] = max(watched.silences.get(each.phase, 0.0), silence)
         return watched
 
-    def _began(self, engine: EngineSnapshot) -> float:
+    def _started_at(self, engine: EngineSnapshot) -> float:
         return (engine.started_at or 0.0) - (self._monitor.nodes[engine.node].clock_offset_s or 0.0)
 
     def _finish(self, deployment: Deployment, group: str, members: Sequence[EngineSnapshot], now: float) -> None:
         watched = self._starts.pop(group, None)
-        if watched is None or not watched.from_beginning or watched.runs != frozenset(each.run for each in members):
+        if watched is None or not watched.fully_watched or watched.runs != frozenset(each.run for each in members):
             return
-        ready = now - min(self._began(each) for each in members)
+        ready = now - min(self._started_at(each) for each in members)
         try:
             start = FinishedStart(
                 str(members[0].run), round(ready, 1), _rounded(watched.phases), _rounded(watched.silences)
             )
-            self._book.keep(shape(deployment, group), start)
+            self._history.keep(shape(deployment, group), start)
         except ConsoleError as error:
-            self._monitor.note(EventLevel.WARNING, f"how long the start of {group} took is not kept: {error}")
+            self._monitor.note(EventLevel.WARNING, f"the duration of the start of {group} was not saved: {error}")
 
 
-def longest(known: Sequence[FinishedStart]) -> dict[str, float]:
-    """Phase → the longest silence of these starts; a phase in which nobody was watched is not in it."""
+def longest_silences(known: Sequence[FinishedStart]) -> dict[str, float]:
+    """Phase → the longest silence in these starts; phases without data are left out."""
     found: dict[str, float] = {}
     for each in known:
         for phase, silence in each.silences.items():

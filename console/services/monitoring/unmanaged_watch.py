@@ -1,6 +1,6 @@
-"""Processes on nodes that no console of ours keeps: what is known of them, and who holds HBM unexplained.
+"""Finds unmanaged processes on nodes, and asks nodes to describe processes that hold HBM.
 
-Pure but for `UnmanagedWatch`, which tells nodes which pids to describe. Ending one is a plan of `operations.unmanaged_plan`.
+`operations.unmanaged_plan` stops such processes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from console.services.monitoring.records import NodeRecord
 _BY_NPU = (UnmanagedReason.HBM, UnmanagedReason.GONE)
 
 
-def of_node(record: NodeRecord) -> tuple[UnmanagedProcess, ...]:
-    """A node's unmanaged processes on this machine's clock, with the HBM npu-smi says they hold, secrets masked."""
+def unmanaged_processes(record: NodeRecord) -> tuple[UnmanagedProcess, ...]:
+    """The unmanaged processes of a node: times on this machine's clock, HBM from npu-smi, secrets masked."""
     offset = record.clock_offset_s or 0.0
     found = []
     for each in record.unmanaged:
@@ -32,7 +32,7 @@ def of_node(record: NodeRecord) -> tuple[UnmanagedProcess, ...]:
 
 
 def _held(record: NodeRecord, pids: set[int]) -> tuple[int | None, tuple[int, ...]]:
-    """HBM these processes hold by the last table (None when it does not say), and on which devices."""
+    """(HBM in MiB that these processes hold by the last table, None when unknown; the devices)."""
     held: list[int | None] = []
     devices: list[int] = []
     for device in record.table.devices if record.table is not None else ():
@@ -44,23 +44,23 @@ def _held(record: NodeRecord, pids: set[int]) -> tuple[int | None, tuple[int, ..
 
 
 class UnmanagedWatch:
-    """Has nodes describe the pids that npu-smi names and no run explains.
+    """Asks nodes to describe the pids in the npu-smi table that belong to no run.
 
-    A pid counts at once in a node's first table, later only when a second table names it too: a table may be older than the
-    end of a worker.
+    In a node's first table a pid counts at once; later only when a second table has it too, because a table may be older than
+    the end of a worker.
     """
 
     def __init__(self, nodes: Mapping[str, NodeRecord], links: Mapping[str, NodeLink]) -> None:
         self._nodes = nodes
         self._links = links
         self._since: dict[str, dict[int, float]] = {}
-        """Node → pid → when the table was taken that first named it unexplained."""
-        self._told: dict[str, tuple[Hello | None, tuple[int, ...]]] = {}
-        self._lived: dict[str, set[int]] = {}
-        """Node → pids that it has described as living."""
+        """Node → pid → time of the first table in which the pid belonged to no run."""
+        self._requested: dict[str, tuple[Hello | None, tuple[int, ...]]] = {}
+        self._seen_alive: dict[str, set[int]] = {}
+        """Node → pids that it has described as alive."""
 
-    def attend(self, _snapshot: ClusterSnapshot) -> None:
-        """Look at the records behind a new snapshot; says something to a node only when that is new to its helper."""
+    def update(self, _snapshot: ClusterSnapshot) -> None:
+        """Check the records at a new snapshot; requests descriptions from a node only when the pids or its helper changed."""
         for name, record in self._nodes.items():
             if record.table is None or record.table_at is None or record.link.state is not LinkState.UP:
                 continue
@@ -72,23 +72,23 @@ class UnmanagedWatch:
                 self._since[name][pid] = record.table_at
             since = self._since[name] = {pid: (before or {}).get(pid, at) for pid in named}
             pids = tuple(sorted(pid for pid, at in since.items() if at < record.table_at))
-            if self._told.get(name, (record.hello, ())) != (record.hello, pids):
+            if self._requested.get(name, (record.hello, ())) != (record.hello, pids):
                 self._links[name].regard(pids)
-            self._told[name] = (record.hello, pids)
+            self._requested[name] = (record.hello, pids)
 
     def _ended(self, name: str, record: NodeRecord) -> set[int]:
-        """Pids that were described as living and are gone now: only a later table may still call them holders."""
+        """Pids that were alive and have ended; they count again only when a later table has them."""
         gone = {each.pid for each in record.unmanaged if each.why is UnmanagedReason.GONE}
         living = {pid for each in record.unmanaged if each.pid not in gone for pid in (each.pid, *each.below)}
-        lived = self._lived.setdefault(name, set())
+        lived = self._seen_alive.setdefault(name, set())
         ended = lived & gone
         lived -= ended
         lived |= living
         return ended
 
-    def answered(self) -> bool:
-        """Whether every node has said what it knows of the pids it was told."""
-        for name, (_, pids) in self._told.items():
+    def complete(self) -> bool:
+        """Whether every node has described all requested pids."""
+        for name, (_, pids) in self._requested.items():
             record = self._nodes[name]
             known = {pid for each in record.unmanaged for pid in (each.pid, *each.below)}
             if not known.union(*(run.pids for run in record.runs.values())).issuperset(pids):

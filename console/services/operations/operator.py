@@ -41,7 +41,7 @@ from console.services.operations.step_context import Runner, StepContext
 from console.services.operations.step_runner import StepRunner
 from console.services.operations.step_text import step_commands
 from console.services.operations.unmanaged_plan import end_process_plan
-from console.services.placement.layout_choice import must_be_chosen
+from console.services.placement.layout_choice import require_layout
 from console.services.placement.live_assignment import LiveAssignment, free_devices
 from console.services.readiness.preflight import Preflight
 from console.services.readiness.preflight_gate import PreflightGate
@@ -88,7 +88,7 @@ class Operator:
         """
         self._require_write_access()
         if verb in ("start", "restart"):
-            must_be_chosen(self._monitor.deployment)
+            require_layout(self._monitor.deployment)
         maker = PlanMaker(self._monitor.deployment, self._monitor.snapshot, drain_s=drain_s)
         plan = rolling_restart_plan(maker, engines) if in_turn else maker.make(verb, engines)
         if not plan.stages:
@@ -195,7 +195,7 @@ class Operator:
         self._cancelled.clear()
         self._overtaken = ""
         try:
-            with self._monitor.current_deployment.holding(f"a {plan.verb}"):
+            with self._monitor.current_deployment.locked(f"a {plan.verb}"):
                 return await self._run_held(plan, notice, runner, takeover, override, recheck)
         finally:
             self.running = self._monitor.work = None
@@ -219,7 +219,7 @@ class Operator:
             if recheck is not None:
                 await recheck()
             if plan.runs and not plan.restarts and self._roles is not None:
-                self._roles.keep()
+                self._roles.save()
             facts: dict[str, JsonValue] = {
                 **plan_id,
                 "takeover": takeover,

@@ -18,8 +18,8 @@ from console.model.shortening import list_text
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState
 from console.releases.facts import facts_of, release_name
 from console.rules.release_changes import changes
-from console.services.placement.layout_files import named
-from console.services.placement.upgrade_report import in_short
+from console.services.placement.layout_files import layout_argument
+from console.services.placement.upgrade_report import summary_line
 
 _ENDED = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.DEGRADED)
 MOST_CHANGES = 6
@@ -81,8 +81,8 @@ def release_findings(deployment: Deployment, snapshot: ClusterSnapshot, to_start
             continue
         found = changes(layout_data(deployment.layout), old, new)
         severity = Severity.WARNING if any(each.kind.breaks or each.new for each in found) else Severity.NOTE
-        message = f"ran with {previous}, starts with {planned}: {in_short(found)}"
-        fix = f"details: dsv4-console upgrade --from {previous} --to {planned} {quote(named(deployment.layout))}"
+        message = f"ran with {previous}, starts with {planned}: {summary_line(found)}"
+        fix = f"details: dsv4-console upgrade --from {previous} --to {planned} {quote(layout_argument(deployment.layout))}"
         yield Finding(RELEASE, severity, message, where, fix=fix)
 
 

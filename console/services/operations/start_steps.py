@@ -72,7 +72,7 @@ class StartSteps:
         try:
             await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
             if stopping.done() and (asking.cancelled() or not asking.done()):
-                self._context.gate.drop()
+                self._context.gate.cancel()
                 return "stopped waiting; nothing was started"
             found = asking.result()
         finally:

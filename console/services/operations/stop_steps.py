@@ -131,7 +131,7 @@ class StopSteps:
         asked = time.time()
         await link.probe_now(info_probe().name)
         record = self._context.monitor.nodes[step.node]
-        if not await self._context.wait_until(lambda: (record.table_asked_at or 0.0) >= asked, ANSWER_S):
+        if not await self._context.wait_until(lambda: (record.table_started_at or 0.0) >= asked, ANSWER_S):
             return f"ports closed, devices unknown: npu-smi has not answered in {ANSWER_S:.0f} s"
         if record.table is None or record.table_error:
             return f"ports closed, devices unknown: {record.table_error or 'no table'}"

@@ -1,1 +1,1 @@
-"""Which node runs which group: pure changes of an assignment, and those of a live session."""
+"""Assigns nodes to groups: pure changes of an assignment, changes in a live session, and the choice of layouts."""

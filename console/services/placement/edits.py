@@ -1,7 +1,4 @@
-"""Changing which node runs which group: pure operations on assignments and deployments.
-
-Nothing here reads files or asks nodes.
-"""
+"""Changes assignments: pure operations on a deployment. Reads no files and asks no nodes."""
 
 from __future__ import annotations
 
@@ -14,13 +11,13 @@ from console.model.errors import Refused, UsageError
 from console.model.layout import MOST, Group, Layout, Shape
 
 PLACEHOLDER = "placeholder"
-"""Tag of a cluster that was made up to show a layout."""
+"""Tag of a made-up cluster that shows a layout."""
 
 
 def example(layout: Layout) -> Deployment:
-    """A layout, its groups in the shapes it has here, on made-up nodes `GROUP-0`, `GROUP-1` …, to read it without a cluster.
+    """The layout with its present group sizes on made-up nodes `GROUP-0`, `GROUP-1` …, to show it without a cluster.
 
-    Their addresses are 192.0.2.N (then 198.51.100.N, 203.0.113.N, 198.18.N.N), which RFC 5737 and 2544 keep for examples.
+    Addresses are 192.0.2.N (then 198.51.100.N, 203.0.113.N, 198.18.N.N), which RFC 5737 and 2544 reserve for examples.
     """
     layout = layout.shaped() if layout.written is None else layout.model_copy(update={"written": None})
     assignment = {
@@ -34,7 +31,7 @@ def example(layout: Layout) -> Deployment:
 
 
 def example_address(index: int) -> str:
-    """The `index`-th address that is kept for examples and leads nowhere."""
+    """The `index`-th address reserved for examples."""
     blocks = ("192.0.2", "198.51.100", "203.0.113")
     block, last = divmod(index, 254)
     if block < len(blocks):
@@ -44,9 +41,9 @@ def example_address(index: int) -> str:
 
 
 def assign(deployment: Deployment, group: str, nodes: Sequence[str], *, at: int | None = None) -> Deployment:
-    """Give nodes to a group, at a position or after those it has; they leave the groups they were in.
+    """Assign nodes to a group, at a position or after its present nodes; removes them from their old groups.
 
-    Raises UsageError for unknown names, Refused when the group would have more nodes than it takes.
+    Raises UsageError for unknown names, Refused when the group would have too many nodes.
     """
     wanted = _group(deployment, group)
     new = tuple(dict.fromkeys(_node(deployment, node) for node in nodes))
@@ -56,13 +53,13 @@ def assign(deployment: Deployment, group: str, nodes: Sequence[str], *, at: int 
     place = len(members[group]) if at is None else max(0, at)
     members[group] = (*members[group][:place], *new, *members[group][place:])
     if len(members[group]) > wanted.nodes:
-        message = f"{group} takes {wanted.nodes} nodes and would have {len(members[group])}"
-        raise Refused(message, hint="take a node away first, or make the group larger")
+        message = f"{group} needs {wanted.nodes} nodes and would have {len(members[group])}"
+        raise Refused(message, hint="remove a node first, or make the group larger")
     return _with(deployment, members)
 
 
 def unassign(deployment: Deployment, nodes: Sequence[str]) -> Deployment:
-    """Take nodes away from their groups; the ranks after them move up. Raises UsageError for unknown names."""
+    """Remove nodes from their groups; the ranks after them move up. Raises UsageError for unknown names."""
     gone = {_node(deployment, node) for node in nodes}
     return _with(
         deployment,
@@ -74,7 +71,7 @@ def unassign(deployment: Deployment, nodes: Sequence[str]) -> Deployment:
 
 
 def move(deployment: Deployment, node: str, at: int) -> Deployment:
-    """Give a node another place in its group: 0 makes it carry rank 0. Raises UsageError when it is in no group."""
+    """Move a node to another position in its group; position 0 runs rank 0. Raises UsageError when it is in no group."""
     group = deployment.assignment.group_of(_node(deployment, node))
     if group is None or group not in deployment.layout.groups:
         raise UsageError(f"{node} is in no group", hint="assign it first")
@@ -82,7 +79,7 @@ def move(deployment: Deployment, node: str, at: int) -> Deployment:
 
 
 def swap(deployment: Deployment, one: str, other: str) -> Deployment:
-    """Let two nodes take each other's places, in the same group or in two; one may be in none. UsageError for unknown names."""
+    """Exchange the positions of two nodes; one of them may be unassigned. Raises UsageError for unknown names."""
     exchange = {_node(deployment, one): _node(deployment, other), other: one}
     return _with(
         deployment,
@@ -94,11 +91,10 @@ def swap(deployment: Deployment, one: str, other: str) -> Deployment:
 
 
 def auto_assign(deployment: Deployment, free: Mapping[str, int] | None = None) -> Deployment:
-    """Fill every group that lacks nodes, in layout order, rank 0 first; nodes that have a group keep it.
+    """Assign free nodes to every incomplete group, in layout order, rank 0 first; assigned nodes stay.
 
-    Only nodes of the layout's hardware with enough devices are taken, in the order of the cluster file. `free` says how many
-    devices of a node nobody uses; a node that is not in it counts as unknown and is taken after those known to be free.
-    Groups may stay short: the rules say so.
+    Uses nodes of the layout's hardware with enough devices, in the order of the cluster file. `free` is the number of unused
+    devices by node; nodes not in `free` are unknown and used last. Groups may stay incomplete; a rule reports that.
     """
     taken = {node for name in _names(deployment) for node in deployment.assignment.of(name)}
     members = {name: deployment.assignment.of(name)[: group.nodes] for name, group in deployment.layout.groups.items()}
@@ -127,16 +123,16 @@ def resize(
     per_node: int | None = None,
     tensor_parallel: int | None = None,
 ) -> Deployment:
-    """Change how many nodes a group has, how many ranks each carries, or how wide a rank is; the group's size follows.
+    """Change the nodes of a group, the ranks per node or the tensor parallel size; the group's data parallel size follows.
 
-    With only `tensor_parallel`, the ranks of a node change so that they fill the devices they filled before. Nodes beyond
-    the new count are taken away from the end. Raises UsageError for an unknown group or a number below 1.
+    With only `tensor_parallel` the ranks per node change so that the same devices are used. Surplus nodes are removed from
+    the end. Raises UsageError for an unknown group or a number below 1.
     """
     old = _group(deployment, _no_copy(deployment, group))
     parallel = old.data_parallel
     for number in (nodes, per_node, tensor_parallel):
         if number is not None and not 1 <= number <= MOST:
-            raise UsageError(f"{group}: {number} is no size", hint=f"give a whole number from 1 to {MOST}")
+            raise UsageError(f"{group}: {number} is not a valid size", hint=f"give a whole number from 1 to {MOST}")
     width = tensor_parallel or old.tensor_parallel
     ranks = per_node or max(1, parallel.per_node * old.tensor_parallel // width)
     count = nodes or old.nodes
@@ -153,7 +149,7 @@ def resize(
 
 
 def reset_shape(deployment: Deployment, group: str) -> Deployment:
-    """Give a group the size its layout says again. Raises UsageError for an unknown group."""
+    """Reset a group to the size in its layout. Raises UsageError for an unknown group."""
     _group(deployment, _no_copy(deployment, group))
     shapes = {name: shape for name, shape in deployment.assignment.shapes.items() if name != group}
     written = (deployment.layout.written or deployment.layout).groups[group]
@@ -163,20 +159,20 @@ def reset_shape(deployment: Deployment, group: str) -> Deployment:
 
 
 def family(deployment: Deployment, group: str) -> tuple[str, ...]:
-    """A group of the layout and its copies, the group itself first. Raises UsageError for an unknown group or a copy."""
+    """A group of the layout and its copies, the group first. Raises UsageError for an unknown group or a copy."""
     _group(deployment, _no_copy(deployment, group))
     return (group, *(name for name in deployment.layout.groups if deployment.copies.get(name) == group))
 
 
 def add_copy(deployment: Deployment, group: str, nodes: Sequence[str]) -> tuple[Deployment, str]:
-    """The deployment with one more group like `group` on these nodes, and that group's name (`decode2`).
+    """The deployment with a copy of `group` on these nodes, and the name of the copy (`decode2`).
 
-    Raises UsageError for unknown names, Refused when there are not as many nodes as it takes or one carries something.
+    Raises UsageError for unknown names, Refused for a wrong number of nodes or an assigned node.
     """
     wanted = _group(deployment, _no_copy(deployment, group)).nodes
     chosen = tuple(dict.fromkeys(_node(deployment, node) for node in nodes))
     if len(chosen) != wanted:
-        raise Refused(f"a group like {group} takes {wanted} nodes, not {len(chosen)}", hint="name as many free nodes")
+        raise Refused(f"a group like {group} needs {wanted} nodes, not {len(chosen)}", hint=f"name {wanted} free nodes")
     for node in chosen:
         if (held := deployment.assignment.group_of(node)) is not None:
             raise Refused(
@@ -191,9 +187,9 @@ def add_copy(deployment: Deployment, group: str, nodes: Sequence[str]) -> tuple[
 def spare_nodes(
     deployment: Deployment, group: str, count: int, free: Mapping[str, int] | None = None
 ) -> tuple[str, ...]:
-    """Up to `count` nodes that run nothing and could carry a group like `group`, those known to be free first.
+    """Up to `count` unassigned nodes that fit a group like `group`, nodes known to be free first.
 
-    `free` says how many devices of a node nobody uses. Raises UsageError for an unknown group.
+    `free` is the number of unused devices by node. Raises UsageError for an unknown group.
     """
     like = _group(deployment, group)
     one = like.model_copy(update={"nodes": count})
@@ -207,10 +203,10 @@ def spare_nodes(
 
 
 def drop_copy(deployment: Deployment, name: str) -> Deployment:
-    """The deployment without a group that was added; its nodes are free then. Raises UsageError when it is none."""
+    """The deployment without a copy; its nodes become free. Raises UsageError when the group is not a copy."""
     now = deployment.assignment
     if name not in now.copies:
-        raise UsageError(f"{name} is no group that was added", hint=f"added: {', '.join(now.copies) or 'none'}")
+        raise UsageError(f"{name} is not an added group", hint=f"added: {', '.join(now.copies) or 'none'}")
     kept = {each: members for each, members in now.nodes.items() if each != name}
     copies = {each: like for each, like in now.copies.items() if each != name}
     return replace(deployment, assignment=replace(now, nodes=kept, copies=copies))
@@ -225,26 +221,26 @@ def _no_copy(deployment: Deployment, group: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentHistory:
-    """Assignments that were, are and were taken back; a value of its own, so that it cannot be half changed."""
+    """The assignment with its undo and redo history; immutable."""
 
     now: Assignment
     past: tuple[Assignment, ...] = ()
     future: tuple[Assignment, ...] = ()
 
     def changed(self, assignment: Assignment, depth: int = 100) -> AssignmentHistory:
-        """After a change: what was taken back is forgotten. The same assignment again is no change."""
+        """The history after a change; clears redo. The same assignment is no change."""
         if assignment == self.now:
             return self
         return AssignmentHistory(assignment, (*self.past, self.now)[-depth:])
 
     def undone(self) -> AssignmentHistory:
-        """One change back; the same when there is none."""
+        """The history one change back; unchanged without an earlier one."""
         if not self.past:
             return self
         return AssignmentHistory(self.past[-1], self.past[:-1], (self.now, *self.future))
 
     def redone(self) -> AssignmentHistory:
-        """One change forth again; the same when there is none."""
+        """The history one change forward; unchanged without a later one."""
         if not self.future:
             return self
         return AssignmentHistory(self.future[0], (*self.past, self.now), self.future[1:])

@@ -1,4 +1,4 @@
-"""Choosing a layout for a cluster: which of the shipped ones its nodes can carry, and what is refused until one is chosen."""
+"""Lists the shipped layouts that fit a cluster, and refuses operations that need a layout."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ HOW = "choose one: `:layout NAME` on the screen, --layout NAME|FILE on the comma
 
 @dataclass(frozen=True, slots=True)
 class LayoutFit:
-    """A layout beside a cluster."""
+    """A layout and whether a cluster fits it."""
 
     layout: Layout
     nodes: int
-    """How many nodes it needs."""
+    """Number of nodes that the layout needs."""
     has: int
-    """How many nodes of its hardware the cluster has."""
+    """Number of nodes of the layout's hardware in the cluster."""
 
     @property
     def fits(self) -> bool:
-        """Whether the cluster has the nodes it needs."""
+        """Whether the cluster has enough nodes."""
         return self.has >= self.nodes
 
     def words(self) -> str:
-        """`4 a3 nodes`, and where they are missing `8 a2 nodes; the cluster has 2`."""
-        kind = f"{counted(self.nodes, f'{self.layout.hardware.name} node')}"
+        """`4 a3 nodes`, or `8 a2 nodes; the cluster has 2`."""
+        kind = counted(self.nodes, f"{self.layout.hardware.name} node")
         return kind if self.fits else f"{kind}; the cluster has {self.has}"
 
 
-def must_be_chosen(
-    deployment: Deployment, why: str = "no layout is chosen, so there is nothing to assign or to start"
+def require_layout(
+    deployment: Deployment, why: str = "no layout is chosen, so nothing can be assigned or started"
 ) -> None:
-    """Raises Refused, with the way to choose one, when the deployment has no layout."""
+    """Raises Refused when the deployment has no layout, with a hint how to choose one."""
     if not deployment.layout.chosen:
         raise Refused(why, hint=HOW)
 
 
 def fits(cluster: Cluster) -> tuple[LayoutFit, ...]:
-    """Every shipped layout, those first that the cluster can carry, of these the largest first."""
+    """Every shipped layout: those that fit the cluster first, the largest of them first."""
     kinds = [node.hardware.name for node in cluster.nodes.values()]
     found = []
     for layout in map(load_layout, shipped_layouts()):

@@ -1,6 +1,6 @@
-"""A layout for another release: what that release makes of it, and the text of its file with the release changed.
+"""Upgrades a layout to another release: what changes, and the text of the changed file.
 
-What is gone stays as a comment, what was renamed is written under its new name, everything else is left as it was written.
+Removed settings stay as comments, renamed settings get their new name, everything else is unchanged.
 """
 
 from __future__ import annotations
@@ -29,43 +29,43 @@ SettingPath = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """A layout seen from another release."""
+    """The result of an upgrade."""
 
     layout: Layout
     file: str
-    """Where the layout was read from: a shipped one by its name."""
+    """The layout's file; a shipped layout by its name."""
     old: Release
     new: Release
     changes: tuple[Change, ...]
     findings: tuple[Finding, ...]
-    """What rules find in the changed layout and did not find before."""
+    """Findings that only the changed layout has."""
     text: str
-    """The file as it is."""
+    """The present text of the file."""
     changed: str
-    """The file for the new release."""
+    """The text for the new release."""
     comments_kept: bool
     by_hand: tuple[str, ...]
-    """What could not be written, in words."""
+    """Changes that the operator must make, as text."""
     source: Source
 
     @property
     def fits(self) -> bool:
-        """Whether nothing is left that the new release does not know, refuses, or a rule calls an error."""
+        """Whether the new release accepts the whole layout and no rule reports an error."""
         wrong = any(change.kind.breaks for change in self.changes) or bool(self.by_hand)
         return not wrong and not any(each.severity is Severity.ERROR for each in self.findings)
 
     def line(self, change: Change) -> int | None:
-        """The line of the file that a change is about; None when it is about what is not written."""
+        """The line of a change in the file; None when the setting is not written."""
         mark = self.source.mark(*change.path) if change.path else None
         return mark.line if mark else None
 
     def diff(self) -> Iterator[str]:
-        """The lines of the file that differ, as `diff -u` shows them."""
+        """The changed lines of the file, as `diff -u` shows them."""
         return difference(self.text, self.changed, self.file, f"{self.file} for v{self.new.name}")
 
 
 def upgrade(layout: Layout, to: str, start: str = "") -> Upgrade:
-    """What a release makes of a layout. `start` replaces the release that the layout names.
+    """Upgrade a layout to a release. `start` replaces the release that the layout names.
 
     Raises UsageError for a release without facts, FileError when the layout's file cannot be read.
     """
@@ -87,14 +87,14 @@ def upgrade(layout: Layout, to: str, start: str = "") -> Upgrade:
 
 
 def facts_or_error(text: str) -> Release:
-    """The facts of a release that an operator names. Raises UsageError with the releases there are facts of."""
+    """The facts of a release. Raises UsageError with the known releases."""
     release = facts_of(release_name(text.strip()))
     if release is None:
         held = ", ".join(f"v{name}" for name in names())
-        what, how = f"there are no facts about {text!r}", ""
+        what, how = f"no facts about {text!r}", ""
         if not text:
             what, how = "the layout names no release", "write its version into the layout, or compare with --from; "
-        raise UsageError(what, hint=f"{how}there are facts about {held}")
+        raise UsageError(what, hint=f"{how}known releases: {held}")
     return release
 
 
@@ -108,7 +108,7 @@ def _text(layout: Layout) -> tuple[str, str]:
 
 
 def _new_findings(before: Layout, after: Layout) -> tuple[Finding, ...]:
-    """What rules say of the layout after the change only; those about releases say no more than the changes do."""
+    """The findings of the changed layout only; findings about releases are part of the changes."""
     known = {(each.rule, each.message) for each in check(example(before))}
     found = (each for each in check(example(after)) if not each.rule.startswith("V"))
     return tuple(each for each in found if (each.rule, each.message) not in known)
@@ -117,7 +117,7 @@ def _new_findings(before: Layout, after: Layout) -> tuple[Finding, ...]:
 def _edits(
     content: Mapping[str, Any], found: tuple[Change, ...], old: Release, new: Release
 ) -> tuple[list[Edit], list[str]]:
-    """What to write into the file, and what has to be done by hand."""
+    """The edits of the file, and the changes that the operator must make."""
     edits: list[Edit] = []
     by_hand: list[str] = []
     version, image = content.get("version"), content.get("image")
@@ -141,18 +141,18 @@ def _edits(
 
 
 def _edits_of(content: Mapping[str, Any], change: Change, new: Release) -> list[Edit] | None:
-    """What one change does to the content as it is by now; None when there is no place for what was renamed."""
+    """The edits for one change of the present content; None when a renamed setting has no place."""
     path = tuple(str(key) for key in change.path)
     if change.kind is ChangeKind.GONE and path[-2:] != ("kv_transfer", "connector"):
         return _removal(content, path, change, f"gone in v{new.name}")
     if change.kind is not ChangeKind.RENAMED:
         return []
-    placed = _placed(content, path, change)
+    placed = _rename_edits(content, path, change)
     return None if placed is None else [*_removal(content, path, change, f"now {shown_setting(change.new)}"), *placed]
 
 
 def _removal(content: Mapping[str, Any], path: SettingPath, change: Change, note: str) -> list[Edit]:
-    """Take a setting out; of JSON that stands there as a text, the key."""
+    """Remove a setting; of a JSON text only the key."""
     value, key = _at(content, path), change.setting.partition(".")[2]
     if not key or path[-1] == key or path[-1].partition(".")[2] == key:
         return [Edit(path, remove=True, note=note)]
@@ -162,10 +162,10 @@ def _removal(content: Mapping[str, Any], path: SettingPath, change: Change, note
     return [Edit(path, rest)] if rest else [Edit(path, remove=True, note=note)]
 
 
-def _placed(content: Mapping[str, Any], path: SettingPath, change: Change) -> list[Edit] | None:
-    """Where the new name of a setting goes: beside the old one, or into the mapping that counts there; None if there is no place.
+def _rename_edits(content: Mapping[str, Any], path: SettingPath, change: Change) -> list[Edit] | None:
+    """The edits that write the new name: beside the old one, or in the mapping that applies; None when there is no place.
 
-    A mapping of a group replaces the layout's of that name, so a key for all groups goes into each group's own as well.
+    A mapping of a group replaces the mapping of the layout, so a key for all groups is written into each group's mapping too.
     """
     if change.new.isupper():
         return [Edit((*path[:-1], change.new), change.value)]
@@ -184,12 +184,14 @@ def _placed(content: Mapping[str, Any], path: SettingPath, change: Change) -> li
 
 
 def _overrides(content: Mapping[str, Any], group: SettingPath, path: SettingPath) -> bool:
-    """Whether a group sets the old name itself, so that its own entry says what holds there."""
+    """Whether a group sets the old name itself."""
     return path[-1] in (_at(content, (*group, path[-2])) or {})
 
 
 def _into_mapping(content: Mapping[str, Any], scope: SettingPath, flag: str, key: str, value: Any) -> list[Edit] | None:
-    """A key into the JSON flag of a layout, a group or a node, unless it is there; None where the flag differs by rank."""
+    """The edits that add a key to the JSON flag of a layout, a group or a node, unless it exists; None when the flag differs
+    by rank.
+    """
     if any(flag_name(each).partition(".")[0] == flag for each in _at(content, (*scope, "args_from")) or {}):
         return None
     keys = tuple(key.split("."))
@@ -214,7 +216,7 @@ def _into_mapping(content: Mapping[str, Any], scope: SettingPath, flag: str, key
 
 
 def _with_key(mapping: object, keys: SettingPath, value: Any) -> dict[str, Any]:
-    """A copy of a mapping, or of JSON as a text, with one key more."""
+    """A copy of a mapping, or of a JSON text, with one more key."""
     whole = _json(mapping) if isinstance(mapping, str) else dict(mapping) if isinstance(mapping, dict) else {}
     if len(keys) > 1:
         return {**whole, keys[0]: _with_key(whole.get(keys[0]), keys[1:], value)}
@@ -222,7 +224,7 @@ def _with_key(mapping: object, keys: SettingPath, value: Any) -> dict[str, Any]:
 
 
 def _flag_key(content: Mapping[str, Any], scope: SettingPath, flag: str) -> str:
-    """How a flag is written in the `args` of a scope, a dotted form of it too; empty when it is not."""
+    """The key of a flag in the `args` of a scope, also in dotted form; empty without it."""
     args = _at(content, (*scope, "args")) or {}
     return next((key for key in args if flag_name(key).partition(".")[0] == flag), "")
 

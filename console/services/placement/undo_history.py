@@ -1,6 +1,6 @@
-"""The way back and forth between assignments, kept beside their file, so that another session and the command line go on with it.
+"""Saves the undo history of an assignment beside its file, for other sessions and the command line.
 
-A history that does not fit the files any more is forgotten, never guessed at.
+A history that does not match the files is dropped.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ MOST_BYTES = 1024 * 1024
 
 
 def history_path(assignment: Path) -> Path:
-    """Where the history of an assignment file is."""
+    """The path of the history of an assignment file."""
     return assignment.with_suffix(".history.json")
 
 
 def load_history(assignment: Path, deployment: Deployment) -> AssignmentHistory:
-    """What led to the deployment's assignment and was taken back; nothing of it when the file tells of another one."""
+    """The history of the deployment's assignment; empty when the file belongs to another assignment."""
     fresh = AssignmentHistory(deployment.assignment)
     try:
         path = history_path(assignment)
@@ -36,23 +36,23 @@ def load_history(assignment: Path, deployment: Deployment) -> AssignmentHistory:
     return AssignmentHistory(deployment.assignment, past, future) if fits and now == (deployment.assignment,) else fresh
 
 
-def keep(assignment: Path, history: AssignmentHistory) -> None:
-    """Write the assignment, then the way to it. Raises ConsoleError when the assignment cannot be written."""
+def save(assignment: Path, history: AssignmentHistory) -> None:
+    """Save the assignment, then its history. Raises ConsoleError when the assignment cannot be written."""
     save_assignment(assignment, history.now)
     parts = {"now": (history.now,), "past": history.past, "future": history.future}
     text = json.dumps({key: [assignment_data(each) for each in some] for key, some in parts.items()})
     try:
         save_text(history_path(assignment), text + "\n")
     except ConsoleError:
-        return  # the assignment is what counts; without its history it cannot be taken back later
+        return  # the assignment is saved; without its history it cannot be undone later
 
 
 def step(assignment: Path, deployment: Deployment, *, back: bool) -> AssignmentHistory:
-    """The history one change back or forth, not kept yet. Raises UsageError when there is none."""
+    """The history one change back or forward, not saved yet. Raises UsageError without such a change."""
     history = load_history(assignment, deployment)
     moved = history.undone() if back else history.redone()
     if moved is history:
-        raise UsageError("no change to take back" if back else "no change that was taken back")
+        raise UsageError("no change to undo" if back else "no change to redo")
     return moved
 
 

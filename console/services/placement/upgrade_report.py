@@ -1,4 +1,4 @@
-"""An upgrade of a layout as text for people and as data for programs. Writes nothing."""
+"""Formats the upgrade of a layout as text and as data."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pydantic import JsonValue
 from typing_extensions import TypedDict
 
 from console.model.findings import FindingData
+from console.model.shortening import list_text
 from console.releases.renames import shown_setting
 from console.rules.release_changes import Change, ChangeKind
 from console.services.placement.layout_upgrade import Upgrade
 
 _MOST = 4
-"""Settings of a kind that are named on one line."""
-_ALL_WELL = "with this, v{} knows everything that the layout says"
+"""Number of settings of one kind to name on one line."""
+_ALL_WELL = "with these changes v{} knows every setting of the layout"
 
 
 def report_lines(found: Upgrade) -> Iterator[str]:
-    """What changes, each with its line of the file; the file's own difference; and what is left to do."""
+    """The changes with their lines, the diff of the file, and what is left to do."""
     old, new = found.old, found.new
     yield f"{found.layout.name}: v{old.name} (vLLM {old.vllm}) to v{new.name} (vLLM {new.vllm})"
     for change in found.changes:
@@ -34,17 +35,16 @@ def report_lines(found: Upgrade) -> Iterator[str]:
     yield from _left(found)
 
 
-def in_short(found: Sequence[Change]) -> str:
-    """The settings that differ, kind by kind, on one line: `gone: --x; renamed: VLLM_A; 3 other defaults`."""
+def summary_line(found: Sequence[Change]) -> str:
+    """The changed settings by kind on one line: `gone: --x; renamed: VLLM_A; 3 other defaults`."""
     parts = []
     for kind in ChangeKind:
         mine = list(dict.fromkeys(shown_setting(each.setting) for each in found if each.kind is kind))
         if kind in (ChangeKind.DEFAULT, ChangeKind.CHOICES):
             parts += [f"{len(mine)} other {kind}{'s' if kind is ChangeKind.DEFAULT else ''}"] if mine else []
         elif mine:
-            more = f" and {len(mine) - _MOST} more" if len(mine) > _MOST else ""
-            parts.append(f"{kind}: {', '.join(mine[:_MOST])}{more}")
-    return "; ".join(parts) or "it makes no difference to this layout"
+            parts.append(f"{kind}: {list_text(mine, _MOST)}")
+    return "; ".join(parts) or "no difference for this layout"
 
 
 def _left(found: Upgrade) -> Iterator[str]:
@@ -53,9 +53,9 @@ def _left(found: Upgrade) -> Iterator[str]:
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     yield from (f"by hand: {text}" for text in found.by_hand)
     if not found.comments_kept:
-        yield "the layout is written anew: its comments cannot be kept, because it uses aliases or merged mappings"
+        yield "the whole layout is rewritten without its comments, because it uses aliases or merged mappings"
     if told:
-        yield f"{told}: v{found.new.name} does not do what is written there; read its release notes"
+        yield f"{told}: v{found.new.name} does not support these settings; read its release notes"
     elif found.fits:
         yield _ALL_WELL.format(found.new.name)
 
@@ -118,7 +118,7 @@ class UpgradeData(_From):
 
 
 def report_data(found: Upgrade, saved: str | None = None) -> UpgradeData:
-    """The same as plain data; the keys are a contract."""
+    """The upgrade as plain data; the keys are a contract."""
     return {
         "layout": found.layout.name,
         "file": found.file,

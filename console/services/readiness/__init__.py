@@ -1,1 +1,1 @@
-"""What must hold on nodes before a launch: what is wanted, what is there, and whether a launch may go on."""
+"""Checks nodes before a launch: requirements, containers, releases, network, and the decision about the launch."""

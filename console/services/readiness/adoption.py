@@ -1,6 +1,6 @@
-"""Which containers an operator adopted in place of those the cluster file names; kept per cluster, the file is never written.
+"""Keeps which existing containers an operator adopted instead of the containers of the cluster file.
 
-An adoption counts only while the cluster file still names the container it stands for.
+An adoption applies only while the cluster file names the same container. The cluster file is not changed.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from console.model.cluster import Cluster, Node
 from console.services.xdg_paths import file_name
 
 
-class Adopted:
-    """The adoptions of one cluster."""
+class AdoptedContainers:
+    """The adopted containers of one cluster."""
 
     def __init__(self, state_dir: Path, cluster: str) -> None:
         self._path = state_dir / "adopted" / f"{file_name(cluster)}.json"
         self._kept = self._read()
 
     def applied(self, cluster: Cluster) -> Cluster:
-        """The cluster with the adopted containers in it."""
+        """The cluster with the adopted containers."""
         nodes = {}
         for name, node in cluster.nodes.items():
             kept = self._kept.get(name)
@@ -32,14 +32,15 @@ class Adopted:
         return cluster.model_copy(update={"nodes": nodes})
 
     def written(self, node: Node) -> str:
-        """What the cluster file calls the node's container."""
+        """The name of the node's container in the cluster file."""
         kept = self._kept.get(node.name)
         return kept["instead"] if kept and kept["container"] == node.runtime.container else node.runtime.container
 
     def take(self, node: Node, *, instead: str) -> None:
-        """Use the container of this node from now on `instead` of the one the cluster file names; that one ends the adoption.
+        """Save that the container of this node replaces `instead`, the container of the cluster file. The latter itself ends
+        the adoption.
 
-        Raises ConsoleError when it cannot be kept.
+        Raises ConsoleError when the file cannot be written.
         """
         kept = {name: each for name, each in self._read().items() if name != node.name}
         if instead != node.runtime.container:
@@ -48,7 +49,7 @@ class Adopted:
         self._kept = kept
 
     def _read(self) -> dict[str, dict[str, str]]:
-        """What is kept; a file that is missing or makes no sense holds nothing."""
+        """The saved adoptions; empty for a missing or invalid file."""
         try:
             data = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

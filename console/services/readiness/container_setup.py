@@ -1,6 +1,6 @@
-"""How nodes get the containers their engines run in: what is there, where it differs, and the exact commands. Runs nothing.
+"""Compares the containers of nodes with the required ones, and builds the commands to create or remove them. Runs nothing.
 
-A container that runs is never removed or made anew by the console: what differs is told, with the commands for a person.
+The console never removes or recreates a running container; it reports differences with the commands for the operator.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ _ASK_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class ContainerFacts:
-    """What a node has, as it answered."""
+    """The container state of a node, from its answers."""
 
     node: str
     name: str
-    """The container that is wanted."""
+    """The name of the required container."""
     trouble: str = ""
-    """Why nothing is known; everything below is empty then."""
+    """Why the state is unknown; the other fields are empty then."""
     container: Container | None = None
-    """None when there is none of that name."""
+    """None without a container of that name."""
     differences: tuple[Difference, ...] = ()
     image: str = ""
     image_id: str = ""
-    """Of the wanted image on the node; empty when it is not there."""
+    """Id of the required image on the node; empty without it."""
     missing: tuple[str, ...] = ()
-    """Paths of the host that would be mounted and do not exist."""
+    """Host paths that would be mounted but do not exist."""
     others: tuple[str, ...] = ()
-    """Containers of other names, `NAME (IMAGE, STATE)`."""
+    """Containers with other names: `NAME (IMAGE, STATE)`."""
     per_engine: bool = False
-    """Whether each start makes containers of its own, so that only the image must be there."""
+    """Whether each engine has its own container, so that only the image is needed."""
 
     @property
     def state(self) -> str:
-        """`unknown`, `absent`, or what the tool calls it; of a node whose engines make their own, whether the image is there."""
+        """`unknown`, `absent`, or the state that the tool reports; with one container per engine whether the image exists."""
         if self.trouble:
             return "unknown"
         if self.per_engine:
@@ -60,14 +60,14 @@ class ContainerFacts:
 
     @property
     def fits(self) -> bool:
-        """Whether engines can be started in it as it is."""
+        """Whether engines can be started without changes."""
         if self.per_engine:
             return bool(self.image_id) and not self.missing
         return self.container is not None and self.container.running and not self.differences
 
 
-def questions(deployment: Deployment, node: Node) -> tuple[Job, ...]:
-    """What is asked of a node, as one batch. Changes nothing there."""
+def state_commands(deployment: Deployment, node: Node) -> tuple[Job, ...]:
+    """The commands that read the container state of a node, as one batch. Changes nothing."""
     tool = node.runtime.words
     image = _image(deployment, node)
     name = node.runtime.container
@@ -84,17 +84,17 @@ def questions(deployment: Deployment, node: Node) -> tuple[Job, ...]:
 
 
 def seen(wanted: NodeRequirements, answers: Mapping[str, Answer]) -> ContainerFacts:
-    """What the answers of a node's questions mean."""
+    """The container state from a node's answers."""
     name = wanted.container
     if not name:
         return _of_image(wanted, answers)
     answer = answers.get("container")
     if answer is None or not answer.whole:
-        return ContainerFacts(wanted.node, name, "the container tool gave no answer in time")
+        return ContainerFacts(wanted.node, name, "the container tool did not answer in time")
     container = parse_container(answer.stdout)
     if container is None and "no such" not in (refused := answer.refused).lower() and "no container" not in refused:
         said = clean(answer.stderr.split(b"\n")[0].decode("utf-8", "replace"))[:200]
-        return ContainerFacts(wanted.node, name, said or f"the container tool ended with {answer.exit_code}")
+        return ContainerFacts(wanted.node, name, said or f"the container tool exited with {answer.exit_code}")
     found = answers.get("image")
     image = parse_image(found.stdout) if found and found.whole else ""
     there = answers.get("paths", Answer())
@@ -111,14 +111,14 @@ def seen(wanted: NodeRequirements, answers: Mapping[str, Answer]) -> ContainerFa
 
 
 def _of_image(wanted: NodeRequirements, answers: Mapping[str, Answer]) -> ContainerFacts:
-    """A node whose engines make their own containers."""
+    """The state of a node with one container per engine."""
     if (others := answers.get("others")) is None or not others.whole or others.refused:
-        trouble = others.refused if others and others.refused else "the container tool gave no answer in time"
-        return ContainerFacts(wanted.node, "(one an engine)", trouble, per_engine=True)
+        trouble = others.refused if others and others.refused else "the container tool did not answer in time"
+        return ContainerFacts(wanted.node, "(one per engine)", trouble, per_engine=True)
     found, there = answers.get("image"), answers.get("paths", Answer())
     return ContainerFacts(
         node=wanted.node,
-        name="(one an engine)",
+        name="(one per engine)",
         image=wanted.image,
         image_id=parse_image(found.stdout) if found and found.whole else "",
         missing=tuple(line for line in there.lines if line.startswith("/")),
@@ -127,7 +127,7 @@ def _of_image(wanted: NodeRequirements, answers: Mapping[str, Answer]) -> Contai
 
 
 def parse_image(stdout: bytes) -> str:
-    """The id of the image that was inspected, without `sha256:`; empty when there is none."""
+    """The id of the inspected image, without `sha256:`; empty without one."""
     try:
         data = json.loads(stdout)
         return str(data[0]["Id"]).removeprefix("sha256:")
@@ -135,52 +135,52 @@ def parse_image(stdout: bytes) -> str:
         return ""
 
 
-def creation_words(deployment: Deployment, name: str) -> tuple[str, ...]:
-    """The words that make the node's container, with its run directories visible inside. Raises UsageError without an image."""
+def creation_argv(deployment: Deployment, name: str) -> tuple[str, ...]:
+    """The argv that creates the node's container, with its run directories mounted. Raises UsageError without an image."""
     node = deployment.node(name)
     return (*run_container(deployment, node, mounts=(node.base,)), "sleep", "infinity")
 
 
-def creation(deployment: Deployment, name: str) -> str:
-    """The command that makes the node's container; empty on a host runtime, and where no image is named."""
+def creation_command(deployment: Deployment, name: str) -> str:
+    """The command that creates the node's container; empty on a host runtime or without an image."""
     node = deployment.node(name)
     if not node.runtime.words:
         return ""
     try:
-        words = creation_words(deployment, name)
+        words = creation_argv(deployment, name)
     except UsageError:
         return ""
     return f"mkdir -p -m 700 {quote(node.base)} && {join(words)}"
 
 
-def removal(node: Node) -> str:
-    """What a person types to take the container away; it ends everything that runs in it."""
+def removal_command(node: Node) -> str:
+    """The command that removes the container; it ends everything in it."""
     return " && ".join(join((*node.runtime.words, act, node.runtime.container)) for act in ("stop", "rm"))
 
 
 def driver_missing(found: ContainerFacts) -> tuple[str, ...]:
-    """Of the paths that are missing on the host those of the driver: mounted all the same they would become empty directories."""
+    """The missing host paths of the driver; mounting them would create empty directories."""
     of_drivers = {path for kind in KINDS.values() for path in kind.driver_mounts}
     return tuple(each for each in found.missing if each in of_drivers)
 
 
 def container_findings(deployment: Deployment, results: Iterable[Result]) -> tuple[Result, ...]:
-    """The same results, those of a missing or wrong container with the exact commands as their remedy."""
-    return tuple(_mended(deployment, each) for each in results)
+    """The results; those about a missing or wrong container get the exact commands as remedy."""
+    return tuple(_with_commands(deployment, each) for each in results)
 
 
-def _mended(deployment: Deployment, result: Result) -> Result:
+def _with_commands(deployment: Deployment, result: Result) -> Result:
     if result.check not in CONTAINER_CHECKS or result.verdict is not Verdict.FAIL:
         return result
     runtime = deployment.node(result.node).runtime
     if result.remedy.startswith("start "):
         return replace(result, remedy=join((*runtime.words, "start", runtime.container)))
-    made = creation(deployment, result.node)
+    made = creation_command(deployment, result.node)
     if not made:
         return result
     if result.seen.startswith(_ABSENT):
         return replace(result, remedy=f"{made}  # or: dsv4-console containers create {result.node}")
-    away = removal(deployment.node(result.node))
+    away = removal_command(deployment.node(result.node))
     return replace(result, remedy=f"{away} && {made}  # ends everything that runs in the old one")
 
 

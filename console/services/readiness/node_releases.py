@@ -1,4 +1,4 @@
-"""The release that a node reports beside the layout's: what follows from a difference, and that it could not be read."""
+"""Compares the release that a node reports with the release of the layout."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from console.model.deployment import Deployment
+from console.model.shortening import list_text
 from console.probes.check_types import Result, Verdict
 from console.releases.facts import facts_of, release_name
 from console.rules import check_release
@@ -17,7 +18,7 @@ _MOST = 3
 
 
 def with_releases(deployment: Deployment, results: Iterable[Result]) -> tuple[Result, ...]:
-    """The same results; those of the packages say what another release than the layout's means for this layout."""
+    """The results; those about packages describe the effect of another release on this layout."""
     wanted = wanted_release(deployment.layout)
     return tuple(_with_release(deployment, wanted, each) if each.check == PACKAGES_CHECK else each for each in results)
 
@@ -34,18 +35,17 @@ def _with_release(deployment: Deployment, wanted: str, result: Result) -> Result
 
 
 def consequences(deployment: Deployment, release: str) -> str:
-    """What it means for a layout that engines of this release run it, in words."""
+    """The effect on a layout when its engines run with this release, as text."""
     if facts_of(release_name(release)) is None:
-        return f"there are no facts about {release}, so what it makes of this layout is not known"
+        return f"no facts about {release}, so its effect on this layout is unknown"
     own = {finding.message for finding in check_release(deployment, wanted_release(deployment.layout))}
     found = [each.message for each in check_release(deployment, release) if each.message not in own]
     if not found:
         return f"{release} knows every flag, variable and key of this layout"
-    more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
-    return "; ".join(found[:_MOST]) + more
+    return list_text(found, _MOST, "; ")
 
 
 def _reported(value: str) -> str:
-    """The vllm-ascend release among `vllm 0.21.0, vllm-ascend 0.21.0rc1, …`; empty when it is not there."""
+    """The vllm-ascend release in `vllm 0.21.0, vllm-ascend 0.21.0rc1, …`; empty without it."""
     rows = dict(each.split(" ", 1) for each in value.split(", ") if " " in each)
     return rows.get("vllm-ascend", "").partition("+")[0]

@@ -1,4 +1,4 @@
-"""What a node must have for its part of a deployment, as preflight asks for it. Asks no node; judges nothing."""
+"""Computes what a node needs for its part of a deployment. Asks no node."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from console.rules.ports import port_map
 from console.rules.rule import RuleContext
 
 
-def carrying(deployment: Deployment) -> tuple[str, ...]:
-    """The nodes that carry anything, in rank order, those of services and of the proxy last."""
+def used_nodes(deployment: Deployment) -> tuple[str, ...]:
+    """The nodes that run any process of the deployment, in rank order, nodes of services and the proxy last."""
     return tuple(dict.fromkeys(rank.node for rank in (*deployment.ranks(), *deployment.processes())))
 
 
@@ -31,7 +31,7 @@ def requirements_of(
     own_pids: frozenset[int] = frozenset(),
     clock_offset_s: float | None = None,
 ) -> NodeRequirements:
-    """The node's demands. Ports of engines that run there already are not asked to be free."""
+    """The requirements of a node. Ports of engines that run there already need not be free."""
     written = deployment.node(node)
     ranks = [rank for rank in deployment.ranks() if rank.node == node]
     commands = [rank_command(deployment, rank) for rank in ranks]
@@ -40,7 +40,7 @@ def requirements_of(
     )
     layout = deployment.layout
     release = wanted_release(layout)
-    others = (deployment.address(each) for each in carrying(deployment) if each != node)
+    others = (deployment.address(each) for each in used_nodes(deployment) if each != node)
     path = layout.model.path
     return NodeRequirements(
         node=node,
@@ -70,7 +70,7 @@ def requirements_of(
 
 
 def running_on(node: str, snapshot: ClusterSnapshot) -> tuple[EngineSnapshot, ...]:
-    """Engines that live there, or may."""
+    """Engines that run, or may run, on the node."""
     return tuple(each for each in snapshot.engines_on(node) if each.state.alive and each.run)
 
 
@@ -85,7 +85,7 @@ def _ports(deployment: Deployment, node: str, snapshot: ClusterSnapshot) -> tupl
 
 
 def wanted_release(layout: Layout) -> str:
-    """The vllm-ascend release a layout is made for, from its version, else its image; empty for a branch such as `main`."""
+    """The vllm-ascend release of a layout, from its version or image; empty for a branch such as `main`."""
     return layout.version if re.match(r"v?\d", layout.version) else release_name(tag_of(layout.image))
 
 

@@ -1,4 +1,4 @@
-"""Pings between the NPUs of all nodes: which, in what portions, and the matrix of what came back. Judging a ping is not here.
+"""Pings between the NPUs of all nodes, in portions, and builds a matrix of the results.
 
 A2 devices ping over RoCE, A3 dies over the vNIC plane of their super pod (vllm-ascend, verify multi-node communication).
 """
@@ -17,14 +17,14 @@ from console.probes.hccn import DeviceNet, Ping, parse_pings, ping_probe
 from console.remote.link import NodeLink
 
 PORTION = 16
-"""Pings of one request: progress shows after each, and a cut link loses no more."""
+"""Pings in one request: the progress is reported after each, and a lost link loses at most one."""
 PING_S = 2.0
-"""What one ping of three packets takes on a healthy network, for the estimate before the first portion is back."""
+"""Duration of one ping of three packets on a healthy network, for the estimate before the first answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class PingRoute:
-    """One ping that is to be made."""
+    """One planned ping."""
 
     node: str
     device: int
@@ -35,7 +35,7 @@ class PingRoute:
 
 @dataclass(frozen=True, slots=True)
 class PingResults:
-    """What all pings came to."""
+    """The results of all pings."""
 
     nodes: tuple[str, ...]
     pings: tuple[tuple[PingRoute, Ping], ...]
@@ -43,7 +43,7 @@ class PingResults:
     full: bool = False
 
     def cell(self, node: str, peer: str) -> str:
-        """`good/all` from one node to another, `?` behind it when some did not say; `-` for itself, `.` for none asked."""
+        """`good/all` from one node to another, with `?` when some are unknown; `-` for itself, `.` without pings."""
         if node == peer:
             return "-"
         found = [ping for way, ping in self.pings if (way.node, way.peer) == (node, peer)]
@@ -53,17 +53,17 @@ class PingResults:
         return f"{sum(ping.ok is True for ping in found)}/{len(found)}{unsure}"
 
     def matrix(self) -> tuple[tuple[str, ...], ...]:
-        """Rows from, columns to; the first row names the columns."""
+        """The matrix, rows are sources and columns are targets; the first row has the column names."""
         head = ("from \\ to", *self.nodes)
         return (head, *((node, *(self.cell(node, peer) for peer in self.nodes)) for node in self.nodes))
 
 
-def ways(
+def ping_routes(
     wanted: Mapping[str, NodeRequirements], surveys: Mapping[str, Mapping[int, DeviceNet]], *, full: bool
 ) -> Iterator[PingRoute]:
-    """Every ping between nodes of equal hardware whose devices told their addresses.
+    """Every ping between nodes of equal hardware with known device addresses.
 
-    Sparse: each device to the one of the same number on every other node. Full: to every device there.
+    Sparse: each device to the device of the same number on every other node. Full: to every device there.
     """
     for node, mine in surveys.items():
         for peer, theirs in surveys.items():
@@ -77,19 +77,21 @@ def ways(
                         yield PingRoute(node, device, peer, other, address)
 
 
-async def cross(
+async def ping_all(
     links: Mapping[str, NodeLink],
     wanted: Mapping[str, NodeRequirements],
     surveys: Mapping[str, Mapping[int, DeviceNet]],
     *,
     full: bool,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> PingResults:
-    """Ping from all nodes at once, on each one after the other; `say` is told how far it is and how long it may still take."""
+    """Ping from all nodes in parallel, on each node one after the other; `report` receives the progress and the remaining
+    time.
+    """
     plan: dict[str, list[PingRoute]] = {node: [] for node in surveys}
-    for way in ways(wanted, surveys, full=full):
+    for way in ping_routes(wanted, surveys, full=full):
         plan[way.node].append(way)
-    progress = _Progress(plan, say)
+    progress = _Progress(plan, report)
     planes = {node: kind_of(each.hardware).plane for node, each in wanted.items()}
     done = await asyncio.gather(
         *(_of_node(links[node], mine, planes[node] == "hccs", progress) for node, mine in plan.items())
@@ -127,21 +129,21 @@ async def _of_node(
 
 
 class _Progress:
-    """Counts pings and guesses the rest by the slowest node's pace."""
+    """Counts pings and estimates the remaining time."""
 
-    def __init__(self, plan: Mapping[str, Sequence[PingRoute]], say: Callable[[str], None]) -> None:
+    def __init__(self, plan: Mapping[str, Sequence[PingRoute]], report: Callable[[str], None]) -> None:
         self._left = {node: len(mine) for node, mine in plan.items()}
         self._all = sum(self._left.values())
-        self._say = say
+        self._report = report
         self._began = asyncio.get_running_loop().time()
         most = max(self._left.values(), default=0)
         if self._all:
-            say(f"{self._all} pings between NPUs, about {most * PING_S:.0f} s")
+            report(f"{self._all} pings between NPUs, about {most * PING_S:.0f} s")
 
     def step(self, node: str, count: int) -> None:
-        """A node has made `count` more."""
+        """Add `count` finished pings of a node."""
         self._left[node] -= count
         done = self._all - sum(self._left.values())
         took = asyncio.get_running_loop().time() - self._began
         rest = took / done * (self._all - done)
-        self._say(f"{done} of {self._all} pings, about {rest:.0f} s left")
+        self._report(f"{done} of {self._all} pings, about {rest:.0f} s left")

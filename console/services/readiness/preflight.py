@@ -1,6 +1,6 @@
-"""Preflight of a deployment: one request to each node, all at once; judged, compared over the nodes, kept with its age.
+"""Runs the preflight of a deployment: one request to each node in parallel, judged, compared between nodes, and saved.
 
-What is asked and what an answer means is not here: see `console.probes.preflight_checks`.
+`console.probes.preflight_checks` has the checks.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
 from console.services.readiness.container_setup import container_findings
 from console.services.readiness.node_releases import with_releases
-from console.services.readiness.node_requirements import carrying, requirements_of, running_on
-from console.services.readiness.ping_matrix import PingResults, cross
+from console.services.readiness.node_requirements import requirements_of, running_on, used_nodes
+from console.services.readiness.ping_matrix import PingResults, ping_all
 
 T = TypeVar("T")
 
 ANSWER_BYTES = 4 * 1024 * 1024
-"""The most a node sends back for one request."""
+"""Size limit of a node's answer."""
 CHOOSE_LAYOUT = "choose a layout first: :layout on the screen, or --layout NAME|FILE"
 CONNECTION = "0"
-"""Id of the check that a node answers at all."""
+"""Id of the check that a node answers."""
 _IDLE = "12"
-"""The check of idle device memory: engines of ours make it meaningless."""
+"""The check of idle device memory; it is meaningless while own engines run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one preflight found."""
+    """The results of one preflight."""
 
     at: float
     """When it ended, seconds since the epoch."""
@@ -52,40 +52,40 @@ class Report:
     results: tuple[Result, ...]
     network: bool = False
     crossing: PingResults | None = None
-    """The pings between the NPUs, where they were asked for."""
+    """The pings between NPUs, if requested."""
 
     @property
     def folds(self) -> tuple[GroupedResult, ...]:
-        """Equal answers of many nodes in one line, in the order of the checks."""
+        """Equal results of several nodes as one line, in the order of the checks."""
         return folded(self.results)
 
     def count(self, verdict: Verdict) -> int:
-        """How many checks on how many nodes came to this."""
+        """The number of results with this verdict."""
         return sum(each.verdict is verdict for each in self.results)
 
     def failures(self, node: str) -> tuple[Result, ...]:
-        """What does not hold on a node."""
+        """The failed checks of a node."""
         return tuple(each for each in self.results if each.node == node and each.verdict is Verdict.FAIL)
 
 
 @dataclass(frozen=True, slots=True)
 class PreflightRequest:
-    """How much a preflight asks."""
+    """The scope of a preflight."""
 
     network: bool = False
-    """Also the NPUs' own network, which takes a minute."""
+    """Also check the network between NPUs, which takes a minute."""
     full_mesh: bool = False
-    """Ping every device of every other node instead of the one of the same number."""
+    """Ping every device of every other node, not only the device of the same number."""
     blocking: bool = False
-    """Only what can keep a launch from succeeding."""
+    """Only checks that can prevent a successful launch."""
 
 
 REPORT = TypeAdapter(Report)
-"""Writes reports as JSON and reads them back."""
+"""Converts reports to and from JSON."""
 
 
 def load(path: Path) -> Report | None:
-    """The report a file holds; None when it is missing, of another release, or no report."""
+    """The report in a file; None for a missing or invalid file, or one of another release."""
     try:
         return REPORT.validate_json(path.read_bytes())
     except (OSError, ValidationError):
@@ -93,7 +93,7 @@ def load(path: Path) -> Report | None:
 
 
 class Preflight:
-    """The preflight of one session; keeps its last report."""
+    """The preflight of one session, with its last report."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], kept: Path | None = None) -> None:
         """`kept` is the file of the last report."""
@@ -105,7 +105,7 @@ class Preflight:
         self._asking: asyncio.Task[object] | None = None
         self.running = False
         self.progress = ""
-        """How far the one that runs is; empty while none does, or nothing is known."""
+        """The progress of the running preflight; empty without one."""
 
     async def run(
         self,
@@ -113,9 +113,9 @@ class Preflight:
         ask: PreflightRequest | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> Report:
-        """Check these nodes, all that carry something when none is named. Changes nothing on a node.
+        """Check these nodes, or all used nodes when none is named. Changes nothing.
 
-        Raises UsageError when a node carries nothing. A node that does not answer is a result, never an error.
+        Raises UsageError for an unused node. A node that does not answer is a result and no error.
         """
         ask = ask or PreflightRequest()
         chosen = self._chosen(nodes)
@@ -135,7 +135,7 @@ class Preflight:
             crossing = None
             if ask.network:
                 surveys = {node: net for node, (_, net) in zip(chosen, asked_nodes, strict=True) if net}
-                crossing = await cross(self._links, wanted, surveys, full=ask.full_mesh, say=say)
+                crossing = await ping_all(self._links, wanted, surveys, full=ask.full_mesh, report=say)
                 results = (*results, *crossing.results)
         finally:
             self.running = False
@@ -147,7 +147,7 @@ class Preflight:
         return report
 
     def cancel(self) -> bool:
-        """Stop waiting for the one that runs; there is no report then. False when none runs."""
+        """Cancel the running preflight, without a report. False when none runs."""
         if not self.running or self._asking is None:
             return False
         self._asking.cancel()
@@ -162,26 +162,25 @@ class Preflight:
 
     @property
     def latest(self) -> Report | None:
-        """The last report, of this console or one before it; None when there is none."""
+        """The last report of this or an earlier session; None without one."""
         if self._latest is None and not self._looked and self._kept is not None:
             self._latest = load(self._kept)
         self._looked = True
         return self._latest
 
     def _keep(self, report: Report) -> None:
-        """A report that cannot be written is shown all the same, and that is said."""
+        """Save the report; adds a warning when it cannot be written."""
         if self._kept is None:
             return
         try:
             save_text(self._kept, REPORT.dump_json(report).decode() + "\n")
         except ConsoleError as error:
-            self._monitor.note(EventLevel.WARNING, f"the report of the preflight is not kept: {error}")
+            self._monitor.note(EventLevel.WARNING, f"the preflight report was not saved: {error}")
 
     async def look(self, argv: tuple[str, ...], timeout_s: float = 30.0, *, outside: bool = False) -> Mapping[str, str]:
-        """Run a command that only reads where engines run, on every node; on all of the cluster where nothing is assigned.
+        """Run a read-only command where engines run, on every used node, or on all nodes without an assignment.
 
-        Gives its answers made safe to draw, or why there is none. `outside` runs it on the node itself, where engines run
-        in containers.
+        Gives the cleaned answers, or errors. `outside` runs it on the node itself when engines run in containers.
         """
 
         async def one(name: str) -> str:
@@ -193,7 +192,7 @@ class Preflight:
             text = "\n".join(decode(line) for line in sample.stdout.split(b"\n"))
             return text if sample.exit_code == 0 else f"{text}\n{decode(sample.stderr)}"
 
-        nodes = carrying(self._monitor.deployment) or tuple(self._links)
+        nodes = used_nodes(self._monitor.deployment) or tuple(self._links)
         return dict(zip(nodes, await asyncio.gather(*(one(node) for node in nodes)), strict=True))
 
     def _inside(self, name: str) -> tuple[str, ...]:
@@ -204,7 +203,7 @@ class Preflight:
         return (*runtime.words, "exec", runtime.container) if runtime.words else ()
 
     def _chosen(self, nodes: Sequence[str]) -> tuple[str, ...]:
-        every = carrying(self._monitor.deployment)
+        every = used_nodes(self._monitor.deployment)
         for node in nodes:
             if node not in every:
                 raise UsageError(
@@ -247,11 +246,11 @@ class Preflight:
         return self._as_it_runs(wanted.node, results), parse_survey(survey.stdout)
 
     def _as_it_runs(self, node: str, results: tuple[Result, ...]) -> tuple[Result, ...]:
-        """While engines of ours run on a node, memory in use there says nothing."""
+        """The results; device memory in use is not judged while own engines run on the node."""
         mine = running_on(node, self._monitor.snapshot)
         if not mine:
             return results
-        seen = "not judged: engines of ours run here"
+        seen = "not checked: engines of this console run here"
         return tuple(
             replace(each, verdict=Verdict.UNKNOWN, seen=seen, remedy="check again when they are stopped")
             if each.check == _IDLE and each.verdict is Verdict.FAIL
@@ -261,7 +260,7 @@ class Preflight:
 
 
 class _Answers:
-    """Tells how many nodes have answered; a survey of the NPUs' network takes long enough to ask how long."""
+    """Reports how many nodes have answered, during a check of the NPU network."""
 
     def __init__(self, nodes: Sequence[str], ask: PreflightRequest, say: Callable[[str], None]) -> None:
         self._left = len(nodes)
@@ -270,13 +269,13 @@ class _Answers:
         self._say(f"asking {len(nodes)} nodes for every NPU's link, health, addresses and TLS, about a minute")
 
     async def counted(self, node: str, asking: Awaitable[T]) -> T:
-        """The same answer, counted."""
+        """Wait for an answer and count it."""
         found = await asking
         self._left -= 1
-        self._say(f"{node} has answered, {self._left} of {self._all} nodes are still asked")
+        self._say(f"{node} has answered, {self._left} of {self._all} nodes are still to answer")
         return found
 
 
 def _unconnected(node: str, reason: str, hint: str) -> Result:
-    why = "Nothing is known about this node, and nothing can be started there."
+    why = "The state of this node is unknown, and nothing can be started on it."
     return Result(CONNECTION, "connection", node, Verdict.FAIL, reason, why, hint)

@@ -1,4 +1,4 @@
-"""The preflight before a launch: asked once for all nodes of it, refused node by node unless the operator overrode it."""
+"""Runs the preflight of a plan's launches, and refuses nodes with failed checks unless the operator overrode them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from console.services.readiness.preflight import Preflight, PreflightRequest, Re
 
 
 def overrides(ids: Sequence[str]) -> frozenset[str]:
-    """The checks an operator wants to pass over. Raises UsageError for one that stops no launch."""
+    """The checks to override. Raises UsageError for a check that never stops a launch."""
     known = {check.id: check.title for check in CHECKS if check.blocks and not check.network}
     for each in ids:
         if each not in known:
@@ -24,7 +24,7 @@ def overrides(ids: Sequence[str]) -> frozenset[str]:
 
 
 class PreflightGate:
-    """What stands between one plan and its launch. Machines without NPUs have no preflight here: they only try things out."""
+    """The preflight of one plan. Nodes without NPUs have none."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class PreflightGate:
         launches: Sequence[Sequence[str]],
         overridden: frozenset[str] = frozenset(),
     ) -> None:
-        """`launches` are the nodes of each launch of the plan, in order: each is checked when its turn has come."""
+        """`launches` are the nodes of each launch of the plan, in order; each launch has its own preflight."""
         self._preflight = preflight
         self._monitor = monitor
         self._turns = [
@@ -42,14 +42,14 @@ class PreflightGate:
         ]
         self._overridden = overridden
         self.stopped: set[str] = set()
-        """Checks that stopped a launch so far."""
+        """Checks that have stopped a launch."""
         self._asked: dict[int, asyncio.Task[Report]] = {}
         self._had: set[tuple[int, str]] = set()
 
     async def ask(self, node: str) -> str:
-        """Wait for the preflight; one line on what this node came to, empty when nothing is asked of it.
+        """Wait for the preflight. Gives one line about the node, empty when it has none.
 
-        Raises ConsoleError naming every check that fails and is not overridden.
+        Raises ConsoleError with every failed check that is not overridden.
         """
         turns = (at for at, nodes in enumerate(self._turns) if node in nodes and (at, node) not in self._had)
         turn = next(turns, None)
@@ -72,8 +72,8 @@ class PreflightGate:
         told = [f"{len(mine)} checks", *([f"{len(failed)} overridden"] if failed else [])]
         return ", ".join([*told, *([f"{unknown} unknown"] if unknown else [])])
 
-    def drop(self) -> None:
-        """Ask no further; what the nodes still do for it ends by itself."""
+    def cancel(self) -> None:
+        """Cancel the preflight; commands on nodes end by themselves."""
         for task in self._asked.values():
             task.cancel()
 
@@ -85,4 +85,4 @@ def _words(results: Sequence[Result]) -> str:
 def _hint(results: Sequence[Result]) -> str:
     fix = "; ".join(dict.fromkeys(each.remedy for each in results if each.remedy))
     words = " ".join(f"--override {each}" for each in dict.fromkeys(result.check for result in results))
-    return f"{fix}. To start all the same: {words}"
+    return f"{fix}. To start anyway: {words}"

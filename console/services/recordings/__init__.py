@@ -1,1 +1,1 @@
-"""What a session saw, kept in a file and shown again."""
+"""Records the snapshots of a session in a file, and replays them."""

@@ -25,13 +25,13 @@ from console.model.snapshot import ClusterSnapshot
 
 FORMAT = "dsv4-console recording 1"
 EVERY_S = 1.0
-"""Shortest time between two recorded snapshots."""
+"""Minimum time between two recorded snapshots."""
 WHOLE_EVERY = 120
-"""A whole snapshot stands after so many differences, so that going back is quick."""
+"""Number of differences between two complete snapshots; allows fast steps backwards."""
 MOST_BYTES = 256 * 1024 * 1024
-"""Where a recording stops by itself."""
+"""Size at which a recording stops."""
 LONGEST_LINE = 64 * 1024 * 1024
-"""A longer line is not one of ours."""
+"""Longer lines are invalid."""
 
 Object = dict[str, JsonValue]
 _PICTURE: TypeAdapter[ClusterSnapshot] = TypeAdapter(ClusterSnapshot)
@@ -39,7 +39,7 @@ _ASSIGNMENT: TypeAdapter[Assignment] = TypeAdapter(Assignment)
 
 
 def difference(before: Object, after: Object) -> Object:
-    """What turns `before` into `after`: `+` sets a key, `-` removes keys, `>` goes into one."""
+    """The difference from `before` to `after`: `+` sets a key, `-` removes keys, `>` descends into a key."""
     put: Object = {}
     into: Object = {}
     for key, value in after.items():
@@ -55,8 +55,8 @@ def difference(before: Object, after: Object) -> Object:
     return {sign: part for sign, part in parts if part}
 
 
-def changed(before: Object, by: Object) -> Object:
-    """`before` with a difference applied; neither is touched. Raises ValueError for what is no difference of it."""
+def apply_difference(before: Object, by: Object) -> Object:
+    """`before` with a difference applied, as a copy. Raises ValueError for an invalid difference."""
     after = dict(before)
     put, gone, into = by.get("+", {}), by.get("-", []), by.get(">", {})
     if not isinstance(put, dict) or not isinstance(gone, list) or not isinstance(into, dict):
@@ -68,15 +68,15 @@ def changed(before: Object, by: Object) -> Object:
         old = after.get(key)
         if not isinstance(old, dict) or not isinstance(part, dict):
             raise ValueError(f"{key} is not there to be changed")
-        after[key] = changed(old, part)
+        after[key] = apply_difference(old, part)
     return after
 
 
 class Recorder:
-    """Writes snapshots as they come. It never raises once it is open: what went wrong is kept as `problem`."""
+    """Writes snapshots to a file. Never raises after it was opened; an error is kept as `problem`."""
 
     def __init__(self, path: Path) -> None:
-        """Raises UsageError when the file is there already or cannot be made."""
+        """Raises UsageError when the file exists already or cannot be created."""
         self.path = path
         self.problem = ""
         self.pictures = 0
@@ -91,8 +91,8 @@ class Recorder:
         self._raw: IO[bytes] = os.fdopen(descriptor, "wb")
         self._file = gzip.GzipFile(fileobj=self._raw, mode="wb", compresslevel=6)
 
-    def take(self, picture: ClusterSnapshot, deployment: Deployment) -> None:
-        """Record a snapshot, unless the one before is younger than `EVERY_S`."""
+    def record(self, picture: ClusterSnapshot, deployment: Deployment) -> None:
+        """Record a snapshot, unless the last one is younger than `EVERY_S`."""
         if self.problem:
             return
         last = self._last.get("at")
@@ -121,7 +121,7 @@ class Recorder:
             self.problem = error.strerror or str(error)
 
     def close(self) -> None:
-        """End the file."""
+        """Close the file."""
         try:
             self._file.close()
             self._raw.close()
@@ -138,10 +138,10 @@ def _deployment_words(deployment: Deployment) -> Object:
 
 
 class Recording:
-    """A recorded file, read whole: when each snapshot was taken, and each snapshot when it is asked for."""
+    """A recording in memory: the times of its snapshots, and each snapshot on request."""
 
     def __init__(self, path: Path) -> None:
-        """Raises FileError when it is no recording or holds no snapshot."""
+        """Raises FileError when the file is not a recording or contains no snapshot."""
         self.path = path
         self.times: list[float] = []
         self._frames: list[tuple[bool, Object]] = []
@@ -169,14 +169,14 @@ class Recording:
                 self.times.append(float(at) if isinstance(at, int | float) else self.times[-1] if self.times else 0.0)
 
     def picture(self, number: int) -> ClusterSnapshot:
-        """The snapshot of that number, from 0. Raises ConsoleError when the file is broken there."""
+        """The snapshot with this number, from 0. Raises ConsoleError when the file is damaged there."""
         begin = number
         while begin > 0 and not self._frames[begin][0] and begin - 1 != self._at:
             begin -= 1
         now = self._now if begin - 1 == self._at else {}
         try:
             for is_whole, part in self._frames[begin : number + 1]:
-                now = part if is_whole else changed(now, part)
+                now = part if is_whole else apply_difference(now, part)
             found = _PICTURE.validate_python(now)
         except (ValueError, ValidationError) as error:
             raise ConsoleError(f"{self.path}: snapshot {number + 1} cannot be read: {error}") from None
@@ -185,7 +185,7 @@ class Recording:
 
 
 def _lines(path: Path) -> Iterator[Object]:
-    """The whole lines of a file that may end anywhere. Raises FileError when it cannot be read at all."""
+    """The complete lines of a file that may be cut off. Raises FileError when it cannot be read."""
     try:
         with gzip.open(path, "rb") as file:
             while line := file.readline(LONGEST_LINE):

@@ -22,16 +22,16 @@ from console.services.session import Session
 
 SPEEDS = (1, 4, 16, 60)
 LONGEST_PAUSE_S = 5.0
-"""A longer silence in the recording is not waited for."""
+"""Longer gaps in the recording are shortened to this."""
 
 
 def _then(recording: Recording, number: int) -> ClusterSnapshot:
-    """A snapshot as it is shown now: nothing in it can be acted on any more."""
+    """A recorded snapshot as shown in a replay: read-only."""
     return replace(recording.picture(number), read_only=True)
 
 
 class ReplayPosition:
-    """A recording with a place in it, which moves by itself while it plays."""
+    """A position in a recording that advances while it plays."""
 
     def __init__(self, recording: Recording) -> None:
         """Raises ConsoleError when the first snapshot cannot be read."""
@@ -45,14 +45,14 @@ class ReplayPosition:
 
     @property
     def words(self) -> str:
-        """Where it is: clock, pace, place in the whole."""
+        """The position as text: clock time, speed, share of the recording."""
         clock = time.strftime("%m-%d %H:%M:%S", time.localtime(self.recording.times[self.number]))
         last = len(self.recording.times) - 1
         pace = "end" if self.number == last else f"x{self.speed}" if self.playing else "held"
         return f"REPLAY {clock} {pace} {self.number + 1}/{last + 1}"
 
     def hold(self) -> None:
-        """Hold it, or let it go on; from the end it starts anew."""
+        """Pause or resume; restarts from the beginning at the end."""
         if self.number == len(self.recording.times) - 1:
             self.playing = True
             self.go(0)
@@ -61,22 +61,22 @@ class ReplayPosition:
         self._tell()
 
     def faster(self) -> None:
-        """The next pace; behind the fastest comes that of then."""
+        """Use the next speed; after the fastest comes the recorded speed."""
         self.speed = SPEEDS[(SPEEDS.index(self.speed) + 1) % len(SPEEDS)]
         self._tell()
 
     def step(self, by: int) -> None:
-        """So many snapshots on, or back, and hold it there."""
+        """Move by a number of snapshots and pause."""
         self.playing = False
         self.go(self.number + by)
 
     def skip(self, seconds: float) -> None:
-        """So many seconds on, or back, playing or not."""
+        """Move by a number of seconds, playing or paused."""
         times = self.recording.times
         self.go(bisect.bisect_left(times, times[self.number] + seconds))
 
     def seek(self, clock: str) -> bool:
-        """To the first snapshot at or after a clock time of the recording, `HH:MM` or `HH:MM:SS`; False when there is none."""
+        """Move to the first snapshot at or after a clock time, `HH:MM` or `HH:MM:SS`; False without one."""
         wanted = (f"{clock}:00" if clock.count(":") == 1 else clock).rjust(8, "0")
         for number, at in enumerate(self.recording.times):
             if time.strftime("%H:%M:%S", time.localtime(at)) >= wanted:
@@ -85,7 +85,7 @@ class ReplayPosition:
         return False
 
     def go(self, number: int) -> None:
-        """Show the snapshot of that number, or the nearest there is. Raises ConsoleError when it cannot be read."""
+        """Show the snapshot with this number, or the nearest one. Raises ConsoleError when it cannot be read."""
         number = max(0, min(number, len(self.recording.times) - 1))
         self.picture = _then(self.recording, number)
         self.number = number
@@ -97,7 +97,7 @@ class ReplayPosition:
             listener(self.picture)
 
     async def run(self) -> None:
-        """Play until cancelled; a snapshot that cannot be read holds it."""
+        """Play until cancelled; pauses at a snapshot that cannot be read."""
         times = self.recording.times
         while True:
             self._moved.clear()
@@ -126,11 +126,11 @@ class Replay(Session):
         self._play: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Begin to play."""
+        """Start playing."""
         self._play = asyncio.create_task(self.tape.run(), name="replay")
 
     async def close(self) -> None:
-        """End it."""
+        """Stop playing."""
         if self._play is not None:
             self._play.cancel()
             await asyncio.gather(self._play, return_exceptions=True)
@@ -138,40 +138,40 @@ class Replay(Session):
 
     @property
     def snapshot(self) -> ClusterSnapshot:
-        """The snapshot that is shown."""
+        """The shown snapshot."""
         return self.tape.picture
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
-        """Be told of each snapshot that is shown."""
+        """Call `listener` with each shown snapshot."""
         told = self.tape.told
         told.append(listener)
         return lambda: told.remove(listener) if listener in told else None
 
     def assign(self, group: str | None, nodes: Sequence[str]) -> None:
-        """Refused."""
+        """Raises Refused."""
         self._refuse()
 
     def change(self, operation: Change) -> None:
-        """Refused."""
+        """Raises Refused."""
         self._refuse()
 
     def fill(self) -> None:
-        """Refused."""
+        """Raises Refused."""
         self._refuse()
 
     def undo(self) -> bool:
-        """Refused."""
+        """Raises Refused."""
         self._refuse()
 
     def redo(self) -> bool:
-        """Refused."""
+        """Raises Refused."""
         self._refuse()
 
     def retry(self, node: str) -> None:
-        """Nobody is dialled."""
+        """Does nothing; a replay has no links."""
 
     async def accept_host_key(self, node: str) -> None:
-        """Refused."""
+        """Raises Refused."""
         self._refuse()
 
     def _refuse(self) -> NoReturn:

@@ -1,1 +1,2 @@
-"""Whether what runs really serves: health, answers, metrics, causes, alerts. It asks engines and never changes them."""
+"""Checks whether engines really serve: health, answers, metrics, diagnoses, alerts. Sends requests to engines; does not
+change them."""

@@ -1,6 +1,6 @@
-"""Keeps the alerts of a session and sends them to a command or a webhook: grouped, and never more often than asked.
+"""Keeps the alerts of a session and sends them to a command or a webhook, grouped and rate-limited.
 
-Of several consoles with one state directory, one sends: the holder of a lock there.
+Of several consoles with one state directory only the holder of a lock sends.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from console.services.xdg_paths import file_name
 
 EVERY_S = 1.0
 GATHER_S = 3.0
-"""How long the first news waits for more of the same moment."""
+"""How long to wait for more changes after the first one, so that they are sent together."""
 SEND_S = 30.0
 
 
 def lock_path(state_dir: Path, cluster: str) -> Path:
-    """The lock of whoever sends the alerts of a cluster from this state directory."""
+    """The lock of the console that sends the alerts of a cluster, in this state directory."""
     return state_dir / "alerts" / f"{file_name(cluster)}.lock"
 
 
 class AlertWatch:
-    """Looks at every snapshot; sends only when it was asked to and holds the lock."""
+    """Updates the alerts from snapshots; sends them only when enabled and when it holds the lock."""
 
     def __init__(self, monitor: Monitor, journal: Journal, lock: Path, *, sends: bool) -> None:
         self._monitor = monitor
@@ -49,38 +49,38 @@ class AlertWatch:
         self._raised: dict[str, Alert] = {}
         self._over: dict[str, Alert] = {}
         self._sent_at: float | None = None
-        self._news_at = 0.0
+        self._changed_at = 0.0
         self._trouble = ""
-        self._held: int | None = None
+        self._lock_fd: int | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""
         try:
             while True:
-                self._take()
-                if self._sends and self._due() and self._mine():
+                self._update()
+                if self._sends and self._due() and self._is_sender():
                     await self._send()
                 await asyncio.sleep(EVERY_S)
         finally:
-            if self._held is not None:
-                os.close(self._held)
+            if self._lock_fd is not None:
+                os.close(self._lock_fd)
 
-    def go_on(self, before: AlertWatch) -> None:
-        """Know what another watch of the same deployment knew: what holds already is no news when the files are read again."""
+    def continue_from(self, before: AlertWatch) -> None:
+        """Take over the state of another watch of the same deployment, so that a reload of files raises no alert again."""
         if before._monitor.deployment.name != self._monitor.deployment.name:
             return
         self._book = before._book.copy(hold_s=self._wanted.hold)
         self._raised, self._over, self._sent_at = dict(before._raised), dict(before._over), before._sent_at
-        self._news_at = before._news_at
+        self._changed_at = before._changed_at
         self._monitor.alerts = self._book.active
         self._monitor.publish()
 
-    def _take(self) -> None:
-        self._book.take(self._monitor.snapshot)
-        raised, over = self._book.news()
+    def _update(self) -> None:
+        self._book.update(self._monitor.snapshot)
+        raised, over = self._book.changes()
         wanted = [each for each in (*raised, *over) if self._wanted.level == "warning" or each.level == "error"]
         if wanted and not (self._raised or self._over):
-            self._news_at = time.monotonic()
+            self._changed_at = time.monotonic()
         for each in wanted:
             if each in raised:
                 self._raised[each.key] = each
@@ -93,17 +93,17 @@ class AlertWatch:
     def _due(self) -> bool:
         now = time.monotonic()
         waited = self._sent_at is None or now - self._sent_at >= self._wanted.every
-        return bool(self._raised or self._over) and waited and now - self._news_at >= GATHER_S
+        return bool(self._raised or self._over) and waited and now - self._changed_at >= GATHER_S
 
-    def _mine(self) -> bool:
-        """Whether this console is the one that sends; what another sends is dropped here."""
-        if self._held is None:
+    def _is_sender(self) -> bool:
+        """Whether this console sends the alerts; alerts that another console sends are dropped here."""
+        if self._lock_fd is None:
             try:
-                self._held = open_private(self._lock, os.O_RDWR)
-            except OSError:  # nobody can hold it then: an alert sent twice is better than none
+                self._lock_fd = open_private(self._lock, os.O_RDWR)
+            except OSError:  # without a lock file an alert may be sent twice, which is better than not at all
                 return True
         try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._raised, self._over = {}, {}
             return False
@@ -122,15 +122,15 @@ class AlertWatch:
             "raised": [asdict(each) for each in raised.values()],
             "over": [asdict(each) for each in over.values()],
         }
-        troubles = []
+        errors = []
         if self._wanted.command:
-            troubles.append(("command", await self._run(message)))
+            errors.append(("command", await self._run(message)))
         if self._wanted.webhook is not None:
-            troubles.append(("webhook", await post(self._wanted.webhook.get_secret_value(), message, SEND_S)))
-        self._tell(message["text"], "; ".join(f"{what}: {trouble}" for what, trouble in troubles if trouble))
+            errors.append(("webhook", await post(self._wanted.webhook.get_secret_value(), message, SEND_S)))
+        self._record(message["text"], "; ".join(f"{what}: {trouble}" for what, trouble in errors if trouble))
 
-    def _tell(self, text: object, trouble: str) -> None:
-        """Keep in the journal what was sent; a trouble is an event once, not with every alert."""
+    def _record(self, text: object, trouble: str) -> None:
+        """Record the sent alert in the journal; add an event for a new delivery error only."""
         try:
             self._journal.record("alert", text=str(text), trouble=trouble)
         except ConsoleError as error:
@@ -140,7 +140,7 @@ class AlertWatch:
         self._trouble = trouble
 
     async def _run(self, message: object) -> str:
-        """The command with the message on its standard input; empty when it succeeded, else why not."""
+        """Run the command with the message on its standard input. Gives the error, or an empty text."""
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         try:
             process = await asyncio.create_subprocess_exec(
@@ -150,13 +150,13 @@ class AlertWatch:
             return f"{self._wanted.command[0]}: {error.strerror or error}"
         try:
             async with asyncio.timeout(SEND_S):
-                _, said = await process.communicate(json.dumps(message, ensure_ascii=False).encode())
+                _, stderr = await process.communicate(json.dumps(message, ensure_ascii=False).encode())
         except TimeoutError:
             process.kill()
             await process.wait()
-            return f"{self._wanted.command[0]} did not end in {SEND_S:.0f} s"
+            return f"{self._wanted.command[0]} did not exit within {SEND_S:.0f} s"
         except asyncio.CancelledError:
             process.kill()
             raise
-        last = masked_text(said.decode("utf-8", "replace")).strip().splitlines()[-1:]
+        last = masked_text(stderr.decode("utf-8", "replace")).strip().splitlines()[-1:]
         return f"exit {process.returncode} {''.join(last)[:200]}".strip() if process.returncode else ""

@@ -1,4 +1,4 @@
-"""Which alerts hold, from snapshots: grouped, raised after they held a while, over after a calm. Pure; sending is others' job."""
+"""Derives alerts from snapshots: grouped, raised after a hold time, resolved after a calm time. Pure; sends nothing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from console.model.alert import Alert, Level
 from console.model.deployment import engine_count
 from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState, LinkState
-from console.services.monitoring.stall_detection import at_words, slowest
+from console.services.monitoring.stall_detection import phase_text, slowest
 
 HOLD_S = 5.0
-"""How long something must hold before it is an alert."""
+"""How long a condition must hold before it becomes an alert."""
 CALM_S = 30.0
-"""How long it must be gone before it is over: what comes and goes is one alert."""
+"""How long a condition must be gone before its alert is resolved, so that a flapping condition is one alert."""
 WAKE_S = 60.0
-"""A failure within this time of the first cause is told with it."""
+"""A failure within this time after the first cause belongs to the alert of the first cause."""
 MANY = 6
 
 _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
@@ -25,11 +25,11 @@ _ENDED = (EngineState.FAILED, EngineState.LOST)
 _AT_REST = (*_ENDED, EngineState.EXITED, EngineState.IDLE)
 
 
-def conditions(snapshot: ClusterSnapshot) -> Iterator[Alert]:
-    """Everything that holds in a snapshot, whatever it held before."""
-    wanted, stopped = _wanted(snapshot), _stopped(snapshot)
+def active_conditions(snapshot: ClusterSnapshot) -> Iterator[Alert]:
+    """All alert conditions of one snapshot."""
+    wanted, stopped = _being_stopped(snapshot), _handled_failures(snapshot)
     yield from _groups(snapshot, wanted | stopped)
-    yield from _silences(snapshot, wanted)
+    yield from _silent_starts(snapshot, wanted)
     yield from _links(snapshot)
     since = snapshot.work.since if snapshot.work else 0.0
     known = [
@@ -40,8 +40,8 @@ def conditions(snapshot: ClusterSnapshot) -> Iterator[Alert]:
     yield from _failures(known, snapshot.at)
 
 
-def _wanted(snapshot: ClusterSnapshot) -> frozenset[str]:
-    """Engines that a running plan takes down, here or elsewhere: whatever becomes of them until then is no news."""
+def _being_stopped(snapshot: ClusterSnapshot) -> frozenset[str]:
+    """Engines that a running plan stops, in any console; they raise no alert until they are stopped."""
     work, found = snapshot.work, set[str]()
     for each in snapshot.engines.values() if work is not None else ():
         if work is not None and each.state is not EngineState.STUCK:
@@ -50,8 +50,8 @@ def _wanted(snapshot: ClusterSnapshot) -> frozenset[str]:
     return frozenset(found)
 
 
-def _stopped(snapshot: ClusterSnapshot) -> frozenset[str]:
-    """Engines that failed before somebody stopped what was left of their group: it was seen and dealt with."""
+def _handled_failures(snapshot: ClusterSnapshot) -> frozenset[str]:
+    """Failed engines whose group was stopped after the failure: an operator has handled them."""
     found = set[str]()
     for group in {each.group for each in snapshot.engines.values() if each.state in _ENDED and each.group}:
         mine = [each for each in snapshot.engines.values() if each.group == group]
@@ -66,7 +66,7 @@ def _stopped(snapshot: ClusterSnapshot) -> frozenset[str]:
 
 
 def _here(snapshot: ClusterSnapshot, engine: EngineSnapshot, at: float) -> float:
-    """A time of the engine's node by this machine's clock."""
+    """A time of the engine's node, converted to this machine's clock."""
     node = snapshot.nodes.get(engine.node)
     return at - (node.system.clock_offset_s or 0.0 if node else 0.0)
 
@@ -83,7 +83,7 @@ def _groups(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Alert
             title = f"{group} {word}" if bad[0].role in BESIDE_ENGINES else f"{group}: {counts} {word}"
             why = next((each for each in snapshot.diagnoses if each.first and each.engine in names), None)
             lead = next((each for each in bad if why is not None and each.id == why.engine), bad[0])
-            # Text and remedy are of one fault: the state may be laid to another than the log tells of.
+            # Text and remedy must belong to the same failure; the cause of the state may be another one.
             seen = (lead.cause or lead.state) if why is None else f"{why.signature} {why.title}: {why.text}"
             text = f"{lead.id} on {lead.node}: {seen}"
             remedy = why.remedy if why is not None else f"see logs {lead.id}"
@@ -91,17 +91,17 @@ def _groups(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Alert
             yield Alert(f"group/{group}", level, title, snapshot.at, text, remedy, names)
 
 
-def _silences(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Alert]:
-    """Starts that do not go on because a log says nothing more, one alert for a group."""
+def _silent_starts(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Alert]:
+    """Stalled starts without new log lines, one alert for each group."""
     quiet = [each for each in snapshot.engines.values() if each.silent_since is not None and each.id not in spared]
     for group in dict.fromkeys(each.group for each in quiet):
         mine = [each for each in quiet if each.group == group]
         last = slowest(mine)
         more = f" and {len(mine) - 1} more" if len(mine) > 1 else ""
-        title = f"{group}: start held up, {last.id}{more} silent {at_words(last)}"
-        text = f"{last.id} on {last.node}: its log has said nothing new for longer than usual ({last.held_up})"
+        title = f"{group}: start stalled, {last.id}{more} silent {phase_text(last)}"
+        text = f"{last.id} on {last.node}: its log has had no new line for longer than usual ({last.held_up})"
         names = tuple(each.id for each in mine)
-        remedy = f"see logs {last.id}; where it hangs, restart it with its group"
+        remedy = f"see logs {last.id}; if it hangs, restart its group"
         yield Alert(f"silent/{group}", "warning", title, snapshot.at, text, remedy, names)
 
 
@@ -120,7 +120,7 @@ def _failures(diagnoses: Sequence[Diagnosis], now: float) -> Iterator[Alert]:
     for signature in dict.fromkeys(each.signature for each in diagnoses if each.severity != "advice"):
         found = [each for each in diagnoses if each.signature == signature]
         first = found[0]
-        if first_at is not None and not any(each.first for each in found) and _follows(found, first_at):
+        if first_at is not None and not any(each.first for each in found) and _follows_first_cause(found, first_at):
             continue
         level: Level = "error" if first.severity == "fatal" else "warning"
         names = tuple(dict.fromkeys(each.engine for each in found))
@@ -129,29 +129,29 @@ def _failures(diagnoses: Sequence[Diagnosis], now: float) -> Iterator[Alert]:
         yield Alert(signature, level, title, now, first.text, first.remedy, names)
 
 
-def _follows(found: Sequence[Diagnosis], first_at: float) -> bool:
-    """Whether a failure shows in the wake of the first cause, whose alert speaks for it; the proxy's speak for themselves."""
+def _follows_first_cause(found: Sequence[Diagnosis], first_at: float) -> bool:
+    """Whether a failure follows the first cause, whose alert covers it; failures of the proxy always have their own alert."""
     return all(abs(each.at - first_at) <= WAKE_S and each.engine != "proxy" for each in found)
 
 
 class AlertBook:
-    """What holds now, and what is new since it was last asked."""
+    """The active alerts, and the changes since they were last read."""
 
     def __init__(self, *, hold_s: float = HOLD_S, calm_s: float = CALM_S) -> None:
         self._hold_s = hold_s
         self._calm_s = calm_s
         self._seen: dict[str, Alert] = {}
-        """Everything that holds, whether an alert already or not; `since` is when it started."""
+        """All conditions that hold, as alerts; `since` is the time when the condition started."""
         self._runs: dict[str, dict[str, str | None]] = {}
-        """Of everything that holds: the runs of the engines that showed it first. What is known of causes comes a moment
-        behind the snapshot, so that the next run may be in it already."""
+        """Alert key -> the runs of its engines when the condition was first seen. Diagnoses arrive later than the snapshot,
+        which may already have the next run."""
         self._gone: dict[str, float] = {}
         self._active: dict[str, Alert] = {}
         self._raised: dict[str, Alert] = {}
         self._over: dict[str, Alert] = {}
 
     def copy(self, *, hold_s: float) -> AlertBook:
-        """The same knowledge in a book of its own, with another time that something must hold."""
+        """A copy with another hold time."""
         made = AlertBook(hold_s=hold_s, calm_s=self._calm_s)
         made._seen, made._active, made._gone = dict(self._seen), dict(self._active), dict(self._gone)
         made._raised, made._over = dict(self._raised), dict(self._over)
@@ -160,14 +160,14 @@ class AlertBook:
 
     @property
     def active(self) -> tuple[Alert, ...]:
-        """The alerts that hold, errors first, then by age."""
+        """The active alerts, errors first, then by age."""
         told = (replace(each, calm=key in self._gone) for key, each in self._active.items())
         return tuple(sorted(told, key=lambda each: (each.level != "error", each.since)))
 
-    def take(self, snapshot: ClusterSnapshot) -> None:
-        """Take a snapshot."""
+    def update(self, snapshot: ClusterSnapshot) -> None:
+        """Update the alerts from a snapshot."""
         now = snapshot.at
-        holding = {each.key: _masked(each) for each in conditions(snapshot)}
+        holding = {each.key: _masked(each) for each in active_conditions(snapshot)}
         self._seen = {
             key: replace(each, since=self._seen[key].since if key in self._seen else now)
             for key, each in holding.items()
@@ -182,20 +182,19 @@ class AlertBook:
                 self._active[key] = self._raised[key] = each
                 self._over.pop(key, None)
         for key in [key for key in self._active if key not in self._seen]:
-            if self._undecided(key, snapshot):
+            if self._may_return(key, snapshot):
                 self._gone[key] = now
             calm = now - self._gone.setdefault(key, now) >= self._calm_s
-            if calm or self._mended(key, snapshot):
+            if calm or self._resolved(key, snapshot):
                 self._over[key] = self._active.pop(key)
                 self._raised.pop(key, None)
                 del self._gone[key]
         self._runs = {key: runs for key, runs in self._runs.items() if key in self._seen or key in self._active}
 
-    def _undecided(self, key: str, snapshot: ClusterSnapshot) -> bool:
-        """Whether its being gone says nothing yet: who showed it is out of sight, or a start that hung failed or was started
-        anew.
+    def _may_return(self, key: str, snapshot: ClusterSnapshot) -> bool:
+        """Whether a condition that is gone may return: its engine is unreachable, or a stalled start failed or was restarted.
 
-        What hung once may hang again at the same place, so the alert holds over the starts until one of them comes further.
+        A start may stall again at the same point, so the alert stays active until a start gets further.
         """
         runs = self._runs.get(key, {})
         shown = [each for name in runs if (each := snapshot.engines.get(name))]
@@ -205,8 +204,10 @@ class AlertBook:
             each.run != runs[each.id] or each.state not in (EngineState.STARTING, EngineState.READY) for each in shown
         )
 
-    def _mended(self, key: str, snapshot: ClusterSnapshot) -> bool:
-        """Whether it cannot come back by itself: its whole group is ready again or stopped, or other runs of its engines are."""
+    def _resolved(self, key: str, snapshot: ClusterSnapshot) -> bool:
+        """Whether the condition cannot return by itself: the whole group is ready or stopped, or newer runs of its engines
+        are.
+        """
         runs = self._runs.get(key, {})
         if key.startswith("silent/") and snapshot.work is not None:
             return False
@@ -220,8 +221,8 @@ class AlertBook:
         ends = (EngineState.READY, EngineState.EXITED) if group else (EngineState.READY,)
         return bool(group or later) and any(all(each.state is end for each in group or later) for end in ends)
 
-    def news(self) -> tuple[tuple[Alert, ...], tuple[Alert, ...]]:
-        """(raised, over) since it was last asked; what was both is only over."""
+    def changes(self) -> tuple[tuple[Alert, ...], tuple[Alert, ...]]:
+        """(raised, resolved) since the last call; an alert that was both is only resolved."""
         found = (tuple(self._raised.values()), tuple(self._over.values()))
         self._raised, self._over = {}, {}
         return found
@@ -232,7 +233,7 @@ def _masked(alert: Alert) -> Alert:
 
 
 def summary(cluster: str, raised: Mapping[str, str], over: Mapping[str, str]) -> str:
-    """One line for a message: the cluster, what is raised, what is over (key → title)."""
+    """One line for a message: the cluster, raised alerts, resolved alerts (key → title)."""
     parts = [*raised.values(), *(f"over: {title}" for title in over.values())]
     more = f" (+{len(parts) - MANY} more)" if len(parts) > MANY else ""
     return f"{cluster}: " + "; ".join(parts[:MANY]) + more

@@ -1,4 +1,4 @@
-"""What counts as an answer of an engine or the proxy, and what is wrong with one that does not. Pure; asking is others' job."""
+"""Checks answers of engines and the proxy, and describes what is wrong with them. Pure; sends nothing."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from collections.abc import Mapping
 
 from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
-from console.services.serving.request_auth import WANTED, barred
+from console.services.serving.request_auth import KEY_WANTED, unauthorized
 
 EMPTY_200 = "empty-200"
 EMPTY_500 = "proxy-500-no-body"
 BARE = b"Internal Server Error"
-"""All that Starlette says of an exception nobody caught."""
+"""The body that Starlette sends for an uncaught exception."""
 CUT_SHORT = ("abort", "error")
-"""Reasons for which an engine ends a request it has not answered (vLLM 0.21, v1/engine)."""
+"""Finish reasons of a request that the engine ended without an answer (vLLM 0.21, v1/engine)."""
 
 
-def complaint(answer: HttpAnswer) -> str:
-    """What is wrong with the answer to a completion; empty when it is one."""
+def answer_fault(answer: HttpAnswer) -> str:
+    """What is wrong with the answer to a completion; empty when the answer is valid."""
     if not answer.status:
         return clean(answer.error) or "no answer"
     said = clean(answer.body[:300].decode("utf-8", "replace")).strip()
-    if barred(answer):
-        return f"completion 401: {WANTED}"
+    if unauthorized(answer):
+        return f"completion 401: {KEY_WANTED}"
     if answer.status != 200:
         return f"completion {answer.status}: {said or 'without a body'}"
     if answer.error:
         return f"completion 200, but {clean(answer.error)}"
     if not answer.body.strip():
-        return "completion 200 with nothing in it"
+        return "completion 200 with an empty body"
     try:
         choices = json.loads(answer.body)["choices"]
     except (ValueError, RecursionError, KeyError, TypeError):
-        return f"completion 200, but no choices in it: {said[:120]}"
+        return f"completion 200, but without choices: {said[:120]}"
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return "completion 200 with no choice in it"
+        return "completion 200 without a choice"
     ended = choices[0].get("finish_reason")
     return f"completion 200, but its request ended by {ended}" if ended in CUT_SHORT else ""
 
 
 def proxy_fact(answer: HttpAnswer) -> str:
-    """The fact of the table of signatures that a proxy's answer shows, or nothing."""
+    """The fact for failure signatures that a proxy's answer shows; empty without one."""
     if answer.error:
         return ""
     return {(200, b""): EMPTY_200, (500, b""): EMPTY_500, (500, BARE): EMPTY_500}.get(
@@ -50,7 +50,7 @@ def proxy_fact(answer: HttpAnswer) -> str:
 
 
 def completion_text(answer: HttpAnswer) -> str:
-    """The text of a completion that `complaint` has nothing to say against; empty without one."""
+    """The text of a completion without fault; empty without text."""
     try:
         text = json.loads(answer.body)["choices"][0]["text"]
     except (ValueError, RecursionError, KeyError, TypeError, IndexError):
@@ -59,7 +59,9 @@ def completion_text(answer: HttpAnswer) -> str:
 
 
 def count_fault(usage: Mapping[str, object], tokens: int, finish: str = "") -> str:
-    """What is wrong with the token counts of an answer for which `tokens` were asked at most; empty without counts."""
+    """What is wrong with the token counts of an answer, when at most `tokens` were requested; empty when nothing is, or
+    without counts.
+    """
     made, prompt = usage.get("completion_tokens"), usage.get("prompt_tokens")
     if isinstance(made, int) and (not 0 < made <= tokens or (finish == "length" and made != tokens)):
         return f"it counts {made} tokens where {tokens} were asked for"
@@ -69,10 +71,10 @@ def count_fault(usage: Mapping[str, object], tokens: int, finish: str = "") -> s
 
 
 class ChatStream:
-    """A streamed chat while it comes: bytes in, the text so far out, and at the end whether it was whole."""
+    """A streamed chat: takes bytes, gives the text so far, and at the end whether the chat was complete."""
 
     def __init__(self, tokens: int | None = None) -> None:
-        """`tokens`: how many were asked for at most; what the stream counts is checked against it."""
+        """`tokens`: the requested maximum, to check the token counts of the stream."""
         self.text = ""
         self.error = ""
         self._tokens = tokens
@@ -82,7 +84,7 @@ class ChatStream:
         self._done = False
 
     def feed(self, data: bytes) -> str:
-        """Take bytes as they come; the text in them."""
+        """Take the next bytes; gives the text in them."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         return "".join(self._line(line) for line in lines)
 
@@ -99,16 +101,16 @@ class ChatStream:
         return ""
 
     def verdict(self, answer: HttpAnswer) -> tuple[bool, str]:
-        """(whether it was a whole chat with text in it, the text or what is wrong); `answer` has its status and all its bytes."""
+        """(whether it was a complete chat with text, the text or the fault); `answer` has the status and all bytes."""
         if answer.status != 200 or answer.error or not answer.body.strip():
-            return False, complaint(answer).replace("completion", "chat", 1)
+            return False, answer_fault(answer).replace("completion", "chat", 1)
         self.feed(b"\n")
         if self.error:
             return False, f"chat 200, then {clean(self.error)[:160]}"
         if not self._pieces:
             return False, f"chat 200, but no stream: {clean(answer.body[:120].decode('utf-8', 'replace'))}"
         if not self.text.strip():
-            return False, "chat 200 with no text in it"
+            return False, "chat 200 without text"
         if self._tokens is not None and (wrong := count_fault(self._usage, self._tokens)):
             return False, f"chat 200, but {wrong}"
         shown = clean(self.text)
@@ -119,9 +121,9 @@ class ChatStream:
         try:
             found = json.loads(data)
         except (ValueError, RecursionError):
-            return "", f"an event that is no JSON: {data[:80]}"
+            return "", f"an event that is not JSON: {data[:80]}"
         if not isinstance(found, dict):
-            return "", f"an event that is no chat: {data[:80]}"
+            return "", f"an event that is not a chat: {data[:80]}"
         if said := found.get("error") or (found.get("object") == "error" and found.get("message")):
             return "", f"the error {said}"
         usage = found.get("usage")
@@ -138,7 +140,7 @@ class ChatStream:
 
 
 def streamed(answer: HttpAnswer) -> tuple[bool, str]:
-    """(whether it is a whole streamed chat with text in it, the text or what is wrong)."""
+    """(whether it is a complete streamed chat with text, the text or the fault)."""
     stream = ChatStream()
     stream.feed(answer.body)
     return stream.verdict(answer)

@@ -1,4 +1,4 @@
-"""What the console itself sees of serving engines, as facts of the table of signatures. Pure; logs are `diagnosis`' job."""
+"""Finds facts about serving engines for failure signatures, from snapshots. Pure; `diagnosis` reads logs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from console.services.monitoring.engine_states import is_dead
 from console.services.monitoring.service_state import listed_counts
 
 KV_FULL, KV_FREE = 0.95, 0.90
-"""A cache counts as full from the first until it is below the second, and only while requests wait for room."""
+"""Upper and lower limit: a cache counts as full from the upper limit until it is below the lower one, while requests wait."""
 STORM_S, CALM_S = 1.0, 0.2
-"""Preemptions per second, in the same way."""
+"""Upper and lower limit of preemptions per second, used in the same way."""
 
 HANG = "hang"
 MEMORY_KILLED = "memory-killed"
@@ -24,7 +24,7 @@ CANNOT_ASK = "cannot-ask"
 SERVICE_DOWN = "service-down"
 DISAGREE = "ranks-disagree"
 _KERNEL = ("the kernel killed", "killed by signal 9; the kernel killed")
-"""How a node says so of a run (`console.node.oom_kills`)."""
+"""Start of the reason that a node reports for such a run (`console.node.oom_kills`)."""
 
 OWN = (
     Signature(
@@ -107,10 +107,10 @@ OWN = (
         "OpenSSH sshd_config(5)", where="console", fact=CANNOT_ASK,
     ),
 )  # fmt: skip
-"""Conditions that no log line shows."""
+"""Signatures of conditions that no log line shows."""
 
 DISK_MIB = 64
-"""With less than this left a disk counts as full: an engine that fails writes that much in no time."""
+"""A disk with less free space counts as full; a failing engine writes this much within seconds."""
 
 _GONE = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK, EngineState.EXITED, EngineState.IDLE)
 _SERVE = (EngineState.READY, EngineState.DEGRADED)
@@ -118,28 +118,28 @@ _BROKEN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
 
 
 def facts_of(snapshot: ClusterSnapshot, before: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
-    """(fact, engine, what was seen) of everything that holds now; `before` are the (fact, engine) that held last."""
+    """(fact, engine, observation) of every fact that holds now; `before` are the (fact, engine) that held at the last call."""
     for engine in snapshot.engines.values():
         if engine.role in BESIDE_ENGINES and engine.state in _BROKEN and "@" not in engine.id:
-            yield from _down(snapshot, engine)
+            yield from _down_facts(snapshot, engine)
         if engine.state in _BROKEN and engine.cause.startswith(_KERNEL):
             yield MEMORY_KILLED, engine.id, engine.cause
         if engine.state not in (EngineState.READY, EngineState.DEGRADED) or is_dead(engine):
             continue
-        rungs = {rung.name: rung for rung in engine.health}
+        checks = {check.name: check for check in engine.health}
         if engine.unasked:
             yield CANNOT_ASK, engine.id, f"{engine.id} on {engine.node} {engine.unasked}"
-        yield from _rungs(engine, rungs)
-        yield from _load(engine, before)
-        yield from _shared(snapshot, engine)
-        if engine.role == "proxy" and "http" in rungs and rungs["http"].grade is Grade.OK:
-            yield from _listed(snapshot, engine, rungs["http"])
-    yield from _groups(snapshot)
-    yield from _disks(snapshot)
+        yield from _check_facts(engine, checks)
+        yield from _load_facts(engine, before)
+        yield from _shared_port(snapshot, engine)
+        if engine.role == "proxy" and "http" in checks and checks["http"].grade is Grade.OK:
+            yield from _proxy_list_facts(snapshot, engine, checks["http"])
+    yield from _peer_facts(snapshot)
+    yield from _disk_facts(snapshot)
 
 
-def _disks(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
-    """Nodes that have next to no room left for logs, each told once, of its first engine that runs."""
+def _disk_facts(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
+    """Nodes without free disk space for logs, each once, for its first running engine."""
     told: set[str] = set()
     for engine in snapshot.engines.values():
         node = snapshot.nodes.get(engine.node)
@@ -149,33 +149,34 @@ def _disks(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
             yield "disk-full", engine.id, f"{engine.node} has {free} MiB left where its runs and logs are kept"
 
 
-def _rungs(engine: EngineSnapshot, rungs: Mapping[str, HealthCheck]) -> Iterator[tuple[str, str, str]]:
-    hangs = [rungs[name].evidence for name in ("process", "works") if name in rungs]
+def _check_facts(engine: EngineSnapshot, checks: Mapping[str, HealthCheck]) -> Iterator[tuple[str, str, str]]:
+    hangs = [checks[name].evidence for name in ("process", "works") if name in checks]
     if words := next((words for words in hangs if words.startswith("hangs: ")), ""):
         yield HANG, engine.id, words.removeprefix("hangs: ")
     tried = ("verify",) if engine.role == "proxy" else ("works", "verify")
-    wrong = [rungs[name].evidence for name in tried if name in rungs and rungs[name].grade is Grade.FAIL]
+    wrong = [checks[name].evidence for name in tried if name in checks and checks[name].grade is Grade.FAIL]
     if words := next((each for each in wrong if not each.startswith("hangs: ")), ""):
         yield BAD_ANSWERS, engine.id, words
-    model = rungs.get("model")
+    model = checks.get("model")
     if model is not None and model.grade is Grade.FAIL and model.evidence.startswith("serves "):
         yield "wrong-model", engine.id, model.evidence
 
 
-def quiet_words(engines: Mapping[str, EngineSnapshot], hung: str, waiting: Set[str]) -> str:
-    """Which rank of a group that hangs to look at first: the only one that does not say that it waits for its workers.
+def rank_to_check_text(engines: Mapping[str, EngineSnapshot], hung: str, waiting: Set[str]) -> str:
+    """Which rank of a hanging group to check first: the only one whose log does not report that it waits for its workers.
 
-    `waiting` are those whose logs say so: their cores live. One that sleeps itself says nothing (vLLM 0.21, v1/engine/core.py).
+    `waiting` are the ranks whose logs report it; their cores run. A sleeping core writes nothing (vLLM 0.21,
+    v1/engine/core.py).
     """
     group = engines[hung].group
     members = {each.id for each in engines.values() if group and each.group == group and each.state in _SERVE}
     quiet = members - waiting
     if len(quiet) != 1 or quiet == members:
         return ""
-    return f"; of {group} only {next(iter(quiet))} does not say that it waits for its workers: look there first"
+    return f"; of {group} only {next(iter(quiet))} does not report that it waits for its workers: check it first"
 
 
-def _down(snapshot: ClusterSnapshot, proxy: EngineSnapshot) -> Iterator[tuple[str, str, str]]:
+def _down_facts(snapshot: ClusterSnapshot, proxy: EngineSnapshot) -> Iterator[tuple[str, str, str]]:
     engines = (each for each in snapshot.engines.values() if each.role not in BESIDE_ENGINES)
     waiting = engine_words([each.id for each in engines if each.state is EngineState.READY and not each.part])
     if not waiting.startswith("0 "):
@@ -186,8 +187,8 @@ def _down(snapshot: ClusterSnapshot, proxy: EngineSnapshot) -> Iterator[tuple[st
         yield fact, proxy.id, f"{proxy.id} {proxy.state}{why}; {waiting} {how}"
 
 
-def _shared(snapshot: ClusterSnapshot, engine: EngineSnapshot) -> Iterator[tuple[str, str, str]]:
-    """A vLLM nobody here keeps, started with the engine's port at an address of the node that is the engine's too."""
+def _shared_port(snapshot: ClusterSnapshot, engine: EngineSnapshot) -> Iterator[tuple[str, str, str]]:
+    """An unmanaged vLLM that serves at the engine's port and at the same address."""
     node = snapshot.nodes.get(engine.node)
     for each in node.unmanaged if node is not None and engine.port is not None else ():
         words = each.command.split()
@@ -197,15 +198,15 @@ def _shared(snapshot: ClusterSnapshot, engine: EngineSnapshot) -> Iterator[tuple
 
 
 def _port_of(words: Sequence[str]) -> int:
-    """The port of a `vllm serve` by its words; its default is 8000."""
+    """The port of a `vllm serve` command; its default is 8000."""
     found = _flag(words, "--port") or "8000"
     return int(found) if found.isascii() and found.isdecimal() and len(found) < 6 else 0
 
 
 def _same_address(snapshot: ClusterSnapshot, engine: EngineSnapshot, words: Sequence[str]) -> bool:
-    """Whether a server that was given `--host` stands in the engine's way: at every address, or at the engine's own.
+    """Whether a server with this `--host` uses the engine's address: all addresses, or the engine's own.
 
-    Nodes that share a machine differ in nothing else. An address that is a name may be any.
+    Nodes on one machine differ only by address. A host name may be any address.
     """
     host = _flag(words, "--host")
     node = snapshot.nodes[engine.node]
@@ -214,14 +215,14 @@ def _same_address(snapshot: ClusterSnapshot, engine: EngineSnapshot, words: Sequ
 
 
 def _flag(words: Sequence[str], name: str) -> str:
-    """The last value of a flag on a command line; empty without one."""
+    """The last value of a flag on a command line; empty without it."""
     found = ""
     for word, after in zip(words, [*words[1:], ""], strict=True):
         found = after if word == name else word[len(name) + 1 :] if word.startswith(f"{name}=") else found
     return found
 
 
-def _load(engine: EngineSnapshot, before: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+def _load_facts(engine: EngineSnapshot, before: frozenset[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
     serving = engine.serving
     if serving is None:
         return
@@ -233,36 +234,38 @@ def _load(engine: EngineSnapshot, before: frozenset[tuple[str, str]]) -> Iterato
         yield "preemption-storm", engine.id, f"{serving.preemptions_s:.1f} preemptions/s"
 
 
-def _listed(snapshot: ClusterSnapshot, proxy: EngineSnapshot, rung: HealthCheck) -> Iterator[tuple[str, str, str]]:
-    """The proxy was given every engine with a port; its `/healthcheck` counts those it still has and probes none."""
-    counts = listed_counts(rung)
+def _proxy_list_facts(
+    snapshot: ClusterSnapshot, proxy: EngineSnapshot, check: HealthCheck
+) -> Iterator[tuple[str, str, str]]:
+    """Compare the counts of the proxy's `/healthcheck` with the engines that it should list; the proxy does not probe them."""
+    counts = listed_counts(check)
     for role in counts or ("prefill", "decode", "mixed"):
         mine = listable(snapshot, role)
-        leaving = snapshot.work.ends if snapshot.work else frozenset[str]()
-        gone = [each.id for each in mine if each.state in _GONE and each.id not in leaving]
+        being_stopped = snapshot.work.ends if snapshot.work else frozenset[str]()
+        gone = [each.id for each in mine if each.state in _GONE and each.id not in being_stopped]
         used = counts.get(role, len(mine)) - len(isolated_of(snapshot, proxy.isolated, role))
         if gone and used > len(mine) - len(gone):
-            told = [name for name in gone if name not in proxy.isolated]
-            yield "proxy-lists-dead", proxy.id, f"it still sends requests to {', '.join(told or gone)}"
+            still_used = [name for name in gone if name not in proxy.isolated]
+            yield "proxy-lists-dead", proxy.id, f"it still sends requests to {', '.join(still_used or gone)}"
         serving = sum(each.state is EngineState.READY and each.id not in proxy.isolated for each in mine)
         if used < serving and not gone:
             yield "proxy-misses", proxy.id, f"it lists {used} of {serving} {role} engines that are ready"
 
 
 def listable(snapshot: ClusterSnapshot, role: str) -> list[EngineSnapshot]:
-    """The engines of the plan that a proxy of this deployment may have in its list of a role."""
+    """The engines of the deployment that the proxy can list for a role."""
     engines = snapshot.engines.values()
     return [each for each in engines if each.role == role and each.port is not None and "@" not in each.id]
 
 
 def isolated_of(snapshot: ClusterSnapshot, names: Iterable[str], role: str) -> set[str]:
-    """Those of the isolated engines that are of a role; one whose group was taken away is known by its original's name."""
+    """The isolated engines of a role; an engine whose group was removed is recognized by the name of its original group."""
     groups = tuple({each.group for each in listable(snapshot, role)})
     mine = {each.id for each in listable(snapshot, role)}
     return {name for name in names if name in mine or (name not in snapshot.engines and name.startswith(groups))}
 
 
-def _groups(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
+def _peer_facts(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
     for group in dict.fromkeys(each.group for each in snapshot.engines.values() if each.role != "proxy" and each.group):
         members = [each for each in snapshot.engines.values() if each.group == group]
         dead = [each for each in members if is_dead(each)]
@@ -272,13 +275,13 @@ def _groups(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str, str]]:
         causes = {each.after for each in alive}
         dead += [each for each in members if each.state is EngineState.EXITED and each.id in causes]
         for each in dead if alive or len(dead) > 1 else ():
-            yield PEER_DEAD, each.id, _died(each, group, len(alive))
+            yield PEER_DEAD, each.id, _death_text(each, group, len(alive))
 
 
-def _died(engine: EngineSnapshot, group: str, alive: int) -> str:
-    """That a rank of a group is dead, how, and what of its group is left."""
-    how = "died while its process lives on" if engine.state is EngineState.DEGRADED else str(engine.state)
+def _death_text(engine: EngineSnapshot, group: str, alive: int) -> str:
+    """How a rank of a group died, and how many ranks of the group still run."""
+    how = "died while its process still runs" if engine.state is EngineState.DEGRADED else str(engine.state)
     how += f" (exit {engine.exit})" if engine.exit else ""
     if not alive:
-        return f"{engine.id} {how}, and {group} serves nothing without it"
+        return f"{engine.id} {how}, and {group} cannot serve without it"
     return f"{engine.id} {how} while {f'{alive} ranks of {group} still run' if alive > 1 else f'a rank of {group} still runs'}"

@@ -1,4 +1,4 @@
-"""Which data-parallel ranks a verification reached: by answers at their own ports, and by what `/metrics` counts."""
+"""Decides which data-parallel ranks a verification reached: by answers at their ports and by counts in `/metrics`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ SCRAPE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class RankProof:
-    """What became of one rank."""
+    """The result of one rank."""
 
     id: str
     engine: str
     """The process that runs it."""
     answered: bool | None
-    """None when no request reached it, or nobody can know."""
+    """None when no request reached it, or that is unknown."""
     why: str = ""
-    """What was wrong with its answer, or why it was not reached."""
+    """What was wrong with its answer, or why no request reached it."""
     unreachable: bool = False
-    """Whether its node is out of reach, or lets no request through."""
+    """Whether its node is unreachable or allows no requests."""
 
 
-async def finished(
+async def finished_requests(
     monitor: Monitor, links: Mapping[str, NodeLink], servers: Sequence[EngineSnapshot]
 ) -> dict[str, float]:
-    """Rank -> requests that it has finished; ranks whose metrics cannot be read are missing."""
+    """Rank -> number of finished requests; ranks without readable metrics are missing."""
 
     async def read(engine: EngineSnapshot) -> dict[str, float]:
         address = monitor.deployment.address(engine.node) or "127.0.0.1"
@@ -55,8 +55,8 @@ async def finished(
     return found
 
 
-def reached(target: RankTarget, before: Mapping[str, float], after: Mapping[str, float]) -> bool | None:
-    """Whether a rank behind a server with several finished a request in between; None when it does not tell."""
+def was_reached(target: RankTarget, before: Mapping[str, float], after: Mapping[str, float]) -> bool | None:
+    """Whether a rank behind a server with several ranks finished a request meanwhile; None when unknown."""
     if target.id not in before or target.id not in after:
         return None
     return after[target.id] > before[target.id]

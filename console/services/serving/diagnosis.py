@@ -1,6 +1,6 @@
-"""Reads the copies of the current runs' logs for known failures, and says who broke first and what to do.
+"""Finds known failures in the logs of current runs, and decides which failure came first.
 
-It reads behind the monitor, from the local copy, so that it can neither delay a log nor lose a byte of one.
+It reads local log copies after the monitor, so it can neither delay a log nor lose a byte.
 """
 
 from __future__ import annotations
@@ -36,53 +36,53 @@ from console.services.logs.copies import LogBook, LogCopy
 from console.services.monitoring.engine_states import is_dead
 from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.monitor import Monitor
-from console.services.serving.condition_facts import HANG, MEMORY_KILLED, OWN, facts_of, quiet_words
+from console.services.serving.condition_facts import HANG, MEMORY_KILLED, OWN, facts_of, rank_to_check_text
 from console.services.serving.leak_detection import LeakDetector
 from console.services.serving.setting_source import NOWHERE, SettingLocations, setting_locations
 
 READ_BYTES = 256 * 1024
-"""How much of one log is read in one turn of the event loop."""
-TELLS_S = 60.0
-"""An engine whose worker was killed ends within this time: vLLM first shuts its executor down."""
+"""Bytes of one log that are read before the event loop continues."""
+BEFORE_KILL_END_S = 60.0
+"""An engine whose worker was killed exits within this time, because vLLM first shuts its executor down."""
 _UNREAD = (EngineState.IDLE, EngineState.EXITED, EngineState.UNMANAGED)
-"""States in which the log of the run has nothing to say."""
+"""States in which the log of the run needs no reading."""
 _SERVING = (EngineState.READY, EngineState.DEGRADED)
 DOWN = (EngineState.FAILED, EngineState.LOST, EngineState.STUCK)
-"""States that the log of the run explains."""
+"""States whose cause is in the log of the run."""
 
 
-_MAY_TELL = (EngineState.STARTING, EngineState.DEGRADED)
-"""Those not down whose logs may say what is wrong."""
+_MAY_EXPLAIN = (EngineState.STARTING, EngineState.DEGRADED)
+"""Other states whose cause may be in the log."""
 
 
-def _lame(engines: Iterable[EngineSnapshot]) -> Set[tuple[str, str]]:
-    """Who serves badly, and how."""
+def _degraded_causes(engines: Iterable[EngineSnapshot]) -> Set[tuple[str, str]]:
+    """(engine, cause) of the degraded engines."""
     return {(each.id, each.cause) for each in engines if each.state is EngineState.DEGRADED}
 
 
-def _here(reader: _Reader, copy: LogCopy) -> int:
-    """Where to read on: behind what has gone from the copy."""
+def _next_offset(reader: _Reader, copy: LogCopy) -> int:
+    """The offset to read next, after a possible gap in the copy."""
     reader.fed = copy.present(reader.fed)
     return reader.fed
 
 
-def _is_read(engine: EngineSnapshot) -> bool:
-    """Whether the log of its run has something to say: an end that was asked for needs no explanation, another does."""
+def _needs_reading(engine: EngineSnapshot) -> bool:
+    """Whether the log of the run needs reading: a requested stop needs no explanation."""
     return engine.state not in _UNREAD and (engine.state is not EngineState.STOPPING or engine.asked is None)
 
 
-def _lasts(hit: Hit, clock: Clock | None, now: float) -> bool:
-    """Whether it still holds: what is repeated for as long as it does is over once it was not repeated."""
+def _still_holds(hit: Hit, clock: Clock | None, now: float) -> bool:
+    """Whether a hit still holds: a message that repeats while its condition lasts is over when it stops."""
     stamp, arrived = hit.last
     written_at = clock.read(stamp) if clock is not None and stamp else None
     return hit.signature.lasts_s is None or now - (written_at or arrived) < hit.signature.lasts_s
 
 
 def relevant_hits(hits: Iterable[Hit], said: LogState, *, unhurt: bool) -> tuple[Hit, ...]:
-    """Those of a log's hits that explain how its engine is now.
+    """The hits of a log that explain the present state of its engine.
 
-    What came before an engine was up did not keep it from that, retries for example. `unhurt` is an engine that serves and has
-    no cause of failure: nothing that prevents a start has happened to it.
+    Hits before the engine was ready did not prevent that, for example retries. `unhurt`: the engine serves without a cause of
+    failure, so no fatal hit applies.
     """
     up = said.up_offset if said.up_offset is not None else -1
     return tuple(
@@ -94,11 +94,10 @@ def relevant_hits(hits: Iterable[Hit], said: LogState, *, unhurt: bool) -> tuple
 
 
 def diagnosis_of(
-    witness: TimedHit, first: bool, own: bool, telling: str = "", where: SettingLocations = NOWHERE
+    witness: TimedHit, first: bool, own: bool, log_error: str = "", where: SettingLocations = NOWHERE
 ) -> Diagnosis:
-    """What is shown of a hit; `own` says that no other failure explains it.
-
-    `telling` is the line that its log's failure is known by, shown where the hit is only a wrapper.
+    """The diagnosis of a hit. `log_error` is the first error of the log; it replaces the text of a hit that is only a
+    wrapper.
     """
     hit, signature = witness.hit, witness.hit.signature
     return Diagnosis(
@@ -110,7 +109,7 @@ def diagnosis_of(
         source=signature.source,
         engine=witness.rank,
         node=witness.node,
-        text=clean(((signature.wrapper and telling) or hit.text)[:500]),
+        text=clean(((signature.wrapper and log_error) or hit.text)[:500]),
         at=witness.when,
         exact=witness.exact,
         count=hit.count,
@@ -124,90 +123,90 @@ def diagnosis_of(
 
 @dataclass(slots=True)
 class _Reader:
-    """How far one log was read."""
+    """The progress of reading one log."""
 
     matcher: Matcher
     revision: int
-    """Of the copy; what was read of another one is void."""
+    """Revision of the copy; a new revision makes earlier hits invalid."""
     fed: int = 0
     told: int = 0
-    """How far it had been read when the snapshot was told of it."""
+    """How far it had been read when the diagnoses were last published."""
     clock: Clock | None = None
-    """What stamped the log; None before its first stamp."""
+    """The clock of the log's time stamps; None before the first stamp."""
 
 
 @dataclass(slots=True)
 class _Known:
-    """What holds now and since when."""
+    """The facts that hold now, and since when."""
 
     since: dict[tuple[str, str], float] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
-    lame: Set[tuple[str, str]] = frozenset()
-    """Who served badly, and how, when the snapshot was looked at last."""
+    degraded: Set[tuple[str, str]] = frozenset()
+    """(engine, cause) of degraded engines at the last publication."""
     written: tuple[Deployment | None, dict[tuple[str, str], SettingLocations]] = field(
         default_factory=lambda: (None, {})
     )
-    """Where the settings of each failure are written, for one deployment."""
+    """The locations of the settings of each failure, for one deployment."""
 
 
 class DiagnosisWatch:
-    """One matcher for each run, the facts of the console beside them, one list for the snapshot."""
+    """Publishes the diagnoses of all current runs: from one matcher for each log, and from facts of the console."""
 
     def __init__(
-        self, monitor: Monitor, logs: LogBook, cadences: Intervals | None = None, *, own: Path | None = None
+        self, monitor: Monitor, logs: LogBook, intervals: Intervals | None = None, *, own: Path | None = None
     ) -> None:
-        """`own` is an operator's file of signatures; its entries replace shipped ones of the same id."""
+        """`own` is an operator's file of signatures; its entries replace shipped entries of the same id."""
         self._monitor = monitor
         self._logs = logs
-        self._cadences = cadences or Intervals()
+        self._intervals = intervals or Intervals()
         self._own = own
         self._signatures: tuple[Signature, ...] = ()
         self._readers: dict[RunKey, _Reader] = {}
         self._known = _Known()
-        self._growth = LeakDetector()
+        self._leaks = LeakDetector()
 
     async def run(self) -> None:
-        """Read and tell until cancelled."""
+        """Read logs and publish diagnoses until cancelled."""
         self._signatures = (*await asyncio.to_thread(load_signatures), *OWN)
         if self._own is not None and self._own.exists():
             try:
                 self._signatures = joined(self._signatures, await asyncio.to_thread(load_signatures, self._own))
             except FileError as error:
                 self._monitor.note(EventLevel.ERROR, f"own signatures are not used: {clean(str(error))}")
-        self._monitor.following.heed(waiting_words(self._signatures))
+        self._monitor.following.set_waiting_patterns(waiting_words(self._signatures))
         while True:
             await self._read()
             self.tell(time.time())
             for reader in self._readers.values():
                 reader.told = reader.fed
-            await asyncio.sleep(self._cadences.diagnosis_s)
+            await asyncio.sleep(self._intervals.diagnosis_s)
 
     def complete(self, engines: Iterable[str]) -> bool:
-        """Whether the snapshot tells what the logs of these engines' current runs say up to the end of their copies."""
+        """Whether the published diagnoses cover the whole log copies of these engines' current runs."""
         keys = [key for name in engines if (key := self._monitor.current(name)) is not None]
         return all(key in self._readers and self._readers[key].told >= self._logs.of(key).size for key in keys)
 
     def ordered(self) -> bool:
-        """Whether the logs of what is down were read, it is told who broke first where several of a group are down, and what
-        is known of those that serve badly.
+        """Whether the diagnoses of failed and degraded engines are complete, with a first cause where several engines of a
+        group are down.
         """
         snapshot = self._monitor.snapshot
         down = {engine.id: engine.group for engine in snapshot.engines.values() if engine.state in DOWN}
         groups = [group for group in down.values() if group]
-        read = [each.id for each in snapshot.engines.values() if each.state in _MAY_TELL]
+        read = [each.id for each in snapshot.engines.values() if each.state in _MAY_EXPLAIN]
         return (
             self.complete((*down, *read))
-            and _lame(snapshot.engines.values()) <= self._known.lame
+            and _degraded_causes(snapshot.engines.values()) <= self._known.degraded
             and snapshot.diagnoses == self._monitor.diagnoses
             and (len(groups) == len({*groups}) or any(each.first for each in snapshot.diagnoses))
         )
 
     async def _read(self) -> None:
-        """Bring every matcher to the end of its log's copy, a block at a time; runs that are over and replaced are let go."""
+        """Read every log copy to its end, block by block; forget runs that were replaced."""
         current = {self._monitor.current(name) for name in self._monitor.snapshot.engines}
         self._readers = {key: reader for key, reader in self._readers.items() if key in current}
         for engine in tuple(self._monitor.snapshot.engines.values()):
-            key = self._monitor.current(engine.id) if _is_read(engine) else None
+            key = self._monitor.current(engine.id) if _needs_reading(engine) else None
             if key is None:
                 continue
             copy = self._logs.of(key)
@@ -215,7 +214,7 @@ class DiagnosisWatch:
             if reader is None or reader.revision != copy.revision:
                 reader = self._readers[key] = _Reader(Matcher(self._signatures), copy.revision)
                 await asyncio.sleep(0)
-            while reader.fed < copy.size and (data := copy.read(_here(reader, copy), READ_BYTES)):
+            while reader.fed < copy.size and (data := copy.read(_next_offset(reader, copy), READ_BYTES)):
                 if reader.clock is None and first_stamped(data):
                     reader.clock = run_clock(
                         self._monitor.snapshot, engine.id, key.run, copy.read(0, HEAD_BYTES), time.time()
@@ -225,12 +224,12 @@ class DiagnosisWatch:
                 await asyncio.sleep(0)
 
     def tell(self, now: float) -> None:
-        """Put what is known now into the snapshot, and what is new among the events."""
+        """Publish the current diagnoses in the snapshot, and new ones as events."""
         snapshot = self._monitor.snapshot
         logs = tuple(self._logs_of(now))
-        self._growth.feed(snapshot)
+        self._leaks.feed(snapshot)
         self._facts(now)
-        witnesses = timeline((*logs, *self._seen(now, logs)))
+        witnesses = timeline((*logs, *self._fact_hits(now, logs)))
         first = first_cause(witnesses, self._ended())
         for engine in snapshot.engines.values():
             key = self._monitor.current(engine.id)
@@ -239,8 +238,8 @@ class DiagnosisWatch:
                 self._monitor.learnt(key).signature = cause.hit.signature.id if cause else ""
         own = own_causes(witnesses, {each.id: each.group for each in snapshot.engines.values() if each.group})
         told = tuple(self._diagnosis(each, each is first, own.get(each.rank) is each) for each in witnesses)
-        self._known.lame = _lame(snapshot.engines.values())
-        self._news(told)
+        self._known.degraded = _degraded_causes(snapshot.engines.values())
+        self._add_events(told)
         if told != self._monitor.diagnoses:
             self._monitor.diagnoses = told
             self._monitor.touch()
@@ -248,13 +247,13 @@ class DiagnosisWatch:
     def _logs_of(self, now: float) -> Iterator[RankHits]:
         for engine in self._monitor.snapshot.engines.values():
             key = self._monitor.current(engine.id)
-            reader = self._readers.get(key) if key and _is_read(engine) else None
+            reader = self._readers.get(key) if key and _needs_reading(engine) else None
             if key is None or reader is None:
                 continue
             if reader.clock is not None:
                 reader.clock.ahead_s = self._monitor.nodes[engine.node].clock_offset_s or 0.0
             learnt = self._monitor.learnt(key)
-            known = (hit for hit in reader.matcher.hits if _lasts(hit, reader.clock, now))
+            known = (hit for hit in reader.matcher.hits if _still_holds(hit, reader.clock, now))
             hits = (*known, *reader.matcher.silent(now))
             hits = relevant_hits(hits, learnt.log_state, unhurt=engine.state in _SERVING and not engine.cause)
             died_at = learnt.log_state.died_at
@@ -262,7 +261,7 @@ class DiagnosisWatch:
             yield RankHits(engine.id, engine.node, hits, reader.clock)
 
     def _ended(self) -> dict[str, float]:
-        """When each engine died, on this machine's clock, where that is known: with its process, or before by its log."""
+        """When each engine died, on this machine's clock, where known: by its process, or earlier by its log."""
         offsets = {name: record.clock_offset_s or 0.0 for name, record in self._monitor.nodes.items()}
         engines = self._monitor.snapshot.engines.values()
         ends = {
@@ -272,48 +271,50 @@ class DiagnosisWatch:
         return ends | {name: at for name, at in died.items() if ends.get(name, math.inf) - at > TOGETHER_S}
 
     def _facts(self, now: float) -> None:
-        """Which facts hold, each with the moment since which it does."""
+        """Update the facts that hold now, with their start times."""
         self._known.since = {
-            (fact, engine): self._known.since.get((fact, engine), now) for fact, engine, _ in self._holding()
+            (fact, engine): self._known.since.get((fact, engine), now) for fact, engine, _ in self._current_facts()
         }
 
-    def _holding(self) -> Iterator[tuple[str, str, str]]:
+    def _current_facts(self) -> Iterator[tuple[str, str, str]]:
         yield from facts_of(self._monitor.snapshot, frozenset(self._known.since))
-        yield from self._growth.facts(self._monitor.snapshot.engines)
+        yield from self._leaks.facts(self._monitor.snapshot.engines)
         for engine in self._monitor.snapshot.engines.values():
-            asked = engine.state in _SERVING and not is_dead(engine)  # what a dead engine answers explains nothing
+            asked = engine.state in _SERVING and not is_dead(engine)  # answers of a dead engine explain nothing
             key = self._monitor.current(engine.id) if asked else None
             for fact, seen in (self._monitor.learnt(key).facts if key else {}).items():
                 yield fact, engine.id, seen
 
-    def _seen(self, now: float, logs: Iterable[RankHits]) -> Iterator[RankHits]:
+    def _fact_hits(self, now: float, logs: Iterable[RankHits]) -> Iterator[RankHits]:
         engines = self._monitor.snapshot.engines
-        for fact, engine, text in tuple(self._holding()):
+        for fact, engine, text in tuple(self._current_facts()):
             signature = of_fact(self._signatures, fact)
             since = self._known.since.get((fact, engine), now)
             mine = [log for log in logs if log.rank == engine]
             if fact == HANG:
-                text += quiet_words(
+                text += rank_to_check_text(
                     engines, engine, {log.rank for log in logs if any(hit.signature.waits for hit in log.hits)}
                 )
             if fact == MEMORY_KILLED:
                 since = self._killed_at(engine, since, mine)
             if fact == PEER_DEAD and signature is not None:
                 if any(hit.signature.severity != "advice" for log in mine for hit in log.hits):
-                    continue  # its own log says why, or that it only followed
+                    continue  # its own log has the cause, or shows that it only followed
                 signature, since = of_the_dead(signature), min(since, self._ended().get(engine, since))
-            if signature is not None and now - since >= (self._cadences.drift_s if fact == "proxy-misses" else 0.0):
+            if signature is not None and now - since >= (self._intervals.drift_s if fact == "proxy-misses" else 0.0):
                 yield RankHits(engine, engines[engine].node, (Hit(signature, text, 0, "", since),))
 
     def _killed_at(self, engine: str, seen: float, logs: Iterable[RankHits]) -> float:
-        """When the kernel killed. Only the end of the run tells that it did; what the log says just before tells of the kill."""
+        """When the kernel killed a process of the run: at the end of the run, or at an earlier serious message just before
+        it.
+        """
         end = min(seen, self._ended().get(engine, seen))
         serious = (each for each in timeline(logs) if each.hit.signature.severity != "advice")
-        told = [each.when for each in serious if end - TELLS_S <= each.when <= end]
+        told = [each.when for each in serious if end - BEFORE_KILL_END_S <= each.when <= end]
         return min(told, default=end)
 
-    def _news(self, told: tuple[Diagnosis, ...]) -> None:
-        """One event for a failure, however many ranks show it; told anew once it was gone."""
+    def _add_events(self, told: tuple[Diagnosis, ...]) -> None:
+        """Add one event for each new failure, for any number of ranks; again after it was gone."""
         for each in told:
             if each.signature not in self._known.told and each.severity != "advice":
                 level = EventLevel.ERROR if each.severity == "fatal" else EventLevel.WARNING
@@ -323,8 +324,8 @@ class DiagnosisWatch:
 
     def _diagnosis(self, witness: TimedHit, first: bool, own: bool) -> Diagnosis:
         key = self._monitor.current(witness.rank)
-        telling = self._monitor.learnt(key).log_state.first_error if key is not None else ""
-        return diagnosis_of(witness, first, own, telling, self._where(witness.rank, witness.hit.signature))
+        log_error = self._monitor.learnt(key).log_state.first_error if key is not None else ""
+        return diagnosis_of(witness, first, own, log_error, self._where(witness.rank, witness.hit.signature))
 
     def _where(self, engine: str, signature: Signature) -> SettingLocations:
         deployment, key = self._monitor.deployment, (engine, signature.id)

@@ -1,7 +1,7 @@
-"""Whether memory only ever grows while an engine serves: of its NPUs and of its host. Pure.
+"""Detects memory that only grows while an engine serves, on its NPUs and its host. Pure.
 
-Engines take their NPU memory at the start, so what is added later is a leak sooner or later. Load moves the figures up and
-down; the least of each hour does not move with it.
+Engines take their NPU memory at the start, so later growth is a leak. Load changes the figures, but hardly the minimum of
+each hour.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState,
 
 HOUR_S = 3600.0
 HOURS = 6
-"""As many hours in a row must have grown."""
+"""Number of consecutive hours with growth."""
 HBM_MIB = 256
 HOST_MIB = 2048
-"""Least growth from hour to hour that counts."""
+"""Minimum growth from hour to hour that counts."""
 FACT = "memory-grows"
 
 
 @dataclass(slots=True)
 class _Series:
-    """The least value of each hour, the present one last."""
+    """The minimum of each hour, the current hour last."""
 
     least: list[int] = field(default_factory=list)
     began: float = 0.0
 
     def add(self, value: int, now: float) -> None:
-        """Take a value at `now` (seconds)."""
+        """Add a value at `now` (seconds)."""
         if not self.least or now - self.began >= HOUR_S:
             self.least = [*self.least, value][-HOURS - 2 :]
             self.began = now
@@ -45,14 +45,14 @@ class _Series:
 
 
 class LeakDetector:
-    """Remembers runs that serve; one that ends or is replaced is forgotten."""
+    """Keeps the memory history of serving runs; forgets a run that ends."""
 
     def __init__(self) -> None:
         self._hbm: dict[tuple[str, str], _Series] = {}
         self._host: dict[tuple[str, str], _Series] = {}
 
     def feed(self, snapshot: ClusterSnapshot) -> None:
-        """Take a snapshot."""
+        """Add the memory use of a snapshot."""
         serving = {
             (each.id, each.run): each
             for each in snapshot.engines.values()
@@ -74,11 +74,11 @@ class LeakDetector:
             kept.setdefault(key, _Series()).add(value, now)
 
     def facts(self, engines: Mapping[str, EngineSnapshot]) -> Iterator[tuple[str, str, str]]:
-        """(fact, engine, what was seen); growth of a host is told once, of its first engine."""
+        """(fact, engine, observation); growth of a host is reported once, for its first engine."""
         told: set[str] = set()
         for (name, _), series in self._hbm.items():
             if (more := series.growth(HBM_MIB)) is not None:
-                yield FACT, name, f"its NPUs hold {more} MiB more than {HOURS} hours ago, and more with every hour"
+                yield FACT, name, f"its NPUs hold {more} MiB more than {HOURS} hours ago, and more in every hour"
         for (name, _), series in self._host.items():
             node = engines[name].node if name in engines else ""
             more = series.growth(HOST_MIB)
@@ -87,7 +87,7 @@ class LeakDetector:
                 yield (
                     FACT,
                     name,
-                    f"{node} has {more} MiB less memory free than {HOURS} hours ago, and less with every hour",
+                    f"{node} has {more} MiB less free memory than {HOURS} hours ago, and less in every hour",
                 )
 
 

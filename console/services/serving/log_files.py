@@ -1,6 +1,6 @@
-"""Log files from anywhere → which known failures they show and who broke first, as `diagnosis` tells of a cluster's runs.
+"""Diagnoses log files: finds known failures in them and which engine failed first. Needs no cluster.
 
-Needs no cluster. Reading files from disk is the command's job.
+The command reads the files from disk.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from console.probes.log_time import Around, Clock, Zone, find, newest_date, utc,
 from console.services.serving.diagnosis import diagnosis_of, relevant_hits
 
 BLOCK_BYTES = 64 * 1024
-"""So much of a log shares one moment where its lines bear none."""
+"""Size of a block; lines without a time stamp get the time of their block."""
 _FAR = 2.0**40
-"""The moment of a line of which nothing tells when it was: after all others."""
+"""The time of a line without any known time: after all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogText:
-    """One file."""
+    """One log file."""
 
     path: str
-    """As it was named."""
+    """The path as the user gave it."""
     engine: str
-    """Whose log it is where its lines do not say otherwise."""
+    """The engine of the log, unless its lines name another one."""
     text: str
     written_at: float
-    """When it was written last, seconds since the epoch; it tells the year of stamps that have none."""
+    """Time of the last write, seconds since the epoch; gives the year for time stamps without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileCause:
-    """A known failure with its place."""
+    """A known failure with its file and line."""
 
     diagnosis: Diagnosis
     file: str
     line: int
     """From 1."""
     time: str
-    """As the line bears it; empty when nothing dates it."""
+    """The time stamp as written in the line; empty when unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileDiagnosis:
-    """What the files say."""
+    """The result of all files."""
 
     first: FileCause | None
     causes: tuple[FileCause, ...]
-    """All but advice, in the order in which they happened; the first cause among them."""
+    """All failures except advice, by time; includes the first cause."""
     advice: tuple[FileCause, ...]
     unknown: tuple[tuple[str, int, str], ...]
     """File, line and text of the first error of each log in which no known failure was found."""
@@ -63,7 +63,7 @@ class FileDiagnosis:
 
 @dataclass(slots=True)
 class _Log:
-    """The log of one engine, read."""
+    """The log of one engine, after reading."""
 
     file: str
     stream: Stream
@@ -78,7 +78,7 @@ class _Log:
 
 @dataclass(slots=True)
 class _Rank:
-    """The lines of one rank in such a log; mostly all of them."""
+    """The lines of one rank in such a log; usually all lines."""
 
     name: str
     stream: Stream
@@ -87,7 +87,7 @@ class _Rank:
 
 
 def diagnose(files: Sequence[LogText], signatures: Sequence[Signature]) -> FileDiagnosis:
-    """Look through all files and say who broke first."""
+    """Diagnose all files."""
     parts = [(file, name, stream) for file in files for name, stream in streams(file.text, file.engine).items()]
     newest = newest_date([line for _, _, stream in parts for line in stream.lines()])
     around = Around.until(newest if newest is not None else max((each.written_at for each in files), default=0.0))
@@ -96,15 +96,15 @@ def diagnose(files: Sequence[LogText], signatures: Sequence[Signature]) -> FileD
     logs: dict[str, _Log] = {}
     for (file, name, stream), zone in zip(parts, zones, strict=True):
         clock = Clock(zone or common, around)
-        engine = _free(name, file.path, logs)
+        engine = _unique_name(name, file.path, logs)
         logs[engine] = log = _Log(file.path, stream, clock, _state(stream, clock))
         log.ranks = [_rank(rank, own, clock, signatures) for rank, own in by_rank(stream, engine).items()]
     now = max((rank.last_at for log in logs.values() for rank in log.ranks), default=_FAR)
-    return _told(tuple(logs.values()), signatures, now)
+    return _result(tuple(logs.values()), signatures, now)
 
 
-def _free(name: str, path: str, taken: Mapping[str, object]) -> str:
-    """A name for an engine of a file that no other has: with as much of the path as that takes."""
+def _unique_name(name: str, path: str, taken: Mapping[str, object]) -> str:
+    """A unique name for an engine of a file: with as much of the path as needed."""
     parts = [part for part in path.replace("\\", "/").split("/")[:-1] if part not in ("", ".", "..")]
     while name in taken and parts:
         name = f"{parts.pop()}/{name}"
@@ -115,7 +115,7 @@ def _free(name: str, path: str, taken: Mapping[str, object]) -> str:
 
 
 def _zone(stream: Stream) -> Zone | None:
-    """The zone of a log's own stamps, where what carried it dated its lines in a known one."""
+    """The time zone of a log's own stamps, when its collector added stamps in a known zone."""
     both = stream.both()
     if both is None:
         return None
@@ -138,7 +138,7 @@ def _rank(name: str, stream: Stream, clock: Clock, signatures: Sequence[Signatur
 
 
 def _blocks(stream: Stream, clock: Clock) -> Iterator[tuple[bytes, float]]:
-    """The data in pieces of whole lines, each with its moment: that of its first stamp, else that of the piece before."""
+    """The data in blocks of whole lines, each with its time: the first stamp in it, else the time of the block before."""
     data, start = bytes(stream.data), 0
     at: float | None = None
     while start < len(data):
@@ -151,7 +151,7 @@ def _blocks(stream: Stream, clock: Clock) -> Iterator[tuple[bytes, float]]:
         start = end
 
 
-def _told(logs: Sequence[_Log], signatures: Sequence[Signature], now: float) -> FileDiagnosis:
+def _result(logs: Sequence[_Log], signatures: Sequence[Signature], now: float) -> FileDiagnosis:
     places = {rank.name: (log, rank) for log in logs for rank in log.ranks}
     ranks = [RankHits(name, "", _hits(log, rank, signatures, now), log.clock) for name, (log, rank) in places.items()]
     witnesses = timeline(ranks)
@@ -178,7 +178,7 @@ def _told(logs: Sequence[_Log], signatures: Sequence[Signature], now: float) -> 
 
 
 def _ends(places: Mapping[str, tuple[_Log, _Rank]]) -> Iterator[tuple[str, float]]:
-    """When each rank died, where its log says so."""
+    """When each rank died, where its log shows that."""
     for name, (log, _) in places.items():
         at = log.clock.read(log.said.died_at)
         if at is not None:
@@ -186,7 +186,7 @@ def _ends(places: Mapping[str, tuple[_Log, _Rank]]) -> Iterator[tuple[str, float
 
 
 def _hits(log: _Log, rank: _Rank, signatures: Sequence[Signature], now: float) -> tuple[Hit, ...]:
-    """What one rank's lines show that still matters."""
+    """The relevant hits in the lines of one rank."""
     said, stream = log.said, rank.stream
     found = (*rank.matcher.hits, *(rank.matcher.silent(now) if now < _FAR else ()))
     up = replace(said, up_offset=stream.offset(log.line(said.up_offset)))
@@ -196,19 +196,19 @@ def _hits(log: _Log, rank: _Rank, signatures: Sequence[Signature], now: float) -
         hits = tuple(hit for hit in hits if hit.offset < end and hit.signature.severity != "fatal")
     if rank is log.ranks[0] and said.dead and all(hit.signature.severity == "advice" for hit in hits):
         hits = (*hits, *_death(signatures, said, rank.last_at))
-    return tuple(_dated(hit, stream) for hit in hits)
+    return tuple(_with_time(hit, stream) for hit in hits)
 
 
 def _death(signatures: Sequence[Signature], said: LogState, at: float) -> Iterator[Hit]:
-    """A rank that is dead and does not say why."""
+    """The hit for a rank that died without a known cause."""
     signature = of_fact(signatures, PEER_DEAD)
     if signature is not None:
         offset = said.first_error_offset if said.first_error_offset is not None else said.ends_offset or 0
         yield Hit(of_the_dead(signature), said.dead, offset, said.died_at, at)
 
 
-def _dated(hit: Hit, stream: Stream) -> Hit:
-    """A hit whose line bears no stamp, with that of its carrier where there is one."""
+def _with_time(hit: Hit, stream: Stream) -> Hit:
+    """The hit; without a time stamp in its line, with the stamp of its collector."""
     line = bytes(stream.data[hit.offset : stream.data.find(b"\n", hit.offset)])
     carried = "" if written(line) else stream.stamp(stream.number(hit.offset))
     return replace(hit, time=carried) if carried else hit
@@ -217,13 +217,14 @@ def _dated(hit: Hit, stream: Stream) -> Hit:
 def _cause(
     log: _Log, rank: _Rank, witness: TimedHit, told: Collection[tuple[str, int]], *, first: bool, own: bool
 ) -> FileCause:
-    """A witness with its place: line, text and time are of one line.
+    """The cause of a hit: its file, line, text and time are of one line.
 
-    Of a wrapper that is the line which tells more, unless another cause stands there (`told`: file and line of those).
+    For a wrapper that is the line of the log's first error, unless another cause has that line (`told`: file and line of
+    those).
     """
     hit, said = witness.hit, log.said
-    line, time, telling = rank.stream.number(hit.offset), hit.time, ""
+    line, time, log_error = rank.stream.number(hit.offset), hit.time, ""
     more = log.line(said.first_error_offset)
     if hit.signature.wrapper and more is not None and (log.file, more) not in told:
-        line, time, telling = more, said.first_error_at or log.stream.stamp(more), said.first_error
-    return FileCause(diagnosis_of(witness, first, own, telling), log.file, line, time)
+        line, time, log_error = more, said.first_error_at or log.stream.stamp(more), said.first_error
+    return FileCause(diagnosis_of(witness, first, own, log_error), log.file, line, time)

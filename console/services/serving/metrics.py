@@ -1,6 +1,6 @@
-"""Reads `/metrics` of every API server on a cadence and keeps loads and their history. What they mean is judged elsewhere.
+"""Reads `/metrics` of every API server at intervals, and keeps the loads and their history.
 
-Headless engines have no server; node 0 of their group tells of them.
+Headless engines have no server; the server on node 0 of their group reports them.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ _ASKED = frozenset({EngineState.READY, EngineState.DEGRADED})
 
 
 class MetricsWatch:
-    """Scrapes each server through its node's link, never twice at once."""
+    """Scrapes each server through the link of its node, never twice at the same time."""
 
-    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Intervals | None = None) -> None:
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], intervals: Intervals | None = None) -> None:
         self._monitor = monitor
-        self._every_s = (cadences or Intervals()).metrics_s
+        self._every_s = (intervals or Intervals()).metrics_s
         step = min(0.5, self._every_s / 2)
-        self._rounds = Poller(monitor, links, "metrics", states=_ASKED, at_once=AT_ONCE, step_s=step)
+        self._poller = Poller(monitor, links, "metrics", states=_ASKED, at_once=AT_ONCE, step_s=step)
 
     async def run(self) -> None:
-        """Scrape until cancelled; leaves no question open."""
-        await self._rounds.run(self._visit)
+        """Scrape until cancelled; cancels running requests at the end."""
+        await self._poller.run(self._visit)
 
     def _visit(self, engine: EngineSnapshot, key: RunKey) -> None:
-        link = self._rounds.link(engine.node)
-        if engine.role not in BESIDE_ENGINES and link is not None and self._rounds.due(key):
-            self._rounds.again(key, self._every_s)
-            self._rounds.ask(key, self._scrape(engine, key, link))
+        link = self._poller.link(engine.node)
+        if engine.role not in BESIDE_ENGINES and link is not None and self._poller.due(key):
+            self._poller.schedule(key, self._every_s)
+            self._poller.start(key, self._scrape(engine, key, link))
 
     async def _scrape(self, engine: EngineSnapshot, key: RunKey, link: NodeLink) -> None:
         address = self._monitor.deployment.address(engine.node) or "127.0.0.1"

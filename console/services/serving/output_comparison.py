@@ -1,6 +1,6 @@
-"""The golden comparison: the same greedy prompt answered by a prefill engine alone and through prefill and decode.
+"""Compares the answer of a prefill engine alone with the answer through prefill and decode, to the same greedy prompt.
 
-Both must say the same. They do not when block size, KV layout or weights differ, which no health check and no log shows.
+Both must be equal. A difference shows a wrong block size, KV layout or weights, which no health check and no log shows.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
-from console.services.serving.answer_checks import complaint, completion_text
+from console.services.serving.answer_checks import answer_fault, completion_text
 from console.services.serving.trial_request import send_trial
 
 DIFFER = "pd-answers-differ"
-"""The fact of the table of signatures."""
+"""The fact for failure signatures."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonResult:
-    """What came of it."""
+    """The result of a comparison."""
 
     agree: bool | None
-    """None when there was nothing to compare."""
+    """None when nothing could be compared."""
     seen: str
     took_s: float = 0.0
     asked: bool = True
-    """Whether both sides could be asked at all."""
+    """Whether both engines could be asked."""
 
 
-def pair(snapshot: ClusterSnapshot) -> tuple[EngineSnapshot, EngineSnapshot] | None:
-    """(a prefill engine, the proxy) that serve now, or None where there is nothing to compare."""
+def comparison_pair(snapshot: ClusterSnapshot) -> tuple[EngineSnapshot, EngineSnapshot] | None:
+    """(a prefill engine, the proxy) that serve now, or None."""
     found: dict[str, EngineSnapshot] = {}
     for each in snapshot.engines.values():
         if each.port is not None and "@" not in each.id and each.state in (EngineState.READY, EngineState.DEGRADED):
@@ -44,22 +44,24 @@ def pair(snapshot: ClusterSnapshot) -> tuple[EngineSnapshot, EngineSnapshot] | N
 
 
 class OutputComparison:
-    """Compares, and keeps what it found where the diagnosis looks for it."""
+    """Compares outputs and keeps a difference as a fact for the diagnosis."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:
         self._monitor = monitor
         self._links = links
 
     async def compare(self, tokens: int, timeout_s: float) -> ComparisonResult:
-        """Ask both sides for so many tokens. A difference counts when it is there twice: one answer may come too late."""
-        sides = pair(self._monitor.snapshot)
+        """Request that many tokens from both. A difference counts only when it appears twice, because one answer may come too
+        late.
+        """
+        sides = comparison_pair(self._monitor.snapshot)
         if sides is None:
-            return ComparisonResult(None, "no prefill engine and proxy serve side by side", asked=False)
-        alone, door = sides
-        key = self._monitor.current(door.id)
-        found = await self._once(alone, door, tokens, timeout_s)
+            return ComparisonResult(None, "there is no serving prefill engine with a serving proxy", asked=False)
+        alone, proxy = sides
+        key = self._monitor.current(proxy.id)
+        found = await self._once(alone, proxy, tokens, timeout_s)
         if found.agree is False:
-            found = await self._once(alone, door, tokens, timeout_s)
+            found = await self._once(alone, proxy, tokens, timeout_s)
         if found.agree is not None and key is not None:
             self._keep(key, found)
         return found
@@ -73,20 +75,20 @@ class OutputComparison:
         self._monitor.touch()
 
     async def _once(
-        self, alone: EngineSnapshot, door: EngineSnapshot, tokens: int, timeout_s: float
+        self, alone: EngineSnapshot, proxy: EngineSnapshot, tokens: int, timeout_s: float
     ) -> ComparisonResult:
         one = await self._post(alone, tokens, timeout_s)
-        both = await self._post(door, tokens, timeout_s)
+        both = await self._post(proxy, tokens, timeout_s)
         took = one.took_s + both.took_s
-        wrong = complaint(one) or complaint(both)
+        wrong = answer_fault(one) or answer_fault(both)
         if wrong:
             return ComparisonResult(None, wrong, took, one.asked and both.asked)
         first, second = completion_text(one), completion_text(both)
         if not first or not second:
             return ComparisonResult(None, f"an answer without text: {first!r} and {second!r}", took)
         if first == second:
-            return ComparisonResult(True, f"both say {first[:60]!r}", took)
-        words = f"{alone.id} alone says {first[:60]!r}, through {door.id} it is {second[:60]!r}"
+            return ComparisonResult(True, f"both answer {first[:60]!r}", took)
+        words = f"{alone.id} alone answers {first[:60]!r}, through {proxy.id} {second[:60]!r}"
         return ComparisonResult(False, words, took)
 
     async def _post(self, engine: EngineSnapshot, tokens: int, timeout_s: float) -> HttpAnswer:

@@ -1,7 +1,7 @@
-"""Shares, between the consoles of one state directory, what they saw of completions: a proof is one run's, whoever asked for it.
+"""Shares the results of test completions between the consoles of one state directory.
 
-Without that `status`, which asks for no tokens, would call unproven what the screen beside it has just proven. A small file for
-each cluster; what is old, or cannot be understood, is left out.
+Without it `status`, which requests no tokens, would show a deployment as unproven that another console has just proven. One
+small file for each cluster; old or invalid entries are ignored.
 """
 
 from __future__ import annotations
@@ -21,59 +21,61 @@ from console.services.monitoring.service_state import PROOF_S
 from console.services.xdg_paths import file_name
 
 MOST_BYTES = 1024 * 1024
-"""A longer file is not one of ours."""
+"""A larger file is not read."""
 AGAIN_S = 10.0
-"""The same verdict is written anew after so long."""
+"""An unchanged result is written again after this time."""
 TEXT_CHARS = 500
 _SHARED = (Grade.OK, Grade.FAIL, Grade.UNKNOWN)
-"""Unknown takes a hang back that is over."""
+"""UNKNOWN withdraws an earlier hang."""
 OTHER = " (seen by another console here)"
 
 
 def proofs_path(state_dir: Path, cluster: str) -> Path:
-    """Where the consoles of a state directory keep what completions of a cluster came to."""
+    """The path of the shared results for a cluster."""
     return state_dir / "proofs" / f"{file_name(cluster)}.json"
 
 
 class ProofStore:
-    """The proofs of one session beside those of others."""
+    """The results of one session and of other consoles."""
 
     def __init__(self, monitor: Monitor, path: Path) -> None:
         self._monitor = monitor
         self._path = path
         self._stamp: tuple[int, int] | None = None
-        """Time and size of the file when it was read last."""
+        """Modification time and size of the file at the last read."""
         self._known: dict[RunKey, HealthCheck] = {}
         self._adopted: dict[RunKey, HealthCheck] = {}
         self._hung: set[RunKey] = set()
-        """Runs that were said here to hang."""
+        """Runs that this console reported as hanging."""
 
-    def look(self, snapshot: ClusterSnapshot) -> None:
-        """Take what others have seen, and keep what was seen here; to be told of each snapshot."""
+    def update(self, snapshot: ClusterSnapshot) -> None:
+        """Read results of other consoles and write new results. Called with each snapshot."""
         keys = {key for name in snapshot.engines if (key := self._monitor.current(name)) is not None}
         self._read()
         for key in keys:
             self._adopt(key, snapshot.at)
         news = {
-            key: rung for key in keys if (rung := self._own(key, snapshot.at)) is not None and self._is_news(key, rung)
+            key: check
+            for key in keys
+            if (check := self._own(key, snapshot.at)) is not None and self._is_news(key, check)
         }
         if news:
             self._write(news, snapshot.at)
 
     def _adopt(self, key: RunKey, now: float) -> None:
-        """Believe another console's word on a run where it is younger than ours, and not old."""
-        rung, learnt = self._known.get(key), self._monitor.learnt(key)
-        if rung is None or rung.at is None or now - rung.at > PROOF_S:
+        """Use another console's result for a run when it is newer than the own result, and recent."""
+        check, learnt = self._known.get(key), self._monitor.learnt(key)
+        if check is None or check.at is None or now - check.at > PROOF_S:
             return
-        if rung.grade is Grade.UNKNOWN:
+        if check.grade is Grade.UNKNOWN:
             if learnt.works is not None and learnt.works is self._adopted.get(key):
                 learnt.works = None
-        elif learnt.works is None or (learnt.works.at or 0.0) < rung.at:
-            learnt.works = self._adopted[key] = HealthCheck("works", rung.grade, f"{rung.evidence}{OTHER}", rung.at)
+        elif learnt.works is None or (learnt.works.at or 0.0) < check.at:
+            learnt.works = self._adopted[key] = HealthCheck("works", check.grade, f"{check.evidence}{OTHER}", check.at)
             self._monitor.touch()
 
     def _own(self, key: RunKey, now: float) -> HealthCheck | None:
-        """What this console saw itself, where it says something."""
+        """The result that this console found itself, or None."""
         learnt = self._monitor.learnt(key)
         if learnt.hang is not None:
             self._hung.add(key)
@@ -81,15 +83,15 @@ class ProofStore:
         if key in self._hung:
             self._hung.discard(key)
             return HealthCheck("works", Grade.UNKNOWN, "", now)
-        rung = learnt.works
-        if rung is None or rung.at is None or rung is self._adopted.get(key):
+        check = learnt.works
+        if check is None or check.at is None or check is self._adopted.get(key):
             return None
-        return rung if rung.grade in (Grade.OK, Grade.FAIL) else None
+        return check if check.grade in (Grade.OK, Grade.FAIL) else None
 
-    def _is_news(self, key: RunKey, rung: HealthCheck) -> bool:
+    def _is_news(self, key: RunKey, check: HealthCheck) -> bool:
         known = self._known.get(key)
-        later = (rung.at or 0.0) - ((known.at if known else None) or 0.0)
-        return later > 0.0 and (known is None or known.grade is not rung.grade or later >= AGAIN_S)
+        later = (check.at or 0.0) - ((known.at if known else None) or 0.0)
+        return later > 0.0 and (known is None or known.grade is not check.grade or later >= AGAIN_S)
 
     def _read(self) -> None:
         try:
@@ -102,21 +104,23 @@ class ProofStore:
         except (OSError, ValueError, RecursionError):
             return
         read = (_entry(each) for each in data if isinstance(each, dict)) if isinstance(data, list) else ()
-        self._known = {**self._known, **{key: rung for each in read if each is not None for key, rung in (each,)}}
+        self._known = {**self._known, **{key: check for each in read if each is not None for key, check in (each,)}}
 
     def _write(self, news: dict[RunKey, HealthCheck], now: float) -> None:
-        """Put the news among what others keep there. A file that cannot be written is no reason to stop watching."""
-        self._known = {key: rung for key, rung in {**self._known, **news}.items() if now - (rung.at or 0.0) <= PROOF_S}
+        """Write new results to the file, with those of other consoles. Ignores a file that cannot be written."""
+        self._known = {
+            key: check for key, check in {**self._known, **news}.items() if now - (check.at or 0.0) <= PROOF_S
+        }
         entries = [
             {
                 "deployment": key.deployment,
                 "engine": key.engine,
                 "run": key.run,
-                "grade": str(rung.grade),
-                "at": rung.at,
-                "evidence": rung.evidence[:TEXT_CHARS],
+                "grade": str(check.grade),
+                "at": check.at,
+                "evidence": check.evidence[:TEXT_CHARS],
             }
-            for key, rung in self._known.items()
+            for key, check in self._known.items()
         ]
         try:
             save_text(self._path, json.dumps(entries) + "\n")
@@ -125,7 +129,7 @@ class ProofStore:
 
 
 def _entry(data: dict[str, object]) -> tuple[RunKey, HealthCheck] | None:
-    """One proof of the file; None for what is none."""
+    """One result of the file; None for an invalid entry."""
     names = [data.get(name) for name in ("deployment", "engine", "run", "evidence")]
     at, grade = data.get("at"), data.get("grade")
     if not isinstance(at, int | float) or not math.isfinite(at) or at > time.time() or grade not in _SHARED:

@@ -1,4 +1,4 @@
-"""Which data-parallel ranks stand behind each API server, and how a request reaches one of them. Pure."""
+"""Lists the data-parallel ranks behind each API server, and how to address a request to one of them. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 from console.model.deployment import Deployment
 
 HEADER = "X-data-parallel-rank"
-"""Names one of the ranks behind a server (vLLM, entrypoints/openai, since 0.11; an older server ignores it)."""
+"""Selects one of the ranks behind a server (vLLM, entrypoints/openai, since 0.11; older servers ignore it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +19,15 @@ class RankTarget:
     id: str
     """`GROUP-DPRANK`; the same number labels it in `/metrics`."""
     server: str
-    """The engine whose port answers for it."""
+    """The engine whose port serves the rank."""
     process: str
-    """The engine that runs it; not the server where it is headless."""
+    """The engine that runs the rank; differs from the server for headless engines."""
     index: int | None = None
-    """Its place among the ranks behind the server, for the header; None where the server has no other."""
+    """Its index among the ranks behind the server, for the header; None for the only rank."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What a request must carry to reach this rank and no other."""
+        """The headers that address a request to this rank."""
         return _NONE if self.index is None else {HEADER: str(self.index)}
 
 

@@ -1,6 +1,6 @@
-"""What an engine wants shown before it answers requests: the key of its layout, else this console's own VLLM_API_KEY.
+"""Finds the API key for requests to engines: the key of the layout, else VLLM_API_KEY of this console.
 
-`/v1` alone is guarded; `/health` and `/metrics` answer anybody (vLLM 0.21). What an answer means does not enter here.
+Only `/v1` needs a key; `/health` and `/metrics` do not (vLLM 0.21).
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from console.model.layout import Layout
 from console.remote.http import AsyncHttp, HttpAnswer
 from console.remote.link import NodeLink
 
-WANTED = f"it wants an API key: give {ENGINE_KEY} in the `env` of the layout, or to this console"
-"""What to do about an engine that answers 401."""
+KEY_WANTED = f"it wants an API key: give {ENGINE_KEY} in the `env` of the layout, or to this console"
+"""The remedy for an engine that answers 401."""
 
 
 def key_of(layout: Layout, group: str) -> str:
-    """What is sent as Bearer to the engines of a group, or to the `proxy`.
+    """The API key for the engines of a group, or for the `proxy`.
 
-    A server that is of no group is not shown what the layout says. Empty when nothing is known, or it cannot stand in a header.
+    A server outside of all groups does not get the key of the layout. Empty when no key is known, or the key is not valid in
+    a header.
     """
     found = proxy_key(layout) if group == "proxy" else ""
     if group in layout.groups:
@@ -29,10 +30,10 @@ def key_of(layout: Layout, group: str) -> str:
 
 
 def client(link: NodeLink, layout: Layout, group: str) -> AsyncHttp:
-    """HTTP to engines of a group, or to the proxy, on a node, with what they want shown."""
+    """An HTTP client for engines of a group, or the proxy, on a node, with their API key."""
     return link.http(key_of(layout, group))
 
 
-def barred(answer: HttpAnswer) -> bool:
-    """Whether an engine refused to answer because it was shown no key, or another one."""
+def unauthorized(answer: HttpAnswer) -> bool:
+    """Whether an engine refused the request for a missing or wrong API key."""
     return answer.status == 401

@@ -1,4 +1,4 @@
-"""Where a setting of an engine is written: the file, the line and what it says there. Changing files is not its job."""
+"""Finds where a setting of an engine is written: file, line and value. Changes no file."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from console.model.layout import Group, NodeChange, flag_name
 from console.model.snapshot import WrittenIn
 
 OF_NODE = ("nic", "env_file")
-"""Settings of a node, in the cluster file."""
+"""Settings of a node in the cluster file."""
 OF_LAYOUT = ("image", "model.path", "model.served_name")
 _LONGEST = 48
-"""Characters of a value; what is longer is told by its begin."""
+"""Characters of a value; longer values are cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingLocations:
-    """Where settings are written."""
+    """The locations of settings."""
 
     text: str = ""
-    """One sentence: files, values, lines; empty when there is nothing to say."""
+    """One sentence with files, values and lines; empty without a location."""
     file: WrittenIn = ""
-    """The file of the first of them."""
+    """The file of the first setting."""
     line: int = 0
-    """The first line to look at in it; 0 when none has one."""
+    """The first line in that file; 0 when unknown."""
 
 
 NOWHERE = SettingLocations()
 
 
 def setting_locations(deployment: Deployment, engine: str, names: Sequence[str]) -> SettingLocations:
-    """Where the settings of these names (see `signatures.yaml`) are written for an engine."""
+    """The locations of these settings (names as in `signatures.yaml`) for an engine."""
     rank = next((each for each in deployment.ranks() if each.id == engine), None)
     if rank is None or rank.group not in deployment.layout.groups:
         return SettingLocations()
-    names = tuple(_holding(deployment, rank, names))
+    names = tuple(_effective_names(deployment, rank, names))
     told = [
         _of_node(deployment, rank, [name for name in names if name in OF_NODE]),
         _of_layout(deployment, rank, [name for name in names if name not in OF_NODE]),
@@ -52,12 +52,12 @@ def setting_locations(deployment: Deployment, engine: str, names: Sequence[str])
     return replace(told[0], text="; ".join(each.text for each in told)) if told else SettingLocations()
 
 
-def _holding(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Iterator[str]:
-    """The names of what holds: variables that a layout sets itself stand in the place of a node's `nic`."""
+def _effective_names(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Iterator[str]:
+    """The names of the effective settings: variables in the layout replace the `nic` of a node."""
     like = deployment.like(rank.group)
     for name in names:
         own = INTERFACE_NAMES if name == "nic" else ()
-        yield from [each for each in own if _held(deployment, rank, like, each) is not None] or [name]
+        yield from [each for each in own if _effective(deployment, rank, like, each) is not None] or [name]
 
 
 def _of_node(deployment: Deployment, rank: Rank, names: Sequence[str]) -> SettingLocations:
@@ -85,7 +85,7 @@ def _of_layout(deployment: Deployment, rank: Rank, names: Sequence[str]) -> Sett
     missing: list[str] = []
     place: Path = ("groups", like)
     for name in names:
-        held = _held(deployment, rank, like, name)
+        held = _effective(deployment, rank, like, name)
         if held is None:
             missing.append(name)
         else:
@@ -104,7 +104,7 @@ def _line(source: Source, place: Path) -> int:
 
 
 def _place(group: str, name: str) -> str:
-    """Where a setting that is written nowhere belongs."""
+    """Where to write a setting that is not set."""
     if name in OF_LAYOUT:
         return "at the top"
     kind = "" if "." in name or name in Group.model_fields else ".env" if name.isupper() else ".args"
@@ -112,7 +112,7 @@ def _place(group: str, name: str) -> str:
 
 
 def _plain(value: object) -> object:
-    """A part of a layout as it may be written."""
+    """A layout value as written in a file."""
     return value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, BaseModel) else str(value)
 
 
@@ -124,8 +124,8 @@ def _part(source: Source, name: str, value: object, place: Path) -> str:
     return f"{cut} (line {line})" if line else cut
 
 
-def _held(deployment: Deployment, rank: Rank, like: str, name: str) -> tuple[Path, object] | None:
-    """The place and value that hold for the rank, or None when it is written nowhere."""
+def _effective(deployment: Deployment, rank: Rank, like: str, name: str) -> tuple[Path, object] | None:
+    """The location and the effective value for the rank, or None when not set."""
     layout = deployment.layout
     group = layout.groups[rank.group]
     if name in OF_LAYOUT or "." in name or name in Group.model_fields:
@@ -146,11 +146,11 @@ def _held(deployment: Deployment, rank: Rank, like: str, name: str) -> tuple[Pat
         ((kind,), getattr(layout, kind)),
     ]
     for path, level in levels:
-        for key in _spelt(level, name):
+        for key in _matching_keys(level, name):
             return (*path, key), level[key]
     return None
 
 
-def _spelt(level: Mapping[str, object], name: str) -> Iterator[str]:
-    """Keys of the level that mean the setting, however they are spelt; the last one is what holds."""
+def _matching_keys(level: Mapping[str, object], name: str) -> Iterator[str]:
+    """The keys of a level that mean the setting, in any spelling, the effective one first."""
     yield from reversed([key for key in level if (key if name.isupper() else flag_name(key)) == name])

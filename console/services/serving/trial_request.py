@@ -1,6 +1,6 @@
-"""The completion by which the console tries one rank: what is sent, and what is wrong with its answer.
+"""Builds the test completion for one rank, and checks and compares the answers.
 
-Every rank of a deployment gets the same question, so that their answers can be compared.
+Every rank gets the same prompt, so that answers can be compared.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from console.probes.sanitize import clean
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
-from console.services.serving.answer_checks import complaint, completion_text, count_fault
+from console.services.serving.answer_checks import answer_fault, completion_text, count_fault
 from console.services.serving.health import expected_model
 from console.services.serving.request_auth import client
 
 PROMPT = "The capital of France is"
 EXPECTED = "Paris"
-"""What a language model makes of it."""
+"""The expected first word of an answer."""
 TOKENS = 4
-"""Few: after more, kernels of other sizes may rightly disagree on what is nearly as likely."""
+"""Few tokens, because later tokens may differ between kernels of other sizes without a fault."""
 
 _WORD = re.compile(r"\s*(\w+|\S+)")
 
 
 def trial_body(model: str, tokens: int = TOKENS) -> dict[str, object]:
-    """The request: greedy, and every token shown whatever it is, so that an answer without text is a fault and no accident."""
+    """The request body: greedy, with all tokens shown, so that an answer without text is a fault."""
     body = {"model": model, "prompt": PROMPT, "max_tokens": tokens, "temperature": 0, "seed": 0}
     return {**body, "ignore_eos": True, "skip_special_tokens": False}
 
@@ -43,7 +43,7 @@ async def send_trial(
     headers: Mapping[str, str] | None = None,
     tokens: int = TOKENS,
 ) -> HttpAnswer:
-    """Ask a server, or with `headers` one rank behind it; what comes back is data, whatever happens."""
+    """Send the test completion to a server, or with `headers` to one rank behind it. Errors are part of the answer."""
     deployment = monitor.deployment
     address = deployment.address(engine.node) or "127.0.0.1"
     http = client(link, deployment.layout, engine.group)
@@ -52,39 +52,39 @@ async def send_trial(
 
 
 def trial_fault(answer: HttpAnswer, tokens: int = TOKENS) -> str:
-    """What is wrong with the answer to a trial, its text and its counts; empty when nothing is."""
-    wrong = complaint(answer)
+    """What is wrong with text or counts of a test answer; empty when nothing is."""
+    wrong = answer_fault(answer)
     if wrong:
         return wrong
     if not completion_text(answer).strip():
-        return "completion 200 with no text in it"
+        return "completion 200 without text"
     wrong = count_fault(_usage(answer), tokens, _finish(answer))
     return f"completion 200, but {wrong}" if wrong else ""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialAnswer:
-    """What one rank made of the question, as far as two ranks must agree on it."""
+    """The part of a rank's answer that must be equal for all ranks."""
 
     word: str
-    """The first word of its answer: later ones may differ for good reasons."""
+    """The first word; later words may differ without a fault."""
     prompt_tokens: int | None = None
 
     def __str__(self) -> str:
         return repr(clean(self.word)[:40])
 
 
-def said(answer: HttpAnswer) -> TrialAnswer:
-    """The answer of a rank that `trial_fault` has nothing to say against."""
+def trial_answer(answer: HttpAnswer) -> TrialAnswer:
+    """The comparable answer of a rank, from an answer without fault."""
     found = _WORD.match(completion_text(answer))
     prompt = _usage(answer).get("prompt_tokens")
     return TrialAnswer(found[1] if found else "", prompt if isinstance(prompt, int) else None)
 
 
-def odd_ones(answers: Mapping[str, TrialAnswer], agreed: TrialAnswer | None = None) -> dict[str, str]:
-    """Rank -> how its answer differs from that of its peers; empty where all agree, or nobody can tell who is right.
+def outliers(answers: Mapping[str, TrialAnswer], agreed: TrialAnswer | None = None) -> dict[str, str]:
+    """Rank -> how its answer differs from the right one; empty when all agree or the right one is unknown.
 
-    Right is what more than half say, else what all said before (`agreed`), else the one answer that a language model gives.
+    Right is the answer of more than half of the ranks, else the last common answer (`agreed`), else the only sensible answer.
     """
     counts = Counter(answers.values())
     if len(counts) < 2:
@@ -99,15 +99,15 @@ def odd_ones(answers: Mapping[str, TrialAnswer], agreed: TrialAnswer | None = No
     return {name: _differs(each, right, peers) for name, each in answers.items() if each != right}
 
 
-def undecided(answers: Mapping[str, TrialAnswer], agreed: TrialAnswer | None = None) -> str:
-    """How ranks disagree where nobody can tell who is right; empty otherwise."""
-    if len({*answers.values()}) < 2 or odd_ones(answers, agreed):
+def disagreement(answers: Mapping[str, TrialAnswer], agreed: TrialAnswer | None = None) -> str:
+    """How ranks disagree when the right answer is unknown; empty otherwise."""
+    if len({*answers.values()}) < 2 or outliers(answers, agreed):
         return ""
     return ", ".join(f"{name} answers {each}" for name, each in answers.items())
 
 
-def one_answer(answers: Sequence[TrialAnswer]) -> TrialAnswer | None:
-    """What all of at least two say; None when they do not agree."""
+def common_answer(answers: Sequence[TrialAnswer]) -> TrialAnswer | None:
+    """The common answer of at least two ranks; None when they differ."""
     return answers[0] if len(answers) > 1 and len({*answers}) == 1 else None
 
 

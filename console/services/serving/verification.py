@@ -1,7 +1,7 @@
-"""Proves a deployment by using it: streamed chats through its proxy and to every rank, and a golden comparison.
+"""Verifies a deployment with real requests: streamed chats through its proxy and to every rank, and a comparison of outputs.
 
-What fails is remembered of the engine, so that the verdict, the diagnosis and the alerts know of it until a verification finds
-the engine right or it is started anew. Nothing on a node changes but what requests do by themselves.
+A failure stays recorded for its engine until a verification passes or the engine is restarted, so that state, diagnosis and
+alerts include it. Changes nothing on nodes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
 from console.services.serving.answer_checks import ChatStream
-from console.services.serving.coverage import RankProof, coverage_words, finished, reached
+from console.services.serving.coverage import RankProof, coverage_words, finished_requests, was_reached
 from console.services.serving.health import expected_model
-from console.services.serving.output_comparison import OutputComparison, pair
+from console.services.serving.output_comparison import OutputComparison, comparison_pair
 from console.services.serving.rank_targets import RankTarget, rank_targets
 from console.services.serving.request_auth import client
-from console.services.serving.trial_request import odd_ones, said, send_trial, trial_fault, undecided
+from console.services.serving.trial_request import disagreement, outliers, send_trial, trial_answer, trial_fault
 
 AT_ONCE = 16
 MOST = 64
-"""Chats through the proxy when their number is not given."""
+"""Maximum number of chats through the proxy when no number is given."""
 ROUNDS = 3
-"""How often more chats are sent to a server that does not let its ranks be addressed."""
+"""How often to send more chats to a server whose ranks cannot be addressed."""
 GOLDEN_TOKENS = 16
 COVERAGE = "ranks"
 """Name of the proof that every rank answered."""
@@ -40,18 +40,18 @@ _SERVES = (EngineState.READY, EngineState.DEGRADED)
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """One thing that was tried."""
+    """The result of one request or comparison."""
 
     name: str
     passed: bool | None
-    """None when it could not be tried or proves nothing."""
+    """None when it could not run or proves nothing."""
     seen: str
     """What was seen: an answer, or what was wrong with it."""
     took_s: float = 0.0
     engine: str = ""
     """The engine it is about."""
     number: int = 0
-    """Of the chat; 0 when it is none."""
+    """Number of the chat; 0 for other results."""
 
     @property
     def about(self) -> str:
@@ -61,25 +61,25 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Everything that was tried, in order, and what became of each rank."""
+    """All results in order, and the result of each rank."""
 
     proofs: tuple[Proof, ...]
     ranks: tuple[RankProof, ...] = ()
 
     @property
     def failed(self) -> tuple[Proof, ...]:
-        """What was tried and went wrong."""
+        """The failed results."""
         return tuple(each for each in self.proofs if each.passed is False)
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed, something was answered, and every rank answered."""
+        """Whether nothing failed, at least one result passed, and every rank answered."""
         whole = all(each.answered for each in self.ranks)
         return not self.failed and any(each.passed for each in self.proofs) and whole
 
     @property
     def unreachable(self) -> bool:
-        """Whether nothing speaks against the deployment but nodes that are out of reach."""
+        """Whether only unreachable nodes prevent a pass."""
         missed = [each for each in self.ranks if not each.answered]
         return not self.failed and bool(missed) and all(each.unreachable for each in missed)
 
@@ -100,22 +100,22 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class VerificationRequest:
-    """What is tried, and how."""
+    """The settings of a verification."""
 
     prompt: str = "Say hello."
     requests: int = 0
-    """Chats through the proxy, or at least so many without one; 0 means as often as there are pairs of prefill and decode
-    engines, at most MOST. Every rank gets one besides."""
+    """Number of chats through the proxy, or the minimum without a proxy; 0: one per pair of prefill and decode engines, at
+    most MOST. In addition every rank gets one chat."""
     timeout_s: float = 120.0
     """Limit of each request."""
     tokens: int = 16
     hear: Callable[[int, str], None] | None = None
-    """Hears the text of each chat as it comes, with the chat's number."""
+    """Receives the text of each chat while it arrives, with the number of the chat."""
 
 
 @dataclass(slots=True)
-class _Round:
-    """One verification while it goes on."""
+class _Run:
+    """A running verification."""
 
     ask: VerificationRequest
     notice: Callable[[Proof], None]
@@ -123,14 +123,14 @@ class _Round:
     chats: int = 0
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
-    def tell(self, proof: Proof) -> Proof:
+    def add(self, proof: Proof) -> Proof:
         self.proofs.append(proof)
         self.notice(proof)
         return proof
 
 
 class Verifier:
-    """Asks the engines of one session."""
+    """Verifies the deployment of one session."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:
         self._monitor = monitor
@@ -138,54 +138,60 @@ class Verifier:
         self._golden = OutputComparison(monitor, links)
 
     async def run(self, notice: Callable[[Proof], None], ask: VerificationRequest | None = None) -> Verification:
-        """Chat through the proxy and with every rank, then compare prefill alone with both; `notice` hears each proof.
+        """Chat through the proxy and with every rank, then compare prefill alone with both; `notice` gets each result.
 
-        Raises UsageError for numbers that cannot be, Refused when nothing serves, Unreachable when nobody can know.
+        Raises UsageError for invalid numbers, Refused when nothing serves, Unreachable when that is unknown.
         """
         ask = ask or VerificationRequest()
         if ask.requests < 0 or ask.timeout_s <= 0:
             raise UsageError("a number of requests and a time limit are above 0")
-        door = self._door()
-        work = _Round(ask, notice)
+        endpoint = self._endpoint()
+        work = _Run(ask, notice)
         servers = [each for role in ("prefill", "decode", "mixed") for each in self._with_port(role)]
-        before = await finished(self._monitor, self._links, [each for each in servers if each.state in _SERVES])
-        if door.role == "proxy":
+        before = await finished_requests(
+            self._monitor, self._links, [each for each in servers if each.state in _SERVES]
+        )
+        if endpoint.role == "proxy":
             pairs = max(1, len(self._with_port("prefill"))) * max(1, len(servers) - len(self._with_port("prefill")))
-            through = [self._chat(work, door, f"through {door.id}") for _ in range(ask.requests or min(MOST, pairs))]
+            through = [
+                self._chat(work, endpoint, f"through {endpoint.id}") for _ in range(ask.requests or min(MOST, pairs))
+            ]
             await asyncio.gather(*through)
         ranks = await self._try_ranks(work, before, servers)
         words = coverage_words(ranks)
-        work.tell(Proof(COVERAGE, _all(each.answered for each in ranks), words))
-        if door.role == "proxy" and self._with_port("prefill") and self._with_port("decode"):
-            work.tell(await self._compare(door, ask.timeout_s))
+        work.add(Proof(COVERAGE, _all(each.answered for each in ranks), words))
+        if endpoint.role == "proxy" and self._with_port("prefill") and self._with_port("decode"):
+            work.add(await self._compare(endpoint, ask.timeout_s))
         made = Verification(tuple(work.proofs), ranks)
-        self._remember(made, door)
+        self._remember(made, endpoint)
         return made
 
     def _with_port(self, role: str) -> list[EngineSnapshot]:
         engines = self._monitor.snapshot.engines.values()
         return [each for each in engines if each.role == role and each.port is not None and "@" not in each.id]
 
-    def _door(self) -> EngineSnapshot:
-        """The proxy, else an engine that serves."""
+    def _endpoint(self) -> EngineSnapshot:
+        """The endpoint for user requests: the proxy, else an engine that serves."""
         found = self._with_port("proxy") or self._with_port("mixed")
         if not found:
-            raise Refused(
-                "the deployment has no proxy and no engine that could answer", hint="assign nodes, then start"
+            raise Refused("the deployment has no proxy and no engine with a server", hint="assign nodes, then start")
+        endpoint = next((each for each in found if each.state in _SERVES), found[0])
+        if endpoint.state is EngineState.UNREACHABLE:
+            link = self._monitor.snapshot.nodes[endpoint.node].link
+            raise Unreachable(
+                f"{endpoint.id} cannot be asked: {endpoint.node}: {link.reason or link.state}", hint=link.hint
             )
-        door = next((each for each in found if each.state in _SERVES), found[0])
-        if door.state is EngineState.UNREACHABLE:
-            link = self._monitor.snapshot.nodes[door.node].link
-            raise Unreachable(f"{door.id} cannot be asked: {door.node}: {link.reason or link.state}", hint=link.hint)
-        if door.state not in _SERVES:
-            raise Refused(f"{door.id} is {door.state}, so nothing can be verified", hint="start it first; see `status`")
-        return door
+        if endpoint.state not in _SERVES:
+            raise Refused(
+                f"{endpoint.id} is {endpoint.state}, so nothing can be verified", hint="start it first; see `status`"
+            )
+        return endpoint
 
-    async def _chat(self, work: _Round, engine: EngineSnapshot, how: str, target: RankTarget | None = None) -> Proof:
-        """One streamed chat with a server or with one rank behind it, as a proof of whom it was sent to."""
+    async def _chat(self, work: _Run, engine: EngineSnapshot, how: str, target: RankTarget | None = None) -> Proof:
+        """Send one streamed chat to a server, or to one rank behind it."""
         ask, number = work.ask, work.chats + 1
         work.chats = number
-        # With one prompt for all, prefix caches would spare most engines the work that is to be proven.
+        # Each prompt differs, because prefix caches would answer an equal prompt without the work to verify.
         messages = [{"role": "user", "content": f"{ask.prompt} (request {number})"}]
         body = {"messages": messages, "max_tokens": ask.tokens, "temperature": 0, "stream": True}
         full = {"model": expected_model(self._monitor.deployment), **body, "stream_options": {"include_usage": True}}
@@ -204,12 +210,12 @@ class Verifier:
             )
         passed, seen = stream.verdict(answer) if answer.asked else (None, f"{NOT_ASKED}: {clean(answer.error)}")
         about = target.process if target else engine.id
-        return work.tell(Proof(f"chat {number} {how}", passed, seen, answer.took_s, about, number))
+        return work.add(Proof(f"chat {number} {how}", passed, seen, answer.took_s, about, number))
 
     async def _try_ranks(
-        self, work: _Round, before: Mapping[str, float], servers: Sequence[EngineSnapshot]
+        self, work: _Run, before: Mapping[str, float], servers: Sequence[EngineSnapshot]
     ) -> tuple[RankProof, ...]:
-        """At least one chat for every rank whose server serves, and more where a server does not let them be addressed."""
+        """Send at least one chat to every rank with a serving server, and more where ranks cannot be addressed."""
         known = {each.id: each for each in servers if each.state in _SERVES}
         targets = rank_targets(self._monitor.deployment)
         asked = [each for each in targets if each.server in known]
@@ -217,20 +223,20 @@ class Verifier:
             *(self._chat(work, known[each.server], f"to rank {each.id}", each) for each in asked)
         )
         found = {each.id: proof for each, proof in zip(asked, proofs, strict=True)}
-        if self._door().role != "proxy":
+        if self._endpoint().role != "proxy":
             more = [asked[at % len(asked)] for at in range(len(asked), work.ask.requests)]
             extra = (self._chat(work, known[each.server], f"to rank {each.id}", each) for each in more)
             for each, proof in zip(more, await asyncio.gather(*extra), strict=True):
                 found[each.id] = proof if proof.passed is False else found[each.id]
-        for proof in await self._try_alike(work, [each for each in asked if found[each.id].passed], known):
+        for proof in await self._compare_ranks(work, [each for each in asked if found[each.id].passed], known):
             found[proof.name.rpartition(" ")[2]] = proof
-        after = await self._cover(work, asked, known, before)
-        return tuple(self._outcome(each, found.get(each.id), before, after) for each in targets)
+        after = await self._cover_ranks(work, asked, known, before)
+        return tuple(self._rank_proof(each, found.get(each.id), before, after) for each in targets)
 
-    async def _try_alike(
-        self, work: _Round, asked: Sequence[RankTarget], known: Mapping[str, EngineSnapshot]
+    async def _compare_ranks(
+        self, work: _Run, asked: Sequence[RankTarget], known: Mapping[str, EngineSnapshot]
     ) -> list[Proof]:
-        """The same question to every rank; what is returned are the failures, one for each rank that answered wrongly."""
+        """Send the same prompt to every rank. Gives the failures, one for each rank with a wrong answer."""
 
         async def ask(target: RankTarget) -> HttpAnswer:
             server = known[target.server]
@@ -240,85 +246,85 @@ class Verifier:
 
         answers = dict(zip(asked, await asyncio.gather(*(ask(each) for each in asked)), strict=True))
         faults = {each: trial_fault(answer) for each, answer in answers.items()}
-        words = {each.id: said(answers[each]) for each, fault in faults.items() if not fault}
-        odd = odd_ones(words)
+        words = {each.id: trial_answer(answers[each]) for each, fault in faults.items() if not fault}
+        odd = outliers(words)
         wrong = {each: faults[each] or odd.get(each.id, "") for each in asked}
         failed = [
-            work.tell(Proof(f"same question to rank {each.id}", False, words, answers[each].took_s, each.process))
+            work.add(Proof(f"same question to rank {each.id}", False, words, answers[each].took_s, each.process))
             for each, words in wrong.items()
             if words
         ]
-        if doubt := undecided(words):
-            seen = f"they differ, and nobody can tell who is right: {doubt}"
-            work.tell(Proof("same question to all ranks", False, seen))
+        if doubt := disagreement(words):
+            seen = f"the answers differ, and the right one is unknown: {doubt}"
+            work.add(Proof("same question to all ranks", False, seen))
         elif not failed and len(words) > 1:
             seen = f"{len(words)} ranks answer {next(iter(words.values()))}"
-            work.tell(Proof("same question to all ranks", True, seen))
+            work.add(Proof("same question to all ranks", True, seen))
         return failed
 
-    async def _cover(
+    async def _cover_ranks(
         self,
-        work: _Round,
+        work: _Run,
         asked: Sequence[RankTarget],
         known: Mapping[str, EngineSnapshot],
         before: Mapping[str, float],
     ) -> dict[str, float]:
-        """What ranks have finished by now, after more chats to servers some of whose ranks finished nothing."""
+        """The finished requests of ranks, after more chats to servers with ranks that finished none."""
         for left in range(ROUNDS, -1, -1):
-            after = await finished(self._monitor, self._links, [*known.values()])
-            missed = [each for each in asked if each.index is not None and reached(each, before, after) is False]
+            after = await finished_requests(self._monitor, self._links, [*known.values()])
+            missed = [each for each in asked if each.index is not None and was_reached(each, before, after) is False]
             if not missed or not left:
                 break
             behind = [each for each in asked if each.server in {one.server for one in missed}][:MOST]
             await asyncio.gather(*(self._chat(work, known[each.server], f"to {each.server}") for each in behind))
         return after
 
-    def _outcome(
+    def _rank_proof(
         self, target: RankTarget, proof: Proof | None, before: Mapping[str, float], after: Mapping[str, float]
     ) -> RankProof:
         if proof is None:
             server = self._monitor.snapshot.engines[target.server]
             gone = server.state is EngineState.UNREACHABLE
-            why = f"{server.node} is out of reach" if gone else f"{target.server} is {server.state}"
+            why = f"{server.node} is unreachable" if gone else f"{target.server} is {server.state}"
             return RankProof(target.id, target.process, None, why, gone)
         if proof.passed is None:
             return RankProof(target.id, target.process, None, proof.seen, unreachable=True)
-        got = True if target.index is None else reached(target, before, after)
+        got = True if target.index is None else was_reached(target, before, after)
         if got is False:
             return RankProof(target.id, target.process, None, f"{target.server} passed it no request")
         if proof.passed and got is None:
             return RankProof(target.id, target.process, None, f"{target.server} does not report which ranks it used")
         return RankProof(target.id, target.process, proof.passed, "" if proof.passed else proof.seen)
 
-    async def _compare(self, door: EngineSnapshot, timeout_s: float) -> Proof:
-        sides = pair(self._monitor.snapshot)
+    async def _compare(self, endpoint: EngineSnapshot, timeout_s: float) -> Proof:
+        sides = comparison_pair(self._monitor.snapshot)
         found = await self._golden.compare(GOLDEN_TOKENS, timeout_s)
-        name = f"golden: {sides[0].id if sides else 'prefill'} alone and through {door.id}"
-        proof = Proof(name, (found.agree or False) if found.asked else None, found.seen, found.took_s, door.id)
+        name = f"golden: {sides[0].id if sides else 'prefill'} alone and through {endpoint.id}"
+        proof = Proof(name, (found.agree or False) if found.asked else None, found.seen, found.took_s, endpoint.id)
         if found.agree is not False:
             return proof
         fix = "check block size, KV layout and quantization of both"
         return replace(proof, passed=False, seen=f"they differ (E9): {found.seen}; {fix}")
 
-    def _remember(self, made: Verification, door: EngineSnapshot) -> None:
-        """Keep of every engine what was found wrong with it, or right."""
+    def _remember(self, made: Verification, endpoint: EngineSnapshot) -> None:
+        """Record for every engine what failed or passed."""
         now = time.time()
         wrong: dict[str, str] = {}
         for rank in made.ranks:
             if rank.answered is False:
                 name = "" if rank.id == rank.engine else f"rank {rank.id}: "
                 wrong.setdefault(rank.engine, f"{name}{rank.why}")
-        chats = [each for each in made.proofs if each.number and each.name.endswith(f" through {door.id}")]
+        chats = [each for each in made.proofs if each.number and each.name.endswith(f" through {endpoint.id}")]
         bad = [each for each in chats if each.passed is False]
         good = [each for each in chats if each.passed]
         blamed = {each.engine for each in made.ranks if each.answered is False}
         if bad and not blamed:
-            wrong[door.id] = f"{len(bad)} of {len(chats)} chats failed: {bad[0].seen}"
+            wrong[endpoint.id] = f"{len(bad)} of {len(chats)} chats failed: {bad[0].seen}"
         for proof in made.proofs:
             if proof.passed is False and proof.number and proof not in chats and not blamed:
                 wrong.setdefault(proof.engine, proof.seen)
         right = {each.engine for each in made.ranks} - {each.engine for each in made.ranks if not each.answered}
-        right |= {door.id} if good and not bad else set()
+        right |= {endpoint.id} if good and not bad else set()
         for name in {*wrong, *right}:
             key = self._monitor.current(name)
             if key is None:
@@ -331,6 +337,6 @@ class Verifier:
 
 
 def _all(answers: Iterable[bool | None]) -> bool | None:
-    """True when all are, False when one is not, else None."""
+    """True when all are true, False when one is false, else None."""
     found = [*answers]
     return False if False in found else True if found and all(found) else None

@@ -1,7 +1,7 @@
-"""Whether engines really work: a completion of a few tokens now and then to every rank, and the hang that `/health` never shows.
+"""Sends test completions to every rank and the proxy at intervals, and detects hangs that `/health` does not show.
 
-Traffic that moves tokens proves that ranks compute, not that they answer well, so they are asked under traffic too; an answer
-that only comes late then is no failure.
+Traffic proves that ranks compute but not that answers are right, so ranks are tested under traffic too; a late answer is then
+no failure.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.monitor import Monitor
 from console.services.monitoring.poller import Poller
 from console.services.monitoring.records import RunRecord
-from console.services.monitoring.service_state import doors_of
-from console.services.serving.answer_checks import EMPTY_200, EMPTY_500, complaint, proxy_fact
+from console.services.monitoring.service_state import endpoint_engines
+from console.services.serving.answer_checks import EMPTY_200, EMPTY_500, answer_fault, proxy_fact
 from console.services.serving.condition_facts import BAD_ANSWERS, DISAGREE
-from console.services.serving.health import unasked
+from console.services.serving.health import unknown_check
 from console.services.serving.output_comparison import DIFFER, OutputComparison
 from console.services.serving.rank_targets import RankTarget, rank_targets
-from console.services.serving.request_auth import WANTED, barred
+from console.services.serving.request_auth import KEY_WANTED, unauthorized
 from console.services.serving.trial_request import (
     TOKENS,
     TrialAnswer,
-    odd_ones,
-    one_answer,
-    said,
+    common_answer,
+    disagreement,
+    outliers,
     send_trial,
+    trial_answer,
     trial_fault,
-    undecided,
 )
 
 AT_ONCE = 4
-RESTING_PERCENT = 10
-"""AICore use below which an NPU computes nothing for requests."""
+IDLE_PERCENT = 10
+"""AICore use below which an NPU counts as idle, in percent."""
 STATISTICS_S = 25.0
-"""A statistics line older than this (vLLM 0.21 writes one every 10 s) says nothing about now."""
+"""A statistics line older than this is ignored (vLLM 0.21 writes one every 10 s)."""
 SEEN_AFTER = 1.5
-"""So many cadences of the metrics after it moved a token a rank that moves some is seen to do so."""
+"""A rank that produces tokens shows them in the metrics within this many intervals."""
 COUNTED_S = 5.0
-"""A request that was sent so long ago is counted by its engine."""
+"""A request older than this is counted in the engine's metrics."""
 BEHIND = "is ready behind it"
 NOT_ASKED = "not asked yet since engines are ready behind it"
 
@@ -54,150 +54,150 @@ _WORST = (Grade.FAIL, Grade.UNKNOWN, Grade.SKIPPED, Grade.OK)
 
 
 class WorksWatch:
-    """The highest health check of every rank and of the proxy."""
+    """The `works` health check of every rank and of the proxy."""
 
-    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], cadences: Intervals | None = None) -> None:
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], intervals: Intervals | None = None) -> None:
         self._monitor = monitor
-        self._cadences = cadences or Intervals()
-        step = min(0.5, self._cadences.works_first_s)
-        self._rounds = Poller(monitor, links, "works", states=_ASKED, at_once=AT_ONCE, step_s=step)
+        self._intervals = intervals or Intervals()
+        step = min(0.5, self._intervals.works_first_s)
+        self._poller = Poller(monitor, links, "works", states=_ASKED, at_once=AT_ONCE, step_s=step)
         self._golden = OutputComparison(monitor, links)
         self._compared: tuple[object, float] = ((), 0.0)
-        """The runs that were compared last, and when."""
+        """The runs of the last comparison, and its time."""
         self._behind: frozenset[tuple[str, str | None]] = frozenset()
-        """The runs that were ready behind the proxy when it was looked at last."""
+        """The runs that were ready behind the proxy at the last visit."""
         self._failures: Counter[tuple[RunKey, str]] = Counter()
-        """Wrong answers in a row, by run and rank."""
-        self._said: dict[tuple[RunKey, str], TrialAnswer] = {}
-        """The last answer of each rank that was one."""
+        """Consecutive wrong answers, by run and rank."""
+        self._answers: dict[tuple[RunKey, str], TrialAnswer] = {}
+        """The last valid answer of each rank."""
         self._agreed: TrialAnswer | None = None
-        """What all ranks said when they agreed last."""
+        """The last answer that all ranks agreed on."""
 
     async def run(self) -> None:
-        """Watch until cancelled; leaves no question open."""
-        await self._rounds.run(self._look)
+        """Run until cancelled; cancels running requests at the end."""
+        await self._poller.run(self._visit)
 
     def ask_now(self) -> None:
-        """Ask the doors of the deployment at once instead of when they are due."""
-        for door in doors_of(self._monitor.snapshot.engines.values()):
-            key = self._monitor.current(door.id)
+        """Test the endpoints of the deployment now instead of at their next interval."""
+        for endpoint in endpoint_engines(self._monitor.snapshot.engines.values()):
+            key = self._monitor.current(endpoint.id)
             if key is not None:
-                self._rounds.sooner(key, 0.0)
+                self._poller.schedule_earlier(key, 0.0)
 
-    def _look(self, engine: EngineSnapshot, key: RunKey) -> None:
+    def _visit(self, engine: EngineSnapshot, key: RunKey) -> None:
         if engine.role == "service":
             return
         learnt = self._monitor.learnt(key)
         now = time.time()
-        words = hang_words(learnt, self._aicore(engine), now, self._cadences) if learnt.answering else ""
+        words = hang_text(learnt, self._aicore(engine), now, self._intervals) if learnt.http_ok else ""
         if bool(words) != (learnt.hang is not None):
             self._monitor.touch()
         learnt.hang = HealthCheck("works", Grade.FAIL, words, now) if words else None
         if engine.role == "proxy":
-            self._look_behind(key)
-        elif self._fell_still(learnt):
-            self._rounds.sooner(key, 0.0)
-        due = self._rounds.due(key, self._cadences.works_first_s)
-        link = self._rounds.link(engine.node)
-        if learnt.answering and due and link is not None and not words:
-            self._rounds.again(key, self._cadences.works_s)
+            self._check_new_engines(key)
+        elif self._became_idle(learnt):
+            self._poller.schedule_earlier(key, 0.0)
+        due = self._poller.due(key, self._intervals.works_first_s)
+        link = self._poller.link(engine.node)
+        if learnt.http_ok and due and link is not None and not words:
+            self._poller.schedule(key, self._intervals.works_s)
             if engine.role != "proxy":
-                self._rounds.ask(key, self._try_ranks(engine, key, learnt, link))
-            elif idle := self._nobody_behind():
+                self._poller.start(key, self._try_ranks(engine, key, learnt, link))
+            elif idle := self._missing_roles():
                 learnt.works = HealthCheck("works", Grade.SKIPPED, idle, now)
                 self._failures.pop((key, engine.id), None)
                 self._monitor.touch()
             else:
-                self._rounds.ask(key, self._try_proxy(engine, key, learnt, link))
+                self._poller.start(key, self._try_proxy(engine, key, learnt, link))
 
-    def _fell_still(self, learnt: RunRecord) -> bool:
-        """Whether others' requests moved tokens and none moves any more: they are answered, or an engine hangs.
+    def _became_idle(self, learnt: RunRecord) -> bool:
+        """Whether requests of users produced tokens before and produce none now: they are answered, or an engine hangs.
 
-        A worker that froze shows in no metric, so that is asked at once. What our own question moved says nothing.
+        A frozen worker shows in no metric, so the engine is tested at once. Tokens of own tests do not count.
         """
         metrics = learnt.metrics
-        if not metrics.rests or metrics.rested_at == metrics.moved_at:
+        if not metrics.idle or metrics.idle_after == metrics.moved_at:
             return False
-        metrics.rested_at = moved = metrics.moved_at
+        metrics.idle_after = moved = metrics.moved_at
         answered = learnt.works.at if learnt.works is not None else None
-        return moved is not None and moved - (answered or 0.0) > SEEN_AFTER * self._cadences.metrics_s
+        return moved is not None and moved - (answered or 0.0) > SEEN_AFTER * self._intervals.metrics_s
 
-    def _look_behind(self, key: RunKey) -> None:
-        """What others answered proves nothing of those that are ready now."""
+    def _check_new_engines(self, key: RunKey) -> None:
+        """Test the proxy soon when new engines are ready, because earlier answers came from other engines."""
         engines = self._monitor.snapshot.engines.values()
         ready = (each for each in engines if each.state is EngineState.READY and each.role != "proxy")
         behind = frozenset((each.id, each.run) for each in ready)
         if behind - self._behind:
-            self._rounds.sooner(key, self._cadences.works_first_s)
+            self._poller.schedule_earlier(key, self._intervals.works_first_s)
             learnt = self._monitor.learnt(key)
-            if learnt.works is not None and learnt.works.evidence.endswith(BEHIND) and not self._nobody_behind():
+            if learnt.works is not None and learnt.works.evidence.endswith(BEHIND) and not self._missing_roles():
                 learnt.works = HealthCheck("works", Grade.SKIPPED, NOT_ASKED, time.time())
                 self._monitor.touch()
         self._behind = behind
 
-    def _nobody_behind(self) -> str:
-        """Why the proxy cannot answer and is not asked; empty when it can."""
+    def _missing_roles(self) -> str:
+        """Why the proxy cannot answer, so that it is not tested; empty when it can."""
         behind = {each.role for each in self._monitor.snapshot.engines.values() if each.state is EngineState.READY}
         wanted = {rank.role for rank in self._monitor.deployment.ranks()}
         missing = sorted(wanted - behind)
         return f"no {' and no '.join(missing)} engine {BEHIND}" if missing else ""
 
     async def _try_ranks(self, engine: EngineSnapshot, key: RunKey, learnt: RunRecord, link: NodeLink) -> None:
-        """Every rank behind one server: its own, and those of headless processes."""
+        """Test every rank behind one server: its own ranks and those of headless processes."""
         mine = [each for each in rank_targets(self._monitor.deployment) if each.server == engine.id]
-        asked, limit = time.time(), self._cadences.works_timeout_s
+        asked, limit = time.time(), self._intervals.works_timeout_s
         answers = await asyncio.gather(*(send_trial(self._monitor, link, engine, limit, each.headers) for each in mine))
         keys = {each.process: self._monitor.current(each.process) for each in mine} | {engine.id: key}
         known = [
             (each, found, answer) for each, answer in zip(mine, answers, strict=True) if (found := keys[each.process])
         ]
         for target, run, answer in known:
-            self._said.pop((run, target.id), None)
-            if not barred(answer) and not trial_fault(answer):
-                self._said[run, target.id] = said(answer)
+            self._answers.pop((run, target.id), None)
+            if not unauthorized(answer) and not trial_fault(answer):
+                self._answers[run, target.id] = trial_answer(answer)
         odd = self._compare_ranks(key)
         grades: dict[RunKey, list[HealthCheck]] = {}
         for target, run, answer in known:
-            rung = self._judge(target, run, learnt, answer, asked, odd.get(target.id, ""))
-            grades.setdefault(run, []).append(rung)
-            if rung.grade not in (Grade.OK, Grade.SKIPPED):
-                self._rounds.again(key, self._cadences.works_again_s)
-        for run, rungs in grades.items():
-            self._monitor.learnt(run).works = min(rungs, key=lambda each: _WORST.index(each.grade))
+            check = self._judge(target, run, learnt, answer, asked, odd.get(target.id, ""))
+            grades.setdefault(run, []).append(check)
+            if check.grade not in (Grade.OK, Grade.SKIPPED):
+                self._poller.schedule(key, self._intervals.works_again_s)
+        for run, checks in grades.items():
+            self._monitor.learnt(run).works = min(checks, key=lambda each: _WORST.index(each.grade))
         self._monitor.touch()
 
     def _compare_ranks(self, key: RunKey) -> dict[str, str]:
-        """Rank -> how its answer differs from what its peers say; a rank behind another server is asked again soon."""
+        """Rank -> how its answer differs from its peers; a rank behind another server is tested again soon."""
         targets = rank_targets(self._monitor.deployment)
         runs = {each.id: self._monitor.current(each.process) for each in targets}
-        answers = {name: self._said[run, name] for name, run in runs.items() if run and (run, name) in self._said}
-        odd = odd_ones(answers, self._agreed)
+        answers = {name: self._answers[run, name] for name, run in runs.items() if run and (run, name) in self._answers}
+        odd = outliers(answers, self._agreed)
         for each in targets:
             server = self._monitor.current(each.server) if each.id in odd else None
             run = runs[each.id]
             if server is not None and server != key and run is not None and not self._failures[run, each.id]:
-                self._rounds.sooner(server, self._cadences.works_again_s)
+                self._poller.schedule_earlier(server, self._intervals.works_again_s)
         facts = self._monitor.learnt(key).facts
         facts.pop(DISAGREE, None)
-        if words := undecided(answers, self._agreed):
+        if words := disagreement(answers, self._agreed):
             facts[DISAGREE] = words
-        self._agreed = one_answer([*answers.values()]) or self._agreed
+        self._agreed = common_answer([*answers.values()]) or self._agreed
         return odd
 
     def _judge(
         self, target: RankTarget, run: RunKey, learnt: RunRecord, answer: HttpAnswer, asked: float, odd: str
     ) -> HealthCheck:
-        """What one answer says of one rank; only the second wrong one in a row counts."""
-        now, limit = time.time(), self._cadences.works_timeout_s
+        """The check of one rank from its answer; a wrong answer counts only the second time in a row."""
+        now, limit = time.time(), self._intervals.works_timeout_s
         name = "" if target.index is None else f"rank {target.id}: "
         failed = (run, target.id)
         if not answer.asked:
-            return unasked("works", answer)
-        if barred(answer):
+            return unknown_check("works", answer)
+        if unauthorized(answer):
             self._failures.pop(failed, None)
-            return HealthCheck("works", Grade.SKIPPED, f"401: {WANTED}", now)
+            return HealthCheck("works", Grade.SKIPPED, f"401: {KEY_WANTED}", now)
         label = target.id.rpartition("-")[2]
-        moves = learnt.metrics.moves(label, now - SEEN_AFTER * self._cadences.metrics_s)
+        moves = learnt.metrics.moves(label, now - SEEN_AFTER * self._intervals.metrics_s)
         if not answer.status and answer.took_s >= limit and moves:
             self._failures.pop(failed, None)
             return HealthCheck("works", Grade.OK, "late: requests of others move tokens", now)
@@ -209,7 +209,7 @@ class WorksWatch:
         process = self._monitor.snapshot.engines.get(target.process)
         aicore = self._aicore(process) if process else None
         hangs = not moves and unanswered(learnt, answer, aicore, limit)
-        if self._failures[failed] < 2 and not (hangs and forgotten(learnt, label, asked)):
+        if self._failures[failed] < 2 and not (hangs and not_counted(learnt, label, asked)):
             return HealthCheck("works", Grade.UNKNOWN, f"{name}{wrong}; asking once more", now)
         if hangs:
             return HealthCheck(
@@ -218,61 +218,61 @@ class WorksWatch:
         return HealthCheck("works", Grade.FAIL, name + wrong, now)
 
     async def _try_proxy(self, engine: EngineSnapshot, key: RunKey, learnt: RunRecord, link: NodeLink) -> None:
-        answer = await send_trial(self._monitor, link, engine, self._cadences.works_timeout_s)
+        answer = await send_trial(self._monitor, link, engine, self._intervals.works_timeout_s)
         now, failed = time.time(), (key, engine.id)
         for fact in (EMPTY_200, EMPTY_500, BAD_ANSWERS):
             learnt.facts.pop(fact, None)
-        wrong = "" if barred(answer) else trial_fault(answer)
-        spoilt = [*self._spoilt()]
+        wrong = "" if unauthorized(answer) else trial_fault(answer)
+        failing = [*self._failing_ranks()]
         if not answer.asked:
-            learnt.works = unasked("works", answer)
-        elif barred(answer):
-            learnt.works = HealthCheck("works", Grade.SKIPPED, f"401: {WANTED}", now)
+            learnt.works = unknown_check("works", answer)
+        elif unauthorized(answer):
+            learnt.works = HealthCheck("works", Grade.SKIPPED, f"401: {KEY_WANTED}", now)
             self._failures.pop(failed, None)
         elif not wrong:
             learnt.works = HealthCheck("works", Grade.OK, f"{TOKENS} tokens in {answer.took_s * 1000:.0f} ms", now)
             self._failures.pop(failed, None)
-        elif spoilt and not complaint(answer):
-            words = f"{wrong}; behind it {', '.join(spoilt)} answers wrongly"
+        elif failing and not answer_fault(answer):
+            words = f"{wrong}; behind it {', '.join(failing)} answers wrongly"
             learnt.works = HealthCheck("works", Grade.UNKNOWN, words, now)
-            self._rounds.again(key, self._cadences.works_again_s)
+            self._poller.schedule(key, self._intervals.works_again_s)
         else:
             self._failures[failed] += 1
             again = self._failures[failed] < 2
             grade, more = (Grade.UNKNOWN, "; asking once more") if again else (Grade.FAIL, "")
             learnt.works = HealthCheck("works", grade, wrong + more, now)
-            self._rounds.again(key, self._cadences.works_again_s)
+            self._poller.schedule(key, self._intervals.works_again_s)
             if not again:
                 learnt.facts[proxy_fact(answer) or BAD_ANSWERS] = wrong
         self._monitor.touch()
         if learnt.works.grade is Grade.OK:
-            await self._compare(learnt, spoilt)
+            await self._compare(learnt, failing)
 
-    def _spoilt(self) -> Iterator[str]:
-        """Engines behind the proxy that answered wrongly once or more: what comes through it may be theirs."""
+    def _failing_ranks(self) -> Iterator[str]:
+        """Ranks behind the proxy with wrong answers, which may cause wrong answers of the proxy."""
         for each in rank_targets(self._monitor.deployment):
             run = self._monitor.current(each.process)
             if run is not None and self._failures.get((run, each.id)):
                 yield each.id
 
-    async def _compare(self, proxy: RunRecord, spoilt: Sequence[str]) -> None:
-        """Prefill alone against prefill and decode, when other engines serve than last time, and now and then.
+    async def _compare(self, proxy: RunRecord, failing: Sequence[str]) -> None:
+        """Compare prefill alone with prefill and decode, when other engines serve than last time, and at intervals.
 
-        Not while a rank answers wrongly by itself: then the difference says nothing about what they share.
+        Not while a rank answers wrongly by itself, because a difference then has that cause.
         """
-        if spoilt:
+        if failing:
             proxy.facts.pop(DIFFER, None)
             return
         runs = {each.run for each in self._monitor.snapshot.engines.values() if each.state is EngineState.READY}
-        fresh = self._compared[0] == runs and time.monotonic() - self._compared[1] < self._cadences.golden_s
+        fresh = self._compared[0] == runs and time.monotonic() - self._compared[1] < self._intervals.golden_s
         if fresh and DIFFER not in proxy.facts:
             return
-        found = await self._golden.compare(TOKENS, self._cadences.works_timeout_s)
+        found = await self._golden.compare(TOKENS, self._intervals.works_timeout_s)
         if found.agree is not None:
             self._compared = (runs, time.monotonic())
 
     def _aicore(self, engine: EngineSnapshot) -> int | None:
-        """The busiest of the engine's NPUs, percent; None where it cannot be told."""
+        """The highest AICore use of the engine's NPUs, in percent; None when unknown."""
         node = self._monitor.snapshot.nodes.get(engine.node)
         devices = node.devices if node else ()
         known = [
@@ -282,22 +282,19 @@ class WorksWatch:
 
 
 def unanswered(learnt: RunRecord, answer: HttpAnswer, aicore: int | None, limit_s: float) -> bool:
-    """Whether a completion got no answer though nothing was computed meanwhile: a queue would move.
+    """Whether a completion got no answer although the NPUs are idle; a queue would make progress.
 
     A frozen worker shows in no metric (vLLM 0.21 counts its requests neither as running nor as waiting).
     """
     return (
-        not answer.status
-        and answer.took_s >= limit_s
-        and learnt.answering
-        and (aicore is None or aicore < RESTING_PERCENT)
+        not answer.status and answer.took_s >= limit_s and learnt.http_ok and (aicore is None or aicore < IDLE_PERCENT)
     )
 
 
-def forgotten(learnt: RunRecord, label: str, asked: float) -> bool:
-    """Whether a rank that served before counts no request at all while one waits for it: one try is enough then.
+def not_counted(learnt: RunRecord, label: str, asked: float) -> bool:
+    """Whether a rank that served before does not count the waiting request; then one test is enough.
 
-    The first request of a run may be compiled for, which takes longer than any wait.
+    The first request of a run may wait for compilation, longer than any limit.
     """
     scrape, loads = learnt.metrics.scrape, learnt.metrics.loads
     mine = [loads[label]] if label in loads else [*loads.values()]
@@ -307,8 +304,8 @@ def forgotten(learnt: RunRecord, label: str, asked: float) -> bool:
     return (made or learnt.served_at is not None) and all(each.running == each.waiting == 0 for each in mine)
 
 
-def hang_words(learnt: RunRecord, aicore: int | None, now: float, cadences: Intervals) -> str:
-    """`hangs: …` while requests run and no token moves for too long, by the metrics or by the log's statistics; else empty."""
+def hang_text(learnt: RunRecord, aicore: int | None, now: float, intervals: Intervals) -> str:
+    """`hangs: …` when requests run without a new token for too long, by the metrics or the log's statistics; else empty."""
     since = list(learnt.metrics.stalled_since.values())
     running = sum(
         load.running or 0 for label, load in learnt.metrics.loads.items() if label in learnt.metrics.stalled_since
@@ -319,8 +316,8 @@ def hang_words(learnt: RunRecord, aicore: int | None, now: float, cadences: Inte
     if not since:
         return ""
     silent = now - min(since)
-    resting = aicore is None or aicore < RESTING_PERCENT
-    if silent < (cadences.hang_s if resting else cadences.hang_busy_s):
+    resting = aicore is None or aicore < IDLE_PERCENT
+    if silent < (intervals.hang_s if resting else intervals.hang_busy_s):
         return ""
     npu = "AICore unknown" if aicore is None else f"AICore {aicore} %"
     many = "1 request runs" if running == 1 else f"{running} requests run"
