@@ -33,7 +33,7 @@ class EventPane(TimelinePane):
         for level, noun in ((EventLevel.ERROR, "error"), (EventLevel.WARNING, "warning")):
             if count := sum(each.level is level for each in events):
                 spans.append((f", {counted(count, noun)}", _ROLES[level]))
-        return (*spans, (f", newest first, times in {time.strftime('%Z')}", "dim"))
+        return (*spans, (f", newest first, Enter unfolds, times in {time.strftime('%Z')}", "dim"))
 
     def _entry(self, event: Event) -> TimelineEntry:
         role = _ROLES[event.level]

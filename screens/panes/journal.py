@@ -58,7 +58,7 @@ class JournalPane(TimelinePane):
             ("Journal", "bold"),
             (f"  {counted(len(self._entries), 'operation')} from this machine{seen}", "plain"),
             (f", {failed} failed" if failed else "", "fail"),
-            (f", newest first, times in {time.strftime('%Z')}", "dim"),
+            (f", newest first, Enter unfolds, times in {time.strftime('%Z')}", "dim"),
         )
 
 
