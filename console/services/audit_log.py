@@ -1,7 +1,7 @@
-"""From the records of the journal, and from what nodes tell of others, to what people read: who did what to whom, when,
-and how it ended. Pure.
+"""Makes readable entries from the journal and from operations that nodes report: who did what to which engines, when, and the
+outcome. Pure.
 
-Records may be of another version of ours or half written: whatever is missing is left out, never guessed.
+Records may be of another version or incomplete; missing values are left out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Keeps the long-lived tasks of a session going: one that dies is told of, and started again after a while, longer each time.
-
-What the tasks do is not its business; neither is what one of them does with a fault that it foresees.
-"""
+"""Runs the long-lived tasks of a session; a failed task is reported and restarted after a growing delay."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A shell on a node, or where an engine runs: whether it may be opened, with which words, and its trace in the journal.
+"""Builds the command of a shell on a node or at an engine, checks whether it may be opened, and records it in the journal.
 
-What is typed in it is outside all plans; that is why read-only mode refuses it and why it is noted. Running it is the face's job.
+Commands in the shell are outside of all plans, so read-only mode refuses it. The front end runs it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One file to hand to someone else when something is wrong: what is configured, found, checked and logged, secrets masked.
+"""Collects configuration, findings, checks and logs, with secrets masked, in one file for support.
 
-It gathers and packs; nothing on a node changes, and nothing leaves this machine.
+Changes nothing on nodes; nothing leaves this machine.
 """
 
 from __future__ import annotations

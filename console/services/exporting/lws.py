@@ -1,8 +1,8 @@
-"""Kubernetes LeaderWorkerSet manifests: one set per group, one pod per node of it, all ranks of the node in the pod.
+"""Exports Kubernetes LeaderWorkerSet manifests: one set per group, one pod per node, all ranks of the node in the pod.
 
-For those who outgrow one jump host. A pod learns its place from LWS_WORKER_INDEX and the leader's address from
-LWS_LEADER_ADDRESS, so nothing of the cluster file is in the manifests. The scripts are in a ConfigMap, because Kubernetes
-rewrites `$$` in a command. Source: LeaderWorkerSet API leaderworkerset.x-k8s.io/v1.
+A pod gets its index from LWS_WORKER_INDEX and the leader's address from LWS_LEADER_ADDRESS, so the manifests contain nothing
+of the cluster file. The scripts are in a ConfigMap, because Kubernetes rewrites `$$` in a command. Source: LeaderWorkerSet
+API leaderworkerset.x-k8s.io/v1.
 """
 
 from __future__ import annotations

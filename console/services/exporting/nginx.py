@@ -1,7 +1,7 @@
-"""An nginx configuration for those who run their own router: one upstream for each group, one server in front of the right one.
+"""Exports an nginx configuration for an own router: one upstream for each group, and one server for the endpoint.
 
-Prefill and decode engines cannot be balanced by nginx alone: a request goes through both, which the proxy does. Their
-upstreams are written for other routers to read; clients are led to the proxy.
+nginx alone cannot balance prefill and decode engines, because a request uses both; the proxy does that. Their upstreams are
+for other routers; clients are routed to the proxy.
 """
 
 from __future__ import annotations

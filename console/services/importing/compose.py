@@ -1,4 +1,4 @@
-"""docker-compose files: the services that start a server, as engines on one node (Compose specification, services)."""
+"""Imports docker-compose files: services that start a server become engines on one node (Compose specification, services)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the engines that files start to one deployment: which belong together, on which nodes, and what differs by rank."""
+"""Builds one deployment from the engines of imported files: groups, nodes, and differences by rank."""
 
 from __future__ import annotations
 

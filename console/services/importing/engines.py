@@ -1,4 +1,4 @@
-"""One started `vllm serve` as an engine of a deployment: its flags as a layout has them, and what must not stay open in them."""
+"""Converts a started `vllm serve` into an engine of a deployment: its flags in layout form, and values that must be known."""
 
 from __future__ import annotations
 

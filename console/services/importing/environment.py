@@ -1,4 +1,5 @@
-"""Variables in the values of compose files and Kubernetes manifests: `${X:-default}`, `$(X)`. Nothing of this machine is read."""
+"""Expands variables in values of compose files and Kubernetes manifests: `${X:-default}`, `$(X)`. Ignores this machine's
+environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an imported file starts, before it is a layout: per node its role, per rank its words and variables."""
+"""Data types of an imported deployment before it is a layout: nodes with roles, ranks with arguments and variables."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _SHORT = {
 
 @dataclass(frozen=True)
 class ExternalRank:
-    """One `vllm serve` as its file would start it, with marks for what is known only of its node and rank."""
+    """One `vllm serve` of an imported file, with marks for values known only on its node or rank."""
 
     left_args: Mapping[str, JsonValue]
     left_env: Mapping[str, str]
     facts: Mapping[str, str] = field(default_factory=dict)
-    """Values of the marks that are no address."""
+    """Values of marks that are not addresses."""
 
     @cached_property
     def args(self) -> dict[str, JsonValue]:
@@ -114,7 +114,7 @@ class ExternalDeployment:
 
 
 def parse_words(words: Sequence[str]) -> tuple[dict[str, JsonValue], list[str]]:
-    """Words after `vllm serve MODEL` as `args` of a layout, and what could not be kept."""
+    """Arguments after `vllm serve MODEL` as `args` of a layout, and the arguments that were dropped."""
     args: dict[str, JsonValue] = {}
     doubts: list[str] = []
     for key, values in _flags(words):
@@ -152,7 +152,7 @@ def _arg(key: str, values: list[str]) -> tuple[str, JsonValue]:
 
 
 def value_of(word: str, *, plain: bool = False) -> JsonValue:
-    """A word as the value that renders back to an equal word: a number, a mapping, else the text itself."""
+    """The value of an argument, which renders back to an equal argument: a number, a mapping, or the text."""
     if plain:
         return word
     if word.isdecimal() and str(int(word)) == word:

@@ -1,4 +1,4 @@
-"""Which started engines belong together, on which nodes of their group, and which of them only stand for others."""
+"""Groups imported engines, and assigns them to nodes of their groups."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PlacedNode:
 
 @dataclass(slots=True)
 class EngineGroup:
-    """Engines that meet."""
+    """A group of engines that share an address."""
 
     nodes: list[PlacedNode] = field(default_factory=list)
     meet: str | None = None
@@ -37,7 +37,7 @@ class EngineGroup:
 
     @property
     def first(self) -> Engine:
-        """The engine that speaks for the group."""
+        """The engine whose settings apply to the group."""
         return self.nodes[0].engines[0]
 
     @property

@@ -1,4 +1,4 @@
-"""What a layout writes down of an imported group: flags and variables that are not computed, as facts where ranks differ."""
+"""Computes the flags and variables of an imported group that a layout must contain; values that differ by rank become facts."""
 
 from __future__ import annotations
 

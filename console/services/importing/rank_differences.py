@@ -1,4 +1,4 @@
-"""What differs from rank to rank, as marks where a fact of the rank says it: ports, numbers, devices, addresses."""
+"""Marks values that differ between ranks and follow from facts of the rank: ports, numbers, devices, addresses."""
 
 from __future__ import annotations
 

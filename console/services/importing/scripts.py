@@ -1,4 +1,4 @@
-"""One shell script's text as an imported deployment."""
+"""Imports one shell script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of any kind, one or several, as one foreign deployment: which reader each belongs to, and what they are together."""
+"""Imports one or several files of any supported kind as one deployment."""
 
 from __future__ import annotations
 

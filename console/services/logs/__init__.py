@@ -1,1 +1,1 @@
-"""Local, byte-exact copies of the nodes' logs, and lines read from them. No link enters here."""
+"""Keeps local, byte-exact copies of the nodes' logs, and reads lines from them. Uses no links."""

@@ -1,4 +1,4 @@
-"""The clock that stamped the log of a run, from what the snapshot knows of the run and its node."""
+"""Determines the clock of a run's log from the snapshot of the run and its node."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from console.model.snapshot import ClusterSnapshot
 from console.probes.log_time import Clock, Steps, clock_of
 
 TOLD_S = 0.25
-"""How far apart two clocks must be to be told apart: how long a message took to come is not known."""
+"""Smallest clock difference that can be detected, because the delay of messages is unknown."""
 HEAD_BYTES = 64 * 1024
-"""Of a log so much is looked at for its first stamp."""
+"""Bytes of a log's head that are searched for the first time stamp."""
 
 
 def run_clock(snapshot: ClusterSnapshot, engine: str, run: str, head: bytes, written_at: float) -> Clock:

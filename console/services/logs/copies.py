@@ -1,6 +1,6 @@
-"""Local copies of engine logs: each a byte-exact prefix of the node's out.log, whose size is the place to resume from.
+"""Keeps local copies of engine logs: each is a byte-exact prefix of the node's out.log, and its size is the resume offset.
 
-Bytes are written where they belong by offset, so two consoles of one user that follow the same run write the same file.
+Bytes are written at their offset, so two consoles of one user that follow the same run write the same file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from console.services.logs.punching import punch
 from console.services.xdg_paths import file_name
 
 FINGERPRINT_BYTES = 1024
-"""How much of the head of a log tells one file from another; inodes are reused, contents are not."""
+"""Bytes of a log's head that identify the file; inodes are reused, contents are not."""
 
 KEPT_EARLIER = 8
 """Earlier copies of one log that are kept; the last of them is the newest, and is replaced by the next."""
@@ -29,17 +29,17 @@ MOST_NOTES = 100
 
 KEPT_BEGIN = 1 << 20
 KEPT_END = 16 << 20
-"""Bytes at both ends of a log that stay whatever has to go: how it was started, and what it says now."""
+"""Bytes at both ends of a log that are never removed: its start, and its newest lines."""
 
 
 class Gap(NamedTuple):
-    """Whole lines of a log that were here and went, because the disk had no room for them: from `begin` up to `end`."""
+    """Lines of a copy that were removed to free disk space: from `begin` up to `end`."""
 
     begin: int
     end: int
 
     def words(self) -> str:
-        """How much is not here, and why."""
+        """The size of the gap and its reason, as text."""
         return (
             f"{(self.end - self.begin) / 2**20:.0f} MiB of this log are not here any more: the copies of its node were over "
             "their share of this disk; the node has them"
@@ -55,25 +55,25 @@ class LogNote:
 
 
 class LogCopy:
-    """The copy of one run's log."""
+    """The local copy of one run's log."""
 
     def __init__(self, key: RunKey, path: Path) -> None:
         self.key = key
         self.path = path
         self.error = ""
-        """Why bytes cannot be stored now (disk full); empty when all is well."""
+        """Why bytes cannot be stored (disk full); empty when they can."""
         self.gap: Gap | None = None
-        """What is not here any more: it reads as zeros."""
+        """The removed part of the copy; it reads as zeros."""
         self._notes_path = path.with_suffix(".notes")
         self._notes = self._read_notes()
         self._size = path.stat().st_size if path.exists() else 0
         self._descriptor: int | None = None
         self.revision = 0
-        """Grows when bytes that were here before are others now: what was read of them is void."""
+        """Increases when stored bytes change; what was read from them is then invalid."""
         self.restarts = 0
-        """How often the log has started anew since this copy was opened."""
+        """How often the log was restarted since this copy was opened."""
         self.earlier: Path | None = None
-        """Where the bytes are kept that it had before it started anew last."""
+        """The file with the bytes before the last restart of the log."""
 
     @property
     def size(self) -> int:
@@ -90,7 +90,7 @@ class LogCopy:
         return self.read(0, FINGERPRINT_BYTES)
 
     def present(self, offset: int) -> int:
-        """The offset, or where the copy goes on behind what has gone from here."""
+        """The offset, or the end of a removed part that contains it."""
         gap = self.gap
         return gap.end if gap is not None and gap.begin <= offset < gap.end else offset
 
@@ -118,7 +118,7 @@ class LogCopy:
         return len(fresh)
 
     def close(self) -> None:
-        """Let the file go; a later store opens it again."""
+        """Close the file; a later store opens it again."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -140,7 +140,7 @@ class LogCopy:
             raise ConsoleError(self.error, hint="free space on this machine; copying goes on by itself") from error
 
     def repair(self, offset: int, data: bytes) -> None:
-        """Put the node's bytes where others are, inside the copy. Raises ConsoleError when the disk refuses."""
+        """Overwrite bytes inside the copy with the node's bytes. Raises ConsoleError when the disk fails."""
         length = min(len(data), self._size - offset)
         self._write_at(offset, data[:length])
         self.revision += 1
@@ -241,14 +241,14 @@ class LogBook:
         return self.of(RunKey(found.parent.parent.name, engine, run)) if found else None
 
     def of(self, key: RunKey) -> LogCopy:
-        """The copy of a run, made when first asked for."""
+        """The copy of a run, created at first use."""
         if (copy := self._copies.get(key)) is None:
             path = self.root / file_name(key.deployment) / file_name(key.engine) / f"{file_name(key.run)}.log"
             copy = self._copies[key] = LogCopy(key, path)
         return copy
 
     def forget(self, key: RunKey) -> None:
-        """Let a copy go that nobody needs in memory; its file stays."""
+        """Forget a copy in memory; its file stays."""
         if (copy := self._copies.pop(key, None)) is not None:
             copy.close()
 
@@ -258,6 +258,6 @@ class LogBook:
         return tuple(sorted(names, reverse=True))
 
     def close(self) -> None:
-        """Let all files go."""
+        """Close all files."""
         for copy in self._copies.values():
             copy.close()

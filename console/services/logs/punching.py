@@ -1,4 +1,4 @@
-"""Gives the disk back what a part of a file takes, while the file keeps its size and every other byte its place (Linux)."""
+"""Frees the disk space of a part of a file; the file keeps its size and its other bytes (Linux)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02
 
 
 def punch(descriptor: int, offset: int, length: int) -> None:
-    """Free these bytes; they read as zeros from now on. Raises OSError where the file system cannot; ext4, xfs, btrfs can."""
+    """Free these bytes; they then read as zeros. Raises OSError when the file system does not support it; ext4, xfs and btrfs
+    do.
+    """
     call = _fallocate()
     if call is None:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))

@@ -1,7 +1,7 @@
-"""Bounds what the log copies of one node take on this machine's disk: a node that lies, or a log gone wild, must not fill it.
+"""Limits the disk space of a node's log copies on this machine, so that no node can fill the disk.
 
-A node's copies may take half of the space that would be free without them. Beyond it the oldest go first: copies of earlier
-runs as a whole, then the oldest part of a current log, whose start and end stay. The node has them still.
+The copies of a node may use half of the space that would be free without them. Beyond that the oldest data is removed first:
+copies of earlier runs, then the oldest part of a current log except its start and end. The node still has it.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from console.services.xdg_paths import file_name
 
 SHARE = 0.5
 LEAST_BYTES = 256 << 20
-"""So much a node may have however full the disk is."""
+"""Minimum space for each node, even on a full disk."""
 AT_ONCE_BYTES = 128 << 20
-"""So much goes at a time: a file system takes a moment for it, in which no key is heard."""
+"""Bytes freed at a time, because the file system blocks the event loop meanwhile."""
 MOST_FILES = 4096
-"""Copies of a node, earlier runs included: small files fill a disk too."""
+"""Maximum number of copies of a node, including earlier runs."""
 CHECK_BYTES = 16 << 20
-"""After so many new bytes of a node it is looked how much it takes."""
+"""New bytes of a node after which its disk use is measured again."""
 
 
 class Quota:
-    """Knows which files are copies of which node's logs, those of earlier sessions included."""
+    """Limits the disk use of log copies; knows the files of each node, also from earlier sessions."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._files: dict[str, dict[Path, None]] = {}
         self._since: dict[str, int] = {}
-        """Bytes of a node since its copies were measured."""
+        """New bytes of a node since its copies were measured."""
         self._freed: dict[str, tuple[int, int]] = {}
-        """Bytes of a node that had to go, and how many they were when that was told last."""
+        """Removed bytes of a node, and their number at the last report."""
 
     def take(self, node: str, copy: LogCopy, count: int, current: Callable[[], Collection[LogCopy]]) -> str:
         """Make room for `count` more bytes in a copy; gives what had to go for it, in words, mostly nothing.
@@ -101,7 +101,7 @@ class Quota:
         return freed
 
     def _of(self, node: str) -> dict[Path, None]:
-        """The files of a node, as they were noted."""
+        """The noted files of a node."""
         if node not in self._files:
             found: dict[Path, None] = {}
             with contextlib.suppress(OSError):
@@ -112,7 +112,7 @@ class Quota:
         return self._files[node]
 
     def _write(self, node: str, paths: Collection[Path], *, append: bool) -> None:
-        """Note files as the node's, for later sessions; a full disk forbids no more than that."""
+        """Note files of a node for later sessions; ignores a full disk."""
         lines = "".join(f"{path.relative_to(self._root)}\n" for path in paths)
         with contextlib.suppress(OSError):
             descriptor = open_private(self._list(node), os.O_WRONLY | (os.O_APPEND if append else os.O_TRUNC))

@@ -1,7 +1,7 @@
-"""A recording of a cluster's snapshots: compact lines in a compressed file, for looking again at what happened.
+"""Records snapshots of a cluster as compact lines in a compressed file.
 
-A line is JSON: the head, a whole snapshot, or what differs from the snapshot before. Secrets are masked before a byte is
-written. The end may be missing: a recording is readable up to its last whole line, whatever ended the console.
+A line is JSON: the head, a complete snapshot, or the difference from the previous snapshot. Secrets are masked before
+anything is written. A recording without its end is readable up to its last complete line.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""A recording shown as if it were a cluster: snapshots at the recorded pace, or faster, backwards, or held still.
+"""Replays a recording like a session: at the recorded speed, faster, backwards, or paused.
 
-It dials nobody.
-
-It is a session without links, read-only in the core; whatever would change something is refused.
+It has no links and is read-only; changes are refused.
 """
 
 from __future__ import annotations
