@@ -9,7 +9,8 @@ import pytest
 
 from console.model.findings import Finding, Severity
 from console.model.plan import Verb
-from console.model.snapshot import Diagnosis, EngineState
+from console.model.snapshot import Diagnosis, EngineState, Link, LinkState, NodeSnapshot
+from console.services.operations.plan_findings import unreached
 from console.services.operations.plan_maker import PlanMaker
 from tests.services.deployments import deployment, picture
 
@@ -74,3 +75,16 @@ def test_a_start_of_a_part_says_what_stays_down_and_how_to_take_all() -> None:
     assert "* in the grid" in found.fix
     rest = dict.fromkeys(("prefill-0", "prefill-1", "proxy"), EngineState.READY)
     assert _findings((), {}, verb="start", states=rest) == []
+
+
+def test_a_node_that_has_listed_its_runs_is_reached_while_the_rest_of_its_first_sample_is_awaited() -> None:
+    seen = picture(dict.fromkeys(DECODE, EngineState.UNREACHABLE), deployment())
+    engines = {name: replace(each, connecting=name in DECODE, pid=None) for name, each in seen.engines.items()}
+    node = engines["decode-0"].node
+    mine = [name for name in DECODE if engines[name].node == node]
+    for listed, expected in ((False, mine), (True, [])):
+        nodes = {node: NodeSnapshot(node, "10.0.0.3", "a3", 16, Link(LinkState.CONNECTING), listed=listed)}
+        found = unreached(replace(seen, engines=engines, nodes=nodes), DECODE)
+        assert found.get(node, []) == expected
+    gone = {name: replace(each, connecting=False) for name, each in engines.items()}
+    assert unreached(replace(seen, engines=gone, nodes=nodes), DECODE)[node] == mine, "its link was lost since"

@@ -87,11 +87,17 @@ def release_findings(deployment: Deployment, snapshot: ClusterSnapshot, to_start
 
 
 def unreached(snapshot: ClusterSnapshot, names: Sequence[str]) -> dict[str, list[str]]:
-    """Unreachable nodes, each with those of the named engines that are assigned to it; whether they run is unknown."""
+    """Unreachable nodes, each with those of the named engines that are assigned to it; whether they run is unknown.
+
+    It is known as soon as a node has listed its runs, also while the rest of its first sample is awaited.
+    """
     found: dict[str, list[str]] = {}
     for name in names:
         seen = snapshot.engines.get(name)
-        if seen is not None and seen.out_of_reach:
+        listed = (
+            seen is not None and seen.connecting and seen.node in snapshot.nodes and snapshot.nodes[seen.node].listed
+        )
+        if seen is not None and seen.out_of_reach and not listed:
             found.setdefault(seen.node, []).append(name)
     return found
 
