@@ -41,7 +41,7 @@ async def test_it_plays_a_start_a_failure_and_its_repair_to_the_end(tmp_path: Pa
                 strip.text for strip in app.screen._compositor.render_strips()
             )
             assert {each.state.value for each in session.snapshot.engines.values()} == {"ready"}
-        assert causes == {"mixed-1"}, "it did fail, and the console found out which engine did"
+        assert "mixed-1" in causes, "it did fail, and the console found out which engine did"
         done = [record["verb"] for record in session.journal.tail(100) if record.get("what") == "end"]
         assert done == ["start", "restart"]
     finally:
