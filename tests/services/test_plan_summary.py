@@ -122,11 +122,13 @@ def test_requests_in_flight_are_counted() -> None:
 
 
 def test_what_ends_without_a_loss_says_so() -> None:
-    assert _text(_plan("stop", ("decode-0",), {"decode-0": EngineState.STUCK}), "Lost").startswith("nothing known")
+    assert _text(_plan("stop", ("decode-0",), {"decode-0": EngineState.STUCK}), "Lost").startswith(
+        "nothing that is known"
+    )
 
 
 def test_the_errors_come_first_and_the_notes_are_one_row() -> None:
-    notes = [Finding(rule, Severity.NOTE, f"says {rule}", "pd", fix="do it") for rule in ("N1", "N2")]
+    notes = [Finding(rule, Severity.NOTE, f"says {rule}", "pd", fix="do it") for rule in ("N1", "N2", "N3")]
     plan = replace(
         _plan("start"),
         findings=(
@@ -138,9 +140,8 @@ def test_the_errors_come_first_and_the_notes_are_one_row() -> None:
     rows = plan_summary(plan)
     assert rows[0] == SummaryRow("Error", "E9: no (d1)", "error", ("mend",))
     assert rows[-2] == SummaryRow("Warning", "W1: look (d0)", "warning")
-    assert rows[-1] == SummaryRow(
-        "Notes", "2: N1, N2", "note", ("N1: says N1 (pd)", "do it", "N2: says N2 (pd)", "do it")
-    )
+    more = tuple(text for rule in ("N1", "N2", "N3") for text in (f"{rule}: says {rule} (pd)", "do it"))
+    assert rows[-1] == SummaryRow("Notes", "3: N1, N2, N3", "note", more)
 
 
 def test_the_same_finding_of_many_groups_is_one_row() -> None:

@@ -19,6 +19,8 @@ from console.services.operations.plan_findings import BEFORE, CHANGED, PART
 Grade = Literal["plain", "note", "warning", "error"]
 DOWN: frozenset[Act] = frozenset(("drain", "leave", "stop", "kill", "end"))
 """Steps after which something serves no more."""
+MANY_NOTES = 3
+"""From so many on, notes are one row."""
 MOST_ROWS = 4
 """Losses that have a row each."""
 _NAME = "\x1f"
@@ -131,7 +133,7 @@ def _lost(plan: Plan) -> Iterator[SummaryRow]:
     if plan.losses or not plan.engines:
         return
     if any(step.act in DOWN for step in plan.steps):
-        yield SummaryRow("Lost", "nothing known: none of these engines serves")
+        yield SummaryRow("Lost", "nothing that is known")
     elif plan.launches:
         yield SummaryRow("Lost", "nothing: none of these engines runs")
 
@@ -161,9 +163,9 @@ def _without_name(message: str, name: str) -> str:
 
 
 def _notes(notes: Sequence[Finding]) -> Iterator[SummaryRow]:
-    """One note as it is; several as one row that names their rules."""
+    """Notes as they are; of many one row that names their rules."""
     rows = list(_findings(notes))
-    if len(rows) < 2:
+    if len(rows) < MANY_NOTES:
         yield from rows
         return
     rules = ", ".join(dict.fromkeys(each.rule for each in notes))
