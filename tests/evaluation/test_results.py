@@ -73,7 +73,7 @@ def test_without_the_file_the_printed_block_is_read() -> None:
 @pytest.mark.parametrize(
     ("run", "ending", "words"),
     [
-        (state(code=1), Ending.FAILED, "ended with exit 1"),
+        (state(code=1), Ending.FAILED, "exited with 1"),
         (state(code=None), Ending.FAILED, "signal 9"),
         (state(RunVerdict.LOST), Ending.FAILED, "cause not recorded"),
         (state(code=143, stopping=True), Ending.CANCELLED, "cancelled"),

@@ -250,7 +250,12 @@ async def test_processes_that_are_not_ours_are_the_nodes_business(scene: Scene) 
 
 @pytest.mark.parametrize(
     ("code", "stdout", "word"),
-    [(None, b"", "no answer"), (0, b"+----", "npu-smi"), (127, b"", "npu-smi"), (0, b"\xff\x00\x1b[2J", "npu-smi")],
+    [
+        (None, b"", "did not answer"),
+        (0, b"+----", "npu-smi"),
+        (127, b"", "npu-smi"),
+        (0, b"\xff\x00\x1b[2J", "npu-smi"),
+    ],
 )
 async def test_an_npu_smi_that_hangs_or_lies_leaves_unknown_not_idle(
     scene: Scene, code: int | None, stdout: bytes, word: str
