@@ -119,7 +119,7 @@ def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a
         (a3.node("p1").root / "fail" / "prefill-1").unlink()
         seen.press("Escape", "r")
         seen.sees(
-            r"CHANGED: changed since the last run: --gpu-memory-utilization 0.92, planned 0.85",
+            r"Changed +prefill changed since the last run: --gpu-memory-utilization 0.92, planned 0.85",
             "failed with C1",
         )
         confirm(seen, "RESTART 2 engines")
