@@ -21,10 +21,14 @@ class Screenshot:
     name: str
     keys: Sequence[str]
     waits_for: str
+    size: tuple[int, int] | None = None
+    """Columns and rows of the terminal, where it is not the one of the other pictures."""
 
 
 TOUR = (
     Screenshot("grid", ("g", "3"), "AICORE"),
+    Screenshot("narrow", (), "AICORE", (80, 24)),
+    Screenshot("wide", (), "AICORE", (200, 50)),
     Screenshot("logs", ("escape", "l"), "following"),
     Screenshot("roles", ("escape", "7"), "nodes"),
     Screenshot("evaluation", ("escape", "B", "enter", "f", "G"), "AICore %"),
@@ -61,6 +65,7 @@ async def take(
         for picture in tour:
             if picture.name in before:
                 await before[picture.name]()
+            await pilot.resize_terminal(*(picture.size or size))
             for key in picture.keys:
                 await pilot.press(key)
                 await pilot.pause()
