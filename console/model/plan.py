@@ -127,6 +127,8 @@ class Plan:
     """Time limit for running requests after the proxy sends no new ones, in seconds."""
     restarts: tuple[float, ...] = ()
     """The times of restarts by the restart policy, this one last; empty when an operator runs the plan."""
+    purpose: tuple[tuple[str, str], ...] = ()
+    """What an evaluation requests and how often, as rows of the summary: label and sentence."""
     usual: Mapping[str, UsualDuration] = field(default_factory=dict, compare=False)
     """Group → duration of its earlier starts; groups without a known start are missing."""
     by_node: bool = False

@@ -16,6 +16,7 @@ from console.services.evaluation import plans
 from console.services.evaluation.evaluation_checks import length_findings
 from console.services.evaluation.evaluation_options import parse_line
 from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
+from console.services.operations.plan_summary import plan_summary
 from console.services.operations.step_text import step_commands
 from tests.services.deployments import deployment
 
@@ -135,10 +136,20 @@ def test_the_dialog_shows_what_runs_what_follows_and_who_suffers() -> None:
         "concurrency 2",
         "concurrency 4",
     ]
-    texts = [step_commands(step)[0] for step in shown.stages[1].steps]
-    assert ["--max-concurrency 2" in texts[0], "--max-concurrency 4" in texts[1]] == [True, True]
-    assert "as long as this console is open" in shown.stages[1].title
-    assert shown.losses == ("7 requests of users run now; both they and the measurement will be slower",)
+    texts = [step_commands(stage.steps[0])[0] for stage in shown.stages]
+    assert ["--max-concurrency 2" in texts[1], "--max-concurrency 4" in texts[2]] == [True, True]
+    assert [len(stage.steps) for stage in shown.stages] == [1, 1, 1], "no two runs at the same time"
+    summary = [(row.label, row.text, row.grade) for row in plan_summary(shown)]
+    assert ("Requests", "to 10.0.0.1:8000, model dsv4", "plain") in summary
+    assert ("Runs", "3, one after the other, as long as this console is open", "plain") in summary
+    slower = "EVAL-USERS: 7 requests of users run now; both they and the measurement will be slower (10.0.0.1:8000)"
+    assert ("Warning", slower, "warning") in summary
+    assert not any(label == "Lost" for label, _, _ in summary)
+
+
+def test_the_dialog_of_one_run_on_an_idle_deployment_says_nothing_of_others() -> None:
+    shown = plans.dialog_plan(_plan("bench"), deployment())
+    assert [row.label for row in plan_summary(shown)] == ["Engines", "Node", "Requests"]
 
 
 def test_a_production_cluster_wants_its_name_typed() -> None:

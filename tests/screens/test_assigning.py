@@ -168,7 +168,7 @@ async def test_commands_change_the_board_from_anywhere(
         ("take p9", "no node 'p9'"),
         ("size decode", "size GROUP NODES"),
         ("size decode two", "whole numbers"),
-        ("size decode 0", "0 is no size"),
+        ("size decode 0", "0 is not a valid size"),
         ("size nothing 2", "no group 'nothing'"),
         ("size decode 2", "has that size already"),
         ("reset nothing", "no group 'nothing'"),

@@ -69,7 +69,7 @@ async def test_failures_stand_before_every_result(tmp_path: Path, size: tuple[in
         part = next(line for line in seen.lines() if line.lstrip().startswith("7 "))
         assert head.index("FAILED") < head.index("RESULT")
         assert "400 token/s" in part
-        assert "the tool ended" in seen.text()
+        assert "the tool exited" in seen.text()
 
 
 @SIZES
@@ -160,8 +160,10 @@ async def test_a_typed_bench_is_planned_confirmed_and_shown(tmp_path: Path, size
         await seen.sees("PERFORMANCE vllm-bench random 1024/256")
         await seen.sees("vllm bench serve --backend")
         assert seen.app.focused is not None
-        assert seen.app.focused.id == "cancel"
-        assert session.evaluator.started == []
+        assert seen.app.focused.id == "body"
+        await seen.press("enter", "enter")
+        await seen.pilot.pause()
+        assert session.evaluator.started == [], "Enter only unfolds"
         await seen.press("y")
         await seen.sees(lambda: session.evaluator.started)
         await seen.sees("no progress yet")
@@ -220,7 +222,7 @@ async def test_a_sweep_goes_on_by_itself_and_ends_when_a_run_ends_badly(tmp_path
     async with running(session) as seen:
         seen.app.main.evaluation_acts.ask("bench", "--sweep 1,2,4")
         await seen.sees("3 runs")
-        await seen.sees("then one after the other")
+        await seen.sees("3, one after the other, as long as this console is open")
         await seen.press("y")
         await seen.sees(lambda: len(evaluator.started) == 1)
         evaluator.end(evaluator.started[0])

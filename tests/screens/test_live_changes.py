@@ -67,8 +67,10 @@ async def test_a_name_that_nobody_has_is_told_with_what_there_is(tmp_path: Path)
     session = FakeSession(tmp_path)
     async with running(session, LARGE) as seen:
         for typed in ("start decode-99", "rolling decode-99", "merge decode-99"):
+            seen.app.clear_notifications()
             await seen.press("colon")
             await seen.type(typed)
             await seen.press("enter")
-            await seen.sees(lambda: "no engine 'decode-99' in this deployment; there are: " in seen.toasts())
+            await seen.sees(lambda: "no engine 'decode-99' in this deployment; engines: prefill-0, " in seen.toasts())
+            assert "groups: prefill, decode; or `all`" in seen.toasts()
         assert session.operator.asked == []

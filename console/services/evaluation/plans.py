@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -14,6 +14,7 @@ from console.commands.masking import masked_argv
 from console.commands.quoting import join
 from console.evaluation.records import Kind, Tool, layout_hash
 from console.evaluation.reference_accuracy import reference_accuracy
+from console.model.counting import counted
 from console.model.deployment import Deployment
 from console.model.errors import UsageError
 from console.model.findings import Finding, Severity
@@ -142,26 +143,18 @@ def dialog_plan(
 ) -> Plan:
     """The run as a plan for the dialog: commands, node, findings, following runs.
 
-    `busy` is the number of requests of users that run now.
+    `busy` is the number of requests of users that run now. Each run is a stage, because no two run at the same time.
     """
     node = plan.node or "this machine"
-    title = f"{plan.ask.tool} {plan.ask.subject}, {_load_words(plan.ask)}"
-    first = Step("run", "launch", title, node, (plan.key.engine,), NodeCommands((plan.argv,)))
-    stages = [Stage(f"requests to {plan.where}, model {plan.model or 'unknown'}", (first,))]
+    runs = [(plan.ask, plan.argv), *((ask, next_argv(plan, deployment, ask)) for ask in following)]
+    stages: list[Stage] = []
+    for number, (ask, argv) in enumerate(runs, start=1):
+        title = f"{ask.tool} {ask.subject}, {_load_words(ask)}"
+        engines = () if stages else (plan.key.engine,)
+        stages.append(Stage(title, (Step(f"run-{number}", "launch", title, node, engines, NodeCommands((argv,))),)))
+    purpose = [("Requests", f"to {plan.where}, model {plan.model or 'unknown'}")]
     if following:
-        steps = tuple(
-            Step(
-                f"run-{number}",
-                "launch",
-                f"{ask.tool} {ask.subject}, {_load_words(ask)}",
-                node,
-                (),
-                NodeCommands((argv,)),
-            )
-            for number, ask in enumerate(following, start=2)
-            for argv in [next_argv(plan, deployment, ask)]
-        )
-        stages.append(Stage("then one after the other, as long as this console is open", steps))
+        purpose.append(("Runs", f"{len(runs)}, one after the other, as long as this console is open"))
     production = "production" in deployment.cluster.tags
     return Plan(
         "start",
@@ -170,9 +163,16 @@ def dialog_plan(
         (plan.key.engine,),
         tuple(stages),
         Confirm("name", deployment.cluster.name) if production else Confirm("key", "y"),
-        plan.findings,
-        (f"{busy} requests of users run now; both they and the measurement will be slower",) if busy else (),
+        (*plan.findings, *_users_finding(busy, str(plan.where))),
+        purpose=tuple(purpose),
     )
+
+
+def _users_finding(busy: int, where: str) -> Iterator[Finding]:
+    """A warning when users wait for answers: the measurement and they slow each other down."""
+    if busy:
+        text = f"{counted(busy, 'request')} of users run now; both they and the measurement will be slower"
+        yield Finding("EVAL-USERS", Severity.WARNING, text, where, fix="measure when no user sends requests")
 
 
 def _load_words(ask: EvaluationRequest) -> str:

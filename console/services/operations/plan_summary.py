@@ -72,6 +72,7 @@ def _what(plan: Plan, asked: Sequence[str]) -> Iterator[SummaryRow]:
             yield SummaryRow("You chose", f"{name_ranges(asked, 3)}; {len(more)} more with it, because {why}", "note")
     if nodes := _nodes(plan):
         yield SummaryRow("Nodes" if len(nodes) > 1 else "Node", name_ranges(nodes, 6))
+    yield from (SummaryRow(label, text) for label, text in plan.purpose)
     if plan.change:
         yield from (SummaryRow("Groups", step.title) for step in plan.steps if step.act == "reassign")
 
