@@ -52,7 +52,7 @@ def test_nodes_are_given_in_order_and_leave_the_group_they_were_in(lab: Deployme
 
 
 def test_a_full_group_refuses_another_node(lab: Deployment) -> None:
-    with pytest.raises(Refused, match="takes 2 nodes and would have 3"):
+    with pytest.raises(Refused, match="needs 2 nodes and would have 3"):
         assign(lab, "prefill", ["p0", "p1", "d0"])
 
 

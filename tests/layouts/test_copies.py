@@ -167,7 +167,7 @@ def test_one_more_can_be_added_beside_a_count_and_none_of_the_count_taken_away()
     transfer = after.layout.groups[name].kv_transfer
     assert transfer is not None
     assert (transfer.engine_id, transfer.port) == ("3", 30400)
-    with pytest.raises(UsageError, match="no group that was added"):
+    with pytest.raises(UsageError, match="is not an added group"):
         drop_copy(after, "prefill2")
     with pytest.raises(UsageError, match="the layout has 2 groups like prefill"):
         scale_plan(now, picture({}, now), "prefill", 1, drain_s=0)
