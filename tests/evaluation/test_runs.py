@@ -193,7 +193,7 @@ async def test_a_run_is_checked_launched_watched_and_kept(
     [
         ("half", "cannot be read"),
         ("silent", "printed no result"),
-        ("broken", "ended with exit 3"),
+        ("broken", "the tool exited with 3"),
     ],
 )
 async def test_a_run_without_whole_results_has_an_error_and_no_number(

@@ -97,8 +97,8 @@ def test_each_kind_is_asked_what_its_entry_says() -> None:
 @pytest.mark.parametrize(
     ("lines", "verdict", "seen"),
     [
-        ("/lib/route.conf\n/etc/hccl_rootinfo.json\n/etc/hixlep\n== end\n", Verdict.PASS, "3 there"),
-        ("/lib/route.conf\n/etc/hccl_rootinfo.json\n== end\n", Verdict.FAIL, "missing /etc/hixlep"),
+        ("/lib/route.conf\n/etc/hccl_rootinfo.json\n/etc/hixlep\n== end\n", Verdict.PASS, "all files exist"),
+        ("/lib/route.conf\n/etc/hccl_rootinfo.json\n== end\n", Verdict.FAIL, "missing: /etc/hixlep"),
         ("", Verdict.UNKNOWN, "no list"),
     ],
 )
