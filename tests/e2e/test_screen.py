@@ -23,7 +23,7 @@ def test_from_key_presses_to_a_serving_cluster_and_back(a3: Lab) -> None:
         seen.sees(r"p1 +rank 1, devices 0-15, port 7100")
         seen.answer("Enter")
         seen.sees(r"p0 +prefill +0 ", r"p1 +prefill +1 ")
-        seen.press("g", "j", "j", "Space", "Space")
+        seen.press("G", "k", "Space", "Space")
         seen.sees("2 marked")
         seen.press("a")
         seen.sees("Give d0, d1 to which group")
@@ -35,8 +35,8 @@ def test_from_key_presses_to_a_serving_cluster_and_back(a3: Lab) -> None:
         seen.press("*")
         seen.sees("4 marked")
         seen.press("s")
-        seen.sees("START 19 engines", "type the number")
-        seen.answer("Tab", "1", "9", "Enter")
+        seen.sees("START 19 engines", "y start +Enter unfold")
+        seen.answer("y")
         seen.sees("start runs|[0-9]+/18 steps")
         seen.sees("19 ready", timeout_s=120.0)
 
@@ -44,7 +44,7 @@ def test_from_key_presses_to_a_serving_cluster_and_back(a3: Lab) -> None:
         seen.sees("prefill-0", "startup complete|GET /health", "following")
         seen.press("Escape")
         seen.press("3")
-        seen.sees("AICORE", "all 16 devices healthy", r" 0 . .* 8\d% .* prefill-0 ")
+        seen.sees("AICORE", "all 16 devices healthy", r" 0 . .* 9\d% .* prefill-0 ")
         seen.press("4")
         seen.sees("all 19 engines are ready", "checks pass")
 
@@ -55,7 +55,7 @@ def test_from_key_presses_to_a_serving_cluster_and_back(a3: Lab) -> None:
         seen.answer("Tab", "l", "a", "b", "Enter")
         seen.sees("19 exited", timeout_s=90.0)
         until_blocking(lambda: a3.marked() == [], timeout_s=10.0)
-        seen.sees(r"p0 .* 0/16 +[0-9]%", r"d1 .* 0/16 +[0-9]%", timeout_s=20.0)
+        seen.sees(r"p0 .* 0/16 +\S+ +[0-9]% ", r"d1 .* 0/16 +\S+ +[0-9]% ", timeout_s=20.0)
 
         seen.misses("stop runs", timeout_s=60.0)
         seen.press("q")
@@ -99,13 +99,17 @@ def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a
         seen.press("M")
         seen.sees(r"prefill x2 .*following", timeout_s=30.0)
         seen.press("g", "e")
-        error = seen.sees("prefill-1 +!?.*ERROR", "PAUSED")
+        error = seen.sees(r"prefill-1 +!\d\d:\d\d:\d\d E ", "PAUSED")
         seen.press("y")
         seen.sees("sent to the terminal's clipboard: 1 line", "prefill-1")
         until_blocking(
             lambda: "prefill-1" in seen.tmux("show-buffer"), timeout_s=10.0, what="the line in the clipboard"
         )
-        assert seen.tmux("show-buffer").split("(", 1)[-1].split()[0] in error
+        copied = seen.tmux("show-buffer")
+        assert " ERROR " in copied, "copied as written, not as shortened on the screen"
+        message = copied.rpartition("] ")[2].strip()
+        assert message
+        assert f": {message[:30]}" in error
 
         seen.press("Escape", "6")
         seen.sees(
