@@ -56,7 +56,7 @@ def test_a_failed_check_stops_the_start_until_it_is_overridden_by_name(
     (one.node("p0").root / "root/dev/davinci5").unlink()
     refused = console("start", "--yes")
     assert refused.returncode == 1
-    assert "check 14, device nodes in the container: missing davinci5" in refused.stderr, refused.stderr
+    assert "check 14, device nodes in the container: missing: davinci5" in refused.stderr, refused.stderr
     assert "--override 14" in refused.stderr
     assert one.marked() == []
     other = console("start", "--yes", "--override", "37")

@@ -175,7 +175,7 @@ async def test_a_request_without_a_link_is_told_from_one_with_an_unknown_outcome
         asked = asyncio.create_task(link.run_command(["sleep", "30"], 60))
         await link.run_command(["true"], 5)
         sshd.nodes[0].cut()
-        with pytest.raises(LinkLost, match="under way"):
+        with pytest.raises(LinkLost, match="lost during exec"):
             await asked
         await until(lambda: link.connection() is None)
         with pytest.raises(Unreachable, match="was not sent") as refused:

@@ -36,7 +36,7 @@ def with_liar(sshd: SshNodes, tmp_path: Path, body: str) -> Cluster:
 LIES = {
     "endless clock": ('hello(clock=float("inf"))\nwait_for("never")', "not JSON"),
     "clock of another age": ('hello(clock=1e300)\nwait_for("never")', "hello: clock"),
-    "no number": ('hello()\nruns(run(started_at=float("nan")))\nwait_for("never")', "NaN is no number"),
+    "no number": ('hello()\nruns(run(started_at=float("nan")))\nwait_for("never")', "NaN is not a number"),
     "a number too large to be one": (
         'hello()\nruns(run(log_size=10**400))\nwait_for("never")',
         "runs: runs.0.log_size",
