@@ -21,7 +21,8 @@ SHORT = 28
 """Rows below which the header has one line and nothing divides the areas but their ground."""
 
 SHARE = 0.5
-"""The grid's part of the room, in rows at most, or of the columns where the halves stand side by side."""
+"""The grid's part of the room, in rows at most, or of the columns where the halves stand side by side; no half is then
+narrower than the narrowest terminal."""
 
 
 class Arrangement:
@@ -168,7 +169,9 @@ class Arrangement:
         screen.grid.give_room(most - 1)
         if whole:
             styles.height = "1fr"
-            styles.width = f"{int(width * (self._share or SHARE))}" if wide and not self._mode else "1fr"
+            chosen = int(width * (self._share or SHARE))
+            beside = max(LEAST_CELLS, min(width - 1 - LEAST_CELLS, chosen))
+            styles.width = f"{beside}" if wide and not self._mode else "1fr"
             return
         styles.width = "1fr"
         wanted = len(screen.grid.rows) + 1 if self._share is None else most

@@ -192,16 +192,23 @@ GRANTS: Sequence[tuple[str, int]] = (
     ("STATE", 8),
     ("ENGINES", 7),
 )
-"""Which column gets room, and how much, the most useful first; a column that is named again becomes wider."""
+"""Which column gets room, and how much, the most useful first, name and state before all; a column that is
+named again becomes wider."""
 _SHORT = {"AICORE": "AIC"}
 """Titles where a column has few cells."""
 
 
 def columns_for(cells: int, needs: Mapping[str, int]) -> tuple[tuple[Column, int], ...]:
-    """The columns that fit, with their widths. `needs`: title -> cells its values take, for columns that have values at all."""
-    granted: dict[str, int] = {}
-    left = cells - EDGE
-    for title, least in GRANTS:
+    """The columns that fit, with their widths. `needs`: title -> cells its values take, for columns that have values at all.
+
+    Name and state are always among them: in few cells they share what there is, and are cut.
+    """
+    left = max(2, cells - EDGE)
+    (_, least_name), (_, least_state) = GRANTS[:2]
+    name = min(max(least_name, needs["NODE"]) + 1, max(left - least_state - 1, left // 2))
+    granted = {"NODE": name, "STATE": min(least_state + 1, left - name)}
+    left -= sum(granted.values())
+    for title, least in GRANTS[2:]:
         if title not in needs:
             continue
         known = granted.get(title)

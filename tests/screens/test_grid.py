@@ -18,6 +18,7 @@ from screens.grid.columns import COLUMNS, EDGE, GRANTS, columns_for
 from screens.grid.row_order import column_needs, unfold_level
 from screens.grid.rows import GridView, Unfold
 from screens.styled_lines import plain, width
+from screens.too_small import LEAST_CELLS
 from tests.screens.fakes import NOW, FakeSession
 from tests.screens.seen import LARGE, SMALL, running
 
@@ -37,6 +38,19 @@ def test_columns_fit_and_none_is_narrower_than_its_values(cells: int, needs: dic
     least = dict(reversed(GRANTS))
     for title, room in granted.items():
         assert room >= max(least[title], needs[title]), title
+
+
+@given(cells=st.integers(0, 40), needs=NEEDS)
+def test_name_and_state_share_the_room_where_both_do_not_fit(cells: int, needs: dict[str, int]) -> None:
+    granted = {column.title: room for column, room in columns_for(cells, needs)}
+    least = dict(reversed(GRANTS))
+    assert {"NODE", "STATE"} <= set(granted) <= set(needs)
+    assert all(room >= 0 for room in granted.values())
+    if cells >= EDGE + 2:
+        assert EDGE + sum(room + 1 for room in granted.values()) <= cells
+    if set(granted) > {"NODE", "STATE"}:
+        assert granted["NODE"] >= max(least["NODE"], needs["NODE"])
+        assert granted["STATE"] >= least["STATE"]
 
 
 def serving(number: int, *, generates: bool = True) -> Serving:
@@ -118,6 +132,23 @@ async def test_no_number_is_cut_and_nothing_overlaps_at_any_width(
                     assert width(plain(row.line)) <= grid.size.width
                     if row.key.startswith(("node/", "group/")) and state is EngineState.READY:
                         assert misplaced(plain(row.line), edges) == [], plain(row.line)
+
+
+@pytest.mark.parametrize("by_group", [False, True], ids=["nodes", "groups"])
+async def test_neither_half_gets_narrower_than_the_narrowest_terminal(tmp_path: Path, by_group: bool) -> None:
+    session = LargeSession(tmp_path, EngineState.FAILED)
+    async with running(session, (200, 40)) as seen:
+        await seen.press(*(["V"] if by_group else []), *["underscore"] * 9)
+        main = seen.app.main
+        for columns in (200, 160):
+            await seen.pilot.resize_terminal(columns, 40)
+            assert main.grid.size.width == LEAST_CELLS
+            assert "STATE" in plain(main.grid.heading)
+            needs = column_needs(main.grid.pictures, main.grid.view)
+            granted = {column.title: room for column, room in columns_for(main.grid.size.width - 1, needs)}
+            assert granted["NODE"] == needs["NODE"], "names are not cut more than elsewhere"
+        await seen.press(*["plus"] * 9)
+        assert main.pane.size.width == LEAST_CELLS
 
 
 def _level(session: FakeSession, rows: int) -> Unfold:
