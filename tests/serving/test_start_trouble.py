@@ -129,10 +129,12 @@ async def test_a_wrong_interface_is_told_while_the_start_still_waits(idle: Lab) 
 
             await until(lambda: told_there() or going.done(), 60.0, f"its log says so: {said}")
             assert not going.done(), going.result()
-            await until(lambda: any("mixed-1 B11 no such network interface" in text for text in said), 5.0, str(said))
+            await until(
+                lambda: any("mixed-1 B11 the network interface does not exist" in text for text in said), 5.0, str(said)
+            )
             engine = session.snapshot.engines["mixed-1"]
             assert engine.state is EngineState.STARTING, "and it has not ended yet"
-            assert engine.cause.startswith("B11 no such network interface: ")
+            assert engine.cause.startswith("B11 the network interface does not exist: ")
             assert named(session, "B11", "mixed-1")()
             shown = await asyncio.to_thread(
                 idle.console, "status", "--layout", str(idle.file.parent / "small.yaml"), "-o", "json"
