@@ -137,9 +137,14 @@ class Arrangement:
         return screen.focused in screen.panes.values() or screen.has_class("pane-alone")
 
     def _focus_again(self, before: Widget) -> None:
-        """Give the keys back to what had them; where that was a pane, to the one that is open now."""
+        """Give the keys back to what had them; where that was a pane, to the one that is open now, and where it was a prompt
+        that was closed meanwhile, to the half that the prompt was opened from."""
         screen = self._screen
-        screen.set_focus(screen.pane if before in screen.panes.values() else before)
+        if before in screen.panes.values():
+            before = screen.pane
+        elif before is screen.prompt.line and not screen.prompt.display:
+            before = screen.pane if self._in_pane() else screen.grid
+        screen.set_focus(before)
 
     def fit(self) -> None:
         """Apply size and mode."""

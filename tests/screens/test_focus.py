@@ -66,3 +66,36 @@ async def test_a_pane_that_was_opened_while_the_terminal_was_too_small_gets_the_
         main.open_pane("events")
         await seen.pilot.resize_terminal(80, 24)
         await seen.sees(lambda: main.focused is main.panes["events"])
+
+
+@pytest.mark.parametrize("half", ["grid", "pane"])
+@pytest.mark.parametrize("end", ["escape", "enter"])
+async def test_a_prompt_that_was_closed_while_the_terminal_was_too_small_gives_the_keys_back(
+    tmp_path: Path, half: str, end: str
+) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        main = seen.app.main
+        await seen.press("4" if half == "pane" else "1", "slash", "z")
+        assert main.prompt.line.has_focus
+        await seen.pilot.resize_terminal(20, 5)
+        await seen.sees(lambda: main.has_class("tiny"))
+        await seen.press(end)
+        assert not main.prompt.display
+        await seen.pilot.resize_terminal(120, 40)
+        await seen.pilot.pause(0.1)
+        there: Widget = main.pane if half == "pane" else main.grid
+        assert there.has_focus
+        assert there.is_on_screen
+
+
+async def test_a_prompt_stays_open_and_has_the_keys_after_the_terminal_was_too_small(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        main = seen.app.main
+        await seen.press("slash", "z")
+        await seen.pilot.resize_terminal(20, 5)
+        await seen.sees(lambda: main.has_class("tiny"))
+        await seen.pilot.resize_terminal(120, 40)
+        await seen.pilot.pause(0.1)
+        await seen.press("y")
+        assert main.prompt.line.has_focus
+        assert main.prompt.line.value == "zy"
