@@ -177,6 +177,7 @@ GRANTS: Sequence[tuple[str, int]] = (
     ("REQ", 5),
     ("TOK/S", 9),
     ("KV", 4),
+    ("STATE", 9),
     ("HBM", 6),
     ("AICORE", 6),
     ("RANKS", 5),
@@ -213,6 +214,8 @@ def columns_for(cells: int, needs: Mapping[str, int]) -> tuple[tuple[Column, int
             continue
         known = granted.get(title)
         more = least if known is not None else max(least, needs[title]) + 1
+        if title == "STATE" and known is not None:
+            more = min(more, left, max(0, needs[title] + 1 - known))
         if more <= left and (known is not None or (title, least) == _first_grant(title)):
             granted[title] = more + (known or 0)
             left -= more

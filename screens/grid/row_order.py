@@ -62,6 +62,8 @@ def column_needs(pictures: Sequence[ClusterSnapshot], view: GridView) -> dict[st
     engines = [engine for each in pictures for engine in each.engines.values()]
     names = [each.group for each in engines] if view.by_group else [each.name for each in nodes]
     needs = {"NODE": max(map(width, names), default=4), "STATE": 0}
+    if any(each.unmanaged for each in nodes):
+        needs["STATE"] = len("✓ 8 ready 2 unmanaged")
     longest = max((width(each.id) + _INDENT for each in engines), default=0)
     if view.by_group:
         needs |= {"NODE": max(needs["NODE"], longest), "GROUP": len("00 nodes"), "RANKS": 0}

@@ -70,10 +70,10 @@ async def test_on_a_node_the_log_is_that_of_the_engine_that_broke_and_does_not_c
         session.set_state("decode-3", EngineState.FAILED)
         await seen.sees("FAIL")
         await seen.sees("the log of decode-0")
-        await seen.press("j", "k")
+        await seen.press("k", "j")
         await seen.sees("the log of decode-3")
         session.diagnosed("decode-5")
-        await seen.press("j", "k")
+        await seen.press("k", "j")
         await seen.sees("the log of decode-5")
 
 
