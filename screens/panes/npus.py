@@ -105,7 +105,7 @@ def _health(node: NodeSnapshot) -> tuple[Sign, str]:
             Grade.FAIL
         ], f"{node.expected_devices - len(node.devices)} of {node.expected_devices} devices missing"
     if unknown:
-        cut = "" if all(each.processes_known for each in node.devices) else ": npu-smi table was cut"
+        cut = "" if all(each.processes_known for each in node.devices) else ": npu-smi was cut off"
         return GRADES[Grade.UNKNOWN], f"health of {counted(unknown, 'device')} unknown{cut}"
     return GRADES[Grade.OK], f"all {counted(len(node.devices), 'device')} healthy"
 

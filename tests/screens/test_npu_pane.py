@@ -61,7 +61,7 @@ async def test_the_title_says_whether_all_devices_are_healthy(tmp_path: Path, si
         session.set_node("p0", devices=devices(13))
         await seen.sees("✗ 3 of 16 devices missing")
         session.set_node("p0", devices=devices(16, health=None))
-        await seen.sees("? health of 16 devices not known")
+        await seen.sees("? health of 16 devices unknown")
 
 
 async def test_the_curve_knows_what_passed_while_the_pane_was_hidden(tmp_path: Path) -> None:
