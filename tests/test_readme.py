@@ -9,6 +9,9 @@ import pytest
 
 from console.cli.main import COMMANDS, main
 from console.cli.screen import THEMES
+from screens.actions import BY_ID
+from screens.key_map import Keys
+from screens.panes.table import PANES
 from screens.themes import LOOKS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +37,16 @@ def test_every_file_a_page_points_to_is_there(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_command_a_page_writes_exists(page: Path) -> None:
     assert _named(page) <= {*COMMANDS}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_key_that_a_page_gives_for_a_pane_opens_that_pane(page: Path) -> None:
+    keys = {entry.title: Keys().word(BY_ID[entry.action]) for entry in PANES}
+    text = page.read_text()
+    given = re.findall(r"(?:Press|按) `(.)`[^.。`]{0,12}\*\*(\w+)\*\*", text)
+    given += [(key, pane) for pane, key in re.findall(r"\*\*(\w+)\*\* pane \(`(.)`\)", text)]
+    given += [(key, "Diagnosis") for key in re.findall(r"`DOWN` \|[^|`]*`(.)`", text)]
+    assert [(key, pane) for key, pane in given if keys[pane] != key] == []
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

@@ -105,8 +105,10 @@ class EngineActions:
             return False
         running = screen.console.fleet.acting if screen.console.fleet else None
         if running is not None:
+            pane, cancel = (screen.console.options.keys.word(BY_ID[each]) for each in ("pane-plan", "cancel-plan"))
             words = (
-                f"a {running.verb} is running on {shown(running.cluster)}; 6 shows it, and c there starts no more steps"
+                f"a {running.verb} is running on {shown(running.cluster)}; "
+                f"{pane} shows it, and {cancel} there starts no more steps"
             )
             screen.notify(words, severity="warning", markup=False)
             return False

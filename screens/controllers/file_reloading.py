@@ -105,5 +105,6 @@ class FileReloading:
         await console.show_fleet(fresh)
         self._screen.restart_policies.attach()
         names = ", ".join(each.cluster.name for each in fresh.sessions)
-        words = f"read again: {names}; engines that run keep what they were started with, 7 shows what differs"
+        key = console.options.keys.word(BY_ID["pane-roles"])
+        words = f"read again: {names}; engines that run keep what they were started with, {key} shows what differs"
         self._screen.notify(words, markup=False)

@@ -148,10 +148,9 @@ class PlanPane(FoldingPane):
         if self.refusal:
             return ((words, "bold"), ("REFUSED", "fail"))
         if result is None:
-            return (
-                (words, "bold"),
-                ("running" + (", c: no more steps" if self.has_focus else ", 8 c: no more steps"), "busy"),
-            )
+            ids = ("cancel-plan",) if self.has_focus else ("pane-plan", "cancel-plan")
+            keys = " then ".join(self.keys.word(BY_ID[each]) for each in ids)
+            return ((words, "bold"), ("running", "busy"), (f"  {keys}", "key"), (": no more steps", "plain"))
         if result.ok or result.cancelled:
             return ((words, "bold"), ("ok", "ok") if result.ok else ("stopped", "warn"))
         known = self.moment is not None and self.moment.snapshot.diagnoses

@@ -209,10 +209,10 @@ async def test_a_running_plan_shows_its_steps_and_can_be_held(tmp_path: Path) ->
         await seen.sees("runs    d0: restart decode-0")
         await seen.press("s")
         assert len(session.operator.asked) == 1
-        assert "a restart is running" in seen.toasts()
-        await seen.sees("running, 8 c: no more steps")
+        assert "a restart is running on lab; 8 shows it, and c there starts no more steps" in seen.toasts()
+        await seen.sees("running  8 then c: no more steps")
         await seen.press("8")
-        await seen.sees("running, c: no more steps")
+        await seen.sees("running  c: no more steps")
         await seen.press("c")
         assert session.operator.cancelled
         await seen.press("q", "q")

@@ -75,7 +75,7 @@ async def test_the_progress_of_a_plan_is_not_cut_for_the_number_of_its_rows(tmp_
         pane = seen.app.main.pane
         assert isinstance(pane, PlanPane)
         pane.begin(plan)
-        await seen.sees("stop 0/20 steps running, 8 c: no more steps   ")
+        await seen.sees("stop 0/20 steps running  8 then c: no more steps   ")
 
 
 async def test_a_long_grid_says_how_many_rows_are_not_seen(tmp_path: Path) -> None:
