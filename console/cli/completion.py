@@ -20,7 +20,9 @@ _HOW = (
     ("fish", "dsv4-console completion fish | source    in ~/.config/fish/config.fish"),
 )
 SCRIPTS = "console/cli/completions/dsv4-console.{shell}"
-"""Where the script for a shell lies in the checkout."""
+"""Where the script for bash or fish is in the checkout."""
+_FOR_ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
+"""With this before it, zsh runs the script for bash."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Print the script for the shell that is named."""
-    print_file(
-        Path(__file__).with_name("completions").joinpath(f"dsv4-console.{args.shell}").read_text(encoding="utf-8")
-    )
+    head, shell = (_FOR_ZSH, "bash") if args.shell == "zsh" else ("", args.shell)
+    script = Path(__file__).with_name("completions") / f"dsv4-console.{shell}"
+    print_file(head + script.read_text(encoding="utf-8"))
     return ExitCode.OK

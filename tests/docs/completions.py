@@ -1,4 +1,4 @@
-"""Makes the scripts with which bash, zsh and fish complete the command line, from the parsers themselves."""
+"""Makes the scripts with which bash (and zsh) and fish complete the command line, from the parsers themselves."""
 
 from __future__ import annotations
 
@@ -68,11 +68,6 @@ def _bash(words: Words) -> Iterator[str]:
     yield "complete -o filenames -F _dsv4_console dsv4-console"
 
 
-def _zsh(words: Words) -> Iterator[str]:
-    yield "autoload -U +X bashcompinit && bashcompinit"
-    yield from _bash(words)
-
-
 def _fish(words: Words) -> Iterator[str]:
     names = " ".join(name for name in words if name)
     for name, following in words.items():
@@ -84,7 +79,7 @@ def _fish(words: Words) -> Iterator[str]:
     yield f"complete -c dsv4-console -l layout -x -a {quote(' '.join(shipped_layouts()))}"
 
 
-_MAKERS: Mapping[str, Callable[[Words], Iterable[str]]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}
+_MAKERS: Mapping[str, Callable[[Words], Iterable[str]]] = {"bash": _bash, "fish": _fish}
 
 
 def _script(shell: str) -> str:
