@@ -159,15 +159,7 @@ async def _take(link: NodeLink, plan: Plan, who: str, token: str, takeover: bool
     while True:
         tries -= 1
         try:
-            return await link.lease(
-                plan.deployment,
-                "take",
-                holder=who,
-                verb=_verb(plan),
-                token=token,
-                takeover=takeover,
-                ends=[*_stopped_engines(plan)],
-            )
+            return await _take_once(link, plan, who, token, takeover=takeover)
         except LinkLost:
             if not tries or not await link.wait_up(LINK_RETURN_S):
                 raise
@@ -178,6 +170,21 @@ async def _take(link: NodeLink, plan: Plan, who: str, token: str, takeover: bool
             if holder or not tries:
                 hint = "ask them; to take over: dsv4-console VERB --takeover"
                 raise Busy(str(error), hint=hint, holder=holder) from error
+
+
+async def _take_once(
+    link: NodeLink, plan: Plan, who: str, token: str, *, takeover: bool = False
+) -> Mapping[str, JsonValue]:
+    """Ask for the lease, or renew it with the same token."""
+    return await link.lease(
+        plan.deployment,
+        "take",
+        holder=who,
+        verb=_verb(plan),
+        token=token,
+        takeover=takeover,
+        ends=[*_stopped_engines(plan)],
+    )
 
 
 async def _renew(link: NodeLink, plan: Plan, who: str, token: str, overtaken: Callable[[str], None]) -> None:
@@ -193,15 +200,7 @@ async def _renew(link: NodeLink, plan: Plan, who: str, token: str, overtaken: Ca
         if time.monotonic() < renew_at:
             continue
         with contextlib.suppress(NodeError, Unreachable):  # `busy`: the next read shows the holder
-            await link.lease(
-                plan.deployment,
-                "take",
-                holder=who,
-                verb=_verb(plan),
-                token=token,
-                takeover=False,
-                ends=[*_stopped_engines(plan)],
-            )
+            await _take_once(link, plan, who, token)
             renew_at = time.monotonic() + RENEW_S
 
 
