@@ -20,6 +20,7 @@ from screens.grid.subjects import (
     npus_differ,
 )
 from screens.styled_lines import Row, Span, cut, plain, width
+from screens.themes import signs_of
 
 if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot, EngineSnapshot, NodeSnapshot
@@ -56,14 +57,27 @@ def unfold_level(pictures: Sequence[tuple[ClusterSnapshot, GridView]], room: int
     return Unfold.NOTHING
 
 
+def _state_cells(picture: ClusterSnapshot) -> int:
+    """Cells that the longest state of a node takes: its engines by state, and unmanaged processes."""
+    crews: dict[str, list[EngineSnapshot]] = {}
+    for engine in picture.engines.values():
+        crews.setdefault(engine.node, []).append(engine)
+    longest = 0
+    for node in picture.nodes.values():
+        parts = [f"+ {count} {sign.word}" for sign, _, count in signs_of(crews.get(node.name, ()))]
+        parts += [f"{len(node.unmanaged)} unmanaged"] if node.unmanaged else []
+        longest = max(longest, len(" ".join(parts)))
+    return longest
+
+
 def column_needs(pictures: Sequence[ClusterSnapshot], view: GridView) -> dict[str, int]:
     """Title -> cells its widest value takes, for the columns that some row has a value for."""
     nodes = [node for each in pictures for node in each.nodes.values()]
     engines = [engine for each in pictures for engine in each.engines.values()]
     names = [each.group for each in engines] if view.by_group else [each.name for each in nodes]
     needs = {"NODE": max(map(width, names), default=4), "STATE": 0}
-    if any(each.unmanaged for each in nodes):
-        needs["STATE"] = len("✓ 8 ready 2 unmanaged")
+    if not view.by_group:
+        needs["STATE"] = max(map(_state_cells, pictures), default=0)
     longest = max((width(each.id) + _INDENT for each in engines), default=0)
     if view.by_group:
         needs |= {"NODE": max(needs["NODE"], longest), "GROUP": len("00 nodes"), "RANKS": 0}
