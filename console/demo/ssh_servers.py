@@ -20,6 +20,8 @@ import asyncssh
 
 from console.demo import processes
 from console.demo.exec_session import Children, Session
+from console.demo.kept_npu_tables import keep_tables
+from console.demo.tools.demo_node import this_node
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -119,7 +121,9 @@ async def _serve() -> None:
     ports = {node.name: listener.get_port() for node, listener in zip(nodes, listeners, strict=True)}
     sys.stdout.write(json.dumps(ports) + "\n")
     sys.stdout.flush()
+    tables = asyncio.ensure_future(keep_tables([this_node(node.environment) for node in nodes]))
     await asyncio.wait([ended])
+    tables.cancel()
     for listener in listeners:
         listener.close()
 

@@ -11,7 +11,6 @@ from console.demo.release import RELEASE_VARIABLE, VLLM_VARIABLE
 from console.demo.tools import sysroot
 
 PROGRAMS = {
-    "npu-smi": "npu_smi",
     "vllm": "vllm",
     "hccn_tool": "hccn_tool",
     "docker": "docker",
@@ -19,7 +18,7 @@ PROGRAMS = {
     "ais_bench": "ais_bench",
     "mooncake_master": "mooncake_master",
 }
-"""Name on PATH → module of this package."""
+"""Name on PATH → module of this package; `npu-smi` has a short cut before its module."""
 
 PROXIES = (
     "load_balance_proxy_server_example.py",
@@ -39,6 +38,16 @@ case "${{1##*/}}" in
 {proxies}) exec "{python}" -I -m console.demo.tools.proxy "$@" ;;
 esac
 PYTHONPATH="{stubs}${{PYTHONPATH:+:$PYTHONPATH}}" exec "{python}" "$@"
+"""
+
+_NPU_SMI = """#!/bin/sh
+# Prints the table that the demo's servers keep, while it is newer than what workers wrote and all processes in it live.
+kept="$DSV4_DEMO_DIR/npu-smi-info"
+if [ "$*" = info ] && [ ! -e "$DSV4_DEMO_DIR/fail/npu-smi" ] && [ "$kept" -nt "$DSV4_DEMO_DIR/devices" ]; then
+read -r pids < "$kept"
+kill -0 $$ $pids 2>/dev/null && exec sed 1d "$kept"
+fi
+exec {program} "$@"
 """
 
 _STUBS = {
@@ -99,6 +108,14 @@ def _write_program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
+def _write_modules(bin_dir: Path) -> None:
+    for name, module in PROGRAMS.items():
+        _write_program(bin_dir / name, _wrapper(module, name))
+    program = bin_dir / "npu-smi.py"
+    _write_program(program, _wrapper("npu_smi", "npu-smi"))
+    _write_program(bin_dir / "npu-smi", _NPU_SMI.format(program=shlex.quote(str(program))))
+
+
 def install_tools(
     bin_dir: Path,
     node_dir: Path,
@@ -123,8 +140,7 @@ def install_tools(
     bin_dir.mkdir(parents=True, exist_ok=True)
     for folder in ("devices", "fail", "docker"):
         (node_dir / folder).mkdir(parents=True, exist_ok=True)
-    for name, module in PROGRAMS.items():
-        _write_program(bin_dir / name, _wrapper(module, name))
+    _write_modules(bin_dir)
     stubs = node_dir / "lib" / "python"
     for name, text in _stubs(release, vllm).items():
         (stubs / name).parent.mkdir(parents=True, exist_ok=True)
