@@ -31,7 +31,7 @@ _WRAPPERS = re.compile(
     r"|EngineCore failed to start|WorkerProc hit an exception|WorkerProc failed to start|WorkerProc initialization failed"
     r"|AsyncLLM output_handler failed|Exception occurred while running API servers|died with exit code|RuntimeError: cancelled"
     r"|RuntimeError: Executor failed\.|(?:Task|Future) exception was never retrieved"
-    r"|[Gg]ot fatal signal from worker|Exception in worker \w+ while processing method"
+    r"|[Gg]ot fatal signal from worker|Exception in worker \w+ while processing method|^Error executing method"
     r"|Engine core proc \S+ died unexpectedly|Worker proc \S+ died unexpectedly|Parent process exited"
 )
 """Wrappers: they report that another part failed (vLLM 0.21 v1/engine/core.py, v1/executor/multiproc_executor.py)."""
@@ -53,8 +53,10 @@ _HARMLESS = re.compile(
 """A missing preload, dumps of what was being done, CPUs that were not bound, a client's own mistake, the echo of a stop, a query
 a driver refuses, a signal for a process that had gone."""
 
-_REQUEST = "Exception in ASGI application"
-"""The traceback after this line belongs to one request; the engine continues."""
+_REQUEST = re.compile(
+    r"Exception in ASGI application|^Error in (?:preprocessing prompt|.*\b(?:stream|generator|parser creation)\b)"
+)
+"""The traceback after this line belongs to one request; the engine continues, unless the traceback says that it is dead."""
 
 _PLAIN = re.compile(
     r"^(?:\[?(?:ERROR|FATAL|CRITICAL)\]?\b|Segmentation fault|Bus error|terminate called|Fatal Python error)"
@@ -82,6 +84,8 @@ _DETAILED = re.compile(r"validation errors? for")
 _CANN = re.compile(r"ERR\d{5}|(?i:ErrCode|error code|inner error|hccl|acl)")
 _CODE = re.compile(r"(?:\b[A-Z]\w+(?:/\w+)?)?\(?\bE[A-Z0-9]\d{4}\)?: *(?!Inner Error)\S.*")
 """A code of CANN with its words, before 8.3 bare, later with its name before it; `Inner Error!` only announces the next one."""
+_TOLD = re.compile(r"(?:^|\] |\[)[EF]\d{4,8} [\d:.]+ +\d+ [\w.]+:\d+\] (\S.*)|((?:\S+ )*runtime result = [1-9]\d{5}.*)")
+"""An error of a native library within a traceback: glog's own line (Mooncake), or the result of a call of CANN's runtime."""
 _WHAT = re.compile(r"^\s+what\(\):\s+(\S.*)")
 """The text of an uncaught C++ exception, in the line below its report."""
 _CANN_LINES = 8
@@ -153,6 +157,8 @@ class ErrorFinder:
     cause: LogLine | None = None
     wrapper: LogLine | None = None
     deadly: LogLine | None = None
+    _told: LogLine | None = None
+    """The first error of a native library within a traceback: better than a wrapper when the traceback has no message."""
     _traces: dict[str, _Trace] = field(default_factory=dict)
     _headline: LogLine | None = None
     """The error line that is the current cause; a traceback directly after it explains it better."""
@@ -176,7 +182,7 @@ class ErrorFinder:
     @property
     def best(self) -> LogLine | None:
         """The line to show: the cause, or a wrapper without a cause."""
-        found = self.cause or self.deadly or self.wrapper
+        found = self.cause or self._told or self.deadly or self.wrapper
         if self.cause is None and found is not None and "EngineDeadError" in found.text:
             return replace(found, text=_UNSAID)
         return found
@@ -184,7 +190,7 @@ class ErrorFinder:
     def survived(self) -> None:
         """Forget all errors: the engine continued to serve, so they explain nothing."""
         if self.deadly is None:
-            self.cause = self.wrapper = self._headline = self._below = self._chain = None
+            self.cause = self.wrapper = self._told = self._headline = self._below = self._chain = None
 
     def line(self, line: LogLine) -> None:
         """Read the next line with a needle, or any next line while `hungry`."""
@@ -246,9 +252,11 @@ class ErrorFinder:
         if not line.text or line.text[0] in " \t" or not _LAST.match(line.text):
             if _SOURCE.match(line.text):
                 self._traces[line.process].source = line.text.strip()
+            if self._told is None and (told := _TOLD.search(line.text) or _CODE.search(line.text)):
+                self._told = replace(line, text=next(filter(None, told.groups()), told[0]).strip())
             return
         trace = self._traces.pop(line.process)
-        if trace.request:
+        if trace.request and not _DEADLY.search(line.text):
             return
         if trace.source and line.text.strip() == "AssertionError":
             line = replace(line, text=f"AssertionError: {trace.source}")
@@ -261,7 +269,7 @@ class ErrorFinder:
 
     def _outside(self, line: LogLine) -> None:
         text = line.text
-        if _REQUEST in text:
+        if _REQUEST.search(text):
             self._request.add(line.process)
         elif line.level in ("ERROR", "CRITICAL") and text[:1] not in (" ", "\t"):
             before = self.cause
