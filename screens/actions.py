@@ -61,7 +61,7 @@ _QUOTES = ("quotation_mark", "left_double_quotation_mark", "right_double_quotati
 
 ACTIONS: tuple[Action, ...] = (
     Action("help", ("question_mark", "f1", "fullwidth_question_mark"), "Help", "Every key; Enter runs it", "Console", footer=1),
-    Action("quit", ("q",), "Quit", "One level back: both halves, the grid; from there leave, engines go on", "Console", footer=2),
+    Action("quit", ("q",), "Quit", "One level back; in the grid: quit, engines keep running", "Console", footer=2),
     Action("start", ("s",), "Start", "Plan a start of the marked or current engines", "Engines", danger=True, footer=3),
     Action("stop", ("x",), "Stop", "Plan a stop: drain, TERM, later KILL what is left", "Engines", danger=True, footer=4),
     Action("restart", ("r",), "Restart", "Plan a stop and a start", "Engines", danger=True, footer=5),
@@ -83,7 +83,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("command", ("colon", "fullwidth_colon"), "Command", "Any action by name, `:node d0`, `:log p-0`, `:q`", "Console"),
     Action("find", ("slash", "fullwidth_solidus", "ideographic_comma"), "Find", "Filter a list; search a log", "View", footer=9),
     Action("back", ("escape",), "Back", "One level up: prompt, filter, full screen, grid. Never quits", "Console"),
-    Action("quit-now", ("ctrl+q",), "Quit", "Leave the console from anywhere", "Console"),
+    Action("quit-now", ("ctrl+q",), "Quit", "Quit from anywhere; engines keep running", "Console"),
     Action("next-pane", _CLOSING, "Next tab", "Next tab", "View"),
     Action("previous-pane", _OPENING, "Previous tab", "Previous tab", "View"),
     Action("focus-next", ("tab",), "Switch focus", "Move between the grid and the pane", "View"),
@@ -191,7 +191,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("tune", ("t",), "Tune", "Plan to set what drifts on hosts; `:tune NODE…`", "Preflight", ("preflight",), True),
     Action("go-there", ("enter",), "To engine", "Unfold; else go to what broke; `l` its line", "Diagnosis", ("diagnosis",)),
     Action("unfold", ("enter",), "Unfold", "Show what the row stands for; again hides it", "View", ("list", "plan", "preflight")),
-    Action("cancel-plan", ("c",), "No more steps", "Begin no more steps; engines go on", "Plan", ("plan",), footer=12),
+    Action("cancel-plan", ("c",), "No more steps", "Start no more steps; engines keep running", "Plan", ("plan",), footer=12),
     Action("open-run", ("enter",), "Open", "Figures, percentiles and curves of the run", "Bench", ("evaluation",), footer=2),
     Action("mark-run", ("space",), "Mark", "Mark the run; again unmarks", "Bench", ("evaluation",)),
     Action("compare", ("equals_sign",), "Compare", "The two marked runs and what differs", "Bench", ("evaluation",), footer=2),

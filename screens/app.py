@@ -116,7 +116,7 @@ class ConsoleApp(App[int]):
         self.pen = Pen(options.ascii)
         self.keys = KeyTimes(clock)
         self.order = KeyOrder(self, partial(_deliver, self))
-        self.first_hearer: Callable[[events.Key], bool] | None = None
+        self.first_key_handler: Callable[[events.Key], bool] | None = None
         """Is given every key first; True when the key was for it and is to do nothing else."""
         self.passing = MessageTimeout(clock)
         self.animation_level = "none"
@@ -193,7 +193,7 @@ class ConsoleApp(App[int]):
         if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
             await super().on_event(event)
             return
-        if isinstance(event, events.Key) and self.first_hearer is not None and self.first_hearer(event):
+        if isinstance(event, events.Key) and self.first_key_handler is not None and self.first_key_handler(event):
             return
         typed = TypedKey(event, self.keys.note() if isinstance(event, events.Key) else self.keys.clock())
         key = event.key if isinstance(event, events.Key) else ""
@@ -233,7 +233,7 @@ class ConsoleApp(App[int]):
 
     def action_nothing(self) -> None:
         """What ctrl-c does where nobody else wants it."""
-        self.notify("q leaves the console; engines keep running", markup=False, timeout=3)
+        self.notify("q quits; engines keep running", markup=False, timeout=3)
 
     def action_leave(self) -> None:
         """Leave from anywhere."""
@@ -251,7 +251,7 @@ class ConsoleApp(App[int]):
         self.set_timer(BURST_S, settled)
 
     def leave(self) -> None:
-        """Leave; asks only while a plan runs, or something is measured from here."""
+        """Quit; asks first while a plan runs, or while this console measures."""
         if self.fleet is None or not (self.fleet.acting or self.fleet.measuring):
             self.exit(0)
         else:
@@ -259,14 +259,12 @@ class ConsoleApp(App[int]):
 
     async def _leave(self) -> None:
         running = self.fleet.acting if self.fleet else None
-        words = (
-            "Steps that have started go on on the nodes; no further step will start. Engines keep running either way."
-        )
+        words = "Steps that have started continue on the nodes; no further step starts. Engines keep running."
         title = f"A {running.verb} is running." if running else ""
         if running is None and self.fleet is not None and self.fleet.measuring:
-            title = "The built-in generator is measuring."
-            words = "It ends with this console and its figures are lost. Engines, and runs on nodes, go on."
-        if not title or await self.ask_yes(((f"{title} Leave all the same?", "danger"),), words):
+            title = "The built-in load generator is measuring."
+            words = "It stops with this console, and its figures are lost. Engines, and runs on nodes, keep running."
+        if not title or await self.ask_yes(((f"{title} Quit anyway?", "danger"),), words):
             for session in self.fleet.sessions if self.fleet else ():
                 session.operator.cancel()
             self.exit(0)

@@ -18,7 +18,7 @@ class TooSmall(LineWidget):
         words = (
             f"too small: {size.width}x{size.height}",
             f"needs {LEAST_CELLS}x{LEAST_ROWS}",
-            "q quits; engines go on",
+            "q quits; engines keep running",
         )
         lines = [piece for text in words for piece in wrap(text, max(1, size.width))]
         self.paint([(((text, "bold"),), ()) for text in lines])

@@ -1,6 +1,6 @@
-"""A tour that plays by itself: it presses keys as a person would and says in one line what is seen. Any key ends it.
+"""A tour that plays by itself: it presses keys as a person would, and a caption explains what the screen shows. Any key ends it.
 
-Each scene ends when the screen shows what its caption says, so that nothing is claimed that did not happen.
+A tour step ends when the screen shows what its caption says, so that no caption claims what did not happen.
 """
 
 from __future__ import annotations
@@ -27,109 +27,112 @@ if TYPE_CHECKING:
     from screens.panes.verify import VerifyPane
 
 CONFIRM = "confirm"
-"""In place of an action: the answer that the open plan asks for."""
+"""Stands for the confirmation that the open plan asks for, in the place of an action."""
 STEP_S = 0.1
-"""How often it is looked whether a scene is over (seconds)."""
+"""Seconds between two checks whether a tour step has ended."""
 BETWEEN_KEYS_S = 0.6
 LEAST_S = 0.12
-"""Keys that follow each other faster are taken for a paste."""
+"""The shortest pause between two keys: the screen takes faster keys for a paste."""
 
-Seen = Callable[["ConsoleApp"], Callable[[], bool]]
-"""Called when a scene begins; what it gives says whether its caption has become true since."""
+Reached = Callable[["ConsoleApp"], Callable[[], bool]]
+"""Called when a tour step starts; gives a function that tells whether the caption has come true since then."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """One line of explanation, and the keys that belong to it."""
+class TourStep:
+    """One caption, and the keys that belong to it."""
 
     caption: str
     keys: tuple[str, ...] = ()
     """Ids of actions, pressed one after the other."""
-    seen: Seen = lambda app: lambda: True
-    """What ends it, once it could be read."""
+    reached: Reached = lambda app: lambda: True
+    """The condition that ends the step."""
     reads_s: float = 5.0
-    """How long it stays at least (seconds)."""
+    """Seconds that the caption stays after the condition has come true, so that it can be read."""
     effect: str = ""
-    """What happens to the cluster when it begins, by the name the tour was given."""
+    """The change to the cluster when the step starts: a name among the effects of the tour."""
 
 
 class Caption(LineWidget):
-    """Two lines above the footer: how far the tour is, and what is seen."""
+    """Two lines above the footer: the progress of the tour, and what the screen shows."""
 
     DEFAULT_CSS = "Caption { height: 2; width: 1fr; background: $surface; }"
 
     def show(self, head: str, text: str) -> None:
-        """Show these words."""
+        """Show the progress and the caption."""
         lines: tuple[Line, ...] = (((f" {head}", "dim"),), ((f" {text}", "title"),))
         self.paint([(line, ()) for line in lines])
 
 
 class Tour:
-    """Plays scenes on an app; `effects` change the cluster from outside, by the names that scenes use."""
+    """Plays steps on an app; `effects` change the cluster from outside, by the names that steps use."""
 
     def __init__(
         self,
         app: ConsoleApp,
-        scenes: Sequence[Scene],
+        steps: Sequence[TourStep],
         effects: Mapping[str, Callable[[], object]],
         *,
         pace: float = 1.0,
         limit_s: float = 120.0,
     ) -> None:
-        """`pace` multiplies every pause; a scene that is not over after `limit_s` ends the tour."""
+        """`pace` multiplies every pause; a step that has not ended after `limit_s` seconds stops the tour."""
         self._app = app
-        self._scenes = scenes
+        self._steps = steps
         self._effects = effects
         self._pace = pace
         self._limit_s = limit_s
         self._pressed: events.Key | None = None
         self._caption = Caption(id="tour")
         self.played = 0
-        """How many scenes were seen to their end."""
+        """Number of steps that have ended."""
         self.playing = False
 
     async def begin(self) -> None:
-        """Show the caption and play beside everything else."""
+        """Show the caption and play in the background."""
         main = self._app.main
         main.add_class("touring")
         await main.mount(self._caption, before=main.prompt)
         self._caption.dress(self._app.look, self._app.pen)
-        self._app.first_hearer = self._hears
+        self._app.first_key_handler = self._take_key
         self.playing = True
         set_off(main, "tour", self._play)
 
-    def _hears(self, key: events.Key) -> bool:
-        """Whether a key is for the tour: each one that a person presses while it plays ends it, and does nothing else."""
+    def _take_key(self, key: events.Key) -> bool:
+        """Whether the tour takes a key: any key that a person presses during the tour ends it, and does nothing else."""
         if key is self._pressed:
             return False
         was, self.playing = self.playing, False
-        self._app.first_hearer = None
+        self._app.first_key_handler = None
         self._app.main.remove_class("touring")
         self._caption.remove()
         if was:
             self._app.main.workers.cancel_group(self._app.main, "tour")
-            self._app.notify("the tour has ended; the console is yours, ? shows all keys", markup=False)
+            self._app.notify("the tour has ended; now use the console yourself, ? shows all keys", markup=False)
         return was
 
     async def _play(self) -> None:
-        for number, scene in enumerate(self._scenes, start=1):
-            head = f"TOUR {number} of {len(self._scenes)}  any key ends it"
-            self._say(head, scene.caption)
-            if scene.effect:
-                self._effects[scene.effect]()
-            seen = scene.seen(self._app)
-            for name in scene.keys:
+        for number, step in enumerate(self._steps, start=1):
+            head = f"TOUR {number} of {len(self._steps)}  any key ends it"
+            self._say(head, step.caption)
+            if step.effect:
+                self._effects[step.effect]()
+            reached = step.reached(self._app)
+            for name in step.keys:
                 await asyncio.sleep(self._pause(BETWEEN_KEYS_S))
                 await self._do(name)
-            if not await self._until(seen):
+            if not await self._until(reached):
                 self.playing = False
-                self._say("TOUR stopped", "This takes longer than it should, so the tour stops. The console is yours.")
+                self._say(
+                    "TOUR stopped",
+                    "This takes longer than expected, so the tour stops. Press any key to go on yourself.",
+                )
                 return
-            self._say(head, scene.caption)  # the plan that it is about may have opened over the caption
-            await asyncio.sleep(self._pause(scene.reads_s))
+            self._say(head, step.caption)  # a plan may have opened and covered the caption
+            await asyncio.sleep(self._pause(step.reads_s))
             self.played = number
         self.playing = False
-        self._say("TOUR over", "The console is yours: ? shows all keys, q leaves. Engines go on without it.")
+        self._say("TOUR over", "Go on yourself: ? shows all keys. q quits; engines keep running.")
 
     def _pause(self, seconds: float) -> float:
         return max(LEAST_S, seconds * self._pace)
@@ -152,7 +155,7 @@ class Tour:
             await asyncio.sleep(self._pause(BETWEEN_KEYS_S / 2))
 
     async def _press(self, key: str) -> None:
-        """Press one key as soon as what is open hears it, and wait until it was delivered."""
+        """Press one key as soon as the open dialog accepts keys, and wait until the key is delivered."""
         event = events.Key(key, key_to_character(key))
         dialog = dialog_over(self._app)
         if dialog is not None:
@@ -172,35 +175,35 @@ class Tour:
 
 
 def plan_is_open(app: ConsoleApp) -> Callable[[], bool]:
-    """A plan is shown and waits for its answer."""
+    """A plan is shown and waits for the confirmation."""
     return lambda: getattr(dialog_over(app), "plan", None) is not None
 
 
-def is_acting(app: ConsoleApp) -> Callable[[], bool]:
+def plan_is_running(app: ConsoleApp) -> Callable[[], bool]:
     """A plan runs."""
     return lambda: app.fleet is not None and app.fleet.acting is not None
 
 
 def all_ready(app: ConsoleApp) -> Callable[[], bool]:
     """No plan runs, and every engine is ready."""
-    acts = is_acting(app)
+    running = plan_is_running(app)
 
     def ready() -> bool:
         engines = app.main.snapshot.engines.values()
-        return not acts() and bool(engines) and all(each.state is EngineState.READY for each in engines)
+        return not running() and bool(engines) and all(each.state is EngineState.READY for each in engines)
 
     return ready
 
 
 def is_verified(app: ConsoleApp) -> Callable[[], bool]:
-    """A verification that has ended since found everything right."""
+    """A verification has ended since then, and every check passed."""
     pane = cast("VerifyPane", app.main.panes["verify"])
     before = pane.verdict
     return lambda: pane.verdict is not None and pane.verdict is not before and pane.verdict.passed
 
 
 def first_cause_is_known(app: ConsoleApp) -> Callable[[], bool]:
-    """It is known what failed first, and the service suffers from it."""
+    """The first cause is known, and the service is not `UP`."""
 
     def known() -> bool:
         snapshot = app.main.snapshot
@@ -210,22 +213,29 @@ def first_cause_is_known(app: ConsoleApp) -> Callable[[], bool]:
     return known
 
 
-def scenes(broken: str) -> tuple[Scene, ...]:
-    """A start, a failure of the engine `broken`, its diagnosis and the repair; about a minute and a half on four demo nodes."""
-    ready = "Ready is no proof. Verify chats with every rank and compares answers."
-    repair = "r on the cause plans the repair: a restart of its group, nothing else."
-    again = "Proven again: it serves. That was a failure, its cause and its repair."
+def tour_steps(broken: str) -> tuple[TourStep, ...]:
+    """A start, a failure of the engine `broken`, its diagnosis and its repair; about 90 seconds on four demo nodes."""
+    ready = "Ready is not proven. Verify sends chats to every rank and compares answers."
+    repair = "r on the cause plans the repair: a restart of its group and nothing else."
+    again = "Verified: it serves again. That was a failure, its cause and its repair."
     return (
-        Scene("Nodes of a cluster, nothing runs yet. Below: tabs about what the cursor is on.", reads_s=4.0),
-        Scene("* marks every row, s plans a start. Nothing runs yet.", ("mark-all", "start"), plan_is_open, 5.0),
-        Scene("The plan is confirmed. Only now is anything started.", (CONFIRM,), is_acting, 2.0),
-        Scene("Engines load the model; each row says how far it is.", ("back", "unmark"), all_ready, 2.0),
-        Scene(ready, ("pane-verify", "verify"), is_verified),
-        Scene(f"A worker of {broken} is killed now. Watch the first line.", (), first_cause_is_known, 4.0, "break"),
-        Scene("Diagnosis: what failed first, what to do, where.", ("pane-diagnosis",), reads_s=9.0),
-        Scene("l opens the log at the line that shows it.", ("logs",), reads_s=6.0),
-        Scene(repair, ("pane-diagnosis", "restart"), plan_is_open, 5.0, "mend"),
-        Scene("Confirmed. This group stops and starts; the others stay as they are.", (CONFIRM,), is_acting, 3.0),
-        Scene("Meanwhile the first line says what is missing.", ("back",), all_ready, 2.0),
-        Scene(again, ("pane-verify", "verify"), is_verified),
+        TourStep("A cluster; nothing runs yet. The tabs below show details of the selected row.", reads_s=4.0),
+        TourStep(
+            "* marks every row, s opens the plan of a start. Nothing runs yet.",
+            ("mark-all", "start"),
+            plan_is_open,
+            5.0,
+        ),
+        TourStep("The plan is confirmed. The start begins only now.", (CONFIRM,), plan_is_running, 2.0),
+        TourStep("Engines load the model; each row shows its progress.", ("back", "unmark"), all_ready, 2.0),
+        TourStep(ready, ("pane-verify", "verify"), is_verified),
+        TourStep(f"A worker of {broken} is killed now. Watch the first line.", (), first_cause_is_known, 4.0, "break"),
+        TourStep("Diagnosis: which engine failed first, what to do, and where.", ("pane-diagnosis",), reads_s=9.0),
+        TourStep("l opens the log at the line that shows the failure.", ("logs",), reads_s=6.0),
+        TourStep(repair, ("pane-diagnosis", "restart"), plan_is_open, 5.0, "repair"),
+        TourStep(
+            "Confirmed. This group stops and starts; the others stay as they are.", (CONFIRM,), plan_is_running, 3.0
+        ),
+        TourStep("Meanwhile the first line says what is not ready yet.", ("back",), all_ready, 2.0),
+        TourStep(again, ("pane-verify", "verify"), is_verified),
     )

@@ -1,4 +1,4 @@
-"""What is shown once to who has never seen this screen: what is on it and which keys are harmless, one line for each."""
+"""The lines that a first-time user sees once: what the screen shows, and which keys change nothing."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from screens.main import MainScreen
 
 _SEEN = "/greeted"
-"""Beside the clusters in what is remembered; no cluster has such a name that matters here."""
+"""A key beside the names of clusters in the saved settings."""
 
 Part = tuple[tuple[str, ...], str]
-"""Actions, whose keys are shown, and what is worth knowing of them."""
+"""Actions, whose keys are shown, and a text about them."""
 _LINES: tuple[tuple[str, tuple[Part, ...]], ...] = (
-    ("First time?", ((("help",), "all keys;"), (("quit",), "leaves, engines go on;"), (("problems",), "only what is wrong"))),
+    ("First time?", ((("help",), "all keys;"), (("quit",), "quits, engines keep running;"), (("problems",), "only problems"))),
     ("Marks", ((("mark",), "marks a row,"), (("mark-all",), "all rows;"), ((), "operations take the marked rows"))),
-    ("Access", (((), "RW above: operations may change nodes;"), ((), "RO: look only;"), ((), "--write changes that"))),
+    ("Access", (((), "RW above: operations may change nodes;"), ((), "RO: changes are refused;"), ((), "--write allows them"))),
     ("Tabs", (((), "each opens with its key;"), (("focus-next",), "goes to the pane and back;"), (("full",), "shows one half"))),
     ("Plan", ((("start", "stop", "restart"), "only show a plan;"), ((), "nothing runs before you confirm it"))),
 )  # fmt: skip
-"""What each line is about, and its parts; the last ones go first where room is short."""
+"""The subject of each line, and its parts; the last parts are left out where the terminal is narrow."""
 
 
 class Welcome(LineWidget):
-    """The lines; they are gone with the first key that does something."""
+    """The lines; the first key that does something removes them."""
 
     DEFAULT_CSS = f"Welcome {{ height: {len(_LINES)}; width: 1fr; background: $surface; }}"
 
@@ -38,7 +38,7 @@ class Welcome(LineWidget):
         self._keys = keys
 
     def on_resize(self) -> None:
-        """Another width has room for other words."""
+        """Draw as many parts as the new width has room for."""
         self.paint([(self._line(head, parts), ()) for head, parts in _LINES])
 
     def _line(self, head: str, parts: tuple[Part, ...]) -> Line:
@@ -52,7 +52,7 @@ class Welcome(LineWidget):
 
 
 async def greet(screen: MainScreen) -> bool:
-    """Show it unless it was shown before on this machine; gives whether it is shown now."""
+    """Show the lines unless they were shown before on this machine; gives whether they are shown now."""
     directory = screen.console.session.state_dir
     known = saved_settings.load(directory)
     if not screen.console.options.hints or known.get(_SEEN) is True:
@@ -63,6 +63,6 @@ async def greet(screen: MainScreen) -> bool:
 
 
 def welcome_is_over(screen: MainScreen) -> None:
-    """Take the lines away."""
+    """Remove the lines."""
     screen.greeted = False
     screen.query(Welcome).remove()

@@ -7,7 +7,7 @@ import asyncio
 import time
 
 from console.cli.options import add_cluster_options, deployment_of, read_only_of
-from console.cli.output import print_data
+from console.cli.output import add_output, print_data
 from console.cli.printer import print_line, print_message
 from console.cli.session_context import opened
 from console.model.errors import Refused, UsageError
@@ -22,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the screen, or this command."
     )
     parser = subparsers.add_parser("auto-restart", help=text, description=f"{text}. {more}")
-    parser.add_argument("-o", "--output", choices=("table", "jsonl"), default="table")
+    add_output(parser, jsonl="a line for each event")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 

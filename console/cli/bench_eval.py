@@ -63,7 +63,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cancel", metavar="RUN", help="stop this run instead of starting one; `running` means the only one that runs"
     )
-    add_output(parser)
+    add_output(parser, json="a list of results", jsonl="a line for each result")
     add_cluster_options(parser)
 
 

@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     text = "show, create, start or adopt the containers that engines run in"
     parser = subparsers.add_parser("containers", help=text, description=_ABOUT)
     add_action(parser, ("show", "plan", "create", "start", "adopt"))
-    add_plan_options(parser)
+    add_plan_options(parser, "node")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 

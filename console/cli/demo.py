@@ -39,27 +39,34 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `demo`."""
     from console.demo.engine import failures
 
-    text = "an embedded cluster of simulated Ascend nodes: real SSH, real processes, no NPU"
+    text = "open the screen on a simulated cluster"
     parser = subparsers.add_parser(
         "demo",
         help=text,
-        description=text,
+        description=f"{text}: real SSH servers and real processes on this machine, simulated npu-smi, vllm and proxy",
         epilog=_failures_help(failures.__doc__ or "", failures.KINDS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--serve", action="store_true", help="run the cluster only, until Ctrl-C, and print its cluster file"
+        "--serve",
+        action="store_true",
+        help="run only the cluster, until ctrl-c, and print the path of its cluster file",
     )
     parser.add_argument("--layout", default="a3-pd", metavar="NAME|FILE", help="layout of the demo (default a3-pd)")
     parser.add_argument("--nodes", type=int, metavar="N", help="number of nodes (default: as many as the layout needs)")
     parser.add_argument(
-        "--speed", type=float, metavar="X", help="speed-up of the simulated start times (default 20, for a tour 60)"
+        "--speed",
+        type=float,
+        metavar="X",
+        help="how many times faster than real engines they start (default 20, with --tour 60)",
     )
-    parser.add_argument("--unassigned", action="store_true", help="start without an assignment of nodes to groups")
+    parser.add_argument(
+        "--unassigned", action="store_true", help="leave all nodes unassigned, for you to assign them to groups"
+    )
     parser.add_argument(
         "--tour",
         action="store_true",
-        help="play a start, a failure, its diagnosis and the repair; any key ends the tour",
+        help="show a start, a failure, its diagnosis and its repair without your input; any key ends the tour",
     )
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="start the demo, write pictures of the screen to DIR, and exit"
@@ -69,13 +76,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _failures_help(how: str, kinds: Mapping[str, str]) -> str:
-    """The text on how to plant a failure, with all failures."""
+    """How to cause a failure, and all failures."""
     width = max(len(name) for name in kinds)
     return how + "\n\n" + "\n".join(f"  {name:{width}}  {text}" for name, text in kinds.items())
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo; all that it started ends with it."""
+    """Run the demo; stop all its processes at the end."""
     if importlib.util.find_spec("setproctitle") is None:
         raise ConsoleError(
             "the demo needs the package setproctitle", hint="in the checkout: pipx install --force '.[demo]'"
@@ -113,15 +120,15 @@ async def _serve(args: argparse.Namespace) -> int:
 
 
 def _guide(path: Path, args: argparse.Namespace) -> tuple[str, ...]:
-    """Lines that tell how to use the demo cluster that is now up."""
+    """Messages that say how to use the demo cluster."""
     words = ["dsv4-console", "-c", str(path), "--layout", args.layout]
     given = Assignment() if args.unassigned else spread(load_cluster(path), load_layout(args.layout))
     for group, names in given.nodes.items():
         words += ["--assign", f"{group}={','.join(names)}"]
     return (
-        "the demo cluster is up; Ctrl-C ends it and all that it started",
+        "the demo cluster is up; ctrl-c stops it and all its processes",
         f"to open the screen on it: {shlex.join(words)}",
-        f"to plant a failure (see demo --help): write a file into {path.parent}/nodes/NODE/fail",
+        f"to cause a failure (see dsv4-console demo --help): write a file into {path.parent}/nodes/NODE/fail",
     )
 
 
@@ -152,23 +159,23 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
                 options = replace(options, hints=False)
             return run_app(opening, options, loop=runner.get_loop(), then=tour(demo) if args.tour else None)
         finally:
-            print_message("stopping the demo nodes and all that runs on them ...")
+            print_message("stopping the demo nodes and all their processes ...")
             runner.run(demo.close())
 
 
 def tour(demo: DemoCluster, pace: float = 1.0) -> Callable[[ConsoleApp], Awaitable[Tour]]:
-    """Starts a tour in which the last rank fails; `pace` multiplies its pauses."""
+    """Gives a function that starts a tour in which the last rank fails; `pace` multiplies the pauses of the tour."""
 
     async def begin(app: ConsoleApp) -> Tour:
-        from screens.tour import Tour, scenes
+        from screens.tour import Tour, tour_steps
 
         last = app.session.deployment.ranks()[-1]
         name = f"{last.role}-{last.dp_rank}"
         effects = {
             "break": lambda: demo.fail(last.node, name, "worker"),
-            "mend": lambda: demo.fail(last.node, name, ""),
+            "repair": lambda: demo.fail(last.node, name, ""),
         }
-        made = Tour(app, scenes(last.id), effects, pace=pace)
+        made = Tour(app, tour_steps(last.id), effects, pace=pace)
         await made.begin()
         return made
 

@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("journal", help=text, description=text)
     parser.add_argument("-n", "--last", type=int, default=50, metavar="N", help="number of operations (default 50)")
     parser.add_argument("--grep", metavar="TEXT", help="only operations that contain this text")
-    add_output(parser)
+    add_output(parser, json="a list of entries", jsonl="a line for each entry")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 

@@ -6,6 +6,7 @@ import argparse
 
 from typing_extensions import TypedDict
 
+from console.cli.output import add_output
 from console.cli.printer import print_file, print_json, print_line, print_message
 from console.cli.screen import own_keys
 from console.model.errors import ExitCode
@@ -15,7 +16,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `keys`."""
     text = "list every key of the screen and what it does"
     parser = subparsers.add_parser("keys", help=text, description=text)
-    parser.add_argument("-o", "--output", choices=("table", "json", "markdown"), default="table")
+    add_output(parser, json="a list of actions with their keys", markdown="the page docs/keys.md")
     parser.set_defaults(run=run)
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from console.cli.options import add_cluster_options, remember_layout
-from console.cli.output import OperationData, add_output
+from console.cli.output import OPERATION, OperationData, add_output
 from console.cli.plan_text import print_end, show_plan
 from console.cli.printer import print_message
 from console.cli.session_context import connected, opened, settled
@@ -25,13 +25,14 @@ from console.services.readiness.preflight_gate import overrides
 from console.services.session import Session
 
 HELP: dict[Verb, str] = {
-    "start": "start engines: all of them, or the groups that are named",
-    "stop": "stop engines: drain, send TERM, wait, send KILL to remaining processes, verify",
-    "restart": "stop engines, then start them",
-    "kill": "kill engines at once, without drain and without TERM",
+    "start": "start all engines, or the groups of the named engines",
+    "stop": "stop all engines, or the groups of the named engines: drain, send TERM, then KILL to remaining processes, verify",
+    "restart": "stop all engines, or the groups of the named engines, then start them",
+    "kill": "kill all engines, or the groups of the named engines, at once: without drain and without TERM",
 }
 
 
+_ENGINES = "an engine such as decode-3, or a group (default: all); an engine always includes its whole group"
 _NO_WAIT: dict[Verb, str] = {
     "start": "return when the engines are started, not when they are ready",
     "stop": "no effect: a stop returns when it is verified",
@@ -49,9 +50,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add the four commands."""
     for verb, text in HELP.items():
         parser = subparsers.add_parser(verb, help=text, description=text)
-        parser.add_argument(
-            "engines", nargs="*", metavar="ENGINE", help="engine ids such as decode-3, or groups (default: all)"
-        )
+        parser.add_argument("engines", nargs="*", metavar="ENGINE", help=_ENGINES)
         parser.add_argument("--no-wait", action="store_true", help=_NO_WAIT[verb])
         if verb in ("stop", "kill"):
             text = "stop an unmanaged process that `status` lists, instead of engines"
@@ -70,13 +69,14 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         parser.set_defaults(run=run, verb=verb, prepare=_prepared)
 
 
-def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--yes`, `--dry-run`, `--verbose`, `--takeover`, `-o`."""
+def add_plan_options(parser: argparse.ArgumentParser, listed: str = "") -> None:
+    """Add `--yes`, `--dry-run`, `--verbose`, `--takeover`, `-o`; `listed` names what the command prints without a plan."""
     parser.add_argument("--yes", action="store_true", help="run the plan without a confirmation")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every command of the plan, not a summary")
     parser.add_argument("--takeover", action="store_true", help="run the plan even if another operator holds the lease")
-    add_output(parser)
+    each = {"json": f"for show: every {listed}; else ", "jsonl": f"for show: a line for each {listed}; else "}
+    add_output(parser, **{form: (each[form] if listed else "") + what for form, what in OPERATION.items()})
 
 
 def add_override_option(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing_extensions import TypedDict
 
 from console.cli.options import add_cluster_options
-from console.cli.output import DATA, print_data
+from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_coloured, print_line, print_message
 from console.cli.session_context import connected, opened, until
 from console.model.errors import ExitCode, Unreachable, UsageError
@@ -46,8 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--all", action="store_true", dest="polls", help=polls)
     parser.add_argument("--run", dest="earlier", metavar="RUN", help="an earlier run instead of the current one")
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
-    text = "text for people; jsonl: a line for each line; json: one list, not with -f"
-    parser.add_argument("-o", "--output", choices=("text", "table", "json", "jsonl"), default="text", help=text)
+    add_output(parser, "text", json="a list of lines, not with -f", jsonl="an object for each line")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 

@@ -146,7 +146,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; it imports only the sub-command that is named."""
     parser = argparse.ArgumentParser(
         prog="dsv4-console",
-        description="A terminal console for DeepSeek-V4 on Ascend clusters. It opens the screen when no command is given.",
+        usage="%(prog)s [OPTION ...]\n       %(prog)s COMMAND [OPTION ...]",
+        description="Start, stop and watch vLLM engines on Ascend clusters. Without a command, dsv4-console opens the screen.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_commands(),
     )
@@ -160,7 +161,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     if named is None or words[0] != named:
         importlib.import_module("console.cli.screen").add_options(parser)
         return parser
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=RestParser)
+    subparsers = parser.add_subparsers(prog="dsv4-console", metavar="COMMAND", required=True, parser_class=RestParser)
     module = importlib.import_module(COMMANDS[named][0])
     add = getattr(module, "add_parsers", None) or module.add_parser
     add(subparsers)

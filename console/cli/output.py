@@ -17,10 +17,17 @@ from console.services.operations.step_text import PlanData, plan_data
 DATA = ("json", "jsonl")
 
 
-def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
-    """Add `-o table|json|jsonl`, with `more` forms that only this command has."""
-    text = "table for people; json: one document; jsonl: one line for each item"
-    parser.add_argument("-o", "--output", choices=("table", *DATA, *more), default="table", help=text)
+OPERATION = {
+    "json": "the plan and the outcome of each step, at the end",
+    "jsonl": "a line for the plan, for each event and for the end",
+}
+"""What the forms of `OperationData` hold."""
+
+
+def add_output(parser: argparse.ArgumentParser, default: str = "table", **forms: str) -> None:
+    """Add `-o`: the form `default` is for people; `forms` are the others, each with what it prints."""
+    text = "; ".join((f"{default} (default): for people", *(f"{form}: {what}" for form, what in forms.items())))
+    parser.add_argument("-o", "--output", choices=(default, *forms), default=default, help=text)
 
 
 def print_data(output: str, whole: object, items: Iterable[object] | None = None) -> None:

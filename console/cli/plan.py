@@ -34,7 +34,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "engines", nargs="*", metavar="ENGINE", help="only these ranks (GROUP-DPRANK, a service, `proxy`) or groups"
     )
-    add_output(parser, "sh")
+    add_output(
+        parser, json="the deployment, its processes and findings", jsonl="a line for each process", sh="a shell script"
+    )
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 

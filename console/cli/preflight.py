@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--last", action="store_true", help="show the last report saved on this machine, without asking the nodes"
     )
     parser.add_argument("--all", action="store_true", help="also show the checks that pass")
-    add_output(parser)
+    add_output(parser, json="the results of all checks", jsonl="a line for each result")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 

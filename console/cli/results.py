@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--deployment", metavar="NAME", help="only results of this deployment")
     parser.add_argument("--subject", metavar="TEXT", help="only results of this dataset or this shape of the load")
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most N results (default 50)")
-    add_output(parser)
+    add_output(parser, json="a list of results", jsonl="a line for each result")
     parser.set_defaults(run=run)
 
 

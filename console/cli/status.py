@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `status`."""
     text = "show the state of nodes and engines"
     parser = subparsers.add_parser("status", help=text, description=text)
-    add_output(parser)
+    add_output(parser, json="the whole status", jsonl="a line for each node, engine and task")
     parser.add_argument(
         "--prove", action="store_true", help="send a short test request first, to prove that the deployment answers"
     )

@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--undo", action="append", metavar="NODE", help="print how to restore the old values; repeatable"
     )
-    add_plan_options(parser)
+    add_plan_options(parser, "node")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 

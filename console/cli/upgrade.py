@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="use the layout last used with this cluster, when LAYOUT is not given",
     )
-    add_output(parser)
+    add_output(parser, json="the changes, and what else the new release needs", jsonl="a line for each change")
     parser.set_defaults(run=run)
 
 

@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--explain", metavar="RULE", help="explain a rule: its reason and its fix; `all` lists the rules"
     )
-    add_output(parser)
+    add_output(parser, json="a list of files with their findings", jsonl="a line for each file")
     parser.set_defaults(run=run)
 
 

@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--timeout", type=float, default=120.0, metavar="S", help="time limit of each request in seconds (default 120)"
     )
-    add_output(parser)
+    add_output(parser, json="the verdict and every check", jsonl="a line for each check")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 

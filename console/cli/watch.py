@@ -11,7 +11,7 @@ from collections import Counter
 from typing_extensions import TypedDict
 
 from console.cli.options import add_cluster_options
-from console.cli.output import print_data
+from console.cli.output import add_output, print_data
 from console.cli.printer import print_line, print_message
 from console.cli.session_context import connected, opened, settled
 from console.cli.status_data import ServiceData, service_data
@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "every: 60, level: error}. The command runs without a shell and gets the alert as JSON on stdin."
     )
     parser = subparsers.add_parser("watch", help=text, description=f"{text}. {more}")
-    parser.add_argument("-o", "--output", choices=("table", "jsonl"), default="table")
+    add_output(parser, jsonl="a line for each event and alert")
     parser.add_argument("--alerts", action="store_true", help="print alerts only")
     add_cluster_options(parser)
     parser.set_defaults(run=run)

@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--from", dest="source", default="", metavar="NODE", help="for copy: a node that has the complete weights"
     )
-    add_plan_options(parser)
+    add_plan_options(parser, "node")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
 

@@ -41,9 +41,7 @@ class Lookup:
             "describe": self.describe,
             "logs": self.logs,
             "copy": self.copy,
-            "interrupt": lambda: self._screen.notify(
-                "q leaves the console; engines keep running", markup=False, timeout=3
-            ),
+            "interrupt": lambda: self._screen.notify("q quits; engines keep running", markup=False, timeout=3),
             "mouse": self._screen.console.terminal.switch_mouse,
             "theme": self.next_theme,
             "redraw": self._screen.console.terminal.redraw,
@@ -87,7 +85,7 @@ class Lookup:
             (" run  ", "dim"),
             ("esc", "key"),
             (" close  ", "dim"),
-            ("engines keep running when you leave with q", "dim"),
+            ("q quits; engines keep running", "dim"),
         )
         chosen = await console.push_screen_wait(
             PickerDialog(

@@ -1,4 +1,4 @@
-"""The preflight pane: whether the nodes can launch, as they were when they were last checked. A check changes nothing."""
+"""The preflight pane: the last report on whether the nodes are ready to start engines. A preflight changes nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _INDENT = 15
 
 
 class PreflightPane(FoldingPane):
-    """The verdict, each check that does not pass with its fix, then a row for equal nodes; what passes is one row."""
+    """The verdict, each check that does not pass with its fix, a row for equal nodes, and one row for all passing checks."""
 
     place: ClassVar[str] = "preflight"
     BINDINGS: ClassVar = bindings("preflight", "verb")
@@ -49,7 +49,7 @@ class PreflightPane(FoldingPane):
         self._began = 0.0
 
     def verbs(self) -> Verbs:
-        """Moves, asking the nodes, and waiting for them no longer."""
+        """Moves, starting a preflight, and stopping it."""
         return {
             **super().verbs(),
             "preflight": self.begin,
@@ -59,22 +59,20 @@ class PreflightPane(FoldingPane):
         }
 
     def begin(self, *, network: bool = False, full: bool = False) -> None:
-        """Ask all nodes now; `network` asks their NPUs about links and pings too, `full` between all of them."""
+        """Check all nodes now. `network` also checks links and pings of their NPUs, with `full` between all pairs."""
         if self.moment is None:
             return
         if self.moment.session.preflight.running:
-            self.app.notify("the nodes are being asked; c in the pane Preflight stops that", markup=False, timeout=3)
+            self.app.notify("preflight is running already; c in the Preflight pane stops it", markup=False, timeout=3)
             return
         self._began = time.monotonic()
         set_off(self, "preflight", self._ask, self.moment, network, full)
-        self.app.notify("checking the nodes; the pane Preflight shows what is found", markup=False, timeout=3)
+        self.app.notify("preflight started; the Preflight pane shows the results", markup=False, timeout=3)
 
     def cancel(self) -> None:
-        """Wait no longer."""
+        """Stop the running preflight."""
         stopped = self.moment is not None and self.moment.session.preflight.cancel()
-        self.app.notify(
-            "the nodes are not waited for any longer" if stopped else "no check runs", markup=False, timeout=3
-        )
+        self.app.notify("preflight stopped" if stopped else "no preflight is running", markup=False, timeout=3)
 
     async def _ask(self, moment: PaneMoment, network: bool, full: bool) -> None:
         from console.services.readiness.preflight import PreflightRequest
@@ -85,7 +83,7 @@ class PreflightPane(FoldingPane):
         except ConsoleError as error:
             self._trouble = f"{error}" + (f" — {error.hint}" if error.hint else "")
         except asyncio.CancelledError:
-            self._trouble = "stopped before all nodes had answered; what is below is of an earlier time"
+            self._trouble = "preflight stopped before all nodes answered; the report below is an earlier one"
             raise
         finally:
             if self.moment is not None and self.is_mounted:
@@ -93,17 +91,21 @@ class PreflightPane(FoldingPane):
                 self.on_title()
 
     def tick(self) -> None:
-        """While nodes are asked, how far that is."""
+        """Draw the progress of a running preflight."""
         if self.moment is not None and self.moment.session.preflight.running:
             self.draw_moment(self.moment)
 
     def draw_moment(self, moment: PaneMoment) -> None:
         """The last report."""
         checks = moment.session.preflight
-        self.empty = "not checked yet; P checks all nodes, n also the network between their NPUs"
+        self.empty = "not run; P checks all nodes, n also the network between their NPUs"
+        if self.needle:
+            self.empty = f"no result contains {shown(self.needle)!r}; esc removes the filter"
         rows = [Row("trouble", ((shown(self._trouble), "fail"),))] if self._trouble else []
         if checks.running:
-            words = f"{time.monotonic() - self._began:.0f} s so far; c stops. {checks.progress or 'checking the nodes'}"
+            words = (
+                f"{time.monotonic() - self._began:.0f} s so far; c stops it. {checks.progress or 'checking the nodes'}"
+            )
             pieces = wrap(shown(words), max(30, self.size.width - 2))
             rows += [Row(f"progress/{at}", ((piece, "busy"),)) for at, piece in enumerate(pieces)]
         self.begin_rows()
@@ -118,7 +120,7 @@ class PreflightPane(FoldingPane):
         self.show(rows, heading)
 
     def _report(self, report: Report, cells: int) -> Iterator[Row]:
-        """What a preflight found."""
+        """The rows of a report."""
         yield from report_rows((each for each in report.folds if each.verdict != "pass"), report, cells, self.pen)
         if report.crossing is not None and report.crossing.pings:
             yield from self._network(report.crossing, cells)
@@ -129,7 +131,7 @@ class PreflightPane(FoldingPane):
             yield from self.folded("passing", ((words, "dim"),), below)
 
     def _node_rows(self, report: Report, cells: int) -> Iterator[Row]:
-        """Nodes with the same answers in one row; unfolded every answer of the first of them."""
+        """A row for nodes with the same results; it unfolds to all results of the first of them."""
         alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
         of = {node: [each for each in report.results if each.node == node] for node in report.nodes}
         for node, results in of.items():
@@ -157,10 +159,10 @@ class PreflightPane(FoldingPane):
             yield from self.folded(f"node/{nodes[0]}", line, _answers(of[nodes[0]], cells, self.pen))
 
     def _network(self, crossing: PingResults, cells: int) -> Iterator[Row]:
-        """Which nodes lose pings, and the matrix."""
+        """The nodes that lose pings, and the matrix of pings."""
         back = sum(ping.ok is True for _, ping in crossing.pings)
         sign = GRADES[Grade.OK if back == len(crossing.pings) else Grade.FAIL]
-        kind = "every NPU to every other" if crossing.full else "each NPU to those of its number"
+        kind = "every NPU to every other" if crossing.full else "each NPU to those with the same number"
         words = f"{self.pen.sign(sign)} network: {back} of {len(crossing.pings)} pings answered"
         line: Line = ((words, sign.role), (f"  {kind}", "dim"))
         yield from self.folded("matrix", line, matrix_rows(crossing, cells))
@@ -173,7 +175,7 @@ class PreflightPane(FoldingPane):
             yield from self.texts(f"loss/{nodes[0]}", f"{shown(name_ranges(nodes))}: {pairs}", 4, sign.role)
 
     def title(self) -> Line:
-        """What it came to, and how old that is."""
+        """The counts of results, and the age of the report."""
         if self.moment is None:
             return ()
         checks = self.moment.session.preflight
@@ -192,22 +194,24 @@ class PreflightPane(FoldingPane):
 
 
 def verdict(report: Report) -> tuple[Sign, str]:
-    """Whether the nodes can launch."""
+    """Whether the nodes are ready to start engines, with the sign for it."""
     failing = {each.node for each in report.results if each.verdict == "fail"}
     counts = Counter(str(each.verdict) for each in report.results)
     nodes = counted(len(report.nodes), "node")
     if failing:
-        fails = "fails" if len(failing) == 1 else "fail"
-        return _SIGNS["fail"], f"not ready to launch: {len(failing)} of {nodes} {fails}"
+        fails = "has a failed check" if len(failing) == 1 else "have failed checks"
+        return _SIGNS["fail"], f"not ready to start: {len(failing)} of {nodes} {fails}"
     if counts["unknown"]:
-        return _SIGNS["unknown"], f"{counted(counts['unknown'], 'answer')} of {nodes} not known"
+        unknown = counts["unknown"]
+        return _SIGNS["unknown"], f"{nodes}: the result of {counted(unknown, 'check')} is unknown"
     if counts["warn"]:
-        return _SIGNS["warn"], f"{nodes} ready to launch, with {counted(counts['warn'], 'warning')}"
-    return _SIGNS["pass"], f"{nodes} ready to launch: {counted(counts['pass'], 'answer')} pass"
+        return _SIGNS["warn"], f"{nodes} ready to start, with {counted(counts['warn'], 'warning')}"
+    passes = "check passes" if counts["pass"] == 1 else "checks pass"
+    return _SIGNS["pass"], f"{nodes} ready to start: {counts['pass']} {passes}"
 
 
 def report_rows(folds: Iterable[GroupedResult], report: Report, cells: int, pen: Pen) -> Iterator[Row]:
-    """Answers, the worst first: what was seen, and for what does not pass why it matters and what fixes it."""
+    """Results, the worst first: what was seen; for a check that does not pass, also why it matters and how to fix it."""
     order = [*_SIGNS]
     for number, fold in enumerate(sorted(folds, key=lambda fold: order.index(fold.verdict))):
         word, sign = str(fold.verdict), _SIGNS[fold.verdict]
@@ -217,7 +221,7 @@ def report_rows(folds: Iterable[GroupedResult], report: Report, cells: int, pen:
 
 
 def _answers(results: Iterable[Result], cells: int, pen: Pen) -> Iterator[Row]:
-    """Every answer of one node."""
+    """Every result of one node."""
     for number, each in enumerate(results):
         sign = _SIGNS[each.verdict]
         text = f"{shown(each.title)}: {shown(each.seen)}"
@@ -241,7 +245,7 @@ def _loses(cell: str) -> bool:
 
 
 def matrix_rows(crossing: PingResults, cells: int) -> list[Row]:
-    """Answered pings of all pings, from node to node; as many columns side by side as fit, the others below."""
+    """Answered and sent pings from node to node; columns that do not fit are below."""
     head, *body = crossing.matrix()
     first = max(len(shown(row[0])) for row in (head, *body)) + 2
     width = max(len(shown(cell)) for row in (head, *body) for cell in row[1:]) + 2

@@ -1,4 +1,4 @@
-"""The verify pane: chats through the deployment's endpoint, their text as it comes, and what each proves. It changes nothing."""
+"""The verify pane: test chats through the deployment's endpoint, their text as it arrives, and the checks. It changes nothing."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 _WORDS = {True: ("pass", "ok"), False: ("FAIL", "fail"), None: ("not covered", "warn")}
 _INDENT = 14
-"""Cells before texts: two blanks and the outcome."""
+"""Cells before a text: two spaces and the outcome."""
 PROMPT = "Say hello."
 
 
 class VerifyPane(FoldingPane):
-    """One run at a time; what the last one found stays until the next."""
+    """One verification at a time; its result stays until the next one starts."""
 
     place: ClassVar[str] = "verify"
     BINDINGS: ClassVar = bindings("verify", "verb")
@@ -41,14 +41,14 @@ class VerifyPane(FoldingPane):
         self._proofs: list[Proof] = []
         self._trouble = ""
         self.verdict: Verification | None = None
-        """What the last one found; None until it has ended."""
+        """The result of the last verification; None until it has ended."""
         self._ended = ""
         self._began = 0.0
         self._going = False
         self._stale = False
 
     def verbs(self) -> Verbs:
-        """Moves, beginning, and the command to try it by hand."""
+        """Moves, starting a verification, and copying the curl command."""
         return {**super().verbs(), "verify": self._enter, "copy-curl": self.copy_curl}
 
     def _enter(self) -> None:
@@ -56,11 +56,11 @@ class VerifyPane(FoldingPane):
             self.begin()
 
     def begin(self, prompt: str = PROMPT) -> None:
-        """Chat through the endpoint until every pair of engines could have served, then compare prefill with decode."""
+        """Send chats through the endpoint, enough for every pair of engines, then compare prefill with decode."""
         if self.moment is None:
             return
         if self._going:
-            self.app.notify("it is being verified already", markup=False, timeout=3)
+            self.app.notify("a verification is running already", markup=False, timeout=3)
             return
         self._texts, self._proofs, self._trouble, self.verdict = {}, [], "", None
         self._going, self._began, self._prompt = True, time.monotonic(), prompt
@@ -69,7 +69,7 @@ class VerifyPane(FoldingPane):
         self._draw_again()
 
     def copy_curl(self) -> None:
-        """Copy a command that asks the endpoint the same question."""
+        """Copy a curl command that sends the same question to the endpoint."""
         self.on_copy(self._curl())
 
     def _curl(self) -> str:
@@ -101,7 +101,7 @@ class VerifyPane(FoldingPane):
         self._stale = True
 
     def tick(self) -> None:
-        """Draw what has come since the last frame."""
+        """Draw what has arrived since the last frame."""
         if self._stale or self._going:
             self._draw_again()
 
@@ -112,28 +112,28 @@ class VerifyPane(FoldingPane):
             self.on_title()
 
     def draw_moment(self, moment: PaneMoment) -> None:
-        """The verdict, the ranks, what failed, the chats by their answers, those still coming, and how to try it by hand."""
+        """The verdict, the ranks, failed checks, chats by their answers, unfinished chats, and the curl command."""
         key = self.keys.word(BY_ID["verify"]).capitalize()
-        self.empty = f"not verified yet; {key} chats through the deployment's endpoint, :verify WORDS asks that"
+        self.empty = f"not run; {key} sends test chats through the endpoint, :verify TEXT sends your text"
         self.begin_rows()
         if self.cursor == 0:
-            self.rows = []  # who is at the verdict stays there, whatever row comes above
+            self.rows = []  # a cursor at the verdict stays there when a row appears above
         needle = self.needle.casefold()
         self.show([row for row in self._rows() if needle in "".join(text for text, _ in row.line).casefold()])
 
     def title(self) -> Line:
-        """How it stands."""
+        """The progress or the result."""
         name: Line = (("Verify  ", "bold"),)
         if self._going:
             chats = sum(each.number > 0 for each in self._proofs)
             return (
                 *name,
-                (f"verifying, {chats} chats answered, {time.monotonic() - self._began:.0f} s", "busy"),
+                (f"verifying: {counted(chats, 'chat')} finished, {time.monotonic() - self._began:.0f} s", "busy"),
             )
         if self.verdict is None:
-            return (*name, ("never verified", "dim"))
+            return (*name, ("not run", "dim"))
         if failed := self.verdict.failed:
-            return (*name, (f"{len(failed)} of {len(self._proofs)} proofs failed", "fail"))
+            return (*name, (f"{len(failed)} of {counted(len(self._proofs), 'check')} failed", "fail"))
         service = self.moment.snapshot.service if self.moment else None
         holds = service is not None and service.state is ServiceState.UP
         passed = (f"verified at {self._ended}", "ok" if holds else "dim")
@@ -143,7 +143,7 @@ class VerifyPane(FoldingPane):
         key = self.keys.word(BY_ID["verify"]).capitalize()
         if self._trouble:
             yield from self.texts("trouble", shown(self._trouble), 0, "fail")
-            yield Row("trouble/again", ((f"seen at {self._ended}; {key} tries again", "dim"),))
+            yield Row("trouble/again", ((f"at {self._ended}; {key} tries again", "dim"),))
         verdict = self.verdict
         if verdict is not None:
             yield from self.texts("verdict", *self._headline(verdict))
@@ -167,7 +167,7 @@ class VerifyPane(FoldingPane):
         return f"{shown(verdict.verdict)} {again}", 2, role, sign, role
 
     def _coverage(self, verdict: Verification) -> Iterator[Row]:
-        """How many ranks answered, and which did not; unfolded, what became of each."""
+        """How many ranks answered, and which did not; it unfolds to the outcome of each rank."""
         from console.services.serving.coverage import by_outcome
 
         if not verdict.ranks:
@@ -175,7 +175,7 @@ class VerifyPane(FoldingPane):
         found = by_outcome(verdict.ranks)
         words, role = _WORDS[found[0].answered]
         text = f"{sum(bool(each.answered) for each in verdict.ranks)} of {counted(len(verdict.ranks), 'rank')} answered"
-        for outcome, label in ((False, "wrong"), (None, "not covered")):
+        for outcome, label in ((False, "failed"), (None, "not covered")):
             names = [name for each in found if each.answered is outcome for name in each.ranks]
             text += f"; {label}: {name_ranges(names)}" if names else ""
         below = (
@@ -191,7 +191,7 @@ class VerifyPane(FoldingPane):
         yield from self.folded("ranks", ((fit(words, _INDENT - 2), role), (shown(text), "plain")), below)
 
     def _tried(self) -> Iterator[Row]:
-        """What failed, then what else was compared, then the chats that passed."""
+        """Failed and uncovered chats, then the other checks, then the chats that passed."""
         from console.services.serving.verification import COVERAGE
         from console.services.serving.verification_summary import chat_groups
 

@@ -52,12 +52,12 @@ async def test_a_key_asks_the_nodes_and_the_pane_shows_what_was_found(tmp_path: 
     session.preflight.next = REPORT
     async with running(session, size) as seen:
         await seen.press("0")
-        await seen.sees("not checked yet; P checks all nodes")
+        await seen.sees("not run; P checks all nodes")
         await seen.press("P")
         await seen.sees("all shards (p1)")
         await seen.sees("[red]x.safetensors")
         await seen.sees("✗ 1 fail")
-        await seen.sees("✗ not ready to launch: 1 of 2 nodes fails")
+        await seen.sees("✗ not ready to start: 1 of 2 nodes has a failed check")
         await seen.sees("▸ p1 ")
         assert "16 devices OK" not in seen.text()
         await seen.press("G", "enter")
@@ -88,14 +88,14 @@ async def test_a_survey_shows_how_far_it_is_its_matrix_and_can_be_stopped(
     checks.gate = asyncio.Event()
     async with running(session, size) as seen:
         await seen.press("0", "n")
-        await seen.sees("so far; c stops.")
+        await seen.sees("so far; c stops it.")
         checks.progress = "[b]16 of 96 pings, about 4 s left"
         await seen.sees("[b]16 of 96 pings")
         await seen.press("c")
         await seen.sees("stopped before all nodes had answered")
         checks.gate.set()
         await seen.press("N")
-        await seen.sees("✗ network: 2 of 4 pings answered  each NPU to those of its number")
+        await seen.sees("✗ network: 2 of 4 pings answered  each NPU to those with the same number")
         await seen.sees("p0: 1/2 answered by p1")
         assert [(each.network, each.full_mesh) for each in checks.asked if each] == [(True, False), (True, True)]
 

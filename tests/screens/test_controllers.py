@@ -216,7 +216,7 @@ async def test_a_running_plan_shows_its_steps_and_can_be_held(tmp_path: Path) ->
         await seen.press("c")
         assert session.operator.cancelled
         await seen.press("q", "q")
-        await seen.sees("Leave all the same?")
+        await seen.sees("Quit anyway?")
         await seen.press("enter")
         assert seen.app.is_running
         session.operator.gate.set()
@@ -348,7 +348,7 @@ async def test_a_plan_says_why_it_takes_in_more_than_was_pointed_at(tmp_path: Pa
     async with running(session, size) as seen:
         await _to_engine(seen, "decode-3")
         await seen.press("x")
-        await seen.sees("You chose  decode-3; 7 more with it, because ranks of a group")
+        await seen.sees("You chose  decode-3; 7 more engines included: ranks of a group")
         await seen.press("escape", "j", "escape")
         session.operator.takes_in = ()
         await seen.press("x")

@@ -260,7 +260,7 @@ async def test_the_built_in_generator_is_shown_cancelled_and_asked_about_when_on
         session.publish()
         await seen.sees("8% 3/40 2/s 18s left")
         await seen.press("q", "q")
-        await seen.sees("built-in generator is measuring")
+        await seen.sees("built-in load generator is measuring")
         await seen.press("n", "tab")
         await seen.press("C")
         await seen.sees("Cancel bench-built-in?")

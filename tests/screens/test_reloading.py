@@ -94,7 +94,7 @@ async def test_who_is_new_reads_once_what_is_on_the_screen_until_the_first_key(
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
     async with running(FakeSession(tmp_path), size, options=Options(hints=True)) as seen:
-        await seen.sees("First time? ? all keys; q leaves, engines go on")
+        await seen.sees("First time? ? all keys; q quits, engines keep running")
         heads = {line[:12].strip(): line[12:].strip() for line in seen.lines()[-6:-1]}
         assert [*heads] == ["First time?", "Marks", "Access", "Tabs", "Plan"]
         assert all(len(words) > 20 and words[-1] not in ";," for words in heads.values()), heads

@@ -365,7 +365,7 @@ async def test_too_small_a_terminal_says_what_it_needs(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path), (34, 8)) as seen:
         assert "too small: 34x8" in seen.text()
         assert "needs 40x10" in seen.text()
-        assert "q quits; engines go on" in seen.text()
+        assert "q quits; engines keep running" in seen.text()
         await seen.pilot.resize_terminal(40, 10)
         await seen.sees("RW")
         assert seen.lines()[-1].startswith(" ? Help  q Quit ")
@@ -373,7 +373,7 @@ async def test_too_small_a_terminal_says_what_it_needs(tmp_path: Path) -> None:
         assert seen.lines()[-1].startswith(" ? Help q Back ")
         await seen.pilot.resize_terminal(12, 8)
         await seen.sees("12x8")
-        assert "ines go on" in seen.text(), "what does not fit is broken, not cut"
+        assert "es keep runn" in seen.text(), "what does not fit is broken, not cut"
         await seen.press("q")
         await seen.sees(lambda: seen.app.return_code == 0)
 
@@ -434,7 +434,7 @@ async def test_no_word_is_lost_at_60_columns_where_there_is_room_below(tmp_path:
         session.set_state(f"decode-{number}", EngineState.READY, health=checks)
     async with running(session, (60, 24)) as seen:
         await seen.press("Y")
-        await seen.sees("not verified yet")
+        await seen.sees("not run; Enter sends test chats")
         assert "asks that" in " ".join(seen.text().split())
         await seen.press("j", "j", "4")
         await seen.sees("5 checks pass")

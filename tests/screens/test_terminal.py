@@ -50,7 +50,7 @@ def test_q_leaves_and_restores_and_the_mouse_was_never_taken() -> None:
     with Terminal.of_module(DEMO) as terminal:
         terminal.sees("? Help  q Quit")
         terminal.send("\x03\x03")
-        terminal.sees("q leaves the console")
+        terminal.sees("q quits; engines keep running")
         terminal.send("q")
         assert terminal.ended() == 0
         restored(terminal)

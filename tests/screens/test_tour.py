@@ -12,7 +12,7 @@ from console.demo.cluster import DemoCluster
 from console.files import load_cluster, load_layout
 from console.services.session import Session
 from screens.app import ConsoleApp, Options
-from screens.tour import Scene, Tour, scenes
+from screens.tour import Tour, TourStep, tour_steps
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import SMALL, running
 from tests.sshd import needs_sshd
@@ -37,7 +37,7 @@ async def test_it_plays_a_start_a_failure_and_its_repair_to_the_end(tmp_path: Pa
             await until(lambda: app.fleet is not None and session.snapshot.complete, 30.0)
             played = await tour(demo, pace=0.02)(app)
             await until(lambda: not played.playing, 200.0, "the tour is over")
-            assert played.played == len(scenes("")), "\n".join(
+            assert played.played == len(tour_steps("")), "\n".join(
                 strip.text for strip in app.screen._compositor.render_strips()
             )
             assert {each.state.value for each in session.snapshot.engines.values()} == {"ready"}
@@ -54,7 +54,7 @@ async def test_any_key_ends_it_and_does_nothing_else(tmp_path: Path) -> None:
         done: list[str] = []
         played = Tour(
             seen.app,
-            [Scene("first [b]", effect="one"), Scene("second", ("help",), lambda app: lambda: False)],
+            [TourStep("first [b]", effect="one"), TourStep("second", ("help",), lambda app: lambda: False)],
             {"one": lambda: done.append("one")},
             pace=0.01,
         )
@@ -75,7 +75,7 @@ async def test_any_key_ends_it_and_does_nothing_else(tmp_path: Path) -> None:
 
 async def test_what_takes_too_long_stops_it_and_says_so(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path)) as seen:
-        stuck = [Scene("never", seen=lambda app: lambda: False)]
+        stuck = [TourStep("never", reached=lambda app: lambda: False)]
         played = Tour(seen.app, stuck, {}, pace=0.01, limit_s=0.05)
         await played.begin()
         await seen.sees("TOUR stopped")
@@ -86,6 +86,6 @@ async def test_what_takes_too_long_stops_it_and_says_so(tmp_path: Path) -> None:
 
 
 def test_every_caption_fits_into_a_line_of_a_small_terminal() -> None:
-    captions = [each.caption for each in scenes("decode-15")]
+    captions = [each.caption for each in tour_steps("decode-15")]
     assert max(map(len, captions)) <= SMALL[0] - 2
     assert all(a != b for a, b in itertools.pairwise(captions))

@@ -40,7 +40,7 @@ async def test_text_is_there_before_the_answer_is_whole_and_failures_come_first(
             next(at for at, line in enumerate(lines) if word in line) for word in ("golden", "1 chat through proxy")
         )
         assert failed < passed
-        assert any("1 of 2 proofs failed" in line for line in lines)
+        assert any("1 of 2 checks failed" in line for line in lines)
         assert session.verifier.asked == ["Say hello."]
 
 
@@ -56,7 +56,7 @@ async def test_equal_answers_are_one_line_that_unfolds_and_the_verdict_stands_ab
         await seen.press("Y", "f", "enter")
         await seen.sees("✗ NOT verified; failed: decode-3 at ")
         lines = [line[1:].rstrip() for line in seen.lines() if line.startswith((" ✗", " ▸", "   "))]
-        assert lines[1] == "▸ FAIL        1 of 10 ranks answered; wrong: decode-3; not covered: decode-8..15"
+        assert lines[1] == "▸ FAIL        1 of 10 ranks answered; failed: decode-3; not covered: decode-8..15"
         assert lines[2] == "▸ FAIL        1 chat to rank decode-3, 0.40 s: completion 200 with no text in it"
         assert lines[3] == "▸ pass        5 chats through proxy, 0.26 to 0.50 s: 2 different answers"
         await seen.press("j", "enter")

@@ -68,7 +68,7 @@ def test_what_went_wrong_comes_first_and_different_failures_stay_apart() -> None
         ),
         (
             PlanResult({step.id: Outcome.UNKNOWN for step in PLAN.steps}, {}),
-            "start has an unknown outcome at stage 1 of 2: check d0..3: idle",
+            "a step of start may be done or not, at stage 1 of 2: check d0..3: idle; check the engines, then plan again",
         ),
     ],
 )

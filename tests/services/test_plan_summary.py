@@ -39,23 +39,26 @@ def test_a_start_of_idle_nodes_is_told_in_five_rows() -> None:
         ("Nodes", "p0, p1, d0, d1"),
         ("Time", "about 8 min until ready, as in 2 earlier starts"),
         ("Changed", "these engines have not run before"),
-        ("Lost", "nothing: none of these engines runs"),
+        ("Lost", "nothing: none of these engines is running"),
     ]
 
 
 @pytest.mark.parametrize(
     ("plan", "time"),
     [
-        (_plan("start"), "not known how long until ready: no earlier start was watched"),
+        (_plan("start"), "time until ready unknown: no earlier start recorded"),
         (
             replace(_plan("start"), usual={"decode": UsualDuration(480.0, 1)}),
-            "about 8 min until ready, as in 1 earlier start; not known for prefill",
+            "about 8 min until ready, as in 1 earlier start; unknown for prefill",
         ),
-        (without_waiting(_plan("start")), "only until the engines are started: nobody waits until they are ready"),
-        (_plan("stop", (), READY), "engines have 20 s to end, then KILL"),
+        (
+            without_waiting(_plan("start")),
+            "the plan ends when the engines are started; it does not wait until they are ready",
+        ),
+        (_plan("stop", (), READY), "engines have up to 20 s to exit after TERM, then KILL"),
         (
             _plan("stop", ("decode",), READY),
-            "requests have 120 s to end; then engines have 20 s to end, then KILL",
+            "running requests have up to 120 s; then engines have up to 20 s to exit after TERM, then KILL",
         ),
     ],
 )
@@ -105,7 +108,7 @@ def test_what_differs_and_what_failed_before_is_told_once_for_groups_that_have_i
 
 def test_engines_that_ran_before_are_not_called_new() -> None:
     ended = dict.fromkeys(ALL, EngineState.EXITED)
-    assert _text(_plan("start", (), ended), "Changed") == "nothing known since the last run"
+    assert _text(_plan("start", (), ended), "Changed") == "no known change since the last run"
 
 
 def test_requests_in_flight_are_counted() -> None:
@@ -116,15 +119,13 @@ def test_requests_in_flight_are_counted() -> None:
     }
     plan = PlanMaker(deployment(), replace(seen, engines={**seen.engines, **busy})).make("stop", ())
     lost = _text(plan, "Lost")
-    assert "decode-0..3: serving; 12 requests run, 3 wait; requests there are aborted" in lost
-    assert "prefill-0, prefill-1: serving; 1 request runs; requests there are aborted" in lost
-    assert "proxy: serving; requests there are aborted" in lost
+    assert "decode-0..3: serving; 12 requests run, 3 wait; its requests are aborted" in lost
+    assert "prefill-0, prefill-1: serving; 1 request runs; its requests are aborted" in lost
+    assert "proxy: serving; its requests are aborted" in lost
 
 
 def test_what_ends_without_a_loss_says_so() -> None:
-    assert _text(_plan("stop", ("decode-0",), {"decode-0": EngineState.STUCK}), "Lost").startswith(
-        "nothing that is known"
-    )
+    assert _text(_plan("stop", ("decode-0",), {"decode-0": EngineState.STUCK}), "Lost").startswith("no known loss")
 
 
 def test_the_errors_come_first_and_the_notes_are_one_row() -> None:
@@ -156,7 +157,7 @@ def test_more_engines_than_were_chosen_are_explained() -> None:
     plan = _plan("stop", ("decode-2",), READY)
     assert (
         _text(plan, "You chose", ("decode-2",))
-        == "decode-2; 3 more with it, because ranks of a group start and stop as one"
+        == "decode-2; 3 more engines included: ranks of a group start and stop together"
     )
     assert _text(plan, "You chose", plan.engines) == _text(plan, "You chose") == ""
 

@@ -122,7 +122,7 @@ async def test_the_only_group_of_its_role_leaves_with_a_word_on_what_fails_then(
     async with watched(serving) as session:
         await until(ready(session), 60.0)
         plan = await session.operator.prepare("restart", ("decode-0",), in_turn=True)
-        assert plan.losses[0].startswith("no decode engine is left behind the proxy")
+        assert plan.losses[0].startswith("the proxy has no decode engine left")
         with pytest.raises(Refused, match="2 nodes; 1 are available"):
             await session.operator.prepare_scale("decode", 3)
         with pytest.raises(Refused, match="d0 is assigned to decode"):

@@ -180,7 +180,7 @@ def test_verify_names_every_rank_that_answers_with_nothing_and_does_not_verify(s
     assert done.returncode == shown.returncode == 1
     last = shown.stdout.splitlines()[-1]
     assert last.startswith("NOT verified; ")
-    assert "3 of 5 ranks answered; wrong: decode-1, whole-1" in last
+    assert "3 of 5 ranks answered; failed: decode-1, whole-1" in last
 
 
 async def test_a_failed_proof_counts_until_the_next_one(serving: Lab) -> None:

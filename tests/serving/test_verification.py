@@ -84,7 +84,7 @@ def test_a_rank_that_was_not_reached_is_named_and_nothing_counts_as_verified() -
         RankProof("d-1", "d-1", None, "d-0 passed it no request"),
         RankProof("d-2", "d-2", False, "chat 200 without text"),
     )
-    assert coverage_words(ranks) == "1 of 3 ranks answered; wrong: d-2; not covered: d-1 (d-0 passed it no request)"
+    assert coverage_words(ranks) == "1 of 3 ranks answered; failed: d-2; not covered: d-1 (d-0 passed it no request)"
     made = Verification((Proof("chat", True, ""),), ranks[:2])
     assert not made.passed
     assert not made.unreachable
@@ -92,7 +92,7 @@ def test_a_rank_that_was_not_reached_is_named_and_nothing_counts_as_verified() -
     out_of_reach = RankProof("d-1", "d-1", None, "d1 is unreachable", unreachable=True)
     assert Verification((Proof("chat", True, ""),), (ranks[0], out_of_reach)).unreachable
     failed = Verification((Proof("chat 1 to rank d-2", False, "empty", engine="d-2", number=1),), ranks)
-    assert failed.words().startswith("NOT verified; failed: d-2; 1 of 3 ranks answered; wrong: d-2; not covered: d-1")
+    assert failed.words().startswith("NOT verified; checks of d-2 failed; 1 of 3 ranks answered; failed: d-2; not covered: d-1")
 
 
 @pytest.mark.parametrize(

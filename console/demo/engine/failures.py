@@ -1,10 +1,10 @@
-"""Failures on demand: which exist, and how one engine is told to have one.
+"""Failures of simulated engines: which kinds exist, and how to cause one.
 
-Put a name (and, where it says so, a number) into a file of the node's `fail` folder (`demo --serve` says where it is),
-or, before the demo begins, into `DSV4_DEMO_FAIL` as `SELECTOR:NAME,SELECTOR:NAME` (a bare `NAME` means every engine).
-The file's name is the selector: `all`, `port-7100`, `dp-3`, a role (`prefill`, `decode`, `mixed`) or `ROLE-RANK`
-(`decode-3`; `decode-3.1` is a further part of an engine that spans nodes). Failures marked "live" are read again every
-second, so a serving engine can be broken; the others are read at the start.
+Write the name of a failure (and a number, where the list says so) into a file of the node's `fail` directory, which
+`demo --serve` prints. Or set `DSV4_DEMO_FAIL` before the demo starts: `SELECTOR:NAME,SELECTOR:NAME`; a NAME alone applies
+to every engine. The name of the file is the selector: `all`, `port-7100`, `dp-3`, a role (`prefill`, `decode`, `mixed`)
+or `ROLE-RANK` (`decode-3`; `decode-3.1` is the second node of an engine that spans nodes). An engine reads failures
+marked "live" every second while it serves; it reads the others when it starts.
 """
 
 from __future__ import annotations
@@ -15,67 +15,69 @@ from pathlib import Path
 from typing import Final
 
 KINDS: Final[Mapping[str, str]] = {
-    "address": "dp-address is no address of the node: ZMQError, exit 1 (happens by itself when it really is not)",
-    "port": "HTTP port held by something that is not vLLM: Errno 98, exit 1",
-    "path": "model path not mounted: HFValidationError, exit 1",
-    "nic": "no such network interface: the worker says so at once, and the engine ends N s later (`nic 60`), exit 1",
-    "quantization": "vllm-ascend plugin not active: Unknown quantization method, exit 1",
-    "memory": "NPU out of memory while loading weights, exit 1",
-    "held": "HBM held by somebody else at start-up, exit 1 (happens by itself when it really is)",
-    "kv-memory": "no memory left for KV cache blocks, exit 1",
-    "hccl": "EI0006 after HCCL_CONNECT_TIMEOUT: a rank never joined, exit 1",
-    "graph": "stream resources exhausted in graph capture (207008), exit 1",
-    "handshake": "no answer from the rank-0 node within 5 minutes, exit 1",
-    "ready-timeout": "the API server gives up waiting for its engine cores, exit 1",
-    "hang-load": "stops for ever while loading weights, silent",
-    "slow": "loads N times slower (`slow 5`)",
-    "crash": "live: the engine core dies; /health 503 for a few seconds, then exit 0",
-    "worker": "live: a worker process is killed; the executor shuts down, then as crash",
-    "hang": "live: requests never advance while /health stays 200",
-    "oom-kill": "live: the host's OOM killer takes the API server: exit 137, engine core and workers stay",
-    "ignore-term": "SIGTERM is ignored while serving",
-    "daemon": "a process in a session of its own keeps HBM of the first device after the engine is gone",
-    "flood": "live: writes N log lines a second (`flood 2000`)",
-    "bad-answer": "live: answers 200 with no text in it",
-    "garbage": "live: answers 200 with text that means nothing",
-    "miscount": "live: answers 200 and counts more tokens than it made",
-    "model-name": "live: /v1/models and /metrics tell another name, requests with the right one are 404",
-    "block-size": "live: reads KV from prefill as if its blocks had another size: text out of place, no error",
+    "address": "the data-parallel address is not an address of the node: ZMQError, exit 1 (a really wrong address does the same)",
+    "port": "a process that is not vLLM holds the HTTP port: Errno 98, exit 1",
+    "path": "the model path is not mounted: HFValidationError, exit 1",
+    "nic": "the network interface does not exist: the worker logs it at once; the engine exits with 1 N s later (`nic 60`)",
+    "quantization": "the vllm-ascend plugin is not active: Unknown quantization method, exit 1",
+    "memory": "the NPU runs out of memory while the weights load, exit 1",
+    "held": "another process holds HBM at the start, exit 1 (a real holder does the same)",
+    "kv-memory": "no memory is left for KV cache blocks, exit 1",
+    "hccl": "a rank does not join before HCCL_CONNECT_TIMEOUT: EI0006, exit 1",
+    "graph": "graph capture runs out of stream resources: 207008, exit 1",
+    "handshake": "the node of rank 0 does not answer within 5 minutes, exit 1",
+    "ready-timeout": "the API server stops waiting for its engine cores, exit 1",
+    "hang-load": "the engine hangs while it loads weights, and logs nothing",
+    "slow": "the engine loads N times slower (`slow 5`)",
+    "crash": "live: the engine core dies; /health answers 503 for a few seconds, then the engine exits with 0",
+    "worker": "live: a worker process is killed; the executor shuts down, then the engine ends as with crash",
+    "hang": "live: requests make no progress while /health answers 200",
+    "oom-kill": "live: the OOM killer of the host kills the API server: exit 137; engine core and workers remain",
+    "ignore-term": "a serving engine ignores SIGTERM",
+    "daemon": "a process in its own session keeps HBM of the first device after the engine has exited",
+    "flood": "live: the engine writes N log lines a second (`flood 2000`)",
+    "bad-answer": "live: answers are 200 without text",
+    "garbage": "live: answers are 200 with meaningless text",
+    "miscount": "live: answers are 200 with a higher token count than the text has",
+    "model-name": "live: /v1/models and /metrics report another model name; requests with the right name get 404",
+    "block-size": "live: decode reads the KV cache of prefill with another block size: wrong text, no error",
     "small-kv": "live: the KV cache holds N tokens (`small-kv 40`), so requests wait",
     "preempt": "live: N running requests are preempted every second (`preempt 5`)",
 }
 """Name → what happens."""
 
-SPOILT: Final = frozenset({"bad-answer", "garbage", "miscount"})
-"""A rank serves, and its answers are worth nothing."""
-LIVE: Final = SPOILT | {"crash", "worker", "hang", "oom-kill", "flood", "block-size", "small-kv", "preempt"}
-"""Read again by engine cores; API servers read all of theirs again."""
+WRONG_ANSWERS: Final = frozenset({"bad-answer", "garbage", "miscount"})
+"""Failures of a rank that serves and gives wrong answers."""
+LIVE: Final = WRONG_ANSWERS | {"crash", "worker", "hang", "oom-kill", "flood", "block-size", "small-kv", "preempt"}
+"""Failures that an engine core reads again while it serves. An API server reads all its failures again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """The failures one engine has been told to have."""
+    """The failures of one engine."""
 
     found: Mapping[str, float] = field(default_factory=dict)
 
     def has(self, kind: str) -> bool:
-        """Whether this failure is wanted."""
+        """Whether the engine has this failure."""
         return kind in self.found
 
     def amount(self, kind: str, default: float) -> float:
-        """The number behind the name, or `default`."""
+        """The number after the name, or `default`."""
         return self.found.get(kind) or default
 
 
 def selectors(role: str, rank: int, port: int, part: int = 0) -> frozenset[str]:
-    """The names by which an engine, or a further part of one, can be meant."""
+    """The selectors that apply to an engine, or to a further node of it (`part` 1 or more)."""
     own = {f"{role}-{rank}.{part}"} if part else {f"port-{port}", f"{role}-{rank}"}
     return frozenset({"all", f"dp-{rank}", role} | own)
 
 
 def faults_of(directory: Path, environment: Mapping[str, str], names: frozenset[str]) -> Faults:
-    """What the fail folder and the environment ask of the engine with these names; words that are no failure are
-    ignored."""
+    """The failures that the `fail` directory and the environment name for an engine with these selectors.
+
+    Words that name no failure are ignored.
+    """
     found: dict[str, float] = {}
     for text in _texts(directory, environment, names):
         for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""What is lost when engines go down: requests that run on them, what a start has loaded, and who serves nothing without them.
+"""What is lost when engines stop: their running requests, the progress of a start, and the service of ranks that need them.
 
 Pure.
 """
@@ -24,9 +24,9 @@ def losses(
     drain_s: float,
     group_of: Callable[[str], str],
 ) -> Iterator[str]:
-    """One line for each loss when the verb takes these engines down; `group_of` gives the group of an engine."""
+    """One line for each loss when the operation `verb` stops these engines; `group_of` gives the group of an engine."""
     for role in proxy_routing.roles_left_empty(deployment, snapshot, stopping):
-        yield f"no {role} engine is left behind the proxy: every request fails until one is ready again"
+        yield f"the proxy has no {role} engine left: every request fails until one is ready again"
     leave = proxy_routing.drain_stage(deployment, snapshot, stopping, drain_s) if verb != "kill" else None
     drained = {name for step in (leave.steps if leave else ()) for name in step.engines}
     alike: dict[tuple[str, str, str], list[EngineSnapshot]] = {}
@@ -50,23 +50,26 @@ def still_loading(engine: EngineSnapshot) -> bool:
 
 
 def _loss(engine: EngineSnapshot, drain_s: float | None) -> tuple[str, str]:
-    """What an engine does now and what is lost with it; `drain_s` is the time its requests have once it left the proxy."""
+    """What an engine does now, and what is lost with it.
+
+    `drain_s` is the time limit for its requests after the proxy has removed it; None when nobody waits for them.
+    """
     serving = "degraded, may serve no request" if engine.state is EngineState.DEGRADED else "serving"
     if drain_s is not None:
-        return serving, f"requests still running {drain_s:.0f} s after the proxy dropped the engine are aborted"
+        return serving, f"requests that do not finish within {drain_s:.0f} s are aborted"
     if still_loading(engine):
-        return f"starting ({engine.phase or 'phase unknown'})", "what is loaded is lost"
+        return f"starting ({engine.phase or 'phase unknown'})", "it must load the model again"
     if engine.role == "service":
-        return "", "engines lose the service and its data"
+        return "", "engines lose this service and its data"
     if engine.state in proxy_routing.SERVING or engine.phase == Phase.SERVING:
-        return serving, "requests there are aborted"
+        return serving, "its requests are aborted"
     return "", ""
 
 
 def _in_flight(engines: Sequence[EngineSnapshot]) -> str:
-    """How many requests these engines have, where they tell: `12 requests run, 3 wait`."""
-    told = [engine.serving for engine in engines if engine.serving is not None]
-    running, waiting = sum(each.running or 0 for each in told), sum(each.waiting or 0 for each in told)
+    """How many requests these engines have, where they report it: `12 requests run, 3 wait`."""
+    reported = [engine.serving for engine in engines if engine.serving is not None]
+    running, waiting = sum(each.running or 0 for each in reported), sum(each.waiting or 0 for each in reported)
     if not running and not waiting:
         return ""
     runs = f"{counted(running, 'request')} {'runs' if running == 1 else 'run'}"
@@ -76,7 +79,7 @@ def _in_flight(engines: Sequence[EngineSnapshot]) -> str:
 def _orphaned_ranks(
     deployment: Deployment, snapshot: ClusterSnapshot, stopping: Sequence[str], group_of: Callable[[str], str]
 ) -> Iterator[str]:
-    """Kill ends only the named ranks; the other ranks of their group cannot serve without them."""
+    """Kill stops only the named ranks; the other ranks of their group cannot serve without them."""
     for group in dict.fromkeys(group_of(name) for name in stopping):
         rest = [
             name
@@ -84,5 +87,4 @@ def _orphaned_ranks(
             if group_of(name) == group and name not in stopping and seen.state in proxy_routing.SERVING
         ]
         if rest and group in deployment.layout.groups:
-            word = "rank serves" if len(rest) == 1 else "ranks serve"
-            yield f"{group}: the other {len(rest)} {word} nothing without them; restart {group} afterwards"
+            yield f"{group}: {counted(len(rest), 'other rank')} cannot serve without them; restart {group} afterwards"

@@ -1,4 +1,4 @@
-"""How far a plan is, for a person: a verdict first, then steps that did the same and came to the same in one row. Pure."""
+"""The progress of a plan, for an operator: a verdict, then rows of steps with the same work and the same outcome. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ONE_BY_ONE = (*WRONG, Outcome.RUNNING)
 
 @dataclass(frozen=True, slots=True)
 class FoldedOutcome:
-    """Steps of one stage that do the same and came to the same."""
+    """Steps of one stage that do the same and have the same outcome."""
 
     folded: FoldedSteps
     outcome: Outcome
@@ -24,7 +24,7 @@ class FoldedOutcome:
 
     @property
     def key(self) -> str:
-        """A name of its own within the plan at one moment."""
+        """A name that is unique within the plan."""
         return self.folded.key
 
     @property
@@ -44,24 +44,24 @@ class PlanProgress:
         self._folded = folded_plan(plan)
 
     def note(self, event: StepEvent) -> None:
-        """Take news of a step."""
+        """Take an event of a step."""
         self.outcomes[event.step] = event.outcome
         if event.message:
             self.messages[event.step] = event.message
 
     def end(self, result: PlanResult) -> None:
-        """Take the outcome of the whole."""
+        """Take the outcome of the whole plan."""
         self.result = result
         self.outcomes.update(result.outcomes)
         self.messages.update({step: text for step, text in result.messages.items() if text})
 
     @property
     def wrong(self) -> bool:
-        """Whether a step failed, or nobody knows whether it did."""
+        """Whether a step failed or its outcome is unknown."""
         return any(outcome in WRONG for outcome in self.outcomes.values())
 
     def rows(self) -> tuple[FoldedOutcome, ...]:
-        """All steps, folded: what went wrong first, the others in the order of the plan."""
+        """All steps, folded: failed and unknown ones first, the others in the order of the plan."""
         found: list[FoldedOutcome] = []
         for row in self._folded:
             alike: dict[tuple[Outcome, str], list[StepPart]] = {}
@@ -70,18 +70,20 @@ class PlanProgress:
                 own = self.messages.get(part.step.id, "") if outcome in _ONE_BY_ONE else ""
                 alike.setdefault((outcome, own), []).append(part)
             for (outcome, _), parts in alike.items():
-                told = dict.fromkeys(text for part in parts if (text := self.messages.get(part.step.id, "")))
-                found.append(FoldedOutcome(FoldedSteps(row.stage, tuple(parts)), outcome, tuple(told)))
+                texts = dict.fromkeys(text for part in parts if (text := self.messages.get(part.step.id, "")))
+                found.append(FoldedOutcome(FoldedSteps(row.stage, tuple(parts)), outcome, tuple(texts)))
         return tuple(sorted(found, key=lambda row: row.outcome not in WRONG))
 
     def verdict(self) -> str:
-        """In a line how the plan stands, or how it ended: what failed first, else which stage runs."""
+        """One line: the first failed or unknown step, else how the plan ended, else which stage runs."""
         plan, result = self.plan, self.result
         rows = self.rows()
         if rows and rows[0].outcome in WRONG:
-            word = "failed" if rows[0].outcome is Outcome.FAILED else "has an unknown outcome"
-            where = f"at stage {rows[0].folded.stage} of {len(plan.stages)}"
-            return f"{plan.verb} {word} {where}: {rows[0].folded.title}"
+            where = f"stage {rows[0].folded.stage} of {len(plan.stages)}"
+            if rows[0].outcome is Outcome.FAILED:
+                return f"{plan.verb} failed at {where}: {rows[0].folded.title}"
+            doubt = f"a step of {plan.verb} may be done or not, at {where}: {rows[0].folded.title}"
+            return f"{doubt}; check the engines, then plan again"
         if result is not None and not result.ok:
             skipped = sum(outcome is Outcome.SKIPPED for outcome in self.outcomes.values())
             by = f", taken over by {result.taken_over}" if result.taken_over else ""

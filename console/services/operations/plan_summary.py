@@ -1,4 +1,4 @@
-"""What a person must know of a plan before it runs, as a few rows: the screen and the command line show the same. Pure."""
+"""What an operator must know about a plan before it runs, as a few rows. The screen and the command line show the same. Pure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from console.services.operations.plan_findings import BEFORE, CHANGED, PART
 
 Grade = Literal["plain", "note", "warning", "error"]
 DOWN: frozenset[Act] = frozenset(("drain", "leave", "stop", "kill", "end"))
-"""Steps after which something serves no more."""
+"""Steps after which an engine or a service no longer serves."""
 MANY_NOTES = 3
-"""From so many on, notes are one row."""
+"""This many notes or more share one row."""
 MOST_ROWS = 4
-"""Losses that have a row each."""
+"""How many losses have a row of their own."""
 _NAME = "\x1f"
-"""Stands for a group's name where findings of groups are compared."""
+"""Replaces the name of a group where findings of groups are compared."""
 _LABELS = {CHANGED: "Changed", BEFORE: "Last run", PART: "Stays down"}
 _WORDS = {Severity.ERROR: "Error", Severity.WARNING: "Warning", Severity.NOTE: "Note"}
 _GRADES: dict[Severity, Grade] = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
@@ -32,7 +32,7 @@ _GRADES: dict[Severity, Grade] = {Severity.ERROR: "error", Severity.WARNING: "wa
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One thing to know: a label, a sentence, and what may be unfolded below it."""
+    """One fact about a plan: a label, a sentence, and the details that unfold below it."""
 
     label: str
     text: str
@@ -41,9 +41,9 @@ class SummaryRow:
 
 
 def plan_summary(plan: Plan, asked: Sequence[str] = ()) -> tuple[SummaryRow, ...]:
-    """What the plan does, where, for how long, what changed since the last run, what is lost, what is wrong with it.
+    """What the plan does, where, how long it takes, what changed since the last run, what is lost, and what is wrong with it.
 
-    `asked` are the engines the operator pointed at, where the plan may take in more.
+    `asked` are the engines that the operator chose; the plan may include more.
     """
     found: dict[Severity, list[Finding]] = {severity: [] for severity in Severity}
     for each in plan.findings:
@@ -68,8 +68,9 @@ def _what(plan: Plan, asked: Sequence[str]) -> Iterator[SummaryRow]:
         yield SummaryRow("Engines", name_ranges(plan.engines, 6))
         more = [name for name in plan.engines if name not in asked]
         if asked and more:
-            why = "ranks of a group start and stop as one"
-            yield SummaryRow("You chose", f"{name_ranges(asked, 3)}; {len(more)} more with it, because {why}", "note")
+            why = "ranks of a group start and stop together"
+            text = f"{name_ranges(asked, 3)}; {counted(len(more), 'more engine')} included: {why}"
+            yield SummaryRow("You chose", text, "note")
     if nodes := _nodes(plan):
         yield SummaryRow("Nodes" if len(nodes) > 1 else "Node", name_ranges(nodes, 6))
     yield from (SummaryRow(label, text) for label, text in plan.purpose)
@@ -78,7 +79,7 @@ def _what(plan: Plan, asked: Sequence[str]) -> Iterator[SummaryRow]:
 
 
 def _nodes(plan: Plan) -> list[str]:
-    """The nodes on which something starts, ends or changes, in the order of the cluster file."""
+    """The nodes on which something starts, stops or changes, in the order of the cluster file."""
     steps = [step for step in plan.steps if step.act != "reassign"]
     seen = {step.node for step in steps if step.act not in ("leave", "drain", "join")} or {step.node for step in steps}
     known = list(plan.made_from.cluster.nodes) if plan.made_from else []
@@ -88,8 +89,8 @@ def _nodes(plan: Plan) -> list[str]:
 def _time(plan: Plan) -> Iterator[SummaryRow]:
     grace = {step.payload.grace_s for step in plan.steps if isinstance(step.payload, EngineStops)} - {0.0}
     drains = any(isinstance(step.payload, ProxyChange) and step.payload.drain_s for step in plan.steps)
-    parts = [f"requests have {plan.drain_s:.0f} s to end"] if drains else []
-    parts += [f"engines have {max(grace):.0f} s to end, then KILL"] if grace else []
+    parts = [f"running requests have up to {plan.drain_s:.0f} s"] if drains else []
+    parts += [f"engines have up to {max(grace):.0f} s to exit after TERM, then KILL"] if grace else []
     if plan.launches:
         parts.append(_start_time(plan))
     if parts:
@@ -97,23 +98,23 @@ def _time(plan: Plan) -> Iterator[SummaryRow]:
 
 
 def _start_time(plan: Plan) -> str:
-    """How long the start takes by earlier ones: groups of one stage start side by side, those of other stages in turn."""
+    """The expected time of the start, from earlier starts. Groups of one stage start side by side, stages one after another."""
     waits = [
         [step.payload.group for step in stage.steps if isinstance(step.payload, RunsAwaited)] for stage in plan.stages
     ]
     groups = [name for names in waits for name in names]
     if not groups:
-        return "only until the engines are started: nobody waits until they are ready"
+        return "the plan ends when the engines are started; it does not wait until they are ready"
     known = [plan.usual[name] for name in groups if name in plan.usual]
     if not known:
-        return "not known how long until ready: no earlier start was watched"
+        return "time until ready unknown: no earlier start recorded"
     seconds = sum(
         max((plan.usual[name].seconds for name in names if name in plan.usual), default=0.0) for names in waits
     )
     words = f"about {about(seconds)} until ready, as in {counted(min(each.of for each in known), 'earlier start')}"
     beside = {launch.rank.group for launch in plan.launches if launch.rank.role in BESIDE_ENGINES}
     missing = [name for name in groups if name not in plan.usual and name not in beside]
-    return words + (f"; not known for {name_ranges(missing, 3)}" if missing else "")
+    return words + (f"; unknown for {name_ranges(missing, 3)}" if missing else "")
 
 
 def _changed(plan: Plan) -> Iterator[SummaryRow]:
@@ -121,7 +122,7 @@ def _changed(plan: Plan) -> Iterator[SummaryRow]:
     yield from _findings(found)
     if not found and plan.launches:
         ran = any(launch.expected is not None for launch in plan.launches)
-        text = "nothing known since the last run" if ran else "these engines have not run before"
+        text = "no known change since the last run" if ran else "these engines have not run before"
         yield SummaryRow(_LABELS[CHANGED], text)
     yield from _findings([each for each in plan.findings if each.rule == BEFORE])
 
@@ -134,13 +135,13 @@ def _lost(plan: Plan) -> Iterator[SummaryRow]:
     if plan.losses or not plan.engines:
         return
     if any(step.act in DOWN for step in plan.steps):
-        yield SummaryRow("Lost", "nothing that is known")
+        yield SummaryRow("Lost", "no known loss")
     elif plan.launches:
-        yield SummaryRow("Lost", "nothing: none of these engines runs")
+        yield SummaryRow("Lost", "nothing: none of these engines is running")
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[SummaryRow]:
-    """A row for each finding; the same finding of several groups is one."""
+    """A row for each finding; findings that differ only in the group share one."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for each in findings:
         name = each.where.removeprefix("group ")
@@ -158,13 +159,13 @@ def _findings(findings: Sequence[Finding]) -> Iterator[SummaryRow]:
 
 
 def _without_name(message: str, name: str) -> str:
-    """The message with a sign for the name, where it stands as a whole word; without it where the message begins with it."""
+    """The message with `_NAME` for each whole word that is the name; without the name where the message starts with it."""
     whole = rf"(?<![\w.-]){re.escape(name)}(?![\w.-])"
     return re.sub(whole, _NAME, message.removeprefix(f"{name}: ")) if name else message
 
 
 def _notes(notes: Sequence[Finding]) -> Iterator[SummaryRow]:
-    """Notes as they are; of many one row that names their rules."""
+    """A row for each note; for many notes, one row that names their rules."""
     rows = list(_findings(notes))
     if len(rows) < MANY_NOTES:
         yield from rows

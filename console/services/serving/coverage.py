@@ -63,10 +63,10 @@ def was_reached(target: RankTarget, before: Mapping[str, float], after: Mapping[
 
 
 def coverage_words(ranks: Sequence[RankProof]) -> str:
-    """`4 of 4 ranks answered`, with those that did not: answered wrongly, or not covered and why."""
+    """`4 of 4 ranks answered`, and the others: those whose answer was wrong, and those not covered, with the reason."""
     parts = [f"{sum(bool(each.answered) for each in ranks)} of {len(ranks)} ranks answered"]
-    wrong = [each.id for each in ranks if each.answered is False]
-    parts += [f"wrong: {name_ranges(in_order(wrong))}"] if wrong else []
+    failed = [each.id for each in ranks if each.answered is False]
+    parts += [f"failed: {name_ranges(in_order(failed))}"] if failed else []
     missed = (each for each in by_outcome(ranks) if each.answered is None)
     words = [f"{name_ranges(each.ranks)} ({each.why})" if each.why else name_ranges(each.ranks) for each in missed]
     return "; ".join([*parts, *([f"not covered: {', '.join(words)}"] if words else [])])
@@ -74,16 +74,16 @@ def coverage_words(ranks: Sequence[RankProof]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RankOutcome:
-    """Ranks of which the same became."""
+    """Ranks with the same outcome."""
 
     answered: bool | None
     why: str
     ranks: tuple[str, ...]
-    """By name and number."""
+    """Sorted by name and number."""
 
 
 def by_outcome(ranks: Sequence[RankProof]) -> tuple[RankOutcome, ...]:
-    """Ranks by what became of them: first those that answered wrongly, then those that were not reached."""
+    """Ranks by outcome: first those that failed, then those not covered, then those that answered."""
     found: dict[tuple[bool | None, str], list[str]] = {}
     for each in ranks:
         found.setdefault((each.answered, each.why), []).append(each.id)

@@ -89,7 +89,7 @@ class Verification:
         if self.passed:
             return "verified"
         about = name_ranges(in_order(each.engine for each in self.failed if each.engine))
-        return "NOT verified" + (f"; failed: {about}" if about else "")
+        return "NOT verified" + (f"; checks of {about} failed" if about else "")
 
     def words(self) -> str:
         """The verdict with the coverage of ranks, in one line."""

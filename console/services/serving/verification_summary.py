@@ -1,4 +1,4 @@
-"""What a verification found, in few lines: the ranks by their outcome, equal chats as one, and a command to try it by hand."""
+"""The summary of a verification: chats with equal answers as one, and a curl command for the same question."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ CURL_TOKENS = 32
 
 @dataclass(frozen=True, slots=True)
 class EqualAnswers:
-    """Chats that said the same."""
+    """Chats with the same answer."""
 
     text: str
-    """What they said, or what was wrong with them."""
+    """The answer, or what was wrong with it."""
     chats: tuple[Proof, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ChatGroup:
-    """Chats that were sent alike and ended alike."""
+    """Chats that were sent the same way and had the same outcome."""
 
     passed: bool | None
     where: str
@@ -39,7 +39,7 @@ class ChatGroup:
 
     @property
     def count(self) -> int:
-        """How many chats these are."""
+        """The number of chats."""
         return sum(len(each.chats) for each in self.answers)
 
     @property
@@ -48,10 +48,10 @@ class ChatGroup:
         took = [chat.took_s for each in self.answers for chat in each.chats]
         between = f"{min(took):.2f} s" if min(took) == max(took) else f"{min(took):.2f} to {max(took):.2f} s"
         count = counted(self.count, "chat")
-        return f"{count} {self.where}, {between}: {self.said}"
+        return f"{count} {self.where}, {between}: {self.answer}"
 
     @property
-    def said(self) -> str:
+    def answer(self) -> str:
         """The answer, or how many different ones there are."""
         if len(self.answers) == 1:
             return self.answers[0].text
@@ -59,7 +59,7 @@ class ChatGroup:
 
 
 def chat_groups(proofs: Iterable[Proof]) -> tuple[ChatGroup, ...]:
-    """The chats among these proofs: first those that failed, then those that show nothing, then those that passed."""
+    """The chats among these proofs: first those that failed, then those not covered, then those that passed."""
     found: dict[tuple[bool | None, str, str], list[Proof]] = {}
     for each in proofs:
         if each.number:
@@ -71,19 +71,19 @@ def chat_groups(proofs: Iterable[Proof]) -> tuple[ChatGroup, ...]:
 
 
 def _group(passed: bool | None, kind: str, chats: Sequence[Proof]) -> ChatGroup:
-    said: dict[str, list[Proof]] = {}
+    by_text: dict[str, list[Proof]] = {}
     for each in chats:
-        said.setdefault(each.seen, []).append(each)
-    answers = (EqualAnswers(text, tuple(same)) for text, same in said.items())
+        by_text.setdefault(each.seen, []).append(each)
+    answers = (EqualAnswers(text, tuple(same)) for text, same in by_text.items())
     targets = in_order(each.name.rpartition(" ")[2] for each in chats)
     where = kind if kind != "rank" else f"to rank{'s' if len(targets) > 1 else ''} {name_ranges(targets)}"
     return ChatGroup(passed, where, tuple(sorted(answers, key=lambda each: -len(each.chats))))
 
 
 def curl_command(deployment: Deployment, service: Service | None, prompt: str) -> str:
-    """A command that asks the endpoint of a deployment one question; empty where there is no endpoint.
+    """A command that sends one question to the endpoint of a deployment; empty when there is no endpoint.
 
-    An API key is named by its variable, never written out.
+    The command names the environment variable of an API key, never the key.
     """
     if service is None or not service.endpoint:
         return ""
