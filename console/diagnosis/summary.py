@@ -48,17 +48,18 @@ class DiagnosisSummary(Generic[Shown]):
     consequences: tuple[SharedFailure[Shown], ...]
     """Failures that follow from another one, on the same engine or on others."""
     advice: tuple[SharedFailure[Shown], ...]
-    """Findings that broke nothing but should be known."""
+    """Known problems that broke nothing yet."""
 
     @property
     def consequence_words(self) -> str:
         """The consequences in one line, `2 consequences: a peer is gone (A2) on decode-0..14, …`; empty when there are none."""
-        return _counted("consequence", self.consequences)
+        count = counted(len(self.consequences), "consequence")
+        return f"{count}: {_texts(self.consequences)}" if self.consequences else ""
 
     @property
     def advice_words(self) -> str:
         """The advice in one line; empty when there is none."""
-        return _counted("note", self.advice)
+        return f"advice: {_texts(self.advice)}" if self.advice else ""
 
 
 def summarize(found: Iterable[Shown], known: Callable[[Shown], Diagnosis]) -> DiagnosisSummary[Shown]:
@@ -86,10 +87,10 @@ def summarize(found: Iterable[Shown], known: Callable[[Shown], Diagnosis]) -> Di
 
 
 def first_words(first: SharedFailure[Shown]) -> str:
-    """The first cause in one sentence: `decode-3 on d0 failed first: HBM is full (C1), as on 15 other engines`."""
+    """The first cause in one sentence: `decode-3 on d0 failed first: HBM is full (C1); the same on 15 other engines`."""
     known, more = first.known, len(first.engines) - 1
     node = f" on {known.node}" if known.node else ""
-    also = f", as on {counted(more, 'other engine')}" if more else ""
+    also = f"; the same on {counted(more, 'other engine')}" if more else ""
     return f"{known.engine}{node} failed first: {first.title}{also}"
 
 
@@ -98,8 +99,5 @@ def _shared(one: Shown, same: Iterable[Shown], known: Callable[[Shown], Diagnosi
     return SharedFailure(one, known(one), seen, tuple(in_order(known(each).engine for each in seen)))
 
 
-def _counted(noun: str, failures: tuple[SharedFailure[Shown], ...]) -> str:
-    if not failures:
-        return ""
-    texts = "; ".join(f"{each.title} on {each.where}" for each in failures)
-    return f"{counted(len(failures), noun)}: {texts}"
+def _texts(failures: tuple[SharedFailure[Shown], ...]) -> str:
+    return "; ".join(f"{each.title} on {each.where}" for each in failures)

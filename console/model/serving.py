@@ -24,7 +24,7 @@ class Serving:
     preemptions_s: float | None = None
     prefix_hit: float | None = None
     acceptance: float | None = None
-    """Share of the speculated tokens that were right, 0-1."""
+    """Share of the draft tokens that the model accepted, 0-1."""
     ttft_s: tuple[float | None, float | None, float | None] = (None, None, None)
     """Time to first token in the last interval: p50, p90, p99, seconds."""
     itl_s: tuple[float | None, float | None, float | None] = (None, None, None)

@@ -136,7 +136,7 @@ class Load:
 
     @property
     def acceptance(self) -> float | None:
-        """Share of speculated tokens that were accepted."""
+        """Share of the draft tokens that the model accepted."""
         return _share(self.counts, "accepted_tokens", "draft_tokens")
 
     def percentile(self, name: str, share: float) -> float | None:

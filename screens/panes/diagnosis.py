@@ -1,4 +1,4 @@
-"""The diagnosis pane: who failed first, what to do and where; what followed is one line that unfolds."""
+"""The diagnosis pane: which engine failed first, the remedy and its place. The consequences are one line that unfolds."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _ROLES = {"fatal": "fail", "running": "warn", "advice": "dim"}
 _ENDED = (EngineState.FAILED, EngineState.LOST)
 _DEAD_BEHIND_PROXY = "E13"
 _INDENT = 10
-"""Cells before texts: two blanks and their label."""
+"""Cells before a text: two spaces and the label."""
 
 
 class DiagnosisPane(FoldingPane):
-    """The whole deployment's, whatever the grid's cursor is on: a first cause is often on another node.
+    """The failures of the whole deployment, not only of the selected row: the first cause is often on another node.
 
-    Its own cursor says which failure operations are for while keys go here.
+    While the pane has the focus, operations apply to the failure under its own cursor.
     """
 
     place: ClassVar[str] = "diagnosis"
@@ -43,51 +43,53 @@ class DiagnosisPane(FoldingPane):
         self._unknown: list[tuple[EngineSnapshot, ...]] = []
 
     def verbs(self) -> Verbs:
-        """Moves, and the way to what broke."""
+        """Moves, and the jump to the failed engine."""
         return {**super().verbs(), "go-there": self.go_there}
 
     @property
     def pointed(self) -> PointedRow | None:
-        """The engine that broke, and the line that shows it."""
+        """The failed engine, and the line of its log that shows the failure."""
         return self._of_row.get(self.current.key) if self.current else None
 
     def go_there(self) -> None:
-        """Unfold the row; where there is nothing to unfold, put the grid's cursor on its engine."""
+        """Unfold the row; if it does not unfold, move the cursor of the grid to its engine."""
         if not self.unfold() and (here := self.pointed) is not None:
             self.on_engine(here.engine)
 
     def watch_has_focus(self, focus: bool) -> None:
-        """Other keys lead on from here."""
+        """Draw again, because the rows name other keys while the pane has the focus."""
         super().watch_has_focus(focus)
         if self.moment is not None:
             self.draw_moment(self.moment)
 
     def draw_moment(self, moment: PaneMoment) -> None:
-        """The first cause with its remedy, what it does not explain, and what followed in a line."""
+        """The first cause with its remedy, failures that it does not explain, and the consequences in one line."""
         needle = self.needle.casefold()
         known = [each for each in moment.snapshot.diagnoses if needle in _words(each).casefold()]
         self._found = summarize(known, lambda each: each)
         self._unknown = [] if needle else _unexplained(moment.snapshot)
-        self.empty = "no known failure shows in the current runs" if not needle else "no known failure has this text"
+        self.empty = "no known failure in the current runs"
+        if needle:
+            self.empty = f"no failure contains {shown(self.needle)!r}; esc removes the filter"
         self._of_row = {}
         self.begin_rows()
         self.show([*self._rows(moment.snapshot)])
 
     def title(self) -> Line:
-        """How many failures there are, and whether the first cause is known."""
+        """The number of failures, and whether the first cause is known."""
         found = self._found
         name = ("Diagnosis  ", "bold")
         broken = [each for each in (found.first, *found.others) if each is not None]
         if not broken and self._unknown:
             return (
                 name,
-                ("failed, cause not known", "fail"),
+                ("failed, cause unknown", "fail"),
             )
         if not broken:
             return (
                 name,
                 ("no failure", "ok"),
-                (f", {found.advice_words.partition(':')[0]}" if found.advice else "", "dim"),
+                (", with advice" if found.advice else "", "dim"),
             )
         after = f", {counted(len(found.consequences), 'consequence')} folded" if found.consequences else ""
         return (name, (counted(len(broken), "failure"), "fail"), (f"{after}, times in {time.strftime('%Z')}", "dim"))
@@ -102,7 +104,7 @@ class DiagnosisPane(FoldingPane):
                 each, f"not explained by the first failure: {words}" if found.first or number else words, snapshot
             )
         for same in self._unknown:
-            yield from self._not_known(same, snapshot)
+            yield from self._unexplained_rows(same, snapshot)
         for key, words, failures in (
             ("after", found.consequence_words, found.consequences),
             ("advice", found.advice_words, found.advice),
@@ -113,7 +115,7 @@ class DiagnosisPane(FoldingPane):
                 )
 
     def _cause(self, failure: SharedFailure[Diagnosis], words: str, snapshot: ClusterSnapshot) -> Iterator[Row]:
-        """One failure in full: the verdict, then what to do, where, with which keys, why, and the line that shows it."""
+        """One failure in full: what failed, the remedy, its place, the keys, the cause, and the line of the log."""
         each = failure.known
         key = f"{each.engine}/{each.signature}"
         role = _ROLES.get(each.severity, "plain")
@@ -125,7 +127,7 @@ class DiagnosisPane(FoldingPane):
             head[-1] = Row(head[-1].key, (*head[-1].line, (f"  {when}", "dim")))
         yield from self._pointing(each, head)
         following = _packed(
-            self._next(each.engine, _act(each, snapshot), each.where_file), self.size.width - 1 - _INDENT
+            self._next(each.engine, _actions(each, snapshot), each.where_file), self.size.width - 1 - _INDENT
         )
         yield from self._pointing(each, self._labelled(key, "remedy", each.remedy, "plain"))
         yield from self._pointing(each, self._labelled(key, "where", each.where, "plain"))
@@ -135,8 +137,8 @@ class DiagnosisPane(FoldingPane):
         line: Line = ((f"{'seen':{_INDENT - 2}}", "dim"), (seen, "dim"))
         yield from self._pointing(each, self.folded(f"{key}/seen", line, self._evidence(key, each)))
 
-    def _not_known(self, same: Sequence[EngineSnapshot], snapshot: ClusterSnapshot) -> Iterator[Row]:
-        """Engines that are bad though no known failure explains it: what is seen of them, and the keys that lead on."""
+    def _unexplained_rows(self, same: Sequence[EngineSnapshot], snapshot: ClusterSnapshot) -> Iterator[Row]:
+        """Engines that need attention without a known failure: their state, and the keys that help."""
         one = same[0]
         key = f"{one.id}/unknown"
         sign = sign_of(one)
@@ -144,8 +146,8 @@ class DiagnosisPane(FoldingPane):
         words = (
             f"{name_ranges(each.id for each in same)} {sign.word}: {shown(one.why(snapshot.at)) or 'no cause found'}"
         )
-        acts = [] if snapshot.read_only or one.state not in _ENDED else [_restart(one, snapshot, "")]
-        following = _packed(self._next(one.id, acts), self.size.width - 1 - _INDENT)
+        actions = [] if snapshot.read_only or one.state not in _ENDED else [_restart(one, snapshot, "")]
+        following = _packed(self._next(one.id, actions), self.size.width - 1 - _INDENT)
         rows = [
             *self.texts(f"{key}/head", words, 2, f"bold {sign.role}", self.pen.sign(sign), sign.role),
             *_lines(key, "next", following),
@@ -155,7 +157,7 @@ class DiagnosisPane(FoldingPane):
             yield row
 
     def _list(self, failures: Sequence[SharedFailure[Diagnosis]]) -> Iterator[Row]:
-        """A line for each failure, and for advice what to do."""
+        """A line for each failure; advice also has its remedy."""
         for each in failures:
             key = f"list/{each.known.signature}"
             words = f"{_clock(each.known)}  {shown(each.title)} on {each.where}"
@@ -175,18 +177,18 @@ class DiagnosisPane(FoldingPane):
             yield from self.texts(f"{key}/{label}", shown(text), _INDENT, role, f"  {label}")
 
     def _pointing(self, each: Diagnosis, rows: Iterator[Row] | Sequence[Row]) -> Iterator[Row]:
-        """The rows, which are about this failure."""
+        """The rows, each with a pointer to this failure."""
         here = PointedRow(each.engine, each.text, each.where_file, each.where_line)
         for row in rows:
             self._of_row.setdefault(row.key, here)
             yield row
 
-    def _next(self, engine: str, acts: Sequence[tuple[str, str]], file: str = "") -> list[Line]:
-        """The keys that lead on from a failure; from elsewhere the first of them, with the pane's own before it."""
+    def _next(self, engine: str, actions: Sequence[tuple[str, str]], file: str = "") -> list[Line]:
+        """The keys that help with a failure; without the focus only the first one, after the key of this pane."""
         if self.moment is None or engine not in self.moment.snapshot.engines:
             return []
-        edits = [("edit", "opens that file")] if file else []
-        wanted = [*edits, *acts, ("go-there", "goes there"), ("logs", "its log")]
+        edits = [("edit", "opens the file")] if file else []
+        wanted = [*edits, *actions, ("go-there", "to the engine"), ("logs", "its log")]
         before = "" if self.has_focus else f"{self.keys.word(BY_ID['pane-diagnosis'])} "
         lines: list[Line] = [
             ((f"{before}{key}", "key"), (f" {words}", "plain"))
@@ -204,7 +206,7 @@ def _lines(key: str, label: str, lines: Sequence[Line]) -> list[Row]:
 
 
 def _packed(parts: Sequence[Line], cells: int) -> list[Line]:
-    """The parts side by side, in as few lines as they fit into."""
+    """The parts side by side, in as few lines as possible."""
     lines: list[Line] = []
     for part in parts:
         if lines and length(lines[-1]) + 2 + length(part) <= cells:
@@ -215,7 +217,7 @@ def _packed(parts: Sequence[Line], cells: int) -> list[Line]:
 
 
 def _unexplained(snapshot: ClusterSnapshot) -> list[tuple[EngineSnapshot, ...]]:
-    """Engines that are bad or stand still, with no known failure and not taken down by another engine; alike ones together."""
+    """Engines that need attention, without a known failure and not because of another engine; equal ones together."""
     known = {each.engine for each in snapshot.diagnoses if each.severity != "advice"}
     broken = {snapshot.engines[name].group for name in known if name in snapshot.engines} - {""}
     found: dict[tuple[object, ...], list[EngineSnapshot]] = {}
@@ -226,24 +228,24 @@ def _unexplained(snapshot: ClusterSnapshot) -> list[tuple[EngineSnapshot, ...]]:
     return [tuple(same) for same in found.values()]
 
 
-def _act(each: Diagnosis, picture: ClusterSnapshot) -> list[tuple[str, str]]:
-    """What the console itself can do about it: an action and its words, or nothing."""
-    engine = picture.engines.get(each.engine)
-    if picture.read_only or engine is None:
+def _actions(each: Diagnosis, snapshot: ClusterSnapshot) -> list[tuple[str, str]]:
+    """The action of the console that helps with a failure, and its text; empty when there is none."""
+    engine = snapshot.engines.get(each.engine)
+    if snapshot.read_only or engine is None:
         return []
     if each.signature == _DEAD_BEHIND_PROXY:
-        return [("sync-proxy", "has the proxy drop it")]
+        return [("sync-proxy", "removes it from the proxy")]
     if engine.state is EngineState.STUCK:
-        return [("kill", f"ends what is left of {shown(engine.id)}")]
+        return [("kill", f"kills the remaining processes of {shown(engine.id)}")]
     if engine.state in _ENDED or "restart" in each.remedy.casefold():
-        return [_restart(engine, picture, each.remedy)]
+        return [_restart(engine, snapshot, each.remedy)]
     return []
 
 
-def _restart(engine: EngineSnapshot, picture: ClusterSnapshot, remedy: str) -> tuple[str, str]:
-    peers = [name for name, other in picture.engines.items() if engine.group and other.group == engine.group]
+def _restart(engine: EngineSnapshot, snapshot: ClusterSnapshot, remedy: str) -> tuple[str, str]:
+    peers = [name for name, other in snapshot.engines.items() if engine.group and other.group == engine.group]
     name = f"{shown(engine.group)} ({engine_words(peers)})" if len(peers) > 1 else shown(engine.id)
-    # The same settings fail the same way: a restart that the remedy does not name comes after it.
+    # The same settings fail again, so a restart comes after the remedy, unless it is the remedy.
     then = "" if not remedy or "restart" in remedy.casefold() else "then "
     return "restart", f"{then}restarts {name}"
 

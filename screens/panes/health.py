@@ -1,4 +1,4 @@
-"""The health pane: how all engines of the deployment are, the worst first, and for each its checks with what was seen."""
+"""The health pane: the state of all engines of the deployment, the worst first, and the health checks of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from screens.panes.link_rows import link_rows
 from screens.styled_lines import Line, Pen, Row, Span, fit, join, length, shown, width
 from screens.themes import GRADES, Sign, sign_of, signs_of
 
-_STANDINGS = {
+_RESTART_ROLES = {
     RestartState.HELD: "warn",
     RestartState.WAITING: "warn",
     RestartState.RESTARTING: "busy",
@@ -41,11 +41,11 @@ class AlikeEngines:
 
     engines: tuple[EngineSnapshot, ...]
     reason: str
-    """What explains their state; empty where it needs no explanation."""
+    """The reason for their state; empty when the state needs none."""
 
     @property
     def first(self) -> EngineSnapshot:
-        """The engine that stands for all."""
+        """The engine that represents all."""
         return self.engines[0]
 
     @property
@@ -60,11 +60,11 @@ class AlikeEngines:
 
 
 def alike(engines: Iterable[EngineSnapshot], now: float) -> list[AlikeEngines]:
-    """The engines in groups of equal ones, the worst state first, else in their own order."""
+    """Equal engines together, the worst state first, otherwise in the order of `engines`."""
     found: dict[object, list[EngineSnapshot]] = {}
     reasons: dict[object, str] = {}
     for each in engines:
-        # The engine that failed first is named in each member's reason, with a time that differs from one to the other.
+        # The reason of each engine names the engine that failed first, with a time that differs between them.
         reason = each.why(now).partition(f"; {each.after} on ")[0] if each.after else each.why(now)
         checks = tuple((check.name, check.grade) for check in each.health) if not reason else ()
         key = (each.group, sign_of(each).word, reason, checks)
@@ -75,12 +75,12 @@ def alike(engines: Iterable[EngineSnapshot], now: float) -> list[AlikeEngines]:
 
 
 class HealthPane(FoldingPane):
-    """A verdict, then a row for equal engines; the engine that is selected in the grid comes first and is unfolded."""
+    """A verdict, then a row for equal engines; the engine selected in the grid comes first and is unfolded."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._selected = ""
-        """The engine that is selected in the grid; empty where it is not one alone."""
+        """The engine that is selected in the grid; empty unless it is exactly one."""
         self._about: dict[str, PointedRow] = {}
 
     @property
@@ -89,8 +89,10 @@ class HealthPane(FoldingPane):
         return self._about.get(self.current.key) if self.current else None
 
     def draw_moment(self, moment: PaneMoment) -> None:
-        """All engines of the deployment, or those that match."""
-        self.empty = "no engine here; assign the node to a group with a"
+        """All engines of the deployment, or those that match the filter."""
+        self.empty = "no engine yet; press a to assign nodes to a group"
+        if self.needle:
+            self.empty = f"no engine contains {shown(self.needle)!r}; esc removes the filter"
         needle = self.needle.casefold()
         engines = [
             each
@@ -122,7 +124,7 @@ class HealthPane(FoldingPane):
             self._selected = engine
 
     def _verdict(self, engines: Sequence[EngineSnapshot], snapshot: ClusterSnapshot) -> Line:
-        """How many engines need attention, else how far they are; then the counts by state."""
+        """How many engines need attention, else their progress; then the counts by state."""
         bad = sum(each.bad for each in engines)
         counts = signs_of(engines)
         sign, state, most = counts[0]
@@ -145,7 +147,7 @@ class HealthPane(FoldingPane):
         return line
 
     def _link(self, moment: PaneMoment) -> Iterator[Row]:
-        """Why the node under the cursor, or that of the engine there, is not connected, in full."""
+        """The full reason why the node of the selected row is not connected."""
         name = moment.engines[0].node if len(moment.engines) == 1 else moment.target.node
         if (node := moment.snapshot.nodes.get(name or "")) is not None:
             yield from link_rows(node, self.size.width)
@@ -159,7 +161,7 @@ class HealthPane(FoldingPane):
             yield from self._fold(fold, cells, now)
 
     def _fold(self, fold: AlikeEngines, cells: int, now: float, indent: int = 0) -> Iterator[Row]:
-        """The row of equal engines with their reason in full; unfolded a row for each, or the checks of a single one."""
+        """The row of equal engines with their full reason; it unfolds to a row for each, or to the checks of a single one."""
         first, sign = fold.first, fold.sign
         one = len(fold.engines) == 1
         key = f"engine/{first.id}" if one else f"fold/{first.group}/{sign.word}/{fold.reason}"
@@ -189,7 +191,7 @@ class HealthPane(FoldingPane):
             yield from self._fold(AlikeEngines((each,), fold.reason), cells, now, indent=2)
 
     def _tail(self, fold: AlikeEngines) -> Line:
-        """Where they are in their start, or which checks do not pass; and the node of a single one."""
+        """The progress of their start, or the checks that do not pass; then their nodes."""
         first = fold.first
         where: Line = ((f"on {shown(name_ranges(each.node for each in fold.engines))}", "dim"),)
         if first.state is EngineState.STARTING:
@@ -210,7 +212,7 @@ class HealthPane(FoldingPane):
         return join(((*others, (f"{passed} pass" if others else f"{passed} checks pass", "dim")), where), ("  ", ""))
 
     def _of_groups(self, snapshot: ClusterSnapshot, *, urgent: bool) -> Iterator[Row]:
-        """What is true of groups as a whole: what needs a look now, or the rest."""
+        """The facts about whole groups: those that need attention now, or the others."""
         for group in dict.fromkeys(each.group for each in snapshot.engines.values()):
             if urgent and (pace := snapshot.paces.get(group)) is not None:
                 words = f"{group}: {about(pace.elapsed_s)} so far, {pace.words()}"
@@ -218,16 +220,18 @@ class HealthPane(FoldingPane):
             if (skew := snapshot.skews.get(group)) is not None and skew.late is urgent:
                 yield from self._labelled(f"skew/{group}", "skew", skew.words(), "fail" if skew.late else "dim")
             restart = snapshot.restarts.get(group)
-            if restart is not None and (restart.state in _STANDINGS) is urgent:
+            if restart is not None and (restart.state in _RESTART_ROLES) is urgent:
                 words = f"{group}: {restart.words(snapshot.at)}"
-                yield from self._labelled(f"restart/{group}", "restarts", words, _STANDINGS.get(restart.state, "dim"))
+                yield from self._labelled(
+                    f"restart/{group}", "restarts", words, _RESTART_ROLES.get(restart.state, "dim")
+                )
 
     def _labelled(self, key: str, label: str, words: str, role: str) -> Iterator[Row]:
-        """A fact whose words may take several lines."""
+        """A fact with its label; it may take several lines."""
         return self.texts(key, shown(words), 13, role, f"  {label}")
 
     def _checks(self, engine: EngineSnapshot, now: float) -> Iterator[Row]:
-        """Each check of one engine with what was seen, then the facts of its run."""
+        """Each health check of one engine with what was seen, then the facts of its run."""
         cells = max(20, self.cells - 1)
         key = f"engine/{engine.id}"
         if words := _run_words(engine):
@@ -281,6 +285,6 @@ def _facts(engine: EngineSnapshot) -> list[tuple[str, str]]:
         facts.append(("started", time.strftime("%m-%d %H:%M:%S %Z", time.localtime(engine.started_at))))
     if engine.log_bytes is not None:
         facts.append(
-            ("log", f"{engine.log_copied} of {max(engine.log_bytes, engine.log_copied)} bytes are copied here")
+            ("log", f"{engine.log_copied} of {max(engine.log_bytes, engine.log_copied)} bytes copied to this machine")
         )
     return facts

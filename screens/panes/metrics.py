@@ -1,4 +1,4 @@
-"""The metrics pane: whether the deployment keeps up, then how busy, full and fast it, its groups and the selected engines are."""
+"""The metrics pane: whether requests wait; then load, KV cache and speed of the deployment, its groups and selected engines."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ OLD_S = 20.0
 NAME_CELLS = 13
 BAR_CELLS = 10
 ROOMY = 120
-"""From so many cells on the KV cache has a bar, and times their median."""
+"""At this width or wider the KV cache has a bar, and times also show the median."""
 CURVE_CELLS = 20
 STEP_S = 10
-"""Seconds that one value of a curve stands for: the interval of the metrics."""
+"""Seconds between two values of a curve: the interval at which metrics are read."""
 FULL, FILLING = 0.95, 0.85
-"""Shares of the KV cache from which it is red, and yellow."""
+"""The used share of the KV cache from which it is drawn red, and yellow."""
 
 UNKNOWN = "-"
-_SAID = 4
-"""So many engines without metrics are named before the rest is counted."""
+_MOST_NAMES = 4
+"""How many engines without metrics are named; the rest is counted."""
 _LEGEND = (
-    "first, next: time to the first token and between tokens, {times}",
-    "reused: share of prompt tokens found in the prefix cache",
-    "guessed: share of speculated tokens that were right",
-    "evicted: requests that lost their place in a full KV cache",
+    "TTFT: time to the first token; ITL: time between tokens; {times}",
+    "PREFIX: share of the prompt tokens that the prefix cache held",
+    "DRAFT: share of the draft tokens that the model accepted",
+    "PREEMPT: requests preempted because the KV cache was full",
 )
 
 
 class MetricsPane(Pane):
-    """A line for the deployment, each group, and each engine of the target; unknown is `-` and never 0, and below stands why."""
+    """A line for the deployment, each group, and each selected engine. Unknown is `-`, never 0; the lines below say why."""
 
     def draw_moment(self, moment: PaneMoment) -> None:
-        """The verdict, the figures, and for the deployment and each group a line with the tokens per second of late."""
+        """The verdict and the figures; for the deployment and each group also recent tokens per second."""
         self.empty = "no metrics yet: they are read every 10 s from engines that are ready"
         found = moment.snapshot.serving
         roomy = self.cells >= ROOMY
@@ -63,7 +63,7 @@ class MetricsPane(Pane):
             rows = [row for row in rows if needle in "".join(text for text, _ in row.line).casefold()]
         if rows:
             rows += self._legend(unknown=unknown, roomy=roomy)
-            rows += _silent(moment.snapshot)
+            rows += _without_metrics(moment.snapshot)
         for engine in moment.engines:
             if engine.serving_error:
                 words = f"  {fit(shown(engine.id), 11)} metrics cannot be read: {shown(engine.serving_error)}"
@@ -71,7 +71,7 @@ class MetricsPane(Pane):
         self.show(rows, ((" " * (NAME_CELLS + 1), ""), *heading(columns)) if rows else ())
 
     def title(self) -> Line:
-        """Whether it keeps up, and how old the oldest figure is."""
+        """Whether requests wait, and the age of the oldest figure."""
         whole = self.moment.snapshot.serving.get("") if self.moment else None
         if self.moment is None or whole is None:
             return (("Metrics", "bold"),)
@@ -86,7 +86,7 @@ class MetricsPane(Pane):
         return ((f"{fit(name, NAME_CELLS)} ", "bold"), *table_row(columns, serving), (late, "dim"))
 
     def _curves(self, serving: Serving) -> Line:
-        """Tokens per second, in and out, of the last minutes."""
+        """Tokens per second, in and out, over the last minutes."""
         cells = min(CURVE_CELLS, max(6, (self.cells - NAME_CELLS - 40) // 2))
         parts: list[Line] = []
         for label, history in (("out", serving.history), ("in", serving.prompt_history)):
@@ -103,31 +103,31 @@ class MetricsPane(Pane):
         return (*line, (last, "dim")) if length(line) + len(last) <= self.cells else line
 
     def _legend(self, *, unknown: bool, roomy: bool) -> list[Row]:
-        texts = [each.format(times="median / slowest 1 %" if roomy else "slowest 1 %") for each in _LEGEND]
+        texts = [each.format(times="median / 99th percentile" if roomy else "99th percentile") for each in _LEGEND]
         if unknown:
-            texts.insert(0, f"{UNKNOWN} unknown: not among its metrics, or nothing of it in the last interval")
+            texts.insert(0, f"{UNKNOWN} unknown: the engine does not report it, or did not in the last interval")
         return [Row("legend", ()), *(Row(f"legend/{text}", ((f"  {text}", "dim"),)) for text in texts)]
 
 
 def _verdict(whole: Serving) -> tuple[Sign, str]:
-    """Whether requests have to wait, and for what."""
+    """Whether requests wait, and for what."""
     if whole.running is None:
-        return GRADES[Grade.UNKNOWN], "load not known"
+        return GRADES[Grade.UNKNOWN], "load unknown"
     running = f"{whole.running} running"
     waiting = "" if not whole.waiting else f", {whole.waiting} waiting"
     if whole.preemptions_s:
         return STATES[
             EngineState.DEGRADED
-        ], f"KV cache too small: {_rate(whole.preemptions_s)} requests evicted; {running}{waiting}"
+        ], f"KV cache too small: {_rate(whole.preemptions_s)} requests preempted; {running}{waiting}"
     if waiting and (whole.kv_usage or 0.0) >= FULL:
         return STATES[EngineState.DEGRADED], f"KV cache full: {running}{waiting}"
     if waiting:
         return GRADES[Grade.WAIT], f"busy: {running}{waiting}"
-    return GRADES[Grade.OK], f"{running}, none waits" if whole.running else "no requests"
+    return GRADES[Grade.OK], f"{running}, none waiting" if whole.running else "no requests"
 
 
 def _columns(pane: Pane, *, roomy: bool) -> tuple[Column[Serving], ...]:
-    """All figures; with little room without bars, and of times the slowest hundredth alone."""
+    """All columns; on a narrow screen without bars, and times only as 99th percentile."""
 
     def figure(
         title: str,
@@ -147,13 +147,13 @@ def _columns(pane: Pane, *, roomy: bool) -> tuple[Column[Serving], ...]:
 
     small, speed = (7, 9) if roomy else (4, 6)
     times: tuple[Column[Serving], ...] = (
-        figure("FIRST", 6, lambda each: _time(each.ttft_s[2])),
-        figure("NEXT", 5, lambda each: _time(each.itl_s[2]), rank=2),
+        figure("TTFT", 6, lambda each: _time(each.ttft_s[2])),
+        figure("ITL", 5, lambda each: _time(each.itl_s[2]), rank=2),
     )
     if roomy:
         times = (
-            figure("FIRST TOKEN", 12, lambda each: _times(each.ttft_s)),
-            figure("NEXT TOKEN", 11, lambda each: _times(each.itl_s)),
+            figure("TTFT", 12, lambda each: _times(each.ttft_s)),
+            figure("ITL", 11, lambda each: _times(each.itl_s)),
         )
     return (
         figure("RUNNING" if roomy else "RUN", small, lambda each: _count(each.running)),
@@ -164,9 +164,9 @@ def _columns(pane: Pane, *, roomy: bool) -> tuple[Column[Serving], ...]:
         figure("IN tok/s" if roomy else "IN/s", speed, lambda each: _speed(each.prompt_tokens_s)),
         figure("OUT tok/s" if roomy else "OUT/s", speed, lambda each: _speed(each.generation_tokens_s)),
         *times,
-        figure("REUSED", 6, lambda each: _percent(each.prefix_hit), rank=3),
-        figure("GUESSED", 7, lambda each: _percent(each.acceptance), rank=4),
-        figure("EVICTED", 7, lambda each: _rate(each.preemptions_s), _preempted, rank=1),
+        figure("PREFIX", 6, lambda each: _percent(each.prefix_hit), rank=3),
+        figure("DRAFT", 5, lambda each: _percent(each.acceptance), rank=4),
+        figure("PREEMPT", 7, lambda each: _rate(each.preemptions_s), _preempted, rank=1),
     )
 
 
@@ -179,23 +179,23 @@ def _preempted(serving: Serving) -> str:
     return "warn" if serving.preemptions_s else "plain"
 
 
-def _silent(picture: ClusterSnapshot) -> list[Row]:
-    """From whom no metrics come that are asked for them, by the reason."""
+def _without_metrics(snapshot: ClusterSnapshot) -> list[Row]:
+    """The engines whose metrics are missing, by the reason."""
     why: dict[str, list[str]] = {}
-    for each in picture.engines.values():
+    for each in snapshot.engines.values():
         if each.serving is None and not each.serving_error and not each.headless and each.role not in BESIDE_ENGINES:
             state = sign_of(each).word
             reason = "not read yet" if each.state is EngineState.READY else f"not ready ({state})"
             reason = state if each.connecting else reason
             why.setdefault(reason, []).append(shown(each.id))
     return [
-        Row(f"silent/{reason}", ((f"  no metrics from {_some(names)}: {reason}", "dim"),))
+        Row(f"missing/{reason}", ((f"  no metrics from {_some(names)}: {reason}", "dim"),))
         for reason, names in why.items()
     ]
 
 
 def _some(names: Sequence[str]) -> str:
-    return list_text(names, _SAID)
+    return list_text(names, _MOST_NAMES)
 
 
 def _cell(text: str, role: str = "plain") -> Line:

@@ -83,7 +83,8 @@ class PreflightPane(FoldingPane):
         except ConsoleError as error:
             self._trouble = f"{error}" + (f" — {error.hint}" if error.hint else "")
         except asyncio.CancelledError:
-            self._trouble = "preflight stopped before all nodes answered; the report below is an earlier one"
+            earlier = "; the report below is an earlier one" if moment.session.preflight.latest is not None else ""
+            self._trouble = f"preflight stopped before all nodes answered{earlier}"
             raise
         finally:
             if self.moment is not None and self.is_mounted:

@@ -113,7 +113,7 @@ def test_a_planted_failure_is_found_copied_and_its_group_restarted_and_stopped(a
 
         seen.press("Escape", "6")
         seen.sees(
-            r"remedy +Lower gpu-memory-utilization", r"where +prefill in a3-pd \(shipped\)", "ctrl-e opens that file"
+            r"remedy +Lower gpu-memory-utilization", r"where +prefill in a3-pd \(shipped\)", "ctrl-e opens the file"
         )
         seen.press("C-e")
         seen.sees("a3-pd is shipped and stays as it is")

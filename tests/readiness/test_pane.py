@@ -92,7 +92,7 @@ async def test_a_survey_shows_how_far_it_is_its_matrix_and_can_be_stopped(
         checks.progress = "[b]16 of 96 pings, about 4 s left"
         await seen.sees("[b]16 of 96 pings")
         await seen.press("c")
-        await seen.sees("stopped before all nodes had answered")
+        await seen.sees("stopped before all nodes answered")
         checks.gate.set()
         await seen.press("N")
         await seen.sees("✗ network: 2 of 4 pings answered  each NPU to those with the same number")

@@ -33,7 +33,7 @@ async def test_the_remedy_names_the_keys_that_lead_on(tmp_path: Path, size: tupl
     session = broken(tmp_path)
     async with running(session, size) as seen:
         await seen.press("6")
-        await seen.sees("next    r then restarts decode (16 engines)  enter goes there  l its log ")
+        await seen.sees("next    r then restarts decode (16 engines)  enter to the engine  l its log ")
         await seen.press("tab")
         await seen.sees("next    6 r then restarts decode (16 engines) ")
         await seen.press("tab", "r")
@@ -41,7 +41,7 @@ async def test_the_remedy_names_the_keys_that_lead_on(tmp_path: Path, size: tupl
         assert session.operator.asked == [("restart", ("decode-3",))]
         await seen.press("escape")
         session.set_state("decode-3", EngineState.STUCK)
-        await seen.sees("X ends what is left of decode-3")
+        await seen.sees("X kills the remaining processes of decode-3")
 
 
 async def test_the_row_in_the_pane_counts_and_not_the_marks_of_the_grid(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_what_was_not_read_in_the_log_opens_it_and_says_so(tmp_path: Path)
 async def test_read_only_names_no_act(tmp_path: Path) -> None:
     async with running(broken(tmp_path, read_only=True)) as seen:
         await seen.press("6")
-        await seen.sees("next    enter goes there  l its log ")
+        await seen.sees("next    enter to the engine  l its log ")
         assert "restarts" not in seen.text()
 
 
@@ -142,7 +142,7 @@ async def test_an_engine_that_failed_without_a_known_cause_is_named_with_what_is
     async with running(session) as seen:
         await seen.press("6")
         await seen.sees("✗ decode-3..5 FAILED: exit 1 [bold]")
-        await seen.sees("failed, cause not known")
+        await seen.sees("failed, cause unknown")
         assert "decode-6" not in seen.app.main.pane.clipping()
         await seen.press("r")
         assert session.operator.asked == [("restart", ("decode-3",))]

@@ -174,7 +174,7 @@ async def test_from_a_cause_its_file_is_opened_at_its_line(tmp_path: Path, monke
             files.session.snapshot = replace(files.session.snapshot, diagnoses=(cause,))
             seen.app.main.draw()
             await seen.press("6")
-            await seen.sees("ctrl-e opens that file")
+            await seen.sees("ctrl-e opens the file")
             await seen.press("ctrl+e")
         both = [["vi", "+69", str(files.mine)], ["vi", "+4", str(tmp_path / "lab.yaml")]]
         await seen.sees(lambda: files.opened == both)

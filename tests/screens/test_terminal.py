@@ -104,7 +104,7 @@ def walk(terminal: Terminal) -> None:
         ("?", "type to search"),
         (":", "an action, node NAME"),
         ("x", "Cancel"),
-        ("\x03", "q leaves"),
+        ("\x03", "q quits"),
     ):
         terminal.send("\x1b")
         terminal.pump(CALM_S + 0.3)  # a key right behind an escape would be alt and that key

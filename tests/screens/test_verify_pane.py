@@ -54,7 +54,7 @@ async def test_equal_answers_are_one_line_that_unfolds_and_the_verdict_stands_ab
     session.verifier.proofs, session.verifier.ranks = (*through, odd, bad), ranks
     async with running(session, (90, 24)) as seen:
         await seen.press("Y", "f", "enter")
-        await seen.sees("✗ NOT verified; failed: decode-3 at ")
+        await seen.sees("✗ NOT verified; checks of decode-3 failed at ")
         lines = [line[1:].rstrip() for line in seen.lines() if line.startswith((" ✗", " ▸", "   "))]
         assert lines[1] == "▸ FAIL        1 of 10 ranks answered; failed: decode-3; not covered: decode-8..15"
         assert lines[2] == "▸ FAIL        1 chat to rank decode-3, 0.40 s: completion 200 with no text in it"

@@ -135,7 +135,7 @@ def test_what_a_degraded_group_behind_a_proxy_loses_is_not_called_serving() -> N
         "decode-3": EngineState.FAILED,
     }
     (lost,) = [loss for loss in _plan("restart", ("decode-0",), hurt).losses if "decode-" in loss]
-    assert lost.startswith("decode-0..2: degraded, may serve no request; requests still running")
+    assert lost.startswith("decode-0..2: degraded, may serve no request; requests that do not finish")
 
 
 def test_a_restart_stops_what_runs_and_starts_the_whole_group() -> None:

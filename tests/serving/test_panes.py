@@ -48,7 +48,7 @@ async def test_the_metrics_pane_shows_the_whole_and_the_groups_and_why_something
         await seen.sees("250ms/2.5s")
         row = next(line for line in seen.lines() if line.startswith(" decode "))
         assert row.split() == ["decode", "12", *"---------"]
-        assert "unknown: not among its metrics" in seen.text()
+        assert "unknown: the engine does not report it" in seen.text()
         marks = [role for text, role in pane_rows(seen, "metrics")["group/decode"] if text.strip() == "-"]
         assert marks == ["dim"] * 9
         assert "no metrics from prefill-0, prefill-1, decode-0, decode-1 +14 more: not read yet" in seen.text()
@@ -67,7 +67,7 @@ async def test_no_figure_is_cut_at_80_columns(tmp_path: Path) -> None:
         await seen.sees("123.4/s")
         row = next(line for line in seen.lines() if line.startswith(" all "))
         assert row.split()[:11] == ["all", "12", "3", "97%", "4096", "812", "2.5s", "55ms", "100%", "88%", "123.4/s"]
-        assert "FIRST  NEXT REUSED GUESSED EVICTED" in seen.text()
+        assert "TTFT   ITL PREFIX DRAFT PREEMPT" in seen.text()
 
 
 async def test_the_causes_pane_shows_the_first_with_its_remedy_and_no_markup_or_escape(tmp_path: Path) -> None:

@@ -92,7 +92,9 @@ def test_a_rank_that_was_not_reached_is_named_and_nothing_counts_as_verified() -
     out_of_reach = RankProof("d-1", "d-1", None, "d1 is unreachable", unreachable=True)
     assert Verification((Proof("chat", True, ""),), (ranks[0], out_of_reach)).unreachable
     failed = Verification((Proof("chat 1 to rank d-2", False, "empty", engine="d-2", number=1),), ranks)
-    assert failed.words().startswith("NOT verified; checks of d-2 failed; 1 of 3 ranks answered; failed: d-2; not covered: d-1")
+    assert failed.words().startswith(
+        "NOT verified; checks of d-2 failed; 1 of 3 ranks answered; failed: d-2; not covered: d-1"
+    )
 
 
 @pytest.mark.parametrize(
