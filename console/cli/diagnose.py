@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="file with more signatures, in the format of the shipped signatures",
     )
-    add_output(parser, json="the causes, and what is known of the logs", jsonl="a line for each cause")
+    add_output(parser, json="the first cause, and all causes", jsonl="a line for each cause")
     parser.set_defaults(run=run)
 
 

@@ -1,4 +1,4 @@
-"""What `status -o json` prints of a snapshot; the keys are a contract. Unknown is None, never 0."""
+"""The data that `status -o json` prints; its keys are a contract. An unknown value is None, never 0 or an empty text."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class ServiceData(TypedDict):
     """Whether requests are answered."""
 
     state: ServiceState
-    """UP: all of it answers; PART: a part of it does; UNPROVEN: nothing is wrong and no request was answered lately."""
+    """UP: every part answers; PART: some parts answer; UNPROVEN: nothing is wrong, but no request was answered lately."""
     endpoint: str
     """Where requests go, `http://HOST:PORT`."""
-    model: str
-    """What they name; empty when it is not known."""
+    model: str | None
+    """The name of the model that requests give; null when it is unknown."""
     reason: str | None
-    """Why it is not UP."""
+    """Why the service is not UP; null when it is."""
 
 
 class InterruptedPlanData(TypedDict):
-    """An operation that was to stop engines, and whose console ended before it had."""
+    """A plan that stops engines, and whose console ended before the plan did."""
 
     verb: str
     by: str
@@ -47,7 +47,7 @@ class InterruptedPlanData(TypedDict):
     age_s: int
     """Since it started."""
     left: list[str]
-    """The engines that still run."""
+    """The engines of the plan that still run."""
 
 
 class DeviceData(TypedDict):
@@ -55,29 +55,29 @@ class DeviceData(TypedDict):
 
     id: int
     health: str | None
-    """As npu-smi says, for example `OK`."""
+    """As npu-smi reports it, for example `OK`."""
     aicore_percent: int | None
     hbm_used_mib: int | None
     hbm_total_mib: int | None
     temperature_c: int | None
     power_w: float | None
-    """Of the whole card; on A3 only its first die has it."""
+    """Power of the whole card; on A3 only its first die reports it."""
     processes: list[Process] | None
     rank: str | None
-    """The engine of this deployment that the device is given to; null when there is none."""
+    """The engine of this deployment that uses the device; null when there is none."""
 
 
 class UnmanagedData(TypedDict):
     """A process that this console does not manage: vLLM, or a holder of HBM."""
 
     pid: int
-    """On the node, outside containers."""
+    """Its pid on the node, outside containers."""
     owner: str | None
     age_s: int | None
     command: str | None
     why: UnmanagedReason
-    """vllm: vLLM without a run; other-base: another console manages it; hbm: it holds HBM; gone: HBM is held, and no such process
-    lives."""
+    """vllm: vLLM without a run; other-base: another console manages it; hbm: it holds HBM; gone: the process has ended, and its
+    HBM is still held."""
     base: str | None
     """Base directory of the console that manages it."""
     container: str | None
@@ -85,7 +85,7 @@ class UnmanagedData(TypedDict):
     below: list[int]
     """Pids of its descendants of the same kind."""
     hbm_mib: int | None
-    """HBM of all of them."""
+    """HBM of the process and its descendants."""
     devices: list[int]
     """Devices on which they hold HBM."""
 
@@ -95,9 +95,9 @@ class NodeData(TypedDict):
 
     link: LinkState
     age_s: float | None
-    """Since the NPU data was taken."""
-    reason: str
-    """Why there is no link, or no fresh NPU data; empty when there is."""
+    """Age of the NPU data."""
+    reason: str | None
+    """Why there is no link, or no fresh NPU data; null when there is both."""
     devices: list[DeviceData]
     unmanaged: list[UnmanagedData]
 
@@ -124,7 +124,7 @@ class ExitData(TypedDict):
 
 
 class StopRequestData(TypedDict):
-    """Who asked an engine to end."""
+    """Who requested the stop of an engine, and when."""
 
     by: str | None
     at: float | None
@@ -137,30 +137,30 @@ class EngineData(TypedDict):
     node: str
     state: EngineState
     phase: str | None
-    """Where its start is, as its log says: config, distributed, load, memory, graph, ready …"""
+    """The phase of its start, from its log: config, distributed, load, memory, graph, ready …"""
     progress: float | None
     """Share of the whole start that is done, 0 to 1."""
     start_left_s: int | None
-    """Until its group should be ready, by earlier starts."""
+    """Expected time until its group is ready, from earlier starts."""
     age_s: float | None
-    """Since its node last reported on it."""
+    """Time since its node last reported its state."""
     health: dict[str, HealthData] | None
-    """By name of the check: link, process, log, http, model, works, verify. Null when it could not be asked."""
+    """By name of the check: link, process, log, http, model, works, verify. Null when the checks could not run."""
     run: str | None
     """Id of its newest run."""
     pid: int | None
     exit: ExitData | None
     """Null while its main process lives."""
     cause: str | None
-    """What explains a bad state."""
+    """The reason for a bad state."""
     held_up: str | None
     """What its start waits for."""
-    asked: StopRequestData | None
-    """Null when nobody asked this run to end."""
+    stop_request: StopRequestData | None
+    """Null when nobody requested a stop of this run."""
     signature: str | None
-    """Id of the known failure that its own log shows first."""
+    """Id of the first known failure in its own log."""
     differs: list[str]
-    """Where its newest run differs from what is planned now."""
+    """How its newest run differs from the current layout and assignment."""
 
 
 class DiagnosisData(TypedDict):
@@ -172,9 +172,9 @@ class DiagnosisData(TypedDict):
     """fatal, running or advice."""
     title: str
     first: bool
-    """Whether it explains the others."""
+    """Whether it is the first cause, which explains the others."""
     consequence: bool
-    """Whether the first one explains it."""
+    """Whether another failure explains it."""
     engine: str
     node: str
     at: float
@@ -186,25 +186,25 @@ class DiagnosisData(TypedDict):
 
 
 class StartData(TypedDict):
-    """The start of a group that runs now."""
+    """The running start of a group."""
 
     elapsed_s: int
     left_s: int | None
-    """Until it should be ready, by earlier starts."""
+    """Expected time until the group is ready, from earlier starts."""
     typical_s: int | None
-    """How long earlier starts took, the median."""
+    """Median duration of earlier starts."""
     earlier_starts: int
-    """How many earlier starts are known."""
+    """Number of earlier starts that are recorded."""
 
 
 class SkewData(TypedDict):
-    """How far apart the ranks of a group started."""
+    """The time between the first and the last start of the ranks of a group."""
 
     seconds: float
     last: str
     """The engine that started last."""
     limit_s: float
-    """The ranks fail when they start further apart than this."""
+    """The ranks fail when the time is longer than this."""
     hccl_s: float
     """HCCL_CONNECT_TIMEOUT of the group."""
 
@@ -219,7 +219,7 @@ class RestartData(TypedDict):
     """Restarts that it may make within `within_s`."""
     within_s: float
     due_s: float | None
-    """Until its next restart; null when none is due."""
+    """Time until its next restart; null when none is due."""
     reason: str | None
 
 
@@ -231,15 +231,16 @@ class StatusData(TypedDict):
     """Null without a layout."""
     service: ServiceData | None
     """Null while nothing of the deployment is launched, and when it has no endpoint."""
-    cut_off: InterruptedPlanData | None
+    interrupted_plan: InterruptedPlanData | None
+    """Null when no plan was interrupted."""
     nodes: dict[str, NodeData]
     """By name."""
     engines: list[EngineData]
-    """In the order of the layout, the proxy last; those that are not in the layout follow."""
+    """In the order of the layout, the proxy last; engines that are not in the layout follow."""
     causes: list[DiagnosisData]
-    """In the order in which they happened."""
+    """The known failures that were found, in the order in which they happened."""
     tasks: list[Task]
-    """Processes of this console that are no engines, for example evaluations."""
+    """Processes of this console that are not engines, for example evaluations."""
     starts: dict[str, StartData]
     """By group."""
     skews: dict[str, SkewData]
@@ -254,7 +255,7 @@ def status_data(snapshot: ClusterSnapshot) -> StatusData:
         "cluster": snapshot.cluster,
         "deployment": snapshot.deployment or None,
         "service": service_data(snapshot.service),
-        "cut_off": _cut_off(snapshot),
+        "interrupted_plan": _interrupted_plan(snapshot),
         "nodes": {name: _node(node, snapshot.at) for name, node in snapshot.nodes.items()},
         "engines": [_engine(engine) for engine in snapshot.engines.values()],
         "causes": [_cause(each) for each in snapshot.diagnoses],
@@ -266,7 +267,7 @@ def status_data(snapshot: ClusterSnapshot) -> StatusData:
 
 
 def status_lines(whole: StatusData) -> Iterator[NodeLine | EngineData | Task]:
-    """Its nodes, engines and tasks, one by one."""
+    """The nodes, engines and tasks of the document, one by one."""
     for name, node in whole["nodes"].items():
         yield {"node": name, **node}
     yield from whole["engines"]
@@ -290,13 +291,13 @@ def _cause(each: Diagnosis) -> DiagnosisData:
 
 
 def service_data(each: Service | None) -> ServiceData | None:
-    """Whether requests are answered; None when there is nothing to ask."""
+    """Whether requests are answered; None when there is no service."""
     if each is None:
         return None
-    return {"state": each.state, "endpoint": each.endpoint, "model": each.model, "reason": each.reason or None}
+    return {"state": each.state, "endpoint": each.endpoint, "model": each.model or None, "reason": each.reason or None}
 
 
-def _cut_off(snapshot: ClusterSnapshot) -> InterruptedPlanData | None:
+def _interrupted_plan(snapshot: ClusterSnapshot) -> InterruptedPlanData | None:
     each = snapshot.cut_off
     if each is None:
         return None
@@ -330,7 +331,7 @@ def _node(node: NodeSnapshot, now: float) -> NodeData:
     return {
         "link": node.link.state,
         "age_s": None if age is None else round(age, 1),
-        "reason": node.link.reason or node.devices_error,
+        "reason": node.link.reason or node.devices_error or None,
         "devices": [_device(device) for device in node.devices],
         "unmanaged": [_unmanaged(each, now) for each in node.unmanaged],
     }
@@ -377,13 +378,13 @@ def _engine(engine: EngineSnapshot) -> EngineData:
         "age_s": None if engine.age_s is None else round(engine.age_s, 1),
         "health": None
         if engine.unasked
-        else {rung.name: {"grade": rung.grade, "evidence": rung.evidence} for rung in engine.health},
+        else {check.name: {"grade": check.grade, "evidence": check.evidence} for check in engine.health},
         "run": engine.run,
         "pid": engine.pid,
         "exit": None if engine.exit is None else {"code": engine.exit.code, "signal": engine.exit.signal},
         "cause": engine.cause or engine.unasked or None,
         "held_up": engine.held_up or None,
-        "asked": None if engine.asked is None else {"by": engine.asked.by or None, "at": engine.asked.at},
+        "stop_request": None if engine.asked is None else {"by": engine.asked.by or None, "at": engine.asked.at},
         "signature": engine.signature or None,
         "differs": list(engine.drift),
     }

@@ -148,7 +148,13 @@ async def test_a_start_of_19_engines_is_one_page(
 ) -> None:
     async with _showing(tmp_path, monkeypatch, _plan(copied(1, env=SET)), size) as seen:
         text = seen.text()
-        for words in ("START 19 engines", "decode-0..15", "n0..3", "time until ready unknown", "wait until proxy is ready"):
+        for words in (
+            "START 19 engines",
+            "decode-0..15",
+            "n0..3",
+            "time until ready unknown",
+            "wait until proxy is ready",
+        ):
             assert words in text
         assert " below" not in text
         assert "y start" in text

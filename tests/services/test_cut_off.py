@@ -58,7 +58,7 @@ async def test_status_names_what_a_stop_left_until_it_is_ended_or_started_anew(
     )
     _print_table(scene.monitor.snapshot)
     assert words in capsys.readouterr().out
-    assert status_data(scene.monitor.snapshot)["cut_off"] == {
+    assert status_data(scene.monitor.snapshot)["interrupted_plan"] == {
         "verb": "stop",
         "by": "ann@jump",
         "age_s": 120,
@@ -66,9 +66,9 @@ async def test_status_names_what_a_stop_left_until_it_is_ended_or_started_anew(
     }
     scene.runs("d0", ended, replace(old[1], started_at=now))
     scene.monitor.publish()
-    cut_off = status_data(scene.monitor.snapshot)["cut_off"]
-    assert cut_off is not None
-    assert cut_off["left"] == ["decode-2"], "the other was started anew"
+    interrupted = status_data(scene.monitor.snapshot)["interrupted_plan"]
+    assert interrupted is not None
+    assert interrupted["left"] == ["decode-2"], "the other was started anew"
     scene.monitor.work = OngoingPlan("bob@jump", "stop", now, frozenset(ENDS))
     scene.monitor.publish()
-    assert status_data(scene.monitor.snapshot)["cut_off"] is None, "somebody sees to it"
+    assert status_data(scene.monitor.snapshot)["interrupted_plan"] is None, "somebody sees to it"

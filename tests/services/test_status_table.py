@@ -52,6 +52,8 @@ def test_the_first_line_says_whether_it_serves(capsys: pytest.CaptureFixture[str
         "reason": "14 of 16 decode",
     }
     assert status_data(replace(picture, service=None))["service"] is None
+    unknown = status_data(replace(picture, service=Service(ServiceState.UP, "http://10.0.0.1:8000", "")))["service"]
+    assert unknown == {"state": "UP", "endpoint": "http://10.0.0.1:8000", "model": None, "reason": None}
 
 
 def test_who_stopped_an_engine_and_what_holds_another_up_are_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,8 +69,8 @@ def test_who_stopped_an_engine_and_what_holds_another_up_are_told(capsys: pytest
     assert rows["decode-0"].endswith("stopped by alice@jump2, 40 s ago")
     assert rows["decode-1"].endswith("silent 2m")
     engines = status_data(picture)["engines"]
-    assert (engines[0]["asked"], engines[0]["cause"]) == ({"by": "alice@jump2", "at": 60.0}, None)
-    assert (engines[1]["asked"], engines[1]["held_up"]) == (None, "silent 2m")
+    assert (engines[0]["stop_request"], engines[0]["cause"]) == ({"by": "alice@jump2", "at": 60.0}, None)
+    assert (engines[1]["stop_request"], engines[1]["held_up"]) == (None, "silent 2m")
 
 
 def test_the_first_cause_is_shown_with_its_remedy_and_what_followed_from_it_in_one_line(
