@@ -27,12 +27,14 @@ from screens.key_map import Keys
 from screens.key_order import KeyOrder, TypedKey
 from screens.main import MainScreen
 from screens.message_timeout import MessageTimeout
+from screens.messages import ROLES
 from screens.paste_guard import BURST_S, TOO_FAST, KeyTimes
 from screens.startup import Startup
 from screens.styled_lines import Line, Pen, shown
 from screens.terminal import Terminal
 from screens.themes import LOOKS, Look
 from screens.widgets import LineWidget
+from screens.wrong_keys import answer_wrong_key
 
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
@@ -46,10 +48,6 @@ WAYS_OUT = ("ctrl+q", "ctrl+c")
 """Keys that never wait for a console that is still opening."""
 TEXT_FOLLOWS = frozenset(key for name in ("command", "find", "filter", "help", "palette") for key in BY_ID[name].keys)
 """Keys that open a place to type in, as the table has them: an operator's own keys are read while the console opens."""
-
-
-_NOTED: dict[SeverityLevel, str] = {"information": "plain", "warning": "warn", "error": "fail"}
-"""Roles of what is said in passing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,19 +215,19 @@ class ConsoleApp(App[int]):
 
         A dialog says it in a line of its own, and there it stays until that key.
         """
-        if not self.passing.said(message):
-            return
+        self.passing.said()
+        text = f"{title}: {message}" if title else message
         if (dialog := dialog_over(self)) is not None:
-            dialog.note(f"{title}: {message}" if title else message, _NOTED[severity])
+            dialog.note(text, ROLES[severity])
         else:
-            super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+            self.main.messages.say(text, severity, self.NOTIFICATION_TIMEOUT if timeout is None else timeout)
 
     def clear_notifications(self) -> None:
-        """Take them all away; the same words may be said again at once."""
+        """Take them all away."""
         self.passing.gone()
         if (dialog := dialog_over(self)) is not None:
             dialog.note("", "")
-        super().clear_notifications()
+        self.main.messages.clear()
 
     def action_nothing(self) -> None:
         """What ctrl-c does where nobody else wants it."""
@@ -339,6 +337,8 @@ async def _deliver(app: ConsoleApp, typed: TypedKey) -> None:
             from screens.welcome import welcome_is_over
 
             welcome_is_over(app.main)
+        if screen is app.main and isinstance(app.focused, LineWidget):
+            answer_wrong_key(app, event)
     elif screen is app.main and isinstance(app.focused, LineWidget):
         if app.fleet is not None:
             app.main.command_line.pasted(event.text)

@@ -168,7 +168,7 @@ class Arrangement:
             screen.call_after_refresh(self._focus_again, self._focused)
             self._focused = None
         styles = screen.grid.styles
-        room = height - sum(each.size.height for each in (screen.header, screen.footer)) - (height >= SHORT)
+        room = height - screen.header.size.height - 1 - (height >= SHORT)
         whole = self._mode == "grid-alone" or wide
         most = room if whole else max(4, int(room * (self._share or SHARE)))
         screen.grid.give_room(most - 1)

@@ -21,18 +21,29 @@ class Bar(LineWidget):
 class Footer(Bar):
     """Help and Quit first, then the keys of this place."""
 
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._hints: list[tuple[str, str]] = []
+        self._close = False
+        """Whether hints may stand closer together."""
+
     def draw(self, place: Place, keys: Keys, *, read_only: bool, back: bool) -> None:
         """Draw as many hints as fit; a place with hints of its own moves them closer together before one is left out."""
         own = [(BY_ID[name], word) for name, word in FOOTERS.get(place, ())]
-        hints = [
+        self._hints = [
             (keys.word(action), "Back" if action.id == "quit" and back else word)
             for action, word in own or _general(place)
             if keys.of(action) and not (action.danger and read_only)
         ]
-        wide = sum(width(key) + width(word) + 3 for key, word in hints)
-        gap = " " if own and wide > self.size.width else "  "
+        self._close = bool(own)
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """Another width has room for other hints; none has any while something else is in its place."""
+        wide = sum(width(key) + width(word) + 3 for key, word in self._hints)
+        gap = " " if self._close and wide > self.size.width else "  "
         spans: list[Span] = [(" ", "")]
-        for key, word in hints:
+        for key, word in self._hints:
             hint: Line = ((key, "key"), (f" {word}{gap}", "plain"))
             if length(tuple(spans)) + length(hint) - len(gap) > self.size.width:
                 break

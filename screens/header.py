@@ -16,7 +16,7 @@ from screens.actions import BY_ID
 from screens.bars import Bar
 from screens.header_figures import engine_counts, load_parts, start_part
 from screens.key_map import Keys
-from screens.styled_lines import Line, Span, brief, join, length, shown
+from screens.styled_lines import Line, Span, brief, join, length, shown, width
 
 if TYPE_CHECKING:
     from console.model.alert import Alert
@@ -39,6 +39,8 @@ _SIGNS: Mapping[ServiceState, tuple[str, str]] = {
 }
 LEAST_ALERT = 12
 """Cells below which a reason in the header would say nothing."""
+MOST_ALERT = 48
+"""Cells that names and counts leave to a reason in the one line of a short screen; a longer one is cut."""
 GAP: Span = ("  ", "")
 WIDE_GAP: Span = ("   ", "")
 _AT_REST = (EngineState.IDLE, EngineState.EXITED)
@@ -80,11 +82,13 @@ class Header(Bar):
         findings: Line = ((f"{counted(problems, 'finding')} (7)", "warn"),) if problems else ()
         at = snapshot.at if replay or frozen_at is not None else time.time()
         clock: Line = ((time.strftime("%H:%M", time.localtime(at)), "dim"),)
-        lead = self._lead(snapshot, mode, keys)
         if self.size.height > 1:
+            lead = self._lead(snapshot, mode, keys, self.size.width)
             self.paint([(line, ()) for line in self._two(snapshot, lead, notices, findings, clock)])
         else:
-            self.write(self._one(snapshot, lead, notices, findings, clock))
+            reason = min(MOST_ALERT, width(_reason(snapshot)[0]))
+            lead = self._lead(snapshot, mode, keys, self.size.width - reason)
+            self.write(self._one(snapshot, lead, notices, findings, clock, reason))
 
     def _two(
         self, snapshot: ClusterSnapshot, lead: Line, notices: Sequence[Line], findings: Line, clock: Line
@@ -106,11 +110,19 @@ class Header(Bar):
                 break
         return _apart(above, right, cells + 1), ((" ", ""), *full)
 
-    def _one(self, snapshot: ClusterSnapshot, lead: Line, notices: Sequence[Line], findings: Line, clock: Line) -> Line:
-        """Everything in one line: verdict, notices, counts, cause, then what of the figures finds room."""
+    def _one(
+        self,
+        snapshot: ClusterSnapshot,
+        lead: Line,
+        notices: Sequence[Line],
+        findings: Line,
+        clock: Line,
+        reason: int,
+    ) -> Line:
+        """Everything in one line: verdict, notices, cause in so many cells, and what of counts and figures finds room."""
         cells = self.size.width - 1
-        spare = LEAST_ALERT + len(GAP[0]) if _cause(snapshot) is not None else 0
-        line, _ = _placed(lead, notices, cells - spare, GAP)
+        spare = reason + len(GAP[0]) if reason else 0
+        line, _ = _placed(lead, notices, cells - min(spare, LEAST_ALERT + len(GAP[0])), GAP)
         for counts in engine_counts(snapshot, self.pen):
             line, missing = _placed(line, [counts], cells - spare, GAP)
             if not missing:
@@ -120,12 +132,13 @@ class Header(Bar):
         line, _ = _placed(line, load_parts(snapshot, self.pen)[-1], cells, GAP)
         return _apart(line, clock, cells) if length(line) + length(clock) + len(GAP[0]) <= cells else line
 
-    def _lead(self, snapshot: ClusterSnapshot, mode: Span, keys: Keys) -> Line:
-        """Names, mode and verdict. The word of the verdict goes last: names go before it, its key and its reason next.
+    def _lead(self, snapshot: ClusterSnapshot, mode: Span, keys: Keys, cells: int) -> Line:
+        """Names, mode and verdict. Names go first where there are fewer cells; of the verdict its key and its reason go only
+        where the whole line is too short for them.
 
         A verdict that wants something done names the key that leads on: to the proof, or to the cause.
         """
-        heads, cells = _heads(snapshot, mode), self.size.width
+        heads = _heads(snapshot, mode)
         service = snapshot.service
         if service is None:
             rest, key = _at_rest(snapshot)
@@ -140,10 +153,15 @@ class Header(Bar):
         sign = glyphs[1] if self.pen.ascii else glyphs[0]
         said, word = f"{sign} {shown(service.brief())}", f"{sign} {service.state}"
         verdicts: list[Line] = [((said, role), *more), ((said, role),), ((word, role), *more), ((word, role),)]
-        fitting = (
-            (head, verdict) for head in heads for verdict in verdicts if length(head) + 1 + length(verdict) < cells
-        )
-        return join(next(fitting, ((), verdicts[-1])))
+        whole, short = verdicts[:1], heads[-2:-1]
+        least = self.size.width - LEAST_ALERT if cells < self.size.width else cells
+        forms = ((cells, heads[:-1], whole), (least, short, whole), (self.size.width, heads, verdicts))
+        for room, some, chosen in forms:
+            for head in some:
+                for verdict in chosen:
+                    if length(head) + 1 + length(verdict) < room:
+                        return join((head, verdict))
+        return verdicts[-1]
 
 
 def _at_work(snapshot: ClusterSnapshot, running: str) -> list[Line]:
@@ -205,20 +223,25 @@ def _cause(snapshot: ClusterSnapshot) -> tuple[Alert, int] | None:
     return None if first is None else (first, max(0, len(others) - 1))
 
 
-def _with_cause(line: Line, snapshot: ClusterSnapshot, cells: int) -> Line:
-    """The line with the cause behind it, cut to what is left, where that is enough to say something."""
+def _reason(snapshot: ClusterSnapshot) -> Span:
+    """The cause in words, and how many more there are."""
     found = _cause(snapshot)
-    left = cells - length(line) - (len(GAP[0]) if line else 0)
-    if found is None or left < LEAST_ALERT:
-        return line
+    if found is None:
+        return "", ""
     alert, more = found
     words = alert.title
     if alert.key == "links":
         words = f"{', '.join(alert.subjects)}: {alert.text}" if alert.text else words
     elif alert.key.startswith("group/"):
         words = alert.text or words
-    text = brief(shown(words) + (f" +{more}" if more else ""), left)
-    return join((line, ((text, "fail" if alert.level == "error" else "warn"),)), GAP)
+    return shown(words) + (f" +{more}" if more else ""), "fail" if alert.level == "error" else "warn"
+
+
+def _with_cause(line: Line, snapshot: ClusterSnapshot, cells: int) -> Line:
+    """The line with the cause behind it, cut to what is left, where that is enough to say something."""
+    words, role = _reason(snapshot)
+    left = cells - length(line) - (len(GAP[0]) if line else 0)
+    return join((line, ((brief(words, left), role),)), GAP) if words and left >= LEAST_ALERT else line
 
 
 def _heads(snapshot: ClusterSnapshot, mode: Span) -> list[Line]:

@@ -17,6 +17,7 @@ from screens.bars import Footer, Rule
 from screens.bell import Bell
 from screens.grid.grid import Grid
 from screens.header import Header
+from screens.messages import Messages
 from screens.panes.base import PaneMoment
 from screens.panes.table import PANES
 from screens.paste_guard import TOO_FAST
@@ -83,6 +84,8 @@ class MainScreen(Screen[None]):
         self.tabs = Tabs(id="tabs")
         self.pane_title = PaneTitle(id="pane-title")
         self.footer = Footer(id="footer")
+        self.messages = Messages(id="messages")
+        self.messages.on_said = self.draw_footer
         self.panes: dict[str, Pane | LogPane] = {}
         self.opened = PANES[0].id
         """Id of the open pane."""
@@ -115,6 +118,7 @@ class MainScreen(Screen[None]):
                 yield self.pane_title
                 yield Vertical(id="panes")
         yield TooSmall(id="tiny")
+        yield self.messages
         yield self.footer
 
     def on_mount(self) -> None:
@@ -189,7 +193,10 @@ class MainScreen(Screen[None]):
         )
 
     def draw_footer(self) -> None:
-        """Draw the bottom line."""
+        """Draw the bottom line, unless a message or the prompt takes its place."""
+        tiny, prompts = self.has_class("tiny"), bool(self.panes) and self.prompt.display
+        self.messages.display = bool(self.messages.texts) and not tiny
+        self.footer.display = not (tiny or prompts or self.messages.display)
         read_only = self.console.fleet is None or self.snapshot.read_only
         back = self.arrangement.alone or self.focused not in (None, self.grid)
         self.footer.draw(self.place, self.console.options.keys, read_only=read_only, back=back)

@@ -1,4 +1,4 @@
-"""When words said in passing have been read: they lie over rows, so the first key after a while takes them away."""
+"""When words said in passing have been read: the first key after a while takes them away and brings the footer back."""
 
 from __future__ import annotations
 
@@ -14,15 +14,10 @@ class MessageTimeout:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._said_at: float | None = None
-        self._words = ""
 
-    def said(self, words: str) -> bool:
-        """Something is said; False when just that stands there already, as in a paste that is refused key by key."""
-        now = self._clock()
-        if words == self._words and self._said_at is not None and now - self._said_at < READ_S:
-            return False
-        self._words, self._said_at = words, now
-        return True
+    def said(self) -> None:
+        """Something is said."""
+        self._said_at = self._clock()
 
     def over(self) -> bool:
         """Whether there is something that can have been read."""

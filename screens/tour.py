@@ -91,7 +91,6 @@ class Tour:
     async def begin(self) -> None:
         """Show the caption and play in the background."""
         main = self._app.main
-        main.add_class("touring")
         await main.mount(self._caption, before=main.prompt)
         self._caption.dress(self._app.look, self._app.pen)
         self._app.first_key_handler = self._take_key
@@ -104,7 +103,6 @@ class Tour:
             return False
         was, self.playing = self.playing, False
         self._app.first_key_handler = None
-        self._app.main.remove_class("touring")
         self._caption.remove()
         if was:
             self._app.main.workers.cancel_group(self._app.main, "tour")

@@ -88,8 +88,8 @@ class CommandLine:
     def _prompt(self, kind: Kind, candidates: Sequence[Candidate], placeholder: str, value: str = "") -> None:
         screen = self._screen
         self._searched = screen.focused
-        screen.footer.display = False
         screen.prompt.open(kind, candidates, placeholder, value)
+        screen.draw_footer()
 
     def typing(self, kind: Kind, text: str) -> None:
         """Lists follow the typing."""
@@ -106,7 +106,6 @@ class CommandLine:
     def prompted(self, kind: Kind, text: str | None) -> None:
         """What was typed takes effect; the keys go back where they were."""
         screen = self._screen
-        screen.footer.display = True
         screen.draw_footer()
         in_log = isinstance(self._searched, LogPane)
         place = screen.panes["logs"] if in_log else screen.pane if self._searched is screen.pane else screen.grid

@@ -78,7 +78,7 @@ class Seen:
         """What has been said in passing."""
         dialog = dialog_over(self.app)
         noted = [text for text, _ in dialog._noted] if dialog is not None else []
-        return " | ".join([*(notification.message for notification in self.app._notifications), *noted])
+        return " | ".join([*self.app.main.messages.texts, *noted])
 
 
 @asynccontextmanager
@@ -88,12 +88,11 @@ async def running(
     *,
     step: float = 1.0,
     options: Options | None = None,
-    drawn: bool = False,
 ) -> AsyncIterator[Seen]:
-    """The app on a session, mounted and drawn; `drawn` puts what is said in passing on the screen too."""
+    """The app on a session, mounted and drawn."""
     clock = Clock(step)
     app = ConsoleApp(session, options or Options(), clock=clock)
-    async with app.run_test(size=size, notifications=drawn) as pilot:
+    async with app.run_test(size=size) as pilot:
         await pilot.pause()
         await until(lambda: session.opened)
         yield Seen(app, pilot, session, clock)

@@ -38,7 +38,7 @@ async def test_a_key_that_counts_everywhere_shows_its_effect_on_a_fresh_screen(
     tmp_path: Path, action: Action, write: bool
 ) -> None:
     session = FakeSession(tmp_path, read_only=not write)
-    async with running(session, drawn=True) as seen:
+    async with running(session) as seen:
         await seen.pilot.pause()
         before = _state(seen)
         await seen.pilot.press(action.keys[0])
