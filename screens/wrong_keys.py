@@ -13,10 +13,8 @@ if TYPE_CHECKING:
 
     from screens.app import ConsoleApp
 
-_NAVIGATION = frozenset(
-    ("up", "down", "left", "right", "home", "end", "pageup", "pagedown", "tab", "enter", "escape", "space")
-    + ("backspace", "delete", "insert")
-)
+_MOVES = ("up", "down", "left", "right", "home", "end", "pageup", "pagedown", "tab")
+_NAVIGATION = frozenset((*_MOVES, "enter", "escape", "space", "backspace", "delete", "insert"))
 """Keys that only move or edit: they do nothing at the end of a list, which is seen."""
 
 

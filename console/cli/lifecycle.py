@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import time
 from collections.abc import Callable
 
 from console.cli.options import add_cluster_options, remember_layout
@@ -17,6 +16,7 @@ from console.cli.plan_text import print_end, show_plan
 from console.cli.printer import print_message
 from console.cli.session_context import connected, opened, settled
 from console.cli.status import anything_down
+from console.cli.step_lines import StepLines
 from console.model.errors import ExitCode, NothingToDo, Refused, UsageError
 from console.model.plan import Confirm, Outcome, Plan, PlanResult, StepEvent, Verb
 from console.services.operations.plan_findings import UNREACHED
@@ -177,12 +177,12 @@ def ask_confirmation(plan: Plan) -> str:
 
 
 def step_printer(plan: Plan) -> Callable[[StepEvent], None]:
-    """A listener that prints each event of the plan's steps to stderr."""
-    titles = {step.id: step.title for step in plan.steps}
+    """A listener that prints to stderr how far the plan is, as folded as the plan itself."""
+    told = StepLines(plan)
 
     def print_event(event: StepEvent) -> None:
-        clock = time.strftime("%H:%M:%S", time.localtime(event.at))
-        print_message(f"{clock} {event.outcome:8} {titles[event.step]}  {event.message}".rstrip())
+        for line in told.lines(event):
+            print_message(line)
 
     return print_event
 

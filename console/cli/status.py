@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from console.cli.options import add_cluster_options
 from console.cli.output import DATA, add_output, print_data
 from console.cli.printer import print_line
 from console.cli.session_context import connected, opened, settled, until
 from console.cli.status_data import status_data, status_lines
+from console.cli.tables import table_lines, terminal_cells, wrap
 from console.diagnosis.summary import DiagnosisSummary, first_words, summarize
 from console.model.durations import about, two_units
 from console.model.errors import ExitCode, Unreachable
@@ -22,11 +25,13 @@ from console.model.snapshot import (
     NOT_ASKED,
     ClusterSnapshot,
     Diagnosis,
+    EngineSnapshot,
     EngineState,
     Grade,
     LinkState,
     NodeSnapshot,
 )
+from console.model.unmanaged_process import UnmanagedProcess
 from console.probes.sanitize import clean
 from console.services.monitoring.drift import group_by_drift
 from console.services.monitoring.service_state import endpoint_engines
@@ -36,6 +41,9 @@ from console.services.session import Session
 PROVE_S = 75.0
 """The time of two completions at their limits and of the pause between them, in seconds."""
 _ASKED = (EngineState.READY, EngineState.DEGRADED)
+_NODE_HEAD = ("NODE", "LINK", "DEVICES", "HBM MiB", "TEMP", "AGE", "REASON")
+_ENGINE_HEAD = ("ENGINE", "NODE", "STATE", "PHASE", "PORT", "EXIT", "CAUSE")
+_FIGURES = ("HBM MiB", "TEMP", "AGE", "PORT", "EXIT", "PID")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -97,43 +105,48 @@ def anything_down(snapshot: ClusterSnapshot) -> bool:
 
 
 def _print_table(snapshot: ClusterSnapshot) -> None:
+    room = terminal_cells(sys.stdout)
     service = f"  {snapshot.service.words()}" if snapshot.service else ""
-    print_line(f"{snapshot.cluster}  {snapshot.deployment or 'no layout'}{service}")
-    print_line(f"{'NODE':12} {'LINK':11} {'DEVICES':9} {'HBM MiB':>15} {'TEMP':>5} {'AGE':>6}  REASON")
-    for node in snapshot.nodes.values():
-        print_line(_node_row(node, snapshot.at))
-    print_line()
-    print_line(f"{'ENGINE':14} {'NODE':12} {'STATE':12} {'PHASE':14} {'PORT':>6} {'EXIT':>5}  CAUSE")
-    for engine in snapshot.engines.values():
-        port = "-" if engine.port is None else str(engine.port)
-        phase = "" if engine.state is EngineState.READY else engine.phase
-        phase += f" {engine.progress:.0%}" if engine.progress is not None and phase else ""
-        ended = "-" if engine.exit is None else str(engine.exit)
-        row = f"{engine.id:14} {engine.node:12} {engine.state:12} {phase:14} {port:>6} {ended:>5}"
-        print_line(f"{row}  {engine.why(snapshot.at)}".rstrip())
-    unmanaged = [(node.name, each) for node in snapshot.nodes.values() for each in node.unmanaged]
-    if unmanaged:
-        print_line()
-        print_line(f"{'UNMANAGED':14} {'PID':>8} {'OWNER':10} {'AGE':>12} {'HBM MiB':>8}  WHY, COMMAND")
-    for name, process in unmanaged:
-        age = process.age_s(snapshot.at)
-        lasted = "?" if age is None else two_units(age)
-        hbm = "-" if process.mib is None else str(process.mib)
-        row = f"{name:14} {process.pid:>8} {clean(process.owner) or '?':10} {lasted:>12} {hbm:>8}  {process.reason}"
-        print_line(f"{row}: {process.command}".rstrip(": "))
-    if snapshot.tasks:
-        print_line()
-        print_line(f"{'TASK':20} {'NODE':12} {'KIND':12}  RUN")
-    for task in snapshot.tasks:
-        print_line(f"{clean(task.name):20} {task.node:12} {clean(task.kind):12}  {task.run}")
+    blocks = (
+        (f"{snapshot.cluster}  {snapshot.deployment or 'no layout'}{service}",),
+        table_lines(_NODE_HEAD, [_node_row(node, snapshot.at) for node in snapshot.nodes.values()], right=_FIGURES),
+        ("",),
+        table_lines(
+            _ENGINE_HEAD, [_engine_row(each, snapshot.at) for each in snapshot.engines.values()], right=_FIGURES
+        ),
+        _unmanaged(snapshot),
+        _tasks(snapshot),
+    )
+    for line in chain.from_iterable(blocks):
+        print_line(line)
     for text in _advice(snapshot):
-        print_line(text)
-    for pace in snapshot.paces.values():
-        print_line()
-        print_line(f"start of {pace.group}: {about(pace.elapsed_s)} so far; {pace.words()}")
-    for restart in snapshot.restarts.values():
-        print_line()
-        print_line(f"restart policy of {restart.group}: {restart.words(snapshot.at)}")
+        for line in wrap(text, room):
+            print_line(line)
+
+
+def _unmanaged(snapshot: ClusterSnapshot) -> Iterator[str]:
+    found = [
+        _unmanaged_row(node.name, each, snapshot.at) for node in snapshot.nodes.values() for each in node.unmanaged
+    ]
+    if found:
+        yield ""
+        yield from table_lines(("UNMANAGED", "PID", "OWNER", "AGE", "HBM MiB", "WHY, COMMAND"), found, right=_FIGURES)
+
+
+def _unmanaged_row(node: str, process: UnmanagedProcess, now: float) -> Sequence[str]:
+    age = process.age_s(now)
+    lasted = "?" if age is None else two_units(age)
+    hbm = "-" if process.mib is None else str(process.mib)
+    why = f"{process.reason}: {process.command}".rstrip(": ")
+    return node, str(process.pid), clean(process.owner) or "?", lasted, hbm, why
+
+
+def _tasks(snapshot: ClusterSnapshot) -> Iterator[str]:
+    if snapshot.tasks:
+        yield ""
+        yield from table_lines(
+            ("TASK", "NODE", "KIND", "RUN"), [(each.name, each.node, each.kind, each.run) for each in snapshot.tasks]
+        )
 
 
 def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
@@ -151,6 +164,12 @@ def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
     if snapshot.service is not None and snapshot.service.state is ServiceState.UNPROVEN:
         yield ""
         yield "to prove that the deployment serves: dsv4-console status --prove, or dsv4-console verify"
+    for pace in snapshot.paces.values():
+        yield ""
+        yield f"start of {pace.group}: {about(pace.elapsed_s)} so far; {pace.words()}"
+    for restart in snapshot.restarts.values():
+        yield ""
+        yield f"restart policy of {restart.group}: {restart.words(snapshot.at)}"
 
 
 def _causes(found: DiagnosisSummary[Diagnosis]) -> Iterator[str]:
@@ -179,9 +198,9 @@ def _link_word(node: NodeSnapshot) -> str:
     return "unreached" if node.link.state is LinkState.LOST and not node.reached else str(node.link.state)
 
 
-def _node_row(node: NodeSnapshot, now: float) -> str:
+def _node_row(node: NodeSnapshot, now: float) -> Sequence[str]:
     if not node.expected_devices:
-        return f"{node.name:12} {_link_word(node):11} {'none':9} {'-':>15} {'-':>5} {'-':>6}  {_trouble(node)}".rstrip()
+        return node.name, _link_word(node), "none", "-", "-", "-", _trouble(node)
     used = [device.hbm_used_mib for device in node.devices]
     total = [device.hbm_total_mib for device in node.devices]
     hbm = "?" if not used or None in used or None in total else f"{sum(filter(None, used))}/{sum(filter(None, total))}"
@@ -190,8 +209,13 @@ def _node_row(node: NodeSnapshot, now: float) -> str:
     known = bool(node.devices) and (busy or all(device.processes_known for device in node.devices))
     devices = f"{busy if known else '?'}/{node.expected_devices}"
     age = node.age_s(now)
-    row = (
-        f"{node.name:12} {_link_word(node):11} {devices:9} {hbm:>15} {'?' if hot is None else f'{hot}°C':>5} "
-        f"{'?' if age is None else f'{age:.0f} s':>6}  {_trouble(node)}"
-    )
-    return row.rstrip()
+    seen = "?" if age is None else f"{age:.0f} s"
+    return node.name, _link_word(node), devices, hbm, "?" if hot is None else f"{hot}°C", seen, _trouble(node)
+
+
+def _engine_row(engine: EngineSnapshot, now: float) -> Sequence[str]:
+    port = "-" if engine.port is None else str(engine.port)
+    phase = "" if engine.state is EngineState.READY else engine.phase
+    phase += f" {engine.progress:.0%}" if engine.progress is not None and phase else ""
+    ended = "-" if engine.exit is None else str(engine.exit)
+    return engine.id, engine.node, str(engine.state), phase, port, ended, engine.why(now)

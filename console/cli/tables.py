@@ -5,36 +5,61 @@ from __future__ import annotations
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest
 from typing import TextIO
 
 from console.probes.sanitize import clean
 
 GAP = 2
-NARROWEST = 12
+_NOTHING = ("", "-")
+"""What says that there is nothing, in a cell."""
+SENTENCE = 24
+"""Cells that a column of sentences keeps while another one can become narrower."""
+NARROWEST = 9
 """No column is made narrower than this; a terminal that has not that much room wraps by itself."""
 
 
-def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]], room: int | None = None) -> Iterator[str]:
-    """The head and the rows with their columns aligned; no blanks at line ends.
+def table_lines(
+    head: Sequence[str], rows: Sequence[Sequence[str]], room: int | None = None, *, right: Collection[str] = ()
+) -> Iterator[str]:
+    """The head and the rows with their columns aligned, those of the titles in `right` at their right; no blanks at line ends.
 
-    `room` is how many cells a line may take, by default those of the terminal on stdout; nothing is cut for it: the widest
-    columns wrap. In a pipe each row is one line.
+    `room` is how many cells a line may take, by default those of the terminal on stdout. Nothing is cut for it: columns
+    that say nothing go, then the widest ones wrap. In a pipe each row is one line with all columns.
     """
     lines = [[clean(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(cells(line[column]) for line in lines) for column in range(len(head))]
     room = terminal_cells(sys.stdout) if room is None else room
-    while room is not None and sum(widths) + GAP * (len(widths) - 1) > room and max(widths) > NARROWEST:
-        over = sum(widths) + GAP * (len(widths) - 1) - room
-        widest = max(range(len(widths)), key=widths.__getitem__)
-        next_widest = max((each for at, each in enumerate(widths) if at != widest), default=0)
-        widths[widest] = max(NARROWEST, widths[widest] - over, min(next_widest, widths[widest] - 1))
+    widths = _widths(lines)
+    if room is not None and sum(widths) + GAP * (len(widths) - 1) > room:
+        telling = [at for at in range(len(head)) if any(line[at] not in _NOTHING for line in lines[1:])]
+        lines = [[line[at] for at in telling] for line in lines]
+        widths = _widths(lines)
+    if room is not None:
+        widths = _narrowed(widths, [any(" " in line[at] for line in lines[1:]) for at in range(len(widths))], room)
     for line in lines:
         wrapped = [wrap(cell, width) for cell, width in zip(line, widths, strict=True)]
         for pieces in zip_longest(*wrapped, fillvalue=""):
-            padded = (piece + " " * (width - cells(piece)) for piece, width in zip(pieces, widths, strict=True))
+            padded = (
+                " " * (width - cells(piece)) + piece if title in right else piece + " " * (width - cells(piece))
+                for piece, width, title in zip(pieces, widths, lines[0], strict=True)
+            )
             yield (" " * GAP).join(padded).rstrip()
+
+
+def _narrowed(widths: Sequence[int], sentences: Sequence[bool], room: int) -> list[int]:
+    """The widths made to fit, as far as that goes: sentences first, which wrap at blanks, then the widest columns."""
+    made, left = [*widths], room - GAP * (len(widths) - 1)
+    for least, chosen in ((SENTENCE, sentences), (NARROWEST, [True] * len(made))):
+        while sum(made) > left and (wide := [at for at, yes in enumerate(chosen) if yes and made[at] > least]):
+            widest = max(wide, key=made.__getitem__)
+            following = max((made[at] for at in wide if at != widest), default=0)
+            made[widest] = max(least, made[widest] - (sum(made) - left), min(following, made[widest] - 1))
+    return made
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(cells(line[column]) for line in lines) for column in range(len(lines[0]))]
 
 
 def terminal_cells(stream: TextIO) -> int | None:

@@ -8,6 +8,7 @@ import pytest
 
 from console.cli.status import _print_table
 from console.cli.status_data import status_data
+from console.cli.tables import cells
 from console.model.ongoing_work import StopRequest
 from console.model.service import Service, ServiceState
 from console.model.snapshot import (
@@ -133,3 +134,34 @@ def test_a_ready_engine_shows_no_phase_of_its_start(capsys: pytest.CaptureFixtur
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
     assert "weights 40%" in rows["mixed-0"]
     assert "%" not in rows["mixed-1"]
+
+
+@pytest.mark.parametrize("room", [60, 80, 120])
+def test_on_a_terminal_every_line_fits_and_no_word_is_lost(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr("console.cli.tables.terminal_cells", lambda stream: room)
+    monkeypatch.setattr("console.cli.status.terminal_cells", lambda stream: room)
+    name = "rack-17-node-with-a-long-name-42"
+    up, down = Link(LinkState.UP), Link(LinkState.LOST, reason="connection refused " * 4, hint="ssh it")
+    nodes = {
+        name: NodeSnapshot(name, "10.0.0.1", "a3", 16, down),
+        "节点九": NodeSnapshot("节点九", "10.0.0.2", "a3", 0, up),
+    }
+    why = "RuntimeError: NPU out of memory. Tried to allocate 1.31 GiB of 60.97 GiB"
+    engine = EngineSnapshot("decode-15", name, "decode", "decode", EngineState.FAILED, cause=why, port=7100)
+    picture = ClusterSnapshot(at=1.0, cluster="lab", deployment="x", nodes=nodes, engines={engine.id: engine})
+    _print_table(picture)
+    told = capsys.readouterr().out
+    assert all(cells(line) <= room for line in told.splitlines()), told
+    assert all(word in told.replace("\n", " ") for word in (*why.split(), "decode-15", "7100", "节点九", "refused"))
+    assert "EXIT" not in told or room > 80, "what no engine has needs no column where room is short"
+
+
+def test_in_a_pipe_each_row_is_one_line_with_all_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    engine = EngineSnapshot("decode-15", "d1", "decode", "decode", EngineState.READY, port=7100)
+    _print_table(ClusterSnapshot(at=1.0, cluster="lab", deployment="x", engines={engine.id: engine}))
+    head, row = capsys.readouterr().out.splitlines()[-2:]
+    assert head.split() == ["ENGINE", "NODE", "STATE", "PHASE", "PORT", "EXIT", "CAUSE"]
+    assert row.split() == ["decode-15", "d1", "ready", "7100", "-"]
+    assert head.index("PORT") + 4 == row.index("7100") + 4, "figures stand at the right of their column"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from console.model.counting import counted
@@ -42,6 +43,10 @@ class PlanProgress:
         self.messages: dict[str, str] = {}
         self.result: PlanResult | None = None
         self._folded = folded_plan(plan)
+        self._having: dict[str, list[FoldedSteps]] = {}
+        for row in self._folded:
+            for step in row.steps:
+                self._having.setdefault(step.id, []).append(row)
 
     def note(self, event: StepEvent) -> None:
         """Take an event of a step."""
@@ -62,17 +67,22 @@ class PlanProgress:
 
     def rows(self) -> tuple[FoldedOutcome, ...]:
         """All steps, folded: failed and unknown ones first, the others in the order of the plan."""
-        found: list[FoldedOutcome] = []
-        for row in self._folded:
-            alike: dict[tuple[Outcome, str], list[StepPart]] = {}
-            for part in row.parts:
-                outcome = self.outcomes[part.step.id]
-                own = self.messages.get(part.step.id, "") if outcome in _ONE_BY_ONE else ""
-                alike.setdefault((outcome, own), []).append(part)
-            for (outcome, _), parts in alike.items():
-                texts = dict.fromkeys(text for part in parts if (text := self.messages.get(part.step.id, "")))
-                found.append(FoldedOutcome(FoldedSteps(row.stage, tuple(parts)), outcome, tuple(texts)))
+        found = (each for row in self._folded for each in self._row(row))
         return tuple(sorted(found, key=lambda row: row.outcome not in WRONG))
+
+    def rows_with(self, step: str) -> tuple[tuple[FoldedSteps, tuple[FoldedOutcome, ...]], ...]:
+        """The rows of the plan that contain this step, by its id, each split by outcome."""
+        return tuple((row, tuple(self._row(row))) for row in self._having.get(step, ()))
+
+    def _row(self, row: FoldedSteps) -> Iterator[FoldedOutcome]:
+        alike: dict[tuple[Outcome, str], list[StepPart]] = {}
+        for part in row.parts:
+            outcome = self.outcomes[part.step.id]
+            own = self.messages.get(part.step.id, "") if outcome in _ONE_BY_ONE else ""
+            alike.setdefault((outcome, own), []).append(part)
+        for (outcome, _), parts in alike.items():
+            texts = dict.fromkeys(text for part in parts if (text := self.messages.get(part.step.id, "")))
+            yield FoldedOutcome(FoldedSteps(row.stage, tuple(parts)), outcome, tuple(texts))
 
     def verdict(self) -> str:
         """One line: the first failed or unknown step, else how the plan ended, else which stage runs."""
