@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from console.cli.options import add_cluster_options, remember_layout
 from console.cli.output import DATA, add_output, print_data
+from console.cli.plan_text import show_plan
 from console.cli.printer import print_line, print_message, print_progress
 from console.cli.results import print_records
 from console.cli.session_context import connected, opened
@@ -23,7 +24,7 @@ from console.model.findings import Finding
 from console.model.run import RunKey
 from console.services.evaluation.evaluation_options import add_bench, add_eval
 from console.services.evaluation.evaluator import Evaluator
-from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
+from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest, dialog_plan
 
 RECORD_S = 10.0
 """Wait for the record of a cancelled run, in seconds."""
@@ -84,7 +85,12 @@ async def _run(args: argparse.Namespace) -> int:
         for ask in asks:
             plan = await session.evaluator.prepare(ask)
             plans.append(plan)
-            _show(plan, as_result=args.dry_run and args.output not in DATA)
+            show_plan(
+                dialog_plan(plan, session.deployment),
+                as_result=args.dry_run and args.output not in DATA,
+                verbose=True,
+                title=f"{ask.tool} {ask.subject} loads {session.deployment.name} on {session.cluster.name}",
+            )
             if not args.dry_run:
                 found.append(await _measure(session.evaluator, plan, args))
         if args.dry_run:
@@ -150,18 +156,6 @@ async def _measure(evaluator: Evaluator, plan: EvaluationPlan, args: argparse.Na
             print_line(key.run)
         return {"run": key.run, "node": plan.node}
     return await evaluator.watch.wait(key, _bar)
-
-
-def _show(plan: EvaluationPlan, *, as_result: bool) -> None:
-    """Print the plan of the run: to stdout with `as_result`, else to stderr because the result follows."""
-    show = print_line if as_result else print_message
-    where = plan.node or "this machine"
-    show(f"{plan.ask.tool} {plan.ask.subject} on {where}, requests to {plan.where}")
-    for finding in plan.findings:
-        show(f"  {finding.severity} {finding.rule} {finding.message}")
-        if finding.fix:
-            show(f"    {finding.fix}")
-    show(f"  $ {plan.command}")
 
 
 def _confirm() -> None:

@@ -17,9 +17,13 @@ INDENT = 14
 """Where the sentences of the summary start."""
 
 
-def show_plan(plan: Plan, *, as_result: bool, verbose: bool) -> None:
-    """Print the plan: to stdout when it is what was asked for, else to stderr before it is confirmed."""
-    for line in plan_lines(plan, verbose=verbose, room=terminal_cells(sys.stdout if as_result else sys.stderr)):
+def show_plan(plan: Plan, *, as_result: bool, verbose: bool, title: str = "") -> None:
+    """Print the plan: to stdout when it is what was asked for, else to stderr before it is confirmed.
+
+    `title` is its first line where its verb says too little.
+    """
+    room = terminal_cells(sys.stdout if as_result else sys.stderr)
+    for line in plan_lines(plan, verbose=verbose, room=room, title=title):
         (print_line if as_result else print_message)(line)
 
 
@@ -30,9 +34,9 @@ def print_end(plan: Plan, result: PlanResult) -> None:
     print_message(progress.verdict())
 
 
-def plan_lines(plan: Plan, *, verbose: bool, room: int | None = None) -> Iterator[str]:
+def plan_lines(plan: Plan, *, verbose: bool, room: int | None = None, title: str = "") -> Iterator[str]:
     """The plan as lines of at most `room` cells; commands are never broken, so that they can be copied."""
-    yield f"{plan.verb} {plan.target} of {plan.deployment} on {plan.cluster}"
+    yield title or f"{plan.verb} {plan.target} of {plan.deployment} on {plan.cluster}"
     yield from _summary_lines(plan, verbose, room)
     yield ""
     if verbose:

@@ -112,7 +112,10 @@ def _print_table(snapshot: ClusterSnapshot) -> None:
         table_lines(_NODE_HEAD, [_node_row(node, snapshot.at) for node in snapshot.nodes.values()], right=_FIGURES),
         ("",),
         table_lines(
-            _ENGINE_HEAD, [_engine_row(each, snapshot.at) for each in snapshot.engines.values()], right=_FIGURES
+            _ENGINE_HEAD,
+            [_engine_row(each, snapshot.at) for each in snapshot.engines.values()],
+            right=_FIGURES,
+            cut_last=True,
         ),
         _unmanaged(snapshot),
         _tasks(snapshot),

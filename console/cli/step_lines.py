@@ -10,7 +10,7 @@ from console.model.shortening import list_text
 from console.services.operations.plan_progress import WRONG, FoldedOutcome, PlanProgress
 from console.services.operations.step_folding import FoldedSteps
 
-_MOST_MESSAGES = 3
+_MOST_MESSAGES = 2
 _OPEN = (Outcome.PENDING, Outcome.RUNNING)
 _NEWS = (Outcome.RUNNING, *WRONG)
 

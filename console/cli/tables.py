@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest
 from typing import TextIO
 
+from console.model.shortening import first_part
 from console.probes.sanitize import clean
 
 GAP = 2
@@ -21,12 +22,18 @@ NARROWEST = 9
 
 
 def table_lines(
-    head: Sequence[str], rows: Sequence[Sequence[str]], room: int | None = None, *, right: Collection[str] = ()
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    room: int | None = None,
+    *,
+    right: Collection[str] = (),
+    cut_last: bool = False,
 ) -> Iterator[str]:
     """The head and the rows with their columns aligned, those of the titles in `right` at their right; no blanks at line ends.
 
-    `room` is how many cells a line may take, by default those of the terminal on stdout. Nothing is cut for it: columns
-    that say nothing go, then the widest ones wrap. In a pipe each row is one line with all columns.
+    `room` is how many cells a line may take, by default those of the terminal on stdout. For it columns that say nothing
+    go, then the widest ones wrap; the last one is cut instead with `cut_last`. In a pipe each row is one line with all
+    columns.
     """
     lines = [[clean(cell) for cell in row] for row in (head, *rows)]
     room = terminal_cells(sys.stdout) if room is None else room
@@ -39,12 +46,22 @@ def table_lines(
         widths = _narrowed(widths, [any(" " in line[at] for line in lines[1:]) for at in range(len(widths))], room)
     for line in lines:
         wrapped = [wrap(cell, width) for cell, width in zip(line, widths, strict=True)]
+        if cut_last:
+            wrapped[-1] = [_cut(line[-1], widths[-1])]
         for pieces in zip_longest(*wrapped, fillvalue=""):
             padded = (
                 " " * (width - cells(piece)) + piece if title in right else piece + " " * (width - cells(piece))
                 for piece, width, title in zip(pieces, widths, lines[0], strict=True)
             )
             yield (" " * GAP).join(padded).rstrip()
+
+
+def _cut(text: str, room: int) -> str:
+    """The text in so many cells, its end replaced by `…`; a number is left out whole."""
+    if cells(text) <= room:
+        return text
+    end = next(at for at in range(len(text), -1, -1) if cells(text[:at]) < room)
+    return f"{first_part(text, end)}…"
 
 
 def _narrowed(widths: Sequence[int], sentences: Sequence[bool], room: int) -> list[int]:
