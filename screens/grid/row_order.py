@@ -19,7 +19,8 @@ from screens.grid.subjects import (
     node_subject,
     npus_differ,
 )
-from screens.styled_lines import Row, Span, cut, plain, width
+from screens.short_names import short_names
+from screens.styled_lines import Row, Span, cut, plain, shown, width
 from screens.themes import signs_of
 
 if TYPE_CHECKING:
@@ -178,11 +179,13 @@ def troubled(node: NodeSnapshot, engines: Sequence[EngineSnapshot], now: float) 
 
 def _by_node(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int) -> Iterator[Row]:
     engines_on = dict(homes(snapshot, view))
+    room = next((cells for column, cells in columns if column.title == "NODE"), MOST_NAME)
+    names = short_names(tuple(shown(name) for name in snapshot.nodes), room)
     for node in _sorted(snapshot, view):
         engines = engines_on[node.name]
         if view.problems and not troubled(node, engines, snapshot.at):
             continue
-        subject = node_subject(node, engines, snapshot.at, view.pen)
+        subject = node_subject(node, names[shown(node.name)], engines, snapshot.at, view.pen)
         yield from _home(node_key(node.name), node.name, subject, engines, snapshot, view, columns, cells)
 
 

@@ -23,12 +23,12 @@ _PROGRESS_CELLS = 10
 _INDENT = "  "
 
 
-def node_subject(node: NodeSnapshot, engines: Sequence[EngineSnapshot], now: float, pen: Pen) -> Subject:
-    """A node, with what its engines do together."""
+def node_subject(node: NodeSnapshot, name: str, engines: Sequence[EngineSnapshot], now: float, pen: Pen) -> Subject:
+    """A node under a name that has room, with what its engines do together."""
     ranked = [each for each in engines if each.role not in BESIDE_ENGINES]
     old = stale(node, now)
     return Subject(
-        name=((shown(node.name), "bold"),),
+        name=((name, "bold"),),
         group=((shown(node.group), node.role or "dim"),) if node.group else (),
         ranks=rank_words(ranked, node.ranks),
         state=_node_state(node, engines, now, pen),

@@ -88,11 +88,17 @@ class NpuPane(Pane):
             ("HBM", percent(figures.hbm)),
             ("AICore", percent(figures.aicore)),
             ("hottest", "" if figures.temperature_c is None else f"{figures.temperature_c}C"),
-            ("", power(figures.power_w)),
+            ("", f"{power(figures.power_w)} {self._power_curve(node)}".strip()),
         )
         parts = [shown(node.hardware), *(f"{label} {text}".lstrip() for label, text in named if text)]
         dim: list[Span] = [(f"  {part}", "dim") for part in parts]
         return (*name, (f"  {self.pen.sign(sign)} {words}", sign.role), *dim)
+
+    def _power_curve(self, node: NodeSnapshot) -> str:
+        """The power of the node in the last two minutes, from zero to its highest; nothing before there are two values."""
+        known = self._history.power(self.moment.snapshot.cluster, node) if self.moment else ()
+        enough = sum(value is not None for value in known) > 1
+        return sparkline(known, STEPS // 2, self.pen).strip() if enough else ""
 
 
 def _health(node: NodeSnapshot) -> tuple[Sign, str]:

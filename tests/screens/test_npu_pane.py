@@ -73,6 +73,18 @@ async def test_the_curve_knows_what_passed_while_the_pane_was_hidden(tmp_path: P
         await seen.sees("⣿" * (STEPS // 2))
 
 
+async def test_the_power_of_a_node_has_a_curve_once_there_is_more_than_one_value(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path)
+    async with running(session, LARGE) as seen:
+        await seen.press("3")
+        await seen.sees("kW ")
+        assert "kW ⣿" not in seen.text()
+        for step in range(STEPS):
+            drawing = tuple(replace(each, power_w=410.0) for each in devices())
+            session.set_node("p0", devices=drawing, sampled_at=NOW - 5.0 * (STEPS - 1 - step))
+        await seen.sees("kW " + "⣿" * (STEPS // 2))
+
+
 async def test_of_many_processes_the_first_is_named_and_the_others_are_counted(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     many = tuple(Process(9000 + at, "VLLM::Worker_TP", 1024) for at in range(16))
