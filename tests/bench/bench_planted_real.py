@@ -269,10 +269,12 @@ def main() -> int:
     modes = [*MODES, *STARTS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("place", type=Path)
-    parser.add_argument("modes", nargs="*", default=modes, choices=modes)
+    parser.add_argument("modes", nargs="*", metavar="MODE", help=f"{', '.join(modes)} (default: all)")
     parser.add_argument("--only", default="", help="failures whose name holds this")
     given = parser.parse_args()
-    results = [asyncio.run(_mode(mode, given.place, given.only)) for mode in given.modes]
+    if unknown := set(given.modes) - set(modes):
+        parser.error(f"no such mode: {', '.join(sorted(unknown))}")
+    results = [asyncio.run(_mode(mode, given.place, given.only)) for mode in given.modes or modes]
     return int(not all(results))
 
 
