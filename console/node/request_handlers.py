@@ -1,4 +1,4 @@
-"""The handlers of all requests of the console, and the pushes of runs and samples."""
+"""The handlers of all requests of the console. `ask` is replied to by `questions`, in its own time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Callable, Dict, Optional
 from console.node.file_reading import read_part
 from console.node.frames import Header
 from console.node.log_tails import LogTails
+from console.node.questions import Questions
 from console.node.request_error import RequestError, of_os
 from console.node.run_dirs import Base, key_of
 from console.node.run_operations import Push, Reply, RunOperations
@@ -29,6 +30,7 @@ class RequestHandlers:
         self._commands = Commands()
         self._sampler = Sampler(self._commands, push)
         self._tails = LogTails(push)
+        self._questions = Questions(push)
         self._runtime: Optional[Runtime] = None
         self._watching: Optional[RunsWatch] = None
         self._notices: Dict[str, Callable[[Header, bytes], None]] = {
@@ -36,6 +38,9 @@ class RequestHandlers:
             "unfollow": self._unfollow,
             "credit": self._credit,
             "regard": self._regard,
+            "questions": self._questions.update,
+            "ask": self._questions.ask,
+            "give-up": self._questions.give_up,
         }
         self._ops: Dict[str, Callable[[Header, bytes], Reply]] = {
             "ping": lambda _header, _payload: ({"clock": time.time()}, b""),

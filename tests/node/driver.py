@@ -46,6 +46,8 @@ class Driver:
         self.error = ""
         self.unmanaged: list[dict[str, Any]] = []
         self.logs: dict[Key, bytearray] = {}
+        self.pieces: dict[int, list[bytes]] = {}
+        """Number of a request → the streamed pieces of its answer."""
         self._replies: dict[int, tuple[dict[str, Any], bytes]] = {}
         self._number = 0
         self._lock = threading.Lock()
@@ -69,15 +71,20 @@ class Driver:
 
     def ask(self, op: str, payload: bytes = b"", **body: Any) -> tuple[dict[str, Any], bytes]:
         """Ask and wait; raises Refused."""
-        with self._lock:
-            self._number += 1
-            number = self._number
-        self._write(pack({**body, "op": op, "id": number}, payload))
+        number = self.begin(op, payload, **body)
         until_blocking(lambda: number in self._replies or self.process.poll() is not None, 60, f"answer to {op}")
         reply, data = self._replies.pop(number)
         if not reply["ok"]:
             raise Refused(reply)
         return reply, data
+
+    def begin(self, op: str, payload: bytes = b"", **body: Any) -> int:
+        """Ask without waiting; gives the number of the request."""
+        with self._lock:
+            self._number += 1
+            number = self._number
+        self._write(pack({**body, "op": op, "id": number}, payload))
+        return number
 
     def prepare(self, key: Key, body: str, expect: str | None = None, **spec: Any) -> None:
         """Write a run whose script is bash."""
@@ -144,6 +151,8 @@ class Driver:
             self.error = header["error"]
             self.runs = {cast(Key, tuple(each["key"])): each for each in header["runs"]}
             self.unmanaged = header["unmanaged"]
+        elif header["push"] == "piece":
+            self.pieces.setdefault(header["id"], []).append(payload)
         elif header["push"] == "log":
             copy = self.logs.setdefault(cast(Key, tuple(header["key"])), bytearray())
             if header["restarted"]:
