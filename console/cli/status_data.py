@@ -144,8 +144,8 @@ class EngineData(TypedDict):
     """Expected time until its group is ready, from earlier starts."""
     age_s: float | None
     """Time since its node last reported its state."""
-    health: dict[str, HealthData] | None
-    """By name of the check: link, process, log, http, model, works, verify. Null when the checks could not run."""
+    health: dict[str, HealthData]
+    """By name of the check: link, process, log, http, model, works, verify."""
     run: str | None
     """Id of its newest run."""
     pid: int | None
@@ -376,13 +376,11 @@ def _engine(engine: EngineSnapshot) -> EngineData:
         "progress": None if engine.progress is None else round(engine.progress, 3),
         "start_left_s": None if engine.start_left_s is None else round(engine.start_left_s),
         "age_s": None if engine.age_s is None else round(engine.age_s, 1),
-        "health": None
-        if engine.unasked
-        else {check.name: {"grade": check.grade, "evidence": check.evidence} for check in engine.health},
+        "health": {check.name: {"grade": check.grade, "evidence": check.evidence} for check in engine.health},
         "run": engine.run,
         "pid": engine.pid,
         "exit": None if engine.exit is None else {"code": engine.exit.code, "signal": engine.exit.signal},
-        "cause": engine.cause or engine.unasked or None,
+        "cause": engine.cause or None,
         "held_up": engine.held_up or None,
         "stop_request": None if engine.asked is None else {"by": engine.asked.by or None, "at": engine.asked.at},
         "signature": engine.signature or None,

@@ -268,12 +268,6 @@ class EngineSnapshot:
     """For a proxy: engines that were removed from it and that it still counts."""
 
     @property
-    def unasked(self) -> str:
-        """Why it could not be checked over HTTP, so that its health is unknown; empty when it was checked or needs no check."""
-        http = next((each for each in self.health if each.name == "http" and each.grade is Grade.UNKNOWN), None)
-        return http.evidence if http is not None and http.evidence.startswith(NOT_ASKED) else ""
-
-    @property
     def bad(self) -> bool:
         """Whether an operator must look at it; an engine of which nothing is known yet is not bad."""
         return self.state.bad and not self.connecting

@@ -55,7 +55,12 @@ class HttpRequest(NamedTuple):
     def head(self) -> bytes:
         """The first bytes on the connection. Raises ValueError for text that HTTP cannot carry."""
         name = "[%s]" % self.host if ":" in self.host else self.host
-        fields = [("Host", "%s:%d" % (name, self.port)), ("User-Agent", "dsv4-console"), ("Accept", "*/*"), *self.headers]
+        fields = [
+            ("Host", "%s:%d" % (name, self.port)),
+            ("User-Agent", "dsv4-console"),
+            ("Accept", "*/*"),
+            *self.headers,
+        ]
         if self.body:
             fields.append(("Content-Length", str(len(self.body))))
         if self.method != "GET":

@@ -50,14 +50,12 @@ _OLD = {
     "vllm:gpu_prefix_cache_queries_total": "vllm:prefix_cache_queries_total",
     "vllm:gpu_prefix_cache_hits_total": "vllm:prefix_cache_hits_total",
 }
-_OLD.update(
-    {"vllm:time_per_output_token_seconds" + end: "vllm:inter_token_latency_seconds" + end for end in _ENDS}
-)
+_OLD.update({"vllm:time_per_output_token_seconds" + end: "vllm:inter_token_latency_seconds" + end for end in _ENDS})
 """Names before 0.9 and 0.11 → current names. Releases in between have both names for the same metric."""
-_WANTED = {
-    name.encode("ascii") for name in (*GAUGES, *COUNTERS, *_PARTS, *_OLD, _REASONS, _FINISHED, _CREATED)
-}
-_LINE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?[ \t]+([^ \t]+)(?:[ \t]+-?[0-9.]+)?[ \t\r]*')
+_WANTED = {name.encode("ascii") for name in (*GAUGES, *COUNTERS, *_PARTS, *_OLD, _REASONS, _FINISHED, _CREATED)}
+_LINE = re.compile(
+    r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?[ \t]+([^ \t]+)(?:[ \t]+-?[0-9.]+)?[ \t\r]*'
+)
 _LABEL = re.compile(r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"[ \t]*(,|$)')
 _ESCAPE = re.compile(r"\\(.)")
 
@@ -70,7 +68,7 @@ class Unreadable(ValueError):
 
 
 def wanted_lines(data: bytes) -> bytes:
-    """The lines of the metrics that are used; an idle server gives the same ones every time. An incomplete last line is left out."""
+    """The lines that are used, without an incomplete last one; an idle server gives the same ones every time."""
     lines = data[: data.rfind(b"\n") + 1].split(b"\n")
     return b"\n".join([line for line in lines if line[:5] == b"vllm:" and _name(line) in _WANTED])
 
@@ -78,9 +76,9 @@ def wanted_lines(data: bytes) -> bytes:
 def figures(wanted: bytes) -> Dict[str, Any]:
     """The figures of lines from `wanted_lines`. Raises Unreadable.
 
-    `{"model": NAME, "bounds": {WORD: [SECONDS…]}, "engines": {RANK: {"g": gauges, "c": counters, "h": histograms, "t": created}}}`;
-    a histogram is [sum of values, [number of values in each bucket…, above the last bound]]. RANK is the label `engine`, the global
-    data-parallel rank, "0" before 0.9.
+    `{"model": NAME, "bounds": {WORD: [SECONDS…]}, "engines": {RANK: {"g": gauges, "c": counters, "h": …, "t": created}}}`
+    A histogram is [sum of values, [number of values in each bucket…, above the last bound]]. RANK is the label `engine`, the
+    global data-parallel rank, "0" before 0.9.
     """
     engines: Dict[str, List[Tuple[str, Labels, float]]] = {}
     model = ""
@@ -176,12 +174,10 @@ def _engine(samples: List[Tuple[str, Labels, float]], bounds: Dict[str, List[flo
                 each[bound] = each.get(bound, 0.0) + value
             else:
                 ends[word, part] = ends.get((word, part), 0.0) + value
-    found = {"g": _usable(gauges), "c": _usable(counters), "h": {}, "t": _number(created) if _fits(created) else None}
-    for word, each in buckets.items():
-        whole = _histogram(word, each, ends, bounds)
-        if whole is not None:
-            found["h"][word] = whole
-    return found
+    histograms = {word: _histogram(word, each, ends, bounds) for word, each in buckets.items()}
+    whole = {word: each for word, each in histograms.items() if each is not None}
+    began = _number(created) if _fits(created) else None
+    return {"g": _usable(gauges), "c": _usable(counters), "h": whole, "t": began}
 
 
 def _histogram(

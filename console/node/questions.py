@@ -81,7 +81,7 @@ class _Standing:
             if self.shown is not None and self.shown[2] is not None and lines == self.lines:
                 return self.shown[2]
             self.lines = lines
-            return _figures(lines)
+            return read_figures(lines)
         return None
 
 
@@ -220,7 +220,7 @@ class Questions:
 
         def done(outcome: Outcome) -> None:
             del self._single[number]
-            said = _figures(wanted_lines(outcome.body)) if want == FIGURES and outcome.status == 200 else None
+            said = read_figures(wanted_lines(outcome.body)) if want == FIGURES and outcome.status == 200 else None
             reply = {"id": number, "ok": True, "status": outcome.status, "took_s": outcome.took_s, "said": said}
             self._push(dict(reply, error=_text(outcome.error)), b"" if want == FIGURES else outcome.body)
 
@@ -255,7 +255,7 @@ def _models(body: bytes) -> Optional[List[str]]:
     return [_text(each, MAX_MODEL) for each in listed[:MAX_MODELS]]
 
 
-def _figures(lines: bytes) -> Dict[str, Any]:
+def read_figures(lines: bytes) -> Dict[str, Any]:
     """The figures of metrics, or `{"fault": why they cannot be read}`."""
     try:
         return figures(lines)

@@ -1,56 +1,17 @@
-"""Reads the `/metrics` of vLLM: load, cache use and speed per data-parallel rank and in total.
+"""The load of engines from two scrapes of their metrics: load, cache use and speed per data-parallel rank and in total.
 
-Speeds, hit rates and percentiles need two scrapes of the same server. Metric names are those of vLLM 0.21
-(v1/metrics/loggers.py, v1/spec_decode/metrics.py) and their older names. Does not fetch and has no thresholds.
+The helper of a node reads the metrics (`console.node.metrics_text`). Speeds, hit rates and percentiles need two scrapes of the
+same server. Has no thresholds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
-
 from console.model.series import known_sum
-
-_GAUGES = {
-    "vllm:num_requests_running": "running",
-    "vllm:num_requests_waiting": "waiting",
-    "vllm:kv_cache_usage_perc": "kv",
-}
-_COUNTERS = {
-    "vllm:prompt_tokens_total": "prompt",
-    "vllm:generation_tokens_total": "generation",
-    "vllm:num_preemptions_total": "preemptions",
-    "vllm:prefix_cache_queries_total": "prefix_queries",
-    "vllm:prefix_cache_hits_total": "prefix_hits",
-    "vllm:spec_decode_num_draft_tokens_total": "draft_tokens",
-    "vllm:spec_decode_num_accepted_tokens_total": "accepted_tokens",
-}
-_HISTOGRAMS = {
-    "vllm:time_to_first_token_seconds": "ttft",
-    "vllm:inter_token_latency_seconds": "itl",
-    "vllm:request_time_per_output_token_seconds": "tpot",
-    "vllm:e2e_request_latency_seconds": "e2e",
-    "vllm:request_queue_time_seconds": "queue",
-}
-_REASONS = "vllm:num_requests_waiting_by_reason"
-_FINISHED = "vllm:request_success_total"
-_CREATED = "vllm:generation_tokens_created"
-_PARTS = {f"{name}{end}": (word, end) for name, word in _HISTOGRAMS.items() for end in ("_bucket", "_sum", "_count")}
-_OLD = {
-    "vllm:gpu_cache_usage_perc": "vllm:kv_cache_usage_perc",
-    "vllm:gpu_prefix_cache_queries_total": "vllm:prefix_cache_queries_total",
-    "vllm:gpu_prefix_cache_hits_total": "vllm:prefix_cache_hits_total",
-} | {
-    f"vllm:time_per_output_token_seconds{end}": f"vllm:inter_token_latency_seconds{end}"
-    for end in ("_bucket", "_sum", "_count")
-}
-"""Names before 0.9 and 0.11 → current names. Releases in between have both names for the same metric."""
-_WANTED = frozenset((*_GAUGES, *_COUNTERS, *_PARTS, *_OLD, _REASONS, _FINISHED, _CREATED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +63,6 @@ class Scrape:
     model: str = ""
     error: str = ""
     """Why the answer could not be read."""
-    text: int | None = field(default=None, compare=False)
-    """Hash of the lines: an idle engine returns the same lines every time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,30 +104,6 @@ class Load:
         return found.percentile(share) if found else None
 
 
-def parse_metrics(data: bytes, at: float, before: Scrape | None = None) -> Scrape:
-    """The engines of an answer. Never raises. An incomplete last line is skipped; a broken line makes the answer unreadable.
-
-    The last of duplicate samples counts. `before` is the previous answer of the same server: equal lines are not parsed again.
-    """
-    wanted = _wanted_lines(data)
-    digest = hash(wanted)
-    if before is not None and before.text == digest:
-        return replace(before, at=at)
-    try:
-        samples = _renamed({(each.name, *sorted(each.labels.items())): each for each in _samples(wanted)}.values())
-    except (ValueError, IndexError, KeyError, TypeError) as problem:
-        return Scrape(at, error=f"the metrics cannot be read: {str(problem)[:100]}")
-    engines: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if math.isfinite(sample.value) and not sample.labels.keys().isdisjoint(("engine", "model_name")):
-            engines.setdefault(sample.labels.get("engine", "0"), []).append(sample)
-    if not engines:
-        return Scrape(at, error="the answer contains no vLLM metrics")
-    model = next((sample.labels["model_name"] for sample in samples if "model_name" in sample.labels), "")
-    parsed = {name: _engine(found) for name, found in sorted(engines.items(), key=_natural)}
-    return Scrape(at, parsed, model, text=digest)
-
-
 def loads(before: Scrape | None, after: Scrape) -> dict[str, Load]:
     """Engine → its load between two scrapes of one server; only gauges without an earlier scrape."""
     result = {}
@@ -203,71 +138,6 @@ def together(parts: Iterable[Load]) -> Load:
         },
         restarted=any(each.restarted for each in found),
     )
-
-
-def _wanted_lines(data: bytes) -> str:
-    text = data[: data.rfind(b"\n") + 1].decode("utf-8", "replace")
-    return "\n".join(line for line in text.split("\n") if line.startswith("vllm:") and _name(line) in _WANTED)
-
-
-def _samples(wanted: str) -> Iterator[Sample]:
-    for family in text_string_to_metric_families(wanted + "\n"):
-        yield from family.samples
-
-
-def _renamed(samples: Iterable[Sample]) -> list[Sample]:
-    """Samples with old names under their current names, unless the current names exist too."""
-    found = list(samples)
-    names = {each.name for each in found}
-    return [
-        each._replace(name=_OLD.get(each.name, each.name))
-        for each in found
-        if each.name not in _OLD or _OLD[each.name] not in names
-    ]
-
-
-def _name(line: str) -> str:
-    return line.split("{", 1)[0].split(" ", 1)[0]
-
-
-def _natural(item: tuple[str, object]) -> tuple[int, str]:
-    return (int(item[0]) if item[0].isascii() and item[0].isdecimal() and len(item[0]) < 9 else -1, item[0])
-
-
-def _engine(samples: list[Sample]) -> EngineScrape:
-    gauges: dict[str, float] = {}
-    counters: dict[str, float] = {}
-    buckets: dict[str, dict[float, float]] = {}
-    sums: dict[str, float] = {}
-    counts: dict[str, float] = {}
-    created = None
-    for name, labels, value in ((each.name, each.labels, each.value) for each in samples):
-        if name in _GAUGES:
-            key = _GAUGES[name]
-            gauges[key] = max(gauges.get(key, 0.0), value) if key == "kv" else gauges.get(key, 0.0) + value
-        elif name == _REASONS:
-            gauges[labels.get("reason", "")] = gauges.get(labels.get("reason", ""), 0.0) + value
-        elif name in _COUNTERS:
-            counters[_COUNTERS[name]] = counters.get(_COUNTERS[name], 0.0) + value
-        elif name == _FINISHED:
-            key = f"finished:{labels.get('finished_reason', '')}"
-            counters[key] = counters.get(key, 0.0) + value
-        elif name == _CREATED:
-            created = value
-        else:
-            word, part = _PARTS[name]
-            if part == "_bucket":
-                bound = float(labels["le"]) if _is_bound(labels.get("le", "")) else math.nan
-                buckets.setdefault(word, {})[bound] = buckets.get(word, {}).get(bound, 0.0) + value
-            else:
-                kept = sums if part == "_sum" else counts
-                kept[word] = kept.get(word, 0.0) + value
-    whole = {
-        word: Histogram(tuple(sorted(each.items())), sums[word])
-        for word, each in buckets.items()
-        if word in sums and math.inf in each and each[math.inf] == counts.get(word) and _growing(each)
-    }
-    return EngineScrape(gauges, counters, whole, created)
 
 
 def _moment(now: EngineScrape) -> Load:
@@ -326,12 +196,6 @@ def _merge(parts: list[Histogram]) -> Histogram:
 def _growing(buckets: Mapping[float, float]) -> bool:
     values = [value for _, value in sorted(buckets.items())]
     return bool(values) and values[0] >= 0 and all(one <= other for one, other in pairwise(values))
-
-
-def _is_bound(text: str) -> bool:
-    return text == "+Inf" or (
-        text.replace(".", "", 1).replace("e-", "", 1).isdecimal() and text.isascii() and len(text) < 30
-    )
 
 
 def _share(counts: Mapping[str, float], part: str, whole: str) -> float | None:

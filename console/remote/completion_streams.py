@@ -12,18 +12,17 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import asyncssh
 from pydantic import JsonValue
-
-from console.remote.http import Tunnel
 
 MAX_LINE = 1024 * 1024
 """Longest line or chunk that is accepted; a streamed piece has a few hundred bytes."""
 MAX_ERROR = 4096
 IDLE_S = 2.0
 """How long an unused connection stays open; vLLM closes it after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE)."""
+FORBIDDEN = "the node's sshd refuses port forwarding, which the load of this machine needs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,13 @@ class StreamedAnswer:
 
 class _Broken(Exception):
     """The server sent invalid HTTP, or an incomplete answer."""
+
+
+class Tunnel(Protocol):
+    """The source of SSH channels."""
+
+    def connection(self) -> asyncssh.SSHClientConnection | None:
+        """The connection to the node, or None."""
 
 
 class _Connection(NamedTuple):
@@ -282,6 +288,8 @@ def _message(body: JsonValue | bytes) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, asyncio.IncompleteReadError):
         return "the connection ended in the middle of the answer"
+    if isinstance(error, asyncssh.ChannelOpenError) and error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+        return FORBIDDEN
     if isinstance(error, asyncssh.ChannelOpenError):
         return f"connection refused ({error.reason})"
     return str(error) or type(error).__name__

@@ -83,13 +83,13 @@ Key = tuple[Name, Name, Name]
 Spec = Annotated[dict[str, JsonValue], AfterValidator(_plain)]
 
 
-class _Said(BaseModel):
+class Said(BaseModel):
     """Base of all data of a helper; additional keys of a newer helper are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
-class _Hello(_Said):
+class _Hello(Said):
     hostname: Word
     boot_id: Word
     uid: Pid
@@ -99,13 +99,13 @@ class _Hello(_Said):
     zone: JsonValue = None
 
 
-class _Exit(_Said):
+class _Exit(Said):
     code: Code | None = None
     signal: Code | None = None
     at: Moment | None = None
 
 
-class _Run(_Said):
+class _Run(Said):
     key: Key
     verdict: RunVerdict
     pid: Pid | None
@@ -126,7 +126,7 @@ class _Run(_Said):
     spec: Spec
 
 
-class _Unmanaged(_Said):
+class _Unmanaged(Said):
     pid: Pid
     start: Size
     owner: Word
@@ -138,7 +138,7 @@ class _Unmanaged(_Said):
     below: Annotated[tuple[Pid, ...], Field(max_length=MAX_PIDS)]
 
 
-class _Runs(_Said):
+class _Runs(Said):
     runs: Annotated[list[_Run], Field(max_length=MAX_RUNS)]
     unmanaged: Annotated[list[_Unmanaged], Field(max_length=MAX_UNMANAGED)]
     left_runs: Size = 0
@@ -148,34 +148,34 @@ class _Runs(_Said):
     clock: Moment
 
 
-class _Refused(_Said):
+class _Refused(Said):
     message: Text
     hint: Text = ""
 
 
-class _LogError(_Said):
+class _LogError(Said):
     key: Key
     message: Text
 
 
-class _Stage(_Said):
+class _Stage(Said):
     key: Key
     stage: Annotated[str, Field(pattern=r"^(TERM|KILL|stuck|stopped)( [ -~]{0,80})?$")]
 
 
-class _Log(_Said):
+class _Log(Said):
     key: Key
     offset: Size
     size: Size
     restarted: Literal["", "truncated", "replaced", "rewritten"]
 
 
-class _Digest(_Said):
+class _Digest(Said):
     length: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class _Facts(_Said):
+class _Facts(Said):
     at: Moment
     took_s: Seconds
     exit_code: Code | None
@@ -183,7 +183,7 @@ class _Facts(_Said):
     truncated: bool
 
 
-class _Left(_Said):
+class _Left(Said):
     outcome: Literal["stopped", "stuck", "absent"]
     processes: Annotated[list[tuple[Pid, Word, Pid, Word]], Field(max_length=MAX_PIDS)]
     killed: Size
@@ -194,7 +194,7 @@ class _Stop(_Left):
     key: Key
 
 
-class _Lease(_Said):
+class _Lease(Said):
     holder: Word
     verb: Word
     token: Word
@@ -209,7 +209,7 @@ class _Lease(_Said):
     taken_from: Word | None = None
 
 
-class _LeaseAnswer(_Said):
+class _LeaseAnswer(Said):
     lease: _Lease | None = None
     notes: Spec | None = None
     given: bool | None = None
@@ -230,13 +230,13 @@ class RunsSeen:
 
 def hello(header: Mapping[str, object]) -> Hello:
     """The first frame."""
-    said = _read(_Hello, header)
+    said = read_as(_Hello, header)
     return Hello(**said.model_dump(exclude={"zone"}), zone=_zone(said.zone))
 
 
 def runs(header: Mapping[str, object]) -> RunsSeen:
     """A list of runs."""
-    said = _read(_Runs, header)
+    said = read_as(_Runs, header)
     unmanaged = tuple(UnmanagedProcess(**each.model_dump()) for each in said.unmanaged)
     more = ((said.left_runs, f"runs, the newest {MAX_RUNS} are read"), (said.left_unmanaged, "unmanaged processes"))
     remark = " and ".join(f"{count} more {what}" for count, what in more if count)
@@ -246,24 +246,24 @@ def runs(header: Mapping[str, object]) -> RunsSeen:
 
 def run(value: object) -> RunState:
     """One run, as in the reply of a commit."""
-    return _run(_read(_Run, value))
+    return _run(read_as(_Run, value))
 
 
 def log(header: Mapping[str, object], payload: bytes) -> LogChunk:
     """Bytes of a log."""
-    said = _read(_Log, header)
+    said = read_as(_Log, header)
     return LogChunk(RunKey(*said.key), said.offset, payload, said.size, said.restarted)
 
 
 def digest(header: Mapping[str, object]) -> tuple[int, str]:
     """Length and SHA-256 of a part of a log."""
-    said = _read(_Digest, header)
+    said = read_as(_Digest, header)
     return said.length, said.sha256
 
 
 def sample(name: str, header: Mapping[str, object], payload: bytes) -> Sample:
     """The output of a command."""
-    said = _read(_Facts, header)
+    said = read_as(_Facts, header)
     if not 0 <= said.stdout_bytes <= len(payload):
         raise WireError("the length of a sample does not match its bytes")
     out, err = payload[: said.stdout_bytes], payload[said.stdout_bytes :]
@@ -288,39 +288,39 @@ def _head(data: bytes) -> bytes:
 
 def refused(header: Mapping[str, object]) -> tuple[str, str]:
     """(reason why a node refuses to be watched, hint)."""
-    said = _read(_Refused, header)
+    said = read_as(_Refused, header)
     return said.message, said.hint
 
 
 def log_error(header: Mapping[str, object]) -> tuple[RunKey, str]:
     """Why a log cannot be read."""
-    said = _read(_LogError, header)
+    said = read_as(_LogError, header)
     return RunKey(*said.key), said.message
 
 
 def stage(header: Mapping[str, object]) -> tuple[RunKey, str]:
     """The stage of a stop."""
-    said = _read(_Stage, header)
+    said = read_as(_Stage, header)
     return RunKey(*said.key), said.stage
 
 
 def lease(header: Mapping[str, object]) -> dict[str, JsonValue]:
     """The lease of a deployment, and the notes on it."""
-    return _read(_LeaseAnswer, header).model_dump()
+    return read_as(_LeaseAnswer, header).model_dump()
 
 
 def stop_results(values: object) -> dict[RunKey, StopResult]:
     """Results of a stop."""
     found = {}
     for value in values if isinstance(values, list) else []:
-        said = _read(_Stop, value)
+        said = read_as(_Stop, value)
         found[RunKey(*said.key)] = _result(said)
     return found
 
 
 def end_result(value: object) -> StopResult:
     """The result of stopping an unmanaged process."""
-    return _result(_read(_Left, value))
+    return _result(read_as(_Left, value))
 
 
 def _result(said: _Left) -> StopResult:
@@ -368,7 +368,7 @@ def _zone(value: JsonValue) -> ZoneTable:
     return tuple(steps)
 
 
-def _read(kind: type[T], value: object) -> T:
+def read_as(kind: type[T], value: object) -> T:
     try:
         return kind.model_validate(value, strict=False)
     except ValidationError as error:

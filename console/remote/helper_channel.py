@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import asyncssh
 
@@ -17,6 +18,7 @@ from console.model.cluster import Node
 from console.model.errors import LinkLost, NodeError, Unreachable
 from console.node.bootstrap import DAMAGED, TOO_OLD
 from console.node.frames import MARKER, MAX_SAID, Decoder, FrameError, Header, pack
+from console.node.http_exchange import MAX_BODY
 from console.remote.dial_errors import DialError
 from console.remote.frame_decoding import WireError
 from console.remote.helper_bundle import first_bytes, helper_command
@@ -36,7 +38,22 @@ FRAME_S = 30.0
 MESSAGE_CHARS = 2000
 """Most characters of the message of a refusal."""
 
+ASK = "ask"
+"""The request whose work on the node ends when the console does not wait for it any more."""
+GIVEN_UP = 64
+"""Most given up streams whose last pieces are expected."""
+
 Push = Callable[[Header, bytes], None]
+Hear = Callable[[bytes], None]
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A streamed answer."""
+
+    hear: Hear | None
+    """None after it was given up."""
+    size: int = 0
 
 
 class HelperSession(asyncssh.SSHClientSession[bytes]):
@@ -170,6 +187,8 @@ class HelperChannel:
         self._channel = channel
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[tuple[Header, bytes]]] = {}
+        self._streams: dict[int, _Stream] = {}
+        """The requests whose answers are streamed, and the last ones that were given up."""
 
     @classmethod
     async def open(cls, connection: asyncssh.SSHClientConnection, node: Node, on_push: Push) -> HelperChannel:
@@ -177,7 +196,9 @@ class HelperChannel:
         made: list[HelperChannel] = []
 
         def take(header: Header, payload: bytes) -> None:
-            if "push" in header:
+            if header.get("push") == "piece":
+                made[0].piece(header, payload)
+            elif "push" in header:
                 on_push(header, payload)
             else:
                 made[0].answered(header, payload)
@@ -218,18 +239,47 @@ class HelperChannel:
         if future is not None and not future.done():
             future.set_result((header, payload))
 
+    def piece(self, header: Header, payload: bytes) -> None:
+        """A piece of a streamed answer arrived. Raises WireError for one that was not requested, and for too many bytes."""
+        number = header.get("id")
+        stream = self._streams.get(number) if isinstance(number, int) else None
+        if stream is None:
+            raise WireError("it sent a piece of an answer that was not requested")
+        stream.size += len(payload)
+        if stream.size > MAX_BODY:
+            raise WireError("a streamed answer is too large")
+        if stream.hear is not None:
+            stream.hear(payload)
+
     def notify(self, op: str, body: Mapping[str, object], payload: bytes = b"") -> None:
         """Send a message that has no reply."""
         self._send(pack({**body, "op": op}, payload))
 
     async def request(
-        self, op: str, body: Mapping[str, object], payload: bytes = b"", *, timeout_s: float
+        self, op: str, body: Mapping[str, object], payload: bytes = b"", *, timeout_s: float, hear: Hear | None = None
     ) -> tuple[Header, bytes]:
-        """Send a request and wait for its reply. Raises NodeError when the node refuses, Unreachable when it was not sent,
-        LinkLost when the outcome is unknown.
+        """Send a request and wait for its reply; `hear` gets the pieces of a streamed answer.
+
+        Raises NodeError when the node refuses, Unreachable when it was not sent, LinkLost when the outcome is unknown.
         """
-        name = self._node.name
         number = next(self._ids)
+        if hear is not None:
+            self._streams[number] = _Stream(hear)
+        replied = False
+        try:
+            reply = await self._reply(number, op, body, payload, timeout_s)
+            replied = True
+            return reply
+        finally:
+            if not replied and op == ASK:
+                self.notify("give-up", {"ask": number})
+            if hear is not None:
+                self._end_stream(number, replied)
+
+    async def _reply(
+        self, number: int, op: str, body: Mapping[str, object], payload: bytes, timeout_s: float
+    ) -> tuple[Header, bytes]:
+        name = self._node.name
         if not self._send(pack({**body, "op": op, "id": number}, payload)):
             raise Unreachable(f"{name}: {op} was not sent, because the link is down")
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -249,6 +299,16 @@ class HelperChannel:
         if ended.done():
             raise LinkLost(f"{name}: the link was lost during {op}", hint="its outcome is unknown")
         raise LinkLost(f"{name}: no answer to {op} within {timeout_s:g} s", hint="its outcome is unknown")
+
+    def _end_stream(self, number: int, replied: bool) -> None:
+        """After a request that was given up its last pieces are on the way; they are ignored."""
+        if replied:
+            del self._streams[number]
+            return
+        self._streams[number].hear = None
+        given_up = [each for each, stream in self._streams.items() if stream.hear is None]
+        for each in given_up[:-GIVEN_UP]:
+            del self._streams[each]
 
     def _send(self, data: bytes) -> bool:
         """Write data; False when the node has closed its side, which asyncssh knows shortly before it tells the session."""

@@ -20,12 +20,12 @@ from console.model.run import Probe, RunKey
 from console.model.snapshot import Link, LinkState
 from console.node.frames import Header
 from console.remote.dial_errors import DialError
-from console.remote.helper_channel import START_S, HelperChannel
-from console.remote.http import AsyncHttp
+from console.remote.helper_channel import START_S, Hear, HelperChannel
 from console.remote.link_status import LinkStatus
 from console.remote.node_requests import NodeRequests
 from console.remote.push_dispatch import PushDispatch, Watcher, watch_body
 from console.remote.ssh import Dialer, end_connection
+from console.remote.standing_questions import StandingQuestions
 
 PING_S = 5.0
 STALE_S = 12.0
@@ -54,7 +54,9 @@ class NodeLink(NodeRequests):
     ) -> None:
         self.node = node
         self._standing = LinkStatus(lambda link: watcher.on_link(node.name, link))
-        self._hearing = PushDispatch(node, watcher, self._standing)
+        self.questions = StandingQuestions(self._notify)
+        """The standing questions to the servers of this node."""
+        self._hearing = PushDispatch(node, watcher, self._standing, self.questions)
         self._dialer = dialer
         self._probes = probes
         self._runs_every_s = runs_every_s
@@ -118,22 +120,18 @@ class NodeLink(NodeRequests):
         """Request data about these processes that hold HBM; it ends with the helper, as `follow` does."""
         self._notify("regard", {"pids": list(pids)})
 
-    def http(self, api_key: str = "") -> AsyncHttp:
-        """HTTP to the engines of this node."""
-        return AsyncHttp(self if self.node.http == "tunnel" else None, api_key)
-
     def connection(self) -> asyncssh.SSHClientConnection | None:
         """The SSH connection, or None."""
         return self._connection
 
     async def _ask(
-        self, op: str, body: Mapping[str, object], payload: bytes = b"", *, timeout_s: float
+        self, op: str, body: Mapping[str, object], payload: bytes = b"", *, timeout_s: float, hear: Hear | None = None
     ) -> tuple[Header, bytes]:
         channel = self._channel
         if channel is None or not self._hearing.said_hello:
             text = f"{self.node.name} is not connected: {self.link.reason or self.link.state}"
             raise Unreachable(f"{text}; {op} was not sent", hint=self.link.hint)
-        return await channel.request(op, body, payload, timeout_s=timeout_s)
+        return await channel.request(op, body, payload, timeout_s=timeout_s, hear=hear)
 
     def _expect_stages(self, keys: Iterable[RunKey]) -> None:
         self._hearing.asked.end(keys)
@@ -213,6 +211,7 @@ class NodeLink(NodeRequests):
         """Handle pushed data; after its hello the helper gets the watch request before any other request."""
         if header.get("push") == "hello":
             self._notify("watch", watch_body(self.node, self._probes, self._runs_every_s))
+            self.questions.begin()
         self._hearing.take(header, payload)
 
 

@@ -13,6 +13,8 @@ from console.model.errors import NodeError
 from console.model.run import RunKey, RunState, Sample, StopResult
 from console.node.frames import Header
 from console.remote import frame_decoding
+from console.remote.helper_channel import ASK, Hear
+from console.remote.http import EngineHttp
 
 QUICK_S = 20.0
 LAUNCH_S = 90.0
@@ -31,13 +33,23 @@ class NodeRequests(ABC):
 
     @abstractmethod
     async def _ask(
-        self, op: str, body: Mapping[str, object], payload: bytes = b"", *, timeout_s: float
+        self, op: str, body: Mapping[str, object], payload: bytes = b"", *, timeout_s: float, hear: Hear | None = None
     ) -> tuple[Header, bytes]:
-        """Send one request and wait for its reply."""
+        """Send one request and wait for its reply; `hear` gets the pieces of a streamed answer."""
 
     @abstractmethod
     def _expect_stages(self, keys: Iterable[RunKey]) -> None:
         """Expect pushed stages of the stop of these runs."""
+
+    def http(self, api_key: str = "", *, tls: bool = False, uds: str = "") -> EngineHttp:
+        """HTTP to the servers of this node, through its helper."""
+        return EngineHttp(self, api_key, tls=tls, uds=uds)
+
+    async def ask_server(
+        self, fields: Mapping[str, object], body: bytes, timeout_s: float, hear: Hear | None
+    ) -> tuple[Header, bytes]:
+        """Have the helper send an HTTP request. A cancelled call ends the request at the server."""
+        return await self._ask(ASK, fields, body, timeout_s=timeout_s + MARGIN_S, hear=hear)
 
     async def prepare(
         self,

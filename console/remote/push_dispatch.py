@@ -13,6 +13,7 @@ from console.node.frames import Header
 from console.remote import frame_decoding
 from console.remote.link_status import LinkStatus
 from console.remote.push_requests import PushRequests
+from console.remote.standing_questions import StandingQuestions
 
 
 class Watcher(Protocol):
@@ -48,10 +49,11 @@ class Watcher(Protocol):
 class PushDispatch:
     """Handles the pushed data of one node."""
 
-    def __init__(self, node: Node, watcher: Watcher, standing: LinkStatus) -> None:
+    def __init__(self, node: Node, watcher: Watcher, standing: LinkStatus, questions: StandingQuestions) -> None:
         self._node = node
         self._watcher = watcher
         self._standing = standing
+        self._questions = questions
         self.said_hello = False
         self._remark = ""
         self.asked = PushRequests(())
@@ -64,6 +66,8 @@ class PushDispatch:
             "log": self._on_log,
             "log-error": self._on_log_error,
             "stop": self._on_stop,
+            "answer": self._on_answer,
+            "same": self._on_same,
         }
 
     def begin(self, probes: Sequence[Probe]) -> None:
@@ -123,6 +127,14 @@ class PushDispatch:
         key, stage = frame_decoding.stage(header)
         self.asked.stage(key)
         self._watcher.on_stop(self._node.name, key, stage)
+
+    def _on_answer(self, header: Header, _payload: bytes) -> None:
+        self._first_hello()
+        self._questions.answered(header)
+
+    def _on_same(self, header: Header, _payload: bytes) -> None:
+        self._first_hello()
+        self._questions.repeated(header)
 
     def _first_hello(self) -> None:
         if not self.said_hello:

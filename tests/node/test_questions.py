@@ -175,7 +175,9 @@ def test_nobody_there_and_no_such_name(node: Driver, tmp_path: Path) -> None:
     assert asked(node, 80, host="x" * 400)[0]["error"].startswith("no address for xxx")
     assert asked(node, 0, uds=str(tmp_path / "none"))[0]["error"].endswith("No such file or directory")
     with server(always(OK)) as made:
-        assert asked(node, made.port, path="/a b")[0]["error"] == "path or headers have characters that HTTP cannot carry"
+        assert (
+            asked(node, made.port, path="/a b")[0]["error"] == "path or headers have characters that HTTP cannot carry"
+        )
     assert asked(node, 1, method="", timeout_s=5)[0]["error"] == "connection to 127.0.0.1:1 refused"
 
 

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from console.probes.metrics import EngineScrape, Load, Scrape, loads, parse_metrics, together
+from console.node.metrics_text import wanted_lines
+from console.probes.metrics import EngineScrape, Load, Scrape, loads, together
 from console.probes.metrics import Histogram as Latency
 from tests.probes.captures import capture
+from tests.probes.metric_pages import parse_metrics
 
 TTFT = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0)
 
@@ -88,19 +90,12 @@ def test_a_single_scrape_tells_the_moment_and_no_speed() -> None:
     assert (load.running, load.generation_tokens_s, load.prefix_hit, load.latency) == (4, None, None, {})
 
 
-def test_an_answer_like_the_one_before_is_that_one_at_its_own_time_and_any_other_is_read() -> None:
+def test_lines_of_other_metrics_are_no_news() -> None:
     server = Server(2)
     page = generate_latest(server.registry)
-    first = parse_metrics(page, 1.0)
-    again = parse_metrics(page + b"process_cpu_seconds_total 7.0\n", 2.0, first)
-    assert again.at == 2.0
-    assert again.engines is first.engines
+    assert wanted_lines(page + b"process_cpu_seconds_total 7.0\n") == wanted_lines(page)
     server.running.labels(*server.labels[1]).set(3)
-    changed = parse_metrics(generate_latest(server.registry), 3.0, again)
-    assert changed == server.scrape(3.0)
-    assert changed.engines["1"].gauges["running"] == 3
-    broken = parse_metrics(b'vllm:num_requests_running{engine="0"} x\n', 4.0, changed)
-    assert broken.error
+    assert wanted_lines(generate_latest(server.registry)) != wanted_lines(page)
 
 
 def test_two_scrapes_at_the_same_time_make_no_rate() -> None:

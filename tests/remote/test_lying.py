@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from console.model.cluster import Cluster
 from console.model.errors import NodeError
 from console.model.run import RunKey
 from console.model.snapshot import LinkState
+from console.node.http_exchange import MAX_BODY
 from tests.remote.lying import liar
 from tests.remote.watching import linked
 from tests.sshd import SshNodes, needs_sshd, running_nodes
@@ -79,6 +81,22 @@ LIES = {
     "a stop nobody asked for": (
         'hello()\npush(push="stop", key=["dep", "decode-0", "r"], stage="stopped")\nwait_for("never")',
         "was not requested",
+    ),
+    "an answer nobody asked for": (
+        'hello()\npush(push="answer", id=1, status=200, took_s=0.1, error="", said=None)\nwait_for("never")',
+        "was not asked",
+    ),
+    "an answer that came again and never came": (
+        'hello()\npush(push="same", ids=[[1, 0.5]])\nwait_for("never")',
+        "was not asked",
+    ),
+    "a piece nobody asked for": (
+        'hello()\npush(b"x", push="piece", id=1)\nwait_for("never")',
+        "was not requested",
+    ),
+    "an answer before hello": (
+        'push(push="answer", id=1, status=200, took_s=0.1, error="", said=None)\nwait_for("never")',
+        "before its hello",
     ),
     "a second hello": ('hello()\nhello()\nwait_for("never")', "hello twice"),
     "runs before hello": ('runs()\nwait_for("never")', "before its hello"),
@@ -165,3 +183,50 @@ while True:
         with pytest.raises(NodeError, match=r"lease\.holder"):
             await link.lease("dep", "look")
         assert link.link.state is LinkState.UP
+
+
+async def test_a_streamed_answer_without_end_and_an_answer_of_another_kind_end_the_link(
+    sshd: SshNodes, tmp_path: Path
+) -> None:
+    body = """
+hello()
+runs()
+number = wait_for("ask")["id"]
+while True: push(b"x" * 65536, push="piece", id=number)
+"""
+    async with linked(with_liar(sshd, tmp_path, body), tmp_path) as (links, _):
+        heard: list[int] = []
+        answer = await links["n0"].http().post_json("h", 1, "/", {}, 20.0, lambda data: heard.append(len(data)))
+        assert not answer.asked
+        assert sum(heard) <= MAX_BODY
+        await until(lambda: "too large" in links["n0"].link.reason, 20)
+
+
+async def test_what_is_on_the_way_of_a_request_that_was_given_up_is_ignored(sshd: SshNodes, tmp_path: Path) -> None:
+    body = """
+hello()
+runs()
+number = wait_for("ask")["id"]
+wait_for("give-up")
+for _ in range(3): push(b"x", push="piece", id=number)
+push(id=number, ok=True, status=200, took_s=0.1, error="", said=None)
+wait_for("never")
+"""
+    async with linked(with_liar(sshd, tmp_path, body), tmp_path) as (links, _):
+        link = links["n0"]
+        asking = asyncio.create_task(link.http().post_json("h", 1, "/", {}, 20.0, lambda _: None))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await link._ask("ping", {}, timeout_s=10.0)
+        assert link.link.state is LinkState.UP
+
+
+async def test_a_request_on_the_way_when_the_link_is_lost_was_not_answered(sshd: SshNodes, tmp_path: Path) -> None:
+    body = 'hello()\nruns()\nwait_for("ask")\nsys.exit(1)'
+    async with linked(with_liar(sshd, tmp_path, body), tmp_path) as (links, _):
+        answer = await links["n0"].http().get("h", 1, "/", 20.0)
+        assert (answer.asked, answer.error) == (False, "the link to the node was lost meanwhile")
+        await until(lambda: links["n0"].link.state is LinkState.LOST)
+        answer = await links["n0"].http().get("h", 1, "/", 20.0)
+        assert (answer.asked, answer.error) == (False, "the node is not connected")

@@ -13,6 +13,7 @@ import pytest
 
 from console.model.cluster import Cluster
 from console.model.snapshot import Link, LinkState
+from console.remote.completion_streams import FORBIDDEN, Streams
 from tests.remote.watching import linked
 from tests.sshd import SshNodes, make_key, needs_sshd, running_nodes
 from tests.waiting import until
@@ -80,12 +81,16 @@ async def test_a_jump_host_of_the_cluster_is_pasted_by_its_address(sshd: SshNode
         assert f"-J root@{hop.host}:{hop.port} " in link.hint
 
 
-async def test_a_node_that_forwards_nothing_is_up_and_says_so_where_its_engines_are_asked(tmp_path: Path) -> None:
+async def test_a_node_that_forwards_nothing_asks_its_engines_and_only_the_load_of_this_machine_is_refused(
+    tmp_path: Path,
+) -> None:
     with running_nodes(tmp_path / "node", 1, first=85, options=["AllowTcpForwarding no"]) as nodes:
         async with linked(nodes.cluster(), tmp_path) as (links, _):
             answer = await links["n0"].http().get("127.0.0.1", 1, "/health", 5)
-            assert answer.error == "the node's sshd refuses port forwarding"
-            assert not answer.asked
+            assert (answer.error, answer.asked) == ("connection to 127.0.0.1:1 refused", True)
+            load = Streams("127.0.0.1", 1, links["n0"])
+            assert (await load.chat({}, 10.0)).error == FORBIDDEN
+            load.close()
 
 
 async def test_a_node_that_takes_passwords_only_says_that_none_is_ever_given(tmp_path: Path) -> None:

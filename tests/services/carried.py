@@ -15,8 +15,9 @@ from console.model.deployment import Deployment
 from console.model.run import LogChunk, RunKey, RunState, RunVerdict, Sample, StopResult
 from console.model.snapshot import Grade, HealthCheck, Link, LinkState
 from console.probes.host import host_probe
+from console.probes.metrics import Scrape
 from console.probes.npu_smi import info_probe
-from console.remote.http import AsyncHttp, HttpAnswer
+from console.remote.http import EngineHttp, HttpAnswer
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
 from console.services.monitoring.monitor import Monitor
@@ -195,13 +196,13 @@ class NodeOf:
     def unfollow(self, key: RunKey) -> None:
         """No log grows."""
 
-    def http(self) -> AsyncHttp:
+    def http(self, api_key: str = "", *, tls: bool = False, uds: str = "") -> EngineHttp:
         """The proxy and the engines answer."""
-        return cast(AsyncHttp, self)
+        return cast(EngineHttp, self)
 
-    async def get(self, host: str, port: int, path: str, timeout_s: float) -> HttpAnswer:
+    async def metrics(self, host: str, port: int, timeout_s: float) -> Scrape:
         """No request runs."""
-        return HttpAnswer(200, b"", 0.0)
+        return Scrape(time.time())
 
     async def post_json(self, host: str, port: int, path: str, value: object, timeout_s: float) -> HttpAnswer:
         """The proxy takes what it is told at once."""

@@ -27,6 +27,7 @@ from console.probes.npu_smi import info_probe
 from console.remote.frame_decoding import WireError
 from console.remote.link_status import LinkStatus
 from console.remote.push_dispatch import PushDispatch
+from console.remote.standing_questions import StandingQuestions
 from console.services.logs.copies import KEPT_EARLIER, MOST_NOTES, LogBook
 from console.services.monitoring.event_limit import MOST
 from console.services.monitoring.log_following import MOST_FOLLOWED
@@ -52,6 +53,7 @@ class Wire:
             Node(name=node, host=node),
             scene.monitor,
             LinkStatus(lambda link: scene.monitor.on_link(node, link)),
+            StandingQuestions(lambda _op, _body: None),
         )
         self.begin()
 

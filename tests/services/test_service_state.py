@@ -216,20 +216,6 @@ def test_strays_count_for_nothing() -> None:
     assert found.reason == "this console has not seen an answer yet"
 
 
-CLOSED = HealthCheck("http", Grade.UNKNOWN, "could not be asked: the node's sshd refuses port forwarding", NOW)
-
-
-@pytest.mark.parametrize("works", [None, replace(ANSWERED, at=NOW - PROOF_S - 1.0)])
-def test_a_proxy_that_could_not_be_asked_is_unknown_and_not_unproven(works: HealthCheck | None) -> None:
-    health = (CLOSED,) if works is None else (CLOSED, works)
-    assert (
-        told(UP, proxy={"health": health})
-        == "UNKNOWN: proxy could not be asked: the node's sshd refuses port forwarding"
-    )
-    gone = {**UP, **dict.fromkeys(ALL[2:6], FAILED)}
-    assert told(gone, proxy={"health": health}) == "DOWN: no decode", "what is sure counts more"
-
-
 def test_chats_that_failed_through_a_proxy_whose_completions_are_answered_leave_part_of_the_service() -> None:
     chats = HealthCheck("verify", Grade.FAIL, "1 of 6 chats failed: chat 500: without a body", NOW)
     shown = told({**UP, "proxy": DEGRADED}, proxy={"health": (HTTP, ANSWERED, chats)})

@@ -10,7 +10,7 @@ import pytest
 from console.model.deployment import Rank
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import EngineState, Grade, HealthCheck, Link, LinkState
-from console.probes.metrics import Load, Scrape, loads, parse_metrics
+from console.probes.metrics import Load, Scrape, loads
 from console.remote.http import HttpAnswer
 from console.services.monitoring.engine_states import Evidence, judge
 from console.services.monitoring.intervals import Intervals
@@ -18,6 +18,7 @@ from console.services.monitoring.loads import FRESH_S, Loads
 from console.services.monitoring.records import RunRecord
 from console.services.serving.answer_checks import EMPTY_200, EMPTY_500, answer_fault, proxy_fact
 from console.services.serving.works_watch import hang_text, unanswered
+from tests.probes.metric_pages import parse_metrics
 from tests.services.deployments import deployment
 
 CADENCES = Intervals()

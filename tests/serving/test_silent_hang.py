@@ -14,13 +14,14 @@ import pytest
 
 from console.model.run import LogChunk
 from console.model.snapshot import Grade, HealthCheck, Link, LinkState
-from console.probes.metrics import loads, parse_metrics
+from console.probes.metrics import loads
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.records import RunRecord
 from console.services.serving.rank_targets import RankTarget
 from console.services.serving.works_watch import WorksWatch
+from tests.probes.metric_pages import parse_metrics
 from tests.services.test_monitor import READY_LOG, Scene, key, running
 
 PAGE = (

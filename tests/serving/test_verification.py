@@ -13,6 +13,7 @@ import pytest
 from console.model.deployment import Assignment, Deployment
 from console.model.run import RunKey, RunState, RunVerdict
 from console.model.snapshot import Grade, HealthCheck, Link, LinkState
+from console.probes.metrics import Scrape
 from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
 from console.services.logs.copies import LogBook
@@ -127,11 +128,11 @@ class Answering:
     def __init__(self, body: bytes) -> None:
         self._body = body
 
-    def http(self, api_key: str = "") -> Answering:
+    def http(self, api_key: str = "", *, tls: bool = False, uds: str = "") -> Answering:
         return self
 
-    async def get(self, *_: object) -> HttpAnswer:
-        return HttpAnswer(404, b"", 0.1)
+    async def metrics(self, *_: object) -> Scrape:
+        return Scrape(0.0, error="/metrics 404")
 
     async def post_json(
         self,

@@ -14,7 +14,7 @@ from console.evaluation.records import Tool
 from console.model.deployment import Deployment, Rank
 from console.model.findings import Finding, Severity
 from console.probes.sanitize import clean, decode
-from console.remote.http import AsyncHttp, HttpAnswer
+from console.remote.http import EngineHttp, HttpAnswer
 from console.remote.link import NodeLink
 
 TIMEOUT_S = 10.0
@@ -46,7 +46,7 @@ class CheckResults:
     findings: tuple[Finding, ...] = ()
 
 
-async def ask_model(http: AsyncHttp, host: str, port: int) -> ModelFacts:
+async def ask_model(http: EngineHttp, host: str, port: int) -> ModelFacts:
     """The first model of `/v1/models`, and `/version`."""
     listed, version = await asyncio.gather(
         http.get(host, port, "/v1/models", TIMEOUT_S), http.get(host, port, "/version", TIMEOUT_S)
@@ -62,7 +62,7 @@ async def ask_model(http: AsyncHttp, host: str, port: int) -> ModelFacts:
     return ModelFacts(clean(str(first["id"])), length if isinstance(length, int) else None, clean(number))
 
 
-async def smoke(http: AsyncHttp, where: Endpoint, model: str, times: int) -> str:
+async def smoke(http: EngineHttp, where: Endpoint, model: str, times: int) -> str:
     """Send test requests to the endpoint. Gives the first fault, or an empty text when every answer has text.
 
     A proxy without decoder answers 200 without text, which is a fault; several requests reach several pairs of prefill and

@@ -31,17 +31,12 @@ class Poller:
         states: frozenset[EngineState],
         at_once: int,
         step_s: float = 0.5,
-        connecting: bool = False,
     ) -> None:
-        """Engines in one of `states` are visited every `step_s` seconds; at most `at_once` requests run at the same time.
-
-        With `connecting` also engines whose state is not known yet.
-        """
+        """Engines in one of `states` are visited every `step_s` seconds; at most `at_once` requests run at the same time."""
         self._monitor = monitor
         self._links = links
         self._name = name
         self._states = states
-        self._connecting = connecting
         self._step_s = step_s
         self._due: dict[RunKey, float] = {}
         self._busy: dict[RunKey, asyncio.Task[None]] = {}
@@ -65,8 +60,7 @@ class Poller:
             if key is None:
                 continue
             current.add(key)
-            wanted = engine.state in self._states or (self._connecting and engine.connecting)
-            if engine.port is not None and not engine.headless and wanted:
+            if engine.port is not None and not engine.headless and engine.state in self._states:
                 visit(engine, key)
         self._due = {key: due for key, due in self._due.items() if key in current}
 

@@ -55,8 +55,6 @@ def service(
     problems += (
         [problem] if endpoint.role == "proxy" and (problem := _proxy_problem(endpoint, members)) is not None else []
     )
-    if not proof and all(each.unasked for each in endpoints if each.state is EngineState.READY):
-        problems += [(ServiceState.UNKNOWN, f"{endpoint.id} {endpoint.unasked}")] if endpoint.unasked else []
     down = next((reason for state, reason in problems if state is ServiceState.DOWN), "")
     unknown = next((reason for state, reason in problems if state is ServiceState.UNKNOWN), "")
     if down:

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from console.model.errors import ConsoleError, NodeError, Unreachable
 from console.model.payload import AssignmentChange, Endpoint, ProxyChange
 from console.model.plan import Step
-from console.model.polling import METRICS
 from console.model.snapshot import EngineState, LinkState
-from console.probes.metrics import parse_metrics
 from console.probes.sanitize import clean
-from console.remote.http import AsyncHttp, HttpAnswer
+from console.remote.http import EngineHttp, HttpAnswer
 from console.services.operations.step_context import Report, StepContext
 from console.services.placement.live_assignment import reassigned
+from console.services.serving.request_auth import client
 
 REQUEST_S = 10.0
 """Limit of one request to the proxy or to an engine."""
@@ -62,7 +61,7 @@ def parse_answer(answer: HttpAnswer) -> ProxyList:
         raise NodeError("the proxy's answer is not a list of engines", kind="refused", hint="see logs proxy") from error
 
 
-async def read_list(http: AsyncHttp, address: str, port: int) -> ProxyList:
+async def read_list(http: EngineHttp, address: str, port: int) -> ProxyList:
     """The engines that the proxy lists now, read by adding none. Raises NodeError."""
     request = {"type": "decode", "instances": []}
     return parse_answer(await http.post_json(address, port, "/instances/add", request, REQUEST_S))
@@ -165,11 +164,13 @@ class ProxySteps:
         link = self._context.link_to(endpoint.node)
         if link.link.state is not LinkState.UP:
             raise Unreachable(f"{endpoint.node} is not connected, so the requests on {endpoint.engine} are unknown")
-        answer = await link.http().get(endpoint.address, endpoint.port, METRICS, REQUEST_S)
-        if answer.error or answer.status != 200:
+        http = client(link, self._context.monitor.deployment.layout, seen.group)
+        scrape = await http.metrics(endpoint.address, endpoint.port, REQUEST_S)
+        if scrape.error:
             return 1
-        engines = parse_metrics(answer.body, 0.0).engines.values()
-        return sum(int(each.gauges.get("running", 0) + each.gauges.get("waiting", 0)) for each in engines)
+        return sum(
+            int(each.gauges.get("running", 0) + each.gauges.get("waiting", 0)) for each in scrape.engines.values()
+        )
 
     def _isolated(self, step: Step) -> set[str]:
         """The engines that were removed from the running proxy and are still in its list."""

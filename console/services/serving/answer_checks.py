@@ -22,7 +22,7 @@ def answer_fault(answer: HttpAnswer) -> str:
     if not answer.status:
         return clean(answer.error) or "no answer"
     said = clean(answer.body[:300].decode("utf-8", "replace")).strip()
-    if unauthorized(answer):
+    if unauthorized(answer.status):
         return f"completion 401: {KEY_WANTED}"
     if answer.status != 200:
         return f"completion {answer.status}: {said or 'without a body'}"

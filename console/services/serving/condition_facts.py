@@ -20,7 +20,6 @@ STORM_S, CALM_S = 1.0, 0.2
 HANG = "hang"
 MEMORY_KILLED = "memory-killed"
 BAD_ANSWERS = "bad-answers"
-CANNOT_ASK = "cannot-ask"
 SERVICE_DOWN = "service-down"
 DISAGREE = "ranks-disagree"
 _KERNEL = ("the kernel killed", "killed by signal 9; the kernel killed")
@@ -98,14 +97,6 @@ OWN = (
         "how bad it is.",
         "vLLM 0.21, sampling with temperature 0", where="console", fact=DISAGREE,
     ),
-    Signature(
-        "S11", "running", "it cannot be asked over HTTP",
-        "The console asks engines through the SSH connection of their node, and the node lets no request through: health, "
-        "metrics and answers of its engines are unknown, whatever they are.",
-        "Set `AllowTcpForwarding local` (and `PermitOpen any`) in the node's sshd_config and reload sshd, or `http: direct` of "
-        "the node in the cluster file if this machine reaches the engine's port.",
-        "OpenSSH sshd_config(5)", where="console", fact=CANNOT_ASK,
-    ),
 )  # fmt: skip
 """Signatures of conditions that no log line shows."""
 
@@ -127,8 +118,6 @@ def facts_of(snapshot: ClusterSnapshot, before: frozenset[tuple[str, str]]) -> I
         if engine.state not in (EngineState.READY, EngineState.DEGRADED) or is_dead(engine):
             continue
         checks = {check.name: check for check in engine.health}
-        if engine.unasked:
-            yield CANNOT_ASK, engine.id, f"{engine.id} on {engine.node} {engine.unasked}"
         yield from _check_facts(engine, checks)
         yield from _load_facts(engine, before)
         yield from _shared_port(snapshot, engine)

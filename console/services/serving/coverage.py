@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from console.model.name_ranges import in_order, name_ranges
-from console.model.polling import METRICS
 from console.model.snapshot import EngineSnapshot
-from console.probes.metrics import parse_metrics
 from console.remote.link import NodeLink
 from console.services.monitoring.monitor import Monitor
 from console.services.serving.rank_targets import RankTarget
+from console.services.serving.request_auth import client
 
 SCRAPE_S = 5.0
 
@@ -39,14 +38,13 @@ async def finished_requests(
 
     async def read(engine: EngineSnapshot) -> dict[str, float]:
         address = monitor.deployment.address(engine.node) or "127.0.0.1"
-        answer = await links[engine.node].http().get(address, engine.port or 0, METRICS, SCRAPE_S)
-        if answer.status != 200 or answer.error:
-            return {}
+        http = client(links[engine.node], monitor.deployment.layout, engine.group)
+        scrape = await http.metrics(address, engine.port or 0, SCRAPE_S)
         return {
             f"{engine.group}-{label}": sum(
                 value for name, value in each.counters.items() if name.startswith("finished:")
             )
-            for label, each in parse_metrics(answer.body, 0.0).engines.items()
+            for label, each in scrape.engines.items()
         }
 
     found: dict[str, float] = {}

@@ -1,111 +1,152 @@
 """Checks engines over HTTP: `/health`, then the model id in `/v1/models`; for the proxy `/healthcheck`.
 
-Headless engines are not asked. A refused connection of a starting engine is no failure.
+The helper of a node asks (`console.node.questions`). Headless engines are not asked. A refused connection of a starting engine
+is no failure.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from console.model.deployment import Deployment
-from console.model.polling import HEALTH, MODELS, PROXY_HEALTH
+from console.model.polling import HEALTH, PROXY_HEALTH
+from console.model.polling import MODELS as MODELS_PATH
 from console.model.run import RunKey
 from console.model.snapshot import NOT_ASKED, EngineSnapshot, EngineState, Grade, HealthCheck
+from console.node.questions import MODELS, OPEN, STATUS, TEXT
 from console.probes.sanitize import clean
-from console.remote.http import AsyncHttp, HttpAnswer
+from console.remote.http import HttpAnswer
 from console.remote.link import NodeLink
+from console.remote.standing_questions import Question, StandingAnswer
 from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.poller import Poller
 from console.services.monitoring.records import RunRecord
+from console.services.monitoring.server_questions import ServerQuestions
 from console.services.monitoring.service_state import listed_counts
 from console.services.serving.condition_facts import isolated_of, listable
-from console.services.serving.request_auth import KEY_WANTED, client, unauthorized
+from console.services.serving.request_auth import KEY_WANTED, LOOPBACK, question, unauthorized
 
 STARTING_S = 2.0
 TIMEOUT_S = 5.0
 FAILURES = 2
 """Consecutive failures before an engine that was ready is degraded."""
-AT_ONCE = 8
+HTTP, MODEL = "http", "model"
 
 _ASKED = frozenset({EngineState.STARTING, EngineState.READY, EngineState.DEGRADED})
 
 
+@dataclass(slots=True)
+class _Server:
+    """The newest answers of one server."""
+
+    health: StandingAnswer | None = None
+    models: StandingAnswer | None = None
+    """None until the list of models was read after `/health` was last found right."""
+    doubted: str = ""
+    """The model name of `/metrics` for which the list of models was read again."""
+
+
 class HealthWatch:
-    """Runs the HTTP health checks of every engine at intervals, never two at the same time for one engine."""
+    """Judges the health of every engine from the answers that its node gets at intervals."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], intervals: Intervals | None = None) -> None:
         self._monitor = monitor
         self._intervals = intervals or Intervals()
-        step = min(0.5, self._intervals.health_s / 2)
-        self._poller = Poller(monitor, links, "health", states=_ASKED, at_once=AT_ONCE, step_s=step, connecting=True)
+        self._questions = ServerQuestions(monitor, links, "health", self._wanted, self._heard)
+        self._servers: dict[RunKey, _Server] = {}
         self._ready: dict[RunKey, frozenset[str | None]] = {}
-        """Run of a proxy -> the runs that were ready at its last visit."""
+        """Run of a proxy -> the runs that were ready at the last snapshot."""
 
     async def run(self) -> None:
-        """Check engines until cancelled; cancels running requests at the end."""
-        await self._poller.run(self._visit)
+        """Ask engines until cancelled."""
+        await self._questions.run()
 
-    def _visit(self, engine: EngineSnapshot, key: RunKey) -> None:
-        link = self._poller.link(engine.node)
+    def _wanted(self, engine: EngineSnapshot, key: RunKey) -> dict[str, Question]:
+        if engine.state not in _ASKED and not engine.connecting:
+            self._servers.pop(key, None)
+            self._ready.pop(key, None)
+            return {}
+        server = self._servers.setdefault(key, _Server())
+        self._ask_again(engine, key, server)
+        deployment, learnt = self._monitor.deployment, self._monitor.learnt(key)
+        soon_s = min(STARTING_S, self._intervals.health_s)
+        well = bool(learnt.http_checks) and _all_ok(learnt.http_checks)
+        every_s = self._intervals.health_s if well else soon_s
+        service = deployment.layout.services.get(engine.id) if engine.role == "service" else None
+        if service is not None:
+            where = deployment.address(engine.node) or LOOPBACK, service.health.port or engine.port or 0
+            path, want = service.health.path, STATUS if service.health.path else OPEN
+            return {HTTP: Question(*where, path or "/", want, every_s, TIMEOUT_S)}
+        if engine.role == "proxy":
+            return {HTTP: question(deployment, engine, PROXY_HEALTH, TEXT, every_s, TIMEOUT_S)}
+        wanted = {HTTP: question(deployment, engine, HEALTH, STATUS, every_s, TIMEOUT_S)}
+        if server.health is not None and _health_check(server.health).grade is Grade.OK:
+            known = server.models is not None and self._model(server.models).grade is Grade.OK
+            every_s = self._intervals.model_s if known else soon_s
+            wanted[MODEL] = question(deployment, engine, MODELS_PATH, MODELS, every_s, TIMEOUT_S)
+        return wanted
+
+    def _ask_again(self, engine: EngineSnapshot, key: RunKey, server: _Server) -> None:
+        """Ask at once after a change elsewhere: a proxy may have dropped engines, an engine may serve another model."""
         if engine.role == "proxy" and self._ready_set_changed(key):
-            self._poller.schedule(key, 0.0)
-        if model_changed(self._monitor.learnt(key)):
-            self._poller.schedule(key, 0.0)
-        if link is not None and self._poller.due(key):
-            self._poller.start(key, self._run_checks(engine, key, link))
+            self._questions.now(key, HTTP)
+        learnt = self._monitor.learnt(key)
+        if model_changed(learnt) and server.doubted != _label(learnt):
+            server.doubted, server.models = _label(learnt), None
+            self._questions.now(key, MODEL)
 
     def _ready_set_changed(self, proxy: RunKey) -> bool:
-        """Whether the set of ready engines changed since the last call, because the proxy may have dropped engines."""
+        """Whether the set of ready engines changed since the last call."""
         engines = self._monitor.snapshot.engines.values()
         ready = frozenset(each.run for each in engines if each.state is EngineState.READY and each.role != "proxy")
         before, self._ready[proxy] = self._ready.get(proxy, ready), ready
         return before != ready
 
-    async def _run_checks(self, engine: EngineSnapshot, key: RunKey, link: NodeLink) -> None:
-        learnt = self._monitor.learnt(key)
-        deployment = self._monitor.deployment
-        address = deployment.address(engine.node) or "127.0.0.1"
-        port = engine.port or 0
-        http = client(link, deployment.layout, engine.group)
-        service = deployment.layout.services.get(engine.id) if engine.role == "service" else None
-        if service is not None:
-            checks: tuple[HealthCheck, ...] = (
-                await _service_check(link.http(), address, service.health.port or port, service.health.path),
-                HealthCheck("model", Grade.SKIPPED, "a service has no model list", time.time()),
-            )
-        elif engine.role == "proxy":
-            checks = (_proxy_check(await http.get(address, port, PROXY_HEALTH, TIMEOUT_S)),)
-            self._forget_isolated(learnt, checks[0])
-            checks = (*checks, HealthCheck("model", Grade.SKIPPED, "the proxy has no model list", time.time()))
+    def _heard(self, engine: EngineSnapshot, key: RunKey, name: str, answer: StandingAnswer) -> None:
+        server, learnt = self._servers.setdefault(key, _Server()), self._monitor.learnt(key)
+        if name == HTTP:
+            server.health = answer
         else:
-            health = await http.get(address, port, HEALTH, TIMEOUT_S)
-            checks = (_health_check(health),)
-            known = self._known_model(learnt)
-            if checks[0].grade is Grade.OK and known is None:
-                models = await http.get(address, port, MODELS, TIMEOUT_S)
-                known = _model_check(models, expected_model(deployment))
-            if checks[0].grade is Grade.OK and known is not None:
-                checks = (*checks, known)
-            if known is not None and known.grade is Grade.OK:
-                learnt.metrics_model = _label(learnt)
-        before = [(each.name, each.grade, each.evidence) for each in learnt.http_checks]
-        self._keep_checks(learnt, checks)
-        every_s = self._intervals.health_s
-        self._poller.schedule(
-            key, every_s if learnt.http_checks and _all_ok(learnt.http_checks) else min(STARTING_S, every_s)
-        )
-        if [(each.name, each.grade, each.evidence) for each in learnt.http_checks] != before:
-            self._monitor.touch()
+            server.models = answer
+        checks = self._checks(engine, name, server, learnt)
+        if checks:
+            before = [(each.name, each.grade, each.evidence) for each in learnt.http_checks]
+            self._keep_checks(learnt, checks)
+            if [(each.name, each.grade, each.evidence) for each in learnt.http_checks] != before:
+                self._monitor.touch()
+        self._questions.renew(engine.id)
 
-    def _known_model(self, learnt: RunRecord) -> HealthCheck | None:
-        """The last model check, while it passed, is recent, and `/metrics` names no other model."""
-        known = next((check for check in learnt.http_checks if check.name == "model" and check.grade is Grade.OK), None)
-        if known is None or model_changed(learnt) or time.time() - (known.at or 0.0) >= self._intervals.model_s:
-            return None
-        return known
+    def _checks(self, engine: EngineSnapshot, name: str, server: _Server, learnt: RunRecord) -> tuple[HealthCheck, ...]:
+        """The checks after a new answer; none while an answer to another question is awaited."""
+        health = server.health
+        if health is None:
+            return ()
+        if engine.role == "service":
+            service = self._monitor.deployment.layout.services.get(engine.id)
+            path, port = (service.health.path, service.health.port) if service is not None else ("", None)
+            skipped = HealthCheck(MODEL, Grade.SKIPPED, "a service has no model list", health.at)
+            return _service_check(health, port or engine.port or 0, path), skipped
+        if engine.role == "proxy":
+            check = _proxy_check(health)
+            self._forget_isolated(learnt, check)
+            return check, HealthCheck(MODEL, Grade.SKIPPED, "the proxy has no model list", health.at)
+        check = _health_check(health)
+        if check.grade is not Grade.OK:
+            server.models = None
+            return () if name == MODEL else (check,)
+        if server.models is None:
+            return ()
+        model = self._model(server.models)
+        if model.grade is Grade.OK:
+            learnt.metrics_model = _label(learnt)
+        elif name == HTTP:
+            return ()
+        return check, model
+
+    def _model(self, answer: StandingAnswer) -> HealthCheck:
+        return _model_check(answer, expected_model(self._monitor.deployment))
 
     def _forget_isolated(self, learnt: RunRecord, check: HealthCheck) -> None:
         """Forget isolated engines that the proxy no longer counts."""
@@ -117,7 +158,7 @@ class HealthWatch:
 
     def _keep_checks(self, learnt: RunRecord, checks: tuple[HealthCheck, ...]) -> None:
         """Keep the new checks. A failure counts only when it repeats; before the engine was ready it is waiting."""
-        if _all_ok(checks) or any(check.grade is Grade.UNKNOWN for check in checks):
+        if _all_ok(checks):
             learnt.http_failures = 0
             learnt.http_checks = checks
             return
@@ -154,58 +195,43 @@ def _all_ok(checks: tuple[HealthCheck, ...]) -> bool:
 
 
 def unknown_check(name: str, answer: HttpAnswer) -> HealthCheck:
-    """The health check of an engine whose node allowed no request: unknown."""
+    """The health check of an engine whose node told no answer: unknown."""
     return HealthCheck(name, Grade.UNKNOWN, f"{NOT_ASKED}: {clean(answer.error)}", time.time())
 
 
-def _health_check(answer: HttpAnswer) -> HealthCheck:
-    now = time.time()
-    if not answer.asked:
-        return unknown_check("http", answer)
+def _health_check(answer: StandingAnswer) -> HealthCheck:
     if answer.error:
-        return HealthCheck("http", Grade.FAIL, clean(answer.error), now)
+        return HealthCheck(HTTP, Grade.FAIL, clean(answer.error), answer.at)
     if answer.status == 200:
-        return HealthCheck("http", Grade.OK, f"/health 200 in {answer.took_s * 1000:.0f} ms", now)
+        return HealthCheck(HTTP, Grade.OK, f"/health 200 in {answer.took_s * 1000:.0f} ms", answer.at)
     meaning = "; the engine behind the server is dead" if answer.status == 503 else ""
-    return HealthCheck("http", Grade.FAIL, f"/health {answer.status}{meaning}", now)
+    return HealthCheck(HTTP, Grade.FAIL, f"/health {answer.status}{meaning}", answer.at)
 
 
-async def _service_check(http: AsyncHttp, address: str, port: int, path: str) -> HealthCheck:
+def _service_check(answer: StandingAnswer, port: int, path: str) -> HealthCheck:
     """The check of a service: a page with a status below 400, or without a page an open port."""
-    answer = await (http.get(address, port, path, TIMEOUT_S) if path else http.connect(address, port, TIMEOUT_S))
-    now, where = time.time(), f"port {port}{f' {path}' if path else ''}"
-    if not answer.asked:
-        return unknown_check("http", answer)
+    where = f"port {port}{f' {path}' if path else ''}"
     if answer.error or answer.status >= 400:
-        return HealthCheck("http", Grade.FAIL, f"{where}: {clean(answer.error) or answer.status}", now)
+        return HealthCheck(HTTP, Grade.FAIL, f"{where}: {clean(answer.error) or answer.status}", answer.at)
     what = str(answer.status) if path else "open"
-    return HealthCheck("http", Grade.OK, f"{where} {what} in {answer.took_s * 1000:.0f} ms", now)
+    return HealthCheck(HTTP, Grade.OK, f"{where} {what} in {answer.took_s * 1000:.0f} ms", answer.at)
 
 
-def _proxy_check(answer: HttpAnswer) -> HealthCheck:
-    now = time.time()
-    if not answer.asked:
-        return unknown_check("http", answer)
+def _proxy_check(answer: StandingAnswer) -> HealthCheck:
     if answer.error:
-        return HealthCheck("http", Grade.FAIL, clean(answer.error), now)
-    counts = clean(answer.body.decode("utf-8", "replace"))[:120]
+        return HealthCheck(HTTP, Grade.FAIL, clean(answer.error), answer.at)
     grade = Grade.OK if answer.status == 200 else Grade.FAIL
-    return HealthCheck("http", grade, f"/healthcheck {answer.status} {counts}", now)
+    return HealthCheck(HTTP, grade, f"/healthcheck {answer.status} {clean(answer.text)[:120]}", answer.at)
 
 
-def _model_check(answer: HttpAnswer, expected: str) -> HealthCheck:
-    now = time.time()
-    if not answer.asked:
-        return unknown_check("model", answer)
-    if unauthorized(answer):
-        return HealthCheck("model", Grade.SKIPPED, f"/v1/models 401: {KEY_WANTED}", now)
+def _model_check(answer: StandingAnswer, expected: str) -> HealthCheck:
+    if unauthorized(answer.status):
+        return HealthCheck(MODEL, Grade.SKIPPED, f"/v1/models 401: {KEY_WANTED}", answer.at)
     if answer.error or answer.status != 200:
-        return HealthCheck("model", Grade.FAIL, clean(answer.error) or f"/v1/models {answer.status}", now)
-    try:
-        listed = [str(model["id"]) for model in json.loads(answer.body)["data"]]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        return HealthCheck("model", Grade.FAIL, "/v1/models is not a list of models", now)
-    shown = clean(", ".join(listed))[:120]
-    if expected in listed:
-        return HealthCheck("model", Grade.OK, shown, now)
-    return HealthCheck("model", Grade.FAIL, f"serves {shown or 'nothing'}, not {clean(expected)}", now)
+        return HealthCheck(MODEL, Grade.FAIL, clean(answer.error) or f"/v1/models {answer.status}", answer.at)
+    if answer.models is None:
+        return HealthCheck(MODEL, Grade.FAIL, "/v1/models is not a list of models", answer.at)
+    shown = clean(", ".join(answer.models))[:120]
+    if expected in answer.models:
+        return HealthCheck(MODEL, Grade.OK, shown, answer.at)
+    return HealthCheck(MODEL, Grade.FAIL, f"serves {shown or 'nothing'}, not {clean(expected)}", answer.at)

@@ -1,58 +1,55 @@
-"""Reads `/metrics` of every API server at intervals, and keeps the loads and their history.
+"""Keeps the figures of every API server, which the helper of its node reads from `/metrics`, and the loads and their history.
 
 Headless engines have no server; the server on node 0 of their group reports them.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from console.model.polling import METRICS
 from console.model.role import BESIDE_ENGINES
 from console.model.run import RunKey
 from console.model.snapshot import EngineSnapshot, EngineState
-from console.probes.metrics import loads, parse_metrics
+from console.node.questions import FIGURES
+from console.probes.metrics import loads
 from console.probes.sanitize import clean
 from console.remote.link import NodeLink
+from console.remote.standing_questions import Question, StandingAnswer
 from console.services.monitoring.intervals import Intervals
 from console.services.monitoring.monitor import Monitor
-from console.services.monitoring.poller import Poller
+from console.services.monitoring.server_questions import ServerQuestions
+from console.services.serving.request_auth import question
 
 TIMEOUT_S = 5.0
-AT_ONCE = 8
 
 _ASKED = frozenset({EngineState.READY, EngineState.DEGRADED})
 
 
 class MetricsWatch:
-    """Scrapes each server through the link of its node, never twice at the same time."""
+    """The figures of all servers of a session."""
 
     def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], intervals: Intervals | None = None) -> None:
         self._monitor = monitor
         self._every_s = (intervals or Intervals()).metrics_s
-        step = min(0.5, self._every_s / 2)
-        self._poller = Poller(monitor, links, "metrics", states=_ASKED, at_once=AT_ONCE, step_s=step)
+        self._questions = ServerQuestions(monitor, links, "metrics", self._wanted, self._heard)
 
     async def run(self) -> None:
-        """Scrape until cancelled; cancels running requests at the end."""
-        await self._poller.run(self._visit)
+        """Read figures until cancelled."""
+        await self._questions.run()
 
-    def _visit(self, engine: EngineSnapshot, key: RunKey) -> None:
-        link = self._poller.link(engine.node)
-        if engine.role not in BESIDE_ENGINES and link is not None and self._poller.due(key):
-            self._poller.schedule(key, self._every_s)
-            self._poller.start(key, self._scrape(engine, key, link))
+    def _wanted(self, engine: EngineSnapshot, key: RunKey) -> dict[str, Question]:
+        if engine.role in BESIDE_ENGINES or engine.state not in _ASKED:
+            return {}
+        return {METRICS: question(self._monitor.deployment, engine, METRICS, FIGURES, self._every_s, TIMEOUT_S)}
 
-    async def _scrape(self, engine: EngineSnapshot, key: RunKey, link: NodeLink) -> None:
-        address = self._monitor.deployment.address(engine.node) or "127.0.0.1"
-        answer = await link.http().get(address, engine.port or 0, METRICS, TIMEOUT_S)
-        kept = self._monitor.learnt(key).metrics
+    def _heard(self, engine: EngineSnapshot, key: RunKey, name: str, answer: StandingAnswer) -> None:
+        kept, found = self._monitor.learnt(key).metrics, answer.figures
         if answer.error or answer.status != 200:
-            kept.error = clean(answer.error) or f"/metrics {answer.status}"
+            kept.error = clean(answer.error) or f"{METRICS} {answer.status}"
+        elif found is None or found.error:
+            kept.error = clean(found.error) if found is not None else "the node sent no figures"
         else:
-            scrape = parse_metrics(answer.body, time.time(), kept.scrape)
-            if scrape.error:
-                kept.error = clean(scrape.error)
-            else:
-                kept.keep(scrape, loads(kept.scrape, scrape))
+            scrape = replace(found, at=answer.at)
+            kept.keep(scrape, loads(kept.scrape, scrape))

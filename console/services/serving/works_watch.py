@@ -153,7 +153,7 @@ class WorksWatch:
         ]
         for target, run, answer in known:
             self._answers.pop((run, target.id), None)
-            if not unauthorized(answer) and not trial_fault(answer):
+            if not unauthorized(answer.status) and not trial_fault(answer):
                 self._answers[run, target.id] = trial_answer(answer)
         odd = self._compare_ranks(key)
         grades: dict[RunKey, list[HealthCheck]] = {}
@@ -193,7 +193,7 @@ class WorksWatch:
         failed = (run, target.id)
         if not answer.asked:
             return unknown_check("works", answer)
-        if unauthorized(answer):
+        if unauthorized(answer.status):
             self._failures.pop(failed, None)
             return HealthCheck("works", Grade.SKIPPED, f"401: {KEY_WANTED}", now)
         label = target.id.rpartition("-")[2]
@@ -222,11 +222,11 @@ class WorksWatch:
         now, failed = time.time(), (key, engine.id)
         for fact in (EMPTY_200, EMPTY_500, BAD_ANSWERS):
             learnt.facts.pop(fact, None)
-        wrong = "" if unauthorized(answer) else trial_fault(answer)
+        wrong = "" if unauthorized(answer.status) else trial_fault(answer)
         failing = [*self._failing_ranks()]
         if not answer.asked:
             learnt.works = unknown_check("works", answer)
-        elif unauthorized(answer):
+        elif unauthorized(answer.status):
             learnt.works = HealthCheck("works", Grade.SKIPPED, f"401: {KEY_WANTED}", now)
             self._failures.pop(failed, None)
         elif not wrong:
