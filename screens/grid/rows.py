@@ -77,9 +77,9 @@ def fold_key(first: str) -> str:
 
 
 def age_words(age_s: float | None) -> str:
-    """An age in words that change seldom: tens of seconds, then minutes, hours, days."""
+    """An age in words that change seldom, of at most four cells: tens of seconds, then minutes, hours, days; `none` without one."""
     if age_s is None:
-        return "never"
+        return "none"
     if age_s < 60:
         return f"{int(age_s // 10) * 10}s"
     if age_s < 5400:
