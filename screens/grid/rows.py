@@ -77,7 +77,7 @@ def fold_key(first: str) -> str:
 
 
 def age_words(age_s: float | None) -> str:
-    """An age in words that change seldom, of at most four cells: tens of seconds, then minutes, hours, days; `none` without one."""
+    """An age in words that change seldom, of four cells at most: tens of seconds, then minutes, hours, days; `none` for None."""
     if age_s is None:
         return "none"
     if age_s < 60:
