@@ -338,3 +338,17 @@ def test_what_fails_later_in_the_group_of_the_first_cause_is_its_consequence(
     other, after = (shown[shown.index(head) + 1] for head in ("not explained by the first failure:", "consequences:"))
     assert "(A24) on prefill-0" in other
     assert "(A24) on decode-4, decode-5" in after
+
+
+def test_a_transfer_that_failed_does_not_explain_why_the_engine_at_its_other_end_died(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line of the death names no operator, so a more exact one at the same second on a living engine won."""
+    ready = CLEAN.partition("Application startup complete.")[0] + "Application startup complete.\n"
+    failed = "Failed to transfer KV cache for request cmpl-1: Mooncake transfer failed, ret: -1"
+    (tmp_path / "decode-0.log").write_text(f"{ready}(Worker_DP0 pid=9) ERROR 11-20 08:28:04 [x.py:463] {failed}\n")
+    (tmp_path / "prefill-0.log").write_text(LOGS["aicore-exception"].text)
+    code, told, _ = _run(str(tmp_path), capsys=capsys)
+    assert (code, told["first"]["engine"], told["first"]["id"]) == (0, "prefill-0", "C8")
+    (tmp_path / "prefill-0.log").unlink()
+    assert _run(str(tmp_path), capsys=capsys)[1]["first"]["id"] == "E3"

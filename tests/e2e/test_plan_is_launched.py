@@ -76,7 +76,7 @@ def _compare(made: Lab, words: tuple[str, ...], shown: dict[str, Any], done: dic
 
 
 def test_a_process_is_what_the_confirmed_plan_printed(three: Lab) -> None:
-    random = Random(14)
+    random = Random(3)
     words: tuple[str, ...] = ()
     for number in range(ROUNDS):
         verb = "restart" if words and random.random() < 0.4 else "start"
