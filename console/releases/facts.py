@@ -80,11 +80,11 @@ def names() -> tuple[str, ...]:
 @lru_cache(maxsize=64)
 def facts_of(name: str) -> Release | None:
     """The facts of a vllm-ascend release such as `0.21.0rc1`; None when it is not in the data."""
-    ascend = _unfolded("ascend")
-    if name not in ascend or ascend[name]["vllm"] not in _unfolded("vllm"):
+    ascend = whole_data("ascend")
+    if name not in ascend or ascend[name]["vllm"] not in whole_data("vllm"):
         return None
     own = ascend[name]
-    vllm = _unfolded("vllm")[own["vllm"]]
+    vllm = whole_data("vllm")[own["vllm"]]
     flags = {flag: _flag(spec) for flag, spec in vllm["flags"].items()}
     speculation = flags["speculative-config"]
     if speculation.keys is not None:
@@ -169,7 +169,7 @@ def _data(which: str) -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=2)
-def _unfolded(which: str) -> Mapping[str, Mapping[str, Any]]:
+def whole_data(which: str) -> Mapping[str, Mapping[str, Any]]:
     """The complete data of every release, from the first release and the differences of the others."""
     whole: dict[str, Any] = {}
     found: dict[str, Mapping[str, Any]] = {}

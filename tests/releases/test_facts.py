@@ -11,9 +11,11 @@ import pytest
 
 from console.files import load_layout, parse_layout
 from console.model.findings import Finding
-from console.releases.facts import Release, facts_of, first_and_last, names, release_name
+from console.releases.facts import Release, facts_of, first_and_last, names, release_name, whole_data
 from console.rules import check
 from console.services.placement.edits import example
+from tests.releases.collect import TARGET, differences, kept
+from tests.releases.collect import flags as collected_flags
 from tests.shared import SHARED, needs_shared
 
 V = ("V2", "V3", "V4", "V5", "V6")
@@ -29,6 +31,23 @@ def test_every_release_is_whole() -> None:
         assert "MooncakeHybridConnector" in release.connectors or release.name < "0.20", release.name
         assert "enable_dsa_cp" in release.additional or release.name < "0.20", release.name
         assert all(not flag.same_as or flag.same_as in release.flags for flag in release.flags.values())
+
+
+@pytest.mark.parametrize("which", ["vllm", "ascend"])
+def test_releases_that_are_kept_are_written_again_as_they_were(which: str) -> None:
+    text = (TARGET / f"{which}.json").read_text(encoding="utf-8")
+    assert json.dumps(dict(differences(kept(which)))) == json.dumps(json.loads(text))
+
+
+def test_the_opposite_of_a_flag_is_no_other_name_of_it() -> None:
+    """As the parser of vLLM 0.33.0 has it: `--disable-expert-parallel` undoes `--enable-expert-parallel`."""
+    asked = {"names": ["--enable-expert-parallel", "-ep", "--disable-expert-parallel"], "nargs": 0}
+    flags = dict(collected_flags([{**asked, "action": "EnableDisableAction"}]))
+    alias = {"takes": "switch", "same_as": "enable-expert-parallel"}
+    assert flags == {"disable-expert-parallel": "nothing", "enable-expert-parallel": "switch", "ep": alias}
+    newest = whole_data("vllm")["0.33.0"]["flags"]
+    assert {name: newest[name] for name in flags} == flags
+    assert newest["trust-remote-code"] == "switch"
 
 
 def test_known_differences_are_there() -> None:

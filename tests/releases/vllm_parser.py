@@ -27,11 +27,7 @@ def main(version: str, target: Path) -> None:
     from vllm import envs  # type: ignore[import-not-found]
     from vllm.utils.argparse_utils import FlexibleArgumentParser  # type: ignore[import-not-found]
 
-    try:
-        module = importlib.import_module("vllm.entrypoints.launchers.cli_args")  # from 0.29.0 on
-    except ModuleNotFoundError:
-        module = importlib.import_module("vllm.entrypoints.openai.cli_args")
-    actions = module.make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))._actions
+    actions = cli_args().make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))._actions
     flags = [described(action) for action in actions if action.option_strings and action.dest != "help"]
     for name in [name for name in os.environ if name.startswith("VLLM_")]:
         del os.environ[name]
@@ -41,6 +37,16 @@ def main(version: str, target: Path) -> None:
     print(
         version, f"{len(flags)} flags,", f"{len(envs.environment_variables)} variables; keys of", ", ".join(with_keys)
     )
+
+
+def cli_args() -> Any:
+    """The module that makes the parser. It was moved in 0.29.0 and in 0.33.0; the newest place comes first."""
+    for package in ("common", "launchers"):
+        try:
+            return importlib.import_module(f"vllm.entrypoints.{package}.cli_args")
+        except ModuleNotFoundError:
+            continue
+    return importlib.import_module("vllm.entrypoints.openai.cli_args")
 
 
 def described(action: argparse.Action) -> dict[str, Any]:
