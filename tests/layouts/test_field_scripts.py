@@ -36,6 +36,7 @@ def test_a_script_is_what_it_means_or_refused_with_the_reason(
         assert code == 2
         assert case["refused"] in said.err
         assert case.get("hint", "") in said.err
+        assert "silent" not in case or case["silent"] not in said.err
         assert said.out == ""
         return
     assert code == 0, said.err
@@ -75,6 +76,24 @@ def _found(group: Group, key: str, wanted: object) -> object:
         return short[key]
     value = getattr(group, key)
     return {each: value.get(each) for each in wanted} if isinstance(wanted, dict) else value
+
+
+def test_the_file_of_config_is_read_where_it_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {
+        "serve.sh": "vllm serve --config=/w/serve.yaml --port 8222\n",
+        "serve.yaml": "model: /m/V4\ntensor-parallel-size: 8\nport: 1\n",
+        "compose.yaml": "services: {a: {image: vllm-ascend, command: [--config, /w/serve.yaml, --port, '8222']}}\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    for name in ("serve.sh", "compose.yaml"):
+        code, out, _ = _imported(capsys, str(tmp_path / name), str(tmp_path / "serve.yaml"))
+        layout = parse_layout(out.encode(), "x.yaml")
+        group = layout.groups["mixed"]
+        assert (code, layout.model.path, group.tensor_parallel, group.port, group.args) == (0, "/m/V4", 8, 8222, {})
+    code, out, err = _imported(capsys, str(tmp_path / "serve.sh"))
+    assert (code, out) == (2, "")
+    assert "Give it too: import FILE /w/serve.yaml" in err
 
 
 def test_what_a_script_writes_back_is_read_back() -> None:

@@ -8,8 +8,15 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from console.files import Document
-from console.services.importing.environment import interpolated, settings_file
-from console.services.importing.shell_scripts import Followed, Script, Unknowns, contained_start, fault
+from console.services.importing.environment import interpolated
+from console.services.importing.shell_scripts import (
+    Followed,
+    Script,
+    Unknowns,
+    contained_start,
+    fault,
+    settings_file,
+)
 from console.services.importing.shell_scripts.unknowns import without_private
 
 _CONTAINER_KEYS = {

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from console.model.errors import FileError
 from console.model.hardware import HARDWARE
 from console.model.layout import flag_name
 from console.model.service_process import ServiceProcess
@@ -33,6 +34,8 @@ from console.services.importing.shell_scripts import Followed, ProxyStart, Servi
 _LOCAL = "0.0.0.0"
 _MEETING = ("data-parallel-address", "data-parallel-rpc-port", "data-parallel-start-rank")
 """Flags that say nothing where a group is one process."""
+_SIZES = ("data-parallel-size", "data-parallel-size-local")
+"""Flags that say nothing where a group is one rank."""
 _SERVING = ("host", "port", "api-server-count")
 """Flags of a server, which a headless engine has none of."""
 
@@ -41,7 +44,7 @@ def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", ver
     """One deployment of everything that was started. Raises FileError where it is none, or something is left open."""
     engines: list[Engine] = []
     for each in followed:
-        engines += [engine_of(started, each.unknowns) for started in each.started]
+        engines += _engines(each)
     notes = [note for each in followed for note in each.notes]
     groups = grouped(engines)
     refuse_alternatives(engines, [question for each in followed for question in each.questions])
@@ -76,6 +79,16 @@ def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", ver
         _named(hardware, image),
         services,
     )
+
+
+def _engines(followed: Followed) -> list[Engine]:
+    """The engines of one source. What is missing in them may be set in a file that was not given: then the hint says so."""
+    try:
+        return [engine_of(started, followed.unknowns) for started in followed.started]
+    except FileError as error:
+        unread = [note for note in followed.notes if "import FILE" in note]
+        hint = "; ".join(filter(None, (error.hint, *unread[:1])))
+        raise FileError(error.problems, hint=hint) from None
 
 
 def _named(hardware: str, image: str) -> str:
@@ -167,7 +180,8 @@ def _rank(
     if engine.flag("headless") is not None:
         args = {key: value for key, value in args.items() if flag_name(key) not in _SERVING}
     if group.count == 1 and not group.external:
-        args = {key: value for key, value in args.items() if flag_name(key) not in _MEETING}
+        silent = _MEETING if engine.number("data-parallel-size", 1) > 1 else (*_MEETING, *_SIZES)
+        args = {key: value for key, value in args.items() if flag_name(key) not in silent}
     facts = {
         "address": address_of(node.index),
         "dp_address": address_of(head),

@@ -39,6 +39,7 @@ _SETTING = re.compile(
     r"CLOSE|USE|HF|MODELSCOPE|TRANSFORMERS|NO_PROXY|INF_NAN|STREAMS|RAY|MINDIE|ATB|TRITON|KV|AIV)"
 )
 """Beginnings of the names of variables that change how an engine runs; others are the script's own."""
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _EXPANDED = re.compile(r"\$[A-Za-z_]\w*|\$\{[^}]*\}|\$\([^)]*\)|`[^`]+`")
 """What a shell would expand."""
 _OWN_PATHS = re.compile(r"\$(LD_PRELOAD|LD_LIBRARY_PATH|PATH|PYTHONPATH)\b")
@@ -109,6 +110,7 @@ class Engine:
 def engine_of(started: Started, unknowns: Unknowns) -> Engine:
     """The engine that was started. Raises FileError for what the console does not start, or what is open."""
     model, words = _model(started)
+    _refuse_dashes(started, words)
     args, doubts = parse_words(words)
     engine = Engine(started, model, args, dict(started.env))
     engine.notes = [f"{engine.where}: {unknowns.shown(doubt)}" for doubt in doubts]
@@ -138,8 +140,16 @@ def _model(started: Started) -> tuple[str, list[str]]:
             return words[at + 1], [*words[:at], *words[at + 2 :]]
     message = "the model does not follow `vllm serve`, nor is it said by --model"
     if any(word == "--config" or word.startswith("--config=") for word in words):
-        message = "the model stands in the file of --config, which is not read; write its keys as flags"
+        message = "the model stands in the file of --config, which was not given"
     raise fault(started.file, started.line, message)
+
+
+def _refuse_dashes(started: Started, words: list[str]) -> None:
+    """Refuse a flag whose hyphens a word processor made a dash of: vLLM would take it for a value."""
+    wrong = next((word for word in words if word[:1] in _DASHES), None)
+    if wrong is not None:
+        message = f"{wrong} begins with a dash, not with two hyphens; vLLM does not take it for a flag"
+        raise fault(started.file, started.line, message, hint=f"write --{wrong.lstrip(_DASHES + '-')}")
 
 
 def _refuse_kinds(engine: Engine) -> None:
@@ -216,7 +226,12 @@ def _left_open(engine: Engine, unknowns: Unknowns) -> Iterator[tuple[Problem, Un
             if (found := _OWN_PATHS.search(text)) is not None:
                 yield _open_path(started, key, found[0])
     for key, value in args.items():
-        if isinstance(value, str) and value.lstrip().startswith("{") and (what := _no_json(value)):
+        if (
+            isinstance(value, str)
+            and value.lstrip().startswith("{")
+            and not is_open(value)
+            and (what := _no_json(value))
+        ):
             yield Problem(started.file, started.line, 0, f"--{key}", what), _nothing(started)
     for name, text in list(engine.env.items()):
         inner = unknowns.within(text)

@@ -36,15 +36,3 @@ def interpolated(text: str, known: Mapping[str, str], unknowns: Unknowns, file: 
 def substituted(text: str, known: Mapping[str, str]) -> str:
     """A value of a manifest with `$(NAME)` put in where the name is known, as Kubernetes does; others stay as they are."""
     return _MANIFEST.sub(lambda found: "$" if found[0] == "$$" else known.get(found[1], found[0]), text)
-
-
-def settings_file(text: str) -> dict[str, str]:
-    """The variables of an environment file: a `NAME=VALUE` on each line, quotes around the value taken off."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        if equals and re.fullmatch(r"[A-Za-z_]\w*", name.strip()):
-            value = value.strip()
-            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-            found[name.strip()] = value[1:-1] if quoted else re.sub(r"\s+#.*", "", value)
-    return found

@@ -45,7 +45,10 @@ def read_files(
     name = paths[0].stem
     for path in paths:
         _refuse_template(path)
-    documents = [document for path in paths if path.suffix in _YAML for document in _documents(path)]
+    settings_of = _flag_files(paths)
+    documents = [
+        document for path in paths if path.suffix in _YAML and path not in settings_of for document in _documents(path)
+    ]
     configs = [each for each in documents if is_ci_config(each)]
     if configs:
         if len(paths) > 1:
@@ -53,6 +56,7 @@ def read_files(
         _refuse_unused(unknowns)
         return replace(read_ci_config(configs[0], name), version=version)
     scripts = [Script(str(path), without_private(_text(path))) for path in paths if path.suffix not in _YAML]
+    scripts += [Script(str(path), without_private(_text(path))) for path in settings_of]
     followed = [*_of_documents(documents, scripts, unknowns), *_of_scripts(scripts, documents, unknowns, arguments)]
     if not any(each.started for each in followed):
         said = [note for each in followed for note in each.notes]
@@ -63,6 +67,21 @@ def read_files(
     foreign = deployed(followed, name, hardware=hardware or _hardware_named(name), version=version)
     _refuse_unused(unknowns)
     return foreign
+
+
+def _flag_files(paths: Sequence[Path]) -> list[Path]:
+    """The YAML files that another file gives to `--config` of vLLM."""
+    texts = {path: _text(path) for path in paths}
+    return [
+        path
+        for path in paths
+        if path.suffix in _YAML
+        and any(
+            re.search(rf"--config[= \"'\],]+\S*{re.escape(path.name)}", text)
+            for other, text in texts.items()
+            if other != path
+        )
+    ]
 
 
 def _refuse_template(path: Path) -> None:
@@ -94,16 +113,19 @@ def _of_scripts(
     scripts: Sequence[Script], documents: Sequence[Document], unknowns: Unknowns, arguments: Sequence[str]
 ) -> list[Followed]:
     """What the scripts start; programs of others, and files that the YAML files name, start nothing themselves."""
-    kept = []
+    kept, files = list[Script](), list[Script]()
     for script in scripts:
         name = script.path.rpartition("/")[2]
         if name == LAUNCHER or (documents and (name.endswith(".env") or _named(documents, name))):
+            continue
+        if name.endswith(_YAML):
+            files.append(script)
             continue
         if name.endswith(".py") or re.match(r"#!.*python", script.text):
             hint = f"give the shell lines that start it, for example `python {LAUNCHER} --dp-size … --dp-address …`"
             raise fault(script.path, 0, "is a Python program, which is not read", hint=hint)
         kept.append(script)
-    return [follow(kept, unknowns, arguments)] if kept else []
+    return [follow(kept, unknowns, arguments, files)] if kept else []
 
 
 def _named(documents: Sequence[Document], name: str) -> bool:

@@ -1,8 +1,8 @@
 """Reads shell scripts and tells which servers they start. Nothing is run.
 
-The text becomes commands (`parsing`), which are followed with the variables they set (`running`, `expanding`, `programs`).
+The text becomes commands (`parser`), which are followed with the variables they set (`interpreter`, `expansion`, `programs`).
 What only a node or a caller knows stays marked as unknown (`unknowns`). Where a condition is open, every way is followed
-(`following`).
+(`follow`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from console.services.importing.shell_scripts.script_state import (
     Started,
     fault,
 )
+from console.services.importing.shell_scripts.texts import settings_file
 from console.services.importing.shell_scripts.unknowns import Unknown, Unknowns, is_open, names, without_private
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "is_open",
     "names",
     "ray",
+    "settings_file",
     "without_private",
 ]

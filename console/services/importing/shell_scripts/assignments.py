@@ -19,7 +19,7 @@ def assign(shell: Shell, assignment: Assignment) -> str:
     given = shell.world.unknowns.settings.get(name)
     if given is not None:
         shell.world.unknowns.given(name)
-        values[name] = given
+        values[name] = given if assignment.items is None else given.split()
     elif assignment.items is not None:
         _assign_items(shell, assignment)
     elif assignment.index is not None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from console.services.importing.shell_scripts.branches import condition
+from console.services.importing.shell_scripts.program_output import printed
 from console.services.importing.shell_scripts.script_state import Leave, Return, Script, Stop
+from console.services.importing.shell_scripts.texts import split
 from console.services.importing.shell_scripts.unknowns import is_open
 
 if TYPE_CHECKING:
     from console.services.importing.shell_scripts.interpreter import Shell
 
-DECLARING = ("export", "declare", "typeset", "local", "readonly")
 _ENVIRONMENTS = re.compile(r"(.*/)?(set_?env\.(sh|bash)|\.?bashrc|\.?bash_profile|\.?profile|activate|conda\.sh)$")
 """Files that only make the vendor's or the shell's environment, which the console makes itself."""
 
@@ -22,22 +23,6 @@ def builtin(shell: Shell, words: list[str]) -> bool | None:
     """Do what a command of the shell does; None when the words are none."""
     run = _BUILTINS.get(words[0])
     return run(shell, words[1:]) if run is not None else None
-
-
-def declared(shell: Shell, name: str, options: Sequence[str], names: Sequence[str], assigned: Sequence[str]) -> None:
-    """Take in `export`, `declare`, `local` …; `assigned` were given values just now, `names` stand alone."""
-    variables = shell.variables
-    letters = "".join(option[1:] for option in options if option.startswith("-"))
-    exports = (name == "export" and "n" not in letters) or "x" in letters or shell.exports_all
-    for each in names:
-        if "A" in letters:
-            variables.values[each] = {}
-        elif name == "local" and each not in variables.values:
-            variables.values[each] = ""
-    if exports:
-        variables.exported |= {*names, *assigned}
-    elif name == "export":
-        variables.exported -= {*names, *assigned}
 
 
 def _unset(shell: Shell, words: list[str]) -> bool:
@@ -79,9 +64,14 @@ def _source(shell: Shell, words: list[str]) -> bool:
         finally:
             shell.variables.arguments = before
     if not _ENVIRONMENTS.match(path):
-        shown = shell.world.unknowns.shown(path)
-        shell.note(f"{shown} is not read; what it sets is missing here. Give it too: import FILE {shown}")
+        not_read(shell, path)
     return True
+
+
+def not_read(shell: Shell, path: str) -> None:
+    """Say that a file of variables was not given."""
+    shown = shell.world.unknowns.shown(path)
+    shell.note(f"{shown} is not read; what it sets is missing here. Give it too: import FILE {shown}")
 
 
 def _eval(shell: Shell, words: list[str]) -> bool:
@@ -113,35 +103,49 @@ def _test(shell: Shell, words: list[str]) -> bool:
 
 
 def _read(shell: Shell, words: list[str]) -> bool:
-    """The next line of the input into variables, the last of which takes what is left."""
-    names, skip = list[str](), False
-    for word in words:
-        if skip or word.startswith("-"):
-            skip = not skip and word in ("-p", "-t", "-n", "-d", "-u", "-i")
-        else:
+    """The next piece of the input into variables, the last of which takes what is left."""
+    names, end, array = list[str](), "\n", False
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
             names.append(word)
-    array = "-a" in words or "-ra" in words
-    if shell.stdin is None or is_open(shell.stdin):
+            continue
+        array = array or "a" in word
+        if word[-1] in "ptndui" and rest:
+            end = rest.pop(0) if word[-1] == "d" else (rest.pop(0), end)[1]
+    values, expander = shell.variables.values, shell.expander
+    if shell.stdin is None or (is_open(shell.stdin) and (array or len(names) > 1)):
         for name in names:
-            shell.variables.values[name] = shell.expander.unknown(shell.expander.line, f"${name}", name)
+            text = expander.unknown(expander.line, f"${name}", name)
+            values[name] = text.split() if array and not is_open(text) else text
         return True
     if not shell.stdin:
         return False
-    line, _, shell.stdin = shell.stdin.partition("\n")
+    piece, _, shell.stdin = shell.stdin.partition(end) if end else (shell.stdin, "", "")
+    signs = shell.variables.separators
     if array and names:
-        shell.variables.values[names[0]] = line.split()
+        values[names[0]] = list(split(piece, signs))
         return True
-    pieces = line.split(None, len(names) - 1) if names else []
-    for at, name in enumerate(names):
-        shell.variables.values[name] = pieces[at].rstrip() if at < len(pieces) else ""
+    pieces = split(piece, signs, len(names))
+    for at, name in enumerate(names or ["REPLY"]):
+        values[name] = pieces[at] if at < len(pieces) else ""
     return True
 
 
 def _mapfile(shell: Shell, words: list[str]) -> bool:
-    name = next((word for word in reversed(words) if not word.startswith("-")), "MAPFILE")
-    text = shell.stdin
-    open_ = shell.expander.unknown(shell.expander.line, f"${name}", name)
-    shell.variables.values[name] = open_ if text is None or is_open(text) else text.splitlines()
+    """Every line of the input as an item of an array."""
+    rest, end, names = list(words), "\n", list[str]()
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            names.append(word)
+        elif word[-1] in "dnOsuCc" and rest:
+            end = rest.pop(0) if word[-1] == "d" else (rest.pop(0), end)[1]
+    name, text = names[0] if names else "MAPFILE", shell.stdin
+    if text is None or is_open(text) or not end:
+        text, end = shell.expander.unknown(shell.expander.line, f"${name}", name), " "
+    shell.variables.values[name] = text if is_open(text) else text.removesuffix(end).split(end)
     return True
 
 
@@ -168,6 +172,18 @@ def _let(shell: Shell, words: list[str]) -> bool:
     return bool(results) and results[-1] != "0"
 
 
+def _printf(shell: Shell, words: list[str]) -> bool | None:
+    """`printf -v NAME …`; None for a printf that prints."""
+    if words[:1] != ["-v"] or len(words) < 3:
+        return None
+    text = printed(["printf", *words[2:]], shell.stdin)
+    if text is None:
+        source = shell.world.unknowns.shown(" ".join(["printf", *words]))
+        text = shell.expander.unknown(shell.expander.line, source, words[1])
+    shell.variables.values[words[1]] = text
+    return True
+
+
 def _quiet(shell: Shell, words: list[str]) -> bool:
     return True
 
@@ -176,7 +192,7 @@ def _false(shell: Shell, words: list[str]) -> bool:
     return False
 
 
-_BUILTINS: dict[str, Callable[[Shell, list[str]], bool]] = {
+_BUILTINS: dict[str, Callable[[Shell, list[str]], bool | None]] = {
     "unset": _unset,
     "set": _set,
     "shift": _shift,
@@ -194,6 +210,7 @@ _BUILTINS: dict[str, Callable[[Shell, list[str]], bool]] = {
     "readarray": _mapfile,
     "getopts": _getopts,
     "let": _let,
+    "printf": _printf,
     "false": _false,
     **dict.fromkeys(
         (":", "true", "cd", "pushd", "popd", "trap", "wait", "shopt", "umask", "type", "hash", "ulimit"), _quiet

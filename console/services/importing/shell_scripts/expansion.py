@@ -4,48 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from console.services.importing.shell_scripts.arithmetic import Arithmetic, NotComputed
 from console.services.importing.shell_scripts.syntax import Arithmetic as Sum
-from console.services.importing.shell_scripts.syntax import Command, Param, Part, Substitution, Text, Word
+from console.services.importing.shell_scripts.syntax import Param, Part, Substitution, Text, Word
+from console.services.importing.shell_scripts.texts import cut, glob, split
 from console.services.importing.shell_scripts.unknowns import Unknown, Unknowns, computable, is_open
+from console.services.importing.shell_scripts.variables import Value, Variables
 
 OWN_PATHS = ("LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH")
 """Variables whose own name in them keeps what the node has."""
-Value = str | list[str] | dict[str, str]
 _BRACES = re.compile(r"\{(-?[0-9]+)\.\.(-?[0-9]+)(?:\.\.(-?[0-9]+))?\}|\{([^{}\s]*,[^{}\s]*)\}")
 _MOST_FIELDS = 4096
-
-
-@dataclass(slots=True)
-class Variables:
-    """What a shell knows: variables, which of them it exports, functions, and its arguments."""
-
-    values: dict[str, Value] = field(default_factory=dict)
-    exported: set[str] = field(default_factory=set)
-    functions: dict[str, Command] = field(default_factory=dict)
-    arguments: Sequence[str] = ()
-    in_function: bool = False
-    """Its arguments are those of a function: none of them is left open."""
-    name: str = ""
-    """`$0`."""
-
-    def copy(self) -> Variables:
-        """For a shell of its own."""
-        return Variables(
-            {name: value.copy() if not isinstance(value, str) else value for name, value in self.values.items()},
-            set(self.exported),
-            dict(self.functions),
-            self.arguments,
-            self.in_function,
-            self.name,
-        )
-
-    def environment(self) -> dict[str, str]:
-        """What a command gets."""
-        values = self.values
-        return {name: value for name in values if name in self.exported and isinstance(value := values[name], str)}
 
 
 class Expander:
@@ -91,7 +61,7 @@ class Expander:
                 if part.quoted:
                     current = (current or "") + value
                     continue
-                items = value.split()
+                items = split(value, self.variables.separators)
                 if value[:1].isspace() and current is not None:
                     fields.append(current)
                     current = None
@@ -119,7 +89,7 @@ class Expander:
         if joined:
             return None
         items = self._all(part)
-        return items if part.quoted else [piece for item in items for piece in item.split()]
+        return items if part.quoted else [piece for item in items for piece in split(item, self.variables.separators)]
 
     def _all(self, part: Param) -> list[str]:
         """Every item of what the parameter names, its operator applied."""
@@ -163,7 +133,7 @@ class Expander:
             text = part.text if isinstance(part, Text) else self.value(part)
             if is_open(text):
                 return None
-            pieces.append(re.escape(text) if part.quoted else _glob(text))
+            pieces.append(re.escape(text) if part.quoted else glob(text))
         try:
             return re.compile("".join(pieces), re.DOTALL)
         except re.error:
@@ -189,7 +159,8 @@ class Expander:
         if operator == "length":
             return self._length(part)
         if operator == "keys" or part.name in ("@", "*") or _index(part) in ("@", "*"):
-            return " ".join(self._all(part))
+            signs = self.variables.separators if "*" in (part.name, _index(part)) else None
+            return (" " if signs is None else signs[:1]).join(self._all(part))
         if operator == "indirect":
             name = self._plain_text(part.name, part.line, part.source)
             return name if is_open(name) else self._plain_text(name, part.line, part.source)
@@ -229,6 +200,8 @@ class Expander:
             return None
         items = _listed(value)
         at = self.sum(index, part.line, part.source)
+        if at != "0" and _may_have_more(items, self.unknowns):
+            return self._derived(part, *items)
         number = int(at) if re.fullmatch(r"-?[0-9]{1,6}", at) else len(items)
         return items[number] if -len(items) <= number < len(items) else ""
 
@@ -262,15 +235,15 @@ class Expander:
 
     def _length(self, part: Param) -> str:
         if _index(part) in ("@", "*") or part.name in ("@", "*"):
-            return str(len(self._all(Param(part.name, True, part.source, part.line, part.index))))
+            items = self._all(Param(part.name, True, part.source, part.line, part.index))
+            return self._derived(part, *items) if _may_have_more(items, self.unknowns) else str(len(items))
         value = self._found(part)
         text = self.unknown(part.line, part.source, part.name) if value is None else value
         return str(len(text)) if computable(text) else self._derived(part, text)
 
     def _derived(self, part: Param, *texts: str) -> str:
         """Something made of what is not known: not known either, and asked for by the same name."""
-        inner = self.unknowns.within(*texts)
-        name = inner[0].name if inner else part.name
+        name = next((each.name for each in self.unknowns.within(*texts) if each.name), part.name)
         return self.unknowns.mark(Unknown(self.file, part.line, part.source, name))
 
     def _slice(self, part: Param) -> tuple[int, int | None]:
@@ -300,7 +273,7 @@ class Expander:
         put = self.text(part.second) if part.second else ""
         if not computable(value) and not set(re.sub(r"\\(.)|\.\*|\.", r"\1", pattern.pattern)) <= set("@/ "):
             return self._derived(part, value)
-        changed = _cut(value, pattern, operator, put)
+        changed = cut(value, pattern, operator, put)
         return changed if changed == value or computable(value) else self._derived(part, value)
 
     def sum(self, text: str, line: int, source: str) -> str:
@@ -326,6 +299,12 @@ class Expander:
             return self.unknowns.mark(Unknown(self.file, line, source, name))
 
 
+def _may_have_more(items: Sequence[str], unknowns: Unknowns) -> bool:
+    """Whether a list may have more items than it shows: one of them is what a command prints, or is all there is."""
+    opened = [item for item in items if is_open(item)]
+    return bool(opened) and (len(items) == 1 or any(unknowns.alone(item) is None for item in opened))
+
+
 def _index(part: Part) -> str:
     if isinstance(part, Param) and part.index:
         return "".join(each.text for each in part.index if isinstance(each, Text))
@@ -336,38 +315,6 @@ def _listed(value: Value | None) -> list[str]:
     if value is None:
         return []
     return [value] if isinstance(value, str) else list(value.values() if isinstance(value, dict) else value)
-
-
-def _glob(text: str) -> str:
-    """A shell's pattern as a regular expression."""
-    out, at = "", 0
-    while at < len(text):
-        char, at = text[at], at + 1
-        close = text.find("]", at + 1)
-        if char == "*":
-            out += ".*"
-        elif char == "?":
-            out += "."
-        elif char == "[" and close > 0:
-            inner, at = text[at:close], close + 1
-            out += "[" + ("^" if inner[:1] in "!^" else "") + inner.lstrip("!^").replace("\\", r"\\") + "]"
-        else:
-            out += re.escape(char)
-    return out
-
-
-def _cut(value: str, pattern: re.Pattern[str], operator: str, put: str) -> str:
-    if operator[0] == "/" and not pattern.pattern:
-        return value
-    if operator[0] == "/":
-        return re.sub(pattern.pattern, lambda _: put, value, count=0 if operator == "//" else 1, flags=re.DOTALL)
-    ends = range(len(value) + 1)
-    places = ends if (operator in ("#", "%%")) else reversed(ends)
-    for at in places:
-        piece, rest = (value[:at], value[at:]) if operator[0] == "#" else (value[at:], value[:at])
-        if pattern.fullmatch(piece):
-            return rest
-    return value
 
 
 def _braced(word: Word) -> Iterator[Word]:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from console.model.errors import FileError
-from console.services.importing.shell_scripts.expansion import Variables
 from console.services.importing.shell_scripts.interpreter import Shell
 from console.services.importing.shell_scripts.launchers import LAUNCHER
 from console.services.importing.shell_scripts.programs import execute
@@ -25,6 +24,7 @@ from console.services.importing.shell_scripts.script_state import (
     fault,
 )
 from console.services.importing.shell_scripts.unknowns import Unknowns, names
+from console.services.importing.shell_scripts.variables import Variables
 
 _PRELOAD = "LD_PRELOAD"
 _MOST_FILES = 24
@@ -54,10 +54,11 @@ def follow(
     scripts: Sequence[Script],
     unknowns: Unknowns,
     arguments: Sequence[str] = (),
+    more: Sequence[Script] = (),
 ) -> Followed:
-    """Follow every script that no other one runs. Raises FileError where one cannot be read."""
+    """Follow every script that no other one runs; `more` are files that they read. Raises FileError where one cannot be read."""
     found = Followed(unknowns)
-    files = {_file_name(script): script for script in scripts}
+    files = {_file_name(script): script for script in (*scripts, *more)}
     launches = any(LAUNCHER in script.text for script in scripts)
     templates = tuple(script for script in scripts if launches and _TAKES_SIZES.search(script.text))
     called = [each for each in scripts if any(_calls(other, each) for other in scripts if other is not each)]

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 from console.services.importing.shell_scripts.arithmetic import NotComputed
 from console.services.importing.shell_scripts.branches import branched, tested
-from console.services.importing.shell_scripts.expansion import Expander, Variables
+from console.services.importing.shell_scripts.expansion import Expander
 from console.services.importing.shell_scripts.loops import looped
 from console.services.importing.shell_scripts.parser import parse
 from console.services.importing.shell_scripts.programs import run_simple
@@ -35,6 +35,7 @@ from console.services.importing.shell_scripts.syntax import (
     While,
 )
 from console.services.importing.shell_scripts.unknowns import Unknown
+from console.services.importing.shell_scripts.variables import Variables
 
 _MOST_NESTED = 30
 
@@ -99,6 +100,7 @@ class Shell:
         """A shell inside this one, with variables of its own."""
         node, image = changes.get("node", self.node), changes.get("image", self.image)
         shell = Shell(self.world, self.file, variables, node=node, image=image, depth=self.depth + 1)
+        shell.expander.line = self.expander.line
         shell.printed, shell.stdin, shell.capturing = self.printed, self.stdin, self.capturing
         shell.deciding, shell.exports_all, shell.substituting = self.deciding, self.exports_all, self.substituting
         return shell
@@ -124,6 +126,18 @@ class Shell:
             if not inner
             else unknowns.mark(Unknown(self.file, self.expander.line, source, name))
         )
+
+    @contextmanager
+    def giving(self, given: Mapping[str, str]) -> Iterator[None]:
+        """While a command of the shell has what is assigned before its name."""
+        variables = self.variables
+        before = {name: (variables.values.get(name), name in variables.exported) for name in given}
+        variables.values.update(given)
+        variables.exported |= set(given)
+        try:
+            yield
+        finally:
+            variables.restore(before)
 
     def run(self, body: Body) -> bool:
         """Follow commands one after the other; how the last one ended."""
@@ -230,6 +244,7 @@ class Shell:
         before = variables.arguments, variables.in_function, self.depth
         known = bool(arguments) or variables.in_function or not passed_on
         variables.arguments, variables.in_function, self.depth = tuple(arguments), known, self.depth + 1
+        variables.hidden.append({})
         if self.depth > _MOST_NESTED:
             raise fault(self.file, body.line, "functions are nested too deeply")
         try:
@@ -237,6 +252,7 @@ class Shell:
         except Return:
             return True
         finally:
+            variables.restore(variables.hidden.pop())
             variables.arguments, variables.in_function, self.depth = before
 
 

@@ -14,7 +14,6 @@ from console.commands.serve import PROXY_SCRIPTS
 from console.model.errors import FileError
 from console.model.shortening import shortened
 from console.services.importing.rank_marks import plainly
-from console.services.importing.shell_scripts.expansion import Variables
 from console.services.importing.shell_scripts.script_state import (
     ProxyStart,
     Script,
@@ -25,6 +24,7 @@ from console.services.importing.shell_scripts.script_state import (
     fault,
 )
 from console.services.importing.shell_scripts.unknowns import is_open
+from console.services.importing.shell_scripts.variables import Variables
 from console.services.importing.shell_scripts.wrappers import program
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ _OPTIONS = {
 }
 """Its options and their defaults; the two without one must be given."""
 _PROXIES = {program(path): kind for kind, path in PROXY_SCRIPTS.items()}
+_RAY_SCRIPTS = ("multi-node-serving.sh", "run_cluster.sh")
+"""Scripts of vLLM's examples that start Ray and nothing else."""
 _SERVICES = ("mooncake_master", "mooncake_http_metadata_server", "etcd", "redis-server", "memcached")
 
 
@@ -51,6 +53,12 @@ def ray(file: str, line: int) -> FileError:
     message = "runs the engine on Ray, which the console does not start: an engine's processes would not be its own"
     hint = "use vLLM's own processes: data parallel over nodes (--data-parallel-address), or --nnodes for one engine"
     return fault(file, line, message, hint=hint)
+
+
+def refuse_ray(shell: Shell, words: list[str]) -> None:
+    """Refuse a script that was not given and starts Ray, by its name or its arguments. Raises FileError."""
+    if program(words[0]) in _RAY_SCRIPTS or any(word.startswith("--ray") for word in words[1:]):
+        raise ray(shell.file, shell.expander.line)
 
 
 def launched(shell: Shell, words: list[str], env: dict[str, str]) -> bool:

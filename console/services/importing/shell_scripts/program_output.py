@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Callable, Sequence
 
 from console.services.importing.rank_marks import mark
@@ -103,6 +104,8 @@ def _unescaped(text: str) -> str:
 
 def _printf(words: list[str], stdin: str | None) -> str:
     form, rest = _unescaped(words[0]), words[1:]
+    if re.search(r"%(?!%|[-0]*[0-9]*[sdibq])", form.replace("%%", "")):
+        raise ValueError("a form that is not computed")
     out, first = "", True
     while first or rest:
         first = False
@@ -111,12 +114,14 @@ def _printf(words: list[str], stdin: str | None) -> str:
             if found[0] == "%%":
                 return "%"
             value = rest.pop(0) if rest else ""
-            if found[2] == "s":
+            if found[2] == "q":
+                return shlex.quote(value)
+            if found[2] in "sb":
                 return f"%{found[1]}s" % value
             return f"%{found[1]}d" % int(value or "0")
 
         before = len(rest)
-        out += re.sub(r"%%|%([-0]*[0-9]*)([sdi])", put, form)
+        out += re.sub(r"%%|%([-0]*[0-9]*)([sdibq])", put, form)
         if len(rest) == before:
             break
         if len(out) > 100_000:

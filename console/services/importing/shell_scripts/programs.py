@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from console.services.importing.shell_scripts import launchers, program_output
 from console.services.importing.shell_scripts.assignments import assign
 from console.services.importing.shell_scripts.branches import ask, dispatched
-from console.services.importing.shell_scripts.builtins import DECLARING, builtin, declared
-from console.services.importing.shell_scripts.expansion import Variables
+from console.services.importing.shell_scripts.builtins import builtin, not_read
+from console.services.importing.shell_scripts.config_file import with_config
+from console.services.importing.shell_scripts.declarations import DECLARING, declare
 from console.services.importing.shell_scripts.script_state import Script, Started, Stop
 from console.services.importing.shell_scripts.syntax import Assignment, Param, Simple, bare
+from console.services.importing.shell_scripts.texts import settings_file
 from console.services.importing.shell_scripts.unknowns import is_open
+from console.services.importing.shell_scripts.variables import Variables
 from console.services.importing.shell_scripts.wrappers import (
     ASSIGNED,
     CONTAINERS,
@@ -140,14 +144,15 @@ def run_simple(shell: Shell, command: Simple) -> bool:
     expander, variables = shell.expander, shell.variables
     name = bare(command.words[0]) if command.words else ""
     if name in DECLARING:
-        return _declare(shell, name, command)
+        return declare(shell, name, command)
     if not command.words:
         for each in command.assignments:
             assigned = assign(shell, each)
             if shell.exports_all:
                 variables.exported.add(assigned)
         return True
-    words = [each for word in command.words if not isinstance(word, Assignment) for each in expander.fields(word)]
+    plain = [word for word in command.words if not isinstance(word, Assignment)]
+    words = [each for word in plain for each in ([expander.text(word)] if name == "let" else expander.fields(word))]
     if not words and _passes_on(command) and not variables.arguments and not variables.in_function:
         words = [expander.unknown(command.line, "$1", "1")]
     if not words:
@@ -155,10 +160,10 @@ def run_simple(shell: Shell, command: Simple) -> bool:
     words[0] = dispatched(shell, words[0]) or words[0]
     given = {each.name: expander.text(each.value) for each in command.assignments}
     given = {each: shell.world.unknowns.given(each) or text for each, text in given.items()}
-    if words[0] in variables.functions:
-        variables.values.update(given)
-        return shell.call(variables.functions[words[0]], words[1:], passed_on=_passes_on(command))
-    result = builtin(shell, words)
+    with shell.giving(given):
+        if words[0] in variables.functions:
+            return shell.call(variables.functions[words[0]], words[1:], passed_on=_passes_on(command))
+        result = builtin(shell, words)
     if result is not None:
         return result
     printed = shell.printed
@@ -177,26 +182,6 @@ def _passes_on(command: Simple) -> bool:
     return any(isinstance(part, Param) and part.name in "@*" for word in words for part in word)
 
 
-def _declare(shell: Shell, name: str, command: Simple) -> bool:
-    words = [
-        each for word in command.words[1:] if not isinstance(word, Assignment) for each in shell.expander.fields(word)
-    ]
-    options = [word for word in words if word.startswith(("-", "+"))]
-    names = [word for word in words if re.fullmatch(r"[A-Za-z_]\w*", word)]
-    if any("A" in option for option in options):
-        for each in command.words:
-            if isinstance(each, Assignment):
-                shell.variables.values[each.name] = {}
-    assigned = [assign(shell, each) for each in command.words if isinstance(each, Assignment)]
-    for word in words:
-        if "=" in word and not word.startswith("-"):
-            key, _, text = word.partition("=")
-            shell.variables.values[key] = text
-            assigned.append(key)
-    declared(shell, name, options, names, assigned)
-    return True
-
-
 def _written(shell: Shell, command: Simple, target: str) -> None:
     """Keep what a script writes into a file: a later command may run it."""
     text = "".join(shell.printed)
@@ -213,6 +198,8 @@ def execute(shell: Shell, words: list[str], env: dict[str, str]) -> bool:
     if not words:
         return True
     name = program(words[0])
+    if name in ("tmux", "screen") and (typed := terminal(words))[1]:
+        return _typed(shell, *typed, env)
     if name in WRAPPERS and not (name == "xargs" and shell.substituting):
         rest, changed = inside(words, env)
         if rest:
@@ -225,8 +212,6 @@ def execute(shell: Shell, words: list[str], env: dict[str, str]) -> bool:
         return _container(shell, words, env)
     if name == "ssh":
         return _remote(shell, words)
-    if name == "tmux" and (text := terminal(words)):
-        return _inner(shell, Script(shell.file, text, shell.expander.line), (), env)
     if name in SHELLS:
         return _shell(shell, words, env)
     script = shell.world.files.get(name)
@@ -259,7 +244,8 @@ def _program(shell: Shell, name: str, words: list[str], env: dict[str, str]) -> 
 
 def _start(shell: Shell, words: list[str], env: dict[str, str]) -> None:
     world, line = shell.world, shell.expander.line
-    world.started.append(Started(shell.file, line, tuple(words), env, shell.image, shell.node, way=world.way))
+    given = tuple(with_config(shell, words))
+    world.started.append(Started(shell.file, line, given, env, shell.image, shell.node, way=world.way))
 
 
 def _other(shell: Shell, name: str, words: list[str]) -> bool:
@@ -295,6 +281,17 @@ def _inner(shell: Shell, script: Script, arguments: tuple[str, ...], env: dict[s
         return True
 
 
+def _typed(shell: Shell, target: str, text: str, env: dict[str, str]) -> bool:
+    """A line that is typed into a terminal, whose shell keeps what earlier lines set."""
+    script = Script(shell.file, text, shell.expander.line)
+    if not target:
+        return _inner(shell, script, (), env)
+    variables = shell.world.terminals.setdefault(target, Variables(dict(env), set(env), name=script.path))
+    with suppress(Stop):
+        shell.child(variables).run_text(script)
+    return True
+
+
 def _shell(shell: Shell, words: list[str], env: dict[str, str]) -> bool:
     """`bash -c TEXT`, `bash FILE ARG…`, `bash -s` with its input."""
     text, behind = script_text(words)
@@ -310,6 +307,7 @@ def _shell(shell: Shell, words: list[str], env: dict[str, str]) -> bool:
     if script is not None:
         shell.world.ran.add(script.path)
         return _inner(shell, script, tuple(rest[1:]), env)
+    launchers.refuse_ray(shell, rest)
     shown = shell.world.unknowns.shown(rest[0])
     shell.note(f"{shown} is run, and was not given. Give it too: import FILE {shown}")
     return True
@@ -326,13 +324,27 @@ def _container(shell: Shell, words: list[str], env: dict[str, str]) -> bool:
         world.images[found.name] = found.image
         world.last_image = found.image
     image = found.image or world.images.get(found.name, "")
+    env = {**_of_files(shell, found.env_files), **found.env}
     inner = list(found.words)
     if inner and (inner[0].startswith("-") or (inner[0] == "serve" and "vllm" in found.image)):
         inner = ["vllm", "serve", *inner[inner[0] == "serve" :]]
     if not inner:
         return True
-    changed = shell.child(Variables(dict(found.env), set(found.env)), image=image)
-    return execute(changed, inner, dict(found.env))
+    changed = shell.child(Variables(dict(env), set(env)), image=image)
+    return execute(changed, inner, env)
+
+
+def _of_files(shell: Shell, paths: list[str]) -> dict[str, str]:
+    """The variables of the files that `--env-file` names."""
+    env: dict[str, str] = {}
+    for path in paths:
+        script = shell.world.files.get(program(path))
+        if script is None:
+            not_read(shell, path)
+            continue
+        shell.world.ran.add(script.path)
+        env |= settings_file(script.text, quoting=False)
+    return env
 
 
 def _remote(shell: Shell, words: list[str]) -> bool:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from console.model.errors import FileError, Problem
 from console.services.importing.shell_scripts.unknowns import Unknown, Unknowns
+
+if TYPE_CHECKING:
+    from console.services.importing.shell_scripts.variables import Variables
 
 MOST_WAYS = 64
 _MOST_STEPS = 20_000
@@ -152,6 +156,8 @@ class World:
     way: int = 0
     """The way that is followed now."""
     steps: int = 0
+    terminals: dict[str, Variables] = field(default_factory=dict)
+    """What the shells know that lines are typed into, by terminal."""
 
     def note(self, file: str, line: int, message: str) -> None:
         """Keep what the operator must know."""
@@ -174,6 +180,7 @@ class World:
             notes={},
             ran=set(),
             images=dict(self.images),
+            terminals={name: each.copy() for name, each in self.terminals.items()},
         )
 
 

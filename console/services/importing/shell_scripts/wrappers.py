@@ -34,9 +34,15 @@ WRAPPERS = (
     "screen",
     "xargs",
     "daemonize",
+    "uv",
+    "conda",
+    "mamba",
+    "micromamba",
+    "poetry",
 )
 _RUN_SWITCHES = re.compile(
-    r"-[ditP]+|--(rm|privileged|init|detach|interactive|tty|no-healthcheck|oom-kill-disable|read-only|publish-all|sig-proxy)"
+    r"-[ditPq]+|--(rm|privileged|init|detach|interactive|tty|no-healthcheck|oom-kill-disable|read-only|publish-all|sig-proxy|"
+    r"disable-content-trust|quiet|replace|rmi|env-host|http-proxy|no-hosts|no-hostname|passwd|read-only-tmpfs|tls-verify)"
 )
 """Options of `docker run` and `docker exec` that take no word."""
 _SSH_VALUED = tuple("BbcDEeFIiJLlmOopQRSWw")
@@ -51,6 +57,7 @@ class Contained:
     image: str = ""
     name: str = ""
     entrypoint: str = ""
+    env_files: list[str] = field(default_factory=list)
     runs: bool = False
     """A container is made; else one that is there is used."""
 
@@ -79,7 +86,8 @@ def inside(words: Sequence[str], env: Mapping[str, str]) -> tuple[list[str], dic
                 changed.pop(rest[at + 1], None)
     if "-c" in rest and program(words[0]) in ("su", "runuser", "script"):
         return ["bash", "-c", rest[rest.index("-c") + 1]] if rest[-1] != "-c" else [], changed
-    at = next((at for at, word in enumerate(rest) if ASSIGNED.match(word) or known(word)), len(rest))
+    serving = {at for at, word in enumerate(rest) if program(word) != "vllm" or rest[at + 1 : at + 2] == ["serve"]}
+    at = next((at for at in sorted(serving) if ASSIGNED.match(rest[at]) or known(rest[at])), len(rest))
     return rest[at:], changed
 
 
@@ -115,6 +123,8 @@ def _option(found: Contained, name: str, value: str, env: Mapping[str, str]) -> 
         key, equals, text = value.partition("=")
         if equals or key in env:
             found.env[key] = text if equals else env[key]
+    elif name == "--env-file":
+        found.env_files.append(value)
     elif name == "--name":
         found.name = value
     elif name == "--entrypoint":
@@ -133,20 +143,23 @@ def remote(words: Sequence[str]) -> tuple[str, str]:
     return rest[0].rpartition("@")[2], " ".join(rest[1:])
 
 
-def terminal(words: Sequence[str]) -> str:
-    """The text that `tmux` types or runs in a terminal; empty when none."""
+def terminal(words: Sequence[str]) -> tuple[str, str]:
+    """The terminal of `tmux` or `screen` that a text is typed into, empty for a new one, and the text; empty when none."""
+    if "stuff" in words[:-1]:
+        named = words[words.index("-S") + 1] if "-S" in words else "screen"
+        return named, re.sub(r"(\^M|\\r|\\n|\\015)+$", "", words[words.index("stuff") + 1]).rstrip()
     if "send-keys" in words or "send" in words:
-        rest, found = list(words[2:]), list[str]()
+        rest, found, target = list(words[2:]), list[str](), "tmux"
         while rest:
             word = rest.pop(0)
             if word == "-t" and rest:
-                rest.pop(0)
-            elif word not in ("C-m", "Enter", "-l"):
+                target = rest.pop(0)
+            elif word not in ("C-m", "Enter", "-l", "KPEnter"):
                 found.append(word)
-        return " ".join(found)
+        return target, " ".join(found)
     if set(words) & {"new-session", "new", "new-window", "neww", "split-window"} and " " in words[-1]:
-        return words[-1]
-    return ""
+        return "", words[-1]
+    return "", ""
 
 
 def script_text(words: Sequence[str]) -> tuple[str | None, list[str]]:
